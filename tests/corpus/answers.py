@@ -238,7 +238,8 @@ def _gemini(message: AIMessage) -> dict[str, Any]:
         "finish_detail": about.get("finish_message") or prompt.get("blockReasonMessage"),
         "blocked": prompt.get("blockReason"),
         "logprobs": len((about.get("logprobs_result") or {}).get("chosenCandidates") or ()),
-        "n_choices": 1 + len(about.get("other_choices", ())),
+        # The SDK has no candidate where the prompt was blocked.
+        "n_choices": int("blockReason" not in prompt) + len(about.get("other_choices", ())),
         "reasoning_text": "".join(block.get("reasoning") or "" for block in blocks),
         "server_tools": [
             next(key for key in part if key not in ("thoughtSignature", "thought"))
