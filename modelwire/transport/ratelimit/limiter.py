@@ -494,6 +494,12 @@ class AdaptiveRateLimiter:
             if error.retry_after is not None:
                 self._pause_as_asked(now, admission, 0.0, error.retry_after)
             return
+        in_vain = self.rate.is_cut_in_vain(now)
+        if in_vain and self.rate.is_cut_enough and self.random_refusals.may_be_luck:
+            self._accepted.ignored()
+            if self.advertised is None and self.random_refusals.slowed(in_vain=True):
+                self.rate.forget(now)
+            return
         self.last_refusal = copy_for_followers(error)
         if onset is None:
             onset = _onset_of(self._accepted, admission, self.sent)
@@ -505,7 +511,6 @@ class AdaptiveRateLimiter:
         self._cut_index = self.sent
         if self.advertised is not None:
             self.advertised.refused(admission)
-        in_vain = self.rate.is_cut_in_vain(now)
         self.rate.cut(now, accepted, elapsed_s, now - admission.started)
         if (
             accepted > 0

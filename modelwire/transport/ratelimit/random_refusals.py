@@ -95,6 +95,10 @@ class RandomRefusals:
     def random(self) -> bool:
         return self._most > 0
 
+    @property
+    def may_be_luck(self) -> bool:
+        return self.share <= _LUCK
+
     def sent(self) -> None:
         """Count a request; it is taken for accepted until it is refused, for a refusal takes less time."""
         self.share *= 1 - _MEMORY

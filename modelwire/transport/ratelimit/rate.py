@@ -48,6 +48,7 @@ _LEAST_PER_S = 1 / 120
 # below it. A share of the pace that had grown until a refusal is soon tried again; a smaller one after the guess.
 _AIM, _AIM_OF_GUESS, _AIM_HOLD_S, _AIM_GROWTH_PER_S = 0.8, 0.6, 1.0, 0.2
 # A pace of twice what was learned is refused no more: the limit is another one, and the pace grows faster.
+_ENOUGH = 0.5
 _LIFTED, _LIFTED_GROWTH_PER_S = 2.0, 0.5
 
 
@@ -63,6 +64,7 @@ class RateEstimate:
         "cuts",
         "held_cuts",
         "level",
+        "proven",
         "ramp",
         "rate",
         "rate_after_cut",
@@ -75,6 +77,7 @@ class RateEstimate:
         self.rate_after_cut = inf
         self.cut_at = now
         self.cuts = 0  # that taught something
+        self.proven = 0.0  # what the latest cut has left that was not in vain
         self.held_cuts = 0  # in a row, of a pace that had not grown
         self.burst = (
             inf  # how many the provider took before it first refused one, where that was soon
@@ -159,6 +162,11 @@ class RateEstimate:
             and (self.takes_bursts or self.held_cuts > _PAIRS)
         )
 
+    @property
+    def is_cut_enough(self) -> bool:
+        """Whether cuts in vain have brought the pace far below the one at which a limit was found."""
+        return self.rate < _ENOUGH * self.proven
+
     def forget(self, now: float) -> None:
         """What was learned is no limit: go on from this pace as at the start."""
         ramp, self.rate, self.rate_after_cut = self.rate, inf, inf
@@ -227,7 +235,10 @@ class RateEstimate:
                 accepted + _CHANCE
             )  # one or two may be chance: they move the rate little
             estimate = min(self.rate * (estimate / self.rate) ** weight, _LATER_CUT * self.rate)
+        is_proof = growth > 0 or self.rate == inf
         self.rate = self.rate_after_cut = min(max(estimate, _LEAST_PER_S), self.ceiling)
+        if is_proof:
+            self.proven = self.rate
         self.ramp = inf
         self.cuts += 1
 

@@ -46,6 +46,14 @@ def test_a_limit_that_nobody_speaks_of_is_found_with_few_refusals() -> None:
         assert score.wasted <= 0.03, str(score)
 
 
+def test_chance_beside_a_limit_does_not_cut_the_pace_to_nothing() -> None:
+    """Of ten seeds this one took 11 times the ideal: cuts in vain went on until few requests were left."""
+    limit = TokenBucket(((0.0, 50.0),), 1.0)
+    score = run_job(seed=9, refuses=(429, 0.05), requests=limit)
+    assert score.outcome.lost == 0
+    assert score.ratio <= 2.5, str(score)
+
+
 class Particular(Provider):
     """Knows which row a request is of, and refuses those in `bad` as `how` says."""
 
