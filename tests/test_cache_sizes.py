@@ -36,6 +36,7 @@ BOUNDED = {
     "caches.py:_abandoned": "connections that were open at a fork",
     "local/server.py:_shared": "running servers of local models",
     "adapters/providers/aws.py:_chains": "a hundred; tested below",
+    "transport/ratelimit/registry.py:_numbers": "weak: an entry goes with its credential",
     "callbacks/delivery.py:_unfinished": "tasks under way; each is removed when it ends",
     "messages/block_translators/__init__.py:PROVIDER_TRANSLATORS": "what a program registers",
     "runnables/configurable.py:_declared": "names of fields that a program declares",
@@ -150,7 +151,7 @@ def make_classes_of_messages() -> int:
 def set_timeouts_of_calls() -> int:
     for n in range(MANY):
         http._policy(n, n + 1.0, 120.0, 10.0)
-        http._timeouts(n + 1.0, None, (None, None))
+        http._timeouts(n + 1.0, None, (None, None), tcp_keepalive=True)
     return max(one.cache_info().currsize for one in (http._policy, http._timeouts))
 
 

@@ -125,6 +125,7 @@ def result(**changed: Any) -> JobResult:
         "same": 0,
         "cached": 0,
         "cut": 0,
+        "refused": 0,
         "input_tokens": 5,
         "output_tokens": 6,
         "cost": Decimal("1.5"),

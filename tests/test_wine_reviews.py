@@ -69,7 +69,9 @@ def _table(folder: Path) -> list[dict[str, str]]:
 def test_every_review_is_asked_about_twice_and_none_of_it_again(tmp_path: Path) -> None:
     with ProviderServer(default=_answer) as server:
         said = _end(_start(tmp_path, "openai:gpt-4o-mini", server=server))
-        assert said.startswith(f"{ROWS} rows, {BROKEN} failed, {SAME} duplicates, ")
+        assert said.startswith(
+            f"{ROWS} rows, {BROKEN} failed, {SAME} duplicate{'s' if SAME > 1 else ''}, "
+        )
         assert server.counts.chat_calls == ASKED
         _end(_start(tmp_path, "openai:gpt-4o-mini", server=server))
         assert server.counts.chat_calls == ASKED

@@ -17,7 +17,6 @@ __all__ = [
     "invalid_tool_call",
     "tool_call",
     "tool_call_chunk",
-    "tool_name",
 ]
 
 # `additional_kwargs` of an AIMessage have the further fields of calls under this key, by the call's

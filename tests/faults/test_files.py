@@ -39,7 +39,7 @@ WRITERS = {
     "jobs/batch_api/client.py": "owned",
     "jobs/batch_api/gemini.py": "owned",
     "jobs/batch_api/plan.py": "owned",
-    "jobs/batch_api/unsent.py": "owned",
+    "jobs/batch_api/resubmit_invalid.py": "owned",
     "jobs/folder.py": "0o600",
     "jobs/output.py": "owned",
     "jobs/owned_files.py": "0o600",
