@@ -320,7 +320,7 @@ def test_a_proxy_of_the_environment_with_no_port_shows_no_key(
         pytest.importorskip("aiohttp")
     monkeypatch.setenv("HTTP_PROXY", "http://me:canary-of-the-password@127.0.0.1:99999")
     model = ChatOpenAI(
-        model="m", api_key=KEY, base_url=f"http://{FOREIGN}/v1", max_retries=0, engine=engine
+        model="no-port", api_key=KEY, base_url=f"http://{FOREIGN}/v1", max_retries=0, engine=engine
     )
     for call in (colour.invoke, colour.stream):
         with pytest.raises(ModelwireError) as raised:
