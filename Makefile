@@ -94,7 +94,7 @@ test-browser: $(VENV)/.ready-browser
 	  || echo "There is no chromedriver, and it could not be installed: try apt-get install chromium chromium-driver"
 	$(BIN)/python -m pytest -q -n 0 -m browser tests/browser
 
-# One `.venv-VERSION` for each interpreter, from the path or pyenv; what is not installed is said and left out.
+# `LEFT_OUT="tests/faults tests/local"` leaves these out. One `.venv-VERSION` for each interpreter, from the path or pyenv; what is not installed is said and left out.
 test-all:
 	@for version in $(PYTHONS); do \
 	  for python in python$$version $(HOME)/.pyenv/versions/$${version%t}.*/bin/python$$version none; do \
@@ -104,7 +104,8 @@ test-all:
 	  echo "python$$version: $$($$python -VV)"; \
 	  $(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-$$version .venv-$$version/.ready-dev || case $$version in \
 	    *t) echo "python$$version: the packages of \`dev\` do not install there, left out"; continue;; *) exit 1;; esac; \
-	  .venv-$$version/$(SCRIPTS)/python -m pytest -q -n $(WORKERS) -m "not long and not browser" || exit 1; \
+	  .venv-$$version/$(SCRIPTS)/python -m pytest -q -n $(WORKERS) -m "not long and not browser" \
+	    $(LEFT_OUT:%=--ignore=%) || exit 1; \
 	done
 
 # `make dist EXTRAS="ray local"` tries those, which the plain form leaves out for their size.
