@@ -491,7 +491,7 @@ class ResponsesDecoder:
         "response.in_progress": _begun,
         "response.completed": _over,
         "response.incomplete": _over,
-        "response.cancelled": _over,
+        "response.cancelled": _begun,  # it ends the stream, and part of the answer is missing
         "response.failed": _failed,
         "response.output_item.added": _added,
         "response.output_item.done": _item_done,

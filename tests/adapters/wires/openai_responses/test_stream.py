@@ -387,6 +387,12 @@ def test_a_background_answer_may_end_as_queued_but_not_after_it_began() -> None:
         read(CREATED, queued, message("x")[1])
 
 
+def test_a_stream_of_an_answer_that_was_cancelled_is_incomplete() -> None:
+    cancelled = {"type": "response.cancelled", "response": {**RESPONSE, "status": "cancelled"}}
+    with pytest.raises(IncompleteStream):
+        read(CREATED, message("x")[1], text("x"), cancelled)
+
+
 def test_an_incomplete_answer_says_why() -> None:
     cut = completed(
         *events_of("text")[0],
