@@ -70,6 +70,8 @@ def register(commands: Any) -> None:
     trusting = below.add_parser(
         "trust",
         help="let the file of this folder name addresses and variables for keys, as it is now",
+        description="Let the modelwire.toml of this folder say to which address a key goes, and from which variable "
+        "it comes. Read the file first: whoever wrote it gets the keys. A changed file has to be trusted again.",
     )
     trusting.add_argument(
         "file", nargs="?", type=Path, help="another file (default: this folder's)"

@@ -101,7 +101,10 @@ def _in_zone(at: datetime, zone: ZoneInfo | None) -> datetime:
     if at.tzinfo is None:
         # `astimezone` assumes this machine's zone for a time without one.
         at = at.replace(tzinfo=zone)
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except ValueError as exc:  # Python 3.12 looks a day ahead, which the calendar may not have.
+        raise OverflowError(str(exc)) from exc
 
 
 def _zone(name: str) -> ZoneInfo | None:

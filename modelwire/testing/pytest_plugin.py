@@ -31,8 +31,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("modelwire").addoption(
         "--modelwire-record",
         choices=RECORD_MODES,
-        nargs="?",
-        const="once",
         help="let tests with the fixture `cassette` call the provider, and record: what has no file yet (once), or "
         "everything anew (all); `none` records nothing, as where the variable CI is set (default: "
         "$MODELWIRE_RECORD; without it, calls to loopback are recorded once)",
@@ -103,7 +101,7 @@ def provider_server() -> Iterator[ProviderServer]:
 def cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
     """Answer the test's calls from `cassettes/<module>/<test>.jsonl` beside it; record that file if it is missing.
 
-    `--modelwire-record`, or the variable `MODELWIRE_RECORD=1`, opens the network for a test that records. Without
+    `--modelwire-record=once`, or the variable `MODELWIRE_RECORD=1`, opens the network for a test that records. Without
     them only calls to loopback, and those of tests marked `live`, are recorded.
     """
     from modelwire.testing.cassettes.fixture import Cassette, cassette_path

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from modelwire.errors import InvalidArgument, OutputParserException
 from modelwire.jobs import run_job
 from modelwire.prompts import ChatPromptTemplate
-from modelwire.testing import ProviderServer
+from modelwire.testing import Answer, ProviderServer
 
 WIRES = ["openai", "responses", "anthropic", "gemini", "bedrock"]
 
@@ -66,8 +66,6 @@ def test_a_value_is_the_answer(
 
 
 def answer_of_tool(value: Any) -> Any:
-    from modelwire.testing import Answer
-
     return Answer(tool_calls=[{"name": "Answer", "args": {"value": value}, "id": "c1"}])
 
 
@@ -104,6 +102,17 @@ def test_a_job_writes_the_value(tmp_path: Any) -> None:
         result = run_job(chain, [{"q": "x"}], output=tmp_path / "o.jsonl", quiet=True)
         (row,) = list(result)
     assert row["answer"] == ["a", "b"] and "value" not in row
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_a_json_schema_needs_no_title(colour: Any, method: Any) -> None:
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    with ProviderServer(default='{"name": "Graz"}') as server:
+        if method == "function_calling":
+            call = {"name": "Answer", "args": {"name": "Graz"}, "id": "c1"}
+            server.default = Answer(tool_calls=[call])
+        chain = server.model().with_structured_output(schema, method=method)
+        assert colour.invoke(chain, "hi") == {"name": "Graz"}
 
 
 @pytest.mark.parametrize("schema", ["City", 3, [City]])

@@ -115,7 +115,7 @@ def test_an_hour_may_be_written_in_many_ways(text: Any, hour: str) -> None:
         (timedelta.max, "is outside the calendar"),
         (datetime.min.replace(tzinfo=ZoneInfo("Asia/Tokyo")), "is outside the calendar"),
         ("9999-12-31T23:59:59-12:00", "is outside the calendar"),
-        ("9999-12-31T00:00:00", "is more than 100 years away"),
+        ("9999-12-31T00:00:00", "is (more than 100 years away|outside the calendar)"),
         ("9000000h", "is more than 100 years away"),
     ],
 )

@@ -6,7 +6,7 @@ wire, and the value of that field is the answer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, get_origin
 
@@ -34,6 +34,8 @@ def structured_answer(
 ) -> Runnable[Any, Any]:
     """Return what `with_structured_output` of a model returns."""
     form = object_form(schema)
+    if isinstance(schema, Mapping) and "properties" in schema:
+        schema = {"title": "Answer", **schema}  # the name of a tool, where a tool is the way
     asking = model._structured(form or schema, include_raw=include_raw, **kwargs)
     if retries:
         asking = AskingAgain(asking, retries=retries, include_raw=include_raw)

@@ -40,7 +40,7 @@ _guarded: set[type] = set()
 
 _WAYS = (
     "Answer it with a mock (`httpx2_mock` of pytest-httpx2), or point the model at the fixture `provider_server`, or "
-    "record it once with the fixture `cassette` and `pytest --modelwire-record`, or "
+    "record it once with the fixture `cassette` and `pytest --modelwire-record=once`, or "
     'mark the test `@pytest.mark.live` if it is meant to call (the ini option `modelwire_network = "allow"` lets '
     "every test do so)."
 )

@@ -326,7 +326,7 @@ def test_a_format_that_is_ready_goes_as_it_is() -> None:
         (City(name="x"), {}, InvalidType, "`schema` is a pydantic class.*not a `City`"),
         (None, {}, InvalidArgument, "needs a `schema`"),
         (City, {"method": "json_mode", "strict": True}, InvalidArgument, "`strict`"),
-        ({"type": "object", "properties": {}}, {}, InvalidArgument, "title"),
+        ({"type": "object"}, {}, InvalidArgument, "title"),
     ],
 )
 def test_what_cannot_be_asked_is_said_before(

@@ -179,10 +179,10 @@ def test_recording_that_is_asked_for_opens_the_network(
     monkeypatch.setattr(closed_network, "is_loopback", lambda host: False)
     result = suite(ONE)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*pytest --modelwire-record*"])
+    result.stdout.fnmatch_lines(["*pytest --modelwire-record=once*"])
     if how == "variable":
         monkeypatch.setenv("MODELWIRE_RECORD", "1")
-    suite(ONE, *(["--modelwire-record"] if how == "option" else [])).assert_outcomes(passed=1)
+    suite(ONE, *(["--modelwire-record=once"] if how == "option" else [])).assert_outcomes(passed=1)
     assert files(pytester) == ["cassettes/test_it/test_one.jsonl"]
     monkeypatch.delenv("MODELWIRE_RECORD", raising=False)
     suite(ONE).assert_outcomes(passed=1)
