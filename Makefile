@@ -84,7 +84,7 @@ $(VENV)/.collected: $(VENV)/.ready-dev
 
 test-long: $(VENV)/.ready-long
 	@$(MAKE) --no-print-directory test-langchain-long
-	$(BIN)/python -m pytest -q -n 2 -m "long or hypothesis" --hypothesis-profile=long
+	$(BIN)/python -m pytest -q -n 3 -m "long or hypothesis" --hypothesis-profile=long
 
 # Debian's packages, where we may install them; without a browser the tests are skipped, and say what is missing.
 test-browser: $(VENV)/.ready-browser
