@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -646,19 +647,18 @@ def write(options: argparse.Namespace) -> None:
     outputs.check_output(Path(output), order, command.get("input"), job.path)
     job.check_output_is_free(Path(output))
     job.claim()
-    results = records.Results(job.path)
     try:
-        for _ in results.recover():
-            pass
-        table = outputs.write_output(
-            results,
-            Path(output),
-            order=order,
-            formula_guard=command.get("formula_guard", False),
-            answer_columns=job.about.get("answer_columns"),
-        )
+        with closing(records.Results(job.path)) as results:
+            for _ in results.recover():
+                pass
+            table = outputs.write_output(
+                results,
+                Path(output),
+                order=order,
+                formula_guard=command.get("formula_guard", False),
+                answer_columns=job.about.get("answer_columns"),
+            )
     finally:
-        results.close()
         job.release()
     echo(f"{table.rows:,} rows that are done", file=sys.stderr)
     echo(output)

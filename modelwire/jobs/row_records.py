@@ -228,7 +228,11 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.store = JobStore(folder)
-        self._next_id = self.store.next_id(TABLE)
+        try:
+            self._next_id = self.store.next_id(TABLE)
+        except BaseException:  # A damaged store cannot be read, and nobody else can close it.
+            self.store.close()
+            raise
         # This maps deduplication keys to the row that has the answer.
         self.answers = Digests()
         self.refused: set[int] = (
