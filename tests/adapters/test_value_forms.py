@@ -76,6 +76,13 @@ def test_a_list_is_an_answer_on_every_wire(colour: Any, wire: Any) -> None:
         assert colour.invoke(chain, "hi") == [City(**VIENNA)]
 
 
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+def test_a_value_without_its_object_is_read_too(colour: Any, method: Any) -> None:
+    with ProviderServer(default=json.dumps([VIENNA])) as server:
+        chain = server.model().with_structured_output(list[City], method=method)
+        assert colour.invoke(chain, "hi") == [City(**VIENNA)]
+
+
 def test_with_the_raw_message(colour: Any) -> None:
     with ProviderServer(default=json.dumps({"value": [VIENNA]})) as server:
         chain = server.model().with_structured_output(list[City], include_raw=True)

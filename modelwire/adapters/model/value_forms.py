@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, get_origin
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, create_model, model_validator
 
 from modelwire.adapters.asking_again import AskingAgain
 from modelwire.errors import InvalidType
@@ -27,6 +27,13 @@ _SCALARS = (str, int, float, bool, list, set, tuple)
 
 class ValueForm(BaseModel):
     """The base of the objects that carry a value in their field `value`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _wrap_bare_value(cls, data: Any) -> Any:
+        """Accept the value alone, too: models that are only told what to write often leave the object out."""
+        is_object = isinstance(data, Mapping) and "value" in data
+        return data if is_object else {"value": data}
 
 
 def structured_answer(
