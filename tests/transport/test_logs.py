@@ -253,6 +253,10 @@ def test_facts_fit_into_json(server: ProviderServer, caplog: pytest.LogCaptureFi
     assert json.loads(json.dumps(facts)) == facts
 
 
+# What is said of the outage depends on whether the second refusal comes before or after the silence is noticed.
+OUTAGE = ("nothing has got through for ", "no request may go out for ")
+
+
 def outage(server: ProviderServer, colour: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelwire.transport.ratelimit.limiter._SILENCE_S", 0.1)
     server.say(faults.status(503), faults.status(503), "one", "two", "three")
@@ -270,7 +274,7 @@ def test_a_batch_that_waits_for_an_outage_says_so_once(
     (line,) = lines(caplog, "outage")
     assert (line.levelno, line.error, line.status) == (logging.WARNING, "Overloaded", 503)
     assert line.message.startswith("127.0.0.1")
-    assert "nothing has got through for 0." in line.wait
+    assert any(text in line.wait for text in OUTAGE)
     assert "(Overloaded (503" in line.message
 
 
@@ -284,7 +288,7 @@ def test_without_logging_an_outage_is_on_stderr(
     outage(server, colour, monkeypatch)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("modelwire: 127.0.0.1")
-    assert "nothing has got through for 0." in line
+    assert any(text in line for text in OUTAGE)
 
 
 def test_a_batch_that_was_told_to_wait_for_long_says_so_once(

@@ -31,7 +31,7 @@ class ValueForm(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _wrap_bare_value(cls, data: Any) -> Any:
-        """Accept the value alone, too: models that are only told what to write often leave the object out."""
+        """Accept the value alone, too: models without a schema to keep to often leave the object out."""
         is_object = isinstance(data, Mapping) and "value" in data
         return data if is_object else {"value": data}
 
