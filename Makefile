@@ -56,6 +56,10 @@ quick: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long and not local and not browser" \
 	  --ignore=tests/faults --ignore=tests/jobs --ignore=tests/local --ignore=tests/test_examples.py
 
+# `.ci/run` sets AGAIN: a test that fails is run once more, alone, as machines of CI are shared and noisy. What fails twice
+# has failed; without a list of failed tests nothing is run, and that fails too.
+ONCE_MORE = || { test -n "$$AGAIN" && echo "Once more, alone:" && $(1) -q -n 0 --last-failed --last-failed-no-failures none; }
+
 # Types, and then the tests beside LangChain, at the same time as the tests: these wait for some of their time.
 test: lint
 	@$(MAKE) --no-print-directory -j 2 cases beside
@@ -64,7 +68,8 @@ beside: types
 	@$(MAKE) --no-print-directory WORKERS=1 test-langchain
 
 cases: $(VENV)/.collected
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long and not browser"
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long and not browser" \
+	  $(call ONCE_MORE,$(BIN)/python -m pytest -m "not long and not browser")
 
 # `langchain-tests` wants an older vcrpy than our own tests do, hence an environment of its own.
 test-langchain:
@@ -84,7 +89,8 @@ $(VENV)/.collected: $(VENV)/.ready-dev
 
 test-long: $(VENV)/.ready-long
 	@$(MAKE) --no-print-directory test-langchain-long
-	$(BIN)/python -m pytest -q -n 3 -m "long or hypothesis" --hypothesis-profile=long
+	$(BIN)/python -m pytest -q -n 3 -m "long or hypothesis" --hypothesis-profile=long \
+	  $(call ONCE_MORE,$(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile=long)
 
 # Debian's packages, where we may install them; without a browser the tests are skipped, and say what is missing.
 test-browser: $(VENV)/.ready-browser
@@ -105,7 +111,9 @@ test-all:
 	  $(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-$$version .venv-$$version/.ready-dev || case $$version in \
 	    *t) echo "python$$version: the packages of \`dev\` do not install there, left out"; continue;; *) exit 1;; esac; \
 	  .venv-$$version/$(SCRIPTS)/python -m pytest -q -n $(WORKERS) -m "not long and not browser" \
-	    $(LEFT_OUT:%=--ignore=%) || exit 1; \
+	    $(LEFT_OUT:%=--ignore=%) \
+	    $(call ONCE_MORE,.venv-$$version/$(SCRIPTS)/python -m pytest -m "not long and not browser" $(LEFT_OUT:%=--ignore=%)) \
+	    || exit 1; \
 	done
 
 # `make dist EXTRAS="ray local"` tries those, which the plain form leaves out for their size.
