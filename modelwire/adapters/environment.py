@@ -13,7 +13,7 @@ __all__ = ["check_address", "from_environment", "name_that_is_set"]
 
 def from_environment(variables: Sequence[str]) -> str | None:
     """Return the first of `variables` that is set to something."""
-    return next((value for name in variables if (value := os.environ.get(name))), None)
+    return os.environ.get(name_that_is_set(variables))
 
 
 def name_that_is_set(variables: Sequence[str]) -> str:
@@ -26,7 +26,7 @@ def check_address(url: str, variables: Sequence[str]) -> None:
     try:
         address_of(url)
     except InvalidArgument as exc:
-        named = next(name for name in variables if os.environ.get(name))
+        named = name_that_is_set(variables)
         raise InvalidArgument(
             str(exc).replace("`base_url`", f"`{named}` in the environment")
         ) from exc

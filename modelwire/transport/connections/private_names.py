@@ -33,7 +33,7 @@ def put_behind(transport: Any, pool: Any) -> None:
 
 
 def set_socket_options(transport: Any, options: list[tuple[int, int, int]]) -> None:
-    """Let the connections of an `HTTPTransport` or `AsyncHTTPTransport` have `options`.
+    """Set the socket options of all connections that an `HTTPTransport` or `AsyncHTTPTransport` opens.
 
     Its own argument for them is lost where the connections lead to a proxy.
     """
