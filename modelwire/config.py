@@ -35,7 +35,7 @@ from modelwire.errors import (
     UnknownModel,
     did_you_mean,
 )
-from modelwire.folders import user_folder
+from modelwire.user_paths import user_folder
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.errors import InvalidConfig
-from modelwire.folders import owned, user_folder
+from modelwire.user_paths import owned, user_folder
 
 if TYPE_CHECKING:
     from modelwire.adapters.providers import registry

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidArgument, InvalidType, MissingKey, did_you_mean
+from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages.serialised import ESCAPE, LangChainForm, is_escaped, needs_escape
 
 __all__ = ["dumpd", "dumps", "load", "loads"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from modelwire._border import is_langchain
 from modelwire.errors import MissingDependency
+from modelwire.langchain_bridge import is_langchain
 from modelwire.testing import ProviderServer
 
 WITHOUT = """

@@ -16,7 +16,7 @@ from support.raw_server import answer
 
 from modelwire import cli, init_chat_model
 from modelwire.errors import InvalidConfig, ModelwireError
-from modelwire.folders import user_folder
+from modelwire.user_paths import user_folder
 
 OPENAI = 'provider = "openai"\nmodel = "m"\n'
 

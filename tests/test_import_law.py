@@ -20,8 +20,8 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "_lazy": (set(), set()),
     # How an object of LangChain's is seen; what shall become of it is asked of `langchain`, which is loaded only then.
-    "_border": (set(), set()),
-    "folders": (set(), set()),
+    "langchain_bridge": (set(), set()),
+    "user_paths": (set(), set()),
     "terminal_text": (set(), set()),
     "notebooks": (set(), set()),
     "messages": ({"errors"}, {"notebooks", "prompts", "runnables", "tools"}),
@@ -32,7 +32,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "transport"},
         {"jobs.cost"},
     ),  # the line about a call has its price
-    "callbacks": ({"errors", "folders", "messages", "outputs"}, {"runnables"}),
+    "callbacks": ({"errors", "user_paths", "messages", "outputs"}, {"runnables"}),
     "runnables": (
         {"errors", "messages", "callbacks", "transport.observer"},
         {"notebooks", "outputs", "prompts", "tools", "tracers"},
@@ -50,7 +50,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     ),  # names only
     "tools": ({"errors", "messages", "runnables", "callbacks"}, set()),
     "budgets": (
-        {"errors", "folders", "transport.observer"},
+        {"errors", "user_paths", "transport.observer"},
         {"config", "jobs.cost", "messages"},
     ),
     "rate_limiters": ({"errors"}, set()),
@@ -68,9 +68,9 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "compat": (set(), set()),
     "migrate": ({"errors", "compat"}, set()),
     "retrievers": ({"errors", "documents", "runnables", "callbacks"}, set()),
-    "config": ({"config_trust", "errors", "folders"}, {"adapters", "local"}),
-    "config_trust": ({"errors", "folders"}, {"adapters", "config"}),
-    "local": ({"errors", "folders"}, set()),
+    "config": ({"config_trust", "errors", "user_paths"}, {"adapters", "local"}),
+    "config_trust": ({"errors", "user_paths"}, {"adapters", "config"}),
+    "local": ({"errors", "user_paths"}, set()),
     # Where a Runnable, a codec and the transport meet.
     "adapters": (
         {
@@ -99,7 +99,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "testing": (
         {
             "errors",
-            "folders",
+            "user_paths",
             "messages",
             "outputs",
             "runnables",
@@ -124,7 +124,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         },
         {"config", "adapters", "notebooks", "transport"},
     ),
-    # The border to LangChain: everything of ours becomes something of LangChain's. Only `_border` names it.
+    # The border to LangChain: everything of ours becomes something of LangChain's. Only `langchain_bridge` names it.
     "langchain": (
         {
             "errors",
@@ -141,7 +141,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "command": (
-        {"config_trust", "errors", "folders"},
+        {"config_trust", "errors", "user_paths"},
         {
             "adapters",
             "config",
@@ -157,7 +157,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "adapters",
             "config",
             "errors",
-            "folders",
+            "user_paths",
             "jobs",
             "messages",
             "runnables",
@@ -173,7 +173,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"command", "compare", "local", "config", "adapters", "jobs", "migrate", "testing"},
     ),
 }
-FREE = ("_lazy", "_border", "terminal_text")
+FREE = ("_lazy", "langchain_bridge", "terminal_text")
 HEAVY = {
     "httpx2",
     "httpx",

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from modelwire.budgets.spending import Spending
 from modelwire.errors import DiskError, InvalidArgument
-from modelwire.folders import owned, user_folder
+from modelwire.user_paths import owned, user_folder
 
 __all__ = ["BudgetStore"]
 

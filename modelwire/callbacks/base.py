@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Union
 from uuid import UUID
 
-from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidType
+from modelwire.langchain_bridge import is_langchain, own
 
 if TYPE_CHECKING:
     from typing import Self

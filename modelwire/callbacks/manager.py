@@ -11,12 +11,12 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from uuid import UUID, uuid4
 
-from modelwire._border import is_langchain, own
 from modelwire.callbacks.base import EVENTS, BaseCallbackHandler, BaseCallbackManager, Callbacks
 from modelwire.callbacks.custom import adispatch_custom_event, dispatch_custom_event
 from modelwire.callbacks.delivery import adeliver, ahandle_event, deliver, handle_event
 from modelwire.callbacks.hooks import hooked_handlers
 from modelwire.errors import InvalidType
+from modelwire.langchain_bridge import is_langchain, own
 
 if TYPE_CHECKING:
     from typing import Self

@@ -7,7 +7,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from modelwire.callbacks.base import BaseCallbackHandler
-from modelwire.folders import owned
+from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
     from os import PathLike

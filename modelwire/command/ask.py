@@ -7,9 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
-from modelwire.command import chosen, transcripts
-from modelwire.command.chosen import warn
-from modelwire.command.screen import Screen, bill
+from modelwire.command import model_options, transcripts
+from modelwire.command.model_options import warn
+from modelwire.command.terminal import Screen, bill
 from modelwire.errors import InvalidArgument
 from modelwire.terminal_text import echo
 
@@ -37,7 +37,7 @@ def register(commands: Any) -> None:
     ask.add_argument(
         "prompt", nargs="*", metavar="PROMPT", help="the question (default: standard input)"
     )
-    chosen.add_model_options(ask)
+    model_options.add_model_options(ask)
     add = ask.add_argument
     add(
         "-a",
@@ -59,19 +59,19 @@ def register(commands: Any) -> None:
 
 
 def _ask(options: argparse.Namespace) -> None:
-    text = chosen.question(options.prompt)
+    text = model_options.question(options.prompt)
     if not text and not options.attach:
         raise InvalidArgument(
             'There is nothing to ask: write `modelwire ask "..."`, or pipe a text in.'
         )
-    schema = None if options.schema is None else chosen.schema_of(options.schema)
+    schema = None if options.schema is None else model_options.schema_of(options.schema)
     if schema is not None and options.tools:
         raise InvalidArgument(
             "`--schema` and `--tools` do not go together: the form of the answer is a tool itself."
         )
-    tools = chosen.tools_of(options.tools)
-    model = chosen.choose_model(options.model, options.param)
-    blocks = [chosen.attachment(place, model) for place in options.attach]
+    tools = model_options.tools_of(options.tools)
+    model = model_options.choose_model(options.model, options.param)
+    blocks = [model_options.attachment(place, model) for place in options.attach]
     content: Any = (
         [*([{"type": "text", "text": text}] if text else []), *blocks] if blocks else text
     )
@@ -86,10 +86,10 @@ def _ask(options: argparse.Namespace) -> None:
         echo(_as_json(model, new) if options.json else new[-1].text)
     else:
         new = Screen(is_plain=options.plain).show(loop.stream_tools(model, history, tools))
-    chosen.warn_of_cut(new)
+    model_options.warn_of_cut(new)
     if options.cost:
         warn(bill(new))
-    transcripts.keep(None, chosen.model_of(model), [*history, *new], off=options.no_log)
+    transcripts.keep(None, model_options.model_of(model), [*history, *new], off=options.no_log)
 
 
 def _structured(
@@ -112,7 +112,7 @@ def _as_json(model: Any, new: list[Any], answer: Any = None) -> str:
     answers = [message for message in new if isinstance(message, messages.AIMessage)]
     used = [one.usage_metadata for one in answers if one.usage_metadata]
     whole = {
-        "model": chosen.model_of(model),
+        "model": model_options.model_of(model),
         "answer": new[-1].text if answer is None else answer,
         "finish_reason": finish_reasons.finish_reason_of(answers[-1]) if answers else None,
         "tool_calls": [call for one in answers for call in one.tool_calls],

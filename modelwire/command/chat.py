@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
-from modelwire.command import chosen, transcripts
-from modelwire.command.chosen import warn
-from modelwire.command.screen import Screen, bill, is_terminal
+from modelwire.command import model_options, transcripts
+from modelwire.command.model_options import warn
+from modelwire.command.terminal import Screen, bill, is_terminal
 from modelwire.errors import InvalidArgument, ModelwireError, StepLimitReached, did_you_mean
-from modelwire.folders import owned
+from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
     from modelwire import config, messages
@@ -55,16 +55,16 @@ def register(commands: Any) -> None:
         description="Talk with a model. Lines that begin with / are commands, /help lists them. Ctrl-C stops an "
         "answer, Ctrl-D ends the chat. With lines that are piped in, the exit code is 1 if a question failed.",
     )
-    chosen.add_model_options(chat)
+    model_options.add_model_options(chat)
     chat.set_defaults(run=_chat, usage_code=2)
 
 
 def _chat(options: argparse.Namespace) -> int:
-    chat = Chat(chosen.choose_model(options.model, options.param), options)
+    chat = Chat(model_options.choose_model(options.model, options.param), options)
     is_logged = not options.no_log and config.keeps_transcripts()
     read = _piped if chat.is_piped else _reader([*chat.commands], is_logged=is_logged)
     if not chat.is_piped:
-        warn(f"{chosen.model_of(chat.model)}. /help lists the commands, Ctrl-D ends.")
+        warn(f"{model_options.model_of(chat.model)}. /help lists the commands, Ctrl-D ends.")
     while not chat.ended:
         try:
             line = read()
@@ -87,7 +87,7 @@ class Chat:
         self.options = options
         self.system: str | None = options.system
         self.history: list[Any] = []
-        self.tools = chosen.tools_of(options.tools)
+        self.tools = model_options.tools_of(options.tools)
         self.attached: list[dict[str, Any]] = []
         self.ended = False
         self.failed = False  # a question has no whole answer
@@ -126,7 +126,7 @@ class Chat:
             warn("(stopped)")
 
     def _answer(self, text: str) -> None:
-        chosen.refuse_key(text)
+        model_options.refuse_key(text)
         content: Any = [*([{"type": "text", "text": text}] if text.strip() else []), *self.attached]
         asked_before = len(self.history)
         self.history.append(messages.HumanMessage(content if self.attached else text))
@@ -144,13 +144,13 @@ class Chat:
             raise
         else:
             self.history += screen.messages
-            chosen.warn_of_cut(screen.messages)
+            model_options.warn_of_cut(screen.messages)
         finally:
             if self.is_piped or len(self.history) > asked_before:
                 self.attached = []
             elif self.attached:
                 warn(f"{len(self.attached)} attached to the next question; /undo drops them")
-            model = chosen.model_of(self.model)
+            model = model_options.model_of(self.model)
             if self.history:
                 self._talk = transcripts.keep(
                     self._talk, model, [*system, *self.history], off=self.options.no_log
@@ -158,8 +158,8 @@ class Chat:
 
     def _model(self, name: str) -> None:
         if name:
-            self.model = chosen.choose_model(name, self.options.param)
-        warn(chosen.model_of(self.model))
+            self.model = model_options.choose_model(name, self.options.param)
+        warn(model_options.model_of(self.model))
 
     def _system(self, text: str) -> None:
         if text:
@@ -196,7 +196,7 @@ class Chat:
 
     def _tools(self, place: str) -> None:
         if place:
-            self.tools = chosen.tools_of(place)
+            self.tools = model_options.tools_of(place)
         names = [
             str(getattr(tool, "name", None) or getattr(tool, "__name__", "?"))
             for tool in self.tools
@@ -207,7 +207,7 @@ class Chat:
         warn(bill(self.history))
 
     def _image(self, place: str) -> None:
-        self.attached.append(chosen.attachment(place, self.model))
+        self.attached.append(model_options.attachment(place, self.model))
         warn(f"{len(self.attached)} attached to the next question")
 
     def _undo(self, _: str) -> None:
@@ -245,7 +245,7 @@ def _piped() -> str:
     line = sys.stdin.buffer.readline() if sys.stdin is not None else b""
     if not line:
         raise EOFError
-    return chosen.decoded(line).rstrip("\r\n")
+    return model_options.decoded(line).rstrip("\r\n")
 
 
 def _typed() -> str:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
-from modelwire.command.chosen import warn
+from modelwire.command.model_options import warn
 from modelwire.errors import DiskError, InvalidArgument
-from modelwire.folders import user_folder
 from modelwire.terminal_text import echo
+from modelwire.user_paths import user_folder
 
 if TYPE_CHECKING:
     import sqlite3

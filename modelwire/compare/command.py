@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.errors import DiskError
-from modelwire.folders import owned
 from modelwire.terminal_text import echo
+from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
     from modelwire.compare import comparison, page

@@ -20,7 +20,7 @@ from modelwire.messages import (
     ToolMessage,
     convert_to_messages,
 )
-from modelwire.messages.wires import block_from_wire
+from modelwire.messages.block_readers import block_from_wire
 from modelwire.transport.wire import Reply
 
 __all__ = ["Request", "read_request"]

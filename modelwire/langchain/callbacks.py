@@ -11,11 +11,11 @@ from langchain_core.callbacks import AsyncCallbackManager as TheirAsyncManager
 from langchain_core.callbacks import BaseCallbackManager as TheirBaseManager
 from langchain_core.callbacks import CallbackManager as TheirManager
 
-from modelwire._border import is_langchain
 from modelwire.callbacks import AsyncCallbackManager, CallbackManager
 from modelwire.callbacks.base import BaseCallbackManager
 from modelwire.errors import InvalidType
 from modelwire.langchain.values import from_langchain, to_langchain
+from modelwire.langchain_bridge import is_langchain
 from modelwire.runnables.config import RunnableConfig, var_child_runnable_config
 
 __all__ = [

@@ -12,7 +12,6 @@ from langchain_core.tools import BaseTool as TheirTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
-from modelwire._border import is_langchain
 from modelwire.adapters.model.base import BaseChatModel
 from modelwire.callbacks.base import BaseCallbackHandler
 from modelwire.chat_history import BaseChatMessageHistory
@@ -22,6 +21,7 @@ from modelwire.langchain.chat_model import ModelwireChatModel
 from modelwire.langchain.errors import errors_of_both
 from modelwire.langchain.runnables import Calls, LangChainStep, ModelwireRunnable, inward
 from modelwire.langchain.values import from_langchain, to_langchain
+from modelwire.langchain_bridge import is_langchain
 from modelwire.messages import BaseMessage
 from modelwire.runnables.base import Runnable
 from modelwire.runnables.binding import RunnableBinding

@@ -22,8 +22,8 @@ from modelwire.errors import (
     UnknownModel,
     did_you_mean,
 )
-from modelwire.folders import user_folder
 from modelwire.local.chat_template import SMOLLM2_WITH_TOOLS
+from modelwire.user_paths import user_folder
 
 if TYPE_CHECKING:
     import subprocess

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import *
     from modelwire.messages.any_message import *
     from modelwire.messages.base import *
+    from modelwire.messages.block_readers import *
     from modelwire.messages.chat import *
     from modelwire.messages.content import *
     from modelwire.messages.conversion import *
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from modelwire.messages.transcript import *
     from modelwire.messages.trimming import *
     from modelwire.messages.usage import *
-    from modelwire.messages.wires import *
 
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
@@ -68,7 +68,7 @@ __getattr__, __dir__, __all__ = _lazy.exports(
         "modelwire.messages.transcript": "get_buffer_string",
         "modelwire.messages.trimming": "trim_messages",
         "modelwire.messages.usage": "InputTokenDetails OutputTokenDetails UsageMetadata add_usage subtract_usage",
-        "modelwire.messages.wires": (
+        "modelwire.messages.block_readers": (
             "convert_to_openai_data_block convert_to_openai_image_block convert_to_openai_messages"
         ),
     },

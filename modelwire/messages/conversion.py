@@ -11,8 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire import _lazy
-from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
+from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages.base import (
     BaseMessage,
     BaseMessageChunk,

@@ -19,8 +19,8 @@ from collections.abc import (
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
 from modelwire import _lazy, runnables
-from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidType
+from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.addable import collected
 from modelwire.runnables.batch_methods import BatchMethods, Input, Output
 from modelwire.runnables.closing import aclose, close

@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar, cast
 from uuid import UUID
 
-from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidArgument, InvalidType, warn_caller
+from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.deadline import start_clock
 from modelwire.runnables.lazy_rooms import managers
 

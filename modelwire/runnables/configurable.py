@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
-from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
+from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig, changed, merge_configs, settled
 from modelwire.runnables.description import loop_native

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage, message_chunk_to_message
 from modelwire.messages.conversion import own_message
 from modelwire.runnables.addable import collected

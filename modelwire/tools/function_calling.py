@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages import AIMessage, HumanMessage, ToolMessage
 from modelwire.messages.tool_calls import tool_name
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
-from modelwire._border import is_langchains
+from modelwire.langchain_bridge import is_langchains
 from modelwire.runnables.config import RunnableConfig
 
 __all__ = ["FILTERED_ARGS", "InjectedToolArg", "InjectedToolCallId"]

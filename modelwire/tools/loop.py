@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import uuid4
 
-from modelwire._border import is_langchain, own
 from modelwire.errors import (
     BudgetExceeded,
     InvalidArgument,
@@ -22,6 +21,7 @@ from modelwire.errors import (
     did_you_mean,
     message_of,
 )
+from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
 from modelwire.messages.base import merge_chunks
 from modelwire.messages.conversion import convert_to_messages, message_chunk_to_message

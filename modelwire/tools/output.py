@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from modelwire._border import is_langchain, is_langchains, own
 from modelwire.errors import InvalidType
+from modelwire.langchain_bridge import is_langchain, is_langchains, own
 from modelwire.messages import ToolMessage
 from modelwire.messages.tool import ToolOutputMixin
 

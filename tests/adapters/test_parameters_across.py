@@ -32,7 +32,7 @@ from modelwire.adapters.providers.model_families import touched_parameters
 from modelwire.adapters.providers.parameters import fit_parameters
 from modelwire.adapters.wires.families import REASONING
 from modelwire.adapters.wires.gemini.wire_types import RequestBody as GeminiBody
-from modelwire.adapters.wires.own_words import OF_WIRE, foreign_words
+from modelwire.adapters.wires.wire_parameters import OF_WIRE, foreign_words
 from modelwire.errors import InvalidArgument, ParameterWarning
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

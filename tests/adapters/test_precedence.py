@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
-from modelwire.adapters.aliases import put
+from modelwire.adapters.parameter_aliases import set_parameter
 
 CLAUDE = "claude-sonnet-4-5"
 MODELS: dict[str, Any] = {
@@ -179,8 +179,8 @@ def test_what_a_service_renames_is_replaced_too() -> None:
 
 def test_a_parameter_without_other_names_is_left_alone() -> None:
     params: dict[str, Any] = {"text": {"format": 1, "verbosity": "low"}, "x": 1}
-    put(params, "verbosity", "high")
-    put(params, "x", None)
+    set_parameter(params, "verbosity", "high")
+    set_parameter(params, "x", None)
     assert params == {"text": {"format": 1}, "verbosity": "high"}
-    put(params, "text", {"verbosity": "low"})
+    set_parameter(params, "text", {"verbosity": "low"})
     assert params == {"text": {"verbosity": "low"}}

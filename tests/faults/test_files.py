@@ -31,7 +31,7 @@ WRITERS = {
     "callbacks/printing.py": "owned",
     "cli.py": "the null device",
     "command/chat.py": "owned",
-    "command/machine.py": "owned",
+    "command/inspect.py": "owned",
     "command/transcripts.py": "0o600",
     "compare/command.py": "owned",
     "config_trust.py": "owned",

@@ -44,8 +44,8 @@ from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.runnables.deadline import covered
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
-from modelwire.transport.connections.choice import async_connection, sync_connection
 from modelwire.transport.connections.keepalive import Keepalive
+from modelwire.transport.connections.select import async_connection, sync_connection
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.steps import Exchange, Timeouts

@@ -13,7 +13,6 @@ from pydantic.fields import Field
 from pydantic.functional_serializers import field_serializer
 from pydantic_core import ValidationError
 
-from modelwire.adapters.aliases import put
 from modelwire.adapters.credentials import (
     credential_of,
     credential_of_environment,
@@ -40,6 +39,7 @@ from modelwire.adapters.model.arguments import (
 from modelwire.adapters.model.base import BaseChatModel
 from modelwire.adapters.model.documentation import KEYWORDS_ONLY, SettingsDoc, SettingsSignature
 from modelwire.adapters.model.secret import LostSecret, Secret, reveal
+from modelwire.adapters.parameter_aliases import set_parameter
 from modelwire.adapters.wires.wire import HOME_WIRE, Endpoint, wire_named
 from modelwire.errors import (
     CallerError,
@@ -341,7 +341,7 @@ class WireSettings(BaseChatModel):
                 warn_caller(f"`{name}` has no effect here: {instead}.")
         strange = [name for name in unknown if name not in cls.SENDABLE]
         if strange:  # a call warns of those that it leaves out
-            from modelwire.adapters.wires.own_words import foreign_words
+            from modelwire.adapters.wires.wire_parameters import foreign_words
 
             service = service_for(cls, values)
             known = set(foreign_words(cls.WIRE, service))
@@ -581,7 +581,7 @@ class WireSettings(BaseChatModel):
             if (value := getattr(self, name)) is not None:
                 params[name] = value
         for name, value in self.model_kwargs.items():
-            put(params, name, value)
+            set_parameter(params, name, value)
             if value is None:  # here it says null
                 params[name] = None
         return params

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 
 from pydantic import BaseModel, create_model, model_validator
 
-from modelwire.adapters.asking_again import AskingAgain
+from modelwire.adapters.structured_retry import AskingAgain
 from modelwire.errors import InvalidType
 from modelwire.runnables import AddableDict, RunnableGenerator
 

@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Any
 
 from modelwire import __version__
-from modelwire.adapters.aliases import put
 from modelwire.adapters.model.arguments import RETRY_SETTINGS, checked_headers, parameter_of
 from modelwire.adapters.model.secret import lost_credential
 from modelwire.adapters.model.settings import WireSettings
+from modelwire.adapters.parameter_aliases import set_parameter
 from modelwire.adapters.wires.wire import ChatCall, Codec
 from modelwire.errors import CallerError, InvalidArgument, ParameterWarning, warn_caller
 from modelwire.messages import BaseMessage, convert_to_messages
@@ -43,9 +43,9 @@ class WireRequests(WireSettings):
             )
         for message in messages:
             if message.content.__class__ is list:
-                from modelwire.messages.sendable import sendable
+                from modelwire.messages.validate_outgoing import validate_outgoing
 
-                return sendable(messages)
+                return validate_outgoing(messages)
         return messages
 
     def _call(
@@ -74,7 +74,7 @@ class WireRequests(WireSettings):
                 if name in ("model", "model_name"):
                     model = value or model
                 elif name != "stream":  # it says how the answer is read
-                    put(params, parameter_of(type(self), name, provider), value)
+                    set_parameter(params, parameter_of(type(self), name, provider), value)
         form = params.get("response_format")
         if form is not None and not isinstance(
             form, Mapping
@@ -118,12 +118,12 @@ class WireRequests(WireSettings):
                 getattr(codec, "wire", ""),
             )  # a codec of one's own may have none
             if not _adjusted_parameters(codec.provider, wire, model).isdisjoint(call.params):
-                late = frozenset(
+                call_parameters = frozenset(
                     parameter_of(type(self), name, getattr(self, "provider", None))
                     for name in kwargs
                     if name not in _NO_PARAMETERS
                 )
-                self._fit_parameters(call, codec.provider, model, wire, late)
+                self._fit_parameters(call, codec.provider, model, wire, call_parameters)
         request = codec.encode(call)
         request.model = request.model or call.model
         if request.left_out:
@@ -139,12 +139,14 @@ class WireRequests(WireSettings):
         return codec, request
 
     def _fit_parameters(
-        self, call: ChatCall, provider: str, model: str, wire: str, late: frozenset[str]
+        self, call: ChatCall, provider: str, model: str, wire: str, call_parameters: frozenset[str]
     ) -> None:
         """Give the call its parameters as the model takes them; warn of those that had to change, or refuse to send."""
         from modelwire.adapters.providers.parameters import fit_call
 
-        if notes := fit_call(call, provider=provider, model=model, wire=wire, late=late):
+        if notes := fit_call(
+            call, provider=provider, model=model, wire=wire, call_parameters=call_parameters
+        ):
             self._warn_of(note.message for note in notes)
 
     def _warn_of(self, notes: Iterable[str]) -> None:

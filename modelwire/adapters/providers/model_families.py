@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from modelwire.adapters.model.arguments import NO_ROW
 from modelwire.adapters.wires.families import REASONING
-from modelwire.adapters.wires.own_words import foreign_words
 from modelwire.adapters.wires.wire import HOME_WIRE, WIRES, wire_named
+from modelwire.adapters.wires.wire_parameters import foreign_words
 
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service

@@ -14,10 +14,10 @@ from modelwire.adapters.providers.model_families import (
     service_row,
     touched_parameters,
 )
-from modelwire.adapters.wires.fitting import Fitting, Note
 from modelwire.adapters.wires.foreign_settings import take_system_prompt, translate
-from modelwire.adapters.wires.own_words import foreign_words
+from modelwire.adapters.wires.parameter_adaptation import Note, ParameterAdaptation
 from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
+from modelwire.adapters.wires.wire_parameters import foreign_words
 from modelwire.messages import SystemMessage
 
 if TYPE_CHECKING:
@@ -35,40 +35,40 @@ def fit_parameters(
     provider: str,
     model: str,
     wire: str,
-    late: frozenset[str] = frozenset(),
+    call_parameters: frozenset[str] = frozenset(),
 ) -> tuple[Mapping[str, Any], list[Note]]:
     """Return the parameters as `model` takes them, and a note for each that had to be changed or left out.
 
-    Parameters whose names are in `late` were set by a call, and win over what the model was made with.
+    Parameters whose names are in `call_parameters` were set by a call, and win over what the model was made with.
     """
     families = families_of(wire)
     if families is None or touched_parameters(provider, wire, model).isdisjoint(params):
         return params, []
-    fitting = Fitting(dict(params), model, wire_named(wire).title, late)
+    adaptation = ParameterAdaptation(dict(params), model, wire_named(wire).title, call_parameters)
     family, service = family_of(provider, wire, model), service_row(provider, wire)
     foreign = foreign_words(wire, service)
     if not foreign.isdisjoint(params):
-        translate(fitting, foreign)
+        translate(adaptation, foreign)
     is_read = service is not None or not TRANSLATED.isdisjoint(params)
     if family is not None or (is_read and wire == HOME_WIRE):  # the rows of services have its words
-        families.fit(fitting, family, service)
+        families.fit(adaptation, family, service)
     if family is not None:
-        fitting.limit(families.lacks, family)
+        adaptation.limit(families.lacks, family)
     if service is not None:
         instead = dict(service.instead)
         for name in service.lacks_over(wire):
-            if name in fitting.params:
+            if name in adaptation.params:
                 do = f"; {instead[name]}" if name in instead else ""
-                fitting.leave_out(
+                adaptation.leave_out(
                     name, f"`{service.name}` does not take it, see {service.docs}{do}"
                 )
-    why = f"{fitting.title} has no such parameter"
-    fitting.leave_out_all(sorted(foreign), why)
-    return fitting.params, fitting.notes
+    why = f"{adaptation.title} has no such parameter"
+    adaptation.leave_out_all(sorted(foreign), why)
+    return adaptation.params, adaptation.notes
 
 
 def fit_call(
-    call: ChatCall, *, provider: str, model: str, wire: str, late: frozenset[str]
+    call: ChatCall, *, provider: str, model: str, wire: str, call_parameters: frozenset[str]
 ) -> list[Note]:
     """Give the call its parameters as `model` takes them, and return what `fit_parameters` has to note.
 
@@ -82,6 +82,6 @@ def fit_call(
     elif text is not None:
         params["instructions"] = text
     call.params, notes = fit_parameters(
-        params, provider=provider, model=model, wire=wire, late=late
+        params, provider=provider, model=model, wire=wire, call_parameters=call_parameters
     )
     return notes

@@ -14,7 +14,7 @@ from modelwire.adapters.wires.wire import loaded
 
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
-    from modelwire.adapters.wires.fitting import Fitting
+    from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation
 
 __all__ = ["LEVELS", "LOW_TO_HIGH", "REASONING", "Family", "ModelFamilies", "fit_at"]
 
@@ -51,7 +51,7 @@ class ModelFamilies(NamedTuple):
 
     rows: Mapping[str, tuple[Family, ...]]  # by provider
     fit: Callable[
-        [Fitting, Family | None, Service | None], None
+        [ParameterAdaptation, Family | None, Service | None], None
     ]  # put parameters into the wire's own words
     # Parameters that these models are not sent, beside those which only other wires have (`own_words.py`).
     lacks: tuple[str, ...] = ()
@@ -70,11 +70,13 @@ class ModelFamilies(NamedTuple):
         return _row_for(rows, name) or _row_for(rows, re.sub(_SUFFIX, "", name))
 
 
-def fit_at(reference: str) -> Callable[[Fitting, Family | None, Service | None], None]:
+def fit_at(reference: str) -> Callable[[ParameterAdaptation, Family | None, Service | None], None]:
     """Return the function at `module:name`; its module is loaded when it is called."""
 
-    def fit(fitting: Fitting, family: Family | None, service: Service | None) -> None:
-        loaded(reference)(fitting, family, service)
+    def fit(
+        adaptation: ParameterAdaptation, family: Family | None, service: Service | None
+    ) -> None:
+        loaded(reference)(adaptation, family, service)
 
     return fit
 

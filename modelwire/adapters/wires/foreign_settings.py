@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from modelwire.adapters.wires.fitting import JSON, Fitting
+from modelwire.adapters.wires.parameter_adaptation import JSON, ParameterAdaptation
 
 __all__ = ["take_system_prompt", "translate"]
 
@@ -32,28 +32,28 @@ COMMON = {
 }
 
 
-def translate(fitting: Fitting, foreign: Collection[str]) -> None:
+def translate(adaptation: ParameterAdaptation, foreign: Collection[str]) -> None:
     """Put the foreign parameters into common words; what has none stays under its name."""
-    params = fitting.params
+    params = adaptation.params
     for name in [name for name in params if name in foreign]:
         value = params[name]
         if name in (*CONFIGS, *THINKING) and isinstance(value, Mapping):
             rest: JSON = {}
             for key, part in value.items():
-                if not _has_common_name(fitting, name, _snake(key), part):
+                if not _has_common_name(adaptation, name, _snake(key), part):
                     rest[key] = part
             params[name] = rest
             if not rest:
                 del params[name]
-        elif COMMON.get(name) != name and _has_common_name(fitting, name, _snake(name), value):
+        elif COMMON.get(name) != name and _has_common_name(adaptation, name, _snake(name), value):
             del params[name]
 
 
-def _has_common_name(fitting: Fitting, parameter: str, key: str, value: Any) -> bool:
+def _has_common_name(adaptation: ParameterAdaptation, parameter: str, key: str, value: Any) -> bool:
     """Set a parameter under its common name, and return whether it has one."""
     if key == "thinking_config" and isinstance(value, Mapping):
         parts = [
-            _has_common_name(fitting, parameter, _snake(name), it) for name, it in value.items()
+            _has_common_name(adaptation, parameter, _snake(name), it) for name, it in value.items()
         ]
         return all(parts)
     if key in COMMON:
@@ -67,8 +67,10 @@ def _has_common_name(fitting: Fitting, parameter: str, key: str, value: Any) -> 
         name, common = "reasoning", {"budget_tokens": value}
     else:
         return False
-    if parameter in fitting.late or name not in fitting.params:  # what a call sets wins
-        fitting.params[name] = common
+    if (
+        parameter in adaptation.call_parameters or name not in adaptation.params
+    ):  # what a call sets wins
+        adaptation.params[name] = common
     return True
 
 

@@ -122,7 +122,7 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
 
 
 def _steps(chain: Runnable[Any, Any]) -> Sequence[Runnable[Any, Any]]:
-    from modelwire.adapters.asking_again import AskingAgain
+    from modelwire.adapters.structured_retry import AskingAgain
 
     if isinstance(chain, AskingAgain):
         chain = chain.once

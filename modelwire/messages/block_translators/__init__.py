@@ -78,7 +78,7 @@ def get_translator(provider: str) -> Translator | None:
     """Return the provider's translator, or None if its answers need none."""
     translator = PROVIDER_TRANSLATORS.get(provider)
     if translator is None and provider in OWN_TRANSLATORS:
-        from modelwire.messages.wires import answer_reader
+        from modelwire.messages.block_readers import answer_reader
 
         read = answer_reader(OWN_TRANSLATORS[provider])
         translator = PROVIDER_TRANSLATORS[provider] = Translator(read, read)

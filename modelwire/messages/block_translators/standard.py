@@ -138,7 +138,7 @@ def standard_block(block: Block) -> ContentBlock:
     elif "source_type" in block:
         translated = _from_source_type(block)
     elif isinstance(kind, str):
-        from modelwire.messages.wires import block_from_wire
+        from modelwire.messages.block_readers import block_from_wire
 
         translated = block_from_wire(block)
     return cast("ContentBlock", non_standard(block) if translated is None else translated)

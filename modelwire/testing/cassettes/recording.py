@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
 from modelwire.errors import CassetteError, ChatError
-from modelwire.folders import owned
 from modelwire.testing.cassettes.records import HEAD, Answer, Request, from_lines, to_line
 from modelwire.transport.connections.pooled import AsyncPooledConnection, Tape, tapes
+from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
     import os

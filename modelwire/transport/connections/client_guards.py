@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from modelwire.transport.connections.private_names import (
+from modelwire.transport.connections.httpcore_internals import (
     closing_where_bytes_follow,
     cookie_policy_of,
 )

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from modelwire.errors import NetworkBlocked
 from modelwire.transport.connections.address import is_loopback
-from modelwire.transport.connections.private_names import network_classes
+from modelwire.transport.connections.httpcore_internals import network_classes
 
 __all__ = [
     "Block",

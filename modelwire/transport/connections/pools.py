@@ -24,8 +24,8 @@ from weakref import WeakKeyDictionary
 
 from modelwire.errors import InvalidArgument, InvalidConfig, MissingDependency
 from modelwire.transport.connections.client_guards import refusing_jar
+from modelwire.transport.connections.httpcore_internals import bytes_left_over, set_socket_options
 from modelwire.transport.connections.keepalive import USUAL, Keepalive, socket_options
-from modelwire.transport.connections.private_names import bytes_left_over, set_socket_options
 
 if TYPE_CHECKING:
     import asyncio

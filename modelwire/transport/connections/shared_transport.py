@@ -14,12 +14,12 @@ import sys
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from modelwire.transport.connections.pools import async_pool, sync_pool
-from modelwire.transport.connections.private_names import (
+from modelwire.transport.connections.httpcore_internals import (
     close_after_this_answer,
     put_behind,
     reading_while_sending,
 )
+from modelwire.transport.connections.pools import async_pool, sync_pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

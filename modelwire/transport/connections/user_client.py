@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from modelwire.errors import InvalidArgument
 from modelwire.transport.connections.address import hide_query
 from modelwire.transport.connections.client_guards import refusing_cookies
+from modelwire.transport.connections.httpcore_internals import closing_where_bytes_follow
 from modelwire.transport.connections.pooled import (
     AsyncPooledConnection,
     PooledConnection,
     SyncPooledConnection,
 )
-from modelwire.transport.connections.private_names import closing_where_bytes_follow
 from modelwire.transport.redaction import conceal
 from modelwire.transport.wire import Reply
 

@@ -16,8 +16,8 @@ from support.word_wire import WordWire
 from modelwire.errors import InvalidConfig, TLSFailed
 from modelwire.transport.call import call_flow
 from modelwire.transport.connections.address import address_of
-from modelwire.transport.connections.choice import async_connection, sync_connection
 from modelwire.transport.connections.proxies import proxy_of
+from modelwire.transport.connections.select import async_connection, sync_connection
 from modelwire.transport.drivers import adrive, drive
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.steps import Exchange, Timeouts

@@ -38,8 +38,8 @@ from modelwire.errors import (
 )
 from modelwire.transport.call import call_flow, stream_flow
 from modelwire.transport.connections import pooled, pools
-from modelwire.transport.connections.choice import async_connection, sync_connection
 from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPooledConnection
+from modelwire.transport.connections.select import async_connection, sync_connection
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.observer import CallObserver
 from modelwire.transport.redaction import secrets_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
-from modelwire.adapters.wires.answers import (
+from modelwire.adapters.wires.block_answers import (
     Translator,
     called,
     text_with_annotations,

@@ -12,10 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.anthropic.blocks_from_wire import CITATIONS
-from modelwire.adapters.wires.history import kind_of, safe_call_id, text_of, value_of, without_data
+from modelwire.adapters.wires.outgoing_messages import (
+    kind_of,
+    safe_call_id,
+    text_of,
+    value_of,
+    without_data,
+)
 from modelwire.errors import InvalidArgument
+from modelwire.messages.block_readers import is_readable
 from modelwire.messages.block_translators.standard import extra_field, extras_of, standard_block
-from modelwire.messages.wires import is_readable
 
 __all__ = [
     "ANSWER_TO_WIRE",

@@ -17,8 +17,8 @@ from modelwire.adapters.wires.anthropic.parameters import (
 )
 from modelwire.adapters.wires.anthropic.response import read_message
 from modelwire.adapters.wires.anthropic.stream import MessagesStreamDecoder
+from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_as, error_from_reply
-from modelwire.adapters.wires.left_out import foreign_work
 from modelwire.errors import BadRequest, ContextTooLong, InvalidArgument, InvalidType
 from modelwire.transport.wire import WireRequest
 

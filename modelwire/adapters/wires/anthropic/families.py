@@ -106,7 +106,7 @@ def _base_name(model: str) -> str | None:
 
 FAMILIES = ModelFamilies(
     {"anthropic": CLAUDE},
-    fit_at("modelwire.adapters.wires.anthropic.fitting:fit"),
+    fit_at("modelwire.adapters.wires.anthropic.parameter_adaptation:fit"),
     # https://docs.anthropic.com/en/api/messages, read 2026-11
     touched=frozenset(("temperature", "top_p", "top_k")),
     base_name=_base_name,

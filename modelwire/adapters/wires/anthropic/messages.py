@@ -33,7 +33,7 @@ from modelwire.adapters.wires.anthropic.blocks_to_wire import (
     tool_use,
     user_blocks,
 )
-from modelwire.adapters.wires.history import (
+from modelwire.adapters.wires.outgoing_messages import (
     calls_of,
     role_of,
     safe_call_id,

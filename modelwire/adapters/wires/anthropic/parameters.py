@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.wires.tool_words import read_choice, read_form
+from modelwire.adapters.wires.tool_params import read_choice, read_form
 from modelwire.errors import InvalidArgument, InvalidType
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.wires.answers import usage_beside_cache
+from modelwire.adapters.wires.block_answers import usage_beside_cache
 from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import (
     count_or_none,

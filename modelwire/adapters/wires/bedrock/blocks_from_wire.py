@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.wires.answers import (
+from modelwire.adapters.wires.block_answers import (
     Translator,
     called,
     text_with_annotations,

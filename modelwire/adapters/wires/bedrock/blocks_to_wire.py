@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.bedrock.blocks_from_wire import DOCUMENT_TYPES, OWN_TYPES
-from modelwire.adapters.wires.history import (
+from modelwire.adapters.wires.outgoing_messages import (
     kind_of,
     safe_call_id,
     text_of,

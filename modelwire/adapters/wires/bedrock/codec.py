@@ -14,8 +14,8 @@ from modelwire.adapters.wires.bedrock.messages import turns_from_messages
 from modelwire.adapters.wires.bedrock.parameters import fields_from_parameters
 from modelwire.adapters.wires.bedrock.response import classed_by_words, read_answer
 from modelwire.adapters.wires.bedrock.stream import ConverseStreamDecoder
+from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_from_reply, request_id_of
-from modelwire.adapters.wires.left_out import foreign_work
 from modelwire.adapters.wires.wire import path_segment
 from modelwire.errors import NotFound, and_said
 from modelwire.transport.classify import provider_error

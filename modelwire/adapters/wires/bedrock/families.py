@@ -11,7 +11,7 @@ from modelwire.adapters.wires.anthropic.families import CLAUDE
 from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies
 
 if TYPE_CHECKING:
-    from modelwire.adapters.wires.fitting import Fitting
+    from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation
 
 __all__ = ["FAMILIES"]
 
@@ -47,33 +47,35 @@ def _base_name(model: str) -> str | None:
     return name if found and maker else None
 
 
-def _fit(fitting: Fitting, family: Any, service: object) -> None:
-    from modelwire.adapters.wires.anthropic.fitting import fit
-    from modelwire.adapters.wires.fitting import format_as_openai
+def _fit(adaptation: ParameterAdaptation, family: Any, service: object) -> None:
+    from modelwire.adapters.wires.anthropic.parameter_adaptation import fit
+    from modelwire.adapters.wires.parameter_adaptation import format_as_openai
 
-    params = fitting.params
+    params = adaptation.params
     format_as_openai(params)
-    fitting.leave_out_all(_LACKS, f"{fitting.title} has no such parameter")
+    adaptation.leave_out_all(_LACKS, f"{adaptation.title} has no such parameter")
     # Not in Anthropic's words: Bedrock has tiers of its own, and the others' reasoning is theirs.
     own_words = {"service_tier": params.pop("service_tier")} if "service_tier" in params else {}
     if family.thinking and family.thinking[0] in ("reasoningConfig", "reasoning_effort"):
-        own_words |= _reasoning(fitting, family)
-    fit(fitting, family)
+        own_words |= _reasoning(adaptation, family)
+    fit(adaptation, family)
     params |= own_words
 
 
-def _reasoning(fitting: Fitting, family: Family) -> dict[str, Any]:
+def _reasoning(adaptation: ParameterAdaptation, family: Family) -> dict[str, Any]:
     """Take out what is set about reasoning, and say it in the words of Nova or of gpt-oss."""
     if (
-        taken := fitting.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")
+        taken := adaptation.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")
     ) is None:
         return {}
     name, level, is_nova = taken[0], taken[1].level(), family.thinking[0] == "reasoningConfig"
     if level == "none" and is_nova:
         return {"reasoningConfig": {"type": "disabled"}}
     if level == "none":
-        fitting.note(name, f"is not none: `{fitting.model}` always reasons, see {family.link}")
-    effort = "low" if level == "none" else fitting.fitting_level(name, level or "medium", family)
+        adaptation.note(
+            name, f"is not none: `{adaptation.model}` always reasons, see {family.link}"
+        )
+    effort = "low" if level == "none" else adaptation.closest_level(name, level or "medium", family)
     return (
         {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
         if is_nova

@@ -25,14 +25,14 @@ from modelwire.adapters.wires.bedrock.blocks_to_wire import (
     tool_use,
 )
 from modelwire.adapters.wires.bedrock.response import MODEL_PROVIDER
-from modelwire.adapters.wires.history import (
+from modelwire.adapters.wires.json import dict_or_empty, dicts_in
+from modelwire.adapters.wires.outgoing_messages import (
     calls_of,
     role_of,
     take_call,
     with_paired_calls,
     with_results_apart,
 )
-from modelwire.adapters.wires.json import dict_or_empty, dicts_in
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.wires.answers import usage_beside_cache
+from modelwire.adapters.wires.block_answers import usage_beside_cache
 from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import (
     MESSAGE_CHARS,

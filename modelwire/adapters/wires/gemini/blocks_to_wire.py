@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.gemini.response import PART_FIELDS
-from modelwire.adapters.wires.history import kind_of, text_of, value_of, without_data
+from modelwire.adapters.wires.outgoing_messages import kind_of, text_of, value_of, without_data
 from modelwire.errors import InvalidArgument
+from modelwire.messages.block_readers import is_readable
 from modelwire.messages.block_translators.standard import (
     DATA_TYPES,
     extra_field,
@@ -20,7 +21,6 @@ from modelwire.messages.block_translators.standard import (
     split_data_url,
     standard_block,
 )
-from modelwire.messages.wires import is_readable
 
 __all__ = ["ANSWER_TO_WIRE", "TO_WIRE", "Part", "answer_part", "media_parts", "user_parts"]
 

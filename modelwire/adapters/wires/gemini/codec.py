@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.gemini.messages import OWN, contents_from_messages
 from modelwire.adapters.wires.gemini.parameters import body_of_params
 from modelwire.adapters.wires.gemini.response import read_answer
 from modelwire.adapters.wires.gemini.stream import GenerateFraming, GenerateStreamDecoder
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_as, error_from_reply
-from modelwire.adapters.wires.left_out import foreign_work
 from modelwire.adapters.wires.wire import path_segment
 from modelwire.errors import (
     AuthenticationError,

@@ -41,6 +41,6 @@ FAMILIES = ModelFamilies(
             family._replace(refuses=(*family.refuses, "store")) for family in _GEMINI
         ),
     },
-    fit_at("modelwire.adapters.wires.gemini.fitting:fit"),
+    fit_at("modelwire.adapters.wires.gemini.parameter_adaptation:fit"),
     base_name=lambda model: model.rpartition("/")[2],
 )

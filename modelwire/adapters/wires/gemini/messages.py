@@ -25,7 +25,7 @@ from modelwire.adapters.wires.gemini.blocks_to_wire import (
     user_parts,
 )
 from modelwire.adapters.wires.gemini.response import MODEL_PROVIDER, in_order, is_made_up
-from modelwire.adapters.wires.history import (
+from modelwire.adapters.wires.outgoing_messages import (
     CALL_SIGNATURES,
     calls_of,
     role_of,

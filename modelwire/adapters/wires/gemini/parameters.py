@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from modelwire.adapters.wires.tool_words import Function, read_choice, read_form, read_function
+from modelwire.adapters.wires.tool_params import Function, read_choice, read_form, read_function
 from modelwire.errors import InvalidArgument, InvalidType
 
 __all__ = ["body_of_params"]

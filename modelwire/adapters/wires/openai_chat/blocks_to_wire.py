@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.messages.block_readers import is_readable
 from modelwire.messages.block_translators.standard import extra_field, is_model_work, standard_block
-from modelwire.messages.wires import is_readable
 
 __all__ = [
     "TO_WIRE",

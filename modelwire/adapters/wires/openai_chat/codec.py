@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.empty_answers import check_empty, is_empty
 from modelwire.adapters.wires.json import (
     error_from_json,
@@ -17,7 +18,6 @@ from modelwire.adapters.wires.json import (
     read_reply,
     request_id_of,
 )
-from modelwire.adapters.wires.left_out import foreign_work
 from modelwire.adapters.wires.openai_chat.messages import (
     OPENAI,
     Dialect,

@@ -140,6 +140,6 @@ _COHERE = (Family("*", "https://docs.cohere.com/docs/compatibility-api", ("none"
 FAMILIES = ModelFamilies(
     # A deployment at Azure is often called like its model.
     {"openai": OPENAI, "azure_openai": OPENAI, "xai": _XAI, "cohere": _COHERE},
-    fit_at("modelwire.adapters.wires.openai_chat.fitting:fit"),
+    fit_at("modelwire.adapters.wires.openai_chat.parameter_adaptation:fit"),
     lacks=("top_k",),  # https://platform.openai.com/docs/api-reference/chat
 )

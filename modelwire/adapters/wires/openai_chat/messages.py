@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire.adapters.wires.history import with_paired_calls
+from modelwire.adapters.wires.outgoing_messages import with_paired_calls
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.tool_calls import CALL_EXTRAS
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_from_reply, no_answer, read_reply, request_id_of
-from modelwire.adapters.wires.left_out import foreign_work
 from modelwire.adapters.wires.openai_chat.codec import request_for
 from modelwire.adapters.wires.openai_chat.response import error_within
 from modelwire.adapters.wires.openai_chat.tools import tool_params

@@ -9,5 +9,5 @@ __all__ = ["FAMILIES"]
 
 FAMILIES = ModelFamilies(
     {"openai": OPENAI, "azure_openai": OPENAI},
-    fit_at("modelwire.adapters.wires.openai_chat.fitting:fit_responses"),
+    fit_at("modelwire.adapters.wires.openai_chat.parameter_adaptation:fit_responses"),
 )

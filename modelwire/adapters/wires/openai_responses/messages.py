@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire.adapters.wires.history import with_paired_calls
 from modelwire.adapters.wires.openai_chat.blocks_to_wire import Place
 from modelwire.adapters.wires.openai_chat.messages import arguments_json, unsendable
 from modelwire.adapters.wires.openai_responses.blocks_from_wire import OWN_TYPES
 from modelwire.adapters.wires.openai_responses.blocks_to_wire import ADDED, to_wire
+from modelwire.adapters.wires.outgoing_messages import with_paired_calls
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import MODEL_WORK, extras_of
 from modelwire.messages.tool_calls import CALL_EXTRAS, parse_tool_args

@@ -10,7 +10,7 @@ from support.anthropic_wire import text
 
 from modelwire.adapters import ChatAnthropic
 from modelwire.adapters.wires.anthropic.blocks_to_wire import user_blocks
-from modelwire.adapters.wires.history import safe_call_id
+from modelwire.adapters.wires.outgoing_messages import safe_call_id
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import HumanMessage
 

@@ -1,6 +1,6 @@
-"""What `private_names` takes from httpx2 and httpcore2 is there, in the release that is installed.
+"""What `httpcore_internals` takes from httpx2 and httpcore2 is there, in the release that is installed.
 
-Read from release 2.16.2 of both. Where one of these fails, read the new release and mend `private_names.py`.
+Read from release 2.16.2 of both. Where one of these fails, read the new release and mend `httpcore_internals.py`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import httpx
 import httpx2
 import pytest
 
-from modelwire.transport.connections import private_names
+from modelwire.transport.connections import httpcore_internals
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-FOLDER = Path(private_names.__file__).parent
+FOLDER = Path(httpcore_internals.__file__).parent
 
 
 @pytest.mark.parametrize("name", ["HTTPTransport", "AsyncHTTPTransport"])
@@ -37,7 +37,7 @@ def test_a_transport_takes_its_connections_from_what_is_put_behind_it(name: str)
             return httpcore2.Response(204)
 
     transport = getattr(httpx2, name).__new__(getattr(httpx2, name))
-    private_names.put_behind(transport, Pool())
+    httpcore_internals.put_behind(transport, Pool())
     request = httpx2.Request("GET", "http://127.0.0.1:1/")
     if name == "HTTPTransport":
         assert transport.handle_request(request).status_code == 204
@@ -62,7 +62,7 @@ def test_a_connection_is_closed_after_an_answer_that_spoils_it(
         httpcore2.Request("GET", server.url, headers={"Host": "a"})
     )
     assert b"".join(response.stream) == b"ok"
-    private_names.close_after_this_answer(response.stream, response.status)
+    httpcore_internals.close_after_this_answer(response.stream, response.status)
     response.close()
     assert connection.is_idle() is again
     connection.close()
@@ -79,11 +79,11 @@ def test_bytes_that_anyio_has_read_ahead_are_noticed(raw_server: Any) -> None:
         )
         assert b"".join([data async for data in response.stream]) == b"ok"
         await response.aclose()
-        seen = [private_names.bytes_left_over(connection)]
+        seen = [httpcore_internals.bytes_left_over(connection)]
         connection._connection._network_stream._stream._protocol.read_queue.append(
             b"HTTP/1.1 408 Timeout"
         )
-        seen.append(private_names.bytes_left_over(connection))
+        seen.append(httpcore_internals.bytes_left_over(connection))
         await connection.aclose()
         return seen
 
@@ -91,12 +91,12 @@ def test_bytes_that_anyio_has_read_ahead_are_noticed(raw_server: Any) -> None:
 
 
 def test_no_other_file_of_the_transport_has_a_private_name_of_theirs() -> None:
-    names = set(re.findall(r'"(_\w+)"', inspect.getsource(private_names))) - {
+    names = set(re.findall(r'"(_\w+)"', inspect.getsource(httpcore_internals))) - {
         "_stream"
     }  # ours have one of that name
     assert names >= {"_connection", "_h11_state", "_network_stream"}
     for path in FOLDER.glob("*.py"):
-        if path.name != "private_names.py":
+        if path.name != "httpcore_internals.py":
             assert not [
                 name for name in names if re.search(rf"\b{name}\b", path.read_text("utf-8"))
             ], path.name
@@ -108,11 +108,11 @@ def test_the_connection_behind_an_open_answer_is_found(raw_server: Any, library:
     with library.Client() as client:
         for _ in range(2):
             with client.stream("GET", server.url) as response:
-                private_names.closing_where_bytes_follow(response)
+                httpcore_internals.closing_where_bytes_follow(response)
                 assert response.read() == b"ok"
     assert server.connections == 2
 
 
 def test_the_policy_of_a_jar_is_found() -> None:
     policy = DefaultCookiePolicy()
-    assert private_names.cookie_policy_of(CookieJar(policy)) is policy
+    assert httpcore_internals.cookie_policy_of(CookieJar(policy)) is policy

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelwire.adapters.wires.families import REASONING, Family
-from modelwire.adapters.wires.fitting import JSON, Fitting, Reasoning, format_as_openai
+from modelwire.adapters.wires.parameter_adaptation import (
+    JSON,
+    ParameterAdaptation,
+    Reasoning,
+    format_as_openai,
+)
 
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
@@ -13,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["fit", "fit_responses"]
 
 
-def fit(fitting: Fitting, family: Family | None, service: Service | None) -> None:
+def fit(adaptation: ParameterAdaptation, family: Family | None, service: Service | None) -> None:
     """Put parameters into the words of Chat Completions, or of the service."""
-    params = fitting.params
-    found = _taken(fitting, family, own_word="" if service is None else service.reasoning_word)
+    params = adaptation.params
+    found = _taken(adaptation, family, own_word="" if service is None else service.reasoning_word)
     if found is None:
         return
     name, reasoning, level = found
@@ -24,7 +29,7 @@ def fit(fitting: Fitting, family: Family | None, service: Service | None) -> Non
         params["reasoning"] = _reasoning_object(reasoning, level, with_budget=True)
         return
     if lost := [*reasoning.rest, *(["summary"] if reasoning.summary is not None else [])]:
-        fitting.note(
+        adaptation.note(
             name,
             f"is said without {', '.join(f'`{part}`' for part in lost)}: Chat Completions has no such thing",
         )
@@ -33,7 +38,7 @@ def fit(fitting: Fitting, family: Family | None, service: Service | None) -> Non
         if reasoning.budget is not None:
             params.setdefault("thinking_budget", reasoning.budget)
         elif level not in ("none", None):
-            fitting.note(
+            adaptation.note(
                 name, f"turns thinking on, and no more: `{service.name}` knows no levels of it"
             )
     elif service is not None and service.thinking_switch and level == "none":
@@ -41,27 +46,29 @@ def fit(fitting: Fitting, family: Family | None, service: Service | None) -> Non
     elif service is not None and not service.effort_levels:
         params.setdefault("thinking", {"type": "enabled"})
         if level is not None:
-            fitting.note(
+            adaptation.note(
                 name, f"turns thinking on, and no more: `{service.name}` knows no levels of it"
             )
     elif level is not None:
         params["reasoning_effort"] = level
 
 
-def fit_responses(fitting: Fitting, family: Family | None, service: Service | None) -> None:
+def fit_responses(
+    adaptation: ParameterAdaptation, family: Family | None, service: Service | None
+) -> None:
     """Put parameters into the words of the Responses API."""
-    if (found := _taken(fitting, family)) is not None:
-        fitting.params["reasoning"] = _reasoning_object(found[1], found[2])
+    if (found := _taken(adaptation, family)) is not None:
+        adaptation.params["reasoning"] = _reasoning_object(found[1], found[2])
 
 
 def _taken(
-    fitting: Fitting, family: Family | None, *, own_word: str = ""
+    adaptation: ParameterAdaptation, family: Family | None, *, own_word: str = ""
 ) -> tuple[str, Reasoning, str | None] | None:
     """Take out what is set about reasoning; return the parameter, what it sets, and the effort the model takes."""
-    format_as_openai(fitting.params)
-    if fitting.params.get("service_tier") == "standard_only" and family is not None:
-        fitting.params["service_tier"] = "default"
-    taken = fitting.take_reasoning(*(name for name in REASONING if name != own_word))
+    format_as_openai(adaptation.params)
+    if adaptation.params.get("service_tier") == "standard_only" and family is not None:
+        adaptation.params["service_tier"] = "default"
+    taken = adaptation.take_reasoning(*(name for name in REASONING if name != own_word))
     if taken is None:
         return None
     name, reasoning = taken
@@ -69,9 +76,11 @@ def _taken(
         return name, reasoning, reasoning.level()
     if not family.efforts:
         if reasoning.level() != "none":
-            fitting.note(name, f"is left out: `{fitting.model}` does not reason, see {family.link}")
+            adaptation.note(
+                name, f"is left out: `{adaptation.model}` does not reason, see {family.link}"
+            )
         return None
-    return name, reasoning, fitting.fitting_level(name, reasoning.level(), family)
+    return name, reasoning, adaptation.closest_level(name, reasoning.level(), family)
 
 
 def _reasoning_object(

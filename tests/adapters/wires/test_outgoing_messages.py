@@ -200,7 +200,7 @@ def test_results_that_a_caller_writes_as_blocks_follow_the_new_ids(wire: str) ->
 
 
 def test_extra_fields_and_signatures_of_a_call_stay_with_its_new_id() -> None:
-    from modelwire.adapters.wires.history import CALL_SIGNATURES
+    from modelwire.adapters.wires.outgoing_messages import CALL_SIGNATURES
 
     kwargs = {CALL_SIGNATURES: {"c1": "sig"}}
     history = [HumanMessage("hi")]

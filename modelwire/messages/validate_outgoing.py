@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwire.errors import InvalidArgument, did_you_mean
+from modelwire.messages.block_readers import is_wire_type
 from modelwire.messages.block_translators.standard import DATA_TYPES, is_model_work
-from modelwire.messages.wires import is_wire_type
 
-__all__ = ["sendable"]
+__all__ = ["validate_outgoing"]
 
 # These are the types that a user may write; errors offer them as close matches.
 STANDARD = ("text", *sorted(DATA_TYPES), "non_standard")
@@ -28,7 +28,7 @@ BYTES = (bytes, bytearray, memoryview)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\n]+={0,2}\n?")
 
 
-def sendable(messages: list[Any]) -> list[Any]:
+def validate_outgoing(messages: list[Any]) -> list[Any]:
     """Return the messages with the bytes in their blocks as base64 text; the input is not changed.
 
     Raises: `InvalidArgument` for a block type that no provider has, with close matches, and for

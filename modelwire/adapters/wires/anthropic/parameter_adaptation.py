@@ -7,10 +7,10 @@ from typing import Any
 
 from modelwire.adapters.wires.anthropic.families import CLAUDE_THINKING
 from modelwire.adapters.wires.families import Family
-from modelwire.adapters.wires.fitting import (
+from modelwire.adapters.wires.parameter_adaptation import (
     BUDGETS,
     JSON,
-    Fitting,
+    ParameterAdaptation,
     Reasoning,
     read_reasoning,
     without,
@@ -31,38 +31,38 @@ LEAST_BUDGET = (
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
 
 
-def fit(fitting: Fitting, family: Family, service: object = None) -> None:
+def fit(adaptation: ParameterAdaptation, family: Family, service: object = None) -> None:
     """Put the user, the tier and reasoning into Anthropic's words, and leave out what does not go together."""
-    params = fitting.params
+    params = adaptation.params
     if "user" in params and isinstance(metadata := params.get("metadata") or {}, Mapping):
         params["metadata"] = {"user_id": params.pop("user"), **metadata}
     if params.get("service_tier") == "default":
         params["service_tier"] = "standard_only"
     if params.get("service_tier") in OPENAI_TIERS:
-        fitting.leave_out("service_tier", f"{fitting.title} has no such tier")
-    _thinking(fitting, family)
+        adaptation.leave_out("service_tier", f"{adaptation.title} has no such tier")
+    _thinking(adaptation, family)
     kind = _type_of(params.get("thinking"))
     link = f"see {family.link}"
     if kind in family.thinking and not family.fixed:  # beside thinking, little is free
         for name, free in (("temperature", (1,)), ("top_k", ()), ("top_p", _top_p)):
             value = params.get(name)
             if value is not None and not (free(value) if callable(free) else value in free):
-                fitting.leave_out(
+                adaptation.leave_out(
                     name, f"it does not take it while it thinks, see {CLAUDE_THINKING}"
                 )
     if family.one_sampler and "temperature" in params and "top_p" in params:
-        fitting.leave_out("top_p", f"it takes `temperature` or `top_p`, not both, {link}")
+        adaptation.leave_out("top_p", f"it takes `temperature` or `top_p`, not both, {link}")
     if (not family.forced_tools or kind == "enabled") and _forces(params.get("tool_choice")):
         parallel = without(params["tool_choice"], "type", "name", "function")
         params["tool_choice"] = {"type": "auto", **parallel}
         when = " while it thinks" if family.thinking else ""
-        why = f"`{fitting.model}` cannot be made to use a tool{when}, {link}"
-        fitting.note("tool_choice", f'is "auto": {why}')
+        why = f"`{adaptation.model}` cannot be made to use a tool{when}, {link}"
+        adaptation.note("tool_choice", f'is "auto": {why}')
 
 
-def _thinking(fitting: Fitting, family: Family) -> None:
+def _thinking(adaptation: ParameterAdaptation, family: Family) -> None:
     """Say in the model's own words how much to think; where these were used and fit it, they win."""
-    params = fitting.params
+    params = adaptation.params
     kind = _type_of(params.get("thinking"))
     fits = kind in (*family.thinking, family.off) or (kind == "disabled" and family.off == "")
     own_effort = None
@@ -79,73 +79,86 @@ def _thinking(fitting: Fitting, family: Family) -> None:
     ):  # no effort of the model's: not to think
         names, own_effort = [*names, own_effort], None
     if own_effort is not None:
-        _clamp_effort(fitting, own_effort, family)
-    taken = fitting.take_reasoning(*names)
+        _clamp_effort(adaptation, own_effort, family)
+    taken = adaptation.take_reasoning(*names)
     if taken is None:
         return
-    if kind is not None and fits and (taken[0] not in fitting.late or "thinking" in fitting.late):
-        fitting.note(taken[0], "is left out: `thinking` says it too")
+    if (
+        kind is not None
+        and fits
+        and (taken[0] not in adaptation.call_parameters or "thinking" in adaptation.call_parameters)
+    ):
+        adaptation.note(taken[0], "is left out: `thinking` says it too")
     else:
         params.pop("thinking", None)
-        _think(fitting, family, *taken, own_effort=own_effort is not None)
+        _think(adaptation, family, *taken, own_effort=own_effort is not None)
 
 
-def _clamp_effort(fitting: Fitting, name: str, family: Family) -> None:
-    config = fitting.params[name]
+def _clamp_effort(adaptation: ParameterAdaptation, name: str, family: Family) -> None:
+    config = adaptation.params[name]
     level = config["effort"] if isinstance(config, Mapping) else config
-    effort = fitting.fitting_level("effort", level, family)
-    fitting.params[name] = {**config, "effort": effort} if isinstance(config, Mapping) else effort
+    effort = adaptation.closest_level("effort", level, family)
+    adaptation.params[name] = (
+        {**config, "effort": effort} if isinstance(config, Mapping) else effort
+    )
 
 
 def _think(
-    fitting: Fitting, family: Family, name: str, reasoning: Reasoning, *, own_effort: bool
+    adaptation: ParameterAdaptation,
+    family: Family,
+    name: str,
+    reasoning: Reasoning,
+    *,
+    own_effort: bool,
 ) -> None:
     level, link = reasoning.level(), f"see {family.link}"
     if level == "none":
-        _do_not_think(fitting, family, name, own_effort=own_effort)
+        _do_not_think(adaptation, family, name, own_effort=own_effort)
     elif not family.thinking:
-        fitting.note(name, f"is left out: `{fitting.model}` does not think, {link}")
+        adaptation.note(name, f"is left out: `{adaptation.model}` does not think, {link}")
     elif family.thinking[0] == "adaptive":
         if (
             reasoning.budget is not None
             and "enabled" in family.thinking
             and reasoning.effort is None
         ):
-            fitting.params["thinking"] = {"type": "enabled", "budget_tokens": reasoning.budget}
+            adaptation.params["thinking"] = {"type": "enabled", "budget_tokens": reasoning.budget}
             return
         if reasoning.budget is not None:
-            fitting.note(
+            adaptation.note(
                 name,
-                f"is said without a budget: `{fitting.model}` thinks as much as it needs, {link}",
+                f"is said without a budget: `{adaptation.model}` thinks as much as it needs, {link}",
             )
-        fitting.params["thinking"] = {"type": "adaptive"} | (
+        adaptation.params["thinking"] = {"type": "adaptive"} | (
             {"display": "summarized"} if reasoning.summary else {}
         )
         if level is not None and not own_effort:
-            fitting.params["effort"] = fitting.fitting_level(name, level, family)
-    elif (budget := _budget(fitting.params, reasoning)) is not None:
-        fitting.params["thinking"] = {"type": "enabled", "budget_tokens": budget}
+            adaptation.params["effort"] = adaptation.closest_level(name, level, family)
+    elif (budget := _budget(adaptation.params, reasoning)) is not None:
+        adaptation.params["thinking"] = {"type": "enabled", "budget_tokens": budget}
     else:
-        fitting.note(
+        adaptation.note(
             name,
-            f"is left out: `{fitting.model}` needs a `max_tokens` above {LEAST_BUDGET} to think, {link}",
+            f"is left out: `{adaptation.model}` needs a `max_tokens` above {LEAST_BUDGET} to think, {link}",
         )
 
 
-def _do_not_think(fitting: Fitting, family: Family, name: str, *, own_effort: bool) -> None:
+def _do_not_think(
+    adaptation: ParameterAdaptation, family: Family, name: str, *, own_effort: bool
+) -> None:
     if family.off is None:
         with_effort = "" if own_effort else ', and does so with effort "low"'
-        fitting.note(
-            name, f"is not none: `{fitting.model}` always thinks{with_effort}, see {family.link}"
+        adaptation.note(
+            name, f"is not none: `{adaptation.model}` always thinks{with_effort}, see {family.link}"
         )
         if not own_effort:
-            fitting.params["effort"] = "low"
+            adaptation.params["effort"] = "low"
     elif family.off:
-        fitting.params["thinking"] = {"type": family.off}
+        adaptation.params["thinking"] = {"type": family.off}
         if family.off == "between_tools":
-            fitting.note(
+            adaptation.note(
                 name,
-                f"is none but between tools: `{fitting.model}` can do no less, see {family.link}",
+                f"is none but between tools: `{adaptation.model}` can do no less, see {family.link}",
             )
 
 

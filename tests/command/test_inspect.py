@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from modelwire.command.machine import masked
+from modelwire.command.inspect import masked
 from modelwire.testing import ProviderServer
 
 FILE = """

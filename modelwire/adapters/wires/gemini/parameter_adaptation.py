@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from modelwire.adapters.wires.families import REASONING, Family
-from modelwire.adapters.wires.fitting import BUDGETS, Fitting, Reasoning, format_as_openai
 from modelwire.adapters.wires.gemini.families import BUDGETS_OF
+from modelwire.adapters.wires.parameter_adaptation import (
+    BUDGETS,
+    ParameterAdaptation,
+    Reasoning,
+    format_as_openai,
+)
 from modelwire.errors import InvalidArgument, did_you_mean
 
 __all__ = ["fit"]
@@ -13,46 +18,50 @@ OWN = ("thinking_budget", "thinking_level", "thinking_config", "thinkingConfig")
 TIERS = {"auto": None, "default": "standard", "standard_only": "standard"}
 
 
-def fit(fitting: Fitting, family: Family, service: object = None) -> None:
+def fit(adaptation: ParameterAdaptation, family: Family, service: object = None) -> None:
     """Put the tier and reasoning into Gemini's words; a setting of thinking in its own words wins."""
-    params = fitting.params
+    params = adaptation.params
     format_as_openai(params)
     if (tier := params.get("service_tier")) in TIERS:
         del params["service_tier"]
         if TIERS[tier]:
             params["service_tier"] = TIERS[tier]
-    if (taken := fitting.take_reasoning(*REASONING)) is None:
+    if (taken := adaptation.take_reasoning(*REASONING)) is None:
         return
     name, reasoning = taken
     own = next((word for word in OWN if params.get(word) is not None), None)
-    if own is not None and (name not in fitting.late or own in fitting.late):
-        fitting.note(name, f"is left out: `{own}` says it too")
+    if own is not None and (
+        name not in adaptation.call_parameters or own in adaptation.call_parameters
+    ):
+        adaptation.note(name, f"is left out: `{own}` says it too")
         return
     for word in OWN:
         params.pop(word, None)
-    _think(fitting, family, name, reasoning)
+    _think(adaptation, family, name, reasoning)
 
 
-def _think(fitting: Fitting, family: Family, name: str, reasoning: Reasoning) -> None:
-    params, model, link = fitting.params, fitting.model, f"see {family.link}"
+def _think(
+    adaptation: ParameterAdaptation, family: Family, name: str, reasoning: Reasoning
+) -> None:
+    params, model, link = adaptation.params, adaptation.model, f"see {family.link}"
     level = reasoning.level()
     if not family.thinking:
         if level != "none":
-            fitting.note(name, f"is left out: `{model}` does not think, {link}")
+            adaptation.note(name, f"is left out: `{model}` does not think, {link}")
         return
     if level != "none":  # a caller who asks for thoughts wants to see them
         params.setdefault("include_thoughts", True)
     elif family.off is None:
         level = family.efforts[0]
         reasoning = Reasoning(level)
-        fitting.note(
+        adaptation.note(
             name, f"is not none: `{model}` always thinks, and does so as little as it can, {link}"
         )
     if family.thinking[0] == "level":
         if reasoning.budget is not None and reasoning.effort is None:
-            fitting.note(name, f'is the level "{level}": `{model}` takes no budget, {link}')
+            adaptation.note(name, f'is the level "{level}": `{model}` takes no budget, {link}')
         if level is not None:
-            params["thinking_level"] = str(fitting.fitting_level(name, level, family)).upper()
+            params["thinking_level"] = str(adaptation.closest_level(name, level, family)).upper()
     elif (budget := _budget(model, level, reasoning)) is not None:
         params["thinking_budget"] = budget
 

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import __version__, _lazy, config_trust
-from modelwire.command.chosen import LOCAL, warn
+from modelwire.command.model_options import LOCAL, warn
 from modelwire.errors import InvalidArgument, InvalidConfig, ModelwireError
-from modelwire.folders import owned, user_folder
 from modelwire.terminal_text import echo
+from modelwire.user_paths import owned, user_folder
 
 if TYPE_CHECKING:
     from modelwire import config, local, profiles
-    from modelwire.adapters.providers import at_hand, registry, services
+    from modelwire.adapters.providers import credential_lookup, registry, services
 else:
     config, local = _lazy.module("modelwire.config"), _lazy.module("modelwire.local")
     profiles = _lazy.module("modelwire.profiles")
-    at_hand = _lazy.module("modelwire.adapters.providers.at_hand")
+    credential_lookup = _lazy.module("modelwire.adapters.providers.credential_lookup")
     registry = _lazy.module("modelwire.adapters.providers.registry")
     services = _lazy.module("modelwire.adapters.providers.services")
 
@@ -130,8 +130,8 @@ def _readiness(name: str) -> tuple[bool, str]:
     """Return whether a provider, service or plugin can be called, and why. Raises as `credentials_of`."""
     service = services.service_of(name)
     if service is not None and service.works_without_key:
-        return False, f"a server at {_without_password(at_hand.address_of(name))}"
-    known = at_hand.credentials_of(name)
+        return False, f"a server at {_without_password(credential_lookup.address_of(name))}"
+    known = credential_lookup.credentials_of(name)
     if found := next(filter(os.environ.get, known.variables), None):
         where = f", called at {_address(known.address_from)}" if known.address_from else ""
         return True, f"`{found}` is set{where}"
@@ -354,7 +354,7 @@ def _doctor(options: argparse.Namespace) -> int:
     any_found = False
     for name in _names():
         try:
-            known = at_hand.credentials_of(name)
+            known = credential_lookup.credentials_of(name)
         except InvalidArgument as exc:
             echo(f"plugin {name}: {exc}")
             continue
@@ -403,7 +403,7 @@ def _version(library: str) -> str | None:
 def _reach(provider: str) -> int:
     """Send one request without a key to the provider's address: any answer shows that the way is free."""
     httpx2 = import_module("httpx2")
-    url = at_hand.address_of(provider)
+    url = credential_lookup.address_of(provider)
     if not url:
         raise InvalidArgument(f"`{provider}` has no address of its own to reach.")
     where = f"{provider}: {_without_password(url)}"

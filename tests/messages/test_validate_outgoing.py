@@ -19,7 +19,7 @@ from modelwire.messages import (
     from_path,
     from_url,
 )
-from modelwire.messages.sendable import sendable
+from modelwire.messages.validate_outgoing import validate_outgoing
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 PDF = b"%PDF-1.4 \x00\xff"
@@ -100,7 +100,7 @@ def test_what_models_and_tools_have_said_is_not_judged() -> None:
         ),
         ToolMessage([{"type": "a row of a table", "value": 1}], tool_call_id="1"),
     ]
-    assert sendable(messages) is messages
+    assert validate_outgoing(messages) is messages
 
 
 def test_every_type_that_a_codec_takes_is_known() -> None:
@@ -120,7 +120,7 @@ def test_every_type_that_a_codec_takes_is_known() -> None:
     types |= {*responses.OWN_PARTS, *responses_reader.OWN_TYPES, *responses_reader.FROM_WIRE}
     types |= {*anthropic_reader.FROM_WIRE, *anthropic_reader.OWN_TYPES}
     message = HumanMessage([{"type": kind} for kind in sorted(types)])
-    assert sendable([message]) == [message]
+    assert validate_outgoing([message]) == [message]
 
 
 # ---------------------------------------------------------------- from files and URLs

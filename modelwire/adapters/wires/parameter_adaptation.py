@@ -14,8 +14,8 @@ from modelwire.adapters.wires.families import LEVELS, Family
 __all__ = [
     "BUDGETS",
     "JSON",
-    "Fitting",
     "Note",
+    "ParameterAdaptation",
     "Reasoning",
     "format_as_openai",
     "quoted",
@@ -75,21 +75,21 @@ class Reasoning(NamedTuple):
         return next((level for level in LEVELS[2:] if self.budget <= BUDGETS[level]), "xhigh")
 
 
-class Fitting:
+class ParameterAdaptation:
     """One call's parameters on their way to one model over the wire called `title`.
 
-    Those whose names are in `late` were set by the call, and win over what the model was made with.
+    Those whose names are in `call_parameters` were set by the call, and win over what the model was made with.
     """
 
-    __slots__ = ("late", "model", "notes", "params", "title")
+    __slots__ = ("call_parameters", "model", "notes", "params", "title")
 
     def __init__(
-        self, params: JSON, model: str, title: str, late: frozenset[str] = frozenset()
+        self, params: JSON, model: str, title: str, call_parameters: frozenset[str] = frozenset()
     ) -> None:
         self.params = params
         self.model = model
         self.title = title
-        self.late = late
+        self.call_parameters = call_parameters
         self.notes: list[Note] = []
 
     def note(self, name: str, what: str) -> None:
@@ -123,7 +123,7 @@ class Fitting:
             effort = reasoning.get("effort", effort)
         return effort if isinstance(effort, str) else None
 
-    def fitting_level(self, name: str, level: str | None, family: Family) -> str | None:
+    def closest_level(self, name: str, level: str | None, family: Family) -> str | None:
         """Return the effort nearest to `level` that the model takes; "none" is nearest to itself only."""
         if level not in LEVELS or level in family.efforts or not family.efforts:
             return level
@@ -141,12 +141,12 @@ class Fitting:
     def take_reasoning(self, *names: str) -> tuple[str, Reasoning] | None:
         """Take out what `names` set about reasoning, and return what the first of them sets."""
         found: list[tuple[str, Reasoning]] = []
-        for name in sorted(names, key=lambda name: name not in self.late):
+        for name in sorted(names, key=lambda name: name not in self.call_parameters):
             if (reasoning := read_reasoning(name, self.params.get(name))) is not None:
                 found.append((name, reasoning))
                 self._take(name)
         for name, reasoning in found[1:]:
-            overruled = found[0][0] in self.late and name not in self.late
+            overruled = found[0][0] in self.call_parameters and name not in self.call_parameters
             if not overruled and reasoning.level() != found[0][1].level():
                 self.note(name, f"is left out: `{found[0][0]}` says it too, and otherwise")
         return found[0] if found else None

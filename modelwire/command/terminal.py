@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
-from modelwire.command.chosen import warn
 from modelwire.command.markdown import MarkdownStyles
+from modelwire.command.model_options import warn
 from modelwire.errors import MissingDependency
 from modelwire.terminal_text import printable
 
