@@ -26,7 +26,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "notebooks": (set(), set()),
     "messages": ({"errors"}, {"notebooks", "prompts", "runnables", "tools"}),
     # The one door from messages to the wires: readers of their blocks, and the OpenAI converters.
-    "messages.wires": ({"errors"}, {"adapters.wires"}),
+    "messages.block_readers": ({"errors"}, {"adapters.wires"}),
     "transport": ({"errors"}, set()),
     "transport.logs": (
         {"errors", "transport"},
