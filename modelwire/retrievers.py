@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from pydantic import Field
 
+from modelwire import callbacks as managers
 from modelwire.documents import Document
 from modelwire.errors import InvalidType
 from modelwire.runnables.base import Runnable
@@ -28,7 +29,6 @@ from modelwire.runnables.invoke_function import (
     call_func_with_variable_args,
     extra_kwargs,
 )
-from modelwire.runnables.lazy_rooms import managers
 from modelwire.runnables.serializable import RunnableSerializable
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from modelwire.runnables.batch_methods import BatchMethods, Input, Output
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, clocked, run_in_executor, settled
 from modelwire.runnables.deadline import covered, guard
-from modelwire.runnables.description import Described, loop_native
+from modelwire.runnables.description import Described
 from modelwire.runnables.lazy_rooms import events, invoke_function, log, root_listeners, runs, tools
 from modelwire.runnables.reading_context import abound_stream, bound_stream
 
@@ -83,13 +83,25 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         super().__init_subclass__(**kwargs)
         guard(cls, clocked)
 
+    def _may_answer_on_loop(self) -> bool:
+        """Return whether `ainvoke` may answer a sync call.
+
+        It may not if a class overrides `invoke` but inherits `ainvoke`, which would skip the override.
+        """
+        for cls in type(self).__mro__:
+            if "ainvoke" in cls.__dict__:
+                return self._loop_native()
+            if "invoke" in cls.__dict__:
+                return False
+        return False
+
     def _loop_native(self) -> bool:
         """Return whether `ainvoke` runs no sync code of the user, so that a sync batch may run on an event loop.
 
         A runnable made of others asks those; any other one returns False.
         """
         inside = tuple(self._runnables_inside())
-        return bool(inside) and all(loop_native(inner) for inner in inside)
+        return bool(inside) and all(inner._may_answer_on_loop() for inner in inside)
 
     def _may_block(self) -> bool:
         """Return whether an `invoke` may wait for I/O, so that branches beside it should run in threads."""

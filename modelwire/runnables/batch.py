@@ -34,7 +34,6 @@ from modelwire.runnables.config import (
     started,
     warn_of_run_id,
 )
-from modelwire.runnables.description import loop_native
 from modelwire.runnables.reading_context import abound, bound
 
 if TYPE_CHECKING:
@@ -340,7 +339,7 @@ def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
     """Return the place where the calls of a sync batch run."""
     if isinstance(inputs, Sized) and len(inputs) == 1:
         return _InlineCrew()
-    if loop_native(runnable):
+    if runnable._may_answer_on_loop():
         from modelwire.runnables.background import background_loop
 
         if not background_loop().is_here():

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from modelwire import _lazy, runnables
-from modelwire.runnables.config import Configs
+from modelwire.runnables.config import Configs, hidden
 from modelwire.runnables.lazy_rooms import batching
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
     batch_api = _lazy.module("modelwire.jobs.batch_api")
 
-__all__ = ["BatchMethods", "hidden"]
+__all__ = ["BatchMethods"]
 
 Input = TypeVar("Input", contravariant=True)
 Output = TypeVar("Output", covariant=True)
@@ -24,17 +24,6 @@ Output = TypeVar("Output", covariant=True)
 def _whole(part: Any) -> Any:
     """Return `part` unchanged, typed as the runnable whose base class it is."""
     return part
-
-
-def hidden(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the keywords with their headers wrapped, so that a traceback that prints local
-    variables does not show them.
-    """
-    if "extra_headers" in kwargs:
-        from modelwire.transport.wire import hide_headers
-
-        hide_headers(kwargs)
-    return kwargs
 
 
 class BatchMethods(Generic[Input, Output]):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
-from modelwire.runnables.batch_methods import hidden
 from modelwire.runnables.config import (
     Configs,
     RunnableConfig,
+    hidden,
     merge_configs,
     var_child_runnable_config,
 )

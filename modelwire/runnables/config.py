@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar, cast
 from uuid import UUID
 
+from modelwire import callbacks as managers
 from modelwire.errors import InvalidArgument, InvalidType, warn_caller
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.deadline import start_clock
-from modelwire.runnables.lazy_rooms import managers
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -335,6 +335,17 @@ def element_config(config: RunnableConfig | None) -> RunnableConfig:
 def started(config: RunnableConfig) -> RunnableConfig:
     """Return the `element_config` of an element with its timeout running."""
     return cast("RunnableConfig", _Settled(_clocked(dict(config))))
+
+
+def hidden(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords with their headers wrapped, so that a traceback that prints local
+    variables does not show them.
+    """
+    if "extra_headers" in kwargs:
+        from modelwire.transport.wire import hide_headers
+
+        hide_headers(kwargs)
+    return kwargs
 
 
 def get_config_list(config: Configs, length: int) -> list[RunnableConfig]:

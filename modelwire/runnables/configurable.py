@@ -19,7 +19,6 @@ from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_ca
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig, changed, merge_configs, settled
-from modelwire.runnables.description import loop_native
 from modelwire.runnables.fields import (
     AnyConfigurableField,
     ConfigurableField,
@@ -97,7 +96,7 @@ class DynamicRunnable(Forwarding[Input, Output]):
         return runnable.get_graph(ready)
 
     def _loop_native(self) -> bool:
-        return loop_native(self.default)
+        return self.default._may_answer_on_loop()
 
     def _may_block(self) -> bool:
         return self.default._may_block()
@@ -186,7 +185,8 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
         return f"{self.source!r}.{self.method}({', '.join(arguments)})"
 
     def _loop_native(self) -> bool:
-        return loop_native(self.default) if "default" in self.__dict__ else loop_native(self.source)
+        inner = self.default if "default" in self.__dict__ else self.source
+        return inner._may_answer_on_loop()
 
     def _may_block(self) -> bool:
         return True
@@ -414,7 +414,7 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
 
     def _loop_native(self) -> bool:
         every = (self.default, *self.alternatives.values())
-        return all(isinstance(one, Runnable) and loop_native(one) for one in every)
+        return all(isinstance(one, Runnable) and one._may_answer_on_loop() for one in every)
 
     def _may_block(self) -> bool:
         return True

@@ -20,20 +20,7 @@ if TYPE_CHECKING:
     from modelwire.runnables.fields import ConfigurableFieldSpec
     from modelwire.runnables.graph import Graph
 
-__all__ = ["ComparedByParts", "Described", "loop_native"]
-
-
-def loop_native(runnable: Any) -> bool:
-    """Return whether a sync call may be answered by `ainvoke`.
-
-    It may not if a class overrides `invoke` but inherits `ainvoke`, which would skip the override.
-    """
-    for cls in type(runnable).__mro__:
-        if "ainvoke" in cls.__dict__:
-            return bool(runnable._loop_native())
-        if "invoke" in cls.__dict__:
-            return False
-    return False
+__all__ = ["ComparedByParts", "Described"]
 
 
 class ComparedByParts:

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from modelwire.errors import CallerError
 from modelwire.runnables.addable import collected
-from modelwire.runnables.batch_methods import hidden
 from modelwire.runnables.channel import Channel
+from modelwire.runnables.config import hidden
 from modelwire.runnables.listener import (
     ABSENT,
     RunFilter,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from modelwire.errors import InvalidArgument
-from modelwire.runnables.description import Described
-from modelwire.runnables.lazy_rooms import drawings, schemas
+from modelwire.runnables import drawing
+from modelwire.runnables.drawing import CurveStyle, NodeStyles
+from modelwire.runnables.schema import json_schema
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
     from modelwire.runnables.config import RunnableConfig
-    from modelwire.runnables.drawing import CurveStyle, NodeStyles
 
 __all__ = ["CurveStyle", "Edge", "Graph", "MermaidDrawMethod", "Node", "NodeStyles", "graph_of"]
 
@@ -168,7 +168,7 @@ class Graph:
 
     def draw_ascii(self) -> str:
         """Return the graph drawn as text."""
-        return drawings.draw_ascii({id: node.name for id, node in self.nodes.items()}, self.edges)
+        return drawing.draw_ascii({id: node.name for id, node in self.nodes.items()}, self.edges)
 
     def print_ascii(self) -> None:
         """Print the graph."""
@@ -184,7 +184,7 @@ class Graph:
         frontmatter_config: Mapping[str, Any] | None = None,
     ) -> str:
         """Return the graph in Mermaid's language; `frontmatter_config` is Mermaid's own configuration."""
-        return drawings.draw_mermaid(
+        return drawing.draw_mermaid(
             self.reid(),
             with_styles=with_styles,
             curve_style=curve_style,
@@ -214,27 +214,23 @@ class MermaidDrawMethod(Enum):
     API = "api"
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("CurveStyle", "NodeStyles"):
-        # Only drawings need these names.
-        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
-    return getattr(drawings, name)
-
-
 def _is_generated(id: str) -> bool:
     return len(id) == 32 and all(digit in "0123456789abcdef" for digit in id)
 
 
+def _is_runnable(data: Any) -> bool:
+    """Return whether the data of a node is a runnable. Its methods show it: `Runnable` itself imports this module."""
+    return hasattr(data, "get_input_schema") and not isinstance(data, type)
+
+
 def _name(data: Any) -> str:
-    name: str = (
-        data.get_name() if isinstance(data, Described) else getattr(data, "__name__", str(data))
-    )
+    name: str = data.get_name() if _is_runnable(data) else getattr(data, "__name__", str(data))
     return name.removeprefix("Runnable") or name
 
 
 def _as_json(node: Node, *, with_schemas: bool) -> dict[str, Any]:
     data = node.data
-    if isinstance(data, Described):
+    if _is_runnable(data):
         return {
             "type": "runnable",
             "data": {
@@ -243,7 +239,7 @@ def _as_json(node: Node, *, with_schemas: bool) -> dict[str, Any]:
             },
         }
     if isinstance(data, type):
-        return {"type": "schema", "data": schemas.json_schema(data) if with_schemas else node.name}
+        return {"type": "schema", "data": json_schema(data) if with_schemas else node.name}
     return {"type": "unknown", "data": node.name}
 
 

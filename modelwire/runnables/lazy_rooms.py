@@ -8,9 +8,7 @@ from modelwire import _lazy
 
 if TYPE_CHECKING:
     from modelwire import outputs, prompts, tools
-    from modelwire.callbacks import manager as managers
     from modelwire.runnables import batch as batching
-    from modelwire.runnables import drawing as drawings
     from modelwire.runnables import events, fields, function_source, invoke_function, log, streams
     from modelwire.runnables import graph as graphs
     from modelwire.runnables import run as runs
@@ -19,13 +17,11 @@ if TYPE_CHECKING:
 else:
     batching = _lazy.module("modelwire.runnables.batch")
     invoke_function = _lazy.module("modelwire.runnables.invoke_function")
-    drawings = _lazy.module("modelwire.runnables.drawing")
     events = _lazy.module("modelwire.runnables.events")
     fields = _lazy.module("modelwire.runnables.fields")
     function_source = _lazy.module("modelwire.runnables.function_source")
     graphs = _lazy.module("modelwire.runnables.graph")
     log = _lazy.module("modelwire.runnables.log")
-    managers = _lazy.module("modelwire.callbacks.manager")
     outputs = _lazy.module("modelwire.outputs")
     prompts = _lazy.module("modelwire.prompts")
     root_listeners = _lazy.module("modelwire.tracers.root_listeners")
@@ -36,14 +32,12 @@ else:
 
 __all__ = [
     "batching",
-    "drawings",
     "events",
     "fields",
     "function_source",
     "graphs",
     "invoke_function",
     "log",
-    "managers",
     "outputs",
     "prompts",
     "root_listeners",

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
-from modelwire.runnables.batch_methods import hidden
 from modelwire.runnables.channel import Channel
 from modelwire.runnables.closing import aclose
+from modelwire.runnables.config import hidden
 from modelwire.runnables.json_patch import pointer
 from modelwire.runnables.listener import ABSENT, RunFilter, RunListener, attach, dict_from_result
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from modelwire.errors import CallerError, ChatError, InvalidArgument, InvalidType
 from modelwire.runnables.base import Input, Output, Runnable
-from modelwire.runnables.batch_methods import hidden
 from modelwire.runnables.binding import RunnableBinding
-from modelwire.runnables.config import RunnableConfig, below, settled
+from modelwire.runnables.config import RunnableConfig, below, hidden, settled
 from modelwire.runnables.run import AsyncRun, Run, acalled, called
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire import _lazy
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
-from modelwire.runnables.batch_methods import hidden
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, below, settled
+from modelwire.runnables.config import RunnableConfig, below, hidden, settled
 from modelwire.runnables.deadline import late
 from modelwire.runnables.lazy_rooms import graphs, schemas
 from modelwire.runnables.run import AsyncRun, Run, listening

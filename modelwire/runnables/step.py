@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
-from modelwire.runnables.batch_methods import hidden
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, below, settled
+from modelwire.runnables.config import RunnableConfig, below, hidden, settled
 from modelwire.runnables.deadline import (
     COVER_GRACE_S,
     acovered_chunks,

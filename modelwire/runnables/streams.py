@@ -7,20 +7,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelwire.runnables.addable import AddableDict
-from modelwire.runnables.base import Runnable
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.invoke_function import END
 
 if TYPE_CHECKING:
     import asyncio
 
+    from modelwire.runnables.base import Runnable
+    from modelwire.runnables.config import RunnableConfig
+
 __all__ = ["Pulled", "amerge", "atee", "merge", "tee"]
 
-Branch = tuple[str, Runnable[Any, Any], RunnableConfig]
+Branch: TypeAlias = "tuple[str, Runnable[Any, Any], RunnableConfig]"
 
 
 class _Shared:

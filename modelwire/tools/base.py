@@ -12,13 +12,13 @@ from uuid import UUID
 
 from pydantic import Field, PlainSerializer, SkipValidation, ValidationError
 
+from modelwire import callbacks as managers
 from modelwire.callbacks.hooks import listening
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
 from modelwire.messages import ToolCall
 from modelwire.runnables.config import RunnableConfig, below, changed, run_in_executor, settled
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.invoke_function import await_with_deadline, context_with
-from modelwire.runnables.lazy_rooms import managers
 from modelwire.runnables.serializable import RunnableSerializable
 from modelwire.tools.args_schema import (
     ArgsSchema,

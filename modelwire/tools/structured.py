@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import SkipValidation
 
+from modelwire import callbacks as managers
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import ensure_config
-from modelwire.runnables.lazy_rooms import managers
 from modelwire.tools.args_schema import ArgsSchema, create_schema_from_function, docstring_of
 from modelwire.tools.base import BaseTool, SaidInJson
 from modelwire.tools.injected import positional, signature_of

@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from modelwire.errors import InvalidArgument, InvalidType, Timeout
 from modelwire.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
 from modelwire.runnables.background import BackgroundLoop, background_loop
-from modelwire.runnables.base import loop_native
 from modelwire.runnables.batch import LOOP_CONCURRENCY, THREAD_CONCURRENCY
 
 
@@ -373,7 +372,7 @@ def test_an_exit_in_a_call_reaches_the_caller_and_leaves_the_loop_alive() -> Non
 def test_an_exit_in_a_task_of_a_call_does_so_as_well() -> None:
     home = background_loop()
     both = RunnableParallel(a=Waiting(), b=Waiting())
-    assert loop_native(both)
+    assert both._may_answer_on_loop()
     with pytest.raises(SystemExit):
         both.batch([*range(20), SystemExit(3), *range(20)])
     threads = [threading.Thread(target=both.batch, args=([1, 2],), daemon=True)]
@@ -435,10 +434,10 @@ def test_a_failed_batch_in_threads_waits_for_running_calls() -> None:
 
 def test_a_chain_is_loop_native_when_all_its_steps_are() -> None:
     native, sync = Waiting(), RunnableLambda(str)
-    assert loop_native(RunnablePassthrough() | native | {"a": native})
-    assert not loop_native(native | sync)
-    assert not loop_native(native | {"a": sync, "b": native})
-    assert loop_native(native.bind(a=1).with_config(tags=["t"]).map())
+    assert (RunnablePassthrough() | native | {"a": native})._may_answer_on_loop()
+    assert not (native | sync)._may_answer_on_loop()
+    assert not (native | {"a": sync, "b": native})._may_answer_on_loop()
+    assert native.bind(a=1).with_config(tags=["t"]).map()._may_answer_on_loop()
 
 
 def test_a_class_that_overrides_invoke_alone_is_not_loop_native() -> None:
@@ -446,7 +445,7 @@ def test_a_class_that_overrides_invoke_alone_is_not_loop_native() -> None:
         def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
             return f"mine {input}"
 
-    assert not loop_native(Mine())
+    assert not Mine()._may_answer_on_loop()
     assert Mine().batch([1, 2]) == ["mine 1", "mine 2"]
 
 
