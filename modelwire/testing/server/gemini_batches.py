@@ -13,17 +13,16 @@ from urllib.parse import parse_qs
 
 from pydantic_core import from_json, to_json
 
-from modelwire.testing.server.replies import End, Reply, Step, json_reply
+from modelwire.testing.server.batch_records import DAY_S, Answered, BatchApi, SeenBatch
+from modelwire.testing.server.replies import Reply, Step, json_reply
 from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
-    from modelwire.testing.server.batches import Answered, BatchDesk, SeenBatch
+    from modelwire.testing.server.batches import BatchDesk
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["PREFIX", "end_batch", "handle", "operation", "page_of", "time_text"]
+__all__ = ["API", "page_of", "time_text"]
 
-PREFIX = "gbatch"
-DAY_S = 86_400
 _PATH = re.compile(
     r"(/upload|/download)?/v1beta/(?:(?:models|tunedModels)/([^/:]+):batchGenerateContent"
     r"|(files|batches)(?:/([^/:]+))?(?::(\w+))?)$"
@@ -35,7 +34,7 @@ _STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}
 _CODE_OF = {400: 3, 401: 16, 403: 7, 404: 5, 429: 8, 500: 13, 503: 14, 504: 4}
 
 
-def handle(desk: BatchDesk, request: SeenRequest) -> Reply | Iterable[Step] | None:
+def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
     """Return the answer to a request about Gemini's files and batches; None for any other request."""
     found = _PATH.match(request.path)
     if found is None:
@@ -43,7 +42,7 @@ def handle(desk: BatchDesk, request: SeenRequest) -> Reply | Iterable[Step] | No
     way, model, kind, id_, action = found.groups()
     if model is not None:
         return _make(desk, request, model) if request.method == "POST" else None
-    known = desk.files if kind == "files" else [batch.id for batch in desk._of("gemini")]
+    known = desk.files if kind == "files" else [batch.id for batch in desk.of_wire("gemini")]
     if id_ and id_ not in known:
         return error_reply(
             "gemini", 404, number=request.number, message=f"Requested entity was not found: {id_}."
@@ -63,7 +62,7 @@ def _upload(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
     upload_id = parse_qs(request.query).get("upload_id", [""])[0]
     if command != "upload, finalize" or (name_of := desk.uploads.pop(upload_id, None)) is None:
         return error_reply("gemini", 400, number=request.number, message="There is no such upload.")
-    record = desk._add_file(name_of, "batch", request.content)
+    record = desk.add_file(name_of, "batch", request.content)
     return json_reply(200, {"file": _file(record)}, {"x-goog-upload-status": "final"})
 
 
@@ -78,7 +77,7 @@ def _delete_file(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
 
 def _download(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply | Iterable[Step]:
     made_by = next((batch for batch in desk.made if id_ in batch.files.values()), None)
-    return desk._download(request, id_, desk.files[id_][1], made_by, "application/jsonl")
+    return desk.download(request, id_, desk.files[id_][1], made_by, "application/jsonl")
 
 
 def _make(desk: BatchDesk, request: SeenRequest, model: str) -> Reply | Iterable[Step]:
@@ -105,12 +104,8 @@ def _make(desk: BatchDesk, request: SeenRequest, model: str) -> Reply | Iterable
         return error_reply(
             "gemini", 400, number=request.number, message="The batch has no requests."
         )
-    batch = desk._make("gemini", rows, {**payload, "model": model})
-    return (
-        iter((End.RESET,))
-        if batch.plan.lose_create
-        else json_reply(200, operation(desk, batch, 0.0, ""))
-    )
+    batch = desk.make("gemini", rows, {**payload, "model": model})
+    return desk.creation_reply(batch, "")
 
 
 def _list(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
@@ -121,25 +116,25 @@ def page_of(desk: BatchDesk, request: SeenRequest, wire: str, field: str) -> Rep
     """Return a page of the batches of a wire, newest first."""
     params = {name: values[0] for name, values in parse_qs(request.query).items()}
     start, size = int(params.get("pageToken", 0)), int(params.get("pageSize", 50))
-    batches = desk._of(wire)[::-1]
-    page = [desk._record(batch, "") for batch in batches[start : start + size]]
+    batches = desk.of_wire(wire)[::-1]
+    page = [desk.record(batch, "") for batch in batches[start : start + size]]
     more = {"nextPageToken": str(start + size)} if start + size < len(batches) else {}
     return json_reply(200, {field: page, **more} if page else {})
 
 
 def _show(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    batch = desk._found(id_)
+    batch = desk.found(id_)
     batch.polls += 1
-    return json_reply(200, desk._record(batch, ""))
+    return json_reply(200, desk.record(batch, ""))
 
 
 def _cancel(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    desk._cancel(desk._found(id_))
+    desk.cancel(desk.found(id_))
     return json_reply(200, {})
 
 
 def _delete(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    desk.made.remove(desk._found(id_))
+    desk.made.remove(desk.found(id_))
     return json_reply(200, {})
 
 
@@ -159,7 +154,7 @@ _HANDLERS: dict[str, Callable[[BatchDesk, SeenRequest, str], Reply | Iterable[St
 def operation(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     """Return a batch as a long-running operation. Counts are texts, and 0 is omitted."""
     if share >= 1:
-        desk._end(batch)
+        desk.end(batch)
     ended = batch.ended_at is not None
     state = (
         _STATES.get(batch.outcome, batch.outcome.upper())
@@ -230,7 +225,7 @@ def end_batch(
     if not lines:
         return
     if "fileName" in (batch.fields.get("inputConfig") or {}):
-        batch.files["output"] = desk._add_file(f"{batch.id}.jsonl", "batch_output", content)["id"]
+        batch.files["output"] = desk.add_file(f"{batch.id}.jsonl", "batch_output", content)["id"]
     else:
         batch.results = content
 
@@ -253,3 +248,6 @@ def _file(record: dict[str, Any]) -> dict[str, Any]:
 def time_text(epoch_s: int) -> str:
     """Return a time in Google's format, with nine digits of a second."""
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
+
+
+API = BatchApi("gbatch", handle, operation, end_batch)

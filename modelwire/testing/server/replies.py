@@ -9,10 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import parse_qs
 
 from pydantic_core import to_json
 
-__all__ = ["FOREVER_S", "LAST_CHUNK", "End", "Reply", "Step", "chunk", "json_reply", "sse"]
+__all__ = [
+    "FOREVER_S",
+    "LAST_CHUNK",
+    "End",
+    "Reply",
+    "Step",
+    "chunk",
+    "json_reply",
+    "page_reply",
+    "sse",
+]
 
 # This wait ends when the client disconnects.
 FOREVER_S = float("inf")
@@ -108,6 +119,26 @@ def chunk(data: bytes) -> bytes:
 
 def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
     return Reply(status, {"content-type": "application/json", **(headers or {})}, [to_json(body)])
+
+
+def page_reply(rows: list[dict[str, Any]], query: str, *, default_limit: int) -> Reply:
+    """Return a page of a list, newest first, by `after` (or `after_id`, `before_id`) and `limit`."""
+    params = {name: values[0] for name, values in parse_qs(query).items()}
+    ids = [row["id"] for row in rows]
+    start, limit = 0, int(params.get("limit", default_limit))
+    after, before = params.get("after", params.get("after_id")), params.get("before_id")
+    if after in ids:
+        start = ids.index(after) + 1
+    elif before in ids:
+        start = max(0, ids.index(before) - limit)
+        limit = min(limit, ids.index(before))
+    page = rows[start : start + limit]
+    more = start > 0 if before in ids else start + limit < len(rows)
+    ends = {
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+    }
+    return json_reply(200, {"object": "list", "data": page, "has_more": more, **ends})
 
 
 def sse(data: Any, event: str | None = None) -> bytes:

@@ -15,17 +15,17 @@ from urllib.parse import parse_qs, unquote
 
 from pydantic_core import from_json, to_json
 
+from modelwire.testing.server.batch_records import Answered, BatchApi, SeenBatch
 from modelwire.testing.server.gemini_batches import page_of, time_text
-from modelwire.testing.server.replies import End, Reply, Step, json_reply
+from modelwire.testing.server.replies import Reply, Step, json_reply
 from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
-    from modelwire.testing.server.batches import Answered, BatchDesk, SeenBatch
+    from modelwire.testing.server.batches import BatchDesk
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["PREFIX", "end_batch", "handle", "job"]
+__all__ = ["API"]
 
-PREFIX = "vertexjob"
 _JOBS = re.compile(
     r"/v1(?:beta1)?/(projects/[^/]+/locations/[^/]+)/batchPredictionJobs(?:/([^/:]+))?(?::(cancel))?$"
 )
@@ -35,7 +35,7 @@ _MODELS = "publishers/google/models/"
 _STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}
 
 
-def handle(desk: BatchDesk, request: SeenRequest) -> Reply | Iterable[Step] | None:
+def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
     """Return the answer to a request about jobs of Vertex AI and objects of Cloud Storage; None for
     any other request.
     """
@@ -44,7 +44,7 @@ def handle(desk: BatchDesk, request: SeenRequest) -> Reply | Iterable[Step] | No
     if (found := _JOBS.match(request.path)) is None:
         return None
     parent, id_, action = found.groups()
-    batches = desk._of("vertex")
+    batches = desk.of_wire("vertex")
     if id_ is None:
         return (
             _make(desk, request, parent)
@@ -53,12 +53,12 @@ def handle(desk: BatchDesk, request: SeenRequest) -> Reply | Iterable[Step] | No
         )
     if id_ not in [batch.id for batch in batches]:
         return _missing(request, id_)
-    batch = desk._found(id_)
+    batch = desk.found(id_)
     if request.method == "GET":
         batch.polls += 1
-        return json_reply(200, desk._record(batch, ""))
+        return json_reply(200, desk.record(batch, ""))
     if action == "cancel":
-        desk._cancel(batch)
+        desk.cancel(batch)
     else:
         desk.made.remove(batch)
     return json_reply(200, {})
@@ -86,11 +86,11 @@ def _object(
     if params.get("alt") != "media":
         return json_reply(200, desk.files[place][0])
     made_by = next((batch for batch in desk.made if place in batch.files.values()), None)
-    return desk._download(request, place, desk.files[place][1], made_by, "application/jsonl")
+    return desk.download(request, place, desk.files[place][1], made_by, "application/jsonl")
 
 
 def _put(desk: BatchDesk, place: str, content: bytes) -> dict[str, Any]:
-    made_at = desk._add_file(place, "batch", content)["created_at"]
+    made_at = desk.add_file(place, "batch", content)["created_at"]
     # `_add_file` has stored the content under a generated id; that entry is removed, as the object
     # has a name of its own.
     desk.files.popitem()
@@ -120,12 +120,10 @@ def _make(desk: BatchDesk, request: SeenRequest, parent: str) -> Reply | Iterabl
     lines = [from_json(line) for line in desk.files[uris[0]][1].splitlines() if line.strip()]
     rows = [(str(line.get("key")), "gemini", line.get("request") or {}) for line in lines]
     model = str(payload.get("model")).removeprefix(_MODELS)
-    batch = desk._make(
+    batch = desk.make(
         "vertex", rows, {**payload, "model": model, "parent": parent, "target": prefix}
     )
-    return (
-        iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, job(desk, batch, 0.0, ""))
-    )
+    return desk.creation_reply(batch, "")
 
 
 def job(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
@@ -134,7 +132,7 @@ def job(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[
     Counts are texts, and they are missing before its end.
     """
     if share >= 1:
-        desk._end(batch)
+        desk.end(batch)
     ended = batch.ended_at is not None
     state = (
         _STATES.get(batch.outcome, batch.outcome.upper())
@@ -182,3 +180,6 @@ def end_batch(
     place = f"{batch.fields['target']}/prediction-model-1/predictions.jsonl"
     _put(desk, place, b"".join(lines))
     batch.files["output"] = place
+
+
+API = BatchApi("vertexjob", handle, job, end_batch)

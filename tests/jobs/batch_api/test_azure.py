@@ -85,10 +85,10 @@ def test_a_lost_batch_is_known_by_its_file_where_metadata_are_not_kept(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(batches=[BatchPlan(polls=1, lose_create=True), BatchPlan()])
-    make = type(server.batches)._make
+    make = type(server.batches).make
     monkeypatch.setattr(
         type(server.batches),
-        "_make",
+        "make",
         lambda desk, wire, rows, fields: make(desk, wire, rows, fields | {"metadata": None}),
     )
     job = MODELS["dated"](root(server)).submit_batch(["a"], dir=tmp_path / "a.job").wait(poll=0.01)
@@ -100,12 +100,12 @@ def test_a_file_that_is_still_read_in_is_waited_for(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
-    add = type(server.batches)._add_file
+    add = type(server.batches).add_file
 
     def slowly(desk: Any, name: str, purpose: str, content: bytes) -> dict[str, Any]:
         return {**add(desk, name, purpose, content), "status": "pending"}
 
-    monkeypatch.setattr(type(server.batches), "_add_file", slowly)
+    monkeypatch.setattr(type(server.batches), "add_file", slowly)
     monkeypatch.setattr(openai_api, "READ_PAUSE_S", 0.01)
     MODELS["v1"](root(server)).submit_batch(["a"], dir=tmp_path / "a.job")
     assert [(r.method, r.path.rpartition("/v1/")[2]) for r in server.requests] == [

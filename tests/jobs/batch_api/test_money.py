@@ -133,7 +133,7 @@ def test_a_batch_that_the_user_says_is_ours_is_cancelled(serve: Serve, tmp_path:
 
 
 def without_results(server: ProviderServer, **counts: int) -> None:
-    record = server.batches._record
+    record = server.batches.record
 
     def recorded(*args: Any) -> dict[str, Any]:
         said = record(*args)
@@ -142,7 +142,7 @@ def without_results(server: ProviderServer, **counts: int) -> None:
             said["request_counts"] |= counts
         return said
 
-    server.batches._record = recorded  # type: ignore[method-assign]
+    server.batches.record = recorded  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("choice", ["adopt", "again"])
@@ -162,7 +162,7 @@ def test_a_guess_without_results_is_for_the_user_to_judge(
         assert statuses(job.wait(poll=0.01)) == ["missing"] * 6
     else:
         job.submit_again(0)
-        del server.batches._record
+        del server.batches.record
         assert statuses(job.wait(poll=0.01)) == ["succeeded"] * 6
 
 
@@ -175,7 +175,7 @@ def test_a_guess_of_which_nothing_was_paid_is_let_go(serve: Serve, tmp_path: Pat
     with pytest.raises(ChatError, match="403"):
         answering(server, is_create, 403, times=1)
         job.wait(poll=0.01)
-    del server.batches._record
+    del server.batches.record
     assert statuses(job.wait(poll=0.01)) == ["succeeded"] * 6
     assert asked(server) == [6, 6]
 
@@ -348,12 +348,12 @@ def test_a_batch_that_is_gone_for_good_is_made_again_when_that_is_asked_for(
 
 
 def changed_results(server: ProviderServer, change: Callable[[bytes], bytes]) -> None:
-    download = server.batches._download
+    download = server.batches.download
 
     def changed(request: Any, id_: str, content: bytes, *rest: Any) -> Any:
         return download(request, id_, change(content), *rest)
 
-    server.batches._download = changed  # type: ignore[method-assign]
+    server.batches.download = changed  # type: ignore[method-assign]
 
 
 @both

@@ -1,0 +1,163 @@
+"""Anthropic's Message Batches, stored by `BatchDesk`. No I/O.
+
+Wire format: https://docs.anthropic.com/en/api/creating-message-batches, read 2026-11.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from modelwire.testing.server.batch_records import (
+    DAY_S,
+    Answered,
+    BatchApi,
+    SeenBatch,
+    cancel,
+    is_good,
+    show,
+)
+from modelwire.testing.server.replies import Reply, Step, json_reply, page_reply
+from modelwire.testing.server.wires import error_reply
+
+if TYPE_CHECKING:
+    from modelwire.testing.server.batches import BatchDesk
+    from modelwire.testing.server.requests import SeenRequest
+
+__all__ = ["API"]
+
+_NO_COUNTS = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+
+
+def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
+    """Return the answer to a request about batches; None for any other request."""
+    found = _PATH.search(request.path)
+    if found is None:
+        return None
+    id_, action = found.groups()
+    name = f"{request.method} batches{'/id' if id_ else ''}{'/' + action if action else ''}"
+    if id_ and id_ not in [batch.id for batch in desk.of_wire("anthropic")]:
+        message = f"No such batch: `{id_}`."
+        return error_reply(
+            "anthropic", 404, number=request.number, message=message, code="not_found"
+        )
+    handler = _HANDLERS.get(name)
+    return None if handler is None else handler(desk, request, id_, base_url)
+
+
+def _make(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
+    requests = request.fields.get("requests") or []
+    names = [str(row.get("custom_id")) for row in requests]
+    bad = next((name for name in names if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name)), None)
+    if not requests or bad is not None or len(set(names)) < len(names):
+        message = "`requests` must be a list of rows, each with a `custom_id` of its own: `^[a-zA-Z0-9_-]{1,64}$`."
+        return error_reply("anthropic", 400, number=request.number, message=message)
+    rows = [
+        (name, "anthropic", row.get("params") or {})
+        for name, row in zip(names, requests, strict=True)
+    ]
+    batch = desk.make("anthropic", rows, {})
+    return desk.creation_reply(batch, base_url)
+
+
+def _list(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
+    records = [desk.record(batch, base_url) for batch in reversed(desk.of_wire("anthropic"))]
+    return page_reply(records, request.query, default_limit=20)
+
+
+def _delete(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
+    batch = desk.found(id_)
+    if batch.ended_at is None:
+        return error_reply(
+            "anthropic", 400, number=request.number, message="The batch has not ended."
+        )
+    desk.made.remove(batch)
+    return json_reply(200, {"id": id_, "type": "message_batch_deleted"})
+
+
+def _results(
+    desk: BatchDesk, request: SeenRequest, id_: str, base_url: str
+) -> Reply | Iterable[Step]:
+    batch = desk.found(id_)
+    if batch.ended_at is None:
+        return error_reply(
+            "anthropic", 404, number=request.number, message="There are no results yet."
+        )
+    return desk.download(request, id_, batch.results, batch, "application/x-jsonl")
+
+
+def record(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+    """Return a batch as Anthropic's API shows it."""
+    if share >= 1:
+        desk.end(batch)
+    has_ended, is_cancelled = batch.ended_at is not None, batch.cancelled_at_share is not None
+    status = "in_progress"
+    if has_ended:
+        status = "ended"
+    elif is_cancelled:
+        status = "canceling"
+    # All counts but `processing` are 0 until the whole batch has ended.
+    counts = batch.counts or {**_NO_COUNTS, "processing": len(batch.rows)}
+    host = (batch.plan.results_host or base_url).rstrip("/")
+    return {
+        "id": batch.id,
+        "type": "message_batch",
+        "processing_status": status,
+        "request_counts": counts,
+        "created_at": _iso(batch.made_at),
+        "expires_at": _iso(batch.made_at + DAY_S),
+        "ended_at": _iso(batch.ended_at) if batch.ended_at is not None else None,
+        "cancel_initiated_at": _iso(batch.made_at) if is_cancelled else None,
+        "archived_at": None,
+        "results_url": f"{host}/v1/messages/batches/{batch.id}/results" if has_ended else None,
+    }
+
+
+def end_batch(
+    desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
+) -> None:
+    """Write the results of all rows as JSON lines."""
+    counts = dict(_NO_COUNTS)
+    lines: list[bytes] = []
+    counted: set[str] = set()
+    for custom_id, status, body in [*answered, *foreign]:
+        result = _result(status, body)
+        lines.append(to_json({"custom_id": custom_id, "result": result}) + b"\n")
+        if custom_id not in counted and not custom_id.startswith("foreign-"):
+            counts[result["type"]] += 1
+        counted.add(custom_id)
+    batch.results, batch.counts = b"".join(lines), counts
+
+
+def _result(status: int | None, body: Any) -> dict[str, Any]:
+    if is_good(status):
+        return {"type": "succeeded", "message": body}
+    if status is None and body != "server_error":
+        return {"type": "canceled" if body == "cancelled" else "expired"}
+    error = body
+    if status is None:
+        error = {"type": "api_error", "message": "Internal server error"}
+    if "error" not in error:
+        error = {"type": "error", "error": error, "request_id": None}
+    return {"type": "errored", "error": error}
+
+
+def _iso(epoch_s: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat().replace("+00:00", "Z")
+
+
+_PATH = re.compile(r"/messages/batches(?:/([^/]+))?(?:/(cancel|results))?$")
+_HANDLERS: dict[str, Callable[[BatchDesk, SeenRequest, str, str], Reply | Iterable[Step]]] = {
+    "POST batches": _make,
+    "GET batches": _list,
+    "GET batches/id": show,
+    "POST batches/id/cancel": cancel,
+    "DELETE batches/id": _delete,
+    "GET batches/id/results": _results,
+}
+API = BatchApi("msgbatch", handle, record, end_batch, refuses_whole=False)

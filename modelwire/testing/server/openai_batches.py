@@ -1,0 +1,257 @@
+"""The Batch API of OpenAI and Azure, and its files, stored by `BatchDesk`. No I/O.
+
+Wire formats: https://platform.openai.com/docs/api-reference/batch and
+https://platform.openai.com/docs/api-reference/files; the lines of the files as in the guide
+(https://platform.openai.com/docs/guides/batch), read 2026-11.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json
+
+from modelwire.testing.server.batch_records import (
+    DAY_S,
+    Answered,
+    BatchApi,
+    Row,
+    SeenBatch,
+    cancel,
+    is_good,
+    show,
+)
+from modelwire.testing.server.replies import Reply, Step, json_reply, page_reply
+from modelwire.testing.server.wires import error_reply
+
+if TYPE_CHECKING:
+    from modelwire.testing.server.batches import BatchDesk
+    from modelwire.testing.server.requests import SeenRequest
+
+__all__ = ["API"]
+
+_WIRE_OF_URL = {"/v1/chat/completions": "openai", "/v1/responses": "responses"}
+# All batches on Azure are created for one endpoint, and each row names its own.
+# https://learn.microsoft.com/azure/foundry/openai/how-to/batch, read 2026-11
+_AZURE_ENDPOINT = "/chat/completions"
+_WIRE_OF_AZURE_URL = {_AZURE_ENDPOINT: "openai", "/v1/responses": "responses"}
+_NOUNS = {"files": "file", "batches": "batch"}
+# A batch with one of these outcomes fails before any of its rows is tried.
+_REFUSED = ("failed", "token_limit_exceeded")
+
+
+def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
+    """Return the answer to a request about files and batches; None for any other request."""
+    found = _PATH.search(request.path)
+    if found is None:
+        return None
+    kind, id_, action = found.groups()
+    name = f"{request.method} {kind}{'/id' if id_ else ''}{'/' + action if action else ''}"
+    known = desk.files if kind == "files" else [batch.id for batch in desk.of_wire("openai")]
+    if id_ and id_ not in known:
+        message = f"No such {_NOUNS[kind]}: `{id_}`."
+        return error_reply("openai", 404, number=request.number, message=message, code="not_found")
+    handler = _HANDLERS.get(name)
+    return None if handler is None else handler(desk, request, id_, base_url)
+
+
+def _upload(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
+    parts = dict(_form(request))
+    if "file" not in parts or "purpose" not in parts:
+        return error_reply(
+            "openai", 400, number=request.number, message="`file` and `purpose` are required."
+        )
+    filename, content = parts["file"]
+    return json_reply(
+        200, desk.add_file(filename or "upload", parts["purpose"][1].decode(), content)
+    )
+
+
+def _list_files(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
+    records = [record for record, _ in reversed(desk.files.values())]
+    return page_reply(records, request.query, default_limit=10_000)
+
+
+def _show_file(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
+    return json_reply(200, desk.files[id_][0])
+
+
+def _delete_file(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
+    del desk.files[id_]
+    return json_reply(200, {"id": id_, "object": "file", "deleted": True})
+
+
+def _content(
+    desk: BatchDesk, request: SeenRequest, id_: str, base_url: str
+) -> Reply | Iterable[Step]:
+    made_by = next((batch for batch in desk.made if id_ in batch.files.values()), None)
+    return desk.download(request, id_, desk.files[id_][1], made_by, "application/octet-stream")
+
+
+def _make(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
+    fields = request.fields
+    file = desk.files.get(str(fields.get("input_file_id")))
+    url = str(fields.get("endpoint"))
+    on_azure = request.path.startswith("/openai/")
+    endpoints = (_AZURE_ENDPOINT,) if on_azure else tuple(_WIRE_OF_URL)
+    problem = None
+    if file is None:
+        problem = "`input_file_id` names no file."
+    elif url not in endpoints:
+        problem = f"`{url}` is not an endpoint of this server."
+    if file is None or problem is not None:
+        return error_reply("openai", 400, number=request.number, message=problem or "")
+    wires = _WIRE_OF_AZURE_URL if on_azure else {url: _WIRE_OF_URL[url]}
+    rows, errors = _read_rows(file[1], wires)
+    batch = desk.make("openai", rows, fields)
+    batch.errors = errors
+    return desk.creation_reply(batch, base_url)
+
+
+def _list(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
+    records = [desk.record(batch, base_url) for batch in reversed(desk.of_wire("openai"))]
+    return page_reply(records, request.query, default_limit=20)
+
+
+def record(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+    """Return a batch as OpenAI's API shows it."""
+    if share >= 1:
+        desk.end(batch)
+    status, total = _status(batch, share), len(batch.rows)
+    is_refused = batch.outcome in _REFUSED
+    has_begun = status != "validating" and not is_refused
+    counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
+    if not has_begun:
+        counts = dict.fromkeys(counts, 0)
+    errors = [*batch.errors, *batch.plan.errors]
+    if batch.outcome == "token_limit_exceeded":
+        message = "Enqueued token limit reached for this model."
+        errors.append({"code": batch.outcome, "message": message})
+    errors = [
+        {"code": None, "line": None, "message": "", "param": None, **error} for error in errors
+    ]
+    began, ended = batch.made_at, batch.ended_at
+    return {
+        "id": batch.id,
+        "object": "batch",
+        "endpoint": batch.fields.get("endpoint"),
+        "model": batch.rows[0][2].get("model") if batch.rows else None,
+        "errors": {"object": "list", "data": errors} if status == "failed" else None,
+        "input_file_id": batch.fields.get("input_file_id"),
+        "completion_window": batch.fields.get("completion_window", "24h"),
+        "status": status,
+        "output_file_id": batch.files.get("output"),
+        "error_file_id": batch.files.get("error"),
+        "created_at": began,
+        "in_progress_at": began if has_begun else None,
+        "expires_at": began + DAY_S,
+        **{
+            f"{name}_at": ended if status == name else None
+            for name in ("completed", "failed", "expired", "cancelled")
+        },
+        "finalizing_at": ended if status == "completed" else None,
+        "cancelling_at": began if batch.cancelled_at_share is not None else None,
+        "request_counts": counts,
+        "metadata": batch.fields.get("metadata"),
+        "usage": batch.usage,
+    }
+
+
+def _status(batch: SeenBatch, share: float) -> str:
+    is_refused = batch.outcome in _REFUSED
+    if share >= 1:
+        return "failed" if is_refused else batch.outcome
+    if batch.cancelled_at_share is not None:
+        return "cancelling"
+    if share <= 0 or is_refused:
+        return "validating"
+    return "in_progress" if share < 0.9 else "finalizing"
+
+
+def end_batch(
+    desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
+) -> None:
+    """Write the results into two files: answers below 400, and all others."""
+    lines: dict[str, list[bytes]] = {"output": [], "error": []}
+    for number, (custom_id, status, body) in enumerate([*answered, *foreign]):
+        response = error = None
+        if status is None:
+            code = body if body == "server_error" else f"batch_{body}"
+            error = {"code": code, "message": "This request was not executed."}
+        else:
+            response = {"status_code": status, "request_id": f"req_{number}", "body": body}
+        line = {
+            "id": f"batch_req_{number}",
+            "custom_id": custom_id,
+            "response": response,
+            "error": error,
+        }
+        lines["output" if is_good(status) else "error"].append(to_json(line) + b"\n")
+    for name, written in lines.items():
+        if written:
+            content = b"".join(written)
+            file = desk.add_file(f"{batch.id}_{name}.jsonl", "batch_output", content)
+            batch.files[name] = file["id"]
+    good = {custom_id for custom_id, status, _ in answered if is_good(status)}
+    total = len(batch.rows)
+    batch.counts = {"total": total, "completed": len(good), "failed": total - len(good)}
+
+
+def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]]:
+    """Yield the parts of a multipart form (RFC 7578): its name, then file name and content."""
+    boundary = re.search(r'boundary="?([^";]+)', request.headers.get("content-type", ""))
+    if boundary is None:
+        return
+    for part in request.content.split(b"--" + boundary[1].encode())[1:-1]:
+        head, _, content = part.partition(b"\r\n\r\n")
+        names = dict(re.findall(r'\b(name|filename)="([^"]*)"', head.decode("utf-8", "replace")))
+        yield names.get("name", ""), (names.get("filename"), content[:-2])
+
+
+def _read_rows(content: bytes, wires: Mapping[str, str]) -> tuple[list[Row], list[dict[str, Any]]]:
+    """Return the rows of an input file, and the errors of its lines.
+
+    `wires` maps the URLs that a row may have.
+    """
+    rows: list[Row] = []
+    errors: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for number, line in enumerate(filter(None, content.splitlines()), 1):
+        try:
+            row = from_json(line)
+            custom_id, body = str(row["custom_id"]), dict(row["body"])
+        except (ValueError, KeyError, TypeError):
+            errors.append(_error("invalid_json_line", number, "This line is not parseable."))
+            continue
+        if custom_id in seen:
+            message = f"`{custom_id}` is there twice."
+            errors.append(_error("duplicate_custom_id", number, message))
+        seen.add(custom_id)
+        url = str(row.get("url", next(iter(wires))))
+        if url not in wires:
+            errors.append(_error("mismatched_url", number, f"`{url}` does not fit the batch."))
+        rows.append((custom_id, wires.get(url, "openai"), body))
+    if not rows and not errors:
+        errors.append({"code": "empty_file", "message": "The input file is empty."})
+    return rows, errors
+
+
+def _error(code: str, line: int, message: str) -> dict[str, Any]:
+    return {"code": code, "line": line, "message": message}
+
+
+_PATH = re.compile(r"/(files|batches)(?:/([^/]+))?(?:/(content|cancel))?$")
+_HANDLERS: dict[str, Callable[[BatchDesk, SeenRequest, str, str], Reply | Iterable[Step]]] = {
+    "POST files": _upload,
+    "GET files": _list_files,
+    "GET files/id": _show_file,
+    "DELETE files/id": _delete_file,
+    "GET files/id/content": _content,
+    "POST batches": _make,
+    "GET batches": _list,
+    "GET batches/id": show,
+    "POST batches/id/cancel": cancel,
+}
+API = BatchApi("batch", handle, record, end_batch)
