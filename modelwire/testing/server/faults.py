@@ -16,6 +16,8 @@ from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, Literal
 
+from pydantic_core import from_json
+
 from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
 from modelwire.testing.server.limits import check_word
 from modelwire.testing.server.replies import FOREVER_S, LAST_CHUNK, End, Reply, Step, chunk
@@ -51,6 +53,7 @@ __all__ = [
     "slow",
     "stall",
     "status",
+    "status_and_json",
     "wrong_content_type",
 ]
 
@@ -92,6 +95,15 @@ class Rule:
     between_s: tuple[float, float] | None = None
     when: Callable[[Any], bool] | None = None
     times: int | None = None
+
+
+def status_and_json(steps: Iterable[Step]) -> tuple[int, Any]:
+    """Return status and JSON body of the response that the steps of a fault send: 500 and None if they send none."""
+    sent = next(iter(steps), None)
+    if not isinstance(sent, bytes):
+        return 500, None
+    head, _, body = sent.partition(b"\r\n\r\n")
+    return int(head.split(maxsplit=2)[1]), from_json(body or b"null")
 
 
 def _of_reply(name: str, change: Callable[[Reply], Iterable[Step]]) -> Fault:

@@ -18,7 +18,8 @@ from modelwire.testing.server.answers import Answer, Call
 from modelwire.testing.server.background import BackgroundDesk
 from modelwire.testing.server.batches import BatchDesk, BatchPlan
 from modelwire.testing.server.connection import Connection
-from modelwire.testing.server.faults import NAMED, Fault, Rule
+from modelwire.testing.server.fault_rules import FaultRules
+from modelwire.testing.server.faults import Fault, Rule, status_and_json
 from modelwire.testing.server.limits import Limiter, Limits, check_number
 from modelwire.testing.server.replies import End, Reply, Step, json_reply
 from modelwire.testing.server.requests import Counts, Seen, SeenRequest, is_of_this_machine
@@ -77,16 +78,6 @@ Latency = float | Lognormal | Callable[[SeenRequest], float]
 def echo(request: SeenRequest) -> Answer:
     """Return the user's text: the answer of a server without a script."""
     return Answer(request.text)
-
-
-@dataclass(slots=True)
-class _Standing:
-    """An active rule."""
-
-    rule: Rule
-    fault: Fault
-    below: float  # The sum of its probability and those of the rules before it.
-    happened: int = 0
 
 
 class ProviderServer:
@@ -317,35 +308,11 @@ class ProviderServer:
     @property
     def faults(self) -> Sequence[Rule]:
         """The faults that happen by themselves. The first rule that holds is used."""
-        return [one.rule for one in self._rules]
+        return self._rules.rules
 
     @faults.setter
     def faults(self, wanted: Sequence[Rule] | Mapping[str, float]) -> None:
-        rules = (
-            [Rule(name, rate=rate) for name, rate in wanted.items()]
-            if isinstance(wanted, Mapping)
-            else list(wanted)
-        )
-        if not all(isinstance(rule, Rule) for rule in rules):
-            raise InvalidType(
-                f"`faults` must be `Rule`s, or rates such as `{{'close': 0.1}}`, not {wanted!r:.100}."
-            )
-        # The probabilities are intervals on one line, and each request draws one number, so at most
-        # one fault happens.
-        standing: list[_Standing] = []
-        below = 0.0
-        for rule in rules:
-            if rule.rate is not None:
-                check_number("rate", rule.rate, least=0)
-            below += rule.rate or 0.0
-            standing.append(
-                _Standing(
-                    rule, rule.fault if isinstance(rule.fault, Fault) else NAMED[rule.fault], below
-                )
-            )
-        if below > 1:
-            raise InvalidArgument(f"The rates of the faults add up to {below:g}, above 1.")
-        self._rules = standing
+        self._rules = FaultRules(wanted)
 
     @property
     def requests(self) -> list[SeenRequest]:
@@ -403,7 +370,7 @@ class ProviderServer:
             return error_reply(
                 wire, 400, number=number, message="The body is not a JSON object."
             ).steps()
-        fault = self._fault_now(request)
+        fault = self._rules.choose(request, self._chat_calls, self.now_s(), self._rng)
         if fault is not None and fault.name.startswith("status_"):
             # During an outage, rate limits are not counted.
             return self._spoiled(fault, request, None)
@@ -469,25 +436,6 @@ class ProviderServer:
             return latency.draw(self._rng)
         return latency(request) if callable(latency) else latency
 
-    def _fault_now(self, request: SeenRequest) -> Fault | None:
-        if not self._rules:
-            return None
-        drawn, now_s, before = self._rng.random(), self.now_s(), 0.0
-        for one in self._rules:
-            rule = one.rule
-            holds = (
-                (rule.every is None or self._chat_calls % rule.every == 0)
-                and (rule.rate is None or before <= drawn < one.below)
-                and (rule.between_s is None or rule.between_s[0] <= now_s < rule.between_s[1])
-                and (rule.when is None or rule.when(request))
-                and (rule.times is None or one.happened < rule.times)
-            )
-            before = one.below
-            if holds:
-                one.happened += 1
-                return one.fault
-        return None
-
     def _limit(self, request: SeenRequest) -> Reply | dict[str, str]:
         """Return the reply that rejects a request, or the headers for an admitted one."""
         limits, wire, number = self._limiter.limits, request.wire or "", request.number
@@ -529,16 +477,11 @@ class ProviderServer:
         request.wire, request.number = wire, number
         answer = answer_of(self._script.take(), request)
         if isinstance(answer, Fault):
-            steps = list(
-                answer.play(self._reply(answer_of("", request), request, {}), wire, number)
-            )
-            first = (
-                steps[0] if steps and isinstance(steps[0], bytes) else b"HTTP/1.1 500 \r\n\r\nnull"
-            )
-            from pydantic_core import from_json
-
-            return int(first[9:12]), from_json(first.partition(b"\r\n\r\n")[2] or b"null")
-        return 200, answer if isinstance(answer, dict) else body_of(answer, _call(request, answer))
+            good = self._reply(answer_of("", request), request, {})
+            return status_and_json(answer.play(good, wire, number))
+        if isinstance(answer, dict):
+            return 200, answer
+        return 200, body_of(answer, _call(request, answer))
 
     def _other(self, request: SeenRequest, path: str) -> Reply:
         of_anthropic = "anthropic-version" in request.headers
