@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from modelwire.errors import (
     AuthenticationError,
@@ -21,7 +21,7 @@ from modelwire.errors import (
 )
 from modelwire.transport.connections.body import Whole, too_large
 from modelwire.transport.failures import load_error_path
-from modelwire.transport.listeners import UNHEARD
+from modelwire.transport.listeners import warn_of
 from modelwire.transport.ratelimit.admission import Admission
 from modelwire.transport.ratelimit.waiting import queued
 from modelwire.transport.retry import GiveUp, is_refusal, read_retry_after, wait_before_retry
@@ -33,6 +33,7 @@ from modelwire.transport.steps import (
     Continuation,
     Exchange,
     Send,
+    Sign,
     Sleep,
     Step,
     usage_of,
@@ -185,9 +186,7 @@ def _try_until_done(
             started = exchange.clock()
             try:
                 if exchange.sign is not None:
-                    signed = exchange.sign()
-                    awaited = hasattr(signed, "__await__")
-                    exchange.headers = (yield Call(partial(_same, signed))) if awaited else signed
+                    exchange.headers = yield Sign(exchange.sign)
                 return (yield from once(exchange))
             except ChatError as error:
                 attempt = exchange.history.record(
@@ -207,14 +206,11 @@ def _try_until_done(
                 if limiter.change is not None and (change := limiter.pop_change()) is not None:
                     for observer in exchange.observers:
                         observer.limit_changed(change)
+                    warn_of(change)
         expected_s = None if limiter is None else limiter.pause_s(exchange.clock())
         yield from wait_reporting(
             exchange, Sleep(wait, failed, len(exchange.history.attempts), expected_s)
         )
-
-
-def _same(value: T) -> T:
-    return value
 
 
 def _renewed(exchange: Exchange[M, C], error: ChatError) -> Generator[Step[C], Any, bool]:
@@ -288,14 +284,9 @@ def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | Gi
     return 0.0
 
 
-def _report_sending(exchange: Exchange[Any, Any]) -> None:
+def _ask(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
     for observer in exchange.observers:
         observer.sent(exchange)
-
-
-def _ask(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
-    if exchange.observers is not UNHEARD:
-        _report_sending(exchange)
     endless = exchange.deadline is None
     reply: Reply = yield SEND if endless else Send(stream=False, remaining_s=exchange.remaining_s())
     if not 200 <= reply.status < 300:
@@ -317,73 +308,110 @@ def _error_of(exchange: Exchange[M, C], reply: Reply) -> ChatError:
 
 
 def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step[C], Any, None]:
-    if exchange.observers is not UNHEARD:
-        _report_sending(exchange)
-    reply: Reply = yield Send(stream=True, remaining_s=exchange.remaining_s())
-    if not 200 <= reply.status < 300:
-        reply.body = yield from _rest(exchange)
-        raise _error_of(exchange, reply)
-    exchange.response_headers = reply.headers
+    reply = yield from _stream_head(exchange)
     data, received_bytes = yield from _first_bytes(exchange)
-    framing_of_wire = getattr(exchange.wire, "framing", None)
-    is_json = framing_of_wire is None or reply.headers.get("content-type", "").startswith(
-        "application/json"
-    )
-    if is_json and data is not None and data.lstrip()[:1] in (b"{", b"["):
-        # Not a stream at all: an error under a 200, or a server that does not stream (corpus, surprise 32).
+    if data is not None and _is_whole_answer(exchange, reply, data):
         reply.body = data + (yield from _rest(exchange))
         message = exchange.wire.decode(reply)
         exchange.report_usage(reply.headers, message)
         exchange.annotate(message)
         yield from sink.end([exchange.as_chunk(message)])
         return
-    framing = (framing_of_wire or SSEDecoder)(
-        max_event_bytes=min(MAX_EVENT_BYTES, exchange.max_response_bytes)
-    )
-    decoder, max_bytes = exchange.wire.stream_decoder(reply.headers), exchange.max_stream_bytes
+    body, max_bytes = _StreamBody(exchange, reply), exchange.max_stream_bytes
+    has_deadline = exchange.deadline is not None
     sink.begin(reply)
-    tail: list[C] = []  # the last chunks that came; not empty: the provider has answered
-    unframed: bytes | None = b""  # what came before the first event: a page in HTML has none at all
     try:
         while data is not None:
             chunks: list[C] = []
             try:
-                events = framing.feed(data)
-                for event in events:
-                    chunks += decoder.feed(event)
-                if chunks and not tail:
-                    exchange.report_usage(reply.headers)
+                body.decode(data, chunks)
             finally:
-                tail = chunks or tail
                 yield from sink.take(chunks, data)  # also before a failure: it did come
-            if unframed is not None:
-                unframed = None if events else (unframed + data)[:_UNFRAMED_BYTES]
-            exchange.remaining_s()
+            if has_deadline:
+                exchange.remaining_s()
             data = yield READ
             if data is not None:
                 received_bytes += len(data)
                 if received_bytes > max_bytes:
                     raise too_large(max_bytes)
-        if (end_of_framing := getattr(framing, "close", None)) is not None:
-            end_of_framing()
-        if unframed:
-            reply.body = unframed
-            yield from sink.end([exchange.as_chunk(exchange.wire.decode(reply))])
-        else:
-            end = decoder.close()
-            if end:
-                exchange.annotate(end[-1])
-            exchange.report_usage(
-                reply.headers, next((c for c in reversed(tail + end) if usage_of(c)), None)
-            )
-            yield from sink.end(end, refused=getattr(decoder, "refused", False))
+        end, is_refused = body.end()
+        yield from sink.end(end, refused=is_refused)
     except ChatError as error:
-        error.request_id = error.request_id or decoder.request_id
-        exchange.history.begun = bool(tail)
+        error.request_id = error.request_id or body.decoder.request_id
+        exchange.history.begun = bool(body.tail)
         raise
 
 
-_UNFRAMED_BYTES = 4096  # enough for an error to show what came instead of a stream
+def _stream_head(exchange: Exchange[M, C]) -> Generator[Step[C], Any, Reply]:
+    """Send the request, and return the head of the stream; raise the error that came instead."""
+    for observer in exchange.observers:
+        observer.sent(exchange)
+    reply: Reply = yield Send(stream=True, remaining_s=exchange.remaining_s())
+    if not 200 <= reply.status < 300:
+        reply.body = yield from _rest(exchange)
+        raise _error_of(exchange, reply)
+    exchange.response_headers = reply.headers
+    return reply
+
+
+def _is_whole_answer(exchange: Exchange[Any, Any], reply: Reply, data: bytes) -> bool:
+    """Return whether a body that begins with `data` is no stream, but one JSON value.
+
+    It is an error under a 200, or comes from a server that does not stream (corpus, surprise 32).
+    """
+    media_type = reply.headers.get("content-type", "")
+    may_be_json = not hasattr(exchange.wire, "framing") or media_type.startswith("application/json")
+    return may_be_json and data.lstrip()[:1] in (b"{", b"[")
+
+
+class _StreamBody(Generic[M, C]):
+    """The body of one stream: bytes go in, chunks come out."""
+
+    __slots__ = ("_exchange", "_framing", "_reply", "_unframed", "decoder", "tail")
+
+    def __init__(self, exchange: Exchange[M, C], reply: Reply) -> None:
+        self._exchange = exchange
+        self._reply = reply
+        self._framing = getattr(exchange.wire, "framing", SSEDecoder)(
+            max_event_bytes=min(MAX_EVENT_BYTES, exchange.max_response_bytes)
+        )
+        self.decoder = exchange.wire.stream_decoder(reply.headers)
+        # The last chunks that came. As soon as there are some, the provider has answered.
+        self.tail: list[C] = []
+        # The bytes before the first event, None after it: a page in HTML has no event at all.
+        self._unframed: bytes | None = b""
+
+    def decode(self, data: bytes, chunks: list[C]) -> None:
+        """Append the chunks of `data` to `chunks`, and those before a failure too."""
+        try:
+            events = self._framing.feed(data)
+            for event in events:
+                chunks += self.decoder.feed(event)
+            if chunks and not self.tail:
+                self._exchange.report_usage(self._reply.headers)
+        finally:
+            self.tail = chunks or self.tail
+        if self._unframed is not None:
+            self._unframed = None if events else (self._unframed + data)[:_UNFRAMED_BYTES]
+
+    def end(self) -> tuple[list[C], bool]:
+        """Return the last chunks, and whether the decoder has found a refusal."""
+        exchange, reply = self._exchange, self._reply
+        if (end_of_framing := getattr(self._framing, "close", None)) is not None:
+            end_of_framing()
+        if self._unframed:
+            reply.body = self._unframed
+            return [exchange.as_chunk(exchange.wire.decode(reply))], False
+        end = self.decoder.close()
+        if end:
+            exchange.annotate(end[-1])
+        chunks = reversed([*self.tail, *end])
+        exchange.report_usage(reply.headers, next(filter(usage_of, chunks), None))
+        return end, getattr(self.decoder, "refused", False)
+
+
+# Bytes of a body without events that an error shows.
+_UNFRAMED_BYTES = 4096
 
 
 def _first_bytes(

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modelwire.errors import ModelwireError
-from modelwire.transport.steps import Call, Read, Send, Wait
+from modelwire.transport.steps import Call, Read, Send, Sign, Sleep, Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Generator
 
     from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPooledConnection
-    from modelwire.transport.steps import Sleep, Step
+    from modelwire.transport.steps import Step
 
 __all__ = ["adrive", "adrive_stream", "drive", "drive_stream"]
 
@@ -132,10 +132,10 @@ def _drop_frames(error: BaseException) -> None:
 def _failure(
     exc: Exception, step: Any, line: SyncPooledConnection | AsyncPooledConnection
 ) -> Exception:
-    """Return what to tell the flow of a step that failed; what a function of the user's raises is not the wire's."""
+    """Return the error for the flow; an error of a function that it has called is not the wire's."""
     if type(step) is Call:
         raise exc
-    return line.failure(exc)
+    return exc if type(step) is Sign else line.failure(exc)
 
 
 def _do(step: Any, line: SyncPooledConnection) -> tuple[Any, Exception | None]:
@@ -149,7 +149,7 @@ def _do(step: Any, line: SyncPooledConnection) -> tuple[Any, Exception | None]:
             line.wait(step)
             return None, None
         line.close()
-        if type(step) is Call:
+        if type(step) is not Sleep:
             return step.function(), None
         line.sleep(step.seconds)
     except Exception as exc:  # noqa: BLE001 - the line says what it is, the flow what follows
@@ -168,10 +168,10 @@ def _doing(step: Any, line: AsyncPooledConnection) -> Awaitable[Any]:
     return _doing_without(step, line)
 
 
-async def _doing_without(step: Call | Sleep, line: AsyncPooledConnection) -> Any:
+async def _doing_without(step: Call | Sign | Sleep, line: AsyncPooledConnection) -> Any:
     """Do a step that needs no connection."""
     await line.close()
-    if type(step) is Call:
-        returned = step.function()
-        return await returned if hasattr(returned, "__await__") else returned
-    return await line.sleep(cast("Sleep", step).seconds)
+    if isinstance(step, Sleep):
+        return await line.sleep(step.seconds)
+    returned = step.function()
+    return await returned if hasattr(returned, "__await__") else returned

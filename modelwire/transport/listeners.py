@@ -1,4 +1,4 @@
-"""Who hears of a call: the observers of its config, and the log. It is free when nobody listens. No I/O here."""
+"""The observers of a call: those of its config and its context, and the log. A call without any pays nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT, CallObserver
@@ -16,23 +16,11 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.limits import Change
     from modelwire.transport.steps import Sleep
 
-__all__ = ["UNHEARD", "observers_of", "warn_of_outage"]
+__all__ = ["observers_of", "warn_of", "warn_of_outage"]
 
 
-class _Warner(CallObserver):
-    """Hears of every call, and has the log say that it is retried and that a limit was found."""
-
-    __slots__ = ()
-
-    def waiting(self, step: Any) -> None:
-        if hasattr(step, "attempt"):
-            _warn(step)
-
-    def limit_changed(self, change: Change) -> None:
-        _warn(change)
-
-
-def _warn(about: Sleep | Change) -> None:
+def warn_of(about: Sleep | Change) -> None:
+    """Write a warning to the log: a call is retried, or a limit was found."""
     if _logger.isEnabledFor(logging.WARNING):
         from modelwire.transport.logs import warn
 
@@ -40,24 +28,21 @@ def _warn(about: Sleep | Change) -> None:
 
 
 def warn_of_outage(name: str, error: ChatError | None, wait: str) -> None:
-    """Say what the rows of a batch wait for: on stderr, too, where the program has set up no logging."""
+    """Write a warning that the rows of a batch wait; to stderr if the program has set up no logging."""
     if _logger.isEnabledFor(logging.WARNING):
         from modelwire.transport import logs
 
         logs.warn_of_outage(name, error, wait)
 
 
-UNHEARD: Final[tuple[CallObserver, ...]] = (
-    _Warner(),
-)  # who hears of a call that nobody listens to
-_NOBODY: Final[tuple[CallObserver, ...]] = ()
 _logger = logging.getLogger("modelwire")
-_logger.addHandler(logging.NullHandler())  # a program that sets up no logging sees nothing
+# Without a handler of its own, Python would print the warnings of a program that sets up no logging.
+_logger.addHandler(logging.NullHandler())
 
 
 def observers_of(config: Mapping[str, Any]) -> tuple[CallObserver, ...]:
-    """Return who hears a call under `config`: its observers and the context's, and the log where it is on."""
-    found: tuple[CallObserver, ...] = config.get("observers", _NOBODY)
+    """Return the observers of a call under `config`: the context's, its own, and the log if it is enabled."""
+    found: tuple[CallObserver, ...] = config.get("observers", ())
     if in_context := OBSERVERS_IN_CONTEXT.get():
         found = (*in_context, *found)
     if _logger.isEnabledFor(logging.INFO):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 from modelwire.errors import ChatError, RetryClass, Timeout
 from modelwire.transport.connections.body import MAX_RESPONSE_BYTES, MAX_STREAM_BYTES
 from modelwire.transport.connections.keepalive import USUAL, Keepalive
-from modelwire.transport.listeners import UNHEARD
+from modelwire.transport.listeners import warn_of
 from modelwire.transport.ratelimit.admission import Admission
 from modelwire.transport.retry import History, RetryPolicy
 from modelwire.transport.wire import Reply, ServerEvent
@@ -30,6 +30,7 @@ __all__ = [
     "Exchange",
     "Read",
     "Send",
+    "Sign",
     "Sleep",
     "Step",
     "Timeouts",
@@ -135,6 +136,18 @@ class Call:
         self.function = function
 
 
+class Sign:
+    """Call the function that signs an attempt, and return its headers; an async call awaits them.
+
+    A `ChatError` that it raises is a failure of the attempt.
+    """
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+
+
 class Wait:
     """Wait until `admission` is woken, `seconds` at most; nothing is open meanwhile."""
 
@@ -148,7 +161,7 @@ class Wait:
 def wait_reporting(
     exchange: Exchange[Any, Any], step: Sleep | Wait
 ) -> Generator[Step[Any], Any, None]:
-    """Wait, and say so to whoever would rather leave than wait."""
+    """Wait, and report it to the observers, which may end the call instead."""
     announced_to: list[CallObserver] = []
     try:
         for observer in exchange.observers:
@@ -156,10 +169,11 @@ def wait_reporting(
             announced_to.append(observer)
             if telling is not None:
                 yield Call(lambda telling=telling: telling)  # type: ignore[misc]  # mypy knows no such default
+        if isinstance(step, Sleep):
+            warn_of(step)
         yield step
-    except (
-        BaseException
-    ):  # a cancellation and a closed generator too: each wait that was announced has its end
+    # A cancellation and a closed generator too: each wait that was announced has its end.
+    except BaseException:
         for observer in announced_to:
             with suppress(BaseException):  # the call ends already
                 observer.waiting(None)
@@ -168,7 +182,9 @@ def wait_reporting(
         observer.waiting(None)
 
 
-Step = Send | Read | Sleep | Wait | Call | list[C]  # a list is of n >= 1 chunks, for the caller
+Step = (
+    Send | Read | Sleep | Wait | Call | Sign | list[C]
+)  # a list is of n >= 1 chunks, for the caller
 
 
 class Exchange(Generic[M, C]):
@@ -251,7 +267,7 @@ class Exchange(Generic[M, C]):
         self.refusals = refusals
         self.polls = polls
         self.stream_resume: Any = False  # how a stream goes on that breaks
-        self.observers = (*observers, *UNHEARD) if observers else UNHEARD
+        self.observers = observers
         self.client: tuple[Any, str | None] = (
             None,
             None,

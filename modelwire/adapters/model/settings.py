@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
+from pydantic.config import ConfigDict
 from pydantic.fields import Field
 from pydantic.functional_serializers import field_serializer
 from pydantic_core import ValidationError
@@ -68,8 +69,25 @@ __all__ = ["WireSettings"]
 _CLIENTS = ("http_client", "http_async_client")
 
 
+class _ReadProfile:
+    """`model.profile`, made when it is read; pydantic keeps what the user has set in the model's own dict."""
+
+    def __get__(self, model: WireSettings | None, owner: type[WireSettings]) -> ModelProfile:
+        if model is None:
+            raise AttributeError("profile")  # like any other field of a class
+        from modelwire.profiles import profile_of
+
+        return profile_of(model)
+
+    def __set__(self, model: WireSettings, profile: ModelProfile) -> None:
+        model.__dict__["profile"] = profile
+
+
 class WireSettings(BaseChatModel):
     """The settings of a `HTTPChatModel`, which says what they mean."""
+
+    # The profile is a descriptor, which pydantic would take for a value.
+    model_config = ConfigDict(ignored_types=(_ReadProfile,))
 
     model: str
     """Name of the model, as the provider writes it."""
@@ -139,7 +157,9 @@ class WireSettings(BaseChatModel):
     """HTTP engine of async calls. "aiohttp" is for thousands at a time and needs the extra of that name."""
     default_query: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
     """Query parameters of every address."""
-    profile: ModelProfile = Field(default=cast("Any", None), repr=False, exclude=True)
+    profile: Annotated[ModelProfile, Field(default=None, repr=False, exclude=True)] = cast(
+        "Any", _ReadProfile()
+    )
     """What the model can do, by `modelwire.profiles.ModelProfile`. What you set wins over what is known."""
     check_context: Literal["estimate", "exact", False] = Field(
         default="estimate", repr=False, exclude=True
@@ -589,20 +609,3 @@ class WireSettings(BaseChatModel):
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
         return {"model": self.model, **self._params()}
-
-
-class _ReadProfile:
-    """`model.profile`, made when it is read; pydantic keeps what the user has set in the model's own dict."""
-
-    def __get__(self, model: WireSettings | None, owner: type[WireSettings]) -> ModelProfile:
-        if model is None:
-            raise AttributeError("profile")  # like any other field of a class
-        from modelwire.profiles import profile_of
-
-        return profile_of(model)
-
-    def __set__(self, model: WireSettings, profile: ModelProfile) -> None:
-        model.__dict__["profile"] = profile
-
-
-type.__setattr__(WireSettings, "profile", _ReadProfile())

@@ -16,6 +16,7 @@ from modelwire import init_chat_model
 from modelwire.adapters.providers.registry import PROVIDERS, Provider
 from modelwire.adapters.wires.wire import WIRES
 from modelwire.errors import (
+    AuthenticationError,
     IncompleteStream,
     InvalidArgument,
     MissingKey,
@@ -105,6 +106,31 @@ def test_it_structures_output(colour: Any) -> None:
     assert colour.invoke(toy(answers).with_structured_output(Place), "hi") == Place(city="Rome")
     with pytest.raises(InvalidArgument, match="no JSON mode"):
         toy(answers).with_structured_output(None, method="json_mode")
+
+
+class Unsigned(ChatToy):
+    """A model whose signing function fails, sync or awaited."""
+
+    def _exchange(self, *args: Any, is_async: bool = False, **kwargs: Any) -> Any:
+        exchange = super()._exchange(*args, is_async=is_async, **kwargs)
+
+        def sign() -> Any:
+            raise AuthenticationError("No credentials.")
+
+        async def asign() -> Any:
+            sign()
+
+        exchange.sign = asign if is_async else sign
+        return exchange
+
+
+def test_a_signing_error_is_the_failure_of_an_attempt_sync_or_awaited(colour: Any) -> None:
+    answers = Answers(httpx2.Response(200, json={"text": "unreached"}))
+    model = Unsigned(model="toy-1", api_key="k", **answered_by(answers))
+    with pytest.raises(AuthenticationError) as caught:
+        colour.invoke(model, "hi")
+    assert (caught.value.provider, len(caught.value.attempts)) == ("toy", 1)
+    assert answers.requests == []
 
 
 def test_its_errors_are_ours_and_are_retried_with_a_new_signature(colour: Any) -> None:
