@@ -1,23 +1,27 @@
-"""What may stand between a call of a model and its answer: a cache, a rate limiter, another version of the content.
+"""What stands between a call of a model and its answer: a cache, a rate limiter, another version of the content.
 
-`_answered` and `_opened` say what happens, once for sync and async: they yield what they need and are sent what came of
-it. A stream looks up its answer, waits for the same call in flight and fills the cache when it is whole; nobody waits
-for a stream, since its reader sets its pace.
+`_answered` and `_opened` decide what happens, once for sync and async: they yield a `Step` and are sent its result. A
+stream looks up its answer, waits for the same call in flight and fills the cache when it is whole; no call waits for a
+stream, since its reader sets its pace.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from copy import deepcopy
-from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from functools import partial
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 from uuid import uuid4
 
 from modelwire.adapters.model import coalescing, global_cache
-from modelwire.adapters.model.results import chunk_from_message, result_of_stream
-from modelwire.adapters.model.results import only_message as only
-from modelwire.adapters.model.results import signed as sign
+from modelwire.adapters.model.results import (
+    chunk_from_message,
+    only_message,
+    result_of_stream,
+    signed,
+)
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import LC_ID_PREFIX, AIMessage, BaseMessage
 from modelwire.messages.finish_reasons import SUSPENDED_REASONS, finish_reason_of
@@ -40,13 +44,21 @@ _log = logging.getLogger(__name__)
 
 Generations: TypeAlias = "list[ChatGeneration]"
 
-# How many calls a call waits for that end without an answer; then it is made itself, beside the others.
+# After waiting for so many equal calls that ended without an answer, a call is made itself, beside the others.
 MAX_WAITS = 2
-POLL_S = 0.05  # between two looks at a rate limiter, where the call has a deadline
+# A call with a deadline asks a rate limiter again after this time.
+POLL_S = 0.05
+
+
+class Step(NamedTuple):
+    """What a flow needs next: one function for a sync call, one for an async call. The flow is sent its result."""
+
+    run: Callable[[], Any]
+    arun: Callable[[], Awaitable[Any]]
 
 
 class _Call:
-    """One call, and the steps it may take; `do` and `ado` are the same, sync and async."""
+    """One call, and the steps it may take."""
 
     def __init__(
         self,
@@ -58,15 +70,11 @@ class _Call:
         *,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
-        self.model, self.messages, self.stop, self.config, self.kwargs = (
-            model,
-            messages,
-            stop,
-            config,
-            kwargs,
-        )
+        self.model = model
+        self._arguments = messages, stop, config
+        self._kwargs = kwargs
         self.loop = loop  # on which it runs; None is a sync call
-        self.deadline = config.get("deadline")
+        self._deadline = config.get("deadline")
         self.cache: Any = _cache_of(model)
         self.key: tuple[str, str] | None = None
         if self.cache is not None:
@@ -80,30 +88,57 @@ class _Call:
     def may_wait_for(self, pending: coalescing.PendingCall) -> bool:
         return pending.may_be_awaited(self.loop)
 
-    def do(self, step: str, *args: Any) -> Any:
-        if step == "call":
-            return self.model._result(self.messages, self.stop, self.config, **self.kwargs)
-        if step == "acquire":
-            return _acquire(self.model, self.deadline)
-        if step == "wait":
-            args[0].wait(None if self.deadline is None else max(0.0, self.deadline - monotonic()))
-            return check(self.deadline, self.model)
-        if step == "look":
-            return self.cache.lookup(*cast("tuple[str, str]", self.key))
-        return self.cache.update(*cast("tuple[str, str]", self.key), *args)
+    def make(self) -> Step:
+        """Return the step that makes the call."""
+        result, aresult = self.model._result, self.model._aresult
+        return Step(
+            partial(result, *self._arguments, **self._kwargs),
+            partial(aresult, *self._arguments, **self._kwargs),
+        )
 
-    async def ado(self, step: str, *args: Any) -> Any:
-        if step == "call":
-            return await self.model._aresult(self.messages, self.stop, self.config, **self.kwargs)
-        if step == "acquire":
-            return await covered(
-                self.model.rate_limiter.aacquire(blocking=True), self.deadline, self.model
-            )
-        if step == "wait":
-            return await covered(args[0].await_result(), self.deadline, self.model)
-        if step == "look":
-            return await self.cache.alookup(*cast("tuple[str, str]", self.key))
-        return await self.cache.aupdate(*cast("tuple[str, str]", self.key), *args)
+    def acquire(self) -> Step:
+        """Return the step that waits for the rate limiter."""
+        return Step(self._acquire, self._aacquire)
+
+    def wait(self, pending: coalescing.PendingCall) -> Step:
+        """Return the step that waits for an equal call in flight."""
+        return Step(partial(self._wait, pending), partial(self._await, pending))
+
+    def look_up(self) -> Step:
+        """Return the step that asks the cache for the answer."""
+        return self._of_cache("lookup")
+
+    def store(self, kept: Generations) -> Step:
+        """Return the step that stores an answer in the cache."""
+        return self._of_cache("update", kept)
+
+    def _of_cache(self, method: str, *args: Any) -> Step:
+        arguments = *cast("tuple[str, str]", self.key), *args
+        run, arun = getattr(self.cache, method), getattr(self.cache, f"a{method}")
+        return Step(partial(run, *arguments), partial(arun, *arguments))
+
+    def _acquire(self) -> None:
+        limiter = self.model.rate_limiter
+        if self._deadline is None:
+            limiter.acquire(blocking=True)
+            return
+        while not limiter.acquire(blocking=False):
+            check(self._deadline, self.model)
+            sleep(min(POLL_S, self._left_s(self._deadline)))
+
+    async def _aacquire(self) -> None:
+        acquiring = self.model.rate_limiter.aacquire(blocking=True)
+        await covered(acquiring, self._deadline, self.model)
+
+    def _wait(self, pending: coalescing.PendingCall) -> None:
+        pending.wait(None if self._deadline is None else self._left_s(self._deadline))
+        check(self._deadline, self.model)
+
+    async def _await(self, pending: coalescing.PendingCall) -> None:
+        await covered(pending.await_result(), self._deadline, self.model)
+
+    def _left_s(self, deadline: float) -> float:
+        return max(0.0, deadline - monotonic())
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
@@ -112,8 +147,7 @@ def _running_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-# A step by its name, with what it takes; sent back is what came of it.
-_Flow: TypeAlias = Generator[tuple[Any, ...], Any, Any]
+_Flow: TypeAlias = Generator[Step, Any, Any]
 
 
 def _answered(call: _Call) -> _Flow:
@@ -124,7 +158,7 @@ def _answered(call: _Call) -> _Flow:
         pending, is_leader = call.join()
         if is_leader:
             try:
-                kept = _kept((yield ("look",)))
+                kept = _kept((yield call.look_up()))
                 if kept is None:
                     made = yield from _made(call)
                     kept = yield from _stored(call, made)
@@ -137,10 +171,10 @@ def _answered(call: _Call) -> _Flow:
             return _hit(kept)
         if not call.may_wait_for(pending):
             break
-        yield "wait", pending
+        yield call.wait(pending)
         if pending.result is not None:
             return _hit(pending.result)
-    kept = _kept((yield ("look",)))
+    kept = _kept((yield call.look_up()))
     if kept is not None:
         return _hit(kept)
     made = yield from _made(call)
@@ -149,29 +183,29 @@ def _answered(call: _Call) -> _Flow:
 
 
 def _opened(call: _Call) -> _Flow:
-    """Return the answer of a stream where there is one already; else have it wait for its turn and return None."""
+    """Return the answer of a stream if there is one already; else wait for the rate limiter and return None."""
     if call.key is not None:
         pending = coalescing.find((id(call.cache), call.key))
         if pending is not None and call.may_wait_for(pending):
-            yield "wait", pending
+            yield call.wait(pending)
             if pending.result is not None:
                 return _hit(pending.result)
-        kept = _kept((yield ("look",)))
+        kept = _kept((yield call.look_up()))
         if kept is not None:
             return _hit(kept)
     if call.model.rate_limiter is not None:
-        yield ("acquire",)
+        yield call.acquire()
     return None
 
 
 def _made(call: _Call) -> _Flow:
     if call.model.rate_limiter is not None:
-        yield ("acquire",)
-    return (yield ("call",))
+        yield call.acquire()
+    return (yield call.make())
 
 
 def _stored(call: _Call, made: ChatResult) -> _Flow:
-    """Keep a copy: what the caller does to the answer is the caller's. One that is not final is for nobody else."""
+    """Store a copy, as the caller may change the answer; an answer that is not final is not stored."""
     if any(_is_not_final(generation.message) for generation in made.generations):
         return None
     kept = _copies(made.generations)
@@ -180,7 +214,7 @@ def _stored(call: _Call, made: ChatResult) -> _Flow:
             LC_ID_PREFIX
         ):  # of this run; the next one has its own
             generation.message.id = None
-    yield "keep", kept
+    yield call.store(kept)
     return kept
 
 
@@ -192,32 +226,32 @@ def _is_not_final(message: BaseMessage) -> bool:
     return "cancelled" in ended or not SUSPENDED_REASONS.isdisjoint(ended)
 
 
-def _drive(flow: _Flow, act: Callable[..., Any]) -> Any:
+def _drive(flow: _Flow) -> Any:
     try:
         step = next(flow)
         while True:
             try:
-                came = act(*step)
+                result = step.run()
             except BaseException as exc:  # noqa: BLE001 - it is raised again where the flow waits for it
                 step = flow.throw(exc)
             else:
-                step = flow.send(came)
+                step = flow.send(result)
     except StopIteration as done:
         return done.value
     finally:
         flow.close()
 
 
-async def _adrive(flow: _Flow, act: Callable[..., Any]) -> Any:
+async def _adrive(flow: _Flow) -> Any:
     try:
         step = next(flow)
         while True:
             try:
-                came = await act(*step)
+                result = await step.arun()
             except BaseException as exc:  # noqa: BLE001 - it is raised again where the flow waits for it
                 step = flow.throw(exc)
             else:
-                step = flow.send(came)
+                step = flow.send(result)
     except StopIteration as done:
         return done.value
     finally:
@@ -237,9 +271,8 @@ class CachedModel:
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
-        return only(
-            sign(self._result(messages, stop, config, **kwargs), f"{LC_ID_PREFIX}-{uuid4()}")
-        )
+        result = self._result(messages, stop, config, **kwargs)
+        return only_message(signed(result, f"{LC_ID_PREFIX}-{uuid4()}"))
 
     async def _aanswer(
         self,
@@ -248,9 +281,8 @@ class CachedModel:
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
-        return only(
-            sign(await self._aresult(messages, stop, config, **kwargs), f"{LC_ID_PREFIX}-{uuid4()}")
-        )
+        result = await self._aresult(messages, stop, config, **kwargs)
+        return only_message(signed(result, f"{LC_ID_PREFIX}-{uuid4()}"))
 
     def _result(
         self,
@@ -260,7 +292,7 @@ class CachedModel:
         **kwargs: Any,
     ) -> ChatResult:
         call = _Call(self.model, messages, stop, config, kwargs, loop=None)
-        return _versioned(self.model, _drive(_answered(call), call.do))
+        return _versioned(self.model, _drive(_answered(call)))
 
     async def _aresult(
         self,
@@ -270,7 +302,7 @@ class CachedModel:
         **kwargs: Any,
     ) -> ChatResult:
         call = _Call(self.model, messages, stop, config, kwargs, loop=_running_loop())
-        return _versioned(self.model, await _adrive(_answered(call), call.ado))
+        return _versioned(self.model, await _adrive(_answered(call)))
 
     def _chunks(
         self,
@@ -281,7 +313,7 @@ class CachedModel:
     ) -> Iterator[AIMessageChunk]:
         call = _Call(self.model, messages, stop, config, kwargs, loop=None)
         version = _versions(self.model)
-        found = _drive(_opened(call), call.do)
+        found = _drive(_opened(call))
         if found is not None:
             yield version(_one_chunk(found))
             return
@@ -293,7 +325,7 @@ class CachedModel:
                     received.append(chunk)
                 yield version(chunk)
             if received:
-                _drive(_stored(call, result_of_stream(received)), call.do)
+                _drive(_stored(call, result_of_stream(received)))
         finally:
             close(source)
 
@@ -306,7 +338,7 @@ class CachedModel:
     ) -> AsyncIterator[AIMessageChunk]:
         call = _Call(self.model, messages, stop, config, kwargs, loop=_running_loop())
         version = _versions(self.model)
-        found = await _adrive(_opened(call), call.ado)
+        found = await _adrive(_opened(call))
         if found is not None:
             yield version(_one_chunk(found))
             return
@@ -318,7 +350,7 @@ class CachedModel:
                     received.append(chunk)
                 yield version(chunk)
             if received:
-                await _adrive(_stored(call, result_of_stream(received)), call.ado)
+                await _adrive(_stored(call, result_of_stream(received)))
         finally:
             await aclose(source)
 
@@ -327,19 +359,6 @@ def _one_chunk(found: ChatResult) -> AIMessageChunk:
     chunk = chunk_from_message(cast("AIMessage", found.generations[0].message))
     chunk.id = chunk.id or f"{LC_ID_PREFIX}-{uuid4()}"
     return chunk
-
-
-def _acquire(model: BaseChatModel, deadline: float | None) -> None:
-    """Wait for the rate limiter, no longer than the call has."""
-    limiter = model.rate_limiter
-    if deadline is None:
-        limiter.acquire(blocking=True)
-        return
-    import time
-
-    while not limiter.acquire(blocking=False):
-        check(deadline, model)
-        time.sleep(min(POLL_S, max(0.0, deadline - monotonic())))
 
 
 def cached_answer(
@@ -353,7 +372,7 @@ def cached_answer(
     key = None if cache is None else model._cache_key(messages, stop, kwargs)
     if cache is None or key is None or (kept := _kept(cache.lookup(*key))) is None:
         return None
-    return only(_versioned(model, _hit(kept)))
+    return only_message(_versioned(model, _hit(kept)))
 
 
 def _cache_of(model: BaseChatModel) -> BaseCache | None:
@@ -382,9 +401,9 @@ def checked_cache(cache: Any) -> BaseCache:
 
 
 def _kept(found: Sequence[Generation] | None) -> Generations | None:
-    """Take what a cache returned; a bare text, as other programs keep, becomes a message.
+    """Return the answers that a cache has returned; a bare text, as other programs store, becomes a message.
 
-    What is no answer of a model's, a human's words among them, is nothing: the call is made and its answer kept.
+    Cached entries that are not AI messages are ignored: the call is made and its answer is stored.
     """
     if not found:
         return None
@@ -395,7 +414,7 @@ def _kept(found: Sequence[Generation] | None) -> Generations | None:
     ]
     if strange:
         _log.warning(
-            "What a cache had for a call is a message of the type `%s`, no answer; left aside.",
+            "A cache returned a message of the type `%s` for a call, which is not an answer; it is ignored.",
             strange[0],
         )
         return None
@@ -416,7 +435,7 @@ def _is_answer(message: BaseMessage) -> bool:
 
 
 def _hit(kept: Generations) -> ChatResult:
-    """Make a result of what was kept; it cost nothing."""
+    """Return the result of a cache hit, which costs nothing."""
     copies = _copies(kept)
     for generation in copies:
         usage = getattr(generation.message, "usage_metadata", None)
@@ -436,7 +455,7 @@ def _copies(generations: Sequence[ChatGeneration]) -> Generations:
 
 
 def _versioned(model: BaseChatModel, answer: ChatResult) -> ChatResult:
-    """Say the content in standard blocks where the model shall."""
+    """Return the answer, with its content as standard blocks if the model is set to that."""
     if model.output_version == "v1":
         from modelwire.messages.block_translators.v1 import as_v1
 
@@ -447,7 +466,7 @@ def _versioned(model: BaseChatModel, answer: ChatResult) -> ChatResult:
 
 
 def _versions(model: BaseChatModel) -> Callable[[AIMessageChunk], AIMessageChunk]:
-    """Make what turns the chunks of one stream, in order, into the version the model shall speak."""
+    """Return a function that converts the chunks of one stream, in order, to the model's version of content."""
     if model.output_version != "v1":
         return lambda chunk: chunk
     from modelwire.messages.block_translators.v1 import V1Stream
