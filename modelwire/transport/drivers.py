@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modelwire.errors import ModelwireError
-from modelwire.transport.steps import Call, Read, Send, Sign, Sleep, Wait
+from modelwire.transport.steps import Call, Pause, Read, Send, Sign, Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Generator
@@ -149,7 +149,7 @@ def _do(step: Any, line: SyncPooledConnection) -> tuple[Any, Exception | None]:
             line.wait(step)
             return None, None
         line.close()
-        if type(step) is not Sleep:
+        if not isinstance(step, Pause):
             return step.function(), None
         line.sleep(step.seconds)
     except Exception as exc:  # noqa: BLE001 - the line says what it is, the flow what follows
@@ -168,10 +168,10 @@ def _doing(step: Any, line: AsyncPooledConnection) -> Awaitable[Any]:
     return _doing_without(step, line)
 
 
-async def _doing_without(step: Call | Sign | Sleep, line: AsyncPooledConnection) -> Any:
+async def _doing_without(step: Call | Sign | Pause, line: AsyncPooledConnection) -> Any:
     """Do a step that needs no connection."""
     await line.close()
-    if isinstance(step, Sleep):
+    if isinstance(step, Pause):
         return await line.sleep(step.seconds)
     returned = step.function()
     return await returned if hasattr(returned, "__await__") else returned

@@ -28,6 +28,7 @@ __all__ = [
     "SEND",
     "Call",
     "Exchange",
+    "Pause",
     "Read",
     "Send",
     "Sign",
@@ -111,20 +112,28 @@ class Read:
 READ: Final = Read()
 
 
-class Sleep:
-    """Wait, because of `error`, and try again; nothing is open meanwhile."""
+class Pause:
+    """Wait for so many seconds; nothing is open meanwhile."""
 
-    __slots__ = ("attempt", "error", "expected_s", "seconds")
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class Sleep(Pause):
+    """Wait before another attempt, because of `error`."""
+
+    __slots__ = ("attempt", "error", "expected_s")
 
     def __init__(
         self, seconds: float, error: ChatError, attempt: int, expected_s: float | None = None
     ) -> None:
-        self.seconds = seconds
+        super().__init__(seconds)
         self.error = error
         self.attempt = attempt  # how many have failed
-        self.expected_s = max(
-            seconds, expected_s or 0.0
-        )  # until the next try, with the limiter's part of it
+        # Seconds until the next attempt, with the time that the limiter will hold it.
+        self.expected_s = max(seconds, expected_s or 0.0)
 
 
 class Call:
@@ -182,9 +191,8 @@ def wait_reporting(
         observer.waiting(None)
 
 
-Step = (
-    Send | Read | Sleep | Wait | Call | Sign | list[C]
-)  # a list is of n >= 1 chunks, for the caller
+# A list holds at least one chunk, for the caller.
+Step = Send | Read | Pause | Wait | Call | Sign | list[C]
 
 
 class Exchange(Generic[M, C]):

@@ -6,7 +6,7 @@ Source: https://platform.openai.com/docs/guides/background (openai 3.52, `respon
 from __future__ import annotations
 
 from collections.abc import Generator
-from time import sleep
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.model.results import chunk_from_message, result_of
@@ -25,14 +25,15 @@ from modelwire.messages.refusals import refusal_in
 from modelwire.runnables.config import settled
 from modelwire.transport.call import call_flow
 from modelwire.transport.drivers import adrive, drive
-from modelwire.transport.retry import read_retry_after
-from modelwire.transport.steps import Exchange
+from modelwire.transport.retry import History, read_retry_after
+from modelwire.transport.steps import Exchange, Pause
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.adapters.model.refusals import RefusalPolicy
     from modelwire.messages import BaseMessage
     from modelwire.runnables import RunnableConfig
+    from modelwire.transport.steps import Step
     from modelwire.transport.wire import Reply
 
 __all__ = ["afinal_answer", "aresume", "final_answer", "resume"]
@@ -40,11 +41,10 @@ __all__ = ["afinal_answer", "aresume", "final_answer", "resume"]
 PENDING = ("queued", "in_progress")  # the statuses of an answer that is not final
 FIRST_POLL_S = 1.0
 LONGEST_POLL_S = 10.0
-GROWTH = 1.5  # of the time between two polls
-CANCEL_S = 5.0  # a call that has run out of time waits this long for its cancellation
-
-# ("sleep", seconds) or ("send", exchange); the answer to the second is sent back.
-_Flow = Generator[tuple[str, Any], Any, "AIMessage"]
+# The pause before a poll is the one before the last poll, multiplied by this.
+PAUSE_GROWTH = 1.5
+# A call that has run out of time waits this long for its cancellation.
+CANCEL_S = 5.0
 
 
 def placeholder(id: str) -> AIMessage:
@@ -66,32 +66,13 @@ def final_answer(
 ) -> AIMessage:
     """Poll until the answer is final. If the time runs out, or on Ctrl-C, the answer is cancelled."""
     poll = _Poll(call, answer, first_s)
-
-    def send(exchange: Exchange[Any, Any]) -> Any:
-        return drive(call_flow(exchange), model._sync_connection(exchange))
-
     try:
-        flow = poll.flow()
-        step = next(flow)
-        while True:
-            try:
-                came = None
-                if step[0] == "send":
-                    came = send(step[1])
-                else:
-                    sleep(step[1])
-            except ChatError as error:
-                step = flow.throw(error)
-            else:
-                step = flow.send(came)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
+        return drive(poll.flow(), model._sync_connection(poll.exchange))
     except BaseException as error:
         if poll.is_to_cancel(error):
-            try:
-                send(poll.cancellation())
-            except Exception:  # noqa: BLE001, S110 - the call ends with its own error
-                pass
+            cancellation = poll.cancellation()
+            with suppress(Exception):  # the call ends with its own error
+                drive(call_flow(cancellation), model._sync_connection(cancellation))
         raise
 
 
@@ -103,32 +84,19 @@ async def afinal_answer(
     first_s: float = FIRST_POLL_S,
 ) -> AIMessage:
     """Poll until the answer is final. If the time runs out, or the task is cancelled, the answer is cancelled."""
-    import asyncio
-
     poll = _Poll(call, answer, first_s)
-
-    async def send(exchange: Exchange[Any, Any]) -> Any:
-        return await adrive(call_flow(exchange), model._async_connection(exchange))
-
     try:
-        flow = poll.flow()
-        step = next(flow)
-        while True:
-            try:
-                came = await (send(step[1]) if step[0] == "send" else asyncio.sleep(step[1]))
-            except ChatError as error:
-                step = flow.throw(error)
-            else:
-                step = flow.send(came)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
+        return await adrive(poll.flow(), model._async_connection(poll.exchange))
     except BaseException as error:
         if poll.is_to_cancel(error):
-            cancelling = asyncio.ensure_future(send(poll.cancellation()))
-            try:
+            import asyncio
+
+            cancellation = poll.cancellation()
+            cancelling = asyncio.ensure_future(
+                adrive(call_flow(cancellation), model._async_connection(cancellation))
+            )
+            with suppress(Exception):  # the call ends with its own error
                 await asyncio.wait_for(asyncio.shield(cancelling), CANCEL_S)
-            except Exception:  # noqa: BLE001, S110 - the call ends with its own error
-                pass
         raise
 
 
@@ -218,21 +186,21 @@ class _Poll:
                 f"`{call.wire.provider}` makes the answer in the background, and it cannot be polled: only an answer "
                 "of the Responses API with an id can (`use_responses_api=True`)."
             )
+        self.exchange = self._exchange("GET", "")
+        # Of an answer that another call has begun, the first poll stands for the request.
+        if first_s == 0.0:
+            self.exchange.observers = call.observers
 
-    def flow(self) -> _Flow:
+    def flow(self) -> Generator[Step[Any], Any, AIMessage]:
         """Poll until the answer is final; return it, or raise the error that it ended with."""
         pause_s = self.first_s
         retry_after_s: float | None = None
-        # Of an answer that another call has begun, the observers hear the first poll: it stands for the request.
-        unheard = self.call.observers if self.first_s == 0.0 else None
+        exchange = self.exchange
         while is_pending(self.answer):
-            yield "sleep", self._within(max(pause_s, retry_after_s or 0.0))
-            pause_s = min(max(pause_s * GROWTH, FIRST_POLL_S), LONGEST_POLL_S)
-            exchange = self._exchange("GET", "")
-            if unheard is not None:
-                exchange.observers, unheard = unheard, None
+            yield Pause(self._within(max(pause_s, retry_after_s or 0.0)))
+            pause_s = min(max(pause_s * PAUSE_GROWTH, FIRST_POLL_S), LONGEST_POLL_S)
             try:
-                self.answer = yield "send", exchange
+                self.answer = yield from call_flow(exchange)
             except ChatError as error:
                 if self.call.is_over():
                     raise
@@ -244,6 +212,7 @@ class _Poll:
                 error.partial = error.partial or chunk_from_message(self.answer)
                 raise
             retry_after_s = read_retry_after(exchange.response_headers or {})
+            exchange.history, exchange.observers = History(), ()  # of the next poll
         return self._ended()
 
     def _within(self, pause_s: float) -> float:

@@ -19,6 +19,7 @@ from modelwire.adapters.model import background
 from modelwire.budgets import budget
 from modelwire.errors import IncompleteAnswer, InvalidArgument, Refused, ServerError, Timeout
 from modelwire.testing import Answer, ProviderServer, faults
+from modelwire.transport.connections import pooled
 
 ROOT = str(Path(modelwire.__file__).parents[1])
 
@@ -86,7 +87,7 @@ def test_the_pauses_grow_and_retry_after_is_obeyed(
     monkeypatch.setattr(background, "FIRST_POLL_S", 1.0)
     monkeypatch.setattr(background, "LONGEST_POLL_S", 10.0)
     pauses: list[float] = []
-    monkeypatch.setattr(background, "sleep", pauses.append)
+    monkeypatch.setattr(pooled, "sleep", pauses.append)
     server.say(Answer("At last.", polls=8))
     server.model("responses").invoke("hi", background=True)
     assert pauses[0] == 1.0
@@ -167,7 +168,7 @@ def test_ctrl_c_cancels_the_answer(server: ProviderServer, monkeypatch: pytest.M
         if len(slept) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(background, "sleep", sleep)
+    monkeypatch.setattr(pooled, "sleep", sleep)
     with pytest.raises(KeyboardInterrupt):
         server.model("responses").invoke("hi", background=True)
     assert server.background.cancelled == ["resp_1"]
