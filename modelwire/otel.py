@@ -16,11 +16,9 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from modelwire import __version__
-from modelwire.callbacks.base import BaseCallbackHandler
-from modelwire.callbacks.hooks import register_configure_hook
+from modelwire.callbacks import BaseCallbackHandler, register_configure_hook
 from modelwire.errors import MissingDependency
-from modelwire.messages.finish_reasons import finish_reason_of
-from modelwire.transport.observer import CallObserver
+from modelwire.ext import CallObserver, finish_reason_of
 
 try:
     from opentelemetry import context, metrics, trace

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from modelwire.runnables.config import RunnableConfig
     from modelwire.runnables.run import AsyncRun, Run
 
-__all__ = ["AskingAgain"]
+__all__ = ["StructuredRetry"]
 
 
-class AskingAgain(WholeStep[Any, Any]):
+class StructuredRetry(WholeStep[Any, Any]):
     """Ask `once`, a model and its parser, up to `retries` times more while the answer does not fit.
 
     The last error is raised, or stands under "parsing_error" with `include_raw`. In a stream, what was handed out of an
@@ -49,7 +49,7 @@ class AskingAgain(WholeStep[Any, Any]):
         self.name = None
 
     def __repr__(self) -> str:
-        return f"AskingAgain({self.once!r}, retries={self.retries})"
+        return f"StructuredRetry({self.once!r}, retries={self.retries})"
 
     @property
     def InputType(self) -> Any:
@@ -149,7 +149,7 @@ class AskingAgain(WholeStep[Any, Any]):
 class _Attempts:
     """The messages to ask with, and how often more."""
 
-    def __init__(self, owner: AskingAgain, input: Any) -> None:
+    def __init__(self, owner: StructuredRetry, input: Any) -> None:
         self.messages: list[BaseMessage] = convert_to_messages(input)
         self._left = owner.retries
         self._include_raw = owner.include_raw

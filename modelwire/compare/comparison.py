@@ -16,19 +16,17 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from modelwire.adapters.model.http import HTTPChatModel
 from modelwire.compare.recording import RecordedCall, read_recording
 from modelwire.config import init_chat_model
 from modelwire.errors import CallerError, InvalidArgument, MissingKey, ParameterWarning
+from modelwire.ext import FILTERED_REASONS, HTTPChatModel, JsonSchemaCheck, finish_reason_of
 from modelwire.jobs import BatchJob, run_job, submit_batch
 from modelwire.jobs.batch_api.submission import batch_api_of, takes_bucket
 from modelwire.jobs.cost import known_price
 from modelwire.jobs.options import amount_of
 from modelwire.jobs.work import failure_text
 from modelwire.messages import AIMessage, message_to_dict, messages_from_dict, messages_to_dict
-from modelwire.messages.finish_reasons import FILTERED_REASONS, finish_reason_of
 from modelwire.runnables import RunnableLambda
-from modelwire.tools.schema_check import JsonSchemaCheck
 
 __all__ = ["Comparison", "Outcome", "Row", "Total", "compare"]
 

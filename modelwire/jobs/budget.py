@@ -14,12 +14,13 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire import ext
 from modelwire.errors import ModelwireError
 from modelwire.jobs.work import Work, models_with_arguments, price_of_counts
 from modelwire.messages import HumanMessage
 
 if TYPE_CHECKING:
-    from modelwire.adapters.model.base import BaseChatModel
+    from modelwire.adapters import BaseChatModel
     from modelwire.jobs.input_rows import Question
 
 __all__ = ["RowMoney"]
@@ -159,10 +160,8 @@ def _call(model: BaseChatModel, kwargs: Mapping[str, Any]) -> _Call:
 
 def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int | None, int]:
     """Return the limit of an answer in tokens, as the request would state it, and the number of answers it asks for."""
-    from modelwire.adapters.model.http import HTTPChatModel
-
     body: Mapping[str, Any] = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
-    if isinstance(model, HTTPChatModel):
+    if isinstance(model, ext.HTTPChatModel):
         arguments, messages = dict(kwargs), [HumanMessage("?")]
         with suppress(ModelwireError, TypeError, ValueError):
             # The call itself will raise the error.

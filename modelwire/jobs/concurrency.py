@@ -6,6 +6,8 @@ ones are done then.
 
 from __future__ import annotations
 
+from modelwire import ext
+
 __all__ = ["START", "ConcurrencyTuner"]
 
 START = 200
@@ -24,9 +26,7 @@ class ConcurrencyTuner:
 
     def __init__(self, start: int = START, most: int | None = None) -> None:
         if most is None:
-            from modelwire.transport.connections.pools import affordable_in_flight
-
-            most = affordable_in_flight()
+            most = ext.affordable_in_flight()
         self.most = most
         self.size = min(start, self.most)
         # This is the size before the last step, and its rows a second; throughput must exceed that.

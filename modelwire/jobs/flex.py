@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from modelwire.globals import get_llm_cache
 from modelwire.jobs.plan import SAFE, Plan, State, Tier, rate_of
 from modelwire.jobs.work import price_of_counts
 from modelwire.runnables import RunnableBinding, RunnableSequence
@@ -113,8 +114,6 @@ def _takes_tiers(split: Split) -> bool:
 
     A cached answer of another tier would not be found again, so a model with a cache is excluded.
     """
-    from modelwire.adapters.model import global_cache
-
     model, live = split.model, split.live
     if getattr(model, "provider", None) not in PROVIDERS or all(
         step is not live for step in _steps(split)
@@ -125,7 +124,7 @@ def _takes_tiers(split: Split) -> bool:
         name in split.kwargs or getattr(model, name, None)
         for name in ("service_tier", "extra_body")
     )
-    cached = model.cache or (model.cache is None and global_cache.llm_cache is not None)
+    cached = model.cache or (model.cache is None and get_llm_cache() is not None)
     return is_plain and not chosen and not cached
 
 

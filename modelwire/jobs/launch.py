@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Unpack
 
-from modelwire import _lazy
+from modelwire import _lazy, ext
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.job_result import JobResult
 from modelwire.jobs.options import JobOptions
@@ -45,10 +45,8 @@ def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
         run_job("Summarise: {review}", "reviews.csv", model="openai:gpt-4o-mini", output="summaries.csv")
         run_job("Summarise: {review}", frame, model="openai:gpt-4o-mini").to_pandas()
     """
-    from modelwire.runnables.background import background_loop
-
     job = runner.FileJob(work, rows, options)
-    home = background_loop()
+    home = ext.background_loop()
     future: Future[JobResult] | None = None
     reasons: list[str] = []
 

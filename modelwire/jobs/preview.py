@@ -10,7 +10,7 @@ from modelwire.jobs.cost import BATCH_SHARE, dollars
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.work import Work, models_of, price_of_counts
-from modelwire.messages.counting import count_tokens_approximately
+from modelwire.messages import count_tokens_approximately
 
 __all__ = ["ANSWER_TOKENS", "preview", "question_text"]
 

@@ -11,8 +11,8 @@ from html import escape
 from importlib import import_module
 from typing import Any
 
+from modelwire.ext import CUT_REASONS
 from modelwire.jobs.cost import dollars
-from modelwire.messages.finish_reasons import CUT_REASONS
 from modelwire.terminal_text import echo, printable
 
 __all__ = ["NotebookBar", "Progress", "Standing", "clock", "notebook_bar"]

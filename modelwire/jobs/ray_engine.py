@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from pydantic_core import from_json
 
+from modelwire import ext
 from modelwire.errors import JobStopped, MissingDependency, ModelwireError
 from modelwire.jobs.row_caller import RowCaller, stopped
 from modelwire.jobs.row_records import exact_json
@@ -92,10 +93,8 @@ class _Worker:
         threading.Thread(target=self._beat_for_ever, daemon=True).start()
 
     def _beat(self) -> None:
-        from modelwire.transport.ratelimit import registry
-
         count, is_over = require_ray().get(self._shares.beat.remote(self._name))
-        registry.divide(count, monotonic())
+        ext.divide_limits(count, monotonic())
         if is_over:
             self._caller.wind_up()
 

@@ -21,12 +21,13 @@ from modelwire.errors import (
     and_said,
     message_of,
 )
+from modelwire.ext import CallObserver, row_context
 from modelwire.jobs.progress import clock
 from modelwire.jobs.work import Tally, answer_value, failure_text
-from modelwire.runnables.config import in_batch, settled, started, var_child_runnable_config
-from modelwire.transport.observer import CallObserver
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modelwire.errors import Attempt
     from modelwire.messages import AIMessage
     from modelwire.outputs import ChatResult
@@ -131,15 +132,12 @@ class RowCaller:
 
         row = _RowObserver(self)
         row.check()
-        # Calls of a batch wait for the rate limiter as long as it takes.
-        in_batch.set(True)
-        # Steps that do not pass on their config find the observer here.
-        token = var_child_runnable_config.set(settled({"observers": (row,)}))
         began = monotonic()
         failure_scope = ""
         self._rows.add(row)
         try:
-            answer = await self._patiently(values, row)
+            with row_context(self.config, row) as start_config:
+                answer = await self._patiently(values, row, start_config)
             about = {"answer": answer_value(answer)}
         except JobStopped:
             raise
@@ -158,15 +156,15 @@ class RowCaller:
                 failure_scope = "row"  # a refusal is an answer: the provider works
         finally:
             self._rows.discard(row)
-            # The next row of the same worker would inherit this config.
-            var_child_runnable_config.reset(token)
         return {
             **about,
             **row.tally.about(),
             "latency_s": round(monotonic() - began, 3),
         }, failure_scope
 
-    async def _patiently(self, values: Any, row: _RowObserver) -> Any:
+    async def _patiently(
+        self, values: Any, row: _RowObserver, start_config: Callable[[], RunnableConfig]
+    ) -> Any:
         """Call the chain.
 
         A row that is throttled for as long as its model retries is retried without limit.
@@ -176,7 +174,7 @@ class RowCaller:
         chain = self.tier_chain or self.chain
         while True:
             try:
-                return await chain.ainvoke(values, started({**self.config, "observers": (row,)}))
+                return await chain.ainvoke(values, start_config())
             except ChatError as exc:
                 if chain is not self.chain and not self.is_over and _is_of_tier(exc):
                     chain = self.chain

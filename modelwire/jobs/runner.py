@@ -42,7 +42,7 @@ from modelwire.jobs.row_records import (
 from modelwire.jobs.rows import Row
 from modelwire.jobs.store import WAYS, Entry
 from modelwire.jobs.work import Work, check_prices, failure_text, make_work
-from modelwire.runnables.config import element_config
+from modelwire.runnables import get_config_list
 
 if TYPE_CHECKING:
     from modelwire.jobs import hybrid_scheduler as schedulers
@@ -106,7 +106,7 @@ class FileJob:
             if options["max_cost"] is not None:
                 check_prices(self.work.chain)
                 self.money = RowMoney(options["max_cost"], self.work)
-            self.config = element_config(options["config"])
+            (self.config,) = get_config_list([options["config"]], 1)
             self.caller: RowCaller
             if options["engine"] == "ray":
                 from modelwire.jobs.ray_engine import RayCaller, portion

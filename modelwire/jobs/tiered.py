@@ -9,15 +9,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modelwire.errors import InvalidArgument, Timeout, did_you_mean
+from modelwire.ext import CallObserver, observing
 from modelwire.jobs.batch_api import BatchJob, submit_batch
 from modelwire.jobs.batch_api.plan import row_record
 from modelwire.jobs.batch_api.results import LiveAnswers
 from modelwire.jobs.row_records import digest_of, json_of
 from modelwire.jobs.rows import Row
 from modelwire.messages import messages_from_dict
-from modelwire.runnables import RunnableLambda
-from modelwire.runnables.config import changed, run_in_executor
-from modelwire.transport.observer import CallObserver
+from modelwire.runnables import RunnableLambda, run_in_executor
 
 if TYPE_CHECKING:
     from modelwire.messages import AIMessage
@@ -128,9 +127,8 @@ class _Live:
             )
         last = _LastAnswer()
         try:
-            return self._chain.invoke(
-                value, changed(config, observers=(*config.get("observers", ()), last))
-            )
+            with observing(last):
+                return self._chain.invoke(value, config)
         finally:
             if last.message is not None:
                 # With retries or fallbacks, the last model's answer is the one that counts.

@@ -13,8 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
-from modelwire.callbacks.hooks import register_configure_hook
-from modelwire.callbacks.usage import UsageMetadataCallbackHandler
+from modelwire.callbacks import UsageMetadataCallbackHandler, register_configure_hook
 from modelwire.jobs.cost import price_of_usage
 
 if TYPE_CHECKING:

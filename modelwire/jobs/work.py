@@ -15,6 +15,7 @@ from unicodedata import normalize
 
 from pydantic_core import from_json, to_json
 
+from modelwire import ext
 from modelwire.errors import (
     InvalidArgument,
     InvalidType,
@@ -22,10 +23,10 @@ from modelwire.errors import (
     did_you_mean,
     message_of,
 )
+from modelwire.ext import CUT_REASONS, DynamicRunnable, finish_reason_of
 from modelwire.jobs.cost import check_price_list, known_price
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
-from modelwire.messages.finish_reasons import CUT_REASONS, finish_reason_of
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
 from modelwire.runnables import (
     Runnable,
@@ -35,10 +36,9 @@ from modelwire.runnables import (
     RunnableParallel,
     RunnableSequence,
 )
-from modelwire.runnables.configurable import DynamicRunnable
 
 if TYPE_CHECKING:
-    from modelwire.adapters.model.base import BaseChatModel
+    from modelwire.adapters import BaseChatModel
     from modelwire.errors import Attempt
     from modelwire.runnables import RunnableConfig
 
@@ -208,7 +208,7 @@ def models_with_arguments(
     step: Runnable[Any, Any], kwargs: Mapping[str, Any] = MappingProxyType({}), times: int = 1
 ) -> Iterator[tuple[BaseChatModel, Mapping[str, Any], int]]:
     """Yield the chat models of a chain with their bound arguments, and how often each may answer for one row."""
-    from modelwire.adapters.model.base import BaseChatModel
+    from modelwire.adapters import BaseChatModel
 
     if isinstance(step, BaseChatModel):
         yield step, kwargs, times
@@ -226,7 +226,7 @@ def _chosen_models(
     kwargs: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[tuple[BaseChatModel, Mapping[str, Any]]]:
     """Yield the chat models that a call with `config` uses, each with its bound arguments."""
-    from modelwire.adapters.model.base import BaseChatModel
+    from modelwire.adapters import BaseChatModel
 
     if isinstance(step, BaseChatModel):
         yield step, kwargs
@@ -258,9 +258,7 @@ def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Mapping[str, Any]]
 
 
 def _body_of_probe(model: Any, kwargs: Mapping[str, Any]) -> bytes | None:
-    from modelwire.adapters.model.http import HTTPChatModel
-
-    if not isinstance(model, HTTPChatModel):
+    if not isinstance(model, ext.HTTPChatModel):
         return None
     question: Any = [HumanMessage("What is it?")]
     with warnings.catch_warnings():
@@ -305,9 +303,7 @@ def _shown(value: Any) -> str:
 
 
 def _masked(text: str) -> str:
-    from modelwire.adapters.wires.json import mask_secrets
-
-    return mask_secrets(_SECRET.sub(r"\1'***'", text))
+    return ext.mask_secrets(_SECRET.sub(r"\1'***'", text))
 
 
 def _source(function: Any) -> str:
@@ -462,7 +458,5 @@ def check_prices(chain: Runnable[Any, Any]) -> None:
 
 def failure_text(error: BaseException) -> str:
     """Return an error as one line for a table, without secrets."""
-    from modelwire.adapters.wires.json import mask_secrets
-
-    text = " ".join(mask_secrets(message_of(error)).split())
+    text = " ".join(ext.mask_secrets(message_of(error)).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -11,12 +11,11 @@ from langchain_core.callbacks import AsyncCallbackManager as TheirAsyncManager
 from langchain_core.callbacks import BaseCallbackManager as TheirBaseManager
 from langchain_core.callbacks import CallbackManager as TheirManager
 
-from modelwire.callbacks import AsyncCallbackManager, CallbackManager
-from modelwire.callbacks.base import BaseCallbackManager
+from modelwire.callbacks import AsyncCallbackManager, BaseCallbackManager, CallbackManager
 from modelwire.errors import InvalidType
 from modelwire.langchain.values import from_langchain, to_langchain
 from modelwire.langchain_bridge import is_langchain
-from modelwire.runnables.config import RunnableConfig, var_child_runnable_config
+from modelwire.runnables import RunnableConfig, ensure_config
 
 __all__ = [
     "config_below",
@@ -177,14 +176,14 @@ def their_config(config: RunnableConfig, *, is_async: bool) -> dict[str, Any]:
     return ready
 
 
-def config_below() -> RunnableConfig | None:
+def config_below() -> RunnableConfig:
     """Return the config of a call of ours that LangChain has a run for already: its handlers must not hear it twice.
 
     What our own code around it has set holds: handlers of ours, observers, the deadline.
     """
-    config = var_child_runnable_config.get()
-    callbacks: Any = None if config is None else config.get("callbacks")
-    if config is None or not callbacks:
+    config = ensure_config()
+    callbacks: Any = config.get("callbacks")
+    if not callbacks:
         return config
     if isinstance(callbacks, BaseCallbackManager):
         left: Any = callbacks.copy()

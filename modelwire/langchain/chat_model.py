@@ -15,22 +15,19 @@ from langchain_core.language_models.chat_models import BaseChatModel as TheirCha
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import Field
 
-from modelwire.adapters.model.base import BaseChatModel
-from modelwire.adapters.model.results import result_of
+from modelwire import runnables
+from modelwire.adapters import BaseChatModel
 from modelwire.config import init_chat_model
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
+from modelwire.ext import aclose, close, result_of, set_slots
 from modelwire.langchain.callbacks import config_below
 from modelwire.langchain.errors import as_theirs
 from modelwire.langchain.profile import profile_of
 from modelwire.langchain.runnables import ModelwireRunnable, tools_once
 from modelwire.langchain.values import own_messages, to_langchain
 from modelwire.load import dumpd, loads
-from modelwire.messages import HumanMessage
-from modelwire.messages.base import LC_ID_PREFIX, set_slots
-from modelwire.runnables import fields as configurable_marks
-from modelwire.runnables.binding import RunnableBinding
-from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.sequence import RunnableSequence
+from modelwire.messages import LC_ID_PREFIX, HumanMessage
+from modelwire.runnables import RunnableBinding, RunnableSequence
 
 __all__ = ["ModelwireChatModel"]
 
@@ -294,7 +291,7 @@ def _sent(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own_field(field: Any) -> Any:
     """Return one of LangChain's marks of a configurable field as ours, which has the same name and parts."""
-    kind = getattr(configurable_marks, type(field).__name__, None)
+    kind = getattr(runnables, type(field).__name__, None)
     return field if kind is None else kind(**field._asdict())
 
 

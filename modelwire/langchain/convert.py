@@ -12,8 +12,8 @@ from langchain_core.tools import BaseTool as TheirTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
-from modelwire.adapters.model.base import BaseChatModel
-from modelwire.callbacks.base import BaseCallbackHandler
+from modelwire.adapters import BaseChatModel
+from modelwire.callbacks import BaseCallbackHandler
 from modelwire.chat_history import BaseChatMessageHistory
 from modelwire.errors import InvalidType
 from modelwire.langchain.callbacks import their_handler
@@ -23,11 +23,8 @@ from modelwire.langchain.runnables import Calls, LangChainStep, ModelwireRunnabl
 from modelwire.langchain.values import from_langchain, to_langchain
 from modelwire.langchain_bridge import is_langchain
 from modelwire.messages import BaseMessage
-from modelwire.runnables.base import Runnable
-from modelwire.runnables.binding import RunnableBinding
-from modelwire.runnables.config import RunnableConfig
-from modelwire.tools.args_schema import injected_fields
-from modelwire.tools.base import BaseTool
+from modelwire.runnables import Runnable, RunnableBinding, RunnableConfig
+from modelwire.tools import BaseTool
 
 __all__ = [
     "as_langchain",
@@ -148,7 +145,7 @@ class ModelwireTool(Calls, TheirTool):  # type: ignore[misc,unused-ignore]  # La
     @cached_property
     def _injected(self) -> frozenset[str]:
         tool: BaseTool = self.wrapped
-        return tool._injected_args_keys | injected_fields(tool.args_schema)
+        return tool._hidden_args
 
 
 def _config_with(config: Any, callbacks: Any) -> Any:

@@ -12,8 +12,8 @@ from modelwire import messages
 from modelwire.errors import MissingDependency
 from modelwire.langchain.convert import as_langchain
 from modelwire.messages import BaseMessage
-from modelwire.runnables.base import Runnable
-from modelwire.tools.base import BaseTool
+from modelwire.runnables import Runnable
+from modelwire.tools import BaseTool
 
 __all__ = ["install", "uninstall"]
 

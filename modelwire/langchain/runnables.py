@@ -6,22 +6,22 @@ What runs inside reports to the handlers of the config, each in its own classes,
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
 
 from langchain_core.runnables import Runnable as TheirRunnable
-from langchain_core.runnables.config import ensure_config, get_config_list
+from langchain_core.runnables.config import ensure_config as their_ensure_config
+from langchain_core.runnables.config import get_config_list
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
 
 from modelwire.errors import InvalidArgument
+from modelwire.ext import aclose, close, inner_context
 from modelwire.langchain.callbacks import own_config, their_config
 from modelwire.langchain.errors import errors_of_both
 from modelwire.langchain.values import from_langchain, to_langchain
-from modelwire.runnables.base import Runnable
-from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, changed, settled, var_child_runnable_config
-from modelwire.tools.function_calling import convert_to_openai_tool
+from modelwire.runnables import Runnable, RunnableConfig, ensure_config
+from modelwire.tools import convert_to_openai_tool
 
 __all__ = ["Calls", "LangChainStep", "ModelwireRunnable", "tools_once"]
 
@@ -190,7 +190,7 @@ def tools_once(tools: Sequence[Any]) -> list[Any]:
 
 
 def inward(config: Any) -> RunnableConfig | None:
-    return own_config(ensure_config(config))
+    return own_config(their_ensure_config(config))
 
 
 def _inward_each(config: Any, inputs: list[Any]) -> Any:
@@ -199,7 +199,7 @@ def _inward_each(config: Any, inputs: list[Any]) -> Any:
 
 def _tapped(config: Any) -> tuple[Any, list[Any]]:
     """Return the config of a stream, with an id for its run, and the handlers that want to see its chunks."""
-    theirs = ensure_config(config)
+    theirs = their_ensure_config(config)
     inward: Any = own_config(theirs)
     inward.setdefault("run_id", uuid4())
     callbacks = theirs.get("callbacks") or []
@@ -240,7 +240,7 @@ class LangChainStep(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run it on one input."""
-        config = settled(config)
+        config = ensure_config(config)
         with _reported_there(config):
             output = self.wrapped.invoke(
                 to_langchain(input), their_config(config, is_async=False), **kwargs
@@ -249,7 +249,7 @@ class LangChainStep(Runnable[Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run it on one input."""
-        config = settled(config)
+        config = ensure_config(config)
         with _reported_there(config):
             output = await self.wrapped.ainvoke(
                 to_langchain(input), their_config(config, is_async=True), **kwargs
@@ -260,7 +260,7 @@ class LangChainStep(Runnable[Any, Any]):
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Any]:
         """Yield the output in chunks."""
-        config = settled(config)
+        config = ensure_config(config)
         begun = self.wrapped.stream(
             to_langchain(input), their_config(config, is_async=False), **kwargs
         )
@@ -270,7 +270,7 @@ class LangChainStep(Runnable[Any, Any]):
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
         """Yield the output in chunks."""
-        config = settled(config)
+        config = ensure_config(config)
         begun = self.wrapped.astream(
             to_langchain(input), their_config(config, is_async=True), **kwargs
         )
@@ -280,7 +280,7 @@ class LangChainStep(Runnable[Any, Any]):
         self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Any]:
         """Yield the output in chunks, as the input comes in chunks."""
-        config = settled(config)
+        config = ensure_config(config)
         items = map(to_langchain, input)
         return _steps(
             self.wrapped.transform(items, their_config(config, is_async=False), **kwargs),
@@ -292,7 +292,7 @@ class LangChainStep(Runnable[Any, Any]):
         self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
         """Yield the output in chunks, as the input comes in chunks."""
-        config = settled(config)
+        config = ensure_config(config)
         items = (to_langchain(item) async for item in input)
         return _asteps(
             self.wrapped.atransform(items, their_config(config, is_async=True), **kwargs),
@@ -301,14 +301,12 @@ class LangChainStep(Runnable[Any, Any]):
         )
 
 
-@contextmanager
-def _reported_there(config: RunnableConfig) -> Iterator[None]:
-    """While LangChain runs, its runs tell our handlers: a model of ours inside must not inherit them once more."""
-    token = var_child_runnable_config.set(changed(config, callbacks=[]))
-    try:
-        yield
-    finally:
-        var_child_runnable_config.reset(token)
+def _reported_there(config: RunnableConfig) -> AbstractContextManager[None]:
+    """Return the context of a call of LangChain's.
+
+    Its runs call our handlers, so a model of ours inside must not inherit the handlers once more.
+    """
+    return inner_context(config, callbacks=[])
 
 
 def _steps(chunks: Iterator[Any], config: RunnableConfig, *read: Any) -> Iterator[Any]:

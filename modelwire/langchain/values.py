@@ -13,8 +13,8 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from modelwire.errors import InvalidType
+from modelwire.ext import set_slots
 from modelwire.messages import BaseMessage
-from modelwire.messages.base import set_slots
 
 __all__ = [
     "from_langchain",

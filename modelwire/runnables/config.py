@@ -7,7 +7,7 @@ already. `ensure_config` and its sisters are for scripts; they always return a n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from functools import lru_cache
@@ -387,6 +387,36 @@ def set_config_context(config: RunnableConfig) -> Generator[Context, None, None]
     context = copy_context()
     context.run(var_child_runnable_config.set, below(settled(config)))
     yield context
+
+
+@contextmanager
+def inner_context(config: RunnableConfig, **changes: Any) -> Iterator[None]:
+    """Have calls without a config inherit `config`, a complete one, with `changes` inside the block."""
+    token = var_child_runnable_config.set(changed(config, **changes))
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
+
+
+@contextmanager
+def row_context(
+    config: RunnableConfig, observer: CallObserver
+) -> Iterator[Callable[[], RunnableConfig]]:
+    """Yield a function that starts the timeout of a row of a job and returns the config of its call.
+
+    `config` is the `element_config` of all rows. Inside the block `observer` observes the row's
+    calls, those of steps that do not pass on their config too, and calls wait for a provider's
+    limits without a time limit.
+    """
+    was_in_batch = in_batch.set(True)
+    token = var_child_runnable_config.set(settled({"observers": (observer,)}))
+    row_config = cast("RunnableConfig", {**config, "observers": (observer,)})
+    try:
+        yield lambda: started(row_config)
+    finally:
+        var_child_runnable_config.reset(token)
+        in_batch.reset(was_in_batch)
 
 
 def _inheritable(config: RunnableConfig) -> dict[str, Any]:

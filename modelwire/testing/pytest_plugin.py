@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from modelwire.testing import ProviderServer
     from modelwire.testing.cassettes.fixture import Cassette
-    from modelwire.testing.server.provider_server import ProviderServer
 
 __all__ = ["cassette", "modelwire_limits_forgotten", "provider_server"]
 
@@ -51,7 +51,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         or item.get_closest_marker("live") is not None
     ):
         return (yield)
-    from modelwire.testing.network import block_network
+    from modelwire.testing import block_network
 
     with block_network() as block:
         item.stash[_BLOCK] = block
@@ -91,7 +91,7 @@ def provider_server() -> Iterator[ProviderServer]:
 
     Prepare answers with `say`, and read its `requests`.
     """
-    from modelwire.testing.server.provider_server import ProviderServer
+    from modelwire.testing import ProviderServer
 
     with ProviderServer() as server:
         yield server

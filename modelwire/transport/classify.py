@@ -26,7 +26,7 @@ from modelwire.errors import (
     ServerError,
 )
 
-__all__ = ["provider_error"]
+__all__ = ["provider_error", "usual_status"]
 
 BY_STATUS: dict[int, type[ProviderError]] = {
     400: BadRequest,
@@ -47,6 +47,12 @@ BY_STATUS: dict[int, type[ProviderError]] = {
     503: Overloaded,
     529: Overloaded,  # Anthropic `overloaded_error`: https://docs.anthropic.com/en/api/errors, read 2026-11
 }
+
+
+def usual_status(kind: type[ProviderError]) -> int:
+    """Return the status that providers usually send for an error of this class; 500 if there is none of its own."""
+    return next((status for status, cls in BY_STATUS.items() if cls is kind), 500)
+
 
 # What wins over the status: by `code`, then by `type`. Of OpenAI: https://platform.openai.com/docs/guides/error-codes
 # and, why a response failed, `ResponseError.code` of openai 3.52; of Anthropic: https://docs.anthropic.com/en/api/errors;

@@ -6,7 +6,8 @@ observers in `observers`, a handler gives one for a run of its own by `call_obse
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.limits import Change
     from modelwire.transport.steps import Exchange, Sleep, Wait
 
-__all__ = ["OBSERVERS_IN_CONTEXT", "CallObserver"]
+__all__ = ["OBSERVERS_IN_CONTEXT", "CallObserver", "observing"]
 
 
 class CallObserver:
@@ -58,3 +59,13 @@ class CallObserver:
 OBSERVERS_IN_CONTEXT: ContextVar[tuple[CallObserver, ...]] = ContextVar(
     "modelwire_call_observers", default=()
 )
+
+
+@contextmanager
+def observing(observer: CallObserver) -> Iterator[None]:
+    """Have `observer` observe every call that is made inside the block, in its threads and its tasks."""
+    token = OBSERVERS_IN_CONTEXT.set((*OBSERVERS_IN_CONTEXT.get(), observer))
+    try:
+        yield
+    finally:
+        OBSERVERS_IN_CONTEXT.reset(token)

@@ -73,11 +73,11 @@ def test_a_worker_holds_its_part_of_a_stated_limit_and_more_when_others_leave() 
             tokens_per_minute=900,  # type: ignore[arg-type]
         )
 
-    registry.divide(3, 0.0)
+    registry.divide_limits(3, 0.0)
     assert limiter(0.0).limits(0.0)[:2] == pytest.approx((2000, 300))
-    registry.divide(1, 1.0)
+    registry.divide_limits(1, 1.0)
     assert limiter(1.0).limits(1.0)[:2] == pytest.approx((6000, 900))
-    registry.divide(2, 2.0)
+    registry.divide_limits(2, 2.0)
     assert limiter(2.0).limits(2.0)[:2] == pytest.approx((3000, 450))
 
 

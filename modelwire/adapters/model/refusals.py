@@ -110,7 +110,7 @@ def with_reason_as_text(answer: AIMessage, block: dict[str, Any]) -> AIMessage:
 def final_of_row(answer: AIMessage, provider: str, on_refusal: str) -> AIMessage:
     """Return the whole answer of a row that came through a Batch API.
 
-    Raises `Refused`, or `IncompleteAnswer` for one that the provider suspended: a direct call continues it.
+    Raises: `Refused`, or `IncompleteAnswer` for one that the provider suspended: a direct call continues it.
     """
     ended = finish_reason_of(answer) or answer.response_metadata.get("status")
     if ended in SUSPENDED_REASONS:

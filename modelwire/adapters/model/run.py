@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from modelwire.adapters.model.arguments import without_headers
-from modelwire.adapters.model.results import result_of_chunks, result_of_stream
+from modelwire.adapters.model.results import result_of, result_of_chunks, result_of_stream
 from modelwire.callbacks.hooks import listening
 from modelwire.errors import IncompleteAnswer, Refused
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import changed
+from modelwire.runnables.config import changed, settled
 from modelwire.transport.listeners import observers_of
 from modelwire.transport.observer import CallObserver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from modelwire.outputs import ChatResult
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["AsyncModelRun", "ModelRun", "astart_model_run", "is_observed", "start_model_run"]
+__all__ = [
+    "AsyncModelRun",
+    "ModelRun",
+    "astart_model_run",
+    "is_observed",
+    "report_call",
+    "start_model_run",
+]
 
 
 class _RunState:
@@ -181,6 +188,34 @@ async def astart_model_run(
 
         manager, own = await astart(model, messages, config, options)
     return AsyncModelRun(manager, [*observers, *own], config)
+
+
+def report_call(
+    model: BaseChatModel,
+    messages: Callable[[], Sequence[BaseMessage]],
+    outcome: BaseMessage | BaseException,
+    *,
+    config: RunnableConfig,
+    metadata: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> None:
+    """Report a call that was made elsewhere, such as in a batch, to the handlers and observers of `config`.
+
+    They receive its start and its end, or its error, as if `model` had been called. `messages` is called only if
+    the call is observed. Raises: The error of a handler, such as that of a budget.
+    """
+    ready = settled(config)
+    if not is_observed(model, ready):
+        return
+    ready = changed(ready, metadata={**(ready.get("metadata") or {}), **metadata})
+    try:
+        with start_model_run(model, messages(), ready, dict(options)) as run:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            run.end(result_of(outcome))
+    except Exception as exc:
+        if exc is not outcome:
+            raise
 
 
 def is_observed(model: BaseChatModel, config: RunnableConfig) -> bool:

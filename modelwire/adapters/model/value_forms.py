@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 
 from pydantic import BaseModel, create_model, model_validator
 
-from modelwire.adapters.structured_retry import AskingAgain
+from modelwire.adapters.structured_retry import StructuredRetry
 from modelwire.errors import InvalidType
 from modelwire.runnables import AddableDict, RunnableGenerator
 
@@ -45,7 +45,7 @@ def structured_answer(
         schema = {"title": "Answer", **schema}  # the name of a tool, where a tool is the way
     asking = model._structured(form or schema, include_raw=include_raw, **kwargs)
     if retries:
-        asking = AskingAgain(asking, retries=retries, include_raw=include_raw)
+        asking = StructuredRetry(asking, retries=retries, include_raw=include_raw)
     return asking if form is None else asking | value_reader(include_raw=include_raw)
 
 

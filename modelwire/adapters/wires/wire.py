@@ -11,9 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from urllib.parse import quote
 
-from modelwire.errors import InvalidArgument
+from modelwire.errors import InvalidArgument, did_you_mean
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.base import BaseChatModel
     from modelwire.adapters.wires.families import ModelFamilies
     from modelwire.errors import ChatError
     from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -34,6 +35,7 @@ __all__ = [
     "families_at",
     "loaded",
     "path_segment",
+    "register_batch_api",
     "wire_named",
 ]
 
@@ -225,11 +227,21 @@ class Wire(NamedTuple):
         None  # what its models take; None: nothing is known
     )
     sdk: SdkSeat | None = None  # None: no SDK client can carry its calls
-    batch_api: str | None = None  # `module:class` of its Batch API; None: it has none
     counting: TokenCounting | None = None  # None: it has no such endpoint
     blocks: str | None = (
         None  # module that reads its content blocks as standard ones, see `messages.wires`
     )
+
+    @property
+    def batch_api(self) -> Callable[..., Any] | None:
+        """The class of the wire's Batch API, from `register_batch_api`; None if there is none."""
+        reference = _BATCH_APIS.get(self.name)
+        return None if reference is None else cast("Callable[..., Any]", loaded(reference))
+
+    def make_model(self, **arguments: Any) -> BaseChatModel:
+        """Return a model of the public class that speaks this wire, made with `arguments`."""
+        model_class = loaded(self.model_class)
+        return cast("BaseChatModel", model_class(**{**self.model_options, **arguments}))
 
 
 # Every wire by its name, as the module that has its `WIRE`. Loaded when it is asked for.
@@ -241,6 +253,20 @@ WIRES: dict[str, str] = {
     "gemini": "modelwire.adapters.wires.gemini",
 }
 HOME_WIRE = "openai"  # every compatible service speaks it; its rows say what else it speaks
+
+
+# The Batch API of a wire, as `module:class`.
+_BATCH_APIS: dict[str, str] = {}
+
+
+def register_batch_api(wire: str, reference: str) -> None:
+    """Make `module:class` the Batch API of a wire: a subclass of `modelwire.jobs.batch_api.api.BatchApi`.
+
+    It is imported with the first batch. Raises: `InvalidArgument` for an unknown wire.
+    """
+    if wire not in WIRES:
+        raise InvalidArgument(f"There is no wire `{wire}`. {did_you_mean(wire, list(WIRES))}")
+    _BATCH_APIS[wire] = reference
 
 
 def codec_at(reference: str) -> Callable[[str], Codec]:

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic_core import from_json
 
-from modelwire import _lazy, errors
+from modelwire import _lazy, errors, ext
 
 if TYPE_CHECKING:
-    from modelwire.adapters.wires import wire as wires
     from modelwire.jobs.batch_api import vertex
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part
 else:
-    wires = _lazy.module("modelwire.adapters.wires.wire")
     vertex = _lazy.module("modelwire.jobs.batch_api.vertex")
 
 __all__ = [
@@ -236,6 +234,14 @@ def _reading(method: Callable[..., T]) -> Callable[..., T]:
     return reading
 
 
+for _wire, _reference in (
+    ("openai", "modelwire.jobs.batch_api.openai:OpenAIBatches"),
+    ("anthropic", "modelwire.jobs.batch_api.anthropic:AnthropicBatches"),
+    ("gemini", "modelwire.jobs.batch_api.gemini:GeminiBatches"),
+):
+    ext.register_batch_api(_wire, _reference)
+
+
 def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:
     """Return the Batch API of a wire. `azure` selects Azure's variant of OpenAI's, a `bucket` Vertex AI's of Gemini's.
 
@@ -243,10 +249,11 @@ def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:
     """
     if bucket is not None:
         return vertex.VertexBatches(bucket)
-    known = wires.wire_named(wire)
-    if known.batch_api is None:
+    known = ext.wire_named(wire)
+    make = known.batch_api
+    if make is None:
         raise errors.InvalidArgument(f"There is no Batch API for {known.title}: use `run_job`.")
-    api: BatchApi = wires.loaded(known.batch_api)(azure=azure)
+    api: BatchApi = make(azure=azure)
     return api
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 if TYPE_CHECKING:
-    from modelwire.adapters.model.http import HTTPChatModel
+    from modelwire.ext import HTTPChatModel
 
 __all__ = ["CREATE_ENDPOINT", "batch_address", "deployment_of", "is_azure"]
 

@@ -7,12 +7,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelwire.ext import CUT_REASONS
 from modelwire.jobs.output import check_output, write_output
 from modelwire.jobs.row_records import TABLE, Record, Results, digest_of, exact_json, groups_of
 from modelwire.jobs.store import Entry, JobStore
 from modelwire.jobs.tagged_values import untagged
 from modelwire.jobs.work import answer_value, failure_text, finish_reason
-from modelwire.messages.finish_reasons import CUT_REASONS
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.job import BatchJob

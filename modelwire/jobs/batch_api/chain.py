@@ -10,13 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire import ext
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.work import Work, models_of
-from modelwire.runnables import Runnable, RunnableBinding, RunnableSequence, RunnableWithFallbacks
-from modelwire.runnables.config import merge_configs
+from modelwire.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableSequence,
+    RunnableWithFallbacks,
+    merge_configs,
+)
 
 if TYPE_CHECKING:
-    from modelwire.adapters.model.http import HTTPChatModel
+    from modelwire.ext import HTTPChatModel
     from modelwire.messages import BaseMessage
     from modelwire.runnables import RunnableConfig
     from modelwire.transport.wire import WireRequest
@@ -62,10 +68,8 @@ class Split(NamedTuple):
 
     def cached(self, messages: list[BaseMessage]) -> BaseMessage | None:
         """Return the answer in the model's cache, or None."""
-        from modelwire.adapters.model.cache import cached_answer
-
         kwargs = self._arguments()
-        return cached_answer(self.model, messages, kwargs.pop("stop", None), kwargs)
+        return ext.cached_answer(self.model, messages, kwargs.pop("stop", None), kwargs)
 
     def _arguments(self) -> dict[str, Any]:
         kwargs = dict(self.kwargs)
@@ -79,8 +83,6 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
 
     Raises: `NotBatchable`, naming the step at which it cannot be split.
     """
-    from modelwire.adapters.model.http import HTTPChatModel
-
     if not isinstance(chain, Runnable):
         raise NotBatchable(
             f"A batch needs a chat model or a chain with one, not a `{type(chain).__name__}`."
@@ -90,7 +92,7 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
     found: list[tuple[int, HTTPChatModel, Mapping[str, Any], RunnableConfig]] = []
     for position, step in enumerate(steps):
         model, kwargs, inner = _model_of(step)
-        if isinstance(model, HTTPChatModel):
+        if isinstance(model, ext.HTTPChatModel):
             found.append((position, model, kwargs, inner))
         elif (hidden := next(models_of(step), None)) is not None:
             raise NotBatchable(
@@ -122,9 +124,7 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
 
 
 def _steps(chain: Runnable[Any, Any]) -> Sequence[Runnable[Any, Any]]:
-    from modelwire.adapters.structured_retry import AskingAgain
-
-    if isinstance(chain, AskingAgain):
+    if isinstance(chain, ext.StructuredRetry):
         chain = chain.once
     return chain.steps if isinstance(chain, RunnableSequence) else [chain]
 

@@ -19,8 +19,8 @@ from modelwire.jobs.batch_api.azure import batch_address
 from modelwire.jobs.owned_files import owned
 
 if TYPE_CHECKING:
-    from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.adapters.wires.wire import Codec
+    from modelwire.ext import HTTPChatModel
     from modelwire.jobs.batch_api import plain_client
     from modelwire.jobs.batch_api.api import RowReply
     from modelwire.messages import AIMessage

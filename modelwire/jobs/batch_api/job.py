@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from modelwire import _lazy
+from modelwire import ext
 from modelwire.errors import (
     AuthenticationError,
     ChatError,
@@ -52,16 +52,12 @@ from modelwire.jobs.batch_api.results import (
 from modelwire.jobs.folder import JobFolder, find_job
 from modelwire.jobs.progress import notebook_bar
 from modelwire.jobs.work import differences, failure_text
-from modelwire.runnables import RunnableLambda
-from modelwire.runnables.config import run_in_executor
+from modelwire.runnables import RunnableLambda, run_in_executor
 
 if TYPE_CHECKING:
-    from modelwire.adapters.model.http import HTTPChatModel
-    from modelwire.adapters.wires import wire as wires
     from modelwire.adapters.wires.wire import Codec
+    from modelwire.ext import HTTPChatModel
     from modelwire.runnables import RunnableConfig
-else:
-    wires = _lazy.module("modelwire.adapters.wires.wire")
 
 __all__ = ["BatchJob"]
 
@@ -557,7 +553,7 @@ class BatchJob:
         A model may speak two wires; the batch's endpoint shows which one it was made for.
         """
         about = folder.about["batch"]
-        known = [wires.wire_named(name) for name in (_wire_of(about), *wires.WIRES)]
+        known = [ext.wire_named(name) for name in (_wire_of(about), *ext.WIRES)]
         wire = next((wire for wire in known if events.endpoint.endswith(wire.path)), known[0])
         return wire.codec(about["provider"])
 
@@ -579,9 +575,8 @@ class BatchJob:
             for name in ("model", "base_url", "provider")
             if about[name] is not None
         }
-        wire = wires.wire_named(_wire_of(about))
-        made: HTTPChatModel = wires.loaded(wire.model_class)(**known, **wire.model_options)
-        return made
+        made: Any = ext.wire_named(_wire_of(about)).make_model(**known)
+        return cast("HTTPChatModel", made)
 
     def _batch_client(self, folder: JobFolder, events: PartEvents) -> BatchClient:
         return BatchClient(self._model(folder), self._codec(folder, events))

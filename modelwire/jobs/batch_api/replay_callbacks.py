@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.model.run import is_observed, start_model_run
-from modelwire.errors import ModelwireError
-from modelwire.runnables.config import changed, settled
+from modelwire import ext
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.chain import Split
@@ -25,30 +23,17 @@ def report(split: Split, result: BatchResult, value: Any, job: str) -> None:
     """
     message, error = result.message, result.error
     if message is not None and split.model.output_version == "v1":
-        from modelwire.messages.block_translators.v1 import as_v1
-
-        message = result.message = as_v1(message)
-    if (
-        result.same is not None
-        or result.told
-        or result.status in ("invalid", "pending")
-        or (message is None and error is None)
-    ):
+        message = result.message = ext.as_v1(message)
+    if result.same is not None or result.told or result.status in ("invalid", "pending"):
         return
-    config = settled(split.config)
-    if is_observed(split.model, config):
-        about = {"batch_job": job, "batch_row": result.index, "batch_round": result.round}
-        config = changed(config, metadata={**(config.get("metadata") or {}), **about})
-        from modelwire.adapters.model.results import result_of
-
-        try:
-            with start_model_run(
-                split.model, split.messages(split.prepared(value)), config, dict(split.kwargs)
-            ) as run:
-                if error is not None:
-                    raise error
-                if message is not None:
-                    run.end(result_of(message))
-        except ModelwireError as exc:
-            if exc is not error:  # It is the error of a callback handler.
-                raise
+    outcome = message if error is None else error
+    if outcome is None:
+        return
+    ext.report_call(
+        split.model,
+        lambda: split.messages(split.prepared(value)),
+        outcome,
+        config=split.config,
+        metadata={"batch_job": job, "batch_row": result.index, "batch_round": result.round},
+        options=split.kwargs,
+    )

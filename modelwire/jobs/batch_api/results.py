@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic_core import from_json
 
+from modelwire import ext
 from modelwire.errors import (
     BadRequest,
     DiskError,
@@ -309,8 +310,6 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _answered(result: BatchResult, reply: RowReply, codec: Codec, on_refusal: str) -> None:
-    from modelwire.adapters.model.refusals import final_of_row
-
     result.custom_id, result.request_id, result.status = (
         reply.custom_id,
         reply.request_id,
@@ -319,7 +318,7 @@ def _answered(result: BatchResult, reply: RowReply, codec: Codec, on_refusal: st
     try:
         result.message = answer_of(codec, reply)
         result.cost = known_price(result.message, batch=True)
-        result.message = final_of_row(result.message, codec.provider, on_refusal)
+        result.message = ext.final_of_row(result.message, codec.provider, on_refusal)
     except ModelwireError as exc:
         result.error = exc
         if reply.kind == "succeeded":

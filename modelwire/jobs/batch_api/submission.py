@@ -12,6 +12,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, Unpack
 
+from modelwire import ext
 from modelwire.errors import CallerError, DiskError, InvalidArgument, JobChanged, ModelwireError
 from modelwire.jobs.batch_api.api import BatchApi, api_of
 from modelwire.jobs.batch_api.azure import is_azure
@@ -21,7 +22,7 @@ from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.plan import Limits, PartFiles, plan_rows, read_rows, rows_digest
 from modelwire.jobs.batch_api.results import LiveAnswers
 from modelwire.jobs.folder import JobFolder
-from modelwire.runnables.config import run_in_executor
+from modelwire.runnables import run_in_executor
 
 __all__ = ["asubmit_batch", "batch_api_of", "submit", "submit_batch", "takes_bucket"]
 
@@ -142,13 +143,11 @@ def _fingerprint(
 
 def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what another process needs to continue the job, without secrets."""
-    from modelwire.transport.connections.address import shown_url
-
     model: Any = split.model
     # The address on Vertex AI contains the project and the location; another process may have
     # different defaults.
     address = model.base_url if options["bucket"] is None else model._endpoint().base_url
-    base_url = None if address is None else shown_url(address)
+    base_url = None if address is None else ext.shown_url(address)
     names = ("key", "metadata", "part_rows", "part_bytes", "max_rounds", "limit", "bucket")
     facts = {name: options[name] for name in names}
     client = None if model.client is None else type(model.client).__name__

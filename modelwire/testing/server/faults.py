@@ -19,10 +19,10 @@ from typing import Any, Literal
 from pydantic_core import from_json
 
 from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
+from modelwire.ext import usual_status
 from modelwire.testing.server.limits import check_word
 from modelwire.testing.server.replies import FOREVER_S, LAST_CHUNK, End, Reply, Step, chunk
 from modelwire.testing.server.wires import error_body, error_reply, server_wire
-from modelwire.transport.classify import BY_STATUS
 
 __all__ = [
     "NAMED",
@@ -211,9 +211,8 @@ def error_event(
 
 def of_error(error: ProviderError) -> Fault:
     """Answer like the provider whose answer made modelwire raise `error`."""
-    usual = next((code for code, cls in BY_STATUS.items() if cls is type(error)), 500)
     return status(
-        error.status or usual,
+        error.status or usual_status(type(error)),
         retry_after=error.retry_after,
         type=error.type,
         error_code=error.code,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from modelwire import ext
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType, did_you_mean
 from modelwire.testing.server.answers import Answer, Call
 from modelwire.testing.server.background import BackgroundDesk
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     import asyncio
     from types import TracebackType
 
-    from modelwire.adapters.model.base import BaseChatModel
+    from modelwire.adapters import BaseChatModel
 
 __all__ = ["Lognormal", "ProviderServer"]
 
@@ -243,23 +244,15 @@ class ProviderServer:
         """
         if wire not in MODELS:
             raise InvalidArgument(f"There is no wire `{wire}`. {did_you_mean(wire, list(MODELS))}")
-        from modelwire.adapters.wires.wire import wire_named
-
-        return self.base_url + wire_named(wire).version_path
+        return self.base_url + ext.wire_named(wire).version_path
 
     def model(self, wire: Wire = "openai", **arguments: Any) -> BaseChatModel:
         """Return a chat model that calls this server; `arguments` are those of its class.
 
         Raises: `InvalidArgument` for an unknown wire.
         """
-        from modelwire.adapters.wires.wire import loaded, wire_named
-
-        base_url, known = self.base_url_for(wire), wire_named(wire)
-        own: dict[str, Any] = {"model": MODELS[wire], "base_url": base_url, "api_key": "test-key"}
-        made: BaseChatModel = loaded(known.model_class)(
-            **{**own, **known.model_options, **arguments}
-        )
-        return made
+        own = {"model": MODELS[wire], "base_url": self.base_url_for(wire), "api_key": "test-key"}
+        return ext.wire_named(wire).make_model(**{**own, **arguments})
 
     def say(self, *answers: Any) -> None:
         """Add answers to the script."""

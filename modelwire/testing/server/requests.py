@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from modelwire import ext
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -125,12 +126,10 @@ def is_of_this_machine(headers: dict[str, str]) -> bool:
     A page in the user's browser can reach loopback, too: from another origin, or by a host name
     that was redirected here.
     """
-    from modelwire.transport.connections.address import address_of
-
     origin = headers.get("origin")
     try:
         urls = [f"http://{headers.get('host', 'localhost')}", *([] if origin is None else [origin])]
-        return all(map(_is_here, map(address_of, urls)))
+        return all(map(_is_here, map(ext.address_of, urls)))
     except InvalidArgument:  # `null`, the origin of a page without one, is rejected, too.
         return False
 

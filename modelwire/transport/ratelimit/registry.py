@@ -16,7 +16,7 @@ from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["caller_of", "divide", "exchange_limiters", "forget", "limiter_of"]
+__all__ = ["caller_of", "divide_limits", "exchange_limiters", "forget", "limiter_of"]
 
 _IDLE_S = 600.0  # unused for so long, what was learned is old
 _MOST = 10_000  # above this many, one that is idle is forgotten
@@ -55,7 +55,7 @@ _numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # of credentials th
 _share = 1.0
 
 
-def divide(among: int, now: float) -> None:
+def divide_limits(among: int, now: float) -> None:
     """Hold one part of every limit that is stated or advertised: `among` processes, this one included, share it."""
     global _share
     _share = 1 / among

@@ -142,7 +142,6 @@ WIRE = Wire(
             "AnthropicVertex": {"anthropic_version": "vertex-2023-10-16"},
         },
     ),
-    batch_api="modelwire.jobs.batch_api.anthropic:AnthropicBatches",
     counting=TokenCounting(_COUNTING, _count_request, "input_tokens"),
     blocks="modelwire.adapters.wires.anthropic.blocks_from_wire",
 )

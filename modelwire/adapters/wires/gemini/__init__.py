@@ -62,7 +62,6 @@ WIRE = Wire(
     ),
     version_path="",
     families=families_at("modelwire.adapters.wires.gemini.families:FAMILIES"),
-    batch_api="modelwire.jobs.batch_api.gemini:GeminiBatches",
     counting=TokenCounting(("google_genai", "google_vertexai"), _count_request, "totalTokens"),
     blocks="modelwire.adapters.wires.gemini.blocks_from_wire",
 )

@@ -102,7 +102,6 @@ WIRE = Wire(
     ),
     families=families_at("modelwire.adapters.wires.openai_chat.families:FAMILIES"),
     sdk=SdkSeat("openai", _sdk_client),
-    batch_api="modelwire.jobs.batch_api.openai:OpenAIBatches",
     counting=TokenCounting(
         ("openai", "local", "llamacpp"),
         count_request,

@@ -1,0 +1,120 @@
+"""The seam between the core and its extensions: what extensions and plugins may use besides the public names.
+
+Importing this module loads nothing: each name loads its module when it is first used.
+
+Calls of models
+    `CallObserver`: subclass it to observe calls: their start, attempts, waits, chunks and result.
+    `observing`: a context in which an observer observes every call.
+    `HTTPChatModel`: the base class of the models that are called over HTTP; `build_request` shows a request.
+    `report_call`: reports a call that was made elsewhere, as in a batch, to callback handlers and observers.
+    `cached_answer`: the answer that a model's cache has for a call, without making the call.
+    `result_of`: the `ChatResult` of an answer, as callback handlers receive it.
+    `final_of_row`: an answer of a batch, checked for a refusal and for a suspended turn.
+    `as_v1`: an answer with standard content blocks as its content (`output_version="v1"`).
+    `StructuredRetry`: the step that `with_structured_output(..., retries=n)` makes; `once` is the chain inside it.
+    `JsonSchemaCheck`: validates values against a JSON schema.
+
+Why an answer ended
+    `finish_reason_of`: the reason, in the provider's word, wherever the provider puts it.
+    `CUT_REASONS`, `FILTERED_REASONS`: the reasons of answers that a limit cut, and that a filter withheld.
+
+How work runs
+    `row_context`: a context for one row of a job: its observer, and calls that wait for limits as long as it takes.
+    `inner_context`: a context in which calls without a config inherit changed settings.
+    `DynamicRunnable`: the base class of runnables that a config replaces by others; `prepare` returns the chosen one.
+    `background_loop`: the event loop in a daemon thread, on which sync programs run many calls at a time.
+    `close`, `aclose`: close nested iterators in order, so that a stream that is left releases its connection at once.
+    `affordable_in_flight`: how many calls may be in flight with the open files that the system allows.
+    `divide_limits`: tells this process which share of a provider's limits it has.
+
+Wires
+    `WIRES`, `wire_named`: the names of all wires, and the `Wire` of a name: its codec, path, model class, Batch API.
+    `register_batch_api`: gives a wire the class that submits, polls and reads its batches.
+    `Reply`, `Headers`: a response as codecs read it, and headers whose `repr` hides credentials.
+    `SSEDecoder`: decodes server-sent events from bytes, however they are cut.
+    `error_of`: the error of `modelwire.errors` for an exception of an HTTP client.
+    `usual_status`: the status that providers usually send for an error class.
+    `address_of`, `shown_url`: the parts of a base URL, and a URL without its secrets.
+
+Secrets
+    `mask_secrets`: replaces keys in a text.
+    `conceal`: removes the secrets of one call from its error.
+
+Values
+    `set_slots`: sets all fields of a pydantic object without validation.
+    `lazy_exports`: makes the `__getattr__`, `__dir__` and `__all__` of a package whose names load when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelwire._lazy import exports as lazy_exports
+
+if TYPE_CHECKING:
+    from modelwire.adapters.model.cache import cached_answer as cached_answer
+    from modelwire.adapters.model.http import HTTPChatModel as HTTPChatModel
+    from modelwire.adapters.model.refusals import final_of_row as final_of_row
+    from modelwire.adapters.model.results import result_of as result_of
+    from modelwire.adapters.model.run import report_call as report_call
+    from modelwire.adapters.structured_retry import StructuredRetry as StructuredRetry
+    from modelwire.adapters.wires.json import mask_secrets as mask_secrets
+    from modelwire.adapters.wires.wire import WIRES as WIRES
+    from modelwire.adapters.wires.wire import register_batch_api as register_batch_api
+    from modelwire.adapters.wires.wire import wire_named as wire_named
+    from modelwire.messages.base import set_slots as set_slots
+    from modelwire.messages.block_translators.v1 import as_v1 as as_v1
+    from modelwire.messages.finish_reasons import CUT_REASONS as CUT_REASONS
+    from modelwire.messages.finish_reasons import FILTERED_REASONS as FILTERED_REASONS
+    from modelwire.messages.finish_reasons import finish_reason_of as finish_reason_of
+    from modelwire.runnables.background import background_loop as background_loop
+    from modelwire.runnables.closing import aclose as aclose
+    from modelwire.runnables.closing import close as close
+    from modelwire.runnables.config import inner_context as inner_context
+    from modelwire.runnables.config import row_context as row_context
+    from modelwire.runnables.configurable import DynamicRunnable as DynamicRunnable
+    from modelwire.tools.schema_check import JsonSchemaCheck as JsonSchemaCheck
+    from modelwire.transport.classify import usual_status as usual_status
+    from modelwire.transport.connections.address import address_of as address_of
+    from modelwire.transport.connections.address import shown_url as shown_url
+    from modelwire.transport.connections.pools import affordable_in_flight as affordable_in_flight
+    from modelwire.transport.failures import error_of as error_of
+    from modelwire.transport.observer import CallObserver as CallObserver
+    from modelwire.transport.observer import observing as observing
+    from modelwire.transport.ratelimit.registry import divide_limits as divide_limits
+    from modelwire.transport.redaction import conceal as conceal
+    from modelwire.transport.sse import SSEDecoder as SSEDecoder
+    from modelwire.transport.wire import Headers as Headers
+    from modelwire.transport.wire import Reply as Reply
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "modelwire.adapters.model.cache": "cached_answer",
+        "modelwire.adapters.model.http": "HTTPChatModel",
+        "modelwire.adapters.model.refusals": "final_of_row",
+        "modelwire.adapters.model.results": "result_of",
+        "modelwire.adapters.model.run": "report_call",
+        "modelwire.adapters.structured_retry": "StructuredRetry",
+        "modelwire.adapters.wires.json": "mask_secrets",
+        "modelwire.adapters.wires.wire": "WIRES register_batch_api wire_named",
+        "modelwire.messages.base": "set_slots",
+        "modelwire.messages.block_translators.v1": "as_v1",
+        "modelwire.messages.finish_reasons": "CUT_REASONS FILTERED_REASONS finish_reason_of",
+        "modelwire.runnables.background": "background_loop",
+        "modelwire.runnables.closing": "aclose close",
+        "modelwire.runnables.config": "inner_context row_context",
+        "modelwire.runnables.configurable": "DynamicRunnable",
+        "modelwire.tools.schema_check": "JsonSchemaCheck",
+        "modelwire.transport.classify": "usual_status",
+        "modelwire.transport.connections.address": "address_of shown_url",
+        "modelwire.transport.connections.pools": "affordable_in_flight",
+        "modelwire.transport.failures": "error_of",
+        "modelwire.transport.observer": "CallObserver observing",
+        "modelwire.transport.ratelimit.registry": "divide_limits",
+        "modelwire.transport.redaction": "conceal",
+        "modelwire.transport.sse": "SSEDecoder",
+        "modelwire.transport.wire": "Headers Reply",
+    },
+)
+__all__.append("lazy_exports")
