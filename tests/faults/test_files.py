@@ -35,7 +35,7 @@ WRITERS = {
     "command/transcripts.py": "0o600",
     "compare/command.py": "owned",
     "config_trust.py": "owned",
-    "folders.py": "0o600",
+    "user_paths.py": "0o600",
     "jobs/batch_api/client.py": "owned",
     "jobs/batch_api/gemini.py": "owned",
     "jobs/batch_api/plan.py": "owned",

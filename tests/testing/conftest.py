@@ -86,7 +86,7 @@ def ask_raw() -> Callable[..., RawAnswer]:
         wire: str = "openai",
         *,
         to_the_end: bool = False,
-        patience_s: float = 0.1,
+        patience_s: float = 1.0,
         limit: int = 1_000_000,
         **fields: Any,
     ) -> RawAnswer:

@@ -201,8 +201,8 @@ def test_our_models_raise_where_a_stream_breaks_off_and_keep_its_part(
 
 
 def test_a_stall_says_nothing_and_then_goes_on(spoil: Ask) -> None:
-    assert spoil(faults.stall("request")).raw == b""
-    begun = spoil(faults.stall("body", after_events=2), stream=True)
+    assert spoil(faults.stall("request"), patience_s=0.05).raw == b""
+    begun = spoil(faults.stall("body", after_events=2), stream=True, patience_s=0.2)
     assert (said(begun.body), begun.ended) == (["one", "two"], "open")
     assert said(spoil(faults.stall("body", seconds=1), stream=True).body) == WORDS.split()
     assert said(spoil(faults.stall("request", seconds=1)).body) == WORDS.split()
