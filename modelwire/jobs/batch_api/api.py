@@ -236,6 +236,7 @@ def _reading(method: Callable[..., T]) -> Callable[..., T]:
 
 for _wire, _reference in (
     ("openai", "modelwire.jobs.batch_api.openai:OpenAIBatches"),
+    ("responses", "modelwire.jobs.batch_api.openai:OpenAIBatches"),
     ("anthropic", "modelwire.jobs.batch_api.anthropic:AnthropicBatches"),
     ("gemini", "modelwire.jobs.batch_api.gemini:GeminiBatches"),
 ):

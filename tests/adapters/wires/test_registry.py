@@ -46,7 +46,7 @@ def test_its_class_speaks_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("name", WIRES)
 def test_its_batch_api_and_its_families_are_there(name: str) -> None:
     wire = wire_named(name)
-    has_batches = name in ("openai", "anthropic", "gemini")
+    has_batches = name in ("openai", "responses", "anthropic", "gemini")
     assert (wire.batch_api is not None) is has_batches
     assert wire.batch_api is None or wire.batch_api(azure=False).max_rows > 0
     assert wire.families is not None
