@@ -21,7 +21,6 @@ Why an answer ended
 How work runs
     `row_context`: a context for one row of a job: its observer, and calls that wait for limits as long as it takes.
     `inner_context`: a context in which calls without a config inherit changed settings.
-    `DynamicRunnable`: the base class of runnables that a config replaces by others; `prepare` returns the chosen one.
     `background_loop`: the event loop in a daemon thread, on which sync programs run many calls at a time.
     `close`, `aclose`: close nested iterators in order, so that a stream that is left releases its connection at once.
     `affordable_in_flight`: how many calls may be in flight with the open files that the system allows.
@@ -35,6 +34,7 @@ Wires
     `error_of`: the error of `modelwire.errors` for an exception of an HTTP client.
     `usual_status`: the status that providers usually send for an error class.
     `address_of`, `shown_url`: the parts of a base URL, and a URL without its secrets.
+    `hide_query`: a request hook of an HTTP client that keeps the query, which may hold a key, out of logs.
 
 Secrets
     `mask_secrets`: replaces keys in a text.
@@ -72,10 +72,10 @@ if TYPE_CHECKING:
     from modelwire.runnables.closing import close as close
     from modelwire.runnables.config import inner_context as inner_context
     from modelwire.runnables.config import row_context as row_context
-    from modelwire.runnables.configurable import DynamicRunnable as DynamicRunnable
     from modelwire.tools.schema_check import JsonSchemaCheck as JsonSchemaCheck
     from modelwire.transport.classify import usual_status as usual_status
     from modelwire.transport.connections.address import address_of as address_of
+    from modelwire.transport.connections.address import hide_query as hide_query
     from modelwire.transport.connections.address import shown_url as shown_url
     from modelwire.transport.connections.pools import affordable_in_flight as affordable_in_flight
     from modelwire.transport.failures import error_of as error_of
@@ -104,10 +104,9 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.runnables.background": "background_loop",
         "modelwire.runnables.closing": "aclose close",
         "modelwire.runnables.config": "inner_context row_context",
-        "modelwire.runnables.configurable": "DynamicRunnable",
         "modelwire.tools.schema_check": "JsonSchemaCheck",
         "modelwire.transport.classify": "usual_status",
-        "modelwire.transport.connections.address": "address_of shown_url",
+        "modelwire.transport.connections.address": "address_of hide_query shown_url",
         "modelwire.transport.connections.pools": "affordable_in_flight",
         "modelwire.transport.failures": "error_of",
         "modelwire.transport.observer": "CallObserver observing",

@@ -14,7 +14,7 @@ from modelwire.adapters import ChatOpenAI
 from modelwire.runnables import RunnableLambda, ensure_config, get_config_list
 from modelwire.testing import FakeListChatModel, ProviderServer
 
-MOST_NAMES = 35
+MOST_NAMES = 40
 
 
 class _Noting(ext.CallObserver):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire.ext import lazy_exports
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api import BatchJob as BatchJob
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from modelwire.jobs.tracking import CostTracker as CostTracker
     from modelwire.jobs.tracking import track as track
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "modelwire.jobs.job_result": "JobResult",

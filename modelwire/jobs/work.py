@@ -23,12 +23,13 @@ from modelwire.errors import (
     did_you_mean,
     message_of,
 )
-from modelwire.ext import CUT_REASONS, DynamicRunnable, finish_reason_of
+from modelwire.ext import CUT_REASONS, finish_reason_of
 from modelwire.jobs.cost import check_price_list, known_price
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
 from modelwire.runnables import (
+    DynamicRunnable,
     Runnable,
     RunnableAssign,
     RunnableBinding,

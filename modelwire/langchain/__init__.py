@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
 from modelwire.errors import MissingDependency
+from modelwire.ext import lazy_exports
 
 if TYPE_CHECKING:
     from modelwire.langchain.chat_model import ModelwireChatModel
@@ -27,7 +27,7 @@ __all__ = [
 
 OLDEST = (1, 7)
 
-_load, __dir__, _ = _lazy.exports(
+_load, __dir__, _ = lazy_exports(
     __name__,
     {
         "modelwire.langchain.callbacks": "own_handler own_manager",

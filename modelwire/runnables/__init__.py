@@ -50,7 +50,9 @@ __getattr__, __dir__, __all__ = _lazy.exports(
         "modelwire.runnables.config": (
             "RunnableConfig ensure_config get_config_list merge_configs patch_config run_in_executor"
         ),
-        "modelwire.runnables.configurable": "RunnableConfigurableAlternatives RunnableConfigurableFields",
+        "modelwire.runnables.configurable": (
+            "DynamicRunnable RunnableConfigurableAlternatives RunnableConfigurableFields"
+        ),
         "modelwire.runnables.each": "RunnableEach",
         "modelwire.runnables.fallbacks": "RunnableWithFallbacks",
         "modelwire.runnables.fields": (

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # since a factory may choose another alternative.
 _making = RLock()
 
-__all__ = ["RunnableConfigurableAlternatives", "RunnableConfigurableFields"]
+__all__ = ["DynamicRunnable", "RunnableConfigurableAlternatives", "RunnableConfigurableFields"]
 
 # These methods of a chat model exist on a runnable without a default, too: their call is deferred
 # until the config has chosen the model.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire.ext import lazy_exports
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.chain import NotBatchable as NotBatchable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.submission import asubmit_batch as asubmit_batch
     from modelwire.jobs.batch_api.submission import submit_batch as submit_batch
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "modelwire.jobs.batch_api.chain": "NotBatchable",

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from pydantic_core import from_json
 
-from modelwire import _lazy, errors
+from modelwire import _lazy, errors, ext
 from modelwire.jobs.batch_api.azure import batch_address
 from modelwire.jobs.owned_files import owned
 
@@ -24,14 +24,10 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api import plain_client
     from modelwire.jobs.batch_api.api import RowReply
     from modelwire.messages import AIMessage
-    from modelwire.transport import wire as transport_wire
-    from modelwire.transport.connections import address as addresses
     from modelwire.transport.connections import closed_network
 else:
     plain_client = _lazy.module("modelwire.jobs.batch_api.plain_client")
-    addresses = _lazy.module("modelwire.transport.connections.address")
     closed_network = _lazy.module("modelwire.transport.connections.closed_network")
-    transport_wire = _lazy.module("modelwire.transport.wire")
 
 __all__ = ["BatchClient", "answer_of"]
 
@@ -77,8 +73,8 @@ class BatchClient:
 
     def _made(self, model: HTTPChatModel) -> Any:
         endpoint = model._endpoint()
-        address = addresses.address_of(endpoint.base_url)
-        headers = transport_wire.Headers(endpoint.headers)
+        address = ext.address_of(endpoint.base_url)
+        headers = ext.Headers(endpoint.headers)
         self._carried = SimpleNamespace(
             headers=headers, url=endpoint.base_url, client=(None, model.proxy)
         )
@@ -91,7 +87,7 @@ class BatchClient:
             client = model.http_client if isinstance(model.http_client, httpx2.Client) else None
             self._own = client is None
             if client is None:
-                hooks = {"request": [addresses.hide_query]}
+                hooks = {"request": [ext.hide_query]}
                 client = httpx2.Client(proxy=model.proxy, timeout=TIMEOUT_S, event_hooks=hooks)
             base_url, query = batch_address(address.url)
             arguments: dict[str, Any] = {
@@ -176,9 +172,7 @@ class BatchClient:
     ) -> dict[str, Any]:
         import httpx2
 
-        options["headers"] = transport_wire.Headers(
-            {**self._now_needed(), **options.get("headers", {})}
-        )
+        options["headers"] = ext.Headers({**self._now_needed(), **options.get("headers", {})})
         failed: errors.ModelwireError | None = None
         try:
             with closed_network.calling(self._client.base_url.host):
@@ -295,16 +289,12 @@ class BatchClient:
 
     def _error_of(self, exc: Exception, headers: Mapping[str, Any]) -> errors.ModelwireError:
         """Return `exc` as an error of modelwire's with its secrets redacted; `headers` are those of the request."""
-        from modelwire.transport.redaction import conceal
-
         carried = SimpleNamespace(
             **{**vars(self._carried), "headers": {**self._carried.headers, **headers}}
         )
-        return conceal(self._in_our_words(exc), cast("Any", carried))
+        return ext.conceal(self._in_our_words(exc), cast("Any", carried))
 
     def _in_our_words(self, exc: Exception) -> errors.ModelwireError:
-        from modelwire.transport.failures import error_of
-
         if isinstance(exc, errors.ModelwireError):
             return exc
         response = getattr(exc, "response", None)
@@ -313,15 +303,13 @@ class BatchClient:
                 body = response.content
             except Exception:  # noqa: BLE001 - the body of an error that was not read: its status says enough
                 body = b""
-            return self.codec.error(
-                transport_wire.Reply(response.status_code, response.headers, body)
-            )
+            return self.codec.error(ext.Reply(response.status_code, response.headers, body))
         wrapped = "APIConnectionError" in (cls.__name__ for cls in type(exc).__mro__)
         cause = exc.__cause__ if wrapped and isinstance(exc.__cause__, Exception) else exc
         if isinstance(cause, errors.ModelwireError):
             return cause
         origin = self.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
-        error: errors.ModelwireError = error_of(cause, origin=origin) or errors.InvalidArgument(
+        error: errors.ModelwireError = ext.error_of(cause, origin=origin) or errors.InvalidArgument(
             f"The `{type(self._client).__name__}` could not make the call: {type(cause).__name__}: "
             f"{str(cause).partition(chr(10))[0] or 'no reason'}"
         )
@@ -367,9 +355,9 @@ def answer_of(codec: Codec, reply: RowReply) -> AIMessage:
         else {}
     )
     if reply.kind == "succeeded":
-        return codec.decode(transport_wire.Reply(200, headers, to_json(reply.body)))
+        return codec.decode(ext.Reply(200, headers, to_json(reply.body)))
     if reply.kind == "errored":
-        raise codec.error(transport_wire.Reply(reply.status or 500, headers, to_json(reply.body)))
+        raise codec.error(ext.Reply(reply.status or 500, headers, to_json(reply.body)))
     raise errors.ProviderError(
         f"The batch {'was cancelled' if reply.kind == 'cancelled' else 'expired'} before this row was asked.",
         provider=codec.provider,

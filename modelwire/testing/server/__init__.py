@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire.ext import lazy_exports
 from modelwire.testing.server import faults as faults
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelwire.testing.server.requests import Counts as Counts
     from modelwire.testing.server.requests import SeenRequest as SeenRequest
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "modelwire.testing.server.answers": "Answer",
