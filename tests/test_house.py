@@ -197,6 +197,30 @@ def test_extensions_use_no_further_private_name_of_the_core() -> None:
     assert len(used) <= SLACK * PRIVATE_NAMES_USED_BY_EXTENSIONS, sorted(used)
 
 
+# Which extension may import which. `command` is where all of them meet a terminal.
+ALLOWED_ARROWS = {("compare", "testing")}
+# These arrows are left. The goal is none.
+ARROWS_LEFT = {("compare", "jobs"), ("jobs", "notebooks")}
+
+
+def extension_of(path: Path) -> str:
+    """Return the extension that a module belongs to; `cli.py` and `__main__.py` are parts of the command."""
+    first = module_name(path).partition(".")[0]
+    return "command" if first in ("cli", "__main__") else first
+
+
+def test_an_extension_imports_no_other_extension() -> None:
+    arrows = {
+        (extension_of(path), extension_of(target))
+        for path in FILES
+        if is_extension(path)
+        for one in imports_of_ours(path)
+        if (target := file_of(one)) and is_extension(target)
+    }
+    between = {(one, other) for one, other in arrows if one not in ("command", other)}
+    assert between <= ALLOWED_ARROWS | ARROWS_LEFT
+
+
 def test_every_extension_is_there() -> None:
     """A folder that was renamed would count for the core."""
     names = {module_name(path) for path in FILES}
