@@ -103,7 +103,7 @@ class _ModelSpan(CallObserver):
         self._attached: tuple[context.Context, Token[context.Context]] | None = None
 
     def sent(self, exchange: Exchange[Any, Any]) -> None:
-        """Say where it goes, and be the parent of what the HTTP client reports."""
+        """Record the address of the request, and make the call's span the parent of the HTTP client's spans."""
         self.detach()
         address = urlsplit(exchange.url)
         self.about["server.address"] = address.hostname or ""
@@ -143,7 +143,7 @@ class _ModelSpan(CallObserver):
         self.detach()
 
     def end(self, message: Any, reasons: Sequence[str]) -> None:
-        """Say what came, and what it used."""
+        """Record the reasons why the answer ended, and the tokens it used."""
         about = getattr(message, "response_metadata", None) or {}
         usage = getattr(message, "usage_metadata", None) or {}
         into, out = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}

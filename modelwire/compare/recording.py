@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from modelwire.adapters.wires.wire import WIRES, wire_named
 from modelwire.compare.requests import Request, read_request
 from modelwire.errors import CallerError, CassetteError, ChatError
+from modelwire.ext import WIRES, Reply, SSEDecoder, wire_named
 from modelwire.messages import AIMessage, merge_chunks
 from modelwire.testing.cassettes.records import Answer, from_lines
-from modelwire.transport.sse import SSEDecoder
-from modelwire.transport.wire import Reply
 
 __all__ = ["RecordedCall", "read_recording"]
 

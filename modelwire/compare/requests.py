@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from modelwire.adapters.wires.wire import wire_named
+from modelwire.ext import Reply, wire_named
 from modelwire.messages import (
     AIMessage,
     BaseMessage,
@@ -21,7 +21,6 @@ from modelwire.messages import (
     convert_to_messages,
 )
 from modelwire.messages.block_readers import block_from_wire
-from modelwire.transport.wire import Reply
 
 __all__ = ["Request", "read_request"]
 

@@ -49,7 +49,7 @@ class _Translated:
         if not name.startswith("on_") or not callable(found):
             return found
         if name != "on_chat_model_start" and _is_empty(found):
-            return None  # nobody streams for a handler that does nothing with tokens
+            return None  # Without the method, a call does not stream for a handler that ignores tokens.
         call = _translating(found, self._translate)
         self.__dict__[name] = call
         return call
@@ -65,21 +65,21 @@ class _Translated:
 
 
 class _Theirs(_Translated):
-    """A handler of LangChain's that hears runs of ours."""
+    """A handler of LangChain's that receives the events of modelwire's runs."""
 
 
 class _Ours(_Translated):
-    """A handler of ours that hears LangChain's runs."""
+    """A handler of modelwire's that receives the events of LangChain's runs."""
 
     def __getattr__(self, name: str) -> Any:
         found = super().__getattr__(name)
         return (
             _ignore if found is None and name.startswith("on_") else found
-        )  # there, a method must be one
+        )  # LangChain calls each method, so it must exist.
 
 
 def _ignore(*args: Any, **kwargs: Any) -> None:
-    """Hear nothing."""
+    """Ignore the event."""
 
 
 def _is_empty(method: Any) -> bool:
@@ -107,7 +107,7 @@ def _translating(call: Callable[..., Any], translate: Callable[[Any], Any]) -> C
 
 
 def own_handler(handler: Any) -> Any:
-    """Return a handler of LangChain's as one that our runs tell, in LangChain's classes."""
+    """Return a handler of LangChain's that modelwire's runs can call: it receives LangChain's classes."""
     return handler.handler if isinstance(handler, _Ours) else _Theirs(handler, to_langchain)
 
 
@@ -118,9 +118,9 @@ def their_handler(handler: Any) -> Any:
 
 
 def own_manager(manager: Any) -> BaseCallbackManager:
-    """Return a callback manager of LangChain's as one of ours, for runs below the same parent.
+    """Return a callback manager of LangChain's as modelwire's own, for runs below the same parent.
 
-    Raises `InvalidType` for what is no manager.
+    Raises `InvalidType` for another object.
     """
     if not isinstance(manager, TheirBaseManager):
         raise InvalidType(
@@ -149,7 +149,7 @@ def _contents(manager: Any, handler: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 def own_config(config: Mapping[str, Any] | None) -> RunnableConfig | None:
-    """Return a config of LangChain's as one of ours."""
+    """Return a config of LangChain's as a config of modelwire's."""
     if config is None:
         return None
     ready = {key: config[key] for key in _KEYS if config.get(key) is not None}
@@ -158,13 +158,13 @@ def own_config(config: Mapping[str, Any] | None) -> RunnableConfig | None:
             own_manager(callbacks) if isinstance(callbacks, TheirBaseManager) else callbacks
         )
     limit_s = config.get("configurable", {}).get("timeout")
-    if type(limit_s) in (int, float):  # LangChain moves there what is no key of its own
+    if type(limit_s) in (int, float):  # LangChain moves keys that it does not know there.
         ready["timeout"] = limit_s
     return ready  # type: ignore[return-value]
 
 
 def their_config(config: RunnableConfig, *, is_async: bool) -> dict[str, Any]:
-    """Return a config of ours as one of LangChain's: its runs come below the same parent."""
+    """Return a config of modelwire's as a config of LangChain's, with the same parent run."""
     ready: dict[str, Any] = {key: config[key] for key in _KEYS if config.get(key) is not None}  # type: ignore[literal-required]
     callbacks: Any = config.get("callbacks")
     if isinstance(callbacks, BaseCallbackManager):
@@ -177,9 +177,10 @@ def their_config(config: RunnableConfig, *, is_async: bool) -> dict[str, Any]:
 
 
 def config_below() -> RunnableConfig:
-    """Return the config of a call of ours that LangChain has a run for already: its handlers must not hear it twice.
+    """Return the config of a call for which LangChain has started a run.
 
-    What our own code around it has set holds: handlers of ours, observers, the deadline.
+    LangChain's handlers are left out, because they receive the events of that run. Modelwire's own
+    handlers, observers and the deadline of the calls around it stay.
     """
     config = ensure_config()
     callbacks: Any = config.get("callbacks")

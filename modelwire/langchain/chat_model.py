@@ -1,7 +1,7 @@
-"""A model of ours as LangChain's `BaseChatModel`. LangChain runs and reports the call, ours makes it.
+"""A model of modelwire as LangChain's `BaseChatModel`. LangChain runs and reports the call, modelwire makes it.
 
-Retries, rate limits, deadlines, caches and errors stay ours. The call of ours under LangChain's run tells only those
-whom LangChain does not know: `track()`, the log, spans, and handlers of a chain of ours around it.
+Retries, rate limits, deadlines, caches and errors are modelwire's. The call below LangChain's run is reported only to
+observers that LangChain does not know: `track()`, the log, spans, and handlers of a chain of modelwire's around it.
 """
 
 from __future__ import annotations
@@ -53,9 +53,11 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
 
     def __init__(self, wrapped: BaseChatModel | str | None = None, **kwargs: Any) -> None:
         own = {name: kwargs.pop(name) for name in _THEIR_FIELDS if name in kwargs}
-        own["output_version"] = None  # `wrapped` gives its content in the form that is wanted
+        own["output_version"] = None  # `wrapped` converts its content itself.
         if wrapped is not None and kwargs.get("output_version") is None:
-            kwargs.pop("output_version", None)  # LangChain makes a configured copy of all fields
+            kwargs.pop(
+                "output_version", None
+            )  # LangChain passes all fields when it makes a configured copy.
         if wrapped is None:
             wrapped = init_chat_model(**kwargs)
         elif kwargs:
@@ -93,9 +95,9 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         return self.wrapped._get_ls_params(stop=stop, **kwargs)
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """Return what a cache of LangChain's keeps answers under, beside the messages: the key of our own caches.
+        """Return the key of a call in a cache of LangChain's, besides its messages: the key of modelwire's caches.
 
-        A call that our caches leave alone gets a key that it shares with no other call.
+        A call that modelwire's caches do not store gets a key that no other call has.
         """
         key = self.wrapped._cache_key([_ANY_MESSAGE], stop, _sent(kwargs))
         if key is None:
@@ -107,7 +109,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Tell LangChain that it may write this model down."""
+        """Return True: LangChain may serialise this model."""
         return True
 
     @classmethod
@@ -142,7 +144,9 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         return self.wrapped.get_num_tokens_from_messages(own_messages(messages), tools)  # type: ignore[no-any-return]
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Any:
-        """Let the model call `tools`: LangChain's or ours, functions, pydantic classes, dicts in a provider's shape.
+        """Return the model with `tools` bound to it.
+
+        A tool is LangChain's or modelwire's, a function, a pydantic class, or a dict in a provider's shape.
 
         Keywords as `bind_tools` of our models has them: `strict`, `parallel_tool_calls`, `response_format`.
         Raises `InvalidArgument` for what the provider cannot take, and for two tools of one name.
@@ -178,7 +182,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         )
 
     def _with(self, runnable: Any, **traced: Any) -> Any:
-        """Return a runnable of ours that begins with `wrapped` as LangChain's, which begins with this model."""
+        """Return a runnable of modelwire's that begins with `wrapped` as LangChain's, beginning with this model."""
         from modelwire.langchain.convert import as_langchain
 
         if isinstance(runnable, RunnableSequence):
@@ -313,7 +317,7 @@ def _generation(chunk: Any) -> ChatGenerationChunk:
 
 
 def _forget_run(message: Any) -> None:
-    """Take away an id that names a run of ours: LangChain's run gives its own."""
+    """Remove an id that names a run of modelwire's, because LangChain's run sets its own."""
     if (message.id or "").startswith(LC_ID_PREFIX):
         message.id = None
 

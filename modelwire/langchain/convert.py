@@ -1,4 +1,4 @@
-"""`as_langchain`: what of ours becomes what of LangChain's; and what of LangChain's becomes a step of ours."""
+"""`as_langchain`: objects of modelwire as LangChain's; runnables, tools and histories of LangChain's as modelwire's."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ __all__ = [
 
 
 def as_langchain(thing: Any) -> Any:
-    """Return LangChain's counterpart of an object of ours; an object of LangChain's is returned as it is.
+    """Return LangChain's counterpart of an object of modelwire's; an object of LangChain's is returned unchanged.
 
     A chat model becomes a `langchain_core` `BaseChatModel`, also with tools bound to it; a tool a `BaseTool`; any other
     runnable a `Runnable`; a message, prompt or document (also in lists and dicts) its namesake; a history and a
     callback handler what LangChain takes for one.
 
     Raises:
-        InvalidType: `thing` is none of these.
+        InvalidType: `thing` is not one of these.
 
     Example:
         agent = create_agent(as_langchain(ChatOpenAI(model="gpt-4o-mini")), tools=[search])
@@ -69,7 +69,7 @@ def _binding(bound: RunnableBinding[Any, Any]) -> Any:
 
 
 class ModelwireTool(Calls, TheirTool):  # type: ignore[misc,unused-ignore]  # LangChain may not be installed
-    """A tool of LangChain's that runs `wrapped`, a tool of ours, which reads its arguments and reports its run.
+    """A tool of LangChain's that runs `wrapped`, a tool of modelwire's, which parses its arguments and reports its run.
 
     Marks of LangChain's and LangGraph's at its arguments (`InjectedState`, `ToolRuntime`, ...) hold, and it may return
     what a tool of theirs may: a `Command`, a `ToolMessage`, a list of them.
@@ -165,7 +165,7 @@ def _tool(tool: BaseTool) -> ModelwireTool:
 
 
 class LangChainTool(BaseTool):
-    """A tool of ours that runs `wrapped`, a tool of LangChain's. It has no run of its own: LangChain reports it."""
+    """A tool of modelwire's that runs `wrapped`, a tool of LangChain's. LangChain reports the run."""
 
     wrapped: Any
 
@@ -185,7 +185,7 @@ class LangChainTool(BaseTool):
 
 
 class _TheirHistory(TheirHistory):  # type: ignore[misc,unused-ignore]  # LangChain may not be installed
-    """A history of ours for LangChain."""
+    """A history of modelwire's for LangChain."""
 
     def __init__(self, wrapped: BaseChatMessageHistory) -> None:
         self.wrapped = wrapped
@@ -230,7 +230,7 @@ own_history = _OwnHistory
 
 
 def own_runnable(thing: Any) -> Runnable[Any, Any]:
-    """Return a step of ours that runs a runnable of LangChain's. Raises `InvalidType` for another object of its."""
+    """Return a step that runs a runnable of LangChain's. Raises `InvalidType` for another object of LangChain's."""
     if isinstance(thing, ModelwireChatModel | ModelwireRunnable | ModelwireTool):
         return cast("Runnable[Any, Any]", thing.wrapped)
     if isinstance(thing, TheirRunnable):
@@ -247,7 +247,7 @@ def own_tool(tool: Any) -> dict[str, Any]:
 
 
 def own_callable_tool(tool: Any) -> BaseTool:
-    """Return a tool of LangChain's as one of ours. Raises `InvalidType` for another object of its."""
+    """Return a tool of LangChain's as modelwire's. Raises `InvalidType` for another object of LangChain's."""
     tool = _checked_tool(tool)
     if isinstance(tool, ModelwireTool):
         return cast("BaseTool", tool.wrapped)

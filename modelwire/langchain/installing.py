@@ -38,12 +38,12 @@ _TAUGHT = (
 
 
 def install() -> None:
-    """Have LangChain turn our objects into its own where it reads a chain, a graph's node, messages or tools.
+    """Make LangChain convert modelwire's objects where it reads a chain, a graph's node, messages or tools.
 
-    After it, `their_prompt | model | their_parser` works with a model of ours, and `as_langchain(model)` is what runs
-    there: the chain is LangChain's from end to end, and answers with its messages. So do `with_fallbacks([model])`,
-    `configurable_alternatives(..., other=model)`, and tools of ours in `create_agent`, `create_react_agent`, `ToolNode`
-    and `bind_tools` of their models. `langchain`'s `init_chat_model` also makes our models:
+    After it, `their_prompt | model | their_parser` works with a model of modelwire's, and runs `as_langchain(model)`:
+    the chain is LangChain's from end to end, and answers with its messages. So do `with_fallbacks([model])`,
+    `configurable_alternatives(..., other=model)`, and modelwire's tools in `create_agent`, `create_react_agent`,
+    `ToolNode` and `bind_tools` of their models. `langchain`'s `init_chat_model` also makes our models:
     `init_chat_model("modelwire:openai:gpt-4o-mini")`. Where LangChain asks for a model by its class, write
     `as_langchain(...)` as before.
 
@@ -71,7 +71,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Undo `install()`: LangChain's functions are its own again, and the provider `modelwire` is gone."""
+    """Undo `install()`: restore LangChain's functions, and remove the provider `modelwire`."""
     for module, path in _TAUGHT:
         try:
             place, name = _place(module, path)
@@ -122,19 +122,19 @@ def _taught(original: Any) -> Any:
 
 
 def _as_theirs(thing: Any) -> Any:
-    """Return LangChain's counterpart of a runnable or a message of ours, also in a list; anything else as it is."""
+    """Return LangChain's counterpart of a runnable, a message, or a list of them; anything else unchanged."""
     if type(thing) in (list, tuple) and any(map(_is_ours, thing)):
         return type(thing)(_as_theirs(one) for one in thing)
     return as_langchain(thing) if _is_ours(thing) else thing
 
 
 def _is_ours(thing: Any) -> bool:
-    """Tell a runnable or a message of ours, also of a class of the user's own that is built on one of ours."""
+    """Return whether `thing` is a runnable or a message of modelwire's, or of a user's subclass of one."""
     return isinstance(thing, BaseMessage | Runnable)
 
 
 def _add_provider() -> None:
-    """Let LangChain's `init_chat_model` make our models, where the package `langchain` is there."""
+    """Make LangChain's `init_chat_model` create modelwire's models, if the package `langchain` is installed."""
     providers = _providers()
     if providers is not None:
         providers.setdefault("modelwire", ("modelwire.langchain", "ModelwireChatModel", _made))

@@ -1,6 +1,7 @@
-"""Runnables on the other side of the border: ours as LangChain's, and LangChain's as a step of ours.
+"""Runnables on the other side of the border: modelwire's as LangChain's, and LangChain's as a step of modelwire's.
 
-What runs inside reports to the handlers of the config, each in its own classes, below the run that called it.
+The inner run is reported to the handlers of the config below the run that called it. Each handler receives values of
+its own library.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = ["Calls", "LangChainStep", "ModelwireRunnable", "tools_once"]
 
 
 class Calls:
-    """The calls of LangChain's objects that run `wrapped`, a runnable or a tool of ours."""
+    """The calls of LangChain's objects that run `wrapped`, a runnable or a tool of modelwire's."""
 
     wrapped: Any
 
@@ -48,7 +49,7 @@ class Calls:
 
 
 class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,unused-ignore]  # LangChain may not be installed
-    """A runnable of LangChain's that runs `wrapped`, a runnable of ours; values are converted both ways."""
+    """A runnable of LangChain's that runs `wrapped`, a runnable of modelwire's; values are converted both ways."""
 
     def __init__(self, wrapped: Runnable[Any, Any]) -> None:
         self.wrapped = wrapped
@@ -173,7 +174,7 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
 
 
 def tools_once(tools: Sequence[Any]) -> list[Any]:
-    """Return the tools, each once. Refuse two of one name that differ: nobody can tell their calls apart."""
+    """Return the tools without duplicates. Raise `InvalidArgument` for two that differ but have the same name."""
     seen: dict[str, Any] = {}
     once = []
     for tool in tools:
@@ -208,7 +209,7 @@ def _tapped(config: Any) -> tuple[Any, list[Any]]:
 
 
 class LangChainStep(Runnable[Any, Any]):
-    """A step of ours that runs `wrapped`, a runnable of LangChain's. It has no run of its own: LangChain reports it."""
+    """A step of modelwire's that runs `wrapped`, a runnable of LangChain's. LangChain reports the run."""
 
     def __init__(self, wrapped: Any) -> None:
         self.wrapped = wrapped
@@ -225,7 +226,7 @@ class LangChainStep(Runnable[Any, Any]):
         return LangChainStep(self.wrapped.bind_tools(tools, **kwargs))
 
     def with_structured_output(self, schema: Any, **kwargs: Any) -> Runnable[Any, Any]:
-        """Have the model that this is answer in the form of `schema`."""
+        """Return the model with answers in the form of `schema`."""
         return LangChainStep(self.wrapped.with_structured_output(schema, **kwargs))
 
     @property
@@ -304,7 +305,7 @@ class LangChainStep(Runnable[Any, Any]):
 def _reported_there(config: RunnableConfig) -> AbstractContextManager[None]:
     """Return the context of a call of LangChain's.
 
-    Its runs call our handlers, so a model of ours inside must not inherit the handlers once more.
+    Its runs call our handlers, so a model of modelwire's inside must not inherit them a second time.
     """
     return inner_context(config, callbacks=[])
 

@@ -1,4 +1,4 @@
-"""Messages, prompts, documents and results: the same value as a class of ours and as one of LangChain's.
+"""Messages, prompts, documents and results: the same value in a class of modelwire's and in one of LangChain's.
 
 Both sides have the same fields under the same names, so a value is moved field by field: nothing is parsed, checked or
 written as JSON. Lists and dicts of a message are copied; an artifact stays the same object.

@@ -1,7 +1,7 @@
 """The child process that runs llama.cpp's server. `server.py` starts it as a script; it imports nothing of modelwire.
 
 It prints `listening http://127.0.0.1:PORT` to standard output once the model is loaded, and ends
-when its standard input is closed or its parent is gone.
+when its standard input is closed or its parent has ended.
 
 llama.cpp answers requests with any `Host` header. A web page whose host name has been redirected to
 this machine (DNS rebinding) could therefore use it through the user's browser. So llama.cpp listens

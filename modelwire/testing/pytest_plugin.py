@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from modelwire import testing
+
 if TYPE_CHECKING:
     from modelwire.testing import ProviderServer
     from modelwire.testing.cassettes.fixture import Cassette
@@ -51,9 +53,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         or item.get_closest_marker("live") is not None
     ):
         return (yield)
-    from modelwire.testing import block_network
-
-    with block_network() as block:
+    with testing.block_network() as block:
         item.stash[_BLOCK] = block
         return (yield)
 
@@ -91,9 +91,7 @@ def provider_server() -> Iterator[ProviderServer]:
 
     Prepare answers with `say`, and read its `requests`.
     """
-    from modelwire.testing import ProviderServer
-
-    with ProviderServer() as server:
+    with testing.ProviderServer() as server:
         yield server
 
 

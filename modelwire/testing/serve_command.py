@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from modelwire import testing
 from modelwire.errors import InvalidArgument
 
 __all__ = ["register"]
@@ -113,14 +114,14 @@ def register(commands: Any) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from modelwire.testing import Limits, Lognormal, ProviderServer
-
     at_once = options.max_concurrent
-    limits = Limits(
+    limits = testing.Limits(
         options.rpm, options.tpm, options.window, max_concurrent=at_once, headers=options.headers
     )
-    server = ProviderServer(
-        latency=Lognormal(options.latency, options.sigma) if options.sigma else options.latency,
+    server = testing.ProviderServer(
+        latency=testing.Lognormal(options.latency, options.sigma)
+        if options.sigma
+        else options.latency,
         chunk_gap_s=options.chunk_gap,
         limits=limits,
         faults=dict(_rate(option) for option in options.fault),

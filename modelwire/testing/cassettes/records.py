@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import errors
 from modelwire.errors import CassetteError, ChatError, RetryClass
-from modelwire.transport.connections.address import address_of, shown_url
+from modelwire.ext import address_of, shown_url
 from modelwire.transport.redaction import masker, secrets_of
 from modelwire.transport.wire import masked_fields, masked_headers, shown_headers
 

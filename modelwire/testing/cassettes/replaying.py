@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
 from modelwire.errors import CassetteError, InvalidArgument
+from modelwire.ext import Reply
 from modelwire.testing.cassettes.recording import (
     RecordedConnection,
     Writer,
@@ -22,7 +23,6 @@ from modelwire.testing.cassettes.request_diff import how_it_differs
 from modelwire.transport.connections.body import Whole, joined
 from modelwire.transport.ratelimit.registry import exchange_limiters
 from modelwire.transport.ratelimit.waiting import await_wake, wait_for_wake
-from modelwire.transport.wire import Reply
 
 if TYPE_CHECKING:
     import os

@@ -53,7 +53,7 @@ def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iter
 
 
 def _upload(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    """Take a file in two requests: the first one names it and gets the upload URL."""
+    """Receive a file in two requests: the first one names it, and its response has the upload URL."""
     command = request.headers.get("x-goog-upload-command", "")
     if command == "start":
         name = str((request.fields.get("file") or {}).get("displayName", ""))
