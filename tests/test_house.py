@@ -48,13 +48,13 @@ CONDITIONAL_EXPRESSIONS_IN_1000_LINES = 35
 FORMATTING_SKIPPED = 20  # lines with `fmt: skip`
 
 # Borders. The goal of the two arrows is 0.
-NAMES_IMPORTED_INSIDE_OR_LAZILY = 259
+NAMES_IMPORTED_INSIDE_OR_LAZILY = 240
 ARROWS_FROM_CORE_TO_EXTENSIONS = 9
-PRIVATE_NAMES_USED_BY_EXTENSIONS = 28
+PRIVATE_NAMES_USED_BY_EXTENSIONS = 22
 
 # Words of a language of our own, counted in the whole text of the package.
 WORDS = {"said": 33, "given": 36, "asked": 58, "told": 23, "kept": 67}
-DOCSTRINGS_THAT_SAY_TELL_OR_HEAR = 95
+DOCSTRINGS_THAT_SAY_TELL_OR_HEAR = 87
 
 
 class Import(NamedTuple):
