@@ -36,6 +36,11 @@ Wires
     `address_of`, `shown_url`: the parts of a base URL, and a URL without its secrets.
     `hide_query`: a request hook of an HTTP client that keeps the query, which may hold a key, out of logs.
 
+Providers
+    `names_of`: a provider's names in price lists, model lists and traces.
+    `model_classes`, `langchain_packages`, `service_names`: the models' classes with their modules, the packages of
+    LangChain's that have them, and the names of the services.
+
 Secrets
     `mask_secrets`: replaces keys in a text.
     `conceal`: removes the secrets of one call from its error.
@@ -57,6 +62,10 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.refusals import final_of_row as final_of_row
     from modelwire.adapters.model.results import result_of as result_of
     from modelwire.adapters.model.run import report_call as report_call
+    from modelwire.adapters.providers.registry import langchain_packages as langchain_packages
+    from modelwire.adapters.providers.registry import model_classes as model_classes
+    from modelwire.adapters.providers.registry import names_of as names_of
+    from modelwire.adapters.providers.registry import service_names as service_names
     from modelwire.adapters.structured_retry import StructuredRetry as StructuredRetry
     from modelwire.adapters.wires.json import mask_secrets as mask_secrets
     from modelwire.adapters.wires.wire import WIRES as WIRES
@@ -95,6 +104,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.adapters.model.refusals": "final_of_row",
         "modelwire.adapters.model.results": "result_of",
         "modelwire.adapters.model.run": "report_call",
+        "modelwire.adapters.providers.registry": "langchain_packages model_classes names_of service_names",
         "modelwire.adapters.structured_retry": "StructuredRetry",
         "modelwire.adapters.wires.json": "mask_secrets",
         "modelwire.adapters.wires.wire": "WIRES register_batch_api wire_named",

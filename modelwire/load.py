@@ -21,14 +21,11 @@ from modelwire.messages.serialised import ESCAPE, LangChainForm, is_escaped, nee
 
 __all__ = ["dumpd", "dumps", "load", "loads"]
 
-_MODELS = "modelwire.adapters"
 _MESSAGES = "modelwire.messages"
-# Class -> the module of ours that has it.
-CLASSES = {
+# This maps each class that is no chat model to the module that has it. The rows of the providers name the chat models.
+_CORE_CLASSES = {
     name: module
     for module, names in {
-        _MODELS: "AzureChatOpenAI ChatAnthropic ChatAnthropicVertex ChatBedrockConverse "
-        "ChatGoogleGenerativeAI ChatOpenAI ChatVertexAI",
         "modelwire.documents": "Document",
         _MESSAGES: "AIMessage AIMessageChunk ChatMessage ChatMessageChunk FunctionMessage "
         "FunctionMessageChunk HumanMessage HumanMessageChunk RemoveMessage SystemMessage SystemMessageChunk "
@@ -38,12 +35,17 @@ CLASSES = {
     }.items()
     for name in names.split()
 }
-# Value of `allowed_objects` -> the names of the classes that `load` then makes.
-_ALLOWED = {
-    "all": frozenset(CLASSES),
-    "core": frozenset(name for name, module in CLASSES.items() if module != _MODELS),
-    "messages": frozenset(name for name, module in CLASSES.items() if module == _MESSAGES),
-}
+
+
+def _classes() -> dict[str, str]:
+    """Return the module of each class that can be loaded."""
+    from modelwire.adapters.providers.registry import model_classes
+
+    return {**_CORE_CLASSES, **model_classes()}
+
+
+# This maps a value of `allowed_objects` to the modules whose classes `load` then makes; None: those of all modules.
+_ALLOWED = {"all": None, "core": {*_CORE_CLASSES.values()}, "messages": {_MESSAGES}}
 
 
 def dumps(obj: Any, *, pretty: bool = False, **kwargs: Any) -> str:
@@ -140,7 +142,8 @@ def _classes_allowed(allowed: str | Iterable[Any]) -> Mapping[str, type | None]:
         if allowed not in _ALLOWED:
             hint = did_you_mean(allowed, list(_ALLOWED))
             raise InvalidArgument(f"`allowed_objects` cannot be `{allowed}`. {hint}")
-        return dict.fromkeys(_ALLOWED[allowed])
+        modules = _ALLOWED[allowed]
+        return {name: None for name, at in _classes().items() if modules is None or at in modules}
     classes: dict[str, type | None] = {}
     for cls in allowed:
         if not (isinstance(cls, type) and issubclass(cls, LangChainForm)):
@@ -179,10 +182,9 @@ class _Reader:
         if kind == "secret":
             return self._secret(name)
         shown = ".".join(map(str, path))
-        if kind != "constructor" or (name not in CLASSES and name not in self._classes):
-            raise InvalidArgument(
-                f"`{shown}` cannot be loaded. {did_you_mean(name, list(CLASSES))}"
-            )
+        known = _classes()
+        if kind != "constructor" or (name not in known and name not in self._classes):
+            raise InvalidArgument(f"`{shown}` cannot be loaded. {did_you_mean(name, list(known))}")
         if name not in self._classes:
             raise InvalidArgument(
                 f"`{shown}` may not be loaded: it is not among `allowed_objects`. If you trust what you read, write "
@@ -194,8 +196,8 @@ class _Reader:
         return self._made(name, {key: self.read(item) for key, item in kwargs.items()})
 
     def _made(self, name: str, kwargs: dict[str, Any]) -> Any:
-        cls: Any = self._classes[name] or getattr(import_module(CLASSES[name]), name)
-        if CLASSES.get(name) == _MESSAGES:
+        cls: Any = self._classes[name] or getattr(import_module(_classes()[name]), name)
+        if _CORE_CLASSES.get(name) == _MESSAGES:
             kwargs.pop("type", None)
         secret_fields = getattr(cls, "SECRETS", ())
         if secret_fields and not self._from_env:

@@ -18,7 +18,7 @@ from uuid import UUID
 from modelwire import __version__
 from modelwire.callbacks import BaseCallbackHandler, register_configure_hook
 from modelwire.errors import MissingDependency
-from modelwire.ext import CallObserver, finish_reason_of
+from modelwire.ext import CallObserver, finish_reason_of, names_of
 
 try:
     from opentelemetry import context, metrics, trace
@@ -37,21 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["ModelwireInstrumentor", "instrument", "uninstrument"]
 
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"  # "true": prompts and answers go into spans
-# By the names in `ls_provider`; any other is known by its own.
-PROVIDERS = {
-    "azure": "azure.ai.openai",
-    "azure_openai": "azure.ai.openai",
-    "mistralai": "mistral_ai",
-    "xai": "x_ai",
-    "amazon_bedrock": "aws.bedrock",
-    "bedrock_openai": "aws.bedrock",
-    "bedrock_mantle": "aws.bedrock",
-    "google_genai": "gcp.gemini",
-    "google_openai": "gcp.gemini",
-    "google_vertexai": "gcp.vertex_ai",
-    "google_anthropic_vertex": "gcp.vertex_ai",
-    "watsonx": "ibm.watsonx.ai",
-}
 PARAMETERS = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -227,7 +212,7 @@ class _Spans(BaseCallbackHandler):
             stop = metadata.get("ls_stop")
             named = {
                 "gen_ai.operation.name": "chat",
-                "gen_ai.provider.name": PROVIDERS.get(provider, provider),
+                "gen_ai.provider.name": names_of(provider).traces or provider,
             }
             named |= {"gen_ai.request.model": model} if model else {}
             requested = {

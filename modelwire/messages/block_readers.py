@@ -8,14 +8,13 @@ blocks without a standard form) and, if its answers have blocks of their own,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from modelwire.messages.ai import AIMessage
     from modelwire.messages.any_message import MessageLikeRepresentation
-    from modelwire.messages.content import ContentBlock
 
 __all__ = [
     "convert_to_openai_data_block",
@@ -59,9 +58,25 @@ def is_wire_type(kind: str) -> bool:
     return any(kind in wire.FROM_WIRE or kind in wire.OWN_TYPES for wire in _readers())
 
 
-def answer_reader(wire: str) -> Callable[[AIMessage], list[ContentBlock]]:
-    """Return the function that reads the answers of this wire as standard blocks."""
-    return cast("Callable[[AIMessage], list[ContentBlock]]", _reader(wire).answer_from_wire)
+@lru_cache(maxsize=256)
+def reader_of_provider(provider: str) -> Any:
+    """Return the function that reads the answers of a provider as standard blocks; None if they need none.
+
+    The answers of a service that speaks only Chat Completions are plain text and tool calls. One that speaks the
+    Responses API too has its reader for both.
+    """
+    from modelwire.adapters.providers.rows import PROVIDERS
+
+    # The table of services is not loaded for a provider that has a class of its own.
+    row = PROVIDERS.get(provider)
+    if row is None:
+        from modelwire.adapters.providers.registry import known_row
+
+        row = known_row(provider)
+    if row is None:
+        return None
+    wire = "responses" if "responses" in row.wires else row.wire
+    return getattr(_reader(wire), "answer_from_wire", None)
 
 
 def convert_to_openai_messages(

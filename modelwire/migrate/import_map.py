@@ -11,21 +11,15 @@ from importlib import import_module
 from types import ModuleType
 
 from modelwire.compat import homes_of
+from modelwire.ext import langchain_packages, model_classes, service_names
 
-__all__ = ["ROOTS", "home_of", "is_theirs", "keeps_its_file", "module_home", "reason"]
+__all__ = ["home_of", "is_theirs", "keeps_its_file", "module_home", "reason", "root_module"]
 
-# This maps LangChain's packages to modules of modelwire.
-ROOTS = {
-    "langchain": "modelwire",
-    "langchain_classic": "modelwire",
-    "langchain_core": "modelwire",
-    "langchain_community": "modelwire",
-    "langchain_openai": "modelwire.adapters",
-    "langchain_anthropic": "modelwire.adapters",
-    "langchain_aws": "modelwire.adapters",
-    "langchain_google_genai": "modelwire.adapters",
-    "langchain_google_vertexai": "modelwire.adapters",
-}
+# This maps LangChain's packages to modules of modelwire; the rows of the providers name the others.
+_ROOTS = dict.fromkeys(
+    ("langchain", "langchain_classic", "langchain_core", "langchain_community"), "modelwire"
+)
+_ADAPTERS = "modelwire.adapters"
 # These names differ in modelwire.
 _HISTORY = "modelwire.chat_history.InMemoryChatMessageHistory"
 RENAMED = {
@@ -76,10 +70,7 @@ _STORES = (
     r"VectorStore|\.vectorstores\b|FAISS|Chroma"
     r"|langchain_(chroma|pinecone|qdrant|milvus|postgres|weaviate|redis)\b"
 )
-_SERVICES = (
-    r"^langchain_(groq|mistralai|deepseek|xai|together|fireworks|ollama|openrouter|perplexity"
-    r"|cerebras|nvidia\w*)\b"
-)
+_SERVICES = rf"^langchain_({'|'.join(map(re.escape, service_names()))})\b|^langchain_nvidia"
 _LANGGRAPH = r"^langgraph\b"
 _AGENTS = r"agent|Agent|middleware"
 REASONS = (
@@ -104,12 +95,12 @@ REASONS = (
         "no tracing service is here: callbacks report the same",
     ),
     (
-        _SERVICES,
-        'this service speaks OpenAI\'s wire: `init_chat_model("NAME:MODEL")`, see docs/providers.md',
-    ),
-    (
         r"^langchain_(google_community|cohere|huggingface|ibm)\b",
         "no adapter for this provider is here",
+    ),
+    (
+        _SERVICES,
+        'this service speaks OpenAI\'s wire: `init_chat_model("NAME:MODEL")`, see docs/providers.md',
     ),
     (
         r"^langchain(_classic)?\.hub|\bhub\b",
@@ -141,16 +132,23 @@ def is_theirs(module: str) -> bool:
     return re.match(r"(langchain\w*|langgraph\w*|langsmith)(\.|$)", module) is not None
 
 
+def root_module(package: str) -> str | None:
+    """Return modelwire's module for one of LangChain's packages, or None."""
+    is_of_provider = package in langchain_packages()
+    return _ADAPTERS if is_of_provider else _ROOTS.get(package)
+
+
 def module_home(module: str) -> str | None:
     """Return modelwire's module for one of LangChain's, or None."""
     root, _, rest = module.partition(".")
-    if root not in ROOTS or (
+    home = root_module(root)
+    if home is None or (
         not rest and root in ("langchain", "langchain_classic", "langchain_community")
     ):
         return None
     if root != "langchain_core" and rest == "agents":
         return None  # what a program calls in it are agents, and `modelwire.agents` has the types alone
-    path = ROOTS[root] + (f".{rest}" if rest else "")
+    path = home + (f".{rest}" if rest else "")
     return path if _module(path) is not None else None
 
 
@@ -160,13 +158,15 @@ def home_of(module: str, name: str) -> tuple[str, str] | None:
         home, _, new = renamed.rpartition(".")
         return home, new
     root, _, rest = module.partition(".")
-    if root not in ROOTS:
+    package = root_module(root)
+    if package is None:
         return None
-    path = ROOTS[root] + (f".{rest}" if rest else "")
+    path = package + (f".{rest}" if rest else "")
     if _has(path, name):
         return _own_home(path, name), name
-    if ROOTS[root] == "modelwire.adapters":
-        return None
+    if package == _ADAPTERS:
+        of_row = model_classes().get(name)
+        return None if of_row is None else (of_row, name)
     for place in SEARCHED:
         if name[0].isupper() and _exports(f"modelwire.{place}", name):
             return _own_home(f"modelwire.{place}", name), name

@@ -10,12 +10,12 @@ from libcst.helpers import get_full_name_for_node
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from modelwire.migrate.import_map import (
-    ROOTS,
     home_of,
     is_theirs,
     keeps_its_file,
     module_home,
     reason,
+    root_module,
 )
 
 __all__ = ["Left", "Rewritten", "rewrite"]
@@ -80,7 +80,7 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         self.count = 0
         self.left: list[Left] = []
         # These packages are bound by statements such as `import langchain_core.messages`.
-        self.bare: set[str] = set()
+        self.bare: dict[str, str] = {}  # package of LangChain's -> module of modelwire
         # These imports are alone on their line.
         self.alone: set[int] = set()
 
@@ -177,7 +177,8 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
                 self.count += 1
                 alias = alias.with_changes(name=_dotted(home))
                 if alias.asname is None:
-                    self.bare.add(module.partition(".")[0])
+                    package = module.partition(".")[0]
+                    self.bare[package] = root_module(package) or package
             names.append(alias)
         return updated.with_changes(names=names)
 
@@ -185,7 +186,7 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         """Rewrite `langchain_core.messages.HumanMessage` if its package is bound by that name."""
         root = updated.value
         if isinstance(root, cst.Name) and root.value in self.bare:
-            return updated.with_changes(value=_dotted(ROOTS[root.value]))
+            return updated.with_changes(value=_dotted(self.bare[root.value]))
         return updated
 
     def visit_SimpleString(self, node: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import PydanticSerializationError, ValidationError, to_json
 
+from modelwire.adapters.providers.rows import PROVIDERS
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.transport.wire import SECRET_HEADERS
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
 
 __all__ = [
-    "NO_ROW",
     "RETRY_SETTINGS",
     "check_client",
     "check_limits",
@@ -236,23 +236,12 @@ def complaint(cls: type[WireSettings], exc: ValidationError) -> Exception:
     return InvalidArgument(f"`{cls.__name__}` cannot be made: {'; '.join(problems)}.")
 
 
-_OWN_CLASS = {
-    "openai": "ChatOpenAI",
-    "anthropic": "ChatAnthropic",
-    "bedrock_converse": "ChatBedrockConverse",
-    "google_genai": "ChatGoogleGenerativeAI",
-    "google_vertexai": "ChatVertexAI",
-    "google_anthropic_vertex": "ChatAnthropicVertex",
-}
-NO_ROW = (None, *_OWN_CLASS, "local")
-
-
 def service_for(cls: type[WireSettings], values: Mapping[str, Any]) -> Service | None:
     """Return the row of the compatible service that a model of these values calls, None where it is no such service."""
     provider = values.get("provider")
     if provider is None and "provider" in cls.model_fields:
         provider = cls.model_fields["provider"].default
-    if provider in NO_ROW:
+    if provider is None or provider in PROVIDERS:
         return None
     from modelwire.adapters.providers.services import service_of
 
@@ -268,13 +257,14 @@ def name_service(cls: type[WireSettings], values: dict[str, Any]) -> None:
     named = values.get("provider")
     if values.get("base_url") is not None or named == cls.model_fields["provider"].default:
         return
-    if (
-        other := _OWN_CLASS.get(str(named))
-    ) is not None:  # the address and the key would be another company's
+    row = PROVIDERS.get(str(named))
+    if row is not None and row.model_class_at is not None:
+        # The address and the key would be another company's.
+        other = row.model_class_at.partition(":")[2]
         raise InvalidArgument(
             f"`{named}` is called with `{other}`, or give `{cls.__name__}` its `base_url`."
         )
-    if named not in NO_ROW:
+    if named is not None and row is None:
         from modelwire.adapters.providers.services import unknown_service
 
         raise unknown_service(str(values["provider"]))

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modelwire.adapters.environment import from_environment
-from modelwire.adapters.providers.registry import PROVIDERS, provider_row
+from modelwire.adapters.providers.registry import provider_row
+from modelwire.adapters.providers.rows import PROVIDERS
 from modelwire.adapters.providers.services import Service, service_of
+from modelwire.adapters.wires.wire import loaded
 
-__all__ = ["Credentials", "address_of", "credentials_of"]
+__all__ = ["Cloud", "Credentials", "address_of", "credentials_of"]
 
 
 class Credentials(NamedTuple):
-    """What says who calls a provider. `elsewhere`: where others than keys were found; `lacks`: what they still need."""
+    """The credentials of a provider. `elsewhere`: where others than keys were found; `lacks`: what they still need."""
 
     variables: tuple[str, ...]  # that hold a key or a token, most telling first
     how: str  # to get some, a sentence without its end
@@ -30,7 +32,7 @@ class Credentials(NamedTuple):
     address_from: str | None = None  # the variable that says where it is called
 
 
-class _Cloud(NamedTuple):
+class Cloud(NamedTuple):
     """Credentials that a library of the cloud's finds."""
 
     found: Callable[[], str | None]
@@ -47,13 +49,9 @@ def _variables_of(name: str) -> tuple[Any, Service | None, Mapping[str, tuple[st
     row = provider_row(name)
     service = None if row in PROVIDERS.values() else service_of(name)
     made = row.model_class()
-    if not hasattr(made, "_environment_fields"):  # a plugin's class
-        return made, service, {}
-    return (
-        made,
-        service,
-        made._environment_fields({} if service is None else {"provider": service.name}),
-    )
+    values = {} if service is None else {"provider": service.name}
+    takes_variables = hasattr(made, "_environment_fields")  # The class of a plugin may not.
+    return made, service, made._environment_fields(values) if takes_variables else {}
 
 
 def address_of(name: str) -> str:
@@ -78,10 +76,12 @@ def credentials_of(name: str) -> Credentials:
         variable for secret in getattr(made, "SECRETS", ()) for variable in fields.get(secret, ())
     )
     where = next(filter(os.environ.get, fields.get("base_url", ())), None)
-    if (cloud := _CLOUDS.get(name)) is None:
+    reference = provider_row(name).cloud
+    if reference is None:
         return Credentials(
             variables, f"set `{variables[0]}`" if variables else "", address_from=where
         )
+    cloud: Cloud = loaded(reference)
     found = cloud.found()
     how = " or ".join((f"set `{variables[0]}`", cloud.how)) if variables else cloud.how
     needs = f"needs `pip install 'modelwire[{cloud.extra}]'`"
@@ -144,20 +144,15 @@ _AWS_SETTINGS = frozenset(
         "login_session",
     )
 )
-_GOOGLE = _Cloud(
+GOOGLE = Cloud(
     _of_google,
     "`gcloud auth application-default login`, or set `GOOGLE_APPLICATION_CREDENTIALS` to a file that is there",
     "google.auth",
     "google",
 )
-_AWS = _Cloud(
+AWS = Cloud(
     _of_aws,
     "`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `aws configure`",
     "botocore",
     "bedrock",
 )
-_CLOUDS = {
-    "google_vertexai": _GOOGLE,
-    "google_anthropic_vertex": _GOOGLE,
-    "bedrock_converse": _AWS,
-}  # by provider

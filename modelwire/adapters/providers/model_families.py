@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from modelwire.adapters.model.arguments import NO_ROW
+from modelwire.adapters.providers.rows import PROVIDERS
 from modelwire.adapters.wires.families import REASONING
 from modelwire.adapters.wires.wire import HOME_WIRE, WIRES, wire_named
 from modelwire.adapters.wires.wire_parameters import foreign_words
@@ -32,7 +32,7 @@ def family_of(provider: str, wire: str, model: str) -> Family | None:
 
 def service_row(provider: str, wire: str) -> Service | None:
     """Return the row of a compatible service; None where it is none, or the codec one's own."""
-    if wire not in WIRES or provider in NO_ROW:
+    if wire not in WIRES or provider in PROVIDERS:
         return None
     from modelwire.adapters.providers.services import service_of
 
@@ -40,7 +40,7 @@ def service_row(provider: str, wire: str) -> Service | None:
 
 
 def refuses(provider: str, wire: str, model: str, parameter: str) -> bool:
-    """Tell whether the model, or the service that has it, is known not to take a parameter."""
+    """Return whether the model, or the service that has it, is known not to take a parameter."""
     family, service = family_of(provider, wire, model), service_row(provider, wire)
     return (family is not None and parameter in family.refuses) or (
         service is not None and parameter in service.lacks_over(wire)

@@ -1,7 +1,7 @@
 """Providers that other packages bring: the entry points `modelwire.providers`, looked up where a name is not ours.
 
-The name of an entry point is the provider's. What it refers to is a row (`Service`) or a chat model class, and is
-loaded when a program names that provider, never before. docs/plugins.md shows how to write one.
+The name of an entry point is the provider's. What it refers to is a row (`Service`, `Provider`) or a chat model class.
+It is loaded when a program names that provider, never before. docs/plugins.md shows how to write one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
+from modelwire.adapters.providers.rows import Provider
 from modelwire.adapters.providers.services import Service
 from modelwire.errors import InvalidArgument
 
@@ -32,7 +33,7 @@ def plugin_names() -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def plugin_of(name: str) -> Service | type[BaseChatModel] | None:
+def plugin_of(name: str) -> Service | Provider | type[BaseChatModel] | None:
     """Load the plugin of that name; None where no package has one.
 
     Raises: `InvalidArgument` where it cannot be loaded, is neither row nor class, or two packages have one.
@@ -53,11 +54,13 @@ def plugin_of(name: str) -> Service | type[BaseChatModel] | None:
         ) from exc
     if isinstance(found, Service):
         return found._replace(name=name)
+    if isinstance(found, Provider):
+        return found
     if isinstance(found, type) and issubclass(found, adapters.BaseChatModel):
         return found
     raise InvalidArgument(
         f"The provider `{name}` comes from {_described(entries[0])}, which is neither a `Service` nor a subclass of "
-        f"`modelwire.adapters.BaseChatModel`, but {found!r:.80}."
+        f"`modelwire.adapters.BaseChatModel`, nor a `Provider`, but {found!r:.80}."
     )
 
 

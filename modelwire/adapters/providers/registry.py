@@ -6,102 +6,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire.adapters.providers import plugins
+from modelwire.adapters.providers.rows import PROVIDERS, Names, Provider
 from modelwire.adapters.providers.services import (
+    SERVICES,
     Service,
     service_by_model,
     service_names,
     service_of,
 )
-from modelwire.adapters.wires.wire import HOME_WIRE, loaded, wire_named
+from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
 from modelwire.errors import InvalidArgument, UnknownModel, did_you_mean
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel
-    from modelwire.adapters.providers import plugins
-else:
-    plugins = _lazy.module("modelwire.adapters.providers.plugins")
 
 __all__ = [
     "PROVIDERS",
+    "SERVICES",
     "Provider",
     "brought_names",
     "check_argument_names",
     "is_own_address",
     "key_variables",
+    "known_row",
+    "langchain_packages",
     "make_model",
+    "model_classes",
+    "names_of",
     "provider_names",
     "provider_of",
     "provider_row",
     "row_of",
+    "service_names",
+    "service_of",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """One row: the wire a provider speaks, the beginnings of its models' names, and what has to be done first."""
-
-    wire: str
-    models: tuple[str, ...] = ()  # `gpt-4o` alone is enough to know whose model it is
-    wires: tuple[str, ...] = ()  # others it speaks as well, chosen by `wire=`
-    prepare: Callable[[str, str, dict[str, Any]], dict[str, Any]] | None = (
-        None  # (model, wire, kwargs) -> arguments
-    )
-    of_class: str | None = None  # `module:class`, where it has one of its own
-    plugin: type[BaseChatModel] | None = None  # the class that another package brings
-
-    def model_class(self, wire: str | None = None) -> Any:
-        """Return the class of its models, on one of its wires."""
-        return self.plugin or loaded(self.of_class or wire_named(wire or self.wire).model_class)
-
-
-def _on_this_machine(model: str, wire: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Start the local server for `model` (a name of ours, or the path of a GGUF file) and point the adapter at it."""
-    from modelwire.local import ensure_server
-
-    options = {name: kwargs.pop(name) for name in ("n_ctx", "n_parallel") if name in kwargs}
-    server = ensure_server(model, **options)
-    base_url = server.base_url + wire_named(wire).version_path
-    return {"provider": "local", "base_url": base_url, "api_key": "local", **kwargs}
-
-
-PROVIDERS: dict[str, Provider] = {
-    "openai": Provider(
-        "openai", models=("gpt-", "chatgpt-", "o1", "o3", "o4", "ft:gpt-"), wires=("responses",)
-    ),
-    "anthropic": Provider("anthropic", models=("claude-",)),
-    "bedrock_converse": Provider("bedrock"),
-    "google_genai": Provider("gemini", models=("gemini-",)),
-    "google_vertexai": Provider("gemini", of_class="modelwire.adapters:ChatVertexAI"),
-    "google_anthropic_vertex": Provider(
-        "anthropic", of_class="modelwire.adapters:ChatAnthropicVertex"
-    ),
-    "local": Provider(
-        "openai", models=("smollm2",), wires=("anthropic", "responses"), prepare=_on_this_machine
-    ),
-}
-
-
-_OTHER_NAMES = {"google": "google_genai", "gemini": "google_genai", "vertexai": "google_vertexai"}
 
 
 def row_of(name: str) -> Provider | None:
     """Return the row of a provider, a compatible service or a plugin, by any of its names, or None."""
     spelled = name.lower().replace("-", "_")
-    if (row := PROVIDERS.get(_OTHER_NAMES.get(spelled, spelled))) is not None:
+    if (row := PROVIDERS.get(_other_names().get(spelled, spelled))) is not None:
         return row
     if (service := service_of(name)) is not None:
         return _row_of_service(service)
     brought = plugins.plugin_of(spelled)
-    return (
-        None
-        if not isinstance(brought, type)
-        else Provider(getattr(brought, "WIRE", HOME_WIRE), plugin=brought)
-    )
+    if isinstance(brought, type):
+        return Provider(getattr(brought, "WIRE", HOME_WIRE), plugin=brought)
+    return brought if isinstance(brought, Provider) else None
+
+
+def _other_names() -> dict[str, str]:
+    return {alias: name for name, row in PROVIDERS.items() for alias in row.aliases}
+
+
+def known_row(name: str) -> Provider | None:
+    """Return `row_of(name)`; None for a plugin that cannot be loaded, too."""
+    try:
+        return row_of(name)
+    except InvalidArgument:
+        return None
+
+
+@lru_cache(maxsize=256)
+def names_of(provider: str) -> Names:
+    """Return the names of a provider in the lists of others, by any name it has there or here."""
+    row = known_row(provider)
+    found = [row] if row else [row for row in _rows() if provider in row.names.also]
+    return found[0].names if found else Names()
+
+
+def model_classes() -> dict[str, str]:
+    """Return the module of each class of models that a row names."""
+    named = ((row.model_class_at or "").partition(":") for row in _rows())
+    return {name: module for module, _, name in named if name}
+
+
+def langchain_packages() -> set[str]:
+    """Return LangChain's packages whose classes of models have an equivalent here."""
+    return {row.names.langchain for row in _rows()} - {""}
+
+
+def _rows() -> list[Provider]:
+    return [*PROVIDERS.values(), *map(_row_of_service, SERVICES.values())]
 
 
 def provider_row(name: str) -> Provider:
@@ -115,12 +106,12 @@ def provider_row(name: str) -> Provider:
 
 def _row_of_service(service: Service) -> Provider:
     wire, *others = service.speaks()
-    of_class = "modelwire.adapters:AzureChatOpenAI" if service.name == "azure_openai" else None
     return Provider(
         wire,
         wires=tuple(others),
         prepare=lambda _model, _wire, kwargs: _arguments_for(service, kwargs),
-        of_class=of_class,
+        model_class_at=service.model_class_at,
+        names=service.names,
     )
 
 
@@ -158,19 +149,23 @@ def _named(provider: str) -> dict[str, str]:
 
 def provider_names() -> list[str]:
     """Return every name `row_of` knows."""
-    return [*PROVIDERS, *_OTHER_NAMES, *service_names(), *brought_names()]
+    return [*_own_names(), *brought_names()]
 
 
 def brought_names() -> list[str]:
     """Return the providers that plugins bring. None of them is loaded."""
-    ours = {*PROVIDERS, *_OTHER_NAMES, *service_names()}
+    ours = _own_names()
     return [name for name in plugins.plugin_names() if name not in ours]
+
+
+def _own_names() -> list[str]:
+    return [*PROVIDERS, *_other_names(), *service_names()]
 
 
 def provider_of(model: str) -> str | None:
     """Return the provider whose models are called like `model`, or None."""
     for name, row in PROVIDERS.items():
-        if row.models and model.startswith(row.models):
+        if model.startswith(row.models):
             return name
     return None if (service := service_by_model(model)) is None else service.name
 
@@ -210,9 +205,10 @@ def make_model(
     """Make the chat model. Raises `UnknownModel` for a provider, `InvalidArgument` for a wire, that is not known."""
     row = provider_row(provider)
     wire = wire or row.wire
-    if wire not in (row.wire, *row.wires):
+    spoken = [row.wire, *row.wires]
+    if wire not in spoken:
         raise InvalidArgument(
-            f"`{provider}` does not speak the wire `{wire}`. {did_you_mean(wire, [row.wire, *row.wires])}"
+            f"`{provider}` does not speak the wire `{wire}`. {did_you_mean(wire, spoken)}"
         )
     if row.prepare is not None:
         kwargs = row.prepare(model, wire, kwargs)

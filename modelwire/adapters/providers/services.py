@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelwire import _lazy
 from modelwire.adapters.environment import from_environment
+from modelwire.adapters.providers.rows import Names
 from modelwire.adapters.wires.wire import HOME_WIRE
 from modelwire.errors import InvalidArgument, did_you_mean
 
@@ -82,6 +83,9 @@ class Service(NamedTuple):
     usage_at: str = "a last chunk of its own"  # in streams
     sends_done: bool = True  # `[DONE]` ends a stream
 
+    names: Names = Names()  # in lists of others
+    model_class_at: str | None = None  # `module:class`; None: the class of its wire
+
     def speaks(self) -> tuple[str, ...]:
         """Return the wires, Chat Completions first."""
         return (HOME_WIRE, *(wire for wire, _ in self.wires))
@@ -147,6 +151,8 @@ _ROWS: Sequence[Service] = (
         wires=(("responses", "{place}/openai/v1"),),
         key_header="api-key",
         max_tokens_name="max_completion_tokens",
+        names=Names(traces="azure.ai.openai", prices="azure", profiles="azure", also=("azure_ai",)),
+        model_class_at="modelwire.adapters:AzureChatOpenAI",
     ),
     # Blank lines before the JSON and comments in streams while it waits; a `finish_reason` may come twice.
     Service(
@@ -231,6 +237,7 @@ _ROWS: Sequence[Service] = (
         blocks=(
             "document_url",
         ),  # https://docs.mistral.ai/capabilities/document_ai/document_qna, and recorded
+        names=Names(traces="mistral_ai", prices="mistral", profiles="mistral"),
     ),
     Service(
         "together",
@@ -242,6 +249,7 @@ _ROWS: Sequence[Service] = (
         reasoning_at=("reasoning",),
         usage_at="the last chunk",
         reasoning_word="reasoning",  # https://docs.together.ai/docs/reasoning-overview
+        names=Names(profiles="togetherai"),
     ),
     Service(
         "fireworks",
@@ -254,6 +262,7 @@ _ROWS: Sequence[Service] = (
         takes_stream_options=False,
         reasoning_at=("reasoning_content",),
         usage_at="the last chunk",
+        names=Names(profiles="fireworks-ai"),
     ),
     # Which models refuse penalties, `stop` and `reasoning_effort` is theirs. Its Anthropic wire is deprecated.
     Service(
@@ -266,6 +275,7 @@ _ROWS: Sequence[Service] = (
         wires=(("responses", "https://api.x.ai/v1"),),
         max_tokens_name="max_completion_tokens",
         reasoning_at=("reasoning_content",),
+        names=Names(traces="x_ai", prices="x-ai"),
     ),
     # Sonar's Chat Completions are being retired (announced for 2026-09-27); `wire="responses"` is the Agent API.
     Service(
@@ -319,6 +329,7 @@ _ROWS: Sequence[Service] = (
             "service_tier",
             "verbosity",
         ),
+        names=Names(traces="gcp.gemini", profiles="google"),
     ),
     # https://docs.ollama.com/api/openai-compatibility: what is not in its list of fields is ignored. The key is for
     # `base_url="https://ollama.com/v1"`. `reasoning` of a turn becomes the model's `thinking`: `FromChatRequest` in
@@ -438,6 +449,7 @@ _ROWS: Sequence[Service] = (
         # https://platform.kimi.ai/docs/guide/use-thinking-effort
         reasoning_word="thinking",
         thinking_switch=True,
+        names=Names(prices="moonshotai", profiles="moonshotai"),
     ),
     # `tool_choice` is "auto" there or nothing; thinking is kept over turns with `thinking={"clear_thinking": False}`.
     Service(
@@ -486,6 +498,7 @@ _ROWS: Sequence[Service] = (
             ("responses", "https://bedrock-runtime.{place}.amazonaws.com/openai/v1"),
             ("anthropic", "https://bedrock-runtime.{place}.amazonaws.com/anthropic"),
         ),
+        names=Names(traces="aws.bedrock", profiles="amazon-bedrock"),
     ),
     Service(
         "bedrock_mantle",
@@ -498,6 +511,7 @@ _ROWS: Sequence[Service] = (
             ("responses", "https://bedrock-mantle.{place}.api.aws/v1"),
             ("anthropic", "https://bedrock-mantle.{place}.api.aws/anthropic"),
         ),
+        names=Names(traces="aws.bedrock", profiles="amazon-bedrock"),
     ),
     Service(
         "sambanova",
@@ -545,6 +559,7 @@ _ROWS: Sequence[Service] = (
         ),
         reasoning_at=("reasoning_content",),
         thinking_flag="enable_thinking",  # https://www.alibabacloud.com/help/en/model-studio/user-guide/qwq
+        names=Names(profiles="alibaba"),
     ),
     # Thinking stands within `<think>` in the content, or apart with `reasoning_split=True`. `max_tokens` is deprecated.
     # The page says that it ignores some parameters; which: https://java.agentscope.io/v2/en/integration/model/minimax
@@ -592,6 +607,7 @@ _ROWS: Sequence[Service] = (
         ("GITHUB_TOKEN",),
         aliases=("github_models",),
         lacks=("n", *_LOGPROBS, "logit_bias", "user", "store", "service_tier", "verbosity"),
+        names=Names(profiles="github-models"),
     ),
     # The address of the workspace, with `https://`; `model` is the name of an endpoint. Responses for OpenAI's models:
     # https://docs.databricks.com/aws/en/machine-learning/model-serving/query-openai-responses
@@ -612,6 +628,7 @@ _ROWS: Sequence[Service] = (
         "{place}/ml/gateway/v1",
         ("WATSONX_TOKEN",),
         place=("WATSONX_URL",),
+        names=Names(traces="ibm.watsonx.ai"),
     ),
 )
 
@@ -635,11 +652,8 @@ def service_names() -> list[str]:
 
 def service_by_model(model: str) -> Service | None:
     """Return the service whose models are called like `model`; a path such as `org/model` is nobody's."""
-    return (
-        None
-        if "/" in model
-        else next((row for row in _ROWS if row.models and model.startswith(row.models)), None)
-    )
+    named = [row for row in _ROWS if model.startswith(row.models) and "/" not in model]
+    return named[0] if named else None
 
 
 def unknown_service(name: str) -> InvalidArgument:

@@ -34,35 +34,6 @@ class Translator(NamedTuple):
 
 
 PROVIDER_TRANSLATORS: dict[str, Translator] = {}
-# This maps providers of this package whose answers have blocks of their own to the wire that reads
-# them. A service that speaks only Chat Completions is not listed: its answers are plain text and
-# tool calls, which need no reader.
-OWN_TRANSLATORS = {
-    "anthropic": "anthropic",
-    "bedrock_converse": "bedrock",
-    "google_genai": "gemini",
-    "google_vertexai": "gemini",
-} | dict.fromkeys(
-    (
-        "openai",
-        "azure",
-        "azure_openai",
-        "openrouter",
-        "groq",
-        "deepseek",
-        "xai",
-        "perplexity",
-        "huggingface",
-        "ollama",
-        "vllm",
-        "llamacpp",
-        "lmstudio",
-        "litellm",
-        "moonshot",
-        "local",
-    ),
-    "responses",
-)
 
 
 def register_translator(
@@ -77,12 +48,12 @@ def register_translator(
 def get_translator(provider: str) -> Translator | None:
     """Return the provider's translator, or None if its answers need none."""
     translator = PROVIDER_TRANSLATORS.get(provider)
-    if translator is None and provider in OWN_TRANSLATORS:
-        from modelwire.messages.block_readers import answer_reader
+    if translator is not None or not provider:
+        return translator
+    from modelwire.messages.block_readers import reader_of_provider
 
-        read = answer_reader(OWN_TRANSLATORS[provider])
-        translator = PROVIDER_TRANSLATORS[provider] = Translator(read, read)
-    return translator
+    read = reader_of_provider(provider)
+    return None if read is None else Translator(read, read)
 
 
 def translate(message: BaseMessage) -> list[ContentBlock]:

@@ -11,12 +11,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from modelwire.errors import CassetteError, ChatError
 from modelwire.testing.cassettes.records import HEAD, Answer, Request, from_lines, to_line
-from modelwire.transport.connections.pooled import AsyncPooledConnection, Tape, tapes
+from modelwire.transport.connections.pooled import AsyncPooledConnection, tapes
 from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
     import os
 
+    from modelwire.testing.cassettes.replaying import Replay
     from modelwire.transport.steps import Exchange, Send
     from modelwire.transport.wire import Reply
 
@@ -37,7 +38,7 @@ _one_at_a_time = Lock()
 _recorded_here: set[Path] = set()
 
 
-def insert(tape: Tape, what: str) -> None:
+def insert(tape: Recording | Replay, what: str) -> None:
     """Call `tape` for every connection that is made from now on."""
     with _one_at_a_time:
         if tapes:
@@ -57,7 +58,7 @@ def intercept(tape: Any, connection: Any) -> Any:
     return SimpleNamespace(**own)
 
 
-def take_out(tape: Tape) -> None:
+def take_out(tape: Recording | Replay) -> None:
     """Stop calling `tape` for new connections."""
     with _one_at_a_time:
         if tape in tapes:

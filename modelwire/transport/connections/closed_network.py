@@ -96,7 +96,7 @@ def fetching_credentials(host: str | None = None) -> Iterator[None]:
         session = import_module("botocore.httpsession").URLLib3Session
         if session not in _guarded:
             _guarded.add(session)
-            session.send = _asking_by_url(session.send)
+            session.send = _asking(session.send, lambda request: urlsplit(request.url).hostname)
     token = _call.set((host, _WAYS))
     try:
         yield
@@ -161,30 +161,29 @@ def _what_to_do_instead(library: str) -> str | None:
     return _WAYS if _blocks else None
 
 
+# The methods of httpcore2's classes that open a connection and write to it, and the host among their arguments.
+_HOST_OF: dict[str, Any] = {
+    "connect_tcp": lambda host, *args, **kwargs: host,
+    "write": lambda *args, **kwargs: None,
+}
+
+
 def _guard() -> None:
     """See to it that the libraries below ask; done once, and of no effect outside of our calls."""
     for kind in network_classes():
         if kind not in _guarded:
             _guarded.add(kind)
-            for name in ("connect_tcp", "write"):
+            for name, host_of in _HOST_OF.items():
                 if name in vars(kind):
-                    setattr(kind, name, _asking(vars(kind)[name], connects=name == "connect_tcp"))
+                    setattr(kind, name, _asking(vars(kind)[name], host_of))
 
 
-def _asking_by_url(method: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(method)
-    def asking(self: Any, request: Any) -> Any:
-        refuse_to_leave(urlsplit(request.url).hostname)
-        return method(self, request)
+def _asking(method: Callable[..., Any], host_of: Callable[..., str | None]) -> Callable[..., Any]:
+    """Return `method`, which first refuses to leave this machine; `host_of` finds the host among its arguments."""
 
-    return asking
-
-
-def _asking(method: Callable[..., Any], *, connects: bool) -> Callable[..., Any]:
     @wraps(method)
     def asking(self: Any, *args: Any, **kwargs: Any) -> Any:
-        host = (kwargs["host"] if "host" in kwargs else args[0]) if connects else None
-        refuse_to_leave(host)
+        refuse_to_leave(host_of(*args, **kwargs))
         return method(self, *args, **kwargs)
 
     return asking

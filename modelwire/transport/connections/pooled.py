@@ -12,7 +12,7 @@ import sys
 from functools import lru_cache
 from time import sleep
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from modelwire.errors import ChatError, ConnectFailed, InvalidArgument
@@ -44,20 +44,14 @@ if TYPE_CHECKING:
     from modelwire.transport.connections.body import Unpacking
     from modelwire.transport.steps import Exchange, Send, Wait
 
-__all__ = ["AsyncPooledConnection", "PooledConnection", "SyncPooledConnection", "Tape", "tapes"]
+__all__ = ["AsyncPooledConnection", "PooledConnection", "SyncPooledConnection", "tapes"]
 
 T = TypeVar("T")
 
 
-class Tape(Protocol):
-    """Hears, or answers in the network's place, what the lines send and read that are made while it is in `tapes`."""
-
-    replays: bool
-
-    def attach(self, line: PooledConnection) -> None: ...
-
-
-tapes: list[Tape] = []  # one at most; `modelwire.testing` has its cassettes here
+# The cassette that records or answers what connections send and read, one at most. A connection that is made while it
+# is in this list is passed to its `attach`.
+tapes: list[Any] = []
 _CLOCK_SLACK_S = 0.001  # a timer may ring this early
 
 
