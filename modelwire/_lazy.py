@@ -14,32 +14,31 @@ __all__ = ["exports", "find_old_paths", "module"]
 
 
 class _LazyModule:
-    """Stands for a module, which is imported when a name of it is first used."""
+    """A stand-in for a module, which is imported when one of its names is first used."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
         found = sys.modules.get(self._name)
-        if found is None or getattr(
-            found.__spec__, "_initializing", False
-        ):  # another thread loads it: wait for that
+        # If another thread is importing the module, `import_module` waits for it.
+        if found is None or getattr(found.__spec__, "_initializing", False):
             found = import_module(self._name)
         return getattr(found, name)
 
 
 def module(name: str) -> Any:
-    """Return what stands for the module `name` until it is needed. For type checkers write a real import beside it."""
+    """Return a stand-in for the module `name`, imported on first use. Type checkers need a real import beside it."""
     return _LazyModule(name)
 
 
 def exports(
     package: str, names_by_module: Mapping[str, str | Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Return `__getattr__`, `__dir__` and `__all__` for `package`, whose names live in the modules of the table.
+    """Return `__getattr__`, `__dir__` and `__all__` of a package whose names are defined in the modules of the table.
 
-    Names are listed, or stand in one text with spaces between. A name is looked up once; after that it is an ordinary
-    attribute of the package.
+    The names of a module are a list, or one text with spaces between them. A name is looked up once; after that it is
+    an ordinary attribute of the package.
     """
     home = {
         name: module
@@ -63,7 +62,7 @@ def exports(
 
 
 class _OldPaths:
-    """Finds the import paths of `modelwire.compat`. It stands last, behind what finds modules that exist."""
+    """Finds the import paths of `modelwire.compat`. It is the last finder, so modules that exist are found first."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if not name.startswith("modelwire.") or name.startswith("modelwire.compat"):
@@ -82,6 +81,6 @@ class _OldPaths:
 
 
 def find_old_paths() -> None:
-    """Let `import` find the paths of `modelwire.compat`."""
+    """Make `import` find the paths of `modelwire.compat`."""
     if not any(type(finder).__name__ == "_OldPaths" for finder in sys.meta_path):
         sys.meta_path.append(_OldPaths())

@@ -259,7 +259,7 @@ _abandoned: list[Any] = []  # connections of the process we were forked from
 
 
 def _prepare(connection: sqlite3.Connection) -> bool:
-    """Make the table in a new file; tell whether the file is one of ours."""
+    """Create the table in a new file. Return whether the file is a cache of modelwire."""
     import sqlite3
 
     header = _header(connection)

@@ -95,7 +95,7 @@ def init_chat_model(
     config_file: str | Path | None = None,
     **kwargs: Any,
 ) -> BaseChatModel | ConfigurableModel:
-    """Make the chat model that `model` names.
+    """Return the chat model that `model` names.
 
     `model` is `"provider:model"`, a model name that implies its provider (`gpt-4o-mini`, `claude-...`), or a row of
     `modelwire.toml`: the file `config_file`, else `$MODELWIRE_CONFIG`, else the one in the working directory, else the
@@ -144,7 +144,7 @@ def make_named_model(
     config_is_found: bool = False,
     **kwargs: Any,
 ) -> BaseChatModel:
-    """Make the model that the arguments, the environment or the file name, now. Raises as `init_chat_model` does.
+    """Return the model that the arguments, the environment or the file names. Raises as `init_chat_model` does.
 
     With `config_is_found`, `config_file` is one that was found in a working directory: the user did not name it.
     """

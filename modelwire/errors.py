@@ -244,7 +244,7 @@ class ChatError(ModelwireError):
 
     @property
     def maybe_billed_attempts(self) -> int:
-        """How many of the attempts the provider may have answered, and counts, though no answer came back."""
+        """The number of attempts that the provider may have answered and billed although no answer arrived."""
         return sum(attempt.maybe_billed for attempt in self.attempts)
 
     @property
@@ -342,7 +342,7 @@ class ModelRefusalError(Refused):
     def from_refusal(
         cls, block: Mapping[str, Any], *, raw_message: Any = None
     ) -> ModelRefusalError:
-        """Make the error for a `refusal` content block."""
+        """Return the error for a `refusal` content block."""
         text = "Model refused to produce the requested output"
         category = (block.get("extras") or {}).get("category")
         if category:
@@ -516,7 +516,7 @@ class DiskError(JobError, OSError):
 
     @classmethod
     def of(cls, error: OSError, path: object) -> DiskError:
-        """Make the error for an `OSError` about the file `path`."""
+        """Return the error for an `OSError` about the file `path`."""
         return cls(
             f"`{path}`: {error.strerror or error}. Finished rows stay stored.", path=str(path)
         )

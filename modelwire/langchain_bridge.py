@@ -16,7 +16,7 @@ _ROOTS = ("langchain_core.",)
 
 
 def is_langchain(thing: object) -> bool:
-    """Return whether `thing` is an object of a class of LangChain's, or of a subclass of one."""
+    """Return whether `thing` is an object of a LangChain class or of a subclass of one."""
     if "langchain_core" not in sys.modules:
         return False
     return any(cls.__module__.startswith(_ROOTS) for cls in type(thing).__mro__)

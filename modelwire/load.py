@@ -121,7 +121,7 @@ def load(
     secrets_from_env: bool = False,
     **ignored: Any,
 ) -> Any:
-    """Make the objects that `dumpd` wrote.
+    """Return the objects that `dumpd` has written.
 
     `allowed_objects` says of which classes, as in LangChain: "core" (all but chat models), "messages", "all", or a list
     of classes, which may be your own. Allow models only for a text that you trust: it says where their calls go. The

@@ -230,7 +230,7 @@ _OWN = frozenset({"text", "type"})  # present in a dump; computed again from the
 
 
 def _generation(item: Generation | dict[str, Any]) -> Generation:
-    """Take a generation, or read one of a dump."""
+    """Return a generation as it is, or read one from its dumped form."""
     if isinstance(item, Generation):
         return item
     if not isinstance(item, dict):

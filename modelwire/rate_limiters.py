@@ -20,11 +20,11 @@ class BaseRateLimiter(ABC):
 
     @abstractmethod
     def acquire(self, *, blocking: bool = True) -> bool:
-        """Take one call's worth. Wait for it if `blocking`; else tell whether one was free."""
+        """Acquire permission for one call. If `blocking`, wait for it; otherwise return whether it was free."""
 
     @abstractmethod
     async def aacquire(self, *, blocking: bool = True) -> bool:
-        """Take one call's worth. Wait for it if `blocking`; else tell whether one was free."""
+        """Acquire permission for one call. If `blocking`, wait for it; otherwise return whether it was free."""
 
 
 class InMemoryRateLimiter(BaseRateLimiter):
@@ -66,7 +66,7 @@ class InMemoryRateLimiter(BaseRateLimiter):
         self._lock = Lock()
 
     def acquire(self, *, blocking: bool = True) -> bool:
-        """Take one token. Wait for it if `blocking`; else tell whether there was one."""
+        """Take one token. If `blocking`, wait for it; otherwise return whether there was one."""
         while not self._take():
             if not blocking:
                 return False
@@ -74,7 +74,7 @@ class InMemoryRateLimiter(BaseRateLimiter):
         return True
 
     async def aacquire(self, *, blocking: bool = True) -> bool:
-        """Take one token. Wait for it if `blocking`; else tell whether there was one."""
+        """Take one token. If `blocking`, wait for it; otherwise return whether there was one."""
         import asyncio
 
         while not self._take():

@@ -209,7 +209,7 @@ def retriever(
     tags: list[str] | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> Any:
-    """Make a retriever of a function from a text to a list of documents; sync or async, with or without arguments.
+    """Return a retriever made from a function of a text that returns a list of documents, sync or async.
 
     The function may also take `run_manager`, `config` and keywords of its own. Raises: `InvalidType` for no function.
     """

@@ -84,7 +84,7 @@ class VectorStore(ABC):
         )
 
     def as_retriever(self, **kwargs: Any) -> VectorStoreRetriever:
-        """Make a retriever of this store; `search_type` and `search_kwargs` say how it searches."""
+        """Return a retriever of this store; `search_type` and `search_kwargs` configure its search."""
         return VectorStoreRetriever(vectorstore=self, **kwargs)
 
 

@@ -194,7 +194,7 @@ class Budget:
 
     @property
     def left(self) -> Left:
-        """What is left now."""
+        """The amount that is left now."""
         used = self._used()
         seconds = None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
         return Left(

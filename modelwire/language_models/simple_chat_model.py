@@ -39,12 +39,12 @@ class SimpleChatModel(BaseChatModel):
 
 
 def generate_from_stream(stream: Iterator[ChatGenerationChunk]) -> ChatResult:
-    """Make the result that the chunks of a `_stream` add up to, for a `_generate` that streams."""
+    """Return the sum of the chunks of a `_stream` as a result, for a `_generate` that streams."""
     return _added_up(list(stream))
 
 
 async def agenerate_from_stream(stream: AsyncIterator[ChatGenerationChunk]) -> ChatResult:
-    """Make the result that the chunks of an `_astream` add up to, for an `_agenerate` that streams."""
+    """Return the sum of the chunks of an `_astream` as a result, for an `_agenerate` that streams."""
     return _added_up([chunk async for chunk in stream])
 
 

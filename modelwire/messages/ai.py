@@ -119,7 +119,7 @@ class AIMessage(BaseMessage):
     @model_validator(mode="before")
     @classmethod
     def _read_tool_calls(cls, values: Any) -> Any:
-        """Take tool calls from OpenAI's field in `additional_kwargs`, where older programs put them."""
+        """Read tool calls from OpenAI's field in `additional_kwargs`, where older programs store them."""
         if not isinstance(values, Mapping):
             return values
         kwargs = values.get("additional_kwargs")

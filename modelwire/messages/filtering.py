@@ -43,7 +43,7 @@ class HistoryTool(Protocol[_P]):
 def history_tool(
     function: Callable[Concatenate[list[BaseMessage], _P], list[BaseMessage]],
 ) -> HistoryTool[_P]:
-    """Make `function` accept message-like values; without any, it returns a runnable that takes them."""
+    """Return a function that accepts message-like values; called without any, it returns a runnable that takes them."""
 
     @wraps(function)
     def tool(messages: Any = None, *args: _P.args, **kwargs: _P.kwargs) -> Any:

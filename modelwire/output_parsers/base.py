@@ -167,7 +167,7 @@ class BaseOutputParser(BaseGenerationOutputParser[T]):
 
 
 def is_ours(method: Callable[..., Any]) -> bool:
-    """Tell whether a method is this package's own: it neither blocks nor waits."""
+    """Return whether this package defines the method. Its own methods neither block nor wait."""
     return method.__module__.startswith("modelwire.")
 
 
@@ -183,7 +183,7 @@ def generation_of(answer: Any, parser: BaseLLMOutputParser[Any]) -> Generation:
 
 
 def not_an_answer(value: object, parser: object) -> InvalidType:
-    """Make the error for an input that is neither a message nor a text."""
+    """Return the error for an input that is neither a message nor a text."""
     hint = " A list of messages? Give one of them." if isinstance(value, Sequence) else ""
     return InvalidType(
         f"`{type(parser).__name__}` parses a message or a text, not a `{type(value).__name__}`.{hint}"

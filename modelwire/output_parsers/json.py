@@ -68,7 +68,7 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
         return json_patch(prev, next)
 
     def get_format_instructions(self) -> str:
-        """Ask for JSON, with the schema of `pydantic_object` if there is one."""
+        """Return a text that asks for JSON, with the schema of `pydantic_object` if there is one."""
         model = self.pydantic_object
         if model is None:
             return "Answer with a JSON object."

@@ -94,7 +94,7 @@ def parse_tool_calls(
 def make_invalid_tool_call(
     raw_tool_call: Mapping[str, Any], error_msg: str | None
 ) -> InvalidToolCall:
-    """Make an invalid tool call of one in OpenAI's shape."""
+    """Return an invalid tool call made from one in OpenAI's format."""
     function = raw_tool_call.get("function") or {}
     return invalid_tool_call(
         name=function.get("name"),
@@ -206,7 +206,7 @@ class PydanticToolsParser(JsonOutputToolsParser):
         super().__init__(**{"tools": list(tools), **kwargs})
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Make objects of the tool calls of the first candidate; with `partial`, of those that are far enough.
+        """Return objects made from the tool calls of the first candidate; with `partial`, from the parsable ones.
 
         Raises: `OutputParserException` for a call of an unknown tool, or arguments that do not fit.
         """
@@ -238,5 +238,5 @@ class PydanticToolsParser(JsonOutputToolsParser):
 
 
 def cut_short(answer: Any) -> bool:
-    """Tell whether a token limit ended the answer."""
+    """Return whether a token limit ended the answer."""
     return finish_reason_of(getattr(answer, "message", answer)) in CUT_REASONS

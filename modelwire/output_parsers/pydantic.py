@@ -32,11 +32,11 @@ class PydanticOutputParser(JsonOutputParser, Generic[Model]):
         return self.pydantic_object
 
     def parse(self, text: str) -> Model:
-        """Make an object of the JSON in a text. Raises: `OutputParserException`, or `OutputValidationError`."""
+        """Return an object read from the JSON in a text. Raises: `OutputParserException`, `OutputValidationError`."""
         return cast("Model", self.parse_result([Generation(text=text)]))
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Model | None:
-        """Make an object of the JSON in the first candidate; with `partial`, `None` where that cannot be done yet."""
+        """Return an object read from the first candidate; with `partial`, None if it is not complete enough."""
         value = self._value(result[0], partial=partial)
         try:
             return cast("Model", validate(self.pydantic_object, value, partial=partial))
@@ -57,9 +57,9 @@ class PydanticOutputParser(JsonOutputParser, Generic[Model]):
 
 
 def validate(model: Any, value: Any, *, partial: bool = False) -> Any:
-    """Make an object of a pydantic class, of v2 or v1. Raises pydantic's `ValidationError`.
+    """Return an object of a pydantic class, v2 or v1. Raises pydantic's `ValidationError`.
 
-    A whole value that a strict class refuses is read as the JSON it came in: dates and enumerations are texts there.
+    A complete value that a strict class refuses is parsed again as JSON, where dates and enumerations are texts.
     """
     if not hasattr(model, "model_validate"):
         return model.parse_obj(value)

@@ -59,7 +59,7 @@ class StrOutputParser(BaseTransformOutputParser[str]):
             await aclose(input)
 
     def _is_plain(self) -> bool:
-        """Tell whether no subclass changes what the text is."""
+        """Return whether no subclass overrides how the text is read."""
         kind = type(self)
         return kind is StrOutputParser or (
             kind.parse is StrOutputParser.parse

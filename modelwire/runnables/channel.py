@@ -45,7 +45,7 @@ class Channel(Generic[Item]):
                 self._loop.call_soon_threadsafe(_wake, reader)
 
     async def wait_for_reader(self) -> None:
-        """Make the producer wait while too many items are queued."""
+        """Wait while too many items are queued."""
         if len(self._items) >= AHEAD and self._loop is not None:
             self._held = self._loop.create_future()
             await self._held

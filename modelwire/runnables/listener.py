@@ -30,7 +30,7 @@ class RunFilter:
     """
 
     def __init__(self, kwargs: dict[str, Any]) -> None:
-        """Take `include_names` and the like out of the keywords of a call; each is a list, or None."""
+        """Remove `include_names`, `exclude_tags` and similar keywords from those of a call; each is a list, or None."""
         chosen = {
             verb: [kwargs.pop(f"{verb}_{what}", None) for what in WHAT]
             for verb in ("include", "exclude")

@@ -44,7 +44,7 @@ JSON: TypeAlias = dict[str, Any]
 
 
 def is_v2_model(thing: Any) -> bool:
-    """Tell a pydantic model class."""
+    """Return whether `thing` is a pydantic v2 model class."""
     return isinstance(thing, type) and issubclass(thing, BaseModel)
 
 
@@ -108,7 +108,7 @@ def _hints_of(cls: type[Any]) -> dict[str, Any]:
 def _narrowed_model(
     model: type[BaseModel], name: str, description: str, hidden: frozenset[str], built: int
 ) -> type[BaseModel]:
-    """Make the model of what the language model may pass: `model` without the `hidden` fields, under its new name.
+    """Return the schema of the arguments that a language model may pass: `model` under a new name, without `hidden`.
 
     `built` changes when `model` is rebuilt.
     """
@@ -196,7 +196,7 @@ def create_schema_from_function(
     error_on_invalid_docstring: bool = False,
     include_injected: bool = True,
 ) -> type[BaseModel]:
-    """Make a pydantic model of the parameters of `func`, described by its docstring.
+    """Return a pydantic model of the parameters of `func`, described by its docstring.
 
     Left out are arguments from the program (the config, `run_manager`, `callbacks`; injected arguments too where
     `include_injected` is off), `*args` and `**kwargs`, and the names in `filter_args`. With `parse_docstring` the
@@ -298,7 +298,7 @@ def field_of(
 def made_model(
     name: str, fields: dict[str, Any], description: str, config: ConfigDict
 ) -> type[BaseModel]:
-    """Make a pydantic model; its fields may have any name but those that begin with an underscore."""
+    """Return a pydantic model. Its fields may have any name that does not begin with an underscore."""
     # A parameter may be called `json` or `schema`: the fields of such a model are read from its `__dict__`.
     shadowing = any(hasattr(BaseModel, field) for field in fields)
     with warnings.catch_warnings() if shadowing else nullcontext():
@@ -316,7 +316,7 @@ def made_model(
 def model_from_typed_dict(
     typed_dict: Any, above: tuple[Any, ...] = (), *, name: str | None = None
 ) -> type[BaseModel]:
-    """Make the pydantic model of a TypedDict; those within become models too.
+    """Return a pydantic model of a TypedDict; nested ones become models too.
 
     `Annotated[T, default, "text"]` gives a key its default (`...` for none) and its description; so does a Google
     style docstring for the latter.
@@ -353,7 +353,7 @@ def model_from_typed_dict(
 
 
 def _unqualified(hint: Any, *, required: bool) -> tuple[Any, bool]:
-    """Take `Required` and `NotRequired` off, within `Annotated` too, and return what they say."""
+    """Return a type without `Required` and `NotRequired`, also within `Annotated`, and whether it is required."""
     while (origin := get_origin(hint)) in (typing.Required, typing.NotRequired):
         hint, required = get_args(hint)[0], origin is typing.Required
     if get_origin(hint) is Annotated:

@@ -1,4 +1,4 @@
-"""`@tool` in all its forms, and runnables as tools."""
+"""`@tool` for functions and runnables."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def tool(
     error_on_invalid_docstring: bool = True,
     extras: dict[str, Any] | None = None,
 ) -> Any:
-    """Make a tool of a function, coroutine function or runnable.
+    """Return a tool made from a function, a coroutine function or a runnable.
 
     `@tool`, `@tool("name")`, `@tool(parse_docstring=True)` and `tool("name", runnable)` all do. The docstring becomes
     the description, the annotated parameters the schema. `infer_schema=False` makes a `Tool` of one argument.
@@ -141,7 +141,7 @@ def convert_runnable_to_tool(
     description: str | None = None,
     arg_types: Mapping[str, Any] | None = None,
 ) -> BaseTool:
-    """Make a tool of a runnable that takes a text, or a dict whose keys are known.
+    """Return a tool made from a runnable that takes a text, or a dict whose keys are known.
 
     They are read from its input type; where that does not say them, give an `args_schema`, or `arg_types` by name.
     """
@@ -186,7 +186,7 @@ def _takes(runnable: Runnable[Any, Any]) -> str:
 
 
 def _input_schema(name: str, runnable: Runnable[Any, Any]) -> ArgsSchema | None:
-    """Return what the keys of the input are; None for a text."""
+    """Return the types of the input's keys, or None if the input is a text."""
     kind = _input_type(runnable)
     if kind is str:
         return None

@@ -142,7 +142,7 @@ _SHAPES = frozenset(
 
 
 def is_own_kind(tool: Any) -> bool:
-    """Tell a tool that is a provider's own: a dict with a `type` such as `web_search_20250305` or `apply_patch`.
+    """Return whether a tool is one of a provider: a dict with a `type` such as `web_search_20250305` or `apply_patch`.
 
     Google's and Amazon's have no type, but one key with the settings: `{"google_search": {}}`, `{"cachePoint": {}}`.
     """
@@ -270,7 +270,7 @@ def tool_example_to_messages(
     *,
     ai_response: str | None = None,
 ) -> list[BaseMessage]:
-    """Make the messages of an example: the question, the model's calls, their outputs, and perhaps its answer.
+    """Return the messages of an example: the question, the model's calls, their outputs, and optionally its answer.
 
     `tool_calls` are objects of pydantic models, each named like the tool it calls.
     """

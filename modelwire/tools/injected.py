@@ -1,4 +1,4 @@
-"""Arguments that a tool gets from the program and the model never sees: how they are marked, and how they are found."""
+"""Marks and finds the arguments of a tool that the program passes, and that the model never sees."""
 
 from __future__ import annotations
 
@@ -27,22 +27,24 @@ class _DirectlyInjectedToolArg:
     """A type whose arguments always come from the program, without a mark at the argument."""
 
 
-FILTERED_ARGS = ("run_manager", "callbacks")  # what a tool gets from us and no schema shows
-CONTEXT_ARGS = (*FILTERED_ARGS, "runtime")  # what needs no line in a docstring either
+# The library passes these arguments; no schema shows them.
+FILTERED_ARGS = ("run_manager", "callbacks")
+# A docstring need not describe these arguments.
+CONTEXT_ARGS = (*FILTERED_ARGS, "runtime")
 
 
 class Signature(NamedTuple):
-    """What a function takes, read once."""
+    """The parameters of a function, read once."""
 
     parameters: Mapping[str, inspect.Parameter]
-    hints: Mapping[str, Any]  # the annotations that can be resolved
-    config_name: str | None  # the parameter that takes the config
+    hints: Mapping[str, Any]  # The annotations that can be resolved.
+    config_name: str | None  # The parameter that takes the config.
     injected: frozenset[str]
 
 
 def signature_of(func: Callable[..., Any]) -> Signature:
-    """Read the signature of `func`; the same function is read once."""
-    if inspect.ismethod(func):  # bound methods are made anew at every access
+    """Return the signature of `func`; it is cached for each function."""
+    if inspect.ismethod(func):  # Each access creates a new bound method.
         cached = _read_once(func.__func__)
         own = next(iter(cached.parameters), None)
         return cached._replace(parameters={k: v for k, v in cached.parameters.items() if k != own})
@@ -61,7 +63,7 @@ def positional(
     return (*args, *(rest.pop(one.name, one.default) for one in only)), rest
 
 
-# A tool's function goes with its tool: the keys hold nothing alive.
+# The keys are weak references, so the cache keeps no function alive.
 _signatures: WeakKeyDictionary[Callable[..., Any], Signature] = WeakKeyDictionary()
 
 
@@ -70,7 +72,7 @@ def _read_once(func: Callable[..., Any]) -> Signature:
         known = _signatures.get(func)
         if known is None:
             known = _signatures[func] = _read(func)
-    except TypeError:  # it has no hash, or takes no weak references
+    except TypeError:  # It is not hashable, or has no weak references.
         return _read(func)
     return known
 
@@ -78,7 +80,7 @@ def _read_once(func: Callable[..., Any]) -> Signature:
 def _read(func: Callable[..., Any]) -> Signature:
     try:
         parameters = dict(inspect.signature(func).parameters)
-    except (ValueError, TypeError):  # a built-in that does not say
+    except (ValueError, TypeError):  # Some built-ins have no signature.
         parameters = {}
     hints = _hints(func, parameters)
     return Signature(
@@ -90,7 +92,7 @@ def _read(func: Callable[..., Any]) -> Signature:
 
 
 def _hints(func: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """Resolve the annotations one by one where some cannot be resolved; those are left out."""
+    """Return the annotations that can be resolved, without those that cannot."""
     annotations = {
         name: parameter.annotation
         for name, parameter in parameters.items()
@@ -128,14 +130,14 @@ def _is_config(hint: Any) -> bool:
 
 
 def _is_class(thing: Any, ours: type) -> bool:
-    """Return whether `thing` is our class, one that is built on it, or LangChain's class of the same name."""
+    """Return whether `thing` is this class, a subclass of it, or LangChain's class of the same name."""
     if not isinstance(thing, type):
         return False
     return ours in thing.__mro__ or is_langchains(thing, ours.__name__)
 
 
 def is_injected(hint: Any, kind: type = InjectedToolArg) -> bool:
-    """Tell whether an annotation is marked as `kind`, or is itself a type that is always injected."""
+    """Return whether an annotation is marked as `kind`, or is itself a type that is always injected."""
     if get_origin(hint) is Annotated:
         origin, *marks = get_args(hint)
         return any(is_mark(mark, kind) for mark in marks) or is_injected(origin, kind)
@@ -144,5 +146,5 @@ def is_injected(hint: Any, kind: type = InjectedToolArg) -> bool:
 
 
 def is_mark(mark: Any, kind: type) -> bool:
-    """Tell whether a piece of metadata is `kind`, as a class or an object of it."""
+    """Return whether a piece of metadata is the class `kind`, or an object of it."""
     return _is_class(mark if isinstance(mark, type) else type(mark), kind)

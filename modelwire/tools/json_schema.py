@@ -87,7 +87,7 @@ def without_titles(schema: Mapping[str, Any]) -> Schema:
 
 
 def is_free_form(schema: Mapping[str, Any]) -> bool:
-    """Tell whether `schema` is an object whose property names are not known beforehand."""
+    """Return whether `schema` is an object whose property names are not known beforehand."""
     if schema.get("properties") or (
         schema.get("type") != "object" and "additionalProperties" not in schema
     ):
@@ -319,7 +319,7 @@ def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reaches(start: str, goal: str, definitions: Mapping[str, Any], seen: set[str]) -> bool:
-    """Tell whether the definition `start` refers to `goal`, however far down."""
+    """Return whether the definition `start` refers to `goal`, directly or through others."""
     for _, node in schemas_within(definitions[start]):
         ref = node.get("$ref")
         if ref == goal:

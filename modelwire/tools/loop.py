@@ -1,7 +1,7 @@
-"""The small tool loop: ask the model, run the tools it calls, hand their answers back, until it calls no more.
+"""The tool loop: call the model, run the tools it calls, send it their results, until it calls no more tools.
 
-Every decision stands once, in `_Loop`; the four functions differ in how they wait and in what they show on the way.
-No agent framework: for graphs, memory and people in the loop use LangGraph, whose nodes may call these functions.
+`_Loop` makes every decision; the four functions differ in how they wait, and in what they yield meanwhile. This is no
+agent framework: for graphs, memory and human approval use LangGraph, whose nodes may call these functions.
 """
 
 from __future__ import annotations
@@ -40,17 +40,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ToolCallStarted", "arun_tools", "astream_tools", "run_tools", "stream_tools"]
 
-MAX_STEPS = 10  # answers of the model; the loops of the field stop at 10 to 25
+# The loop stops after this many answers of the model. Other libraries stop at 10 to 25.
+MAX_STEPS = 10
 NOT_RUN = "This call was not run: the conversation went on without it."
 
-# These keys of a config name a single run: no second run of the loop may have them.
+# These keys of a config identify a single run, so only the first run of the loop has them.
 _OF_ONE_RUN = ("run_id", "run_name")
 
 _log = logging.getLogger("modelwire.tools")
 
 
 class ToolCallStarted(NamedTuple):
-    """A tool begins to run; `step` is the number of the answer that called it, 0 where the history did."""
+    """A tool begins to run. `step` is the number of the answer that called it, or 0 for a call of the history."""
 
     tool_call: ToolCall
     step: int
@@ -65,25 +66,25 @@ def run_tools(
     config: RunnableConfig | None = None,
     **kwargs: Any,
 ) -> list[BaseMessage]:
-    """Ask `model` until it calls no more tools; return the whole conversation, the answer last.
+    """Call `model` and the tools that it calls, until it calls no more; return the conversation with the final answer.
 
         messages = run_tools(model, "What is 3 times 4?", [multiply])
         print(messages[-1].text)
 
-    `messages` are a text, or a history of n >= 1 messages; it is not changed. `tools` are functions, tools, runnables
-    made tools, those of an MCP server (`modelwire.tools.mcp`) or of LangChain, and a provider's own tools as dicts. The
-    calls of one answer run at the same time, at most `config["max_concurrency"]`. What a tool raises goes to the model
-    as the `ToolMessage` of its call, with `status="error"`, and to the log `modelwire.tools`. A tool with
-    `return_direct=True` ends the loop with its output. `config["timeout"]` is for all of it. `kwargs` go to
-    `bind_tools`; a `tool_choice` that forces a call holds for the first answer only.
+    `messages` is a text, or a history of at least one message; it is not changed. `tools` are functions, tools,
+    runnables as tools, tools of an MCP server (`modelwire.tools.mcp`) or of LangChain, and a provider's own tools as
+    dicts. The calls of one answer run concurrently, at most `config["max_concurrency"]` at a time. An error of a tool
+    is sent to the model as the `ToolMessage` of its call, with `status="error"`, and logged as `modelwire.tools`. A
+    tool with `return_direct=True` ends the loop with its output. `config["timeout"]` limits the whole loop. `kwargs`
+    are passed to `bind_tools`; a `tool_choice` that forces a call applies to the first answer only.
 
-    Calls at the end of the history that nobody has answered are run first; earlier ones are answered with "not run".
+    Calls at the end of the history without an answer are run first; earlier ones are answered with "not run".
 
-    Raises `StepLimitReached` when the model still calls tools after `max_steps` answers: its `.messages` holds what
-    was done, and may be passed in again; so does that of `BudgetExceeded`, when a `budget` stops the model. Raises
-    `InvalidArgument`, before any request, for a history with a tool's answer that no call asks for, for two tools of
-    one name, for a tool that cannot be run, and for an async function in the sync loop. The first run of the model has
-    the config's `run_id` and `run_name`, and no other run. What the model writes for an `InjectedToolArg` is dropped.
+    Raises `StepLimitReached` if the model still calls tools after `max_steps` answers, and `BudgetExceeded` if a
+    `budget` stops the model. The `.messages` of both errors hold the conversation so far, which may be passed in again.
+    Raises `InvalidArgument`, before any request, if the history has a tool's answer without a call, if two tools have
+    the same name, if a tool cannot be run, and for an async function in the sync loop. Only the first run of the model
+    has the config's `run_id` and `run_name`. A value that the model writes for an `InjectedToolArg` is dropped.
     """
     loop = _Loop(model, messages, tools, max_steps, config, kwargs, is_async=False)
     while True:
@@ -125,11 +126,11 @@ def stream_tools(
     config: RunnableConfig | None = None,
     **kwargs: Any,
 ) -> Iterator[BaseMessage | ToolCallStarted]:
-    """Do what `run_tools` does, and yield what happens.
+    """Do what `run_tools` does, and yield events.
 
-    That is each `AIMessageChunk` of an answer and then the whole `AIMessage`, a `ToolCallStarted` for each call, and
-    each `ToolMessage` when its tool is done. A chunk is an `AIMessage` too: look for `AIMessageChunk` first. The whole
-    messages, added to the history, are the conversation; those of tools that ran together come as they get done.
+    The events are each `AIMessageChunk` of an answer and then the whole `AIMessage`, a `ToolCallStarted` for each call,
+    and each `ToolMessage` when its tool has ended. A chunk is an `AIMessage` too, so test for `AIMessageChunk` first.
+    The history and the whole messages together are the conversation; concurrent tools yield in the order they end.
     """
     loop = _Loop(model, messages, tools, max_steps, config, kwargs, is_async=False)
     while True:
@@ -221,7 +222,7 @@ class _Loop:
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """Hand the conversation so far to whoever hears that a budget has stopped it."""
+        """Add the conversation so far to the error if a budget stops the model."""
         try:
             yield
         except BudgetExceeded as exc:
@@ -229,7 +230,7 @@ class _Loop:
             raise
 
     def add_answer(self, answer: BaseMessage) -> BaseMessage:
-        """Keep an answer, each of its calls with an id; without a call the loop is done."""
+        """Append an answer, with an id for each of its calls. Without a call the loop is done."""
         answer = _with_call_ids(answer)
         self.messages = [*self.messages, answer]
         self.is_done = not _open_calls(self.messages)
@@ -272,7 +273,7 @@ class _Loop:
         return cast("RunnableConfig", config)
 
     def add_results(self, results: Sequence[Any]) -> None:
-        """Keep what the tools answered, in the order of the calls. Raises what stopped one of them."""
+        """Append the results of the tools in the order of the calls, or raise the error that must end the loop."""
         new = [message for result in results for message in _listed(result)]
         self.messages = [*self.messages, *new]
         with self.keeping():
@@ -423,7 +424,7 @@ def _error_message(call: Mapping[str, Any], text: str) -> ToolMessage:
 
 
 def _stops_all(result: Any) -> bool:
-    """Tell whether it is a budget around the whole loop that stopped a tool; one of the tool's own is its failure."""
+    """Return whether a budget around the whole loop has stopped a tool, not a budget inside of the tool."""
     return (
         isinstance(result, BudgetExceeded)
         and result.budget is not None

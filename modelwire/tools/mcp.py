@@ -190,7 +190,7 @@ class MCPTool(BaseTool):
 
     @classmethod
     def of(cls, listed: Any, server: MCPTools, name: str) -> MCPTool:
-        """Make a tool of what the server lists; the model sees it as `name`."""
+        """Return a tool made from an entry of the server's list; the model sees it as `name`."""
         return cls(
             name=name,
             description=listed.description or listed.title or "",

@@ -28,7 +28,7 @@ def create_retriever_tool(
     document_separator: str = "\n\n",
     response_format: Literal["content", "content_and_artifact"] = "content",
 ) -> StructuredTool:
-    """Make a tool that gives the model the documents a retriever finds, each formatted by `document_prompt`.
+    """Return a tool whose output is the documents that a retriever finds, each formatted by `document_prompt`.
 
     With `response_format="content_and_artifact"` the documents themselves are the artifact.
     """

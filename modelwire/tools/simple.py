@@ -31,7 +31,7 @@ class Tool(FunctionTool):
 
     @property
     def tool_call_schema(self) -> ArgsSchema:
-        """What the model sees; without a schema, one text under a name that says so."""
+        """The schema that the model sees; without an own schema it is one text."""
         if self.args_schema is not None:
             return super().tool_call_schema
         return {
@@ -71,7 +71,7 @@ class Tool(FunctionTool):
         coroutine: Callable[..., Awaitable[Any]] | None = None,
         **kwargs: Any,
     ) -> Tool:
-        """Make a tool of a function of one argument, or of a coroutine function, or of both.
+        """Return a tool made from a function of one argument, a coroutine function, or both.
 
         Raises: `InvalidArgument` without either.
         """

@@ -19,7 +19,7 @@ __all__ = ["StructuredTool"]
 
 
 class FunctionTool(BaseTool):
-    """What a tool made of functions does."""
+    """The behaviour of a tool that is made from functions."""
 
     func: Annotated[Callable[..., Any] | None, SkipValidation, SaidInJson] = None
     coroutine: Annotated[Callable[..., Awaitable[Any]] | None, SkipValidation, SaidInJson] = None
@@ -39,7 +39,7 @@ class FunctionTool(BaseTool):
         if self.coroutine is not None:
             args, kwargs = _arguments(self.coroutine, args, kwargs, run_manager)
             return await self.coroutine(*args, **kwargs)
-        takes_config = signature_of(self._run).config_name  # of a subclass
+        takes_config = signature_of(self._run).config_name  # A subclass may define `_run`.
         if takes_config is not None:
             kwargs[takes_config] = ensure_config()
         return await super()._arun(*args, run_manager=run_manager, **kwargs)
@@ -74,7 +74,7 @@ def _arguments(
 
 
 class StructuredTool(FunctionTool):
-    """A function of any number of arguments as a tool; `StructuredTool.from_function(f)` reads the rest from it."""
+    """A function of any number of arguments as a tool; `StructuredTool.from_function(f)` reads its description."""
 
     description: str = ""
 
@@ -94,7 +94,7 @@ class StructuredTool(FunctionTool):
         error_on_invalid_docstring: bool = False,
         **kwargs: Any,
     ) -> StructuredTool:
-        """Make a tool of a function, or of a coroutine function, or of both.
+        """Return a tool made from a function, a coroutine function, or both.
 
         Name, description and schema are the function's own unless you pass them; with `parse_docstring` the
         descriptions of its arguments come from its Google style docstring.

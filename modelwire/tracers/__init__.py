@@ -1,4 +1,4 @@
-"""Runs as trees of objects: tracers that keep them, and listeners to the outermost one."""
+"""Runs as trees of objects: tracers that collect them, and listeners of the outermost run."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ __all__ = ["AsyncBaseTracer", "BaseTracer"]
 KINDS = ("llm", "chat_model", "chain", "tool", "retriever")
 # With these formats a tracer gets the runs of chat models as such, with their messages.
 WITH_CHAT_MODELS = frozenset({"original+chat", "streaming_events"})
-# Under which name a start's second argument stands in `inputs`, where it is no dict itself.
+# The key of the input in `inputs`, if the input is not a dict.
 _INPUT = {
     "llm": "prompts",
     "chat_model": "messages",
@@ -27,10 +27,10 @@ _INPUT = {
 
 
 class _RunTree:
-    """The runs that are going on, by id. An end or error of a run that is not known is of no interest.
+    """The runs in progress, by id. The end or error of an unknown run is ignored.
 
-    With the `_schema_format` "original", the run of a chat model is of the type `llm` and its input is a prompt, as in
-    langchain-core: most tracers count `llm`. "original+chat" makes it a `chat_model` run with messages.
+    With the `_schema_format` "original", the run of a chat model has the type `llm` and its input is a prompt, as in
+    langchain-core: most tracers count `llm`. With "original+chat" it has the type `chat_model`, and messages.
     """
 
     _schema_format = "original"
@@ -44,11 +44,11 @@ class _RunTree:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.__module__ != __name__ and "_on_llm_new_token" in vars(cls):
-            # Only then: models stream for whoever hears their tokens, and a tracer as such does not.
+            # A model streams if a handler has this method, so only tracers that use tokens get it.
             setattr(cls, "on_llm_new_token", cls._hear_token)  # type: ignore[attr-defined]  # noqa: B010
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self  # a handler in a config that is copied is still that handler
+        return self  # A copied config must have the same handler.
 
     def __copy__(self) -> Any:
         return self
@@ -57,7 +57,7 @@ class _RunTree:
         self, kind: str, serialized: dict[str, Any] | None, input: Any, about: dict[str, Any]
     ) -> Run:
         if kind == "chat_model" and self._schema_format not in WITH_CHAT_MODELS:
-            raise NotImplementedError  # upon which the handler gets `on_llm_start` with the prompt
+            raise NotImplementedError  # Then the manager calls `on_llm_start` with the prompt.
         metadata = about.pop("metadata", None) or {}
         parent_id: UUID | None = about.pop("parent_run_id", None)
         inputs = about.pop("inputs", None) or input
@@ -122,7 +122,7 @@ def _outputs(run_type: str, output: Any) -> dict[str, Any]:
 
 
 class BaseTracer(_RunTree, BaseCallbackHandler, ABC):
-    """Keeps runs; `_persist_run` gets each outermost one when it is over.
+    """Builds trees of runs; `_persist_run` is called with each outermost run when it has ended.
 
     Hooks to override: `_on_run_create(run)`, `_on_run_update(run)`, and one for each event, such as
     `_on_chain_start(run)` or `_on_llm_error(run)`.
@@ -130,7 +130,7 @@ class BaseTracer(_RunTree, BaseCallbackHandler, ABC):
 
     @abstractmethod
     def _persist_run(self, run: Run) -> None:
-        """Take an outermost run that is over."""
+        """Called with each outermost run when it has ended."""
 
     def _start_trace(self, run: Run, hook: str) -> None:
         for name in ("_on_run_create", hook):
@@ -149,13 +149,13 @@ class BaseTracer(_RunTree, BaseCallbackHandler, ABC):
         if run is not None:
             self._on_llm_new_token(run, token, chunk)
 
-    if not TYPE_CHECKING:  # type checkers see the base's signature
+    if not TYPE_CHECKING:  # Type checkers see the signature of the base class.
 
         def on_retry(self, retry_state, *, run_id, **about):
             self._noted(run_id, "retry", {"attempt": getattr(retry_state, "attempt_number", None)})
 
     def _on_llm_new_token(self, run: Run, token: str, chunk: Any) -> None:
-        """Hear a token of a model's run."""
+        """Called with each token of a model's run."""
 
 
 class AsyncBaseTracer(_RunTree, AsyncCallbackHandler, ABC):
@@ -163,7 +163,7 @@ class AsyncBaseTracer(_RunTree, AsyncCallbackHandler, ABC):
 
     @abstractmethod
     async def _persist_run(self, run: Run) -> None:
-        """Take an outermost run that is over."""
+        """Called with each outermost run when it has ended."""
 
     async def _start_trace(self, run: Run, hook: str) -> None:
         for name in ("_on_run_create", hook):
@@ -190,7 +190,7 @@ class AsyncBaseTracer(_RunTree, AsyncCallbackHandler, ABC):
             self._noted(run_id, "retry", {"attempt": getattr(retry_state, "attempt_number", None)})
 
     async def _on_llm_new_token(self, run: Run, token: str, chunk: Any) -> None:
-        """Hear a token of a model's run."""
+        """Called with each token of a model's run."""
 
 
 def _starting(kind: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -219,18 +219,18 @@ def _ending(kind: str, step: str) -> tuple[Callable[..., Any], Callable[..., Any
 
 
 def _define() -> None:
-    """Give both classes their events and their hooks: the same for every kind of run."""
+    """Define the events and the hooks of both classes, which are the same for every kind of run."""
 
-    def hear(self: Any, run: Run) -> None:
-        """Hear of a run."""
+    def hook(self: Any, run: Run) -> None:
+        """Called with a run; the default does nothing."""
 
-    async def ahear(self: Any, run: Run) -> None:
-        """Hear of a run."""
+    async def ahook(self: Any, run: Run) -> None:
+        """Called with a run; the default does nothing."""
 
-    both = {"_on_run_create": (hear, ahear), "_on_run_update": (hear, ahear)}
+    both = {"_on_run_create": (hook, ahook), "_on_run_update": (hook, ahook)}
     for kind in KINDS:
         for step in ("start",) if kind == "chat_model" else ("start", "end", "error"):
-            both[f"_on_{kind}_{step}"] = hear, ahear
+            both[f"_on_{kind}_{step}"] = hook, ahook
             both[f"on_{kind}_{step}"] = _starting(kind) if step == "start" else _ending(kind, step)
     for name, (method, coroutine) in both.items():
         setattr(BaseTracer, name, method)

@@ -1,4 +1,4 @@
-"""Tracers for what runs inside a `with` block."""
+"""Collects the runs inside of a `with` block."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _collecting: ContextVar[tuple[RunCollectorCallbackHandler, ...]] = ContextVar(
 
 @contextmanager
 def collect_runs() -> Iterator[RunCollectorCallbackHandler]:
-    """Keep the outermost runs that start inside the `with` block, in this context and those it starts.
+    """Collect the outermost runs that start inside the `with` block, in this context and those it starts.
 
     Example:
         with collect_runs() as collected:

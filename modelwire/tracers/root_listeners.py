@@ -1,4 +1,4 @@
-"""Listeners to one runnable: functions that hear when its run starts, ends or fails, and nothing of the runs below."""
+"""Listeners of one runnable: functions called when its run starts, ends or fails, but not for runs below it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Listener = Callable[..., Any]
 def listening_to(
     *, asynchronous: bool, **listeners: Listener | None
 ) -> Callable[[RunnableConfig], RunnableConfig]:
-    """Make the function that adds the listeners to the config of one call, as a handler of its own."""
+    """Return a function that adds the listeners to the config of a call, as a handler."""
     for name, listener in listeners.items():
         if listener is not None and not callable(listener):
             raise InvalidType(
@@ -33,12 +33,12 @@ def listening_to(
 
 
 def _complete(config: RunnableConfig) -> RunnableConfig:
-    """Return the config with the keys that a listener may look up without asking whether they are there."""
+    """Return the config with the keys that a listener may expect."""
     return {"tags": [], "metadata": {}, "configurable": {}, **config}
 
 
 class _Root:
-    """Which run is the root: the first that starts."""
+    """Finds the root run, which is the first that starts, and calls its listeners."""
 
     def __init__(
         self,
@@ -67,12 +67,12 @@ class _Root:
 
 
 class RootListenersTracer(_Root, BaseTracer):
-    """Calls `on_start`, `on_end` or `on_error` for the first run it hears of."""
+    """Calls `on_start`, `on_end` or `on_error` for the first run that starts."""
 
     _schema_format = "original+chat"
 
     def _persist_run(self, run: Run) -> None:
-        """Keep nothing."""
+        """Do nothing: listeners need no finished run."""
 
     def _on_run_create(self, run: Run) -> None:
         if self._opens(run):
@@ -84,12 +84,12 @@ class RootListenersTracer(_Root, BaseTracer):
 
 
 class AsyncRootListenersTracer(_Root, AsyncBaseTracer):
-    """Awaits `on_start`, `on_end` or `on_error` for the first run it hears of."""
+    """Awaits `on_start`, `on_end` or `on_error` for the first run that starts."""
 
     _schema_format = "original+chat"
 
     async def _persist_run(self, run: Run) -> None:
-        """Keep nothing."""
+        """Do nothing: listeners need no finished run."""
 
     async def _on_run_create(self, run: Run) -> None:
         if self._opens(run):
@@ -110,7 +110,7 @@ def _takes_config(listener: Listener) -> bool:
 
     try:
         parameters = signature(listener).parameters.values()
-    except (ValueError, TypeError):  # a built-in that does not say
+    except (ValueError, TypeError):  # Some built-ins have no signature.
         return False
     positional = [
         p

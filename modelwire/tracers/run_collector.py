@@ -1,4 +1,4 @@
-"""A handler that keeps the outermost runs."""
+"""A handler that collects the outermost runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["RunCollectorCallbackHandler"]
 
 
 class RunCollectorCallbackHandler(BaseTracer):
-    """Appends each outermost run to `traced_runs` when it is over."""
+    """Appends each outermost run to `traced_runs` when it has ended."""
 
     name: str = "run-collector_callback_handler"
-    run_inline = True  # an append blocks nobody
+    run_inline = True  # An append does not block.
 
     def __init__(self, example_id: UUID | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

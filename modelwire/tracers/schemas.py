@@ -1,4 +1,4 @@
-"""`Run`: what is known of one run, while it goes on and after. A plain value."""
+"""`Run`: the recorded values of one run, during and after it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ __all__ = ["Run", "now"]
 class Run:
     """One run of a runnable, a model, a tool or a retriever, with the runs below it.
 
-    `inputs` and `outputs` are dicts; a value that is none stands under "input" or "output". A streamed run learns its
-    inputs with its end. `run_type` is "chain", "prompt", "parser", "llm", "chat_model", "tool" or "retriever".
+    `inputs` and `outputs` are dicts; a value that is not a dict is under the key "input" or "output". The inputs of a
+    streamed run are complete at its end. `run_type` is "chain", "prompt", "parser", "llm", "chat_model", "tool" or
+    "retriever".
     """
 
     id: UUID
@@ -26,13 +27,12 @@ class Run:
     parent_run_id: UUID | None = None
     serialized: dict[str, Any] | None = None
     tags: list[str] = field(default_factory=list)
-    extra: dict[str, Any] = field(
-        default_factory=dict
-    )  # "metadata", and what else the start came with
+    # This has "metadata" and the other keywords of the start event.
+    extra: dict[str, Any] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     end_time: datetime | None = None
     outputs: dict[str, Any] | None = None
-    error: str | None = None  # class, text and traceback
+    error: str | None = None  # The class, the text and the traceback.
     child_runs: list[Run] = field(default_factory=list, repr=False)
     parent_run: Run | None = field(default=None, repr=False, compare=False)
 
@@ -54,5 +54,5 @@ class Run:
 
 
 def now() -> datetime:
-    """Tell the time, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""`ConsoleCallbackHandler`: prints every run with what goes in and what comes out."""
+"""`ConsoleCallbackHandler`: prints every run with its input and output."""
 # ruff: noqa: T201 - its purpose
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ __all__ = ["ConsoleCallbackHandler"]
 
 
 class ConsoleCallbackHandler(BaseTracer):
-    """Prints a line and the values when a run starts, ends or fails, with the runs around it."""
+    """Prints a line and the values when a run starts, ends or fails, with the path of the runs around it."""
 
     name = "console_callback_handler"
     run_inline = True
 
     def _persist_run(self, run: Run) -> None:
-        """Keep nothing."""
+        """Do nothing: each run was printed already."""
 
     def _on_run_create(self, run: Run) -> None:
-        self._say(run, "start", "Entering", run.inputs)
+        self._print(run, "start", "Entering", run.inputs)
 
     def _on_run_update(self, run: Run) -> None:
         took = f"[{run.latency or 0:.2f}s] "
         if run.error is None:
-            self._say(run, "end", f"{took}Exiting", run.outputs)
+            self._print(run, "end", f"{took}Exiting", run.outputs)
         else:
-            self._say(run, "error", f"{took}Failed", run.error.splitlines()[0])
+            self._print(run, "error", f"{took}Failed", run.error.splitlines()[0])
 
-    def _say(self, run: Run, step: str, what: str, values: Any) -> None:
+    def _print(self, run: Run, step: str, what: str, values: Any) -> None:
         kind = run.run_type
         print(f"[{kind}/{step}] [{_path(run)}] {what} {kind} run:\n{_shown(values)}", flush=True)
 
@@ -48,5 +48,5 @@ def _shown(values: Any) -> str:
 
     try:
         return json.dumps(values, indent=2, ensure_ascii=False, default=str)
-    except (TypeError, ValueError):  # keys that are no texts, a value within itself
+    except (TypeError, ValueError):  # A key is not a text, or a value contains itself.
         return str(values)

@@ -1,7 +1,4 @@
-"""Which error a provider's answer is, as data. No I/O here.
-
-The one place that maps (status, type, code) to a class of `modelwire.errors`, for every wire.
-"""
+"""Maps a provider's error (status, type and code) to a class of `modelwire.errors`, for every wire. No I/O here."""
 
 from __future__ import annotations
 
@@ -54,7 +51,7 @@ def usual_status(kind: type[ProviderError]) -> int:
     return next((status for status, cls in BY_STATUS.items() if cls is kind), 500)
 
 
-# What wins over the status: by `code`, then by `type`. Of OpenAI: https://platform.openai.com/docs/guides/error-codes
+# These take precedence over the status: first `code`, then `type`. Of OpenAI: https://platform.openai.com/docs/guides/error-codes
 # and, why a response failed, `ResponseError.code` of openai 3.52; of Anthropic: https://docs.anthropic.com/en/api/errors;
 # of llama.cpp's server: https://github.com/ggml-org/llama.cpp, tools/server/README.md; of Bedrock:
 # https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html and `bedrock-runtime` of botocore 1.44; all
@@ -116,7 +113,7 @@ _CODES: dict[type[ProviderError], tuple[str, ...]] = {
 }
 BY_CODE = {code: cls for cls, codes in _CODES.items() for code in codes}
 
-# The flex tier has no room for this call, which says nothing of others, nor of the key's limits: they go on as fast.
+# The flex tier has no capacity for this call. This does not concern other calls or the key's limits.
 # https://platform.openai.com/docs/guides/flex-processing, read 2026-11.
 NO_ROOM = "resource_unavailable"
 
@@ -136,7 +133,7 @@ def provider_error(
     model: str | None = None,
     body: Any = None,
 ) -> ProviderError:
-    """Make the error that fits.
+    """Return the error for a reply.
 
     `status` is the HTTP status, or the one an error event inside a 200 stands for. `code` may itself be a status
     (OpenRouter sends `{"error": {"code": 502}}` under a 200); it then counts as the status. `headers` have lower-case
@@ -147,9 +144,8 @@ def provider_error(
     cls = _class_of(status, type, str(code) if code is not None else None, detail_code)
     if cls is RateLimited and _exceeds_limit(message):
         cls = RequestTooLarge
-    if (
-        status == 500 and " input is not supported" in message
-    ):  # llama.cpp's, of a model without images; seen 2026-11
+    # llama.cpp answers so to an image if the model takes none (seen 2026-11).
+    if status == 500 and " input is not supported" in message:
         cls = BadRequest
     return cls(
         message,
@@ -195,25 +191,27 @@ def _embedded_status(code: str | int | None) -> int | None:
 
 
 def _class_of(status: int, *codes_and_types: str | None) -> type[ProviderError]:
-    if (
-        status == 413
-    ):  # larger than the limit itself (Groq says `rate_limit_exceeded` then): waiting does not help
+    # The request is larger than the limit itself, so waiting does not help. Groq's code is
+    # `rate_limit_exceeded` here.
+    if status == 413:
         return RequestTooLarge
     type_, code, detail_code = codes_and_types
     for word in (detail_code, code, type_):
-        if (
-            word is not None
-            and word in BY_CODE
-            and not (BY_CODE[word] is ServerError and status in BY_STATUS)
-        ):
-            return BY_CODE[word]  # a bare "server error" says less than a status that is known
+        cls = None if word is None else BY_CODE.get(word)
+        # A known status says more than the code of a general server error.
+        is_vague = cls is ServerError and status in BY_STATUS
+        if cls is not None and not is_vague:
+            return cls
     if status in BY_STATUS:
         return BY_STATUS[status]
     return ServerError if status >= 500 else BadRequest
 
 
 def _retry_class(cls: type[ProviderError], status: int, should_retry: str | None) -> RetryClass:
-    """R1: the class says, unless the provider itself says more; billing is never retried."""
+    """Return the retry class (R1): that of the error's class, unless the provider's header overrides it.
+
+    An error of billing is never retried.
+    """
     if cls is QuotaExhausted:
         return RetryClass.FATAL
     by_class = RetryClass.FATAL if status in FATAL_SERVER_STATUSES else cls.retry_class

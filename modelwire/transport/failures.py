@@ -1,6 +1,6 @@
-"""What an exception of the HTTP client means, as an error of ours. No I/O here.
+"""Converts exceptions of the HTTP client to errors of modelwire. No I/O here.
 
-The client may be httpx2, httpx or aiohttp, and none of them is imported: exceptions are told by class name.
+The client may be httpx2, httpx or aiohttp. None of them is imported: an exception is identified by its class name.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from modelwire.errors import (
 
 __all__ = ["error_of", "load_error_path", "unsendable"]
 
-# A process that is out of file descriptors cannot import any more.
+# These modules are imported early, because a process without free file descriptors cannot import.
 _ERROR_PATH = ("modelwire.transport.logs", "modelwire.transport.redaction")
 
 
 @cache
 def load_error_path() -> None:
-    """Import what the error of a call needs, before the first call is made."""
+    """Import the modules that the error of a call needs, before the first call is made."""
     for name in _ERROR_PATH:
         import_module(name)
 
@@ -67,10 +67,9 @@ _KINDS: dict[tuple[type[WireError], str], tuple[str, ...]] = {
     (ConnectionLost, "The answer is no HTTP"): ("ClientResponseError", "HttpProcessingError"),
     (ConnectionLost, "The answer's compression is broken"): ("DecodingError",),
 }
-_BY_NAME = {
-    name: kind for kind, names in _KINDS.items() for name in names
-}  # the first along an exception's bases
-# Time limits that ran out before the whole request had gone: such an attempt cost nothing.
+# The first of an exception's bases that is in this table decides.
+_BY_NAME = {name: kind for kind, names in _KINDS.items() for name in names}
+# These timeouts happen before the whole request is sent, so the attempt costs nothing.
 _NOT_SENT = {
     "ConnectTimeout": "connect_timeout",
     "ConnectionTimeoutError": "connect_timeout",
@@ -84,16 +83,17 @@ _HINTS: dict[type[WireError], str] = {
 _CALLERS_FAULT = frozenset(
     {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "CookieConflict"}
 )
-# OpenSSL's words for an answer that is not TLS, as a server of plain HTTP gives it.
+# OpenSSL's text for an answer that is not TLS, such as that of a server of plain HTTP.
 _IS_NO_TLS = "WRONG_VERSION_NUMBER"
-# httpcore's words for a kept-alive connection that the server had already closed: no byte of an answer came.
-_STALE = ("without sending a response", "Server disconnected")  # httpx2 and httpx; aiohttp
+# The texts of httpx2 and httpx, and of aiohttp, for a kept-alive connection that the server had already
+# closed, so that no byte of an answer arrived.
+_STALE = ("without sending a response", "Server disconnected")
 
 
 def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
-    """Return the error `exc` is, to be raised from it, or None for an exception that is not the HTTP client's.
+    """Return the error to be raised from `exc`, or None if it is no exception of the HTTP client.
 
-    `origin` is `host:port`, the only part of the URL an error shows.
+    `origin` is `host:port`, the only part of the URL that an error shows.
     """
     names = [cls.__name__ for cls in type(exc).__mro__]
     if any(name in _CALLERS_FAULT for name in names):
@@ -108,9 +108,10 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
     for name in names:
         if name in _BY_NAME:
             cls, sentence = _BY_NAME[name]
+            # The kernel's keepalive probes were not answered; see `connections.keepalive`.
             if name not in _NOT_SENT and any(
                 isinstance(cause, OSError) and cause.errno == ETIMEDOUT for cause in _causes(exc)
-            ):  # the kernel has probed the connection in vain: `connections.keepalive`
+            ):
                 cls, sentence = ConnectionLost, "The server no longer answers"
             detail = f" ({exc})" if str(exc) else ""
             hint = _HINTS.get(cls, "")
@@ -126,7 +127,10 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
 
 
 def unsendable(exc: Exception, *, origin: str) -> InvalidArgument:
-    """Make the error of a request that the HTTP client refuses to send; its words may hold a header: not shown."""
+    """Return the error of a request that the HTTP client refuses to send.
+
+    The client's text may contain a header, so it is not shown.
+    """
     return InvalidArgument(
         f"The request to {origin} cannot be sent: the HTTP client refuses it ({type(exc).__name__}). "
         "Check `base_url` and the headers; a header value must be printable ASCII on one line."
@@ -134,7 +138,7 @@ def unsendable(exc: Exception, *, origin: str) -> InvalidArgument:
 
 
 def _is_no_such_host(exc: BaseException) -> bool:
-    """Whether a name server has said that there is no such name; that it cannot be asked now is another matter."""
+    """Return whether a name server has answered that the host does not exist."""
     from socket import EAI_NONAME, gaierror
 
     return any(isinstance(cause, gaierror) and cause.errno == EAI_NONAME for cause in _causes(exc))

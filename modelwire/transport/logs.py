@@ -1,8 +1,8 @@
-"""What a call says in the log: the logger `modelwire` of Python's own `logging`. Loaded by the first line of it.
+"""The log of calls: the logger `modelwire` of Python's `logging`. The first log line loads this module.
 
-INFO is one line a call, WARNING a retry or a change of what is known of a limit, DEBUG each request with its headers
-masked. What a model was asked and what it answered is only said after `enable_logging("bodies")`. Every line has its
-facts as attributes of the record, too (`extra`).
+INFO has one line for each call, WARNING each retry and each change of a limit, DEBUG each request with its headers
+masked. Prompts and answers are logged only after `enable_logging("bodies")`. The values of a line are attributes of
+its record, too (`extra`).
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _bodies = False
 
 
 def enable_logging(level: Level = "info", *, stream: TextIO | None = None) -> None:
-    """Let a script see the log of its calls, on stderr or `stream`; the variable `MODELWIRE_LOG` does the same.
+    """Print the log of the calls to stderr or `stream`; the variable `MODELWIRE_LOG` does the same.
 
-    "info" is a line a call, "debug" also each request without what is asked, "bodies" with it: prompts and answers.
-    A program that sets up `logging` itself needs none of this: it finds the logger `modelwire`.
+    "info" logs a line for each call, "debug" also each request without its body, and "bodies" prompts and answers, too.
+    A program that configures `logging` itself does not need this function: the logger is named `modelwire`.
 
     Raises:
         InvalidArgument: There is no such level.
@@ -57,7 +57,7 @@ def enable_logging(level: Level = "info", *, stream: TextIO | None = None) -> No
 
 
 def warn(about: Sleep | Change) -> None:
-    """Say that an attempt failed and another one follows, or that something was learned of a provider's limit."""
+    """Log that an attempt failed and another one follows, or that a provider's limit has changed."""
     if isinstance(about, Change):
         _warn_of_limit(about)
     else:
@@ -103,7 +103,7 @@ def _warn_of_limit(change: Change) -> None:
 
 
 def warn_of_outage(name: str, error: ChatError | None, wait: str) -> None:
-    """Say that rows have a long `wait` for a provider, and why: without it a batch may be silent for minutes."""
+    """Log that rows wait long for a provider, and why. Otherwise a batch might be silent for minutes."""
     facts = {
         "event": "outage",
         "key": name,
@@ -115,13 +115,14 @@ def warn_of_outage(name: str, error: ChatError | None, wait: str) -> None:
     last = "" if error is None else f" ({_reason(error)})"
     text = f"{name}: {wait}{last}; the rows of the batch wait for it"
     handlers = (*_logger.handlers, *(logging.root.handlers if _logger.propagate else ()))
-    if all(isinstance(handler, logging.NullHandler) for handler in handlers):  # nobody would see it
-        print(f"modelwire: {text}", file=sys.stderr)  # noqa: T201 - of all lines this one is for whoever waits
+    # Without a handler the log is not shown, but the user who waits must see this line.
+    if all(isinstance(handler, logging.NullHandler) for handler in handlers):
+        print(f"modelwire: {text}", file=sys.stderr)  # noqa: T201
     _logger.warning("%s", text, extra=facts)
 
 
 class _Log(CallObserver):
-    """Says of every call what it came to."""
+    """Logs the result of every call."""
 
     __slots__ = ()
 
@@ -134,7 +135,7 @@ class _Log(CallObserver):
 
 
 class _LoggedCall(CallObserver):
-    """One call, and the line about it."""
+    """Logs one call."""
 
     __slots__ = ("attempts", "model", "provider", "request_id", "started_s")
 
@@ -166,13 +167,12 @@ class _LoggedCall(CallObserver):
         message = _message_of(result)
         about: Mapping[str, Any] = getattr(message, "response_metadata", None) or {}
         left = getattr(message, "chunk_position", "last") != "last"
-        says = (
-            "was left"
-            if message is None or left
-            else "answered"
-            if self.attempts
-            else "answered without a request"
-        )
+        if message is None or left:
+            says = "was left"
+        elif self.attempts:
+            says = "answered"
+        else:
+            says = "answered without a request"
         self._log(says, message, {"error": None}, about.get("request_id"))
         if _bodies and message is not None:
             facts = {"event": "answer", "model": self.model}
@@ -181,9 +181,9 @@ class _LoggedCall(CallObserver):
     def _log(self, says: str, message: Any, facts: dict[str, Any], request_id: str | None) -> None:
         seconds = monotonic() - self.started_s
         usage = getattr(message, "usage_metadata", None) or {}
-        model = (getattr(message, "response_metadata", None) or {}).get("model_name") or self.model
-        tier = (getattr(message, "response_metadata", None) or {}).get("service_tier")
-        cost = _price(usage, model, self.provider, tier)
+        about = getattr(message, "response_metadata", None) or {}
+        model = about.get("model_name") or self.model
+        cost = _price(usage, model, self.provider, about.get("service_tier"))
         words = [f"{self.model} {says} in {seconds:.3g} s"]
         if usage:
             words.append(f"{usage.get('input_tokens', 0)} + {usage.get('output_tokens', 0)} tokens")
@@ -244,7 +244,7 @@ LOG: Final = _Log()
 
 
 def _reason(error: BaseException) -> str:
-    """Name an error without its words, which may be those of the prompt."""
+    """Return the class and codes of an error, without its text, which may quote the prompt."""
     facts = [
         str(fact) for name in ("status", "code") if (fact := getattr(error, name, None)) is not None
     ]
@@ -256,7 +256,7 @@ def _message_of(result: Any) -> Any:
 
 
 def _price(usage: Mapping[str, Any], model: str, provider: str | None, tier: Any) -> Any:
-    """Return the USD of a call; None where no price is known, or no list of prices is installed."""
+    """Return the price of a call in USD; None if it is unknown, or no list of prices is installed."""
     if not usage:
         return None
     from modelwire.jobs.cost import price_of_usage

@@ -1,7 +1,7 @@
-"""Keep what a call was made with out of its error, before anybody sees that. No I/O here; loaded by the first failure.
+"""Masks the secrets of a call in its error. No I/O here; the first failure loads this module.
 
-A provider, a proxy or a client may say a key again in the words of its refusal. What a key looks like nobody knows, but
-which texts this call carried is known exactly, so these are looked for.
+A provider, a proxy or a client may repeat a key in the text of its error. The format of keys is unknown, but the texts
+that this call has sent are known exactly, so these are searched for.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ __all__ = ["conceal", "masker", "secrets_of", "shown_body"]
 E = TypeVar("E", bound=ModelwireError)
 
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
-_MIN_CHARS = 6  # anything shorter is found in any text
-# What every call says of itself and what names an account; all others may be secrets.
+# Shorter secrets are not masked, because they occur in any text by chance.
+_MIN_CHARS = 6
+# The values of these headers are no secrets; those of all others may be.
 _PUBLIC = frozenset(
     {
         "accept",
@@ -48,7 +49,7 @@ _PUBLIC = frozenset(
 
 
 def shown_body(content: bytes) -> str:
-    """Return the text of a body with the fields masked that are secrets."""
+    """Return the text of a body with its secret fields masked."""
     try:
         body = from_json(content)
     except ValueError:
@@ -59,7 +60,7 @@ def shown_body(content: bytes) -> str:
 
 
 def _of_body(content: bytes) -> list[str]:
-    """List the secrets among the fields of a body."""
+    """Return the secrets among the fields of a body."""
     found: list[str] = []
     if _MAY_HOLD_SECRETS.search(content):
         with suppress(ValueError):
@@ -73,10 +74,10 @@ _MAY_HOLD_SECRETS = re.compile(
 
 
 def conceal(error: E, exchange: Exchange[Any, Any]) -> E:
-    """Mask the secrets of a call in its error and in what caused it, and escape what a terminal would obey.
+    """Mask the secrets of a call in its error and its causes, and escape the control sequences of terminals.
 
     Tracebacks end here: the frames below hold headers, which debuggers and `rich` would show. A cause that shows a
-    secret is replaced by its masked words.
+    secret is replaced by its masked text.
     """
     secrets = secrets_of(exchange)
     mask = masker(secrets)
@@ -97,13 +98,14 @@ def conceal(error: E, exchange: Exchange[Any, Any]) -> E:
 
 
 def secrets_of(exchange: Exchange[Any, Any]) -> list[str]:
-    """List the texts of a call that may not be shown, in every form they may come back in, longest first."""
+    """Return the secret texts of a call, in every form in which an error may repeat them, longest first."""
     found = [*_of_headers(exchange.headers), *_of_url(exchange.url)]
     found += _of_body(getattr(exchange, "content", b""))
     client, proxy = exchange.client
     for address in [proxy] if proxy is not None else _environments_proxies():
         found += _of_url(address if "://" in address else f"http://{address}")
-    if client is not None:  # httpx's, or an SDK's, which has its key as an attribute
+    # This is a client of httpx or of an SDK, which has its key as an attribute.
+    if client is not None:
         found += _of_headers(getattr(client, "headers", {}))
         found += _of_headers(
             {"authorization": getattr(getattr(client, "auth", None), "_auth_header", "")}
@@ -135,7 +137,8 @@ def _of_url(url: str) -> Iterator[str]:
     parts = urlsplit(url)
     for text in (parts.username, parts.password):
         yield from (text or "", unquote(text or ""))
-    if parts.username is not None:  # as it travels
+    # The basic authentication header has this form.
+    if parts.username is not None:
         yield b64encode(unquote(parts.netloc.rpartition("@")[0]).encode()).decode()
     for name, value in parse_qsl(parts.query):
         if name not in SHOWN_PARAMETERS:
@@ -143,12 +146,12 @@ def _of_url(url: str) -> Iterator[str]:
 
 
 def _environments_proxies() -> Iterator[str]:
-    """Find the proxies that any client may have taken from the environment; their passwords come back in refusals."""
+    """Return the proxies in the environment. A client may have used one, and its error may show the password."""
     return (value for name, value in os.environ.items() if name.lower() in _PROXY_VARIABLES)
 
 
 def masker(secrets: list[str], *, printable: bool = True) -> Callable[[Any], Any]:
-    """Return what masks `secrets` in texts and JSON; made `printable`, these show no control characters either."""
+    """Return a function that masks `secrets` in texts and JSON, and with `printable` escapes control characters."""
 
     def mask(value: Any) -> Any:
         if isinstance(value, str):
@@ -175,7 +178,8 @@ def _escaped(char: str) -> str:
 def _conceal_causes(error: BaseException, secrets: list[str], mask: Callable[[Any], Any]) -> None:
     seen = {id(error)}
     while True:
-        if error.__suppress_context__:  # what nobody is shown has frames and words, too
+        # A suppressed context is not shown, but its frames and texts may hold secrets.
+        if error.__suppress_context__:
             error.__context__ = None
         cause = error.__cause__ or error.__context__
         if cause is None or id(cause) in seen:

@@ -12,31 +12,31 @@ from modelwire.transport.wire import ServerEvent
 
 __all__ = ["MAX_EVENT_BYTES", "SSEDecoder"]
 
-MAX_EVENT_BYTES = (
-    32 * 1024 * 1024
-)  # a base64 image in one event is a few MiB; anything larger is not an answer
+# A larger event is refused as malformed. An event with a base64 image has a few MiB.
+MAX_EVENT_BYTES = 32 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class SSEDecoder:
-    """Collects bytes and hands out the events they complete; linear in the bytes, however they are cut."""
+    """Collects bytes and returns the events that they complete. The work is linear in the bytes, however split."""
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
-        self._start: bytes | None = (
-            b""  # what came before we knew about a byte-order mark; None: we know
-        )
-        self._after_cr = (
-            False  # the last byte was CR: a LF at the start of the next bytes belongs to it
-        )
-        self._line: list[bytes] = []  # pieces of the line that has not ended yet
-        self._pending_bytes = 0  # bytes held in `_line` and `_data`
+        # The first bytes, until it is known whether they are a byte-order mark; then None.
+        self._start: bytes | None = b""
+        # True if the last byte was CR, so that a LF at the start of the next bytes belongs to it.
+        self._after_cr = False
+        # The pieces of the line that has not ended yet.
+        self._line: list[bytes] = []
+        # The number of bytes in `_line` and `_data`.
+        self._pending_bytes = 0
         self._event = ""
-        self._data: bytes | list[bytes] | None = None  # one line as it is; several as a list
+        # The data of the present event: a single line, or a list of several.
+        self._data: bytes | list[bytes] | None = None
 
     def feed(self, data: bytes) -> list[ServerEvent]:
-        """Return the events that end within `data`. Raises `MalformedResponse` after an event without end."""
+        """Return the events that end within `data`. Raises `MalformedResponse` if an event is too large."""
         if self._pending_bytes > self._max_event_bytes:
             raise self._endless()
         if self._start is not None:
@@ -71,7 +71,7 @@ class SSEDecoder:
     def _read(self, lines: list[bytes]) -> list[ServerEvent]:
         events: list[ServerEvent] = []
         for line in lines:
-            # The first two cases are nearly every line there is: no call for them.
+            # Nearly every line is one of the first two cases, so they need no function call.
             if self._data is None and line.startswith(b"data: "):
                 self._data = line[6:]
             elif line.startswith(b"event: "):
@@ -105,9 +105,8 @@ class SSEDecoder:
         self._hold(len(value) + 1)
 
     def _hold(self, size: int) -> None:
-        self._pending_bytes += (
-            size  # over the limit, the next bytes are refused: what has ended before is handed out
-        )
+        # Above the limit, the next `feed` raises; the events that ended before are still returned.
+        self._pending_bytes += size
 
     def _endless(self) -> MalformedResponse:
         return MalformedResponse(

@@ -1,6 +1,6 @@
-"""The plain values that cross between a codec and the transport. No I/O here.
+"""The values that a codec and the transport exchange. No I/O here.
 
-Plain classes: making a dataclass takes a millisecond of a script's start, and there are a dozen on its way.
+They are plain classes, because each dataclass would add a millisecond to the start of a script.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = [
 
 
 class ServerEvent(NamedTuple):
-    """One server-sent event. `event` is "" where the wire named none; `data` is UTF-8, unchecked."""
+    """One server-sent event. `event` is "" if the wire names none; `data` is UTF-8, which is not checked."""
 
     event: str
     data: bytes
 
 
 class WireRequest:
-    """What will be sent: the whole of it, so that it can be shown before it goes."""
+    """The complete request, so that it can be shown before it is sent."""
 
     __slots__ = ("body", "headers", "left_out", "model", "stream", "url")
 
@@ -41,13 +41,13 @@ class WireRequest:
         self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], *, stream: bool = False
     ) -> None:
         self.url = url
-        self.headers = headers  # names as the provider writes them; may hold a secret
-        self.body = body  # the JSON object, not yet bytes
+        self.headers = headers  # Their values may be secrets.
+        self.body = body  # The JSON object before it is encoded.
         self.stream = stream
-        self.model: Any = body.get("model")  # set by the model where it stands in the URL
-        self.left_out: Sequence[
-            str
-        ] = ()  # what of the messages this wire cannot say: a sentence each
+        # The chat model sets this if the URL contains the model's name, instead of the body.
+        self.model: Any = body.get("model")
+        # A sentence for each part of the messages that this wire cannot express.
+        self.left_out: Sequence[str] = ()
 
     def __repr__(self) -> str:
         url, headers = shown_url(self.url), shown_headers(self.headers)
@@ -56,7 +56,7 @@ class WireRequest:
 
 
 def shown_url(url: str) -> str:
-    """Return what anybody may see of a URL: no user, no password, and of its query what is known to be no key."""
+    """Return a URL without user and password, and with only those parameters of its query that are no keys."""
     base, _, query = url.partition("#")[0].partition("?")
     scheme, separator, rest = base.partition("://")
     authority, slash, path = rest.partition("/")
@@ -69,14 +69,14 @@ def shown_url(url: str) -> str:
 
 
 def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers with the values masked that may be secret: all but a few."""
+    """Return headers with all values masked but a few that are no secrets."""
     return {
         name: value if name.lower() in _SHOWN_HEADERS else MASK for name, value in headers.items()
     }
 
 
 class Headers(dict[str, str]):
-    """Headers that do not show themselves, and stay behind when they are pickled."""
+    """Headers whose repr masks the values, and whose pickle does not contain them."""
 
     __slots__ = ()
 
@@ -95,7 +95,7 @@ class Headers(dict[str, str]):
 
 
 class LostHeaders(Headers):
-    """What is left of headers that named a key, after a pickle: a call with them has no credential of its own."""
+    """Replaces headers with a key in a pickle. A call with them has no credential of its own."""
 
     __slots__ = ()
 
@@ -104,7 +104,7 @@ class LostHeaders(Headers):
 
 
 def hide_headers(kwargs: dict[str, Any]) -> None:
-    """Keep the headers among the keywords of a call from showing in a traceback or a repr."""
+    """Wrap the headers among the keywords of a call, so that no traceback and no repr shows them."""
     if kwargs and isinstance(headers := kwargs.get("extra_headers"), dict):
         kwargs["extra_headers"] = Headers(headers)
 
@@ -115,7 +115,7 @@ _SHOWN_HEADERS = frozenset(
 
 
 class Reply:
-    """A whole answer: headers by lower-case name, body decoded from its content-encoding."""
+    """A complete answer: headers by lower-case name, and the body without its content encoding."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -129,14 +129,14 @@ class Reply:
 
 
 MASK = "**********"
-# What may be seen of a URL's query; any other parameter may be a key.
+# These parameters of a URL's query are shown; any other may be a key.
 SHOWN_PARAMETERS = frozenset({"api-version", "api_version"})
 SECRET_HEADERS = frozenset(
     {"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie", "x-goog-api-key"}
 )
 
-# The one list of names whose values are secrets, of fields in bodies and of headers: cassettes, logs, reprs, callbacks
-# and errors all go by it. A name is looked at in small letters, without what stands between its words.
+# Fields of bodies and headers with these names are secrets, in cassettes, logs, reprs, callbacks and errors. A name is
+# compared in lower case, without hyphens and underscores.
 _SECRET_NAMES = (
     "authorization",
     "authenticationinfo",
@@ -158,7 +158,7 @@ _SECRET_NAMES = (
     "masterkey",
     "encryptionkey",
 )
-# Tokens that open nothing: parts of texts, and places in a list or in an answer.
+# These tokens are no secrets: they are parts of texts, and positions in a list or in an answer.
 _PLAIN_TOKENS = (
     "continuationtoken",
     "nexttoken",
@@ -181,16 +181,16 @@ def _names_a_secret(plain: str) -> bool:
 
 
 def masked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of an answer with the values masked of those that are named like a secret."""
+    """Return the headers of an answer; the values of those with the name of a secret are masked."""
     return {
         name: MASK if _names_a_secret(_plain(name)) else value for name, value in headers.items()
     }
 
 
 def masked_fields(value: Any, found: list[str] | None = None) -> Any:
-    """Return JSON with the texts masked that stand under the name of a secret, or among headers; `found` gets them.
+    """Return JSON with the texts masked that have the name of a secret, or are headers; append them to `found`.
 
-    The names that a schema gives to the fields of something else are not looked at.
+    Property names in a JSON schema are not compared.
     """
     if isinstance(value, list):
         return [masked_fields(item, found) for item in value]
@@ -214,8 +214,8 @@ def masked_fields(value: Any, found: list[str] | None = None) -> Any:
 
 
 def _masked(text: str, found: list[str] | None) -> str:
-    if not text.strip("*"):  # masked already
+    if not text.strip("*"):  # It is already masked.
         return text
     if found is not None:
-        found += [text, text.partition(" ")[2]]  # `Bearer TOKEN`
+        found += [text, text.partition(" ")[2]]  # The value may be `Bearer TOKEN`.
     return MASK

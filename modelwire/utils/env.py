@@ -65,7 +65,7 @@ def from_env(
     default: Any = _UNSET,
     error_message: str | None = None,
 ) -> Callable[[], Any]:
-    """Make a function that returns the first of these variables that is set, for a field's `default_factory`.
+    """Return a function that returns the first of these variables that is set, for a field's `default_factory`.
 
     Raises: `InvalidArgument` without variables; the function, `MissingKey`.
     """

@@ -21,7 +21,7 @@ def create_model_v2(
     field_definitions: dict[str, Any] | None = None,
     root: Any | None = None,
 ) -> type[BaseModel]:
-    """Make a pydantic model of fields (`{"name": (type, default)}`), or of one `root` type."""
+    """Return a pydantic model of fields (`{"name": (type, default)}`), or of one `root` type."""
     made = (
         schema_of(model_name, root)
         if root is not None
