@@ -17,15 +17,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from modelwire import _lazy
+from modelwire._extensions import loaded_extension
 from modelwire.errors import InvalidArgument, did_you_mean
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
     from modelwire.adapters.providers import registry
-    from modelwire.jobs import cost
+    from modelwire.usage import prices as price_list
 else:
     registry = _lazy.module("modelwire.adapters.providers.registry")
-    cost = _lazy.module("modelwire.jobs.cost")
+    price_list = _lazy.module("modelwire.usage.prices")
 
 __all__ = ["ModelProfile", "Prices", "Source", "check_profile", "known_profile", "profile_of"]
 
@@ -123,13 +124,17 @@ _CORRECTED = {("openai", "gpt-3.5-turbo"): {"tool_calling": True}}
 _TOO_MANY = 50_000_000  # tokens: some rows say 99,999,999 for "any"
 
 
+def _local_context_tokens(base_url: str | None) -> int | None:
+    """Return the context tokens of a local server of this program at an address; None if there is none."""
+    server = loaded_extension("local_server")
+    return None if server is None else server.context_tokens_at(base_url)
+
+
 def profile_of(model: WireSettings) -> ModelProfile:
     """Return what is known of `model`, with what its user has set on top; empty where nothing is."""
-    from modelwire.local.server import context_tokens_at
-
     wire = model._wire()
     found = known_profile(getattr(model, "provider", wire.owner), wire.name, str(model.model))
-    if (tokens := context_tokens_at(model.base_url)) is not None:
+    if (tokens := _local_context_tokens(model.base_url)) is not None:
         _fill(
             found, _source("local server"), {"context_window": tokens, "max_input_tokens": tokens}
         )
@@ -182,14 +187,14 @@ def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
             )
             _fill(found, source, _abilities(row))
             break
-    listed = cost.listed_model(model, provider)
+    listed = price_list.listed_model(model, provider)
     if listed is not None:
         of_prices = _source("genai-prices", "genai-prices", listed.id, _newest_of_prices())
         window = {
             "context_window": listed.context_window,
             "max_input_tokens": listed.context_window,
         }
-        prices = cost.prices_of(listed)
+        prices = price_list.prices_of(listed)
         prices_of_model = {
             ours: _lowest(getattr(prices, theirs)) for ours, theirs in _PRICES.items()
         }
@@ -321,7 +326,7 @@ def _lowest(price: Any) -> Decimal | None:
 def _newest_of_prices() -> str | None:
     begins = (
         getattr(getattr(priced, "constraint", None), "start_date", None)
-        for provider in cost.price_list().providers
+        for provider in price_list.price_list().providers
         for model in provider.models
         for priced in (
             *(model.price_variants or ()),

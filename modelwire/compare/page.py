@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from modelwire.jobs.cost import dollars
+from modelwire.usage import dollars
 
 if TYPE_CHECKING:
     from modelwire.compare.comparison import Comparison, Outcome, Row, Total

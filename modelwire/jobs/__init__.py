@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api import BatchResult as BatchResult
     from modelwire.jobs.batch_api import asubmit_batch as asubmit_batch
     from modelwire.jobs.batch_api import submit_batch as submit_batch
-    from modelwire.jobs.cost import price_of as price_of
     from modelwire.jobs.finish_by import JobPlan as JobPlan
     from modelwire.jobs.folder import JobFolder as JobFolder
     from modelwire.jobs.job_result import JobResult as JobResult
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
     from modelwire.jobs.options import JobOptions as JobOptions
     from modelwire.jobs.tiered import atiered_batch as atiered_batch
     from modelwire.jobs.tiered import tiered_batch as tiered_batch
-    from modelwire.jobs.tracking import CostTracker as CostTracker
-    from modelwire.jobs.tracking import track as track
+    from modelwire.usage import CostTracker as CostTracker
+    from modelwire.usage import price_of as price_of
+    from modelwire.usage import track as track
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -36,8 +36,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.jobs.options": "JobOptions",
         "modelwire.jobs.folder": "JobFolder",
         "modelwire.jobs.batch_api": "BatchJob BatchResult asubmit_batch submit_batch",
-        "modelwire.jobs.cost": "price_of",
+        "modelwire.usage": "CostTracker price_of track",
         "modelwire.jobs.tiered": "atiered_batch tiered_batch",
-        "modelwire.jobs.tracking": "CostTracker track",
     },
 )

@@ -28,7 +28,6 @@ from modelwire.jobs.batch_api.chain import Split, split_chain
 from modelwire.jobs.batch_api.client import BatchClient
 from modelwire.jobs.batch_api.submission import batch_api_of, submit
 from modelwire.jobs.batch_assignments import RETURNED, Assignments, BatchAnswer, OpenBatch
-from modelwire.jobs.cost import BATCH_SHARE
 from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
 from modelwire.jobs.input_rows import Question
@@ -37,6 +36,7 @@ from modelwire.jobs.preview import ANSWER_TOKENS, question_text
 from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json, groups_of
 from modelwire.jobs.store import WAYS
 from modelwire.jobs.work import models_of, price_of_counts
+from modelwire.usage import BATCH_SHARE
 
 if TYPE_CHECKING:
     from modelwire.jobs.runner import FileJob

@@ -13,9 +13,9 @@ from pydantic_core import from_json
 
 from modelwire import _lazy
 from modelwire.errors import MissingDependency
-from modelwire.jobs.cost import dollars
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.sources import open_source, require_pyarrow
+from modelwire.usage import dollars
 
 if TYPE_CHECKING:
     from modelwire import notebooks

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from modelwire.jobs import cost
+from modelwire.usage import BATCH_SHARE as EXACT_BATCH_SHARE
 
 __all__ = [
     "BATCH_SHARE",
@@ -52,7 +52,7 @@ LEAST_CHUNK = 50
 WORTH = 0.05
 LIKELY = 0.9
 # Rows in batches cost this share of the price of direct calls.
-BATCH_SHARE = float(cost.BATCH_SHARE)
+BATCH_SHARE = float(EXACT_BATCH_SHARE)
 # A provider ends a batch after this time.
 LONGEST_S = 86_400.0
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from modelwire.errors import CallerError
-from modelwire.jobs.cost import BATCH_SHARE, dollars
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.work import Work, models_of, price_of_counts
 from modelwire.messages import count_tokens_approximately
+from modelwire.usage import BATCH_SHARE, dollars
 
 __all__ = ["ANSWER_TOKENS", "preview", "question_text"]
 

@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import Any
 
 from modelwire.ext import CUT_REASONS
-from modelwire.jobs.cost import dollars
 from modelwire.terminal_text import echo, printable
+from modelwire.usage import dollars
 
 __all__ = ["NotebookBar", "Progress", "Standing", "clock", "notebook_bar"]
 

@@ -24,7 +24,6 @@ from modelwire.errors import (
     message_of,
 )
 from modelwire.ext import CUT_REASONS, finish_reason_of
-from modelwire.jobs.cost import check_price_list, known_price
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
@@ -37,6 +36,7 @@ from modelwire.runnables import (
     RunnableParallel,
     RunnableSequence,
 )
+from modelwire.usage import check_price_list, known_price
 
 if TYPE_CHECKING:
     from modelwire.adapters import BaseChatModel

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from modelwire import _lazy
+from modelwire._extensions import extension
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.merge import Content, add_contents, merge_content, merge_dicts
 from modelwire.messages.serialised import LangChainForm
@@ -21,13 +21,10 @@ from modelwire.messages.serialised import LangChainForm
 if TYPE_CHECKING:
     from typing import Self
 
-    from modelwire import notebooks
     from modelwire.messages.content import ContentBlock
     from modelwire.prompts import ChatPromptTemplate
 
     Blocks = Sequence[ContentBlock] | None
-else:
-    notebooks = _lazy.module("modelwire.notebooks")
 
 __all__ = [
     "LC_AUTO_PREFIX",
@@ -201,7 +198,7 @@ class BaseMessage(LangChainForm, BaseModel):
         return f"{title}{name}\n\n{self.content}"
 
     def _repr_html_(self) -> str:
-        return notebooks.show_message(self)
+        return str(extension("notebooks").show_message(self))
 
     def pretty_print(self) -> None:
         """Print the message under a title."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from modelwire import _lazy, runnables
+from modelwire import runnables
+from modelwire._extensions import extension
 from modelwire.runnables.config import Configs, hidden
 from modelwire.runnables.lazy_rooms import batching
 
 if TYPE_CHECKING:
-    from modelwire.jobs import batch_api
+    from modelwire.jobs.batch_api import BatchJob
     from modelwire.runnables.each import RunnableEach
-else:
-    batch_api = _lazy.module("modelwire.jobs.batch_api")
 
 __all__ = ["BatchMethods"]
 
@@ -176,15 +175,17 @@ class BatchMethods(Generic[Input, Output]):
         """Return the runnable that takes a list of inputs and returns the list of outputs."""
         return runnables.RunnableEach(bound=_whole(self))
 
-    def submit_batch(self, inputs: Any, **options: Any) -> batch_api.BatchJob:
+    def submit_batch(self, inputs: Any, **options: Any) -> BatchJob:
         """Submit `inputs` to the Batch API of this chain's provider: answers arrive within a day, at half the price.
 
         `inputs` is an iterable or the path of a table, `options` are those of
         `modelwire.jobs.submit_batch`. Raises `NotBatchable` for a chain that does not have exactly
         one model.
         """
-        return batch_api.submit_batch(_whole(self), inputs, **options)
+        job: BatchJob = extension("batch_api").submit_batch(_whole(self), inputs, **options)
+        return job
 
-    async def asubmit_batch(self, inputs: Any, **options: Any) -> batch_api.BatchJob:
+    async def asubmit_batch(self, inputs: Any, **options: Any) -> BatchJob:
         """Do what `submit_batch` does, async."""
-        return await batch_api.asubmit_batch(_whole(self), inputs, **options)
+        job: BatchJob = await extension("batch_api").asubmit_batch(_whole(self), inputs, **options)
+        return job

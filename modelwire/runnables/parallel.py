@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modelwire import _lazy
+from modelwire._extensions import extension
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig
@@ -22,10 +22,7 @@ from modelwire.runnables.step import Step
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from modelwire import notebooks
     from modelwire.runnables.graph import Graph
-else:
-    notebooks = _lazy.module("modelwire.notebooks")
 
 __all__ = ["RunnableMap", "RunnableParallel"]
 
@@ -74,7 +71,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return self.steps__.values()
 
     def _repr_markdown_(self) -> str:
-        return notebooks.show_chain(self)
+        return str(extension("notebooks").show_chain(self))
 
     def __repr__(self) -> str:
         rows = ",\n".join(

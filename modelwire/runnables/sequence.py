@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire import _lazy
+from modelwire._extensions import extension
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
@@ -22,10 +22,7 @@ from modelwire.runnables.step import Step
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from modelwire import notebooks
     from modelwire.runnables.graph import Graph
-else:
-    notebooks = _lazy.module("modelwire.notebooks")
 
 __all__ = ["RunnableSequence"]
 
@@ -104,7 +101,7 @@ class RunnableSequence(Step[Input, Output]):
         return self._steps
 
     def _repr_markdown_(self) -> str:
-        return notebooks.show_chain(self)
+        return str(extension("notebooks").show_chain(self))
 
     def __repr__(self) -> str:
         first, *rest = map(repr, self._steps)

@@ -259,6 +259,6 @@ def _price(usage: Mapping[str, Any], model: str, provider: str | None, tier: Any
     """Return the price of a call in USD; None if it is unknown, or no list of prices is installed."""
     if not usage:
         return None
-    from modelwire.jobs.cost import price_of_usage
+    from modelwire.usage.prices import price_of_usage
 
     return price_of_usage(usage, model, provider=provider, tier=tier)

@@ -20,14 +20,16 @@ from typing import Any
 import pytest
 
 from modelwire import cli
-from modelwire.jobs import cost, preview, progress, work
+from modelwire.jobs import preview, progress, work
 from modelwire.jobs.options import JobOptions
 from modelwire.jobs.progress import Progress, Standing
 from modelwire.testing import ProviderServer
+from modelwire.usage import prices
 
 CHAIN = """
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.testing import ParrotFakeChatModel
+from modelwire.usage import prices
 
 chain = ChatPromptTemplate.from_template("Say {text}") | ParrotFakeChatModel()
 """
@@ -282,7 +284,7 @@ def test_a_dry_run_shows_three_prompts_and_an_estimate_and_asks_nothing(
 def test_a_dry_run_without_the_price_list_names_its_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cost, "_list", cache(lambda: None))
+    monkeypatch.setattr(prices, "_list", cache(lambda: None))
     assert batch("--dry-run") == 0
     assert "pip install 'modelwire[profiles]'" in capsys.readouterr().out
 

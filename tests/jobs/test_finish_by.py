@@ -22,7 +22,6 @@ from support.raw_batches import EARLY_ROWS, TRAVEL_LOOKS, RawBatches
 from modelwire import ChatOpenAI, cli
 from modelwire.errors import InvalidArgument
 from modelwire.jobs import flex, plan, plan_job, row_records, run_job
-from modelwire.jobs.cost import price_of_usage
 from modelwire.jobs.finish_by import hour_of, shortage_text
 from modelwire.jobs.plan import Pace
 from modelwire.jobs.row_records import Results, stored_records
@@ -30,6 +29,7 @@ from modelwire.output_parsers import StrOutputParser
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import route
 from modelwire.testing import BatchPlan, ProviderServer, faults
+from modelwire.usage.prices import price_of_usage
 
 pytest.importorskip("genai_prices")
 pytest.importorskip("openai")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire._extensions import extension
 from modelwire.adapters.wires.wire import loaded, wire_named
 
 if TYPE_CHECKING:
@@ -51,10 +52,8 @@ class Provider(NamedTuple):
 
 def _on_this_machine(model: str, wire: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Start the local server for `model` (a name of ours, or the path of a GGUF file) and return where to call it."""
-    from modelwire.local import ensure_server
-
     options = {name: kwargs.pop(name) for name in ("n_ctx", "n_parallel") if name in kwargs}
-    server = ensure_server(model, **options)
+    server = extension("local").ensure_server(model, **options)
     base_url = server.base_url + wire_named(wire).version_path
     return {"provider": "local", "base_url": base_url, "api_key": "local", **kwargs}
 

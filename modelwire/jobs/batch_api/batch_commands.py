@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
-from modelwire.jobs.cost import dollars
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.progress import clock
+from modelwire.usage import dollars
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.job import BatchJob

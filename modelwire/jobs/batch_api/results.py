@@ -28,10 +28,10 @@ from modelwire.errors import (
 from modelwire.jobs.batch_api.api import RowReply
 from modelwire.jobs.batch_api.client import answer_of
 from modelwire.jobs.batch_api.plan import number_of, stored
-from modelwire.jobs.cost import known_price
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.store import Entry, JobStore
 from modelwire.messages import message_to_dict, messages_from_dict
+from modelwire.usage import known_price
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import Codec

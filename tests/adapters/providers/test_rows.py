@@ -100,7 +100,7 @@ def test_a_row_has_its_name_in_traces(acme: Provider) -> None:
 
 def test_a_row_has_its_prices(acme: Provider) -> None:
     pytest.importorskip("genai_prices")
-    from modelwire.jobs.cost import price_of_usage
+    from modelwire.usage.prices import price_of_usage
 
     usage = {"input_tokens": 1_000_000, "output_tokens": 0, "total_tokens": 1_000_000}
     price = price_of_usage(usage, "gpt-4o", provider="openai")

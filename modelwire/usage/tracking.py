@@ -12,17 +12,14 @@ from math import ceil
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire._extensions import extension
 from modelwire.callbacks import UsageMetadataCallbackHandler, register_configure_hook
-from modelwire.jobs.cost import price_of_usage
+from modelwire.usage.prices import price_of_usage
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from modelwire import notebooks
     from modelwire.messages import UsageMetadata
-else:
-    notebooks = _lazy.module("modelwire.notebooks")
 
 __all__ = ["CostTracker", "Spent", "percentile", "track"]
 
@@ -175,7 +172,7 @@ class CostTracker(UsageMetadataCallbackHandler):
             return percentile(self.latencies_s, percent)
 
     def _repr_html_(self) -> str:
-        return notebooks.show_spent(self)
+        return str(extension("notebooks").show_spent(self))
 
     def __str__(self) -> str:
         lines = [f"{'model':<32}{'calls':>8}{'input':>12}{'output':>12}{'USD':>14}"]

@@ -13,10 +13,10 @@ import pytest
 
 from modelwire.caches import InMemoryCache
 from modelwire.jobs import CostTracker, price_of, track
-from modelwire.jobs.tracking import percentile
 from modelwire.messages import AIMessage
 from modelwire.outputs import ChatGeneration, LLMResult
 from modelwire.testing import BatchPlan, GenericFakeChatModel, ProviderServer
+from modelwire.usage.tracking import percentile
 
 pytest.importorskip("genai_prices", reason="`modelwire[profiles]` is not installed")
 
@@ -164,14 +164,14 @@ def test_a_stream_left_early_is_a_call_of_unknown_price(colour: Any) -> None:
 def test_calls_and_tokens_count_without_the_list_of_prices(
     colour: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modelwire.jobs import cost
+    from modelwire.usage import prices
 
-    cost._price.cache_clear()
-    cost._list.cache_clear()
+    prices._price.cache_clear()
+    prices._list.cache_clear()
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     with ProviderServer() as server, track() as spent:
         colour.invoke(server.model(model="gpt-4o-mini"), "hi")
-    cost._list.cache_clear()
-    cost._price.cache_clear()
+    prices._list.cache_clear()
+    prices._price.cache_clear()
     assert (spent.total.calls, spent.total.unpriced, spent.cost) == (1, 1, 0)
     assert spent.usage_metadata

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from modelwire.jobs.cost import dollars
+from modelwire.usage.prices import dollars
 
 
 @pytest.mark.parametrize(

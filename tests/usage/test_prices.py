@@ -11,9 +11,9 @@ from modelwire.adapters import ChatOpenAI
 from modelwire.budgets import budget
 from modelwire.errors import InvalidArgument
 from modelwire.jobs import price_of
-from modelwire.jobs.cost import BATCH_SHARE, price_of_usage
 from modelwire.jobs.work import check_prices
 from modelwire.messages import AIMessage
+from modelwire.usage.prices import BATCH_SHARE, price_of_usage
 
 genai_prices = pytest.importorskip("genai_prices", reason="`modelwire[profiles]` is not installed")
 

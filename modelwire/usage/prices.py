@@ -205,7 +205,10 @@ def _has_unpriced_audio(model: str, provider: str | None, counts: Mapping[str, i
 
 
 def check_price_list() -> None:
-    """Raise `MissingDependency` if the price list is not installed."""
+    """Check that the price list is installed.
+
+    Raises: `MissingDependency` if it is not.
+    """
     if _list() is None:
         _list.cache_clear()  # The list may be installed while the program runs, as in a notebook.
         raise MissingDependency('Prices need genai-prices: `pip install "modelwire[profiles]"`.')

@@ -1,0 +1,46 @@
+"""Where the core finds what stands on it. No other module of the core names an extension.
+
+The core works without its extensions: each module here is imported when a program uses it, and a program that uses
+one which is not there gets an error with its name. Plugins of other packages come by entry points instead
+(`adapters/providers/plugins.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+from modelwire.errors import MissingDependency
+
+__all__ = ["extension", "loaded_extension"]
+
+# This maps what the core needs to the module that has it.
+_MODULES = {
+    "batch_api": "modelwire.jobs.batch_api",
+    "langchain": "modelwire.langchain",
+    "local": "modelwire.local",
+    "local_server": "modelwire.local.server",
+    "notebooks": "modelwire.notebooks",
+}
+
+
+def extension(name: str) -> Any:
+    """Return the module of an extension.
+
+    Raises: `MissingDependency` if this installation of modelwire does not have it.
+    """
+    module = _MODULES[name]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not module.startswith(exc.name):
+            raise  # The extension is there; a package that it needs is not.
+        raise MissingDependency(
+            f"This installation of modelwire has no `{module}`: `pip install modelwire` installs the whole package."
+        ) from exc
+
+
+def loaded_extension(name: str) -> Any:
+    """Return the module of an extension if the program has loaded it, else None."""
+    return sys.modules.get(_MODULES[name])
