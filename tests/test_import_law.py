@@ -26,7 +26,8 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     # The table of what stands on the core: nothing else of the core names an extension.
     "_extensions": ({"errors"}, set()),
     "user_paths": (set(), set()),
-    "usage": ({"errors", "callbacks"}, {"messages"}),
+    # A price is listed under the name that the row of a provider has for it.
+    "usage": ({"errors", "callbacks"}, {"messages", "adapters.providers"}),
     "terminal_text": (set(), set()),
     "notebooks": (set(), set()),
     "messages": ({"errors"}, {"prompts", "runnables", "tools"}),
