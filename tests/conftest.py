@@ -18,7 +18,7 @@ from support.colours import AsyncColour, SyncColour
 from support.raw_server import RawServer
 
 from modelwire.transport import retry
-from modelwire.transport.ratelimit import limiter, registry
+from modelwire.transport.ratelimit import congestion, registry
 
 T = TypeVar("T")
 
@@ -257,8 +257,8 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         (retry, "_TRANSIENT_FIRST_S", 0.01),
         (retry, "_REFUSED_FIRST_S", 0.01),
         (retry, "_REFUSED_LEAST_S", 0.01),
-        (limiter, "_PAUSE_FIRST_S", 0.02),
-        (limiter, "_PROBE_FIRST_S", 0.02),
+        (congestion, "_PAUSE_FIRST_S", 0.02),
+        (congestion, "_PROBE_FIRST_S", 0.02),
     ):
         monkeypatch.setattr(owner, name, seconds)
 

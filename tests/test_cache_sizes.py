@@ -173,7 +173,7 @@ def test_models_made_of_configurable_values_are_kept_up_to_a_size() -> None:
 
 def test_idle_limiters_are_kept_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within ten minutes, too: a key each of a hundred thousand tenants."""
-    monkeypatch.setattr(registry, "_MOST", 100)
+    monkeypatch.setattr(registry, "_MOST_LIMITERS", 100)
     busy = registry.limiter_of("http://x/v1", {}, "busy", now=0.0, rng=Random(1))
     busy.in_flight = 1
     for n in range(MANY):

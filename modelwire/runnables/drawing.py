@@ -60,16 +60,7 @@ def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
     if not names:
         return ""
     boxes, paths = _laid_out(names, dict.fromkeys((edge.source, edge.target) for edge in edges))
-    corners = [box.left_top for box in boxes]
-    points = [(round(x), round(y)) for path in paths for x, y in path.points]
-    left = min(x for x, _ in [*corners, *points])
-    top = min(y for _, y in [*corners, *points])
-    right = max(
-        [x + box.w for box, (x, _) in zip(boxes, corners, strict=True)] + [x + 1 for x, _ in points]
-    )
-    bottom = max(
-        [y + box.h for box, (_, y) in zip(boxes, corners, strict=True)] + [y + 1 for _, y in points]
-    )
+    left, top, right, bottom = _bounds(boxes, paths)
     canvas = [[" "] * (right - left) for _ in range(bottom - top)]
     for path in paths:
         for start, end in pairwise(path.points):
@@ -80,11 +71,25 @@ def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
                 round(end[0]) - left,
                 round(end[1]) - top,
             )
-    for box, (x, y) in zip(boxes, corners, strict=True):
+    for box in boxes:
+        x, y = box.left_top
         edge = f"+{'-' * (box.w - 2)}+"
         for row, text in enumerate((edge, f"| {box.name} |", edge), y - top):
             canvas[row][x - left : x - left + box.w] = text
     return "\n".join("".join(row).rstrip() for row in canvas)
+
+
+def _bounds(boxes: list[_Box], paths: list[_Path]) -> tuple[int, int, int, int]:
+    """Return the left, top, right and bottom ends of the whole drawing."""
+    points = [(round(x), round(y)) for path in paths for x, y in path.points]
+    starts = [*(box.left_top for box in boxes), *points]
+    ends = [(x + 1, y + 1) for x, y in points]
+    for box in boxes:
+        x, y = box.left_top
+        ends.append((x + box.w, y + box.h))
+    left, top = (min(values) for values in zip(*starts, strict=True))
+    right, bottom = (max(values) for values in zip(*ends, strict=True))
+    return left, top, right, bottom
 
 
 def _laid_out(
@@ -114,24 +119,20 @@ def _laid_out(
         layout.xspace, layout.yspace = GAP, LINES
         layout.init_all(roots=[], inverted_edges=_back_edges(list(part.sV)))
         layout.draw()
-        boxes, paths = [vertex.view for vertex in part.sV], [link.view for link in part.sE]
-        xs = [box.xy[0] - box.w / 2 for box in boxes] + [
-            x for path in paths for x, _ in path.points
-        ]
-        shift = left - min(xs)
-        for box in boxes:
-            box.xy = (box.xy[0] + shift, box.xy[1])
-        for path in paths:
-            path.points = [(x + shift, y) for x, y in path.points]
-        left += (
-            GAP
-            + max(
-                [box.xy[0] + box.w / 2 for box in boxes]
-                + [x for path in paths for x, _ in path.points]
-            )
-            - left
-        )
+        views = [vertex.view for vertex in part.sV], [link.view for link in part.sE]
+        left = GAP + _moved(*views, left)
     return [vertex.view for vertex in vertices.values()], [link.view for link in links]
+
+
+def _moved(boxes: list[_Box], paths: list[_Path], left: float) -> float:
+    """Move a part so that it begins at `left`. Return its right end."""
+    points = [x for path in paths for x, _ in path.points]
+    shift = left - min([box.xy[0] - box.w / 2 for box in boxes] + points)
+    for box in boxes:
+        box.xy = (box.xy[0] + shift, box.xy[1])
+    for path in paths:
+        path.points = [(x + shift, y) for x, y in path.points]
+    return max([box.xy[0] + box.w / 2 for box in boxes] + [x + shift for x in points])
 
 
 def _back_edges(vertices: Sequence[Any]) -> list[Any]:
@@ -249,11 +250,9 @@ def _label(name: str, metadata: Mapping[str, Any] | None) -> str:
 
 
 def _quoted(text: str) -> str:
-    return (
-        text
-        if re.fullmatch(r"\w+", text)
-        else f'"{html.escape(text).replace("&lt;br/&gt;", "<br/>")}"'
-    )
+    if re.fullmatch(r"\w+", text):
+        return text
+    return f'"{html.escape(text).replace("&lt;br/&gt;", "<br/>")}"'
 
 
 def _wrapped(text: str, words_a_line: int) -> str:
@@ -269,10 +268,8 @@ def _yaml(value: Mapping[str, Any], indent: str = "") -> list[str]:
         if isinstance(inner, Mapping):
             lines += [f"{indent}{key}:", *_yaml(inner, indent + "  ")]
         else:
-            text = (
-                str(inner)
-                if re.fullmatch(r"[\w.-]+", str(inner))
-                else "'" + str(inner).replace("'", "''") + "'"
-            )
+            text = str(inner)
+            if not re.fullmatch(r"[\w.-]+", text):
+                text = "'" + text.replace("'", "''") + "'"
             lines.append(f"{indent}{key}: {text}")
     return lines

@@ -1,7 +1,7 @@
-"""`BaseTool`: a Runnable that a language model may call. Every decision stands once, for sync and async."""
+"""`BaseTool`: a Runnable that a language model may call. Sync and async share every decision."""
 
 # pyright: reportIncompatibleVariableOverride=false
-# (a tool has a name for sure, where other runnables may have one)
+# A tool always has a name; other runnables may have one.
 from __future__ import annotations
 
 import sys
@@ -99,7 +99,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
     args_schema: Annotated[Any, SaidInJson] = (
         None  # an `ArgsSchema` or None; `Any`, so that a subclass may narrow it
     )
-    return_direct: bool = False  # for agents: the output is the answer
+    return_direct: bool = False  # If True, an agent returns the output as its answer.
     verbose: bool = False
     callbacks: Any = Field(default=None, exclude=True)
     tags: list[str] | None = None
@@ -122,7 +122,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
     @property
     def is_single_input(self) -> bool:
-        """Whether it takes just one argument."""
+        """Whether the tool takes exactly one argument."""
         return len([name for name in self.args if name != "kwargs"]) <= 1
 
     @property
@@ -135,7 +135,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
     @property
     def tool_call_schema(self) -> ArgsSchema:
-        """What the model sees: the schema under the tool's name, without the arguments that the program gives."""
+        """The schema that the model sees: it has the tool's name, and no arguments that the program supplies."""
         schema = self.args_schema if self.args_schema is not None else self.get_input_schema()
         return tool_call_schema(schema, self.name, self.description, self._injected_args_keys)
 
@@ -150,7 +150,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         return json_schema_of(self.get_input_schema(config))
 
     def _functions(self) -> list[Callable[..., Any]]:
-        """Return what is called in the end, sync or async: they say which arguments are injected."""
+        """Return the functions that the tool calls. Their signatures show which arguments are injected."""
         cls = type(self)
         own = [cls._run is not BaseTool._run, cls._arun is not BaseTool._arun]
         return [
@@ -183,7 +183,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
     def _parse_input(
         self, tool_input: str | dict[str, Any], tool_call_id: str | None
     ) -> str | dict[str, Any]:
-        """Check the input; raise pydantic's `ValidationError` where it does not fit the schema."""
+        """Return the validated input. Raises pydantic's `ValidationError` if it does not match the schema."""
         if isinstance(tool_input, str):
             return self._parsed_text(tool_input)
         schema = {} if self.args_schema is None else self.args_schema
@@ -228,7 +228,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         return ((), {}) if takes_nothing and not parsed else ((parsed,), {})
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Call it with its arguments, or answer a whole tool call."""
+        """Call the tool with its arguments, or with a whole tool call, and return its output."""
         tool_input, kwargs = _prepared(input, config, kwargs)
         return self.run(tool_input, **kwargs)
 
@@ -267,14 +267,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
             manager = configured.on_tool_start(**run.opening(run_name, run_id, start_color, kwargs))
         inner = run.below(manager)
         try:
-            try:
-                check(inner.get("deadline"), self)
-                call_args, call_kwargs = run.arguments(self._run, inner, manager)
-                returned = context_with(inner).run(self._run, *call_args, **call_kwargs)
-                check(inner.get("deadline"), self)
-                outcome = run.outcome(returned)
-            except Exception as exc:  # noqa: BLE001 - the code of the tool
-                outcome = run.handled(exc)
+            outcome = self._outcome(run, inner, manager)
             output = format_output(*outcome[:2], tool_call_id, self.name, outcome.status)
         except BaseException as exc:
             if manager is not None:
@@ -283,6 +276,16 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         if manager is not None:
             manager.on_tool_end(output, color=color, name=self.name, **kwargs)
         return output
+
+    def _outcome(self, run: _Run, inner: RunnableConfig, manager: Any) -> Outcome:
+        try:
+            check(inner.get("deadline"), self)
+            call_args, call_kwargs = run.arguments(self._run, inner, manager)
+            returned = context_with(inner).run(self._run, *call_args, **call_kwargs)
+            check(inner.get("deadline"), self)
+            return run.outcome(returned)
+        except Exception as exc:  # noqa: BLE001 - the code of the tool
+            return run.handled(exc)
 
     async def arun(
         self,
@@ -317,19 +320,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
             )
         inner = run.below(manager)
         try:
-            try:
-                own = type(self)._arun is not BaseTool._arun
-                call_args, call_kwargs = run.arguments(
-                    self._arun if own else self._run, inner, manager
-                )
-                returned = await covered(
-                    await_with_deadline(self._arun(*call_args, **call_kwargs), inner),
-                    inner.get("deadline"),
-                    self,
-                )
-                outcome = run.outcome(returned)
-            except Exception as exc:  # noqa: BLE001 - the code of the tool
-                outcome = run.handled(exc)
+            outcome = await self._aoutcome(run, inner, manager)
             output = format_output(*outcome[:2], tool_call_id, self.name, outcome.status)
         except BaseException as exc:
             if manager is not None:
@@ -338,6 +329,16 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         if manager is not None:
             await manager.on_tool_end(output, color=color, name=self.name, **kwargs)
         return output
+
+    async def _aoutcome(self, run: _Run, inner: RunnableConfig, manager: Any) -> Outcome:
+        try:
+            has_own = type(self)._arun is not BaseTool._arun
+            func = self._arun if has_own else self._run
+            call_args, call_kwargs = run.arguments(func, inner, manager)
+            call = await_with_deadline(self._arun(*call_args, **call_kwargs), inner)
+            return run.outcome(await covered(call, inner.get("deadline"), self))
+        except Exception as exc:  # noqa: BLE001 - the code of the tool
+            return run.handled(exc)
 
 
 class Outcome(NamedTuple):
@@ -400,17 +401,15 @@ class _Run(NamedTuple):
         }
 
     def below(self, manager: Any) -> RunnableConfig:
-        """Make the config of the calls inside this one."""
-        return (
-            below(self.config)
-            if manager is None
-            else changed(self.config, callbacks=manager.get_child())
-        )
+        """Return the config of the calls inside this one."""
+        if manager is None:
+            return below(self.config)
+        return changed(self.config, callbacks=manager.get_child())
 
     def arguments(
         self, func: Callable[..., Any], inner: RunnableConfig, manager: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments for `_run`, with the config and the run manager where it takes them."""
+        """Return the arguments for `_run`, with the config and the run manager if it takes them."""
         args, kwargs = self.tool._to_args_and_kwargs(self.tool_input, self.tool_call_id)
         signature = signature_of(func)
         if signature.config_name is not None:
@@ -420,7 +419,7 @@ class _Run(NamedTuple):
         return positional(func, args, kwargs)
 
     def outcome(self, returned: Any) -> Outcome:
-        """Read what the tool returned."""
+        """Return the outcome for the value that the tool has returned."""
         if self.tool.response_format == "content":
             return Outcome(returned)
         if not isinstance(returned, tuple) or len(returned) != 2:
@@ -453,7 +452,7 @@ def _is_validation_error(error: BaseException) -> bool:
 def _prepared(
     input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
-    """Split a tool call; its arguments are copied, so that the caller's never change."""
+    """Return the parts of a tool call. Its arguments are copied, so that the caller's never change."""
     tool_call_id = kwargs.pop("tool_call_id", None)
     tool_input = input
     if isinstance(input, dict) and input.get("type") == "tool_call":

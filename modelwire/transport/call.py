@@ -203,11 +203,14 @@ def _try_until_done(
                 except BaseException:  # Ctrl-C where `leave` begins: the place would be lost
                     limiter.leave(exchange.admission, exchange.clock())
                     raise
-                if limiter.change is not None and (change := limiter.pop_change()) is not None:
+                if (
+                    limiter.congestion.change is not None
+                    and (change := limiter.take_change()) is not None
+                ):
                     for observer in exchange.observers:
                         observer.limit_changed(change)
                     warn_of(change)
-        expected_s = None if limiter is None else limiter.pause_s(exchange.clock())
+        expected_s = None if limiter is None else limiter.gate.pause_s(exchange.clock())
         yield from wait_reporting(
             exchange, Sleep(wait, failed, len(exchange.history.attempts), expected_s)
         )
@@ -273,7 +276,7 @@ def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | Gi
     if limiter is None or admission is None or error.retry_class is not RetryClass.TRANSIENT:
         return wait
     if isinstance(wait, GiveUp) and not (
-        exchange.patient and limiter.is_out and exchange.policy.max_retries
+        exchange.patient and limiter.outage.is_on and exchange.policy.max_retries
     ):
         return wait
     if limiter.may_retry(admission, now, error):

@@ -313,7 +313,9 @@ def test_a_key_that_is_always_refused_takes_nothing_from_another(
     colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fairness: both ask at the same time, of one address and through one pool."""
-    monkeypatch.setattr(limiter, "_ALONE_S", 300.0)  # a loaded machine reads the first refusal late
+    monkeypatch.setattr(
+        limiter, "_FIRST_ALONE_S", 300.0
+    )  # a loaded machine reads the first refusal late
 
     def is_shut(request: Any) -> bool:
         return bool(request.headers["authorization"] == "Bearer shut")

@@ -99,7 +99,9 @@ def test_a_crowd_at_a_lasting_refusal_is_a_handful_of_requests_and_ends_at_max_w
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P28: with Retry-After 1 it was a request a second, and twice `max_wait`; when it ends, on a virtual clock."""
-    monkeypatch.setattr(limiter, "_ALONE_S", 300.0)  # a loaded machine reads the first refusal late
+    monkeypatch.setattr(
+        limiter, "_FIRST_ALONE_S", 300.0
+    )  # a loaded machine reads the first refusal late
     with RawProvider(lambda since_s, _: 503, retry_after=1) as server:
         outcomes = by_gather(
             model_of(server, engine=engine, max_wait=4), [f"row {n}" for n in range(200)]

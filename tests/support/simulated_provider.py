@@ -18,6 +18,7 @@ from support.word_wire import WordWire
 from modelwire.errors import ChatError, ConnectFailed
 from modelwire.transport.call import call_flow
 from modelwire.transport.ratelimit.admission import Admission
+from modelwire.transport.ratelimit.congestion import Congestion
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.steps import Exchange, Send, Sleep, Timeouts, Wait
@@ -266,14 +267,14 @@ class SimulatedWire(WordWire):
 WIRE = SimulatedWire()
 
 
-class WatchedGovernor(AdaptiveRateLimiter):
+class WatchedCongestion(Congestion):
     """Knows when its pause began: what left in the same instant, before the refusal was read, is no breach of it."""
 
     pause_began = -math.inf
 
-    def _pause(self, now: float, seconds: float) -> None:
+    def pause(self, now: float, seconds: float) -> None:
         self._begin(now)
-        super()._pause(now, seconds)
+        super().pause(now, seconds)
 
     def _pause_as_asked(
         self, now: float, admission: Admission, least_s: float, asked_s: float
@@ -284,6 +285,14 @@ class WatchedGovernor(AdaptiveRateLimiter):
     def _begin(self, now: float) -> None:
         if now >= self.gate.paused_until:
             self.pause_began = now
+
+
+class WatchedGovernor(AdaptiveRateLimiter):
+    """A limiter with a `WatchedCongestion`."""
+
+    def __init__(self, now: float, rng: Random, *, name: str = "") -> None:
+        super().__init__(now, rng, name=name)
+        self.congestion.__class__ = WatchedCongestion
 
 
 @dataclass
@@ -358,7 +367,7 @@ class Job:
     def _do(self, flow: Generator[Any, Any, Any], step: Any) -> None:
         world = self.world
         if isinstance(step, Send):
-            began = getattr(self.limiter, "pause_began", -math.inf)
+            began = getattr(self.limiter.congestion, "pause_began", -math.inf)
             self.outcome.sent_while_paused += began < world.now < self.limiter.gate.paused_until
 
             def answer(outcome: Reply | ChatError) -> None:

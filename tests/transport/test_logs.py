@@ -258,7 +258,7 @@ OUTAGE = ("nothing has got through for ", "no request may go out for ")
 
 
 def outage(server: ProviderServer, colour: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelwire.transport.ratelimit.limiter._SILENCE_S", 0.1)
+    monkeypatch.setattr("modelwire.transport.ratelimit.outage._REPORT_AFTER_S", 0.1)
     server.say(faults.status(503), faults.status(503), "one", "two", "three")
     answers = colour.batch(model(server), ["a", "b", "c"])
     assert sorted(answer.text for answer in answers) == ["one", "three", "two"]
@@ -297,7 +297,7 @@ def test_a_batch_that_was_told_to_wait_for_long_says_so_once(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("modelwire.transport.ratelimit.limiter._SILENCE_S", 0.5)
+    monkeypatch.setattr("modelwire.transport.ratelimit.outage._REPORT_AFTER_S", 0.5)
     server.say(faults.status(429, retry_after=1), "one", "two", "three")
     colour.batch(model(server), ["a", "b", "c"])
     (line,) = lines(caplog, "outage")

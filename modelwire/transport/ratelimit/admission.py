@@ -1,4 +1,4 @@
-"""One attempt in the limiter's hands, the queue of them, and what one learns that may never be made."""
+"""The permit of one attempt, the queue of attempts that wait for one, and the error of a rejected one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ __all__ = ["Admission", "AdmissionQueue", "copy_for_followers"]
 
 
 _UNKNOWN: dict[str, float] = {}
-_CALLS_TO_A_ROW = 3  # single calls that go ahead of rows, until one row goes ahead of them
-# The classes: single calls that are retried (0) and new ones (1), rows that are retried (2) and new ones (3).
-_CLASSES, _ROWS = 4, 2
-# Which class goes before which, by whether new work goes first, and whether it is the turn of a row.
+# After this many single calls that went ahead of rows, one row goes ahead of them.
+_CALLS_TO_A_ROW = 3
+# The queue has four classes: retried single calls (0) and new ones (1), retried rows (2) and new
+# ones (3).
+_CLASSES = 4
+# The number of the first class of rows.
+_ROWS = 2
+# The order of the classes, by whether new work goes first, and whether it is the turn of a row.
 _ORDERS = {
     (False, False): (0, 1, 2, 3),
     (False, True): (2, 3, 0, 1),
@@ -24,7 +28,7 @@ _ORDERS = {
 
 
 class Admission:
-    """One attempt: it waits, it is granted, it ends."""
+    """One attempt: it is queued, granted, and released when it ends."""
 
     __slots__ = (
         "anchor_answers",
@@ -63,55 +67,63 @@ class Admission:
         self.requested_at = requested_at
         self.is_retry = again
         self.patient = patient
-        self.size = size  # bytes of the request
-        self.max_output = max_output  # tokens
-        self.is_incurable = False  # no waiting will have this call answered
+        # The size of the request in bytes, and the limit of its answer in tokens.
+        self.size = size
+        self.max_output = max_output
+        # True if the provider refuses this call however long it waits.
+        self.is_incurable = False
         self.granted = self.released = self.signalled = self.head_seen = False
         self.on_wake: Callable[[], object] | None = None
-        self.rejection: ChatError | None = None  # why it will never be granted
+        # The error of an attempt that will not be granted.
+        self.rejection: ChatError | None = None
         if previous is None:
             self.refusals = self.own_refusals = self.anchor_index = self.anchor_answers = 0
             self.first_answers = 0
         else:
-            # Of the call so far: all refusals, and those that are about it alone. What was sent after the request with
-            # the anchor's index, and answered, proves that; how many had been answered then, and at the first refusal.
+            # These describe the whole call: all its refusals, and those that concern it alone. An
+            # answer to a request sent after the one with the anchor's index proves the latter. The
+            # other two count the answers to all calls until then, and until the first refusal.
             self.refusals = previous.refusals
             self.own_refusals = previous.own_refusals
             self.anchor_index = previous.anchor_index
             self.anchor_answers = previous.anchor_answers
             self.first_answers = previous.first_answers
-        self.index = 0  # among all that were ever granted, from 1
+        # The position among all requests that were ever granted, from 1.
+        self.index = 0
         self.started = 0.0
-        # By kind of limit: what it will cost, as far as one can tell, and what had been spent then, this one included.
+        # By kind of limit: the estimated cost of this attempt, and the sum of all costs up to it.
         self.costs: dict[str, float] = _UNKNOWN
         self.spent: dict[str, float] | None = None
 
     def wake(self) -> None:
-        """Have its owner look: it is granted, or keeps the time from now on."""
-        self.signalled = (
-            True  # before `wake` is read: whoever sets `wake` looks at `signalled` after
-        )
+        """Wake the owner, which then polls: the attempt is granted, or is the new head of the queue."""
+        # This is set before `on_wake` is read. The owner sets `on_wake` before it reads `signalled`,
+        # so no wake-up is lost.
+        self.signalled = True
         wake = self.on_wake
         if wake is not None:
             wake()
 
 
 class AdmissionQueue:
-    """All that waits, each class in the order it came. Retried work goes ahead of new work.
+    """The queued admissions; each class is in order of arrival. Retried work goes ahead of new work.
 
-    A single call, which a person may wait for, goes ahead of the rows of batches. They get one permit of four at least,
-    so that no stream of single calls starves them.
+    A single call goes ahead of the rows of batches, because a person may wait for it. Rows get at least one permit of
+    four, so that single calls do not starve them.
     """
 
     __slots__ = ("_calls_in_a_row", "_waiting", "length", "new_first", "newest_at")
 
     def __init__(self) -> None:
-        # Retried work was refused again and again: work that never was refused may try.
+        # True if new work goes first, because retried work was refused repeatedly.
         self.new_first = False
-        self.length = 0  # admissions whose owners have left are counted until their turn
-        self.newest_at = 0.0  # when the latest of all began to wait
+        # Admissions whose owners have left count until their turn.
+        self.length = 0
+        # The time at which the latest admission was queued.
+        self.newest_at = 0.0
         self._waiting: list[deque[Admission]] = [deque() for _ in range(_CLASSES)]
-        self._calls_in_a_row = 0  # granted while rows waited
+        # The number of single calls granted in a row while rows waited.
+        self._calls_in_a_row = 0
 
     def add(self, admission: Admission) -> None:
         self._waiting[_ROWS * admission.patient + (not admission.is_retry)].append(admission)
@@ -122,7 +134,7 @@ class AdmissionQueue:
         return [one for queue in self._waiting for one in queue if not one.released]
 
     def first(self) -> Admission | None:
-        """Return the admission that is next, and forget those before it whose owners have left."""
+        """Return the next admission; remove those before it whose owners have left."""
         while self.length:
             admission = self._next_queue()[0]
             if not admission.released:
@@ -131,7 +143,7 @@ class AdmissionQueue:
         return None
 
     def pop_first(self) -> None:
-        """Remove what `first` has returned: it is granted."""
+        """Remove the admission that `first` has returned, because it is granted."""
         if self._pop().patient or not any(self._waiting[_ROWS:]):
             self._calls_in_a_row = 0
         else:
@@ -147,7 +159,7 @@ class AdmissionQueue:
 
 
 def copy_for_followers(error: ChatError) -> ChatError:
-    """Copy what another call may be told, without the first one's traceback, attempts and answer."""
+    """Return a copy of an error for other calls, without the first call's traceback, attempts and answer."""
     return type(error)(
         error.message,
         provider=error.provider,

@@ -1,4 +1,4 @@
-"""R11: how many requests may be in flight at a time, learned from overloads. No I/O here, and no clock."""
+"""R11: how many requests may be in flight at a time, learned from overloads. No I/O and no clock here."""
 
 from __future__ import annotations
 
@@ -6,49 +6,64 @@ from math import inf
 
 __all__ = ["ConcurrencyLimit"]
 
-_NARROWER, _AGAIN_NARROWER, _WIDER = 0.9, 0.7, 0.03
+# The limit is multiplied by this at the first overload,
+_FIRST_FACTOR = 0.9
+# and by this at each further overload in a row.
+_LATER_FACTOR = 0.7
+# The limit grows by this part of itself after as many answers as it allows requests.
+_GROWTH = 0.03
+# Answers count only while at least this part of the limit is in use.
+_IN_USE = 0.9
 
 
 class ConcurrencyLimit:
-    """Narrower by a tenth at the first overload and by more at those that follow, wider with answers."""
+    """A limit that overloads reduce, and answers raise."""
 
     __slots__ = ("_answers", "full", "most", "overloads")
 
     def __init__(self) -> None:
+        # At most this many requests may be in flight; infinity if no limit is known.
         self.most = inf
-        self.full = inf  # before things went wrong
-        self.overloads = 0  # in a row
+        # The number that was in flight at the first overload.
+        self.full = inf
+        # The number of overloads in a row.
+        self.overloads = 0
+        # The number of answers since the limit last changed.
         self._answers = 0
 
     def admits(self, in_flight: int) -> bool:
+        """Return whether one more request may be sent. One at a time is always allowed."""
         return in_flight < self.most or not in_flight
 
     def answered(self, in_flight: int) -> None:
-        if self.most == inf or in_flight < 0.9 * self.most:
+        """Called when a request was answered. Raise the limit after enough answers."""
+        if self.most == inf or in_flight < _IN_USE * self.most:
             return
         self._answers += 1
         if self._answers >= self.most:
-            self.most += max(1.0, _WIDER * self.most)
+            self.most += max(1.0, _GROWTH * self.most)
             self._answers = 0
 
     def narrow(self, at_once: float, *, in_a_row: bool) -> None:
-        """`at_once` were too many; `in_a_row`: it is an overload, and not the first."""
+        """Reduce the limit below `at_once`, the number of requests in flight. `in_a_row` counts this as an overload."""
         if not self.overloads:
             self.full = at_once
-        self.most = max(1.0, at_once * (_AGAIN_NARROWER if self.overloads else _NARROWER))
+        factor = _LATER_FACTOR if self.overloads else _FIRST_FACTOR
+        self.most = max(1.0, at_once * factor)
         self.overloads += in_a_row
         self._answers = 0
 
     def open(self) -> None:
-        """There is no such limit."""
+        """Remove the limit."""
         self.most = self.full = inf
 
     def reopen(self) -> bool:
-        """Begin again below what was too much; tell whether anything was."""
+        """Set the limit below the number that was too high before. Return whether there was such a number."""
         if self.full < inf:
-            self.most = max(1.0, _AGAIN_NARROWER * self.full)
+            self.most = max(1.0, _LATER_FACTOR * self.full)
         return self.full < inf
 
     @property
     def places(self) -> int | None:
+        """The limit as a whole number, or None without a limit."""
         return None if self.most == inf else int(self.most)

@@ -1,9 +1,9 @@
-"""What a provider's headers say of its limits, and how much of each is left now. No I/O, no clock.
+"""Reads the limits in a provider's headers, and counts how much of each is left. No I/O and no clock here.
 
-Two dialects: `x-ratelimit-*` (OpenAI and those who speak like it: reset is the time until the bucket is full again, as
-a Go duration) and `anthropic-ratelimit-*` (reset is a date of RFC 3339). A limit is never taken for one a minute: Groq
-counts requests a day. Its period follows from limit * reset / (limit - remaining), and is believed where it comes near
-a usual one. Headers never raise.
+There are two dialects: `x-ratelimit-*` of OpenAI and compatible services, whose reset is the time until the bucket is
+full again, as a Go duration, and `anthropic-ratelimit-*`, whose reset is an RFC 3339 date. The period of a limit is not
+assumed to be a minute, because Groq counts requests a day: it is limit * reset / (limit - remaining), and is used if it
+is close to a common one. Headers that cannot be read are ignored.
 
 Source: https://platform.openai.com/docs/guides/rate-limits, https://docs.anthropic.com/en/api/rate-limits, read 2026-11
 """
@@ -32,16 +32,21 @@ _NAMES = {
     for kind in _KINDS
 }
 _PERIODS_S = (1.0, 60.0, 3600.0, 86400.0)
+# A period may differ from a common one by this part of it.
 _TOLERANCE = 0.10
-_QUIET_S = 60.0  # idle for so long, we may again believe that nobody else uses this key
-_STOP_CAP_S = 60.0  # how long "nothing left" of a limit without a known period holds us
-# What a call costs before anything was learned: tokens a byte of JSON, and the tokens of an answer.
-_TOKENS_PER_BYTE, _ANSWER_TOKENS = 0.25, 500.0
-_LEARNING = 0.1
+# After this time without a request, the counts in the headers are trusted again.
+_QUIET_S = 60.0
+# If nothing is left of a limit without a known period, requests stop for at most this time.
+_STOP_CAP_S = 60.0
+# The estimated cost of a call before any answer: tokens a byte of JSON, and tokens of the answer.
+_TOKENS_PER_BYTE = 0.25
+_ANSWER_TOKENS = 500.0
+# Each answer moves these estimates by this part of their error.
+_LEARNING_RATE = 0.1
 
 
 class Bucket:
-    """One limit: `level` is what the provider has left for us, as far as we can tell."""
+    """One limit. `level` is the estimated amount that is left."""
 
     __slots__ = ("at", "level", "limit", "period_s", "stop_until")
 
@@ -54,10 +59,11 @@ class Bucket:
 
     @property
     def per_s(self) -> float:
+        """The limit a second, infinity if its period is unknown."""
         return self.limit / self.period_s if self.period_s else math.inf
 
     def ready_at(self, now: float, cost: float, *, mirrored: bool) -> float:
-        """Return when `cost` may be spent; unless `mirrored`, little can be saved up, the provider holds less."""
+        """Return when `cost` may be spent. Unless `mirrored`, only a short burst can be saved up."""
         if self.period_s is None:
             return self.stop_until
         most = self.limit if mirrored else max(self.per_s * BURST_S, cost)
@@ -68,28 +74,36 @@ class Bucket:
 
 
 class Advertised:
-    """The buckets of one key. `spend` and `read` keep them in step with the provider's.
+    """The buckets of one key. `spend` and `read` keep them equal to the provider's.
 
-    What is left is counted from the request a header came with, by the order of sending and not by time: an answer
-    takes seconds, and what was sent meanwhile is not in its header.
+    A header shows what was left when its own request arrived. An answer takes seconds, so the requests that were sent
+    after that one are subtracted, in the order of sending and not by time.
     """
 
     def __init__(self, now: float, sent_index: int = 0) -> None:
         self._buckets: dict[str, Bucket] = {}
-        self._stated: set[str] = set()  # by the user: no header widens these
-        self._read_index = 0  # of the latest request that a header came with
-        self._sent_index = sent_index  # of the latest request of all
-        self._mirrored_index: int | None = None  # the latest one when the mirror began
-        self._trusted = True  # what the headers call left is ours alone, and may be had in a burst
+        # The kinds of limits that the user stated. Headers do not change them.
+        self._stated: set[str] = set()
+        # The index of the latest request whose headers were read, and of the latest request of all.
+        self._read_index = 0
+        self._sent_index = sent_index
+        # The index of the latest request when the buckets began to follow the provider's.
+        self._mirrored_index: int | None = None
+        # True while the remaining requests in the headers are for this process only, and may be sent
+        # in a burst.
+        self._trusted = True
         self._spent_at = now
-        self._spent = dict.fromkeys(_KINDS, 0.0)  # ever
+        # The sum of all costs, by kind of limit.
+        self._spent = dict.fromkeys(_KINDS, 0.0)
         self._tokens_per_byte = _TOKENS_PER_BYTE
         self._answer_tokens = _ANSWER_TOKENS
-        self._refused = False  # the reply whose headers are read was a refusal
-        self._empty_index = 0  # of the latest request that was refused with nothing left; 0: none
+        # True while the headers of a refusal are read.
+        self._refused = False
+        # The index of the latest request that was refused with nothing left, or 0.
+        self._empty_index = 0
 
     def state(self, kind: str, per_minute: float | None, now: float) -> None:
-        """Set a limit that the user knows, or forget it."""
+        """Set a limit that the user states, or remove it."""
         self._buckets.pop(kind, None)
         self._stated.discard(kind)
         if per_minute is not None:
@@ -99,12 +113,12 @@ class Advertised:
                 self._mirrored_index = self._sent_index
 
     def mirrors_requests(self) -> bool:
-        """Whether the number of requests left is known, so that no pace of our own is needed."""
+        """Return whether the number of requests left is known, so that no pace must be learned."""
         bucket = self._buckets.get("requests")
         return bucket is not None and bucket.period_s is not None and self._trusted
 
     def ready_at(self, now: float, admission: Admission) -> float:
-        """Return when there is enough of everything."""
+        """Return when enough of every limit is left for `admission`."""
         self._estimate(admission)
         if not self._trusted and now - self._spent_at > _QUIET_S:
             self._trusted = True
@@ -112,12 +126,13 @@ class Advertised:
             (
                 bucket.ready_at(now, admission.costs[kind], mirrored=self._trusted)
                 for kind, bucket in self._buckets.items()
-                if self._trusted or kind != "requests"  # requests are the pace's then
+                if self._trusted or kind != "requests"  # Then the pace limits the requests.
             ),
             default=now,
         )
 
     def spend(self, admission: Admission, now: float) -> None:
+        """Subtract the estimated cost of a request that is sent."""
         self._estimate(admission)
         self._spent_at = now
         self._sent_index = admission.index
@@ -128,29 +143,32 @@ class Advertised:
             bucket.level -= admission.costs[kind]
 
     def give_back(self, admission: Admission) -> None:
-        """It was never sent."""
+        """Add the cost of a request that was not sent after all."""
         if admission.spent is not None:
             for kind, bucket in self._buckets.items():
                 bucket.level += admission.costs[kind]
 
     def correct(self, admission: Admission, usage: Mapping[str, int]) -> None:
-        """Learn from what a call really took; output that was reserved and not used is back in the bucket."""
+        """Replace the estimated cost of a call by its usage, and improve the estimates."""
         took_in, took_out = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
         if took_in and admission.size:
-            self._tokens_per_byte += _LEARNING * (took_in / admission.size - self._tokens_per_byte)
+            self._tokens_per_byte += _LEARNING_RATE * (
+                took_in / admission.size - self._tokens_per_byte
+            )
         if took_out:
-            self._answer_tokens += _LEARNING * (took_out - self._answer_tokens)
+            self._answer_tokens += _LEARNING_RATE * (took_out - self._answer_tokens)
         if admission.spent is None:
             return
         costs = admission.costs
         took = _costs(took_in or costs["input-tokens"], took_out or costs["output-tokens"])
         for kind, bucket in self._buckets.items():
-            # Sent before the last header was, it is in there; but no header tells of a limit that the user states.
+            # The last header already includes a request that was sent before its own. A limit that
+            # the user states is in no header.
             if kind in self._stated or admission.index > self._read_index:
                 bucket.level += costs[kind] - took[kind]
 
     def refused(self, admission: Admission) -> None:
-        """A limit was hit against the mirror's word: bursts are not taken, or others share this key."""
+        """Called when a request was refused although enough was left: others share this key, or bursts are refused."""
         if self._mirrored_index is not None and self._mirrored_index < admission.index:
             self._trusted = False
 
@@ -163,7 +181,7 @@ class Advertised:
         return bucket.per_s if bucket is not None else math.inf
 
     def tokens_per_minute(self) -> tuple[float | None, float | None, float | None]:
-        """Return the limits of tokens of both ways, of input and of output."""
+        """Return the limits of all tokens, of input tokens and of output tokens."""
         return (
             self._per_minute("tokens"),
             self._per_minute("input-tokens"),
@@ -182,10 +200,10 @@ class Advertised:
         *,
         refused: bool = False,
     ) -> bool:
-        """Take what the headers of the answer to `admission` say. Return whether a limit is new.
+        """Read the headers of the answer to `admission`. Return whether a limit is new.
 
-        "Nothing left" of a limit without a known period stops requests only once a refusal has confirmed it: some
-        gateways say so under every answer, with a reset that is a date.
+        If nothing is left of a limit without a known period, requests stop only after a refusal has confirmed it: some
+        gateways send such headers with every answer.
         """
         is_new = False
         self._refused = refused
@@ -235,7 +253,7 @@ class Advertised:
         return is_new
 
     def _confirmed(self, admission: Admission) -> bool:
-        """Return whether "nothing left" is true: a refusal says so itself, and no request sent since was answered."""
+        """Return whether really nothing is left: one request was refused, and no later one was answered."""
         if self._refused:
             self._empty_index = admission.index
         elif admission.index > self._empty_index:
@@ -243,20 +261,20 @@ class Advertised:
         return self._empty_index > 0
 
     def _spent_after(self, kind: str, admission: Admission) -> float:
-        """Return how much of a limit the requests sent after `admission` cost."""
-        if admission.spent is None:  # sent before we kept count
+        """Return the cost of the requests that were sent after `admission`."""
+        if admission.spent is None:  # It was sent before costs were counted.
             self._estimate(admission)
             return max(self._sent_index - admission.index, 0) * admission.costs[kind]
         return self._spent[kind] - admission.spent[kind]
 
 
 def _costs(tokens_in: float, tokens_out: float) -> dict[str, float]:
-    """Return what a call with so many tokens costs, by kind of limit."""
+    """Return the cost of a call with these tokens, by kind of limit."""
     return dict(zip(_KINDS, (1.0, tokens_in + tokens_out, tokens_in, tokens_out), strict=True))
 
 
 def _period(limit: float, remaining: float, reset_s: float | None) -> float | None:
-    """Return the period a limit is meant for, where the three numbers agree on a usual one."""
+    """Return the period of a limit if the three numbers come close to a common one, or None."""
     if reset_s is None or reset_s <= 0 or remaining >= limit:
         return None
     inferred_s = limit * reset_s / (limit - remaining)

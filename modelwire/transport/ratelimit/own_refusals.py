@@ -1,4 +1,4 @@
-"""Which refusals are about one call alone: others are answered meanwhile. No I/O, no clock."""
+"""Finds the refusals that concern one call only: other calls are answered meanwhile. No I/O and no clock here."""
 
 from __future__ import annotations
 
@@ -9,28 +9,36 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers", "count_own_refusal"]
 
-# A refusal is about its own call from its third on, where so many others were answered meanwhile.
-_REFUSALS_TO_BE_OWN, _OTHERS_ANSWERED = 3, 5
-# A call fails only after many of those, and where at least so many others were answered since its first refusal, or the
-# gate has been shut for so long: at a low limit, one call may be refused time and again though waiting would help it.
-_INCURABLE_REFUSALS, _INCURABLE_ANSWERED, _INCURABLE_CLOSED_S = 6, 200, 60.0
+# A refusal concerns its own call only if it is at least the third refusal of the call,
+_REFUSALS_TO_BE_OWN = 3
+# and at least this many other requests were answered meanwhile.
+_OTHERS_ANSWERED = 5
+# A call fails after this many such refusals,
+_INCURABLE_REFUSALS = 6
+# if at least this many other requests were answered since its first refusal,
+_INCURABLE_ANSWERED = 200
+# or the gate has been closed for this long. At a low limit a call may be refused repeatedly although
+# waiting would help, so both numbers are large.
+_INCURABLE_CLOSED_S = 60.0
 
 
 class Answers:
-    """What the limiter keeps of the answers of a key."""
+    """Counts the answers of a key."""
 
     __slots__ = ("count", "latest_index", "revived_index")
 
     def __init__(self) -> None:
         self.count = 0
-        self.latest_index = 0  # the latest request that was answered
-        self.revived_index = 0  # and of a call refused twice before: waiting helps such calls
+        # The index of the latest request that was answered.
+        self.latest_index = 0
+        # The same, of the calls that were refused twice before. It shows that waiting helps them.
+        self.revived_index = 0
 
 
 def count_own_refusal(admission: Admission, answers: Answers, closed_s: float | None) -> bool:
-    """Return whether a refusal is about this call alone, and count it as such.
+    """Return whether a refusal concerns this call only, and count it.
 
-    `closed_s` is how long the gate has been shut, None where it is open.
+    `closed_s` is the time for which the gate has been closed, or None if it is open.
     """
     if not _is_own(admission, answers, is_closed=closed_s is not None):
         if not admission.anchor_index:

@@ -1,11 +1,11 @@
-"""Decides whether refusals are a limit or bad luck: a limit refuses more when it is asked for more. No I/O, no clock.
+"""Decides whether refusals have a limit as their cause, or come at random. No I/O and no clock here.
 
-As long as no limit is known, a refusal counts as bad luck until several come close together (`Suspicion`): at a pace
-above its limit a provider refuses at least every second request, bad luck a few in a hundred.
+As long as no limit is known, a refusal counts as random until several come close together (`Suspicion`): a provider
+refuses at least every second request at a pace above its limit, but random refusals are a few in a hundred.
 
-Now and then, when many cuts have not ended the refusals, the limiter stops heeding them and lets the pace grow. Under
-a limit a quarter of the requests is refused within a moment, and the next such trial is put off for four times as long.
-Otherwise the refusals were luck, and there was nothing to be learned from them.
+If many cuts have not ended the refusals, the limiter tries to ignore them and lets the pace grow (a trial). With a
+limit, a quarter of the requests is soon refused: the trial ends, and the next one needs four times as many cuts.
+Without one, the refusals are random, and the limiter goes on ignoring them.
 """
 
 from __future__ import annotations
@@ -16,39 +16,53 @@ __all__ = ["FEW_SENT", "Onset", "RandomRefusals", "Suspicion"]
 # limit, which refuses half of all, 3.6 times as strongly as an accepted request speaks for chance, which refuses one in
 # twenty: ln(0.5 / 0.05) / ln(0.95 / 0.5).
 _REFUSED_WEIGHT = 3.6
-# The sum that proves a limit: five refusals, with one accepted request among them. Among the first requests of a key
-# three are enough: there a bucket that holds few is common, and each refusal is a large part of all.
-_PROOF, _PROOF_OF_FEW, FEW_SENT = 16.5, 9.5, 64
-_PROOF_OF_FIRST, _FIRST_SENT = 6.5, 8  # and two, running, among the very first
+# This sum proves a limit: it takes five refusals, with one accepted request among them.
+_PROOF = 16.5
+# Among this many first requests of a key a smaller sum proves it, that of three refusals: a small
+# bucket is common there, and each refusal is a large part of all requests.
+FEW_SENT = 64
+_PROOF_OF_FEW = 9.5
+# Among the very first requests, two refusals in a row prove it.
+_FIRST_SENT = 8
+_PROOF_OF_FIRST = 6.5
 
-_MEMORY = 0.06  # of the share of refusals, in requests
-_CUTS, _CUTS_IN_VAIN = (
-    100.0,
-    6.0,
-)  # to a trial: where the pace had grown since the last cut, and where it had not
-_LATER = 4
-_NARROWED = 0.7  # of what was at work at first, and refused all the same
-_LUCK = 0.25  # more refusals than that are no luck
-_WORSE = 2.5
-_PAID = 100  # requests: a trial that took so many before a limit ended it puts off no other
+# The share of refusals is a moving average; each request has this weight.
+_REQUEST_WEIGHT = 0.06
+# A trial begins after this many cuts if the pace had grown before each of them,
+_CUTS_TO_TRIAL = 100.0
+# or after this many if it had not grown.
+_CUTS_IN_VAIN_TO_TRIAL = 6.0
+# After a trial that failed, the next one needs this many times as many cuts.
+_LATER_TRIAL_FACTOR = 4
+# A trial without a concurrency limit begins if the limit was narrowed to this part in vain.
+_NARROWED_PART = 0.7
+# A larger share of refusals than this is not random.
+_RANDOM_SHARE = 0.25
+# A trial fails if the share of refusals grows to this multiple of the share at its start.
+_TRIAL_FAILS_FACTOR = 2.5
+# A trial that fails only after this many requests does not delay the next one.
+_LONG_TRIAL_REQUESTS = 100
 
 
 class Onset:
-    """The first of some refusals that came close together, and what the provider had taken before it."""
+    """The first of several refusals that came close together, and what the provider had accepted before it."""
 
     __slots__ = ("accepted", "elapsed_s", "sent", "taken")
 
     def __init__(self, accepted: int, elapsed_s: float, sent: int) -> None:
         self.accepted = accepted
         self.elapsed_s = elapsed_s
-        self.sent = sent  # until the refusal was read, the refused request included
-        self.taken = sent - 1  # of these, as far as no refusal of them has been read
+        # The number of requests sent until the refusal was read, including the refused one.
+        self.sent = sent
+        # The number of these that are not known to be refused.
+        self.taken = sent - 1
 
 
 class Suspicion:
-    """Adds up what speaks for a limit, in the order of sending, until a limit is proven or chance explains it.
+    """Adds up the evidence for a limit, in the order of sending, until a limit is proven or chance explains it.
 
-    A refusal takes less time than an answer: what was sent before a refused request and was not refused is accepted.
+    A refusal takes less time than an answer, so a request that was sent before a refused one and was not refused counts
+    as accepted.
     """
 
     __slots__ = ("_level", "_refused_index", "onset")
@@ -70,62 +84,83 @@ class Suspicion:
         return self.onset
 
     def proves_limit(self, sent: int) -> bool:
+        """Return whether the refusals among `sent` requests prove a limit."""
         if sent > FEW_SENT:
-            return self._level >= _PROOF
-        return self._level >= (_PROOF_OF_FEW if sent > _FIRST_SENT else _PROOF_OF_FIRST)
+            proof = _PROOF
+        elif sent > _FIRST_SENT:
+            proof = _PROOF_OF_FEW
+        else:
+            proof = _PROOF_OF_FIRST
+        return self._level >= proof
 
     def clear(self) -> None:
+        """Forget the evidence."""
         self._level, self.onset = 0.0, None
 
 
 class RandomRefusals:
-    """Counts what cutting has brought. While it is `random`, refusals are no reason to send less."""
+    """Compares refusals before and after cuts. While `random` is True, refusals do not slow the limiter down."""
 
-    __slots__ = ("_cuts", "_lasted", "_most", "_trials", "_widest", "share")
+    __slots__ = ("_cuts", "_cuts_factor", "_lasted", "_most_share", "_widest", "share")
 
     def __init__(self) -> None:
-        self.share = 0.0  # of the latest requests, refusals
-        self._most = 0.0  # of them that still are luck; 0: they mean something
+        # The share of refusals among the latest requests.
+        self.share = 0.0
+        # A trial fails above this share of refusals; 0.0 if no trial runs.
+        self._most_share = 0.0
+        # The cuts since the last trial, as parts of the number that begins a trial.
         self._cuts = 0.0
-        self._trials = 1
+        # A trial begins after this many times the usual number of cuts.
+        self._cuts_factor = 1
+        # The number of requests since the trial began.
         self._lasted = 0
+        # The largest number of requests in flight at a cut since the last trial.
         self._widest = 0.0
 
     @property
     def random(self) -> bool:
-        return self._most > 0
+        """Whether a trial runs, so that refusals are ignored."""
+        return self._most_share > 0
 
     @property
-    def may_be_luck(self) -> bool:
-        return self.share <= _LUCK
+    def may_be_random(self) -> bool:
+        """Whether so few requests are refused that chance may explain it."""
+        return self.share <= _RANDOM_SHARE
 
     def sent(self) -> None:
-        """Count a request; it is taken for accepted until it is refused, for a refusal takes less time."""
-        self.share *= 1 - _MEMORY
+        """Count a request as accepted; `refused` corrects that."""
+        self.share *= 1 - _REQUEST_WEIGHT
         self._lasted += 1
 
     def refused(self) -> bool:
-        """Tell whether this ends a trial."""
-        self.share += _MEMORY
-        if not 0 < self._most < self.share:
+        """Count a refusal. Return whether it ends a trial."""
+        self.share += _REQUEST_WEIGHT
+        if not 0 < self._most_share < self.share:
             return False
-        self._most = 0.0
-        self._trials = 1 if self._lasted >= _PAID else self._trials * _LATER
+        self._most_share = 0.0
+        if self._lasted >= _LONG_TRIAL_REQUESTS:
+            self._cuts_factor = 1
+        else:
+            self._cuts_factor *= _LATER_TRIAL_FACTOR
         return True
 
     def slowed(self, *, in_vain: bool) -> bool:
-        """The pace was cut; `in_vain`: though it had not grown since the last cut. Tell whether to try without."""
-        self._cuts += 1 / (_CUTS_IN_VAIN if in_vain else _CUTS)
-        return self._cuts >= self._trials and self._is_luck()
+        """Count a cut of the pace; return whether to try without a limit of the rate.
+
+        `in_vain` is True if the pace had not grown since the last cut.
+        """
+        self._cuts += 1 / (_CUTS_IN_VAIN_TO_TRIAL if in_vain else _CUTS_TO_TRIAL)
+        return self._cuts >= self._cuts_factor and self._start_trial()
 
     def narrowed(self, at_once: float) -> bool:
-        """Fewer are let at work than these; tell whether to try without."""
+        """Record that fewer than `at_once` requests may be in flight. Return whether to try without such a limit."""
         self._widest = max(self._widest, at_once)
-        return at_once <= _NARROWED * self._widest and self._is_luck()
+        return at_once <= _NARROWED_PART * self._widest and self._start_trial()
 
-    def _is_luck(self) -> bool:
+    def _start_trial(self) -> bool:
+        """Start a trial if the refusals may be random. Return whether one runs."""
         self._cuts = self._widest = 0.0
         self._lasted = 0
-        if self.share <= _LUCK:
-            self._most = max(_WORSE * self.share, _LUCK)
+        if self.may_be_random:
+            self._most_share = max(_TRIAL_FAILS_FACTOR * self.share, _RANDOM_SHARE)
         return self.random

@@ -1,7 +1,8 @@
-"""How fast requests may leave, as far as experience tells: the ramp at the start, then the rate learned from refusals.
+"""How fast requests may be sent: a ramp at the start, then the rate learned from refusals. No I/O and no clock here.
 
-No I/O, no clock. Between two refusals the provider's bucket is empty at both ends, so what it took in between, over the
-time that passed, is its refill rate without bias: R8 and R10 of the reliability page, where the constants come from.
+At each of two refusals the provider's token bucket is empty. So the number of requests accepted between them, divided
+by the time between them, is the rate at which the bucket is refilled, without bias. R8 and R10 of the reliability page
+explain the constants.
 """
 
 from __future__ import annotations
@@ -14,46 +15,110 @@ if TYPE_CHECKING:
 
 __all__ = ["BURST_S", "AcceptedCount", "RateEstimate"]
 
-# R10: a burst, then 40 requests a second, doubled every 0.3 s for as long as somebody waits.
-_RAMP_BURST, _RAMP_PER_S, _RAMP_DOUBLING_S, _RAMP_END_PER_S = 8.0, 40.0, 0.3, 20_000.0
-_RAMP_LOOK_S = 0.05  # a look that comes later is late for want of CPU: what has been refused meanwhile is not yet read
-_CROWD_BURST = 2.0  # R10 has 8: a limit that allows no burst would refuse seven of them
-_GRANT = 2.0  # what an answer adds to the ramp: as the provider takes what it gets, so it gets more
-# R8: pace just below the estimate, in bursts of a quarter of a second.
-_BELOW, BURST_S, SLACK_S = 0.99, 0.25, 0.025
-_FIRST_CUT, _LATER_CUT = 0.85, 0.97
-# R8: hold still, then grow, faster and faster. For 5 s, or where requests are few, 40 of them; but no longer than 11 s,
-# or than 11 requests take. Several processes that share a limit have few each, and must neither doubt it all the time
-# nor leave what one of them gave up to nobody.
-_HOLD_S, _HOLD, _HOLD_MOST_S, _HOLD_LEAST = 5.0, 40.0, 11.0, 11.0
-_GROWTH_PER_S, _GROWTH_SCALE, _GROWTH_CAP_PER_S = 0.01, 0.6, 0.25
-# The first estimate is a guess, from how deep the bucket was: until a second refusal, grow soon and fast.
-_GUESS_HOLD_S, _GUESS_HOLD, _GUESS_GROWTH_PER_S = 1.5, 3.0, 0.5
-# Where what was taken is about what we had meant to send, the bucket may have been full, and overflowed: then the true
-# rate lies between what was taken and our pace at the refusal.
-_LIMITED_BY_US, _TRUST_PACE = 0.7, 0.15
-_CHANCE = 1.0
-# A bucket that holds few (P30) is learned from the first refusal: how many were taken until then, where that was soon,
-# less the one that went ahead. It is paced by the gap, without slack; the first guess grows faster, for a bucket of one
-# refuses at once, and later the pace is held for twice as long.
-_BURST_WITHIN_S, _GONE_AHEAD, _SMALL = 2.0, 1.0, 8.0
-_SMALL_HOLD_S, _SMALL_GROWTH_PER_S, _HOLD_SMALL = 0.7, 1.2, 2.0
-# A refusal at a pace that has not grown is a pair that came too close, or the bucket is larger than we think: the rate
-# falls by a tenth at most. After fewer than `_SOON` requests, again and again, it is doubted twice as much each time.
-_AT_MOST, _OFTEN, _LARGER = 0.1, 20, 0.25
-# But more than `_PAIRS` in a row are neither: a pace below that of any bucket is refused no more.
-_SOON, _DOUBT, _PAIRS = 5, 0.03, 3
+# R10: the ramp begins with a burst of this many requests,
+_RAMP_BURST = 8.0
+# goes on at this pace,
+_RAMP_PER_S = 40.0
+# which doubles in this time as long as calls are queued,
+_RAMP_DOUBLING_S = 0.3
+# and ends at this pace, above which no limit is assumed.
+_RAMP_END_PER_S = 20_000.0
+# The ramp grows by at most this time between two polls. A later poll means that the CPU is busy, and
+# that refusals which have arrived are not read yet.
+_RAMP_POLL_S = 0.05
+# If many calls wait for the first request, the ramp begins with this burst: a limit that allows no
+# burst would refuse seven of eight.
+_CROWD_BURST = 2.0
+# Each answer allows this many more requests on the ramp.
+_REQUESTS_PER_ANSWER = 2.0
+
+# R8: the pace is this part of the estimated rate,
+_PACE_PART = 0.99
+# requests may be sent in bursts of this length,
+BURST_S = 0.25
+# and after the ramp as many as the rate allows in this time may be sent early.
+SLACK_S = 0.025
+# The first cut sets this part of the accepted rate, and each later cut at most this part of the old.
+_FIRST_CUT = 0.85
+_LATER_CUT = 0.97
+
+# R8: after a cut the pace is held for this time,
+_HOLD_S = 5.0
+# or for this many requests if they are few,
+_HOLD_REQUESTS = 40.0
+# but at most for this time, or for this many requests. Several processes that share a limit send few
+# requests each. They should neither test the limit all the time, nor leave unused what one of them
+# no longer needs.
+_HOLD_MOST_S = 11.0
+_HOLD_LEAST_REQUESTS = 11.0
+# Then the pace grows by this part a second, faster the longer it was not refused,
+_GROWTH_PER_S = 0.01
+# so that the growth doubles after this part of the time for which the pace was held,
+_GROWTH_SCALE = 0.6
+# up to this part a second.
+_GROWTH_CAP_PER_S = 0.25
+
+# The first estimate is a guess, because the size of the bucket is unknown. Until the second refusal
+# the pace is held only for this time,
+_GUESS_HOLD_S = 1.5
+# or for this many requests,
+_GUESS_HOLD_REQUESTS = 3.0
+# and then grows by this part a second.
+_GUESS_GROWTH_PER_S = 0.5
+# If at least this part of the pace was accepted, the bucket may have overflowed: the true rate then
+# lies between the accepted rate and the pace, whose logarithms are weighted by this number.
+_LIMITED_BY_US = 0.7
+_PACE_WEIGHT = 0.15
+# The weight of the old estimate, in accepted requests: one or two of them may be chance.
+_OLD_WEIGHT_REQUESTS = 1.0
+
+# A small bucket (P30) is measured at the first refusal, if it comes within this time: it holds as
+# many requests as were accepted until then,
+_BURST_WITHIN_S = 2.0
+# less the first request, which was sent ahead of the others.
+_SENT_AHEAD = 1.0
+# A bucket of fewer requests than this is small. Its pace has no slack.
+_SMALL_REQUESTS = 8.0
+# With a small bucket the first guess is held for this time, and grows by this part a second, because
+# a bucket of one request refuses at once.
+_SMALL_HOLD_S = 0.7
+_SMALL_GROWTH_PER_S = 1.2
+# Later the pace is held for this many times as long.
+_SMALL_HOLD_FACTOR = 2.0
+# A refusal at a pace that has not grown has two requests too close together as its cause, or a bucket
+# larger than assumed. The rate falls by at most this part.
+_MOST_FALL = 0.1
+# After fewer requests than this, the bucket is assumed to be larger by this many requests.
+_OFTEN_REQUESTS = 20
+_LARGER_REQUESTS = 0.25
+# After fewer requests than this the refusal came soon. The rate falls by this part, and by twice as
+# much each further time in a row.
+_SOON_REQUESTS = 5
+_SOON_FALL = 0.03
+# More than this many such refusals in a row have another cause, because a pace that is too low for any
+# bucket is not refused.
+_MOST_PAIRS = 3
+# The rate is never estimated lower than this.
 _LEAST_PER_S = 1 / 120
-# A limit that counts the requests of a window saves nothing up: what was taken between two refusals, a second, lies
-# below it. A share of the pace that had grown until a refusal is soon tried again; a smaller one after the guess.
-_AIM, _AIM_OF_GUESS, _AIM_HOLD_S, _AIM_GROWTH_PER_S = 0.8, 0.6, 1.0, 0.2
-# A pace of twice what was learned is refused no more: the limit is another one, and the pace grows faster.
-_ENOUGH = 0.5
-_LIFTED, _LIFTED_GROWTH_PER_S = 2.0, 0.5
+
+# A limit that counts the requests of a time window saves nothing up, so the accepted rate lies below
+# it. This part of the pace before the refusal is tried again soon,
+_AIM_PART = 0.8
+# or this part if the pace was the first guess:
+_AIM_PART_OF_GUESS = 0.6
+# after this time the pace grows by this part a second.
+_AIM_HOLD_S = 1.0
+_AIM_GROWTH_PER_S = 0.2
+# A pace that cuts have reduced to less than this part of the proven one is cut enough.
+_CUT_ENOUGH = 0.5
+# If this many times the learned rate is accepted, the limit was raised, and the pace grows by this
+# part a second.
+_RAISED_FACTOR = 2.0
+_RAISED_GROWTH_PER_S = 0.5
 
 
 class RateEstimate:
-    """A bucket filled at the rate we believe in. `level` is how many requests may leave now."""
+    """A token bucket that is filled at the estimated rate. `level` is the number of requests that may be sent now."""
 
     __slots__ = (
         "aim",
@@ -72,34 +137,44 @@ class RateEstimate:
     )
 
     def __init__(self, now: float, ceiling: float = inf) -> None:
-        self.rate = inf  # requests a second, learned
-        self.ceiling = ceiling  # the same, advertised by the provider or stated by the user
+        # The learned rate and the advertised or stated one, in requests a second.
+        self.rate = inf
+        self.ceiling = ceiling
+        # The rate that the latest cut has set, and the time of the cut.
         self.rate_after_cut = inf
         self.cut_at = now
-        self.cuts = 0  # that taught something
-        self.proven = 0.0  # what the latest cut has left that was not in vain
-        self.held_cuts = 0  # in a row, of a pace that had not grown
-        self.burst = (
-            inf  # how many the provider took before it first refused one, where that was soon
-        )
-        self.aim = 0.0  # the pace below which it grows soon
-        self.soon = 0  # refusals in a row, each after a few requests at a pace that had not grown
+        # The number of cuts that changed the estimate.
+        self.cuts = 0
+        # The rate after the latest cut of a pace that had grown.
+        self.proven = 0.0
+        # The number of cuts in a row of a pace that had not grown.
+        self.held_cuts = 0
+        # The size of the provider's bucket: how many requests it accepted before the first refusal,
+        # if that came soon.
+        self.burst = inf
+        # Below this pace it grows soon after a cut.
+        self.aim = 0.0
+        # The number of refusals in a row that came soon, at a pace that had not grown.
+        self.soon = 0
         self.at = now
         self.level = 0.0
         self.ramp = inf
         self.restart(now, _RAMP_BURST)
 
     def restart(self, now: float, level: float = 1.0) -> None:
-        """Ramp up again from the beginning."""
+        """Begin the ramp again."""
         self.at, self.level, self.ramp = now, level, _RAMP_PER_S
 
     def hold_until(self, at: float) -> None:
-        """A crowd waits to hear of the first request of all: its ramp begins then, and with few."""
+        """Begin the ramp at this time with a small burst, because many calls wait for the first request."""
         self.restart(at, _CROWD_BURST)
 
     def ready_at(self, now: float, *, waiting: bool, mirrored: bool) -> float:
-        """Return when the next request may leave; `mirrored`: the provider tells what it has left, the ramp is all."""
-        rate = inf if mirrored else min(self.rate, self.ceiling) * _BELOW
+        """Return when the next request may be sent.
+
+        If `mirrored`, headers show how many requests are left, and only the ramp limits the pace.
+        """
+        rate = inf if mirrored else min(self.rate, self.ceiling) * _PACE_PART
         if self.ramp == inf and rate == inf:
             return now
         if now > self.at:
@@ -113,127 +188,133 @@ class RateEstimate:
         if self.ramp < rate:
             burst = max(_RAMP_BURST, self.ramp * BURST_S)
             if waiting:
-                elapsed_s = min(elapsed_s, _RAMP_LOOK_S)
+                elapsed_s = min(elapsed_s, _RAMP_POLL_S)
                 grown = self.ramp * 2 ** min(elapsed_s / _RAMP_DOUBLING_S, 20)
                 gained = (grown - self.ramp) * _RAMP_DOUBLING_S / log(2)
                 self.ramp = grown if grown < _RAMP_END_PER_S else inf
             else:
                 gained = self.ramp * elapsed_s
         else:
-            gained, burst = rate * elapsed_s, 1.0 + (rate * SLACK_S if self.takes_bursts else 0.0)
+            early = rate * SLACK_S if self.takes_bursts else 0.0
+            gained, burst = rate * elapsed_s, 1.0 + early
         self.level = max(min(self.level + gained, burst), min(self.level, _RAMP_BURST))
         if waiting and self.rate < inf:
             self.rate = min(self.rate * (1 + self._growth(now) * min(elapsed_s, 1.0)), self.ceiling)
 
     def _growth(self, now: float) -> float:
-        """Return by how much of itself the pace grows a second."""
+        """Return by which part the pace grows a second."""
         if self.cuts == 1:
-            if self.burst < _SMALL:
-                return _SMALL_GROWTH_PER_S if now - self.cut_at > _SMALL_HOLD_S else 0.0
-            return (
-                _GUESS_GROWTH_PER_S
-                if now - self.cut_at > max(_GUESS_HOLD_S, _GUESS_HOLD / self.rate)
-                else 0.0
-            )
-        if self.rate < self.aim:
-            return _AIM_GROWTH_PER_S if now - self.cut_at > _AIM_HOLD_S else 0.0
-        if self.rate > _LIFTED * self.rate_after_cut:
-            return _LIFTED_GROWTH_PER_S
-        hold_s = max(_HOLD_S, min(_HOLD / self.rate, _HOLD_MOST_S), _HOLD_LEAST / self.rate)
-        if self.burst < _SMALL:
-            hold_s *= _HOLD_SMALL
-        held = (now - self.cut_at - hold_s) / hold_s
-        return (
-            min(_GROWTH_PER_S * (1 + (held / _GROWTH_SCALE) ** 2), _GROWTH_CAP_PER_S)
-            if held > 0
-            else 0.0
-        )
+            if self.burst < _SMALL_REQUESTS:
+                hold_s, growth = _SMALL_HOLD_S, _SMALL_GROWTH_PER_S
+            else:
+                hold_s = max(_GUESS_HOLD_S, _GUESS_HOLD_REQUESTS / self.rate)
+                growth = _GUESS_GROWTH_PER_S
+        elif self.rate < self.aim:
+            hold_s, growth = _AIM_HOLD_S, _AIM_GROWTH_PER_S
+        elif self.rate > _RAISED_FACTOR * self.rate_after_cut:
+            return _RAISED_GROWTH_PER_S
+        else:
+            few_s = min(_HOLD_REQUESTS / self.rate, _HOLD_MOST_S)
+            hold_s = max(_HOLD_S, few_s, _HOLD_LEAST_REQUESTS / self.rate)
+            if self.burst < _SMALL_REQUESTS:
+                hold_s *= _SMALL_HOLD_FACTOR
+            beyond = (now - self.cut_at - hold_s) / hold_s
+            faster = 1 + (beyond / _GROWTH_SCALE) ** 2
+            growth = min(_GROWTH_PER_S * faster, _GROWTH_CAP_PER_S)
+        is_held = now - self.cut_at <= hold_s
+        return 0.0 if is_held else growth
 
     @property
     def takes_bursts(self) -> bool:
-        return self.burst > _SMALL
+        """Whether the provider's bucket is not small."""
+        return self.burst > _SMALL_REQUESTS
 
     def is_cut_in_vain(self, now: float) -> bool:
-        """Whether a refusal now is none of a limit's: the pace has not grown since the last cut."""
+        """Return whether a refusal now cannot come from a limit, because the pace has not grown since the last cut."""
         return (
             self.cuts > 0
             and self.rate >= self.aim
             and self._growth(now) == 0.0
-            and (self.takes_bursts or self.held_cuts > _PAIRS)
+            and (self.takes_bursts or self.held_cuts > _MOST_PAIRS)
         )
 
     @property
     def is_cut_enough(self) -> bool:
-        """Whether cuts in vain have brought the pace far below the one at which a limit was found."""
-        return self.rate < _ENOUGH * self.proven
+        """Whether cuts without effect have brought the pace far below the one at which a limit was found."""
+        return self.rate < _CUT_ENOUGH * self.proven
 
     def forget(self, now: float) -> None:
-        """What was learned is no limit: go on from this pace as at the start."""
+        """Forget the limit, which is none, and ramp up from the present pace."""
         ramp, self.rate, self.rate_after_cut = self.rate, inf, inf
         self.restart(now)
         self.ramp = ramp
 
     def resume(self, at: float) -> None:
-        """Send one at the end of a pause, and the others at even distances from it."""
+        """Send one request at the end of a pause, and the others at even intervals after it."""
         self.level, self.at = 1.0, at
 
     def accepted(self, *, mirrored: bool) -> None:
-        """An answer has come."""
+        """Called when a request was answered. On the ramp, more requests may then be sent."""
         if self.ramp < inf and (
-            mirrored or (self.burst > _SMALL and self.ramp < min(self.rate, self.ceiling))
+            mirrored or (self.burst > _SMALL_REQUESTS and self.ramp < min(self.rate, self.ceiling))
         ):
-            self.level += _GRANT
+            self.level += _REQUESTS_PER_ANSWER
 
     def begin_burst(self, sent: int, seconds: float) -> None:
-        """The first refusal of all: `sent` requests have gone since the first, `seconds` ago."""
+        """Called at the first refusal of all: `sent` requests were sent in the last `seconds`."""
         if seconds <= _BURST_WITHIN_S:
             self.burst = float(sent)
 
     def refused_of_burst(self) -> None:
-        """One of the requests that were sent before the first refusal has been refused."""
+        """Called when a request that was sent before the first refusal is refused, too."""
         if self.cuts <= 1:
             self.burst -= 1
 
     def _rate_of_small_bucket(self, growth: float, accepted: int, ago_s: float) -> float:
-        """Return the rate at which the bucket was full until the pace outgrew it, and is drained now. See `burst`.
+        """Return the rate of a small bucket that the growing pace has just emptied, or 0.0 if the bucket is not small.
 
-        A bucket of one is drained at once: the pace of the request before the refused one was what it is filled with.
+        A bucket of one request is empty at once: its rate is the pace of the request before the refused one.
         """
-        spare = max(self.burst - _GONE_AHEAD - 1, 0.0)
+        spare = max(self.burst - _SENT_AHEAD - 1, 0.0)
         if spare == inf:
             return 0.0
         if not growth:
-            return (
-                self.rate
-                * (1 - min(spare / accepted, _AT_MOST))
-                * (1 - min(_DOUBT * (2.0**self.soon - 1), 0.5))
-            )
+            fall = min(spare / accepted, _MOST_FALL)
+            fall_if_soon = min(_SOON_FALL * (2.0**self.soon - 1), 0.5)
+            return self.rate * (1 - fall) * (1 - fall_if_soon)
         rate = max(self.rate / (1 + growth * ago_s) - growth, 0.0)
         return rate - sqrt(2 * growth * rate * spare)
 
     def cut(self, now: float, accepted: int, elapsed_s: float, ago_s: float = 0.0) -> None:
-        """A refusal of what was sent `ago_s`: since the last one, or the beginning, `accepted` were taken."""
-        growth, self.cut_at = self._growth(now) if self.rate < inf and self.cuts else 0.0, now
+        """Estimate the rate anew after a refusal.
+
+        `accepted` requests were accepted in `elapsed_s`, since the last refusal or the beginning. The refused request
+        was sent `ago_s` ago.
+        """
+        has_estimate = self.rate < inf and self.cuts
+        growth = self._growth(now) if has_estimate else 0.0
+        self.cut_at = now
         self.held_cuts = 0 if growth else self.held_cuts + 1
         self.aim = 0.0
         if growth and self.takes_bursts:
-            self.aim = self.rate * (_AIM_OF_GUESS if self.cuts == 1 else _AIM)
+            self.aim = self.rate * (_AIM_PART_OF_GUESS if self.cuts == 1 else _AIM_PART)
         if accepted <= 0:
-            return  # nothing learned; the gate stays shut for longer
+            # Nothing was learned; the gate stays closed for longer.
+            return
         if self.rate == inf:
-            # A bucket of a second is the smallest common one, and what a shorter time took was its filling.
+            # The smallest common bucket holds the requests of a second. What was accepted in a
+            # shorter time is what the bucket held.
             estimate = _FIRST_CUT * accepted / max(elapsed_s, 1.0)
         else:
             estimate = accepted / max(elapsed_s, 1e-3)
             if estimate > _LIMITED_BY_US * self.rate_after_cut:
-                estimate = estimate ** (1 - _TRUST_PACE) * self.rate**_TRUST_PACE
-            self.soon = 0 if growth or accepted >= _SOON else self.soon + 1
-            if not growth and accepted < _OFTEN:
-                self.burst += _LARGER  # it may be a larger one, and we send too much
+                estimate = estimate ** (1 - _PACE_WEIGHT) * self.rate**_PACE_WEIGHT
+            is_soon = not growth and accepted < _SOON_REQUESTS
+            self.soon = self.soon + 1 if is_soon else 0
+            if not growth and accepted < _OFTEN_REQUESTS:
+                self.burst += _LARGER_REQUESTS
             estimate = max(estimate, self._rate_of_small_bucket(growth, accepted, ago_s))
-            weight = accepted / (
-                accepted + _CHANCE
-            )  # one or two may be chance: they move the rate little
+            weight = accepted / (accepted + _OLD_WEIGHT_REQUESTS)
             estimate = min(self.rate * (estimate / self.rate) ** weight, _LATER_CUT * self.rate)
         is_proof = growth > 0 or self.rate == inf
         self.rate = self.rate_after_cut = min(max(estimate, _LEAST_PER_S), self.ceiling)
@@ -243,45 +324,45 @@ class RateEstimate:
         self.cuts += 1
 
 
+# Before the first refusal, requests are counted in windows of this length.
 _WINDOW_S = 5.0
 
 
 class AcceptedCount:
-    """Counts the requests taken from refusal to refusal; before the first, in the last 5 to 10 s."""
+    """Counts the requests accepted from refusal to refusal; before the first refusal, in the last 5 to 10 s."""
 
     __slots__ = ("_index", "_started", "_window", "refusals")
 
     def __init__(self, now: float) -> None:
-        self._index, self._started = 0, now  # of the request that was refused
-        self.refusals = 0  # since that one, itself included
-        self._window = (
-            now,
-            0,
-            now,
-            0,
-        )  # when a count was begun, and how many were sent since: twice
+        # The index and the start of the request that was refused last.
+        self._index, self._started = 0, now
+        # The number of refusals since then, including that one.
+        self.refusals = 0
+        # The start of the previous window and its count, and the same of the present window.
+        self._window = (now, 0, now, 0)
 
     def sent(self, now: float) -> None:
-        """Count a request; needed until the first refusal."""
+        """Count a request. This is needed until the first refusal."""
         before_at, before, since_at, since = self._window
         if now - since_at >= _WINDOW_S:
             before_at, before, since_at, since = since_at, since, now, 0
         self._window = (before_at, before, since_at, since + 1)
 
     def refused(self, admission: Admission) -> None:
+        """Begin a new count at this refusal."""
         self._index, self._started, self.refusals = admission.index, admission.started, 1
 
     def ignored(self) -> None:
-        """Count a refusal that says nothing of a limit."""
+        """Count a refusal that has no limit as its cause."""
         if self.refusals:
             self.refusals += 1
 
     def refused_with_the_last(self, admission: Admission) -> None:
-        """One of many that were refused at the same time."""
+        """Count a refusal that arrived together with the last one."""
         self.refusals += admission.index > self._index
 
     def before(self, admission: Admission, sent: int) -> tuple[int, float]:
-        """Return how many of the `sent` requests were taken before `admission` was refused, and in how many seconds."""
+        """Return how many of the `sent` requests were accepted before this refused one, and in how many seconds."""
         if self.refusals:
             return admission.index - self._index - self.refusals, admission.started - self._started
         before_at, before, _, since = self._window

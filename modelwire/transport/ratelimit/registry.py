@@ -1,4 +1,4 @@
-"""Which calls share a limiter: those of one process to one address, with one credential, to one model."""
+"""Finds the limiter of a call. The calls of a process share one if address, credential and model are the same."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["caller_of", "divide_limits", "exchange_limiters", "forget", "limiter_of"]
 
-_IDLE_S = 600.0  # unused for so long, what was learned is old
-_MOST = 10_000  # above this many, one that is idle is forgotten
-_LOOKS = 4  # limiters that each new one has looked at, whether they are old
-# The headers that say who calls: limits are held for each of these.
-_WHO = frozenset(
+# A limiter that was not used for this long is replaced by a new one, because its limits are out of date.
+_IDLE_S = 600.0
+# If there are more limiters than this, idle ones are removed.
+_MOST_LIMITERS = 10_000
+# Each time a limiter is added, this many others are checked for removal.
+_CHECKED = 4
+# The headers that identify the caller: each combination of their values has its own limits.
+_CALLER_HEADERS = frozenset(
     {
         "authorization",
         "x-api-key",
@@ -34,7 +37,7 @@ _WHO = frozenset(
     }
 )
 
-# Two ways of asking the same model share its limits.
+# These endings of a URL are ignored, because the APIs of one model share its limits.
 _ENDINGS = (
     "/chat/completions",
     "/responses",
@@ -51,12 +54,13 @@ Limiters = dict[tuple[int, str | None, int], AdaptiveRateLimiter]
 _limiters: OrderedDict[tuple[int, str | None, int], AdaptiveRateLimiter] = OrderedDict()
 _lock = Lock()
 _next_number = count()
-_numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # of credentials that are objects
+# A number for each credential that is an object.
+_numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _share = 1.0
 
 
 def divide_limits(among: int, now: float) -> None:
-    """Hold one part of every limit that is stated or advertised: `among` processes, this one included, share it."""
+    """Use one part of every stated or advertised limit: `among` processes, including this one, share it."""
     global _share
     _share = 1 / among
     for limiter in list(_limiters.values()):
@@ -74,20 +78,19 @@ def limiter_of(
     requests_per_minute: float | None = None,
     tokens_per_minute: float | None = None,
 ) -> AdaptiveRateLimiter:
-    """Return the limiter that a call shares with its likes; what the user states of the limits holds from now on.
+    """Return the limiter for a call. The limits that the user states apply to it from now on.
 
-    `who` are credentials that are not in the `headers`, as texts or objects.
+    `who` has the credentials that are not in the `headers`, as texts or objects.
     """
     url = url.removesuffix("?alt=sse")
     for ending in _ENDINGS:
         url = url.removesuffix(ending)
-    # Hashes, salted by the interpreter: no credential is kept, nor an address, which may hold a password.
+    # The key has hashes with the interpreter's salt, so that neither a credential nor an address, which
+    # may contain a password, is stored.
     named = [caller_of(who) if who else None]
-    for (
-        name,
-        value,
-    ) in headers.items():  # a loop, as every call comes here: a comprehension is a call of its own
-        if name.lower() in _WHO:
+    # Every call runs this. A comprehension would be slower: it is a call of its own in Python 3.11.
+    for name, value in headers.items():
+        if name.lower() in _CALLER_HEADERS:
             named.append(value)
     key = (hash(url), model, hash(tuple(named)))
     limiter = _limiters.get(key)
@@ -99,9 +102,10 @@ def limiter_of(
 
 
 def caller_of(credentials: Iterable[Any]) -> str:
-    """Return what tells the caller with these credentials from others: their texts, or a number for each object.
+    """Return a text that identifies the caller with these credentials: their texts, or a number for each object.
 
-    An object that is not renewed goes by its access key. One that is renewed is not asked, as that may take requests.
+    A static object is identified by its access key. The key of one that renews itself is not read, because that may
+    send requests.
     """
     return repr([_name_of(credential) for credential in credentials])
 
@@ -117,19 +121,20 @@ def _name_of(credential: Any) -> object:
     try:
         with _lock:
             return _numbers.setdefault(credential, next(_next_number))
-    except TypeError:  # it can be neither hashed nor referred to weakly
+    except TypeError:  # It is not hashable, or has no weak references.
         return id(credential)
 
 
 def forget() -> None:
-    """Forget every limit that was learned: for tests, and for a child process, whose locks nobody may hold."""
+    """Forget every learned limit. This is for tests, and for a child process after a fork."""
     global _lock, _share
-    _lock, _share = Lock(), 1.0  # a lock that was held at the fork is never released in the child
+    # In a child process, a lock that was held at the fork is never released.
+    _lock, _share = Lock(), 1.0
     _limiters.clear()
 
 
 def exchange_limiters(limiters: Limiters) -> Limiters:
-    """Let `limiters` hold from now on; return those that held before."""
+    """Replace all limiters by `limiters`; return the old ones."""
     with _lock:
         before = dict(_limiters)
         _limiters.clear()
@@ -158,15 +163,15 @@ def _is_old(limiter: AdaptiveRateLimiter, now: float) -> bool:
 
 
 def _drop_idle(now: float, *, but: tuple[int, str | None, int]) -> None:
-    """Look at the first few limiters, and put those in use behind the others.
+    """Check the first few limiters: remove the idle ones, and move the others to the end.
 
-    Each new limiter pays for a few looks and never for all: twenty thousand keys in ten minutes stay cheap, and as two
-    leave where one comes, the number of idle ones shrinks.
+    Adding a limiter checks a few others and never all of them, so twenty thousand keys in ten minutes stay cheap. More
+    limiters are removed than added, so the number of idle ones shrinks.
     """
-    for other in list(islice(_limiters, _LOOKS)):
+    for other in list(islice(_limiters, _CHECKED)):
         if other == but:
             continue
-        is_one_too_many = len(_limiters) > _MOST and _limiters[other].is_idle()
+        is_one_too_many = len(_limiters) > _MOST_LIMITERS and _limiters[other].is_idle()
         if is_one_too_many or _is_old(_limiters[other], now):
             del _limiters[other]
         else:
@@ -174,9 +179,8 @@ def _drop_idle(now: float, *, but: tuple[int, str | None, int]) -> None:
 
 
 def _forget_the_parents() -> None:
-    for (
-        limiter
-    ) in _limiters.values():  # a stream of the parent's that is closed here leaves its limiter
+    # A stream of the parent process that is closed in the child releases its permit.
+    for limiter in _limiters.values():
         limiter._lock = RLock()
     forget()
 

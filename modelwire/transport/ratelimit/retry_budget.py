@@ -1,6 +1,6 @@
-"""R12: what retries after bad luck may cost, and when so much bad luck is an outage. No I/O here, and no clock.
+"""R12: how many retries after transient errors a key may make, and when it is an outage. No I/O and no clock here.
 
-A budget that is empty loses no call: the retries of the key wait behind the gate until a probe gets through.
+An empty budget fails no call: the retries wait behind the gate until a probe succeeds.
 """
 
 from __future__ import annotations
@@ -12,27 +12,35 @@ if TYPE_CHECKING:
 
 __all__ = ["RetryBudget"]
 
-_BUDGET, _RETRY_COST = 500.0, 14.0  # botocore's retry quota
-_ALL_FAIL, _NEARLY_ALL = 12, 0.8  # as many failures in a row are no bad luck
+# The budget begins with this many points, and a retry costs this many. These are the numbers of
+# botocore's retry quota.
+_BUDGET_POINTS = 500.0
+_RETRY_POINTS = 14.0
+# At least this many failures, which are at least this part of the requests sent meanwhile, are an
+# outage.
+_OUTAGE_FAILURES = 12
+_OUTAGE_PART = 0.8
 
 
 class RetryBudget:
-    """Filled by answers, emptied by retries."""
+    """Points that answers earn and retries cost."""
 
     __slots__ = ("_first", "_last", "_level", "_row")
 
     def __init__(self) -> None:
-        self._level = _BUDGET
-        self._row = self._first = self._last = (
-            0  # failures in a row, the first and the last of these requests
-        )
+        self._level = _BUDGET_POINTS
+        # The number of failures in a row, and the indexes of the first and the last of them.
+        self._row = self._first = self._last = 0
 
     def answered(self, admission: Admission) -> None:
-        self._level = min(self._level + (_RETRY_COST if admission.is_retry else 1.0), _BUDGET)
+        """Called when a request was answered."""
+        earned = _RETRY_POINTS if admission.is_retry else 1.0
+        self._level = min(self._level + earned, _BUDGET_POINTS)
         if admission.index > self._first:
             self._row = self._first = self._last = 0
 
     def failed(self, admission: Admission) -> None:
+        """Called when a request failed with a transient error."""
         if admission.index > self._first:
             self._row += 1
             self._first = self._first or admission.index
@@ -40,20 +48,19 @@ class RetryBudget:
 
     @property
     def is_out(self) -> bool:
-        """Whether there is nothing to pay one more retry with, or nearly all fail of those sent since the first did.
+        """Whether the points do not suffice for one more retry, or nearly all requests since the first failure failed.
 
-        The answers to others take longer: failures are counted among the requests that were sent, not those that ended.
+        An answer takes longer than a failure, so failures are compared with the requests sent, not with those ended.
         """
-        all_fail = self._row >= _ALL_FAIL and self._row >= _NEARLY_ALL * (
-            self._last - self._first + 1
-        )
-        return all_fail or self._level < _RETRY_COST
+        sent = self._last - self._first + 1
+        nearly_all_fail = self._row >= _OUTAGE_FAILURES and self._row >= _OUTAGE_PART * sent
+        return nearly_all_fail or self._level < _RETRY_POINTS
 
     def pay(self) -> None:
-        """Make one more retry."""
-        self._level -= _RETRY_COST
+        """Subtract the cost of a retry."""
+        self._level -= _RETRY_POINTS
 
     def recover(self) -> None:
-        """The provider is back."""
-        self._level = _BUDGET
+        """Fill the budget, because the provider works again."""
+        self._level = _BUDGET_POINTS
         self._row = self._first = self._last = 0

@@ -1,13 +1,12 @@
-"""A call in the limiter's queue: how long it waits, what it says when it gives up, and how its owner is woken.
+"""Waits in the limiter's queue: for how long, the error of a call that gives up, and how its owner is woken.
 
-A thread waits on a lock, a task on a future of its own loop. Nothing here decides who may go.
+A thread waits on a lock, a task on a future of its own loop. The limiter decides which call is granted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import suppress
-from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["await_wake", "queued", "wait_for_wake"]
 
-_LEAST_S = 0.001  # of a wait: a clock that reads t + 1e-17 as t would have us wait for ever
+# A wait is at least this long. A shorter one may round to no wait at all, which would be a busy loop.
+_LEAST_WAIT_S = 0.001
 
 
 def queued(
@@ -37,8 +37,8 @@ def queued(
 ) -> Generator[Step[Any], Any, None]:
     """Wait until `admission` is granted.
 
-    Raises at once where waiting cannot help: past the deadline, for longer than `max_wait`, without credit. `failed` is
-    what the last attempt came to.
+    Raises the call's error at once if waiting cannot help: after the deadline, if the wait is longer than `max_wait`,
+    or without credit. `failed` is the error of the last attempt.
     """
     history, max_wait_s = exchange.history, exchange.policy.max_wait_s
     granted = False
@@ -47,35 +47,36 @@ def queued(
             now = exchange.clock()
             if admission.rejection is not None:
                 raise exchange.signed(copy_for_followers(admission.rejection))
-            since = (
-                limiter.blocked_since(admission)
-                if history.refused_at is None
-                else history.refused_at
-            )
+            since = history.refused_at
+            if since is None:
+                since = limiter.gate.blocked_since(admission)
             left_s = max_wait_s if since is None else max_wait_s - (now - since)
-            pause_s = limiter.pause_s(now)
+            pause_s = limiter.gate.pause_s(now)
             if left_s <= 0 or pause_s > left_s:
                 raise _given_up(exchange, limiter, failed, too_long(exchange.policy), pause_s)
-            if exchange.patient and (wait := limiter.long_wait(now)) is not None:
-                warn_of_outage(limiter.name, limiter.last_refusal, wait)
-            if exchange.patient and limiter.is_hopeless(now):
-                raise _given_up(
-                    exchange, limiter, failed, "It has failed for everybody, for too long.", pause_s
-                )
+            if exchange.patient:
+                wait = limiter.outage.stall_message(limiter.gate, now)
+                if wait is not None:
+                    warn_of_outage(limiter.name, limiter.congestion.last_refusal, wait)
+                proven = limiter.congestion.proven
+                if limiter.outage.gave_up(limiter.gate, now, proven=proven):
+                    reason = "It has failed for everybody, for too long."
+                    raise _given_up(exchange, limiter, failed, reason, pause_s)
             remaining_s = exchange.remaining_s()
             if remaining_s is not None and pause_s >= remaining_s:
                 reason = f"It would have to wait {pause_s:.3g} s and has {remaining_s:.3g} s left."
                 raise _given_up(exchange, limiter, failed, reason, pause_s)
-            if since is None:
-                left_s = inf  # things move
-            until_s = min(wait_s, left_s, inf if remaining_s is None else remaining_s)
-            yield from wait_reporting(exchange, Wait(admission, max(until_s, _LEAST_S)))
+            until_s = wait_s if since is None else min(wait_s, left_s)
+            if remaining_s is not None:
+                until_s = min(until_s, remaining_s)
+            yield from wait_reporting(exchange, Wait(admission, max(until_s, _LEAST_WAIT_S)))
         granted = True
     finally:
         if not granted:
             limiter.leave(admission, exchange.clock(), sent=False)
-    if history.refused_at is None:  # a probe's refusal is not the first this call has waited for
-        history.refused_at = limiter.blocked_since(admission)
+    # A refusal of a probe must not restart the time that this call has waited already.
+    if history.refused_at is None:
+        history.refused_at = limiter.gate.blocked_since(admission)
 
 
 def _given_up(
@@ -85,10 +86,10 @@ def _given_up(
     reason: str,
     pause_s: float,
 ) -> ChatError:
-    """Return the error of this call, or where it has made no attempt, what others got."""
+    """Return the error of a call that gives up: its own, or before its first attempt a copy of another call's."""
     error = failed
     if error is None:
-        refusal = limiter.last_refusal or RateLimited(
+        refusal = limiter.congestion.last_refusal or RateLimited(
             f"{exchange.wire.provider} takes no requests now."
         )
         error = copy_for_followers(refusal)
@@ -98,12 +99,13 @@ def _given_up(
 
 
 def wait_for_wake(admission: Admission, seconds: float) -> None:
-    """Wait until the admission is woken, `seconds` at most."""
+    """Wait until the admission is woken, for at most `seconds`."""
     signal = Lock()
     signal.acquire()
 
     def wake() -> None:
-        with suppress(RuntimeError):  # woken twice
+        # A second wake-up releases a lock that is free.
+        with suppress(RuntimeError):
             signal.release()
 
     admission.on_wake = wake
@@ -115,7 +117,7 @@ def wait_for_wake(admission: Admission, seconds: float) -> None:
 
 
 async def await_wake(admission: Admission, seconds: float) -> None:
-    """Wait until the admission is woken, `seconds` at most. The call may come from any thread."""
+    """Wait until the admission is woken, for at most `seconds`. Any thread may wake it."""
     from asyncio import get_running_loop
 
     loop = get_running_loop()
@@ -123,7 +125,8 @@ async def await_wake(admission: Admission, seconds: float) -> None:
     timer = loop.call_later(seconds, _set, woken)
 
     def wake() -> None:
-        with suppress(RuntimeError):  # the loop is closed: its task will not send
+        # If the loop is closed, its task sends nothing more.
+        with suppress(RuntimeError):
             loop.call_soon_threadsafe(_set, woken)
 
     admission.on_wake = wake

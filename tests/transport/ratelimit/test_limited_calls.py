@@ -112,10 +112,10 @@ def test_a_forked_child_starts_anew() -> None:
     registry._lock.acquire()
     child = os.fork()
     if child == 0:
-        os._exit(0 if limiter().in_flight == 0 else 1)
+        os._exit(0 if limiter().congestion.in_flight == 0 else 1)
     registry._lock.release()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert limiter().in_flight == 1
+    assert limiter().congestion.in_flight == 1
 
 
 # ---------------------------------------------------------------- what users say and see
@@ -243,13 +243,13 @@ def test_a_stream_that_is_left_gives_its_place_back(colour: Any, httpx2_mock: An
     def leave() -> None:
         stream = talking.stream("hi")
         next(stream)
-        assert mine.in_flight == 1
+        assert mine.congestion.in_flight == 1
         stream.close()
 
     async def aleave() -> None:
         stream = talking.astream("hi")
         await anext(stream)
-        assert mine.in_flight == 1
+        assert mine.congestion.in_flight == 1
         await stream.aclose()
 
     colour.run(leave, aleave)
@@ -268,7 +268,7 @@ def test_ctrl_c_just_after_the_grant_gives_the_place_back(monkeypatch: pytest.Mo
     monkeypatch.setattr(AdaptiveRateLimiter, "admit", admitted)
     with pytest.raises(KeyboardInterrupt):
         model().invoke("hi")
-    assert asked[0].sent == 1
+    assert asked[0].congestion.sent == 1
     assert asked[0].is_idle()
 
 
@@ -323,7 +323,7 @@ def test_wherever_ctrl_c_comes_in_the_limiter_no_place_is_lost(
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loaded machine may need longer than the others wait for the first request."""
-    monkeypatch.setattr(gate, "_ALONE_S", 300.0)
+    monkeypatch.setattr(gate, "_FIRST_ALONE_S", 300.0)
     monkeypatch.setattr(gate, "_FEW_ALONE_S", 30.0)
 
 

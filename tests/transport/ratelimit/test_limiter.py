@@ -28,7 +28,7 @@ from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 @pytest.fixture(autouse=True)
 def _nobody_goes_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the first request of a key does for the others is in test_first_request.py."""
-    monkeypatch.setattr(gate, "_ALONE_S", 0.0)
+    monkeypatch.setattr(gate, "_FIRST_ALONE_S", 0.0)
     monkeypatch.setattr(gate, "_FEW_ALONE_S", 0.0)
 
 
@@ -102,7 +102,7 @@ def test_an_answer_to_an_older_request_does_not_end_a_pause() -> None:
     old, refused = sent(limiter, 2)
     fail(limiter, refused, 0.1, RateLimited("slow down", retry_after=5.0))
     answer(limiter, old, 0.2)
-    assert limiter.pause_s(0.2) >= 4.8
+    assert limiter.gate.pause_s(0.2) >= 4.8
     assert not ask(limiter, 0.2).granted
 
 
@@ -161,7 +161,7 @@ def test_a_timeout_narrows_and_never_goes_half_open() -> None:
         admissions = sent(limiter, 1, now=float(n))
         fail(limiter, admissions[0], n + 0.5, Timeout("slow", retry_class=ServerError.retry_class))
     assert limiter.concurrency.most == 1
-    assert limiter.pause_s(5.0) == 0
+    assert limiter.gate.pause_s(5.0) == 0
 
 
 def test_without_credit_waiters_are_told_and_never_sent() -> None:
@@ -184,11 +184,11 @@ def test_a_call_given_up_in_the_queue_sends_nothing_and_leaves_nothing() -> None
     sent(limiter, 8)
     waiting, behind = ask(limiter, 0.0), ask(limiter, 0.0)
     limiter.leave(waiting, 0.0, sent=False)
-    assert limiter.in_flight == 8
+    assert limiter.congestion.in_flight == 8
     wait_s = limiter.poll(behind, 0.0)
     assert wait_s is not None
     assert limiter.poll(behind, wait_s) is None
-    assert limiter.sent == 9
+    assert limiter.congestion.sent == 9
 
 
 def test_a_granted_call_that_never_went_gives_everything_back() -> None:
@@ -197,7 +197,7 @@ def test_a_granted_call_that_never_went_gives_everything_back() -> None:
     admission = ask(limiter, 0.0)
     limiter.leave(admission, 0.0, sent=False)
     limiter.leave(admission, 0.0, sent=False)  # twice does no harm
-    assert (limiter.in_flight, limiter.rate.level) == (0, level)
+    assert (limiter.congestion.in_flight, limiter.rate.level) == (0, level)
 
 
 LOST = ConnectionLost("reset")
@@ -213,12 +213,12 @@ def test_where_nearly_all_fail_they_wait_behind_the_gate_and_one_probes() -> Non
     for admission in admissions:
         limiter.leave(admission, 1.0)
     waiting = [ask(limiter, 1.0, again=True) for _ in range(60)]
-    assert 0.35 < limiter.pause_s(1.0) <= 0.5
+    assert 0.35 < limiter.gate.pause_s(1.0) <= 0.5
     limiter.poll(waiting[0], opened(limiter))
     assert [admission.granted for admission in waiting].count(True) == 1
     answer(limiter, waiting[0], opened(limiter))
     assert sum(admission.granted for admission in waiting) >= 2  # it, and the first of a ramp
-    assert not limiter.is_out
+    assert not limiter.outage.is_on
     (failing,) = [
         next(admission for admission in waiting if admission.granted and not admission.released)
     ]
@@ -276,7 +276,7 @@ def test_a_short_retry_after_is_no_schedule() -> None:
     for _ in range(5):
         (admission,) = sent(limiter, 1, now=now)
         fail(limiter, admission, now, RateLimited("slow down", retry_after=0.01))
-        pauses.append(limiter.pause_s(now))
+        pauses.append(limiter.gate.pause_s(now))
         now = opened(limiter)
     assert all(pause >= 0.75 * min(2.0**k, 8.0) for k, pause in enumerate(pauses))
 
@@ -309,11 +309,11 @@ def test_changes_are_told_once_and_at_most_once_a_second() -> None:
         limiter.gate.probing = False
         fail(limiter, sent(limiter, 1, now=n / 10)[0], n / 10, RateLimited("slow down"))
         if n == 0:
-            change = limiter.pop_change()
+            change = limiter.take_change()
             assert change is not None
             assert (change.kind, change.key) == ("half_open", "x m #1")
             assert change.pause_s > 0
-    assert limiter.pop_change() is None
+    assert limiter.take_change() is None
 
 
 def test_limits_show_what_was_learned() -> None:
@@ -395,7 +395,7 @@ def test_whatever_happens_nothing_is_counted_twice_and_everybody_goes_in_the_end
                 limiter.failed(admission, now, error)
             limiter.leave(admission, now)
         sort()
-        assert limiter.in_flight == len(running)
+        assert limiter.congestion.in_flight == len(running)
         assert limiter.waiting() == len(waiting)
     for _ in range(3000):
         if not waiting and not running:
@@ -415,15 +415,15 @@ def test_a_call_that_the_garbage_collector_ends_inside_of_the_lock_leaves_soon(
 ) -> None:
     limiter = fresh()
     forgotten, failing = sent(limiter, 2)
-    refused = limiter._refused
+    refused = limiter.congestion.refused
 
     def collected(*arguments: Any) -> None:
         limiter.leave(forgotten, 0.1)  # as a generator's `finally` does
         refused(*arguments)
 
-    monkeypatch.setattr(limiter, "_refused", collected)
+    monkeypatch.setattr(limiter.congestion, "refused", collected)
     fail(limiter, failing, 0.1, RateLimited("slow down"))
-    assert limiter.in_flight == 0
+    assert limiter.congestion.in_flight == 0
 
 
 def test_who_waits_sees_what_was_left_inside_of_the_lock() -> None:
@@ -432,5 +432,7 @@ def test_who_waits_sees_what_was_left_inside_of_the_lock() -> None:
     limiter.concurrency.most = 1
     waiting = ask(limiter, 0.0)
     with limiter._lock:
+        limiter._is_changing = True
         limiter.leave(forgotten, 0.1)
+        limiter._is_changing = False
     assert limiter.poll(waiting, 0.2) is None

@@ -22,7 +22,7 @@ def learned(now: float = 0.0) -> AdaptiveRateLimiter:
     """Return the limiter of a key that takes ten requests a second."""
     limiter = AdaptiveRateLimiter(now, Random(1))
     limiter.rate.rate, limiter.rate.ramp, limiter.rate.level = PER_S, float("inf"), 0.0
-    limiter.sent = 100
+    limiter.congestion.sent = 100
     return limiter
 
 
@@ -96,7 +96,7 @@ def test_a_call_made_during_a_job_starts_within_two_permits() -> None:
             one = Job(world, provider, iter(range(1)), own, workers=1, limiter=job.limiter)
             one.patient = False
             began = world.now
-            sent = job.limiter.sent
+            sent = job.limiter.congestion.sent
 
             def look() -> None:
                 if own.done > len(waits):
@@ -105,7 +105,7 @@ def test_a_call_made_during_a_job_starts_within_two_permits() -> None:
                     world.at(world.now + 0.05, look)
 
             world.at(world.now + 0.05, look)
-            assert job.limiter.sent - sent <= 2
+            assert job.limiter.congestion.sent - sent <= 2
 
         world.at(float(second), call)
     world.run()
@@ -173,7 +173,7 @@ def test_a_limit_that_is_stated_anew_counts_what_went_before() -> None:
     limiter = AdaptiveRateLimiter(0.0, Random(1))
     limiter.state(6, None, 0.0)
     granted = [ask(limiter, 0.0) for _ in range(6)]
-    limiter._learn_of_the_first(0.0)
+    limiter._first_ended(0.0)
     for admission in granted:
         limiter.poll(admission, 1.0)
     assert all(admission.granted for admission in granted)

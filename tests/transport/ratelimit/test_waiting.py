@@ -27,7 +27,7 @@ def in_thread(limiter: AdaptiveRateLimiter, log: list[str], name: str) -> None:
     ):
         wait_for_wake(admission, wait_s)
     log.append(name)
-    assert limiter.in_flight == 1
+    assert limiter.congestion.in_flight == 1
     time.sleep(0.001)
     limiter.leave(admission, time.monotonic())
 
@@ -41,7 +41,7 @@ async def in_loop(limiter: AdaptiveRateLimiter, log: list[str], name: str) -> No
         ):
             await await_wake(admission, wait_s)
         log.append(name)
-        assert limiter.in_flight == 1
+        assert limiter.congestion.in_flight == 1
         await asyncio.sleep(0.001)
     finally:
         limiter.leave(admission, time.monotonic(), sent=admission.granted)
