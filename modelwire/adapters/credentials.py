@@ -8,17 +8,19 @@ Only a model that has none asks the environment, and takes the first it finds. S
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.environment import from_environment, name_that_is_set
 from modelwire.adapters.model.secret import LostSecret, Secret, reveal
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import run_in_executor
+from modelwire.runnables.deadline import covered
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
 
 __all__ = [
+    "Credentials",
     "ask_for_key",
     "credential_of",
     "credential_of_environment",
@@ -57,7 +59,7 @@ def credential_of_environment(
 
 
 def is_said_elsewhere(values: Mapping[str, Any]) -> bool:
-    """Tell whether the address has a user and a password, or the HTTP client of the user's own says who calls."""
+    """Return whether the user's HTTP client, or the user and password of the address, already authenticates."""
     if any(
         _says_who(getattr(values.get(name), "headers", None))
         for name in ("http_client", "http_async_client")
@@ -132,3 +134,30 @@ async def ask_for_key(secret: Any) -> Secret:
         if isawaitable(secret):
             secret = await secret
     return secret if isinstance(secret, Secret) else Secret(reveal(secret) or "")
+
+
+class Credentials(NamedTuple):
+    """The credential of a model whose key a function gives: asked for at each call, and again when it is refused."""
+
+    model: WireSettings
+
+    def are_from_function(self) -> bool:
+        """Return whether a function gives the key, and not a client of an SDK."""
+        return self.model._asks_for_key() and not self.model._through_sdk()
+
+    async def key(self, kwargs: Mapping[str, Any], deadline: float | None) -> Secret | None:
+        """Return the key of an async call; None if no function gives it."""
+        model = self.model
+        if not self.are_from_function():
+            return None
+        named = {**(model.extra_headers or {}), **(kwargs.get("extra_headers") or {})}
+        field = credential_of(model, named)
+        if field is None:
+            return None
+        return await covered(ask_for_key(getattr(model, field)), deadline, model)
+
+    def expire(self) -> None:
+        """Drop the token that a function caches: it was refused."""
+        for name in self.model.SECRETS:
+            if (expire := getattr(getattr(self.model, name), "expire", None)) is not None:
+                expire()

@@ -161,7 +161,7 @@ class _Attempts:
         )
 
     def wants_another(self, error: Any) -> bool:
-        """Tell whether to ask again because of `error`; the messages are those to ask with then."""
+        """Return whether to call the model again because of `error`; `messages` are then those of the next call."""
         answer = getattr(error, "raw_message", None)
         if (
             not isinstance(error, OutputParserException)
@@ -190,7 +190,7 @@ def _feedback(answer: AIMessage, error: OutputParserException) -> list[BaseMessa
 
 
 def _reasons(error: OutputParserException) -> str:
-    """Say what is wrong; a value that pydantic refused part by part, and without repeating it."""
+    """Return the reasons of a validation error; for a pydantic value one line per field, without the value."""
     from modelwire.output_parsers.validation import OutputValidationError
 
     if not isinstance(error, OutputValidationError):

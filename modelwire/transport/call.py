@@ -78,7 +78,7 @@ def _continued(
         try:
             part = yield from _try_until_done(exchange, ask)
         except ChatError as error:
-            error.partial = exchange.as_chunk(answer)
+            error.partial = exchange.hooks.as_chunk(answer)
             raise
         answer = continuation.joined(answer, part)
     return answer
@@ -115,7 +115,7 @@ def _stream_part(
     exchange: Exchange[M, C], handed: EmittedChunks[M, C]
 ) -> Generator[Step[C], Any, None]:
     """Emit the chunks of one request's answer."""
-    committed = (lambda: handed.any) if exchange.marker is None else _never
+    committed = (lambda: handed.any) if exchange.hooks.marker is None else _never
     try:
         yield from _try_until_done(
             exchange, lambda exchange: _ask_stream(exchange, handed), committed
@@ -152,7 +152,7 @@ def collected_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, C]:
     ask = partial(whole, continuation=continuation)
     answer = continuation.message(part)
     answer = yield from _continued(exchange, continuation, answer, ask)
-    return exchange.as_chunk(answer)
+    return exchange.hooks.as_chunk(answer)
 
 
 def _never() -> bool:
@@ -165,7 +165,7 @@ def _try_until_done(
     committed: Callable[[], bool] = _never,
 ) -> Generator[Step[C], Any, T]:
     load_error_path()
-    limiter, failed = exchange.limiter, None
+    limiter, failed = exchange.policy.limiter, None
     if exchange.before is not None:
         yield Call(exchange.before)
     while True:
@@ -175,7 +175,7 @@ def _try_until_done(
                 exchange.admission = admission = Admission(
                     exchange.clock(),
                     again=failed is not None,
-                    patient=exchange.patient,
+                    patient=exchange.policy.patient,
                     size=len(exchange.content),
                     max_output=exchange.max_output,
                     previous=exchange.admission,
@@ -218,7 +218,7 @@ def _try_until_done(
 
 def _renewed(exchange: Exchange[M, C], error: ChatError) -> Generator[Step[C], Any, bool]:
     """Ask for the key again, once, where a function gives it and it was refused; tell whether it is another."""
-    policy, renew = exchange.policy, exchange.renew
+    policy, renew = exchange.policy.retry, exchange.renew
     refused_who = error.status == 401 or isinstance(error, AuthenticationError)
     if not refused_who or renew is None or policy.max_retries == 0:
         return False
@@ -239,8 +239,8 @@ def _wait_after(
         sentence = exchange.refused_credential(exchange.headers)
         if sentence:
             error.message = and_said(error.message, sentence)
-    if exchange.limiter is not None and exchange.admission is not None:
-        exchange.limiter.failed(
+    if exchange.policy.limiter is not None and exchange.admission is not None:
+        exchange.policy.limiter.failed(
             exchange.admission, exchange.clock(), error, exchange.response_headers, renewed=renewed
         )
     if committed:
@@ -255,7 +255,7 @@ def _wait_after(
 
 def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | GiveUp:
     limiter, admission, history, now = (
-        exchange.limiter,
+        exchange.policy.limiter,
         exchange.admission,
         exchange.history,
         exchange.clock(),
@@ -265,24 +265,24 @@ def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | Gi
     wait = wait_before_retry(
         error,
         history,
-        exchange.policy,
+        exchange.policy.retry,
         remaining_s=None if exchange.deadline is None else exchange.deadline - now,
-        rng=exchange.rng,
+        rng=exchange.policy.rng,
         waited_s=0.0 if history.refused_at is None else now - history.refused_at,
-        in_queue=limiter is not None and exchange.patient,
+        in_queue=limiter is not None and exchange.policy.patient,
         own_refusals=0 if admission is None else admission.own_refusals,
         is_incurable=admission is not None and admission.is_incurable,
     )
     if limiter is None or admission is None or error.retry_class is not RetryClass.TRANSIENT:
         return wait
     if isinstance(wait, GiveUp) and not (
-        exchange.patient and limiter.outage.is_on and exchange.policy.max_retries
+        exchange.policy.patient and limiter.outage.is_on and exchange.policy.retry.max_retries
     ):
         return wait
     if limiter.may_retry(admission, now, error):
         return wait
     history.excused += (
-        exchange.patient
+        exchange.policy.patient
     )  # the provider fails for everybody: that is waited out in the queue
     return 0.0
 
@@ -318,9 +318,9 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
         message = exchange.wire.decode(reply)
         exchange.report_usage(reply.headers, message)
         exchange.annotate(message)
-        yield from sink.end([exchange.as_chunk(message)])
+        yield from sink.end([exchange.hooks.as_chunk(message)])
         return
-    body, max_bytes = _StreamBody(exchange, reply), exchange.max_stream_bytes
+    body, max_bytes = _StreamBody(exchange, reply), exchange.policy.max_stream_bytes
     has_deadline = exchange.deadline is not None
     sink.begin(reply)
     try:
@@ -376,7 +376,7 @@ class _StreamBody(Generic[M, C]):
         self._exchange = exchange
         self._reply = reply
         self._framing = getattr(exchange.wire, "framing", SSEDecoder)(
-            max_event_bytes=min(MAX_EVENT_BYTES, exchange.max_response_bytes)
+            max_event_bytes=min(MAX_EVENT_BYTES, exchange.policy.max_response_bytes)
         )
         self.decoder = exchange.wire.stream_decoder(reply.headers)
         # The last chunks that came. As soon as there are some, the provider has answered.
@@ -404,7 +404,7 @@ class _StreamBody(Generic[M, C]):
             end_of_framing()
         if self._unframed:
             reply.body = self._unframed
-            return [exchange.as_chunk(exchange.wire.decode(reply))], False
+            return [exchange.hooks.as_chunk(exchange.wire.decode(reply))], False
         end = self.decoder.close()
         if end:
             exchange.annotate(end[-1])
@@ -437,12 +437,12 @@ def _first_bytes(
         if len(blank) > _UNFRAMED_BYTES:
             blank = blank[max(blank.rfind(b"\n"), blank.rfind(b"\r")) + 1 :][:_UNFRAMED_BYTES]
         exchange.remaining_s()
-        if received_bytes > exchange.max_stream_bytes:
-            raise too_large(exchange.max_stream_bytes)
+        if received_bytes > exchange.policy.max_stream_bytes:
+            raise too_large(exchange.policy.max_stream_bytes)
 
 
 def _rest(exchange: Exchange[Any, Any]) -> Generator[Step[Any], Any, bytes]:
-    whole = Whole(exchange.max_response_bytes)
+    whole = Whole(exchange.policy.max_response_bytes)
     while (data := (yield READ)) is not None:
         whole.add(data)
     return whole.joined()

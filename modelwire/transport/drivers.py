@@ -1,4 +1,4 @@
-"""The two drivers: they do what a flow asks, sync and async, and decide nothing.
+"""The two drivers: they do the steps of a flow, sync and async, and decide nothing.
 
 A whole answer comes back from `drive` / `adrive`; chunks come out of `drive_stream` / `adrive_stream`. However the
 caller leaves, the flow and its line are closed.
@@ -24,7 +24,19 @@ C = TypeVar("C")
 
 
 def drive(flow: Generator[Step[C], Any, M], line: SyncPooledConnection) -> M:
-    """Run a call to its answer."""
+    """Run a call to its answer; its flow yields no chunks."""
+    steps = drive_stream(flow, line)
+    try:
+        while True:
+            next(steps)
+    except StopIteration as done:
+        return cast("M", done.value)
+
+
+def drive_stream(
+    flow: Generator[Step[C], Any, M], line: SyncPooledConnection
+) -> Generator[C, None, M]:
+    """Run a call and yield its chunks; return what its flow returns."""
     outcome: Any = None
     failure: Exception | None = None
     try:
@@ -33,25 +45,6 @@ def drive(flow: Generator[Step[C], Any, M], line: SyncPooledConnection) -> M:
                 step = flow.send(outcome) if failure is None else flow.throw(failure)
             except StopIteration as done:
                 return cast("M", done.value)
-            outcome, failure = _do(step, line)
-    except BaseException as error:
-        _drop_frames(error)
-        raise
-    finally:
-        line.close()
-        flow.close()
-
-
-def drive_stream(flow: Generator[Step[C], Any, None], line: SyncPooledConnection) -> Generator[C]:
-    """Run a call and yield its chunks."""
-    outcome: Any = None
-    failure: Exception | None = None
-    try:
-        while True:
-            try:
-                step = flow.send(outcome) if failure is None else flow.throw(failure)
-            except StopIteration:
-                return
             outcome = failure = None
             if type(step) is list:
                 yield from step
@@ -139,7 +132,7 @@ def _failure(
 
 
 def _do(step: Any, line: SyncPooledConnection) -> tuple[Any, Exception | None]:
-    """Do one step; whatever comes of it, good or bad, is the flow's to judge, outside of the handler of an error."""
+    """Return the result of one step and None, or None and its error: the flow handles both."""
     try:
         if type(step) is Read:
             return line.read(), None
@@ -168,8 +161,8 @@ def _doing(step: Any, line: AsyncPooledConnection) -> Awaitable[Any]:
     return _doing_without(step, line)
 
 
-async def _doing_without(step: Call | Sign | Pause, line: AsyncPooledConnection) -> Any:
-    """Do a step that needs no connection."""
+async def _doing_without(step: Call | Pause, line: AsyncPooledConnection) -> Any:
+    """Return the result of a step that needs no connection."""
     await line.close()
     if isinstance(step, Pause):
         return await line.sleep(step.seconds)

@@ -1,7 +1,7 @@
-"""`CallObserver`: the one way of hearing what becomes of a call of a model. No I/O here.
+"""`CallObserver`: the one interface for observing a call of a model. No I/O here.
 
 Callback handlers, tracers, event streams, jobs, the log and tracing spans are implementations of it. A config carries
-observers in `observers`, a handler gives one for a run of its own by `call_observer`. It is free when nobody listens.
+observers in `observers`; a handler has one for each run, from `call_observer`. A call without observers pays nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["OBSERVERS_IN_CONTEXT", "CallObserver", "observing"]
 
 
 class CallObserver:
-    """Hears of a call: `started`, what becomes of it, and exactly one `answered`, or `failed` without an attempt.
+    """Observes a call: `started`, then its events, then exactly one `answered`, or `failed` without an attempt.
 
     Override what is of interest. Methods are called in place, so they must be quick; `started` must not raise, and what
     another one raises ends the call. An async call awaits what `waiting`, `chunk`, `failed` without an attempt and
@@ -28,34 +28,35 @@ class CallObserver:
     """
 
     __slots__ = ()
-    wants_tokens: bool = False  # whether a call that was not asked to stream shall stream for it
+    wants_tokens: bool = False
+    """True if a call that is not a stream reads its answer from one for this observer."""
 
     def started(
         self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> CallObserver | None:
-        """Hear that a call starts; return who hears the rest: this observer, one for this call alone, or nobody."""
+        """Called when a call starts. Return the observer of the rest: this one, one for this call alone, or None."""
         return self
 
     def sent(self, exchange: Exchange[Any, Any]) -> None:
-        """Hear that an attempt goes out, with its `url`, `headers` (secrets among them) and `content`."""
+        """Called when an attempt is sent, with its `url`, `headers` (secrets among them) and `content`."""
 
     def failed(self, error: BaseException, attempt: Attempt | None, partial: Any = None) -> Any:
-        """Hear that an attempt failed; without one, that the call did, when `partial` had come."""
+        """Called when an attempt failed; if it is None, the call failed, after `partial` had come."""
 
     def waiting(self, step: Sleep | Wait | None) -> Any:
-        """Hear that a call waits with nothing on the wire: for its next attempt or for the limiter; None: no longer."""
+        """Called when a call waits without a request: for its next attempt or the limiter; None: the wait is over."""
 
     def limit_changed(self, change: Change) -> None:
-        """Hear that a provider's limit was learned or hit, once a second at most."""
+        """Called when a provider's limit was learned or hit, once a second at most."""
 
     def chunk(self, chunk: Any) -> Any:
-        """Hear a chunk of a streamed answer."""
+        """Called with each chunk of a streamed answer."""
 
     def answered(self, result: Any) -> Any:
-        """Hear the answer; of a stream that its reader has left, what had come."""
+        """Called with the answer; if the reader has left the stream, with the part that had come."""
 
 
-# Who hears every call of this context and of those it starts; what their `started` raises refuses the call.
+# The observers of every call in this context and in those it starts. An error of their `started` ends the call.
 OBSERVERS_IN_CONTEXT: ContextVar[tuple[CallObserver, ...]] = ContextVar(
     "modelwire_call_observers", default=()
 )

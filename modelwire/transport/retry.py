@@ -65,7 +65,7 @@ _OWN_REFUSED_CAP_S = 8.0
 
 
 class History:
-    """What one call has been through."""
+    """The failed attempts of one call, and when the provider first refused it."""
 
     __slots__ = ("attempts", "begun", "excused", "refused_at")
 
@@ -105,7 +105,7 @@ class History:
 
 
 class GiveUp(str):
-    """Why there is no further attempt, as a sentence for the error; empty where the error says it all."""
+    """The reason why there is no further attempt, as a sentence for the error; empty if the error suffices."""
 
     __slots__ = ()
 
@@ -166,7 +166,7 @@ def wait_before_retry(
 
 
 def is_refusal(error: ChatError) -> bool:
-    """Whether the provider has said: not now."""
+    """Return whether the provider has refused the attempt for now."""
     return error.retry_class in (RetryClass.THROTTLE, RetryClass.OVERLOAD)
 
 
@@ -203,7 +203,7 @@ def _after_refusal(
 def _after_bad_luck(
     error: ChatError, history: History, policy: RetryPolicy, rng: Random
 ) -> float | None:
-    """Return the wait after a failure that says nothing of the next try; None: there is none."""
+    """Return the backoff after a transient error; None to give up."""
     if error.retry_class is RetryClass.GLITCH:
         if history.count(RetryClass.GLITCH) > policy.max_glitches:
             return None

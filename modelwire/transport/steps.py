@@ -27,9 +27,12 @@ __all__ = [
     "READ",
     "SEND",
     "Call",
+    "CallPolicy",
     "Exchange",
+    "Hooks",
     "Pause",
     "Read",
+    "Request",
     "Send",
     "Sign",
     "Sleep",
@@ -145,16 +148,10 @@ class Call:
         self.function = function
 
 
-class Sign:
-    """Call the function that signs an attempt, and return its headers; an async call awaits them.
+class Sign(Call):
+    """Call the function that signs an attempt; a `ChatError` that it raises is a failure of the attempt."""
 
-    A `ChatError` that it raises is a failure of the attempt.
-    """
-
-    __slots__ = ("function",)
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function = function
+    __slots__ = ()
 
 
 class Wait:
@@ -192,108 +189,119 @@ def wait_reporting(
 
 
 # A list holds at least one chunk, for the caller.
-Step = Send | Read | Pause | Wait | Call | Sign | list[C]
+Step = Send | Read | Pause | Wait | Call | list[C]
+
+
+class Request(NamedTuple):
+    """What one call sends first."""
+
+    url: str
+    headers: Mapping[str, str]
+    content: bytes
+    model: str | None = None
+    method: str = "POST"
+    max_output: int | None = None
+    """Tokens of output that the provider counts before there are any."""
+
+
+class CallPolicy(NamedTuple):
+    """How patient one call is, and what bounds it."""
+
+    retry: RetryPolicy
+    timeouts: Timeouts
+    clock: Callable[[], float]
+    rng: Random
+    limiter: AdaptiveRateLimiter | None = None
+    """The limiter that admits each attempt; None if the user has switched it off."""
+    patient: bool = False
+    """True for the rows of a batch, which wait for a provider as long as it takes."""
+    max_response_bytes: int = MAX_RESPONSE_BYTES
+    polls: bool = False
+    """True if the call waits for an answer that the provider makes in the background."""
+    stream_resume: Any = False
+    """How a stream continues that breaks after its first chunk; False: it does not."""
+
+    @property
+    def max_stream_bytes(self) -> int:
+        """Return the most bytes of a stream, whose events repeat their frames."""
+        is_default = self.max_response_bytes == MAX_RESPONSE_BYTES
+        return MAX_STREAM_BYTES if is_default else self.max_response_bytes
+
+
+class Hooks(NamedTuple, Generic[M, C]):
+    """What the flow calls to build messages and chunks, whose types it does not know."""
+
+    merge: Callable[[Sequence[C]], C]
+    """Return one chunk that is the sum of several."""
+    as_chunk: Callable[[M], C]
+    """Return a whole message as a chunk."""
+    note: Callable[[M | C, str, int], None] | None = None
+    """Write a number about the call into an answer."""
+    marker: Callable[[], C] | None = None
+    """Return the chunk after which a stream begins again; None: a stream never does."""
+    refusals: Refusals[C] | None = None
+    """Judges how streams end; None: no stream is refused."""
 
 
 class Exchange(Generic[M, C]):
-    """One call: what is sent, how its answer is read, and how patient it is.
+    """One call on its way: the request under way, and its state.
 
-    `merge` makes one chunk of many, `as_chunk` one of a whole message. `deadline` is a reading of `clock`, `timeout_s`
-    the limit it came from, to be named in the error. `limiter` is None where the user has switched it off; `patient`
-    calls, the rows of a batch, wait for a provider as long as it takes. `max_output` is in tokens. `renew` returns, or
-    awaits, the headers with a key asked for anew; None where no function gives it. `sign` returns, or awaits, the
-    headers of one attempt, where each is signed; None: all have the same. `note` writes a word about the call into
-    what is handed out. `marker` makes the chunk that says a stream begins again; None: it never does. `before` is
-    called, or awaited, before the first attempt: what it raises ends the call. `continuation` makes the further
-    requests of an answer that comes in parts; None: no answer does. `refusals` judges the
-    ends of streams; None: no stream is refused. `refused_credential` returns a sentence for the
-    error of a refused key: which of the keys of the program these headers carry.
-    `polls` is True if an answer that the provider makes in the background
-    is waited for.
+    `deadline` is a reading of the policy's clock; `timeout_s` is the limit that it came from, for the error. Everything
+    may be replaced until the call is driven: the next request of a call has another `content`, for example.
     """
+
+    timeout_name = "its `timeout`"
+    """What the error of a call that was too slow names as the limit."""
+    sign: Callable[[], Any] | None = None
+    """Returns, or awaits, the headers of one attempt; None: all attempts have the same headers."""
+    renew: Callable[[], Any] | None = None
+    """Returns, or awaits, the headers with a new key; None: no function gives the key."""
+    before: Callable[[], Any] | None = None
+    """Is called, or awaited, before the first attempt. What it raises ends the call."""
+    continuation: Continuation[M, C] | None = None
+    """Makes the further requests of an answer that comes in parts; None: no answer does."""
+    refused_credential: Callable[[Mapping[str, str]], str] | None = None
+    """Returns a sentence for the error of a refused key: which key of the program these headers carry."""
+    client: tuple[Any, str | None] = (None, None)
+    """The user's HTTP client and the proxy; the connection sets them."""
+    admission: Admission | None = None
+    """The limiter's permit of the present attempt."""
+    response_headers: Mapping[str, str] | None = None
+    """The headers of the present attempt's answer."""
 
     def __init__(
         self,
-        *,
-        url: str,
-        headers: Mapping[str, str],
-        content: bytes,
+        request: Request,
         wire: Wire[M, C],
-        policy: RetryPolicy,
-        timeouts: Timeouts,
-        clock: Callable[[], float],
-        rng: Random,
-        merge: Callable[[Sequence[C]], C],
-        as_chunk: Callable[[M], C],
-        model: str | None = None,
+        policy: CallPolicy,
+        hooks: Hooks[M, C],
+        *,
+        observers: Sequence[CallObserver] = (),
         deadline: float | None = None,
         timeout_s: float | None = None,
-        limiter: AdaptiveRateLimiter | None = None,
-        patient: bool = False,
-        max_output: int | None = None,
-        max_response_bytes: int = MAX_RESPONSE_BYTES,
-        renew: Callable[[], Any] | None = None,
-        sign: Callable[[], Any] | None = None,
-        note: Callable[[M | C, str, int], None] | None = None,
-        marker: Callable[[], C] | None = None,
-        observers: Sequence[CallObserver] = (),
-        before: Callable[[], Any] | None = None,
-        continuation: Continuation[M, C] | None = None,
-        refusals: Refusals[C] | None = None,
-        refused_credential: Callable[[Mapping[str, str]], str] | None = None,
-        polls: bool = False,
     ) -> None:
-        self.refused_credential = refused_credential
-        self.url = url
-        self.method = "POST"
-        self.headers = headers
-        self.content = content
+        self.url, self.headers, self.content, self.model, self.method, self.max_output = request
         self.wire = wire
         self.policy = policy
-        self.timeouts = timeouts
-        self.clock = clock
-        self.rng = rng
-        self.merge = merge
-        self.as_chunk = as_chunk
-        self.model = model
+        self.clock = policy.clock
+        self.hooks = hooks
+        self.observers = observers
         self.deadline = deadline
         self.timeout_s = timeout_s
-        self.timeout_name = "its `timeout`"  # what has set it
-        self.limiter = limiter
-        self.patient = patient
-        self.max_output = max_output
-        self.max_response_bytes = max_response_bytes
-        self.max_stream_bytes = (
-            MAX_STREAM_BYTES if max_response_bytes == MAX_RESPONSE_BYTES else max_response_bytes
-        )
-        self.renew = renew
-        self.sign = sign
-        self.note = note
-        self.marker = marker
-        self.before = before
-        self.continuation = continuation
-        self.refusals = refusals
-        self.polls = polls
-        self.stream_resume: Any = False  # how a stream goes on that breaks
-        self.observers = observers
-        self.client: tuple[Any, str | None] = (
-            None,
-            None,
-        )  # the user's client and the proxy; the line says it
         self.history = History()
-        self.admission: Admission | None = None  # the limiter's leave to make the present attempt
-        self.response_headers: Mapping[str, str] | None = None  # the headers of its answer
 
     def report_usage(self, headers: Mapping[str, str] | None, message: object = None) -> None:
-        """Tell the limiter that the provider has taken the request, and what it cost."""
-        if self.limiter is not None and self.admission is not None:
-            usage = usage_of(message) if self.limiter.advertised is not None else None
-            self.limiter.answered(self.admission, self.clock(), headers, usage)
+        """Report to the limiter that the provider has taken the request, and its cost."""
+        limiter = self.policy.limiter
+        if limiter is not None and self.admission is not None:
+            usage = usage_of(message) if limiter.advertised is not None else None
+            limiter.answered(self.admission, self.clock(), headers, usage)
 
     def annotate(self, answer: M | C) -> None:
-        """Say in an answer what the attempts before it may have cost."""
-        if self.note is not None and (count := self.history.maybe_billed):
-            self.note(answer, "maybe_billed_attempts", count)
+        """Write into an answer how many attempts before it may have been billed."""
+        note = self.hooks.note
+        if note is not None and (count := self.history.maybe_billed):
+            note(answer, "maybe_billed_attempts", count)
 
     def remaining_s(self) -> float | None:
         """Return the seconds to the deadline; raise the `Timeout` when there are none."""
@@ -319,7 +327,7 @@ class Exchange(Generic[M, C]):
         return self.signed(error)
 
     def signed(self, error: ChatError) -> ChatError:
-        """Say whose call failed, where the error does not yet say it, and nothing that was secret in it."""
+        """Return an error with the provider and the model of this call, and without secrets."""
         from modelwire.transport.redaction import conceal
 
         error.provider = error.provider or self.wire.provider

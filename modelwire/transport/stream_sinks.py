@@ -90,7 +90,7 @@ class EmittedChunks(Generic[M, C]):
         if chunks:
             if self._in_place is not None:
                 chunks = self._in_place(chunks)
-            if self._earlier is not None and self._exchange.marker is not None:
+            if self._earlier is not None and self._exchange.hooks.marker is not None:
                 self._earlier = None
                 chunks = [*self._again(), *chunks]
             self.any = True
@@ -98,15 +98,15 @@ class EmittedChunks(Generic[M, C]):
 
     def _again(self) -> list[C]:
         """Return the marker, and after it the earlier parts of the answer: only this part begins again."""
-        assert self._exchange.marker is not None  # noqa: S101 - for the type checker
-        marker, continuation = self._exchange.marker(), self._exchange.continuation
+        assert self._exchange.hooks.marker is not None  # noqa: S101 - for the type checker
+        marker, continuation = self._exchange.hooks.marker(), self._exchange.continuation
         if self.before is None or continuation is None:
             return [marker]
         return [marker, continuation.opened(self.before)]
 
     def end(self, chunks: list[C], *, refused: bool = False) -> Iterable[list[C]]:
-        """Take the last chunks; those of a suspended part leave without the end, those of a refusal not at all."""
-        refusals = self._exchange.refusals
+        """Return the last chunks to emit: of a suspended part without the end, of a refusal none."""
+        refusals = self._exchange.hooks.refusals
         if refusals is not None and chunks and (refused or refusals.may_end(chunks[-1])):
             self._end = chunks
             whole = self.sum()
@@ -126,7 +126,7 @@ class EmittedChunks(Generic[M, C]):
         chunks = [*self._folded, *self._end]
         if not chunks:
             return cast("C", self.before if self._earlier is None else self._earlier)
-        part, continuation = self._exchange.merge(chunks), self._exchange.continuation
+        part, continuation = self._exchange.hooks.merge(chunks), self._exchange.continuation
         if self.before is None or continuation is None:
             return part
         return continuation.added(self.before, part)
@@ -140,11 +140,11 @@ class EmittedChunks(Generic[M, C]):
                     for event in self._framing.feed(data):
                         chunks += self._decoder.feed(event)
                 if len(chunks) > 1:
-                    chunks = [self._exchange.merge(chunks)]
+                    chunks = [self._exchange.hooks.merge(chunks)]
         except ChatError:  # the failure that ended the stream: what came before it is all there
             pass
         self._packed, self._held, self._held_bytes = [], [], 0
-        self._folded = [self._exchange.merge(chunks)] if chunks else []
+        self._folded = [self._exchange.hooks.merge(chunks)] if chunks else []
 
 
 class CollectedChunks(Generic[M, C]):
@@ -154,7 +154,7 @@ class CollectedChunks(Generic[M, C]):
 
     def __init__(self, exchange: Exchange[M, C]) -> None:
         self.chunks: list[C] = []
-        self._merge = exchange.merge
+        self._merge = exchange.hooks.merge
 
     def begin(self, head: Reply) -> None:
         pass

@@ -720,7 +720,7 @@ def test_the_timeout_of_a_client_of_ones_own_holds_where_the_model_has_none(
     def limits(model: Any, *, is_async: bool, **call: Any) -> tuple[float, float, float]:
         return model._exchange(
             model._messages("hi"), None, {}, call, stream=False, is_async=is_async
-        ).timeouts[:3]
+        ).policy.timeouts[:3]
 
     with library.Client(timeout=library.Timeout(30, connect=20)) as client:
         model = wire.model(http_client=client, http_async_client=library.AsyncClient(timeout=40))

@@ -168,7 +168,7 @@ def test_a_later_timeout_is_the_one_that_holds(first: str, then: str) -> None:
         binding = model.bind(**{first: 20})
         for kwargs in ({then: 7}, {**binding.kwargs, then: 7}):
             exchange = model._exchange(model._messages("hi"), None, {}, dict(kwargs), stream=False)
-            assert exchange.timeouts.first_byte_s == 7
+            assert exchange.policy.timeouts.first_byte_s == 7
 
 
 def test_what_a_service_renames_is_replaced_too() -> None:

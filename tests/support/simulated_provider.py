@@ -13,6 +13,7 @@ from itertools import count
 from random import Random
 from typing import Any
 
+from support.word_exchange import word_exchange
 from support.word_wire import WordWire
 
 from modelwire.errors import ChatError, ConnectFailed
@@ -21,7 +22,7 @@ from modelwire.transport.ratelimit.admission import Admission
 from modelwire.transport.ratelimit.congestion import Congestion
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 from modelwire.transport.retry import RetryPolicy
-from modelwire.transport.steps import Exchange, Send, Sleep, Timeouts, Wait
+from modelwire.transport.steps import Exchange, Send, Sleep, Wait
 from modelwire.transport.wire import Reply
 
 ONE_WAY_S = 0.025
@@ -400,18 +401,13 @@ def _modelwire_call(job: Job, row: int) -> Generator[Any, Any, Any]:
     asked_at = world.now
     cost = job.provider.cost(row)
     content = b"x" * round((cost - OUTPUT_TOKENS) / TOKENS_A_BYTE) if cost else b"{}"
-    exchange: Exchange[str, str] = Exchange(
-        url="http://x/v1",
-        headers={},
+    exchange: Exchange[str, str] = word_exchange(
         content=content,
         max_output=OUTPUT_TOKENS,
         wire=WIRE,
-        policy=job.policy,
-        timeouts=Timeouts(),
+        retry=job.policy,
         clock=lambda: world.now,
         rng=job.rng,
-        merge="".join,
-        as_chunk=str,
         model="m",
         limiter=job.limiter,
         patient=job.patient,

@@ -4,11 +4,11 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from random import Random
 from typing import Any
 
 import pytest
-from support.word_wire import WordDecoder, WordWire, sse
+from support.word_exchange import word_exchange
+from support.word_wire import WordDecoder, sse
 
 from modelwire.errors import (
     BadRequest,
@@ -26,7 +26,7 @@ from modelwire.transport import stream_sinks as sinks
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
 from modelwire.transport.observer import CallObserver
 from modelwire.transport.retry import RetryPolicy
-from modelwire.transport.steps import Exchange, Read, Send, Sleep, Timeouts
+from modelwire.transport.steps import Exchange, Read, Send, Sleep
 from modelwire.transport.wire import Reply, ServerEvent
 
 
@@ -38,19 +38,9 @@ class Played:
         self.script = list(script)
         self.asked: list[Any] = []
         self.out: list[str] = []
-        self.exchange: Exchange[str, str] = Exchange(
-            url="http://x/v1",
-            headers={},
-            content=b"{}",
-            wire=WordWire(),
-            policy=settings.pop("policy", RetryPolicy()),
-            timeouts=Timeouts(),
-            clock=lambda: self.now,
-            rng=Random(1),
-            merge="".join,
-            as_chunk=str,
-            model="m",
-            **settings,
+        settings.setdefault("retry", settings.pop("policy", RetryPolicy()))
+        self.exchange: Exchange[str, str] = word_exchange(
+            clock=lambda: self.now, model="m", **settings
         )
 
     def play(self, make: Callable[[Exchange[str, str]], Any]) -> Any:
@@ -381,8 +371,9 @@ def test_endless_small_events_end_at_the_limit_of_the_answer(flow: Any) -> None:
 
 
 def test_the_default_limit_of_a_stream_is_wider_than_that_of_a_body() -> None:
-    assert Played([]).exchange.max_stream_bytes == 4 * Played([]).exchange.max_response_bytes
-    assert Played([], max_response_bytes=7).exchange.max_stream_bytes == 7
+    usual = Played([]).exchange.policy
+    assert usual.max_stream_bytes == 4 * usual.max_response_bytes
+    assert Played([], max_response_bytes=7).exchange.policy.max_stream_bytes == 7
 
 
 def test_endless_blank_lines_end_at_the_limit_of_the_answer() -> None:

@@ -38,7 +38,7 @@ __all__ = [
 
 
 def fill(model: WireSettings, values: dict[str, Any]) -> bool:
-    """Set the fields without pydantic where nothing needs its validation; tell whether that was so.
+    """Set the fields without pydantic if no value needs its validation; return whether that was possible.
 
     Building the schema of a model takes 10 ms of a script's start, and most scripts give a few strings and numbers.
     """
@@ -214,7 +214,7 @@ def check_client(name: str, client: Any, *, is_async: bool) -> None:
 
 
 def _is_plain(value: Any, annotation: Any) -> bool:
-    """Tell whether `value` is of the very type that `annotation` names, one of those that need no conversion."""
+    """Return whether `value` has exactly a type that `annotation` names, and needs no conversion."""
     if annotation is Any:
         return True
     kinds = get_args(annotation) or (annotation,)
@@ -226,7 +226,7 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def complaint(cls: type[WireSettings], exc: ValidationError) -> Exception:
-    """Say what is wrong with the arguments; their values stay out of it."""
+    """Return the error for wrong arguments, without their values."""
     problems = []
     for error in exc.errors(include_url=False, include_input=False):
         ours = error.get("ctx", {}).get("error")
@@ -271,7 +271,7 @@ def name_service(cls: type[WireSettings], values: dict[str, Any]) -> None:
 
 
 def warn_of_what_stays(cls: type[WireSettings], left: Sequence[str]) -> None:
-    """Say that a pickle is without them; once for each place, as warnings are."""
+    """Warn, once for each place, that a pickle does not contain these fields."""
     names = ", ".join(f"`{name}`" for name in left)
     warn_caller(
         f"A pickled `{cls.__name__}` goes without what may be secret in {names}: set it again where it wakes up."

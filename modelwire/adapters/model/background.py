@@ -26,7 +26,7 @@ from modelwire.runnables.config import settled
 from modelwire.transport.call import call_flow
 from modelwire.transport.drivers import adrive, drive
 from modelwire.transport.retry import History, read_retry_after
-from modelwire.transport.steps import Exchange, Pause
+from modelwire.transport.steps import Exchange, Pause, Request
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
@@ -117,7 +117,7 @@ async def aresume(
 ) -> AIMessage:
     """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
     settings, messages = settled(config), _messages(id)
-    key = await model._akey(kwargs, settings.get("deadline"))
+    key = await model._credentials().key(kwargs, settings.get("deadline"))
     async with await astart_model_run(model, messages, settings, kwargs) as run:
         call = _call(model, messages, run.config, kwargs, is_async=True, key=key)
         answer = _checked(call, await afinal_answer(model, call, placeholder(id), first_s=0.0))
@@ -144,7 +144,7 @@ def _call(
 
 
 def _checked(call: Exchange[Any, Any], answer: AIMessage) -> AIMessage:
-    return cast("RefusalPolicy", call.refusals).checked(answer, call)
+    return cast("RefusalPolicy", call.hooks.refusals).checked(answer, call)
 
 
 class _PollWire:
@@ -255,22 +255,12 @@ class _Poll:
 
     def _exchange(self, method: str, action: str) -> Exchange[Any, Any]:
         call = self.call
-        exchange = Exchange(
-            url=self.wire.answer_url(call.url, self.id, action),
-            headers=call.headers,
-            content=b"",
-            wire=self.wire,
-            policy=call.policy,
-            timeouts=call.timeouts,
-            clock=call.clock,
-            rng=call.rng,
-            merge=call.merge,
-            as_chunk=call.as_chunk,
-            model=call.model,
+        url = self.wire.answer_url(call.url, self.id, action)
+        return Exchange(
+            Request(url, call.headers, b"", call.model, method),
+            self.wire,
+            call.policy._replace(limiter=None, patient=False),
+            call.hooks._replace(marker=None, refusals=None),
             deadline=call.deadline,
             timeout_s=call.timeout_s,
-            max_response_bytes=call.max_response_bytes,
-            note=call.note,
         )
-        exchange.method = method
-        return exchange

@@ -204,7 +204,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return {}
 
     def asdict(self) -> _Data:
-        """Say what sets this model apart, and its kind."""
+        """Return the identifying parameters of this model, and its kind."""
         return {**self._identifying_params, "_type": self._llm_type}
 
     if not TYPE_CHECKING:  # for type checkers it stays pydantic's, and `dict` the type
@@ -215,7 +215,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def bind_tools(
         self, tools: Sequence[ToolLike], *, tool_choice: Any = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Let the model call `tools`: functions, pydantic classes, tools, or dicts in a provider's shape."""
+        """Bind `tools` that the model may call: functions, pydantic classes, tools, or dicts in a provider's shape."""
         raise NotImplementedError(
             f"`{type(self).__name__}` does not say how it calls tools: override `bind_tools`."
         )
@@ -499,7 +499,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def _cache_key(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> tuple[str, str] | None:
-        """Name a call for a cache, without the ids of messages and without secrets; None where that cannot be."""
+        """Return the cache key of a call, without message ids and secrets; None if the call cannot be cached."""
         from modelwire.adapters.model.cache_keys import message_key
 
         return message_key(self, messages, stop, kwargs)
@@ -637,7 +637,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return message
 
     def _streaming_is_off(self, kwargs: Mapping[str, Any]) -> bool:
-        """Tell whether a stream of this call shall give the whole answer at once."""
+        """Return whether a stream of this call yields the whole answer as one chunk."""
         off = self.disable_streaming
         return bool(kwargs.get("tools")) if off == "tool_calling" else bool(off)
 

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 def request_key(
     request: WireRequest, more: Iterable[tuple[str, str]] = ()
 ) -> tuple[str, str] | None:
-    """Name what would be sent: the body, the address and the headers, without who sends it; `more` are headers, too.
+    """Return the key of a request: its body, address and headers without credentials; `more` are headers, too.
 
     None for a call whose answer depends on what went before it at the provider, or comes later.
     """
@@ -84,7 +84,7 @@ def _says_nothing_of_answers(header: str) -> bool:
 
 
 def _names_a_container(container: Any) -> bool:
-    """Tell whether the code of a call runs where that of others has run, and left its files."""
+    """Return whether the code of a call runs in a container that has the files of earlier calls."""
     return bool(container.get("id") if isinstance(container, dict) else container)
 
 
@@ -94,7 +94,7 @@ def message_key(
     stop: list[str] | None,
     kwargs: dict[str, Any],
 ) -> tuple[str, str] | None:
-    """Name a call of a model that is no wire's; None, and no caching, where its arguments cannot be written down."""
+    """Return the key of a call of a model without a wire; None if its arguments have no lasting description."""
     try:
         messages_json = [
             {**message.__dict__, **(message.__pydantic_extra__ or {}), "id": None}
@@ -127,7 +127,7 @@ _PARAMETERS = (
 
 
 def llm_string(model: BaseChatModel, params: Mapping[str, Any]) -> str:
-    """Write down what makes a model's answers beside the messages: its class and the parameters."""
+    """Return the text that, with the messages, determines a model's answers: its class and the parameters."""
     cls = type(model)
     own = {name: getattr(model, name) for name in _PARAMETERS if name in cls.model_fields}
     return json.dumps(
@@ -136,7 +136,7 @@ def llm_string(model: BaseChatModel, params: Mapping[str, Any]) -> str:
 
 
 def _named(value: Any) -> Any:
-    """Say what JSON cannot, where that is the same every time and different for different things."""
+    """Return a JSON value for an object. Raises `TypeError` if its description differs from run to run."""
     schema = getattr(value, "model_json_schema", None)
     if isinstance(value, type):
         return [

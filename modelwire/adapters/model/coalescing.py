@@ -33,7 +33,7 @@ class PendingCall:
         )  # re-entrant: the garbage collector may end a call at any place
 
     def resolve(self, result: Any = None) -> None:
-        """Tell everybody that waits what came of it; the first call counts."""
+        """Set the result and wake all waiting calls; only the first call has an effect."""
         with _pending_lock:
             if _pending.get(self._key) is self:
                 del _pending[self._key]
@@ -46,7 +46,7 @@ class PendingCall:
             wake()
 
     def may_be_awaited(self, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Tell whether this call can end while the caller waits: on `loop`, or with None by blocking its thread."""
+        """Return whether this call can end while the caller waits: on `loop`, or, if None, by blocking its thread."""
         if self._loop is not None:
             return self._loop is loop
         return self._thread != threading.get_ident()

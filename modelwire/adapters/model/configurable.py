@@ -179,7 +179,7 @@ def _says_who(name: str, value: Any) -> bool:
 
 
 def _names_its_provider(model: str) -> bool:
-    """Tell whether it is `provider:model`, and not a model with a colon in its name, such as Ollama's `llama3:8b`."""
+    """Return whether it is `provider:model`, and not a model with a colon in its name, such as `llama3:8b`."""
     prefix, colon, _ = model.partition(":")
     if not colon:
         return False

@@ -22,7 +22,7 @@ __all__ = ["agenerate", "generate"]
 
 
 def _configs(config: Mapping[str, Any], number: int) -> list[RunnableConfig]:
-    """Give each list a config; a run id names the first one's run only."""
+    """Return a config for each list; a run id names the run of the first one only."""
     options = {key: value for key, value in config.items() if value is not None}
     rest = {key: value for key, value in options.items() if key != "run_id"}
     return [settled(options if position == 0 else rest) for position in range(number)]  # type: ignore[arg-type]

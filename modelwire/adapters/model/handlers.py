@@ -107,7 +107,7 @@ class _AsyncHandlers(_Handlers):
         return None
 
     def limit_changed(self, change: Change) -> None:
-        """Tell it beside the call: a slow handler must not hold the answer, nor anybody who waits behind it."""
+        """Report it in a task: a slow handler must not delay the answer, or the calls that wait for it."""
         if not self.hears_limits:
             return
         if not _has_loop():
@@ -149,7 +149,7 @@ def start(
     config: RunnableConfig,
     options: dict[str, Any],
 ) -> tuple[CallbackManagerForLLMRun, list[CallObserver]]:
-    """Tell the handlers that `model` starts; return their manager, and who observes the call for them."""
+    """Report to the handlers that `model` starts; return their manager, and the observers of the call."""
     manager = CallbackManager.configure(**_listeners(model, config, options))
     (run,) = manager.on_chat_model_start(
         _serialized(model), [list(messages)], **_opening(model, config, options)
@@ -163,7 +163,7 @@ async def astart(
     config: RunnableConfig,
     options: dict[str, Any],
 ) -> tuple[AsyncCallbackManagerForLLMRun, list[CallObserver]]:
-    """Tell the handlers that `model` starts; return their manager, and who observes the call for them."""
+    """Report to the handlers that `model` starts; return their manager, and the observers of the call."""
     manager, about = (
         AsyncCallbackManager.configure(**_listeners(model, config, options)),
         _serialized(model),

@@ -7,18 +7,20 @@ flow carries it out (`transport.call`). What differs between providers is data a
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from math import inf
 from operator import attrgetter
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.credentials import ask_for_key, credential_of, refused_credential
+from modelwire.adapters.credentials import refused_credential
 from modelwire.adapters.model.arguments import (
     RETRY_SETTINGS,
     check_retry_settings,
+    checked_headers,
     json_bytes,
+    parameter_of,
     seconds_of,
     timeouts_of,
 )
@@ -30,26 +32,30 @@ from modelwire.adapters.model.results import (
     generation_chunk,
     result_of,
 )
-from modelwire.adapters.model.wire_requests import WireRequests
-from modelwire.adapters.wires.wire import Codec
+from modelwire.adapters.model.secret import lost_credential
+from modelwire.adapters.model.settings import WireSettings
+from modelwire.adapters.model.wire_requests import RequestBuilder
+from modelwire.adapters.parameter_aliases import set_parameter
+from modelwire.adapters.wires.wire import ChatCall, Codec
+from modelwire.errors import InvalidArgument
 from modelwire.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
+    convert_to_messages,
     merge_chunks,
     message_chunk_to_message,
 )
 from modelwire.messages.ai import RESTART
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import in_batch, run_in_executor, settled
-from modelwire.runnables.deadline import covered
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
 from modelwire.transport.connections.keepalive import Keepalive
 from modelwire.transport.connections.select import async_connection, sync_connection
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.retry import RetryPolicy
-from modelwire.transport.steps import Exchange, Timeouts
-from modelwire.transport.wire import WireRequest, hide_headers
+from modelwire.transport.steps import CallPolicy, Exchange, Hooks, Request, Timeouts
+from modelwire.transport.wire import LostHeaders, WireRequest, hide_headers
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import LanguageModelInput, ToolLike
@@ -68,7 +74,7 @@ _settings_of = attrgetter(*RETRY_SETTINGS)
 _rng = Random()  # noqa: S311 - spreads retries, keeps no secret
 
 
-class HTTPChatModel(WireRequests):
+class HTTPChatModel(WireSettings):
     """A chat model behind an HTTP API. Subclasses add their provider's parameters as fields, and a codec.
 
     A parameter that is None is not sent; unknown keywords of a call are parameters too.
@@ -82,6 +88,89 @@ class HTTPChatModel(WireRequests):
     what came before takes it back, and a sum of the chunks leaves it out. The provider's rate limit is found out and
     kept (`limits()` shows it), shared by all models of this process with the same key.
     """
+
+    def _codec(self, call: ChatCall) -> Codec:
+        """Return the codec of `call`: that of the model's wire."""
+        return self._wire().codec(getattr(self, "provider", self.WIRE))
+
+    def build_request(self, messages: Any, *, stream: bool = False, **kwargs: Any) -> WireRequest:
+        """Return what a call with these arguments would send, without sending it."""
+        for name in [name for name in kwargs if self.ALIASES.get(name, name) in RETRY_SETTINGS]:
+            del kwargs[name]  # it is never sent
+        return self._build_request(
+            self._messages(messages), kwargs.pop("stop", None), kwargs, stream=stream
+        )[1]
+
+    def _build_request(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | str | None,
+        kwargs: dict[str, Any],
+        *,
+        stream: bool,
+        **credential: Any,
+    ) -> tuple[Codec, WireRequest]:
+        return RequestBuilder(self, messages, stop, kwargs).build(stream=stream, **credential)
+
+    def _messages(self, input: Any) -> list[BaseMessage]:
+        """Read the input of a call; raise before any request when there is nothing to answer."""
+        messages = convert_to_messages(input)
+        if not messages:
+            raise InvalidArgument(
+                f"`{self.get_name()}` was given an empty list of messages; give it at least one."
+            )
+        for message in messages:
+            if message.content.__class__ is list:
+                from modelwire.messages.validate_outgoing import validate_outgoing
+
+                return validate_outgoing(messages)
+        return messages
+
+    def _call(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | str | None,
+        kwargs: dict[str, Any],
+        *,
+        stream: bool,
+        **credential: Any,
+    ) -> ChatCall:
+        params = self._params()
+        if stop is not None:
+            params["stop"] = stop
+        extra_body, extra_headers = self.extra_body or {}, self.extra_headers or {}
+        model = self.model
+        if kwargs:
+            provider = getattr(self, "provider", None)
+            kwargs = dict(kwargs)  # a renewal of the key reads them again
+            extra_body = {**extra_body, **(kwargs.pop("extra_body", None) or {})}
+            named = kwargs.pop("extra_headers", None)
+            if named.__class__ is LostHeaders:  # of a binding that was pickled
+                raise lost_credential()
+            extra_headers = {**extra_headers, **(named or {})}
+            for name, value in kwargs.items():
+                if name in ("model", "model_name"):
+                    model = value or model
+                elif name != "stream":  # it says how the answer is read
+                    set_parameter(params, parameter_of(type(self), name, provider), value)
+        form = params.get("response_format")
+        if form is not None and not isinstance(
+            form, Mapping
+        ):  # a pydantic class, as the SDKs take it
+            from modelwire.adapters.model.tools import response_format
+
+            params["response_format"] = response_format(self, form, strict=None)
+        if extra_headers:
+            checked_headers(extra_headers)
+        return ChatCall(
+            messages=messages,
+            model=model,
+            endpoint=self._endpoint(extra_headers, **credential),
+            params=params,
+            stream=stream,
+            extra_body=extra_body,
+            extra_headers=extra_headers,
+        )
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
         return combined_output(llm_outputs)
@@ -99,126 +188,66 @@ class HTTPChatModel(WireRequests):
         ask: bool = True,
         counting: TokenCounting | None = None,
     ) -> Exchange[AIMessage, AIMessageChunk]:
-        retry_settings, policy = self._retry_settings(kwargs)
-        codec, request = self._build_request(
-            messages, stop, kwargs, stream=stream, key=key, ask=ask
-        )
+        retry_settings, retry = self._retry_settings(kwargs)
+        builder = RequestBuilder(self, messages, stop, kwargs)
+        codec, request = builder.build(stream=stream, key=key, ask=ask)
         if counting is not None:  # only the input is counted: the limits of answers are not touched
             counting.request(request)
-        content, deadline = json_bytes(request.body), config.get("deadline")
-        client = self.http_async_client if is_async else self.http_client
-        if self.client is not None or self.async_client is not None:
-            client = self._own_client(is_async=is_async)
-        before = None
-        checked = self.check_context if counting is None else False
-        if checked and (
-            len(content) > _SMALL_BYTES
-            or checked == "exact"
-            or self.__dict__["profile"] is not None
-        ):
-            from modelwire.adapters.model.context_check import context_check
-
-            before = context_check(
-                self, messages, config, kwargs, request, len(content), is_async=is_async
-            )
-        continuation, continuations = None, retry_settings["max_continuations"]
-        next_body = getattr(codec, "continued", None)
-        if next_body is not None and continuations:
-            continuation = Continuation(request, next_body, continuations, codec.provider)
-        exchange = Exchange(
-            url=request.url,
-            headers=request.headers,
-            content=content,
-            wire=codec,
-            policy=policy,
-            timeouts=_timeouts(
+        content = json_bytes(request.body)
+        deadline = config.get("deadline")
+        client = self._own_client(is_async=is_async)
+        is_limited = self.rate_limit is not None and counting is None
+        policy = CallPolicy(
+            retry,
+            _timeouts(
                 retry_settings["timeout"],
                 retry_settings["stream_idle_timeout"],
                 _NO_TIMEOUTS if client is None else timeouts_of(client),
                 tcp_keepalive=self.tcp_keepalive,
             ),
-            clock=time.monotonic,
-            rng=_rng,
-            merge=merge_chunks,
-            as_chunk=chunk_from_message,
-            model=request.model,
+            time.monotonic,
+            _rng,
+            self._limiter(request) if is_limited else None,
+            in_batch.get(),
+            self.max_response_bytes,
+            retry_settings["max_continuations"] > 0,
+            retry_settings["stream_resume"],
+        )
+        exchange = Exchange(
+            Request(
+                request.url,
+                request.headers,
+                content,
+                request.model,
+                max_output=_reserved(codec, request.body),
+            ),
+            codec,
+            policy,
+            _hooks(retry_settings["on_refusal"], retry_settings["stream_restart"]),
+            observers=config.get("observers", ()),
             deadline=deadline,
             timeout_s=getattr(deadline, "limit_s", None),
-            limiter=None
-            if self.rate_limit is None or counting is not None
-            else self._limiter(request),
-            patient=in_batch.get(),
-            max_output=_reserved(codec, request.body),
-            max_response_bytes=self.max_response_bytes,
-            renew=None
-            if is_async and key is None
-            else self._renewal(messages, stop, kwargs, deadline, is_async=is_async),
-            note=_note,
-            marker=None if retry_settings["stream_restart"] is None else _restart_marker,
-            observers=config.get("observers", ()),
-            before=before,
-            continuation=continuation,
-            refusals=ON_REFUSAL[retry_settings["on_refusal"]],
-            refused_credential=self._refused_credential,
-            polls=continuations > 0,
         )
-        exchange.stream_resume = retry_settings["stream_resume"]
+        exchange.refused_credential = partial(refused_credential, self)
+        if key is not None or (not is_async and self._asks_for_key()):
+            exchange.renew = builder.renewal(deadline, is_async=is_async)
+        next_body = getattr(codec, "continued", None)
+        if next_body is not None and policy.polls:
+            limit = retry_settings["max_continuations"]
+            exchange.continuation = Continuation(request, next_body, limit, codec.provider)
+        checked = self.check_context if counting is None else False
+        is_worth_checking = (
+            len(content) > _SMALL_BYTES
+            or checked == "exact"
+            or self.__dict__["profile"] is not None
+        )
+        if checked and is_worth_checking:
+            from modelwire.adapters.model.context_check import context_check
+
+            exchange.before = context_check(
+                self, messages, config, kwargs, request, len(content), is_async=is_async
+            )
         return exchange
-
-    def _refused_credential(self, headers: Mapping[str, str]) -> str:
-        return refused_credential(self, headers)
-
-    def _renewal(
-        self,
-        messages: Sequence[BaseMessage],
-        stop: list[str] | str | None,
-        kwargs: dict[str, Any],
-        deadline: float | None,
-        *,
-        is_async: bool,
-    ) -> Callable[[], Any] | None:
-        """Return what asks for the key again and gives the headers with it; None where no function gives the key."""
-        if not self._asks_for_key() or self._through_sdk():
-            return None
-
-        def headers(key: Secret | None = None) -> Mapping[str, str]:
-            if key is None:
-                self._expire_token()
-            return self._build_request(messages, stop, kwargs, stream=False, key=key)[1].headers
-
-        async def aheaders() -> Mapping[str, str]:
-            self._expire_token()
-            return headers(await self._akey(kwargs, deadline))
-
-        return aheaders if is_async else headers
-
-    def _expire_token(self) -> None:
-        """Have a function that keeps the token it gave ask for another one."""
-        for name in self.SECRETS:
-            if (expire := getattr(getattr(self, name), "expire", None)) is not None:
-                expire()
-
-    async def _akey(self, kwargs: Mapping[str, Any], deadline: float | None) -> Secret | None:
-        """Ask for the key of an async call; None where no function gives it."""
-        if not self._asks_for_key() or self._through_sdk():
-            return None
-        named = {**(self.extra_headers or {}), **(kwargs.get("extra_headers") or {})}
-        field = credential_of(self, named)
-        return (
-            None
-            if field is None
-            else await covered(ask_for_key(getattr(self, field)), deadline, self)
-        )
-
-    def _policy(self, retry_settings: Mapping[str, Any], *, retries_are_set: bool) -> RetryPolicy:
-        """Return how often and how long a call is tried: a row of a batch waits, unless its settings say otherwise."""
-        max_retries, max_wait_s = retry_settings["max_retries"], retry_settings["max_wait"]
-        max_requests: float = 1 + max_retries if retries_are_set else _MAX_REQUESTS
-        if in_batch.get() and self.rate_limit is not None:
-            max_requests = inf
-            if max_wait_s == type(self).model_fields["max_wait"].default:
-                max_wait_s = inf
-        return _policy(max_retries, max_wait_s, retry_settings["max_retry_after"], max_requests)
 
     def _limiter(self, request: WireRequest) -> AdaptiveRateLimiter:
         from modelwire.transport.ratelimit.registry import limiter_of
@@ -248,7 +277,7 @@ class HTTPChatModel(WireRequests):
         return self._limiter(self.build_request("hi")).limits(time.monotonic())
 
     def _retry_settings(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], RetryPolicy]:
-        """Take the retry settings out of the keywords of a call; they win over the model's for this call."""
+        """Return the retry settings of a call, and its policy; those among the keywords are removed there, and win."""
         retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self), strict=True))
         retries_are_set = "max_retries" in self.model_fields_set
         overridden = (
@@ -262,7 +291,15 @@ class HTTPChatModel(WireRequests):
             retries_are_set = retries_are_set or field == "max_retries"
         if overridden:
             check_retry_settings(retry_settings)
-        return retry_settings, self._policy(retry_settings, retries_are_set=retries_are_set)
+        max_retries, max_wait_s = retry_settings["max_retries"], retry_settings["max_wait"]
+        max_requests: float = 1 + max_retries if retries_are_set else _MAX_REQUESTS
+        # A row of a batch waits for as long as it takes, unless `max_wait` is set.
+        if in_batch.get() and self.rate_limit is not None:
+            max_requests = inf
+            if max_wait_s == type(self).model_fields["max_wait"].default:
+                max_wait_s = inf
+        max_retry_after_s = retry_settings["max_retry_after"]
+        return retry_settings, _policy(max_retries, max_wait_s, max_retry_after_s, max_requests)
 
     def _cache_key(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
@@ -296,7 +333,7 @@ class HTTPChatModel(WireRequests):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Let the model call `tools`: functions, pydantic classes, TypedDicts, tools, or dicts in a provider's shape.
+        """Bind `tools` that the model may call: functions, pydantic classes, TypedDicts, tools, or a provider's dicts.
 
         `tool_choice` is "auto", "none", "any" (or "required", or True: some tool must be called), the name of a tool,
         or a dict as the wire has it. Raises `InvalidArgument` for what the provider cannot take.
@@ -378,9 +415,9 @@ class HTTPChatModel(WireRequests):
             answer = _message_of(drive(collected_flow(exchange), line))
         else:
             answer = drive(call_flow(exchange), line)
-        if exchange.polls and answer.response_metadata.get("status") in PENDING:
+        if exchange.policy.polls and answer.response_metadata.get("status") in PENDING:
             answer = background_answers().final_answer(self, exchange, answer)
-        return cast("RefusalPolicy", exchange.refusals).checked(answer, exchange)
+        return cast("RefusalPolicy", exchange.hooks.refusals).checked(answer, exchange)
 
     async def _aanswer(
         self,
@@ -393,7 +430,9 @@ class HTTPChatModel(WireRequests):
             self.client is not None and not self._loop_native()
         ):  # an SDK's sync client has the key: in a thread then
             return await run_in_executor(None, self._answer, messages, stop, config, **kwargs)
-        key = await self._akey(kwargs, config.get("deadline")) if self._asks_for_key() else None
+        key = None
+        if self._asks_for_key():
+            key = await self._credentials().key(kwargs, config.get("deadline"))
         stream = self._streams_whole(kwargs) if "stream" in kwargs else self.streaming
         exchange = self._exchange(
             messages, stop, config, kwargs, stream=stream, is_async=True, key=key
@@ -403,9 +442,9 @@ class HTTPChatModel(WireRequests):
             answer = _message_of(await adrive(collected_flow(exchange), line))
         else:
             answer = await adrive(call_flow(exchange), line)
-        if exchange.polls and answer.response_metadata.get("status") in PENDING:
+        if exchange.policy.polls and answer.response_metadata.get("status") in PENDING:
             answer = await background_answers().afinal_answer(self, exchange, answer)
-        return cast("RefusalPolicy", exchange.refusals).checked(answer, exchange)
+        return cast("RefusalPolicy", exchange.hooks.refusals).checked(answer, exchange)
 
     def _streams_whole(self, kwargs: Mapping[str, Any]) -> bool:
         """Return whether the call wants its whole answer read from a stream, and the model may stream it."""
@@ -421,9 +460,11 @@ class HTTPChatModel(WireRequests):
         if self._streaming_is_off(kwargs):
             return super()._chunks(messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
-        if exchange.stream_resume:
-            more = resuming_streams().resumed(self, exchange, messages, stop, config, kwargs)
-            return cast("Iterator[AIMessageChunk]", more)
+        if exchange.policy.stream_resume:
+            more: Iterator[AIMessageChunk] = resuming_streams().resumed(
+                self, exchange, messages, stop, config, kwargs
+            )
+            return more
         return drive_stream(stream_flow(exchange), self._sync_connection(exchange))
 
     def _achunks(
@@ -442,9 +483,11 @@ class HTTPChatModel(WireRequests):
         if self._asks_for_key():
             return self._achunks_with_key(messages, stop, config, kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True, is_async=True)
-        if exchange.stream_resume:
-            more = resuming_streams().aresumed(self, exchange, messages, stop, config, kwargs)
-            return cast("AsyncIterator[AIMessageChunk]", more)
+        if exchange.policy.stream_resume:
+            more: AsyncIterator[AIMessageChunk] = resuming_streams().aresumed(
+                self, exchange, messages, stop, config, kwargs
+            )
+            return more
         return adrive_stream(stream_flow(exchange), self._async_connection(exchange))
 
     async def _achunks_with_key(
@@ -454,11 +497,11 @@ class HTTPChatModel(WireRequests):
         config: RunnableConfig,
         kwargs: dict[str, Any],
     ) -> AsyncIterator[AIMessageChunk]:
-        key = await self._akey(kwargs, config.get("deadline"))
+        key = await self._credentials().key(kwargs, config.get("deadline"))
         exchange = self._exchange(
             messages, stop, config, kwargs, stream=True, is_async=True, key=key
         )
-        if exchange.stream_resume:
+        if exchange.policy.stream_resume:
             chunks = resuming_streams().aresumed(self, exchange, messages, stop, config, kwargs)
         else:
             chunks = adrive_stream(stream_flow(exchange), self._async_connection(exchange))
@@ -472,14 +515,18 @@ class HTTPChatModel(WireRequests):
         self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
         """Continue the part of a stream that another model has begun; `with_fallbacks` calls it."""
-        more = resuming_streams().continued_elsewhere(self, part, input, config, kwargs)
-        return cast("Iterator[AIMessageChunk]", more)
+        more: Iterator[AIMessageChunk] = resuming_streams().continued_elsewhere(
+            self, part, input, config, kwargs
+        )
+        return more
 
     def _acontinued_from(
         self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
-        more = resuming_streams().acontinued_elsewhere(self, part, input, config, kwargs)
-        return cast("AsyncIterator[AIMessageChunk]", more)
+        more: AsyncIterator[AIMessageChunk] = resuming_streams().acontinued_elsewhere(
+            self, part, input, config, kwargs
+        )
+        return more
 
     def _sync_connection(
         self, exchange: Exchange[AIMessage, AIMessageChunk]
@@ -624,6 +671,12 @@ def _timeouts(
     if isinstance(tcp_keepalive, tuple):
         keepalive = Keepalive(*tcp_keepalive)
     return Timeouts(connect_s, first_byte_s, idle_s or read_s or usual.idle_s, keepalive)
+
+
+@lru_cache(maxsize=4)
+def _hooks(on_refusal: str, stream_restart: str | None) -> Hooks[AIMessage, AIMessageChunk]:
+    marker = None if stream_restart is None else _restart_marker
+    return Hooks(merge_chunks, chunk_from_message, _note, marker, ON_REFUSAL[on_refusal])
 
 
 def _note(answer: AIMessage | AIMessageChunk, name: str, value: int) -> None:

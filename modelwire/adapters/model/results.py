@@ -1,4 +1,4 @@
-"""What came of a call, in every form that is asked for: a message, a chunk, a result. Pure."""
+"""The result of a call in each form: a message, a chunk, a `ChatResult`. No I/O here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def only_message(result: ChatResult) -> AIMessage:
 
 
 def signed(result: ChatResult, answer_id: str) -> ChatResult:
-    """Name the answer where the model has not; later answers of the same result get a number."""
+    """Set the id of an answer that has none; later answers of the same result get a number."""
     for number, generation in enumerate(result.generations):
         if generation.message.id is None:
             generation.message.id = answer_id if number == 0 else f"{answer_id}-{number}"
@@ -56,7 +56,7 @@ def signed_chunk(chunk: ChatGenerationChunk, answer_id: str) -> AIMessageChunk:
 
 
 def chunk_from_message(message: AIMessage) -> AIMessageChunk:
-    """Make the whole answer the only chunk of a stream."""
+    """Return the whole answer as the only chunk of a stream."""
     calls = [
         tool_call_chunk(name=call["name"], args=_args_text(call["args"]), id=call["id"], index=i)
         for i, call in enumerate(

@@ -1,7 +1,7 @@
-"""The run of a model that somebody listens to: it starts, it may have tokens, and it ends exactly once.
+"""The run of a model that has observers: it starts, it may have tokens, and it ends exactly once.
 
-Who listens is a `CallObserver`; all callback handlers together are one of them. Where nobody listens (`is_observed`)
-there is no run at all: the model goes straight to its work.
+Each observer is a `CallObserver`; all callback handlers together are one of them. Without observers (`is_observed`)
+there is no run at all: the model answers directly.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def report_call(
 
 
 def is_observed(model: BaseChatModel, config: RunnableConfig) -> bool:
-    """Tell whether anybody listens to a call of `model` under `config`."""
+    """Return whether a call of `model` under `config` has an observer or a handler."""
     return listening(config) or bool(model.callbacks) or model.verbose or bool(observers_of(config))
 
 
@@ -233,7 +233,7 @@ def _observers(
     config: RunnableConfig,
     options: dict[str, Any],
 ) -> list[CallObserver]:
-    """Tell the observers of the config that a call starts; return who hears the rest of it."""
+    """Report to the observers of the config that a call starts; return the observers of the rest of it."""
     about = without_headers(options)
     started = [observer.started(model, messages, about) for observer in observers_of(config)]
     return [observer for observer in started if observer is not None]

@@ -15,6 +15,7 @@ from pydantic.functional_serializers import field_serializer
 from pydantic_core import ValidationError
 
 from modelwire.adapters.credentials import (
+    Credentials,
     credential_of,
     credential_of_environment,
     is_said_elsewhere,
@@ -243,11 +244,11 @@ class WireSettings(BaseChatModel):
     WIRE: ClassVar[str] = HOME_WIRE  # its name in `adapters.wires.wire.WIRES`
 
     def _auth_headers(self, key: str) -> dict[str, str]:
-        """Say who we are, with an API key."""
+        """Return the headers that authenticate with an API key."""
         raise NotImplementedError
 
     def _identity_headers(self) -> dict[str, str]:
-        """Say for whom we call."""
+        """Return the headers that name the organization and project of a call."""
         return {}
 
     if not TYPE_CHECKING:  # type checkers see one keyword a field
@@ -327,7 +328,7 @@ class WireSettings(BaseChatModel):
 
     @classmethod
     def _ask_environment(cls, values: dict[str, Any]) -> None:
-        """Take from the environment what is not set; a credential only where none is."""
+        """Set unset fields from the environment; a credential only if none is set."""
         variables = cls._environment_fields(values)
         values |= credential_of_environment(cls, values, variables)
         for field, names in variables.items():
@@ -353,7 +354,7 @@ class WireSettings(BaseChatModel):
 
     @classmethod
     def _accepted(cls, unknown: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-        """Take unknown arguments for parameters of the provider's, unless they look like a slip."""
+        """Return unknown arguments as parameters of the provider. Raises `InvalidArgument` for a probable typo."""
         from difflib import get_close_matches
 
         for name in [name for name in unknown if name in cls.WITHOUT_EFFECT]:
@@ -410,7 +411,7 @@ class WireSettings(BaseChatModel):
         for name in (
             "client",
             "async_client",
-        ):  # to be missed where it is gone: no other address may stand in for it
+        ):  # keep the class name, so that unpickling fails instead of calling another address
             fields[name] = fields[name] and type(fields[name]).__name__
         fields |= dict.fromkeys(
             name for name in ("default_headers", "extra_headers") if fields[name]
@@ -486,7 +487,7 @@ class WireSettings(BaseChatModel):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Give a field under its other names too: `openai_api_key`, `request_timeout`."""
+            """Return a field by its other names: `openai_api_key`, `request_timeout`."""
             field = type(self).ALIASES.get(name)
             return super().__getattr__(name) if field is None else getattr(self, field)
 
@@ -572,11 +573,15 @@ class WireSettings(BaseChatModel):
         return Endpoint(f"{base.rstrip('/')}{mark}{query}", sent)
 
     def _asks_for_key(self) -> bool:
-        """Tell whether a function gives the key: it is asked at each call, and again where the key is refused."""
+        """Return whether a function gives the key: it is called for each call, and again if the key is refused."""
         for name in self.SECRETS:  # noqa: SIM110 - a loop, as every call asks this
             if callable(getattr(self, name)):
                 return True
         return False
+
+    def _credentials(self) -> Credentials:
+        """Return what asks for the key."""
+        return Credentials(self)
 
     def _missing_key(self, service: Service | None) -> MissingKey:
         variables = " or ".join(

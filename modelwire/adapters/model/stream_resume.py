@@ -131,7 +131,7 @@ async def acontinued_elsewhere(
 ) -> AsyncIterator[Chunk]:
     """Yield the chunks with which `model` continues a part that another model has begun."""
     config, messages, stop = settled(config), model._messages(input), kwargs.pop("stop", None)
-    key = await model._akey(kwargs, config.get("deadline"))
+    key = await model._credentials().key(kwargs, config.get("deadline"))
     async with await astart_model_run(model, messages, config, {"stop": stop, **kwargs}) as run:
         exchange = model._exchange(
             messages, stop, run.config, kwargs, stream=True, is_async=True, key=key
@@ -159,8 +159,8 @@ class _Resumable:
     ) -> None:
         self._model, self._messages, self._stop = model, messages, stop
         self._config, self._kwargs, self._is_async = config, kwargs, is_async
-        self._policy = cast("RefusalPolicy", exchange.refusals)
-        self._lossless = exchange.stream_resume == "lossless"
+        self._policy = cast("RefusalPolicy", exchange.hooks.refusals)
+        self._lossless = exchange.policy.stream_resume == "lossless"
         self._whole_request = exchange
         self._parts: list[Chunk] = [] if before is None else [before]
         self._seam: _Seam | None = None
@@ -169,7 +169,7 @@ class _Resumable:
         if self._lossless:
             self._tracked = _TrackedWire(exchange)
             exchange.wire = cast("Any", self._tracked)
-        exchange.refusals = None  # the end is judged here, with all parts
+        exchange.hooks = exchange.hooks._replace(refusals=None)  # judged here, with all parts
         self.exchange = exchange
         if before is not None:
             self._anchor(before)
@@ -255,7 +255,7 @@ class _Resumable:
         return kinds <= _STITCHED
 
     def _anchor(self, whole: Chunk) -> None:
-        """Make the request that carries the part so far."""
+        """Replace the request by one that carries the part so far."""
         text = str(whole.text)
         turns: list[BaseMessage] = [AIMessage(text)]
         if not self._takes_prefill():
@@ -281,7 +281,7 @@ class _Resumable:
             ask=False,
         )
         exchange.headers = self._whole_request.headers  # they have the key
-        exchange.refusals = None
+        exchange.hooks = exchange.hooks._replace(refusals=None)
         return exchange
 
 
@@ -407,7 +407,7 @@ class _TrackedWire:
         return decoder is not None and decoder.sequence is not None and bool(decoder.response_id)
 
     def rest(self, exchange: Exchange[AIMessage, Chunk]) -> Exchange[AIMessage, Chunk]:
-        """Make an exchange ask for the events after the last one that came.
+        """Return the exchange, changed to request the events after the last one that came.
 
         Source: https://platform.openai.com/docs/api-reference/responses/get, read 2026-11.
         """
@@ -416,7 +416,8 @@ class _TrackedWire:
         mark = "&" if "?" in url else "?"
         exchange.url = f"{url}{mark}stream=true&starting_after={decoder.sequence}"
         exchange.method, exchange.content = "GET", b""
-        exchange.note = None  # a copy of what the provider has made costs nothing
+        # A copy of the provider's answer costs nothing.
+        exchange.hooks = exchange.hooks._replace(note=None)
         exchange.wire = cast("Any", self)
         self._made = 0
         return exchange

@@ -151,7 +151,7 @@ def _is_model(schema: Any) -> bool:
 
 
 def _parser(schema: Any, *, key_name: str | None = None, text_too: bool = False) -> Any:
-    """Make the parser of answers of the form `schema`: of the arguments of the tool `key_name`, or of a text."""
+    """Return the parser of answers of the form `schema`: of the arguments of the tool `key_name`, or of a text."""
     if _is_model(schema):
         form: JSON = {
             "title": model_name(schema),

@@ -115,12 +115,12 @@ class TokenCounts:
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> TokenCount:
-        """Do what `count_tokens` does."""
+        """Return what `count_tokens` returns."""
         messages = self._messages(messages)
         key = None
         model = cast("HTTPChatModel", self)
         if _counting_of(self) is not None and model._asks_for_key():
-            key = await model._akey(kwargs, None)
+            key = await model._credentials().key(kwargs, None)
         exchange = _exchange(self, messages, tools, config, kwargs, is_async=True, key=key)
         if exchange is not None:
             from modelwire.transport.call import call_flow
@@ -261,7 +261,7 @@ def _exchange(
         messages, stop, settled(config), kwargs, stream=False, counting=counting, **how
     )
     exchange.wire = _CountCodec(exchange.wire, exchange.url, counting)
-    exchange.note = None
+    exchange.hooks = exchange.hooks._replace(note=None)
     exchange.continuation = None  # a count is never suspended
     return cast("Exchange[TokenCount, Any]", exchange)
 

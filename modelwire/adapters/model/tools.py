@@ -172,7 +172,7 @@ def _defaults_to_strict(schema: Any, plain: JSON, limits: Any) -> bool | None:
 
 
 def is_ready(schema: Mapping[str, Any]) -> bool:
-    """Tell a dict that has the form of the answer as the wire has it."""
+    """Return whether a dict is the form of an answer in the shape of a wire."""
     if schema.get("type") == "json_schema":
         return True
     return isinstance(schema.get("schema"), Mapping) and "name" in schema

@@ -1,157 +1,97 @@
-"""`WireRequests`: from the settings of a model and the arguments of one call to the request in the provider's words."""
+"""`RequestBuilder`: from the settings of a model and the arguments of one call to the provider's request. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import __version__
-from modelwire.adapters.model.arguments import RETRY_SETTINGS, checked_headers, parameter_of
-from modelwire.adapters.model.secret import lost_credential
-from modelwire.adapters.model.settings import WireSettings
-from modelwire.adapters.parameter_aliases import set_parameter
-from modelwire.adapters.wires.wire import ChatCall, Codec
+from modelwire.adapters.model.arguments import parameter_of
 from modelwire.errors import CallerError, InvalidArgument, ParameterWarning, warn_caller
-from modelwire.messages import BaseMessage, convert_to_messages
-from modelwire.transport.wire import LostHeaders, WireRequest
 
-__all__ = ["WireRequests"]
+if TYPE_CHECKING:
+    from modelwire.adapters.model.http import HTTPChatModel
+    from modelwire.adapters.model.secret import Secret
+    from modelwire.adapters.wires.wire import ChatCall, Codec
+    from modelwire.messages import BaseMessage
+    from modelwire.transport.wire import WireRequest
+
+__all__ = ["RequestBuilder"]
 
 
-class WireRequests(WireSettings):
-    """A model that can say what a call would send."""
+class RequestBuilder(NamedTuple):
+    """Builds the request of one call of `model`, and builds it again when a new key is needed."""
 
-    def _codec(self, call: ChatCall) -> Codec:
-        """Return the codec of `call`: that of the model's wire."""
-        return self._wire().codec(getattr(self, "provider", self.WIRE))
+    model: HTTPChatModel
+    messages: Sequence[BaseMessage]
+    stop: list[str] | str | None
+    kwargs: dict[str, Any]
 
-    def build_request(self, messages: Any, *, stream: bool = False, **kwargs: Any) -> WireRequest:
-        """Return what a call with these arguments would send, without sending it."""
-        for name in [name for name in kwargs if self.ALIASES.get(name, name) in RETRY_SETTINGS]:
-            del kwargs[name]  # it is never sent
-        return self._build_request(
-            self._messages(messages), kwargs.pop("stop", None), kwargs, stream=stream
-        )[1]
-
-    def _messages(self, input: Any) -> list[BaseMessage]:
-        """Read the input of a call; raise before any request when there is nothing to answer."""
-        messages = convert_to_messages(input)
-        if not messages:
-            raise InvalidArgument(
-                f"`{self.get_name()}` was given an empty list of messages; give it at least one."
-            )
-        for message in messages:
-            if message.content.__class__ is list:
-                from modelwire.messages.validate_outgoing import validate_outgoing
-
-                return validate_outgoing(messages)
-        return messages
-
-    def _call(
-        self,
-        messages: Sequence[BaseMessage],
-        stop: list[str] | str | None,
-        kwargs: dict[str, Any],
-        *,
-        stream: bool,
-        **credential: Any,
-    ) -> ChatCall:
-        params = self._params()
-        if stop is not None:
-            params["stop"] = stop
-        extra_body, extra_headers = self.extra_body or {}, self.extra_headers or {}
-        model = self.model
-        if kwargs:
-            provider = getattr(self, "provider", None)
-            kwargs = dict(kwargs)  # a renewal of the key reads them again
-            extra_body = {**extra_body, **(kwargs.pop("extra_body", None) or {})}
-            named = kwargs.pop("extra_headers", None)
-            if named.__class__ is LostHeaders:  # of a binding that was pickled
-                raise lost_credential()
-            extra_headers = {**extra_headers, **(named or {})}
-            for name, value in kwargs.items():
-                if name in ("model", "model_name"):
-                    model = value or model
-                elif name != "stream":  # it says how the answer is read
-                    set_parameter(params, parameter_of(type(self), name, provider), value)
-        form = params.get("response_format")
-        if form is not None and not isinstance(
-            form, Mapping
-        ):  # a pydantic class, as the SDKs take it
-            from modelwire.adapters.model.tools import response_format
-
-            params["response_format"] = response_format(self, form, strict=None)
-        if extra_headers:
-            checked_headers(extra_headers)
-        return ChatCall(
-            messages=messages,
-            model=model,
-            endpoint=self._endpoint(extra_headers, **credential),
-            params=params,
-            stream=stream,
-            extra_body=extra_body,
-            extra_headers=extra_headers,
-        )
-
-    def _build_request(
-        self,
-        messages: Sequence[BaseMessage],
-        stop: list[str] | str | None,
-        kwargs: dict[str, Any],
-        *,
-        stream: bool,
-        **credential: Any,
-    ) -> tuple[Codec, WireRequest]:
-        """Return the call in the provider's words, and the codec that wrote it and will read the answer.
+    def build(self, *, stream: bool, **credential: Any) -> tuple[Codec, WireRequest]:
+        """Return the request, and the codec that wrote it and will read the answer.
 
         `credential` is what `_endpoint` takes: the `key` where it is known already, `ask=False` for a call without one.
         """
+        model = self.model
         try:
-            call = self._call(messages, stop, kwargs, stream=stream, **credential)
+            call = model._call(self.messages, self.stop, self.kwargs, stream=stream, **credential)
         except CallerError as exc:
             raise exc.with_traceback(None)  # noqa: B904 - the same error, without frames that hold keys
-        codec = self._codec(call)
+        codec = model._codec(call)
         if call.params:
-            model, wire = (
-                str(call.model),
-                getattr(codec, "wire", ""),
-            )  # a codec of one's own may have none
-            if not _adjusted_parameters(codec.provider, wire, model).isdisjoint(call.params):
-                call_parameters = frozenset(
-                    parameter_of(type(self), name, getattr(self, "provider", None))
-                    for name in kwargs
-                    if name not in _NO_PARAMETERS
-                )
-                self._fit_parameters(call, codec.provider, model, wire, call_parameters)
+            name = str(call.model)
+            wire = getattr(codec, "wire", "")  # a codec of one's own may have none
+            if not _adjusted_parameters(codec.provider, wire, name).isdisjoint(call.params):
+                self._adapt_parameters(call, codec.provider, name, wire)
         request = codec.encode(call)
         request.model = request.model or call.model
         if request.left_out:
             self._warn_of(dict.fromkeys(request.left_out))
-        if self.client is not None or self.async_client is not None:
-            self._sdk().direct(request)
+        if model.client is not None or model.async_client is not None:
+            model._sdk().direct(request)
         else:
             request.headers = _default_headers(request.headers)
-        if self.default_query:
+        if model.default_query:
             from urllib.parse import urlencode
 
-            request.url += f"{'&' if '?' in request.url else '?'}{urlencode(self.default_query)}"
+            mark = "&" if "?" in request.url else "?"
+            request.url += f"{mark}{urlencode(model.default_query)}"
         return codec, request
 
-    def _fit_parameters(
-        self, call: ChatCall, provider: str, model: str, wire: str, call_parameters: frozenset[str]
-    ) -> None:
-        """Give the call its parameters as the model takes them; warn of those that had to change, or refuse to send."""
+    def renewal(self, deadline: float | None, *, is_async: bool) -> Callable[[], Any] | None:
+        """Return a function that returns the headers with a new key; None if no function gives the key."""
+        credentials = self.model._credentials()
+        if not credentials.are_from_function():
+            return None
+
+        def headers(key: Secret | None = None) -> Mapping[str, str]:
+            if key is None:
+                credentials.expire()
+            return self.build(stream=False, key=key)[1].headers
+
+        async def aheaders() -> Mapping[str, str]:
+            credentials.expire()
+            return headers(await credentials.key(self.kwargs, deadline))
+
+        return aheaders if is_async else headers
+
+    def _adapt_parameters(self, call: ChatCall, provider: str, model: str, wire: str) -> None:
+        """Change the parameters of the call to those that the model takes, with a warning or an error for each."""
         from modelwire.adapters.providers.parameters import fit_call
 
+        kind, service = type(self.model), getattr(self.model, "provider", None)
+        call_parameters = frozenset(
+            parameter_of(kind, name, service) for name in self.kwargs if name not in _NO_PARAMETERS
+        )
         if notes := fit_call(
             call, provider=provider, model=model, wire=wire, call_parameters=call_parameters
         ):
             self._warn_of(note.message for note in notes)
 
     def _warn_of(self, notes: Iterable[str]) -> None:
-        """Say what is not sent as it was given, or refuse to send the rest."""
-        if self.strict_params:
+        """Warn of what is not sent as it is. Raises `InvalidArgument` under `strict_params`."""
+        if self.model.strict_params:
             raise InvalidArgument(f"Nothing was sent (`strict_params`): {' '.join(notes)}")
         for note in notes:
             warn_caller(note, ParameterWarning)

@@ -160,7 +160,7 @@ class BatchClient:
             # direct calls do.
             if self._renewable is None:
                 raise
-            self._renewable._expire_token()
+            self._renewable._credentials().expire()
             uploads = [about[1] for about in content.get("files", {}).values()]
             for file in (content.get("content"), content.get("file"), *uploads):
                 if file is not None:
@@ -218,7 +218,7 @@ class BatchClient:
                 and self._renewable is not None
                 and left == DOWNLOAD_TRIES - 1
             ):
-                self._renewable._expire_token()
+                self._renewable._credentials().expire()
                 continue
             if not left or not getattr(error, "retryable", False):
                 raise error

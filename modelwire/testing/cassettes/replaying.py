@@ -241,7 +241,7 @@ class _ReplayedConnection:
         sleep(self._due_s(answer.end_s if answer.status is None else answer.head_s))
         reply = self._reply(answer)
         if not step.stream:
-            reply.body = joined(iter(self.read, None), self._exchange.max_response_bytes)
+            reply.body = joined(iter(self.read, None), self._exchange.policy.max_response_bytes)
         return reply
 
     def read(self) -> bytes | None:
@@ -276,7 +276,7 @@ class _ReplayedConnection:
         )
         reply = self._reply(answer)
         if not step.stream:
-            whole = Whole(self._exchange.max_response_bytes)
+            whole = Whole(self._exchange.policy.max_response_bytes)
             while (piece := await self.aread()) is not None:
                 whole.add(piece)
             reply.body = whole.joined()

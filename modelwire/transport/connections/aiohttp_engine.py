@@ -129,7 +129,7 @@ class AiohttpConnection(AsyncPooledConnection):
         session = (await self._open()).client  # says what to install, where aiohttp is missing
         import aiohttp
 
-        exchange, timeouts = self.exchange, self.exchange.timeouts
+        exchange, timeouts = self.exchange, self.exchange.policy.timeouts
         refused: InvalidArgument | None = None
         try:
             self._response = response = await session.request(
@@ -185,7 +185,7 @@ class AiohttpConnection(AsyncPooledConnection):
             return await super()._whole()
         whole = content.read_nowait()  # it came along with the head, as short answers do
         await self.close()
-        return joined((whole,), self.exchange.max_response_bytes)
+        return joined((whole,), self.exchange.policy.max_response_bytes)
 
     async def read(self) -> bytes | None:
         """Return the next bytes of the open answer, None at its end."""
@@ -203,7 +203,7 @@ class AiohttpConnection(AsyncPooledConnection):
         """Limit the silence of one read of the body, and let none outlast the call's deadline."""
         from asyncio import timeout
 
-        idle_s, left_s = self.exchange.timeouts.idle_s, self.exchange.remaining_s()
+        idle_s, left_s = self.exchange.policy.timeouts.idle_s, self.exchange.remaining_s()
         return timeout(idle_s if left_s is None else min(idle_s, left_s))
 
     async def close(self) -> None:

@@ -66,6 +66,8 @@ def bytes_left_over(connection: Any) -> bool:
 
 def _is_read_ahead(connection: Any) -> bool:
     stream = getattr(getattr(connection, "_network_stream", None), "_stream", None)
+    if stream is None:  # of a sync connection, which reads no more than it is asked for
+        return False
     encrypted = getattr(stream, "_read_bio", None)
     if encrypted is not None and encrypted.pending:
         return True

@@ -73,7 +73,7 @@ class PooledConnection:
             proxy,
             self.engine,
             trust_names() if address.secure else None,
-            exchange.timeouts.keepalive,
+            exchange.policy.timeouts.keepalive,
         )
         self._origin = (
             address.authority if self.engine == "core" else ""
@@ -106,7 +106,7 @@ class PooledConnection:
 
     def timeout(self) -> dict[str, float | None]:
         """Return the limits of a try, which stay ours to change while the answer comes in."""
-        timeouts, left_s = self.exchange.timeouts, self.exchange.remaining_s()
+        timeouts, left_s = self.exchange.policy.timeouts, self.exchange.remaining_s()
         connect_s, first_byte_s = timeouts.connect_s, timeouts.first_byte_s
         if left_s is not None:
             connect_s, first_byte_s = self._limit(min(connect_s, left_s)), min(first_byte_s, left_s)
@@ -167,13 +167,13 @@ class PooledConnection:
 
     def _unpacking_of(self, encoding: str | None, status: int) -> Unpacking | None:
         return unpacking(
-            encoding, strict=200 <= status < 300, max_bytes=self.exchange.max_response_bytes
+            encoding, strict=200 <= status < 300, max_bytes=self.exchange.policy.max_response_bytes
         )
 
     def _body_begins(self) -> None:
         """From now on the answer may be silent for `idle_s`, not for `first_byte_s`."""
         left_s = self.exchange.remaining_s()
-        idle_s = self.exchange.timeouts.idle_s
+        idle_s = self.exchange.policy.timeouts.idle_s
         self._timeout["read"] = self._limit(idle_s if left_s is None else min(idle_s, left_s))
 
     def _limit(self, silence_s: float) -> float:
@@ -239,7 +239,7 @@ class SyncPooledConnection(PooledConnection):
 
     def _completed(self, reply: Reply) -> Reply:
         """Read the body to its end, and give the connection back."""
-        reply.body = joined(iter(self.read, None), self.exchange.max_response_bytes)
+        reply.body = joined(iter(self.read, None), self.exchange.policy.max_response_bytes)
         self.close()
         return reply
 
@@ -318,7 +318,7 @@ class AsyncPooledConnection(PooledConnection):
         return reply
 
     async def _whole(self) -> bytes:
-        whole = Whole(self.exchange.max_response_bytes)
+        whole = Whole(self.exchange.policy.max_response_bytes)
         while (data := await self._read()) is not None:
             whole.add(data)
         await self.close()

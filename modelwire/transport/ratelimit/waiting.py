@@ -40,7 +40,7 @@ def queued(
     Raises the call's error at once if waiting cannot help: after the deadline, if the wait is longer than `max_wait`,
     or without credit. `failed` is the error of the last attempt.
     """
-    history, max_wait_s = exchange.history, exchange.policy.max_wait_s
+    history, max_wait_s = exchange.history, exchange.policy.retry.max_wait_s
     granted = False
     try:
         while (wait_s := limiter.poll(admission, exchange.clock())) is not None:
@@ -53,8 +53,8 @@ def queued(
             left_s = max_wait_s if since is None else max_wait_s - (now - since)
             pause_s = limiter.gate.pause_s(now)
             if left_s <= 0 or pause_s > left_s:
-                raise _given_up(exchange, limiter, failed, too_long(exchange.policy), pause_s)
-            if exchange.patient:
+                raise _given_up(exchange, limiter, failed, too_long(exchange.policy.retry), pause_s)
+            if exchange.policy.patient:
                 wait = limiter.outage.stall_message(limiter.gate, now)
                 if wait is not None:
                     warn_of_outage(limiter.name, limiter.congestion.last_refusal, wait)

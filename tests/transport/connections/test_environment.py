@@ -2,16 +2,14 @@
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 from support.certificates import a_certificate
 from support.raw_server import RawServer, answer
-from support.word_wire import WordWire
+from support.word_exchange import word_exchange
 
 from modelwire.errors import InvalidConfig, TLSFailed
 from modelwire.transport.call import call_flow
@@ -19,26 +17,14 @@ from modelwire.transport.connections.address import address_of
 from modelwire.transport.connections.proxies import proxy_of
 from modelwire.transport.connections.select import async_connection, sync_connection
 from modelwire.transport.drivers import adrive, drive
-from modelwire.transport.retry import RetryPolicy
-from modelwire.transport.steps import Exchange, Timeouts
+from modelwire.transport.steps import Exchange
 
 PROXY = "http://127.0.0.1:9"
 resolve = socket.getaddrinfo
 
 
 def exchange(url: str) -> Exchange:
-    return Exchange(
-        url=url,
-        headers={"content-type": "application/json"},
-        content=b"{}",
-        wire=WordWire(),
-        policy=RetryPolicy(max_retries=2),
-        timeouts=Timeouts(),
-        clock=time.monotonic,
-        rng=Random(1),
-        merge="".join,
-        as_chunk=str,
-    )
+    return word_exchange(url, headers={"content-type": "application/json"})
 
 
 def over(engine: str) -> Callable[[Exchange], Any]:

@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import httpx
@@ -20,7 +19,8 @@ import pytest
 from support.certificates import a_certificate
 from support.colours import AsyncColour, SyncColour
 from support.raw_server import CHUNKED, END_CHUNKED, RawServer, answer, chunk
-from support.word_wire import WordWire, sse
+from support.word_exchange import word_exchange
+from support.word_wire import sse
 
 from modelwire.errors import (
     ConnectFailed,
@@ -50,17 +50,11 @@ from modelwire.transport.steps import Exchange, Timeouts
 def exchange(
     url: str, *, timeout_s: float | None = None, timeouts: Timeouts | None = None, **kwargs: Any
 ) -> Exchange:
-    return Exchange(
-        url=url + "/chat",
+    return word_exchange(
+        url + "/chat",
         headers={"Authorization": "Bearer secret-canary", "content-type": "application/json"},
-        content=b"{}",
-        wire=WordWire(),
-        policy=kwargs.pop("policy", RetryPolicy(max_retries=2)),
+        retry=kwargs.pop("policy", RetryPolicy(max_retries=2)),
         timeouts=timeouts or Timeouts(),
-        clock=time.monotonic,
-        rng=Random(1),
-        merge="".join,
-        as_chunk=str,
         deadline=None if timeout_s is None else time.monotonic() + timeout_s,
         timeout_s=timeout_s,
         **kwargs,
