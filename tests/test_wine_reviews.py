@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from modelwire.jobs.row_records import stored_records
 from modelwire.testing import ProviderServer
 
 ROOT = Path(__file__).parents[1]
@@ -90,10 +91,10 @@ def test_every_review_is_asked_about_twice_and_none_of_it_again(tmp_path: Path) 
 
 def test_killed_half_way_it_goes_on_and_pays_only_what_was_in_flight_again(tmp_path: Path) -> None:
     with ProviderServer(default=_answer, latency=0.02) as server:
-        log = tmp_path / "wine_features.csv.job" / "log"
+        folder = tmp_path / "wine_features.csv.job"
         program = _start(tmp_path, "openai:gpt-4o-mini", "--limit", "30", server=server)
         ends = time.monotonic() + PATIENCE_S
-        while not (log.exists() and log.stat().st_size) and program.poll() is None:
+        while next(stored_records(folder), None) is None and program.poll() is None:
             assert time.monotonic() < ends
             time.sleep(0.001)
         program.kill()

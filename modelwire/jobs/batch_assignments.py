@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from modelwire.errors import ChatError, DiskError, JobChanged, Timeout
+from modelwire.errors import ChatError, DiskError, JobChanged
 from modelwire.jobs.batch_api.batch_table import record_of
 from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.part_log import PartEvents
@@ -70,9 +70,7 @@ class OpenBatch:
         """Advance the batch as far as possible now; return whether it has ended."""
         self.job.on_progress = self._note_progress
         try:
-            self.job.wait(timeout=0)
-        except Timeout:
-            return False
+            return self.job.poll()
         except ChatError as exc:
             # The key may not use the Batch API, or a gateway has none: the rows are called
             # directly.
@@ -80,7 +78,6 @@ class OpenBatch:
                 raise
             self.refusal = str(exc)
             return False
-        return True
 
     def _note_progress(self, progress: dict[str, Any]) -> None:
         self.done = progress["done"]

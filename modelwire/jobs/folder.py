@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from modelwire.errors import DiskError, InvalidArgument, JobBusy, JobChanged
 from modelwire.jobs.owned_files import lock_file, write_whole
-from modelwire.jobs.store import STORE_NAME, carry_over
+from modelwire.jobs.store import STORE_NAME
 from modelwire.jobs.work import differences
 
 __all__ = ["JobFolder", "find_job", "jobs_below"]
@@ -64,9 +64,6 @@ class JobFolder:
                 lock, f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n".encode()
             )
             self.about = self._about()
-            if self.about.get("version", VERSION) < VERSION:
-                carry_over(self.path)
-                self.note(version=VERSION)
             self._check_store()
         except OSError as exc:
             self.release()
@@ -221,7 +218,7 @@ class JobFolder:
         if about is None:
             return {}
         version = about.get("version", VERSION)
-        if version not in (1, VERSION):
+        if version != VERSION:
             raise InvalidArgument(
                 f"`{self.path}` is a job of another modelwire: its format is {version}, and this one knows {VERSION}."
             )

@@ -31,6 +31,7 @@ from modelwire.jobs.batch_assignments import RETURNED, Assignments, BatchAnswer,
 from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
 from modelwire.jobs.input_rows import Question
+from modelwire.jobs.live_scheduler import LiveScheduler
 from modelwire.jobs.plan import LIVE, PILOT, Pace, State, expected, next_step, rate_of, shortage
 from modelwire.jobs.preview import ANSWER_TOKENS, question_text
 from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json, groups_of
@@ -39,6 +40,8 @@ from modelwire.jobs.work import models_of, price_of_counts
 from modelwire.usage import BATCH_SHARE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from modelwire.jobs.runner import FileJob
 
 __all__ = ["HybridScheduler"]
@@ -53,15 +56,13 @@ CANCEL_S = 600.0
 YEAR_S = 365 * 86_400.0
 
 
-class HybridScheduler:
-    """Executes the plan of a job.
-
-    `quota` is the number of rows that may still start in this pass over the input.
-    """
+class HybridScheduler(LiveScheduler):
+    """Executes the plan of a job with a deadline, or collects the batches of an earlier run."""
 
     def __init__(self, job: FileJob, hour: datetime | None) -> None:
+        super().__init__()
         self.job, self.hour = job, hour
-        self.quota: float = 0
+        self.quota = 0
         self.notes: list[str] = []
         self._models = list(models_of(job.work.chain))
         # Rows called in this pass.
@@ -78,7 +79,6 @@ class HybridScheduler:
         self.takes_batches = True
         # True if the budget is used up until a batch returns.
         self._is_short = False
-        self._has_begun = False
         if job.input.is_read_once:
             raise InvalidArgument(
                 "`finish_by` counts the rows first, and reads them again: give a list, or a file."
@@ -136,7 +136,7 @@ class HybridScheduler:
         rows = job.input.anew()
         with closing(rows.source):
             for row in rows.unread:
-                if not job._can_be_asked(row) or self.assignments.has(row.number):
+                if not job.may_call(row) or self.assignments.has(row.number):
                     continue
                 self._unassigned += 1
                 if measured < MEASURED:
@@ -275,7 +275,11 @@ class HybridScheduler:
         self._left_behind = self._left_behind or held
         return held
 
-    def count(self, about: dict[str, Any]) -> None:
+    def has_row(self, number: int) -> bool:
+        """Return whether the row with this number is in a batch."""
+        return self.assignments.has(number)
+
+    def count(self, about: Mapping[str, Any]) -> None:
         """Count the result of a row that was called directly."""
         self._unassigned -= 1
         self._called += 1
@@ -296,7 +300,7 @@ class HybridScheduler:
         rows = sum(batch.rows for batch in self.assignments.open_batches.values())
         return f"{rows:,} rows in {len(self.assignments.open_batches):,} batches" if rows else None
 
-    async def first_pass(self) -> None:
+    def _begin_first_pass(self) -> None:
         """Start the first pass with a few direct calls, to learn the price and the rate, and
         whether the chain works at all.
         """
@@ -311,13 +315,16 @@ class HybridScheduler:
 
         Return False if none is left, or the job has been stopped.
         """
+        if not self._has_begun:
+            self._begin_first_pass()
+            return True
         job = self.job
         seconds = time.monotonic() - self._pass_began
         if not self.flex.finish_pass(seconds):
             self._live.append((self._called, seconds))
         while True:
             await self._poll_once()
-            if job.stopped is not None or job._error is not None:
+            if job.is_stopped:
                 return False
             step = next_step(self._state())
             for count in step.submit:
@@ -352,7 +359,7 @@ class HybridScheduler:
 
     async def watch(self) -> None:
         """Poll the batches while rows are called directly."""
-        while not self.job._over.is_set():
+        while not self.job.ending.is_set():
             await self._pause()
             await self._poll_once()
 
@@ -363,7 +370,7 @@ class HybridScheduler:
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.job._over.wait(), self._poll_interval_s())
+            await asyncio.wait_for(self.job.ending.wait(), self._poll_interval_s())
 
     async def _poll_once(self) -> None:
         """Poll all batches once.
@@ -394,7 +401,7 @@ class HybridScheduler:
                     f"Batch {number} is ended early: what it has not answered goes live."
                 )
         except Exception as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
-            self.job._fail(exc)
+            self.job.fail(exc)
 
     async def _submit_next(self, count: int) -> bool:
         """Submit the next `count` rows as a batch.
@@ -419,7 +426,7 @@ class HybridScheduler:
         )
         batch.reserved = reserved
         self._unassigned -= len(questions)
-        await self._on_disk(job.results.store.append, WAYS, entries)
+        await job.on_disk(job.results.store.append, WAYS, entries)
         values = [question.row.values for question in questions]
         options: Any = {name: job.options[name] for name in ("config", "bucket")}
         options |= {"dir": batch.job.path, "dedupe": False, "max_rounds": 1}
@@ -458,7 +465,7 @@ class HybridScheduler:
                 self._left_behind = True
             elif self.assignments.state_of(question.row.number) == RETURNED:
                 self._left_behind, self._returned = True, self._returned + 1
-            elif job._has_result(question) or self.is_in_batch(question):
+            elif job.has_result(question) or self.is_in_batch(question):
                 continue
             elif (digest := job.digest(question)) is None or job.results.answers.find(
                 digest
@@ -480,10 +487,10 @@ class HybridScheduler:
                     left += 1
                 elif job.results.state(number) != ANSWERED:
                     # The row is answered already if an earlier run was killed at this point.
-                    entries.append(job._placed(record))
+                    entries.append(job.place_from_batch(record))
                     if digest is not None and not record.failed:
                         job.results.answers.add(digest, number)
-            await self._on_disk(job.results.write, entries)
+            await job.on_disk(job.results.write, entries)
         await self._end(batch, numbers, left=left)
 
     async def _end(self, batch: OpenBatch, numbers: list[int], *, left: int) -> None:
@@ -491,7 +498,7 @@ class HybridScheduler:
         job, seconds = self.job, time.time() - batch.at
         if not batch.is_cancelling:
             self.assignments.seconds.append(seconds)
-        await self._on_disk(
+        await job.on_disk(
             job.results.store.append, WAYS, [self.assignments.returned_entry(batch, seconds, left)]
         )
         self.assignments.release(
@@ -503,10 +510,7 @@ class HybridScheduler:
         self._is_short = False
         if job.money is not None:
             job.money.give_back(batch.reserved)
-        job._freed.set()
-
-    async def _on_disk(self, act: Any, *args: Any) -> None:
-        await asyncio.shield(self.job._loop.run_in_executor(self.job._disk, act, *args))
+        job.freed.set()
 
 
 def _size_bytes(answer: BatchAnswer) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +19,6 @@ from tempfile import mkdtemp
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire import _lazy
 from modelwire.errors import DiskError, InvalidArgument, JobChanged, JobStopped
 from modelwire.jobs.budget import RowMoney
 from modelwire.jobs.concurrency import START, ConcurrencyTuner
@@ -26,6 +26,7 @@ from modelwire.jobs.failure_streak import LOOK_AHEAD, FailureStreak, probe_rows,
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.input_rows import InputRows, Question, check_enough, check_same, check_source
 from modelwire.jobs.job_result import JobResult
+from modelwire.jobs.live_scheduler import LiveScheduler
 from modelwire.jobs.options import JobOptions, checked_options
 from modelwire.jobs.output import JobTable, check_output
 from modelwire.jobs.progress import Progress, Standing
@@ -45,10 +46,8 @@ from modelwire.jobs.work import Work, check_prices, failure_text, make_work
 from modelwire.runnables import get_config_list
 
 if TYPE_CHECKING:
-    from modelwire.jobs import hybrid_scheduler as schedulers
     from modelwire.jobs.finish_by import JobPlan
-else:
-    schedulers = _lazy.module("modelwire.jobs.hybrid_scheduler")
+    from modelwire.jobs.hybrid_scheduler import HybridScheduler
 
 __all__ = ["FileJob"]
 
@@ -91,15 +90,11 @@ class FileJob:
         self.stopped: str | None = None
         # This is set when nothing of the run is left.
         self.over = threading.Event()
-        # `_freed` is set when a reserved amount was released.
-        self._over, self._finished, self._freed = (
-            asyncio.Event(),
-            asyncio.Event(),
-            asyncio.Event(),
-        )
+        # `ending` is set when the job has been stopped, `freed` when a reserved amount was released.
+        self.ending, self.freed = asyncio.Event(), asyncio.Event()
+        self._finished = asyncio.Event()
         self._error: BaseException | None = None
-        # This splits the rows between batches and direct calls.
-        self.scheduler: schedulers.HybridScheduler | None = None
+        self.scheduler = LiveScheduler()
         try:
             self.work.check_columns(self.input.source.columns)
             self.money: RowMoney | None = None
@@ -151,7 +146,9 @@ class FileJob:
             folder.note(answer_columns=self.work.answer_columns)
         try:
             if options["finish_by"] is not None or self.results.store.next_id(WAYS) > 1:
-                self.scheduler = schedulers.HybridScheduler(self, options["finish_by"])
+                from modelwire.jobs.hybrid_scheduler import HybridScheduler
+
+                self.scheduler = HybridScheduler(self, options["finish_by"])
         except InvalidArgument:  # No request was sent, and none will be.
             self.results.close()
             if is_new:
@@ -160,7 +157,7 @@ class FileJob:
 
     def planned(self) -> JobPlan:
         """Return the plan of a job without running it, and leave the folder unchanged."""
-        scheduler = cast("schedulers.HybridScheduler", self.scheduler)
+        scheduler = cast("HybridScheduler", self.scheduler)
         plan = scheduler.plan()
         self._close()
         if not self.results.end and not scheduler.assignments.made:
@@ -189,22 +186,18 @@ class FileJob:
         # A worker holds this lock while it takes the next row.
         self._turn = asyncio.Lock()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="modelwire-job")
-        self._commits = GroupCommit(self.results.write, self._disk, self._fail)
+        self._commits = GroupCommit(self.results.write, self._disk, self.fail)
         self._began = monotonic()
         self.progress = Progress(quiet=self.options["quiet"])
         try:
-            if self.scheduler is not None:
-                await self.scheduler.first_pass()
-            await self._run_workers()
-            while self.scheduler is not None and await self.scheduler.next_pass():
+            while await self.scheduler.next_pass():
                 await self._run_workers()
             return await self._end()
         except asyncio.CancelledError:
             self._end_folder(self._ended(complete=False))
             raise
         finally:
-            if self.scheduler is not None:
-                await self.scheduler.close()
+            await self.scheduler.close()
             self.progress.close()
             self.caller.close()
             self._disk.shutdown(wait=True)
@@ -215,11 +208,15 @@ class FileJob:
         self._finished.clear()
         self._workers: set[asyncio.Task[None]] = set()
         self._add_workers()
-        watch = [] if self.scheduler is None else [self.scheduler.watch()]
-        endless = (self._commits.run(), self._show_for_ever(), self._widen_for_ever(), *watch)
+        endless = (
+            self._commits.run(),
+            self._show_for_ever(),
+            self._widen_for_ever(),
+            self.scheduler.watch(),
+        )
         others = [asyncio.create_task(each) for each in endless]
         over, finished = (
-            asyncio.create_task(self._over.wait()),
+            asyncio.create_task(self.ending.wait()),
             asyncio.create_task(self._finished.wait()),
         )
         try:
@@ -252,7 +249,7 @@ class FileJob:
                 self._add_workers()
 
     async def _end(self) -> JobResult:
-        complete = self.stopped is None and self._error is None
+        complete = not self.is_stopped
         if complete:
             try:
                 self._check_end()
@@ -333,7 +330,7 @@ class FileJob:
         calls = self.caller.wind_up()
         if self.stopped in (None, "max_cost"):
             self.stopped = reason
-            self._freed.set()
+            self.freed.set()
             if reason in SIGNALS and calls:
                 each = (
                     "1 call; Ctrl-C leaves it"
@@ -341,9 +338,19 @@ class FileJob:
                     else f"{calls} calls; Ctrl-C leaves them"
                 )
                 self.progress.say(f"Waiting at most {DRAIN_S:.0f} s for {each}.")
-        self._over.set()
+        self.ending.set()
 
-    def _fail(self, error: BaseException) -> None:
+    @property
+    def is_stopped(self) -> bool:
+        """Whether no new row is started any more."""
+        return self.stopped is not None or self._error is not None
+
+    async def on_disk(self, act: Callable[..., object], *args: Any) -> None:
+        """Call `act` in the thread that writes. A cancelled caller does not cancel it."""
+        await asyncio.shield(self._loop.run_in_executor(self._disk, act, *args))
+
+    def fail(self, error: BaseException) -> None:
+        """Stop the job with an error, which is raised when the rows in flight have ended."""
         if self._error is None:
             self._error = error
         self.stop("error")
@@ -352,15 +359,10 @@ class FileJob:
         """Return the next row to call; None if there is none, or none may be started."""
         skipped = 0
         async with self._turn:
-            while (
-                self.stopped is None
-                and not self.input.exhausted
-                and (self.scheduler is None or self.scheduler.quota > 0)
-            ):
+            while self.stopped is None and not self.input.exhausted and self.scheduler.quota > 0:
                 if (question := self.input.take()) is None:
                     break
-                held = self.scheduler is not None and self.scheduler.is_in_batch(question)
-                if not held and not self._has_result(question):
+                if not self.scheduler.is_in_batch(question) and not self.has_result(question):
                     return question if await self._has_money(question) else None
                 skipped += 1
                 if skipped % SKIPPED_AT_ONCE == 0:
@@ -376,13 +378,13 @@ class FileJob:
             return True
         while not self.money.hold_for(question):
             if not self._in_flight:
-                if self.scheduler is not None and self.scheduler.on_shortage(question):
+                if self.scheduler.on_shortage(question):
                     return False
                 self.stopped = "max_cost"
                 self.progress.say(self.money.shortage(self.money.needed(question.row_json)))
                 return False
-            self._freed.clear()
-            await self._freed.wait()
+            self.freed.clear()
+            await self.freed.wait()
             if self.stopped is not None:
                 return False
         return True
@@ -391,9 +393,10 @@ class FileJob:
         """Release what was reserved for a row that has ended; its actual cost is counted already."""
         if self.money is not None:
             self.money.give_back(question.reserved)
-        self._freed.set()
+        self.freed.set()
 
-    def _has_result(self, question: Question) -> bool:
+    def has_result(self, question: Question) -> bool:
+        """Return whether a row needs no call. Raises: `JobChanged` if it has changed since its last one."""
         state = self.results.state(question.row.number)
         if state == UNKNOWN or (state == FAILED and self.options["retry_failed"]):
             return False
@@ -431,10 +434,10 @@ class FileJob:
                 await self._check_common_cause()
         except asyncio.CancelledError:
             if not self.caller.is_over and not this.cancelling():
-                self._fail(stopped("A row was cancelled, and the job has not done that."))
+                self.fail(stopped("A row was cancelled, and the job has not done that."))
             raise
         except BaseException as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
-            self._fail(exc)
+            self.fail(exc)
         finally:
             self._workers.discard(this)
             if not self._workers:
@@ -442,8 +445,7 @@ class FileJob:
 
     async def _in_window(self, question: Question) -> bool:
         self._in_flight += 1
-        if self.scheduler is not None:
-            self.scheduler.quota -= 1
+        self.scheduler.quota -= 1
         try:
             return await self._resolve(question)
         finally:
@@ -459,7 +461,7 @@ class FileJob:
                 return  # An answer has arrived in the meantime.
             answers = self._answers
             questions = []
-            for row in probe_rows(self.input.look_ahead(LOOK_AHEAD), self._can_be_asked):
+            for row in probe_rows(self.input.look_ahead(LOOK_AHEAD), self.may_call):
                 question = Question(row)
                 if question.row.problem is None and (
                     self.money is None or self.money.hold_for(question)
@@ -475,8 +477,9 @@ class FileJob:
                     "run the same command again, which asks those anew,",
                 )
 
-    def _can_be_asked(self, row: Row) -> bool:
-        if self.scheduler is not None and self.scheduler.assignments.has(row.number):
+    def may_call(self, row: Row) -> bool:
+        """Return whether the chain may be called for a row that was read ahead."""
+        if self.scheduler.has_row(row.number):
             return False
         state = self.results.state(row.number)
         return row.problem is None and (
@@ -557,7 +560,7 @@ class FileJob:
             for record in self._streak.end():
                 self._place(record)
 
-    def _placed(self, record: Record) -> Entry:
+    def place_from_batch(self, record: Record) -> Entry:
         """Count the record of a row that a batch has answered; return its entry."""
         self.standing.asked += 1
         self._count(record.about)
@@ -582,7 +585,7 @@ class FileJob:
             self._place(record)
         self.standing.asked += 1
         self._count(about, question.reserved)
-        if self.scheduler is not None and question.row.problem is None:
+        if question.row.problem is None:
             self.scheduler.count(about)
         if self.options["max_cost"] is not None and about.get("attempts") and "cost" not in about:
             raise stopped(
@@ -603,9 +606,7 @@ class FileJob:
         s.recorded = (
             s.rows if among is None else self.results.count(ANSWERED) + self.results.count(FAILED)
         )
-        s.waiting = self.caller.why_waiting() or (
-            None if self.scheduler is None else self.scheduler.waiting()
-        )
+        s.waiting = self.caller.why_waiting() or self.scheduler.waiting()
         s.total = self.input.total()
 
     async def _show_for_ever(self) -> None:

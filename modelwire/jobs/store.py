@@ -25,25 +25,15 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from zlib import crc32
 
-from pydantic_core import from_json
-
 from modelwire.errors import DiskError
 
-__all__ = ["STORE_NAME", "WAYS", "Entry", "JobStore", "carry_over"]
+__all__ = ["STORE_NAME", "WAYS", "Entry", "JobStore"]
 
 STORE_NAME = "job.sqlite"
 WAYS = "ways"
 # In WAL mode, this syncs the log at each commit.
 SYNCHRONOUS = "FULL"
-# These files are of format 1.
-OLD_FILES = {
-    "rows": "log",
-    "events": "parts.log",
-    "live": "live.log",
-    "tiered": "tiered.log",
-}
-# In format 1 a line is a CRC-32 of this many hex digits, a space, the JSON and a line feed.
-CRC_DIGITS = 8
+TABLES = ("rows", "events", "live", "tiered", WAYS)
 
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS {} "
@@ -78,7 +68,7 @@ class JobStore:
     """One open store. Raises: `DiskError` if the disk fails; entries appended before that are unchanged.
 
     One thread may append while another one reads. `read_only` needs no lock on the folder: it
-    creates nothing, finds no entries if there is no store yet, and reads a folder of format 1.
+    creates nothing, and finds no entries if there is no store yet.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
@@ -100,7 +90,7 @@ class JobStore:
             self._writer = self._connect()
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
-            for table in (*OLD_FILES, WAYS):
+            for table in TABLES:
                 self._writer.execute(_TABLE.format(table))
         except sqlite3.Error as exc:
             self.close()
@@ -163,7 +153,6 @@ class JobStore:
     def entries(self, table: str) -> Iterator[Entry]:
         """Yield the entries of a table in the order of insertion, including damaged ones."""
         if self._read_only and not self.path.exists():
-            yield from _old_entries(self.path.with_name(OLD_FILES[table]))
             return
         try:
             for id, number, kind, checksum, record in self._reading().execute(
@@ -231,39 +220,3 @@ class JobStore:
                 path=str(self.path),
             )
         return DiskError.of(OSError(str(error)), self.path)
-
-
-def carry_over(folder: Path) -> None:
-    """Convert a folder of format 1 into a store. If it is killed meanwhile, it starts again."""
-    with closing(JobStore(folder)) as store:
-        for table, name in OLD_FILES.items():
-            path = folder / name
-            if path.exists():
-                store.clear(table)
-                store.append(table, _old_entries(path))
-    for name in OLD_FILES.values():
-        (folder / name).unlink(missing_ok=True)
-
-
-def _old_entries(path: Path) -> Iterator[Entry]:
-    """Yield the lines of a file of format 1.
-
-    A damaged line has a wrong checksum; a truncated last line is omitted.
-    """
-    try:
-        with path.open("rb") as file:
-            for id, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    return
-                payload = line[CRC_DIGITS + 1 : -1]
-                entry = Entry.of("", payload, id=id)
-                if line[: CRC_DIGITS + 1] != b"%08x " % entry.checksum:
-                    yield entry._replace(checksum=-1)
-                    continue
-                record = from_json(payload)
-                kind = record.get("event") or ("failed" if "error" in record else "answered")
-                yield entry._replace(kind=kind, number=record.get("n", record.get("part")))
-    except FileNotFoundError:
-        return
-    except OSError as exc:
-        raise DiskError.of(exc, path) from exc

@@ -39,12 +39,28 @@ def _each(items: list[Any]) -> Any:
     return (untagged(one) for one in items)
 
 
+def _iso(value: datetime | time) -> str | list[Any]:
+    """Return the ISO text of a time, with its `fold` if that is set: the text does not show it."""
+    text = value.isoformat()
+    return [text, value.fold] if value.fold else text
+
+
+def _iso_reader(kind: type[datetime] | type[time]) -> Callable[[Any], Any]:
+    def read(stored: Any) -> datetime | time:
+        if isinstance(stored, str):
+            return kind.fromisoformat(stored)
+        text, fold = stored
+        return kind.fromisoformat(text).replace(fold=fold)
+
+    return read
+
+
 # This maps a name to a type, the function that converts its values to JSON, and the one that
 # converts them back.
 _TYPES: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),
+    "datetime": (datetime, _iso, _iso_reader(datetime)),
     "date": (date, date.isoformat, date.fromisoformat),
-    "time": (time, time.isoformat, time.fromisoformat),
+    "time": (time, _iso, _iso_reader(time)),
     "timedelta": (
         timedelta,
         lambda value: [value.days, value.seconds, value.microseconds],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import sqlite3
@@ -9,13 +10,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 
-from modelwire.errors import DiskError
+from modelwire.errors import DiskError, InvalidArgument
+from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.owned_files import write_whole
-from modelwire.jobs.store import STORE_NAME, Entry, JobStore, carry_over
+from modelwire.jobs.store import STORE_NAME, Entry, JobStore
 
 PAYLOADS = [b"{}", b'{"a":1}', b'"%b"' % (b"x" * 10_000), b'{"n":NaN}']
 
@@ -167,34 +168,10 @@ def test_a_small_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["job.json"]
 
 
-def old_line(payload: bytes) -> bytes:
-    return b"%08x %b\n" % (crc32(payload), payload)
-
-
-def test_the_files_of_format_1_are_read_and_carried_over(tmp_path: Path) -> None:
-    rows = [b'{"row":"a","n":0,"line":1,"answer":"x"}', b'{"row":"b","n":1,"line":2,"error":"no"}']
-    events = [b'{"event":"planned","at":1}', b'{"event":"created","at":2,"part":0}']
-    (tmp_path / "log").write_bytes(
-        old_line(rows[0]) + b"damaged\n" + old_line(rows[1]) + b"0123abcd torn"
-    )
-    (tmp_path / "parts.log").write_bytes(b"".join(map(old_line, events)))
-    (tmp_path / "live.log").write_bytes(old_line(b'{"n":4,"message":{}}'))
-    assert (stored(tmp_path), stored(tmp_path, "events")) == (rows, events)
-    assert not (tmp_path / STORE_NAME).exists()
-    carry_over(tmp_path)
-    carry_over(tmp_path)  # killed before it was written down that it was done
-    assert [path.name for path in tmp_path.iterdir()] == [STORE_NAME]
-    assert (stored(tmp_path), stored(tmp_path, "events")) == (rows, events)
-    with closing(JobStore(tmp_path, read_only=True)) as store:
-        assert [
-            (entry.number, entry.kind, entry.is_damaged) for entry in store.entries("rows")
-        ] == [
-            (0, "answered", False),
-            (None, "", True),
-            (1, "failed", False),
-        ]
-        assert [(entry.number, entry.kind) for entry in store.entries("events")] == [
-            (None, "planned"),
-            (0, "created"),
-        ]
-        assert [entry.number for entry in store.entries("live")] == [4]
+def test_a_folder_of_another_format_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    about = {"version": 1, "id": "aa", "begun": "then", "fingerprint": {}}
+    (tmp_path / "job.json").write_text(json.dumps(about))
+    (tmp_path / "log").write_bytes(b"0123abcd {}\n")
+    with pytest.raises(InvalidArgument, match="its format is 1, and this one knows 2"):
+        JobFolder(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"job.json", "log"}

@@ -67,6 +67,8 @@ def test_a_value_comes_back_with_its_types(value: Any) -> None:
         datetime(2026, 11, 23, 9, 5, 1, 7, tzinfo=UTC),
         date(1, 1, 1),
         time(23, 59),
+        datetime(2026, 10, 25, 2, 30, fold=1),
+        time(2, 30, fold=1),
         timedelta(microseconds=-1),
         Decimal("1.10"),
         UUID(int=7),
@@ -75,7 +77,7 @@ def test_a_value_comes_back_with_its_types(value: Any) -> None:
 )
 def test_types_that_json_lacks_come_back(value: Any) -> None:
     found = stored({"column": value})["column"]
-    assert (type(found), found) == (type(value), value)
+    assert (type(found), found, repr(found)) == (type(value), value, repr(value))
 
 
 def test_nan_comes_back() -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -90,7 +90,6 @@ class BatchJob:
         self.on_progress = on_progress or notebook_bar()
         self._split = split
         self._name = ""  # This is the id, once it has been read.
-        self._rng = random.Random()  # noqa: S311 - spreads looks, keeps no secret
 
     @classmethod
     def load(
@@ -151,22 +150,11 @@ class BatchJob:
             self._claimed() as (folder, events),
             self._batch_client(folder, events) as batch_client,
         ):
-            self._check_planned(events)
             reconciler = self._reconciler(folder, events, batch_client)
             looks = 0
-            while True:
-                try:
-                    reconciler.advance()
-                except ChatError as exc:
-                    if not exc.retryable:
-                        raise
-                    _log.info("`%s` is looked at again: %s", self.path, exc)
-                self._tell(reconciler)
-                if events.done:
-                    folder.end({"state": "answered", "rows": events.rows})
-                    return self
+            while not self._advance(folder, reconciler):
                 elapsed_s = time.monotonic() - began
-                pause_s = self._pause_s(looks, elapsed_s) if poll == "auto" else poll
+                pause_s = _pause_s(looks, elapsed_s) if poll == "auto" else poll
                 if timeout is not None:
                     if elapsed_s >= timeout:
                         raise Timeout(
@@ -175,6 +163,35 @@ class BatchJob:
                     pause_s = min(pause_s, timeout - elapsed_s)
                 time.sleep(pause_s)
                 looks += 1
+        return self
+
+    def poll(self) -> bool:
+        """Advance the job as far as it can be without waiting. Return whether all results are downloaded.
+
+        Errors are raised as by `wait`.
+        """
+        if self._read()[1].done:
+            return True
+        with (
+            self._claimed() as (folder, events),
+            self._batch_client(folder, events) as batch_client,
+        ):
+            return self._advance(folder, self._reconciler(folder, events, batch_client))
+
+    def _advance(self, folder: JobFolder, reconciler: Reconciler) -> bool:
+        """Take every step that the job is ready for. Return whether it is done."""
+        events = reconciler.events
+        _check_planned(self.path, events)
+        try:
+            reconciler.advance()
+        except ChatError as exc:
+            if not exc.retryable:
+                raise
+            _log.info("`%s` is looked at again: %s", self.path, exc)
+        self._tell(reconciler)
+        if events.done:
+            folder.end({"state": "answered", "rows": events.rows})
+        return events.done
 
     async def await_end(
         self,
@@ -183,10 +200,6 @@ class BatchJob:
     ) -> BatchJob:
         """Wait without blocking the event loop; see `wait`."""
         return await run_in_executor(None, self.wait, timeout, poll)
-
-    def _pause_s(self, looks: int, elapsed_s: float) -> float:
-        pause_s = SLOW_S if elapsed_s > SLOW_AFTER_S else POLLS_S[min(looks, len(POLLS_S) - 1)]
-        return pause_s * self._rng.uniform(1 - JITTER, 1 + JITTER)
 
     def _hand_in(
         self, folder: JobFolder, events: PartEvents, *, tries: int, searches: bool = True
@@ -213,7 +226,7 @@ class BatchJob:
                     continue
                 if not searches or not reconciler.is_searching():
                     break
-                time.sleep(self._pause_s(looks, 0.0))
+                time.sleep(_pause_s(looks, 0.0))
                 looks += 1
             self._tell(reconciler)
         if not events.done:
@@ -226,7 +239,7 @@ class BatchJob:
             self._claimed() as (folder, events),
             self._batch_client(folder, events) as batch_client,
         ):
-            self._check_planned(events)
+            _check_planned(self.path, events)
             self._reconciler(folder, events, batch_client).cancel()
 
     def resubmit(
@@ -245,7 +258,7 @@ class BatchJob:
             self._claimed() as (folder, events),
             self._batch_client(folder, events) as batch_client,
         ):
-            self._check_done(events)
+            _check_done(self.path, events)
             api, round = (
                 self._api(folder),
                 1 + max((part.round for part in events.parts), default=0),
@@ -275,34 +288,12 @@ class BatchJob:
             return split.live.invoke(split.prepared(value, split.config), split.config)
 
         with self._claimed() as (folder, events):
-            self._check_done(events)
+            _check_done(self.path, events)
             chunks = _chunks(self._unanswered(folder, events, statuses))
             with closing(LiveAnswers(folder.path)) as live:
                 return sum(
-                    self._asked_live(live, RunnableLambda(ask_live), chunk) for chunk in chunks
+                    _call_directly(live, RunnableLambda(ask_live), chunk) for chunk in chunks
                 )
-
-    def _asked_live(self, live: LiveAnswers, step: Any, rows: list[tuple[int, Any]]) -> int:
-        """Call the model for some rows and store each answer; return the number of answers.
-
-        A row that fails keeps its result. If there was no answer and an error would fail every row,
-        that error is raised.
-        """
-        answered, failures = 0, []
-        values = [value for _, value in rows]
-        for place, message in step.batch_as_completed(values, return_exceptions=True):
-            if isinstance(message, BaseException):
-                failures.append(message)
-                _log.warning(
-                    "Row %d could not be asked live: %s", rows[place][0], failure_text(message)
-                )
-            else:
-                live.add(rows[place][0], message, told=True)
-                answered += 1
-        every_rows = [error for error in failures if isinstance(error, EVERY_ROWS)]
-        if every_rows and not answered:
-            raise every_rows[0]
-        return answered
 
     def _unanswered(
         self, folder: JobFolder, events: PartEvents, statuses: tuple[str, ...]
@@ -387,7 +378,7 @@ class BatchJob:
             self._claimed() as (folder, events),
             self._batch_client(folder, events) as batch_client,
         ):
-            self._check_done(events)
+            _check_done(self.path, events)
             each_of(events.parts, lambda part: self._api(folder).delete(batch_client, part))
 
     def status(self, *, look: bool = True) -> BatchStatus:
@@ -455,7 +446,7 @@ class BatchJob:
 
     def _recorded(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
         folder, events = self._read()
-        self._check_planned(events)
+        _check_planned(self.path, events)
         codec, on_refusal = self._codec(folder, events), _on_refusal(self._split)
         with closing(Index(folder.path, events, self._api(folder), folder.id)) as index:
             pairs: Iterator[tuple[int, dict[str, Any]]] = enumerate(stored_rows(folder.path))
@@ -545,7 +536,9 @@ class BatchJob:
 
     def _api(self, folder: JobFolder) -> BatchApi:
         about = folder.about["batch"]
-        return api_of(_wire_of(about), azure=about.get("azure", False), bucket=about.get("bucket"))
+        return api_of(
+            str(about["wire"]), azure=about.get("azure", False), bucket=about.get("bucket")
+        )
 
     def _codec(self, folder: JobFolder, events: PartEvents) -> Codec:
         """Return the codec for the answers.
@@ -553,7 +546,7 @@ class BatchJob:
         A model may speak two wires; the batch's endpoint shows which one it was made for.
         """
         about = folder.about["batch"]
-        known = [ext.wire_named(name) for name in (_wire_of(about), *ext.WIRES)]
+        known = [ext.wire_named(name) for name in (str(about["wire"]), *ext.WIRES)]
         wire = next((wire for wire in known if events.endpoint.endswith(wire.path)), known[0])
         return wire.codec(about["provider"])
 
@@ -575,7 +568,7 @@ class BatchJob:
             for name in ("model", "base_url", "provider")
             if about[name] is not None
         }
-        made: Any = ext.wire_named(_wire_of(about)).make_model(**known)
+        made: Any = ext.wire_named(str(about["wire"])).make_model(**known)
         return cast("HTTPChatModel", made)
 
     def _batch_client(self, folder: JobFolder, events: PartEvents) -> BatchClient:
@@ -593,19 +586,50 @@ class BatchJob:
             raise InvalidArgument(f"`{what}` needs the chain: `BatchJob.load(..., chain=chain)`.")
         return self._split
 
-    def _check_planned(self, events: PartEvents) -> None:
-        if not events.planned:
-            raise JobError(
-                f"`{self.path}` was interrupted before it was submitted: submit it again, with this `dir`."
-            )
-
-    def _check_done(self, events: PartEvents) -> None:
-        if not events.done:
-            raise JobError(f"`{self.path}` is not done: wait for it first.")
-
     def _tell(self, reconciler: Reconciler) -> None:
         if self.on_progress is not None:
             self.on_progress(reconciler.progress())
+
+
+def _pause_s(looks: int, elapsed_s: float) -> float:
+    """Return the seconds until `wait` polls again."""
+    pause_s = SLOW_S if elapsed_s > SLOW_AFTER_S else POLLS_S[min(looks, len(POLLS_S) - 1)]
+    return pause_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads polls, keeps no secret
+
+
+def _check_planned(path: Path, events: PartEvents) -> None:
+    if not events.planned:
+        raise JobError(
+            f"`{path}` was interrupted before it was submitted: submit it again, with this `dir`."
+        )
+
+
+def _check_done(path: Path, events: PartEvents) -> None:
+    if not events.done:
+        raise JobError(f"`{path}` is not done: wait for it first.")
+
+
+def _call_directly(live: LiveAnswers, step: Any, rows: list[tuple[int, Any]]) -> int:
+    """Call the model for some rows and store each answer; return the number of answers.
+
+    A row that fails keeps its result. If there was no answer and an error would fail every row,
+    that error is raised.
+    """
+    answered, failures = 0, []
+    values = [value for _, value in rows]
+    for place, message in step.batch_as_completed(values, return_exceptions=True):
+        if isinstance(message, BaseException):
+            failures.append(message)
+            _log.warning(
+                "Row %d could not be asked live: %s", rows[place][0], failure_text(message)
+            )
+        else:
+            live.add(rows[place][0], message, told=True)
+            answered += 1
+    every_rows = [error for error in failures if isinstance(error, EVERY_ROWS)]
+    if every_rows and not answered:
+        raise every_rows[0]
+    return answered
 
 
 def _on_refusal(split: Split | None) -> str:
@@ -613,14 +637,6 @@ def _on_refusal(split: Split | None) -> str:
     if split is None:
         return "raise"
     return str(split.kwargs.get("on_refusal", split.model.on_refusal))
-
-
-def _wire_of(about: Mapping[str, Any]) -> str:
-    """Return the wire of a batch's model.
-
-    Folders made before 2026-12 have its name under `shape`.
-    """
-    return str(about.get("wire") or about["shape"])
 
 
 def _blank(number: int, record: dict[str, Any]) -> BatchResult:

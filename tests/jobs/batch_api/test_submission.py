@@ -499,6 +499,22 @@ def test_async_code_submits_and_waits_too(serve: Serve, tmp_path: Path) -> None:
     assert [r.output for r in asyncio.run(scene())] == SAID
 
 
+def test_a_poll_returns_whether_the_job_is_done_and_waits_for_nothing(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(seconds: float) -> None:
+        raise AssertionError("a poll does not sleep")
+
+    server = serve(batches=BatchPlan(polls=3))
+    job = server.model().submit_batch([*"abcd"], dir=tmp_path / "a.job")
+    monkeypatch.setattr("time.sleep", fail)
+    polls = [job.poll()]
+    while not polls[-1]:
+        polls.append(job.poll())
+    assert polls == [False] * (len(polls) - 1) + [True] and len(polls) > 1
+    assert job.poll() and len(list(job.results())) == 4
+
+
 def test_progress_is_told_at_every_look(serve: Serve, tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
     server = serve(batches=BatchPlan(polls=3))
