@@ -31,7 +31,7 @@ from modelwire.errors import (
     MissingVariable,
     RateLimited,
 )
-from modelwire.jobs import JobResult, arun_job, cost, progress, run_job, work
+from modelwire.jobs import JobResult, arun_job, progress, run_job, work
 from modelwire.jobs import concurrency as window
 from modelwire.jobs import row_caller as asking
 from modelwire.jobs.output import ABOUT
@@ -47,6 +47,7 @@ from modelwire.testing import (
     ProviderServer,
     faults,
 )
+from modelwire.usage import prices
 
 FILES = (".jsonl", ".csv", ".tsv", ".parquet")
 
@@ -679,7 +680,7 @@ def test_a_max_cost_that_cannot_be_held_is_refused_before_anything_is_spent(
 def test_a_max_cost_without_a_price_list_says_what_to_install(
     job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost, "_list", cache(lambda: None))
+    monkeypatch.setattr(prices, "_list", cache(lambda: None))
     with pytest.raises(MissingDependency, match=r"modelwire\[profiles\]"):
         job("{text}", texts(1), model=spending(), max_cost=1)
 
