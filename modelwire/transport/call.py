@@ -239,8 +239,9 @@ def _wait_after(
         sentence = exchange.refused_credential(exchange.headers)
         if sentence:
             error.message = and_said(error.message, sentence)
-    if exchange.policy.limiter is not None and exchange.admission is not None:
-        exchange.policy.limiter.failed(
+    limiter = exchange.policy.limiter
+    if limiter is not None and exchange.admission is not None:
+        limiter.failed(
             exchange.admission, exchange.clock(), error, exchange.response_headers, renewed=renewed
         )
     if committed:
@@ -254,35 +255,31 @@ def _wait_after(
 
 
 def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | GiveUp:
-    limiter, admission, history, now = (
-        exchange.policy.limiter,
-        exchange.admission,
-        exchange.history,
-        exchange.clock(),
-    )
+    policy, admission, history = exchange.policy, exchange.admission, exchange.history
+    limiter, now = policy.limiter, exchange.clock()
     if history.refused_at is None and is_refusal(error):
         history.refused_at = now
     wait = wait_before_retry(
         error,
         history,
-        exchange.policy.retry,
+        policy.retry,
         remaining_s=None if exchange.deadline is None else exchange.deadline - now,
-        rng=exchange.policy.rng,
+        rng=policy.rng,
         waited_s=0.0 if history.refused_at is None else now - history.refused_at,
-        in_queue=limiter is not None and exchange.policy.patient,
+        in_queue=limiter is not None and policy.patient,
         own_refusals=0 if admission is None else admission.own_refusals,
         is_incurable=admission is not None and admission.is_incurable,
     )
     if limiter is None or admission is None or error.retry_class is not RetryClass.TRANSIENT:
         return wait
     if isinstance(wait, GiveUp) and not (
-        exchange.policy.patient and limiter.outage.is_on and exchange.policy.retry.max_retries
+        policy.patient and limiter.outage.is_on and policy.retry.max_retries
     ):
         return wait
     if limiter.may_retry(admission, now, error):
         return wait
     history.excused += (
-        exchange.policy.patient
+        policy.patient
     )  # the provider fails for everybody: that is waited out in the queue
     return 0.0
 
@@ -363,8 +360,9 @@ def _is_whole_answer(exchange: Exchange[Any, Any], reply: Reply, data: bytes) ->
     It is an error under a 200, or comes from a server that does not stream (corpus, surprise 32).
     """
     media_type = reply.headers.get("content-type", "")
-    may_be_json = not hasattr(exchange.wire, "framing") or media_type.startswith("application/json")
-    return may_be_json and data.lstrip()[:1] in (b"{", b"[")
+    if hasattr(exchange.wire, "framing") and not media_type.startswith("application/json"):
+        return False
+    return data.lstrip().startswith((b"{", b"["))
 
 
 class _StreamBody(Generic[M, C]):
@@ -425,7 +423,7 @@ def _first_bytes(
     Returns the bytes to decode and the number of bytes read. Of many blank lines only the last one is held: the others
     have no meaning in any format.
     """
-    blank, received_bytes = b"", 0
+    blank, received_bytes, max_bytes = b"", 0, exchange.policy.max_stream_bytes
     while True:
         data: bytes | None = yield READ
         if data is None:
@@ -437,8 +435,8 @@ def _first_bytes(
         if len(blank) > _UNFRAMED_BYTES:
             blank = blank[max(blank.rfind(b"\n"), blank.rfind(b"\r")) + 1 :][:_UNFRAMED_BYTES]
         exchange.remaining_s()
-        if received_bytes > exchange.policy.max_stream_bytes:
-            raise too_large(exchange.policy.max_stream_bytes)
+        if received_bytes > max_bytes:
+            raise too_large(max_bytes)
 
 
 def _rest(exchange: Exchange[Any, Any]) -> Generator[Step[Any], Any, bytes]:

@@ -24,19 +24,7 @@ C = TypeVar("C")
 
 
 def drive(flow: Generator[Step[C], Any, M], line: SyncPooledConnection) -> M:
-    """Run a call to its answer; its flow yields no chunks."""
-    steps = drive_stream(flow, line)
-    try:
-        while True:
-            next(steps)
-    except StopIteration as done:
-        return cast("M", done.value)
-
-
-def drive_stream(
-    flow: Generator[Step[C], Any, M], line: SyncPooledConnection
-) -> Generator[C, None, M]:
-    """Run a call and yield its chunks; return what its flow returns."""
+    """Run a call to its answer."""
     outcome: Any = None
     failure: Exception | None = None
     try:
@@ -45,6 +33,25 @@ def drive_stream(
                 step = flow.send(outcome) if failure is None else flow.throw(failure)
             except StopIteration as done:
                 return cast("M", done.value)
+            outcome, failure = _do(step, line)
+    except BaseException as error:
+        _drop_frames(error)
+        raise
+    finally:
+        line.close()
+        flow.close()
+
+
+def drive_stream(flow: Generator[Step[C], Any, None], line: SyncPooledConnection) -> Generator[C]:
+    """Run a call and yield its chunks."""
+    outcome: Any = None
+    failure: Exception | None = None
+    try:
+        while True:
+            try:
+                step = flow.send(outcome) if failure is None else flow.throw(failure)
+            except StopIteration:
+                return
             outcome = failure = None
             if type(step) is list:
                 yield from step

@@ -132,7 +132,7 @@ class Sleep(Pause):
     def __init__(
         self, seconds: float, error: ChatError, attempt: int, expected_s: float | None = None
     ) -> None:
-        super().__init__(seconds)
+        self.seconds = seconds
         self.error = error
         self.attempt = attempt  # how many have failed
         # Seconds until the next attempt, with the time that the limiter will hold it.
@@ -224,8 +224,9 @@ class CallPolicy(NamedTuple):
     @property
     def max_stream_bytes(self) -> int:
         """Return the most bytes of a stream, whose events repeat their frames."""
-        is_default = self.max_response_bytes == MAX_RESPONSE_BYTES
-        return MAX_STREAM_BYTES if is_default else self.max_response_bytes
+        if self.max_response_bytes == MAX_RESPONSE_BYTES:
+            return MAX_STREAM_BYTES
+        return self.max_response_bytes
 
 
 class Hooks(NamedTuple, Generic[M, C]):

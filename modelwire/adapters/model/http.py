@@ -298,8 +298,9 @@ class HTTPChatModel(WireSettings):
             max_requests = inf
             if max_wait_s == type(self).model_fields["max_wait"].default:
                 max_wait_s = inf
-        max_retry_after_s = retry_settings["max_retry_after"]
-        return retry_settings, _policy(max_retries, max_wait_s, max_retry_after_s, max_requests)
+        return retry_settings, _policy(
+            max_retries, max_wait_s, retry_settings["max_retry_after"], max_requests
+        )
 
     def _cache_key(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
