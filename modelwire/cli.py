@@ -61,9 +61,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     except ModelwireError as exc:
         if debug:
             raise
-        text = " ".join(str(exc).split()) if hasattr(options, "debug") else str(exc)
+        from modelwire.command.shell_errors import shell_text
+
+        text = shell_text(exc, options)
+        text = " ".join(text.split()) if hasattr(options, "debug") else text
         echo(f"modelwire: {text}", file=sys.stderr)
-        return getattr(options, "usage_code", 1) if isinstance(exc, CallerError) else 1
+        return 2 if isinstance(exc, CallerError) else 1
     except OSError as exc:  # the reader of the output is gone, or the disk full: write nothing more, not even at exit
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
         if not isinstance(exc, BrokenPipeError):
@@ -108,13 +111,22 @@ class _Parser(argparse.ArgumentParser):
         return options, rest
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and what is wrong, and leave with exit code 2."""
+        """Print the usage and what is wrong, without keys, and leave with exit code 2."""
+        from modelwire.command.model_options import masked_keys
+
+        line = " ".join(self._typed)
+        has_key = masked_keys(line) != line
+        about_key = " What looks like an API key was neither sent nor stored." if has_key else ""
+        super().error(masked_keys(self._with_hint(message)) + about_key)
+
+    def _with_hint(self, message: str) -> str:
+        """Return the message with the closest command or option."""
         if choice := re.match(
             r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)", message
         ):
             known, word = re.findall(r"[\w-]+", choice[2]), choice[1]
             hint = f' To ask a model: modelwire ask "{word}"' if "ask" in known else ""
-            super().error(f"there is no `{word}`. {did_you_mean(word, known)}{hint}")
+            return f"there is no `{word}`. {did_you_mean(word, known)}{hint}"
         known = [name for name in self._option_string_actions if name.startswith("--")]
         typed = [one.partition("=")[0] for one in self._typed if one.startswith("--")]
         unknown = [one for one in typed if not any(name.startswith(one) for name in known)]
@@ -123,7 +135,7 @@ class _Parser(argparse.ArgumentParser):
             for one in unknown
             if (like := get_close_matches(one, known, 1))
         ]
-        super().error(" ".join([message, *hints]))
+        return " ".join([message, *hints])
 
 
 def _prepare_output() -> None:
@@ -142,7 +154,7 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"modelwire {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for name in ("ask", "chat", "inspect", "transcripts", "completion"):
+    for name in ("ask", "chat", "inspect", "keys", "transcripts", "completion"):
         import_module(f"modelwire.command.{name}").register(commands)
 
     local = commands.add_parser("local", help="a real model on this machine, no key needed")

@@ -204,6 +204,16 @@ def default_name() -> str | None:
     return _default_name(_model_file(None))
 
 
+def provider_of_name(name: str | None, config_file: str | Path | None = None) -> str | None:
+    """Return the provider of the model that `name` names, or None where its row takes its key from a variable."""
+    file = _model_file(config_file)
+    name = name or _default_name(file) or ""
+    row = None if _is_full_name(name) else file.models.get(name)
+    if row is None:
+        row = named_row(name, None, file)
+    return row.provider if row.api_key_env is None else None
+
+
 def keeps_transcripts() -> bool:
     """Whether the file leaves the transcripts of `modelwire ask` and `chat` on."""
     return _model_file(None).log
@@ -304,7 +314,7 @@ class ModelFile:
     is_found: bool = False  # in the working directory, where somebody else may have written it
 
 
-_SETTINGS = ["default", "models", "budgets", "log"]
+_SETTINGS = ["default", "models", "budgets", "log", "templates"]  # templates are for the command
 _BUDGET_SETTINGS = ["usd", "tokens", "calls", "seconds", "per", "zone", "unpriced"]
 
 
@@ -347,15 +357,21 @@ def find_model_file(named: str | Path | None = None) -> Path | None:
 
 def read_model_file(path: Path) -> ModelFile:
     """Read and check a `modelwire.toml`. Raises: `InvalidConfig` with the file, and the line where there is one."""
-    import tomllib
-
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows writes a mark before it
-        data = tomllib.loads(text)
     except OSError as exc:
         raise InvalidConfig(f"`{path}` cannot be read: {exc.strerror}.", path=str(path)) from exc
     except UnicodeDecodeError as exc:
         raise InvalidConfig(f"`{path}` is not UTF-8 text.", path=str(path)) from exc
+    return parse_model_file(path, text)
+
+
+def parse_model_file(path: Path, text: str) -> ModelFile:
+    """Check the text of a `modelwire.toml`, written or not. Raises: `InvalidConfig` as `read_model_file`."""
+    import tomllib
+
+    try:
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         at = re.search(r"line (\d+)", str(exc))
         line = int(at.group(1)) if at else text.count("\n") + 1  # "at end of document"

@@ -67,8 +67,6 @@ def check_row(name: str, row: ModelRow, beside: Mapping[str, Any]) -> None:
     is_set = not in_code.isdisjoint({*secrets, "aws_access_key_id"})
     own_keys = registry.key_variables(row.provider, made)
     variable = None if is_set else row.api_key_env
-    if variable is not None and not os.environ.get(variable):
-        return  # the row is refused for that, and nothing is sent
     if variable is not None and variable not in own_keys:
         what = f"takes the variable `{variable}`, which is not a key of `{row.provider}`"
         raise _untrusted(name, row, "api_key_env", what)

@@ -29,10 +29,10 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", ["pull", "path", "serve"])
-def test_an_unknown_model_is_one_line_and_1(
+def test_an_unknown_model_is_one_line_and_2(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["local", command, "smolm2"]) == 1
+    assert cli.main(["local", command, "smolm2"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("modelwire: There is no local model `smolm2`")
@@ -148,7 +148,7 @@ def test_an_error_of_ours_is_never_a_traceback(
         raise UnknownModel("no such thing")
 
     monkeypatch.setattr(local, "find_weights", failing)
-    assert cli.main(["local", "path"]) == 1
+    assert cli.main(["local", "path"]) == 2
     assert capsys.readouterr().err == "modelwire: no such thing\n"
 
 

@@ -188,7 +188,7 @@ def test_a_file_that_is_not_there_or_not_text_is_said(tmp_path: Path) -> None:
 
 def test_the_variable_of_a_key_that_is_not_set_is_named(file: Path) -> None:
     with pytest.raises(MissingKey, match="HOUSE_KEY"):
-        init_chat_model("in house")
+        init_chat_model("in house", config_file=file)
 
 
 def test_arguments_of_a_row_reach_the_model_as_they_are(tmp_path: Path) -> None:

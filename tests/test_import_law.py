@@ -128,7 +128,15 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "budgets",
             "usage",
         },
-        {"config", "adapters", "notebooks", "transport"},
+        # The options of commands are declared once, in `command`.
+        {
+            "config",
+            "adapters",
+            "notebooks",
+            "transport",
+            "command.model_options",
+            "command.templates",
+        },
     ),
     # The border to LangChain: everything of ours becomes something of LangChain's. Only `langchain_bridge` names it.
     "langchain": (

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.command import model_options, transcripts
 from modelwire.command.model_options import warn
 from modelwire.command.terminal import Screen, bill
-from modelwire.errors import InvalidArgument
+from modelwire.errors import InvalidArgument, StepLimitReached
 from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
-    from modelwire import messages
-    from modelwire.messages import finish_reasons
+    from modelwire import ext, messages
+    from modelwire.command import templates, waiting
     from modelwire.tools import loop
 else:
-    finish_reasons = _lazy.module("modelwire.messages.finish_reasons")
     messages, loop = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools.loop")
+    ext, waiting = _lazy.module("modelwire.ext"), _lazy.module("modelwire.command.waiting")
+    templates = _lazy.module("modelwire.command.templates")
 
 __all__ = ["register"]
+
+# A fenced block of code in an answer; a block that the end of the answer cuts counts too.
+_CODE = re.compile(
+    r"^ {0,3}(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<code>.*?)(?:^ {0,3}(?P=fence)|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def register(commands: Any) -> None:
@@ -37,29 +45,56 @@ def register(commands: Any) -> None:
     ask.add_argument(
         "prompt", nargs="*", metavar="PROMPT", help="the question (default: standard input)"
     )
-    model_options.add_model_options(ask)
+    model_options.add_conversation_options(ask)
     add = ask.add_argument
     add(
-        "-a",
-        "--attach",
+        "-f",
+        "--fragment",
         metavar="FILE",
         action="append",
         default=[],
-        help="a file or URL (an image, a PDF, a sound, a text) to ask about; may be given more than once",
+        help="a text to put before the question: a file, a URL, or - for standard input; may be given more than once",
     )
-    add("--schema", metavar="FILE", help="a JSON schema: the answer is JSON of this form")
+    add(
+        "--schema",
+        metavar="SCHEMA",
+        help="the answer is JSON of this form: a file with a JSON schema, the schema itself, or such as "
+        "'name, age int' (default: any text)",
+    )
     add(
         "--json",
         action="store_true",
         help="print one JSON object: the answer, the model, why the answer ended, the tokens",
     )
+    add(
+        "-x",
+        "--extract",
+        action="store_true",
+        help="print only the last block of code of the answer",
+    )
     add("-n", "--no-stream", action="store_true", help="print the answer when it is whole")
-    add("--cost", action="store_true", help="tell tokens and dollars at the end, on standard error")
-    ask.set_defaults(run=_ask, usage_code=2)
+    add(
+        "-u",
+        "--usage",
+        "--cost",
+        dest="cost",
+        action="store_true",
+        help="write tokens and dollars at the end, on standard error",
+    )
+    add(
+        "--save",
+        metavar="NAME",
+        help="save these options as a template instead of asking (default: ask)",
+    )
+    ask.set_defaults(run=_ask)
 
 
 def _ask(options: argparse.Namespace) -> None:
-    text = model_options.question(options.prompt)
+    templates.apply_template(options)
+    if options.save:
+        _save(options)
+        return
+    text = _text(options)
     if not text and not options.attach:
         raise InvalidArgument(
             'There is nothing to ask: write `modelwire ask "..."`, or pipe a text in.'
@@ -69,27 +104,75 @@ def _ask(options: argparse.Namespace) -> None:
         raise InvalidArgument(
             "`--schema` and `--tools` do not go together: the form of the answer is a tool itself."
         )
+    if options.extract and (options.json or schema is not None):
+        raise InvalidArgument("`-x` is for answers in text: leave out `--json` and `--schema`.")
     tools = model_options.tools_of(options.tools)
+    talk, history = transcripts.earlier(options)
     model = model_options.choose_model(options.model, options.param)
     blocks = [model_options.attachment(place, model) for place in options.attach]
     content: Any = (
         [*([{"type": "text", "text": text}] if text else []), *blocks] if blocks else text
     )
-    history = [
-        *([messages.SystemMessage(options.system)] if options.system else []),
-        messages.HumanMessage(content),
-    ]
-    if schema is not None:
-        new = _structured(model, history, schema, options)
-    elif options.json or options.no_stream:
-        new = loop.run_tools(model, history, tools)[len(history) :]
-        echo(_as_json(model, new) if options.json else new[-1].text)
-    else:
-        new = Screen(is_plain=options.plain).show(loop.stream_tools(model, history, tools))
+    history.append(messages.HumanMessage(content))
+
+    def keep(whole: list[Any]) -> None:
+        transcripts.keep(talk, model_options.model_of(model), whole, off=options.no_log)
+
+    with ext.observing(waiting.WaitingNote()):
+        try:
+            new = _answer(model, history, tools, schema, options)
+        except StepLimitReached as exc:
+            keep(list(exc.messages))
+            raise
     model_options.warn_of_cut(new)
     if options.cost:
         warn(bill(new))
-    transcripts.keep(None, model_options.model_of(model), [*history, *new], off=options.no_log)
+    keep([*history, *new])
+
+
+def _text(options: argparse.Namespace) -> str:
+    """Return the fragments and the question. Raises `InvalidArgument` where two options read standard input."""
+    readers = [*options.attach, *options.fragment].count("-")
+    if readers > 1:
+        raise InvalidArgument("Standard input can be read once: write `-` for one option only.")
+    fragments = [model_options.fragment(place) for place in options.fragment]
+    typed = model_options.question(options.prompt, is_piped=not readers)
+    return model_options.joined((*fragments, typed))
+
+
+def _save(options: argparse.Namespace) -> None:
+    params = model_options.parameters_of(options.param)
+    if options.schema is not None:
+        model_options.schema_of(options.schema)
+    place = templates.save_template(options.save, options, params)
+    warn(f"The template `{options.save}` is in {place}. Use it with `-t {options.save}`.")
+
+
+def _answer(
+    model: Any,
+    history: list[Any],
+    tools: list[Any],
+    schema: dict[str, Any] | None,
+    options: argparse.Namespace,
+) -> list[Any]:
+    """Print the answer in the form that the options choose; return the new messages."""
+    if schema is not None:
+        return _structured(model, history, schema, options)
+    if options.json or options.no_stream or options.extract:
+        new = loop.run_tools(model, history, tools)[len(history) :]
+        if options.json:
+            echo(_as_json(model, new))
+        else:
+            echo(_last_code(new[-1].text) if options.extract else new[-1].text)
+        return new
+    screen = Screen(is_plain=options.plain, hides_reasoning=options.hide_reasoning)
+    return screen.show(loop.stream_tools(model, history, tools))
+
+
+def _last_code(text: str) -> str:
+    """Return the last block of code of a text, or the text where it has none."""
+    blocks = [found["code"] for found in _CODE.finditer(text)]
+    return blocks[-1].removesuffix("\n") if blocks else text
 
 
 def _structured(
@@ -114,7 +197,7 @@ def _as_json(model: Any, new: list[Any], answer: Any = None) -> str:
     whole = {
         "model": model_options.model_of(model),
         "answer": new[-1].text if answer is None else answer,
-        "finish_reason": finish_reasons.finish_reason_of(answers[-1]) if answers else None,
+        "finish_reason": ext.finish_reason_of(answers[-1]) if answers else None,
         "tool_calls": [call for one in answers for call in one.tool_calls],
         "input_tokens": sum(one["input_tokens"] for one in used),
         "output_tokens": sum(one["output_tokens"] for one in used),

@@ -19,16 +19,20 @@ from typing import TYPE_CHECKING, Any
 from modelwire import _lazy
 from modelwire.command import model_options, transcripts
 from modelwire.command.model_options import warn
+from modelwire.command.shell_errors import shell_text
 from modelwire.command.terminal import Screen, bill, is_terminal
 from modelwire.errors import InvalidArgument, ModelwireError, StepLimitReached, did_you_mean
 from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
-    from modelwire import config, messages
+    from modelwire import config, ext, messages
+    from modelwire.command import templates, waiting
     from modelwire.tools import loop
 else:
     messages, loop = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools.loop")
-    config = _lazy.module("modelwire.config")
+    config, ext = _lazy.module("modelwire.config"), _lazy.module("modelwire.ext")
+    waiting = _lazy.module("modelwire.command.waiting")
+    templates = _lazy.module("modelwire.command.templates")
 
 __all__ = ["Chat", "register"]
 
@@ -55,12 +59,17 @@ def register(commands: Any) -> None:
         description="Talk with a model. Lines that begin with / are commands, /help lists them. Ctrl-C stops an "
         "answer, Ctrl-D ends the chat. With lines that are piped in, the exit code is 1 if a question failed.",
     )
-    model_options.add_model_options(chat)
-    chat.set_defaults(run=_chat, usage_code=2)
+    model_options.add_conversation_options(chat)
+    chat.set_defaults(run=_chat)
 
 
 def _chat(options: argparse.Namespace) -> int:
+    templates.apply_template(options)
+    talk, history = transcripts.earlier(options)
     chat = Chat(model_options.choose_model(options.model, options.param), options)
+    chat.resume(talk, history)
+    for place in options.attach:
+        chat.attached.append(model_options.attachment(place, chat.model))
     is_logged = not options.no_log and config.keeps_transcripts()
     read = _piped if chat.is_piped else _reader([*chat.commands], is_logged=is_logged)
     if not chat.is_piped:
@@ -97,6 +106,12 @@ class Chat:
             f"/{name}": getattr(self, f"_{name}") for name in HELP
         }
 
+    def resume(self, talk: int | None, history: list[Any]) -> None:
+        """Continue a conversation: its number in the log, and its messages with the system message."""
+        self.system = next((one.text for one in history if one.type == "system"), None)
+        self.history = [one for one in history if one.type != "system"]
+        self._talk = talk
+
     def take(self, line: str) -> None:
         """Do what a line says. What goes wrong is one line, and the chat goes on."""
         try:
@@ -119,7 +134,7 @@ class Chat:
         except ModelwireError as exc:
             if self.options.debug:
                 raise
-            warn(f"modelwire: {' '.join(str(exc).split())}")
+            warn(f"modelwire: {' '.join(shell_text(exc, self.options).split())}")
         except KeyboardInterrupt:
             if self.is_piped:
                 raise
@@ -130,10 +145,11 @@ class Chat:
         content: Any = [*([{"type": "text", "text": text}] if text.strip() else []), *self.attached]
         asked_before = len(self.history)
         self.history.append(messages.HumanMessage(content if self.attached else text))
-        screen = Screen(is_plain=self.options.plain)
+        screen = Screen(is_plain=self.options.plain, hides_reasoning=self.options.hide_reasoning)
         system = [messages.SystemMessage(self.system)] if self.system else []
         try:
-            screen.show(loop.stream_tools(self.model, [*system, *self.history], self.tools))
+            with ext.observing(waiting.WaitingNote()):
+                screen.show(loop.stream_tools(self.model, [*system, *self.history], self.tools))
         except BaseException as exc:
             self.failed = True
             stopped = screen.stopped()
@@ -189,9 +205,7 @@ class Chat:
                 f"`{place}` cannot be read: {getattr(exc, 'strerror', None) or 'no text'}."
             ) from exc
         whole = transcripts.read_messages(text, f"`{place}`")
-        self.system = next((one.text for one in whole if one.type == "system"), None)
-        self.history = [one for one in whole if one.type != "system"]
-        self._talk = None
+        self.resume(None, whole)
         warn(f"{len(whole)} messages")
 
     def _tools(self, place: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import platform
-import re
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,20 +14,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import __version__, _lazy, config_trust
-from modelwire.command.model_options import LOCAL, warn
-from modelwire.errors import InvalidArgument, InvalidConfig, ModelwireError
+from modelwire.command.model_options import LOCAL, refuse_key, warn
+from modelwire.errors import (
+    InvalidArgument,
+    InvalidConfig,
+    MissingKey,
+    ModelwireError,
+    did_you_mean,
+)
 from modelwire.terminal_text import echo
-from modelwire.user_paths import owned, user_folder
+from modelwire.user_paths import user_folder
 
 if TYPE_CHECKING:
     from modelwire import config, local, profiles
     from modelwire.adapters.providers import credential_lookup, registry, services
+    from modelwire.command import keys, provider_lists, templates, toml_edits
 else:
     config, local = _lazy.module("modelwire.config"), _lazy.module("modelwire.local")
     profiles = _lazy.module("modelwire.profiles")
     credential_lookup = _lazy.module("modelwire.adapters.providers.credential_lookup")
     registry = _lazy.module("modelwire.adapters.providers.registry")
     services = _lazy.module("modelwire.adapters.providers.services")
+
+    keys = _lazy.module("modelwire.command.keys")
+    provider_lists = _lazy.module("modelwire.command.provider_lists")
+    templates = _lazy.module("modelwire.command.templates")
+    toml_edits = _lazy.module("modelwire.command.toml_edits")
 
 __all__ = ["register"]
 
@@ -45,11 +57,31 @@ LIBRARIES = (
     "xllamacpp",
 )
 REACH_S = 10.0
+UNTRUSTED = (
+    "{} is not trusted: it may name no address and no other variable for a key. If you know who wrote it, read it and "
+    "run `modelwire config trust`."
+)
 
 
 def register(commands: Any) -> None:
     """Add the commands."""
-    models = commands.add_parser("models", help="the models and providers this machine can use now")
+    models = commands.add_parser(
+        "models",
+        help="the models and providers this machine can use now, or all models of a provider",
+        description="List the models and providers that this machine can use now. With a provider: ask it for its list "
+        "of models, and add their limits and prices where they are known.",
+        epilog="example: modelwire models openai -q mini",
+    )
+    models.add_argument(
+        "provider", nargs="?", help="list this provider's models, such as openai (default: none)"
+    )
+    models.add_argument(
+        "-q",
+        "--query",
+        metavar="TEXT",
+        default="",
+        help="only names that hold this text (default: all)",
+    )
     models.add_argument(
         "--all", action="store_true", help="every service, with the variables it reads"
     )
@@ -78,22 +110,29 @@ def register(commands: Any) -> None:
     )
     trusting.set_defaults(run=_trust)
     change = below.add_parser(
-        "set", help="change a setting", epilog="example: modelwire config set default local:smollm2"
+        "set",
+        help="change a setting",
+        epilog="examples: modelwire config set default local:smollm2; "
+        "modelwire config set models.quick.model openai:gpt-4o-mini",
     )
     change.add_argument(
-        "setting", choices=("default", "log"), help="default: the model; log: true or false"
+        "setting",
+        type=_setting,
+        help="default: the model; log: true or false; models.NAME.SETTING: a setting of a row, which is made",
     )
-    change.add_argument("value", help="the new value")
+    change.add_argument("value", help="the new value; numbers, true and false as in JSON")
     change.set_defaults(run=_set)
     doctor = commands.add_parser(
-        "doctor", help="versions, keys, proxies, certificates; can a provider be reached?"
+        "doctor",
+        help="versions, keys, proxies, certificates; can a provider be reached, does it take the key?",
+        description="Show versions, keys, proxies and certificates. With a provider: reach it, and try the key by its "
+        "list of models, which costs nothing.",
     )
     doctor.add_argument(
-        "provider", nargs="?", help="a provider to reach, such as openai (default: none)"
+        "provider", nargs="?", help="a provider to try, such as openai (default: none)"
     )
     doctor.set_defaults(run=_doctor)
     for one in (models, doctor, *below.choices.values()):
-        one.set_defaults(usage_code=2)
         one.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -135,6 +174,8 @@ def _readiness(name: str) -> tuple[bool, str]:
     if found := next(filter(os.environ.get, known.variables), None):
         where = f", called at {_address(known.address_from)}" if known.address_from else ""
         return True, f"`{found}` is set{where}"
+    if name in keys.stored_names():
+        return True, "its key is stored (`modelwire keys list`)"
     if known.elsewhere is not None:
         lacks = f", {known.lacks}" if known.lacks else ""
         return not lacks, known.elsewhere + lacks
@@ -162,7 +203,17 @@ def _models(options: argparse.Namespace) -> None:
     if options.profile is not None:
         _profiles(options)
         return
-    entries = [entry for entry in _entries() if options.all or entry.ready]
+    if options.provider is not None:
+        _list_provider(options)
+        return
+    place = config.find_model_file()
+    if place is not None and _is_untrusted(place, config.read_model_file(place)):
+        warn(UNTRUSTED.format(place))
+    entries = [
+        entry
+        for entry in _entries()
+        if (options.all or entry.ready) and options.query.lower() in entry.name.lower()
+    ]
     if options.json:
         echo(json.dumps([entry._asdict() for entry in entries], ensure_ascii=False))
         return
@@ -174,6 +225,38 @@ def _models(options: argparse.Namespace) -> None:
         warn(
             f"No key is set and no model is here. `modelwire local pull` fetches {LOCAL}; --all lists the services."
         )
+
+
+def _list_provider(options: argparse.Namespace) -> None:
+    """Print the provider's own list of models, with limits and prices where the profiles know them."""
+    provider = options.provider
+    if provider == "local":
+        names = sorted(local.KNOWN)
+    else:
+        names = provider_lists.listed_models(provider).names
+    found = [name for name in names if options.query.lower() in name.lower()]
+    rows = {name: _profile_of(f"{provider}:{name}") for name in found}
+    if options.json:
+        listed = [{"name": f"{provider}:{name}", "profile": rows[name]} for name in found]
+        echo(json.dumps(listed, default=str, ensure_ascii=False))
+        return
+    width = max(map(len, found), default=0) + len(provider) + 1
+    for name in found:
+        echo(f"{provider + ':' + name:{width}}  {_limits_and_prices(rows[name])}".rstrip())
+    if not found:
+        warn(f"{provider} lists {len(names)} models, and none holds `{options.query}`.")
+
+
+def _limits_and_prices(profile: Any) -> str:
+    parts = []
+    for key, unit in (("context_window", "window"), ("max_output_tokens", "out")):
+        if profile.get(key):
+            parts.append(f"{profile[key]:,} {unit}")
+    prices = profile.get("prices") or {}
+    known = [f"{kind} ${prices[kind]}" for kind in ("input", "output") if kind in prices]
+    if known:
+        parts.append(f"{' '.join(known)} per million tokens")
+    return ", ".join(parts)
 
 
 def _profiles(options: argparse.Namespace) -> None:
@@ -248,12 +331,23 @@ def _show(options: argparse.Namespace) -> None:
         warn(f"There is no {config.FILE_NAME}. `modelwire config set default NAME` makes one.")
         return
     file = config.read_model_file(place)
-    if config.is_found_here(place) and not config_trust.is_trusted(file):
-        warn(f"{place} is not trusted: it may name no address and no other variable for a key.")
+    if _is_untrusted(place, file):
+        warn(UNTRUSTED.format(place))
     echo(f"# {place}\ndefault: {file.default or '(none)'}\nlog: {'on' if file.log else 'off'}")
     for name, row in file.models.items():
         parameters = ", ".join(f"{key}={value!r}" for key, value in row.parameters.items())
         echo(f"{name}: {row.provider}:{row.model}" + (f" ({parameters})" if parameters else ""))
+    _show_templates()
+
+
+def _show_templates() -> None:
+    for name, row in templates.template_rows().items():
+        echo(f"template {name}: {', '.join(row)}")
+
+
+def _is_untrusted(place: Path, file: Any) -> bool:
+    """Return whether a file was found in the working directory, and the user has not trusted it."""
+    return config.is_found_here(place) and not config_trust.is_trusted(file)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -303,37 +397,41 @@ def _trust(options: argparse.Namespace) -> None:
 def _set(options: argparse.Namespace) -> None:
     place = config.find_model_file() or user_folder("config") / config.FILE_NAME
     file = config.read_model_file(place) if place.exists() else config.ModelFile()
-    was_trusted = config_trust.is_trusted(file)
+    path = tuple(options.setting.split("."))
+    value: Any = options.value
     if options.setting == "log":
-        value = {"on": "true", "off": "false"}.get(
-            options.value, options.value
-        )  # as `config show` has it
-        if value not in ("true", "false"):
+        words = {"true": True, "on": True, "false": False, "off": False}  # as `config show` has it
+        if value not in words:
             raise InvalidArgument(f"`log` is true or false, not `{value}`.")
+        value = words[value]
+    elif options.setting == "default":
+        if value not in file.models:
+            config.named_row(value)
     else:
-        if options.value not in file.models:
-            config.named_row(options.value)
-        value = json.dumps(options.value, ensure_ascii=False)
-    text = place.read_bytes().decode("utf-8-sig") if place.exists() else ""
-    line_end = "\r\n" if "\r\n" in text else "\n"
-    lines = (
-        text.removesuffix(line_end).split(line_end) if text else []
-    )  # `splitlines` cuts within texts, too
-    head = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
-    setting = re.compile(rf"\s*{options.setting}\s*=")
-    rest = [line for at, line in enumerate(lines) if at >= head or not setting.match(line)]
+        value = _setting_of_model(path[2], value)
+    toml_edits.edit(place, path, value)
+    echo(f"{place}: {options.setting} = {json.dumps(value, ensure_ascii=False)}")
+
+
+def _setting(text: str) -> str:
+    """Return the name of a setting. Raises `ArgumentTypeError` where `config set` has no such setting."""
+    path = text.split(".")
+    is_of_model = len(path) == 3 and path[0] == "models" and all(path)
+    if text not in ("default", "log") and not is_of_model:
+        hint = did_you_mean(text, ["default", "log", "models.NAME.SETTING"])
+        raise argparse.ArgumentTypeError(f"there is no `{text}`. {hint}")
+    return text
+
+
+def _setting_of_model(name: str, text: str) -> Any:
+    """Return the value of a setting of a row; names stay text. Raises: `InvalidArgument` for a key."""
+    refuse_key(text)
+    if name in ("model", "provider", "api_key_env"):
+        return text
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        whole = line_end.join([f"{options.setting} = {value}", *rest, ""])
-        with open(place, "wb", opener=owned) as out:
-            out.write(whole.encode())
-    except OSError as exc:
-        raise InvalidConfig(
-            f"`{place}` cannot be written: {exc.strerror}.", path=str(place)
-        ) from exc
-    if was_trusted:  # the user has changed it, by this command
-        config_trust.trust(config.read_model_file(place))
-    echo(f"{place}: {options.setting} = {value}")
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -343,9 +441,10 @@ def _doctor(options: argparse.Namespace) -> int:
         ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name))),
     )
     try:
-        found = (
-            f"{config.find_model_file() or 'no file'}, default {config.default_name() or '(none)'}"
-        )
+        place = config.find_model_file()
+        found = f"{place or 'no file'}, default {config.default_name() or '(none)'}"
+        if place is not None and _is_untrusted(place, config.read_model_file(place)):
+            found += f"\n{UNTRUSTED.format(place)}"
     except InvalidConfig as exc:
         found = str(exc)
     echo(f"configuration: {found}")
@@ -363,6 +462,8 @@ def _doctor(options: argparse.Namespace) -> int:
             for key in known.variables
             if os.environ.get(key)
         ]
+        if name in keys.stored_names():
+            lines.append(f"key of {name}: stored (`modelwire keys list`)")
         if known.elsewhere is not None:
             lines.append(
                 f"credentials of {name}: {known.elsewhere}"
@@ -401,12 +502,34 @@ def _version(library: str) -> str | None:
 
 
 def _reach(provider: str) -> int:
-    """Send one request without a key to the provider's address: any answer shows that the way is free."""
-    httpx2 = import_module("httpx2")
+    """Try the key by the provider's list of models; without a key or a list, only reach the provider's address."""
     url = credential_lookup.address_of(provider)
     if not url:
         raise InvalidArgument(f"`{provider}` has no address of its own to reach.")
     where = f"{provider}: {_without_password(url)}"
+    began = time.monotonic()
+    try:
+        listed = provider_lists.listed_models(provider)
+    except provider_lists.ListRefused as exc:
+        is_answer = exc.status is not None
+        state = f"answers (status {exc.status}), but: " if is_answer else ""
+        echo(f"{where} {state}{exc}")
+        return 1
+    except MissingKey as exc:
+        echo(f"no key to try: {exc}")
+        return _reach_without_key(where, url)
+    except InvalidArgument:
+        return _reach_without_key(where, url)
+    took_s = time.monotonic() - began
+    about_key = "takes the key" if listed.had_key else "no key was sent"
+    count = len(listed.names)
+    echo(f"{where} answers (status 200, {took_s:.2f} s); {about_key}; it lists {count} models")
+    return 0
+
+
+def _reach_without_key(where: str, url: str) -> int:
+    """Send one request without a key: any answer shows that the way is free."""
+    httpx2 = import_module("httpx2")
     try:
         reply = httpx2.get(url, timeout=REACH_S)
     except httpx2.HTTPError as exc:

@@ -1,4 +1,7 @@
-"""What the options of `ask` and `chat` mean: the model, its parameters, the question, attachments, tools, a schema."""
+"""The options that the commands share, and what they mean: the model, its parameters, the question, attachments.
+
+`modelwire batch` declares and reads them here too, so that `-m`, `-s` and `-p` are the same everywhere.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +11,41 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
-from modelwire.errors import InvalidArgument
+from modelwire.errors import InvalidArgument, UnknownModel
 from modelwire.terminal_text import echo
+from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
     from modelwire import config, messages, tools
+    from modelwire.command import keys
     from modelwire.messages import finish_reasons
 else:
     finish_reasons = _lazy.module("modelwire.messages.finish_reasons")
     config, messages = _lazy.module("modelwire.config"), _lazy.module("modelwire.messages")
-    tools = _lazy.module("modelwire.tools")
+    tools, keys = _lazy.module("modelwire.tools"), _lazy.module("modelwire.command.keys")
 
 __all__ = [
-    "add_model_options",
+    "add_call_options",
+    "add_conversation_options",
     "attachment",
     "choose_model",
+    "masked_keys",
     "model_of",
+    "parameters_of",
     "question",
     "refuse_key",
     "schema_of",
     "tools_of",
     "warn",
     "warn_of_cut",
+    "with_stored_key",
 ]
 
 # Without a model named anywhere: the first provider whose key is here, else a model on this machine.
@@ -43,16 +54,18 @@ WITHOUT_A_NAME = (
     ("ANTHROPIC_API_KEY", "anthropic:claude-haiku-4-5"),
 )
 LOCAL = "local:smollm2"
+# A fragment that is a URL has to arrive within this many seconds.
+FETCH_S = 30.0
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Declare what `ask` and `chat` share."""
+def add_call_options(parser: argparse.ArgumentParser, *, default_model: str) -> None:
+    """Declare what every command has that calls a model. `default_model` describes the model without `-m`."""
     add = parser.add_argument
     add(
         "-m",
         "--model",
         metavar="NAME",
-        help="such as openai:gpt-4o-mini, or a row of modelwire.toml (default: the file's, a key's, else local)",
+        help=f"such as openai:gpt-4o-mini, or a row of modelwire.toml (default: {default_model})",
     )
     add("-s", "--system", metavar="TEXT", help="the system message")
     add(
@@ -64,10 +77,41 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="a parameter of the model, such as temperature=0; may be given more than once",
     )
     add(
+        "-t",
+        "--template",
+        metavar="NAME",
+        help="a row [templates.NAME] of your modelwire.toml, which sets the options that you leave out (default: none)",
+    )
+
+
+def add_conversation_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what `ask` and `chat` share."""
+    add_call_options(parser, default_model="the file's, a key's, else local")
+    add = parser.add_argument
+    add(
         "--tools",
         metavar="FILE",
         help="a Python file; its functions with a docstring become tools (default: none)",
     )
+    add(
+        "-a",
+        "--attach",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a file or URL (an image, a PDF, a sound, a text) to ask about, or - for standard input; may be given "
+        "more than once",
+    )
+    add(
+        "-c", "--continue", dest="go_on", action="store_true", help="continue the last conversation"
+    )
+    add(
+        "--cid",
+        type=int,
+        metavar="NUMBER",
+        help="continue this conversation of `modelwire log` (default: begin a new one)",
+    )
+    add("-R", "--hide-reasoning", action="store_true", help="do not show the model's reasoning")
     add("--plain", action="store_true", help="print no colours, also on a terminal")
     add("--no-log", action="store_true", help="keep this out of `modelwire log`")
     add("--debug", action="store_true", help="show the traceback of an error")
@@ -88,15 +132,37 @@ def warn_of_cut(new: Sequence[Any]) -> None:
 
 
 def choose_model(name: str | None, settings: Sequence[str] = ()) -> Any:
-    """Make the model that is named here, in the environment or in the file; without a name, say which one it is."""
-    params = dict(_parameter(text) for text in settings)
+    """Make the model that is named here, in the environment or in the file; without a name, say which one it is.
+
+    A key that neither an option nor the environment has comes from the store of `modelwire keys`.
+    """
+    params = parameters_of(settings)
     if not name and config.default_name() is None:
-        name = next(
-            (model for variable, model in WITHOUT_A_NAME if os.environ.get(variable)), LOCAL
-        )
+        name = _usual_model()
         why = "No key is set: this is" if name == LOCAL else "No model is named: this is"
         warn(f"{why} {name}. Choose with -m, or with `modelwire config set default NAME`.")
-    return config.init_chat_model(name or None, **params)
+    return with_stored_key(config.init_chat_model, name or None, **params)
+
+
+def _usual_model() -> str:
+    stored = keys.stored_names()
+    for variable, model in WITHOUT_A_NAME:
+        if os.environ.get(variable) or model.partition(":")[0] in stored:
+            return model
+    return LOCAL
+
+
+def with_stored_key(make: Callable[..., Any], name: str | None, **arguments: Any) -> Any:
+    """Make a model by `make`, with its provider's stored key where the environment has none. Raises as `make`."""
+    if keys.stored_names():
+        try:
+            provider = config.provider_of_name(name, arguments.get("config_file"))
+        except UnknownModel:  # `make` raises it with the same text
+            provider = None
+        key = None if provider is None else keys.key_beside_environment(provider)
+        if key is not None:
+            arguments["api_key"] = key
+    return make(name, **arguments)
 
 
 def model_of(model: Any) -> str:
@@ -108,17 +174,37 @@ def model_of(model: Any) -> str:
     return f"{provider}:{name}" if provider else str(name)
 
 
+# Arguments of `init_chat_model` that choose the model instead of setting a parameter of it.
+_NAMES_OF_THE_MODEL = {
+    "model",
+    "model_name",
+    "model_provider",
+    "configurable_fields",
+    "config_prefix",
+    "config_file",
+}
+
+
+def parameters_of(settings: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters that the options `--param NAME=VALUE` set. Raises: `InvalidArgument`."""
+    return dict(_parameter(text) for text in settings)
+
+
 def _parameter(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise InvalidArgument(f"`-p {text}` has no value: write NAME=VALUE, such as temperature=0.")
-    if name in ("model", "model_provider"):
         raise InvalidArgument(
-            f"`-p {name}`: name the model with -m, such as -m openai:gpt-4o-mini."
+            f"`--param {text}` has no value: write NAME=VALUE, such as temperature=0."
         )
-    if re.search("key|header|query|auth|ad_token", name):
+    if name in _NAMES_OF_THE_MODEL:
         raise InvalidArgument(
-            f"`-p {name}`: a secret does not belong on a command line; put it in the environment."
+            f"`--param {name}=...`: that is not a parameter of a model; name the model with -m, such as "
+            "-m openai:gpt-4o-mini."
+        )
+    is_secret_name = re.search("key|header|query|auth|ad_token", name)
+    if is_secret_name or re.search("://[^/]*@|key=", value) or _KEY.search(value):
+        raise InvalidArgument(
+            f"`--param {name}`: a secret does not belong on a command line; put it in the environment."
         )
     try:
         return name, json.loads(value)
@@ -133,31 +219,72 @@ _KEY = re.compile(
 )
 
 
+def masked_keys(text: str) -> str:
+    """Return the text with `***` in place of what looks like an API key."""
+    return _KEY.sub("***", text)
+
+
 def refuse_key(text: str) -> None:
     """Raise `InvalidArgument` if the text holds what looks like an API key: it would be sent, and stored in the log."""
     found = _KEY.search(text)
     if found is not None:
         raise InvalidArgument(
             f"The text holds what looks like an API key (`{found[0][:6]}...`), so it was neither sent nor stored. "
-            "Take the key out. Keys belong into the environment, such as `export OPENAI_API_KEY=...`."
+            "Take the key out. `modelwire keys set PROVIDER` stores one."
         )
 
 
-def question(words: Sequence[str]) -> str:
-    """Return the words of the command line and, after them, what is piped in.
+def joined(parts: Sequence[str]) -> str:
+    """Return the texts that are not empty, a blank line between them. Raises `InvalidArgument` for an API key."""
+    whole = "\n\n".join(part for part in parts if part.strip())
+    refuse_key(whole)
+    return whole
+
+
+def question(words: Sequence[str], *, is_piped: bool = True) -> str:
+    """Return the words of the command line and, after them, what is piped in unless another option reads that.
 
     Raises:
         `InvalidArgument`: the piped bytes are not UTF-8, or the text holds an API key.
     """
     text = " ".join(words)
     piped = ""
-    if sys.stdin is not None and not sys.stdin.isatty():
-        piped = decoded(
-            sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode()
-        )
-    whole = "\n\n".join(part for part in (text, piped.strip("\n")) if part.strip())
-    refuse_key(whole)
-    return whole
+    if is_piped and sys.stdin is not None and not sys.stdin.isatty():
+        piped = decoded(piped_bytes())
+    return joined((text, piped.strip("\n")))
+
+
+def piped_bytes() -> bytes:
+    """Return all bytes of standard input."""
+    if sys.stdin is None:
+        return b""
+    return sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode()
+
+
+def fragment(place: str) -> str:
+    """Return the text of a file, of a URL, or of standard input (`-`). Raises: `InvalidArgument`."""
+    if place == "-":
+        return decoded(piped_bytes()).strip("\n")
+    if place.startswith(("http://", "https://")):
+        return _fetched(place)
+    try:
+        return Path(place).read_text(encoding="utf-8-sig").strip("\n")
+    except OSError as exc:
+        raise InvalidArgument(f"`{place}` cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError:
+        raise InvalidArgument(
+            f"`{place}` is not UTF-8 text. Attach such a file with `-a {place}`."
+        ) from None
+
+
+def _fetched(url: str) -> str:
+    httpx2 = import_module("httpx2")
+    try:
+        reply = httpx2.get(url, timeout=FETCH_S, follow_redirects=True)
+        reply.raise_for_status()
+    except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+        raise InvalidArgument(f"`{url}` cannot be read: {type(exc).__name__}: {exc}.") from exc
+    return str(reply.text).strip("\n")
 
 
 def decoded(data: bytes) -> str:
@@ -177,7 +304,7 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
     """Make a content block of a file or URL. Raises `InvalidArgument` for one that the model cannot take."""
     is_url = place.startswith(("http://", "https://"))
     try:
-        block: Any = messages.from_url(place) if is_url else messages.from_path(place)
+        block: Any = messages.from_url(place) if is_url else _block_of(place)
     except InvalidArgument as exc:  # its advice may be about arguments of a function
         text, *advice = re.split(" Say it: | Decode it yourself: ", str(exc))
         how = " Attach a file whose name ends as its content, such as `.png`, `.pdf`, or `.txt` for UTF-8 text."
@@ -199,8 +326,55 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
     return dict(block)
 
 
+def _block_of(place: str) -> Any:
+    if place != "-":
+        return messages.from_path(place)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "standard input"
+        with open(path, "wb", opener=owned) as out:
+            out.write(piped_bytes())
+        try:
+            return messages.from_path(path)
+        except InvalidArgument:
+            return messages.from_path(path, mime_type="text/plain")
+
+
+# The types of a short schema, such as `name, age int`, as JSON schema has them.
+_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_SHORT_FIELD = re.compile(r"([A-Za-z_]\w*)(?:\s+(str|int|float|bool))?\s*(?::\s*(.+))?")
+
+
+def _short_schema(text: str) -> dict[str, Any] | None:
+    """Return the JSON schema of `name, age int, mood: how they feel`, or None for another text."""
+    separator = "\n" if "\n" in text else ","
+    fields = [part.strip() for part in text.split(separator) if part.strip()]
+    found = [_SHORT_FIELD.fullmatch(field) for field in fields]
+    is_one_word = len(fields) == 1 and re.fullmatch(r"\S+", fields[0])
+    if not fields or is_one_word:
+        return None
+    properties: dict[str, Any] = {}
+    for match in found:
+        if match is None:
+            return None
+        properties[match[1]] = {"type": _TYPES[match[2] or "str"]}
+        if match[3]:
+            properties[match[1]]["description"] = match[3]
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [*properties],
+        "additionalProperties": False,
+    }
+
+
 def schema_of(place: str) -> dict[str, Any]:
-    """Read a JSON schema from a file, or from the option itself. Raises `InvalidArgument` with the line."""
+    """Read a JSON schema from a file or from the option itself, in JSON or as `name, age int`.
+
+    Raises: `InvalidArgument` with the line.
+    """
+    short = None if os.path.isfile(place) else _short_schema(place)
+    if short is not None:
+        return {"title": "answer", **short}
     text, where = place, "`--schema`"
     if not place.lstrip().startswith("{"):
         where = f"`{place}`"

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 __all__ = ["RESERVED_WORDS"]
 
-_IN_THE_ENVIRONMENT = (
-    "Keys are read from the environment, such as `export OPENAI_API_KEY=...`. "
-    "`modelwire doctor` shows which are set."
-)
 _ROW = "Write a row `[models.NAME]` into `modelwire.toml`, with `model` and its parameters, and name it with `-m NAME`."
 
 # Each word, and the sentences that `modelwire WORD` prints.
 RESERVED_WORDS = {
-    "keys": _IN_THE_ENVIRONMENT,
-    "templates": f"A prompt has no template here, a model has. {_ROW}",
-    "fragments": "Attach a file or URL with `modelwire ask -a FILE`, or pipe a text in.",
+    "templates": "A template is a row [templates.NAME] of your modelwire.toml: `modelwire ask -s TEXT --save NAME` "
+    "writes one, `-t NAME` uses it, `modelwire config show` lists them.",
+    "fragments": "Put a file or URL before the question with `modelwire ask -f FILE`.",
     "plugins": "A provider's plugin is a package: install it with pip. `modelwire doctor` lists those it finds.",
     "aliases": _ROW,
     "embed": "`modelwire` makes no embeddings.",
     "tools": "Let a model call the functions of a Python file with `modelwire ask --tools FILE`.",
-    "schemas": "Ask for JSON of a form with `modelwire ask --schema FILE`.",
+    "schemas": "Ask for JSON of a form with `modelwire ask --schema 'name, age int'`.",
     "install": "Install packages with pip, and a local model's weights with `modelwire local pull`.",
     "list": "`modelwire models` lists models, `modelwire jobs list` jobs and `modelwire log` conversations.",
     "plan": "`modelwire batch --finish-by TIME --plan` shows what a batch job would cost and when it would end.",

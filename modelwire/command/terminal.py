@@ -26,6 +26,8 @@ else:
 __all__ = ["Screen", "bill", "is_terminal"]
 
 SHOWN = 200  # characters of a tool's answer
+# The terminal shows text between these two dim (ECMA-48, Select Graphic Rendition 2 and 22).
+DIM, UNDIM = "\x1b[2m", "\x1b[22m"
 
 
 def is_terminal() -> bool:
@@ -38,12 +40,14 @@ def is_terminal() -> bool:
 class Screen:
     """Shows the events of a tool loop. `messages` are the whole ones so far, also when reading was stopped."""
 
-    def __init__(self, *, is_plain: bool) -> None:
+    def __init__(self, *, is_plain: bool, hides_reasoning: bool = False) -> None:
         self.messages: list[Any] = []
         self._chunks: list[Any] = []
         self._clean = sys.stdout.isatty()
         self._at_start = True
         self._styles = None if is_plain or not is_terminal() else MarkdownStyles()
+        self._shows_reasoning = self._styles is not None and not hides_reasoning
+        self._is_in_reasoning = False
 
     def show(self, events: Iterable[Any]) -> list[Any]:
         """Show each event when it comes; return the whole messages."""
@@ -70,6 +74,8 @@ class Screen:
     def _show(self, event: Any) -> None:
         if isinstance(event, messages.AIMessageChunk):
             self._chunks.append(event)
+            if self._shows_reasoning:
+                self._write_reasoning(event)
             self.write(event.text)
         elif isinstance(event, loop.ToolCallStarted):
             self._end_line()
@@ -83,7 +89,25 @@ class Screen:
             if isinstance(event, messages.ToolMessage):
                 warn(f"<- {event.name}: {' '.join(event.text.split())[:SHOWN]}")
 
+    def _write_reasoning(self, chunk: Any) -> None:
+        """Print the reasoning of a chunk dim, on lines of its own before the answer."""
+        parts = [
+            block.get("reasoning") or ""
+            for block in chunk.content_blocks
+            if block["type"] == "reasoning"
+        ]
+        text = printable("".join(parts))
+        if text:
+            self._is_in_reasoning = True
+            print(f"{DIM}{text}{UNDIM}", end="", flush=True)
+            self._at_start = text.endswith("\n")
+        elif chunk.text and self._is_in_reasoning:
+            self._is_in_reasoning = False
+            print("\n" if self._at_start else "\n\n", end="", flush=True)
+            self._at_start = True
+
     def _end_line(self) -> None:
+        self._is_in_reasoning = False
         if self._styles is not None:
             print(self._styles.end(), end="", flush=True)
         if not self._at_start:

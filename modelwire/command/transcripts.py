@@ -30,7 +30,7 @@ else:
     sqlite3, config = _lazy.module("sqlite3"), _lazy.module("modelwire.config")
     messages = _lazy.module("modelwire.messages")
 
-__all__ = ["keep", "own_file", "read_messages", "register", "without_data"]
+__all__ = ["earlier", "keep", "own_file", "read_messages", "register", "without_data"]
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS talks (id INTEGER PRIMARY KEY, begun TEXT NOT NULL, model TEXT NOT NULL);
@@ -61,7 +61,7 @@ def register(commands: Any) -> None:
     )
     log.add_argument("--yes", "-y", action="store_true", help="with --clear: do not ask")
     log.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    log.set_defaults(run=_log, usage_code=2)
+    log.set_defaults(run=_log)
 
 
 def _path() -> Path:
@@ -112,6 +112,43 @@ def keep(talk: int | None, model: str, history: Sequence[Any], *, off: bool = Fa
     except DiskError as exc:
         warn(f"Not in the log: {exc}")
     return talk
+
+
+def _stored(talk: int | None) -> tuple[int, str, list[Any]]:
+    """Return number, model and messages of a conversation, by default of the last one. Raises: `InvalidArgument`."""
+    with _opened() as base:
+        if talk is None:
+            (talk,) = base.execute("SELECT max(id) FROM talks").fetchone()
+        if talk is None:
+            raise InvalidArgument("There is no conversation to continue: the log is empty.")
+        rows = _rows_of(base, talk)
+        (model,) = base.execute("SELECT model FROM talks WHERE id = ?", (talk,)).fetchone()
+    return talk, model, read_messages(f"[{', '.join(rows)}]", f"Conversation {talk}")
+
+
+def earlier(options: argparse.Namespace) -> tuple[int | None, list[Any]]:
+    """Return number and messages of the conversation that `-c` or `--cid` continues, else None and a new one.
+
+    Its model goes on unless `-m` names another; a system message of the options replaces its own.
+    """
+    talk: int | None = None
+    history: list[Any] = []
+    if options.go_on or options.cid is not None:
+        talk, model, history = _stored(options.cid)
+        options.model = options.model or model
+    if options.system:
+        rest = [message for message in history if message.type != "system"]
+        history = [messages.SystemMessage(options.system), *rest]
+    return talk, history
+
+
+def _rows_of(base: Any, talk: int) -> list[str]:
+    talk = min(talk, 2**63 - 1)  # the largest number that SQLite has
+    found = base.execute("SELECT message FROM messages WHERE talk = ? ORDER BY position", (talk,))
+    rows = [text for (text,) in found]
+    if not rows:
+        raise InvalidArgument(f"There is no conversation {talk}. `modelwire log` lists them.")
+    return rows
 
 
 def without_data(history: Sequence[Any]) -> list[dict[str, Any]]:
@@ -173,11 +210,7 @@ def _agrees(question: str) -> bool:
 
 
 def _show(base: Any, talk: int, *, as_json: bool) -> None:
-    talk = min(talk, 2**63 - 1)  # the largest number that SQLite has
-    found = base.execute("SELECT message FROM messages WHERE talk = ? ORDER BY position", (talk,))
-    rows = [text for (text,) in found]
-    if not rows:
-        raise InvalidArgument(f"There is no conversation {talk}. `modelwire log` lists them.")
+    rows = _rows_of(base, talk)
     if as_json:
         echo(f"[{', '.join(rows)}]")
         return

@@ -67,7 +67,7 @@ def register(commands: Any) -> None:
     )
     add("--json", action="store_true", help="print all of it as JSON")
     add("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(run=_compare, usage_code=2)
+    parser.set_defaults(run=_compare)
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -21,6 +20,7 @@ from modelwire.jobs.pipes import FORMATS, piped
 from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
+    from modelwire.command import model_options, templates
     from modelwire.jobs import folder as folders
     from modelwire.jobs import output as outputs
     from modelwire.jobs import row_records as records
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from modelwire.jobs.rows import Source
     from modelwire.jobs.work import Work
 else:
+    model_options = _lazy.module("modelwire.command.model_options")
+    templates = _lazy.module("modelwire.command.templates")
     batch_commands = _lazy.module("modelwire.jobs.batch_api.batch_commands")
     works = _lazy.module("modelwire.jobs.work")
     folders = _lazy.module("modelwire.jobs.folder")
@@ -42,14 +44,6 @@ __all__ = ["batch", "list_jobs", "register", "retry", "say_failures", "show", "w
 
 # After a run and in `jobs show`, at most this many reasons of failures are printed.
 REASONS_AFTER_RUN, REASONS_SHOWN = 3, 10
-_NO_PARAMETERS = {
-    "model",
-    "model_name",
-    "model_provider",
-    "configurable_fields",
-    "config_prefix",
-    "config_file",
-}
 # Each reason names at most this many lines of the input.
 LINES_NAMED = 5
 _STOPS = {"max_cost": "near `max_cost`", "interrupted": "by Ctrl-C", "terminated": "by SIGTERM"}
@@ -78,22 +72,13 @@ def register(commands: Any) -> None:
     add, flag = parser.add_argument, {"action": "store_true"}
     count: dict[str, Any] = {"type": _count, "metavar": "N"}
     add("input", help="a .csv, .tsv, .jsonl or .parquet file; - is standard input, by --format")
-    add(
-        "--model",
-        help="of a prompt: such as openai:gpt-4o-mini, or a row of modelwire.toml (default: $MODELWIRE_MODEL)",
+    model_options.add_call_options(
+        parser, default_model="$MODELWIRE_MODEL, else the file's; a chain has its own"
     )
-    add("--system", metavar="TEXT", help="a system message before the question")
     add(
         "--schema",
         metavar="FILE",
         help="a JSON schema of the answers; each property becomes a column",
-    )
-    add(
-        "--param",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a parameter of the model, such as temperature=0; may be given more than once",
     )
     add(
         "--output",
@@ -276,11 +261,12 @@ _PATHS = ("input", "output", "job_dir")
 
 def batch(options: argparse.Namespace) -> int:
     """Run `modelwire batch`; return its exit code."""
+    templates.apply_template(options)
     settings = vars(options)
     if options.prompt_file is not None:
         settings["prompt"] = _read(options.prompt_file)
     if options.schema is not None:
-        settings["schema"] = _json(options.schema)
+        settings["schema"] = model_options.schema_of(options.schema)
     with piped(settings):
         return _batch(settings, options)
 
@@ -403,16 +389,17 @@ def _model(settings: Mapping[str, Any]) -> Any:
         return settings["model"]
     from modelwire.config import make_named_model
 
-    parameters = dict(_parameter(text) for text in settings["param"])
-    for name in _NO_PARAMETERS & parameters.keys():
-        raise InvalidArgument(
-            f"`--param {name}=...`: that is not a parameter of a model. Name the model by `--model`."
-        )
+    parameters = model_options.parameters_of(settings["param"])
+    file = _model_file(settings.get("folder"))
+    place: dict[str, Any] = {"config_file": file, "config_is_found": file is not None}
     try:
-        file = _model_file(settings.get("folder"))
-        return make_named_model(
-            settings["model"], config_file=file, config_is_found=file is not None, **parameters
+        return model_options.with_stored_key(
+            make_named_model, settings["model"], **place, **parameters
         )
+    except MissingKey:
+        if not settings.get("dry_run"):
+            raise
+        return make_named_model(settings["model"], **place, **parameters, api_key=_no_key)
     except UnknownModel as exc:
         if not str(exc).startswith("No model is named"):
             raise
@@ -432,18 +419,9 @@ def _model_file(folder: str | None) -> Path | None:
     return path if path.is_file() else None
 
 
-def _parameter(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InvalidArgument(f"`--param {text}` has no value: write NAME=VALUE.")
-    if re.search("key|header|query|auth|ad_token", name) or re.search("://[^/]*@|key=", value):
-        raise MissingKey(
-            f"`--param {name}`: a secret does not belong on a command line; put it in the environment."
-        )
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+def _no_key() -> str:
+    """Raise `MissingKey`: a dry run makes its model without a key, and sends nothing."""
+    raise MissingKey("A dry run has no key.")
 
 
 def _checked(settings: Mapping[str, Any]) -> tuple[Work, Source]:
@@ -481,13 +459,6 @@ def _read(path: str) -> str:
         raise InvalidArgument(
             f"`{path}` cannot be read: {getattr(exc, 'strerror', None) or exc}."
         ) from exc
-
-
-def _json(path: str) -> Any:
-    try:
-        return json.loads(_read(path))
-    except json.JSONDecodeError as exc:
-        raise InvalidArgument(f"`{path}` is not valid JSON: {exc}.") from exc
 
 
 def list_jobs(options: argparse.Namespace) -> None:

@@ -285,6 +285,7 @@ def test_check_names_each_row_that_cannot_be_used(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     (own_home / "modelwire.toml").write_text(FILE)
+    assert run("config", "trust").code == 0  # without it, the error about trust comes first
     done = run("config", "check")
     assert done.code == 1
     first, second, last = done.out.splitlines()

@@ -128,7 +128,7 @@ def test_an_odd_folder_is_explained(
     if said is not None:
         (here / "odd.job" / "job.json").write_text(said)
     for name in ("odd.job", "odd") if said is not None else ("odd.job",):
-        assert cli.main(["jobs", command, name]) == 1
+        assert cli.main(["jobs", command, name]) == 2
         assert explanation in capsys.readouterr().err
 
 
@@ -155,7 +155,7 @@ def test_jobs_under_any_name_are_listed_and_what_is_none_of_ours_is_passed_over(
     assert [line.split()[-1] for line in said.out.splitlines()[1:]] == [
         "runs/reviews"
     ] and not said.err
-    assert cli.main(["jobs", "list", "--dir", "nowhere"]) == 1
+    assert cli.main(["jobs", "list", "--dir", "nowhere"]) == 2
     said = capsys.readouterr()
     assert said.err == "modelwire: There is no folder `nowhere`.\n" and not said.out
 
@@ -224,7 +224,7 @@ def test_what_is_done_of_a_stopped_job_can_be_written(
         "Say a",
         "Say b",
     ]
-    assert cli.main(["jobs", "write", job_id, "-o", "in.csv"]) == 1
+    assert cli.main(["jobs", "write", job_id, "-o", "in.csv"]) == 2
     assert batch("--max-cost", "9", "-q") == 0
     assert len((here / "out.csv").read_text().splitlines()) == 4
     assert json.loads((here / "out.csv.job" / "summary.json").read_text())["stopped"] is None
@@ -235,7 +235,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(
 ) -> None:
     (here / "mine").mkdir()
     (here / "mine" / "log").write_text("years of work\n")
-    assert batch("--job-dir", "mine") == 1
+    assert batch("--job-dir", "mine") == 2
     assert "it has `log`, and no `job.json`" in capsys.readouterr().err
     assert {path.name for path in (here / "mine").iterdir()} == {"log"}
     assert (here / "mine" / "log").read_text() == "years of work\n"
@@ -406,7 +406,7 @@ def test_what_cannot_be_is_said_in_one_line(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.delenv("MODELWIRE_MODEL", raising=False)
-    assert cli.main(["batch", "in.csv", "-o", "out.csv", *arguments]) == 1
+    assert cli.main(["batch", "in.csv", "-o", "out.csv", *arguments]) == 2
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
@@ -418,10 +418,10 @@ def test_an_unknown_job_and_one_from_python_are_explained(
     from modelwire.jobs import run_job
     from modelwire.runnables import RunnableLambda
 
-    assert cli.main(["jobs", "show", "abc"]) == 1
+    assert cli.main(["jobs", "show", "abc"]) == 2
     assert "no job `abc`" in capsys.readouterr().err
     run_job(RunnableLambda(len), ["a"], output="py.jsonl", quiet=True)
-    assert cli.main(["jobs", "retry", "py.jsonl"]) == 1
+    assert cli.main(["jobs", "retry", "py.jsonl"]) == 2
     assert "from Python" in capsys.readouterr().err
 
 
@@ -454,7 +454,9 @@ def test_every_option_is_explained_with_its_default() -> None:
                 and "may be given more than once" not in says
             )
             of_a_group = action.dest in ("prompt", "prompt_file", "chain")
-            optional = action.dest in ("system", "schema")  # nothing where they are left out
+            optional = (
+                action.dest in ("system", "schema") or action.help is argparse.SUPPRESS
+            )  # nothing where they are left out
             assert "default" in says or not chosen_for_them or of_a_group or optional, says
     assert {"max_cost", "engine", "workers", "time_scale", "n_ctx", "dir"} <= seen
 
@@ -471,14 +473,14 @@ def test_every_option_of_a_job_is_explained(where: str) -> None:
     ("more", "says"),
     [
         (("--engine", "ray"), "modelwire[ray]"),
-        (("--workers", "2"), 'needs `engine="ray"`'),
+        (("--workers", "2"), "needs `--engine ray`"),
         (("--via", "batch-api", "--engine", "ray"), "asked live"),
     ],
 )
 def test_ray_is_asked_for_by_its_own_options(
     here: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], says: str
 ) -> None:
-    assert batch(*more) == 1
+    assert batch(*more) == 2
     assert says in capsys.readouterr().err
     assert not (here / "out.csv.job").exists()
 
@@ -671,7 +673,7 @@ def test_a_job_that_a_command_cannot_do_says_what_does(
 ) -> None:
     batch("-q")
     if command == "wait":
-        assert cli.main(["jobs", "wait", "out.csv"]) == 1
+        assert cli.main(["jobs", "wait", "out.csv"]) == 2
         assert (
             "no batches to wait for alone: run the command that began it again"
             in capsys.readouterr().err
@@ -680,7 +682,7 @@ def test_a_job_that_a_command_cannot_do_says_what_does(
     (here / "out.csv.job" / "job.json").write_text(
         json.dumps({**about, "batch": {}, "command": None})
     )
-    assert cli.main(["jobs", command, "out.csv"]) == 1
+    assert cli.main(["jobs", command, "out.csv"]) == 2
     assert "was submitted from Python: `BatchJob.load('out.csv.job'" in capsys.readouterr().err
 
 
@@ -705,7 +707,7 @@ def test_what_names_the_model_is_no_parameter_of_it(
                 "out.csv",
             ]
         )
-        == 1
+        == 2
     )
     said = capsys.readouterr().err
     assert f"`--param {name}=...`" in said and said.count("\n") == 1
@@ -733,7 +735,7 @@ def test_a_retry_from_another_folder_finds_the_jobs_models(
             f'[models.mine]\nprovider = "openai"\nmodel = "m"\nbase_url = "{server.base_url}"\n'
         )
         arguments = ["--prompt", "{text}", "--model", "mine", "-o", "out.csv", "-q"]
-        assert cli.main(["batch", "in.csv", *arguments]) == 1
+        assert cli.main(["batch", "in.csv", *arguments]) == 2
         assert server.requests == []
         assert cli.main(["config", "trust"]) == 0
         assert cli.main(["batch", "in.csv", *arguments]) == 0

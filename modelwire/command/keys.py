@@ -1,0 +1,193 @@
+"""`modelwire keys`: API keys in the system's keyring, or in a file that only the user can read.
+
+Only the command reads this store, and only where neither an option nor the environment has a key: a program that uses
+the library finds no key that its author does not see. The index of the store says where the key of a provider is, so
+the keyring is read only where it has the key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelwire import _lazy
+from modelwire.command.model_options import decoded, warn
+from modelwire.errors import DiskError, InvalidArgument
+from modelwire.terminal_text import echo
+from modelwire.user_paths import owned, user_folder
+
+if TYPE_CHECKING:
+    from modelwire.adapters.providers import credential_lookup, registry
+else:
+    credential_lookup = _lazy.module("modelwire.adapters.providers.credential_lookup")
+    registry = _lazy.module("modelwire.adapters.providers.registry")
+
+__all__ = ["key_beside_environment", "register", "stored_key", "stored_names"]
+
+# The name under which the system's keyring has our keys.
+SERVICE = "modelwire"
+# In the index this value says that the key itself is in the system's keyring.
+_IN_KEYRING = {"keyring": True}
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    keys = commands.add_parser(
+        "keys",
+        help="store API keys for the command: set, list, path, rm",
+        description="Store API keys for the command `modelwire`. A key comes from the environment first, then "
+        "from this store: the system's keyring, where the package `keyring` is installed and finds one, else a file "
+        "that only you can read. Programs that use the library read the environment only.",
+    )
+    below = keys.add_subparsers(required=True, metavar="COMMAND")
+    set_key = below.add_parser(
+        "set",
+        help="store a provider's key, which is read from a prompt or from standard input",
+        epilog="example: modelwire keys set openai",
+    )
+    set_key.add_argument("provider", help="such as openai or anthropic")
+    set_key.add_argument("key", nargs="?", help=argparse.SUPPRESS)  # to refuse it without an echo
+    set_key.set_defaults(run=_set)
+    below.add_parser("list", help="list the providers whose key is stored").set_defaults(run=_list)
+    below.add_parser("path", help="print where the file lies").set_defaults(run=_print_path)
+    remove = below.add_parser("rm", help="remove a provider's key from the store")
+    remove.add_argument("provider", help="as `modelwire keys list` shows it")
+    remove.set_defaults(run=_remove)
+    for one in below.choices.values():
+        one.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def stored_names() -> list[str]:
+    """Return the providers whose key is stored."""
+    return sorted(_index())
+
+
+def stored_key(provider: str) -> str | None:
+    """Return the stored key of a provider, by any of its names, or None."""
+    index = _index()
+    entry = index.get(_name_of(provider)) if index else None
+    if entry is None:
+        return None
+    if entry == _IN_KEYRING:
+        keyring = _keyring()
+        key = None if keyring is None else keyring.get_password(SERVICE, _name_of(provider))
+        return None if key is None else str(key)
+    return str(entry.get("key") or "") or None
+
+
+def key_beside_environment(provider: str) -> str | None:
+    """Return the stored key of a provider unless the environment has one, which is used before it."""
+    variables = credential_lookup.credentials_of(provider).variables
+    return None if any(map(os.environ.get, variables)) else stored_key(provider)
+
+
+def _path() -> Path:
+    return user_folder("data") / "keys.json"
+
+
+def _index() -> dict[str, dict[str, Any]]:
+    try:
+        found = json.loads(_path().read_text(encoding="utf-8"))
+    except OSError:  # there is no store, or it is closed to us: the environment may have the key
+        return {}
+    except ValueError as exc:
+        raise DiskError(f"`{_path()}` cannot be read: {exc}.", path=str(_path())) from None
+    is_index = isinstance(found, dict) and all(isinstance(one, dict) for one in found.values())
+    if not is_index:
+        raise DiskError(f"`{_path()}` is not a store of keys.", path=str(_path()))
+    return dict(found)
+
+
+def _write(index: dict[str, dict[str, Any]]) -> None:
+    path = _path()
+    fresh = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)
+        with open(fresh, "w", encoding="utf-8", opener=owned) as out:
+            json.dump(index, out, indent=1)
+        fresh.replace(path)
+    except OSError as exc:
+        raise DiskError(f"`{path}` cannot be written: {exc.strerror}.", path=str(path)) from exc
+
+
+def _keyring() -> Any:
+    """Return the package `keyring` where it is installed and the system has a keyring, else None."""
+    try:
+        keyring: Any = import_module("keyring")
+        is_there = keyring.get_keyring().priority > 0
+    except Exception:  # noqa: BLE001 - a keyring that is locked or broken raises what its system raises
+        return None
+    return keyring if is_there else None
+
+
+def _name_of(provider: str) -> str:
+    """Return the one name under which a provider's key is stored. Raises: `UnknownModel`."""
+    row = registry.provider_row(provider)
+    named = [name for name, one in registry.PROVIDERS.items() if one is row]
+    return named[0] if named else provider.lower().replace("-", "_")
+
+
+def _set(options: argparse.Namespace) -> None:
+    if options.key is not None:
+        raise InvalidArgument(
+            "A key on the command line stays in your shell's history. Leave it out: "
+            f"`modelwire keys set {options.provider}` asks for it, or reads it from standard input."
+        )
+    name = _name_of(options.provider)
+    if not credential_lookup.credentials_of(options.provider).variables:
+        raise InvalidArgument(f"`{options.provider}` takes no API key.")
+    key = _read_key(name)
+    index = _index()
+    keyring = _keyring()
+    if keyring is None:
+        index[name] = {"key": key}
+    else:
+        keyring.set_password(SERVICE, name, key)
+        index[name] = dict(_IN_KEYRING)
+    _write(index)
+    where = str(_path()) if keyring is None else "the system's keyring"
+    warn(f"The key of {name} is in {where}.")
+
+
+def _read_key(name: str) -> str:
+    if sys.stdin is not None and sys.stdin.isatty():
+        key = str(import_module("getpass").getpass(f"Key of {name}: "))
+    else:
+        key = decoded(sys.stdin.buffer.readline()) if sys.stdin is not None else ""
+    key = key.strip()
+    if not key or not key.isprintable() or " " in key:
+        raise InvalidArgument("There is no key in what was read: it must be one word.")
+    return key
+
+
+def _list(options: argparse.Namespace) -> None:
+    names = stored_names()
+    for name in names:
+        variables = credential_lookup.credentials_of(name).variables
+        hides = next(filter(os.environ.get, variables), None)
+        echo(f"{name} (`{hides}` is set and is used instead)" if hides else name)
+    if not names:
+        warn("No key is stored. `modelwire keys set PROVIDER` stores one.")
+
+
+def _print_path(options: argparse.Namespace) -> None:
+    echo(_path())
+
+
+def _remove(options: argparse.Namespace) -> None:
+    index = _index()
+    name = _name_of(options.provider)
+    entry = index.pop(name, None)
+    if entry is None:
+        raise InvalidArgument(f"No key of `{name}` is stored. `modelwire keys list` lists them.")
+    keyring = _keyring() if entry == _IN_KEYRING else None
+    if keyring is not None:
+        keyring.delete_password(SERVICE, name)
+    _write(index)
+    warn(f"The key of {name} is removed.")

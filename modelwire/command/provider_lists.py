@@ -1,0 +1,134 @@
+"""The models that a provider lists: the cheapest call that shows whether a key is accepted.
+
+Sources, read 2026-11: https://platform.openai.com/docs/api-reference/models/list,
+https://docs.anthropic.com/en/api/models-list, https://ai.google.dev/api/models#method:-models.list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modelwire import _lazy
+from modelwire.command.model_options import choose_model
+from modelwire.errors import InvalidArgument, ModelwireError
+
+if TYPE_CHECKING:
+    from modelwire import ext
+else:
+    ext = _lazy.module("modelwire.ext")
+
+__all__ = ["ListRefused", "ModelList", "listed_models"]
+
+TIMEOUT_S = 10.0
+# A provider that sends pages without an end is not followed further than this.
+MOST_PAGES = 50
+# A request with one of these headers has a key.
+_KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+# How the address of a chat call ends, and how that of the list does, with the parameter for large pages.
+_ADDRESSES = (
+    (r"/(?:chat/completions|responses)$", "/models", ""),
+    (r"/v1/messages$", "/v1/models", "limit=1000"),
+    (r"(?<!publishers/google)/models/[^/]+:\w+$", "/models", "pageSize=1000"),
+)
+
+
+class ListRefused(ModelwireError):
+    """A provider did not send its list of models."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ModelList(NamedTuple):
+    """The names of a provider's models, sorted, and whether the request had a key."""
+
+    names: list[str]
+    had_key: bool
+
+
+def listed_models(provider: str) -> ModelList:
+    """Return the models that a provider offers to the key in use.
+
+    Raises:
+        `MissingKey`: there is no key. `InvalidArgument`: the provider has no such list.
+        `ListRefused`: the provider refused the key, or cannot be reached.
+    """
+    model = choose_model(f"{provider}:unnamed")
+    build = getattr(model, "build_request", None)
+    request = None if build is None else build("hi")
+    address = None if request is None else _list_address(request.url)
+    if request is None or address is None:
+        raise InvalidArgument(f"`{provider}` has no list of models that modelwire can read.")
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if name.lower() not in ("content-type", "accept-encoding", "content-length")
+    }
+    had_key = any(name.lower() in _KEY_HEADERS for name in headers)
+    return ModelList(sorted(_names(provider, address, headers)), had_key)
+
+
+def _list_address(url: str) -> str | None:
+    place, _, query = url.partition("?")
+    for ending, of_list, paging in _ADDRESSES:
+        if re.search(ending, place):
+            place = re.sub(ending, of_list, place)
+            parts = [part for part in (query if "alt=" not in query else "", paging) if part]
+            return "?".join([place, *(["&".join(parts)] if parts else [])])
+    return None
+
+
+def _names(provider: str, address: str, headers: dict[str, str]) -> Iterator[str]:
+    httpx2 = import_module("httpx2")
+    page = ""
+    with httpx2.Client(timeout=TIMEOUT_S, headers=headers) as client:
+        for _ in range(MOST_PAGES):
+            joint = "&" if "?" in address else "?"
+            url = f"{address}{joint}{page}" if page else address
+            body = _body(provider, httpx2, client, url)
+            rows = body if isinstance(body, list) else body.get("data") or body.get("models") or []
+            named = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
+            yield from (str(name).removeprefix("models/") for name in named if name)
+            page = _next_page(body)
+            if not page:
+                return
+
+
+def _next_page(body: Any) -> str:
+    if not isinstance(body, dict):
+        return ""
+    if body.get("has_more") and body.get("last_id"):  # Anthropic
+        return f"after_id={body['last_id']}"
+    token = body.get("nextPageToken")  # Gemini
+    return f"pageToken={token}" if token else ""
+
+
+def _body(provider: str, httpx2: Any, client: Any, url: str) -> Any:
+    where = ext.shown_url(url.partition("?")[0])
+    try:
+        reply = client.get(url)
+        body = reply.json()
+    except httpx2.HTTPError as exc:
+        raise ListRefused(f"{where} cannot be reached: {type(exc).__name__}: {exc}") from exc
+    except ValueError:
+        body = None
+    if reply.status_code in (401, 403):
+        reason = _reason(body)
+        raise ListRefused(f"{provider} refuses the key{reason}.", reply.status_code)
+    if reply.status_code != 200 or not isinstance(body, dict | list):
+        reason = _reason(body)
+        raise ListRefused(
+            f"{where} sends no list of models: status {reply.status_code}{reason}.",
+            reply.status_code,
+        )
+    return body
+
+
+def _reason(body: Any) -> str:
+    error = body.get("error") if isinstance(body, dict) else None
+    text = error.get("message") if isinstance(error, dict) else error
+    return f": {' '.join(ext.mask_secrets(str(text)).split()).rstrip('.')}" if text else ""

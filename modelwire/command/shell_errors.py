@@ -1,0 +1,45 @@
+"""Errors in the words of the command line: an argument of a function becomes the option that sets it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+__all__ = ["shell_text"]
+
+# Parts of errors that speak of Python, and what replaces them, in this order.
+_REPLACED = (
+    (r" The part is in `\.partial`\.", ""),
+    (
+        r" \(`max_steps`\)\. What was done is in `\.messages`.*",
+        '. `modelwire ask -c "Go on."` continues the conversation of `ask`.',
+    ),
+    (r", or name it in the config of the call: `config=[^`]*`", ""),
+    (r'`init_chat_model\(["\']([^"\']+)["\']\)`', r"`-m \1`"),
+    (r"or pass `(?:api_key|credentials)=`", "or store it with `modelwire keys set PROVIDER`"),
+)
+_ARGUMENT = re.compile(r"`(\w+)=([^`\n]*)`")
+_QUOTES = "'\""
+_JSON_WORDS = {"True": "true", "False": "false", "None": "null", "": "..."}
+
+
+def shell_text(error: Exception, options: argparse.Namespace) -> str:
+    """Return the text of an error with options of the command in place of Python's arguments."""
+    text = str(error)
+    for pattern, replacement in _REPLACED:
+        text = re.sub(pattern, replacement, text, flags=re.DOTALL)
+    if not hasattr(options, "param"):
+        return text
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name in vars(options):
+            dashed = f"--{name.replace('_', '-')}"
+            if isinstance(getattr(options, name), bool):
+                return f"`{dashed}`"
+            return f"`{dashed} {value.strip(_QUOTES)}`"
+        value = _JSON_WORDS.get(value, value.replace("'", '"'))
+        needs_quotes = not re.fullmatch(r"[\w.]+", value)
+        return f"`-p '{name}={value}'`" if needs_quotes else f"`-p {name}={value}`"
+
+    return _ARGUMENT.sub(option, text)

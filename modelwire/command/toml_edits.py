@@ -1,0 +1,80 @@
+"""Changes of modelwire.toml that keep its layout and comments, by tomlkit."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelwire import _lazy, config_trust
+from modelwire.errors import InvalidConfig, MissingDependency
+from modelwire.user_paths import owned, user_folder
+
+if TYPE_CHECKING:
+    from modelwire import config
+else:
+    config = _lazy.module("modelwire.config")
+
+__all__ = ["edit", "own_file"]
+
+
+def own_file() -> Path:
+    """Return the user's own file: the one that the environment names, else the one in the configuration folder."""
+    named = os.environ.get(config.FILE_VARIABLE)
+    return Path(named).expanduser() if named else user_folder("config") / config.FILE_NAME
+
+
+def edit(place: Path, path: tuple[str, ...], value: Any) -> Path:
+    """Set the value at `path` in a file, which is made where it is missing; return the file's path.
+
+    The new text is checked before it is written. A file that the user trusts stays trusted, as the user changed it.
+
+    Raises:
+        `MissingDependency`: tomlkit is not installed.
+        `InvalidConfig`: the file, or the changed one, is not valid, or cannot be written.
+    """
+    try:
+        tomlkit: Any = import_module("tomlkit")
+    except ImportError as exc:
+        raise MissingDependency(
+            "Changing modelwire.toml needs tomlkit: `pip install 'modelwire[cli]'`. Or edit the file yourself: "
+            f"{place}"
+        ) from exc
+    is_there = place.exists()
+    before = config.read_model_file(place) if is_there else config.ModelFile()
+    was_trusted = config_trust.is_trusted(before)
+    text = place.read_bytes().decode("utf-8-sig") if is_there else ""
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    document = tomlkit.parse(text)
+    if len(path) == 1:  # before the first table, where a reader looks for it
+        document.pop(path[0], None)
+        line = f"{path[0]} = {tomlkit.item(value).as_string()}{line_end}"
+        text = line + tomlkit.dumps(document)
+    else:
+        _put(tomlkit, document, path, value)
+        text = tomlkit.dumps(document).replace("\r\n", "\n").replace("\n", line_end)
+    config.parse_model_file(place, text)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with open(place, "wb", opener=owned) as out:
+            out.write(text.encode())
+    except OSError as exc:
+        raise InvalidConfig(
+            f"`{place}` cannot be written: {exc.strerror}.", path=str(place)
+        ) from exc
+    if was_trusted:
+        config_trust.trust(config.read_model_file(place))
+    return place
+
+
+def _put(tomlkit: Any, document: Any, path: tuple[str, ...], value: Any) -> None:
+    table = document
+    for depth, key in enumerate(path[:-1]):
+        if key not in table:
+            is_parent_only = depth == 0  # `[models]` itself needs no line
+            table.add(key, tomlkit.table(is_super_table=is_parent_only))
+        table = table[key]
+        if not isinstance(table, dict):
+            raise InvalidConfig(f"`{'.'.join(path[: depth + 1])}` is a value, and not a table.")
+    table[path[-1]] = value

@@ -1,0 +1,68 @@
+"""A line on standard error when a call has been silent for three seconds: what the command waits for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from threading import Timer
+from typing import Any
+
+from modelwire.command.model_options import model_of, warn
+from modelwire.ext import CallObserver
+
+__all__ = ["WaitingNote"]
+
+# After this many seconds without a part of the answer, the command writes what it waits for.
+SILENT_S = 3.0
+
+
+class WaitingNote(CallObserver):
+    """Observes the calls of one question, and writes one line for each call that stays silent."""
+
+    def __init__(self) -> None:
+        self._timer: Timer | None = None
+        self._model = ""
+        self._failure = ""
+        self._attempts = 0
+
+    def started(
+        self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> CallObserver:
+        """Start the clock of a call."""
+        self.stop()
+        self._model, self._failure, self._attempts = model_of(model), "", 0
+        self._timer = Timer(SILENT_S, self._write)
+        self._timer.daemon = True
+        self._timer.start()
+        return self
+
+    def failed(self, error: BaseException, attempt: Any, partial: Any = None) -> None:
+        """Keep why an attempt failed; without an attempt the call is over."""
+        if attempt is None:
+            self.stop()
+        else:
+            self._attempts += 1
+            self._failure = " ".join(str(getattr(error, "message", None) or error).split())
+
+    def chunk(self, chunk: Any) -> None:
+        """Stop the clock: the answer has begun."""
+        self.stop()
+
+    def answered(self, result: Any) -> None:
+        """Stop the clock."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Write nothing more about this call."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _write(self) -> None:
+        if self._attempts:
+            times = "once" if self._attempts == 1 else f"{self._attempts} times"
+            warn(
+                f"Still waiting for {self._model}: the request failed {times} and is sent again. "
+                f"The last reason: {self._failure}"
+            )
+        elif sys.stderr.isatty():  # a slow answer is no news for a file
+            warn(f"Waiting for {self._model} to answer; Ctrl-C stops it.")
