@@ -31,6 +31,7 @@ FEW_ARGUMENTS = {
 
 # Containers of modules that functions fill, and what bounds them.
 BOUNDED = {
+    "adapters/wires/wire.py:_BATCH_APIS": "the wires that have a Batch API",
     "adapters/model/coalescing.py:_pending": "calls under way; each is removed when it ends",
     "adapters/model/handlers.py:_telling": "tasks under way; each is removed when it ends",
     "caches.py:_abandoned": "connections that were open at a fork",

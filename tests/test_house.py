@@ -55,7 +55,7 @@ ARROWS_FROM_CORE_TO_EXTENSIONS = 0
 PRIVATE_NAMES_USED_BY_EXTENSIONS = 22
 
 # Words of a language of our own, counted in the whole text of the package.
-WORDS = {"said": 33, "given": 36, "asked": 58, "told": 23, "kept": 67}
+WORDS = {"said": 30, "given": 34, "asked": 52, "told": 20, "kept": 65}
 DOCSTRINGS_THAT_SAY_TELL_OR_HEAR = 60
 
 

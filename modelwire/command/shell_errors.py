@@ -42,4 +42,5 @@ def shell_text(error: Exception, options: argparse.Namespace) -> str:
         needs_quotes = not re.fullmatch(r"[\w.]+", value)
         return f"`-p '{name}={value}'`" if needs_quotes else f"`-p {name}={value}`"
 
-    return _ARGUMENT.sub(option, text)
+    # An error that names the argument and its option names the option once.
+    return re.sub(r"(`[^`]+`) \(\1\)", r"\1", _ARGUMENT.sub(option, text))

@@ -800,7 +800,7 @@ def test_no_secret_of_a_command_line_is_kept(
         "--param",
         secret,
     ]
-    assert cli.main([*command, "-o", str(tmp_path / "out.csv")]) == 1
+    assert cli.main([*command, "-o", str(tmp_path / "out.csv")]) == 2
     assert found_in("".join(capsys.readouterr())) == []
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 

@@ -57,7 +57,7 @@ def test_a_damaged_page_is_a_disk_error_at_every_door(tmp_path: Path, seed: int)
         ["list", "--dir", str(tmp_path)],
         ["write", str(folder)],
     ):
-        assert cli.main(["jobs", *command]) in (0, 1)
+        assert cli.main(["jobs", *command]) in (0, 1, 2)
     try:
         again = job(tmp_path / "o.jsonl")
     except ModelwireError:

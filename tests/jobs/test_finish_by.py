@@ -509,8 +509,8 @@ def test_the_command_prints_the_plan(
     ]
     assert cli.main([*command, "--finish-by", "2h", "--max-cost", "400"]) == 0
     assert capsys.readouterr().out.startswith("way ") and not server.requests
-    assert cli.main(command) == 1
-    assert '`finish_by="07:00"` (`--finish-by 07:00`)' in capsys.readouterr().err
+    assert cli.main(command) == 2
+    assert capsys.readouterr().err == "modelwire: A plan needs an hour: `--finish-by 07:00`.\n"
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_a_job_for_standard_output_offers_no_retry_of_its_failed_rows(tmp_path: 
 
 def test_a_batch_api_wants_files(tmp_path: Path) -> None:
     done = batch(tmp_path, "", "--output", "-", "--via", "batch-api")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "needs files" in done.stderr
 
 

@@ -265,7 +265,7 @@ def test_the_command_shows_a_diff_and_writes_only_when_told(
     assert main(["migrate", str(tmp_path), "--write"]) == 0
     assert program.read_text().startswith("from modelwire.messages import HumanMessage\n")
     assert "langchain_core" in (tmp_path / ".venv" / "b.py").read_text()
-    assert main(["migrate", str(tmp_path / "nowhere.py")]) == 1
+    assert main(["migrate", str(tmp_path / "nowhere.py")]) == 2
     assert "is not there" in capsys.readouterr().err
 
 

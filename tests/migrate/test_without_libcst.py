@@ -14,5 +14,5 @@ def test_without_libcst_the_extra_is_named(
     for name in ("modelwire.migrate.programs", "modelwire.migrate.rewrite"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "libcst", None)
-    assert main(["migrate", str(tmp_path)]) == 1
+    assert main(["migrate", str(tmp_path)]) == 2
     assert "modelwire[migrate]" in capsys.readouterr().err

@@ -251,7 +251,8 @@ class ProviderServer:
 
         Raises: `InvalidArgument` for an unknown wire.
         """
-        own = {"model": MODELS[wire], "base_url": self.base_url_for(wire), "api_key": "test-key"}
+        base_url = self.base_url_for(wire)
+        own = {"model": MODELS[wire], "base_url": base_url, "api_key": "test-key"}
         return ext.wire_named(wire).make_model(**{**own, **arguments})
 
     def say(self, *answers: Any) -> None:

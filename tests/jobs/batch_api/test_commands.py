@@ -85,7 +85,7 @@ def test_without_detach_the_table_is_there_at_the_end(
 def test_what_only_live_rows_know_is_refused(
     server: ProviderServer, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
 ) -> None:
-    assert batch(*more) == 1
+    assert batch(*more) == 2
     assert "not for a batch" in capsys.readouterr().err
     assert not server.batches.made
 
@@ -93,7 +93,7 @@ def test_what_only_live_rows_know_is_refused(
 def test_the_input_is_not_written_over(
     server: ProviderServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert batch("-o", "in.csv") == 1
+    assert batch("-o", "in.csv") == 2
     assert "is the input" in capsys.readouterr().err
     assert not server.batches.made
 
@@ -123,7 +123,7 @@ def test_the_output_of_another_job_is_refused_before_anything_is_submitted(
 
 
 def test_detach_is_for_batches(server: ProviderServer, capsys: pytest.CaptureFixture[str]) -> None:
-    assert batch("--via", "live", "--detach") == 1
+    assert batch("--via", "live", "--detach") == 2
     assert "needs `--via batch-api`" in capsys.readouterr().err
 
 
@@ -216,7 +216,7 @@ def test_a_missing_sdk_leaves_no_job_in_the_way(
     server: ProviderServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    assert batch("--detach") == 1
+    assert batch("--detach") == 2
     assert "pip install 'modelwire[batch]'" in capsys.readouterr().err
     assert not Path("out.csv.job").exists()
     assert batch("--via", "live") == 0  # the last `--via` holds

@@ -435,7 +435,7 @@ def test_the_command_line_names_the_bucket_and_whoever_waits_need_not(
         "--via",
         "batch-api",
     ]
-    assert cli.main(command) == 1 and "`--bucket`" in capsys.readouterr().err
+    assert cli.main(command) == 2 and "`--bucket`" in capsys.readouterr().err
     assert cli.main([*command, "--bucket", BUCKET, "--detach"]) == 0
     name = capsys.readouterr().out.strip()
     assert {place.rpartition("/modelwire-")[0] for place in server.batches.files} == {BUCKET}
@@ -446,7 +446,7 @@ def test_the_command_line_names_the_bucket_and_whoever_waits_need_not(
     ]
     assert len(server.batches.made) == 1
     assert (
-        cli.main([*command[:-2], "--bucket", BUCKET]) == 1
+        cli.main([*command[:-2], "--bucket", BUCKET]) == 2
         and "`finish_by`" in capsys.readouterr().err
     )
 

@@ -491,7 +491,7 @@ def test_serve_runs_in_the_foreground_and_says_where_it_is() -> None:
 def test_serve_refuses_what_is_no_rate(capsys: pytest.CaptureFixture[str]) -> None:
     from modelwire import cli
 
-    assert cli.main(["serve", "--fault", "reset_body"]) == 1
+    assert cli.main(["serve", "--fault", "reset_body"]) == 2
     assert "NAME=RATE" in capsys.readouterr().err
 
 
@@ -521,7 +521,7 @@ def test_serve_refuses_what_cannot_be(
         ProviderServer, "wait", lambda self: None
     )  # one that was started ends at once
 
-    assert cli.main(["serve", option, value]) == 1
+    assert cli.main(["serve", option, value]) == 2
     assert said in capsys.readouterr().err
 
 
