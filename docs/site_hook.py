@@ -1,7 +1,8 @@
 """What MkDocs does not do by itself: the reference's lists of names, a page of the examples, `llms.txt`.
 
 In a page, `<!-- names of modelwire.tools -->` becomes every public name of that module with its docstring,
-`<!-- settings of modelwire.adapters.ChatOpenAI -->` a table of that model's settings.
+`<!-- settings of modelwire.adapters.ChatOpenAI -->` a table of that model's settings. `<!-- commands -->` becomes a
+table of the commands of `modelwire`, `<!-- chat commands -->` one of those of a chat.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ LINK_OUT = re.compile(
     r"\]\((?:\.\./)+(examples/[^)#]+|[A-Z]+\.md|benchmarks/README\.md)(#[^)]*)?\)"
 )
 LIST = re.compile(r"^<!-- (names|settings) of ([\w.]+)(?: but (\w+))? -->$", re.MULTILINE)
+
+TABLE = re.compile(r"^<!-- (?:chat )?commands -->$", re.MULTILINE)
 
 _pages: dict[str, tuple[str, str]] = {}  # by the source's path: title, Markdown
 
@@ -40,9 +43,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"]({up}examples.md#{_anchor(path)})" if path.startswith("examples/") else "]"
 
     lists = {"names": _names, "settings": _settings}
-    return LIST.sub(
+    markdown = LIST.sub(
         lambda match: lists[match[1]](match[2], match[3]), LINK_OUT.sub(target, markdown)
     )
+    return TABLE.sub(lambda match: TABLES[match[0]](), markdown)
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
@@ -152,6 +156,30 @@ def _commands() -> str:
 
     add(_parser(), 2)
     return "\n".join(parts)
+
+
+def _table_of_commands() -> str:
+    """Return a table of the commands, each with a link to its options."""
+    from modelwire.cli import _parser
+
+    rows = ["| command | does |", "|---|---|"]
+    for action in _parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action._choices_actions:
+                link = f"[`{one.dest}`](reference/command-line.md#modelwire-{one.dest})"
+                rows.append(f"| {link} | {one.help} |")
+    return "\n".join(rows)
+
+
+def _table_of_chat() -> str:
+    """Return a table of the commands of a chat."""
+    from modelwire.command.chat import HELP
+
+    rows = ["| in a chat | does |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `/{name}` | {text} |" for name, text in HELP.items())])
+
+
+TABLES = {"<!-- commands -->": _table_of_commands, "<!-- chat commands -->": _table_of_chat}
 
 
 def _examples() -> str:

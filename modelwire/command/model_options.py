@@ -11,7 +11,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -329,7 +328,7 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
 def _block_of(place: str) -> Any:
     if place != "-":
         return messages.from_path(place)
-    with tempfile.TemporaryDirectory() as folder:
+    with import_module("tempfile").TemporaryDirectory() as folder:
         path = Path(folder) / "standard input"
         with open(path, "wb", opener=owned) as out:
             out.write(piped_bytes())
