@@ -1,6 +1,6 @@
 """The models that a provider lists: the cheapest call that shows whether a key is accepted.
 
-Sources, read 2026-11: https://platform.openai.com/docs/api-reference/models/list,
+The providers describe these lists here: https://platform.openai.com/docs/api-reference/models/list,
 https://docs.anthropic.com/en/api/models-list, https://ai.google.dev/api/models#method:-models.list.
 """
 
