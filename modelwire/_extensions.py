@@ -1,7 +1,7 @@
-"""Where the core finds what stands on it. No other module of the core names an extension.
+"""The core finds its extensions by the table in this module. No other module of the core names one.
 
-The core works without its extensions: each module here is imported when a program uses it, and a program that uses
-one which is not there gets an error with its name. Plugins of other packages come by entry points instead
+The core works without its extensions. Each module of the table is imported when a program uses it; if it is missing,
+the program gets an error with its name. Plugins of other packages come by entry points instead
 (`adapters/providers/plugins.py`).
 """
 

@@ -42,6 +42,7 @@ Providers
     LangChain's that have them, and the names of the services.
 
 Secrets
+    `KEY_HEADERS`: the names of the headers that carry a key, in lower case.
     `mask_secrets`: replaces keys in a text.
     `conceal`: removes the secrets of one call from its error.
 
@@ -57,6 +58,7 @@ from typing import TYPE_CHECKING
 from modelwire._lazy import exports as lazy_exports
 
 if TYPE_CHECKING:
+    from modelwire.adapters.credentials import KEY_HEADERS as KEY_HEADERS
     from modelwire.adapters.model.cache import cached_answer as cached_answer
     from modelwire.adapters.model.http import HTTPChatModel as HTTPChatModel
     from modelwire.adapters.model.refusals import final_of_row as final_of_row
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "modelwire.adapters.credentials": "KEY_HEADERS",
         "modelwire.adapters.model.cache": "cached_answer",
         "modelwire.adapters.model.http": "HTTPChatModel",
         "modelwire.adapters.model.refusals": "final_of_row",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
 
 __all__ = [
+    "KEY_HEADERS",
     "Credentials",
     "ask_for_key",
     "credential_of",
@@ -32,8 +33,8 @@ __all__ = [
 
 # An error shows the last characters of a key that was refused, if the key is long enough to keep the rest a secret.
 _SHOWN_CHARS, _SHOWN_FROM_CHARS = 4, 16
-# The headers that say who calls: beside one of these nothing of the environment is sent.
-_WHO = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
+# A request with one of these headers authenticates, and gets no credential of the environment.
+KEY_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
 
 
 def one_credential(cls: type[WireSettings], values: Mapping[str, Any]) -> None:
@@ -117,7 +118,7 @@ def refused_credential(model: WireSettings, headers: Mapping[str, str]) -> str:
 
 
 def _says_who(headers: Mapping[str, str] | None) -> bool:
-    return bool(headers) and not _WHO.isdisjoint(map(str.lower, headers or ()))
+    return bool(headers) and not KEY_HEADERS.isdisjoint(map(str.lower, headers or ()))
 
 
 async def ask_for_key(secret: Any) -> Secret:

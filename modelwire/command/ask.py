@@ -16,10 +16,10 @@ from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
     from modelwire import ext, messages
+    from modelwire import tools as loop
     from modelwire.command import templates, waiting
-    from modelwire.tools import loop
 else:
-    messages, loop = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools.loop")
+    messages, loop = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools")
     ext, waiting = _lazy.module("modelwire.ext"), _lazy.module("modelwire.command.waiting")
     templates = _lazy.module("modelwire.command.templates")
 

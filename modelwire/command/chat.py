@@ -26,10 +26,10 @@ from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
     from modelwire import config, ext, messages
+    from modelwire import tools as loop
     from modelwire.command import templates, waiting
-    from modelwire.tools import loop
 else:
-    messages, loop = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools.loop")
+    messages, loop = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools")
     config, ext = _lazy.module("modelwire.config"), _lazy.module("modelwire.ext")
     waiting = _lazy.module("modelwire.command.waiting")
     templates = _lazy.module("modelwire.command.templates")

@@ -158,14 +158,15 @@ def _entries() -> Iterator[Entry]:
             yield Entry(f"local:{name}", True, str(local.find_weights(name)))
         except ModelwireError:
             yield Entry(f"local:{name}", False, f"modelwire local pull {name}")
+    stored = keys.stored_names()
     for name in _names():
         try:
-            yield Entry(f"{name}:...", *_readiness(name))
+            yield Entry(f"{name}:...", *_readiness(name, stored))
         except InvalidArgument as exc:  # a plugin that cannot be loaded
             yield Entry(f"{name}:...", False, str(exc))
 
 
-def _readiness(name: str) -> tuple[bool, str]:
+def _readiness(name: str, stored: list[str]) -> tuple[bool, str]:
     """Return whether a provider, service or plugin can be called, and why. Raises as `credentials_of`."""
     service = services.service_of(name)
     if service is not None and service.works_without_key:
@@ -174,7 +175,7 @@ def _readiness(name: str) -> tuple[bool, str]:
     if found := next(filter(os.environ.get, known.variables), None):
         where = f", called at {_address(known.address_from)}" if known.address_from else ""
         return True, f"`{found}` is set{where}"
-    if name in keys.stored_names():
+    if name in stored:
         return True, "its key is stored (`modelwire keys list`)"
     if known.elsewhere is not None:
         lacks = f", {known.lacks}" if known.lacks else ""
@@ -207,7 +208,7 @@ def _models(options: argparse.Namespace) -> None:
         _list_provider(options)
         return
     place = config.find_model_file()
-    if place is not None and _is_untrusted(place, config.read_model_file(place)):
+    if place is not None and toml_edits.is_untrusted(place, config.read_model_file(place)):
         warn(UNTRUSTED.format(place))
     entries = [
         entry
@@ -331,7 +332,7 @@ def _show(options: argparse.Namespace) -> None:
         warn(f"There is no {config.FILE_NAME}. `modelwire config set default NAME` makes one.")
         return
     file = config.read_model_file(place)
-    if _is_untrusted(place, file):
+    if toml_edits.is_untrusted(place, file):
         warn(UNTRUSTED.format(place))
     echo(f"# {place}\ndefault: {file.default or '(none)'}\nlog: {'on' if file.log else 'off'}")
     for name, row in file.models.items():
@@ -343,11 +344,6 @@ def _show(options: argparse.Namespace) -> None:
 def _show_templates() -> None:
     for name, row in templates.template_rows().items():
         echo(f"template {name}: {', '.join(row)}")
-
-
-def _is_untrusted(place: Path, file: Any) -> bool:
-    """Return whether a file was found in the working directory, and the user has not trusted it."""
-    return config.is_found_here(place) and not config_trust.is_trusted(file)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -443,14 +439,14 @@ def _doctor(options: argparse.Namespace) -> int:
     try:
         place = config.find_model_file()
         found = f"{place or 'no file'}, default {config.default_name() or '(none)'}"
-        if place is not None and _is_untrusted(place, config.read_model_file(place)):
+        if place is not None and toml_edits.is_untrusted(place, config.read_model_file(place)):
             found += f"\n{UNTRUSTED.format(place)}"
     except InvalidConfig as exc:
         found = str(exc)
     echo(f"configuration: {found}")
     if brought := registry.brought_names():
         echo("plugins:", ", ".join(brought))
-    any_found = False
+    any_found, stored = False, keys.stored_names()
     for name in _names():
         try:
             known = credential_lookup.credentials_of(name)
@@ -462,7 +458,7 @@ def _doctor(options: argparse.Namespace) -> int:
             for key in known.variables
             if os.environ.get(key)
         ]
-        if name in keys.stored_names():
+        if name in stored:
             lines.append(f"key of {name}: stored (`modelwire keys list`)")
         if known.elsewhere is not None:
             lines.append(

@@ -70,12 +70,15 @@ def stored_names() -> list[str]:
 def stored_key(provider: str) -> str | None:
     """Return the stored key of a provider, by any of its names, or None."""
     index = _index()
-    entry = index.get(_name_of(provider)) if index else None
+    if not index:
+        return None
+    name = _name_of(provider)
+    entry = index.get(name)
     if entry is None:
         return None
     if entry == _IN_KEYRING:
         keyring = _keyring()
-        key = None if keyring is None else keyring.get_password(SERVICE, _name_of(provider))
+        key = None if keyring is None else keyring.get_password(SERVICE, name)
         return None if key is None else str(key)
     return str(entry.get("key") or "") or None
 
@@ -157,7 +160,9 @@ def _set(options: argparse.Namespace) -> None:
 
 def _read_key(name: str) -> str:
     if sys.stdin is not None and sys.stdin.isatty():
-        key = str(import_module("getpass").getpass(f"Key of {name}: "))
+        import getpass
+
+        key = getpass.getpass(f"Key of {name}: ")
     else:
         key = decoded(sys.stdin.buffer.readline()) if sys.stdin is not None else ""
     key = key.strip()

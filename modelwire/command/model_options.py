@@ -22,11 +22,10 @@ from modelwire.terminal_text import echo
 from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
-    from modelwire import config, messages, tools
+    from modelwire import config, ext, messages, tools
     from modelwire.command import keys
-    from modelwire.messages import finish_reasons
 else:
-    finish_reasons = _lazy.module("modelwire.messages.finish_reasons")
+    ext = _lazy.module("modelwire.ext")
     config, messages = _lazy.module("modelwire.config"), _lazy.module("modelwire.messages")
     tools, keys = _lazy.module("modelwire.tools"), _lazy.module("modelwire.command.keys")
 
@@ -123,8 +122,8 @@ def warn(text: str) -> None:
 
 def warn_of_cut(new: Sequence[Any]) -> None:
     """Write a line to standard error if the last answer was cut by `max_tokens` or by the context window."""
-    if new and finish_reasons.finish_reason_of(new[-1]) in finish_reasons.CUT_REASONS:
-        reason = finish_reasons.finish_reason_of(new[-1])
+    reason = ext.finish_reason_of(new[-1]) if new else None
+    if reason in ext.CUT_REASONS:
         warn(
             f"The answer is cut: it reached a token limit ({reason}). `-p max_tokens=N` sets another."
         )
@@ -328,7 +327,9 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
 def _block_of(place: str) -> Any:
     if place != "-":
         return messages.from_path(place)
-    with import_module("tempfile").TemporaryDirectory() as folder:
+    import tempfile  # only here: it would slow down the start of every command
+
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "standard input"
         with open(path, "wb", opener=owned) as out:
             out.write(piped_bytes())

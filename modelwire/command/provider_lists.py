@@ -25,8 +25,6 @@ __all__ = ["ListRefused", "ModelList", "listed_models"]
 TIMEOUT_S = 10.0
 # A provider that sends pages without an end is not followed further than this.
 MOST_PAGES = 50
-# A request with one of these headers has a key.
-_KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 # How the address of a chat call ends, and how that of the list does, with the parameter for large pages.
 _ADDRESSES = (
     (r"/(?:chat/completions|responses)$", "/models", ""),
@@ -68,7 +66,7 @@ def listed_models(provider: str) -> ModelList:
         for name, value in request.headers.items()
         if name.lower() not in ("content-type", "accept-encoding", "content-length")
     }
-    had_key = any(name.lower() in _KEY_HEADERS for name in headers)
+    had_key = not ext.KEY_HEADERS.isdisjoint(map(str.lower, headers))
     return ModelList(sorted(_names(provider, address, headers)), had_key)
 
 

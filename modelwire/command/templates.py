@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy, config_trust
+from modelwire import _lazy
 from modelwire.command import toml_edits
 from modelwire.errors import InvalidArgument, InvalidConfig, did_you_mean
 
@@ -35,12 +35,11 @@ _OPTIONS = {
 
 def template_rows() -> dict[str, dict[str, Any]]:
     """Return the rows of the user's own file, then those of another one that is in use. Raises: `InvalidConfig`."""
-    in_use = config.find_model_file()
-    own = toml_edits.own_file()
+    in_use, own = config.find_model_file(), toml_edits.own_file()
     found: dict[str, dict[str, Any]] = {}
-    if in_use is not None:
+    if in_use is not None and in_use != own:
         file = config.read_model_file(in_use)
-        if not config.is_found_here(in_use) or config_trust.is_trusted(file):
+        if not toml_edits.is_untrusted(in_use, file):
             found |= _rows(in_use, file.text)
     if own.is_file():
         found |= _rows(own, config.read_model_file(own).text)

@@ -16,12 +16,9 @@ from modelwire.errors import MissingDependency
 from modelwire.terminal_text import printable
 
 if TYPE_CHECKING:
-    from modelwire import messages
-    from modelwire.messages import base
-    from modelwire.tools import loop
+    from modelwire import messages, tools
 else:
-    messages, base = _lazy.module("modelwire.messages"), _lazy.module("modelwire.messages.base")
-    loop = _lazy.module("modelwire.tools.loop")
+    messages, tools = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools")
 
 __all__ = ["Screen", "bill", "is_terminal"]
 
@@ -60,7 +57,7 @@ class Screen:
 
     def stopped(self) -> list[Any]:
         """Return what had come when reading was stopped: the whole messages, and the text of the one under way."""
-        text = base.merge_chunks(self._chunks).text if self._chunks else ""
+        text = messages.merge_chunks(self._chunks).text if self._chunks else ""
         return [*self.messages, messages.AIMessage(str(text))] if text else self.messages
 
     def write(self, text: str) -> None:
@@ -77,7 +74,7 @@ class Screen:
             if self._shows_reasoning:
                 self._write_reasoning(event)
             self.write(event.text)
-        elif isinstance(event, loop.ToolCallStarted):
+        elif isinstance(event, tools.ToolCallStarted):
             self._end_line()
             arguments = ", ".join(
                 f"{name}={value!r}" for name, value in event.tool_call["args"].items()

@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 else:
     config = _lazy.module("modelwire.config")
 
-__all__ = ["edit", "own_file"]
+__all__ = ["edit", "is_untrusted", "own_file"]
 
 
 def own_file() -> Path:
     """Return the user's own file: the one that the environment names, else the one in the configuration folder."""
     named = os.environ.get(config.FILE_VARIABLE)
     return Path(named).expanduser() if named else user_folder("config") / config.FILE_NAME
+
+
+def is_untrusted(place: Path, file: config.ModelFile) -> bool:
+    """Return whether a file was found in the working directory, and the user has not trusted it."""
+    return config.is_found_here(place) and not config_trust.is_trusted(file)
 
 
 def edit(place: Path, path: tuple[str, ...], value: Any) -> Path:

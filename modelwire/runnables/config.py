@@ -391,7 +391,7 @@ def set_config_context(config: RunnableConfig) -> Generator[Context, None, None]
 
 @contextmanager
 def inner_context(config: RunnableConfig, **changes: Any) -> Iterator[None]:
-    """Have calls without a config inherit `config`, a complete one, with `changes` inside the block."""
+    """Run the block so that calls without a config inherit `config`, a complete one, with `changes`."""
     token = var_child_runnable_config.set(changed(config, **changes))
     try:
         yield

@@ -64,7 +64,7 @@ OBSERVERS_IN_CONTEXT: ContextVar[tuple[CallObserver, ...]] = ContextVar(
 
 @contextmanager
 def observing(observer: CallObserver) -> Iterator[None]:
-    """Have `observer` observe every call that is made inside the block, in its threads and its tasks."""
+    """Report every call that is made inside the block, in its threads and its tasks, to `observer`."""
     token = OBSERVERS_IN_CONTEXT.set((*OBSERVERS_IN_CONTEXT.get(), observer))
     try:
         yield

@@ -43,7 +43,7 @@ class GoogleToken:
             return Secret(credentials.token or "")
 
     def expire(self) -> None:
-        """Have the next call ask for another token: the service refused the one it had."""
+        """Drop the token, so that the next call gets another one: the service refused this one."""
         self._is_refused = True
 
     @property

@@ -1,4 +1,4 @@
-"""The providers that have a class of their own: one row each, from which every other table is derived.
+"""Each provider with a class of its own has one row here, and every other table of providers is derived from it.
 
 A compatible service is a row of `services.py`, and a plugin brings a row of either kind: `Provider`, or `Service`. The
 fields that both have are `Names` and `model_class_at`. Importing this module loads no class, wire or service.

@@ -8,26 +8,12 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelwire.messages.block_translators.standard import is_model_work
+from modelwire.messages.block_translators.standard import CALL_TYPES, is_model_work
 
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
 
 __all__ = ["foreign_work"]
-
-# They travel as `tool_calls`, over every wire.
-_CALLS = frozenset(
-    (
-        "tool_use",
-        "tool_call",
-        "tool_call_chunk",
-        "invalid_tool_call",
-        "input_json_delta",
-        "function_call",
-        "custom_tool_call",
-    )
-)
-
 
 _WORDS = frozenset(("text", "output_text", "refusal"))
 
@@ -77,7 +63,7 @@ def _kinds(content: Sequence[Any], *, only_words: bool) -> Iterator[str]:
     """Yield the types of the blocks that stay behind."""
     for block in content:
         kind = str(block.get("type")) if isinstance(block, Mapping) else "text"
-        if kind not in _CALLS and ((only_words and kind not in _WORDS) or is_model_work(kind)):
+        if kind not in CALL_TYPES and ((only_words and kind not in _WORDS) or is_model_work(kind)):
             yield kind
 
 

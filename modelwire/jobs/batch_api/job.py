@@ -114,6 +114,10 @@ class BatchJob:
             raise InvalidArgument(
                 f"`{folder.path}` is not a batch job: run it with `run_job`, or `modelwire batch`."
             )
+        if "wire" not in folder.about["batch"]:
+            raise InvalidArgument(
+                f"`{folder.path}` is a batch job of an older modelwire, whose format is not read any more."
+            )
         split = None if chain is None else split_chain(chain, config)
         if split is not None and not force:
             before = {name: folder.about["fingerprint"].get(name) for name in ("input", "via")}

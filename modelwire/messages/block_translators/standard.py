@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelwire.messages.content import ContentBlock
 
 __all__ = [
+    "CALL_TYPES",
     "DATA_TYPES",
     "KNOWN_BLOCK_TYPES",
     "MODEL_WORK",
@@ -69,14 +70,9 @@ KNOWN_BLOCK_TYPES = DATA_TYPES | {
     "tool_call",
     "tool_call_chunk",
 }
-# These are the actions of a model besides text, on any wire. A wire without a form for one of them
-# omits it from a history.
-MODEL_WORK = frozenset(
+# These are the types of calls of the user's tools, on any wire. They are sent as `tool_calls`.
+CALL_TYPES = frozenset(
     {
-        "thinking",
-        "redacted_thinking",
-        "reasoning",
-        "reasoning_content",
         "tool_use",
         "tool_call",
         "tool_call_chunk",
@@ -84,14 +80,22 @@ MODEL_WORK = frozenset(
         "input_json_delta",
         "function_call",
         "custom_tool_call",
-        "server_tool_use",
-        "server_tool_call",
-        "server_tool_call_chunk",
-        "server_tool_result",
-        "mcp_tool_use",
-        "container_upload",
     }
 )
+# These are the actions of a model besides text, on any wire. A wire without a form for one of them
+# omits it from a history.
+MODEL_WORK = CALL_TYPES | {
+    "thinking",
+    "redacted_thinking",
+    "reasoning",
+    "reasoning_content",
+    "server_tool_use",
+    "server_tool_call",
+    "server_tool_call_chunk",
+    "server_tool_result",
+    "mcp_tool_use",
+    "container_upload",
+}
 # Types with these endings are such actions, too: `web_search_call`, `apply_patch_call_output`.
 _WORK_ENDINGS = ("_tool_result", "_call", "_output")
 

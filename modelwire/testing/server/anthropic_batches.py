@@ -6,7 +6,7 @@ Wire format: https://docs.anthropic.com/en/api/creating-message-batches, read 20
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
@@ -15,7 +15,9 @@ from modelwire.testing.server.batch_records import (
     DAY_S,
     Answered,
     BatchApi,
+    Handlers,
     SeenBatch,
+    answer,
     cancel,
     is_good,
     show,
@@ -34,18 +36,7 @@ _NO_COUNTS = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "exp
 
 def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
     """Return the answer to a request about batches; None for any other request."""
-    found = _PATH.search(request.path)
-    if found is None:
-        return None
-    id_, action = found.groups()
-    name = f"{request.method} batches{'/id' if id_ else ''}{'/' + action if action else ''}"
-    if id_ and id_ not in [batch.id for batch in desk.of_wire("anthropic")]:
-        message = f"No such batch: `{id_}`."
-        return error_reply(
-            "anthropic", 404, number=request.number, message=message, code="not_found"
-        )
-    handler = _HANDLERS.get(name)
-    return None if handler is None else handler(desk, request, id_, base_url)
+    return answer(desk, request, base_url, wire="anthropic", handlers=_HANDLERS, prefix="/messages")
 
 
 def _make(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
@@ -151,8 +142,7 @@ def _iso(epoch_s: int) -> str:
     return datetime.fromtimestamp(epoch_s, UTC).isoformat().replace("+00:00", "Z")
 
 
-_PATH = re.compile(r"/messages/batches(?:/([^/]+))?(?:/(cancel|results))?$")
-_HANDLERS: dict[str, Callable[[BatchDesk, SeenRequest, str, str], Reply | Iterable[Step]]] = {
+_HANDLERS: Handlers = {
     "POST batches": _make,
     "GET batches": _list,
     "GET batches/id": show,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from modelwire.testing.server.limits import check_word
 from modelwire.testing.server.replies import json_reply
+from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -19,8 +21,10 @@ __all__ = [
     "Answered",
     "BatchApi",
     "BatchPlan",
+    "Handlers",
     "Row",
     "SeenBatch",
+    "answer",
     "cancel",
     "is_good",
     "show",
@@ -112,6 +116,39 @@ class BatchApi(NamedTuple):
     # It writes the results of a batch, those of its own rows and those of foreign ones.
     write: Callable[[BatchDesk, SeenBatch, list[Answered], list[Answered]], None]
     refuses_whole: bool = True  # If True, a batch may fail before any of its rows is tried.
+
+
+Handlers = Mapping[str, "Callable[[BatchDesk, SeenRequest, str, str], Reply | Iterable[Step]]"]
+# The paths of OpenAI's API, and after `/messages` those of Anthropic's.
+_PATH = re.compile(r"(/messages)?/(files|batches)(?:/([^/]+))?(?:/(content|cancel|results))?$")
+_NOUNS = {"files": "file", "batches": "batch"}
+
+
+def answer(
+    desk: BatchDesk,
+    request: SeenRequest,
+    base_url: str,
+    *,
+    wire: str,
+    handlers: Handlers,
+    prefix: str | None = None,
+) -> Reply | Iterable[Step] | None:
+    """Return the answer to a request about files and batches of an API; None for any other request.
+
+    `handlers` has a function for each method and path, such as `GET batches/id`. `prefix` is what the paths of the API
+    have before `/batches`.
+    """
+    found = _PATH.search(request.path)
+    if found is None or found[1] != prefix:
+        return None
+    kind, id_, action = found[2], found[3], found[4]
+    known = desk.files if kind == "files" else [batch.id for batch in desk.of_wire(wire)]
+    if id_ and id_ not in known:
+        message = f"No such {_NOUNS[kind]}: `{id_}`."
+        return error_reply(wire, 404, number=request.number, message=message, code="not_found")
+    name = f"{request.method} {kind}{'/id' if id_ else ''}{'/' + action if action else ''}"
+    handler = handlers.get(name)
+    return None if handler is None else handler(desk, request, id_, base_url)
 
 
 def is_good(status: int | None) -> bool:

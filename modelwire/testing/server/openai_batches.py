@@ -8,7 +8,7 @@ https://platform.openai.com/docs/api-reference/files; the lines of the files as 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
@@ -17,8 +17,10 @@ from modelwire.testing.server.batch_records import (
     DAY_S,
     Answered,
     BatchApi,
+    Handlers,
     Row,
     SeenBatch,
+    answer,
     cancel,
     is_good,
     show,
@@ -37,24 +39,13 @@ _WIRE_OF_URL = {"/v1/chat/completions": "openai", "/v1/responses": "responses"}
 # https://learn.microsoft.com/azure/foundry/openai/how-to/batch, read 2026-11
 _AZURE_ENDPOINT = "/chat/completions"
 _WIRE_OF_AZURE_URL = {_AZURE_ENDPOINT: "openai", "/v1/responses": "responses"}
-_NOUNS = {"files": "file", "batches": "batch"}
 # A batch with one of these outcomes fails before any of its rows is tried.
 _REFUSED = ("failed", "token_limit_exceeded")
 
 
 def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
     """Return the answer to a request about files and batches; None for any other request."""
-    found = _PATH.search(request.path)
-    if found is None:
-        return None
-    kind, id_, action = found.groups()
-    name = f"{request.method} {kind}{'/id' if id_ else ''}{'/' + action if action else ''}"
-    known = desk.files if kind == "files" else [batch.id for batch in desk.of_wire("openai")]
-    if id_ and id_ not in known:
-        message = f"No such {_NOUNS[kind]}: `{id_}`."
-        return error_reply("openai", 404, number=request.number, message=message, code="not_found")
-    handler = _HANDLERS.get(name)
-    return None if handler is None else handler(desk, request, id_, base_url)
+    return answer(desk, request, base_url, wire="openai", handlers=_HANDLERS)
 
 
 def _upload(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
@@ -242,8 +233,7 @@ def _error(code: str, line: int, message: str) -> dict[str, Any]:
     return {"code": code, "line": line, "message": message}
 
 
-_PATH = re.compile(r"/(files|batches)(?:/([^/]+))?(?:/(content|cancel))?$")
-_HANDLERS: dict[str, Callable[[BatchDesk, SeenRequest, str, str], Reply | Iterable[Step]]] = {
+_HANDLERS: Handlers = {
     "POST files": _upload,
     "GET files": _list_files,
     "GET files/id": _show_file,

@@ -57,6 +57,7 @@ def with_options(keepalive: Keepalive | None, address: tuple[Any, ...]) -> socke
         for option in socket_options(keepalive):
             made.setsockopt(*option)
     except BaseException:
+        # Whatever the error is, Ctrl-C included, the caller gets no socket that it could close.
         made.close()
         raise
     return made

@@ -83,7 +83,7 @@ class AdaptiveRateLimiter:
         self._head: Admission | None = None
         self._head_at = inf
         self.used_at = now
-        # The first admission of all, until its outcome is known.
+        # This is the first admission that was ever granted; it is None once its outcome is known.
         self._first: Admission | None = None
         # The limits that the user stated: requests and tokens a minute.
         self.stated: tuple[float | None, float | None] = (None, None)

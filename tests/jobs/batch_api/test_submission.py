@@ -515,6 +515,19 @@ def test_a_poll_returns_whether_the_job_is_done_and_waits_for_nothing(
     assert job.poll() and len(list(job.results())) == 4
 
 
+def test_a_folder_of_an_older_modelwire_is_refused_with_a_sentence(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """Before 2026-12 a batch's folder had the name of the wire under `shape`."""
+    serve().model().submit_batch(["a"], dir=tmp_path / "a.job")
+    place = tmp_path / "a.job" / "job.json"
+    about = json.loads(place.read_text())
+    about["batch"]["shape"] = about["batch"].pop("wire")
+    place.write_text(json.dumps(about))
+    with pytest.raises(InvalidArgument, match="older modelwire"):
+        BatchJob.load(tmp_path / "a.job")
+
+
 def test_progress_is_told_at_every_look(serve: Serve, tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
     server = serve(batches=BatchPlan(polls=3))
