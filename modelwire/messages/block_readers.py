@@ -9,7 +9,6 @@ blocks without a standard form) and, if its answers have blocks of their own,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -58,7 +57,6 @@ def is_wire_type(kind: str) -> bool:
     return any(kind in wire.FROM_WIRE or kind in wire.OWN_TYPES for wire in _readers())
 
 
-@lru_cache(maxsize=256)
 def reader_of_provider(provider: str) -> Any:
     """Return the function that reads the answers of a provider as standard blocks; None if they need none.
 

@@ -11,7 +11,7 @@ import pytest
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
 from modelwire.adapters.wires.wire import WIRES, wire_named
 from modelwire.errors import InvalidArgument
-from modelwire.messages import AIMessage, HumanMessage
+from modelwire.messages import AIMessage, HumanMessage, block_readers, block_translators
 
 MODELS: dict[str, Any] = {
     "chat": ChatOpenAI(model="m", api_key="none"),
@@ -127,3 +127,14 @@ def test_a_document_in_base64_reaches_the_responses_api_as_a_file() -> None:
 )
 def test_parts_of_the_responses_api_are_read_as_standard_blocks(block: Any, standard: Any) -> None:
     assert HumanMessage([block]).content_blocks == [standard]
+
+
+def test_the_reader_of_a_provider_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(block_readers, "reader_of_provider", asked.append)
+    block_translators.translator_of_row.cache_clear()
+    for _ in range(3):
+        message = AIMessage("hello", response_metadata={"model_provider": "mistralai"})
+        assert message.content_blocks == [{"type": "text", "text": "hello"}]
+    assert asked == ["mistralai"]
+    block_translators.translator_of_row.cache_clear()

@@ -8,6 +8,7 @@ provider. All other content goes through `standard`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from modelwire.messages.block_translators.standard import (
@@ -47,9 +48,14 @@ def register_translator(
 
 def get_translator(provider: str) -> Translator | None:
     """Return the provider's translator, or None if its answers need none."""
-    translator = PROVIDER_TRANSLATORS.get(provider)
-    if translator is not None or not provider:
-        return translator
+    return PROVIDER_TRANSLATORS.get(provider) or translator_of_row(provider)
+
+
+@lru_cache(maxsize=256)
+def translator_of_row(provider: str) -> Translator | None:
+    """Return the translator of a provider of this package, or None. Content of every message asks for it."""
+    if not provider:
+        return None
     from modelwire.messages.block_readers import reader_of_provider
 
     read = reader_of_provider(provider)
