@@ -1,16 +1,28 @@
-"""`modelwire serve`: runs a `ProviderServer` in the foreground."""
+"""`modelwire serve`: runs a `ProviderServer` in the foreground, or for as long as another command runs."""
 
 # ruff: noqa: T201 - a command prints
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from modelwire import testing
 from modelwire.errors import InvalidArgument
 
-__all__ = ["register"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["page_answers", "register"]
+
+UNKNOWN_QUESTION = (
+    "`modelwire serve --pages` only has answers to the questions of modelwire's pages. "
+    "Any other question needs a provider's key, or the model `local:smollm2`."
+)
 
 # These are the names in `faults.NAMED`, which the help of other commands must not load.
 FAULTS = (
@@ -21,99 +33,98 @@ FAULTS = (
 )
 
 
+# Name, type, default, metavar, help.
+NUMBERS: tuple[tuple[str, type, float | None, str, str], ...] = (
+    ("--port", int, 0, "N", "where it listens, on this machine (default: any free port)"),
+    ("--latency", float, 0.0, "S", "seconds to an answer, in the median (default: 0)"),
+    ("--sigma", float, 0.0, "S", "sigma of the lognormal latency; 0.4 is realistic (default: 0)"),
+    ("--chunk-gap", float, 0.0, "S", "seconds between the words of a stream (default: 0)"),
+    ("--rpm", float, None, "N", "requests a minute, for each key and model (default: no limit)"),
+    ("--tpm", float, None, "N", "tokens a minute, for each key and model (default: no limit)"),
+    (
+        "--window",
+        float,
+        60.0,
+        "S",
+        "seconds of a limit that a burst may spend ahead: 60 (default) or 1",
+    ),
+    ("--max-concurrent", int, None, "N", "requests in flight; above it 503 (default: no limit)"),
+    (
+        "--time-scale",
+        float,
+        1.0,
+        "X",
+        "length of the server's seconds: 0.01 makes a minute 0.6 s (default: 1)",
+    ),
+    (
+        "--seed",
+        int,
+        0,
+        "N",
+        "seed of the random faults: the same seed, the same order (default: 0)",
+    ),
+)
+
+
 def register(commands: Any) -> None:
     """Add the command to the parser."""
     serve = commands.add_parser(
         "serve",
         help="a provider for tests: OpenAI's, Anthropic's, Gemini's and Bedrock's wires, limits, faults, until Ctrl-C",
     )
-    say = serve.add_argument
-    say(
-        "--port",
-        type=int,
-        default=0,
-        metavar="N",
-        help="where it listens, on this machine (default: any free port)",
+    add = serve.add_argument
+    add("--answer", metavar="TEXT", help="the answer to every question (default: the user's text)")
+    add(
+        "--pages",
+        action="store_true",
+        help="answer the questions of the documentation's pages as the pages print the answers",
     )
-    say("--answer", metavar="TEXT", help="what it always says (default: the text of the user)")
-    say(
-        "--latency",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="seconds to an answer, in the median (default: 0)",
-    )
-    say(
-        "--sigma",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="sigma of the lognormal latency; 0.4 is realistic (default: 0)",
-    )
-    say(
-        "--chunk-gap",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="seconds between the words of a stream (default: 0)",
-    )
-    say(
-        "--rpm",
-        type=float,
-        metavar="N",
-        help="requests a minute, for each key and model (default: no limit)",
-    )
-    say(
-        "--tpm",
-        type=float,
-        metavar="N",
-        help="tokens a minute, for each key and model (default: no limit)",
-    )
-    say(
-        "--window",
-        type=float,
-        default=60.0,
-        metavar="S",
-        help="seconds of a limit that a burst may spend ahead: 60 (default) or 1",
-    )
-    say(
-        "--max-concurrent",
-        type=int,
-        metavar="N",
-        help="requests in flight; above it 503 (default: no limit)",
-    )
-    say(
+    for name, kind, default, metavar, text in NUMBERS:
+        add(name, type=kind, default=default, metavar=metavar, help=text)
+    add(
         "--headers",
         choices=["own", "openai", "anthropic", "retry-after", "none", "lying"],
         default="own",
         help="which rate-limit headers it sends (default: those of each provider)",
     )
-    say(
+    add(
         "--fault",
         action="append",
         default=[],
         metavar="NAME=RATE",
-        help="what goes wrong, and how often: `reset_body=0.1`, `503=0.05`; may be given more than once. A status, or"
+        help="a fault and how often it happens: `reset_body=0.1`, `503=0.05`; may be given more than once. A status, or"
         f" one of {FAULTS}",
     )
-    say(
-        "--time-scale",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="how long its seconds are: 0.01 makes a minute 0.6 s (default: 1)",
-    )
-    say(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of what is random: the same one, the same order of faults (default: 0)",
+    add(
+        "command",
+        nargs="*",
+        metavar="COMMAND",
+        help="after `--`: run this command with the server's address in its environment, and end with it",
     )
     serve.set_defaults(run=_serve)
 
 
-def _serve(options: argparse.Namespace) -> None:
+def page_answers() -> Callable[[Any], Any]:
+    """Return a function that answers a request as the documentation's pages print it.
+
+    `page_answers.json` has the answers in order: the first one is used whose `has` are all in the
+    latest message, the model's name or the names of the request's fields.
+    """
+    table = Path(__file__).with_name("page_answers.json")
+    rows = json.loads(table.read_text(encoding="utf-8"))
+
+    def answer(request: Any) -> Any:
+        known = [request.messages[-1], request.model, sorted(request.fields)]
+        text = json.dumps(known, ensure_ascii=False)
+        for row in rows:
+            if all(part in text for part in row["has"]):
+                return testing.Answer(**row["answer"])
+        return UNKNOWN_QUESTION
+
+    return answer
+
+
+def _serve(options: argparse.Namespace) -> int:
     at_once = options.max_concurrent
     limits = testing.Limits(
         options.rpm, options.tpm, options.window, max_concurrent=at_once, headers=options.headers
@@ -130,23 +141,50 @@ def _serve(options: argparse.Namespace) -> None:
         keep=0,
         port=options.port,
     )
+    if options.pages:
+        server.default = page_answers()
     if options.answer is not None:
         server.default = options.answer
     with server:
-        print("A provider for tests answers; Ctrl-C ends it. Any key will do. Point scripts at it:")
-        print(f"  export OPENAI_BASE_URL={server.base_url_for('openai')} OPENAI_API_KEY=test")
+        addresses = {
+            "OPENAI_BASE_URL": server.base_url_for("openai"),
+            "OPENAI_API_KEY": "test",
+            "ANTHROPIC_BASE_URL": server.base_url_for("anthropic"),
+            "ANTHROPIC_API_KEY": "test",
+        }
+        if options.command:
+            return _run_beside(options.command, addresses)
+        _serve_until_interrupted(server, addresses)
+    return 0
+
+
+def _run_beside(command: Sequence[str], addresses: Mapping[str, str]) -> int:
+    """Run a command that finds the server in its environment. Return its exit code."""
+    import signal
+    import subprocess
+
+    child = subprocess.Popen(command, env=os.environ | addresses)
+    # Ctrl-C reaches both processes, and is the command's own: an interactive Python goes on after it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return child.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve_until_interrupted(server: testing.ProviderServer, addresses: Mapping[str, str]) -> None:
+    print("A provider for tests answers; Ctrl-C ends it. Any key will do. Point scripts at it:")
+    for vendor in ("OPENAI", "ANTHROPIC"):
+        words = [f"{name}={addresses[name]}" for name in addresses if name.startswith(vendor)]
+        print(" ", "export", *words, flush=True)
+    try:
+        server.wait()
+    finally:
+        counts = server.counts
         print(
-            f"  export ANTHROPIC_BASE_URL={server.base_url_for('anthropic')} ANTHROPIC_API_KEY=test",
-            flush=True,
+            f"\n{counts.requests} requests, {counts.answered} chat calls answered, {counts.throttled} throttled"
         )
-        try:
-            server.wait()
-        finally:
-            counts = server.counts
-            print(
-                f"\n{counts.requests} requests, {counts.answered} chat calls answered, {counts.throttled} throttled"
-            )
-            print(f"by status: {dict(counts.by_status)}  by fault: {dict(counts.by_fault)}")
+        print(f"by status: {dict(counts.by_status)}  by fault: {dict(counts.by_fault)}")
 
 
 def _rate(option: str) -> tuple[str, float]:

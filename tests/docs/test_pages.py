@@ -3,8 +3,9 @@
 A page is a program. Its ```python blocks run in one namespace; a `text` block after one is what it prints (`...` stands
 for whatever stands there; dates and numbers with a point may differ). Functions `test_*` are called, with pytest's
 fixtures as arguments. Blocks with a `title="file"` are written to that file. Of a `console` block the lines
-`$ modelwire ...` run, and must print what follows. `support/page_answers.py` has what a model answers, and what a page
-that shows parts of programs takes for granted (`BEFORE`; its console blocks are left alone).
+`$ modelwire ...` run, and must print what follows. The server is that of `modelwire serve --pages`, so that a reader
+without a key sees the same. Pages with questions of their own have answers in `support/page_answers.py`, which also has
+what a page that shows parts of programs takes for granted (`BEFORE`; its console blocks are left alone).
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import inspect
 import io
 import logging
+import os
 import re
 import shlex
+import subprocess
 import sys
 import unittest
 from collections.abc import Iterator
@@ -26,6 +29,7 @@ from support.page_answers import ANSWERS, BEFORE, answer_for
 
 from modelwire import cli, globals
 from modelwire.testing import ProviderServer
+from modelwire.testing.serve_command import page_answers
 from modelwire.transport import logs
 
 ROOT = Path(__file__).parents[2]
@@ -69,9 +73,10 @@ def pages() -> list[Any]:
 def server(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ProviderServer]:
-    """Answer for OpenAI and Anthropic what `answers.py` has for the page."""
+    """Answer as `modelwire serve --pages` does, or with the answers of the page's own."""
     page = request.getfixturevalue("page")
-    with ProviderServer(default=answer_for(ANSWERS.get(page, {}))) as server:
+    default = answer_for(ANSWERS[page]) if page in ANSWERS else page_answers()
+    with ProviderServer(default=default) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url_for("openai"))
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.base_url_for("anthropic"))
         for provider in ("OPENAI", "ANTHROPIC", "GOOGLE"):
@@ -178,3 +183,46 @@ def test_a_page_does_what_it_shows(
 ) -> None:
     Page(page, ROOT / "docs" / page, request, capsys).run()
     assert server.failures == []
+
+
+WITHOUT_A_KEY = "modelwire serve --pages -- python FILE.py"
+LEARN = sorted(path.name for path in (ROOT / "docs" / "learn").glob("*.md"))
+
+
+@pytest.mark.parametrize("name", LEARN)
+def test_a_learn_page_says_first_how_it_runs_without_a_key(name: str) -> None:
+    text = (ROOT / "docs" / "learn" / name).read_text(encoding="utf-8")
+    first = text.split("\n\n")[1]
+    ways = (WITHOUT_A_KEY, "modelwire serve --pages -- bash", "needs no key")
+    assert sum(way in " ".join(first.split()) for way in ways) == 1
+
+
+# The others are compared in this process, above, with the same answers.
+@pytest.mark.parametrize("name", ["first-answer.md", "tools.md"])
+def test_the_line_at_the_top_of_a_learn_page_runs_its_programs(name: str, tmp_path: Path) -> None:
+    blocks = blocks_of(ROOT / "docs" / "learn" / name)
+    program = "\n".join(block.text for block in blocks if block.language == "python")
+    shown = "\n".join(block.text for block in blocks if block.language == "text")
+    Path("FILE.py").write_text(program, encoding="utf-8")
+    command = [sys.executable if word == "python" else word for word in WITHOUT_A_KEY.split()]
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert _same(shown, done.stdout), done.stdout
+
+
+def test_a_question_that_no_page_has_gets_an_honest_answer() -> None:
+    with ProviderServer(default=page_answers()) as server:
+        answer = server.model().invoke("Who wrote the Iliad?").text
+    assert answer.startswith("`modelwire serve --pages` only has answers to the questions of")
+
+
+def test_serve_returns_the_exit_code_of_the_command_beside_it() -> None:
+    program = "import os, sys; sys.exit(7 if os.environ['OPENAI_API_KEY'] == 'test' else 1)"
+    assert cli.main(["serve", "--", sys.executable, "-c", program]) == 7

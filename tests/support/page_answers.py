@@ -1,4 +1,7 @@
-"""What the model of each page answers: by a part of the latest message, first match first."""
+"""What the model answers to pages that `modelwire/testing/page_answers.json` has no answers for.
+
+An answer is found by a part of the latest message, first match first.
+"""
 
 from __future__ import annotations
 
@@ -8,52 +11,7 @@ from typing import Any
 
 from modelwire.testing import Answer
 
-BERN = {"capital of Switzerland": "Bern is the capital of Switzerland."}
-UMBRELLA: dict[str, Any] = {
-    "rain": "Yes, it rains in Bern.",
-    "in Bern": Answer(tool_calls=[{"name": "weather", "args": {"city": "Bern"}}]),
-    "KeyError": "I know nothing of Atlantis.",
-    "Atlantis": Answer(tool_calls=[{"name": "weather", "args": {"city": "Atlantis"}}]),
-}
-TWICE_WRONG = '{"wine": "unknown", "points": 250, "flaws": []}'
-
-ANSWERS: dict[str, Mapping[str, Any]] = {
-    "../README.md": {
-        "a volcano is": "A volcano is a hole in the ground with fire in it.",
-        "violin in stock": Answer(tool_calls=[{"name": "in_stock", "args": {"thing": "violin"}}]),
-        '"3"': "Yes, three of them.",
-        "bears": '{"name": "Bern", "people": 134000}',
-    },
-    "caching.md": BERN,
-    "index.md": BERN,
-    "learn/first-answer.md": {**BERN, "my cat": "Your cat is called Mia."},
-    "learn/chains-and-streaming.md": {
-        "compass": "A compass shows where north is.",
-        "volcano": "A volcano is a hole in the ground with fire in it.",
-    },
-    "learn/tools.md": UMBRELLA,
-    "learn/structured-output.md": {
-        "2019": '{"wine": "Dão 2019", "points": 88, "flaws": ["served too warm"]}',
-        "bears": '{"name": "Bern", "people": 134000}',
-        "less than or equal to 100": '{"wine": "unknown", "points": 0, "flaws": ["awful"]}',
-        "awful": TWICE_WRONG,
-    },
-    "learn/images-pdf-audio.md": {"image/png": "It is red."},
-    "learn/tables.md": {},
-    "learn/watching.md": {**BERN, "Portugal": "Lisbon."},
-    "learn/swapping-providers.md": {**BERN, "Why": "Because it rains there.", **UMBRELLA},
-}
-
-
-def taste(request: Any) -> str:
-    """Judge a wine, in a word or in the form that is asked for."""
-    good = "sour" not in request.text
-    if "response_format" not in request.fields:
-        return "Good" if good else "Bad"
-    return json.dumps({"good": good, "word": "pear" if good else "sour"})
-
-
-ANSWERS["learn/tables.md"] = {"Good or bad": taste}
+ANSWERS: dict[str, Mapping[str, Any]] = {}
 
 
 def capital(request: Any) -> str:
