@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelwire.adapters import ChatAnthropic, ChatBedrockConverse, ChatOpenAI
@@ -236,6 +236,7 @@ FINITE = st.recursive(
 
 
 @pytest.mark.parametrize("wire", ["openai", "responses", "anthropic", "gemini", "bedrock"])
+@settings(max_examples=settings().max_examples // 3)  # each of them is five calls
 @given(args=st.lists(st.dictionaries(NAMES, FINITE, max_size=3), min_size=1, max_size=3))
 def test_answers_of_every_wire_with_any_arguments_are_read_as_they_were_written(
     wire: str, server: ProviderServer, args: list[dict[str, Any]]

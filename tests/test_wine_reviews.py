@@ -89,6 +89,7 @@ def test_every_review_is_asked_about_twice_and_none_of_it_again(tmp_path: Path) 
     assert float(rows[0]["cost"]) > 0
 
 
+@pytest.mark.long  # of jobs in general, tests/jobs/test_survival.py holds it in `make test`
 def test_killed_half_way_it_goes_on_and_pays_only_what_was_in_flight_again(tmp_path: Path) -> None:
     with ProviderServer(default=_answer, latency=0.02) as server:
         folder = tmp_path / "wine_features.csv.job"

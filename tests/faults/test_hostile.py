@@ -422,7 +422,13 @@ with ProviderServer(default=faults.gzip_bomb(100_000_000)) as server:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts in KiB")
 @pytest.mark.parametrize(
-    "way", ["{}", "dict(http_client=__import__('httpx2').Client(trust_env=False))"]
+    "way",
+    [
+        "{}",
+        pytest.param(
+            "dict(http_client=__import__('httpx2').Client(trust_env=False))", marks=pytest.mark.long
+        ),
+    ],
 )
 def test_a_bomb_is_given_up_before_it_fills_the_memory(way: str) -> None:
     done = subprocess.run(

@@ -373,7 +373,10 @@ def test_a_proxy_that_refuses_is_named_as_such(colour: Any, raw_server: Any, sta
     assert "pass-canary" not in str(caught.value)
 
 
-@pytest.mark.parametrize("lingers", [True, False], ids=["N28", "N28-abrupt"])
+@pytest.mark.parametrize(
+    "lingers",
+    [pytest.param(True, id="N28", marks=pytest.mark.long), pytest.param(False, id="N28-abrupt")],
+)
 def test_an_answer_that_comes_while_we_still_send_wins(
     colour: Any, greeter: Any, *, lingers: bool
 ) -> None:

@@ -459,6 +459,7 @@ def test_a_killed_job_goes_on_and_pays_for_each_row_once(
     assert Counter(asked_live(server) + in_batches(server)) == Counter(answers)
 
 
+@pytest.mark.long
 def test_a_job_that_goes_on_asks_no_more_rows_first_than_are_missing(
     serve: Any, tmp_path: Path
 ) -> None:

@@ -18,8 +18,8 @@ PATIENCE_S = 60.0
 EVENTS = ("planned", "intent", "uploaded", "created", "ended", "downloaded", "done")
 DEATHS = [*(("before", event) for event in EVENTS), ("after", "done")]
 OF_A_FILE = ("openai", "gemini file", "gemini vertex")  # Batch APIs whose batches are made of one
-# A death before these; the others: `make test-long`.
-OFTEN = {("openai", "created"), ("anthropic", "intent"), ("gemini", "created")}
+# A death before this one; the others: `make test-long`.
+OFTEN = {("gemini", "created")}
 
 
 def run(

@@ -17,7 +17,7 @@ CALLS = {"rows": 1000, "workers": 200, "latency_s": 0.3}
 SEEDS = range(1, 9)
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [429, pytest.param(503, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("share", "most", "worst"), [(0.01, 1.5, 1.8), (0.02, 1.5, 1.8), (0.05, 2.0, 2.5)]
 )

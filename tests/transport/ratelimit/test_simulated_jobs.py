@@ -127,6 +127,9 @@ LONG = {
     "P2, a bucket of a minute",
     "P6, four processes",
     "tokens, no headers, a second's bucket",
+    "P11, tokens, a second's bucket",
+    "P5, refusals count",
+    "headers that lie",
 }
 
 
