@@ -1,7 +1,7 @@
 """Every page's Python runs, from top to bottom, against the test server, and prints what the page shows.
 
 A page is a program. Its ```python blocks run in one namespace; a `text` block after one is what it prints (`...` stands
-for whatever stands there; dates and numbers with a point may differ). Functions `test_*` are called, with pytest's
+for anything; times of day and numbers with a point may differ). Functions `test_*` are called, with pytest's
 fixtures as arguments. Blocks with a `title="file"` are written to that file. Of a `console` block the lines
 `$ modelwire ...` run, and must print what follows. The server is that of `modelwire serve --pages`, so that a reader
 without a key sees the same. Pages with questions of their own have answers in `support/page_answers.py`, which also has
@@ -34,10 +34,11 @@ from modelwire.transport import logs
 
 ROOT = Path(__file__).parents[2]
 # These have a test of their own, beside what they are about.
-OTHERS = {"plugins.md", "testing.md", "observing.md", "langchain.md", "providers.md"}
+OTHERS = {"plugins.md", "testing.md", "langchain.md", "providers.md"}
 
 
-TIMED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+|\d+\.\d+")  # dates, and seconds and dollars
+# Times of day, with a date or without one, and numbers with a point: seconds and dollars.
+TIMED = re.compile(r"(?:\d{4}-\d\d-\d\d )?\b\d\d:\d\d\b(?::\d\d,\d+)?|\d+\.\d+")
 
 
 class Block(NamedTuple):
