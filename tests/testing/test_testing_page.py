@@ -28,3 +28,11 @@ def test_the_names_of_the_page_are_there() -> None:
         assert set(re.findall(r"(\w+)=", fields)) <= known
     assert {"outcome", "done"} <= set(BatchPlan.__slots__)
     assert {"close", "reset_body"} <= set(faults.NAMED)
+
+
+def test_the_first_tests_of_the_page_pass(pytester: pytest.Pytester) -> None:
+    files = dict(re.findall(r'```python title="(\w+)\.py"\n(.*?)```', PAGE, re.DOTALL))
+    assert [*files] == ["greeting", "test_greeting"]
+    pytester.makepyfile(**files)
+    pytester.makeconftest(FIXTURE)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-q").assert_outcomes(passed=2)
