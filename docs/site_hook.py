@@ -55,9 +55,26 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
     return html
 
 
+# Pages that have moved: links from elsewhere still lead to them.
+MOVED = {
+    "migration.html": "langchain.html",
+    "learn/langchain.html": "../langchain.html",
+    "reference/langchain.html": "../langchain.html#api",
+}
+
+
+def _write_redirects(site: Path) -> None:
+    for old, new in MOVED.items():
+        (site / old).write_text(
+            f'<!doctype html><meta http-equiv="refresh" content="0; url={new}"><a href="{new}">This page has moved.</a>',
+            encoding="utf-8",
+        )
+
+
 def on_post_build(config: Any) -> None:
-    """Write `llms.txt` (https://llmstxt.org), `llms-full.txt`, and the Markdown of each page that was written."""
+    """Write the redirects of moved pages, `llms.txt` (https://llmstxt.org), `llms-full.txt`, and the Markdown of each page that was written."""
     site, section = Path(config.site_dir), None
+    _write_redirects(site)
     index, whole = [f"# {config.site_name}", "", f"> {config.site_description}"], []
     for heading, path in _nav(config.nav):
         title, markdown = _pages[path]

@@ -1,4 +1,4 @@
-"""What the migration page promises about names is true."""
+"""What the LangChain page promises about names is true."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import modelwire.errors
 
-PAGE = (Path(__file__).parents[1] / "docs" / "migration.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "langchain.md").read_text(encoding="utf-8")
 
 
 def _rows(heading: str) -> list[list[str]]:

@@ -124,7 +124,7 @@ REASONS = (
     (r"\.indexes?\b|\.indexing\b|\.storage\b|\.stores\b", "stores and indexing are not here"),
     (r"^langchain_\w+", "nothing of this package is here"),
 )
-_PLAIN = "it is not here; docs/migration.md lists what is"
+_PLAIN = "it is not here; docs/langchain.md lists what is"
 
 
 def is_theirs(module: str) -> bool:

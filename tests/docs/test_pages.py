@@ -34,7 +34,9 @@ from modelwire.transport import logs
 
 ROOT = Path(__file__).parents[2]
 # These have a test of their own, beside what they are about.
-OTHERS = {"plugins.md", "testing.md", "langchain.md", "providers.md"}
+OTHERS = {"plugins.md", "testing.md", "providers.md"}
+# Of this one the programs run beside LangChain, in `tests/langchain/test_examples.py`; its command lines run here.
+BESIDE_LANGCHAIN = "langchain.md"
 
 
 # Times of day, with a date or without one, and numbers with a point: seconds and dollars.
@@ -130,7 +132,7 @@ class Page:
             for number, block in enumerate(self.blocks):
                 if block.title:
                     Path(block.title).write_text(block.text, encoding="utf-8")
-                elif block.language == "python":
+                elif block.language == "python" and self.name != BESIDE_LANGCHAIN:
                     self._python(block, self.blocks[number + 1 : number + 2])
                 elif block.language == "console" and self.name not in BEFORE:
                     self._console(block)

@@ -98,6 +98,11 @@ def test_the_site_builds_and_needs_no_other_host(tmp_path: Path) -> None:
     ):
         assert re.search(rf'id="modelwire\.[\w.]*\b{name}"', described), name
 
+    for old in ("migration.html", "learn/langchain.html", "reference/langchain.html"):
+        new = re.search(r'url=([^"#]+)', (tmp_path / old).read_text("utf-8"))
+        assert new is not None
+        assert ((tmp_path / old).parent / new[1]).resolve() == tmp_path / "langchain.html"
+
     index, whole = ((tmp_path / name).read_text("utf-8") for name in ("llms.txt", "llms-full.txt"))
     listed = re.findall(r"\]\((\S+?)\): \S", index)
     assert [address.replace(".html", ".md") for address in listed] == _nav()

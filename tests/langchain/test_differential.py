@@ -1,7 +1,7 @@
 """The same random chains, schemas and messages through langchain-core and through us: the results are equal.
 
 Each case is made of a seed alone. A description of it, in plain values, is built once with the classes of either
-library. Where we differ on purpose (docs/migration.md), the cases leave it out, and the place says so.
+library. Where we differ on purpose (docs/langchain.md), the cases leave it out, and the place says so.
 """
 
 from __future__ import annotations
