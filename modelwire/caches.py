@@ -210,7 +210,9 @@ class SQLiteCache(BaseCache):
             with self._lock:
                 if self._connection is None and not self._unusable:
                     self._connection = self._open()
-                return None if self._connection is None else act(self._connection)
+                if self._connection is None:
+                    return None
+                return act(self._connection)
         except (sqlite3.Error, OSError) as exc:
             self._complain(str(exc))
             return None

@@ -84,7 +84,9 @@ def _with_ask(arguments: Sequence[str], commands: Sequence[str]) -> list[str]:
     if first in ("-h", "--help", "--version") or first in commands:
         return [*arguments]
     is_typo = len(first.split()) == 1 and get_close_matches(first, commands, 1)
-    return [*arguments] if is_typo else ["ask", *arguments]
+    if is_typo:
+        return [*arguments]
+    return ["ask", *arguments]
 
 
 def _is_piped() -> bool:

@@ -156,7 +156,10 @@ def make_named_model(
             f"give `{FILE_NAME}` a `default`, or name it in the config of the call: "
             '`config={"configurable": {"model": "openai:gpt-4o-mini"}}`.'
         )
-    row = file.models.get(name) if model_provider is None and not _is_full_name(name) else None
+    if model_provider is None and not _is_full_name(name):
+        row = file.models.get(name)
+    else:
+        row = None
     if row is None:
         row = named_row(name, model_provider, file)
     elif file.is_found and not config_trust.is_trusted(file):
@@ -211,7 +214,9 @@ def provider_of_name(name: str | None, config_file: str | Path | None = None) ->
     row = None if _is_full_name(name) else file.models.get(name)
     if row is None:
         row = named_row(name, None, file)
-    return row.provider if row.api_key_env is None else None
+    if row.api_key_env is None:
+        return row.provider
+    return None
 
 
 def keeps_transcripts() -> bool:
@@ -326,11 +331,10 @@ def budget_row(
     if name not in budgets and or_empty:
         return {}
     if name not in budgets:
-        known = (
-            did_you_mean(name, list(budgets))
-            if budgets
-            else f"Write `[budgets.{name}]` into `{FILE_NAME}`."
-        )
+        if budgets:
+            known = did_you_mean(name, list(budgets))
+        else:
+            known = f"Write `[budgets.{name}]` into `{FILE_NAME}`."
         raise InvalidArgument(
             f"There is no budget `{name}`. {known} Or give it a limit: `budget({name!r}, usd=5)`."
         )
@@ -448,9 +452,10 @@ class _Reader:
                 slip = next(
                     (other for other in row if other not in self.KEYS and _alike(other, key)), None
                 )
-                both = (
-                    ' Write both in one: `model = "PROVIDER:MODEL"`.' if key == "provider" else ""
-                )
+                if key == "provider":
+                    both = ' Write both in one: `model = "PROVIDER:MODEL"`.'
+                else:
+                    both = ""
                 hint = f" Did you mean it by `{slip}`?" if slip else both
                 raise self.error(
                     f"`models.{name}` has no `{key}`.{hint}", slip or f"models.{name}", name

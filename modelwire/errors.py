@@ -271,7 +271,9 @@ class ChatError(ModelwireError):
         ]
         if len(self.attempts) > 1:
             seen.append(f"after {len(self.attempts)} attempts")
-        return f"{self.message} [{', '.join(seen)}]" if seen else self.message
+        if seen:
+            return f"{self.message} [{', '.join(seen)}]"
+        return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)
@@ -550,7 +552,9 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     )  # longer ones of that name first, as they are known
     close.sort(key=lambda name: known.index(name) if name.startswith(word) else len(known))
     names = [f"`{name}`" for name in (close or sorted(known))]
-    return f"Did you mean {', '.join(names)}?" if close else f"Known: {', '.join(names)}."
+    if close:
+        return f"Did you mean {', '.join(names)}?"
+    return f"Known: {', '.join(names)}."
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:

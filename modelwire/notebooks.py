@@ -95,7 +95,9 @@ def _block(block: Mapping[str, Any]) -> str:
     kind = block["type"]
     if kind == "text":
         reader, text = _markdown(), str(block["text"])
-        return _preformatted(text) if reader is None else str(reader.render(text))
+        if reader is None:
+            return _preformatted(text)
+        return str(reader.render(text))
     if kind == "image":
         source = (
             block.get("url")
@@ -124,7 +126,9 @@ def _preformatted(text: str) -> str:
 
 
 def _arguments(args: Any) -> str:
-    return args if isinstance(args, str) else json.dumps(args, ensure_ascii=False, default=str)
+    if isinstance(args, str):
+        return args
+    return json.dumps(args, ensure_ascii=False, default=str)
 
 
 def _table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:

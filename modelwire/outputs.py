@@ -237,7 +237,9 @@ def _generation(item: Generation | dict[str, Any]) -> Generation:
         raise InvalidType(
             f"`generations` must hold lists of `Generation`, not a `{type(item).__name__}`."
         )
-    return ChatGeneration(**item) if "message" in item else Generation(**item)
+    if "message" in item:
+        return ChatGeneration(**item)
+    return Generation(**item)
 
 
 def _text_of(message: BaseMessage) -> str:

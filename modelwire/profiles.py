@@ -127,7 +127,10 @@ _TOO_MANY = 50_000_000  # tokens: some rows say 99,999,999 for "any"
 def _local_context_tokens(base_url: str | None) -> int | None:
     """Return the context tokens of a local server of this program at an address; None if there is none."""
     server = loaded_extension("local_server")
-    return None if server is None else server.context_tokens_at(base_url)
+    tokens: int | None = None
+    if server is not None:
+        tokens = server.context_tokens_at(base_url)
+    return tokens
 
 
 def profile_of(model: WireSettings) -> ModelProfile:
@@ -314,7 +317,9 @@ def _newest_of_models_dev() -> str | None:
 
 
 def _priced(prices: Mapping[str, Decimal]) -> dict[str, Any]:
-    return {"prices": prices, "prompt_caching": "cache_read" in prices or None} if prices else {}
+    if prices:
+        return {"prices": prices, "prompt_caching": "cache_read" in prices or None}
+    return {}
 
 
 def _lowest(price: Any) -> Decimal | None:

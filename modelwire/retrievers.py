@@ -141,7 +141,9 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
                 f"`{self.get_name()}` must find a list of `Document`, not a `{type(documents).__name__}`. "
                 "Return `[Document(page_content=...), ...]`."
             )
-        return documents if isinstance(documents, list) else list(documents)
+        if isinstance(documents, list):
+            return documents
+        return list(documents)
 
     def _listeners(self, config: RunnableConfig) -> dict[str, Any]:
         return {
@@ -181,7 +183,9 @@ class FunctionRetriever(BaseRetriever):
         if self.afunc is None:
             return await self._search_in_thread(query, run_manager=run_manager, **kwargs)
         found = self.afunc(query, **_passed(self.afunc, kwargs, run_manager, sync=False))
-        return [one async for one in found] if isinstance(found, AsyncIterator) else await found
+        if isinstance(found, AsyncIterator):
+            return [one async for one in found]
+        return await found
 
 
 def _passed(

@@ -22,8 +22,13 @@ def user_folder(kind: Literal["config", "cache", "data"]) -> Path:
         home = Path("/nonexistent")  # Debian's word for it
     if sys.platform == "win32":
         named = os.environ.get("LOCALAPPDATA" if cache else "APPDATA")
-        base = Path(named) if named else home / "AppData" / ("Local" if cache else "Roaming")
-        return base / "modelwire" / "Cache" if cache else base / "modelwire"
+        if named:
+            base = Path(named)
+        else:
+            base = home / "AppData" / ("Local" if cache else "Roaming")
+        if cache:
+            return base / "modelwire" / "Cache"
+        return base / "modelwire"
     if cache and sys.platform == "darwin":
         return home / "Library" / "Caches" / "modelwire"
     xdg = Path(os.environ.get(f"XDG_{kind.upper()}_HOME") or "")

@@ -52,4 +52,6 @@ def _reduced(model: Any, protocol: Any) -> Any:
     """Return `object.__reduce_ex__` of a model; of one whose class is of this package, by that class's name."""
     made = object.__reduce_ex__(model, protocol)
     is_ours = type(model).__module__.startswith(f"{__name__}.") and isinstance(made, tuple)
-    return (_new, (type(model).__name__,), *made[2:]) if is_ours else made
+    if is_ours:
+        return (_new, (type(model).__name__,), *made[2:])
+    return made

@@ -95,11 +95,9 @@ def credential_of(model: WireSettings, headers: Mapping[str, str] | None) -> str
         if not getattr(secret, "ambient", False):
             return name
         ambient = ambient or name
-    return (
-        None
-        if ambient is None or _says_who(headers) or _says_who(model.default_headers)
-        else ambient
-    )
+    if ambient is None or _says_who(headers) or _says_who(model.default_headers):
+        return None
+    return ambient
 
 
 def refused_credential(model: WireSettings, headers: Mapping[str, str]) -> str:
@@ -134,7 +132,9 @@ async def ask_for_key(secret: Any) -> Secret:
         secret = secret() if is_async else await run_in_executor(None, secret)
         if isawaitable(secret):
             secret = await secret
-    return secret if isinstance(secret, Secret) else Secret(reveal(secret) or "")
+    if isinstance(secret, Secret):
+        return secret
+    return Secret(reveal(secret) or "")
 
 
 class Credentials(NamedTuple):

@@ -156,9 +156,9 @@ class _Attempts:
 
     def error_of(self, found: Any) -> Any:
         """Return the error that stands beside a raw answer."""
-        return (
-            found.get("parsing_error") if self._include_raw and isinstance(found, Mapping) else None
-        )
+        if self._include_raw and isinstance(found, Mapping):
+            return found.get("parsing_error")
+        return None
 
     def wants_another(self, error: Any) -> bool:
         """Return whether to call the model again because of `error`; `messages` are then those of the next call."""
@@ -186,7 +186,9 @@ def _feedback(answer: AIMessage, error: OutputParserException) -> list[BaseMessa
             answer,
             *(ToolMessage(text, tool_call_id=call["id"] or "", status="error") for call in calls),
         ]
-    return [answer, HumanMessage(text)] if answer.text.strip() else [HumanMessage(text)]
+    if answer.text.strip():
+        return [answer, HumanMessage(text)]
+    return [HumanMessage(text)]
 
 
 def _reasons(error: OutputParserException) -> str:

@@ -224,7 +224,9 @@ class Budget:
     __repr__ = __str__
 
     def _used(self) -> Spending:
-        return self.spent.plus(self.reserved) if self._store is None else self._store.total()
+        if self._store is None:
+            return self.spent.plus(self.reserved)
+        return self._store.total()
 
     def _reserve(self, amount: Spending, model: str) -> Any:
         """Reserve `amount`, or raise `BudgetExceeded`; return the period that it is counted in."""
@@ -254,7 +256,9 @@ class Budget:
 
     @property
     def _called(self) -> str:
-        return f"the budget `{self.name}`" if self.name else "the budget"
+        if self.name:
+            return f"the budget `{self.name}`"
+        return "the budget"
 
     def _exceeded(self, limit: str, amount: Spending, model: str) -> BudgetExceeded:
         """Return the error for a call that exceeds one of the limits."""
@@ -266,9 +270,10 @@ class Budget:
         elif limit == "tokens":
             why = f"it may take {amount.tokens:,} tokens, and {left.tokens:,} of {self.tokens:,} are left"
         elif limit == "calls":
-            why = (
-                "its only call is made" if self.calls == 1 else f"its {self.calls:,} calls are made"
-            )
+            if self.calls == 1:
+                why = "its only call is made"
+            else:
+                why = f"its {self.calls:,} calls are made"
         else:
             why = f"its {self.seconds:g} s are over"
         if limit in ("usd", "tokens"):

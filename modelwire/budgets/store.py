@@ -121,7 +121,9 @@ class BudgetStore:
 
     def _total(self, period: str) -> Spending:
         row = self._db.execute(_TOTAL, (self._name, period)).fetchone()
-        return Spending() if row is None else Spending(Decimal(row[0]) / PER_USD, row[1], row[2])
+        if row is None:
+            return Spending()
+        return Spending(Decimal(row[0]) / PER_USD, row[1], row[2])
 
     @contextmanager
     def _reported(self, what: str) -> Iterator[None]:

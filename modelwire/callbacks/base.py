@@ -320,9 +320,10 @@ def call_observers(handlers: Sequence[Any], run_id: UUID) -> dict[int, CallObser
     """Return the observers of a run that handlers provide, by the `id` of the handler."""
     found: dict[int, CallObserver] = {}
     for handler in handlers:
-        observer = (
-            handler.call_observer(run_id) if isinstance(handler, BaseCallbackHandler) else None
-        )
+        if isinstance(handler, BaseCallbackHandler):
+            observer = handler.call_observer(run_id)
+        else:
+            observer = None
         if observer is not None:
             found[id(handler)] = observer
     return found
@@ -337,8 +338,6 @@ def _union(left: list[Any], right: list[Any]) -> list[Any]:
 
 
 def _shown(value: object) -> str:
-    return (
-        f"the class `{value.__name__}`"
-        if isinstance(value, type)
-        else f"a `{type(value).__name__}`"
-    )
+    if isinstance(value, type):
+        return f"the class `{value.__name__}`"
+    return f"a `{type(value).__name__}`"

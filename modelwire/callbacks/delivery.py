@@ -165,7 +165,9 @@ def _listener(
     if ignore is not None and getattr(handler, ignore, False):
         return None
     call: Callable[..., Any] | None = getattr(handler, event, None)
-    return None if getattr(call, "__func__", None) in SILENT else call
+    if getattr(call, "__func__", None) in SILENT:
+        return None
+    return call
 
 
 async def _tell(

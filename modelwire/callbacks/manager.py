@@ -314,11 +314,10 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         else:
             manager = cls(handlers=[])
             manager.set_handlers(_listed(inheritable_callbacks))
-        own = (
-            local_callbacks.handlers
-            if isinstance(local_callbacks, BaseCallbackManager)
-            else _listed(local_callbacks)
-        )
+        if isinstance(local_callbacks, BaseCallbackManager):
+            own: Sequence[BaseCallbackHandler] = local_callbacks.handlers
+        else:
+            own = _listed(local_callbacks)
         for handler in own:
             manager.add_handler(handler, False)
         for tags, inherit in ((inheritable_tags, True), (local_tags, False)):
@@ -559,22 +558,19 @@ def _opening(run: BaseRunManager[Any], kwargs: dict[str, Any]) -> dict[str, Any]
 
 def _own(callbacks: Any) -> Any:
     """Return callbacks unchanged, or LangChain's callback manager as one of modelwire's."""
-    return (
-        own("manager", callbacks)
-        if hasattr(callbacks, "handlers") and is_langchain(callbacks)
-        else callbacks
-    )
+    if hasattr(callbacks, "handlers") and is_langchain(callbacks):
+        return own("manager", callbacks)
+    return callbacks
 
 
 def _listed(callbacks: Any) -> Sequence[BaseCallbackHandler]:
     if callbacks is None:
         return ()
     if not isinstance(callbacks, (list, tuple)):
-        hint = (
-            f" Did you mean `[{type(callbacks).__name__}(...)]`?"
-            if hasattr(callbacks, "raise_error")
-            else ""
-        )
+        if hasattr(callbacks, "raise_error"):
+            hint = f" Did you mean `[{type(callbacks).__name__}(...)]`?"
+        else:
+            hint = ""
         raise InvalidType(
             f"`callbacks` must be a list of handlers or a callback manager, not a `{type(callbacks).__name__}`.{hint}"
         )

@@ -172,7 +172,9 @@ def _answer(
 def _last_code(text: str) -> str:
     """Return the last block of code of a text, or the text where it has none."""
     blocks = [found["code"] for found in _CODE.finditer(text)]
-    return blocks[-1].removesuffix("\n") if blocks else text
+    if blocks:
+        return blocks[-1].removesuffix("\n")
+    return text
 
 
 def _structured(

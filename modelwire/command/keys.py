@@ -86,7 +86,9 @@ def stored_key(provider: str) -> str | None:
 def key_beside_environment(provider: str) -> str | None:
     """Return the stored key of a provider unless the environment has one, which is used before it."""
     variables = credential_lookup.credentials_of(provider).variables
-    return None if any(map(os.environ.get, variables)) else stored_key(provider)
+    if any(map(os.environ.get, variables)):
+        return None
+    return stored_key(provider)
 
 
 def _path() -> Path:
@@ -133,7 +135,9 @@ def _name_of(provider: str) -> str:
     """Return the one name under which a provider's key is stored. Raises: `UnknownModel`."""
     row = registry.provider_row(provider)
     named = [name for name, one in registry.PROVIDERS.items() if one is row]
-    return named[0] if named else provider.lower().replace("-", "_")
+    if named:
+        return named[0]
+    return provider.lower().replace("-", "_")
 
 
 def _set(options: argparse.Namespace) -> None:

@@ -117,4 +117,6 @@ class MarkdownStyles:
 
 
 def _with_style(style: str, text: str) -> str:
-    return f"\x1b[{style}m{text}\x1b[0m" if style and text != "\n" else text
+    if style and text != "\n":
+        return f"\x1b[{style}m{text}\x1b[0m"
+    return text

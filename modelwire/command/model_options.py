@@ -169,7 +169,9 @@ def model_of(model: Any) -> str:
         getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__
     )
     provider = getattr(model, "provider", None)
-    return f"{provider}:{name}" if provider else str(name)
+    if provider:
+        return f"{provider}:{name}"
+    return str(name)
 
 
 # Arguments of `init_chat_model` that choose the model instead of setting a parameter of it.
@@ -256,7 +258,9 @@ def piped_bytes() -> bytes:
     """Return all bytes of standard input."""
     if sys.stdin is None:
         return b""
-    return sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode()
+    if hasattr(sys.stdin, "buffer"):
+        return sys.stdin.buffer.read()
+    return sys.stdin.read().encode()
 
 
 def fragment(place: str) -> str:
@@ -410,11 +414,10 @@ def tools_of(place: str | None) -> list[Any]:
     except Exception as exc:
         raise InvalidArgument(f"`{place}` cannot be run: {type(exc).__name__}: {exc}.") from exc
     listed = getattr(module, "tools", None)
-    found = (
-        [*listed]
-        if isinstance(listed, list | tuple)
-        else [*filter(_is_tool, vars(module).values())]
-    )
+    if isinstance(listed, list | tuple):
+        found = [*listed]
+    else:
+        found = [*filter(_is_tool, vars(module).values())]
     if not found:
         raise InvalidArgument(
             f"`{place}` has no tools: write a function with a docstring, or a list `tools`."

@@ -129,4 +129,6 @@ def _body(provider: str, httpx2: Any, client: Any, url: str) -> Any:
 def _reason(body: Any) -> str:
     error = body.get("error") if isinstance(body, dict) else None
     text = error.get("message") if isinstance(error, dict) else error
-    return f": {' '.join(ext.mask_secrets(str(text)).split()).rstrip('.')}" if text else ""
+    if text:
+        return f": {' '.join(ext.mask_secrets(str(text)).split()).rstrip('.')}"
+    return ""

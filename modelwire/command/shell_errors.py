@@ -40,7 +40,9 @@ def shell_text(error: Exception, options: argparse.Namespace) -> str:
             return f"`{dashed} {value.strip(_QUOTES)}`"
         value = _JSON_WORDS.get(value, value.replace("'", '"'))
         needs_quotes = not re.fullmatch(r"[\w.]+", value)
-        return f"`-p '{name}={value}'`" if needs_quotes else f"`-p {name}={value}`"
+        if needs_quotes:
+            return f"`-p '{name}={value}'`"
+        return f"`-p {name}={value}`"
 
     # An error that names the argument and its option names the option once.
     return re.sub(r"(`[^`]+`) \(\1\)", r"\1", _ARGUMENT.sub(option, text))

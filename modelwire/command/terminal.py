@@ -58,7 +58,9 @@ class Screen:
     def stopped(self) -> list[Any]:
         """Return what had come when reading was stopped: the whole messages, and the text of the one under way."""
         text = messages.merge_chunks(self._chunks).text if self._chunks else ""
-        return [*self.messages, messages.AIMessage(str(text))] if text else self.messages
+        if text:
+            return [*self.messages, messages.AIMessage(str(text))]
+        return self.messages
 
     def write(self, text: str) -> None:
         text = printable(text) if self._clean else text
@@ -127,9 +129,8 @@ def bill(answers: Iterable[Any]) -> str:
         price = "prices need `pip install 'modelwire[profiles]'`"
     else:
         known = [one for one in prices if one is not None]
-        price = (
-            dollars(sum(known, Decimal(0)))
-            if known and len(known) == len(prices)
-            else "price not known"
-        )
+        if known and len(known) == len(prices):
+            price = dollars(sum(known, Decimal(0)))
+        else:
+            price = "price not known"
     return f"{tokens_in:,} tokens in, {tokens_out:,} out, {price}"

@@ -22,7 +22,9 @@ __all__ = ["edit", "is_untrusted", "own_file"]
 def own_file() -> Path:
     """Return the user's own file: the one that the environment names, else the one in the configuration folder."""
     named = os.environ.get(config.FILE_VARIABLE)
-    return Path(named).expanduser() if named else user_folder("config") / config.FILE_NAME
+    if named:
+        return Path(named).expanduser()
+    return user_folder("config") / config.FILE_NAME
 
 
 def is_untrusted(place: Path, file: config.ModelFile) -> bool:

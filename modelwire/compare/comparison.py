@@ -423,7 +423,12 @@ def _judge(rows: Iterable[Row], model: Any, folder: Path, *, max_cost: Any, quie
     for row in answers:
         _, outcome = pairs[row["pair"]]
         word = str(row.get("answer") or "").strip().lower()[:3]
-        outcome.same_meaning = True if word == "yes" else False if word.startswith("no") else None
+        if word == "yes":
+            outcome.same_meaning = True
+        elif word.startswith("no"):
+            outcome.same_meaning = False
+        else:
+            outcome.same_meaning = None
 
 
 def _last_words(call: RecordedCall) -> str:

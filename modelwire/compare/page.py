@@ -72,7 +72,9 @@ def cells_of(total: Total) -> list[str]:
 
 
 def _of(counts: tuple[int, int]) -> str:
-    return f"{counts[0]} of {counts[1]}" if counts[1] else "-"
+    if counts[1]:
+        return f"{counts[0]} of {counts[1]}"
+    return "-"
 
 
 def page_of(comparison: Comparison, recording: str) -> str:

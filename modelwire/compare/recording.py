@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -99,9 +99,11 @@ def _wire_of(url: str) -> str | None:
 def _missing_text(value: Any) -> str | None:
     if isinstance(value, str):
         return value if _LEFT_OUT.fullmatch(value) else None
-    items = (
-        value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    )
+    items: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        items = value.values()
+    elif isinstance(value, list):
+        items = value
     return next((found for item in items if (found := _missing_text(item)) is not None), None)
 
 

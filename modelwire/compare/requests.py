@@ -59,9 +59,10 @@ def _chat(fields: JSON) -> tuple[list[BaseMessage], JSON]:
     messages = convert_to_messages(fields.pop("messages"))
     params = _taken(fields, "max_tokens", "temperature", "top_p", "stop", *_SAME)
     params["max_tokens"] = fields.pop("max_completion_tokens", params["max_tokens"])
-    params["reasoning"] = (
-        {"effort": effort} if (effort := fields.pop("reasoning_effort", None)) else None
-    )
+    if effort := fields.pop("reasoning_effort", None):
+        params["reasoning"] = {"effort": effort}
+    else:
+        params["reasoning"] = None
     form = fields.pop("response_format", None)
     params |= {
         "response_format": form,
@@ -114,7 +115,9 @@ def _responses(fields: JSON) -> tuple[list[BaseMessage], JSON]:
 
 def _said_by_assistant(item: JSON) -> JSON:
     if item.get("role") != "assistant" or not isinstance(item["content"], str):
-        return item if "type" in item else {"type": "message", **item}
+        if "type" in item:
+            return item
+        return {"type": "message", **item}
     return {
         **item,
         "type": "message",
@@ -177,11 +180,10 @@ def _gemini(fields: JSON) -> tuple[list[BaseMessage], JSON]:
                 calls.remove(call)
                 response = result["response"]
                 status: Any = "error" if set(response) == {"error"} else "success"
-                text = (
-                    next(iter(response.values()))
-                    if set(response) in ({"output"}, {"error"})
-                    else response
-                )
+                if set(response) in ({"output"}, {"error"}):
+                    text = next(iter(response.values()))
+                else:
+                    text = response
                 text = text if isinstance(text, str) else to_json(text).decode()
                 messages.append(ToolMessage(text, tool_call_id=call["id"], status=status))
         messages += _human(
@@ -218,9 +220,10 @@ def _gemini(fields: JSON) -> tuple[list[BaseMessage], JSON]:
         _drop(fields, "tools")
     calling = (fields.pop("toolConfig", None) or {}).get("functionCallingConfig") or {}
     names, mode = list(calling.get("allowedFunctionNames") or []), calling.get("mode")
-    params["tool_choice"] = (
-        names[0] if len(names) == 1 else {"ANY": "any", "NONE": "none"}.get(str(mode))
-    )
+    if len(names) == 1:
+        params["tool_choice"] = names[0]
+    else:
+        params["tool_choice"] = {"ANY": "any", "NONE": "none"}.get(str(mode))
     return messages, params
 
 
@@ -309,9 +312,9 @@ def _content(content: Any) -> Any:
 
 
 def _joined(blocks: Sequence[JSON]) -> Any:
-    return (
-        blocks[0]["text"] if len(blocks) == 1 and blocks[0].get("type") == "text" else list(blocks)
-    )
+    if len(blocks) == 1 and blocks[0].get("type") == "text":
+        return blocks[0]["text"]
+    return list(blocks)
 
 
 def _human(content: Any) -> Iterator[BaseMessage]:
@@ -356,4 +359,6 @@ def _choice(fields: JSON) -> str | None:
     if isinstance(choice, Mapping):
         named = choice.get("name") or (choice.get("function") or {}).get("name")
         choice = named or choice.get("type")
-    return {"required": "any"}.get(choice, choice) if isinstance(choice, str) else None
+    if isinstance(choice, str):
+        return {"required": "any"}.get(choice, choice)
+    return None

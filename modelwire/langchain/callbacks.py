@@ -108,13 +108,17 @@ def _translating(call: Callable[..., Any], translate: Callable[[Any], Any]) -> C
 
 def own_handler(handler: Any) -> Any:
     """Return a handler of LangChain's that modelwire's runs can call: it receives LangChain's classes."""
-    return handler.handler if isinstance(handler, _Ours) else _Theirs(handler, to_langchain)
+    if isinstance(handler, _Ours):
+        return handler.handler
+    return _Theirs(handler, to_langchain)
 
 
 def their_handler(handler: Any) -> Any:
     if isinstance(handler, _Theirs):
         return handler.handler
-    return handler if is_langchain(handler) else _Ours(handler, from_langchain)
+    if is_langchain(handler):
+        return handler
+    return _Ours(handler, from_langchain)
 
 
 def own_manager(manager: Any) -> BaseCallbackManager:
@@ -133,7 +137,9 @@ def own_manager(manager: Any) -> BaseCallbackManager:
 
 
 def _unwrapped(handler: Any) -> Any:
-    return handler.handler if isinstance(handler, _Ours) else handler
+    if isinstance(handler, _Ours):
+        return handler.handler
+    return handler
 
 
 def _contents(manager: Any, handler: Callable[[Any], Any]) -> dict[str, Any]:
@@ -154,9 +160,10 @@ def own_config(config: Mapping[str, Any] | None) -> RunnableConfig | None:
         return None
     ready = {key: config[key] for key in _KEYS if config.get(key) is not None}
     if (callbacks := config.get("callbacks")) is not None:
-        ready["callbacks"] = (
-            own_manager(callbacks) if isinstance(callbacks, TheirBaseManager) else callbacks
-        )
+        if isinstance(callbacks, TheirBaseManager):
+            ready["callbacks"] = own_manager(callbacks)
+        else:
+            ready["callbacks"] = callbacks
     limit_s = config.get("configurable", {}).get("timeout")
     if type(limit_s) in (int, float):  # LangChain moves keys that it does not know there.
         ready["timeout"] = limit_s

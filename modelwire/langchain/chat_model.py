@@ -197,7 +197,9 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
             and not runnable.config
         ):
             return self.bind(**runnable.kwargs, **traced)
-        return self if runnable is self.wrapped else as_langchain(runnable)
+        if runnable is self.wrapped:
+            return self
+        return as_langchain(runnable)
 
     def _generate(
         self,
@@ -296,7 +298,9 @@ def _sent(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 def _own_field(field: Any) -> Any:
     """Return one of LangChain's marks of a configurable field as ours, which has the same name and parts."""
     kind = getattr(runnables, type(field).__name__, None)
-    return field if kind is None else kind(**field._asdict())
+    if kind is None:
+        return field
+    return kind(**field._asdict())
 
 
 def _result(answer: Any) -> ChatResult:

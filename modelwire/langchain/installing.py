@@ -125,7 +125,9 @@ def _as_theirs(thing: Any) -> Any:
     """Return LangChain's counterpart of a runnable, a message, or a list of them; anything else unchanged."""
     if type(thing) in (list, tuple) and any(map(_is_ours, thing)):
         return type(thing)(_as_theirs(one) for one in thing)
-    return as_langchain(thing) if _is_ours(thing) else thing
+    if _is_ours(thing):
+        return as_langchain(thing)
+    return thing
 
 
 def _is_ours(thing: Any) -> bool:
@@ -147,7 +149,9 @@ def _providers() -> dict[str, Any] | None:
     except ImportError:
         return None
     providers: Any = getattr(base, "_BUILTIN_PROVIDERS", None)
-    return providers if isinstance(providers, dict) and "openai" in providers else None
+    if isinstance(providers, dict) and "openai" in providers:
+        return providers
+    return None
 
 
 def _let_checkpoints_read(

@@ -88,21 +88,21 @@ def _converted(value: Any, target: Callable[[type], type | None]) -> Any:
     cls = target(kind)
     if cls is not None:
         return _moved(value, cls, target)
-    return _converted_command(value, target) if kind.__name__ == "Command" else value
+    if kind.__name__ == "Command":
+        return _converted_command(value, target)
+    return value
 
 
 def _converted_container(value: Any, target: Callable[[type], type | None]) -> Any:
     if isinstance(value, dict):
         items = {key: _converted(item, target) for key, item in value.items()}
-        return (
-            value if all(items[key] is item for key, item in value.items()) else type(value)(items)
-        )
+        if all(items[key] is item for key, item in value.items()):
+            return value
+        return type(value)(items)
     parts = [_converted(item, target) for item in value]
-    return (
-        value
-        if all(new is old for new, old in zip(parts, value, strict=True))
-        else type(value)(parts)
-    )
+    if all(new is old for new, old in zip(parts, value, strict=True)):
+        return value
+    return type(value)(parts)
 
 
 def _converted_command(value: Any, target: Callable[[type], type | None]) -> Any:
@@ -157,9 +157,13 @@ def _form(cls: Any) -> _Form:
 def _copied(value: Any) -> Any:
     kind = type(value)
     if kind is dict:
-        return {key: _copied(item) for key, item in value.items()} if value else {}
+        if value:
+            return {key: _copied(item) for key, item in value.items()}
+        return {}
     if kind is list:
-        return [_copied(item) for item in value] if value else []
+        if value:
+            return [_copied(item) for item in value]
+        return []
     return value
 
 

@@ -142,7 +142,9 @@ def context_tokens_at(base_url: str | None) -> int | None:
     servers = [
         server for server in _shared.values() if base_url and base_url.startswith(server.base_url)
     ]
-    return servers[0].context_tokens if servers else None
+    if servers:
+        return servers[0].context_tokens
+    return None
 
 
 def _forget_shared() -> None:
@@ -206,11 +208,10 @@ def _await_ready(process: subprocess.Popen[bytes], log: IO[bytes], timeout_s: fl
         time.sleep(0.02)
     # The child's output ends a moment before its exit code is available.
     ended = _exit_code(process, wait_s=5.0 if announced else 0.0)
-    how = (
-        f"did not answer within {timeout_s:g} s"
-        if ended is None
-        else f"ended with exit code {ended}"
-    )
+    if ended is None:
+        how = f"did not answer within {timeout_s:g} s"
+    else:
+        how = f"ended with exit code {ended}"
     raise ConnectFailed(f"The local model's server {how}. Its last lines: {last_lines(log)}")
 
 
@@ -265,9 +266,10 @@ def _half_the_cores() -> int:
     # llama.cpp's threads spin while they wait for each other. With a thread for every core, a
     # single busy process makes it 20 times slower (measured 2026-11 on 2 cores: 4 tokens a second
     # instead of 73), and this program is such a process.
-    usable = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if hasattr(os, "sched_getaffinity"):
+        usable = len(os.sched_getaffinity(0))
+    else:
+        usable = os.cpu_count() or 1
     return max(1, usable // 2)
 
 

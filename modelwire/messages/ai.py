@@ -257,9 +257,9 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
         whole = [
             call for name in ("tool_calls", "invalid_tool_calls") for call in values.get(name) or ()
         ]
-        return (
-            {**values, "tool_call_chunks": [_as_chunk(call) for call in whole]} if whole else values
-        )
+        if whole:
+            return {**values, "tool_call_chunks": [_as_chunk(call) for call in whole]}
+        return values
 
     @model_validator(mode="after")
     def _name_types(self) -> Self:

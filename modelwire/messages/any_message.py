@@ -18,7 +18,9 @@ __all__ = ["AnyMessage", "MessageLikeRepresentation"]
 
 
 def _type_of(message: Any) -> str | None:
-    return message.get("type") if isinstance(message, dict) else getattr(message, "type", None)
+    if isinstance(message, dict):
+        return message.get("type")
+    return getattr(message, "type", None)
 
 
 AnyMessage = Annotated[

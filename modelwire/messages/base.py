@@ -242,7 +242,12 @@ def _filled(
     ) in fields:
         # A loop is used because every message comes here, and a comprehension is a function call of
         # its own.
-        filled[name] = values[name] if name in values else default if factory is None else factory()
+        if name in values:
+            filled[name] = values[name]
+        elif factory is None:
+            filled[name] = default
+        else:
+            filled[name] = factory()
     return filled
 
 
@@ -259,11 +264,10 @@ def _describe(class_name: str, exc: ValidationError) -> str:
     problems = []
     for error in exc.errors(include_url=False, include_context=False):
         place = ".".join(str(part) for part in error["loc"]) or "message"
-        seen = (
-            ""
-            if error["type"] in {"missing", "value_error"}
-            else f", not `{type(error['input']).__name__}`"
-        )
+        if error["type"] in {"missing", "value_error"}:
+            seen = ""
+        else:
+            seen = f", not `{type(error['input']).__name__}`"
         problems.append(f"`{place}`: {error['msg']}{seen}")
     return f"`{class_name}` cannot be made of these values: {'; '.join(problems)}."
 
@@ -337,7 +341,9 @@ def merge_chunks(chunks: Iterable[_Chunk]) -> _Chunk:
     parts = list(chunks)
     if not parts:
         raise InvalidArgument("No chunks to add up: give at least one.")
-    return parts[0]._sum(parts[1:]) if len(parts) > 1 else parts[0]
+    if len(parts) > 1:
+        return parts[0]._sum(parts[1:])
+    return parts[0]
 
 
 def message_to_dict(message: BaseMessage) -> dict[str, Any]:

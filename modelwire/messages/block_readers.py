@@ -35,7 +35,9 @@ def _reader(name: str) -> Any:
     from modelwire.adapters.wires.wire import wire_named
 
     module = wire_named(name).blocks
-    return None if module is None else import_module(module)
+    if module is None:
+        return None
+    return import_module(module)
 
 
 def block_from_wire(block: Block) -> Block | None:

@@ -150,7 +150,9 @@ def convert_to_message(message: MessageLikeRepresentation | Any) -> BaseMessage:
 def own_message(thing: object) -> BaseMessage | None:
     """Return LangChain's message as one of modelwire's, None for anything else."""
     converted = own("value", thing) if is_langchain(thing) else None
-    return converted if isinstance(converted, BaseMessage) else None
+    if isinstance(converted, BaseMessage):
+        return converted
+    return None
 
 
 def _foreign(message: object) -> InvalidType:
@@ -186,7 +188,10 @@ def _from_mapping(message: Mapping[str, Any]) -> BaseMessage:
 def _from_envelope(message: Mapping[str, Any]) -> BaseMessage:
     """Return the message that LangChain has serialised: the path of its class and its arguments."""
     path = message.get("id")
-    name = str(path[-1]).removesuffix("Chunk") if isinstance(path, list) and path else ""
+    if isinstance(path, list) and path:
+        name = str(path[-1]).removesuffix("Chunk")
+    else:
+        name = ""
     if name not in TYPES.values():
         raise InvalidArgument(
             f"Unexpected message type: a serialised object of class `{name}` is not a message."
@@ -260,11 +265,10 @@ def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> dict[str, Any]:
     calls = []
     invalid = list(invalid)
     for raw in raw_calls:
-        read, unread = (
-            reading.default_tool_parser([cast("dict[str, Any]", raw)])
-            if isinstance(raw, Mapping)
-            else ([], [])
-        )
+        if isinstance(raw, Mapping):
+            read, unread = reading.default_tool_parser([cast("dict[str, Any]", raw)])
+        else:
+            read, unread = ([], [])
         if read or unread:
             calls += read
             invalid += unread
@@ -290,7 +294,9 @@ def _extras_of(raw_calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     raw = [call for call in raw_calls if "args" not in call and call.get("id")]
     extras = {call["id"]: more for call in raw if (more := reading.tool_call_extras(call))}
-    return {reading.CALL_EXTRAS: extras} if extras else {}
+    if extras:
+        return {reading.CALL_EXTRAS: extras}
+    return {}
 
 
 def _message_class(name: str) -> type[BaseMessage]:

@@ -113,11 +113,10 @@ def from_url(url: str, *, mime_type: str | None = None) -> DataContentBlock:
         kind = mime_type or head.partition(";")[0]
         return _created(kind, base64=data)
     if scheme.lower() not in ("http", "https"):
-        hint = (
-            "For a file use `from_path`."
-            if scheme == "file" or ":" not in url
-            else "Providers fetch no other."
-        )
+        if scheme == "file" or ":" not in url:
+            hint = "For a file use `from_path`."
+        else:
+            hint = "Providers fetch no other."
         raise InvalidArgument(
             f"The URL `{url}` begins with neither `https://`, `http://` nor `data:`. {hint}"
         )
@@ -133,7 +132,9 @@ def _created(mime_type: str, **fields: Any) -> DataContentBlock:
 
 def _signature(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] in (b"WEBP", b"WAVE"):
-        return "image/webp" if data[8:12] == b"WEBP" else "audio/wav"
+        if data[8:12] == b"WEBP":
+            return "image/webp"
+        return "audio/wav"
     return next((kind for start, kind in SIGNATURES if data.startswith(start)), None)
 
 

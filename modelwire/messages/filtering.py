@@ -97,8 +97,10 @@ def _names(cls: type[BaseMessage]) -> set[Any]:
     return own.union(*(_names(subclass) for subclass in cls.__subclasses__()))
 
 
-def _each(kinds: Any) -> Sequence[Any]:
-    return [kinds] if isinstance(kinds, str | type) else kinds
+def _each(kinds: str | type | Sequence[Any]) -> Sequence[Any]:
+    if isinstance(kinds, str | type):
+        return [kinds]
+    return kinds
 
 
 @history_tool
@@ -160,7 +162,9 @@ def _without_calls(
 ) -> BaseMessage | None:
     """Return the message without these calls, itself if it has none of them, None if it has no others."""
     if (result_of := getattr(message, "tool_call_id", None)) is not None:
-        return None if excluded is True or result_of in excluded else message
+        if excluded is True or result_of in excluded:
+            return None
+        return message
     if not isinstance(message, AIMessage) or not (message.tool_calls or message.invalid_tool_calls):
         return message
     ids: Sequence[Any] = () if excluded is True else excluded
@@ -181,7 +185,9 @@ def _without_calls(
             or block.get(_ID_OF_CALL.get(block.get("type", ""), "")) not in ids
         ]
     update = {name: value for name, value in update.items() if value != getattr(message, name)}
-    return message.model_copy(update=update) if update else message
+    if update:
+        return message.model_copy(update=update)
+    return message
 
 
 @history_tool

@@ -204,11 +204,9 @@ def _as_extras(block: dict[Any, Any]) -> dict[Any, Any]:
 def _without_inner_type(block: dict[Any, Any]) -> dict[Any, Any]:
     """Return a block without the type of the provider's own block, which its first piece has."""
     value = block.get("value")
-    return (
-        {**block, "value": {k: v for k, v in value.items() if k != "type"}}
-        if isinstance(value, dict)
-        else block
-    )
+    if isinstance(value, dict):
+        return {**block, "value": {k: v for k, v in value.items() if k != "type"}}
+    return block
 
 
 def merge_lists(left: list[Any] | None, *others: list[Any] | None) -> list[Any] | None:

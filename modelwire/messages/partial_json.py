@@ -67,7 +67,9 @@ def _before_the_word(data: bytes, error: ValueError) -> bytes | None:
         start = data.find(b"\n", start) + 1
     # jiter counts columns in bytes from 1.
     end = start + int(place[2]) - 1
-    return data[:end] if data[end : end + 1].isalpha() else None
+    if data[end : end + 1].isalpha():
+        return data[:end]
+    return None
 
 
 def _no_json(exc: Exception) -> InvalidArgument:

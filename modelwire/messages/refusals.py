@@ -39,7 +39,9 @@ def refusal_in(message: AIMessage) -> dict[str, Any] | None:
         known = details if isinstance(details, Mapping) else {}
         block: dict[str, Any] = {"type": "refusal", "refusal": known.get("explanation") or ""}
         category = known.get("category")
-        return {**block, "extras": {"category": category}} if category else block
+        if category:
+            return {**block, "extras": {"category": category}}
+        return block
     if ended in _OF_BEDROCK:
         blocks = (dict(block) for block in message.content_blocks if block["type"] == "refusal")
         return next(blocks, None)

@@ -202,7 +202,9 @@ def tool_call_extras(raw: Mapping[str, Any]) -> dict[str, Any]:
     Gemini's compatible endpoint signs the thought behind a call in its `extra_content` (2026-11).
     """
     extras = {key: value for key, value in raw.items() if value and key not in _READ_OF_CALL}
-    return {"type": "custom", **extras} if raw.get("type") == "custom" else extras
+    if raw.get("type") == "custom":
+        return {"type": "custom", **extras}
+    return extras
 
 
 _READ_OF_CALL = frozenset(("id", "type", "function", "custom", "index"))

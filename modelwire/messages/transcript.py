@@ -86,7 +86,9 @@ def _quote(value: object) -> str:
     text = _escape(str(value)).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
     if '"' not in text:
         return f'"{text}"'
-    return f"'{text}'" if "'" not in text else '"' + text.replace('"', "&quot;") + '"'
+    if "'" not in text:
+        return f"'{text}'"
+    return '"' + text.replace('"', "&quot;") + '"'
 
 
 def _json(value: object) -> str:
@@ -136,24 +138,28 @@ def _parts(content: str | Iterable[str | dict[Any, Any]]) -> Iterator[str]:
 
 
 def _shortened(text: str, longest_chars: int = LONGEST) -> str:
-    return text if len(text) <= longest_chars else f"{text[:longest_chars]}..."
+    if len(text) <= longest_chars:
+        return text
+    return f"{text[:longest_chars]}..."
 
 
 def _document(block: dict[str, Any]) -> str | None:
-    return _escape(_shortened(block["text"])) if isinstance(block.get("text"), str) else None
+    if isinstance(block.get("text"), str):
+        return _escape(_shortened(block["text"]))
+    return None
 
 
 def _text(block: dict[str, Any]) -> str | None:
-    return _escape(block["text"]) if isinstance(block.get("text"), str) else None
+    if isinstance(block.get("text"), str):
+        return _escape(block["text"])
+    return None
 
 
 def _reasoning(block: dict[str, Any]) -> str | None:
     thought = block.get("reasoning")
-    return (
-        f"<reasoning>{_escape(thought)}</reasoning>"
-        if isinstance(thought, str) and thought
-        else None
-    )
+    if isinstance(thought, str) and thought:
+        return f"<reasoning>{_escape(thought)}</reasoning>"
+    return None
 
 
 def _data(block: dict[str, Any]) -> str | None:
@@ -161,17 +167,17 @@ def _data(block: dict[str, Any]) -> str | None:
     url = block.get("url")
     if isinstance(url, str) and not url.startswith("data:"):
         return f"<{kind} url={_quote(url)} />"
-    return f"<{kind} file_id={_quote(block['file_id'])} />" if block.get("file_id") else None
+    if block.get("file_id"):
+        return f"<{kind} file_id={_quote(block['file_id'])} />"
+    return None
 
 
 def _image_url(block: dict[str, Any]) -> str | None:
     image = block.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
-    return (
-        f"<image url={_quote(url)} />"
-        if isinstance(url, str) and not url.startswith("data:")
-        else None
-    )
+    if isinstance(url, str) and not url.startswith("data:"):
+        return f"<image url={_quote(url)} />"
+    return None
 
 
 def _server_call(block: dict[str, Any]) -> str:

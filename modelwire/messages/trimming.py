@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.base import BaseMessage
@@ -73,9 +73,10 @@ def trim_messages(
         return []
     if strategy == "first":
         return _ended(_fitting([], messages, max_tokens, count, split, from_end=False), end_on)
-    head = (
-        messages[:1] if include_system and messages[0].type.startswith(("system", "System")) else []
-    )
+    if include_system and messages[0].type.startswith(("system", "System")):
+        head = messages[:1]
+    else:
+        head = []
     body = _ended(messages[len(head) :], end_on)
     chosen = _fitting(head, body, max_tokens, count, split, from_end=True)
     while start_on and chosen and not is_of_type(chosen[0], start_on):
@@ -104,14 +105,18 @@ def _fitting(
     """
 
     def whole(n: int) -> list[BaseMessage]:
-        return body[len(body) - n :] if from_end else body[:n]
+        if from_end:
+            return body[len(body) - n :]
+        return body[:n]
 
     n = _largest(len(body), lambda n: count([*head, *whole(n)]), limit)
     if n == len(body) or split is None:
         return whole(n)
 
     def with_part(part: BaseMessage) -> list[BaseMessage]:
-        return [part, *whole(n)] if from_end else [*whole(n), part]
+        if from_end:
+            return [part, *whole(n)]
+        return [*whole(n), part]
 
     edge = body[len(body) - n - 1] if from_end else body[n]
     part = _part(
@@ -127,7 +132,9 @@ def _largest(size: int, tokens: Callable[[int], int], limit: int) -> int:
     """
     if not size:
         return 0
-    return size if tokens(size) <= limit else bisect_right(range(1, size), limit, key=tokens)
+    if tokens(size) <= limit:
+        return size
+    return bisect_right(range(1, size), limit, key=tokens)
 
 
 def _part(
@@ -141,8 +148,13 @@ def _part(
             return part
         texts = [block if isinstance(block, str) else block.get("text") for block in content]
         nonempty = [text for text in texts if isinstance(text, str) and text]
-        content = nonempty[-1 if from_end else 0] if nonempty else ""
-    return _longest(message, split(content), fits, "".join, from_end=from_end) if content else None
+        if nonempty:
+            content = nonempty[-1 if from_end else 0]
+        else:
+            content = ""
+    if content:
+        return _longest(message, split(content), fits, "".join, from_end=from_end)
+    return None
 
 
 def _longest(
@@ -180,7 +192,9 @@ def _counter(counter: Any) -> Count:
             f"Received object of type {type(counter)}."
         )
     function: Any = counter
-    return (lambda messages: sum(map(function, messages))) if _takes_one(function) else function
+    if _takes_one(function):
+        return lambda messages: sum(map(function, messages))
+    return cast("Callable[[list[BaseMessage]], int]", function)
 
 
 def _takes_one(counter: Callable[..., Any]) -> bool:

@@ -135,7 +135,9 @@ def is_theirs(module: str) -> bool:
 def root_module(package: str) -> str | None:
     """Return modelwire's module for one of LangChain's packages, or None."""
     is_of_provider = package in langchain_packages()
-    return _ADAPTERS if is_of_provider else _ROOTS.get(package)
+    if is_of_provider:
+        return _ADAPTERS
+    return _ROOTS.get(package)
 
 
 def module_home(module: str) -> str | None:

@@ -114,9 +114,10 @@ def _migrate_notebook(path: Path, before: bytes) -> Migrated:
         imports += count
         left += [one._replace(what=f"cell {number}, {one.what}") for one in unmoved]
         if changed != joined:
-            cell["source"] = (
-                changed if isinstance(source, str) else changed.splitlines(keepends=True)
-            )
+            if isinstance(source, str):
+                cell["source"] = changed
+            else:
+                cell["source"] = changed.splitlines(keepends=True)
     keeping = [one for one in left if one.keeps_file]
     if keeping or not imports:
         return Migrated(path, before, before, 0, keeping or left)

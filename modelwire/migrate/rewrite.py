@@ -99,14 +99,18 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         lines = list(self._places(original.body[0], updated.body[0]))
         first = updated.with_changes(body=[lines[0]])
         rest = [cst.SimpleStatementLine(body=[line]) for line in lines[1:]]
-        return cst.FlattenSentinel([first, *rest]) if rest else first
+        if rest:
+            return cst.FlattenSentinel([first, *rest])
+        return first
 
     def leave_ImportFrom(self, original: Any, updated: Any) -> Any:
         """Rewrite an import that shares its line with others; any other is rewritten with its line."""
         if id(original) in self.alone:
             return updated
         lines = list(self._places(original, updated))
-        return lines[0] if len(lines) == 1 else cst.FlattenSentinel(lines)
+        if len(lines) == 1:
+            return lines[0]
+        return cst.FlattenSentinel(lines)
 
     def visit_SimpleStatementLine(self, node: Any) -> None:
         """Record which imports are alone on their line."""
@@ -115,11 +119,10 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
 
     def _places(self, original: Any, node: Any) -> Iterator[Any]:
         """Yield the statements that import the same names from their new modules."""
-        module = (
-            get_full_name_for_node(node.module)
-            if node.module is not None and not node.relative
-            else None
-        )
+        if node.module is not None and not node.relative:
+            module = get_full_name_for_node(node.module)
+        else:
+            module = None
         if module in ("openai", "anthropic") and not isinstance(node.names, cst.ImportStar):
             self._report_errors(
                 original, module, [get_full_name_for_node(alias.name) or "" for alias in node.names]

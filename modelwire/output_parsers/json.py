@@ -45,15 +45,14 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
     def _value(self, answer: Generation, *, partial: bool) -> Any:
         message = getattr(answer, "message", None)
         check_refusal(message, partial=partial)
-        text = (
-            answer.text if message is None else _answer_text(message, answer.text, partial=partial)
-        )
+        if message is None:
+            text = answer.text
+        else:
+            text = _answer_text(message, answer.text, partial=partial)
         try:
-            return (
-                parse_json_markdown(text)
-                if partial
-                else parse_json_markdown(text, parser=parse_complete_json)
-            )
+            if partial:
+                return parse_json_markdown(text)
+            return parse_json_markdown(text, parser=parse_complete_json)
         except ValueError as exc:
             if partial:
                 return None
@@ -74,9 +73,10 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
             return "Answer with a JSON object."
         import json
 
-        schema = (
-            model.model_json_schema() if hasattr(model, "model_json_schema") else model.schema()
-        )
+        if hasattr(model, "model_json_schema"):
+            schema = model.model_json_schema()
+        else:
+            schema = model.schema()
         described = {key: value for key, value in schema.items() if key not in ("title", "type")}
         return (
             "Answer with one JSON object that is valid for the JSON schema below, and nothing else."
@@ -131,4 +131,6 @@ def json_text(value: Any) -> str:
 
 def shortened(text: str, most: int = 2000) -> str:
     """Return a text, or the beginning of a long one, for an error."""
-    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}... ({len(text)} characters)"

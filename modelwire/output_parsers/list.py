@@ -71,11 +71,9 @@ class CommaSeparatedListOutputParser(ListOutputParser):
         return [*reader.feed(text), *reader.end()]
 
     def _reader(self) -> ItemReader:
-        return (
-            _CommaReader()
-            if type(self).parse is CommaSeparatedListOutputParser.parse
-            else super()._reader()
-        )
+        if type(self).parse is CommaSeparatedListOutputParser.parse:
+            return _CommaReader()
+        return super()._reader()
 
     def get_format_instructions(self) -> str:
         return "Answer with a list of values that are separated by commas, for example: `foo, bar, baz`"
@@ -106,11 +104,9 @@ class _LinePatternParser(ListOutputParser):
         return [*reader.feed(text), *reader.end()]
 
     def _reader(self) -> ItemReader:
-        return (
-            _LineReader(self.pattern)
-            if type(self).parse is _LinePatternParser.parse
-            else super()._reader()
-        )
+        if type(self).parse is _LinePatternParser.parse:
+            return _LineReader(self.pattern)
+        return super()._reader()
 
 
 class NumberedListOutputParser(_LinePatternParser):
@@ -180,7 +176,9 @@ class _CommaReader:
         return items
 
     def end(self) -> list[str]:
-        return [self._taken()] if self._state != "start" or self._after_comma else []
+        if self._state != "start" or self._after_comma:
+            return [self._taken()]
+        return []
 
     def _taken(self) -> str:
         item = "".join(self._item)
@@ -227,7 +225,9 @@ class _ParsedReader:
             return []
 
     def end(self) -> list[str]:
-        return self._new(self._parser.parse(self._text)) if self._text else []
+        if self._text:
+            return self._new(self._parser.parse(self._text))
+        return []
 
     def _new(self, items: list[str]) -> list[str]:
         new = items[self._emitted :]

@@ -65,7 +65,9 @@ class JsonOutputFunctionsParser(BaseCumulativeTransformOutputParser[Any]):
             raise OutputParserException(
                 f"Could not parse function call data: {exc}", llm_output=text
             ) from exc
-        return arguments if self.args_only else {**call, "arguments": arguments}
+        if self.args_only:
+            return arguments
+        return {**call, "arguments": arguments}
 
     def parse(self, text: str) -> Any:
         """Refuse a text: a call is not part of the text."""
@@ -130,4 +132,6 @@ class PydanticAttrOutputFunctionsParser(PydanticOutputFunctionsParser):
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         """Read the attribute. Raises as `PydanticOutputFunctionsParser` does."""
         made = super().parse_result(result, partial=partial)
-        return None if made is None else getattr(made, self.attr_name)
+        if made is None:
+            return None
+        return getattr(made, self.attr_name)

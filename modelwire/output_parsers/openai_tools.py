@@ -109,7 +109,9 @@ def _arguments(text: Any, *, partial: bool, strict: bool) -> Any:
         return dict(text)
     if partial:
         return parse_partial_json(text, strict=strict)
-    return from_json(text) if strict and text else parse_tool_args(text)
+    if strict and text:
+        return from_json(text)
+    return parse_tool_args(text)
 
 
 class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
@@ -165,11 +167,15 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
         return True
 
     def _chosen(self, values: list[Any]) -> Any:
-        return (values[0] if values else None) if self.first_tool_only else values
+        if self.first_tool_only:
+            return values[0] if values else None
+        return values
 
     def _shown(self, call: dict[str, Any]) -> Any:
         shown = {"args": call["args"], "type": call["name"]}
-        return {**shown, "id": call.get("id")} if self.return_id else shown
+        if self.return_id:
+            return {**shown, "id": call.get("id")}
+        return shown
 
 
 class JsonOutputKeyToolsParser(JsonOutputToolsParser):
@@ -188,7 +194,9 @@ class JsonOutputKeyToolsParser(JsonOutputToolsParser):
         return name in (self.key_name, tool_name(self.key_name))
 
     def _shown(self, call: dict[str, Any]) -> Any:
-        return super()._shown(call) if self.return_id else call["args"]
+        if self.return_id:
+            return super()._shown(call)
+        return call["args"]
 
 
 class PydanticToolsParser(JsonOutputToolsParser):

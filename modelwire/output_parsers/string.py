@@ -31,16 +31,24 @@ class StrOutputParser(BaseTransformOutputParser[str]):
         return self.parse(result[0].text)
 
     def _read(self, input: Any) -> str:
-        return text_of(input, self) if self._is_plain() else super()._read(input)
+        if self._is_plain():
+            return text_of(input, self)
+        return super()._read(input)
 
     async def _aread(self, input: Any) -> str:
-        return text_of(input, self) if self._is_plain() else await super()._aread(input)
+        if self._is_plain():
+            return text_of(input, self)
+        return await super()._aread(input)
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[str]:
-        return self._texts(input) if self._is_plain() else super()._transform(input)
+        if self._is_plain():
+            return self._texts(input)
+        return super()._transform(input)
 
     def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[str]:
-        return self._atexts(input) if self._is_plain() else super()._atransform(input)
+        if self._is_plain():
+            return self._atexts(input)
+        return super()._atransform(input)
 
     def _texts(self, input: Iterator[str | BaseMessage]) -> Iterator[str]:
         try:
@@ -78,7 +86,9 @@ def text_of(answer: Any, parser: object) -> str:
     """Return the text of a message or text. Raises: `InvalidType` for anything else."""
     if isinstance(answer, BaseMessage):
         content = answer.content
-        return content if type(content) is str else str(answer.text)
+        if type(content) is str:
+            return content
+        return str(answer.text)
     if isinstance(answer, str):
         return answer
     if (message := own_message(answer)) is not None:

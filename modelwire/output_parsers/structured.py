@@ -65,11 +65,10 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
                     f"The arguments of the tool `{self.key_name}` are not complete."
                 )
             if value is None:
-                problem = (
-                    self._nothing(message, result[0].text)
-                    if by_tool
-                    else f"`null` is not {self.title}."
-                )
+                if by_tool:
+                    problem = self._nothing(message, result[0].text)
+                else:
+                    problem = f"`null` is not {self.title}."
                 raise OutputParserException(problem, llm_output=result[0].text)
             return self._fitted(value)
         except OutputParserException as exc:
@@ -106,7 +105,9 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
         try:
             if self.check is not None:
                 self.check(value)
-            return value if self.pydantic_object is None else validate(self.pydantic_object, value)
+            if self.pydantic_object is None:
+                return value
+            return validate(self.pydantic_object, value)
         except ValueError as exc:  # pydantic's `ValidationError`, of v1 and of v2
             value_text = json_text(value)
             text = (
@@ -118,13 +119,12 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
         """Describe the answer that came instead of a value."""
         calls = message.tool_calls if isinstance(message, AIMessage) else []
         others = ", ".join(f"`{call['name']}`" for call in calls)
-        came = (
-            f"it called {others}"
-            if others
-            else f"its answer: {shortened(text)}"
-            if text
-            else "its answer is empty"
-        )
+        if others:
+            came = f"it called {others}"
+        elif text:
+            came = f"its answer: {shortened(text)}"
+        else:
+            came = "its answer is empty"
         return f"The model did not call the tool `{self.key_name}`, which has the form of the answer; {came}"
 
     @property
@@ -133,4 +133,6 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
 
 
 def _whole(message: BaseMessage | None) -> BaseMessage | None:
-    return None if message is None else message_chunk_to_message(message)
+    if message is None:
+        return None
+    return message_chunk_to_message(message)

@@ -348,11 +348,10 @@ def _piece(message: Any, template_format: str) -> Piece:
         return _template_for(message[0], message[1], template_format)
     if (converted := own_message(message)) is not None:
         return converted
-    hint = (
-        " Wrap it: `HumanMessagePromptTemplate(prompt=...)`."
-        if isinstance(message, PromptTemplate)
-        else ""
-    )
+    if isinstance(message, PromptTemplate):
+        hint = " Wrap it: `HumanMessagePromptTemplate(prompt=...)`."
+    else:
+        hint = ""
     raise InvalidType(f"Unsupported message type: `{type(message).__name__}`.{hint}")
 
 

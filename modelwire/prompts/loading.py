@@ -75,8 +75,9 @@ def _made(config: Any, file: Path, encoding: str | None) -> BasePromptTemplate[A
     if isinstance(values.get("examples"), str):
         values["examples"] = _read(file.parent / values["examples"], encoding)
     inner = values.pop("example_prompt_path", None)
-    example = (
-        _read(file.parent / inner, encoding) if inner is not None else values.get("example_prompt")
-    )
+    if inner is not None:
+        example = _read(file.parent / inner, encoding)
+    else:
+        example = values.get("example_prompt")
     values["example_prompt"] = _made(example, file, encoding)
     return FewShotPromptTemplate(**values)

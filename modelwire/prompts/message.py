@@ -358,8 +358,6 @@ def _block_of(piece: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     formatted = piece.format(**{name: values[name] for name in piece.input_variables})
     if isinstance(formatted, str):
         return {"type": "text", "text": formatted}
-    return (
-        {"type": "image_url", "image_url": formatted}
-        if hasattr(piece, "format_prompt")
-        else dict(formatted)
-    )
+    if hasattr(piece, "format_prompt"):
+        return {"type": "image_url", "image_url": formatted}
+    return dict(formatted)

@@ -111,11 +111,10 @@ def _tree(text: str) -> list[Any]:
             nodes = section.nodes
         elif tag.kind == "/":
             if not open_sections or open_sections[-1][0].name != tag.name:
-                expected = (
-                    f"; the last one opened is `{open_sections[-1][0].name}`"
-                    if open_sections
-                    else ""
-                )
+                if open_sections:
+                    expected = f"; the last one opened is `{open_sections[-1][0].name}`"
+                else:
+                    expected = ""
                 raise InvalidTemplate(
                     f"The mustache template closes a section `{tag.name}` {_line(text, tag.start)},"
                     f" which is not open{expected}."
@@ -143,7 +142,10 @@ def _tags(text: str) -> Iterator[_Tag]:
         before = text[position:start]
         line = before.rfind("\n") + 1
         blank = (blank or line > 0) and _LINE_REST.match(before, line) is not None
-        alone = _LINE_END.match(text, end) if blank and kind not in ("", "&") else None
+        if blank and kind not in ("", "&"):
+            alone = _LINE_END.match(text, end)
+        else:
+            alone = None
         if alone is not None:  # A line with only such a tag is removed from the text.
             before, end = before[:line], alone.end()
         yield _Tag(kind, name, before, start)

@@ -69,7 +69,10 @@ class FStringTemplate(Template):
             value = values[name]
             if conversion is not None:
                 value = _CONVERSIONS[conversion](value)
-            parts[place] = value if type(value) is str and not spec else format(value, spec)
+            if type(value) is str and not spec:
+                parts[place] = value
+            else:
+                parts[place] = format(value, spec)
         return "".join(parts)
 
 
@@ -181,7 +184,9 @@ def _compile_nested(
     if isinstance(value, str):
         template = compile_template(value, template_format)
         names.update(dict.fromkeys(template.variables))
-        return template if template.variables else template.render({})
+        if template.variables:
+            return template
+        return template.render({})
     if isinstance(value, dict):
         return {
             key: _compile_nested(item, template_format, names, depth + 1)
@@ -197,7 +202,9 @@ def _fill_nested(made: Any, values: Mapping[str, Any]) -> Any:
         return {key: _fill_nested(item, values) for key, item in made.items()}
     if isinstance(made, list):
         return [_fill_nested(item, values) for item in made]
-    return made.render(values) if isinstance(made, Template) else made
+    if isinstance(made, Template):
+        return made.render(values)
+    return made
 
 
 # A width such as 20 in `{a:>20}` is limited to these digits in all formats, so that a template

@@ -37,14 +37,18 @@ class GrowingDict(AddableDict):
     """A dict that a stream sends in ever longer versions. The sum of two is the later one."""
 
     def __add__(self, other: Mapping[str, Any]) -> AddableDict:
-        return other if type(other) is GrowingDict else super().__add__(other)
+        if type(other) is GrowingDict:
+            return other
+        return super().__add__(other)
 
 
 class GrowingList(list[Any]):
     """A list that a stream sends in ever longer versions. The sum of two is the later one."""
 
     def __add__(self, other: Any) -> Any:
-        return other if type(other) is GrowingList else super().__add__(other)
+        if type(other) is GrowingList:
+            return other
+        return super().__add__(other)
 
 
 class GrowingStr(str):

@@ -45,7 +45,9 @@ def _with_v1_model(model: Any) -> Any:
     from modelwire.tools.json_schema import inlined
 
     def read(value: Any) -> Any:
-        return value if isinstance(value, model) else model.parse_obj(value)
+        if isinstance(value, model):
+            return value
+        return model.parse_obj(value)
 
     return Annotated[Any, PlainValidator(read), WithJsonSchema(inlined(model.schema()))]
 

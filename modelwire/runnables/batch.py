@@ -396,7 +396,9 @@ def _outcome(task: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
 
         return None, CancelledError()
     error = task.exception()
-    return (task.result(), None) if error is None else (None, error)
+    if error is None:
+        return (task.result(), None)
+    return (None, error)
 
 
 async def _afinished(

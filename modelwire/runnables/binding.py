@@ -73,17 +73,15 @@ class RunnableBinding(Forwarding[Input, Output]):
 
     @property
     def InputType(self) -> Any:
-        return (
-            self.custom_input_type if self.custom_input_type is not None else self.bound.InputType
-        )
+        if self.custom_input_type is not None:
+            return self.custom_input_type
+        return self.bound.InputType
 
     @property
     def OutputType(self) -> Any:
-        return (
-            self.custom_output_type
-            if self.custom_output_type is not None
-            else self.bound.OutputType
-        )
+        if self.custom_output_type is not None:
+            return self.custom_output_type
+        return self.bound.OutputType
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         if self.custom_input_type is not None:

@@ -292,7 +292,9 @@ def _joined_callbacks(have: Any, more: Any) -> Any:
     Handlers of a list are inherited by the runs below.
     """
     if have is None:
-        return [*more] if isinstance(more, (list, tuple)) else more
+        if isinstance(more, (list, tuple)):
+            return [*more]
+        return more
     if isinstance(have, (list, tuple)) and isinstance(more, (list, tuple)):
         return [*have, *more]
     if isinstance(have, (list, tuple)):
@@ -463,10 +465,9 @@ async def run_in_executor(
                 "A `StopIteration` was raised in a function that runs in a thread."
             ) from exc
 
-    executor = (
-        None
-        if executor_or_config is None or isinstance(executor_or_config, dict)
-        else executor_or_config
-    )
+    if executor_or_config is None or isinstance(executor_or_config, dict):
+        executor = None
+    else:
+        executor = executor_or_config
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(executor, partial(copy_context().run, call))

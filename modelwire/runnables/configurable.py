@@ -110,7 +110,9 @@ class DynamicRunnable(Forwarding[Input, Output]):
         value = getattr(self.default, name)
         if callable(value) and not isinstance(value, type):
             return self._configured(name, value)
-        return getattr(self.prepare()[0], name, value) if self.config else value
+        if self.config:
+            return getattr(self.prepare()[0], name, value)
+        return value
 
     def _configured(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
@@ -118,11 +120,9 @@ class DynamicRunnable(Forwarding[Input, Output]):
             place, passed = _config_in(config_place(method), args, kwargs)
             if passed is None and not self.config:
                 made = method(*args, **kwargs)
-                return (
-                    RunnableDeclared(self, name, args, kwargs, made)
-                    if isinstance(made, Runnable)
-                    else made
-                )
+                if isinstance(made, Runnable):
+                    return RunnableDeclared(self, name, args, kwargs, made)
+                return made
             runnable, ready = self.prepare(passed)
             chosen = getattr(runnable, name)
             if place is not None:
@@ -342,11 +342,10 @@ def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> Configurable
     if isinstance(field, ConfigurableField):
         annotation = field.annotation
         if annotation is None:
-            annotation = (
-                type(runnable).model_fields[name].annotation
-                if isinstance(runnable, BaseModel)
-                else Any
-            )
+            if isinstance(runnable, BaseModel):
+                annotation = type(runnable).model_fields[name].annotation
+            else:
+                annotation = Any
         return ConfigurableFieldSpec(
             annotation=annotation, default=getattr(runnable, name), **about
         )

@@ -54,7 +54,9 @@ def start_clock(timeout: object, inherited: float | None = None) -> Deadline:
     deadline = Deadline(monotonic() + timeout)
     deadline.limit_s = timeout
     if inherited is not None and inherited < deadline:
-        return inherited if isinstance(inherited, Deadline) else Deadline(inherited)
+        if isinstance(inherited, Deadline):
+            return inherited
+        return Deadline(inherited)
     return deadline
 
 

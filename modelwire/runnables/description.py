@@ -57,7 +57,9 @@ class Described:
         named = name or getattr(self, "name", None) or type(self).__name__
         if not suffix:
             return named
-        return named + suffix.title() if named[0].isupper() else f"{named}_{suffix.lower()}"
+        if named[0].isupper():
+            return named + suffix.title()
+        return f"{named}_{suffix.lower()}"
 
     @property
     def InputType(self) -> Any:

@@ -213,7 +213,12 @@ def draw_mermaid(
     for id, node in graph.nodes.items():
         if with_styles:
             text = _label(node.name, node.metadata)
-            end = ":::first" if node == first else ":::last" if node == last else ""
+            if node == first:
+                end = ":::first"
+            elif node == last:
+                end = ":::last"
+            else:
+                end = ""
             lines.append(f"\t{ids[id]}([{text}]){end}" if end else f"\t{ids[id]}({text})")
     for edge in graph.edges:
         arrow = "-.->" if edge.conditional else "-->"
@@ -246,7 +251,9 @@ def _label(name: str, metadata: Mapping[str, Any] | None) -> str:
     notes = "".join(
         f"<br/>{html.escape(f'{key} = {value}')}" for key, value in (metadata or {}).items()
     )
-    return f'"{html.escape(name)}{notes}"' if notes else _quoted(name)
+    if notes:
+        return f'"{html.escape(name)}{notes}"'
+    return _quoted(name)
 
 
 def _quoted(text: str) -> str:

@@ -156,7 +156,9 @@ class EventsV2(RunListener):
             run.twins -= 1
             return None
         self.runs.pop(run_id, None)
-        return run if run is not None and run.wanted else None
+        if run is not None and run.wanted:
+            return run
+        return None
 
     def root_chunk(self, chunk: Any) -> None:
         """Called with a chunk of the stream itself. Report it if the root's run does not."""
@@ -205,7 +207,9 @@ class EventsV2(RunListener):
         """Return the output of a run, as an event has it: for a chat model the message."""
         if kind == "chat_model":
             return message_of(output)
-        return dict_from_result(output) if kind == "llm" else output
+        if kind == "llm":
+            return dict_from_result(output)
+        return output
 
 
 class EventsV1(EventsV2):
@@ -226,7 +230,9 @@ class EventsV1(EventsV2):
             self.root = self.runs[run_id]
 
     def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
-        return None if run_id == self.root_id else super().listen(run_id)
+        if run_id == self.root_id:
+            return None
+        return super().listen(run_id)
 
     def ended(self, run_id: UUID, output: Any, input: Any = ABSENT) -> None:
         if run_id != self.root_id:
@@ -256,11 +262,9 @@ class EventsV1(EventsV2):
         """Return the output of a run: for a model the whole result, for a retriever a dict with the documents."""
         if kind == "retriever":
             return {"documents": output}
-        return (
-            dict_from_result(output)
-            if kind in ("chat_model", "llm") and output is not None
-            else output
-        )
+        if kind in ("chat_model", "llm") and output is not None:
+            return dict_from_result(output)
+        return output
 
     def root_chunk(self, chunk: Any) -> None:
         self.chunks.append(chunk)

@@ -94,9 +94,9 @@ class RunnableWithFallbacks(Step[Input, Output]):
             # This is the case while the object is copied or unpickled.
             raise AttributeError(name)
         value = getattr(self.runnable, name)
-        return (
-            self._on_all(name, value) if callable(value) and not isinstance(value, type) else value
-        )
+        if callable(value) and not isinstance(value, type):
+            return self._on_all(name, value)
+        return value
 
     def _on_all(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
@@ -97,7 +97,9 @@ def _tree(text: str) -> ast.AST:
 def _compiled(node: ast.Lambda) -> tuple[bytes, tuple[Any, ...]] | None:
     module = compile(ast.fix_missing_locations(ast.Expression(node)), "<lambda>", "eval")
     code = next((const for const in module.co_consts if inspect.iscode(const)), None)
-    return None if code is None else (code.co_code, code.co_consts)
+    if code is None:
+        return None
+    return (code.co_code, code.co_consts)
 
 
 def input_keys(func: Any) -> list[str]:
@@ -113,11 +115,9 @@ def input_keys(func: Any) -> list[str]:
     lambdas = [node for node in nodes if isinstance(node, ast.Lambda)]
     if code.co_name == "<lambda>" and len(lambdas) > 1:
         lambdas = [node for node in lambdas if _compiled(node) == (code.co_code, code.co_consts)]
-    found = (
-        lambdas
-        if code.co_name == "<lambda>"
-        else [n for n in nodes if getattr(n, "name", None) == code.co_name]
-    )
+    found: Sequence[ast.AST] = lambdas
+    if code.co_name != "<lambda>":
+        found = [n for n in nodes if getattr(n, "name", None) == code.co_name]
     if not found or code.co_argcount == 0:
         return []
     argument = code.co_varnames[0]
@@ -139,8 +139,6 @@ def _key_read(node: ast.AST, argument: str) -> str | None:
     else:
         return None
     named = isinstance(holder, ast.Name) and holder.id == argument
-    return (
-        key.value
-        if named and isinstance(key, ast.Constant) and isinstance(key.value, str)
-        else None
-    )
+    if named and isinstance(key, ast.Constant) and isinstance(key.value, str):
+        return key.value
+    return None

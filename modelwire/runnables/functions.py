@@ -85,13 +85,17 @@ def _signature(func: Any) -> inspect.Signature | None:
 def _first_type(func: Any) -> Any:
     signature = _signature(func)
     first = None if signature is None else next(iter(signature.parameters.values()), None)
-    return Any if first is None or first.annotation is inspect.Parameter.empty else first.annotation
+    if first is None or first.annotation is inspect.Parameter.empty:
+        return Any
+    return first.annotation
 
 
 def _return_type(func: Any) -> Any:
     signature = _signature(func)
     unknown = signature is None or signature.return_annotation is inspect.Signature.empty
-    return Any if unknown else cast("Any", signature).return_annotation
+    if unknown:
+        return Any
+    return cast("Any", signature).return_annotation
 
 
 class RunnableLambda(WholeStep[Input, Output]):
@@ -186,7 +190,9 @@ class RunnableLambda(WholeStep[Input, Output]):
     def OutputType(self) -> Any:
         """The annotation of what the function returns or yields, or `Any`."""
         kind = _return_type(self.func or self.afunc)
-        return _item_of(kind) if self._streams or self._astreams else kind
+        if self._streams or self._astreams:
+            return _item_of(kind)
+        return kind
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Return the annotation's schema; without one, a schema with the keys that the function
@@ -278,11 +284,9 @@ class RunnableLambda(WholeStep[Input, Output]):
         if self._streams:
             return stream_function(self._sync(), input, config, manager, kwargs)
         output = self._called(input, config, manager, kwargs)
-        return (
-            output.stream(input, self._deeper(input, config))
-            if isinstance(output, Runnable)
-            else iter((output,))
-        )
+        if isinstance(output, Runnable):
+            return output.stream(input, self._deeper(input, config))
+        return iter((output,))
 
     async def _avalue(
         self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]

@@ -96,7 +96,9 @@ class Graph:
         """Add all nodes and edges of another graph; return its first and its last node as they are named here."""
 
         def ours(id: str) -> str:
-            return f"{prefix}:{id}" if prefix and not _is_generated(id) else id
+            if prefix and not _is_generated(id):
+                return f"{prefix}:{id}"
+            return id
 
         self.nodes.update({ours(id): node.copy(id=ours(id)) for id, node in graph.nodes.items()})
         self.edges.extend(

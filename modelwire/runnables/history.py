@@ -122,11 +122,9 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         values = {key: configured[key] for key in keys}
         factory = self.get_session_history
         history = factory(*values.values()) if len(keys) == 1 else factory(**values)
-        return (
-            cast("BaseChatMessageHistory", own("history", history))
-            if is_langchain(history)
-            else history
-        )
+        if is_langchain(history):
+            return cast("BaseChatMessageHistory", own("history", history))
+        return history
 
     def _new_messages(self, input: Any) -> list[BaseMessage]:
         """Return the new messages in the input."""
@@ -151,7 +149,9 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             return {**input, self.history_messages_key: earlier}
         whole = [*earlier, *self._new_messages(input)]
         keyed = isinstance(input, Mapping) and self.input_messages_key is not None
-        return {**input, self.input_messages_key: whole} if keyed else whole
+        if keyed:
+            return {**input, self.input_messages_key: whole}
+        return whole
 
     def _value(
         self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
@@ -223,13 +223,12 @@ def _messages(value: Any, kind: type[BaseMessage]) -> list[BaseMessage]:
     """Return messages from one, several, or a text, which becomes a message of `kind`."""
     if isinstance(value, str):
         return [kind(content=value)]
-    found = (
-        [value]
-        if isinstance(value, BaseMessage)
-        else list(value)
-        if isinstance(value, Sequence)
-        else [value]
-    )
+    if isinstance(value, BaseMessage):
+        found = [value]
+    elif isinstance(value, Sequence):
+        found = list(value)
+    else:
+        found = [value]
     found = [own_message(message) or message for message in found]
     for message in found:
         if not isinstance(message, BaseMessage):

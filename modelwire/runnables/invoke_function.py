@@ -45,11 +45,9 @@ def config_place(method: Callable[..., Any]) -> int | None:
     except (ValueError, TypeError):  # Some built-ins have no signature.
         return None
     place = next((place for place, name in enumerate(parameters) if name == "config"), None)
-    return (
-        None
-        if place is None or parameters["config"].kind is inspect.Parameter.KEYWORD_ONLY
-        else place
-    )
+    if place is None or parameters["config"].kind is inspect.Parameter.KEYWORD_ONLY:
+        return None
+    return place
 
 
 def extra_kwargs(

@@ -255,7 +255,9 @@ def _final(kind: str, output: Any) -> Any:
         return dict_from_result(output)
     if kind == "retriever":
         return {"documents": output}
-    return output if kind == "prompt" or isinstance(output, dict) else {"output": output}
+    if kind == "prompt" or isinstance(output, dict):
+        return output
+    return {"output": output}
 
 
 def _time() -> str:

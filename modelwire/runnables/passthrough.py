@@ -60,11 +60,9 @@ class RunnablePassthrough(Step[Other, Other]):
         self.name = name
 
     def __repr__(self) -> str:
-        return (
-            "RunnablePassthrough()"
-            if self.func is None
-            else f"RunnablePassthrough(func={self.func!r})"
-        )
+        if self.func is None:
+            return "RunnablePassthrough()"
+        return f"RunnablePassthrough(func={self.func!r})"
 
     @property
     def InputType(self) -> Any:
@@ -107,7 +105,9 @@ class RunnablePassthrough(Step[Other, Other]):
         self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
     ) -> Iterator[Other]:
         """Pass on the stream chunk by chunk, and call the function with its sum at the end."""
-        return input if self.func is None else self._with_func(input, config, run, kwargs)
+        if self.func is None:
+            return input
+        return self._with_func(input, config, run, kwargs)
 
     def _achunks(
         self,
@@ -116,11 +116,9 @@ class RunnablePassthrough(Step[Other, Other]):
         run: AsyncRun | None,
         kwargs: dict[str, Any],
     ) -> AsyncIterator[Other]:
-        return (
-            input
-            if self.func is None and self.afunc is None
-            else self._awith_func(input, config, run, kwargs)
-        )
+        if self.func is None and self.afunc is None:
+            return input
+        return self._awith_func(input, config, run, kwargs)
 
     def _with_func(
         self,
@@ -179,7 +177,9 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Return the fields that the branches read, if they are known."""
         read = self.mapper.get_input_schema(config)
-        return read if schemas.fields_of(read) is not None else super().get_input_schema(config)
+        if schemas.fields_of(read) is not None:
+            return read
+        return super().get_input_schema(config)
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Return the fields that the branches read, and those they add."""
@@ -288,7 +288,9 @@ class RunnablePick(Step[dict[str, Any], Any]):
     def _input_schema_before(
         self, rest: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
     ) -> type[BaseModel]:
-        return schemas.sequence_input(rest, config) if rest else self.get_input_schema(config)
+        if rest:
+            return schemas.sequence_input(rest, config)
+        return self.get_input_schema(config)
 
     def _output_schema_after(
         self, before: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
@@ -374,11 +376,9 @@ def kind_of(chunk: Any) -> type[AddableDict]:
     """Return the class for parts of a chunk: those of an `AddableDict` are added; those of a plain
     dict replace each other.
     """
-    return (
-        AddableDict
-        if isinstance(chunk, AddableDict) and type(chunk) is not GrowingDict
-        else GrowingDict
-    )
+    if isinstance(chunk, AddableDict) and type(chunk) is not GrowingDict:
+        return AddableDict
+    return GrowingDict
 
 
 def _dict(value: Any, asker: str = "`RunnablePassthrough.assign()`") -> Mapping[str, Any]:

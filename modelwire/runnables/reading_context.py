@@ -22,13 +22,17 @@ Parameters = ParamSpec("Parameters")
 def bound(items: Iterator[Item]) -> Iterator[Item]:
     """Return `items` bound to the observers of this context; without observers, `items` itself."""
     observers = OBSERVERS_IN_CONTEXT.get()
-    return _read(items, observers) if observers else items
+    if observers:
+        return _read(items, observers)
+    return items
 
 
 def abound(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
     """Return `items` bound to the observers of this context; without observers, `items` itself."""
     observers = OBSERVERS_IN_CONTEXT.get()
-    return _aread(items, observers) if observers else items
+    if observers:
+        return _aread(items, observers)
+    return items
 
 
 def bound_stream(

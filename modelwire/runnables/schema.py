@@ -149,11 +149,9 @@ def fields_of(schema: type[BaseModel]) -> Fields | None:
     """Return the fields of an object by their keys; None if the schema is not an object with known fields."""
     if is_v1_model(schema):
         old = cast("Any", schema).__fields__
-        return (
-            None
-            if "__root__" in old
-            else {field.alias: _old_field(field) for field in old.values()}
-        )
+        if "__root__" in old:
+            return None
+        return {field.alias: _old_field(field) for field in old.values()}
     if issubclass(schema, RootModel):
         return None
     return {
@@ -181,7 +179,9 @@ def parallel_input(
         if known is None and json_schema(schema).get("type", "object") != "object":
             return None
         fields |= known or {}
-    return object_schema(name, fields) if fields or not steps else None
+    if fields or not steps:
+        return object_schema(name, fields)
+    return None
 
 
 def parallel_output(
@@ -250,7 +250,9 @@ def function_input(func: Any, name: str) -> type[BaseModel] | None:
             return schema_of(name, list[Any])
     else:
         keys = input_keys(func)
-    return object_schema(name, dict.fromkeys(keys, (Any, ...))) if keys else None
+    if keys:
+        return object_schema(name, dict.fromkeys(keys, (Any, ...)))
+    return None
 
 
 _CONFIG_TYPES: dict[str, Any] = {

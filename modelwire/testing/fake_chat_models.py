@@ -301,7 +301,10 @@ class GenericFakeChatModel(_Fake):
             raise InvalidArgument(
                 "`messages` of `GenericFakeChatModel` has come to its end; give it more answers."
             )
-        return AIMessage(message) if isinstance(message, str) else message
+        answer: AIMessage = message
+        if isinstance(message, str):
+            answer = AIMessage(message)
+        return answer
 
     def _generate(
         self,
@@ -370,6 +373,9 @@ def _parts(key: str, value: Any) -> list[Any]:
         return [value]
     parts: list[Any] = []
     for name, part in value.items():
-        texts = re.split("(,)", part) if isinstance(part, str) and name == "arguments" else [part]
+        if isinstance(part, str) and name == "arguments":
+            texts = re.split("(,)", part)
+        else:
+            texts = [part]
         parts += [{name: text} for text in texts]
     return parts

@@ -130,9 +130,10 @@ def tool_call_schema(
         return _narrowed_model(
             schema, name, description, hidden, id(schema.__dict__.get("__pydantic_validator__"))
         )
-    json_schema = (
-        dict(schema) if isinstance(schema, Mapping) else {**json_schema_of(schema), "title": name}
-    )
+    if isinstance(schema, Mapping):
+        json_schema = dict(schema)
+    else:
+        json_schema = {**json_schema_of(schema), "title": name}
     unseen = {*injected, *injected_fields(schema)}
     if unseen:
         shown = {
@@ -221,7 +222,9 @@ def docstring_of(thing: Any) -> str | None:
     """Return the docstring of a function, of a class (not of what it inherits from), or of a callable object."""
     if isinstance(thing, type):
         own = thing.__dict__.get("__doc__")
-        return None if own is None else inspect.cleandoc(own)
+        if own is None:
+            return None
+        return inspect.cleandoc(own)
     return inspect.getdoc(thing if hasattr(thing, "__name__") else type(thing).__call__)
 
 
@@ -247,7 +250,9 @@ def _own_parameters(func: Callable[..., Any], signature: Signature) -> list[str]
     ]
     owner, _, _ = getattr(func, "__qualname__", "").rpartition(".")
     in_class = owner and not owner.endswith("<locals>") and not inspect.ismethod(func)
-    return names[1:] if in_class and names[:1] in (["self"], ["cls"]) else names
+    if in_class and names[:1] in (["self"], ["cls"]):
+        return names[1:]
+    return names
 
 
 def _field(
@@ -266,9 +271,10 @@ def _field(
             f"the top of the module of `{getattr(func, '__name__', func)}`.",
             parameter.annotation,
         )
-    default = (
-        PydanticUndefined if parameter.default is inspect.Parameter.empty else parameter.default
-    )
+    if parameter.default is inspect.Parameter.empty:
+        default = PydanticUndefined
+    else:
+        default = parameter.default
     return field_of(annotation, default, text)
 
 

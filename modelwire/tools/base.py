@@ -225,7 +225,9 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
             return (), parsed
         schema = self.args_schema
         takes_nothing = schema is not None and not self.args and not self._injected_args_keys
-        return ((), {}) if takes_nothing and not parsed else ((parsed,), {})
+        if takes_nothing and not parsed:
+            return ((), {})
+        return ((parsed,), {})
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Call the tool with its arguments, or with a whole tool call, and return its output."""
@@ -361,7 +363,9 @@ class _Run(NamedTuple):
 
     @property
     def callbacks(self) -> Any:
-        return self.config.get("callbacks") if self.own_callbacks is None else self.own_callbacks
+        if self.own_callbacks is None:
+            return self.config.get("callbacks")
+        return self.own_callbacks
 
     @property
     def has_listeners(self) -> bool:

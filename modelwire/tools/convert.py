@@ -83,9 +83,10 @@ def tool(
     def made(name: str, source: Any) -> BaseTool:
         if isinstance(source, Runnable):
             return _of_runnable(name, source, description, options)
-        function, coroutine = (
-            (None, source) if inspect.iscoroutinefunction(source) else (source, None)
-        )
+        if inspect.iscoroutinefunction(source):
+            function, coroutine = (None, source)
+        else:
+            function, coroutine = (source, None)
         if infer_schema or args_schema is not None:
             return StructuredTool.from_function(
                 function,
@@ -106,11 +107,9 @@ def tool(
 
     if isinstance(name_or_callable, str):
         own_name = name_or_callable
-        return (
-            made(own_name, runnable)
-            if runnable is not None
-            else lambda source: made(own_name, source)
-        )
+        if runnable is not None:
+            return made(own_name, runnable)
+        return lambda source: made(own_name, source)
     if runnable is not None:
         raise InvalidArgument("A runnable as a tool needs a name: `tool('name', runnable)`.")
     if name_or_callable is None:
@@ -182,7 +181,9 @@ def _input_type(runnable: Runnable[Any, Any]) -> Any:
 
 def _takes(runnable: Runnable[Any, Any]) -> str:
     kind = _input_type(runnable)
-    return f"a `{kind.__name__}`" if isinstance(kind, type) else "the input of a chain"
+    if isinstance(kind, type):
+        return f"a `{kind.__name__}`"
+    return "the input of a chain"
 
 
 def _input_schema(name: str, runnable: Runnable[Any, Any]) -> ArgsSchema | None:

@@ -201,7 +201,9 @@ def _named(source: Mapping[str, Any], name: Any, parameters: Any) -> JSON:
 
 def _shortened(value: Any, limit: int = 300) -> str:
     text = repr(value)
-    return text if len(text) <= limit else f"{text[:limit]}..."
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}..."
 
 
 def _from_python(thing: Any) -> JSON:
@@ -221,11 +223,10 @@ def _from_python(thing: Any) -> JSON:
     ):  # what an MCP server lists
         about = {"description": thing.description} if getattr(thing, "description", None) else {}
         return _named(about, thing.name, without_titles(listed))
-    kind = (
-        f"the class `{thing.__name__}`"
-        if isinstance(thing, type)
-        else f"a `{type(thing).__name__}`"
-    )
+    if isinstance(thing, type):
+        kind = f"the class `{thing.__name__}`"
+    else:
+        kind = f"a `{type(thing).__name__}`"
     raise InvalidType(
         f"A tool or schema cannot be {kind}. Give a function, a pydantic model class, a TypedDict class, a tool, or a "
         "dict: a JSON schema with a `title`, or a tool as a provider has it."

@@ -117,7 +117,9 @@ def _source(func: Any) -> Any:
     if inspect.isclass(func):
         made = func.__init__ if func.__init__ is not object.__init__ else func.__new__
         return inspect.unwrap(made)
-    return func if hasattr(func, "__globals__") else getattr(func, "__func__", type(func).__call__)
+    if hasattr(func, "__globals__"):
+        return func
+    return getattr(func, "__func__", type(func).__call__)
 
 
 def _is_config(hint: Any) -> bool:

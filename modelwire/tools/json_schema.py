@@ -53,7 +53,9 @@ def rebuilt(schema: Mapping[str, Any], change: Callable[[Schema], Schema]) -> Sc
 
 
 def _rebuilt_one(schema: Any, change: Callable[[Schema], Schema]) -> Any:
-    return rebuilt(schema, change) if isinstance(schema, Mapping) else schema
+    if isinstance(schema, Mapping):
+        return rebuilt(schema, change)
+    return schema
 
 
 def schemas_within(
@@ -236,7 +238,9 @@ def _is_taken_by_anthropic(key: str, value: Any) -> bool:
 
 
 def _is_taken_by_openai(key: str, value: Any) -> bool:
-    return value in OPENAI_FORMATS if key == "format" else key in OPENAI_KEYWORDS
+    if key == "format":
+        return value in OPENAI_FORMATS
+    return key in OPENAI_KEYWORDS
 
 
 def without_defaults(schema: Mapping[str, Any]) -> Schema:

@@ -218,7 +218,9 @@ class _Loop:
     def next_model(self) -> Any:
         """Return the model to ask now."""
         self.step += 1
-        return self._forced if self.step == 1 else self._free
+        if self.step == 1:
+            return self._forced
+        return self._free
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
@@ -327,7 +329,9 @@ class _ToolCaller(Runnable[Any, Any]):
         try:
             return _checked(tool.invoke(_as_call(input, tool), self._config_of_tool(config)), input)
         except Exception as exc:  # noqa: BLE001 - the code of the tool
-            return exc if _stops_all(exc) else _failure(exc, input, config, tool)
+            if _stops_all(exc):
+                return exc
+            return _failure(exc, input, config, tool)
         finally:
             in_batch.reset(mark)
 
@@ -340,7 +344,9 @@ class _ToolCaller(Runnable[Any, Any]):
                 await tool.ainvoke(_as_call(input, tool), self._config_of_tool(config)), input
             )
         except Exception as exc:  # noqa: BLE001 - the code of the tool
-            return exc if _stops_all(exc) else _failure(exc, input, config, tool)
+            if _stops_all(exc):
+                return exc
+            return _failure(exc, input, config, tool)
         finally:
             in_batch.reset(mark)
 
@@ -354,7 +360,9 @@ class _ToolCaller(Runnable[Any, Any]):
         return cast("RunnableConfig", own_config)
 
     def _tool_for(self, call: Mapping[str, Any]) -> BaseTool | None:
-        return None if "error" in call else self.tools.get(call["name"])
+        if "error" in call:
+            return None
+        return self.tools.get(call["name"])
 
     def _refusal(self, call: Mapping[str, Any]) -> ToolMessage:
         if "error" in call:
@@ -384,7 +392,9 @@ def _with_call_ids(answer: BaseMessage) -> BaseMessage:
             named.append({**call, "id": id_})
         if named != calls:
             changed[field] = named
-    return answer.model_copy(update=changed) if changed else answer
+    if changed:
+        return answer.model_copy(update=changed)
+    return answer
 
 
 def _is_async_only(tool: BaseTool) -> bool:
@@ -433,7 +443,11 @@ def _stops_all(result: Any) -> bool:
 
 
 def _listed(result: Any) -> list[Any]:
-    return result if isinstance(result, list) else [] if _stops_all(result) else [result]
+    if isinstance(result, list):
+        return result
+    if _stops_all(result):
+        return []
+    return [result]
 
 
 def _with_tools(model: Any, tools: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -450,7 +464,9 @@ def _with_tools(model: Any, tools: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         if isinstance(model, str):
             hint = f"`init_chat_model({model!r})` makes one."
         raise InvalidType(f"`model` must be a chat model, not a `{type(model).__name__}`. {hint}")
-    return model.bind_tools(tools, **kwargs) if tools or kwargs else model
+    if tools or kwargs:
+        return model.bind_tools(tools, **kwargs)
+    return model
 
 
 def _open_calls(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:

@@ -86,15 +86,18 @@ class MCPTools(Sequence[BaseTool]):
 
     @property
     def _tools(self) -> list[BaseTool]:
-        return self._connected() if self._made is None else self._made
+        if self._made is None:
+            return self._connected()
+        return self._made
 
     def _connected(self) -> list[BaseTool]:
         """Wait for the server and return its tools. Raises `ConnectFailed`."""
         self._ready.wait(CONNECT_S)
         if not self.is_open:
-            trouble = (
-                self._trouble[0] if self._trouble else TimeoutError(f"no answer in {CONNECT_S:g} s")
-            )
+            if self._trouble:
+                trouble = self._trouble[0]
+            else:
+                trouble = TimeoutError(f"no answer in {CONNECT_S:g} s")
             self.close()
             raise ConnectFailed(
                 f"The MCP server {self._describe} cannot be used: {_reason(trouble)}."
@@ -337,7 +340,9 @@ def _reason(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
     text = re.sub(r"//[^/\s]*@", "//", str(error))
-    return f"{type(error).__name__}: {text}".rstrip(". ") if text else type(error).__name__
+    if text:
+        return f"{type(error).__name__}: {text}".rstrip(". ")
+    return type(error).__name__
 
 
 def _package(name: str) -> Any:

@@ -41,7 +41,9 @@ def format_output(
         return content
     outputs = content if isinstance(content, list) else [content]
     if outputs and all(map(_is_output, outputs)):
-        return own("value", content) if any(map(is_langchain, outputs)) else content
+        if any(map(is_langchain, outputs)):
+            return own("value", content)
+        return content
     if isinstance(content, list | tuple) and all(_is_content_block(block) for block in content):
         content = list(content)
     elif not isinstance(content, str):

@@ -35,7 +35,9 @@ def create_retriever_tool(
 
     def answer(documents: list[Any]) -> Any:
         text = document_separator.join(_text(document, document_prompt) for document in documents)
-        return (text, documents) if response_format == "content_and_artifact" else text
+        if response_format == "content_and_artifact":
+            return (text, documents)
+        return text
 
     def search(query: str) -> Any:
         return answer(retriever.invoke(query))

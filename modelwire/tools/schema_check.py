@@ -110,4 +110,6 @@ def _place(path: Any) -> str:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]}..."
+    if len(text) <= MOST_CHARS:
+        return text
+    return f"{text[:MOST_CHARS]}..."

@@ -27,7 +27,9 @@ class Tool(FunctionTool):
     @property
     def args(self) -> dict[str, Any]:
         """The arguments the model may pass; without a schema, one text."""
-        return super().args if self.args_schema is not None else {"tool_input": {"type": "string"}}
+        if self.args_schema is not None:
+            return super().args
+        return {"tool_input": {"type": "string"}}
 
     @property
     def tool_call_schema(self) -> ArgsSchema:

@@ -118,7 +118,9 @@ def _outputs(run_type: str, output: Any) -> dict[str, Any]:
         return dict_from_result(output)
     if run_type == "retriever":
         return {"documents": output}
-    return output if isinstance(output, dict) else {"output": output}
+    if isinstance(output, dict):
+        return output
+    return {"output": output}
 
 
 class BaseTracer(_RunTree, BaseCallbackHandler, ABC):

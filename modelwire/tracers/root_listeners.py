@@ -57,7 +57,9 @@ class _Root:
         listener = self.listeners[step]
         if listener is None:
             return None
-        return listener(run, self.config) if _takes_config(listener) else listener(run)
+        if _takes_config(listener):
+            return listener(run, self.config)
+        return listener(run)
 
     def _opens(self, run: Run) -> bool:
         if self.root_id is not None:

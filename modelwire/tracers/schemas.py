@@ -45,12 +45,16 @@ class Run:
     @property
     def trace_id(self) -> UUID:
         """The id of the outermost run around this one."""
-        return self.id if self.parent_run is None else self.parent_run.trace_id
+        if self.parent_run is None:
+            return self.id
+        return self.parent_run.trace_id
 
     @property
     def latency(self) -> float | None:
         """Seconds from start to end."""
-        return None if self.end_time is None else (self.end_time - self.start_time).total_seconds()
+        if self.end_time is None:
+            return None
+        return (self.end_time - self.start_time).total_seconds()
 
 
 def now() -> datetime:

@@ -183,11 +183,9 @@ def _exceeds_limit(message: str) -> bool:
 def _embedded_status(code: str | int | None) -> int | None:
     if isinstance(code, str) and code.isdecimal():
         code = int(code)
-    return (
-        code
-        if isinstance(code, int) and not isinstance(code, bool) and 400 <= code <= 599
-        else None
-    )
+    if isinstance(code, int) and not isinstance(code, bool) and 400 <= code <= 599:
+        return code
+    return None
 
 
 def _class_of(status: int, *codes_and_types: str | None) -> type[ProviderError]:

@@ -135,7 +135,9 @@ def _failure(
     """Return the error for the flow; an error of a function that it has called is not the wire's."""
     if type(step) is Call:
         raise exc
-    return exc if type(step) is Sign else line.failure(exc)
+    if type(step) is Sign:
+        return exc
+    return line.failure(exc)
 
 
 def _do(step: Any, line: SyncPooledConnection) -> tuple[Any, Exception | None]:
@@ -174,4 +176,6 @@ async def _doing_without(step: Call | Pause, line: AsyncPooledConnection) -> Any
     if isinstance(step, Pause):
         return await line.sleep(step.seconds)
     returned = step.function()
-    return await returned if hasattr(returned, "__await__") else returned
+    if hasattr(returned, "__await__"):
+        return await returned
+    return returned

@@ -248,11 +248,15 @@ def _reason(error: BaseException) -> str:
     facts = [
         str(fact) for name in ("status", "code") if (fact := getattr(error, name, None)) is not None
     ]
-    return f"{type(error).__name__} ({', '.join(facts)})" if facts else type(error).__name__
+    if facts:
+        return f"{type(error).__name__} ({', '.join(facts)})"
+    return type(error).__name__
 
 
 def _message_of(result: Any) -> Any:
-    return result.generations[0].message if result is not None and result.generations else None
+    if result is not None and result.generations:
+        return result.generations[0].message
+    return None
 
 
 def _price(usage: Mapping[str, Any], model: str, provider: str | None, tier: Any) -> Any:

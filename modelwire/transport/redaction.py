@@ -157,7 +157,9 @@ def masker(secrets: list[str], *, printable: bool = True) -> Callable[[Any], Any
         if isinstance(value, str):
             for secret in secrets:
                 value = value.replace(secret, MASK)
-            return value if not printable or value.isprintable() else "".join(map(_escaped, value))
+            if not printable or value.isprintable():
+                return value
+            return "".join(map(_escaped, value))
         if isinstance(value, dict):
             return {mask(name): mask(item) for name, item in value.items()}
         if isinstance(value, list):
@@ -168,11 +170,9 @@ def masker(secrets: list[str], *, printable: bool = True) -> Callable[[Any], Any
 
 
 def _escaped(char: str) -> str:
-    return (
-        char
-        if char.isprintable() or char in "\n\t"
-        else char.encode("unicode_escape").decode("ascii")
-    )
+    if char.isprintable() or char in "\n\t":
+        return char
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def _conceal_causes(error: BaseException, secrets: list[str], mask: Callable[[Any], Any]) -> None:

@@ -118,4 +118,6 @@ class SSEDecoder:
 def _size(data: bytes | list[bytes] | None) -> int:
     if data is None:
         return 0
-    return len(data) if isinstance(data, bytes) else sum(map(len, data)) + len(data)
+    if isinstance(data, bytes):
+        return len(data)
+    return sum(map(len, data)) + len(data)

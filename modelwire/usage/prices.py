@@ -57,7 +57,9 @@ def dollars(amount: Decimal) -> str:
     ('$1,234.5000', '$0.0000034', '$0.0000')
     """
     small = Decimal(0) < amount <= Decimal("0.00005")
-    return f"${amount:.{1 - amount.adjusted()}f}" if small else f"${amount:,.4f}"
+    if small:
+        return f"${amount:.{1 - amount.adjusted()}f}"
+    return f"${amount:,.4f}"
 
 
 def price_of(message: AIMessage, *, batch: bool = False) -> Decimal | None:
@@ -130,7 +132,9 @@ def price_of_usage(
     if not batch:
         return _price(*call, ("service_tier", tier) if isinstance(tier, str) else None)
     price, usual = _price(*call, ("processing", "batch")), _price(*call, None)
-    return usual * BATCH_SHARE if usual is not None and price == usual else price
+    if usual is not None and price == usual:
+        return usual * BATCH_SHARE
+    return price
 
 
 @lru_cache(maxsize=256)

@@ -158,13 +158,17 @@ class CostTracker(UsageMetadataCallbackHandler):
     @property
     def calls_per_s(self) -> float:
         """Answers a second."""
-        return self.total.calls / self.elapsed_s if self.elapsed_s else 0.0
+        if self.elapsed_s:
+            return self.total.calls / self.elapsed_s
+        return 0.0
 
     @property
     def tokens_per_s(self) -> float:
         """Output tokens a second, of all calls together."""
         made = sum(usage["output_tokens"] for usage in self.usage_metadata.values())
-        return made / self.elapsed_s if self.elapsed_s else 0.0
+        if self.elapsed_s:
+            return made / self.elapsed_s
+        return 0.0
 
     def latency_s(self, percent: float) -> float | None:
         """Return the seconds within which `percent` of the calls ended; None before the first end."""

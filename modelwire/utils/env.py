@@ -55,7 +55,9 @@ def convert_to_secret_str(value: SecretStr | str) -> SecretStr:
     """Return pydantic's `SecretStr` of a text."""
     from pydantic import SecretStr
 
-    return value if isinstance(value, SecretStr) else SecretStr(value)
+    if isinstance(value, SecretStr):
+        return value
+    return SecretStr(value)
 
 
 def from_env(
@@ -101,6 +103,8 @@ def secret_from_env(
 
     def read_secret() -> Any:
         value = read()
-        return value if value is None else convert_to_secret_str(value)
+        if value is None:
+            return value
+        return convert_to_secret_str(value)
 
     return read_secret

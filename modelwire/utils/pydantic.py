@@ -22,11 +22,10 @@ def create_model_v2(
     root: Any | None = None,
 ) -> type[BaseModel]:
     """Return a pydantic model of fields (`{"name": (type, default)}`), or of one `root` type."""
-    made = (
-        schema_of(model_name, root)
-        if root is not None
-        else object_schema(model_name, field_definitions or {})
-    )
+    if root is not None:
+        made = schema_of(model_name, root)
+    else:
+        made = object_schema(model_name, field_definitions or {})
     if module_name is not None:
         made.__module__ = module_name
     return made

@@ -120,7 +120,9 @@ def without_headers(options: dict[str, Any]) -> dict[str, Any]:
 def seconds_of(timeout: Any) -> Any:
     """Read a timeout in the forms of httpx too: of a `Timeout` or a tuple, the limit for reading."""
     if isinstance(timeout, tuple):
-        return timeout[1] if len(timeout) > 1 else timeout[0]
+        if len(timeout) > 1:
+            return timeout[1]
+        return timeout[0]
     return getattr(timeout, "read", timeout)
 
 
@@ -133,7 +135,9 @@ def timeouts_of(client: Any) -> tuple[float | None, float | None]:
     if isinstance(timeout, (int, float)):
         return None, timeout
     connect_s, read_s = getattr(timeout, "connect", None), getattr(timeout, "read", None)
-    return (None, None) if connect_s == read_s == 5.0 else (connect_s, read_s)
+    if connect_s == read_s == 5.0:
+        return (None, None)
+    return (connect_s, read_s)
 
 
 def check_retry_settings(settings: Mapping[str, Any]) -> None:

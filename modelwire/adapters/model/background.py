@@ -218,7 +218,9 @@ class _Poll:
     def _within(self, pause_s: float) -> float:
         """Return the pause, which the call's deadline may cut; raise `Timeout` after the deadline."""
         left_s = self.call.remaining_s()
-        return pause_s if left_s is None else min(pause_s, left_s)
+        if left_s is None:
+            return pause_s
+        return min(pause_s, left_s)
 
     def _ended(self) -> AIMessage:
         status = self.answer.response_metadata.get("status")

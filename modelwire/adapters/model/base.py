@@ -516,7 +516,9 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         """Answer, over a stream where the call asks for one or a handler receives tokens."""
         if self._reads_stream(run, kwargs, "_stream"):
             chunks = self._chunks(messages, stop, config, **kwargs)
-            return result_of_stream(list(chunks)) if run is None else run.collect(chunks)
+            if run is None:
+                return result_of_stream(list(chunks))
+            return run.collect(chunks)
         return self._whole_result(
             messages, stop, config, None if run is None else run.manager, **kwargs
         )
@@ -639,7 +641,9 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def _streaming_is_off(self, kwargs: Mapping[str, Any]) -> bool:
         """Return whether a stream of this call yields the whole answer as one chunk."""
         off = self.disable_streaming
-        return bool(kwargs.get("tools")) if off == "tool_calling" else bool(off)
+        if off == "tool_calling":
+            return bool(kwargs.get("tools"))
+        return bool(off)
 
     def _reads_stream(
         self, run: ModelRun | AsyncModelRun | None, kwargs: Mapping[str, Any], *hooks: str

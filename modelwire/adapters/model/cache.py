@@ -378,7 +378,9 @@ def cached_answer(
 def _cache_of(model: BaseChatModel) -> BaseCache | None:
     own = model.cache
     if own is None or own is False:
-        return global_cache.llm_cache if own is None else None
+        if own is None:
+            return global_cache.llm_cache
+        return None
     if own is not True:
         return checked_cache(own)
     if global_cache.llm_cache is None:

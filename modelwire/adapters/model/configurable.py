@@ -60,7 +60,10 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         self.make = make
         self.arguments = dict(arguments)
         self.fields = fields if fields == "any" else tuple(fields)
-        self.prefix = f"{prefix}_" if prefix and not prefix.endswith("_") else prefix
+        if prefix and not prefix.endswith("_"):
+            self.prefix = f"{prefix}_"
+        else:
+            self.prefix = prefix
         self._made: dict[Any, BaseChatModel] = {}
 
     def __repr__(self) -> str:

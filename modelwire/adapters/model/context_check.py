@@ -58,7 +58,9 @@ def context_check(
     async def acheck() -> None:
         judge(await model.acount_tokens(list(messages), **arguments))
 
-    return acheck if is_async else lambda: judge(model.count_tokens(list(messages), **arguments))
+    if is_async:
+        return acheck
+    return lambda: judge(model.count_tokens(list(messages), **arguments))
 
 
 def _window(model: HTTPChatModel, *, even_if_slow: bool) -> int | None:

@@ -183,7 +183,9 @@ class NextPart:
 
 def _blocks(content: Any) -> list[Any]:
     if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
+        if content:
+            return [{"type": "text", "text": content}]
+        return []
     return list(content)
 
 

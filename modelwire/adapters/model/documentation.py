@@ -64,11 +64,10 @@ class SettingsDoc(str):
         lines = []
         for name, meaning in settings_docs(self.owner).items():
             field = self.owner.model_fields[name]
-            default = (
-                "required"
-                if field.is_required()
-                else f"default {field.get_default(call_default_factory=True)!r}"
-            )
+            if field.is_required():
+                default = "required"
+            else:
+                default = f"default {field.get_default(call_default_factory=True)!r}"
             kind = inspect.formatannotation(field.annotation).replace("typing.", "")
             lines.append(f"    {name} ({kind}, {default}): {' '.join(meaning.split())}")
         return (

@@ -280,11 +280,9 @@ class HTTPChatModel(WireSettings):
         """Return the retry settings of a call, and its policy; those among the keywords are removed there, and win."""
         retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self), strict=True))
         retries_are_set = "max_retries" in self.model_fields_set
-        overridden = (
-            [name for name in kwargs if self.ALIASES.get(name, name) in RETRY_SETTINGS]
-            if kwargs
-            else ()
-        )
+        overridden: list[str] = []
+        if kwargs:
+            overridden = [name for name in kwargs if self.ALIASES.get(name, name) in RETRY_SETTINGS]
         for name in overridden:
             field, value = self.ALIASES.get(name, name), kwargs.pop(name)
             retry_settings[field] = seconds_of(value) if field == "timeout" else value

@@ -51,7 +51,9 @@ class RefusalPolicy:
     def error(self, whole: AIMessageChunk, provider: str) -> Refused | None:
         """Return the error of a refused stream; None where the message is wanted, or nothing was refused."""
         block = refusal_in(whole)
-        return refused(whole, block, provider) if self.raises and block is not None else None
+        if self.raises and block is not None:
+            return refused(whole, block, provider)
+        return None
 
     def ending(self, whole: AIMessageChunk, end: list[AIMessageChunk]) -> list[AIMessageChunk]:
         """Return the last chunks of a refused stream. If it has no text, the text of the refusal comes before."""

@@ -76,7 +76,9 @@ def chunk_from_message(message: AIMessage) -> AIMessageChunk:
 
 def _args_text(args: Any) -> str:
     """The arguments of a call as the model wrote them; those of an invalid one are text already."""
-    return args if isinstance(args, str) else to_json(args or {}).decode()
+    if isinstance(args, str):
+        return args
+    return to_json(args or {}).decode()
 
 
 def result_of(message: BaseMessage) -> ChatResult:

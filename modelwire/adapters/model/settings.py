@@ -489,7 +489,9 @@ class WireSettings(BaseChatModel):
         def __getattr__(self, name: str) -> Any:
             """Return a field by its other names: `openai_api_key`, `request_timeout`."""
             field = type(self).ALIASES.get(name)
-            return super().__getattr__(name) if field is None else getattr(self, field)
+            if field is None:
+                return super().__getattr__(name)
+            return getattr(self, field)
 
     @property
     def lc_secrets(self) -> dict[str, str]:
@@ -524,10 +526,12 @@ class WireSettings(BaseChatModel):
     def _own_client(self, *, is_async: bool = False) -> Any:
         """Return the client of the user's own over which calls go, an SDK's or of httpx's kind; None for ours."""
         if self.client is None and self.async_client is None:
-            return self.http_async_client if is_async else self.http_client
-        return (
-            (self.async_client or self.client) if is_async else (self.client or self.async_client)
-        )
+            if is_async:
+                return self.http_async_client
+            return self.http_client
+        if is_async:
+            return self.async_client or self.client
+        return self.client or self.async_client
 
     def _endpoint(
         self,

@@ -336,7 +336,9 @@ class _Seam:
 
 def _metadata(first: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of the last chunk: the answer keeps the id that it began with."""
-    return {**last, "id": first["id"]} if "id" in first else dict(last)
+    if "id" in first:
+        return {**last, "id": first["id"]}
+    return dict(last)
 
 
 def _without(chunk: Chunk, size: int) -> Chunk:
@@ -363,7 +365,9 @@ def overlap(tail: str, text: str) -> int:
         if tail.endswith(text[:size]) and (size >= LEAST_OVERLAP_CHARS or size == len(tail)):
             return size
     space = tail[len(tail.rstrip()) :]
-    return len(space) if space and text.startswith(space) else 0
+    if space and text.startswith(space):
+        return len(space)
+    return 0
 
 
 def may_overlap(tail: str, text: str) -> bool:

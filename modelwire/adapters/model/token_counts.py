@@ -154,7 +154,9 @@ class TokenCounts:
     def get_num_tokens(self, text: str) -> int:
         """Count the tokens of `text` on this machine; without a tokenizer, estimate them."""
         measure = self._measure()
-        return -(-len(text) // _CHARS_PER_TOKEN) if measure is None else measure[0](text)
+        if measure is None:
+            return -(-len(text) // _CHARS_PER_TOKEN)
+        return measure[0](text)
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Any = None) -> int:
         """Count the tokens of messages on this machine, as `count_tokens` does where no provider counts."""
@@ -229,7 +231,9 @@ def _counting_of(model: Any) -> TokenCounting | None:
     if not hasattr(model, "_through_sdk") or model._through_sdk():
         return None
     counting: TokenCounting | None = model._wire().counting
-    return counting if counting is not None and model.provider in counting.providers else None
+    if counting is not None and model.provider in counting.providers:
+        return counting
+    return None
 
 
 def _exchange(
@@ -287,11 +291,15 @@ def _encoding_on_disk(model: str) -> Any:
         is_there = sha256(place.read_bytes()).hexdigest() == fingerprint
     except OSError:
         return None
-    return tiktoken.get_encoding(name) if is_there else None
+    if is_there:
+        return tiktoken.get_encoding(name)
+    return None
 
 
 def _cache_folder() -> Path:
     from tempfile import gettempdir
 
     named = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
-    return Path(gettempdir(), "data-gym-cache") if named is None else Path(named or os.devnull)
+    if named is None:
+        return Path(gettempdir(), "data-gym-cache")
+    return Path(named or os.devnull)

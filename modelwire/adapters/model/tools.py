@@ -52,9 +52,10 @@ def bind_tools(
     Raises `InvalidArgument` for a tool or choice that cannot be sent: it names the part and the reason.
     """
     if isinstance(tools, str | Mapping) or not isinstance(tools, Sequence):
-        hint = (
-            " Did you mean a list with it?" if callable(tools) or isinstance(tools, Mapping) else ""
-        )
+        if callable(tools) or isinstance(tools, Mapping):
+            hint = " Did you mean a list with it?"
+        else:
+            hint = ""
         raise InvalidType(f"`tools` is a list of tools, not a `{type(tools).__name__}`.{hint}")
     converted = [_converted(model, tool, strict=strict) for tool in tools]
     names = [_name(tool) for tool in converted]
@@ -88,11 +89,9 @@ def _converted(model: HTTPChatModel, tool: Any, *, strict: bool | None) -> JSON:
 def _limits_of(model: WireSettings) -> ToolDialect:
     """Return what the provider of `model` is known to take."""
     wire = model._wire()
-    return (
-        wire.tools
-        if getattr(model, "provider", "") in (wire.owner, *wire.tools.clouds)
-        else ToolDialect(wire.tools.convert)
-    )
+    if getattr(model, "provider", "") in (wire.owner, *wire.tools.clouds):
+        return wire.tools
+    return ToolDialect(wire.tools.convert)
 
 
 def _name(tool: JSON) -> str:
@@ -124,7 +123,9 @@ def _choice(choice: Any, tools: list[JSON], names: list[str]) -> Any:
         own_kind = next(
             tool for tool, name in zip(tools, names, strict=True) if name == choice
         ).get("type")
-        return {"type": choice} if own_kind == choice else choice
+        if own_kind == choice:
+            return {"type": choice}
+        return choice
     if choice in CHOICES:
         return choice
     raise InvalidArgument(
@@ -135,11 +136,9 @@ def _choice(choice: Any, tools: list[JSON], names: list[str]) -> Any:
 def response_format(model: WireSettings, schema: Any, *, strict: bool | None) -> JSON:
     """Return `schema` as OpenAI's `response_format`; the codec of another wire turns it into its own."""
     if isinstance(schema, Mapping) and is_ready(schema):
-        return (
-            dict(schema)
-            if "json_schema" in schema
-            else {"type": "json_schema", "json_schema": dict(schema)}
-        )
+        if "json_schema" in schema:
+            return dict(schema)
+        return {"type": "json_schema", "json_schema": dict(schema)}
     function = convert_to_openai_function(schema)
     plain = function.get("parameters") or {"type": "object", "properties": {}}
     limits, by_wire = _limits_of(model), model._wire().structured

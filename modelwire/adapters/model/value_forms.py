@@ -46,7 +46,9 @@ def structured_answer(
     asking = model._structured(form or schema, include_raw=include_raw, **kwargs)
     if retries:
         asking = StructuredRetry(asking, retries=retries, include_raw=include_raw)
-    return asking if form is None else asking | value_reader(include_raw=include_raw)
+    if form is None:
+        return asking
+    return asking | value_reader(include_raw=include_raw)
 
 
 def object_form(schema: Any) -> type[ValueForm] | None:
@@ -97,4 +99,6 @@ def _value_in(answer: Any) -> Any:
     if isinstance(answer, ValueForm):
         return getattr(answer, "value")  # noqa: B009 - the field is made with the class
     form = None if answer is None else answer.get("parsed")
-    return answer if form is None else AddableDict({**answer, "parsed": _value_in(form)})
+    if form is None:
+        return answer
+    return AddableDict({**answer, "parsed": _value_in(form)})

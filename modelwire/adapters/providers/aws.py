@@ -61,11 +61,10 @@ def signed_headers(
     address, time = urlsplit(url), now.strftime("%Y%m%dT%H%M%SZ")
     usual_port = {"https": ":443", "http": ":80"}.get(address.scheme, "")
     host = address.netloc.rpartition("@")[2].lower().removesuffix(usual_port)
-    ours = (
-        {"x-amz-date": time}
-        if keys.token is None
-        else {"x-amz-date": time, "x-amz-security-token": keys.token}
-    )
+    if keys.token is None:
+        ours = {"x-amz-date": time}
+    else:
+        ours = {"x-amz-date": time, "x-amz-security-token": keys.token}
     named = {
         name: value
         for name, value in headers.items()
@@ -138,7 +137,9 @@ class SignedCall:
         return self._in_thread(self._renew)
 
     def _in_thread(self, function: Callable[[], Any]) -> Any:
-        return run_in_executor(None, function) if self._is_async else function()
+        if self._is_async:
+            return run_in_executor(None, function)
+        return function()
 
     def _sign(self) -> dict[str, str]:
         self._used = self._found()
@@ -147,7 +148,9 @@ class SignedCall:
     def _renew(self) -> Mapping[str, str] | None:
         if self._keys is None and self._found() == self._used:
             _chains.pop(self._place(), None)
-        return {"authorization": "is signed anew"} if self._found() != self._used else None
+        if self._found() != self._used:
+            return {"authorization": "is signed anew"}
+        return None
 
     def _place(self) -> tuple[str | None, ...]:
         return (self._profile, *map(os.environ.get, _VARIABLES))

@@ -92,7 +92,9 @@ def _address(kwargs: Mapping[str, Any], deployment: str) -> dict[str, str]:
     version = kwargs.get("api_version") or from_environment(("OPENAI_API_VERSION",))
     if (base_url := kwargs.get("base_url")) is not None:
         dated = "/deployments/" in base_url and "?" not in base_url and version
-        return {"base_url": f"{base_url.rstrip('/')}?api-version={version}"} if dated else {}
+        if dated:
+            return {"base_url": f"{base_url.rstrip('/')}?api-version={version}"}
+        return {}
     endpoint = kwargs.get("azure_endpoint") or from_environment(("AZURE_OPENAI_ENDPOINT",))
     if endpoint is None:
         raise InvalidArgument(

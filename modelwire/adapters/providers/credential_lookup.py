@@ -92,12 +92,13 @@ def credentials_of(name: str) -> Credentials:
 def _of_google() -> str | None:
     """https://cloud.google.com/docs/authentication/application-default-credentials, read 2026-11."""
     if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
-        return f"`GOOGLE_APPLICATION_CREDENTIALS`, {named}" if os.path.isfile(named) else None
-    base = (
-        Path(os.environ["APPDATA"]) / "gcloud"
-        if os.name == "nt"
-        else Path(os.path.expanduser("~/.config/gcloud"))
-    )
+        if os.path.isfile(named):
+            return f"`GOOGLE_APPLICATION_CREDENTIALS`, {named}"
+        return None
+    if os.name == "nt":
+        base = Path(os.environ["APPDATA"]) / "gcloud"
+    else:
+        base = Path(os.path.expanduser("~/.config/gcloud"))
     place = Path(os.environ.get("CLOUDSDK_CONFIG") or base) / "application_default_credentials.json"
     return str(place) if os.path.isfile(place) else None
 

@@ -81,7 +81,9 @@ class GoogleCloudModel(HTTPChatModel):
 
     def _identity_headers(self) -> dict[str, str]:
         paying = getattr(self.credentials, "quota_project", None)
-        return {"x-goog-user-project": paying} if paying else {}
+        if paying:
+            return {"x-goog-user-project": paying}
+        return {}
 
     def _vertex_endpoint(self, endpoint: Endpoint, *, ask: bool) -> Endpoint:
         """Return the address of the project on Vertex AI; with an API key and no project, of express mode."""
@@ -303,11 +305,9 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         ):  # as google-genai: what is set in the code wins, else the project does
             return fields
         has_project = values.get("project") or any(os.environ.get(name) for name in _PROJECT)
-        return (
-            {**fields, "project": _PROJECT}
-            if has_project
-            else {**fields, "api_key": cls.KEY_VARIABLES}
-        )
+        if has_project:
+            return {**fields, "project": _PROJECT}
+        return {**fields, "api_key": cls.KEY_VARIABLES}
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"x-goog-api-key": key}
@@ -320,7 +320,9 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         ask: bool = True,
     ) -> Endpoint:
         endpoint = super()._endpoint(headers, key=key, ask=ask)
-        return self._vertex_endpoint(endpoint, ask=ask) if self.vertexai else endpoint
+        if self.vertexai:
+            return self._vertex_endpoint(endpoint, ask=ask)
+        return endpoint
 
 
 class ChatVertexAI(ChatGoogleGenerativeAI):

@@ -27,7 +27,9 @@ def families_of(wire: str) -> ModelFamilies | None:
 def family_of(provider: str, wire: str, model: str) -> Family | None:
     """Return what is known of the model, or None."""
     families = families_of(wire)
-    return None if families is None else families.family_of(provider, model)
+    if families is None:
+        return None
+    return families.family_of(provider, model)
 
 
 def service_row(provider: str, wire: str) -> Service | None:

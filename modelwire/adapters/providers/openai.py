@@ -265,7 +265,9 @@ class ChatOpenAI(HTTPChatModel):
         return params
 
     def _wire(self) -> Wire:
-        return wire_named("responses") if self.use_responses_api else super()._wire()
+        if self.use_responses_api:
+            return wire_named("responses")
+        return super()._wire()
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"}

@@ -57,7 +57,9 @@ def row_of(name: str) -> Provider | None:
     brought = plugins.plugin_of(spelled)
     if isinstance(brought, type):
         return Provider(getattr(brought, "WIRE", HOME_WIRE), plugin=brought)
-    return brought if isinstance(brought, Provider) else None
+    if isinstance(brought, Provider):
+        return brought
+    return None
 
 
 def _other_names() -> dict[str, str]:
@@ -131,7 +133,9 @@ def key_variables(provider: str, made: Any) -> set[str]:
     values = _named(provider)
     variables = made._environment_fields(values)
     found = {name for field in made.SECRETS for name in variables.get(field, ())}
-    return found if values else found | set(made.KEY_VARIABLES)
+    if values:
+        return found
+    return found | set(made.KEY_VARIABLES)
 
 
 def is_own_address(provider: str, made: Any, url: object) -> bool:
@@ -167,7 +171,9 @@ def provider_of(model: str) -> str | None:
     for name, row in PROVIDERS.items():
         if model.startswith(row.models):
             return name
-    return None if (service := service_by_model(model)) is None else service.name
+    if (service := service_by_model(model)) is None:
+        return None
+    return service.name
 
 
 def check_argument_names(names: Sequence[str], model: str | None, provider: str | None) -> None:

@@ -110,7 +110,9 @@ class Service(NamedTuple):
 
     def lacks_over(self, wire: str) -> tuple[str, ...]:
         """Return the parameters it does not take on a wire, as far as it says so."""
-        return self.lacks if wire == HOME_WIRE else dict(self.lacks_at).get(wire, ())
+        if wire == HOME_WIRE:
+            return self.lacks
+        return dict(self.lacks_at).get(wire, ())
 
     def needs_key(self, base_url: str | None) -> bool:
         """Whether a call goes out with a key only: to the service itself, but not to an address of the user's own."""

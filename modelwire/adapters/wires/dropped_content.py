@@ -40,9 +40,10 @@ def foreign_work(
         thought, notes = beside.get("reasoning_content"), beside.get("annotations")
         metadata = message.response_metadata
         of = metadata.get("model_provider")
-        of_another_wire = (
-            metadata.get("object") == "response" if is_chat else bool(thought or notes)
-        )
+        if is_chat:
+            of_another_wire = metadata.get("object") == "response"
+        else:
+            of_another_wire = bool(thought or notes)
         if not message.type.startswith(("ai", "AI")) or (of in own and not of_another_wire):
             continue
         kinds = [*_kinds(content if isinstance(content, list) else (), only_words=only_words)]

@@ -61,7 +61,9 @@ def snippet(text: bytes | str, limit: int = SNIPPET_CHARS) -> str:
         shown = "".join(
             c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown
         )
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    if len(shown) <= limit:
+        return shown
+    return shown[: limit - 1] + "…"
 
 
 def mask_secrets(text: str) -> str:
@@ -108,7 +110,9 @@ def read_json(
         return from_json(body)
     except ValueError as first:
         try:
-            return _with_huge_numbers(body) if _HUGE in str(first) else from_json(_repaired(body))
+            if _HUGE in str(first):
+                return _with_huge_numbers(body)
+            return from_json(_repaired(body))
         except (ValueError, RecursionError):
             problem = f"is not JSON ({first})" if body.strip() else "is empty"
             raise malformed(
@@ -259,7 +263,9 @@ def _first_words(value: Any) -> str | None:
 
 def text_or_none(value: Any) -> str | None:
     """Return `value` if it is a text with something in it."""
-    return value if isinstance(value, str) and value else None
+    if isinstance(value, str) and value:
+        return value
+    return None
 
 
 def dict_or_empty(value: Any) -> dict[str, Any]:
@@ -268,7 +274,9 @@ def dict_or_empty(value: Any) -> dict[str, Any]:
 
 def dicts_in(value: Any) -> list[dict[str, Any]]:
     """Return the objects in a list; none for what is no list."""
-    return [it for it in value if isinstance(it, dict)] if isinstance(value, list) else []
+    if isinstance(value, list):
+        return [it for it in value if isinstance(it, dict)]
+    return []
 
 
 _MOST_DIGITS = 16  # A count that a service sends as a text has fewer digits than this.
@@ -280,7 +288,9 @@ def count_or_none(value: Any) -> int | None:
     is_digits = type(value) is str and value.isdecimal() and len(value) < _MOST_DIGITS
     if is_whole or is_digits:
         value = int(value)
-    return value if type(value) is int and value >= 0 else None
+    if type(value) is int and value >= 0:
+        return value
+    return None
 
 
 def counts_of(usage: Mapping[str, Any], names: Sequence[str]) -> list[int | None]:
@@ -292,12 +302,16 @@ def counts_of(usage: Mapping[str, Any], names: Sequence[str]) -> list[int | None
 
 def _code(value: Any) -> str | int | None:
     if isinstance(value, int):
-        return value if not isinstance(value, bool) and 0 < abs(value) < 1_000_000 else None
+        if not isinstance(value, bool) and 0 < abs(value) < 1_000_000:
+            return value
+        return None
     return text_or_none(value)
 
 
 def _status(value: Any) -> int | None:
-    return value if isinstance(value, int) and 400 <= value <= 599 else None
+    if isinstance(value, int) and 400 <= value <= 599:
+        return value
+    return None
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
@@ -371,7 +385,9 @@ def error_as(kind: type[ProviderError], error: ProviderError) -> ProviderError:
 
 
 def _shown(value: Any) -> Any:
-    return snippet(value, 100) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return snippet(value, 100)
+    return value
 
 
 def _masked(value: Any) -> Any:

@@ -105,11 +105,15 @@ def _call_ids(message: Any) -> list[str]:
 
 def _raw_calls(message: Any) -> list[Any]:
     raw = message.additional_kwargs.get("tool_calls")
-    return [it for it in raw if isinstance(it, Mapping)] if isinstance(raw, list) else []
+    if isinstance(raw, list):
+        return [it for it in raw if isinstance(it, Mapping)]
+    return []
 
 
 def _block_type(item: Any) -> str:
-    return str(item.get("type")) if isinstance(item, Mapping) else ""
+    if isinstance(item, Mapping):
+        return str(item.get("type"))
+    return ""
 
 
 def _result_ids(message: Any) -> list[str]:
@@ -179,14 +183,18 @@ class _Pairing:
         if message.content.__class__ is list:
             update["content"] = [self._result_block(it, own) for it in message.content]
         is_same = all(getattr(message, name) == value for name, value in update.items())
-        return message if is_same else message.model_copy(update=update)
+        if is_same:
+            return message
+        return message.model_copy(update=update)
 
     def _answered(self, id: str) -> str:
         """Return the new id of the next call that waits for a result; the last one may get several."""
         waiting = self._open.get(id)
         if not waiting:
             return id
-        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        if len(waiting) > 1:
+            return waiting.pop(0)
+        return waiting[0]
 
     def _result_block(self, block: Any, own: Mapping[str, str]) -> Any:
         key = _RESULT_BLOCKS.get(_block_type(block))

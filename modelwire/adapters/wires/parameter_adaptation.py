@@ -164,11 +164,15 @@ _NOTHING = object()
 def read_reasoning(name: str, value: Any) -> Reasoning | None:
     """Read what `value`, under any of the names for it, sets about reasoning; None for what is not readable."""
     if name in ("reasoning_effort", "effort"):
-        return Reasoning(value) if isinstance(value, str) else None
+        if isinstance(value, str):
+            return Reasoning(value)
+        return None
     if not isinstance(value, Mapping):
         return None
     if name == "output_config":
-        return Reasoning(value["effort"]) if isinstance(value.get("effort"), str) else None
+        if isinstance(value.get("effort"), str):
+            return Reasoning(value["effort"])
+        return None
     if name == "thinking":
         kind = value.get("type")
         if kind in ("disabled", "between_tools"):
@@ -191,11 +195,9 @@ def read_reasoning(name: str, value: Any) -> Reasoning | None:
 
 
 def without(value: Any, *names: str) -> JSON:
-    return (
-        {key: part for key, part in value.items() if key not in names}
-        if isinstance(value, Mapping)
-        else {}
-    )
+    if isinstance(value, Mapping):
+        return {key: part for key, part in value.items() if key not in names}
+    return {}
 
 
 def quoted(values: tuple[str, ...]) -> str:

@@ -56,7 +56,9 @@ def read_choice(choice: Any) -> tuple[str, str | None]:
             f"`tool_choice` must be a string or a dict, not `{type(choice).__name__}`."
         )
     word = "any" if choice == "required" else choice
-    return (word, None) if word in ("auto", "any", "none") else ("tool", choice)
+    if word in ("auto", "any", "none"):
+        return (word, None)
+    return ("tool", choice)
 
 
 def read_form(form: Any, api: str) -> Mapping[str, Any] | None:

@@ -236,7 +236,9 @@ class Wire(NamedTuple):
     def batch_api(self) -> Callable[..., Any] | None:
         """The class of the wire's Batch API, from `register_batch_api`; None if there is none."""
         reference = _BATCH_APIS.get(self.name)
-        return None if reference is None else cast("Callable[..., Any]", loaded(reference))
+        if reference is None:
+            return None
+        return cast("Callable[..., Any]", loaded(reference))
 
     def make_model(self, **arguments: Any) -> BaseChatModel:
         """Return a model of the public class that speaks this wire, made with `arguments`."""

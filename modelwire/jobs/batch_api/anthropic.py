@@ -106,9 +106,12 @@ class AnthropicBatches(api.BatchApi):
         cancelled = (
             bool(batch.get("cancel_initiated_at")) or batch.get("processing_status") == "canceling"
         )
-        outcome = (
-            ("cancelled" if ended else "cancelling") if cancelled else "completed" if ended else ""
-        )
+        if cancelled:
+            outcome = "cancelled" if ended else "cancelling"
+        elif ended:
+            outcome = "completed"
+        else:
+            outcome = ""
         url = batch.get("results_url")
         failed = done - counts.get("succeeded", 0)
         return api.Look(ended, outcome, total, done, failed, (str(url),) if ended and url else ())

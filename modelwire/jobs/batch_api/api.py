@@ -362,4 +362,6 @@ def is_made_of(part: Part, job: str, marks: Sequence[object]) -> bool:
 def epoch(text: str | None) -> float:
     """Return the epoch seconds of an RFC 3339 time; 0 if there is none."""
     # The time may have nine digits after the second's point; Python reads six.
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp() if text else 0.0
+    if text:
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
+    return 0.0

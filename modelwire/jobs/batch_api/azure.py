@@ -35,7 +35,9 @@ def deployment_of(model: HTTPChatModel) -> str | None:
     if model.client is not None:
         return getattr(model.client, "_azure_deployment", None)
     _, found, rest = model._endpoint().base_url.partition(_MARK)
-    return unquote(rest.partition("?")[0].partition("/")[0]) if found else None
+    if found:
+        return unquote(rest.partition("?")[0].partition("/")[0])
+    return None
 
 
 def batch_address(base_url: str) -> tuple[str, dict[str, str]]:

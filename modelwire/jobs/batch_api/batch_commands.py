@@ -106,7 +106,10 @@ def _write(job: BatchJob, settings: Mapping[str, Any], *, quiet: bool) -> int:
         if unusable > 0:
             failed += f", {unusable:,} with an answer that cannot be used"
         cut = summary.get("cut", 0)
-        marked = f", {cut:,} {'answers' if cut > 1 else 'answer'} cut by max_tokens" if cut else ""
+        if cut:
+            marked = f", {cut:,} {'answers' if cut > 1 else 'answer'} cut by max_tokens"
+        else:
+            marked = ""
         print(f"{rows:,} rows{failed}{marked}, {price}", file=sys.stderr)
         if failed:
             say_failures(job.path)

@@ -82,11 +82,10 @@ def record_of(result: BatchResult, record: dict[str, Any]) -> Record:
         except ValueError as exc:
             about["error"] = failure_text(exc)
     else:
-        about["error"] = (
-            failure_text(result.error)
-            if result.error is not None
-            else f"No answer: {result.status}."
-        )
+        if result.error is not None:
+            about["error"] = failure_text(result.error)
+        else:
+            about["error"] = f"No answer: {result.status}."
     if result.message is not None and (reason := finish_reason([result.message])):
         about["finish_reason"] = reason
     if result.same is not None:

@@ -51,9 +51,9 @@ class Split(NamedTuple):
 
     def prepared(self, values: Any, config: RunnableConfig | None = None) -> Any:
         """Return the output of the steps before the model for a row."""
-        return (
-            values if self.before is None else self.before.invoke(self.work.filled(values), config)
-        )
+        if self.before is None:
+            return values
+        return self.before.invoke(self.work.filled(values), config)
 
     def messages(self, value: Any) -> list[BaseMessage]:
         """Return the messages that the steps before the model make of `value`."""
@@ -126,7 +126,9 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
 def _steps(chain: Runnable[Any, Any]) -> Sequence[Runnable[Any, Any]]:
     if isinstance(chain, ext.StructuredRetry):
         chain = chain.once
-    return chain.steps if isinstance(chain, RunnableSequence) else [chain]
+    if isinstance(chain, RunnableSequence):
+        return chain.steps
+    return [chain]
 
 
 def _unbound(
@@ -169,4 +171,6 @@ def _model_of(
 def _joined(steps: Sequence[Runnable[Any, Any]]) -> Runnable[Any, Any] | None:
     if not steps:
         return None
-    return steps[0] if len(steps) == 1 else RunnableSequence(*steps)
+    if len(steps) == 1:
+        return steps[0]
+    return RunnableSequence(*steps)

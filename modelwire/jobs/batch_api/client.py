@@ -305,7 +305,10 @@ class BatchClient:
                 body = b""
             return self.codec.error(ext.Reply(response.status_code, response.headers, body))
         wrapped = "APIConnectionError" in (cls.__name__ for cls in type(exc).__mro__)
-        cause = exc.__cause__ if wrapped and isinstance(exc.__cause__, Exception) else exc
+        if wrapped and isinstance(exc.__cause__, Exception):
+            cause = exc.__cause__
+        else:
+            cause = exc
         if isinstance(cause, errors.ModelwireError):
             return cause
         origin = self.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
@@ -349,11 +352,10 @@ def answer_of(codec: Codec, reply: RowReply) -> AIMessage:
     """Return the answer of a row. Raises the row's error instead, as a direct call would."""
     from pydantic_core import to_json
 
-    headers = (
-        {"x-request-id": reply.request_id, "request-id": reply.request_id}
-        if reply.request_id
-        else {}
-    )
+    if reply.request_id:
+        headers = {"x-request-id": reply.request_id, "request-id": reply.request_id}
+    else:
+        headers = {}
     if reply.kind == "succeeded":
         return codec.decode(ext.Reply(200, headers, to_json(reply.body)))
     if reply.kind == "errored":

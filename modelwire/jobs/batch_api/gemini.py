@@ -122,24 +122,20 @@ class GoogleBatches(api.BatchApi):
             # "All completed rows are exported", and they are billed. Rows without a line are
             # missing.
             outcome = "completed"
-        errors = (
-            ({"code": error.get("code"), "message": error.get("message")},)
-            if isinstance(error, dict)
-            else ()
-        )
+        errors: tuple[dict[str, Any], ...] = ()
+        if isinstance(error, dict):
+            errors = ({"code": error.get("code"), "message": error.get("message")},)
         return api.Look(ended, outcome, total, good + bad, bad, remote, errors)
 
     def failed_row(self, key: str, error: Any) -> api.RowReply:
         """Return the reply of a row with an error, whose code is HTTP's or gRPC's."""
-        error = (
-            error
-            if isinstance(error, dict)
-            else {"code": 13, "message": str(error or api.NO_RESULT)}
-        )
+        if not isinstance(error, dict):
+            error = {"code": 13, "message": str(error or api.NO_RESULT)}
         code = error.get("code")
-        status = (
-            code if isinstance(code, int) and 400 <= code < 600 else HTTP_OF.get(code or 13, 500)
-        )
+        if isinstance(code, int) and 400 <= code < 600:
+            status = code
+        else:
+            status = HTTP_OF.get(code or 13, 500)
         return api.RowReply(key, "errored", status, {"error": {**error, "code": status}}, None)
 
 
@@ -218,7 +214,9 @@ class GeminiBatches(GoogleBatches):
         output = _output(batch)
         if file := output.get("responsesFile"):
             return (f"/download{FILES}/{id_of({'name': file})}:download?alt=media",)
-        return (f"{self.batches}/{batch_id}",) if output else ()
+        if output:
+            return (f"{self.batches}/{batch_id}",)
+        return ()
 
     def fetch(self, batch_client: BatchClient, remote: str, path: Path) -> None:
         """Write the results into a file, one line a row, also if they came inside the batch's JSON."""

@@ -399,15 +399,14 @@ class BatchJob:
         current = [part for part in events.parts if part.stage != "replaced"]
         submitted = sum(part.rows for part in current if part.batch_id)
         at_work = sum(part.rows for part in running)
-        state = (
-            "done"
-            if events.done
-            else "cancelling"
-            if events.cancelled
-            else "processing"
-            if submitted
-            else "planned"
-        )
+        if events.done:
+            state = "done"
+        elif events.cancelled:
+            state = "cancelling"
+        elif submitted:
+            state = "processing"
+        else:
+            state = "planned"
         open_rows = sum(part.rows for part in current if part.stage != "downloaded")
         done = events.rows - open_rows - (events.same if open_rows else 0)
         batches = tuple(part.batch_id for part in events.parts if part.batch_id)
@@ -474,11 +473,10 @@ class BatchJob:
             result.output = result.message
             return
         try:
-            result.output = (
-                result.message
-                if split.after is None
-                else split.after.invoke(result.message, split.config)
-            )
+            if split.after is None:
+                result.output = result.message
+            else:
+                result.output = split.after.invoke(result.message, split.config)
         except Exception as exc:  # noqa: BLE001 - a step of the user's: the result says what it raised
             result.error = exc
 

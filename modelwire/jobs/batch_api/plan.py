@@ -303,11 +303,10 @@ class Requests:
         request = self._split.request(messages)
         self.path = _path_of(request.url)
         self.headers |= {n: v for n, v in request.headers.items() if n.lower() == "anthropic-beta"}
-        payload = (
-            request.body
-            if self._deployment is None
-            else {**request.body, "model": self._deployment}
-        )
+        if self._deployment is None:
+            payload = request.body
+        else:
+            payload = {**request.body, "model": self._deployment}
         body = json_of(payload)
         request_line = self._api.row(custom_id_of(self._job, number, body), payload, self.path)
         if not self._files.fits(request_line):

@@ -102,7 +102,9 @@ class BatchResult:
     @property
     def usage(self) -> Any:
         """The tokens of the answer, in the form of `AIMessage.usage_metadata`."""
-        return None if self.message is None else self.message.usage_metadata
+        if self.message is None:
+            return None
+        return self.message.usage_metadata
 
     @property
     def retryable(self) -> bool:
@@ -220,7 +222,9 @@ class Index:
         """Return the number of the latest part with the row; -1 if there is none, or if a direct
         call answered the row.
         """
-        return -1 if self.is_answered_live(number) else self._parts[number]
+        if self.is_answered_live(number):
+            return -1
+        return self._parts[number]
 
     def is_answered_live(self, number: int) -> bool:
         """Return whether a row has an answer that did not come through a batch."""

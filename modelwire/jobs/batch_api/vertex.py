@@ -179,4 +179,6 @@ def _error_of(status: Any) -> Any:
             status = from_json(status[status.index("{") : status.rindex("}") + 1])
         except ValueError:
             return status
-    return status.get("error", status) if isinstance(status, dict) else status
+    if isinstance(status, dict):
+        return status.get("error", status)
+    return status

@@ -59,7 +59,9 @@ def translator_of_row(provider: str) -> Translator | None:
     from modelwire.messages.block_readers import reader_of_provider
 
     read = reader_of_provider(provider)
-    return None if read is None else Translator(read, read)
+    if read is None:
+        return None
+    return Translator(read, read)
 
 
 def translate(message: BaseMessage) -> list[ContentBlock]:

@@ -124,7 +124,9 @@ def _is_foreign(block: Mapping[str, Any]) -> bool:
 def standard_blocks(content: str | list[str | dict[Any, Any]]) -> list[ContentBlock]:
     """Return message content as standard blocks; unknown blocks become `non_standard` ones."""
     if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
+        if content:
+            return [{"type": "text", "text": content}]
+        return []
     return [
         standard_block({"type": "text", "text": block} if isinstance(block, str) else block)
         for block in content
@@ -294,13 +296,17 @@ def split_data_url(url: str) -> tuple[str, str] | None:
         return None
     head, comma, data = url[5:].partition(",")
     mime_type, _, encoding = head.partition(";")
-    return (mime_type, data) if comma and encoding.endswith("base64") else None
+    if comma and encoding.endswith("base64"):
+        return (mime_type, data)
+    return None
 
 
 def extras_of(block: Mapping[str, Any]) -> Block:
     """Return a copy of a block's `extras`, empty if they are not a dict."""
     extras = block.get("extras")
-    return dict(extras) if isinstance(extras, Mapping) else {}
+    if isinstance(extras, Mapping):
+        return dict(extras)
+    return {}
 
 
 def extra_field(block: Mapping[str, Any], *keys: str) -> Any:
@@ -321,4 +327,6 @@ def refusal_block(details: Any) -> Block:
     """
     known = details if isinstance(details, Mapping) else {}
     block: Block = {"type": "refusal", "refusal": known.get("explanation") or ""}
-    return {**block, "extras": {"category": known["category"]}} if known.get("category") else block
+    if known.get("category"):
+        return {**block, "extras": {"category": known["category"]}}
+    return block

@@ -46,7 +46,9 @@ class Cassette:
 
     @property
     def missing(self) -> list[str]:
-        return [] if isinstance(self._tape, Recording) else self._tape.missing
+        if isinstance(self._tape, Recording):
+            return []
+        return self._tape.missing
 
     def begin(self) -> None:
         self._tape.__enter__()

@@ -91,7 +91,9 @@ class Recording:
 
     @property
     def count(self) -> int:
-        return 0 if self._writer is None else self._writer.count
+        if self._writer is None:
+            return 0
+        return self._writer.count
 
     def __enter__(self) -> Recording:
         insert(self, f"`recorded({str(self.path)!r})`")
@@ -149,11 +151,10 @@ class Writer:
     def end(self, running: _Running, *, written: bool = True) -> None:
         """Write a request and its answer. Nothing is written for a request that was never sent."""
         running.answer.end_s = running.now_s()
-        line = (
-            to_line(running.request, running.answer, running.exchange, self._texts)
-            if written
-            else None
-        )
+        if written:
+            line = to_line(running.request, running.answer, running.exchange, self._texts)
+        else:
+            line = None
         with self._lock:
             if self._open.pop(running.number, None) is None:
                 # The block was left before this request ended.

@@ -212,7 +212,9 @@ def _url(url: str) -> str:
     servers get at random.
     """
     address, shown = address_of(url), shown_url(url)
-    return re.sub(r"(//[^/]*):\d+", r"\1", shown, count=1) if address.is_loopback else shown
+    if address.is_loopback:
+        return re.sub(r"(//[^/]*):\d+", r"\1", shown, count=1)
+    return shown
 
 
 def _secrets(exchange: Exchange[Any, Any]) -> list[str]:
@@ -260,7 +262,9 @@ def _as_text(data: bytes) -> dict[str, str]:
 
 
 def _as_bytes(piece: Mapping[str, str]) -> bytes:
-    return piece["text"].encode() if "text" in piece else b64decode(piece["base64"], validate=True)
+    if "text" in piece:
+        return piece["text"].encode()
+    return b64decode(piece["base64"], validate=True)
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:
@@ -269,7 +273,9 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:
         return {name: _changed(value[name], change) for name in sorted(value)}
     if isinstance(value, list):
         return [_changed(item, change) for item in value]
-    return change(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return change(value)
+    return value
 
 
 def shortened(value: Any) -> Any:

@@ -195,7 +195,9 @@ class _ReplayedConnection:
     def _due_s(self, at_s: float) -> float:
         """Return the seconds until data recorded `at_s` after the request are due."""
         pace = self._replay.pace
-        return 0.0 if pace is None else max(0.0, self._began + at_s / pace - monotonic())
+        if pace is None:
+            return 0.0
+        return max(0.0, self._began + at_s / pace - monotonic())
 
     def _reply(self, answer: Answer) -> Reply:
         if answer.status is None:

@@ -32,9 +32,10 @@ def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
     names = [_different(facts, other) for other in others]
     nearest = min(range(len(names)), key=lambda place: len(names[place]))
     shown = [_difference(name, facts, others[nearest]) for name in names[nearest][:MAX_NAMED]]
-    more = (
-        f"; and {len(names[nearest]) - MAX_NAMED} more" if len(names[nearest]) > MAX_NAMED else ""
-    )
+    if len(names[nearest]) > MAX_NAMED:
+        more = f"; and {len(names[nearest]) - MAX_NAMED} more"
+    else:
+        more = ""
     return (
         f"{this}. The nearest of {len(recorded)} recorded is on line {nearest + 2}, and differs in: "
         f"{'; '.join(shown)}{more}. {_WHAT_TO_DO}"

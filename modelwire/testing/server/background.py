@@ -42,7 +42,9 @@ class BackgroundDesk:
         events = reply.parts if reply.is_stream else ()
         response = _Response(whole, polls, events, dict(reply.headers))
         self._responses[str(whole["id"])] = response
-        return reply if reply.is_stream else json_reply(200, _unfinished(whole, "queued"))
+        if reply.is_stream:
+            return reply
+        return json_reply(200, _unfinished(whole, "queued"))
 
     def finish(self, id: str) -> None:
         """Make an answer final, however many polls it was to take."""

@@ -96,7 +96,9 @@ class SeenBatch:
     def outcome(self) -> Outcome:
         if self.errors or self.plan.errors:
             return "failed"
-        return "cancelled" if self.cancelled_at_share is not None else self.plan.outcome
+        if self.cancelled_at_share is not None:
+            return "cancelled"
+        return self.plan.outcome
 
     def share(self, now_s: float) -> float:
         """Return the elapsed share of the batch's time; 1 at its end."""
@@ -148,7 +150,9 @@ def answer(
         return error_reply(wire, 404, number=request.number, message=message, code="not_found")
     name = f"{request.method} {kind}{'/id' if id_ else ''}{'/' + action if action else ''}"
     handler = handlers.get(name)
-    return None if handler is None else handler(desk, request, id_, base_url)
+    if handler is None:
+        return None
+    return handler(desk, request, id_, base_url)
 
 
 def is_good(status: int | None) -> bool:

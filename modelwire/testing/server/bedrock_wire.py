@@ -83,9 +83,10 @@ def _ending(answer: Answer, call: Call) -> tuple[str, JSON]:
         "totalTokens": usage.total,
         "cacheReadInputTokens": usage.cached_tokens,
     }
-    reason = (
-        "content_filtered" if answer.refusal else _STOP.get(answer.stop_reason, answer.stop_reason)
-    )
+    if answer.refusal:
+        reason = "content_filtered"
+    else:
+        reason = _STOP.get(answer.stop_reason, answer.stop_reason)
     return reason, {"usage": counts, "metrics": {"latencyMs": 1}}
 
 

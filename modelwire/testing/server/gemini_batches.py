@@ -41,7 +41,9 @@ def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iter
         return None
     way, model, kind, id_, action = found.groups()
     if model is not None:
-        return _make(desk, request, model) if request.method == "POST" else None
+        if request.method == "POST":
+            return _make(desk, request, model)
+        return None
     known = desk.files if kind == "files" else [batch.id for batch in desk.of_wire("gemini")]
     if id_ and id_ not in known:
         return error_reply(
@@ -49,7 +51,9 @@ def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iter
         )
     name = f"{way or ''} {request.method} {kind}{'/id' if id_ else ''}{':' + action if action else ''}".strip()
     handler = _HANDLERS.get(name)
-    return None if handler is None else handler(desk, request, id_)
+    if handler is None:
+        return None
+    return handler(desk, request, id_)
 
 
 def _upload(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
@@ -85,11 +89,10 @@ def _make(desk: BatchDesk, request: SeenRequest, model: str) -> Reply | Iterable
     source = payload.get("inputConfig") or {}
     file = str(source.get("fileName")).removeprefix("files/")
     if not payload.get("displayName") or ("fileName" in source and file not in desk.files):
-        message = (
-            "`batch.displayName` is required."
-            if not payload.get("displayName")
-            else f"There is no `{file}`."
-        )
+        if not payload.get("displayName"):
+            message = "`batch.displayName` is required."
+        else:
+            message = f"There is no `{file}`."
         return error_reply("gemini", 400, number=request.number, message=message)
     if "fileName" in source:
         lines = [from_json(line) for line in desk.files[file][1].splitlines() if line.strip()]
@@ -156,13 +159,12 @@ def operation(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) ->
     if share >= 1:
         desk.end(batch)
     ended = batch.ended_at is not None
-    state = (
-        _STATES.get(batch.outcome, batch.outcome.upper())
-        if ended
-        else "RUNNING"
-        if share > 0
-        else "PENDING"
-    )
+    if ended:
+        state = _STATES.get(batch.outcome, batch.outcome.upper())
+    elif share > 0:
+        state = "RUNNING"
+    else:
+        state = "PENDING"
     total = len(batch.rows)
     done = int(total * share)
     counts = batch.counts or {"pendingRequestCount": total - done, "successfulRequestCount": done}

@@ -58,7 +58,9 @@ def _calls(answer: Answer, call: Call) -> list[dict[str, Any]]:
 
 
 def _reason(answer: Answer) -> str:
-    return "SAFETY" if answer.refusal else _STOP.get(answer.stop_reason, answer.stop_reason)
+    if answer.refusal:
+        return "SAFETY"
+    return _STOP.get(answer.stop_reason, answer.stop_reason)
 
 
 def body(answer: Answer, call: Call) -> dict[str, Any]:

@@ -89,7 +89,9 @@ class Bucket:
     def wait_s(self, cost: float) -> float:
         """Return the seconds until `cost` is available, 0 if it is; at most the time that a full bucket takes."""
         missing = min(cost, self.capacity) - self.level
-        return missing / self.rate if missing > 1e-9 else 0.0
+        if missing > 1e-9:
+            return missing / self.rate
+        return 0.0
 
     def full_in_s(self) -> float:
         return (self.capacity - self.level) / self.rate
@@ -111,7 +113,9 @@ class Window(Bucket):
             self._at_s += passed * self._window_s
 
     def wait_s(self, cost: float) -> float:
-        return self.full_in_s() if min(cost, self.capacity) - self.level > 1e-9 else 0.0
+        if min(cost, self.capacity) - self.level > 1e-9:
+            return self.full_in_s()
+        return 0.0
 
     def full_in_s(self) -> float:
         return self._at_s + self._window_s - self._now_s
@@ -210,11 +214,10 @@ class Limiter:
                     f"anthropic-ratelimit-{name}-{what}" for what in ("limit", "remaining", "reset")
                 ]
             else:
-                limit, left = (
-                    (10 * bucket.capacity,) * 2
-                    if dialect == "lying"
-                    else (bucket.capacity, bucket.level)
-                )
+                if dialect == "lying":
+                    limit, left = (10 * bucket.capacity,) * 2
+                else:
+                    limit, left = (bucket.capacity, bucket.level)
                 reset = "1ms" if dialect == "lying" else duration(full_in_s)
                 values = (f"{limit:.0f}", f"{math.floor(left)}", reset)
                 names = [f"x-ratelimit-{what}-{name}" for what in ("limit", "remaining", "reset")]

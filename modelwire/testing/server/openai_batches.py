@@ -158,7 +158,9 @@ def _status(batch: SeenBatch, share: float) -> str:
         return "cancelling"
     if share <= 0 or is_refused:
         return "validating"
-    return "in_progress" if share < 0.9 else "finalizing"
+    if share < 0.9:
+        return "in_progress"
+    return "finalizing"
 
 
 def end_batch(

@@ -348,7 +348,9 @@ class ProviderServer:
         reply = self.batches.handle(request, self.base_url) or self._other(request, path)
         if request.method == "HEAD" and isinstance(reply, Reply):
             return reply.head()
-        return reply.steps() if isinstance(reply, Reply) else reply
+        if isinstance(reply, Reply):
+            return reply.steps()
+        return reply
 
     def _finished(self, request: SeenRequest, whole: bool) -> None:  # noqa: FBT001 - called by a connection
         now_s = self.now_s()
@@ -422,13 +424,17 @@ class ProviderServer:
     def _in_background(self, answer: Any, call: Call, reply: Reply) -> Reply:
         if isinstance(answer, Answer):
             return self.background.begin(body_of(answer, call), reply, answer.polls)
-        return self.background.begin(answer, reply, 1) if isinstance(answer, dict) else reply
+        if isinstance(answer, dict):
+            return self.background.begin(answer, reply, 1)
+        return reply
 
     def _latency_s(self, request: SeenRequest) -> float:
         latency = self.latency
         if isinstance(latency, Lognormal):
             return latency.draw(self._rng)
-        return latency(request) if callable(latency) else latency
+        if callable(latency):
+            return latency(request)
+        return latency
 
     def _limit(self, request: SeenRequest) -> Reply | dict[str, str]:
         """Return the reply that rejects a request, or the headers for an admitted one."""

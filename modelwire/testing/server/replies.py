@@ -70,11 +70,10 @@ class Reply:
 
         `changed` replaces headers (None removes one); `_` stands for `-`.
         """
-        framing = (
-            {"transfer-encoding": "chunked"}
-            if self.is_stream
-            else {"content-length": str(len(self.body))}
-        )
+        if self.is_stream:
+            framing = {"transfer-encoding": "chunked"}
+        else:
+            framing = {"content-length": str(len(self.body))}
         named = {
             **framing,
             **self.headers,
@@ -90,16 +89,22 @@ class Reply:
     def frames(self, parts: Iterable[bytes] | None = None) -> list[bytes]:
         """Return the parts (all, or `parts`) as they are sent, framed as chunks if the body is chunked."""
         chosen = self.parts if parts is None else list(parts)
-        return [chunk(part) for part in chosen] if self.is_stream else chosen
+        if self.is_stream:
+            return [chunk(part) for part in chosen]
+        return chosen
 
     def steps(self) -> bytes | Iterator[Step]:
         """Return the bytes of an answer without waits, else its steps."""
         if not self.is_stream:
             whole = self.head() + self.body
-            return iter((self.latency_s, whole)) if self.latency_s else whole
+            if self.latency_s:
+                return iter((self.latency_s, whole))
+            return whole
         if not self.gap_s:
             whole = b"".join((self.head(), *self.frames(), LAST_CHUNK))
-            return iter((self.latency_s, whole)) if self.latency_s else whole
+            if self.latency_s:
+                return iter((self.latency_s, whole))
+            return whole
         return self._spaced()
 
     def _spaced(self) -> Iterator[Step]:
@@ -144,11 +149,9 @@ def page_reply(rows: list[dict[str, Any]], query: str, *, default_limit: int) ->
 def sse(data: Any, event: str | None = None) -> bytes:
     """Return one server-sent event. A text is sent unchanged, any other value as JSON."""
     written = data.encode() if isinstance(data, str) else to_json(data)
-    return (
-        b"data: %b\n\n" % written
-        if event is None
-        else b"event: %b\ndata: %b\n\n" % (event.encode(), written)
-    )
+    if event is None:
+        return b"data: %b\n\n" % written
+    return b"event: %b\ndata: %b\n\n" % (event.encode(), written)
 
 
 _REASONS = {

@@ -64,7 +64,9 @@ class SeenRequest:
     @property
     def fields(self) -> dict[str, Any]:
         """The content if it is a JSON object, else an empty dict."""
-        return self.body if isinstance(self.body, dict) else {}
+        if isinstance(self.body, dict):
+            return self.body
+        return {}
 
     @property
     def model(self) -> str:
@@ -91,7 +93,9 @@ class SeenRequest:
             ),
             [],
         )
-        return turns if isinstance(turns, list) else [{"role": "user", "content": turns}]
+        if isinstance(turns, list):
+            return turns
+        return [{"role": "user", "content": turns}]
 
     @property
     def text(self) -> str:
@@ -108,7 +112,9 @@ class SeenRequest:
 
         names = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
         key = next((found for name in names if (found := self.headers.get(name))), "")
-        return sha256(key.removeprefix("Bearer ").encode("latin-1")).hexdigest()[:12] if key else ""
+        if key:
+            return sha256(key.removeprefix("Bearer ").encode("latin-1")).hexdigest()[:12]
+        return ""
 
     def __repr__(self) -> str:
         masked = {

@@ -130,9 +130,10 @@ def _message(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
         item={**item, "status": "in_progress", "content": []},
     )
     for number, part in enumerate(item["content"]):
-        name, key = (
-            ("output_text", "text") if part["type"] == "output_text" else ("refusal", "refusal")
-        )
+        if part["type"] == "output_text":
+            name, key = ("output_text", "text")
+        else:
+            name, key = ("refusal", "refusal")
         here = {**at, "content_index": number}
         extra: dict[str, Any] = {"logprobs": []} if key == "text" else {}
         out.add("content_part.added", **here, part={**part, key: ""})

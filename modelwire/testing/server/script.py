@@ -33,7 +33,9 @@ def answer_of(entry: Any, request: SeenRequest) -> Any:
         return Answer(entry)
     if isinstance(entry, ProviderError):
         return of_error(entry)
-    return _answer_of_message(entry) if _is_answer_message(entry) else entry
+    if _is_answer_message(entry):
+        return _answer_of_message(entry)
+    return entry
 
 
 def _is_answer_message(entry: Any) -> bool:
@@ -88,7 +90,9 @@ class Script:
             return self._back.pop()
         for entry in self._entries:
             return entry
-        return self._more.popleft() if self._more else self.default
+        if self._more:
+            return self._more.popleft()
+        return self.default
 
     def put_back(self, entry: Any) -> None:
         """Make `entry` the next one again."""

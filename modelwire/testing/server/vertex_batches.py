@@ -46,11 +46,9 @@ def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iter
     parent, id_, action = found.groups()
     batches = desk.of_wire("vertex")
     if id_ is None:
-        return (
-            _make(desk, request, parent)
-            if request.method == "POST"
-            else page_of(desk, request, "vertex", "batchPredictionJobs")
-        )
+        if request.method == "POST":
+            return _make(desk, request, parent)
+        return page_of(desk, request, "vertex", "batchPredictionJobs")
     if id_ not in [batch.id for batch in batches]:
         return _missing(request, id_)
     batch = desk.found(id_)
@@ -134,13 +132,12 @@ def job(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[
     if share >= 1:
         desk.end(batch)
     ended = batch.ended_at is not None
-    state = (
-        _STATES.get(batch.outcome, batch.outcome.upper())
-        if ended
-        else "RUNNING"
-        if share > 0
-        else "PENDING"
-    )
+    if ended:
+        state = _STATES.get(batch.outcome, batch.outcome.upper())
+    elif share > 0:
+        state = "RUNNING"
+    else:
+        state = "PENDING"
     shown = ("displayName", "inputConfig", "outputConfig")
     made: dict[str, Any] = {name: batch.fields.get(name) for name in shown} | {
         "name": f"{batch.fields['parent']}/batchPredictionJobs/{batch.id}",

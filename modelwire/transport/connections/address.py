@@ -72,7 +72,9 @@ def origin_of(url: str) -> tuple[str, str | None, int | None] | None:
         port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
     except ValueError:
         return None
-    return (parts.scheme, parts.hostname, port) if parts.hostname else None
+    if parts.hostname:
+        return (parts.scheme, parts.hostname, port)
+    return None
 
 
 def hide_query(request: Any) -> None:
@@ -82,7 +84,9 @@ def hide_query(request: Any) -> None:
 
 def unlogged(url: Any) -> Any:
     """Return a client's URL whose text has no query; what is sent is made of its parts."""
-    return _without_query(cast("Any", type(url)))(url) if url.query else url
+    if url.query:
+        return _without_query(cast("Any", type(url)))(url)
+    return url
 
 
 @lru_cache(maxsize=256)

@@ -111,7 +111,9 @@ def watch(connection: Any, host: str, library: str) -> None:
     def watched(step: Any) -> Any:
         with calling(host, library):
             answer = send(step)
-        return _awaited(answer) if hasattr(answer, "__await__") else answer
+        if hasattr(answer, "__await__"):
+            return _awaited(answer)
+        return answer
 
     async def _awaited(work: Awaitable[Any]) -> Any:
         with calling(host, library):
@@ -148,11 +150,9 @@ _SEEN_BY = {"httpx2": ("httpcore2",), "httpx": ("httpx", "httpcore")}
 
 def _active_mockers() -> list[str]:
     respx = sys.modules.get("respx")
-    return (
-        [name for name, mocker in respx.mocks.Mocker.registry.items() if mocker.routers]
-        if respx
-        else []
-    )
+    if respx:
+        return [name for name, mocker in respx.mocks.Mocker.registry.items() if mocker.routers]
+    return []
 
 
 def _what_to_do_instead(library: str) -> str | None:

@@ -34,7 +34,9 @@ class Limit(float):
     def now(self) -> float:
         """Return what it is at this moment. Raises where nothing is left."""
         left_s = self.remaining_s()
-        return float(self) if left_s is None else max(min(self, left_s), _SHORTEST_S)
+        if left_s is None:
+            return float(self)
+        return max(min(self, left_s), _SHORTEST_S)
 
 
 class DeadlineBackend:

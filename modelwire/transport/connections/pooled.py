@@ -93,9 +93,11 @@ class PooledConnection:
     def _library(self) -> str:
         """Return the name of the library whose connections the call takes."""
         modules = (cls.__module__.partition(".")[0] for cls in type(self.client).__mro__)
-        return (
-            "aiohttp" if self.engine == "aiohttp" else "httpx" if "httpx" in modules else "httpx2"
-        )
+        if self.engine == "aiohttp":
+            return "aiohttp"
+        if "httpx" in modules:
+            return "httpx"
+        return "httpx2"
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers to send; a user and password in the URL count where no header says who we are."""
@@ -155,11 +157,10 @@ class PooledConnection:
     def _head(self, response: Any) -> Reply:
         """Read the status and the headers of an answer, and see to the compression they name."""
         watched = hasattr(response, "status_code")
-        status, raw = (
-            (response.status_code, response.headers.raw)
-            if watched
-            else (response.status, response.headers)
-        )
+        if watched:
+            status, raw = (response.status_code, response.headers.raw)
+        else:
+            status, raw = (response.status, response.headers)
         headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in raw}
         # An error is told by its status; its words, where they cannot be unpacked, are no reason to hide that.
         self._unpacking = self._unpacking_of(headers.get("content-encoding"), status)
@@ -235,7 +236,9 @@ class SyncPooledConnection(PooledConnection):
         reply = self._head(response)
         self._body_begins()
         self._bytes = iter(response.stream)
-        return reply if step.stream else self._completed(reply)
+        if step.stream:
+            return reply
+        return self._completed(reply)
 
     def _completed(self, reply: Reply) -> Reply:
         """Read the body to its end, and give the connection back."""
@@ -365,7 +368,9 @@ class AsyncPooledConnection(PooledConnection):
 
 
 def _within(left_s: float | None, work: Awaitable[T]) -> Awaitable[T]:
-    return work if left_s is None else _timed(left_s, work)
+    if left_s is None:
+        return work
+    return _timed(left_s, work)
 
 
 async def _timed(left_s: float, work: Awaitable[T]) -> T:

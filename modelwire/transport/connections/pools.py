@@ -420,7 +420,9 @@ async def async_pool(
                 del _loop_pools[closed]
             pools = _loop_pools.setdefault(loop, _LoopPools())
     pool = pools.by_settings.get(settings)
-    return pool if pool is not None else await pools.open(settings, pool_class)
+    if pool is not None:
+        return pool
+    return await pools.open(settings, pool_class)
 
 
 def _connection_arguments(settings: ClientSettings, origin: str) -> dict[str, Any]:
@@ -530,11 +532,9 @@ def affordable_in_flight() -> int:
     except ImportError:  # Windows has no such limit
         return MAX_IN_FLIGHT
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (
-        MAX_IN_FLIGHT
-        if soft == resource.RLIM_INFINITY
-        else max(1, min(MAX_IN_FLIGHT, soft * 3 // 4))
-    )
+    if soft == resource.RLIM_INFINITY:
+        return MAX_IN_FLIGHT
+    return max(1, min(MAX_IN_FLIGHT, soft * 3 // 4))
 
 
 def _close_sync_pools() -> None:

@@ -47,7 +47,9 @@ def proxy_of(address: Address) -> str | None:
         return None
     if _HAS_SYSTEM_PROXIES and not getproxies_environment() and proxy_bypass(address.authority):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    if "://" in proxy:
+        return proxy
+    return f"http://{proxy}"
 
 
 @lru_cache(maxsize=1000)

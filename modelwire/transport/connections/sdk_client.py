@@ -38,7 +38,10 @@ class _SdkConnection(PooledConnection):
     def failure(self, exc: Exception) -> Exception:
         """Return what `exc` is in our words, or what an SDK's error was made of; the rest kept the client from it."""
         wrapped = "APIConnectionError" in (cls.__name__ for cls in type(exc).__mro__)
-        cause = exc.__cause__ if wrapped and isinstance(exc.__cause__, Exception) else exc
+        if wrapped and isinstance(exc.__cause__, Exception):
+            cause = exc.__cause__
+        else:
+            cause = exc
         # Not the client line's: whose `RuntimeError` this is, only its words say.
         found = PooledConnection.failure(self, cause)
         if isinstance(found, ModelwireError):
@@ -69,7 +72,9 @@ class _SdkConnection(PooledConnection):
         }
 
     def _method(self) -> Any:
-        return self.client.post if self.exchange.method == "POST" else self.client.get
+        if self.exchange.method == "POST":
+            return self.client.post
+        return self.client.get
 
     def _opened(self, answer: Any) -> Any:
         """Keep the open answer; from its first byte on, silence has another limit."""
@@ -94,7 +99,9 @@ class SyncSdkConnection(_SdkConnection, SyncClientConnection):
             response = self._opened(answer)
             self._bytes = _events(answer) if _is_binary(response) else response.iter_bytes()
         reply = Reply(response.status_code, response.headers)
-        return reply if step.stream else self._completed(reply)
+        if step.stream:
+            return reply
+        return self._completed(reply)
 
 
 class AsyncSdkConnection(_SdkConnection, AsyncClientConnection):

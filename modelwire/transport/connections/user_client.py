@@ -79,13 +79,14 @@ class SyncClientConnection(_ClientConnection, SyncPooledConnection):
             )
         closing_where_bytes_follow(response)
         self._body_begins()
-        self._bytes = (
-            response.iter_bytes()
-            if response.status_code != _TOO_EARLY
-            else (data for data in _NOTHING)
-        )
+        if response.status_code != _TOO_EARLY:
+            self._bytes = response.iter_bytes()
+        else:
+            self._bytes = (data for data in _NOTHING)
         reply = Reply(response.status_code, response.headers)
-        return reply if step.stream else self._completed(reply)
+        if step.stream:
+            return reply
+        return self._completed(reply)
 
     def read(self) -> bytes | None:
         data = next(self._bytes, None)

@@ -37,11 +37,9 @@ def _lines(line: Callable[[], Any], n: int) -> list[Any]:
         raise InvalidArgument(f"`n` is how many connections to open, from 0 to {MOST}, not {n!r}.")
     if tapes and tapes[-1].replays:
         return []
-    return (
-        [line() for _ in range(n)]
-        if type(line()) in (SyncPooledConnection, AsyncPooledConnection)
-        else []
-    )
+    if type(line()) in (SyncPooledConnection, AsyncPooledConnection):
+        return [line() for _ in range(n)]
+    return []
 
 
 def warm(line: Callable[[], SyncPooledConnection], n: int) -> int:

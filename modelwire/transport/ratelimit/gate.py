@@ -58,7 +58,9 @@ class Gate:
 
     def blocked_since(self, admission: Admission) -> float | None:
         """Return the time since which `admission` has waited for a provider that accepts nothing, or None."""
-        return None if self.closed_at is None else max(self.closed_at, admission.requested_at)
+        if self.closed_at is None:
+            return None
+        return max(self.closed_at, admission.requested_at)
 
     def pause(self, now: float, seconds: float) -> None:
         """Send nothing for `seconds`, or until a longer pause ends."""

@@ -60,7 +60,9 @@ class Bucket:
     @property
     def per_s(self) -> float:
         """The limit a second, infinity if its period is unknown."""
-        return self.limit / self.period_s if self.period_s else math.inf
+        if self.period_s:
+            return self.limit / self.period_s
+        return math.inf
 
     def ready_at(self, now: float, cost: float, *, mirrored: bool) -> float:
         """Return when `cost` may be spent. Unless `mirrored`, only a short burst can be saved up."""
@@ -70,7 +72,9 @@ class Bucket:
         self.level = min(self.level + max(now - self.at, 0.0) * self.per_s, most)
         self.at = now
         lacking = min(cost, self.limit) - self.level
-        return now if lacking <= 0 else now + lacking / self.per_s
+        if lacking <= 0:
+            return now
+        return now + lacking / self.per_s
 
 
 class Advertised:
@@ -178,7 +182,9 @@ class Advertised:
 
     def requests_per_s(self) -> float:
         bucket = self._buckets.get("requests")
-        return bucket.per_s if bucket is not None else math.inf
+        if bucket is not None:
+            return bucket.per_s
+        return math.inf
 
     def tokens_per_minute(self) -> tuple[float | None, float | None, float | None]:
         """Return the limits of all tokens, of input tokens and of output tokens."""
@@ -190,7 +196,9 @@ class Advertised:
 
     def _per_minute(self, kind: str) -> float | None:
         bucket = self._buckets.get(kind)
-        return None if bucket is None or bucket.period_s is None else bucket.per_s * 60
+        if bucket is None or bucket.period_s is None:
+            return None
+        return bucket.per_s * 60
 
     def read(
         self,

@@ -44,7 +44,9 @@ class Limits(NamedTuple):
             for name, value in self._asdict().items()
             if value is not None and value != 0
         )
-        return f"Limits({known})" if known else "Limits(none known)"
+        if known:
+            return f"Limits({known})"
+        return "Limits(none known)"
 
 
 def change_of(congestion: Congestion, kind: str, now: float) -> Change:

@@ -67,13 +67,17 @@ def default_method(
     Source: https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, read 2026-11.
     """
     if family is not None and not (family.forced_tools and family.schemas):
-        return "json_schema" if family.schemas else "function_calling"
+        if family.schemas:
+            return "json_schema"
+        return "function_calling"
     sent = params()
     thinking = sent.get("thinking") or (sent.get("additional_model_request_fields") or {}).get(
         "thinking"
     )  # Bedrock's
     thinks = isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
-    return "json_schema" if thinks else "function_calling"
+    if thinks:
+        return "json_schema"
+    return "function_calling"
 
 
 def _sdk_client(

@@ -198,11 +198,9 @@ def _other(block: Block, message: AIMessage) -> list[Block]:
     kind = str(block.get("type"))
     if kind.endswith("_tool_result"):
         return [_server_tool_result(block)]
-    return (
-        [dict(cast("Block", standard_block(block)))]
-        if is_known_block(block)
-        else [non_standard(block)]
-    )
+    if is_known_block(block):
+        return [dict(cast("Block", standard_block(block)))]
+    return [non_standard(block)]
 
 
 _TRANSLATORS: dict[str, Translator] = {

@@ -55,7 +55,9 @@ def user_blocks(content: str | Sequence[Any]) -> list[Block]:
     Raises `InvalidArgument` for audio, video and blocks that lack what they need.
     """
     if isinstance(content, str):
-        return [plain_text(content)] if content.strip() else []
+        if content.strip():
+            return [plain_text(content)]
+        return []
     blocks = (to_wire(item) for item in content)
     return [block for block in blocks if block is not None]
 
@@ -79,7 +81,9 @@ def to_wire(item: Any) -> Block | None:
             raise without_data(item, kind)
         return as_it_is(item)
     write = TO_WIRE.get(standard_kind)
-    return write(standard) if write is not None else as_it_is(item)
+    if write is not None:
+        return write(standard)
+    return as_it_is(item)
 
 
 def is_sayable(item: Mapping[str, Any]) -> bool:
@@ -167,7 +171,9 @@ def _source(item: Mapping[str, Any], kind: str) -> Block:
 
 def _media_type(item: Mapping[str, Any]) -> str | None:
     value = item.get("mime_type")
-    return value if isinstance(value, str) and value else None
+    if isinstance(value, str) and value:
+        return value
+    return None
 
 
 def _base64_source(data: str, media_type: str | None, kind: str) -> Block:
@@ -289,11 +295,9 @@ def citations_of(item: Mapping[str, Any]) -> list[Block] | None:
 
 
 def _dicts(value: Any) -> list[Block]:
-    return (
-        [dict(item) for item in value if isinstance(item, Mapping)]
-        if isinstance(value, list | tuple)
-        else []
-    )
+    if isinstance(value, list | tuple):
+        return [dict(item) for item in value if isinstance(item, Mapping)]
+    return []
 
 
 def _citation(annotation: Mapping[str, Any]) -> Block | None:

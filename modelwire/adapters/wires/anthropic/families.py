@@ -101,7 +101,9 @@ CLAUDE = (
 def _base_name(model: str) -> str | None:
     """Return what is behind `claude-`: `us.anthropic.claude-...` at Bedrock."""
     before, found, name = model.partition("claude-")
-    return name if found and (before == "" or before.endswith("anthropic.")) else None
+    if found and (before == "" or before.endswith("anthropic.")):
+        return name
+    return None
 
 
 FAMILIES = ModelFamilies(

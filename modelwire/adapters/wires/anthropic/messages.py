@@ -149,9 +149,12 @@ def _tool_use_again(item: Mapping[str, Any], call: Mapping[str, Any] | None, *, 
     if own and isinstance(extras, Mapping):
         block = {**extras, **block}
     block |= {"type": "tool_use", "id": safe_call_id(item.get("id"))}
-    block["input"] = (
-        call["args"] if call is not None else arguments if isinstance(arguments, dict) else {}
-    )
+    if call is not None:
+        block["input"] = call["args"]
+    elif isinstance(arguments, dict):
+        block["input"] = arguments
+    else:
+        block["input"] = {}
     return block
 
 
@@ -164,14 +167,18 @@ def _assistant_block(item: Any, *, own: bool) -> Block | None:
     if not isinstance(kind, str):
         return to_wire(item)  # a string, or an error that names what is wrong
     if kind in ("thinking", "redacted_thinking"):
-        return as_it_is(item) if kind == "redacted_thinking" or "signature" in item else None
+        if kind == "redacted_thinking" or "signature" in item:
+            return as_it_is(item)
+        return None
     if kind == "text":
         return text_block({**item, "citations": citations_of(item) if own else None})
     if kind in ANSWER_TO_WIRE:
         return ANSWER_TO_WIRE[kind](item) if own else None
     if kind in _CALLS_OF_OTHERS:
         return None
-    return to_wire(item) if own or is_sayable(item) else None
+    if own or is_sayable(item):
+        return to_wire(item)
+    return None
 
 
 # Calls, which `tool_calls` and `invalid_tool_calls` hold too.
@@ -187,7 +194,9 @@ _CALLS_OF_OTHERS = frozenset(
 
 
 def _blocks(content: Content) -> list[Block]:
-    return [plain_text(content)] if isinstance(content, str) else content
+    if isinstance(content, str):
+        return [plain_text(content)]
+    return content
 
 
 def _joined_system(turns: Sequence[Turn]) -> Content:

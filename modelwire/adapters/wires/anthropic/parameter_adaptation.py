@@ -98,9 +98,10 @@ def _clamp_effort(adaptation: ParameterAdaptation, name: str, family: Family) ->
     config = adaptation.params[name]
     level = config["effort"] if isinstance(config, Mapping) else config
     effort = adaptation.closest_level("effort", level, family)
-    adaptation.params[name] = (
-        {**config, "effort": effort} if isinstance(config, Mapping) else effort
-    )
+    if isinstance(config, Mapping):
+        adaptation.params[name] = {**config, "effort": effort}
+    else:
+        adaptation.params[name] = effort
 
 
 def _think(
@@ -174,12 +175,16 @@ def _budget(params: JSON, reasoning: Reasoning) -> int | None:
     budget = BUDGETS[effort or "high"]
     if limit is None:
         return budget
-    return min(budget, max(LEAST_BUDGET, limit // 2)) if limit > LEAST_BUDGET else None
+    if limit > LEAST_BUDGET:
+        return min(budget, max(LEAST_BUDGET, limit // 2))
+    return None
 
 
 def _level_of(name: str, params: JSON) -> str | None:
     reasoning = read_reasoning(name, params.get(name))
-    return None if reasoning is None else reasoning.level()
+    if reasoning is None:
+        return None
+    return reasoning.level()
 
 
 def _type_of(thinking: Any) -> str | None:

@@ -114,7 +114,9 @@ def _max_tokens(params: dict[str, Any], default: int) -> Any:
         return set_ones[0]
     thinking = params.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
-    return budget + default if isinstance(budget, int) and budget >= default else default
+    if isinstance(budget, int) and budget >= default:
+        return budget + default
+    return default
 
 
 def _listed(name: str, value: Any) -> list[Any]:
@@ -204,7 +206,9 @@ def _output_format(form: Any) -> OutputFormat | None:
     Wire format: https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs, read 2026-11.
     """
     inner = read_form(form, "The Anthropic Messages API")
-    return None if inner is None else {"type": "json_schema", "schema": dict(inner["schema"])}
+    if inner is None:
+        return None
+    return {"type": "json_schema", "schema": dict(inner["schema"])}
 
 
 # What only the beta types of `anthropic` 2.11 have, and the feature the header `anthropic-beta` must name for it, as of
@@ -257,11 +261,10 @@ def features_needed(body: Mapping[str, Any], named: Iterable[str]) -> list[str]:
 
 
 def _by_type(items: Any) -> list[str]:
-    kinds = (
-        [item.get("type") for item in items if isinstance(item, Mapping)]
-        if isinstance(items, Sequence)
-        else []
-    )
+    if isinstance(items, Sequence):
+        kinds = [item.get("type") for item in items if isinstance(item, Mapping)]
+    else:
+        kinds = []
     return [
         FEATURE_OF_TYPE[kind] for kind in kinds if isinstance(kind, str) and kind in FEATURE_OF_TYPE
     ]
@@ -269,7 +272,9 @@ def _by_type(items: Any) -> list[str]:
 
 def _part(body: Mapping[str, Any], name: str, part: str) -> Any:
     whole = body.get(name)
-    return whole.get(part) if isinstance(whole, Mapping) else None
+    if isinstance(whole, Mapping):
+        return whole.get(part)
+    return None
 
 
 def _is_file(block: Mapping[str, Any]) -> bool:

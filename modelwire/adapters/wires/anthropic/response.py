@@ -130,7 +130,9 @@ def _content(blocks: list[dict[str, Any]]) -> str | list[str | dict[str, Any]]:
     if plain == len(blocks):
         return head
     rest: list[str | dict[str, Any]] = [*blocks[plain:]]
-    return [{"type": "text", "text": head}, *rest] if plain else rest
+    if plain:
+        return [{"type": "text", "text": head}, *rest]
+    return rest
 
 
 def _tool_calls(blocks: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:

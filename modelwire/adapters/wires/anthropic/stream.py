@@ -84,7 +84,9 @@ class MessagesStreamDecoder:
             if kind == "content_block_delta":
                 return self._delta(data["index"], data["delta"])
             read = _READERS.get(kind)
-            return read(self, data) if read is not None else self._other(event, data)
+            if read is not None:
+                return read(self, data)
+            return self._other(event, data)
         except (KeyError, TypeError, AttributeError) as exc:
             if isinstance(data, dict) and ("error" in data or "type" not in data):
                 return self._other(event, data)
@@ -97,11 +99,10 @@ class MessagesStreamDecoder:
     def close(self) -> list[AIMessageChunk]:
         """Return the last chunk: usage, stop reason, position. Raises `IncompleteStream`; the caller knows the part."""
         if not (self._stopped or self._ended):
-            seen = (
-                "before its first event"
-                if not self._started
-                else "before `message_stop` or a stop reason"
-            )
+            if not self._started:
+                seen = "before its first event"
+            else:
+                seen = "before `message_stop` or a stop reason"
             raise IncompleteStream(
                 f"The stream of `{self._provider}` ended {seen}.", provider=self._provider
             )
@@ -192,7 +193,9 @@ class MessagesStreamDecoder:
         if is_plain_text(block) and not self._is_list:
             if self._head is None:
                 self._head = index
-            return self._text(block["text"]) if block.get("text") else []
+            if block.get("text"):
+                return self._text(block["text"])
+            return []
         if kind == "tool_use":
             return self._tool_use_start(index, block)
         if kind == "fallback":  # another model goes on (anthropic 2.11, `BetaFallbackBlock`)
@@ -243,14 +246,16 @@ class MessagesStreamDecoder:
         if arguments is None or not text:
             return []
         arguments.parts.append(text)
-        return (
-            self._listed([], tool_call_chunk(args=text, index=index)) if arguments.is_ours else []
-        )
+        if arguments.is_ours:
+            return self._listed([], tool_call_chunk(args=text, index=index))
+        return []
 
     def _block_stop(self, data: dict[str, Any]) -> list[AIMessageChunk]:
         index = data["index"]
         arguments = self._arguments.pop(index, None)
-        return self._arguments_end(index, arguments) if arguments is not None else []
+        if arguments is not None:
+            return self._arguments_end(index, arguments)
+        return []
 
     def _arguments_end(self, index: int, arguments: _Arguments) -> list[AIMessageChunk]:
         """Put the parsed input into the block. A call that came whole at its start has had no delta."""

@@ -46,7 +46,9 @@ def blocks_to_wire(content: str | Sequence[Any]) -> list[Block]:
     A block with `cache_control` is followed by a cache point. Raises `InvalidArgument` for what the wire has not.
     """
     if isinstance(content, str):
-        return [{"text": content}] if content.strip() else []
+        if content.strip():
+            return [{"text": content}]
+        return []
     blocks: list[Block] = []
     for item in content:
         if (block := _to_wire(item)) is None:
@@ -236,7 +238,9 @@ def answer_block(item: Any) -> Block | None:
         result: Block = {"toolUseId": item.get("tool_call_id"), "content": item.get("output") or []}
         block_type = extras_of(item).get("block_type")
         return {"toolResult": {**result, "type": block_type} if block_type else result}
-    return None if kind in _PARTS_OF_CALLS else _to_wire(item)
+    if kind in _PARTS_OF_CALLS:
+        return None
+    return _to_wire(item)
 
 
 _PARTS_OF_CALLS = frozenset({"tool_call_chunk", "invalid_tool_call", "server_tool_call_chunk"})
@@ -246,7 +250,9 @@ def _reasoning(reasoning: Mapping[str, Any]) -> Block | None:
     if (redacted := reasoning.get("redacted_content")) is not None:
         return {"reasoningContent": {"redactedContent": redacted}}
     text = {key: reasoning[key] for key in ("text", "signature") if reasoning.get(key)}
-    return {"reasoningContent": {"reasoningText": {"text": "", **text}}} if text else None
+    if text:
+        return {"reasoningContent": {"reasoningText": {"text": "", **text}}}
+    return None
 
 
 def _citation(annotation: Any) -> Block | None:

@@ -44,7 +44,9 @@ def _base_name(model: str) -> str | None:
     maker, found, name = model.rpartition("/")[2].rpartition(".")
     if "claude-" in model:
         return model.partition("claude-")[2]
-    return name if found and maker else None
+    if found and maker:
+        return name
+    return None
 
 
 def _fit(adaptation: ParameterAdaptation, family: Any, service: object) -> None:
@@ -76,11 +78,9 @@ def _reasoning(adaptation: ParameterAdaptation, family: Family) -> dict[str, Any
             name, f"is not none: `{adaptation.model}` always reasons, see {family.link}"
         )
     effort = "low" if level == "none" else adaptation.closest_level(name, level or "medium", family)
-    return (
-        {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
-        if is_nova
-        else {"reasoning_effort": effort}
-    )
+    if is_nova:
+        return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
+    return {"reasoning_effort": effort}
 
 
 FAMILIES = ModelFamilies(

@@ -53,9 +53,10 @@ def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
     tools, choice = params.pop("tools", None), params.pop("tool_choice", None)
     for name, value in params.items():
         if name in INFERENCE:
-            inference[INFERENCE[name]] = (
-                [value] if INFERENCE[name] == "stopSequences" and isinstance(value, str) else value
-            )
+            if INFERENCE[name] == "stopSequences" and isinstance(value, str):
+                inference[INFERENCE[name]] = [value]
+            else:
+                inference[INFERENCE[name]] = value
         elif name in FIELDS or name in WIRED:
             body[FIELDS.get(name, name)] = value
         elif name == "service_tier":
@@ -118,7 +119,9 @@ def _tool_config(tools: Any, choice: Any, turns: Sequence[JSON]) -> JSON:
         ]
     if not specs:
         return {}
-    return {"tools": specs, "toolChoice": said} if said else {"tools": specs}
+    if said:
+        return {"tools": specs, "toolChoice": said}
+    return {"tools": specs}
 
 
 def _tool(tool: Any) -> list[JSON]:
@@ -137,11 +140,9 @@ def _tool(tool: Any) -> list[JSON]:
     if function.strict:
         spec["strict"] = True
     cache_control = tool.get("cache_control")
-    return (
-        [{"toolSpec": spec}]
-        if cache_control is None
-        else [{"toolSpec": spec}, cache_point(cache_control)]
-    )
+    if cache_control is None:
+        return [{"toolSpec": spec}]
+    return [{"toolSpec": spec}, cache_point(cache_control)]
 
 
 def _choice(choice: Any) -> JSON:

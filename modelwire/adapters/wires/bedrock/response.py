@@ -120,7 +120,9 @@ def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
 def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
     """Return our block for one of an answer; `None` for an empty text. One nobody knows is a `non_standard` block."""
     if isinstance(text := block.get("text"), str):
-        return {"type": "text", "text": text} if text else None
+        if text:
+            return {"type": "text", "text": text}
+        return None
     if (use := block.get("toolUse")) is not None:
         id, name, args = (
             str(use.get("toolUseId") or f"tooluse_{index}"),
@@ -132,11 +134,10 @@ def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
         return {"type": "tool_use", "id": id, "name": name, "input": {} if args is None else args}
     if (reasoning := block.get("reasoningContent")) is not None:
         redacted = reasoning.get("redactedContent")
-        text = (
-            dict_or_empty(reasoning.get("reasoningText"))
-            if redacted is None
-            else {"redacted_content": redacted}
-        )
+        if redacted is None:
+            text = dict_or_empty(reasoning.get("reasoningText"))
+        else:
+            text = {"redacted_content": redacted}
         return {"type": "reasoning_content", "reasoning_content": text}
     if (cited := block.get("citationsContent")) is not None:
         text = "".join(str(part.get("text") or "") for part in dicts_in(cited.get("content")))
@@ -163,7 +164,9 @@ def server_result(result: Mapping[str, Any], output: Any) -> Block:
     block["status"] = "error" if result.get("status") == "error" else "success"
     if output is not None:
         block["output"] = output
-    return {**block, "extras": {"block_type": result["type"]}} if result.get("type") else block
+    if result.get("type"):
+        return {**block, "extras": {"block_type": result["type"]}}
+    return block
 
 
 def metadata_of(
@@ -231,8 +234,6 @@ def classed_by_words(error: ProviderError) -> ProviderError:
     """Return the error as one of the class that only its words tell."""
     kind, parts = _WORDS.get(type(error), (None, ()))
     words = error.message.lower()
-    return (
-        error_as(kind, error)
-        if kind is not None and any(part in words for part in parts)
-        else error
-    )
+    if kind is not None and any(part in words for part in parts):
+        return error_as(kind, error)
+    return error

@@ -60,8 +60,12 @@ def answer_part(item: Any, *, own: bool) -> Part | None:
     standard = standard_block(dict(item))
     if standard["type"] in DATA_TYPES:
         part = TO_WIRE[standard["type"]](standard)
-        return part if part is None or not own else _signed(part, item)
-    return dict(standard["value"]) if own and standard["type"] == "non_standard" else None
+        if part is None or not own:
+            return part
+        return _signed(part, item)
+    if own and standard["type"] == "non_standard":
+        return dict(standard["value"])
+    return None
 
 
 def _to_wire(item: Any) -> Part | None:
@@ -82,7 +86,9 @@ def _to_wire(item: Any) -> Part | None:
 
 def _text(item: Mapping[str, Any]) -> Part | None:
     text = text_of(item)
-    return _with_fields({"text": text}, item) if text else None
+    if text:
+        return _with_fields({"text": text}, item)
+    return None
 
 
 def _with_fields(part: Part, item: Mapping[str, Any]) -> Part:
@@ -125,11 +131,9 @@ def _guessed(uri: str, kind: str) -> str:
 
 
 def _plain_text(item: Mapping[str, Any]) -> Part | None:
-    return (
-        _text(item)
-        if isinstance(item.get("text"), str)
-        else _data({"mime_type": "text/plain", **item})
-    )
+    if isinstance(item.get("text"), str):
+        return _text(item)
+    return _data({"mime_type": "text/plain", **item})
 
 
 TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
@@ -145,7 +149,9 @@ TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
 
 def _signed(part: Part, item: Mapping[str, Any]) -> Part:
     signature = extras_of(item).get("signature")
-    return {**part, "thoughtSignature": signature} if signature else part
+    if signature:
+        return {**part, "thoughtSignature": signature}
+    return part
 
 
 def _answered_text(item: Mapping[str, Any]) -> Part | None:
@@ -155,15 +161,17 @@ def _answered_text(item: Mapping[str, Any]) -> Part | None:
 
 def _thought(item: Mapping[str, Any]) -> Part | None:
     text = item.get("reasoning") or item.get("thinking") or ""  # `thinking`: LangChain's
-    return (
-        _signed({"text": text, "thought": True}, item) if isinstance(text, str) and text else None
-    )
+    if isinstance(text, str) and text:
+        return _signed({"text": text, "thought": True}, item)
+    return None
 
 
 def _as_it_came(item: Mapping[str, Any]) -> Part | None:
     """Return the part of a tool that the service ran."""
     part = extras_of(item).get("part")
-    return dict(part) if isinstance(part, Mapping) else None
+    if isinstance(part, Mapping):
+        return dict(part)
+    return None
 
 
 # What an answer of this wire has beside data.

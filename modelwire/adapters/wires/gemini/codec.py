@@ -103,7 +103,9 @@ class GenerateContentCodec(NamedTuple):
     def continued(self, body: Mapping[str, Any], answer: AIMessage) -> dict[str, Any] | None:
         """Return the body that continues a `CONTINUATION` (google-genai 3.4, `prepare_continuation_config`)."""
         token = answer.response_metadata.get("continuation_token")
-        return {**body, "continuationToken": token} if token else None
+        if token:
+            return {**body, "continuationToken": token}
+        return None
 
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer of whatever shape; never raises."""

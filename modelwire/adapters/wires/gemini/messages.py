@@ -144,13 +144,12 @@ def _result(
             media += parts
         else:
             texts.append(item)
-    output = (
-        texts[0]
-        if len(texts) == 1
-        else "\n".join(texts)
-        if all(isinstance(it, str) for it in texts)
-        else texts
-    )
+    if len(texts) == 1:
+        output = texts[0]
+    elif all(isinstance(it, str) for it in texts):
+        output = "\n".join(texts)
+    else:
+        output = texts
     key = "error" if getattr(message, "status", None) == "error" else "output"
     response: Part = {"name": name, "response": {key: output}}
     if wire_id is not None:

@@ -133,9 +133,16 @@ def _word(value: Any) -> str:
 
 def _logprobs(logprobs: Any, top: Any) -> JSON:
     """Say OpenAI's two parameters, or Gemini's `logprobs`, a number of alternatives."""
-    number = top if top is not None else logprobs if type(logprobs) is int else None
+    if top is not None:
+        number = top
+    elif type(logprobs) is int:
+        number = logprobs
+    else:
+        number = None
     wanted = {"responseLogprobs": bool(logprobs) or top is not None}
-    return wanted if number is None else {**wanted, "logprobs": number}
+    if number is None:
+        return wanted
+    return {**wanted, "logprobs": number}
 
 
 def _form(form: Any, model: str) -> JSON:
@@ -260,4 +267,6 @@ def _choice(choice: Any) -> JSON:
     if isinstance(choice, str) and choice.lower() in ("auto", "none", "any", "validated"):
         return {"mode": choice.upper()}
     word, name = read_choice(choice)
-    return {"mode": "ANY", "allowedFunctionNames": [name]} if name else {"mode": word.upper()}
+    if name:
+        return {"mode": "ANY", "allowedFunctionNames": [name]}
+    return {"mode": word.upper()}

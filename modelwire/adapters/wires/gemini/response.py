@@ -134,7 +134,9 @@ def in_order(content: Sequence[Any]) -> Sequence[Any]:
 def parts_of(candidate: Mapping[str, Any]) -> list[Any]:
     """Return the parts of a candidate: it may have no content, and that no parts."""
     content = candidate.get("content")
-    return (content.get("parts") or []) if isinstance(content, dict) else []
+    if isinstance(content, dict):
+        return content.get("parts") or []
+    return []
 
 
 def _fields(candidate: Mapping[str, Any], response_id: Any) -> dict[str, Any]:
@@ -164,9 +166,9 @@ def _fields(candidate: Mapping[str, Any], response_id: Any) -> dict[str, Any]:
 def not_to_run(candidate: Mapping[str, Any]) -> str | None:
     """Return why the calls of a candidate must not run: it calls tools that nobody declared."""
     reason = candidate.get("finishReason")
-    return (
-        str(candidate.get("finishMessage") or reason) if reason == "UNEXPECTED_TOOL_CALL" else None
-    )
+    if reason == "UNEXPECTED_TOOL_CALL":
+        return str(candidate.get("finishMessage") or reason)
+    return None
 
 
 def _is_run(before: Block, block: Block) -> bool:
@@ -189,11 +191,10 @@ def block_from_part(part: dict[str, Any]) -> Block:
     text = part.get("text")
     block: Block
     if isinstance(text, str):
-        block = (
-            {"type": "reasoning", "reasoning": text}
-            if part.get("thought")
-            else {"type": "text", "text": text}
-        )
+        if part.get("thought"):
+            block = {"type": "reasoning", "reasoning": text}
+        else:
+            block = {"type": "text", "text": text}
     elif isinstance(data := part.get("inlineData"), dict):
         mime_type = str(data.get("mimeType") or "")
         kind = mime_type.partition("/")[0]

@@ -282,9 +282,10 @@ class GenerateStreamDecoder:
         if "finishReason" not in candidate and not dict_or_empty(answer.get("promptFeedback")).get(
             "blockReason"
         ):
-            seen = (
-                "before a finish reason" if self._begun or self._calls else "before its first event"
-            )
+            if self._begun or self._calls:
+                seen = "before a finish reason"
+            else:
+                seen = "before its first event"
             raise IncompleteStream(
                 f"The stream of `{self._provider}` ended {seen}.", provider=self._provider
             )
@@ -355,7 +356,10 @@ def _put(place: Any, path: str, value: Any) -> None:
         empty: Any = [] if isinstance(following, int) else {}
         place = _at(place, step, empty)
     known = _at(place, steps[-1], None)
-    place[steps[-1]] = known + value if isinstance(known, str) and isinstance(value, str) else value
+    if isinstance(known, str) and isinstance(value, str):
+        place[steps[-1]] = known + value
+    else:
+        place[steps[-1]] = value
 
 
 def _at(place: Any, step: Any, empty: Any) -> Any:

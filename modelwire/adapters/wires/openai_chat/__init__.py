@@ -57,7 +57,9 @@ def _schema(schema: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
 
 def _default_method(family: Family | None, params: object, of_service: str | None) -> str:
     takes_schemas = family is None or family.schemas
-    return of_service or "json_schema" if takes_schemas else "function_calling"
+    if takes_schemas:
+        return of_service or "json_schema"
+    return "function_calling"
 
 
 def _sdk_client(

@@ -40,11 +40,9 @@ def _input_audio(block: Block) -> Block | None:
 
 def _file(block: Block) -> Block | None:
     file = block.get("file")
-    return (
-        read_file(file, {k: v for k, v in block.items() if k != "file"})
-        if isinstance(file, Mapping)
-        else None
-    )
+    if isinstance(file, Mapping):
+        return read_file(file, {k: v for k, v in block.items() if k != "file"})
+    return None
 
 
 def read_file(file: Mapping[str, Any], rest: Block) -> Block | None:
@@ -56,7 +54,9 @@ def read_file(file: Mapping[str, Any], rest: Block) -> Block | None:
         return data_block("file", rest, base64=base64, mime_type=mime_type)
     if "file_id" in file:
         return data_block("file", rest, {"file_id"}, file_id=file["file_id"])
-    return data_block("file", rest, url=file["file_url"]) if "file_url" in file else None
+    if "file_url" in file:
+        return data_block("file", rest, url=file["file_url"])
+    return None
 
 
 def _by_url(key: str, kind: str) -> Callable[[Block], Block | None]:

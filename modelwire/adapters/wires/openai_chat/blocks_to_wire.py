@@ -196,11 +196,9 @@ def _text(block: Mapping[str, Any], place: Place) -> Part:
 
 
 def _plain_text(block: Mapping[str, Any], place: Place) -> Part:
-    return (
-        {"type": "text", "text": block["text"]}
-        if isinstance(block.get("text"), str)
-        else _file(block, place)
-    )
+    if isinstance(block.get("text"), str):
+        return {"type": "text", "text": block["text"]}
+    return _file(block, place)
 
 
 def _refusal(block: Mapping[str, Any], place: Place) -> Part:
@@ -249,7 +247,9 @@ def _file(block: Mapping[str, Any], place: Place) -> Part:
 def file_name(block: Mapping[str, Any], source: Source, place: Place) -> str:
     """Return the name of a file; the wire needs one (https://platform.openai.com/docs/guides/pdf-files, 2026-11)."""
     name = extra_field(block, "filename", "name", "title")
-    return str(name) if name else f"file.{source.subtype(place) or 'bin'}"
+    if name:
+        return str(name)
+    return f"file.{source.subtype(place) or 'bin'}"
 
 
 TO_WIRE: dict[str, Callable[[Mapping[str, Any], Place], Part]] = {
@@ -269,7 +269,9 @@ def _document_url(block: Mapping[str, Any], place: Place) -> Part:
         return {"type": "file", "file_id": source.value}
     part = {"type": "document_url", "document_url": _url(source, place)}
     name = extra_field(block, "document_name", "filename", "name", "title")
-    return {**part, "document_name": str(name)} if name else part
+    if name:
+        return {**part, "document_name": str(name)}
+    return part
 
 
 def _video_url(block: Mapping[str, Any], place: Place) -> Part:
@@ -280,7 +282,9 @@ def _video_url(block: Mapping[str, Any], place: Place) -> Part:
 def _url(source: Source, place: Place) -> str:
     if source.kind == "file_id":
         raise InvalidArgument(f"{place}: the service takes a URL or base64 here, not a `file_id`.")
-    return source.value if source.kind == "url" else source.data_url(place)
+    if source.kind == "url":
+        return source.value
+    return source.data_url(place)
 
 
 # A service's own part -> the standard block it is for, and how that is written.
@@ -334,11 +338,9 @@ class Source(NamedTuple):
         return self.mime(place).partition("/")[2].partition(";")[0]
 
     def data_url(self, place: Place) -> str:
-        return (
-            self.value
-            if self.value.startswith("data:")
-            else f"data:{self.mime(place)};base64,{self.value}"
-        )
+        if self.value.startswith("data:"):
+            return self.value
+        return f"data:{self.mime(place)};base64,{self.value}"
 
 
 def data_source(block: Mapping[str, Any], place: Place) -> Source:

@@ -201,7 +201,9 @@ def _choices(response: Any) -> list[dict[str, Any]]:
             choice.get("message") or _message_of(choice), dict
         ):
             readable.append(choice)  # noqa: PERF401
-    return sorted(readable, key=_number) if len(readable) > 1 else readable
+    if len(readable) > 1:
+        return sorted(readable, key=_number)
+    return readable
 
 
 def _number(choice: dict[str, Any]) -> int:
@@ -212,4 +214,6 @@ def _number(choice: dict[str, Any]) -> int:
 def _message_of(choice: dict[str, Any]) -> Any:
     """Return the message of a choice. Azure leaves it away where its filter left nothing of the answer (2024-04)."""
     message = choice.get("message")
-    return {} if message is None and choice.get("finish_reason") == "content_filter" else message
+    if message is None and choice.get("finish_reason") == "content_filter":
+        return {}
+    return message

@@ -52,7 +52,9 @@ def convert_messages(
             lenient=pass_unknown_blocks,
         ).to_wire()
     ]
-    return turns[0] if is_one and len(turns) == 1 else turns
+    if is_one and len(turns) == 1:
+        return turns[0]
+    return turns
 
 
 def convert_data_block(block: Block, api: str = "chat/completions") -> Part:
@@ -120,7 +122,9 @@ class _Turn:
             turn["id"] = message.id
         turn["content"] = content
         is_result_only = self.results and not content and not self.calls
-        return self.results if is_result_only else [*self.results, turn]
+        if is_result_only:
+            return self.results
+        return [*self.results, turn]
 
     def _content(self, content: str | list[str | dict[Any, Any]]) -> str | list[Part]:
         if isinstance(content, str) and self.text_format == "string":
@@ -179,7 +183,9 @@ class _Turn:
         if not any(call["id"] == id_ for call in self.calls):
             self.calls.append(_call(id_, name, args if isinstance(args, str) else _json(args)))
         # A call of the Responses API is a part of the content there, where a later turn wants it back.
-        return [dict(block)] if block["type"] == "function_call" and self.lenient else []
+        if block["type"] == "function_call" and self.lenient:
+            return [dict(block)]
+        return []
 
     def _tool_result(self, block: Block, path: str) -> Iterable[Part]:
         id_, content = _need(block, path, "tool_use_id", "content")
@@ -252,7 +258,9 @@ def _file(block: Block, path: str) -> Part | None:
 
 def _refusal(block: Block, path: str) -> Part:
     refusal = block.get("refusal")
-    return {"type": "refusal", "refusal": refusal} if refusal else {}
+    if refusal:
+        return {"type": "refusal", "refusal": refusal}
+    return {}
 
 
 def _guard_content(block: Block, path: str) -> Part:

@@ -191,11 +191,10 @@ def _ai(message: AIMessage, position: int, dialect: Dialect) -> Iterable[Turn]:
             content = content or audio.get("transcript")
     turn["content"] = content or (None if len(turn) > 1 else "")
     if dialect.thinking_parts and (thought := kwargs.get("reasoning_content")):
-        texts = (
-            [{"type": "text", "text": content}]
-            if isinstance(content, str) and content
-            else content or []
-        )
+        if isinstance(content, str) and content:
+            texts = [{"type": "text", "text": content}]
+        else:
+            texts = content or []
         turn["content"] = [
             {"type": "thinking", "thinking": [{"type": "text", "text": thought}]},
             *texts,

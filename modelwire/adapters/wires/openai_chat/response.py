@@ -92,13 +92,12 @@ def content_and_thinking(content: Any) -> tuple[str | list[Any], str]:
         if kind in ("thinking", "reasoning"):
             thought += _joined(part.get("thinking") or part.get("summary"))
             continue
-        text = (
-            part
-            if isinstance(part, str)
-            else part.get("text")
-            if kind in ("text", "output_text")
-            else None
-        )
+        if isinstance(part, str):
+            text = part
+        elif kind in ("text", "output_text"):
+            text = part.get("text")
+        else:
+            text = None
         if isinstance(text, str):
             if parts and isinstance(parts[-1], str):
                 parts[-1] += text

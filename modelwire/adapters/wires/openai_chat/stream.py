@@ -8,6 +8,7 @@ Wire format: https://platform.openai.com/docs/api-reference/chat-streaming, read
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic_core import from_json
@@ -198,7 +199,9 @@ class ChatCompletionsDecoder:
         kwargs = self._message_extras(delta)
         if thought:
             kwargs["reasoning_content"] = thought
-        pieces = self._tool_call_chunks(calls) if (calls := delta.get("tool_calls")) else ()
+        pieces: Sequence[ToolCallChunk] = ()
+        if calls := delta.get("tool_calls"):
+            pieces = self._tool_call_chunks(calls)
         if not (content or kwargs or pieces):
             return []
         self._said = True

@@ -49,15 +49,15 @@ OWN_TYPES = frozenset(
 
 
 def _input_text(block: Block) -> Block | None:
-    return {**block, "type": "text"} if isinstance(block.get("text"), str) else None
+    if isinstance(block.get("text"), str):
+        return {**block, "type": "text"}
+    return None
 
 
 def _input_image(block: Block) -> Block | None:
-    return (
-        read_image_url(block)
-        if block.get("image_url")
-        else data_block("image", block, file_id=block.get("file_id"))
-    )
+    if block.get("image_url"):
+        return read_image_url(block)
+    return data_block("image", block, file_id=block.get("file_id"))
 
 
 def _input_file(block: Block) -> Block | None:
@@ -85,9 +85,10 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
         else:
             blocks += _item(item, message)
     refusal = kwargs.get("refusal")
-    refused = (
-        [{"type": "refusal", "refusal": refusal}] if isinstance(refusal, str) and refusal else []
-    )
+    if isinstance(refusal, str) and refusal:
+        refused = [{"type": "refusal", "refusal": refusal}]
+    else:
+        refused = []
     blocks = _with_annotations(_with_id(blocks, message), kwargs.get("annotations"))
     blocks = with_tool_calls([*_reasoning_before(kwargs), *blocks, *refused], message)
     ids = kwargs.get(CALL_IDS)
@@ -107,7 +108,9 @@ def _reasoning_before(kwargs: Mapping[str, Any]) -> list[Any]:
     if isinstance(thought, str) and thought:
         return [{"type": "reasoning", "reasoning": thought}]
     item = kwargs.get("reasoning")
-    return _reasoning(item, None) if isinstance(item, dict) else []
+    if isinstance(item, dict):
+        return _reasoning(item, None)
+    return []
 
 
 def _with_id(blocks: list[Any], message: AIMessage) -> list[Any]:
@@ -140,14 +143,19 @@ def _with_annotations(blocks: list[Any], annotations: Any) -> list[Any]:
 def _unwrapped(annotation: Any) -> Any:
     kind = annotation.get("type") if isinstance(annotation, dict) else None
     inner = annotation.get(kind) if isinstance(kind, str) else None
-    return {"type": kind, **inner} if isinstance(inner, dict) else annotation
+    if isinstance(inner, dict):
+        return {"type": kind, **inner}
+    return annotation
 
 
 def _with_item_id(block: Block, ids: Mapping[str, Any]) -> Block:
-    item_id = (
-        ids.get(str(block.get("id"))) if block["type"] in ("tool_call", "tool_call_chunk") else None
-    )
-    return {**block, "extras": {**extras_of(block), "item_id": item_id}} if item_id else block
+    if block["type"] in ("tool_call", "tool_call_chunk"):
+        item_id = ids.get(str(block.get("id")))
+    else:
+        item_id = None
+    if item_id:
+        return {**block, "extras": {**extras_of(block), "item_id": item_id}}
+    return block
 
 
 def _item(item: Block, message: AIMessage) -> Iterable[Block]:
@@ -157,7 +165,9 @@ def _item(item: Block, message: AIMessage) -> Iterable[Block]:
 
 def _indexed(block: Block, item: Block, kind: str, *, after: int = 0) -> Block:
     index = item.get("index")
-    return {**block, "index": f"lc_{kind}_{index + after}"} if isinstance(index, int) else block
+    if isinstance(index, int):
+        return {**block, "index": f"lc_{kind}_{index + after}"}
+    return block
 
 
 def _text(item: Block, message: AIMessage) -> list[Block]:
@@ -265,7 +275,10 @@ def _server_tool(item: Block, message: AIMessage) -> list[Block]:
     if outputs := [item[key] for key in OUTPUTS if item.get(key) is not None]:
         result["output"] = outputs[0]
     if is_mcp or status in STATUSES:
-        result["status"] = ("error" if error else "success") if is_mcp else STATUSES[str(status)]
+        if is_mcp:
+            result["status"] = "error" if error else "success"
+        else:
+            result["status"] = STATUSES[str(status)]
     elif status:
         result["extras"] = {"status": status}
     if error:
@@ -306,9 +319,9 @@ def _image(item: Block, message: AIMessage) -> list[Block]:
 def _other(item: Block, message: AIMessage) -> list[Block]:
     """Return standard blocks and data blocks unchanged, anything else as `non_standard`."""
     block = dict(cast("Block", standard_block(item)))
-    return (
-        [_indexed(non_standard(item), item, "ns")] if block["type"] == "non_standard" else [block]
-    )
+    if block["type"] == "non_standard":
+        return [_indexed(non_standard(item), item, "ns")]
+    return [block]
 
 
 _TRANSLATORS: dict[str, Callable[[Block, Any], list[Block]]] = {

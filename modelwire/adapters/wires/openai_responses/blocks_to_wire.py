@@ -47,12 +47,11 @@ def to_wire(block: Any, where: str) -> Part:
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return dict(block["value"])
     if kind in TEXTS and isinstance(text := block.get("text"), str):
-        kept = (
-            {key: value for key, value in block.items() if key not in NOT_SENT}
-            if kind in KEEP_KEYS
-            else {}
-        )
-        return {**kept, "type": "input_text", "text": text}
+        if kind in KEEP_KEYS:
+            sent = {key: value for key, value in block.items() if key not in NOT_SENT}
+        else:
+            sent = {}
+        return {**sent, "type": "input_text", "text": text}
     standard: Mapping[str, Any] = standard_block(dict(block))
     place = Place(where, api="the Responses API")
     write = TO_WIRE.get(standard["type"])
@@ -62,7 +61,9 @@ def to_wire(block: Any, where: str) -> Part:
             'as it is goes into {"type": "non_standard", "value": {...}}.'
         )
     part = write(standard, place)
-    return {"detail": "auto", **part} if part["type"] == "input_image" else part
+    if part["type"] == "input_image":
+        return {"detail": "auto", **part}
+    return part
 
 
 def _image(block: Mapping[str, Any], place: Place) -> Part:
@@ -73,7 +74,9 @@ def _image(block: Mapping[str, Any], place: Place) -> Part:
         key: source.data_url(place) if source.kind == "base64" else source.value,
     }
     detail = extra_field(block, "detail")
-    return {**part, "detail": detail} if detail else part
+    if detail:
+        return {**part, "detail": detail}
+    return part
 
 
 def _file(block: Mapping[str, Any], place: Place) -> Part:

@@ -165,9 +165,9 @@ def _output(content: Any, place: _Place) -> str | list[Item]:
         raise InvalidType(
             f"{place}: the result of a tool is a text or a list, not a `{type(content).__name__}`."
         )
-    return (
-        content if isinstance(content, str) else [to_wire(block, str(place)) for block in content]
-    )
+    if isinstance(content, str):
+        return content
+    return [to_wire(block, str(place)) for block in content]
 
 
 def _screenshot(content: Any, place: _Place) -> Item:
@@ -175,11 +175,10 @@ def _screenshot(content: Any, place: _Place) -> Item:
         return {"type": "computer_screenshot", "image_url": content}
     for block in content:
         if isinstance(block, Mapping):
-            part = (
-                dict(block)
-                if block.get("type") == "computer_screenshot"
-                else to_wire(block, str(place))
-            )
+            if block.get("type") == "computer_screenshot":
+                part = dict(block)
+            else:
+                part = to_wire(block, str(place))
             if part["type"] in ("computer_screenshot", "input_image"):
                 source = {key: part[key] for key in ("image_url", "file_id") if part.get(key)}
                 return {"type": "computer_screenshot", **source}
@@ -294,11 +293,10 @@ class _Answer:
         if goes_on and isinstance(last["content"], list):
             last["content"].append(part)
             return
-        status = (
-            "incomplete"
-            if self._message.response_metadata.get("status") == "incomplete"
-            else "completed"
-        )
+        if self._message.response_metadata.get("status") == "incomplete":
+            status = "incomplete"
+        else:
+            status = "completed"
         named = {"id": id_, "status": status} if id_ else {}
         self._items.append(
             {"type": "message", "role": "assistant", **named, "content": [part], **phase}
@@ -350,11 +348,10 @@ class _Answer:
                     ]
             item.setdefault("summary", [])
         elif block.get("id"):  # one of the standard blocks that an item is made of
-            summary = (
-                [{"type": "summary_text", "text": block["reasoning"]}]
-                if block.get("reasoning")
-                else []
-            )
+            if block.get("reasoning"):
+                summary = [{"type": "summary_text", "text": block["reasoning"]}]
+            else:
+                summary = []
             item = {"type": "reasoning", "id": block["id"], "summary": summary, **extras_of(block)}
             last = self._items[-1] if self._items else {}
             if last.get("type") == "reasoning" and last.get("id") == item["id"]:

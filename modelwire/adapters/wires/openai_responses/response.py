@@ -80,7 +80,9 @@ FINISH_REASONS = {
 
 
 def dicts_in(value: Any) -> list[JSON]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    if isinstance(value, list):
+        return [item for item in value if isinstance(item, dict)]
+    return []
 
 
 def items_in(response: Mapping[str, Any]) -> list[JSON]:

@@ -246,7 +246,9 @@ class ResponsesDecoder:
             "encrypted_content": item.encrypted,
             "index": self._block(item).index,
         }
-        return {**block, "summary": []} if item.kind == "reasoning" else block
+        if item.kind == "reasoning":
+            return {**block, "summary": []}
+        return block
 
     def _added(self, payload: JSON) -> list[AIMessageChunk]:
         whole = dict_or_empty(payload.get("item"))
@@ -256,7 +258,9 @@ class ResponsesDecoder:
         if item.kind == "reasoning":
             self._block(item).sent = {"summary": 0}
             return self._chunk_of(item, summary=[])
-        return self._call_head(item, whole) if item.kind in CALL_TEXT else []
+        if item.kind in CALL_TEXT:
+            return self._call_head(item, whole)
+        return []
 
     def _begin(self, number: Any, whole: JSON) -> _Item:
         self._ended = False
@@ -301,11 +305,9 @@ class ResponsesDecoder:
 
     def _item_done(self, payload: JSON) -> list[AIMessageChunk]:
         whole = dict_or_empty(payload.get("item"))
-        return (
-            self._finish(self._item(payload, whole), whole)
-            if text_or_none(whole.get("type"))
-            else []
-        )
+        if text_or_none(whole.get("type")):
+            return self._finish(self._item(payload, whole), whole)
+        return []
 
     def _finish(self, item: _Item, whole: JSON) -> list[AIMessageChunk]:
         """Return what has not yet been emitted of an item."""
@@ -318,9 +320,9 @@ class ResponsesDecoder:
         if item.kind == "message":
             self._usual.clear()
             return self._message_rest(item, whole)
-        return (
-            self._call_rest(item, whole) if item.kind in CALL_TEXT else self._tool_rest(item, whole)
-        )
+        if item.kind in CALL_TEXT:
+            return self._call_rest(item, whole)
+        return self._tool_rest(item, whole)
 
     def _tool_rest(self, item: _Item, whole: JSON) -> list[AIMessageChunk]:
         piece, block = self._block(item), self._fields_left(item, whole)
@@ -331,7 +333,9 @@ class ResponsesDecoder:
                     block[key] = parts
         if "code" in piece.sent and (rest := piece.rest_of("code", whole.get("code"))):
             block["code"] = rest
-        return self._chunk_of(item, **block) if block or item.named else []
+        if block or item.named:
+            return self._chunk_of(item, **block)
+        return []
 
     def _fields_left(self, item: _Item, whole: JSON) -> JSON:
         held = (
@@ -427,7 +431,9 @@ class ResponsesDecoder:
         piece.sent.update({"name": 0, "call_id": 0, key: 0})
         text = piece.rest_of(key, whole.get(key))
         chunks = self._chunk_of(item, (call,), name=name, call_id=id_, **{key: ""})
-        return chunks + self._call_piece(item, text) if text else chunks
+        if text:
+            return chunks + self._call_piece(item, text)
+        return chunks
 
     def _call_rest(self, item: _Item, whole: JSON) -> list[AIMessageChunk]:
         chunks = self._call_head(item, whole) if item.piece is None else []
