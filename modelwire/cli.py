@@ -197,7 +197,7 @@ def _parser() -> _Parser:
         help=f"concurrent answers {default}",
     )
 
-    for module in ("testing.serve_command", "jobs.commands", "compare.command", "migrate.command"):
+    for module in ("testing.serve_command", "command.jobs", "compare.command", "migrate.command"):
         import_module(f"modelwire.{module}").register(commands)
     parser.commands = list(commands.choices)
     return parser

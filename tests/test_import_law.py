@@ -128,15 +128,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "budgets",
             "usage",
         },
-        # The options of commands are declared once, in `command`.
-        {
-            "config",
-            "adapters",
-            "notebooks",
-            "transport",
-            "command.model_options",
-            "command.templates",
-        },
+        {"config", "adapters", "notebooks", "transport"},
     ),
     # The border to LangChain: everything of ours becomes something of LangChain's. Only `langchain_bridge` names it.
     "langchain": (
@@ -155,7 +147,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "command": (
-        {"config_trust", "errors", "ext", "user_paths"},
+        {"config_trust", "errors", "ext", "user_paths", "jobs"},
         {
             "adapters",
             "config",
@@ -166,6 +158,8 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "tools",
         },
     ),
+    # Loaded by the first job that goes through a Batch API.
+    "command.batch_api": ({"errors", "command", "jobs", "usage"}, set()),
     "compare": (
         {
             "adapters",

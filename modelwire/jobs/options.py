@@ -1,142 +1,43 @@
-"""The options of `run_job`."""
+"""The options of `run_job`, and those that it shares with `submit_batch`.
 
-from __future__ import annotations
+Each option is one field: its type, and a `Setting` with its default, its valid values and its
+description. The docstring of the class and the help of `modelwire batch` are made of that. This
+module has no postponed annotations, because the settings are read from them.
+"""
 
 import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.jobs.finish_by import hour_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime, timedelta
-
     from modelwire.runnables import RunnableConfig
 
 __all__ = [
     "COUNT",
-    "ENGINES",
     "ORDERS",
     "JobOptions",
+    "Setting",
+    "SharedOptions",
     "amount_of",
     "check_choice",
+    "checked",
     "checked_options",
+    "described",
+    "settings_of",
 ]
 
-
-class JobOptions(TypedDict, total=False):
-    """The keywords of `run_job` with their defaults. All are optional.
-
-    - `output` (None): the path of a .jsonl, .csv, .tsv or .parquet file, which appears when all rows are done. If None,
-      the result holds the rows in memory.
-    - `model` (None): for a prompt, a chat model, or a string such as "openai:gpt-4o-mini".
-    - `system` (None): a system message before a prompt that is a text.
-    - `schema` (None): with a prompt, the form of the answers: a pydantic class or a JSON schema.
-    - `job_dir` (None): the folder of the job's state. The default is `OUTPUT.job`; without an output it is a folder
-      that is removed when the job is complete.
-    - `order` ("input"): the order of the output's rows; "arrival" is the order in which they finished.
-    - `max_concurrency` (None): rows at a time. The default starts at 200 and grows while that is faster.
-    - `max_cost` (None): USD for all runs together. A row's highest possible cost, for its input and its longest answer
-      (the model's `max_tokens`), is reserved before it is called; a row that could exceed the limit is not started.
-    - `finish_by` (None): the deadline: "07:00", "2h", "2026-12-24T07:00 Europe/Vienna", a `datetime` with a zone. Rows
-      go through the provider's Batch API at half the price as long as direct calls could still meet the deadline.
-    - `bucket` (None): with `finish_by`, the folder for the files of Vertex AI's batches: "gs://my-bucket/folder".
-    - `limit` (None): only this many first rows; a later run with a higher limit continues from there.
-    - `sample` (None): only this many rows, chosen by `seed` (0). The output has the rows that this run has chosen.
-    - `dedupe` (True): call the model once for equal rows.
-    - `retry_failed` (False): retry rows that have failed.
-    - `formula_guard` (False): in CSV, put a quote before an answer that a spreadsheet would run as a formula.
-    - `encoding` ("utf-8"): the encoding of a CSV or TSV input.
-    - `engine` ("local"): where rows are called: in this process, or with "ray" in the workers of a Ray cluster.
-    - `workers` (None): the number of Ray workers; the default is one for each CPU.
-    - `config` (None): a `RunnableConfig` for every row.
-    - `quiet` (False): show no progress.
-    - `command` (None): the settings by which `modelwire jobs retry` runs the job again; the command line sets them.
-    """
-
-    output: str | os.PathLike[str] | None
-    model: Any
-    system: str | None
-    schema: Any
-    job_dir: str | os.PathLike[str] | None
-    order: Literal["input", "arrival"]
-    max_concurrency: int | None
-    max_cost: Decimal | float | str | None
-    finish_by: datetime | timedelta | str | None
-    bucket: str | None
-    limit: int | None
-    sample: int | None
-    seed: int
-    dedupe: bool
-    retry_failed: bool
-    formula_guard: bool
-    encoding: str
-    engine: Literal["local", "ray"]
-    workers: int | None
-    config: RunnableConfig | None
-    quiet: bool
-    command: dict[str, Any] | None
-
-
 ENGINES, ORDERS = ("local", "ray"), ("input", "arrival")
-COUNT = "a whole number of at least 1"
-_DEFAULTS: dict[str, Any] = dict.fromkeys(JobOptions.__annotations__) | {
-    "order": "input",
-    "seed": 0,
-    "dedupe": True,
-    "retry_failed": False,
-    "formula_guard": False,
-    "encoding": "utf-8",
-    "engine": "local",
-    "quiet": False,
-}
-
-
-def checked_options(keywords: JobOptions) -> dict[str, Any]:
-    """Return the options completed by the defaults.
-
-    Raises: `InvalidArgument` for an invalid value.
-    """
-    for name in keywords:
-        if name not in _DEFAULTS:
-            raise InvalidType(f"A job has no option `{name}`. {did_you_mean(name, [*_DEFAULTS])}")
-    if not isinstance(keywords.get("output"), (str, os.PathLike, type(None))):
-        raise InvalidType(
-            "`output` is the path of the file its results go to, or None for rows in memory."
-        )
-    options: dict[str, Any] = {**_DEFAULTS, **keywords}
-    check_choice("engine", options["engine"], ENGINES)
-    check_choice("order", options["order"], ORDERS)
-    for name in ("max_concurrency", "limit", "sample", "workers"):
-        value = options[name]
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int) or value < 1
-        ):
-            raise InvalidArgument(f"`{name}` must be {COUNT}, not {value!r}.")
-    if options["workers"] is not None and options["engine"] != "ray":
-        raise InvalidArgument('`workers` are those of Ray: it needs `engine="ray"`.')
-    if options["max_cost"] is not None:
-        options["max_cost"] = amount_of(options["max_cost"])
-    if options["bucket"] is not None and options["finish_by"] is None:
-        raise InvalidArgument(
-            "`bucket` is for rows that go in batches: by `finish_by`, or by `submit_batch`."
-        )
-    if options["finish_by"] is not None:
-        if options["engine"] == "ray":
-            raise InvalidArgument('`finish_by` plans for one machine: leave `engine="ray"` out.')
-        options["finish_by"] = hour_of(options["finish_by"])
-    return options
-
-
-def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
-    """Raise `InvalidArgument` for a value that is not one of `known`."""
-    if value not in known:
-        raise InvalidArgument(f"`{name}` is {value!r}. {did_you_mean(str(value), known)}")
+COUNT = "a whole number of at least {}"
 
 
 def amount_of(value: Any) -> Decimal:
+    """Return an amount in USD. Raises: `InvalidArgument` unless it is above 0."""
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
@@ -146,3 +47,272 @@ def amount_of(value: Any) -> Decimal:
             f"`max_cost` must be an amount in USD above 0, such as 0.5, not {value!r}."
         )
     return amount
+
+
+def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
+    """Raise `InvalidArgument` for a value that is not one of `known`."""
+    if value not in known:
+        raise InvalidArgument(f"`{name}` is {value!r}. {did_you_mean(str(value), known)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The description of an option, its default, and its valid values."""
+
+    doc: str
+    default: Any = None
+    # If set, the value is None or a whole number of at least this.
+    least: int | None = None
+    choices: tuple[str, ...] = ()
+    # This converts a value, and raises `InvalidArgument` for an invalid one.
+    read: Callable[[Any], Any] | None = None
+    # The help of the command shows this for the value. An option with a value and without it is
+    # set from Python only.
+    metavar: str | None = None
+    # True if only rows that are called directly have this option.
+    is_direct_only: bool = False
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return the value of the option `name`. Raises: `InvalidArgument` if it is invalid."""
+        if self.choices:
+            check_choice(name, value, self.choices)
+        if value is None:
+            return None
+        if self.least is not None:
+            is_whole = isinstance(value, int) and not isinstance(value, bool)
+            if not is_whole or value < self.least:
+                raise InvalidArgument(
+                    f"`{name}` must be {COUNT.format(self.least)}, not {value!r}."
+                )
+        return value if self.read is None else self.read(value)
+
+
+class SharedOptions(TypedDict, total=False):
+    """The keywords that `run_job` and `submit_batch` have in common."""
+
+    bucket: Annotated[
+        str | None,
+        Setting(
+            "for Gemini on Vertex AI, the folder for the files of batches: gs://my-bucket/folder (default: none)",
+            metavar="GS",
+        ),
+    ]
+    limit: Annotated[
+        int | None,
+        Setting(
+            "only this many first rows (default: all); direct calls continue from there with a higher limit",
+            least=1,
+            metavar="N",
+        ),
+    ]
+    dedupe: Annotated[
+        bool,
+        Setting(
+            "share one call among equal rows",
+            True,
+        ),
+    ]
+    encoding: Annotated[
+        str,
+        Setting(
+            "the encoding of a CSV or TSV input",
+            "utf-8",
+            metavar="NAME",
+        ),
+    ]
+    config: Annotated[
+        "RunnableConfig | None",
+        Setting(
+            "a `RunnableConfig` for every row",
+        ),
+    ]
+    command: Annotated[
+        dict[str, Any] | None,
+        Setting("how the command runs the job again; the command line sets it"),
+    ]
+
+
+class JobOptions(SharedOptions, total=False):
+    output: Annotated[
+        str | os.PathLike[str] | None,
+        Setting(
+            "the path of a .jsonl, .csv, .tsv or .parquet file, which appears when all rows are done (default: the "
+            "result holds the rows in memory)"
+        ),
+    ]
+    model: Annotated[
+        Any,
+        Setting(
+            'for a prompt, a chat model, or a string such as "openai:gpt-4o-mini"',
+        ),
+    ]
+    system: Annotated[
+        str | None,
+        Setting(
+            "a system message before a prompt that is a text",
+        ),
+    ]
+    schema: Annotated[
+        Any,
+        Setting("with a prompt, the form of the answers: a pydantic class or a JSON schema"),
+    ]
+    job_dir: Annotated[
+        str | os.PathLike[str] | None,
+        Setting(
+            "the folder of the job's state (default: OUTPUT.job; without an output, a folder that is removed when "
+            "the job is complete)",
+            metavar="FOLDER",
+        ),
+    ]
+    order: Annotated[
+        Literal["input", "arrival"],
+        Setting(
+            "the order of the output's rows; arrival is the order in which they finished",
+            "input",
+            choices=ORDERS,
+        ),
+    ]
+    max_concurrency: Annotated[
+        int | None,
+        Setting(
+            "rows in flight at a time (default: 200, then more while that is faster; with Ray 10,000)",
+            least=1,
+            metavar="N",
+            is_direct_only=True,
+        ),
+    ]
+    max_cost: Annotated[
+        Decimal | float | str | None,
+        Setting(
+            "US dollars for all runs together: stop before a row whose worst case, by its input and its longest "
+            "answer (the model's max_tokens), would exceed this (default: no limit)",
+            read=amount_of,
+            metavar="USD",
+            is_direct_only=True,
+        ),
+    ]
+    finish_by: Annotated[
+        datetime | timedelta | str | None,
+        Setting(
+            'the deadline: 07:00, 2h or "2026-12-24T07:00 Europe/Vienna", from Python also a `datetime` with a zone; '
+            "rows wait in the Batch API, at half the price, while direct calls could still be in time (default: "
+            "none, and all rows are called directly)",
+            read=hour_of,
+            metavar="TIME",
+            is_direct_only=True,
+        ),
+    ]
+    sample: Annotated[
+        int | None,
+        Setting(
+            "only this many rows, chosen at random by the seed (default: all); the output has the rows of this run",
+            least=1,
+            metavar="N",
+            is_direct_only=True,
+        ),
+    ]
+    seed: Annotated[
+        int,
+        Setting(
+            "a sample with the same seed has the same rows",
+            0,
+            metavar="N",
+        ),
+    ]
+    retry_failed: Annotated[
+        bool,
+        Setting(
+            "retry rows that have failed (default: they stay failed)",
+            False,
+        ),
+    ]
+    formula_guard: Annotated[
+        bool,
+        Setting(
+            "in CSV, put a quote before an answer that a spreadsheet would run as a formula",
+            False,
+            is_direct_only=True,
+        ),
+    ]
+    engine: Annotated[
+        Literal["local", "ray"],
+        Setting(
+            "where rows are called: in this process, or in the workers of a Ray cluster",
+            "local",
+            choices=ENGINES,
+            is_direct_only=True,
+        ),
+    ]
+    workers: Annotated[
+        int | None,
+        Setting(
+            "the number of Ray workers (default: one for each CPU of the cluster)",
+            least=1,
+            metavar="N",
+            is_direct_only=True,
+        ),
+    ]
+    quiet: Annotated[
+        bool,
+        Setting(
+            "show no progress",
+            False,
+        ),
+    ]
+
+
+def settings_of(options: Any) -> dict[str, Setting]:
+    """Return the settings of a class of options by name, the shared ones last."""
+    fields = options.__annotations__
+    names = sorted(fields, key=lambda name: name in SharedOptions.__annotations__)
+    return {name: fields[name].__metadata__[0] for name in names}
+
+
+def described(function: str, options: Any) -> str:
+    """Return the docstring of a class of options."""
+    lines = [f"The keywords of `{function}` with their defaults. All are optional.", ""]
+    for name, setting in settings_of(options).items():
+        lines.append(f"- `{name}` ({setting.default!r}): {setting.doc}.")
+    return "\n".join(lines)
+
+
+JobOptions.__doc__ = described("run_job", JobOptions)
+
+
+def checked(form: Any, keywords: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Return the options of the class `form`, completed by the defaults.
+
+    Raises: `InvalidArgument` for an invalid value, and `InvalidType` for an unknown name.
+    """
+    settings = settings_of(form)
+    for name in keywords:
+        if name not in settings:
+            raise InvalidType(
+                f"A {owner} has no option `{name}`. {did_you_mean(name, [*settings])}"
+            )
+    return {
+        name: setting.checked(name, keywords.get(name, setting.default))
+        for name, setting in settings.items()
+    }
+
+
+def checked_options(keywords: JobOptions) -> dict[str, Any]:
+    """Return the options of a job, completed by the defaults.
+
+    Raises: `InvalidArgument` for an invalid value.
+    """
+    if not isinstance(keywords.get("output"), (str, os.PathLike, type(None))):
+        raise InvalidType(
+            "`output` is the path of the file its results go to, or None for rows in memory."
+        )
+    options = checked(JobOptions, keywords, "job")
+    is_on_ray, has_deadline = options["engine"] == "ray", options["finish_by"] is not None
+    if options["workers"] is not None and not is_on_ray:
+        raise InvalidArgument('`workers` are those of Ray: it needs `engine="ray"`.')
+    if options["bucket"] is not None and not has_deadline:
+        raise InvalidArgument(
+            "`bucket` is for rows that go in batches: by `finish_by`, or by `submit_batch`."
+        )
+    if has_deadline and is_on_ray:
+        raise InvalidArgument('`finish_by` plans for one machine: leave `engine="ray"` out.')
+    return options

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from modelwire.cli import main
+from modelwire.command.jobs import _reasons
 from modelwire.jobs import run_job
-from modelwire.jobs.commands import _reasons
 from modelwire.jobs.preview import preview
 from modelwire.jobs.sources import open_source
 from modelwire.jobs.work import make_work

@@ -11,28 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.folder import JobFolder
+from modelwire.jobs.options import JobOptions, settings_of
 from modelwire.jobs.progress import clock
 from modelwire.usage import dollars
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.job import BatchJob
 
-__all__ = ["finish", "hand_in"]
+__all__ = ["finish", "submit"]
 
-LIVE_ONLY = {
-    "max_concurrency": None,
-    "max_cost": None,
-    "finish_by": None,
-    "plan": False,
-    "sample": None,
-    "formula_guard": False,
-    "engine": "local",
-    "workers": None,
-}
 ASKED_AGAIN = ("errored", "expired", "missing", "cancelled", "unusable")
 
 
-def hand_in(
+def submit(
     settings: Mapping[str, Any], chain: Any, command: dict[str, Any], *, quiet: bool, detach: bool
 ) -> int:
     """Submit the rows, wait for them and write the table; if detached, print how to wait.
@@ -41,8 +32,13 @@ def hand_in(
     """
     from modelwire.jobs.batch_api.submission import submit_batch
 
-    for name, unset in LIVE_ONLY.items():
-        if settings.get(name, unset) != unset:
+    unset = {
+        name: setting.default
+        for name, setting in settings_of(JobOptions).items()
+        if setting.is_direct_only
+    }
+    for name, default in {**unset, "plan": False}.items():
+        if settings.get(name, default) != default:
             raise InvalidArgument(
                 f"`--{name.replace('_', '-')}` is for rows that are asked live, not for a batch."
             )
@@ -91,7 +87,7 @@ def finish(
 
 
 def _write(job: BatchJob, settings: Mapping[str, Any], *, quiet: bool) -> int:
-    from modelwire.jobs.commands import say_failures
+    from modelwire.command.jobs import say_failures
 
     job.wait()
     rows = job.write(settings["output"], order=settings["order"])

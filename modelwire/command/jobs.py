@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
-from modelwire.jobs.finish_by import hour_of
-from modelwire.jobs.options import COUNT, ENGINES, ORDERS, amount_of
+from modelwire.jobs.options import COUNT, JobOptions, Setting, settings_of
 from modelwire.jobs.pipes import FORMATS, piped
 from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
-    from modelwire.command import model_options, templates
+    from modelwire.command import batch_api, model_options, templates
     from modelwire.jobs import folder as folders
     from modelwire.jobs import output as outputs
     from modelwire.jobs import row_records as records
     from modelwire.jobs import work as works
-    from modelwire.jobs.batch_api import batch_commands
     from modelwire.jobs.batch_api.part_log import Part, PartEvents
     from modelwire.jobs.folder import JobFolder
     from modelwire.jobs.progress import Standing
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 else:
     model_options = _lazy.module("modelwire.command.model_options")
     templates = _lazy.module("modelwire.command.templates")
-    batch_commands = _lazy.module("modelwire.jobs.batch_api.batch_commands")
+    batch_api = _lazy.module("modelwire.command.batch_api")
     works = _lazy.module("modelwire.jobs.work")
     folders = _lazy.module("modelwire.jobs.folder")
     records = _lazy.module("modelwire.jobs.row_records")
@@ -46,11 +44,85 @@ __all__ = ["batch", "list_jobs", "register", "retry", "say_failures", "show", "w
 REASONS_AFTER_RUN, REASONS_SHOWN = 3, 10
 # Each reason names at most this many lines of the input.
 LINES_NAMED = 5
+_SETTINGS = settings_of(JobOptions)
+# `_run` sets these options itself, or the command has none of that name.
+_NOT_PASSED = {"model", "config", "command", "dedupe", "retry_failed", "quiet"}
+# A deadline and a bucket hold for one run: `jobs retry` does without.
+_OF_ONE_RUN = ("finish_by", "bucket")
+_PASSED = tuple(name for name in _SETTINGS if name not in {*_NOT_PASSED, *_OF_ONE_RUN})
 _STOPS = {"max_cost": "near `max_cost`", "interrupted": "by Ctrl-C", "terminated": "by SIGTERM"}
+
+
+# These options have a second, short form.
+_SHORT = {"quiet": ["-q"]}
+# Of these arguments, the command takes exactly one.
+_WORK = {
+    "prompt": Setting(
+        "the question; {column} is filled in from the row",
+        metavar="TEXT",
+    ),
+    "prompt_file": Setting(
+        "a file that holds the question",
+        metavar="FILE",
+    ),
+    "chain": Setting(
+        "a chain in a Python module of this folder",
+        metavar="MODULE:NAME",
+    ),
+}
+# These arguments are the command's own; the others are options of `run_job`.
+_OWN = {
+    "schema": Setting(
+        "a JSON schema of the answers; each property becomes a column", metavar="FILE"
+    ),
+    "format": Setting(
+        "of - as input and output",
+        "jsonl",
+        choices=FORMATS,
+    ),
+    "via": Setting(
+        "batch-api: through the provider's Batch API, at half the price, within a day",
+        "live",
+        choices=("live", "batch-api"),
+    ),
+    "detach": Setting(
+        "with --via batch-api: submit and leave; `modelwire jobs wait` fetches", False
+    ),
+    "plan": Setting(
+        "with --finish-by: show the expected rows, cost and end, and call no model", False
+    ),
+    "dry_run": Setting(
+        "show three filled prompts and an estimate of the cost, call no model", False
+    ),
+}
 
 
 def register(commands: Any) -> None:
     """Add the commands to `modelwire`."""
+    _register_batch(commands)
+    jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry, write, wait")
+    below = jobs.add_subparsers(required=True, metavar="COMMAND")
+    for name, help_text, run in (
+        ("list", "one line for each job: its state, rows, failed rows, and cost in USD", list_jobs),
+        ("show", "the state of one job, and which rows have failed", show),
+        ("retry", "call the model again for the failed rows of a job", retry),
+        ("write", "write the table of the finished rows of a job that was stopped", write),
+        ("wait", "wait for a job of `modelwire batch --via batch-api`, and write its table", wait),
+    ):
+        description = f"{help_text[0].upper()}{help_text[1:]}."
+        command = below.add_parser(name, help=help_text, description=description)
+        add = command.add_argument
+        if run is not list_jobs:
+            add("job", metavar="ID", help="as `modelwire jobs list` shows it, or the job's folder")
+        add("--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)")
+        if run is write:
+            add("--output", "-o", metavar="FILE", help="another file (default: the job's own)")
+        if run in (retry, wait):
+            _add_setting(command, "quiet", _SETTINGS["quiet"])
+        command.set_defaults(run=run)
+
+
+def _register_batch(commands: Any) -> None:
     parser = commands.add_parser(
         "batch",
         help="ask a prompt about every row of a file",
@@ -61,160 +133,53 @@ def register(commands: Any) -> None:
         epilog='example: modelwire batch reviews.csv --prompt "Summarise: {review}" --model openai:gpt-4o-mini '
         "--output summaries.csv",
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--prompt", metavar="TEXT", help="the question; {column} is filled in from the row"
+    parser.add_argument(
+        "input", help="a .csv, .tsv, .jsonl or .parquet file; - is standard input, by --format"
     )
-    what.add_argument("--prompt-file", metavar="FILE", help="a file that holds the question")
-    what.add_argument(
-        "--chain", metavar="MODULE:NAME", help="a chain in a Python module of this folder"
-    )
-    add, flag = parser.add_argument, {"action": "store_true"}
-    count: dict[str, Any] = {"type": _count, "metavar": "N"}
-    add("input", help="a .csv, .tsv, .jsonl or .parquet file; - is standard input, by --format")
-    model_options.add_call_options(
-        parser, default_model="$MODELWIRE_MODEL, else the file's; a chain has its own"
-    )
-    add(
-        "--schema",
-        metavar="FILE",
-        help="a JSON schema of the answers; each property becomes a column",
-    )
-    add(
+    parser.add_argument(
         "--output",
         "-o",
         required=True,
         metavar="FILE",
         help="a .csv, .tsv, .jsonl or .parquet file; replaced when done; - is standard output, by --format",
     )
-    add(
-        "--format",
-        choices=FORMATS,
-        default="jsonl",
-        help="of - as input and output (default: %(default)s)",
+    work = parser.add_mutually_exclusive_group(required=True)
+    for name, setting in _WORK.items():
+        _add_setting(work, name, setting)
+    model_options.add_call_options(
+        parser, default_model="$MODELWIRE_MODEL, else the file's; a chain has its own"
     )
-    add("--job-dir", metavar="FOLDER", help="where the job's state lies (default: OUTPUT.job)")
-    add(
-        "--order",
-        choices=ORDERS,
-        default="input",
-        help="of the output's rows: the input's, or that in which they were done (default: %(default)s)",
-    )
-    add(
-        "--max-concurrency",
-        **count,
-        help="rows in flight at a time (default: 200, then more while that is faster; with --engine ray 10000)",
-    )
-    add(
-        "--max-cost",
-        type=_checked_by(amount_of),
-        metavar="USD",
-        help="US dollars: stop before a row whose worst case would exceed this (default: no limit)",
-    )
-    add(
-        "--finish-by",
-        type=_checked_by(hour_of),
-        metavar="TIME",
-        help='07:00, 2h or "2026-12-24T07:00 Europe/Vienna": rows wait in the Batch API, at half the price, while live '
-        "calls could still be in time (default: all live)",
-    )
-    add(
-        "--bucket",
-        metavar="GS",
-        help="of Gemini on Vertex AI, with --via batch-api or --finish-by: the folder of batches' files, such as "
-        "gs://my-bucket/folder (default: none)",
-    )
-    add(
-        "--plan",
-        **flag,
-        help="with --finish-by: show what is expected, rows, cost and end, ask nothing",
-    )
-    add(
-        "--limit",
-        **count,
-        help="only the first N rows (default: all); run again with a higher limit to continue",
-    )
-    add("--sample", **count, help="only N rows, chosen at random by --seed (default: all)")
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of --sample: the same one chooses the same rows (default: 0)",
-    )
-    add(
-        "--encoding",
-        default="utf-8",
-        metavar="NAME",
-        help="of a CSV or TSV input (default: %(default)s)",
-    )
-    add(
-        "--no-dedupe",
-        **flag,
-        help="ask equal rows again (default: an equal row gets the same answer)",
-    )
-    add(
-        "--retry-failed", **flag, help="ask rows again that have failed (default: they stay failed)"
-    )
-    add(
-        "--formula-guard",
-        **flag,
-        help="keep a spreadsheet from taking an answer in a CSV for a formula",
-    )
-    add(
-        "--via",
-        choices=("live", "batch-api"),
-        default="live",
-        help="batch-api: through the provider's Batch API, at half the price, within a day (default: %(default)s)",
-    )
-    add(
-        "--detach",
-        **flag,
-        help="with --via batch-api: submit and leave; `modelwire jobs wait` fetches",
-    )
-    add(
-        "--engine",
-        choices=ENGINES,
-        default="local",
-        help="who asks: this process, or the workers of a Ray cluster (default: %(default)s)",
-    )
-    add(
-        "--workers", **count, help="with --engine ray: how many (default: one a CPU of the cluster)"
-    )
-    add(
-        "--dry-run",
-        **flag,
-        help="show three filled prompts and an estimate of the cost, ask nothing",
-    )
-    add("--quiet", "-q", **flag, help="show no progress")
+    for name, setting in {**_SETTINGS, **_OWN}.items():
+        _add_setting(parser, name, setting)
     parser.set_defaults(run=batch)
 
-    jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry, write, wait")
-    jobs_commands = jobs.add_subparsers(required=True, metavar="COMMAND")
-    for name, help_text, act in (
-        ("list", "one line for each job: its state, rows, failed rows, and cost in USD", list_jobs),
-        ("show", "how one job stands, and which rows have failed", show),
-        ("retry", "ask the rows of a job again that have failed", retry),
-        ("write", "write the table of the rows that are done, of a job that was stopped", write),
-        ("wait", "wait for a job of `modelwire batch --via batch-api`, and write its table", wait),
-    ):
-        command = jobs_commands.add_parser(
-            name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}."
+
+def _add_setting(parser: Any, name: str, setting: Setting) -> None:
+    """Add an option to a command, unless it is set from Python only."""
+    option, default = f"--{name.replace('_', '-')}", setting.default
+    doc = setting.doc.replace("%", "%%")
+    if default is True:
+        parser.add_argument(f"--no-{option[2:]}", action="store_true", help=f"do not {doc}")
+    elif default is False:
+        parser.add_argument(option, *_SHORT.get(name, ()), action="store_true", help=doc)
+    elif setting.choices:
+        doc += f" (default: {default})"
+        parser.add_argument(option, choices=setting.choices, default=default, help=doc)
+    elif setting.metavar is not None:
+        if default is not None:
+            doc += f" (default: {default})"
+        parser.add_argument(
+            option, type=_type_of(setting), metavar=setting.metavar, default=default, help=doc
         )
-        if act is not list_jobs:
-            command.add_argument(
-                "job", metavar="ID", help="as `modelwire jobs list` shows it, or the job's folder"
-            )
-        command.add_argument(
-            "--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)"
-        )
-        if act is write:
-            command.add_argument(
-                "--output", "-o", metavar="FILE", help="another file (default: the job's own)"
-            )
-        if act in (retry, wait):
-            command.add_argument("--quiet", "-q", action="store_true", help="show no progress")
-        command.set_defaults(run=act)
+
+
+def _type_of(setting: Setting) -> Callable[[str], Any]:
+    """Return the function by which argparse reads an option."""
+    if setting.least is not None:
+        return _count
+    if setting.read is not None:
+        return _checked_by(setting.read)
+    return int if isinstance(setting.default, int) else str
 
 
 def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
@@ -235,26 +200,10 @@ def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
 
 def _count(text: str) -> int:
     if not re.fullmatch(r"\s*0*[1-9][0-9]*\s*", text):
-        raise argparse.ArgumentTypeError(f"must be {COUNT}, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be {COUNT.format(1)}, not {text!r}")
     return int(text)
 
 
-_PASSED = (
-    "output",
-    "system",
-    "schema",
-    "job_dir",
-    "order",
-    "max_concurrency",
-    "max_cost",
-    "limit",
-    "sample",
-    "seed",
-    "encoding",
-    "formula_guard",
-    "engine",
-    "workers",
-)
 _SAVED = ("input", "prompt", "chain", "model", "param", "no_dedupe", "via", *_PASSED)
 _PATHS = ("input", "output", "job_dir")
 
@@ -282,7 +231,7 @@ def _batch(settings: dict[str, Any], options: argparse.Namespace) -> int:
     if options.via == "batch-api":
         work, source = _checked(settings)
         source.close()
-        return batch_commands.hand_in(
+        return batch_api.submit(
             settings, work.chain, _command(settings), quiet=options.quiet, detach=options.detach
         )
     return _run(settings, retry_failed=options.retry_failed, quiet=options.quiet)
@@ -311,9 +260,7 @@ def _asked_work(settings: Mapping[str, Any]) -> Work:
 def _run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
     from modelwire.jobs import plan_job, run_job
 
-    options: Any = {
-        name: settings[name] for name in (*_PASSED, "finish_by", "bucket") if name in settings
-    }
+    options: Any = {name: settings[name] for name in (*_PASSED, *_OF_ONE_RUN) if name in settings}
     options |= {"dedupe": not settings["no_dedupe"], "retry_failed": retry_failed}
     work, model = _work(settings), _model(settings)
     if settings.get("plan"):
@@ -589,9 +536,7 @@ def retry(options: argparse.Namespace) -> int:
             f"`{job.path}` was run from Python: run it again there, with `retry_failed=True`."
         )
     if command.get("via") == "batch-api":
-        return batch_commands.finish(
-            job.path, _chain(command), command, quiet=options.quiet, again=True
-        )
+        return batch_api.finish(job.path, _chain(command), command, quiet=options.quiet, again=True)
     return _run({**command, "job_dir": str(job.path)}, retry_failed=True, quiet=options.quiet)
 
 
@@ -645,4 +590,4 @@ def wait(options: argparse.Namespace) -> int:
         raise InvalidArgument(
             f"`{job.path}` has no batches to wait for alone: run the command that began it again, which goes on."
         )
-    return batch_commands.finish(job.path, _chain(command), command, quiet=options.quiet)
+    return batch_api.finish(job.path, _chain(command), command, quiet=options.quiet)
