@@ -1,8 +1,9 @@
-"""What MkDocs does not do by itself: the reference's lists of names, a page of the examples, `llms.txt`.
+"""What MkDocs does not do by itself: the reference's lists of names, pages of the examples and changes, `llms.txt`.
 
 In a page, `<!-- names of modelwire.tools -->` becomes every public name of that module with its docstring,
 `<!-- settings of modelwire.adapters.ChatOpenAI -->` a table of that model's settings. `<!-- commands -->` becomes a
-table of the commands of `modelwire`, `<!-- chat commands -->` one of those of a chat.
+table of the commands of `modelwire`, `<!-- chat commands -->` one of those of a chat, `<!-- error tree -->` the tree of
+the errors.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+from html import escape, unescape
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,28 @@ LINK_OUT = re.compile(
 )
 LIST = re.compile(r"^<!-- (names|settings) of ([\w.]+)(?: but (\w+))? -->$", re.MULTILINE)
 
-TABLE = re.compile(r"^<!-- (?:chat )?commands -->$", re.MULTILINE)
+CONSOLE = re.compile(r'<div class="language-console highlight">.*?</div>', re.DOTALL)
+COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)$", re.MULTILINE)  # with its continued lines
+TABLE = re.compile(r"^<!-- (?:(?:chat )?commands|error tree) -->$", re.MULTILINE)
+
+ERRORS = "modelwire.errors"
 
 _pages: dict[str, tuple[str, str]] = {}  # by the source's path: title, Markdown
 
 
+def on_config(config: Any) -> Any:
+    """Make the version known to the header, whose link leads to the changelog if no repository is set."""
+    from modelwire import __version__
+
+    config.extra["package_version"] = __version__
+    config.repo_url = config.repo_url or "changelog.html"
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages that are made: all examples, all commands."""
+    """Add the pages that are made: all examples, all commands, all changes."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    files.append(File.generated(config, "changelog.md", content=changes))
     files.append(File.generated(config, "examples.md", content=_examples()))
     files.append(File.generated(config, "reference/command-line.md", content=_commands()))
     return files
@@ -50,9 +67,15 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """Keep the Markdown of a page for `llms.txt`."""
+    """Keep the Markdown of a page for `llms.txt`. The copy buttons of its consoles copy the commands alone."""
     _pages[page.file.src_uri] = (page.title, page.markdown)
-    return html
+    return CONSOLE.sub(_with_copied_text, html)
+
+
+def _with_copied_text(block: re.Match[str]) -> str:
+    shown = unescape(re.sub(r"<[^>]+>", "", block[0]))
+    commands = "\n".join(command for command in COMMAND.findall(shown))
+    return block[0].replace("<div ", f'<div data-copy="{escape(commands)}" ', 1)
 
 
 # Pages that have moved: links from elsewhere still lead to them.
@@ -107,7 +130,7 @@ def _first_sentence(markdown: str) -> str:
     parts = (
         part
         for part in markdown.split("\n\n")
-        if part.strip() and not part.startswith(("#", ":::", "|", "```"))
+        if part.strip() and not part.startswith(("#", ":::", "|", "```", "<", "[", "**"))
     )
     flat = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(next(parts, "").split()))
     return re.split(r"(?<=[.!?:])\s", flat)[0]
@@ -126,7 +149,7 @@ def _names(module: str, without: str | None) -> str:
         for name, value in values.items()
         if (inspect.isclass(value) or inspect.isfunction(value))
         and value.__module__.startswith("modelwire.")
-        and value.__module__ != "modelwire.errors"  # these have a page
+        and (value.__module__ != ERRORS or module == ERRORS)  # errors have a page of their own
     ]
     rest = ", ".join(f"`{name}`" for name in values if name not in described)
     entries = [f"::: {values[name].__module__}.{values[name].__qualname__}" for name in described]
@@ -159,7 +182,7 @@ def _settings(path: str, _: str | None) -> str:
 def _commands() -> str:
     from modelwire.cli import _parser
 
-    parts = ["# The command", "", "What `modelwire COMMAND --help` says.", ""]
+    parts = ["# Command line", "", "The output of `modelwire COMMAND --help` for every command.", ""]
 
     def add(parser: argparse.ArgumentParser, level: int) -> None:
         parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100)  # type: ignore[assignment]
@@ -196,11 +219,22 @@ def _table_of_chat() -> str:
     return "\n".join([*rows, *(f"| `/{name}` | {text} |" for name, text in HELP.items())])
 
 
-TABLES = {"<!-- commands -->": _table_of_commands, "<!-- chat commands -->": _table_of_chat}
+def _error_tree() -> str:
+    """Return the tree of errors, which is the indented part of the module's docstring."""
+    text = inspect.getdoc(import_module(ERRORS)) or ""
+    tree = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+    return f"```text\n{tree}\n```"
+
+
+TABLES = {
+    "<!-- commands -->": _table_of_commands,
+    "<!-- chat commands -->": _table_of_chat,
+    "<!-- error tree -->": _error_tree,
+}
 
 
 def _examples() -> str:
-    parts = ["# Examples", "", "Whole programs, of the folder `examples/`. They need no key.", ""]
+    parts = ["# Examples", "", "Whole programs from the folder `examples/`. They need no key.", ""]
     for path in sorted((ROOT / "examples").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         name = path.relative_to(ROOT).as_posix()

@@ -14,7 +14,7 @@ import modelwire
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-MADE = {"examples.md", "reference/command-line.md"}  # by docs/site_hook.py
+MADE = {"changelog.md", "examples.md", "reference/command-line.md"}  # by docs/site_hook.py
 
 
 def _nav() -> list[str]:
@@ -107,6 +107,14 @@ def test_the_site_builds_and_needs_no_other_host(tmp_path: Path) -> None:
     listed = re.findall(r"\]\((\S+?)\): \S", index)
     assert [address.replace(".html", ".md") for address in listed] == _nav()
     assert all((tmp_path / address).exists() for address in listed)
+    assert "Without a key" not in index  # a page is described by its subject
+    home, plan = ((tmp_path / name).read_text("utf-8") for name in ("index.html", "plan.html"))
+    assert f"modelwire {modelwire.__version__}" in home
+    assert "img/mark.svg" in home
+    copied = re.search(r'data-copy="([^"]*)"', plan)
+    assert copied is not None
+    assert copied[1].startswith("modelwire batch reviews.csv")
+    assert copied[1].endswith("--plan")
     for page in listed:
         assert (
             page.startswith("reference/") or (tmp_path / page).read_text("utf-8").strip() in whole
