@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
-__all__ = ["Answer", "Call", "ToolUse", "Usage", "calls_of", "pieces", "slices"]
+__all__ = ["Answer", "Call", "ToolUse", "Usage", "args_text", "calls_of", "pieces", "slices"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +112,15 @@ def calls_of(answer: Answer, call: Call, prefix: str = "call") -> list[ToolUse]:
             str(one.get("id") or f"{prefix}_{call.number}_{index}"),
             one["name"],
             args := one.get("args", {}),
-            args if isinstance(args, str) else to_json(args).decode(),
+            args_text(args),
         )
         for index, one in enumerate(answer.tool_calls)
     ]
+
+
+def args_text(args: Any) -> str:
+    """Return the arguments of a tool call as JSON; a text is used unchanged."""
+    return args if isinstance(args, str) else to_json(args).decode()
 
 
 def slices(text: str, size: int = 12) -> Iterator[str]:

@@ -80,10 +80,8 @@ def _results(
     return desk.download(request, id_, batch.results, batch, "application/x-jsonl")
 
 
-def record(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     """Return a batch as Anthropic's API shows it."""
-    if share >= 1:
-        desk.end(batch)
     has_ended, is_cancelled = batch.ended_at is not None, batch.cancelled_at_share is not None
     status = "in_progress"
     if has_ended:

@@ -113,8 +113,8 @@ class BatchApi(NamedTuple):
     prefix: str  # Ids of batches begin with this.
     # It returns the answer to a request about files and batches of this API; None for any other request.
     handle: Callable[[BatchDesk, SeenRequest, str], Reply | Iterable[Step] | None]
-    # It is called with the desk, a batch, the elapsed share of its time and the server's origin.
-    record: Callable[[BatchDesk, SeenBatch, float, str], dict[str, Any]]
+    # It is called with a batch, the elapsed share of its time and the server's origin.
+    record: Callable[[SeenBatch, float, str], dict[str, Any]]
     # It writes the results of a batch, those of its own rows and those of foreign ones.
     write: Callable[[BatchDesk, SeenBatch, list[Answered], list[Answered]], None]
     refuses_whole: bool = True  # If True, a batch may fail before any of its rows is tried.

@@ -146,7 +146,7 @@ class BatchDesk:
         """Answer the creation of a batch; drop the connection where its plan demands it."""
         if batch.plan.lose_create:
             return iter((End.RESET,))
-        return json_reply(200, APIS[batch.wire].record(self, batch, 0.0, base_url))
+        return json_reply(200, APIS[batch.wire].record(batch, 0.0, base_url))
 
     def of_wire(self, wire: str) -> list[SeenBatch]:
         """Return the batches of an API, oldest first."""
@@ -161,7 +161,10 @@ class BatchDesk:
 
     def record(self, batch: SeenBatch, base_url: str) -> dict[str, Any]:
         """Return the batch in the format of its API, as of now. A batch whose time is over ends here."""
-        return APIS[batch.wire].record(self, batch, batch.share(self._now_s()), base_url)
+        share = batch.share(self._now_s())
+        if share >= 1:
+            self.end(batch)
+        return APIS[batch.wire].record(batch, share, base_url)
 
     def end(self, batch: SeenBatch) -> None:
         """Answer the rows and write the results, once, in reverse order, since no order is promised."""

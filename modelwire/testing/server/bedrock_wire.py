@@ -12,7 +12,7 @@ from zlib import crc32
 
 from pydantic_core import to_json
 
-from modelwire.testing.server.answers import Answer, Call, calls_of, pieces
+from modelwire.testing.server.answers import Answer, Call, args_text, calls_of, pieces, slices
 
 __all__ = ["body", "error", "error_event", "error_headers", "events", "frame", "raw_event"]
 
@@ -119,8 +119,7 @@ def _block_events(index: int, block: JSON) -> Iterator[bytes]:
         use = block["toolUse"]
         start = {"toolUse": {"toolUseId": use["toolUseId"], "name": use["name"]}}
         yield _event("contentBlockStart", contentBlockIndex=index, start=start)
-        text = use["input"] if isinstance(use["input"], str) else to_json(use["input"]).decode()
-        deltas = [{"toolUse": {"input": text[at : at + 12]}} for at in range(0, len(text), 12)]
+        deltas = [{"toolUse": {"input": part}} for part in slices(args_text(use["input"]))]
     for delta in deltas:
         yield _event("contentBlockDelta", contentBlockIndex=index, delta=delta)
     yield _event("contentBlockStop", contentBlockIndex=index)

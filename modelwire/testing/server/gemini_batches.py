@@ -13,7 +13,14 @@ from urllib.parse import parse_qs
 
 from pydantic_core import from_json, to_json
 
-from modelwire.testing.server.batch_records import DAY_S, Answered, BatchApi, SeenBatch
+from modelwire.testing.server.batch_records import (
+    DAY_S,
+    Answered,
+    BatchApi,
+    Row,
+    SeenBatch,
+    is_good,
+)
 from modelwire.testing.server.replies import Reply, Step, json_reply
 from modelwire.testing.server.wires import error_reply
 
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["API", "page_of", "time_text"]
+__all__ = ["API", "failure_of", "page_of", "rows_of", "state_of", "time_text"]
 
 _PATH = re.compile(
     r"(/upload|/download)?/v1beta/(?:(?:models|tunedModels)/([^/:]+):batchGenerateContent"
@@ -89,14 +96,12 @@ def _make(desk: BatchDesk, request: SeenRequest, model: str) -> Reply | Iterable
     source = payload.get("inputConfig") or {}
     file = str(source.get("fileName")).removeprefix("files/")
     if not payload.get("displayName") or ("fileName" in source and file not in desk.files):
+        message = f"There is no `{file}`."
         if not payload.get("displayName"):
             message = "`batch.displayName` is required."
-        else:
-            message = f"There is no `{file}`."
         return error_reply("gemini", 400, number=request.number, message=message)
     if "fileName" in source:
-        lines = [from_json(line) for line in desk.files[file][1].splitlines() if line.strip()]
-        rows = [(str(line.get("key")), "gemini", line.get("request") or {}) for line in lines]
+        rows = rows_of(desk.files[file][1])
     else:
         inline = (source.get("requests") or {}).get("requests") or []
         rows = [
@@ -154,49 +159,64 @@ _HANDLERS: dict[str, Callable[[BatchDesk, SeenRequest, str], Reply | Iterable[St
 }
 
 
-def operation(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def operation(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     """Return a batch as a long-running operation. Counts are texts, and 0 is omitted."""
-    if share >= 1:
-        desk.end(batch)
-    ended = batch.ended_at is not None
-    if ended:
-        state = _STATES.get(batch.outcome, batch.outcome.upper())
-    elif share > 0:
-        state = "RUNNING"
-    else:
-        state = "PENDING"
-    total = len(batch.rows)
-    done = int(total * share)
-    counts = batch.counts or {"pendingRequestCount": total - done, "successfulRequestCount": done}
-    stats = {name: str(count) for name, count in {"requestCount": total, **counts}.items() if count}
+    state = state_of(batch, share)
     metadata: dict[str, Any] = {
         "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
         "model": f"models/{batch.fields['model']}",
         "displayName": batch.fields.get("displayName"),
         "createTime": time_text(batch.made_at),
         "updateTime": time_text(batch.ended_at or batch.made_at),
-        "batchStats": stats,
+        "batchStats": _stats(batch, share),
         "state": f"BATCH_STATE_{state}",
         "name": f"batches/{batch.id}",
     }
     made: dict[str, Any] = {"name": f"batches/{batch.id}", "metadata": metadata}
-    if not ended:
+    if batch.ended_at is None:
         return made
     made["done"] = True
     if state == "FAILED":
-        reasons = "; ".join(str(error.get("message")) for error in batch.plan.errors)
-        full = batch.outcome == "token_limit_exceeded"
-        made["error"] = {
-            "code": 8 if full else 3,
-            "message": reasons or "The batch could not be processed.",
-        }
-    elif batch.files:
-        made["response"] = metadata["output"] = {"responsesFile": f"files/{batch.files['output']}"}
-    elif batch.results:
-        rows = [from_json(line) for line in batch.results.splitlines()]
-        inlined = [{"metadata": {"key": row.pop("key")}, **row} for row in rows]
-        made["response"] = metadata["output"] = {"inlinedResponses": {"inlinedResponses": inlined}}
+        made["error"] = failure_of(batch)
+        if batch.outcome == "token_limit_exceeded":
+            made["error"]["code"] = _CODE_OF[429]
+    elif batch.files or batch.results:
+        made["response"] = metadata["output"] = _output(batch)
     return made
+
+
+def state_of(batch: SeenBatch, share: float) -> str:
+    """Return Google's name for the state of a batch."""
+    if batch.ended_at is not None:
+        return _STATES.get(batch.outcome, batch.outcome.upper())
+    return "RUNNING" if share > 0 else "PENDING"
+
+
+def failure_of(batch: SeenBatch) -> dict[str, Any]:
+    """Return the error of a batch that failed as a whole."""
+    reasons = "; ".join(str(error.get("message")) for error in batch.plan.errors)
+    return {"code": _CODE_OF[400], "message": reasons or "The batch could not be processed."}
+
+
+def _stats(batch: SeenBatch, share: float) -> dict[str, str]:
+    total = len(batch.rows)
+    done = int(total * share)
+    counts = batch.counts or {"pendingRequestCount": total - done, "successfulRequestCount": done}
+    return {name: str(count) for name, count in {"requestCount": total, **counts}.items() if count}
+
+
+def _output(batch: SeenBatch) -> dict[str, Any]:
+    if batch.files:
+        return {"responsesFile": f"files/{batch.files['output']}"}
+    rows = [from_json(line) for line in batch.results.splitlines()]
+    inlined = [{"metadata": {"key": row.pop("key")}, **row} for row in rows]
+    return {"inlinedResponses": {"inlinedResponses": inlined}}
+
+
+def rows_of(content: bytes) -> list[Row]:
+    """Return the rows of an input file."""
+    lines = [from_json(line) for line in content.splitlines() if line.strip()]
+    return [(str(line.get("key")), "gemini", line.get("request") or {}) for line in lines]
 
 
 def end_batch(
@@ -207,22 +227,18 @@ def end_batch(
     for key, status, body in [*answered, *foreign]:
         if status is None and body == batch.outcome:
             continue  # An unanswered row has no line.
-        if status is not None and status < 400:
+        if is_good(status):
             lines.append(to_json({"key": key, "response": body}))
             continue
-        error = body.get("error", {}) if isinstance(body, dict) else {}
-        code = 4 if body == "expired" else _CODE_OF.get(status or 500, 13)
-        lines.append(
-            to_json(
-                {
-                    "key": key,
-                    "error": {"code": code, "message": error.get("message", "Internal error.")},
-                }
-            )
-        )
+        provider_error = body.get("error", {}) if isinstance(body, dict) else {}
+        error = {
+            "code": _CODE_OF.get(504 if body == "expired" else status or 500, 13),
+            "message": provider_error.get("message", "Internal error."),
+        }
+        lines.append(to_json({"key": key, "error": error}))
         failed.add(key)
     content = b"\n".join(lines) + b"\n"
-    good = {key for key, status, _ in answered if status is not None and status < 400}
+    good = {key for key, status, _ in answered if is_good(status)}
     batch.counts = {"successfulRequestCount": len(good), "failedRequestCount": len(failed)}
     if not lines:
         return

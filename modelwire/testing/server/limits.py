@@ -199,41 +199,43 @@ class Limiter:
         `scale` converts the server's seconds to the client's, whose time is now `epoch_s`.
         """
         dialect = own if self.limits.headers == "own" else self.limits.headers
-        out: dict[str, str] = {}
         if dialect == "none":
-            return out
-        for name, bucket in self._of(at, now_s).items() if dialect != "retry-after" else ():
-            full_in_s = bucket.full_in_s() * scale
-            if dialect in _BY_TIME:
-                values = (
-                    f"{bucket.capacity:.0f}",
-                    f"{math.floor(bucket.level)}",
-                    _rfc3339(epoch_s + full_in_s),
-                )
-                names = [
-                    f"anthropic-ratelimit-{name}-{what}" for what in ("limit", "remaining", "reset")
-                ]
-            else:
-                if dialect == "lying":
-                    limit, left = (10 * bucket.capacity,) * 2
-                else:
-                    limit, left = (bucket.capacity, bucket.level)
-                reset = "1ms" if dialect == "lying" else duration(full_in_s)
-                values = (f"{limit:.0f}", f"{math.floor(left)}", reset)
-                names = [f"x-ratelimit-{what}-{name}" for what in ("limit", "remaining", "reset")]
-            out.update(zip(names, values, strict=True))
+            return {}
+        out: dict[str, str] = {}
+        if dialect != "retry-after":
+            for name, bucket in self._of(at, now_s).items():
+                full_in_s = bucket.full_in_s() * scale
+                out |= _state_headers(name, bucket, dialect, full_in_s, epoch_s)
         if refused is not None and dialect != "lying":
-            seconds = refused.wait_s * scale
-            out["retry-after"] = str(math.ceil(seconds)) if scale == 1 else f"{seconds:.3f}"
-            if dialect in _IN_MS:
-                out["retry-after-ms"] = str(math.ceil(seconds * 1000))
+            out |= _retry_headers(refused.wait_s * scale, dialect, is_scaled=scale != 1)
         return out
 
 
-# These dialects state the time when a limit is full again, the others the seconds until then.
-_BY_TIME = ("anthropic",)
-# These dialects state the wait in milliseconds, too.
-_IN_MS = ("openai",)
+def _state_headers(
+    name: str, bucket: Bucket, dialect: str, full_in_s: float, epoch_s: float
+) -> dict[str, str]:
+    """Return the headers about one limit, which is full again in `full_in_s` of the client's seconds."""
+    template = _STATE_HEADERS.get(dialect, "x-ratelimit-{field}-{name}")
+    limit, left, reset = bucket.capacity, bucket.level, duration(full_in_s)
+    if dialect == "anthropic":
+        reset = _rfc3339(epoch_s + full_in_s)
+    if dialect == "lying":
+        limit = left = 10 * bucket.capacity
+        reset = "1ms"
+    values = {"limit": f"{limit:.0f}", "remaining": f"{math.floor(left)}", "reset": reset}
+    return {template.format(field=field, name=name): value for field, value in values.items()}
+
+
+def _retry_headers(wait_s: float, dialect: str, *, is_scaled: bool) -> dict[str, str]:
+    """Return the headers that say when to retry. Scaled seconds have a fraction; a provider's are whole."""
+    headers = {"retry-after": f"{wait_s:.3f}" if is_scaled else str(math.ceil(wait_s))}
+    if dialect == "openai":
+        headers["retry-after-ms"] = str(math.ceil(wait_s * 1000))
+    return headers
+
+
+# The other dialects name their headers as OpenAI does.
+_STATE_HEADERS = {"anthropic": "anthropic-ratelimit-{name}-{field}"}
 
 
 def duration(seconds: float) -> str:

@@ -6,9 +6,10 @@ https://docs.anthropic.com/en/api/errors, read 2026-11.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from modelwire.testing.server.answers import Answer, Call, calls_of, pieces, slices
+from modelwire.testing.server.answers import Answer, Call, args_text, calls_of, pieces, slices
 from modelwire.testing.server.replies import sse
 
 __all__ = ["body", "error", "events"]
@@ -61,38 +62,42 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Return the events of a stream: its opening, its content, and its end."""
 
-    def event(kind: str, **fields: Any) -> bytes:
-        return sse({"type": kind, **fields}, kind)
-
     message = body(answer, call)
-    usage, stop_reason, blocks = message["usage"], message["stop_reason"], message["content"]
+    usage = message["usage"]
     start = {**message, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
-    texts = {one.id: one.text for one in calls_of(answer, call, "toolu")}
-    content: list[bytes] = []
-    for index, block in enumerate(blocks):
-        deltas: list[dict[str, Any]]
-        empty: dict[str, Any]
-        match block["type"]:
-            case "text":
-                empty = {"type": "text", "text": ""}
-                deltas = [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
-            case "thinking":
-                empty = {"type": "thinking", "thinking": "", "signature": ""}
-                deltas = [
-                    {"type": "thinking_delta", "thinking": piece}
-                    for piece in pieces(block["thinking"])
-                ]
-                deltas.append({"type": "signature_delta", "signature": block["signature"]})
-            case _:
-                empty = {**block, "input": {}}
-                parts = ["", *slices(texts[block["id"]])]
-                deltas = [{"type": "input_json_delta", "partial_json": part} for part in parts]
-        content.append(event("content_block_start", index=index, content_block=empty))
-        content += [event("content_block_delta", index=index, delta=delta) for delta in deltas]
-        content.append(event("content_block_stop", index=index))
-    delta = {"stop_reason": stop_reason, "stop_sequence": None}
-    closing = [event("message_delta", delta=delta, usage=usage), event("message_stop")]
-    return [event("message_start", message=start), event("ping")], content, closing
+    content = [
+        part
+        for index, block in enumerate(message["content"])
+        for part in _block_events(index, block)
+    ]
+    delta = {"stop_reason": message["stop_reason"], "stop_sequence": None}
+    closing = [_event("message_delta", delta=delta, usage=usage), _event("message_stop")]
+    return [_event("message_start", message=start), _event("ping")], content, closing
+
+
+def _block_events(index: int, block: dict[str, Any]) -> Iterator[bytes]:
+    deltas: list[dict[str, Any]]
+    match block["type"]:
+        case "text":
+            empty = {**block, "text": ""}
+            deltas = [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
+        case "thinking":
+            empty = {**block, "thinking": "", "signature": ""}
+            thought = pieces(block["thinking"])
+            deltas = [{"type": "thinking_delta", "thinking": piece} for piece in thought]
+            deltas.append({"type": "signature_delta", "signature": block["signature"]})
+        case _:
+            empty = {**block, "input": {}}
+            parts = ["", *slices(args_text(block["input"]))]
+            deltas = [{"type": "input_json_delta", "partial_json": part} for part in parts]
+    yield _event("content_block_start", index=index, content_block=empty)
+    for delta in deltas:
+        yield _event("content_block_delta", index=index, delta=delta)
+    yield _event("content_block_stop", index=index)
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return sse({"type": kind, **fields}, kind)
 
 
 _ERRORS = {

@@ -41,6 +41,8 @@ _AZURE_ENDPOINT = "/chat/completions"
 _WIRE_OF_AZURE_URL = {_AZURE_ENDPOINT: "openai", "/v1/responses": "responses"}
 # A batch with one of these outcomes fails before any of its rows is tried.
 _REFUSED = ("failed", "token_limit_exceeded")
+# For each of these states a batch has a field with the time when it entered it.
+_ENDS = ("completed", "failed", "expired", "cancelled")
 
 
 def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
@@ -106,30 +108,21 @@ def _list(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Rep
     return page_reply(records, request.query, default_limit=20)
 
 
-def record(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     """Return a batch as OpenAI's API shows it."""
-    if share >= 1:
-        desk.end(batch)
     status, total = _status(batch, share), len(batch.rows)
     is_refused = batch.outcome in _REFUSED
     has_begun = status != "validating" and not is_refused
     counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
     if not has_begun:
         counts = dict.fromkeys(counts, 0)
-    errors = [*batch.errors, *batch.plan.errors]
-    if batch.outcome == "token_limit_exceeded":
-        message = "Enqueued token limit reached for this model."
-        errors.append({"code": batch.outcome, "message": message})
-    errors = [
-        {"code": None, "line": None, "message": "", "param": None, **error} for error in errors
-    ]
     began, ended = batch.made_at, batch.ended_at
     return {
         "id": batch.id,
         "object": "batch",
         "endpoint": batch.fields.get("endpoint"),
         "model": batch.rows[0][2].get("model") if batch.rows else None,
-        "errors": {"object": "list", "data": errors} if status == "failed" else None,
+        "errors": _errors(batch) if status == "failed" else None,
         "input_file_id": batch.fields.get("input_file_id"),
         "completion_window": batch.fields.get("completion_window", "24h"),
         "status": status,
@@ -138,16 +131,23 @@ def record(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> di
         "created_at": began,
         "in_progress_at": began if has_begun else None,
         "expires_at": began + DAY_S,
-        **{
-            f"{name}_at": ended if status == name else None
-            for name in ("completed", "failed", "expired", "cancelled")
-        },
+        **{f"{name}_at": ended if status == name else None for name in _ENDS},
         "finalizing_at": ended if status == "completed" else None,
         "cancelling_at": began if batch.cancelled_at_share is not None else None,
         "request_counts": counts,
         "metadata": batch.fields.get("metadata"),
         "usage": batch.usage,
     }
+
+
+def _errors(batch: SeenBatch) -> dict[str, Any]:
+    """Return the errors for which the whole batch was refused."""
+    errors = [*batch.errors, *batch.plan.errors]
+    if batch.outcome == "token_limit_exceeded":
+        message = "Enqueued token limit reached for this model."
+        errors.append({"code": batch.outcome, "message": message})
+    nothing = {"code": None, "line": None, "message": "", "param": None}
+    return {"object": "list", "data": [{**nothing, **error} for error in errors]}
 
 
 def _status(batch: SeenBatch, share: float) -> str:

@@ -10,30 +10,23 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire import ext
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType, did_you_mean
-from modelwire.testing.server.answers import Answer, Call
+from modelwire.testing.server.answers import Answer
 from modelwire.testing.server.background import BackgroundDesk
 from modelwire.testing.server.batches import BatchDesk, BatchPlan
+from modelwire.testing.server.chat_desk import ChatDesk, Latency, Lognormal, check_latency
 from modelwire.testing.server.connection import Connection
 from modelwire.testing.server.fault_rules import FaultRules
-from modelwire.testing.server.faults import Fault, Rule, status_and_json
-from modelwire.testing.server.limits import Limiter, Limits, check_number
-from modelwire.testing.server.replies import End, Reply, Step, json_reply
+from modelwire.testing.server.faults import Rule
+from modelwire.testing.server.limits import Limits, check_number
+from modelwire.testing.server.other_endpoints import other_reply
+from modelwire.testing.server.replies import Reply, Step
 from modelwire.testing.server.requests import Counts, Seen, SeenRequest, is_of_this_machine
-from modelwire.testing.server.script import Script, answer_of, sayable
-from modelwire.testing.server.strict_modes import strict_problem
-from modelwire.testing.server.wires import (
-    WIRES,
-    answer_reply,
-    body_of,
-    error_reply,
-    raw_reply,
-    server_wire,
-)
+from modelwire.testing.server.script import Script, sayable
+from modelwire.testing.server.wires import WIRES, error_reply
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,36 +37,12 @@ if TYPE_CHECKING:
 __all__ = ["Lognormal", "ProviderServer"]
 
 Wire = Literal["openai", "responses", "anthropic", "bedrock", "gemini"]
-# These wires have their lists of models at another path, or in another form.
-_OWN_LISTS = ("bedrock", "gemini")
-_LISTED = {row.model for name, row in WIRES.items() if name not in _OWN_LISTS}
 MODELS: dict[str, str] = {name: row.model for name, row in WIRES.items()}
 _WIRE_OF_PATH = {
     path: name for name, row in WIRES.items() for path in (row.path, row.stream_path) if path
 }
-# This maps the path that counts tokens to the field with the count.
-_COUNTS = {
-    "/messages/count_tokens": "input_tokens",
-    "/responses/input_tokens": "input_tokens",
-    "/count-tokens:rawPredict": "input_tokens",
-    ":countTokens": "totalTokens",
-    "/count-tokens": "inputTokens",
-}
+# `close` waits at most this long for the thread of the server.
 _STOP_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Lognormal:
-    """A latency that is usually near its median and sometimes far above it."""
-
-    median_s: float
-    sigma: float = 0.4
-
-    def draw(self, rng: random.Random) -> float:
-        return self.median_s * rng.lognormvariate(0, self.sigma)
-
-
-Latency = float | Lognormal | Callable[[SeenRequest], float]
 
 
 def echo(request: SeenRequest) -> Answer:
@@ -112,25 +81,21 @@ class ProviderServer:
         keep: int | None = None,
         port: int = 0,
     ) -> None:
-        if isinstance(answers, str):
-            answers = [answers]
         check_number("time_scale", time_scale)
         check_number("chunk_gap_s", chunk_gap_s, least=0, unit="seconds")
-        if not callable(latency):
-            median_s = latency.median_s if isinstance(latency, Lognormal) else latency
-            check_number("latency", median_s, least=0, unit="seconds")
+        check_latency(latency)
         if not 0 <= port <= 65535:
             raise InvalidArgument(f"`port` must be from 0 to 65535, not {port}.")
         self.latency = latency
         self.chunk_gap_s = chunk_gap_s
         self.time_scale = time_scale
-        self._batches = BatchDesk(self._row, self.now_s, () if batches is None else batches)
         # These errors were raised by functions in the script; the client got a 500.
         self.failures: list[Exception] = []
         self.background = BackgroundDesk()
         self._script = Script(answers, sayable(default))
-        self._rng = random.Random(seed)  # noqa: S311 - not for secrets: the same in every run
-        self._limiter = Limiter(Limits())
+        rng = random.Random(seed)  # noqa: S311 - not for secrets: the same in every run
+        self._chat = ChatDesk(self, self._script, self.background, rng)
+        self._batches = BatchDesk(self._chat.row, self.now_s, batches or ())
         self._seen = Seen(keep)
         self._port = port
         self._thread: threading.Thread | None = None
@@ -139,9 +104,6 @@ class ProviderServer:
         self._stop: Callable[[], object] = bool
         self._connections: set[Connection] = set()
         self._started_s = time.monotonic()
-        # These tokens are reserved by requests in flight.
-        self._charged: dict[int, tuple[tuple[str, str], float]] = {}
-        self._chat_calls = 0
         self.faults = faults
         if limits is not None:
             self.limits = limits
@@ -286,7 +248,7 @@ class ProviderServer:
 
         They can be changed while the server runs; what was spent stays spent.
         """
-        return self._limiter.limits
+        return self._chat.limiter.limits
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
@@ -295,18 +257,18 @@ class ProviderServer:
                 f"`limits` must be `Limits`, such as `Limits(rpm=600)`, not {limits!r:.100}."
             )
         if self._loop is None or self._thread is None:
-            self._limiter.change(limits, self.now_s())
+            self._chat.limiter.change(limits, self.now_s())
         else:
-            self._loop.call_soon_threadsafe(self._limiter.change, limits, self.now_s())
+            self._loop.call_soon_threadsafe(self._chat.limiter.change, limits, self.now_s())
 
     @property
     def faults(self) -> Sequence[Rule]:
         """The faults that happen by themselves. The first rule that holds is used."""
-        return self._rules.rules
+        return self._chat.rules.rules
 
     @faults.setter
     def faults(self, wanted: Sequence[Rule] | Mapping[str, float]) -> None:
-        self._rules = FaultRules(wanted)
+        self._chat.rules = FaultRules(wanted)
 
     @property
     def requests(self) -> list[SeenRequest]:
@@ -324,216 +286,35 @@ class ProviderServer:
 
     def _handle(self, request: SeenRequest) -> bytes | Iterable[Step]:
         self._seen.begin(request, self.now_s())
-        if not is_of_this_machine(request.headers):
-            message = "This server answers this machine only, and no web page of another: see `Host` and `Origin`."
-            return error_reply("openai", 403, number=request.number, message=message).steps()
         try:
-            return self._answer(request, request.path.rstrip("/"))
+            reply = self._answer(request, request.path.rstrip("/"))
+            if not isinstance(reply, Reply):
+                return reply
+            if request.method == "HEAD":
+                return reply.head()
+            return reply.steps()
         except Exception as exc:  # noqa: BLE001 - functions of the user's
             self.failures.append(exc)
             message = f"The script failed: {exc!r}"
-            return error_reply(
-                request.wire or "openai", 500, number=request.number, message=message
-            ).steps()
+            wire = request.wire or "openai"
+            return error_reply(wire, 500, number=request.number, message=message).steps()
 
-    def _answer(self, request: SeenRequest, path: str) -> bytes | Iterable[Step]:
+    def _answer(self, request: SeenRequest, path: str) -> Reply | Iterable[Step]:
+        if not is_of_this_machine(request.headers):
+            message = "This server answers this machine only, and no web page of another: see `Host` and `Origin`."
+            return error_reply("openai", 403, number=request.number, message=message)
         if request.method == "POST":
-            request.wire = next(
-                (wire for end, wire in _WIRE_OF_PATH.items() if path.endswith(end)), None
-            )
+            wires = (wire for end, wire in _WIRE_OF_PATH.items() if path.endswith(end))
+            request.wire = next(wires, None)
             if request.wire is not None:
-                return self._chat(request)
-        if (found := self.background.handle(request, path)) is not None:
-            return found.steps()
-        reply = self.batches.handle(request, self.base_url) or self._other(request, path)
-        if request.method == "HEAD" and isinstance(reply, Reply):
-            return reply.head()
-        if isinstance(reply, Reply):
-            return reply.steps()
-        return reply
+                return self._chat.handle(request, request.wire, self.counts.in_flight)
+        return (
+            self.background.handle(request, path)
+            or self.batches.handle(request, self.base_url)
+            or other_reply(request, path)
+        )
 
     def _finished(self, request: SeenRequest, whole: bool) -> None:  # noqa: FBT001 - called by a connection
         now_s = self.now_s()
-        charged = self._charged.pop(request.number, None)
-        if charged is not None:
-            self._limiter.settle(*charged, now_s)
+        self._chat.finish(request, now_s)
         self._seen.end(request, now_s, whole=whole)
-
-    def _chat(self, request: SeenRequest) -> bytes | Iterable[Step]:
-        wire, number = request.wire or "", request.number
-        self._chat_calls += 1
-        if not isinstance(request.body, dict):
-            return error_reply(
-                wire, 400, number=number, message="The body is not a JSON object."
-            ).steps()
-        fault = self._rules.choose(request, self._chat_calls, self.now_s(), self._rng)
-        if fault is not None and fault.name.startswith("status_"):
-            # During an outage, rate limits are not counted.
-            return self._spoiled(fault, request, None)
-        limited = self._limit(request)
-        if isinstance(limited, Reply):
-            return limited.steps()
-        problem = strict_problem(wire, request)
-        if problem is not None:
-            return error_reply(wire, 400, number=number, message=problem).steps()
-        entry = self._script.take()
-        answer = answer_of(entry, request)
-        if fault is not None:
-            # The retry gets the answer that this request would have got.
-            self._script.put_back(entry)
-            answer = fault.on(answer) if fault.answer is None else fault
-        return self._steps(answer, request, limited)
-
-    def _steps(
-        self, answer: Any, request: SeenRequest, headers: dict[str, str]
-    ) -> bytes | Iterable[Step]:
-        if isinstance(answer, bytes):
-            return iter((answer, End.CLOSE))
-        if isinstance(answer, Fault):
-            return self._spoiled(answer, request, headers)
-        return self._reply(answer, request, headers).steps()
-
-    def _spoiled(
-        self, fault: Fault, request: SeenRequest, headers: dict[str, str] | None
-    ) -> Iterable[Step]:
-        request.fault = fault.name
-        answer = answer_of(
-            "" if headers is None else (fault.answer or self._script.default), request
-        )
-        if isinstance(answer, (Fault, bytes)):  # These cannot be damaged by another fault.
-            answer = Answer()
-        good = self._reply(answer, request, headers or {})
-        return fault.play(good, request.wire or "", request.number)
-
-    def _reply(self, answer: Any, request: SeenRequest, headers: dict[str, str]) -> Reply:
-        call = _call(request, answer if isinstance(answer, Answer) else Answer())
-        if not isinstance(answer, Answer):
-            reply = raw_reply(answer, call)
-            own_latency_s = own_gap_s = None
-        else:
-            self._settle_later(request, call)
-            reply = answer_reply(answer, call)
-            own_latency_s, own_gap_s = answer.latency_s, answer.chunk_gap_s
-        if request.fields.get("background") is True:  # which only the Responses API has
-            reply = self._in_background(answer, call, reply)
-        reply.headers.update(headers)
-        reply.latency_s = self._latency_s(request) if own_latency_s is None else own_latency_s
-        reply.gap_s = self.chunk_gap_s if own_gap_s is None else own_gap_s
-        return reply
-
-    def _in_background(self, answer: Any, call: Call, reply: Reply) -> Reply:
-        if isinstance(answer, Answer):
-            return self.background.begin(body_of(answer, call), reply, answer.polls)
-        if isinstance(answer, dict):
-            return self.background.begin(answer, reply, 1)
-        return reply
-
-    def _latency_s(self, request: SeenRequest) -> float:
-        latency = self.latency
-        if isinstance(latency, Lognormal):
-            return latency.draw(self._rng)
-        if callable(latency):
-            return latency(request)
-        return latency
-
-    def _limit(self, request: SeenRequest) -> Reply | dict[str, str]:
-        """Return the reply that rejects a request, or the headers for an admitted one."""
-        limits, wire, number = self._limiter.limits, request.wire or "", request.number
-        if (
-            limits.max_concurrent is not None
-            and self._seen.counts.in_flight > limits.max_concurrent
-        ):
-            return error_reply(wire, limits.busy_status, number=number)
-        if limits.rpm is None and limits.tpm is None:
-            return {}
-        at, now_s = (request.key_hash, request.model), self.now_s()
-        tokens = _reserved_tokens(request)
-        refused = self._limiter.admit(at, tokens, now_s)
-        headers = self._limiter.headers(
-            at,
-            server_wire(wire).limit_headers,
-            now_s,
-            refused,
-            scale=self.time_scale,
-            epoch_s=time.time(),
-        )
-        if refused is None:
-            self._charged[number] = at, tokens
-            return headers
-        return error_reply(
-            wire, 429, number=number, headers=headers, message=f"Too many {refused.of}."
-        )
-
-    def _settle_later(self, request: SeenRequest, call: Call) -> None:
-        if request.number in self._charged:
-            at, reserved = self._charged[request.number]
-            self._charged[request.number] = at, reserved - call.usage.total
-
-    def _row(self, wire: str, body: dict[str, Any], number: int) -> tuple[int, Any]:
-        """Return status and body of one row of a batch, which takes its answer from the script like any request."""
-        from pydantic_core import to_json
-
-        request = SeenRequest("POST", "", {}, to_json(body))
-        request.wire, request.number = wire, number
-        answer = answer_of(self._script.take(), request)
-        if isinstance(answer, Fault):
-            good = self._reply(answer_of("", request), request, {})
-            return status_and_json(answer.play(good, wire, number))
-        if isinstance(answer, dict):
-            return 200, answer
-        return 200, body_of(answer, _call(request, answer))
-
-    def _other(self, request: SeenRequest, path: str) -> Reply:
-        of_anthropic = "anthropic-version" in request.headers
-        wire = "anthropic" if of_anthropic else "openai"
-        counted = next((name for end, name in _COUNTS.items() if path.endswith(end)), None)
-        if request.method == "POST" and counted is not None:
-            # Tokens are counted by bytes, as for the rate limits.
-            return json_reply(200, {counted: max(1, len(request.content) // 4)})
-        if request.method == "GET" and path.endswith("/models"):
-            rows = [_model_row(name, of_anthropic=of_anthropic) for name in sorted(_LISTED)]
-            page = {"has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
-            return json_reply(200, {"data": rows, **(page if of_anthropic else {"object": "list"})})
-        if request.method == "GET" and "/models/" in path:
-            return json_reply(200, _model_row(path.rpartition("/")[2], of_anthropic=of_anthropic))
-        message = f"There is nothing at {request.method} {request.path}. OpenAI's clients want a `base_url` with `/v1`."
-        return error_reply(wire, 404, number=request.number, message=message, code="not_found")
-
-
-def _call(request: SeenRequest, answer: Answer) -> Call:
-    options = request.fields.get("stream_options")
-    return Call(
-        request.wire or "",
-        request.number,
-        request.model,
-        request.stream,
-        answer.tokens(len(request.content)),
-        isinstance(options, dict) and options.get("include_usage") is True,
-        tier=request.fields.get("service_tier"),
-    )
-
-
-def _reserved_tokens(request: SeenRequest) -> float:
-    """Return the tokens that a request reserves at its start: its own, and the longest answer that it allows."""
-    fields = request.fields
-    allowed = next(
-        (
-            fields[name]
-            for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")
-            if fields.get(name)
-        ),
-        0,
-    )
-    return len(request.content) // 4 + (allowed if isinstance(allowed, int) else 0)
-
-
-def _model_row(name: str, *, of_anthropic: bool) -> dict[str, Any]:
-    if of_anthropic:
-        row = {
-            "type": "model",
-            "id": name,
-            "display_name": name,
-            "created_at": "2025-01-01T00:00:00Z",
-        }
-        return {**row, "lifecycle": "active"}
-    return {"id": name, "object": "model", "created": 1_735_689_600, "owned_by": "modelwire"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelwire.testing.server.answers import Answer, Call, calls_of, pieces
+from modelwire.testing.server.answers import Answer, Call, calls_of, pieces, slices
 from modelwire.testing.server.replies import sse
 
 __all__ = ["body", "events"]
@@ -147,8 +147,8 @@ def _function_call(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> No
     empty = {**item, "arguments": "", "status": "in_progress"}
     out.add("output_item.added", output_index=at["output_index"], item=empty)
     text = item["arguments"]
-    for start in range(0, len(text), 12):
-        out.add("function_call_arguments.delta", **at, delta=text[start : start + 12])
+    for part in slices(text):
+        out.add("function_call_arguments.delta", **at, delta=part)
     out.add("function_call_arguments.done", **at, arguments=text, name=item["name"])
 
 

@@ -76,7 +76,7 @@ class Script:
 
     def __init__(self, entries: Iterable[Any], default: Any) -> None:
         self.default = default
-        self._entries: Iterator[Any] = iter(entries)
+        self._entries: Iterator[Any] = iter([entries] if isinstance(entries, str) else entries)
         self._back: list[Any] = []
         self._more: deque[Any] = deque()
 

@@ -13,10 +13,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
-from modelwire.testing.server.batch_records import Answered, BatchApi, SeenBatch
-from modelwire.testing.server.gemini_batches import page_of, time_text
+from modelwire.testing.server.batch_records import Answered, BatchApi, SeenBatch, is_good
+from modelwire.testing.server.gemini_batches import (
+    failure_of,
+    page_of,
+    rows_of,
+    state_of,
+    time_text,
+)
 from modelwire.testing.server.replies import Reply, Step, json_reply
 from modelwire.testing.server.wires import error_reply
 
@@ -31,8 +37,6 @@ _JOBS = re.compile(
 )
 _OBJECTS = re.compile(r"(/upload)?/storage/v1/b/([^/]+)/o(?:/([^/]+))?$")
 _MODELS = "publishers/google/models/"
-# Other outcomes have the same name in Google's API.
-_STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}
 
 
 def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
@@ -115,8 +119,7 @@ def _make(desk: BatchDesk, request: SeenRequest, parent: str) -> Reply | Iterabl
     if not payload.get("displayName") or uris[0] not in desk.files or not prefix:
         message = f"`displayName`, an input that exists and an output are required, not {payload}."
         return error_reply("gemini", 400, number=request.number, message=message)
-    lines = [from_json(line) for line in desk.files[uris[0]][1].splitlines() if line.strip()]
-    rows = [(str(line.get("key")), "gemini", line.get("request") or {}) for line in lines]
+    rows = rows_of(desk.files[uris[0]][1])
     model = str(payload.get("model")).removeprefix(_MODELS)
     batch = desk.make(
         "vertex", rows, {**payload, "model": model, "parent": parent, "target": prefix}
@@ -124,20 +127,12 @@ def _make(desk: BatchDesk, request: SeenRequest, parent: str) -> Reply | Iterabl
     return desk.creation_reply(batch, "")
 
 
-def job(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def job(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     """Return a batch in Vertex AI's format.
 
     Counts are texts, and they are missing before its end.
     """
-    if share >= 1:
-        desk.end(batch)
-    ended = batch.ended_at is not None
-    if ended:
-        state = _STATES.get(batch.outcome, batch.outcome.upper())
-    elif share > 0:
-        state = "RUNNING"
-    else:
-        state = "PENDING"
+    state = state_of(batch, share)
     shown = ("displayName", "inputConfig", "outputConfig")
     made: dict[str, Any] = {name: batch.fields.get(name) for name in shown} | {
         "name": f"{batch.fields['parent']}/batchPredictionJobs/{batch.id}",
@@ -146,9 +141,8 @@ def job(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[
         "model": f"{_MODELS}{batch.fields['model']}",
     }
     if state == "FAILED":
-        reasons = "; ".join(str(error.get("message")) for error in batch.plan.errors)
-        made["error"] = {"code": 3, "message": reasons or "The batch could not be processed."}
-    elif ended:
+        made["error"] = failure_of(batch)
+    elif batch.ended_at is not None:
         made["outputInfo"] = {"gcsOutputDirectory": f"{batch.fields['target']}/prediction-model-1"}
         made["completionStats"] = {name: str(count) for name, count in batch.counts.items()}
     return made
@@ -163,14 +157,14 @@ def end_batch(
     for key, status, body in [*answered, *foreign]:
         if status is None and body == batch.outcome:
             continue  # An unanswered row has no line.
-        fine = status is not None and status < 400
-        line = {"status": "", "request": requests.get(key, {}), "response": body if fine else {}}
-        if not fine:
-            line["status"] = (
-                f"Error: {to_json(body if isinstance(body, dict) else {'error': {'code': 504}}).decode()}"
-            )
-        elif key in requests:
-            good.add(key)
+        line = {"status": "", "request": requests.get(key, {}), "response": {}}
+        if is_good(status):
+            line["response"] = body
+            if key in requests:
+                good.add(key)
+        else:
+            error = body if isinstance(body, dict) else {"error": {"code": 504}}
+            line["status"] = f"Error: {to_json(error).decode()}"
         lines.append(to_json(line) + b"\n")
     total = len(batch.rows)
     batch.counts = {"successfulCount": len(good), "failedCount": total - len(good)}

@@ -1,0 +1,234 @@
+"""How the server answers chat calls: rate limits, faults, the script, latencies. No I/O.
+
+A call passes these in order: a fault that stands for an outage, the rate limits, the strict mode of
+its provider, and then the script, whose entry may be damaged by another fault.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic_core import to_json
+
+from modelwire.testing.server.answers import Answer, Call
+from modelwire.testing.server.fault_rules import FaultRules
+from modelwire.testing.server.faults import Fault, status_and_json
+from modelwire.testing.server.limits import Limiter, Limits, check_number
+from modelwire.testing.server.replies import End, Reply, Step
+from modelwire.testing.server.requests import SeenRequest
+from modelwire.testing.server.script import Script, answer_of
+from modelwire.testing.server.strict_modes import strict_problem
+from modelwire.testing.server.wires import (
+    answer_reply,
+    body_of,
+    error_reply,
+    raw_reply,
+    server_wire,
+)
+
+if TYPE_CHECKING:
+    from modelwire.testing.server.background import BackgroundDesk
+
+__all__ = ["ChatDesk", "Latency", "Lognormal", "Pace", "check_latency"]
+
+# A request may name its longest answer in one of these fields.
+_LONGEST_ANSWER = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Lognormal:
+    """A latency that is usually near its median and sometimes far above it."""
+
+    median_s: float
+    sigma: float = 0.4
+
+    def draw(self, rng: random.Random) -> float:
+        return self.median_s * rng.lognormvariate(0, self.sigma)
+
+
+Latency = float | Lognormal | Callable[[SeenRequest], float]
+
+
+def check_latency(latency: Latency) -> None:
+    """Raise `InvalidArgument` for a latency below 0."""
+    if callable(latency):
+        return
+    median_s = latency.median_s if isinstance(latency, Lognormal) else latency
+    check_number("latency", median_s, least=0, unit="seconds")
+
+
+class Pace(Protocol):
+    """The settings and the clock of a server, which the desk reads at each call."""
+
+    latency: Latency
+    chunk_gap_s: float
+    time_scale: float
+
+    def now_s(self) -> float: ...
+
+
+class ChatDesk:
+    """Answers the chat calls of a server."""
+
+    def __init__(
+        self, pace: Pace, script: Script, background: BackgroundDesk, rng: random.Random
+    ) -> None:
+        self.rules = FaultRules(())
+        self.limiter = Limiter(Limits())
+        self._pace = pace
+        self._script = script
+        self._background = background
+        self._rng = rng
+        self._calls = 0
+        # The keys are the numbers of requests in flight, the values the tokens that they reserve.
+        self._reserved: dict[int, tuple[tuple[str, str], float]] = {}
+
+    def handle(self, request: SeenRequest, wire: str, in_flight: int) -> Reply | Iterable[Step]:
+        """Return the answer to a chat call; `in_flight` counts the requests to the server, this one included."""
+        number = request.number
+        self._calls += 1
+        if not isinstance(request.body, dict):
+            return error_reply(wire, 400, number=number, message="The body is not a JSON object.")
+        fault = self.rules.choose(request, self._calls, self._pace.now_s(), self._rng)
+        if fault is not None and fault.name.startswith("status_"):
+            # During an outage, rate limits are not counted.
+            return self._spoiled(fault, "", request, {})
+        limited = self._limit(request, wire, in_flight)
+        if isinstance(limited, Reply):
+            return limited
+        problem = strict_problem(wire, request)
+        if problem is not None:
+            return error_reply(wire, 400, number=number, message=problem)
+        entry = self._script.take()
+        answer = answer_of(entry, request)
+        if fault is not None:
+            # The retry gets the answer that this request would have got.
+            self._script.put_back(entry)
+            answer = fault.on(answer) if fault.answer is None else fault
+        if isinstance(answer, bytes):
+            return iter((answer, End.CLOSE))
+        if isinstance(answer, Fault):
+            good = answer.answer or self._script.default
+            return self._spoiled(answer, good, request, limited)
+        return self._reply(answer, request, limited)
+
+    def finish(self, request: SeenRequest, now_s: float) -> None:
+        """Release the tokens that an ended request had reserved and did not use."""
+        reserved = self._reserved.pop(request.number, None)
+        if reserved is not None:
+            self.limiter.settle(*reserved, now_s)
+
+    def row(self, wire: str, body: dict[str, Any], number: int) -> tuple[int, Any]:
+        """Return status and body of one row of a batch, which takes its answer from the script like any request."""
+        request = SeenRequest("POST", "", {}, to_json(body))
+        request.wire, request.number = wire, number
+        answer = answer_of(self._script.take(), request)
+        if isinstance(answer, Fault):
+            good = self._reply(answer_of("", request), request, {})
+            return status_and_json(answer.play(good, wire, number))
+        if isinstance(answer, dict):
+            return 200, answer
+        return 200, body_of(answer, _call(request, answer))
+
+    def _spoiled(
+        self, fault: Fault, entry: Any, request: SeenRequest, headers: dict[str, str]
+    ) -> Iterable[Step]:
+        """Return the steps of a fault that damages the answer of `entry`."""
+        request.fault = fault.name
+        answer = answer_of(entry, request)
+        if isinstance(answer, (Fault, bytes)):  # These cannot be damaged by another fault.
+            answer = Answer()
+        good = self._reply(answer, request, headers)
+        return fault.play(good, request.wire or "", request.number)
+
+    def _reply(self, answer: Any, request: SeenRequest, headers: dict[str, str]) -> Reply:
+        facts = answer if isinstance(answer, Answer) else Answer()
+        call = _call(request, facts)
+        if facts is answer:
+            self._use_tokens(request, call)
+            reply = answer_reply(facts, call)
+        else:
+            reply = raw_reply(answer, call)
+        if request.fields.get("background") is True:  # Only the Responses API has this field.
+            reply = self._in_background(answer, call, reply)
+        reply.headers.update(headers)
+        reply.latency_s = self._latency_s(facts, request)
+        gap_s = facts.chunk_gap_s
+        if gap_s is None:
+            gap_s = self._pace.chunk_gap_s
+        reply.gap_s = gap_s
+        return reply
+
+    def _in_background(self, answer: Any, call: Call, reply: Reply) -> Reply:
+        if isinstance(answer, Answer):
+            return self._background.begin(body_of(answer, call), reply, answer.polls)
+        if isinstance(answer, dict):
+            return self._background.begin(answer, reply, 1)
+        return reply
+
+    def _latency_s(self, facts: Answer, request: SeenRequest) -> float:
+        latency = self._pace.latency
+        if facts.latency_s is not None:
+            latency = facts.latency_s
+        if isinstance(latency, Lognormal):
+            return latency.draw(self._rng)
+        if callable(latency):
+            return latency(request)
+        return latency
+
+    def _limit(self, request: SeenRequest, wire: str, in_flight: int) -> Reply | dict[str, str]:
+        """Return the reply that rejects a request, or the headers for an admitted one."""
+        limits, number = self.limiter.limits, request.number
+        if limits.max_concurrent is not None and in_flight > limits.max_concurrent:
+            return error_reply(wire, limits.busy_status, number=number)
+        if limits.rpm is None and limits.tpm is None:
+            return {}
+        at, now_s = (request.key_hash, request.model), self._pace.now_s()
+        tokens = _tokens_to_reserve(request)
+        refused = self.limiter.admit(at, tokens, now_s)
+        headers = self.limiter.headers(
+            at,
+            server_wire(wire).limit_headers,
+            now_s,
+            refused,
+            scale=self._pace.time_scale,
+            epoch_s=time.time(),
+        )
+        if refused is None:
+            self._reserved[number] = at, tokens
+            return headers
+        message = f"Too many {refused.of}."
+        return error_reply(wire, 429, number=number, headers=headers, message=message)
+
+    def _use_tokens(self, request: SeenRequest, call: Call) -> None:
+        """Subtract the usage of an answer from the tokens that its request has reserved."""
+        if request.number in self._reserved:
+            at, reserved = self._reserved[request.number]
+            self._reserved[request.number] = at, reserved - call.usage.total
+
+
+def _call(request: SeenRequest, answer: Answer) -> Call:
+    options = request.fields.get("stream_options")
+    return Call(
+        request.wire or "",
+        request.number,
+        request.model,
+        request.stream,
+        answer.tokens(len(request.content)),
+        isinstance(options, dict) and options.get("include_usage") is True,
+        tier=request.fields.get("service_tier"),
+    )
+
+
+def _tokens_to_reserve(request: SeenRequest) -> float:
+    """Return the estimated tokens of a request and of the longest answer that it allows."""
+    own = len(request.content) // 4
+    for name in _LONGEST_ANSWER:
+        longest = request.fields.get(name)
+        if longest and isinstance(longest, int):
+            return own + longest
+    return own
