@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from modelwire.errors import InvalidArgument, did_you_mean
 
@@ -215,27 +215,40 @@ def _state_headers(
     name: str, bucket: Bucket, dialect: str, full_in_s: float, epoch_s: float
 ) -> dict[str, str]:
     """Return the headers about one limit, which is full again in `full_in_s` of the client's seconds."""
-    template = _STATE_HEADERS.get(dialect, "x-ratelimit-{field}-{name}")
+    form = _FORMS.get(dialect, _Form())
     limit, left, reset = bucket.capacity, bucket.level, duration(full_in_s)
-    if dialect == "anthropic":
+    if form.by_time:
         reset = _rfc3339(epoch_s + full_in_s)
     if dialect == "lying":
         limit = left = 10 * bucket.capacity
         reset = "1ms"
     values = {"limit": f"{limit:.0f}", "remaining": f"{math.floor(left)}", "reset": reset}
-    return {template.format(field=field, name=name): value for field, value in values.items()}
+    return {form.name.format(field=field, limit=name): value for field, value in values.items()}
 
 
 def _retry_headers(wait_s: float, dialect: str, *, is_scaled: bool) -> dict[str, str]:
     """Return the headers that say when to retry. Scaled seconds have a fraction; a provider's are whole."""
     headers = {"retry-after": f"{wait_s:.3f}" if is_scaled else str(math.ceil(wait_s))}
-    if dialect == "openai":
+    if _FORMS.get(dialect, _Form()).in_ms:
         headers["retry-after-ms"] = str(math.ceil(wait_s * 1000))
     return headers
 
 
-# The other dialects name their headers as OpenAI does.
-_STATE_HEADERS = {"anthropic": "anthropic-ratelimit-{name}-{field}"}
+class _Form(NamedTuple):
+    """The form of a dialect's headers."""
+
+    name: str = "x-ratelimit-{field}-{limit}"
+    by_time: bool = (
+        False  # If True, it states the time when a limit is full again, else the seconds.
+    )
+    in_ms: bool = False  # If True, it states the wait in milliseconds, too.
+
+
+# Any other dialect has the default form.
+_FORMS = {
+    "openai": _Form(in_ms=True),
+    "anthropic": _Form("anthropic-ratelimit-{limit}-{field}", by_time=True),
+}
 
 
 def duration(seconds: float) -> str:
