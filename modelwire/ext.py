@@ -45,6 +45,7 @@ Secrets
     `KEY_HEADERS`: the names of the headers that carry a key, in lower case.
     `mask_secrets`: replaces keys in a text.
     `conceal`: removes the secrets of one call from its error.
+    `Redactor`: masks the secrets of one call in what a file records about it: headers, bodies, texts.
 
 Values
     `set_slots`: sets all fields of a pydantic object without validation.
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from modelwire.transport.observer import CallObserver as CallObserver
     from modelwire.transport.observer import observing as observing
     from modelwire.transport.ratelimit.registry import divide_limits as divide_limits
+    from modelwire.transport.redaction import Redactor as Redactor
     from modelwire.transport.redaction import conceal as conceal
     from modelwire.transport.sse import SSEDecoder as SSEDecoder
     from modelwire.transport.wire import Headers as Headers
@@ -124,7 +126,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.transport.failures": "error_of",
         "modelwire.transport.observer": "CallObserver observing",
         "modelwire.transport.ratelimit.registry": "divide_limits",
-        "modelwire.transport.redaction": "conceal",
+        "modelwire.transport.redaction": "Redactor conceal",
         "modelwire.transport.sse": "SSEDecoder",
         "modelwire.transport.wire": "Headers Reply",
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from modelwire import errors, ext
 from modelwire.adapters import ChatOpenAI
 from modelwire.runnables import RunnableLambda, ensure_config, get_config_list
 from modelwire.testing import FakeListChatModel, ProviderServer
+from modelwire.transport.wire import MASK
 
 MOST_NAMES = 40
 
@@ -131,3 +133,24 @@ def test_a_batch_api_is_registered_for_a_wire_that_exists(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(("kind", "status"), [(errors.RateLimited, 429), (errors.ServerError, 500)])
 def test_the_usual_status_of_an_error_class(kind: Any, status: int) -> None:
     assert ext.usual_status(kind) == status
+
+
+def test_a_redactor_masks_what_one_call_must_not_show() -> None:
+    exchange: Any = SimpleNamespace(
+        url="https://a.test/v1?key=url-secret",
+        headers={"Authorization": "Bearer sk-header-secret", "x-title": "assistant"},
+        content=b'{"api_key": "field-secret"}',
+        client=(None, None),
+    )
+    redactor = ext.Redactor(exchange)
+    shown = redactor.value({"text": "sk-header-secret url-secret field-secret assistant"})
+    assert shown == {"text": f"{MASK} {MASK} {MASK} assistant"}
+    assert redactor.body({"api_key": "another", "q": "sk-header-secret"}) == {
+        "api_key": MASK,
+        "q": MASK,
+    }
+    assert redactor.request_headers(exchange.headers) == {"authorization": MASK, "x-title": MASK}
+    assert redactor.answer_headers({"set-cookie": "a", "x-echo": "sk-header-secret"}) == {
+        "set-cookie": MASK,
+        "x-echo": MASK,
+    }

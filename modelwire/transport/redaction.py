@@ -17,12 +17,18 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from pydantic_core import from_json, to_json
 
 from modelwire.errors import ChatError, ModelwireError
-from modelwire.transport.wire import MASK, SHOWN_PARAMETERS, masked_fields
+from modelwire.transport.wire import (
+    MASK,
+    SHOWN_PARAMETERS,
+    masked_fields,
+    masked_headers,
+    shown_headers,
+)
 
 if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange
 
-__all__ = ["conceal", "masker", "secrets_of", "shown_body"]
+__all__ = ["Redactor", "conceal", "masker", "secrets_of", "shown_body"]
 
 E = TypeVar("E", bound=ModelwireError)
 
@@ -167,6 +173,47 @@ def masker(secrets: list[str], *, printable: bool = True) -> Callable[[Any], Any
         return value
 
     return mask
+
+
+# A header's value that is at least this long is masked wherever it occurs, whatever the header's name.
+_LONG_VALUE_CHARS = 16
+_SECRET_NAME = re.compile(
+    "auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE
+)
+
+
+class Redactor:
+    """Masks the secrets of one call in what a file records about it.
+
+    A short value of a header that is not named like a secret, such as `x-title: assistant`, may be
+    a common word, so it is masked in headers only.
+    """
+
+    def __init__(self, exchange: Exchange[Any, Any]) -> None:
+        words = {
+            value
+            for name, value in exchange.headers.items()
+            if len(value) < _LONG_VALUE_CHARS and not _SECRET_NAME.search(name)
+        }
+        self.secrets = [text for text in secrets_of(exchange) if text not in words]
+        self._mask = masker(self.secrets, printable=False)
+
+    def value(self, value: Any) -> Any:
+        """Return a text or JSON with the secrets masked."""
+        return self._mask(value)
+
+    def body(self, value: Any) -> Any:
+        """Return the JSON of a body with the secrets masked, and all fields that are named like secrets."""
+        return self._mask(masked_fields(value))
+
+    def request_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers of a request by lower-case name, masked but for those that are known to be public."""
+        return {name.lower(): value for name, value in shown_headers(headers).items()}
+
+    def answer_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers of an answer, masked where they are named like secrets or hold one."""
+        masked: dict[str, str] = self._mask(masked_headers(headers))
+        return masked
 
 
 def _escaped(char: str) -> str:

@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import errors
 from modelwire.errors import CassetteError, ChatError, RetryClass
-from modelwire.ext import address_of, shown_url
-from modelwire.transport.redaction import masker, secrets_of
-from modelwire.transport.wire import masked_fields, masked_headers, shown_headers
+from modelwire.ext import Redactor, address_of, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,11 +32,6 @@ VERSION = 1
 HEAD = json.dumps({"modelwire": "cassette", "version": VERSION})
 # A text of a request with more characters than this is replaced by its hash.
 MAX_TEXT = 10_000
-# A header's value of at least this length may be a secret, whatever the header's name.
-_LONG_VALUE = 16
-_SECRET_NAME = re.compile(
-    "auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE
-)
 
 
 @dataclass
@@ -54,10 +47,10 @@ class Request:
     @classmethod
     def of(cls, exchange: Exchange[Any, Any]) -> Request:
         """Return the request of a call that is about to be sent."""
-        mask = masker(_secrets(exchange), printable=False)
-        url, body = _url(exchange.url), mask(masked_fields(_json_or_text(exchange.content)))
+        redactor = Redactor(exchange)
+        url, body = _url(exchange.url), redactor.body(_json_or_text(exchange.content))
         whole = f"{exchange.method} {url}\n{json.dumps(body, sort_keys=True)}"
-        headers = {name.lower(): value for name, value in shown_headers(exchange.headers).items()}
+        headers = redactor.request_headers(exchange.headers)
         return cls(
             exchange.method,
             url,
@@ -109,9 +102,8 @@ def to_line(
 
     `written` has the hashes of long texts in the file; new ones are added.
     """
-    secrets = _secrets(exchange)
-    mask = masker(secrets, printable=False)
-    headers = mask(dict(sorted(masked_headers(answer.headers).items())))
+    redactor = Redactor(exchange)
+    headers = dict(sorted(redactor.answer_headers(answer.headers).items()))
     texts: dict[str, str] = {}
 
     def by_hash(text: str) -> str:
@@ -122,7 +114,8 @@ def to_line(
     body = _changed(request.body, by_hash)
     written.update(texts)
     pieces = [
-        {"s": round(at_s, 3), **_as_text(data)} for at_s, data in _masked(answer.pieces, secrets)
+        {"s": round(at_s, 3), **_as_text(data)}
+        for at_s, data in _masked(answer.pieces, redactor.secrets)
     ]
     return json.dumps(
         {
@@ -134,7 +127,7 @@ def to_line(
                 "body": pieces,
                 "ended": answer.ended,
                 "end_s": round(answer.end_s, 3),
-                "error": mask(answer.error),
+                "error": redactor.value(answer.error),
             },
         },
         ensure_ascii=False,
@@ -215,20 +208,6 @@ def _url(url: str) -> str:
     if address.is_loopback:
         return re.sub(r"(//[^/]*):\d+", r"\1", shown, count=1)
     return shown
-
-
-def _secrets(exchange: Exchange[Any, Any]) -> list[str]:
-    """Return the texts to mask wherever they occur.
-
-    A short value of a header that is not named like a secret, such as `x-title: assistant`, may be
-    a common word, so it is masked in headers only.
-    """
-    words = {
-        value
-        for name, value in exchange.headers.items()
-        if len(value) < _LONG_VALUE and not _SECRET_NAME.search(name)
-    }
-    return [text for text in secrets_of(exchange) if text not in words]
 
 
 def _masked(pieces: list[tuple[float, bytes]], secrets: list[str]) -> Iterable[tuple[float, bytes]]:
