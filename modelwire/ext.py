@@ -14,6 +14,10 @@ Calls of models
     `StructuredRetry`: the step that `with_structured_output(..., retries=n)` makes; `once` is the chain inside it.
     `JsonSchemaCheck`: validates values against a JSON schema.
 
+What calls send
+    `CONNECTION_HOOKS`: the hooks that receive every connection; append one to record, answer or refuse calls.
+    `ConnectionWrapper`: the base class of what such a hook returns for a connection.
+
 Why an answer ended
     `finish_reason_of`: the reason, in the provider's word, wherever the provider puts it.
     `CUT_REASONS`, `FILTERED_REASONS`: the reasons of answers that a limit cut, and that a filter withheld.
@@ -89,6 +93,8 @@ if TYPE_CHECKING:
     from modelwire.transport.connections.address import address_of as address_of
     from modelwire.transport.connections.address import hide_query as hide_query
     from modelwire.transport.connections.address import shown_url as shown_url
+    from modelwire.transport.connections.hook import CONNECTION_HOOKS as CONNECTION_HOOKS
+    from modelwire.transport.connections.hook import ConnectionWrapper as ConnectionWrapper
     from modelwire.transport.connections.pools import affordable_in_flight as affordable_in_flight
     from modelwire.transport.failures import error_of as error_of
     from modelwire.transport.observer import CallObserver as CallObserver
@@ -122,6 +128,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.tools.schema_check": "JsonSchemaCheck",
         "modelwire.transport.classify": "usual_status",
         "modelwire.transport.connections.address": "address_of hide_query shown_url",
+        "modelwire.transport.connections.hook": "CONNECTION_HOOKS ConnectionWrapper",
         "modelwire.transport.connections.pools": "affordable_in_flight",
         "modelwire.transport.failures": "error_of",
         "modelwire.transport.observer": "CallObserver observing",

@@ -151,7 +151,7 @@ def compare(
     folder = Path(dir or f"{os.fspath(path)}.compare")
     folder.mkdir(parents=True, exist_ok=True)
     rows = [Row(call.line, _last_words(call), _recorded(call), {}) for call in calls[:count]]
-    inputs = [call.request.messages for call in calls]
+    inputs = [call.messages for call in calls]
     with warnings.catch_warnings():
         # The report lists these warnings.
         warnings.simplefilter("ignore", ParameterWarning)
@@ -176,7 +176,7 @@ def compare(
                 outcome.not_taken = notes
     for row, call in zip(rows, calls, strict=False):
         for outcome in (row.recorded, *row.outcomes.values()):
-            outcome.fits_schema = _fits(outcome, call.request.params)
+            outcome.fits_schema = _fits(outcome, call.params)
         for outcome in row.outcomes.values():
             _hold_against(outcome, row.recorded)
     if judging is not None:
@@ -232,10 +232,10 @@ def _plan(model: Any, call: RecordedCall) -> _Planned:
 
     No request is sent; a key must be set.
     """
-    params = dict(call.request.params)
+    params = dict(call.params)
     tools, choice = params.pop("tools", None), params.pop("tool_choice", None)
     notes = [
-        f"`{name}` of the recorded request has no common name." for name in call.request.left_out
+        f"`{name}` of the recorded call is not sent to another model." for name in call.left_out
     ]
     bound = model
     with warnings.catch_warnings(record=True) as caught:
@@ -244,7 +244,7 @@ def _plan(model: Any, call: RecordedCall) -> _Planned:
             bound = (model.bind_tools(tools, tool_choice=choice) if tools else model).bind(
                 on_refusal="message", **params
             )
-            model.build_request(call.request.messages, **bound.kwargs)
+            model.build_request(call.messages, **bound.kwargs)
         except MissingKey:
             raise
         except CallerError as exc:  # Only this call cannot be sent, and its row has the error.
@@ -432,11 +432,11 @@ def _judge(rows: Iterable[Row], model: Any, folder: Path, *, max_cost: Any, quie
 
 
 def _last_words(call: RecordedCall) -> str:
-    return next((str(it.text) for it in reversed(call.request.messages) if str(it.text)), "")
+    return next((str(it.text) for it in reversed(call.messages) if str(it.text)), "")
 
 
 def _models_of(calls: Sequence[RecordedCall]) -> str:
-    return ", ".join(dict.fromkeys(call.model or call.wire for call in calls))
+    return ", ".join(dict.fromkeys(call.model for call in calls))
 
 
 def _slug(name: str) -> str:

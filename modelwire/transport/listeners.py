@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
-from modelwire.transport.observer import OBSERVERS_IN_CONTEXT, CallObserver
+from modelwire.transport.observer import OBSERVERS_EVERYWHERE, OBSERVERS_IN_CONTEXT, CallObserver
 
 if TYPE_CHECKING:
     from modelwire.errors import ChatError
@@ -45,6 +45,8 @@ def observers_of(config: Mapping[str, Any]) -> tuple[CallObserver, ...]:
     found: tuple[CallObserver, ...] = config.get("observers", ())
     if in_context := OBSERVERS_IN_CONTEXT.get():
         found = (*in_context, *found)
+    if OBSERVERS_EVERYWHERE:
+        found = (*OBSERVERS_EVERYWHERE, *found)
     if _logger.isEnabledFor(logging.INFO):
         from modelwire.transport.logs import LOG
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.limits import Change
     from modelwire.transport.steps import Exchange, Sleep, Wait
 
-__all__ = ["OBSERVERS_IN_CONTEXT", "CallObserver", "observing"]
+__all__ = ["OBSERVERS_EVERYWHERE", "OBSERVERS_IN_CONTEXT", "CallObserver", "observing"]
 
 
 class CallObserver:
@@ -62,9 +62,23 @@ OBSERVERS_IN_CONTEXT: ContextVar[tuple[CallObserver, ...]] = ContextVar(
 )
 
 
+# The observers of every call of this process.
+OBSERVERS_EVERYWHERE: list[CallObserver] = []
+
+
 @contextmanager
-def observing(observer: CallObserver) -> Iterator[None]:
-    """Report every call that is made inside the block, in its threads and its tasks, to `observer`."""
+def observing(observer: CallObserver, *, everywhere: bool = False) -> Iterator[None]:
+    """Report every call that is made inside the block, in its threads and its tasks, to `observer`.
+
+    With `everywhere`, calls of threads and tasks that were started before the block are reported too.
+    """
+    if everywhere:
+        OBSERVERS_EVERYWHERE.append(observer)
+        try:
+            yield
+        finally:
+            OBSERVERS_EVERYWHERE.remove(observer)
+        return
     token = OBSERVERS_IN_CONTEXT.set((*OBSERVERS_IN_CONTEXT.get(), observer))
     try:
         yield

@@ -151,7 +151,7 @@ def test_what_a_model_does_not_take_is_said_and_what_it_cannot_read_fails_alone(
     first, second = (next(iter(row.outcomes.values())) for row in found.rows)
     assert first.error is not None and "video" in first.error and second.error is None
     assert [note.split("`")[1] for note in second.not_taken] == [
-        "generationConfig.thinkingConfig",
+        "reasoning",
         "temperature",
     ]
     assert chat_calls(server) == 2 + 1
@@ -215,13 +215,19 @@ def test_calls_without_an_answer_say_why(
 
 
 def left_out(path: Path) -> None:
-    """Leave a recording as modelwire made them before long texts were written."""
+    """Leave a recording whose long text is missing."""
     with ProviderServer() as other, recorded(path, append=False):
         other.model("openai").invoke("x" * 10_001)
-    head, line = path.read_text().splitlines()
+    head, line, call = path.read_text().splitlines()
     exchange = json.loads(line)
     del exchange["request"]["texts"]
-    path.write_text(f"{head}\n{json.dumps(exchange)}\n")
+    path.write_text(f"{head}\n{json.dumps(exchange)}\n{call}\n")
+
+
+def without_calls(path: Path) -> None:
+    """Leave a recording as modelwire made them before calls were written."""
+    lines = [line for line in path.read_text().splitlines(keepends=True) if '{"call"' not in line]
+    path.write_text("".join(lines))
 
 
 def test_a_long_text_and_an_image_are_asked_anew_whole(
@@ -245,7 +251,8 @@ def test_a_long_text_and_an_image_are_asked_anew_whole(
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (left_out, "line 2: a text of the request is left out"),
+        (left_out, "line 3: a text of the call is left out"),
+        (without_calls, "no calls to run again: it was recorded by an older modelwire"),
         (lambda path: path.unlink(), "cannot be read"),
         (lambda path: path.write_text(""), "not a cassette"),
         (
@@ -253,8 +260,8 @@ def test_a_long_text_and_an_image_are_asked_anew_whole(
             "no call of a chat model",
         ),
         (
-            lambda path: path.write_text(path.read_text().replace('"messages"', '"massages"')),
-            "line 2: .*read back",
+            lambda path: path.write_text(path.read_text().replace('"human"', '"hooman"')),
+            "line 3: .*read back",
         ),
     ],
 )

@@ -1,16 +1,13 @@
-"""Recorded requests read back: what is said again with them over the same wire is what was recorded."""
+"""Recorded calls read back: made again over the same wire, they send what was recorded."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.recordings import records
 
 from modelwire.compare.recording import RecordedCall, read_recording
-from modelwire.compare.requests import read_request
 from modelwire.messages import HumanMessage, SystemMessage, ToolMessage
 from modelwire.testing import Answer, ProviderServer, faults, recorded
 
@@ -28,17 +25,10 @@ SCHEMA = {
     "required": ["a"],
 }
 FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
-ENDPOINTS = {
-    "openai_chat": "openai",
-    "openai_responses": "responses",
-    "anthropic_messages": "anthropic",
-    "gemini_generate": "gemini",
-    "bedrock_converse": "bedrock",
-}
 
 
 def bound(model: Any, call: RecordedCall) -> Any:
-    params = dict(call.request.params)
+    params = dict(call.params)
     tools, choice = params.pop("tools", None), params.pop("tool_choice", None)
     return (model.bind_tools(tools, tool_choice=choice) if tools else model).bind(**params)
 
@@ -65,14 +55,14 @@ def test_what_is_read_back_is_sent_as_it_was_recorded(wire: Any, tmp_path: Path)
         for call, body in zip(calls, bodies, strict=True):
             kwargs = bound(plain, call).kwargs
             again = plain._build_request(
-                call.request.messages, kwargs.pop("stop", None), kwargs, stream=False
+                call.messages, kwargs.pop("stop", None), kwargs, stream=False
             )[1].body
             assert {**again, "stream": None, "stream_options": None} == {
                 **body,
                 "stream": None,
                 "stream_options": None,
             }
-            assert call.request.left_out == []
+            assert call.left_out == []
     assert [call.error for call in calls] == [None] * 4
     assert calls[0].answer is not None and calls[0].answer.tool_calls == answer.tool_calls
     assert calls[2].answer is not None and calls[2].answer.text == "Hello there."
@@ -95,21 +85,3 @@ def test_of_the_tries_of_a_call_the_last_one_counts(tmp_path: Path) -> None:
         ("Yes.", ""),
         (None, "BadRequest"),
     ]
-
-
-@pytest.mark.long  # a minute of reading
-def test_the_requests_of_recorded_programs_can_be_read_back() -> None:
-    unreadable = Counter[str]()
-    count = 0
-    for record in records():
-        count += 1
-        try:
-            request = read_request(ENDPOINTS[record["endpoint"]], record["request_body"])
-        except (
-            KeyError,
-            StopIteration,
-        ):  # an id of a response stored there; a file without an address
-            unreadable[record["endpoint"]] += 1
-        else:
-            assert request.messages
-    assert unreadable == {"openai_responses": 8, "gemini_generate": 4} and count > 1_800

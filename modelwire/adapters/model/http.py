@@ -34,7 +34,7 @@ from modelwire.adapters.model.results import (
 )
 from modelwire.adapters.model.secret import lost_credential
 from modelwire.adapters.model.settings import WireSettings
-from modelwire.adapters.model.wire_requests import RequestBuilder
+from modelwire.adapters.model.wire_requests import NO_PARAMETERS, RequestBuilder
 from modelwire.adapters.parameter_aliases import set_parameter
 from modelwire.adapters.wires.wire import ChatCall, Codec
 from modelwire.errors import InvalidArgument
@@ -50,6 +50,7 @@ from modelwire.messages.ai import RESTART
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
+from modelwire.transport.connections.hook import hooked
 from modelwire.transport.connections.keepalive import Keepalive
 from modelwire.transport.connections.select import async_connection, sync_connection
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
@@ -135,42 +136,46 @@ class HTTPChatModel(WireSettings):
         stream: bool,
         **credential: Any,
     ) -> ChatCall:
-        params = self._params()
-        if stop is not None:
-            params["stop"] = stop
         extra_body, extra_headers = self.extra_body or {}, self.extra_headers or {}
         model = self.model
         if kwargs:
-            provider = getattr(self, "provider", None)
-            kwargs = dict(kwargs)  # a renewal of the key reads them again
-            extra_body = {**extra_body, **(kwargs.pop("extra_body", None) or {})}
-            named = kwargs.pop("extra_headers", None)
+            extra_body = {**extra_body, **(kwargs.get("extra_body") or {})}
+            named = kwargs.get("extra_headers")
             if named.__class__ is LostHeaders:  # of a binding that was pickled
                 raise lost_credential()
             extra_headers = {**extra_headers, **(named or {})}
-            for name, value in kwargs.items():
-                if name in ("model", "model_name"):
-                    model = value or model
-                elif name != "stream":  # it says how the answer is read
-                    set_parameter(params, parameter_of(type(self), name, provider), value)
-        form = params.get("response_format")
-        if form is not None and not isinstance(
-            form, Mapping
-        ):  # a pydantic class, as the SDKs take it
-            from modelwire.adapters.model.tools import response_format
-
-            params["response_format"] = response_format(self, form, strict=None)
+            model = kwargs.get("model_name") or kwargs.get("model") or model
         if extra_headers:
             checked_headers(extra_headers)
         return ChatCall(
             messages=messages,
             model=model,
             endpoint=self._endpoint(extra_headers, **credential),
-            params=params,
+            params=self.call_parameters(stop, kwargs),
             stream=stream,
             extra_body=extra_body,
             extra_headers=extra_headers,
         )
+
+    def call_parameters(
+        self, stop: list[str] | str | None, kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the parameters of a call by their common names: the model's, and the call's own, which win."""
+        params = self._params()
+        if stop is not None:
+            params["stop"] = stop
+        if kwargs:
+            provider = getattr(self, "provider", None)
+            for name, value in kwargs.items():
+                if name not in NO_PARAMETERS and self.ALIASES.get(name, name) not in RETRY_SETTINGS:
+                    set_parameter(params, parameter_of(type(self), name, provider), value)
+        form = params.get("response_format")
+        if form is not None and not isinstance(form, Mapping):
+            # The SDKs take a pydantic class here too.
+            from modelwire.adapters.model.tools import response_format
+
+            params["response_format"] = response_format(self, form, strict=None)
+        return params
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
         return combined_output(llm_outputs)
@@ -530,18 +535,24 @@ class HTTPChatModel(WireSettings):
     def _sync_connection(
         self, exchange: Exchange[AIMessage, AIMessageChunk]
     ) -> SyncPooledConnection:
+        connection: SyncPooledConnection
         if self.client is not None or self.async_client is not None:
-            return self._sdk().sync_connection(exchange)
-        return sync_connection(exchange, self.http_client, proxy=self.proxy)
+            connection = self._sdk().sync_connection(exchange)
+        else:
+            connection = sync_connection(exchange, self.http_client, proxy=self.proxy)
+        return cast("SyncPooledConnection", hooked(connection))
 
     def _async_connection(
         self, exchange: Exchange[AIMessage, AIMessageChunk]
     ) -> AsyncPooledConnection:
+        connection: AsyncPooledConnection
         if self.client is not None or self.async_client is not None:
-            return self._sdk().async_connection(exchange)
-        return async_connection(
-            exchange, self.http_async_client, proxy=self.proxy, engine=self.engine
-        )
+            connection = self._sdk().async_connection(exchange)
+        else:
+            connection = async_connection(
+                exchange, self.http_async_client, proxy=self.proxy, engine=self.engine
+            )
+        return cast("AsyncPooledConnection", hooked(connection))
 
     def _whole_result(
         self,

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["RequestBuilder"]
+__all__ = ["NO_PARAMETERS", "RequestBuilder"]
+
+# These keywords of a call are no parameters of the provider: they name the model, or say how the request is made.
+NO_PARAMETERS = frozenset({"model", "model_name", "extra_body", "extra_headers", "stream"})
 
 
 class RequestBuilder(NamedTuple):
@@ -82,7 +85,7 @@ class RequestBuilder(NamedTuple):
 
         kind, service = type(self.model), getattr(self.model, "provider", None)
         call_parameters = frozenset(
-            parameter_of(kind, name, service) for name in self.kwargs if name not in _NO_PARAMETERS
+            parameter_of(kind, name, service) for name in self.kwargs if name not in NO_PARAMETERS
         )
         if notes := fit_call(
             call, provider=provider, model=model, wire=wire, call_parameters=call_parameters
@@ -110,9 +113,6 @@ def _default_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 _OUR_HEADERS = {"User-Agent": f"modelwire/{__version__}", "Accept-Encoding": "gzip, deflate"}
 _OUR_NAMES = frozenset(map(str.lower, _OUR_HEADERS))
-
-
-_NO_PARAMETERS = frozenset({"model", "model_name", "extra_body", "extra_headers", "stream"})
 
 
 @lru_cache(maxsize=256)

@@ -44,9 +44,7 @@ class BatchClient:
     """
 
     def __init__(self, model: HTTPChatModel, codec: Codec) -> None:
-        from modelwire.transport.connections.pooled import tapes
-
-        if tapes:
+        if ext.CONNECTION_HOOKS:
             raise errors.CassetteError(
                 "A cassette has calls of models, none of a Batch API: submit the batch outside of it."
             )

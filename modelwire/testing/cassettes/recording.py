@@ -2,67 +2,65 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from modelwire.errors import CassetteError, ChatError
-from modelwire.testing.cassettes.records import HEAD, Answer, Request, from_lines, to_line
-from modelwire.transport.connections.pooled import AsyncPooledConnection, tapes
+from modelwire.ext import (
+    CONNECTION_HOOKS,
+    CallObserver,
+    ConnectionWrapper,
+    HTTPChatModel,
+    observing,
+)
+from modelwire.messages import message_chunk_to_message, message_to_dict, messages_to_dict
+from modelwire.testing.cassettes.records import (
+    HEAD,
+    Answer,
+    Call,
+    Request,
+    call_to_line,
+    from_lines,
+    to_line,
+)
 from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping, Sequence
 
+    from modelwire.ext import Reply
+    from modelwire.messages import BaseMessage
     from modelwire.testing.cassettes.replaying import Replay
     from modelwire.transport.steps import Exchange, Send
-    from modelwire.transport.wire import Reply
 
-__all__ = ["RecordedConnection", "Recording", "Writer", "insert", "intercept", "take_out"]
+__all__ = ["Recording", "Writer", "end_cassette", "recorded_connection", "start_cassette"]
 
-# These methods of a connection are replaced; the values are the names of the tape's methods that
-# replace them.
-_SYNC = {name: name for name in ("failure", "send", "read", "close", "sleep", "wait")}
-_ASYNC = dict(
-    zip(
-        ("failure", "_send", "_read", "close", "sleep", "wait"),
-        ("failure", "asend", "aread", "aclose", "asleep", "await_turn"),
-        strict=True,
-    )
-)
 _one_at_a_time = Lock()
 # This process has recorded these files.
 _recorded_here: set[Path] = set()
 
 
-def insert(tape: Recording | Replay, what: str) -> None:
-    """Call `tape` for every connection that is made from now on."""
+def start_cassette(cassette: Recording | Replay, what: str) -> None:
+    """Pass every connection that is made from now on to `cassette`."""
     with _one_at_a_time:
-        if tapes:
+        if CONNECTION_HOOKS:
             raise CassetteError(
                 f"{what} cannot begin: another cassette runs in this process, and they do not nest."
             )
-        tapes.append(tape)
+        CONNECTION_HOOKS.append(cassette)
 
 
-def intercept(tape: Any, connection: Any) -> Any:
-    """Replace the connection's methods by the recorder's; return the originals."""
-    own = {}
-    for name, ours in (_ASYNC if isinstance(connection, AsyncPooledConnection) else _SYNC).items():
-        if hasattr(tape, ours):
-            own[ours] = getattr(connection, name)
-            setattr(connection, name, getattr(tape, ours))
-    return SimpleNamespace(**own)
-
-
-def take_out(tape: Recording | Replay) -> None:
-    """Stop calling `tape` for new connections."""
+def end_cassette(cassette: Recording | Replay) -> None:
+    """Stop passing new connections to `cassette`."""
     with _one_at_a_time:
-        if tape in tapes:
-            tapes.remove(tape)
+        if cassette in CONNECTION_HOOKS:
+            CONNECTION_HOOKS.remove(cassette)
 
 
 class Recording:
@@ -71,9 +69,10 @@ class Recording:
         with recorded("run.jsonl"):
             chain.batch(rows)
 
-    Each line is one request and its answer; a retry has its own line. Keys, tokens and passwords
-    are masked; prompts and answers are not. Lines are written when requests end, in the order in
-    which they began. `count` is the number of requests written.
+    Each line is one request and its answer; a retry has its own line. One more line has the call
+    itself: its messages, its parameters and its result, which `compare` runs again. Keys, tokens and
+    passwords are masked; prompts and answers are not. Lines are written when requests end, in the
+    order in which they began. `count` is the number of requests written.
 
     The recording of an earlier run at `path` is replaced. One of this same process would be lost by
     that, so it must be chosen: `append=True` adds to it, `append=False` starts it anew.
@@ -82,12 +81,13 @@ class Recording:
         CassetteError: Another cassette is active, the file cannot be written, or its recording would be lost.
     """
 
-    replays = False
+    answers = False
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool | None = None) -> None:
         self.path = Path(path)
         self._append = append
         self._writer: Writer | None = None
+        self._observing = ExitStack()
 
     @property
     def count(self) -> int:
@@ -96,23 +96,27 @@ class Recording:
         return self._writer.count
 
     def __enter__(self) -> Recording:
-        insert(self, f"`recorded({str(self.path)!r})`")
+        start_cassette(self, f"`recorded({str(self.path)!r})`")
         try:
             self._writer = Writer(self.path, append=self._append)
+            self._observing.enter_context(observing(CallRecorder(self._writer), everywhere=True))
         except BaseException:
             # Ctrl-C is included: `__exit__` does not run then, and calls would be recorded forever.
-            take_out(self)
+            self._observing.close()
+            end_cassette(self)
             raise
         return self
 
     def __exit__(self, *exc: object) -> None:
-        take_out(self)
+        self._observing.close()
+        end_cassette(self)
         if self._writer is not None:
             self._writer.close()
 
-    def attach(self, connection: Any) -> None:
-        if self._writer is not None:
-            RecordedConnection(self._writer, connection)
+    def wrap(self, connection: Any) -> Any:
+        if self._writer is None:
+            return connection
+        return recorded_connection(self._writer, connection)
 
 
 class Writer:
@@ -127,9 +131,14 @@ class Writer:
         self._next = 0
         self._begun = 0
         self._ended: dict[int, str | None] = {}
+        # These are the numbers of lines that are calls.
+        self._calls: set[int] = set()
         self._open: dict[int, _Running] = {}
         # These are the hashes of the long texts that are in the file already.
         self._texts: set[str] = set()
+        # These are the exchanges with a recorded request, and those whose answer was not read to its end.
+        self._recorded: WeakSet[Exchange[Any, Any]] = WeakSet()
+        self._left: WeakSet[Exchange[Any, Any]] = WeakSet()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             adds = _adds_to(path, append)
@@ -146,11 +155,14 @@ class Writer:
         with self._lock:
             running = self._open[self._begun] = _Running(self._begun, exchange, request)
             self._begun += 1
+            self._recorded.add(exchange)
         return running
 
     def end(self, running: _Running, *, written: bool = True) -> None:
         """Write a request and its answer. Nothing is written for a request that was never sent."""
         running.answer.end_s = running.now_s()
+        if running.answer.ended == "left":
+            self._left.add(running.exchange)
         if written:
             line = to_line(running.request, running.answer, running.exchange, self._texts)
         else:
@@ -160,14 +172,30 @@ class Writer:
                 # The block was left before this request ended.
                 return
             self._ended[running.number] = line
-            try:
-                while self._next in self._ended:
-                    if (ended := self._ended.pop(self._next)) is not None:
-                        self._write(ended)
-                        self.count += 1
-                    self._next += 1
-            except OSError as exc:
-                raise self._unwritable(exc) from exc
+            self._write_ended()
+
+    def add_call(self, call: Call, exchange: Exchange[Any, Any]) -> None:
+        """Write a call whose last request was that of `exchange`, if this writer has recorded it."""
+        if exchange not in self._recorded:
+            return
+        if exchange in self._left:
+            call.answer, call.error = None, "The answer was not read to its end."
+        line = call_to_line(call, exchange, self._texts)
+        with self._lock:
+            self._ended[self._begun] = line
+            self._calls.add(self._begun)
+            self._begun += 1
+            self._write_ended()
+
+    def _write_ended(self) -> None:
+        try:
+            while self._next in self._ended:
+                if (ended := self._ended.pop(self._next)) is not None:
+                    self._write(ended)
+                    self.count += self._next not in self._calls
+                self._next += 1
+        except OSError as exc:
+            raise self._unwritable(exc) from exc
 
     def close(self) -> None:
         """Write the unfinished requests with what has arrived so far."""
@@ -218,38 +246,83 @@ class _Running:
         return monotonic() - self.began
 
 
-class RecordedConnection:
-    """Records what one connection sends and reads.
+class CallRecorder(CallObserver):
+    """Records each call that a writer has a request of: its messages, its parameters and its result."""
 
-    Its methods replace the connection's and call the originals.
-    """
-
-    def __init__(self, writer: Writer, connection: Any) -> None:
+    def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._exchange = connection.exchange
-        self._connection = connection
+
+    def started(
+        self, model: Any, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]
+    ) -> CallObserver | None:
+        if not isinstance(model, HTTPChatModel):
+            return None
+        return _RecordedCall(self._writer, model, messages, kwargs)
+
+
+class _RecordedCall(CallObserver):
+    """Records one call when it ends."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        model: HTTPChatModel,
+        messages: Sequence[BaseMessage],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        options = {name: value for name, value in kwargs.items() if name != "stop"}
+        self._writer = writer
+        self._exchange: Exchange[Any, Any] | None = None
+        self._began = monotonic()
+        self._call = Call(
+            provider=str(getattr(model, "provider", type(model).__name__)),
+            model=str(model.model),
+            messages=messages_to_dict(list(messages)),
+            params=model.call_parameters(kwargs.get("stop"), options),
+            left_out=["extra_body"] if model.extra_body or options.get("extra_body") else [],
+        )
+
+    def sent(self, exchange: Exchange[Any, Any]) -> None:
+        self._exchange = exchange
+        self._call.model = str(exchange.model or self._call.model)
+
+    def answered(self, result: Any) -> None:
+        for generation in result.generations[:1]:
+            message = message_chunk_to_message(generation.message)
+            self._call.answer = message_to_dict(message)
+        self._end()
+
+    def failed(self, error: BaseException, attempt: Any, partial: Any = None) -> None:
+        if attempt is None:
+            text = getattr(error, "message", None) or str(error)
+            self._call.error = f"{type(error).__name__}: {text}"
+            self._end()
+
+    def _end(self) -> None:
+        if self._exchange is not None:
+            self._call.seconds = monotonic() - self._began
+            self._writer.add_call(self._call, self._exchange)
+
+
+class _RecordedConnection(ConnectionWrapper):
+    """Records what one connection sends and reads."""
+
+    def __init__(self, writer: Writer, inner: Any) -> None:
+        super().__init__(inner)
+        self._writer = writer
         self._running: _Running | None = None
-        # `send` reads a whole answer and closes the connection itself, so `read` must not end the
-        # record meanwhile.
-        self._sending = False
-        self._own = intercept(self, connection)
 
     def _begin(self) -> None:
-        self._running = self._writer.begin(self._exchange)
-        self._sending = True
+        self._running = self._writer.begin(self.exchange)
 
     def _sent(self, reply: Reply, step: Send) -> Reply:
-        self._sending = False
         if (running := self._running) is not None:
             answer = running.answer
-            if reply.body and not answer.pieces:
-                # aiohttp reads a short body together with the head.
-                answer.pieces.append((running.now_s(), reply.body))
             answer.status = reply.status
             answer.headers = {name.lower(): value for name, value in reply.headers.items()}
-            answer.head_s = answer.head_s or (
-                answer.pieces[0][0] if answer.pieces else running.now_s()
-            )
+            answer.head_s = running.now_s()
+            if reply.body:
+                answer.pieces.append((answer.head_s, reply.body))
             if not step.stream:
                 self._end("complete")
         return reply
@@ -258,7 +331,7 @@ class RecordedConnection:
         if self._running is not None:
             if data:
                 self._running.answer.pieces.append((self._running.now_s(), data))
-            elif data is None and not self._sending:
+            elif data is None:
                 self._end("complete")
         return data
 
@@ -270,48 +343,43 @@ class RecordedConnection:
 
     def failure(self, exc: Exception) -> Exception:
         """Record a network error. Any other error means that the request was never sent."""
-        error = self._own.failure(exc)
+        error = super().failure(exc)
         running, self._running = self._running, None
         if running is not None:
             if isinstance(error, ChatError):
-                # It is the response object of httpx or of aiohttp.
-                response = self._connection._response
-                status = getattr(response, "status_code", None) or getattr(response, "status", None)
-                running.answer.status = running.answer.status or (
-                    status if isinstance(status, int) else None
-                )
                 running.answer.fail(error)
             self._writer.end(running, written=isinstance(error, ChatError))
-        return error  # type: ignore[no-any-return]
+        return error
 
-    # These methods replace the connection's, sync and async.
 
+class _SyncRecordedConnection(_RecordedConnection):
     def send(self, step: Send) -> Reply:
         self._begin()
-        try:
-            return self._sent(self._own.send(step), step)
-        finally:
-            self._sending = False
-
-    async def asend(self, step: Send) -> Reply:
-        self._begin()
-        try:
-            return self._sent(await self._own.asend(step), step)
-        finally:
-            self._sending = False
+        return self._sent(self.inner.send(step), step)
 
     def read(self) -> bytes | None:
-        return self._came(self._own.read())
-
-    async def aread(self) -> bytes | None:
-        return self._came(await self._own.aread())
+        return self._came(self.inner.read())
 
     def close(self) -> None:
-        self._own.close()
-        if not self._sending:
-            self._end("left")
+        self.inner.close()
+        self._end("left")
 
-    async def aclose(self) -> None:
-        await self._own.aclose()
-        if not self._sending:
-            self._end("left")
+
+class _AsyncRecordedConnection(_RecordedConnection):
+    async def send(self, step: Send) -> Reply:
+        self._begin()
+        return self._sent(await self.inner.send(step), step)
+
+    async def read(self) -> bytes | None:
+        return self._came(await self.inner.read())
+
+    async def close(self) -> None:
+        await self.inner.close()
+        self._end("left")
+
+
+def recorded_connection(writer: Writer, inner: Any) -> ConnectionWrapper:
+    """Return a connection whose requests and answers `writer` writes."""
+    if inner.is_async:
+        return _AsyncRecordedConnection(writer, inner)
+    return _SyncRecordedConnection(writer, inner)

@@ -1,5 +1,8 @@
 """The format of a cassette: one line of JSON for each request, in the order in which they were sent. No I/O.
 
+A call has a line of its own behind its last request, with its messages, parameters and result; a
+replay does not need it, `compare` needs nothing else.
+
 It contains no secrets. The keys of objects are sorted, so that two recordings of one program can be
 compared line by line. A request is found by the hash of its method, URL and body. A long text, such
 as an image, is written once, in the `texts` of the first request that has it, and every request
@@ -14,7 +17,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import errors
 from modelwire.errors import CassetteError, ChatError, RetryClass
@@ -25,13 +28,27 @@ if TYPE_CHECKING:
 
     from modelwire.transport.steps import Exchange
 
-__all__ = ["HEAD", "VERSION", "Answer", "Request", "from_lines", "shortened", "to_line"]
+__all__ = [
+    "HEAD",
+    "LEFT_OUT",
+    "VERSION",
+    "Answer",
+    "Call",
+    "Contents",
+    "Request",
+    "call_to_line",
+    "from_lines",
+    "shortened",
+    "to_line",
+]
 
 VERSION = 1
 # This is the first line of the file.
 HEAD = json.dumps({"modelwire": "cassette", "version": VERSION})
 # A text of a request with more characters than this is replaced by its hash.
 MAX_TEXT = 10_000
+# This stands in place of a long text.
+LEFT_OUT = re.compile(r"<\d+ characters, sha256 [0-9a-f]{64}>")
 
 
 @dataclass
@@ -95,6 +112,71 @@ class Answer:
         )
 
 
+@dataclass
+class Call:
+    """A call as a program made it. `messages` and `answer` are as `messages_to_dict` writes them.
+
+    `params` have the common names; `left_out` names what a call of another model cannot have. A call
+    without an `answer` has an `error`. `line` is the number of its line in the file.
+    """
+
+    provider: str
+    model: str
+    messages: list[dict[str, Any]]
+    params: dict[str, Any]
+    left_out: list[str] = field(default_factory=list)
+    answer: dict[str, Any] | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    line: int = 0
+
+
+class Contents(NamedTuple):
+    """What a cassette holds."""
+
+    exchanges: list[tuple[Request, Answer]]
+    calls: list[Call]
+
+
+def call_to_line(call: Call, exchange: Exchange[Any, Any], written: set[str]) -> str:
+    """Return the line of one call; `exchange` was its last one, whose secrets are masked."""
+    redactor = Redactor(exchange)
+    fields = {name: value for name, value in vars(call).items() if name != "line"}
+    fields["params"] = redactor.body(fields["params"])
+    plain = json.loads(json.dumps(redactor.value(fields), default=str))
+    texts: dict[str, str] = {}
+    # The order of a schema's properties is that of the answer.
+    shown = _changed(plain, _by_hash(texts, written), ordered=True)
+    return json.dumps(
+        {"call": {**shown, **({"texts": texts} if texts else {})}}, ensure_ascii=False
+    )
+
+
+def _by_hash(texts: dict[str, str], written: set[str]) -> Callable[[str], str]:
+    """Return a function that replaces a long text by its hash, and adds it to `texts` if it is not `written` yet."""
+
+    def by_hash(text: str) -> str:
+        if (long := _long_part(text)) is None:
+            return text
+        short = shortened(long)
+        if short not in written:
+            texts[short] = long
+            written.add(short)
+        return text.replace(long, short)
+
+    return by_hash
+
+
+def _long_part(text: str) -> str | None:
+    """Return the part of a text that is written once: of a data URL, what is behind the comma."""
+    long = text
+    if text.startswith("data:"):
+        long = text.partition(",")[2]
+    if len(long) > MAX_TEXT:
+        return long
+    return None
+
+
 def to_line(
     request: Request, answer: Answer, exchange: Exchange[Any, Any], written: set[str]
 ) -> str:
@@ -105,14 +187,7 @@ def to_line(
     redactor = Redactor(exchange)
     headers = dict(sorted(redactor.answer_headers(answer.headers).items()))
     texts: dict[str, str] = {}
-
-    def by_hash(text: str) -> str:
-        if (short := shortened(text)) is not text and short not in written:
-            texts[short] = text
-        return short  # type: ignore[no-any-return]
-
-    body = _changed(request.body, by_hash)
-    written.update(texts)
+    body = _changed(request.body, _by_hash(texts, written))
     pieces = [
         {"s": round(at_s, 3), **_as_text(data)}
         for at_s, data in _masked(answer.pieces, redactor.secrets)
@@ -134,8 +209,8 @@ def to_line(
     )
 
 
-def from_lines(data: bytes, path: object) -> list[tuple[Request, Answer]]:
-    """Return the requests and answers of a file.
+def from_lines(data: bytes, path: object) -> Contents:
+    """Return the requests and answers of a file, and its calls.
 
     Raises `CassetteError` for one that is truncated, no cassette, or of a newer version.
     """
@@ -146,19 +221,43 @@ def from_lines(data: bytes, path: object) -> list[tuple[Request, Answer]]:
         raise CassetteError(
             f"`{path}`, line {number}: it is cut off. Delete the line, or record the file again."
         )
-    found: list[tuple[Request, Answer]] = []
+    found = Contents([], [])
     texts: dict[str, str] = {}
     for number, line in enumerate(lines, 2):
         try:
-            found.append(_exchange_of(json.loads(line), texts))
+            fields = json.loads(line)
+            if "call" in fields:
+                found.calls.append(_call_of(fields["call"], texts, number))
+            else:
+                found.exchanges.append(_exchange_of(fields, texts))
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise CassetteError(
                 f"`{path}`, line {number}: it is not an exchange of a cassette ({type(exc).__name__}: {exc}). "
                 "Record the file again."
             ) from exc
-    for request, _ in found if texts else ():
-        request.body = _changed(request.body, lambda text: texts.get(text, text))
+    if texts:
+        for request, _ in found.exchanges:
+            request.body = _with_texts(request.body, texts)
+        for call in found.calls:
+            call.messages = _with_texts(call.messages, texts)
+            call.params = _with_texts(call.params, texts)
     return found
+
+
+def _call_of(fields: dict[str, Any], texts: dict[str, str], line: int) -> Call:
+    texts.update(fields.pop("texts", {}))
+    return Call(**fields, line=line)
+
+
+def _with_texts(value: Any, texts: Mapping[str, str]) -> Any:
+    """Return a value with its long texts in place of their hashes."""
+
+    def whole(text: str) -> str:
+        if "characters, sha256" not in text:
+            return text
+        return LEFT_OUT.sub(lambda found: texts.get(found[0], found[0]), text)
+
+    return _changed(value, whole, ordered=True)
 
 
 def _check_head(line: bytes, path: object) -> None:
@@ -246,12 +345,13 @@ def _as_bytes(piece: Mapping[str, str]) -> bytes:
     return b64decode(piece["base64"], validate=True)
 
 
-def _changed(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a body with sorted keys and changed texts."""
+def _changed(value: Any, change: Callable[[str], str], *, ordered: bool = False) -> Any:
+    """Return JSON with changed texts, its keys sorted unless they are `ordered`."""
     if isinstance(value, dict):
-        return {name: _changed(value[name], change) for name in sorted(value)}
+        names = value if ordered else sorted(value)
+        return {name: _changed(value[name], change, ordered=ordered) for name in names}
     if isinstance(value, list):
-        return [_changed(item, change) for item in value]
+        return [_changed(item, change, ordered=ordered) for item in value]
     if isinstance(value, str):
         return change(value)
     return value

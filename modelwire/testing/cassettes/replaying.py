@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from asyncio import timeout
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
 from threading import RLock
 from time import monotonic, sleep
@@ -10,17 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
 from modelwire.errors import CassetteError, InvalidArgument
-from modelwire.ext import Reply
+from modelwire.ext import ConnectionWrapper, Reply, observing
 from modelwire.testing.cassettes.recording import (
-    RecordedConnection,
+    CallRecorder,
     Writer,
-    insert,
-    intercept,
-    take_out,
+    end_cassette,
+    recorded_connection,
+    start_cassette,
 )
 from modelwire.testing.cassettes.records import Answer, Request, from_lines
 from modelwire.testing.cassettes.request_diff import how_it_differs
-from modelwire.transport.connections.body import Whole, joined
 from modelwire.transport.ratelimit.registry import exchange_limiters
 from modelwire.transport.ratelimit.waiting import await_wake, wait_for_wake
 
@@ -55,7 +56,7 @@ class Replay:
         InvalidArgument: `on_missing` or `pace` has an invalid value.
     """
 
-    replays = True
+    answers = True
 
     def __init__(
         self,
@@ -85,22 +86,28 @@ class Replay:
         # These calls have a deadline.
         self._limited: WeakSet[Exchange[Any, Any]] = WeakSet()
         self._limiters: Any = None
+        self._observing = ExitStack()
 
     def __enter__(self) -> Replay:
-        insert(self, f"`replayed({str(self.path)!r})`")
+        start_cassette(self, f"`replayed({str(self.path)!r})`")
         try:
             self._load()
             if self._calls:
                 self._writer = Writer(self.path, append=True)
+                self._observing.enter_context(
+                    observing(CallRecorder(self._writer), everywhere=True)
+                )
         except BaseException:
             # Ctrl-C is included: calls after the block must not be answered from this recording.
-            take_out(self)
+            self._observing.close()
+            end_cassette(self)
             raise
         self._limiters = exchange_limiters({})
         return self
 
     def __exit__(self, *exc: object) -> None:
-        take_out(self)
+        self._observing.close()
+        end_cassette(self)
         exchange_limiters(self._limiters)
         if self._writer is not None:
             self._writer.close()
@@ -109,7 +116,7 @@ class Replay:
     def unused(self) -> int:
         return sum(map(len, self._answers.values()))
 
-    def attach(self, connection: Any) -> None:
+    def wrap(self, connection: Any) -> Any:
         exchange = connection.exchange
         if self.pace is None:
             exchange.clock = self.clock
@@ -117,12 +124,14 @@ class Replay:
                 exchange.deadline += self._skipped_s
                 self._limited.add(exchange)
         if self._writer is not None:
-            RecordedConnection(self._writer, connection)
-        _ReplayedConnection(self, connection)
+            connection = recorded_connection(self._writer, connection)
+        if connection.is_async:
+            return _AsyncReplayedConnection(self, connection)
+        return _SyncReplayedConnection(self, connection)
 
     def _load(self) -> None:
         try:
-            exchanges = from_lines(self.path.read_bytes(), self.path)
+            contents = from_lines(self.path.read_bytes(), self.path)
         except FileNotFoundError as exc:
             if self._may_be_absent:
                 return
@@ -132,7 +141,7 @@ class Replay:
             ) from exc
         except OSError as exc:
             raise CassetteError(f"`{self.path}` cannot be read: {exc.strerror or exc}.") from exc
-        for request, answer in exchanges:
+        for request, answer in contents.exchanges:
             self._recorded.append(request)
             self._answers.setdefault(request.sha256, deque()).append(answer)
 
@@ -173,22 +182,18 @@ class Replay:
                     exchange.deadline += seconds
 
 
-class _ReplayedConnection:
-    """Answers for one connection.
+class _ReplayedConnection(ConnectionWrapper):
+    """Answers for one connection. Requests that are not in the recording go to the connection inside."""
 
-    The connection's own methods are called for requests that are not in the recording.
-    """
-
-    def __init__(self, replay: Replay, connection: Any) -> None:
+    def __init__(self, replay: Replay, inner: Any) -> None:
+        super().__init__(inner)
         self._replay = replay
-        self._exchange = connection.exchange
         self._answer: Answer | None = None
         self._next = 0
         self._began = 0.0
-        self._own = intercept(self, connection)
 
     def _begin(self) -> Answer | None:
-        self._answer = self._replay.answer_to(self._exchange)
+        self._answer = self._replay.answer_to(self.exchange)
         self._next, self._began = 0, monotonic()
         return self._answer
 
@@ -210,7 +215,7 @@ class _ReplayedConnection:
         )
 
     def _piece(self, answer: Answer) -> bytes | None:
-        self._exchange.remaining_s()
+        self.exchange.remaining_s()
         if self._next == len(answer.pieces):
             self._ends(answer)
             return None
@@ -228,80 +233,87 @@ class _ReplayedConnection:
 
     def _has_time(self) -> bool:
         """Return whether waits are skipped before this request: there is no `pace`, and its answer is recorded."""
-        return self._replay.pace is None and self._replay.knows(self._exchange)
+        return self._replay.pace is None and self._replay.knows(self.exchange)
 
     def _passed_over(self, seconds: float) -> bool:
         if passes := self._has_time():
-            self._replay.pass_over(seconds, self._exchange)
+            self._replay.pass_over(seconds, self.exchange)
         return passes
 
-    # These methods replace the connection's sync ones.
 
+class _SyncReplayedConnection(_ReplayedConnection):
     def send(self, step: Send) -> Reply:
         if (answer := self._begin()) is None:
-            return self._own.send(step)  # type: ignore[no-any-return]
+            reply: Reply = self.inner.send(step)
+            return reply
         sleep(self._due_s(answer.end_s if answer.status is None else answer.head_s))
         reply = self._reply(answer)
         if not step.stream:
-            reply.body = joined(iter(self.read, None), self._exchange.policy.max_response_bytes)
+            reply.body = b"".join(iter(self.read, None))
         return reply
 
     def read(self) -> bytes | None:
         if (answer := self._answer) is None:
-            return self._own.read()  # type: ignore[no-any-return]
+            data: bytes | None = self.inner.read()
+            return data
         sleep(self._next_s(answer))
         return self._piece(answer)
 
     def close(self) -> None:
         self._answer = None
-        self._own.close()
+        self.inner.close()
 
     def sleep(self, seconds: float) -> None:
         if not self._passed_over(seconds):
-            self._own.sleep(seconds)
+            self.inner.sleep(seconds)
 
     def wait(self, step: Wait) -> None:
         if self._has_time():
             wait_for_wake(step.admission, min(step.seconds, _TURN_S))
             if not step.admission.signalled:
-                self._replay.pass_over(step.seconds, self._exchange)
+                self._replay.pass_over(step.seconds, self.exchange)
         else:
-            self._own.wait(step)
+            self.inner.wait(step)
 
-    # These methods replace its async ones. A `sleep(0)` lets other tasks run, as the network would.
 
-    async def asend(self, step: Send) -> Reply:
+class _AsyncReplayedConnection(_ReplayedConnection):
+    """A `sleep(0)` lets other tasks run, as the network would. What waits here ends at the call's deadline."""
+
+    async def send(self, step: Send) -> Reply:
         if (answer := self._begin()) is None:
-            return await self._own.asend(step)  # type: ignore[no-any-return]
-        await self._own.asleep(
-            self._due_s(answer.end_s if answer.status is None else answer.head_s)
-        )
-        reply = self._reply(answer)
-        if not step.stream:
-            whole = Whole(self._exchange.policy.max_response_bytes)
-            while (piece := await self.aread()) is not None:
-                whole.add(piece)
-            reply.body = whole.joined()
+            reply: Reply = await self.inner.send(step)
+            return reply
+        async with timeout(step.remaining_s):
+            await self.inner.sleep(
+                self._due_s(answer.end_s if answer.status is None else answer.head_s)
+            )
+            reply = self._reply(answer)
+            pieces = []
+            while not step.stream and (piece := await self.read()) is not None:
+                pieces.append(piece)
+            reply.body = b"".join(pieces)
         return reply
 
-    async def aread(self) -> bytes | None:
+    async def read(self) -> bytes | None:
         if (answer := self._answer) is None:
-            return await self._own.aread()  # type: ignore[no-any-return]
-        await self._own.asleep(self._next_s(answer))
+            data: bytes | None = await self.inner.read()
+            return data
+        async with timeout(self.exchange.remaining_s()):
+            await self.inner.sleep(self._next_s(answer))
         return self._piece(answer)
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         self._answer = None
-        await self._own.aclose()
+        await self.inner.close()
 
-    async def asleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         if not self._passed_over(seconds):
-            await self._own.asleep(seconds)
+            await self.inner.sleep(seconds)
 
-    async def await_turn(self, step: Wait) -> None:
+    async def wait(self, step: Wait) -> None:
         if self._has_time():
             await await_wake(step.admission, min(step.seconds, _TURN_S))
             if not step.admission.signalled:
-                self._replay.pass_over(step.seconds, self._exchange)
+                self._replay.pass_over(step.seconds, self.exchange)
         else:
-            await self._own.await_turn(step)
+            await self.inner.wait(step)

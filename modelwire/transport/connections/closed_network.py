@@ -9,7 +9,7 @@ libraries.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
@@ -29,7 +29,6 @@ __all__ = [
     "is_watched",
     "mocks_seeing",
     "refuse_to_leave",
-    "watch",
 ]
 
 _blocks: list[Block] = []  # the innermost last
@@ -102,24 +101,6 @@ def fetching_credentials(host: str | None = None) -> Iterator[None]:
         yield
     finally:
         _call.reset(token)
-
-
-def watch(connection: Any, host: str, library: str) -> None:
-    """Let each `send` of a line tell that it is for `host`; a line that nobody watches pays nothing."""
-    send = connection.send
-
-    def watched(step: Any) -> Any:
-        with calling(host, library):
-            answer = send(step)
-        if hasattr(answer, "__await__"):
-            return _awaited(answer)
-        return answer
-
-    async def _awaited(work: Awaitable[Any]) -> Any:
-        with calling(host, library):
-            return await work
-
-    connection.send = watched
 
 
 def refuse_to_leave(host: str | None = None) -> None:

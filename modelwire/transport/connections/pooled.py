@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 from modelwire.errors import ChatError, ConnectFailed, InvalidArgument
 from modelwire.transport.connections.address import address_of, unlogged
 from modelwire.transport.connections.body import Whole, joined, unpacking
-from modelwire.transport.connections.closed_network import is_watched, watch
 from modelwire.transport.connections.pools import (
     AsyncPool,
     ClientSettings,
@@ -44,14 +43,10 @@ if TYPE_CHECKING:
     from modelwire.transport.connections.body import Unpacking
     from modelwire.transport.steps import Exchange, Send, Wait
 
-__all__ = ["AsyncPooledConnection", "PooledConnection", "SyncPooledConnection", "tapes"]
+__all__ = ["AsyncPooledConnection", "PooledConnection", "SyncPooledConnection"]
 
 T = TypeVar("T")
 
-
-# The cassette that records or answers what connections send and read, one at most. A connection that is made while it
-# is in this list is passed to its `attach`.
-tapes: list[Any] = []
 _CLOCK_SLACK_S = 0.001  # a timer may ring this early
 
 
@@ -59,6 +54,7 @@ class PooledConnection:
     """What sync and async share. `client` is the user's own, or None for a shared one."""
 
     engine = "core"
+    is_async = False
 
     def __init__(
         self, exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None
@@ -82,10 +78,6 @@ class PooledConnection:
         self._lease: Lease | None = None
         self._response: Any = None
         self._unpacking: Unpacking | None = None
-        if is_watched():
-            watch(self, self._host(), self._library())
-        if tapes:
-            tapes[-1].attach(self)
 
     def _host(self) -> str:
         return urlsplit(self.address.url).hostname or ""
@@ -295,6 +287,7 @@ class SyncPooledConnection(PooledConnection):
 class AsyncPooledConnection(PooledConnection):
     """An async line over the event loop's shared pool."""
 
+    is_async = True
     pool_class = AsyncPool
     _bytes: AsyncGenerator[bytes] = cast("Any", None)  # the body, while it is open
     _begun = False  # whether the body has been read from

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from modelwire.errors import InvalidArgument
 from modelwire.transport.connections.address import hide_query
 from modelwire.transport.connections.closed_network import calling
+from modelwire.transport.connections.hook import CONNECTION_HOOKS, innermost
 from modelwire.transport.connections.pooled import (
     AsyncPooledConnection,
     SyncPooledConnection,
-    tapes,
 )
 from modelwire.transport.connections.pools import KEEPALIVE_EXPIRY_S
 from modelwire.transport.connections.shared_transport import async_transport, sync_transport
@@ -35,10 +35,10 @@ def _lines(line: Callable[[], Any], n: int) -> list[Any]:
     """Make the lines; none where calls take a proxy, another engine, a client of the user's own or a recording."""
     if type(n) is not int or not 0 <= n <= MOST:
         raise InvalidArgument(f"`n` is how many connections to open, from 0 to {MOST}, not {n!r}.")
-    if tapes and tapes[-1].replays:
+    if any(hook.answers for hook in CONNECTION_HOOKS):
         return []
-    if type(line()) in (SyncPooledConnection, AsyncPooledConnection):
-        return [line() for _ in range(n)]
+    if type(innermost(line())) in (SyncPooledConnection, AsyncPooledConnection):
+        return [innermost(line()) for _ in range(n)]
     return []
 
 

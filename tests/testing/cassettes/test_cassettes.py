@@ -26,12 +26,12 @@ from modelwire.errors import (
     StreamInterrupted,
     Timeout,
 )
+from modelwire.ext import CONNECTION_HOOKS
 from modelwire.jobs import track
 from modelwire.runnables import RunnableLambda
 from modelwire.testing import ProviderServer, block_network, faults, recorded, replayed
 from modelwire.testing.cassettes import recording
 from modelwire.testing.cassettes.records import HEAD
-from modelwire.transport.connections.pooled import tapes
 from modelwire.transport.observer import CallObserver
 
 KEY = "sk-live-0123456789abcdef"
@@ -101,11 +101,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run.jsonl"
 
 
-def lines_of(path: Path) -> list[dict[str, Any]]:
+def lines_of(path: Path, kind: str = "request") -> list[dict[str, Any]]:
+    """Return the lines of requests, or those of calls."""
     head, *lines = path.read_text(encoding="utf-8").split("\n")
     assert json.loads(head) == {"modelwire": "cassette", "version": 1}
     assert lines.pop() == ""
-    return [json.loads(line) for line in lines]
+    return [fields for line in lines if kind in (fields := json.loads(line))]
 
 
 def whole(text: str = "Hello!") -> bytes:
@@ -526,7 +527,7 @@ def test_a_long_text_is_in_the_file_once_and_told_from_another(path: Path, is_ol
     with recorded(path):
         for more in ("a", "b", "c"):
             model.invoke([("human", text), ("human", more)])
-    assert path.stat().st_size < 55_000
+    assert path.stat().st_size < 60_000
     if is_older:  # as it was recorded before long texts were written
         exchanges = lines_of(path)
         del exchanges[0]["request"]["texts"]
@@ -567,7 +568,7 @@ def test_a_recording_of_this_process_is_not_lost(path: Path) -> None:
         model.invoke("a")
     with pytest.raises(CassetteError, match=r"append=True.*append=False"), recorded(path):
         pass
-    assert calls(path) == ["a"] and tapes == []
+    assert calls(path) == ["a"] and CONNECTION_HOOKS == []
     with recorded(path, append=True):
         model.invoke("b")
     assert calls(path) == ["a", "b"]
@@ -600,7 +601,7 @@ def test_nothing_is_added_to_a_file_that_is_cut_or_none(path: Path, content: str
     path.write_text(content)
     with pytest.raises(CassetteError), recorded(path, append=True):
         pass
-    assert path.read_text() == content and tapes == []
+    assert path.read_text() == content and CONNECTION_HOOKS == []
 
 
 def test_a_stream_that_was_left_is_noted_as_far_as_it_came(line: Any, path: Path) -> None:
@@ -761,7 +762,7 @@ def test_a_file_that_cannot_be_used_says_why(content: bytes | None, says: str, p
     for on_missing in ("raise", "call"):
         with pytest.raises(CassetteError, match=says), replayed(path, on_missing=on_missing):
             pass
-    assert tapes == []
+    assert CONNECTION_HOOKS == []
     assert (path.read_bytes() if path.exists() else None) == content
 
 
@@ -782,7 +783,7 @@ def test_a_file_of_something_else_is_not_replaced(path: Path) -> None:
     with pytest.raises(CassetteError, match="is not a cassette"), recorded(path):
         pass
     assert path.read_text() == "my results\n"
-    assert tapes == []
+    assert CONNECTION_HOOKS == []
 
 
 def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
@@ -794,7 +795,7 @@ def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         pass
     with pytest.raises(CassetteError, match="cannot be read"), replayed(tmp_path):
         pass
-    assert tapes == []
+    assert CONNECTION_HOOKS == []
 
 
 def test_cassettes_do_not_nest(path: Path) -> None:
@@ -805,7 +806,7 @@ def test_cassettes_do_not_nest(path: Path) -> None:
     assert lines_of(path) == []
     with replayed(path) as replay, pytest.raises(CassetteError, match="do not nest"), replay:
         pass
-    assert tapes == []
+    assert CONNECTION_HOOKS == []
 
 
 def test_arguments_are_checked(path: Path) -> None:
@@ -839,3 +840,17 @@ def test_an_error_that_was_swallowed_is_still_known(path: Path) -> None:
     with replayed(path) as replay:
         assert chain.invoke("hi") == "a way out"
     assert len(replay.missing) == 1
+
+
+def test_a_call_is_recorded_beside_its_requests(line: Any, raw_server: Any, path: Path) -> None:
+    colour, make = line
+    server = raw_server([[answer(b"", status=503)], [answer(b"", status=503)], [whole("Yes.")]])
+    model = make(server.url, temperature=0.5, max_retries=2)
+    with recorded(path) as recording:
+        assert colour.invoke(model, "Well?", stop=["x"]).text == "Yes."
+    assert recording.count == 3
+    (call,) = [one["call"] for one in lines_of(path, "call")]
+    assert call["messages"][0]["data"]["content"] == "Well?"
+    assert call["params"] == {"temperature": 0.5, "stop": ["x"]}
+    assert call["answer"]["data"]["content"] == "Yes." and call["error"] is None
+    assert path.read_text().splitlines()[-1].startswith('{"call"')
