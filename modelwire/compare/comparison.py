@@ -134,15 +134,8 @@ def compare(
     Raises: `CassetteError`, `InvalidArgument` and `NotBatchable` before any request, and the errors
     of `run_job`.
     """
-    max_cost = None if max_cost is None else amount_of(max_cost)
-    if limit is not None and limit < 1:
-        raise InvalidArgument(f"`limit` must be a whole number of at least 1, not {limit!r}.")
-    if batch and max_cost is not None:
-        raise InvalidArgument(
-            "`max_cost` holds for live calls; a batch is made whole. Leave one of the two out."
-        )
+    options = _Options.checked(batch=batch, max_cost=max_cost, limit=limit, quiet=quiet)
     calls = read_recording(path)
-    count = min(len(calls), limit or len(calls))
     named = _named(models)
     buckets = _buckets(named, bucket, batch=batch)
     judging = None if judge is None else _made(judge)
@@ -150,41 +143,65 @@ def compare(
     # No request has been sent up to here.
     folder = Path(dir or f"{os.fspath(path)}.compare")
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [Row(call.line, _last_words(call), _recorded(call), {}) for call in calls[:count]]
+    wanted = calls[: limit or len(calls)]
+    rows = [Row(call.line, _last_words(call), _recorded(call), {}) for call in wanted]
     inputs = [call.messages for call in calls]
     with warnings.catch_warnings():
         # The report lists these warnings.
         warnings.simplefilter("ignore", ParameterWarning)
-        groups = {
-            name: _groups(plan[:count] if batch else plan, folder / _slug(name), batch=batch)
-            for name, plan in plans.items()
-        }
-        # All batches are submitted first, so that they run at the same time.
-        jobs = {
-            name: [_submit(group, inputs, buckets[name]) for group in groups[name] if batch]
-            for name in plans
-        }
-        for name, plan in plans.items():
-            if batch:
-                found = _by_batch(groups[name], jobs[name])
-            else:
-                found = _by_jobs(groups[name], inputs, count, max_cost=max_cost, quiet=quiet)
-            for row, (place, (bound, notes)) in zip(rows, enumerate(plan), strict=False):
-                row.outcomes[name] = outcome = (
-                    Outcome(error=notes[0]) if bound is None else found[place]
-                )
-                outcome.not_taken = notes
-    for row, call in zip(rows, calls, strict=False):
+        if batch:
+            found = _by_batch(plans, inputs, len(rows), folder, buckets)
+        else:
+            found = _by_jobs(plans, inputs, len(rows), folder, options)
+    _fill_in(rows, plans, found, wanted)
+    if judging is not None:
+        _judge(rows, judging, folder / "judge", options)
+    return Comparison(rows, _totals(rows, _models_of(calls), plans))
+
+
+class _Options(NamedTuple):
+    """The options of the jobs that a comparison runs."""
+
+    max_cost: Decimal | None
+    quiet: bool
+
+    @classmethod
+    def checked(cls, *, batch: bool, max_cost: Any, limit: int | None, quiet: bool) -> _Options:
+        """Return the options. Raises `InvalidArgument` for those that are invalid or exclude each other."""
+        amount = None if max_cost is None else amount_of(max_cost)
+        if limit is not None and limit < 1:
+            raise InvalidArgument(f"`limit` must be a whole number of at least 1, not {limit!r}.")
+        if batch and amount is not None:
+            raise InvalidArgument(
+                "`max_cost` holds for live calls; a batch is made whole. Leave one of the two out."
+            )
+        return cls(amount, quiet)
+
+
+def _planned_outcome(planned: _Planned, found: Outcome | None) -> Outcome:
+    """Return the outcome of a call, with what the model does not take of it."""
+    bound, notes = planned
+    if bound is None or found is None:
+        found = Outcome(error=notes[0])
+    found.not_taken = notes
+    return found
+
+
+def _fill_in(
+    rows: Sequence[Row],
+    plans: Mapping[str, Sequence[_Planned]],
+    found: Mapping[str, Mapping[int, Outcome]],
+    calls: Sequence[RecordedCall],
+) -> None:
+    """Give each row the outcome of each model, compared with the recorded one."""
+    for name, plan in plans.items():
+        for place, row in enumerate(rows):
+            row.outcomes[name] = _planned_outcome(plan[place], found[name].get(place))
+    for row, call in zip(rows, calls, strict=True):
         for outcome in (row.recorded, *row.outcomes.values()):
             outcome.fits_schema = _fits(outcome, call.params)
         for outcome in row.outcomes.values():
             _hold_against(outcome, row.recorded)
-    if judging is not None:
-        _judge(rows, judging, folder / "judge", max_cost=max_cost, quiet=quiet)
-    totals = [_total(f"{_models_of(calls)} (recorded)", [row.recorded for row in rows])]
-    return Comparison(
-        rows, totals + [_total(name, [row.outcomes[name] for row in rows]) for name in plans]
-    )
 
 
 def _named(models: Any) -> dict[str, Any]:
@@ -281,16 +298,26 @@ def _groups(plan: Sequence[_Planned], folder: Path, *, batch: bool) -> list[_Gro
 
 
 def _by_jobs(
-    groups: Sequence[_Group],
+    plans: Mapping[str, Sequence[_Planned]],
     inputs: Sequence[Any],
     count: int,
-    *,
-    max_cost: Decimal | None,
-    quiet: bool,
+    folder: Path,
+    options: _Options,
+) -> dict[str, dict[int, Outcome]]:
+    """Run the first `count` calls directly on each model; return their outcomes by their positions."""
+    return {
+        name: _by_jobs_of_model(
+            _groups(plan, folder / _slug(name), batch=False), inputs, count, options
+        )
+        for name, plan in plans.items()
+    }
+
+
+def _by_jobs_of_model(
+    groups: Sequence[_Group], inputs: Sequence[Any], count: int, options: _Options
 ) -> dict[int, Outcome]:
-    """Run the first `count` calls directly; return the outcome of each by its position."""
     outcomes: dict[int, Outcome] = {}
-    left = max_cost
+    left = options.max_cost
     for bound, places, folder in groups:
         # The job gets all rows with a `limit`, so that a later comparison can continue it.
         limit = sum(place < count for place in places)
@@ -300,9 +327,16 @@ def _by_jobs(
         # Rows may be missing from a result, so they are matched by their `place`.
         rows = [{"place": place, "messages": messages_to_dict(inputs[place])} for place in places]
         result = run_job(
-            chain, rows, job_dir=folder, limit=limit, max_cost=left, dedupe=False, quiet=quiet
+            chain,
+            rows,
+            job_dir=folder,
+            limit=limit,
+            max_cost=left,
+            dedupe=False,
+            quiet=options.quiet,
         )
-        left = None if left is None else max(left - result.cost, Decimal("0.000001"))
+        if left is not None:
+            left = max(left - result.cost, Decimal("0.000001"))
         stopped = f"It has no answer: the job has stopped ({result.stopped})."
         outcomes |= {place: Outcome(error=stopped) for place in places[:limit]}
         for row in result:
@@ -320,15 +354,34 @@ def _row_of_message(message: AIMessage) -> dict[str, Any]:
     return {"answer": message_to_dict(message)}
 
 
+def _by_batch(
+    plans: Mapping[str, Sequence[_Planned]],
+    inputs: Sequence[Any],
+    count: int,
+    folder: Path,
+    buckets: Mapping[str, str | None],
+) -> dict[str, dict[int, Outcome]]:
+    """Run the first `count` calls by each model's Batch API; return their outcomes by their positions."""
+    # All batches are submitted first, so that they run at the same time.
+    submitted = {
+        name: [
+            (group, _submit(group, inputs, buckets[name]))
+            for group in _groups(plan[:count], folder / _slug(name), batch=True)
+        ]
+        for name, plan in plans.items()
+    }
+    return {name: _outcomes_of_batches(batches) for name, batches in submitted.items()}
+
+
 def _submit(group: _Group, inputs: Sequence[Any], bucket: str | None) -> BatchJob:
     rows = [inputs[place] for place in group.places]
     return submit_batch(group.bound, rows, dir=group.folder, bucket=bucket, dedupe=False)
 
 
-def _by_batch(groups: Sequence[_Group], jobs: Sequence[BatchJob]) -> dict[int, Outcome]:
+def _outcomes_of_batches(batches: Iterable[tuple[_Group, BatchJob]]) -> dict[int, Outcome]:
     """Wait for the batches of a model; return the outcome of each call by its position."""
     outcomes: dict[int, Outcome] = {}
-    for group, job in zip(groups, jobs, strict=True):
+    for group, job in batches:
         for result in job.wait(poll=POLL_S).results():
             error = None if result.error is None else failure_text(result.error)
             outcome = outcomes[group.places[result.index]] = _outcome(result.message, error)
@@ -364,9 +417,7 @@ def _outcome(message: Any, error: str | None) -> Outcome:
 
 def _fits(outcome: Outcome, params: Mapping[str, Any]) -> bool | None:
     """Return whether an answer fits the schema of its request, and its tool calls the schemas of their tools."""
-    tools = {
-        it["function"]["name"]: it["function"].get("parameters") for it in params.get("tools") or ()
-    }
+    tools = dict(map(_name_and_schema, params.get("tools") or ()))
     pairs = [(call["args"], tools.get(call["name"], False)) for call in outcome.tool_calls if tools]
     form = params.get("response_format") or {}
     if form.get("type") == "json_schema" and not outcome.tool_calls and outcome.error is None:
@@ -386,6 +437,12 @@ def _fits(outcome: Outcome, params: Mapping[str, Any]) -> bool | None:
     return True if pairs else None
 
 
+def _name_and_schema(tool: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return a tool's name and the schema of its arguments, in the form of OpenAI or of Anthropic."""
+    about = tool.get("function") or tool
+    return str(about.get("name")), about.get("parameters") or about.get("input_schema")
+
+
 def _hold_against(outcome: Outcome, recorded: Outcome) -> None:
     if outcome.error is not None or recorded.error is not None:
         return
@@ -396,7 +453,7 @@ def _hold_against(outcome: Outcome, recorded: Outcome) -> None:
         outcome.similarity = round(words.ratio(), 3)
 
 
-def _judge(rows: Iterable[Row], model: Any, folder: Path, *, max_cost: Any, quiet: bool) -> None:
+def _judge(rows: Iterable[Row], model: Any, folder: Path, options: _Options) -> None:
     """Ask the judge model whether differing texts mean the same; unclear verdicts stay None."""
     pairs = [
         (row, one) for row in rows for one in row.outcomes.values() if one.similarity is not None
@@ -417,8 +474,8 @@ def _judge(rows: Iterable[Row], model: Any, folder: Path, *, max_cost: Any, quie
         questions,
         model=model,
         job_dir=f"{folder}-{digest}.job",
-        max_cost=max_cost,
-        quiet=quiet,
+        max_cost=options.max_cost,
+        quiet=options.quiet,
     )
     for row in answers:
         _, outcome = pairs[row["pair"]]
@@ -441,6 +498,11 @@ def _models_of(calls: Sequence[RecordedCall]) -> str:
 
 def _slug(name: str) -> str:
     return "".join(char if char.isalnum() or char in "-." else "_" for char in name)
+
+
+def _totals(rows: Sequence[Row], recorded_models: str, names: Iterable[str]) -> list[Total]:
+    totals = [_total(f"{recorded_models} (recorded)", [row.recorded for row in rows])]
+    return totals + [_total(name, [row.outcomes[name] for row in rows]) for name in names]
 
 
 def _total(model: str, outcomes: Sequence[Outcome]) -> Total:
