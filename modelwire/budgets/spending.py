@@ -445,27 +445,32 @@ class _Call(CallObserver):
                     each._give_back(amount, period)
             return
         guessed = bool(self.lost) or (bool(messages) and not usages)
-        if not usages and messages:  # The stream was not read to its end, or it broke.
-            came = sum(-(-len(each.text) // 4) for each in messages)
-            usages = [{"input_tokens": self.input_tokens, "output_tokens": came}]
-        usages += [{"input_tokens": self.input_tokens, "output_tokens": 0}] * self.lost
+        usages = self._usages_with_estimates(messages, usages)
         tier = messages[0].response_metadata.get("service_tier") if messages else None
         tokens = sum(_tokens(usage) for usage in usages)
         longest = max((int(usage.get("output_tokens") or 0) for usage in usages), default=0)
         with _lock:
             for each, amount, period in reserved:
-                is_priced = True
-                usd = Decimal(0)
-                try:
-                    usd = sum((self._price(each, usage, tier) for usage in usages), usd)
-                except InvalidArgument:
-                    # The price of the requested model is known, but not that of the model in the
-                    # answer.
-                    usd, is_priced = amount.usd, False
+                usd = self._cost(each, usages, tier)
+                is_priced = usd is not None
                 each._longest = max(each._longest, longest)
                 # A call that was rejected costs nothing, but it counts as a call.
-                cost = Spending(usd, tokens, amount.calls)
+                cost = Spending(amount.usd if usd is None else usd, tokens, amount.calls)
                 each._pay(amount, cost, period, guessed=guessed or not is_priced)
+
+    def _usages_with_estimates(self, messages: list[Any], usages: list[Any]) -> list[Any]:
+        """Add what may be billed but has no usage: an answer that was not read to its end, and lost attempts."""
+        if not usages and messages:
+            came = sum(-(-len(each.text) // 4) for each in messages)
+            usages = [{"input_tokens": self.input_tokens, "output_tokens": came}]
+        return usages + [{"input_tokens": self.input_tokens, "output_tokens": 0}] * self.lost
+
+    def _cost(self, budget: Budget, usages: list[Any], tier: Any) -> Decimal | None:
+        """Return the cost in USD; None if the price of the model in the answer is unknown."""
+        try:
+            return sum((self._price(budget, usage, tier) for usage in usages), Decimal(0))
+        except InvalidArgument:
+            return None
 
 
 def _tokens(usage: Mapping[str, Any]) -> int:

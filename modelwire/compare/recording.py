@@ -18,7 +18,7 @@ __all__ = ["RecordedCall", "read_recording"]
 
 
 class RecordedCall(NamedTuple):
-    """One call: the `line` of the file, what was asked, and the answer or the error that ended it.
+    """One call: the `line` of the file, its messages and parameters, and the answer or the error that ended it.
 
     `params` have the common names; `left_out` names what a call of another model cannot have.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from modelwire.errors import (
     AuthenticationError,
@@ -41,6 +41,9 @@ from modelwire.transport.steps import (
 )
 from modelwire.transport.stream_sinks import CollectedChunks, EmittedChunks
 from modelwire.transport.wire import Reply
+
+if TYPE_CHECKING:
+    from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
 __all__ = ["call_flow", "collected_flow", "interrupted", "stream_flow"]
 
@@ -189,13 +192,9 @@ def _try_until_done(
                     exchange.headers = yield Sign(exchange.sign)
                 return (yield from once(exchange))
             except ChatError as error:
-                attempt = exchange.history.record(
-                    exchange.signed(error), exchange.clock() - started
-                )
-                for observer in exchange.observers:
-                    observer.failed(error, attempt)
-                wait = yield from _wait_after(exchange, error, committed=committed())
                 failed = error
+                _record_failure(exchange, error, exchange.clock() - started)
+                wait = yield from _wait_after(exchange, error, committed=committed())
         finally:
             if limiter is not None and exchange.admission is not None:
                 try:
@@ -203,17 +202,28 @@ def _try_until_done(
                 except BaseException:  # Ctrl-C where `leave` begins: the place would be lost
                     limiter.leave(exchange.admission, exchange.clock())
                     raise
-                if (
-                    limiter.congestion.change is not None
-                    and (change := limiter.take_change()) is not None
-                ):
-                    for observer in exchange.observers:
-                        observer.limit_changed(change)
-                    warn_of(change)
+                if limiter.congestion.change is not None:
+                    _report_change(exchange, limiter)
         expected_s = None if limiter is None else limiter.gate.pause_s(exchange.clock())
         yield from wait_reporting(
             exchange, Sleep(wait, failed, len(exchange.history.attempts), expected_s)
         )
+
+
+def _record_failure(exchange: Exchange[M, C], error: ChatError, seconds: float) -> None:
+    """Add a failed attempt to the history of its call, and report it to the observers."""
+    attempt = exchange.history.record(exchange.signed(error), seconds)
+    for observer in exchange.observers:
+        observer.failed(error, attempt)
+
+
+def _report_change(exchange: Exchange[M, C], limiter: AdaptiveRateLimiter) -> None:
+    """Report to the observers and the log that a limit was learned or hit, if no other call does."""
+    change = limiter.take_change()
+    if change is not None:
+        for observer in exchange.observers:
+            observer.limit_changed(change)
+        warn_of(change)
 
 
 def _renewed(exchange: Exchange[M, C], error: ChatError) -> Generator[Step[C], Any, bool]:

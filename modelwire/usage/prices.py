@@ -109,6 +109,18 @@ def price_of_usage(
         return Decimal(0)
     if _list() is None:
         return None
+    counts = _counts_of(usage)
+    call = model, _listed_as(provider), tuple(counts.items())
+    if not batch:
+        return _price(*call, ("service_tier", tier) if isinstance(tier, str) else None)
+    price, usual = _price(*call, ("processing", "batch")), _price(*call, None)
+    if usual is not None and price == usual:
+        return usual * BATCH_SHARE
+    return price
+
+
+def _counts_of(usage: Mapping[str, Any]) -> dict[str, int]:
+    """Return the tokens of a usage by the names of the price list."""
     sent = int(usage.get("input_tokens") or 0)
     counts = {
         "input_tokens": sent,
@@ -128,13 +140,7 @@ def price_of_usage(
     written = counts.get("cache_write_5m_tokens", 0) + counts.get("cache_write_1h_tokens", 0)
     if written > counts.get("cache_write_tokens", 0):
         counts["cache_write_tokens"] = written
-    call = model, _listed_as(provider), tuple(counts.items())
-    if not batch:
-        return _price(*call, ("service_tier", tier) if isinstance(tier, str) else None)
-    price, usual = _price(*call, ("processing", "batch")), _price(*call, None)
-    if usual is not None and price == usual:
-        return usual * BATCH_SHARE
-    return price
+    return counts
 
 
 @lru_cache(maxsize=256)

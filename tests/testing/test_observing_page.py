@@ -68,10 +68,11 @@ def test_one_run_seen_from_all_sides(tmp_path: Path) -> None:
     assert spent.total.calls == 1
     assert spent.cost > 0
 
-    _head, first, second = map(json.loads, (tmp_path / "run.jsonl").read_text().splitlines())
+    _head, first, second, call = map(json.loads, (tmp_path / "run.jsonl").read_text().splitlines())
     assert [first["answer"]["status"], second["answer"]["status"]] == [500, 200]
     assert first["request"] == second["request"]
     assert first["request"]["headers"]["authorization"] == "**********"
+    assert call["call"]["answer"]["data"]["usage_metadata"]["total_tokens"] > 0
 
 
 def test_a_script_sees_its_calls() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import timeout
 from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
@@ -280,6 +279,8 @@ class _AsyncReplayedConnection(_ReplayedConnection):
     """A `sleep(0)` lets other tasks run, as the network would. What waits here ends at the call's deadline."""
 
     async def send(self, step: Send) -> Reply:
+        from asyncio import timeout
+
         if (answer := self._begin()) is None:
             reply: Reply = await self.inner.send(step)
             return reply
@@ -295,6 +296,8 @@ class _AsyncReplayedConnection(_ReplayedConnection):
         return reply
 
     async def read(self) -> bytes | None:
+        from asyncio import timeout
+
         if (answer := self._answer) is None:
             data: bytes | None = await self.inner.read()
             return data

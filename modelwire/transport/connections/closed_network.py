@@ -28,10 +28,11 @@ __all__ = [
     "fetching_credentials",
     "is_watched",
     "mocks_seeing",
+    "network_blocks",
     "refuse_to_leave",
 ]
 
-_blocks: list[Block] = []  # the innermost last
+network_blocks: list[Block] = []  # the innermost last
 _call: ContextVar[tuple[str | None, str] | None] = ContextVar(
     "modelwire_call", default=None
 )  # host, and what to do instead
@@ -50,12 +51,12 @@ class Block:
 
     def __init__(self) -> None:
         self.refused: list[str] = []  # the hosts of calls that would have left
-        _blocks.append(self)
+        network_blocks.append(self)
 
     def lift(self) -> None:
         """Let calls leave again, as far as no other block stands."""
-        if self in _blocks:
-            _blocks.remove(self)
+        if self in network_blocks:
+            network_blocks.remove(self)
 
     def __enter__(self) -> Block:
         return self
@@ -66,7 +67,7 @@ class Block:
 
 def is_watched() -> bool:
     """Whether a call has to say where it goes."""
-    return bool(_blocks) or ("respx" in sys.modules and bool(_active_mockers()))
+    return bool(network_blocks) or ("respx" in sys.modules and bool(_active_mockers()))
 
 
 @contextmanager
@@ -87,7 +88,7 @@ def calling(host: str, library: str = "httpx2") -> Iterator[None]:
 @contextmanager
 def fetching_credentials(host: str | None = None) -> Iterator[None]:
     """Refuse what leaves this machine meanwhile for the credentials of a call, to `host` or by botocore."""
-    if not _blocks:
+    if not network_blocks:
         yield
         return
     _guard()
@@ -113,8 +114,8 @@ def refuse_to_leave(host: str | None = None) -> None:
         (name for name in (target, host) if name is not None and not is_loopback(name)), None
     )
     if stray is not None:
-        if _blocks:
-            _blocks[-1].refused.append(stray)
+        if network_blocks:
+            network_blocks[-1].refused.append(stray)
         raise NetworkBlocked(
             f"A call would have gone to {stray}: no test may leave this machine. {ways}"
         )
@@ -139,7 +140,7 @@ def _active_mockers() -> list[str]:
 def _what_to_do_instead(library: str) -> str | None:
     if not mocks_seeing(library) and (active := _active_mockers()):
         return f"`respx.mock()` is active, but for {' and '.join(active)}, and this goes over {library}. {_WAYS}"
-    return _WAYS if _blocks else None
+    return _WAYS if network_blocks else None
 
 
 # The methods of httpcore2's classes that open a connection and write to it, and the host among their arguments.

@@ -7,9 +7,14 @@ one test of an empty list.
 
 from __future__ import annotations
 
+from sys import modules
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelwire.transport.connections.closed_network import calling, is_watched
+from modelwire.transport.connections.closed_network import (
+    calling,
+    is_watched,
+    network_blocks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -92,7 +97,8 @@ class _WatchedConnection(ConnectionWrapper):
 
 def hooked(connection: Any) -> Any:
     """Return what a call uses instead of a connection: the connection itself if nothing is hooked in."""
-    if is_watched():
+    # Every call comes here, so that mocks are looked for only where respx is imported.
+    if network_blocks or ("respx" in modules and is_watched()):
         connection = _WatchedConnection(connection)
     for hook in CONNECTION_HOOKS:
         connection = hook.wrap(connection)

@@ -138,11 +138,7 @@ class Congestion:
     ) -> None:
         """Cut the pace after an HTTP 429, unless the last cut already covers this request."""
         if admission.index <= self.cut_index:
-            self.accepted.refused_with_the_last(admission)
-            if admission.index <= self._burst_sent:
-                self.rate.refused_of_burst()
-            if error.retry_after is not None:
-                self._pause_as_asked(now, admission, 0.0, error.retry_after)
+            self._refused_with_the_last(admission, now, error)
             return
         in_vain = self.rate.is_cut_in_vain(now)
         if in_vain and self.rate.is_cut_enough and self.random_refusals.may_be_random:
@@ -173,6 +169,14 @@ class Congestion:
             least_s = self.gate.spread(max(BURST_S, min(1 / self.rate.rate, PAUSE_CAP_S)))
             self._pause_as_asked(now, admission, least_s, asked_s)
             self.note("cut", now)
+
+    def _refused_with_the_last(self, admission: Admission, now: float, error: ChatError) -> None:
+        """Count a refusal that the last cut already covers."""
+        self.accepted.refused_with_the_last(admission)
+        if admission.index <= self._burst_sent:
+            self.rate.refused_of_burst()
+        if error.retry_after is not None:
+            self._pause_as_asked(now, admission, 0.0, error.retry_after)
 
     def _overloaded(self, admission: Admission, now: float, error: ChatError) -> None:
         """Narrow the concurrency after an HTTP 503 or 529; close the gate after several in a row."""

@@ -289,12 +289,7 @@ class AdaptiveRateLimiter:
                     self.advertised.correct(admission, usage)
                 if not admission.head_seen:
                     admission.head_seen = congestion.proven = True
-                    answers = congestion.answers
-                    answers.count += 1
-                    if admission.index > answers.latest_index:
-                        answers.latest_index = admission.index
-                    if admission.refusals > 1:
-                        answers.revived_index = max(answers.revived_index, admission.index)
+                    congestion.answers.add(admission)
                     if 0 < self.gate.asked_index < admission.index:
                         self.gate.shorten()
                         self.rate.resume(max(self.gate.paused_until, now))

@@ -34,6 +34,14 @@ class Answers:
         # The same, of the calls that were refused twice before. It shows that waiting helps them.
         self.revived_index = 0
 
+    def add(self, admission: Admission) -> None:
+        """Count an answer."""
+        self.count += 1
+        if admission.index > self.latest_index:
+            self.latest_index = admission.index
+        if admission.refusals > 1:
+            self.revived_index = max(self.revived_index, admission.index)
+
 
 def count_own_refusal(admission: Admission, answers: Answers, closed_s: float | None) -> bool:
     """Return whether a refusal concerns this call only, and count it.

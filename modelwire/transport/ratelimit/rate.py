@@ -306,22 +306,29 @@ class RateEstimate:
             # shorter time is what the bucket held.
             estimate = _FIRST_CUT * accepted / max(elapsed_s, 1.0)
         else:
-            estimate = accepted / max(elapsed_s, 1e-3)
-            if estimate > _LIMITED_BY_US * self.rate_after_cut:
-                estimate = estimate ** (1 - _PACE_WEIGHT) * self.rate**_PACE_WEIGHT
-            is_soon = not growth and accepted < _SOON_REQUESTS
-            self.soon = self.soon + 1 if is_soon else 0
-            if not growth and accepted < _OFTEN_REQUESTS:
-                self.burst += _LARGER_REQUESTS
-            estimate = max(estimate, self._rate_of_small_bucket(growth, accepted, ago_s))
-            weight = accepted / (accepted + _OLD_WEIGHT_REQUESTS)
-            estimate = min(self.rate * (estimate / self.rate) ** weight, _LATER_CUT * self.rate)
+            estimate = self._later_estimate(growth, accepted, elapsed_s, ago_s)
         is_proof = growth > 0 or self.rate == inf
         self.rate = self.rate_after_cut = min(max(estimate, _LEAST_PER_S), self.ceiling)
         if is_proof:
             self.proven = self.rate
         self.ramp = inf
         self.cuts += 1
+
+    def _later_estimate(
+        self, growth: float, accepted: int, elapsed_s: float, ago_s: float
+    ) -> float:
+        """Return the rate after a further refusal: between the present one and that of the accepted requests."""
+        estimate = accepted / max(elapsed_s, 1e-3)
+        if estimate > _LIMITED_BY_US * self.rate_after_cut:
+            estimate = estimate ** (1 - _PACE_WEIGHT) * self.rate**_PACE_WEIGHT
+        is_soon = not growth and accepted < _SOON_REQUESTS
+        self.soon = self.soon + 1 if is_soon else 0
+        if not growth and accepted < _OFTEN_REQUESTS:
+            self.burst += _LARGER_REQUESTS
+        estimate = max(estimate, self._rate_of_small_bucket(growth, accepted, ago_s))
+        weight = accepted / (accepted + _OLD_WEIGHT_REQUESTS)
+        weighted: float = self.rate * (estimate / self.rate) ** weight
+        return min(weighted, _LATER_CUT * self.rate)
 
 
 # Before the first refusal, requests are counted in windows of this length.

@@ -51,20 +51,10 @@ def queued(
             if since is None:
                 since = limiter.gate.blocked_since(admission)
             left_s = max_wait_s if since is None else max_wait_s - (now - since)
-            pause_s = limiter.gate.pause_s(now)
-            if left_s <= 0 or pause_s > left_s:
-                raise _given_up(exchange, limiter, failed, too_long(exchange.policy.retry), pause_s)
-            if exchange.policy.patient:
-                wait = limiter.outage.stall_message(limiter.gate, now)
-                if wait is not None:
-                    warn_of_outage(limiter.name, limiter.congestion.last_refusal, wait)
-                proven = limiter.congestion.proven
-                if limiter.outage.gave_up(limiter.gate, now, proven=proven):
-                    reason = "It has failed for everybody, for too long."
-                    raise _given_up(exchange, limiter, failed, reason, pause_s)
             remaining_s = exchange.remaining_s()
-            if remaining_s is not None and pause_s >= remaining_s:
-                reason = f"It would have to wait {pause_s:.3g} s and has {remaining_s:.3g} s left."
+            pause_s = limiter.gate.pause_s(now)
+            reason = _reason_to_give_up(exchange, limiter, now, left_s=left_s, pause_s=pause_s)
+            if reason is not None:
                 raise _given_up(exchange, limiter, failed, reason, pause_s)
             until_s = wait_s if since is None else min(wait_s, left_s)
             if remaining_s is not None:
@@ -77,6 +67,32 @@ def queued(
     # A refusal of a probe must not restart the time that this call has waited already.
     if history.refused_at is None:
         history.refused_at = limiter.gate.blocked_since(admission)
+
+
+def _reason_to_give_up(
+    exchange: Exchange[Any, Any],
+    limiter: AdaptiveRateLimiter,
+    now: float,
+    *,
+    left_s: float,
+    pause_s: float,
+) -> str | None:
+    """Return the sentence for the error of a call for which waiting cannot help; None while it can.
+
+    `left_s` is what is left of `max_wait`, and `pause_s` is the provider's own pause.
+    """
+    if left_s <= 0 or pause_s > left_s:
+        return too_long(exchange.policy.retry)
+    if exchange.policy.patient:
+        stalled = limiter.outage.stall_message(limiter.gate, now)
+        if stalled is not None:
+            warn_of_outage(limiter.name, limiter.congestion.last_refusal, stalled)
+        if limiter.outage.gave_up(limiter.gate, now, proven=limiter.congestion.proven):
+            return "It has failed for everybody, for too long."
+    remaining_s = exchange.remaining_s()
+    if remaining_s is not None and pause_s >= remaining_s:
+        return f"It would have to wait {pause_s:.3g} s and has {remaining_s:.3g} s left."
+    return None
 
 
 def _given_up(
