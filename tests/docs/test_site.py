@@ -57,6 +57,19 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_what_a_page_installs_does_not_need_a_package_index_that_has_modelwire() -> None:
+    pages = [*DOCS.rglob("*.md"), ROOT / "README.md", *(ROOT / "examples").rglob("README.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    assert text.count("pip install '.[") > 10
+    assert re.findall(r"pip install [^\n`]*\bmodelwire\b", text) == []
+
+
+def test_the_first_screen_of_the_readme_has_the_demo_and_the_tests() -> None:
+    first = "\n".join((ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:20])
+    for command in ("make demo", "make test", "pip install .", "modelwire serve --pages"):
+        assert command in first
+
+
 @pytest.mark.long  # 9 s: it reads every docstring of the package
 def test_the_site_builds_and_needs_no_other_host(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
