@@ -11,6 +11,7 @@ import socket
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 from uuid import uuid4
 
@@ -36,6 +37,8 @@ class JobFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.about = self._about()
+        # True if `release` removes the folder.
+        self.is_temporary = False
         self._lock: int | None = None
 
     @property
@@ -101,11 +104,13 @@ class JobFolder:
         )
 
     def release(self) -> None:
-        """Release the lock."""
+        """Release the lock, and remove a temporary folder."""
         if self._lock is not None:
             # Closing the file releases the lock, and so does any end of the process.
             os.close(self._lock)
             self._lock = None
+        if self.is_temporary:
+            rmtree(self.path, ignore_errors=True)
 
     def check(
         self,

@@ -10,102 +10,76 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import deque
-from contextlib import closing, suppress
-from dataclasses import replace
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.errors import (
-    CallerError,
-    ChatError,
-    InvalidArgument,
-    MissingDependency,
-    ModelwireError,
-)
+from modelwire.errors import CallerError, ChatError, InvalidArgument, MissingDependency
 from modelwire.jobs.batch_api.chain import Split, split_chain
 from modelwire.jobs.batch_api.client import BatchClient
 from modelwire.jobs.batch_api.submission import batch_api_of, submit
 from modelwire.jobs.batch_assignments import RETURNED, Assignments, BatchAnswer, OpenBatch
-from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
+from modelwire.jobs.forecast import Forecast
 from modelwire.jobs.input_rows import Question
-from modelwire.jobs.live_scheduler import LiveScheduler
-from modelwire.jobs.plan import LIVE, PILOT, Pace, State, expected, next_step, rate_of, shortage
-from modelwire.jobs.preview import ANSWER_TOKENS, question_text
+from modelwire.jobs.live_scheduler import LiveScheduler, cancelled
+from modelwire.jobs.plan import LIVE, PILOT, next_step
 from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json, groups_of
 from modelwire.jobs.store import WAYS
-from modelwire.jobs.work import models_of, price_of_counts
+from modelwire.jobs.work import models_of
 from modelwire.usage import BATCH_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from modelwire.jobs.runner import FileJob
+    from modelwire.jobs.finish_by import JobPlan
+    from modelwire.jobs.runner import Job
 
 __all__ = ["HybridScheduler"]
 
-# The mean length of a prompt is estimated from this many rows.
-MEASURED = 1_000
 # A batch has at most this many rows, which are in memory during the submission.
 MOST_ROWS = 10_000
-SHORTEST_POLL_S, LONGEST_POLL_S = 0.2, 60.0
-# Providers end a cancelled batch within ten minutes.
-CANCEL_S = 600.0
-YEAR_S = 365 * 86_400.0
 
 
 class HybridScheduler(LiveScheduler):
     """Executes the plan of a job with a deadline, or collects the batches of an earlier run."""
 
-    def __init__(self, job: FileJob, hour: datetime | None) -> None:
+    def __init__(self, job: Job, hour: datetime | None) -> None:
         super().__init__()
+        if job.input.is_read_once:
+            raise InvalidArgument(
+                "`finish_by` counts the rows first, and reads them again: give a list, or a file."
+            )
         self.job, self.hour = job, hour
-        self.quota = 0
-        self.notes: list[str] = []
-        self._models = list(models_of(job.work.chain))
+        self._notes: list[str] = []
         # Rows called in this pass.
         self._called, self._pass_began = 0, 0.0
         # True if this pass has skipped rows that a later pass must look at.
         self._left_behind = False
         # Rows that batches have returned without an answer since the last pass.
         self._returned = 0
-        # Rows and seconds of each pass.
-        self._live: deque[tuple[int, float]] = deque(maxlen=20)
-        self._task: asyncio.Task[None] | None = None
-        self._began_at = time.time()
+        self._polling: asyncio.Task[None] | None = None
+        # This task polls the batches while rows are called directly.
+        self._watching: list[asyncio.Task[None]] = []
         # False once the provider has refused to create a batch.
-        self.takes_batches = True
+        self._takes_batches = hour is not None
         # True if the budget is used up until a batch returns.
         self._is_short = False
-        if job.input.is_read_once:
-            raise InvalidArgument(
-                "`finish_by` counts the rows first, and reads them again: give a list, or a file."
-            )
         self._most = MOST_ROWS
-        self.split = self._split()
-        self.flex = FlexTier(self.split if hour is not None else None)
-        self.assignments = Assignments(job.folder.path, job.results.store, self.split)
-        if job.money is not None:
-            for batch in self.assignments.open_batches.values():
-                needs = (
-                    job.money.needed(exact_json(row["row"])) for row in self.assignments.rows(batch)
-                )
-                batch.reserved = sum(needs, Decimal(0)) * BATCH_SHARE
-                job.money.owe(batch.reserved)
-        # Rows that are neither answered nor in a batch.
-        self._unassigned = 0
-        # The estimated USD of a direct call for a row.
-        self._guess: float | None = None
-        self._measure()
+        self._split = self._split_chain()
+        self.flex = FlexTier(self._split if hour is not None else None)
+        self.assignments = Assignments(job.folder.path, job.store.results.store, self._split)
+        self._reserve_open_batches()
+        self.forecast = Forecast(job, hour, self.flex, self.assignments, self._most)
         if hour is not None:
-            self._check(hour)
+            self._notes += self.forecast.checked(has_batches=self._may_submit())
 
-    def _split(self) -> Split | None:
+    def _split_chain(self) -> Split | None:
         """Return the chain split for a batch; None if all rows are called directly."""
+        chain, bucket = self.job.calls.work.chain, self.job.options["bucket"]
         kinds = dict.fromkeys(
-            f"{type(one).__name__}({getattr(one, 'model', '')!r})" for one in self._models
+            f"{type(one).__name__}({getattr(one, 'model', '')!r})" for one in models_of(chain)
         )
         if len(kinds) > 1:
             raise InvalidArgument(
@@ -113,175 +87,59 @@ class HybridScheduler(LiveScheduler):
                 "differ. Write one job for each: `run_job(prompt | model, rows, output=..., finish_by=...)`."
             )
         try:
-            split = split_chain(self.job.work.chain, self.job.options["config"])
+            split = split_chain(chain, self.job.options["config"])
             if self.hour is None:  # Batches of an earlier run are collected, and none is submitted.
                 return split
-            api = batch_api_of(split.model, self.job.options["bucket"])
+            api = batch_api_of(split.model, bucket)
             provider = cast("Any", split.model).provider
             with BatchClient(split.model, split.model._wire().codec(provider)):
                 self._most = min(api.max_rows, MOST_ROWS)
         except (InvalidArgument, MissingDependency) as exc:
-            if self.job.options["bucket"] is not None:  # A user who names a bucket wants batches.
+            if bucket is not None:  # A user who names a bucket wants batches.
                 raise
-            self.notes.append(f"All rows go live. {exc}")
+            self._notes.append(f"All rows go live. {exc}")
             return None
         return split
 
-    def _measure(self) -> None:
-        """Count the rows without an answer, estimate the USD of a direct call, and compute what
-        `max_cost` reserves for one.
-        """
-        job, needs = self.job, list[Decimal]()
-        tokens = measured = 0
-        rows = job.input.anew()
-        with closing(rows.source):
-            for row in rows.unread:
-                if not job.may_call(row) or self.assignments.has(row.number):
-                    continue
-                self._unassigned += 1
-                if measured < MEASURED:
-                    measured += 1
-                    needs += [] if job.money is None else [job.money.needed(Question(row).row_json)]
-                    with suppress(ModelwireError):
-                        # The error belongs to the row, which will fail with it.
-                        tokens += question_text(job.work, row)[1]
-        self._least_needed = min(needs, default=Decimal(0))
-        self._mean_needed = sum(needs, Decimal(0)) / max(len(needs), 1)
-        model = next(iter(self._models), None)
-        self._answer_tokens = min(
-            getattr(model, "max_tokens", None) or ANSWER_TOKENS, ANSWER_TOKENS
-        )
-        if model is not None:
-            price = price_of_counts(model, round(tokens / max(measured, 1)), self._answer_tokens)
-            self._guess = None if price is None else float(price) * len(self._models)
-
-    def _check(self, hour: datetime) -> None:
-        """Raise if the deadline cannot be met, or not within the budget, as far as that is known."""
-        state, money = self._state(), self.job.money
-        if (short := shortage(state)) is not None:
-            text = f"{shortage_text(short, state, hour)} "
-            if short.late and not self._rate()[1]:
-                self.notes.append(
-                    f"{text}That rate is assumed: `rpm=` of the model says what it is."
-                )
-                return
-            raise InvalidArgument(
-                f"{text}No request was sent. Change `finish_by`, `max_cost` or `limit`."
-            )
-        if (
-            money is not None
-            and not self.assignments.open_batches
-            and self._least_needed > money.left
-        ):
-            raise InvalidArgument(f"{money.shortage(self._least_needed)} No request was sent.")
+    def _reserve_open_batches(self) -> None:
+        """Reserve the cost of the batches of an earlier run."""
+        money = self.job.ledger.money
+        if money is None:
+            return
+        for batch in self.assignments.open_batches.values():
+            needs = (money.needed(exact_json(row["row"])) for row in self.assignments.rows(batch))
+            batch.reserved = sum(needs, Decimal(0)) * BATCH_SHARE
+            money.owe(batch.reserved)
 
     def plan(self) -> JobPlan:
         """Return the current forecast."""
-        now = datetime.now(UTC)
-        rate, is_known = self._rate()
-        plan = expected(self._state())
-        assumed = []
-        if not is_known:
-            assumed += [
-                f"Live calls are taken to get {rate * 60:,.0f} rows a minute until they have shown more."
-            ]
-        if self._guess is not None and plan.rows:
-            assumed += [self._assumed_answer(sum(plan.step.submit))]
-        notes = [*self.notes, *([" ".join(assumed)] if assumed else []), *self.flex.notes(plan)]
-        return JobPlan(plan, now, self.hour or now, tuple(notes))
-
-    def _assumed_answer(self, in_batches: int) -> str:
-        """Return sentences about the assumed length of answers, and what `max_cost` reserves for longer ones."""
-        text, money = f"An answer is taken to have {self._answer_tokens:,} tokens.", self.job.money
-        if money is None or not self._mean_needed or money.answer_tokens <= self._answer_tokens:
-            return text
-        at_once = int(money.left / (self._mean_needed * (BATCH_SHARE if in_batches else 1)))
-        text += f" `max_cost` sets {money.answer_tokens:,} aside for each until it is there"
-        if at_once >= self._unassigned:
-            return f"{text}."
-        return f"{text}: for {at_once:,} rows at a time{' in batches' if in_batches else ''}."
-
-    def _rate(self) -> tuple[float, bool]:
-        """Return the rows a second of direct calls, and whether they are more than an assumption."""
-        advertised = None
-        if self._models and hasattr(self._models[0], "limits"):
-            with suppress(ModelwireError):
-                # An error such as a missing key is raised by the calls.
-                advertised = self._models[0].limits().requests_per_minute
-        rows, seconds = (
-            sum(rows for rows, _ in self._live),
-            sum(seconds for _, seconds in self._live),
-        )
-        return rate_of(
-            None if advertised is None else advertised / 60 / len(self._models), rows, seconds
-        )
-
-    def _seconds_left(self) -> float:
-        return YEAR_S if self.hour is None else self.hour.timestamp() - time.time()
-
-    def _total_s(self) -> float:
-        return self._seconds_left() + time.time() - self._began_at
-
-    def _poll_interval_s(self) -> float:
-        youngest = min(
-            (time.time() - batch.at for batch in self.assignments.open_batches.values()),
-            default=0.0,
-        )
-        return max(SHORTEST_POLL_S, min(LONGEST_POLL_S, youngest / 4, self._total_s() / 50))
-
-    def _state(self, *, may_submit: bool = True) -> State:
-        money, s = self.job.money, self.job.standing
-        left = None if money is None else float(money.most - money.spent)
-        price = float(s.live_cost / s.live_rows) if s.live_rows else self._guess
-        total_s = self._total_s()
-        state = State(
-            left_s=self._seconds_left(),
-            rows=max(0, self._unassigned),
-            rate=self._rate()[0],
-            price=price,
-            money=left,
-            batches=tuple(batch.state() for batch in self.assignments.open_batches.values()),
-            pace=Pace(self.assignments.seconds),
-            has_batches=may_submit and self._may_submit(),
-            chunk=self._most,
-            cancel_s=min(CANCEL_S, total_s / 10),
-            poll_s=min(LONGEST_POLL_S, total_s / 50),
-            spare_s=total_s / 20,
-        )
-        return replace(state, tiers=self.flex.tiers(state))
+        return self.forecast.plan(self._notes, has_batches=self._may_submit())
 
     def _may_submit(self) -> bool:
         """Return whether rows may be submitted.
 
         During a run, at least one direct call must have succeeded before.
         """
-        proved = not self._has_begun or self.job.results.count(ANSWERED) > 0
-        return (
-            proved
-            and self.split is not None
-            and self.takes_batches
-            and self.hour is not None
-            and not self.job.input.exhausted
-        )
+        proved = not self._has_begun or self.job.store.results.count(ANSWERED) > 0
+        is_able = self._split is not None and self._takes_batches
+        return proved and is_able and not self.job.input.exhausted
 
-    def is_in_batch(self, question: Question) -> bool:
-        """Return whether a row, or one with an equal request, is in a batch.
+    def holds(self, number: int, question: Question | None = None) -> bool:
+        """Return whether the row with this number is in a batch, or one that equals its `question`.
 
-        A later pass has to look at it.
+        A later pass has to look at such a row.
         """
-        held = self.assignments.has(question.row.number)
-        if not held and self.assignments.made and question.row.problem is None:
-            held = self.assignments.has_equal(self.job.digest(question))
-        self._left_behind = self._left_behind or held
-        return held
-
-    def has_row(self, number: int) -> bool:
-        """Return whether the row with this number is in a batch."""
-        return self.assignments.has(number)
+        is_held = self.assignments.has(number)
+        if question is None:
+            return is_held
+        if not is_held and self.assignments.made and question.row.problem is None:
+            is_held = self.assignments.has_equal(self.job.calls.digest(question))
+        self._left_behind = self._left_behind or is_held
+        return is_held
 
     def count(self, about: Mapping[str, Any]) -> None:
         """Count the result of a row that was called directly."""
-        self._unassigned -= 1
+        self.forecast.unassigned -= 1
         self._called += 1
         self.flex.count(about)
 
@@ -290,74 +148,78 @@ class HybridScheduler(LiveScheduler):
 
         Put the row back and return True if finished batches may free budget.
         """
-        self.quota, self._is_short = 0, bool(self.assignments.open_batches)
+        self.job.window.quota = 0
+        self._is_short = bool(self.assignments.open_batches)
         if self._is_short:
             self.job.input.put_back(question)
         return self._is_short
 
     def waiting(self) -> str | None:
         """Return the rows and batches at the provider as text, or None."""
-        rows = sum(batch.rows for batch in self.assignments.open_batches.values())
-        return f"{rows:,} rows in {len(self.assignments.open_batches):,} batches" if rows else None
+        batches = self.assignments.open_batches
+        rows = sum(batch.rows for batch in batches.values())
+        return f"{rows:,} rows in {len(batches):,} batches" if rows else None
 
     def _begin_first_pass(self) -> None:
         """Start the first pass with a few direct calls, to learn the price and the rate, and
         whether the chain works at all.
         """
+        quota = math.inf
         if self.hour is not None:
             self.job.progress.say(str(self.plan()))
+            if self._split is not None:
+                quota = max(0, PILOT - self.job.store.results.count(ANSWERED))
         self._has_begun = True
-        missing = max(0, PILOT - self.job.results.count(ANSWERED))
-        self._begin_pass(missing if self.split is not None and self.hour is not None else math.inf)
+        self._begin_pass(quota, LIVE)
 
     async def next_pass(self) -> bool:
-        """Wait until rows are to be called directly.
+        """Wait until rows are to be called directly, and set the quota of the window.
 
         Return False if none is left, or the job has been stopped.
         """
         if not self._has_begun:
             self._begin_first_pass()
             return True
-        job = self.job
+        await cancelled(self._watching)
         seconds = time.monotonic() - self._pass_began
         if not self.flex.finish_pass(seconds):
-            self._live.append((self._called, seconds))
+            self.forecast.add_pass(self._called, seconds)
         while True:
             await self._poll_once()
-            if job.is_stopped:
+            if self.job.is_stopped:
                 return False
-            step = next_step(self._state())
+            step = next_step(self.forecast.state(has_batches=self._may_submit()))
             for count in step.submit:
                 if not await self._submit_next(count):
                     break
-            open_batches = self.assignments.open_batches
-            if job.input.exhausted and not open_batches and not self._left_behind:
+            is_at_end, is_away = self.job.input.exhausted, bool(self.assignments.open_batches)
+            if is_at_end and not is_away and not self._left_behind:
                 return False
-            is_live_next = (
-                self._unassigned > 0
-                and not self._is_short
-                and (self._returned or not job.input.exhausted)
-            )
-            if is_live_next or not open_batches:
-                if job.input.exhausted:
-                    self._left_behind, self._returned = False, 0
-                    job.input.begin_again()
-                # The actual rate may be higher than the measured one.
-                rate = 2 * self.flex.rate if step.tier == self.flex.NAME else self._rate()[0]
-                most = (
-                    max(PILOT, round(rate * LONGEST_POLL_S))
-                    if open_batches or step.tier != LIVE
-                    else math.inf
-                )
-                self._begin_pass(most, step.tier)
+            has_rows = self.forecast.unassigned > 0 and not self._is_short
+            if (has_rows and (self._returned or not is_at_end)) or not is_away:
+                self._begin_next_pass(step.tier)
                 return True
             await self._pause()
 
-    def _begin_pass(self, quota: float, tier: str = LIVE) -> None:
-        self.job.caller.tier_chain = self.flex.start_pass(tier)
-        self.quota, self._called, self._pass_began = quota, 0, time.monotonic()
+    def _begin_next_pass(self, tier: str) -> None:
+        if self.job.input.exhausted:
+            self._left_behind, self._returned = False, 0
+            self.job.input.begin_again()
+        quota = math.inf
+        if tier == self.flex.NAME:
+            # The actual rate may be higher than the measured one.
+            quota = self.forecast.quota(2 * self.flex.rate)
+        elif tier != LIVE or self.assignments.open_batches:
+            quota = self.forecast.quota(self.forecast.rate()[0])
+        self._begin_pass(quota, tier)
 
-    async def watch(self) -> None:
+    def _begin_pass(self, quota: float, tier: str) -> None:
+        self.job.calls.caller.tier_chain = self.flex.start_pass(tier)
+        self._called, self._pass_began = 0, time.monotonic()
+        self.job.window.quota = quota
+        self._watching = [asyncio.create_task(self._watch())]
+
+    async def _watch(self) -> None:
         """Poll the batches while rows are called directly."""
         while not self.job.ending.is_set():
             await self._pause()
@@ -365,21 +227,22 @@ class HybridScheduler(LiveScheduler):
 
     async def close(self) -> None:
         """Wait for a poll in progress, which holds the lock of a batch's folder."""
-        if self._task is not None:
-            await asyncio.wait({self._task})
+        await cancelled(self._watching)
+        if self._polling is not None:
+            await asyncio.wait({self._polling})
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.job.ending.wait(), self._poll_interval_s())
+            await asyncio.wait_for(self.job.ending.wait(), self.forecast.poll_interval_s())
 
     async def _poll_once(self) -> None:
         """Poll all batches once.
 
         Concurrent callers share one poll, and cancelling a caller does not cancel it.
         """
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._poll_batches())
-        await asyncio.shield(self._task)
+        if self._polling is None or self._polling.done():
+            self._polling = asyncio.create_task(self._poll_batches())
+        await asyncio.shield(self._polling)
 
     async def _poll_batches(self) -> None:
         try:
@@ -390,66 +253,73 @@ class HybridScheduler(LiveScheduler):
                     is_back = is_back or await asyncio.to_thread(batch.poll)
                 if is_back:
                     await self._collect(batch)
-            if self.hour is None or self.job.stopped is not None:
-                return
-            for number in next_step(self._state(may_submit=False)).cancel:
-                batch = self.assignments.open_batches[number]
-                batch.is_cancelling = True
-                with suppress(ChatError):  # the next look asks for the cancellation again
-                    await asyncio.to_thread(batch.job.cancel)
-                self.job.progress.say(
-                    f"Batch {number} is ended early: what it has not answered goes live."
-                )
+            if self.hour is not None and self.job.stopped is None:
+                await self._cancel_batches()
         except Exception as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
             self.job.fail(exc)
+
+    async def _cancel_batches(self) -> None:
+        """Cancel the batches for which the plan has no more time."""
+        for number in next_step(self.forecast.state(has_batches=False)).cancel:
+            batch = self.assignments.open_batches[number]
+            batch.is_cancelling = True
+            with suppress(ChatError):  # The next poll asks for the cancellation again.
+                await asyncio.to_thread(batch.job.cancel)
+            self.job.progress.say(
+                f"Batch {number} is ended early: what it has not answered goes live."
+            )
 
     async def _submit_next(self, count: int) -> bool:
         """Submit the next `count` rows as a batch.
 
         Return False if there are fewer, or the budget does not cover them.
         """
-        job, reserved = self.job, Decimal(0)
-        questions: list[Question] = []
-        while len(questions) < count and (question := self._eligible()) is not None:
-            if job.money is not None:
-                needed = job.money.needed(question.row_json) * BATCH_SHARE
-                if not job.money.hold(needed):
-                    job.input.put_back(question)
-                    break
-                reserved += needed
-            questions.append(question)
-            self.assignments.assign(question.row.number, job.digest(question))
+        job = self.job
+        questions, reserved = self._take_for_batch(count)
         if not questions:
             return False
         batch, entries = self.assignments.new_batch(
-            [(question, job.digest(question)) for question in questions]
+            [(question, job.calls.digest(question)) for question in questions]
         )
         batch.reserved = reserved
-        self._unassigned -= len(questions)
-        await job.on_disk(job.results.store.append, WAYS, entries)
+        self.forecast.unassigned -= len(questions)
+        await job.store.on_disk(job.store.results.store.append, WAYS, entries)
         values = [question.row.values for question in questions]
         options: Any = {name: job.options[name] for name in ("config", "bucket")}
         options |= {"dir": batch.job.path, "dedupe": False, "max_rounds": 1}
         try:
-            await asyncio.to_thread(submit, job.work.chain, values, options, searches=False)
+            await asyncio.to_thread(submit, job.calls.work.chain, values, options, searches=False)
         except ChatError as exc:
             # The next poll resumes the submission, and raises permanent errors.
             if not exc.retryable:
                 return False
-        except (
-            CallerError
-        ) as exc:  # No row can be submitted. The direct calls will raise the reason.
+        except CallerError as exc:
+            # No row can be submitted. The direct calls will raise the reason.
             self._call_directly(str(exc))
-            await self._end(
-                batch, [question.row.number for question in questions], left=len(questions)
-            )
+            numbers = [question.row.number for question in questions]
+            await self._end(batch, numbers, left=len(questions))
             return False
         return len(questions) == count
 
+    def _take_for_batch(self, count: int) -> tuple[list[Question], Decimal]:
+        """Take at most `count` rows, and return them with what was reserved for them."""
+        money, reserved = self.job.ledger.money, Decimal(0)
+        questions: list[Question] = []
+        while len(questions) < count and (question := self._eligible()) is not None:
+            if money is not None:
+                needed = money.needed(question.row_json) * BATCH_SHARE
+                if not money.hold(needed):
+                    self.job.input.put_back(question)
+                    break
+                reserved += needed
+            questions.append(question)
+            self.assignments.assign(question.row.number, self.job.calls.digest(question))
+        return questions, reserved
+
     def _call_directly(self, reason: str) -> None:
         """Submit no more batches: all rows are called directly."""
-        if self.takes_batches:
-            self.takes_batches = False
+        if self._takes_batches:
+            self._takes_batches = False
             self.job.progress.say(
                 f"No more batches are submitted: rows are called directly. {reason}"
             )
@@ -465,14 +335,12 @@ class HybridScheduler(LiveScheduler):
                 self._left_behind = True
             elif self.assignments.state_of(question.row.number) == RETURNED:
                 self._left_behind, self._returned = True, self._returned + 1
-            elif job.has_result(question) or self.is_in_batch(question):
+            elif job.store.has_result(question) or self.holds(question.row.number, question):
                 continue
-            elif (digest := job.digest(question)) is None or job.results.answers.find(
-                digest
-            ) is None:
-                return question
-            else:
+            elif job.calls.has_equal(question):
                 self._left_behind = True
+            else:
+                return question
         return None
 
     async def _collect(self, batch: OpenBatch) -> None:
@@ -485,12 +353,13 @@ class HybridScheduler(LiveScheduler):
                 numbers.append(number)
                 if record is None:
                     left += 1
-                elif job.results.state(number) != ANSWERED:
+                elif job.store.results.state(number) != ANSWERED:
                     # The row is answered already if an earlier run was killed at this point.
-                    entries.append(job.place_from_batch(record))
+                    job.ledger.count_finished(record.about)
+                    entries.append(job.store.results.place(record))
                     if digest is not None and not record.failed:
-                        job.results.answers.add(digest, number)
-            await job.on_disk(job.results.write, entries)
+                        job.store.results.answers.add(digest, number)
+            await job.store.on_disk(job.store.results.write, entries)
         await self._end(batch, numbers, left=left)
 
     async def _end(self, batch: OpenBatch, numbers: list[int], *, left: int) -> None:
@@ -498,19 +367,23 @@ class HybridScheduler(LiveScheduler):
         job, seconds = self.job, time.time() - batch.at
         if not batch.is_cancelling:
             self.assignments.seconds.append(seconds)
-        await job.on_disk(
-            job.results.store.append, WAYS, [self.assignments.returned_entry(batch, seconds, left)]
+        await job.store.on_disk(
+            job.store.results.store.append,
+            WAYS,
+            [self.assignments.returned_entry(batch, seconds, left)],
         )
         self.assignments.release(
-            batch, numbers, [number for number in numbers if job.results.state(number) == UNKNOWN]
+            batch,
+            numbers,
+            [number for number in numbers if job.store.results.state(number) == UNKNOWN],
         )
-        self._unassigned += left
+        self.forecast.unassigned += left
         self._returned += left
         self._left_behind = self._left_behind or left > 0
         self._is_short = False
-        if job.money is not None:
-            job.money.give_back(batch.reserved)
-        job.freed.set()
+        if job.ledger.money is not None:
+            job.ledger.money.give_back(batch.reserved)
+        job.ledger.freed.set()
 
 
 def _size_bytes(answer: BatchAnswer) -> int:

@@ -1,4 +1,4 @@
-"""The rows of the input on their way to a model, and the check that they are still the rows of an earlier run."""
+"""The rows of the input on their way to a model."""
 
 from __future__ import annotations
 
@@ -6,21 +6,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire.errors import JobChanged, message_of
-from modelwire.jobs.row_records import FAILED, UNKNOWN, digest_of, record_json
+from modelwire.errors import message_of
+from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.sources import open_source
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from modelwire.jobs.row_records import Results
-
-__all__ = ["InputRows", "Question", "check_enough", "check_same", "check_source"]
-
-_NEW_JOB = "New rows go behind the last one. Put the {} back, or name another output, which begins a new job."
+__all__ = ["InputRows", "Question"]
 
 
 class Question:
@@ -114,50 +107,22 @@ class InputRows:
         self._ahead.appendleft(question.row)
         self.taken -= 1
 
+    def close(self) -> None:
+        """Release the input."""
+        self.source.close()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all rows of the input were read, and none was left out."""
+        return self.exhausted and self._options["limit"] is self._options["sample"] is None
+
     def total(self) -> float | None:
         """Return the estimated number of rows; None if it is unknown."""
-        counts = [
-            count for name in ("limit", "sample") if (count := self._options[name]) is not None
-        ]
+        limits = (self._options["limit"], self._options["sample"])
+        counts: list[int] = [count for count in limits if count is not None]
+        if counts:
+            return min(counts)
         fraction = self.source.fraction()
-        return (
-            min(counts, default=None)
-            or self.source.total
-            or (self.taken / fraction if fraction else None)
-        )
-
-
-def check_same(question: Question, results: Results, folder: Path) -> None:
-    """Raise `JobChanged` if a row with a result has changed since then."""
-    row = question.row
-    if results.agrees(row.number, question.check):
-        return
-    text = f"Line {row.line} of the input is not what it was when `{folder}` had it"
-    if results.state(row.number) == FAILED:
-        raise JobChanged(
-            f"{text}, and it failed: `retry_failed=True` (`--retry-failed`) asks it as it is now."
-        )
-    raise JobChanged(f"{text} answered. {_NEW_JOB.format('line')}")
-
-
-def check_enough(read: int, results: Results, folder: Path) -> None:
-    """Raise `JobChanged` if the input has fewer rows than have a result."""
-    if read < results.end:
-        raise JobChanged(
-            f"The input has {read:,} rows and had {results.end:,} when `{folder}` had them answered. "
-            f"{_NEW_JOB.format('rows')}"
-        )
-
-
-def check_source(source: Source, results: Results, folder: Path, *, retry_failed: bool) -> None:
-    """Raise `JobChanged` before any request, unless every row with a result is unchanged in a changed input."""
-    read = 0
-    for row in source if results.end else ():
-        if read == results.end:
-            break
-        read += 1
-        state = results.state(row.number)
-        if state != UNKNOWN and not (retry_failed and state == FAILED):
-            check_same(Question(row), results, folder)
-    source.close()
-    check_enough(read, results, folder)
+        if self.source.total or not fraction:
+            return self.source.total
+        return self.taken / fraction

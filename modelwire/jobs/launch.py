@@ -45,7 +45,7 @@ def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
         run_job("Summarise: {review}", "reviews.csv", model="openai:gpt-4o-mini", output="summaries.csv")
         run_job("Summarise: {review}", frame, model="openai:gpt-4o-mini").to_pandas()
     """
-    job = runner.FileJob(work, rows, options)
+    job = runner.open_job(work, rows, options)
     home = ext.background_loop()
     future: Future[JobResult] | None = None
     reasons: list[str] = []
@@ -90,7 +90,7 @@ def plan_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobPlan:
     """
     if options.get("finish_by") is None:
         raise InvalidArgument('A plan needs an hour: `finish_by="07:00"` (`--finish-by 07:00`).')
-    return runner.FileJob(work, rows, options).planned()
+    return runner.open_job(work, rows, options).planned()
 
 
 async def arun_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
@@ -98,7 +98,7 @@ async def arun_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobRe
 
     A cancelled job can be run again.
     """
-    job = await asyncio.to_thread(runner.FileJob, work, rows, options)
+    job = await asyncio.to_thread(runner.open_job, work, rows, options)
     return await job.run()
 
 

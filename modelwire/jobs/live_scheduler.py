@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncio import Task
+
     from modelwire.jobs.input_rows import Question
 
-__all__ = ["LiveScheduler"]
+__all__ = ["LiveScheduler", "cancelled"]
 
 
 class LiveScheduler:
-    """Decides which rows of a job are called directly, and when. `HybridScheduler` is the other strategy.
-
-    `quota` is the number of rows that may still start in this pass over the input.
-    """
+    """Decides which rows of a job are called directly, and when. `HybridScheduler` is the other strategy."""
 
     def __init__(self) -> None:
-        self.quota: float = math.inf
         self._has_begun = False
 
     async def next_pass(self) -> bool:
-        """Wait until rows are to be called directly.
+        """Wait until rows are to be called directly, and set the quota of the window.
 
         Return False if none is left, or the job has been stopped.
         """
         is_first, self._has_begun = not self._has_begun, True
         return is_first
 
-    async def watch(self) -> None:
-        """Run beside the workers of a pass. It is cancelled when the pass ends."""
-
     async def close(self) -> None:
         """Release what the passes have left."""
 
-    def is_in_batch(self, question: Question) -> bool:
-        """Return whether a row, or one with an equal request, is in a batch."""
-        return False
-
-    def has_row(self, number: int) -> bool:
-        """Return whether the row with this number is in a batch."""
+    def holds(self, number: int, question: Question | None = None) -> bool:
+        """Return whether the row with this number is in a batch, or one that equals its `question`."""
         return False
 
     def count(self, about: Mapping[str, Any]) -> None:
@@ -54,3 +44,12 @@ class LiveScheduler:
     def waiting(self) -> str | None:
         """Return the rows and batches at the provider as text, or None."""
         return None
+
+
+async def cancelled(tasks: Iterable[Task[Any]]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    from asyncio import gather
+
+    for task in tasks:
+        task.cancel()
+    await gather(*tasks, return_exceptions=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
@@ -137,7 +138,8 @@ class JobOptions(SharedOptions, total=False):
         str | os.PathLike[str] | None,
         Setting(
             "the path of a .jsonl, .csv, .tsv or .parquet file, which appears when all rows are done (default: the "
-            "result holds the rows in memory)"
+            "result holds the rows in memory)",
+            read=Path,
         ),
     ]
     model: Annotated[

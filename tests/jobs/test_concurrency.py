@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelwire.jobs import concurrency as window
-from modelwire.jobs import run_job, runner
+from modelwire.jobs import concurrency, run_job, runner, window
 from modelwire.jobs.concurrency import ConcurrencyTuner
 from modelwire.testing import ProviderServer
 
@@ -50,9 +49,9 @@ def test_a_window_that_is_not_full_is_not_too_small() -> None:
 def test_a_job_asks_more_at_a_time_when_that_is_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "START", 4)
+    monkeypatch.setattr(window, "START", 4)
     monkeypatch.setattr(runner, "MEASURE_INTERVAL_S", 0.02)
-    monkeypatch.setattr(window, "_LEAST_S", 0.05)
+    monkeypatch.setattr(concurrency, "_LEAST_S", 0.05)
     rows = [{"text": f"t{n}"} for n in range(400)]
     with ProviderServer(latency=0.3) as server:  # twenty a second at first, on any machine
         result = run_job(

@@ -35,7 +35,7 @@ from modelwire.jobs import JobResult, arun_job, progress, run_job, work
 from modelwire.jobs import concurrency as window
 from modelwire.jobs import row_caller as asking
 from modelwire.jobs.output import ABOUT
-from modelwire.jobs.runner import FileJob
+from modelwire.jobs.runner import Job, open_job
 from modelwire.jobs.sources import open_source
 from modelwire.messages import AIMessage
 from modelwire.prompts import ChatPromptTemplate
@@ -455,20 +455,20 @@ def test_told_to_stop_rows_that_wait_are_given_up_and_those_on_the_wire_end(
             else faults.status(503, retry_after=30)
         )
 
-    async def stopped(job: FileJob) -> tuple[JobResult, int]:
+    async def stopped(job: Job) -> tuple[JobResult, int]:
         running = asyncio.create_task(job.run())
-        while job.caller.wire_count() != (1, 9) or not server.requests:  # noqa: ASYNC110 - nobody tells
+        while job.calls.caller.wire_count() != (1, 9) or not server.requests:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         sent = len(server.requests)
         job.stop("interrupted")
         await asyncio.sleep(0.1)
-        assert job.caller.wire_count()[1] == 0
+        assert job.calls.caller.wire_count()[1] == 0
         return await running, len(server.requests) - sent
 
     with ProviderServer(default=answer) as server:
         model = server.model(**options)
         given: Any = {"output": tmp_path / "o.jsonl", "model": model}
-        result, sent_after = asyncio.run(stopped(FileJob("{text}", texts(10), given)))
+        result, sent_after = asyncio.run(stopped(open_job("{text}", texts(10), given)))
         assert (result.stopped, result.rows, sent_after) == ("interrupted", 1, 0)
         server.default = "fine"
         assert run_job("{text}", texts(10), **given, max_concurrency=1, limit=1).asked == 0

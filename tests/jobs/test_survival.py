@@ -22,7 +22,7 @@ from support.job_program import WINDOW
 
 from modelwire.errors import DiskError
 from modelwire.jobs import folder, run_job
-from modelwire.jobs.runner import FileJob
+from modelwire.jobs.runner import open_job
 from modelwire.runnables import RunnableLambda
 from modelwire.testing import Answer, ParrotFakeChatModel, ProviderServer, faults
 
@@ -232,7 +232,7 @@ def test_what_is_done_is_kept_though_the_interpreter_has_ended_its_executors(
     async def answer(row: Any) -> str:
         asked.append(row["id"])
         if row["id"] == 3:
-            job._disk.shutdown()
+            job.store.disk.shutdown()
             last.set()
         return "done"
 
@@ -246,7 +246,7 @@ def test_what_is_done_is_kept_though_the_interpreter_has_ended_its_executors(
 
     rows: list[Any] = [{"id": n} for n in range(6)]
     options: Any = {"output": tmp_path / "o.jsonl", "quiet": True, "max_concurrency": 1}
-    job = FileJob(RunnableLambda(answer), rows, options)
+    job = open_job(RunnableLambda(answer), rows, options)
     asyncio.run(left())
     assert run_job(RunnableLambda(answer), rows, **options).complete
     assert asked == list(range(6))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelwire.adapters import ChatOpenAI
-from modelwire.jobs import hybrid_scheduler, run_job
+from modelwire.jobs import forecast, run_job
 from modelwire.jobs.plan import Pace
 from modelwire.jobs.store import JobStore
 
@@ -20,8 +20,8 @@ from modelwire.jobs.store import JobStore
 def hurry(replace: Callable[..., Any]) -> None:
     """Have batches expected within seconds, and looked at all the time."""
     replace(Pace, "OFTEN", ((0.0, 0.001), (0.5, 0.01), (1.0, 86_400.0)))
-    replace(hybrid_scheduler, "SHORTEST_POLL_S", 0.02)
-    replace(hybrid_scheduler, "LONGEST_POLL_S", 0.05)
+    replace(forecast, "SHORTEST_POLL_S", 0.02)
+    replace(forecast, "LONGEST_POLL_S", 0.05)
 
 
 def die_at(where: str, kind: str) -> None:

@@ -1,0 +1,91 @@
+"""The failures of a job: they are held back until it is known whether they have a common cause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from modelwire.jobs.failure_streak import LOOK_AHEAD, FailureStreak, probe_rows, record_of_probe
+from modelwire.jobs.input_rows import Question
+from modelwire.jobs.row_caller import stopped
+from modelwire.jobs.row_records import UNKNOWN
+from modelwire.jobs.rows import Row
+
+if TYPE_CHECKING:
+    from modelwire.jobs.row_store import RowStore
+    from modelwire.jobs.runner import Job
+
+__all__ = ["Failures"]
+
+
+class Failures:
+    """The streak of failures since the last answer. Their records go to the store after an answer."""
+
+    def __init__(self, store: RowStore) -> None:
+        self._store = store
+        self.streak = FailureStreak()
+        self._answers = 0
+        # Once the job is stopped, failures are not stored any more, and a later run retries them.
+        self.is_stopped = False
+
+    def note(self, about: Mapping[str, Any], failure_scope: str) -> None:
+        """Count the outcome of a call."""
+        if failure_scope:
+            self.streak.add(failure_scope, about["error"])
+        elif "answer" in about:
+            self._answers += 1
+            self.release()
+
+    def release(self) -> None:
+        """Store the failures that were held back, after an answer has shown that they have no common cause."""
+        if not self.is_stopped:
+            for record in self.streak.end():
+                self._store.place(record)
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many rows without another record are held back, and how many refusals."""
+        held = self.streak.held
+        failed = sum(self._store.results.state(record.number) == UNKNOWN for record in held)
+        return failed, sum(record.refused for record in held)
+
+    async def check(self, job: Job) -> None:
+        """Raise `JobStopped` if every row now fails, checked with probe rows."""
+        from asyncio import gather
+
+        failed = self.streak.count
+        async with job.turn:
+            # No other row is started meanwhile.
+            if self.is_stopped or self.streak.count < failed:
+                return  # An answer has arrived in the meantime.
+            answers = self._answers
+            questions = []
+            for row in probe_rows(job.input.look_ahead(LOOK_AHEAD), job.may_call):
+                question = Question(row)
+                if question.row.problem is None and job.ledger.reserve(question):
+                    questions.append(question)
+                    job.input.take_early(row)
+            await gather(*(job.run_row(question) for question in questions))
+            if self._answers == answers:
+                await self._probe_answered_row(job)
+            if self._answers == answers and not self.is_stopped:
+                raise stopped(
+                    f"The last {self.streak.count} rows that were asked have all failed: {self.streak.last_error}",
+                    "run the same command again, which asks those anew,",
+                )
+
+    async def _probe_answered_row(self, job: Job) -> None:
+        """Call the chain for a row that was answered before, to check whether any row is answered now."""
+        # The records of the last moments can be read after this.
+        await self._store.committed()
+        record = self._store.results.last_asked()
+        if record is None or self.is_stopped:
+            return
+        question = Question(Row(record["n"], record["line"], record["row"]))
+        if job.ledger.reserve(question):
+            try:
+                about, _ = await job.calls.ask(record["row"])
+                again = record_of_probe(record, about)
+                job.ledger.count(again.about, question.reserved)
+                self._store.place(again)
+            finally:
+                job.ledger.settle(question)

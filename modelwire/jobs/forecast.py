@@ -1,0 +1,191 @@
+"""Estimates the rows, the rate and the price of a job with a deadline, as the input of its plan."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from modelwire.errors import InvalidArgument, ModelwireError
+from modelwire.jobs.batch_assignments import Assignments
+from modelwire.jobs.finish_by import JobPlan, shortage_text
+from modelwire.jobs.flex import FlexTier
+from modelwire.jobs.input_rows import Question
+from modelwire.jobs.plan import PILOT, Pace, State, expected, rate_of, shortage
+from modelwire.jobs.preview import ANSWER_TOKENS, question_text
+from modelwire.jobs.work import models_of, price_of_counts
+from modelwire.usage import BATCH_SHARE
+
+if TYPE_CHECKING:
+    from modelwire.jobs.runner import Job
+
+__all__ = ["Forecast"]
+
+# The mean length of a prompt is estimated from this many rows.
+MEASURED = 1_000
+# Batches are polled at these intervals.
+SHORTEST_POLL_S, LONGEST_POLL_S = 0.2, 60.0
+# Providers end a cancelled batch within ten minutes.
+CANCEL_S = 600.0
+YEAR_S = 365 * 86_400.0
+
+
+class Forecast:
+    """What is known about the rows of a job that need a call. `chunk` is the size of the largest batch."""
+
+    def __init__(
+        self, job: Job, hour: datetime | None, flex: FlexTier, assignments: Assignments, chunk: int
+    ) -> None:
+        self._job, self._hour, self._chunk = job, hour, chunk
+        self._flex, self._assignments = flex, assignments
+        self._models = list(models_of(job.calls.work.chain))
+        self._began_at = time.time()
+        # Rows and seconds of each pass.
+        self._passes: deque[tuple[int, float]] = deque(maxlen=20)
+        # Rows that are neither answered nor in a batch.
+        self.unassigned = 0
+        # What `max_cost` reserves for a direct call.
+        self._needs: list[Decimal] = []
+        model = next(iter(self._models), None)
+        limit = getattr(model, "max_tokens", None) or ANSWER_TOKENS
+        self._answer_tokens = min(limit, ANSWER_TOKENS)
+        # The estimated USD of a direct call for a row.
+        self._guess: float | None = None
+        tokens = self._prompt_tokens()
+        if model is not None:
+            price = price_of_counts(model, tokens, self._answer_tokens)
+            self._guess = None if price is None else float(price) * len(self._models)
+
+    def _prompt_tokens(self) -> int:
+        """Count the rows without an answer, and return the mean tokens of their prompts."""
+        money = self._job.ledger.money
+        tokens = measured = 0
+        rows = self._job.input.anew()
+        with closing(rows):
+            for row in rows.unread:
+                if not self._job.may_call(row) or self._assignments.has(row.number):
+                    continue
+                self.unassigned += 1
+                if measured == MEASURED:
+                    continue
+                measured += 1
+                if money is not None:
+                    self._needs.append(money.needed(Question(row).row_json))
+                with suppress(ModelwireError):
+                    # The error belongs to the row, which will fail with it.
+                    tokens += question_text(self._job.calls.work, row)[1]
+        return round(tokens / max(measured, 1))
+
+    def add_pass(self, rows: int, seconds: float) -> None:
+        """Record how many rows were called directly in a pass."""
+        self._passes.append((rows, seconds))
+
+    def rate(self) -> tuple[float, bool]:
+        """Return the rows a second of direct calls, and whether they are more than an assumption."""
+        advertised = None
+        if self._models and hasattr(self._models[0], "limits"):
+            with suppress(ModelwireError):
+                # An error such as a missing key is raised by the calls.
+                advertised = self._models[0].limits().requests_per_minute
+        if advertised is not None:
+            advertised /= 60 * len(self._models)
+        rows = sum(rows for rows, _ in self._passes)
+        return rate_of(advertised, rows, sum(seconds for _, seconds in self._passes))
+
+    def _seconds_left(self) -> float:
+        return YEAR_S if self._hour is None else self._hour.timestamp() - time.time()
+
+    def _total_s(self) -> float:
+        """Return the seconds from the start of the run to the deadline."""
+        return self._seconds_left() + time.time() - self._began_at
+
+    def poll_interval_s(self) -> float:
+        """Return the seconds until the batches are polled again."""
+        ages = [time.time() - batch.at for batch in self._assignments.open_batches.values()]
+        youngest = min(ages, default=0.0)
+        longest_s = min(LONGEST_POLL_S, youngest / 4, self._total_s() / 50)
+        return max(SHORTEST_POLL_S, longest_s)
+
+    def quota(self, rate: float) -> int:
+        """Return how many rows to call directly before the plan is made again, at `rate` rows a second."""
+        return max(PILOT, round(rate * LONGEST_POLL_S))
+
+    def state(self, *, has_batches: bool) -> State:
+        """Return the input of the plan. `has_batches` says whether rows may be submitted now."""
+        ledger, total_s = self._job.ledger, self._total_s()
+        money, s = ledger.money, ledger.standing
+        price = self._guess
+        if s.live_rows:
+            price = float(s.live_cost / s.live_rows)
+        state = State(
+            left_s=self._seconds_left(),
+            rows=max(0, self.unassigned),
+            rate=self.rate()[0],
+            price=price,
+            money=None if money is None else float(money.most - money.spent),
+            batches=tuple(batch.state() for batch in self._assignments.open_batches.values()),
+            pace=Pace(self._assignments.seconds),
+            has_batches=has_batches,
+            chunk=self._chunk,
+            cancel_s=min(CANCEL_S, total_s / 10),
+            poll_s=min(LONGEST_POLL_S, total_s / 50),
+            spare_s=total_s / 20,
+        )
+        return replace(state, tiers=self._flex.tiers(state))
+
+    def checked(self, *, has_batches: bool) -> list[str]:
+        """Return notes for the plan.
+
+        Raises: `InvalidArgument` if the deadline cannot be met, or not within the budget, as far as
+        that is known.
+        """
+        state, money = self.state(has_batches=has_batches), self._job.ledger.money
+        short = shortage(state)
+        if short is not None and self._hour is not None:
+            text = f"{shortage_text(short, state, self._hour)} "
+            if short.late and not self.rate()[1]:
+                return [f"{text}That rate is assumed: `rpm=` of the model says what it is."]
+            raise InvalidArgument(
+                f"{text}No request was sent. Change `finish_by`, `max_cost` or `limit`."
+            )
+        least = min(self._needs, default=Decimal(0))
+        if money is not None and not self._assignments.open_batches and least > money.left:
+            raise InvalidArgument(f"{money.shortage(least)} No request was sent.")
+        return []
+
+    def plan(self, notes: Sequence[str], *, has_batches: bool) -> JobPlan:
+        """Return the plan, with `notes` and the assumptions that it makes."""
+        now = datetime.now(UTC)
+        rate, is_known = self.rate()
+        plan = expected(self.state(has_batches=has_batches))
+        assumed = []
+        if not is_known:
+            assumed.append(
+                f"Live calls are taken to get {rate * 60:,.0f} rows a minute until they have shown more."
+            )
+        if self._guess is not None and plan.rows:
+            assumed.append(self._assumed_answer(in_batches=bool(plan.step.submit)))
+        notes = [*notes, " ".join(assumed), *self._flex.notes(plan)]
+        return JobPlan(plan, now, self._hour or now, tuple(filter(None, notes)))
+
+    def _assumed_answer(self, *, in_batches: bool) -> str:
+        """Return sentences about the assumed length of answers, and what `max_cost` reserves for longer ones."""
+        text = f"An answer is taken to have {self._answer_tokens:,} tokens."
+        money, mean = self._job.ledger.money, Decimal(0)
+        if self._needs:
+            mean = sum(self._needs, Decimal(0)) / len(self._needs)
+        if money is None or not mean or money.answer_tokens <= self._answer_tokens:
+            return text
+        text += f" `max_cost` sets {money.answer_tokens:,} aside for each until it is there"
+        where = ""
+        if in_batches:
+            mean, where = mean * BATCH_SHARE, " in batches"
+        at_once = int(money.left / mean)
+        if at_once >= self.unassigned:
+            return f"{text}."
+        return f"{text}: for {at_once:,} rows at a time{where}."

@@ -1,0 +1,57 @@
+"""The account of a job: the numbers of its rows, and the budget that is reserved before a row is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from modelwire.jobs.budget import RowMoney
+from modelwire.jobs.input_rows import Question
+from modelwire.jobs.progress import Standing
+from modelwire.jobs.work import Work, check_prices
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Counts results and their cost. `money` is None without a `max_cost`.
+
+    `freed` is set when a reserved amount was released.
+    """
+
+    def __init__(self, work: Work, max_cost: Decimal | None) -> None:
+        from asyncio import Event
+
+        self.money: RowMoney | None = None
+        if max_cost is not None:
+            check_prices(work.chain)
+            self.money = RowMoney(max_cost, work)
+        self.standing = Standing()
+        self.freed = Event()
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether there is a budget and the cost of a row cannot be estimated at all."""
+        return self.money is not None and self.money.is_blind
+
+    def reserve(self, question: Question) -> bool:
+        """Reserve the cost of a row. Return False if it exceeds the budget."""
+        return self.money is None or self.money.hold_for(question)
+
+    def settle(self, question: Question) -> None:
+        """Release what was reserved for a row that has ended; its actual cost is counted already."""
+        if self.money is not None:
+            self.money.give_back(question.reserved)
+        self.freed.set()
+
+    def count(self, about: Mapping[str, Any], reserved: Decimal = Decimal(0)) -> None:
+        """Count a record, with what was reserved for its row."""
+        self.standing.count(about)
+        if self.money is not None:
+            self.money.pay(about, reserved)
+
+    def count_finished(self, about: Mapping[str, Any], reserved: Decimal = Decimal(0)) -> None:
+        """Count the record of a row that this run has finished."""
+        self.standing.asked += 1
+        self.count(about, reserved)

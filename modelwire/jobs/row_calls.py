@@ -1,0 +1,84 @@
+"""Determines the result of each row; rows with equal requests share one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelwire.jobs.failures import Failures
+from modelwire.jobs.input_rows import Question
+from modelwire.jobs.row_caller import RowCaller
+from modelwire.jobs.row_records import Results, digest_of, identity_of
+from modelwire.jobs.work import Work
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+__all__ = ["RowCalls"]
+
+# The facts for the record of a row, and the scope of its failure (see `RowCaller.ask`).
+Outcome = tuple[dict[str, Any], str]
+
+
+class RowCalls:
+    """Calls `work` for rows by `caller`."""
+
+    def __init__(
+        self, work: Work, caller: RowCaller, results: Results, failures: Failures, *, dedupe: bool
+    ) -> None:
+        self.work, self.caller = work, caller
+        self._results, self._failures, self._dedupe = results, failures, dedupe
+        # This maps the deduplication keys of rows in flight to their outcomes.
+        self._asking: dict[bytes, Future[Outcome]] = {}
+
+    def digest(self, question: Question) -> bytes | None:
+        """Return the deduplication key of a row, or None if deduplication is off."""
+        if question.asks is None and self._dedupe:
+            question.asks = digest_of(identity_of(self.work.question(question.row.values)))
+        return question.asks
+
+    def has_equal(self, question: Question) -> bool:
+        """Return whether an equal row has an answer."""
+        digest = self.digest(question)
+        return digest is not None and self._results.answers.find(digest) is not None
+
+    async def resolve(self, question: Question) -> Outcome:
+        """Return the outcome of a row: its own error, the answer of an equal row, or a new call."""
+        row = question.row
+        if row.problem is not None:
+            return {"error": f"Line {row.line}: {row.problem}", "attempts": 0}, ""
+        from asyncio import shield
+
+        digest = self.digest(question)
+        if digest is None:
+            return await self.ask(row.values)
+        same = self._results.answers.find(digest)
+        if same is None and (flight := self._asking.get(digest)) is not None:
+            about, failure_scope = await shield(flight)
+            if "error" in about:
+                return {"error": about["error"], "attempts": 0}, failure_scope
+            same = self._results.answers.find(digest)
+        if same is not None:
+            return {"same": same, "attempts": 0}, ""
+        return await self._ask_first(digest, row.number, row.values)
+
+    async def _ask_first(self, digest: bytes, number: int, values: Any) -> Outcome:
+        """Call the chain for the first of several equal rows."""
+        from asyncio import get_running_loop
+
+        flight = self._asking[digest] = get_running_loop().create_future()
+        try:
+            about, failure_scope = await self.ask(values)
+            if "error" not in about:
+                about["ask"] = digest.hex()
+                self._results.answers.add(digest, number)
+            flight.set_result((about, failure_scope))
+        finally:
+            del self._asking[digest]
+            flight.cancel()
+        return about, failure_scope
+
+    async def ask(self, values: Any) -> Outcome:
+        """Call the chain for the values of a row."""
+        about, failure_scope = await self.caller.ask(self.work.filled(values))
+        self._failures.note(about, failure_scope)
+        return about, failure_scope

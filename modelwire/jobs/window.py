@@ -1,0 +1,85 @@
+"""The window of a job: it runs a bounded number of rows at a time, and more while that is faster."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+from modelwire.jobs.concurrency import START, ConcurrencyTuner
+from modelwire.jobs.live_scheduler import cancelled
+
+__all__ = ["RowWindow"]
+
+# Under a `max_cost`, this many rows run at a time until a first row shows the cost of a model that
+# cannot be found.
+UNPRICED_AT_ONCE = 8
+
+
+class RowWindow:
+    """Runs workers, each of which takes one row after the other.
+
+    `quota` is the number of rows that may still start in this pass over the input, and `in_flight`
+    the number of those that run.
+    """
+
+    # After a Ctrl-C, a SIGTERM or an error of the job, calls in flight may take this long to finish.
+    DRAIN_S = 10.0
+
+    def __init__(self, most: int | None) -> None:
+        self._tuner = ConcurrencyTuner(most or START, most)
+        self._workers: set[asyncio.Task[None]] = set()
+        self._is_idle = asyncio.Event()
+        self.quota = math.inf
+        self.in_flight = 0
+
+    @property
+    def size(self) -> int:
+        """The number of rows that may run at a time now."""
+        return self._tuner.size
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a worker may take another row."""
+        return len(self._workers) <= self.size
+
+    @property
+    def has_one_worker(self) -> bool:
+        return len(self._workers) == 1
+
+    def fill(self, work: Callable[[], Coroutine[Any, Any, None]], *, is_blind: bool) -> None:
+        """Start workers until the window is full, or the few that run while costs are unknown."""
+        most = min(self.size, UNPRICED_AT_ONCE) if is_blind else self.size
+        self._workers |= {
+            asyncio.create_task(self._worker(work)) for _ in range(most - len(self._workers))
+        }
+
+    async def _worker(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        finally:
+            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            if not self._workers:
+                self._is_idle.set()
+
+    def observe(self, done: int) -> None:
+        """Measure the throughput. `done` is the number of rows that are finished."""
+        full = self.in_flight >= 0.9 * self.size
+        self._tuner.observe(asyncio.get_running_loop().time(), done, full=full)
+
+    async def drained(self, ending: asyncio.Event, *, may_wait: Callable[[], bool]) -> None:
+        """Wait until all workers have ended; after `ending` for at most `DRAIN_S`, if they may finish."""
+        over = asyncio.create_task(ending.wait())
+        idle = asyncio.create_task(self._is_idle.wait())
+        try:
+            await asyncio.wait({over, idle}, return_when=asyncio.FIRST_COMPLETED)
+            if not idle.done() and may_wait():
+                await asyncio.wait({idle}, timeout=self.DRAIN_S)
+        finally:
+            await cancelled([over, idle])
+
+    async def close(self) -> None:
+        """Cancel the workers that are left."""
+        await cancelled([*self._workers])
+        self._is_idle.clear()
