@@ -15,69 +15,50 @@ from modelwire.testing.server.batch_records import (
     DAY_S,
     Answered,
     BatchApi,
+    BatchCall,
     Handlers,
     SeenBatch,
-    answer,
     cancel,
     is_good,
+    list_batches,
     show,
 )
-from modelwire.testing.server.replies import Reply, Step, json_reply, page_reply
-from modelwire.testing.server.wires import error_reply
+from modelwire.testing.server.replies import Reply, Step, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
-    from modelwire.testing.server.requests import SeenRequest
 
 __all__ = ["API"]
 
 _NO_COUNTS = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
 
 
-def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
-    """Return the answer to a request about batches; None for any other request."""
-    return answer(desk, request, base_url, wire="anthropic", handlers=_HANDLERS, prefix="/messages")
-
-
-def _make(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
-    requests = request.fields.get("requests") or []
+def _make(call: BatchCall) -> Reply | Iterable[Step]:
+    requests = call.request.fields.get("requests") or []
     names = [str(row.get("custom_id")) for row in requests]
-    bad = next((name for name in names if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name)), None)
-    if not requests or bad is not None or len(set(names)) < len(names):
-        message = "`requests` must be a list of rows, each with a `custom_id` of its own: `^[a-zA-Z0-9_-]{1,64}$`."
-        return error_reply("anthropic", 400, number=request.number, message=message)
-    rows = [
-        (name, "anthropic", row.get("params") or {})
-        for name, row in zip(names, requests, strict=True)
-    ]
-    batch = desk.make("anthropic", rows, {})
-    return desk.creation_reply(batch, base_url)
-
-
-def _list(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
-    records = [desk.record(batch, base_url) for batch in reversed(desk.of_wire("anthropic"))]
-    return page_reply(records, request.query, default_limit=20)
-
-
-def _delete(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
-    batch = desk.found(id_)
-    if batch.ended_at is None:
-        return error_reply(
-            "anthropic", 400, number=request.number, message="The batch has not ended."
+    valid = [re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names]
+    if not names or not all(valid) or len(set(names)) < len(names):
+        return call.refuse(
+            "`requests` must be a list of rows, each with a `custom_id` of its own: `^[a-zA-Z0-9_-]{1,64}$`."
         )
-    desk.made.remove(batch)
-    return json_reply(200, {"id": id_, "type": "message_batch_deleted"})
+    bodies = [row.get("params") or {} for row in requests]
+    rows = [(name, "anthropic", body) for name, body in zip(names, bodies, strict=True)]
+    return call.create(rows, {})
 
 
-def _results(
-    desk: BatchDesk, request: SeenRequest, id_: str, base_url: str
-) -> Reply | Iterable[Step]:
-    batch = desk.found(id_)
+def _delete(call: BatchCall) -> Reply:
+    if call.batch.ended_at is None:
+        return call.refuse("The batch has not ended.")
+    call.desk.made.remove(call.batch)
+    return json_reply(200, {"id": call.id, "type": "message_batch_deleted"})
+
+
+def _results(call: BatchCall) -> Reply | Iterable[Step]:
+    batch = call.batch
     if batch.ended_at is None:
-        return error_reply(
-            "anthropic", 404, number=request.number, message="There are no results yet."
-        )
-    return desk.download(request, id_, batch.results, batch, "application/x-jsonl")
+        return call.refuse("There are no results yet.", 404)
+    kind = "application/x-jsonl"
+    return call.desk.download(call.request, call.id, batch.results, batch, kind)
 
 
 def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
@@ -140,12 +121,24 @@ def _iso(epoch_s: int) -> str:
     return datetime.fromtimestamp(epoch_s, UTC).isoformat().replace("+00:00", "Z")
 
 
+_PATH = re.compile(
+    r"/messages/(?P<kind>batches)(?:/(?P<id>[^/]+))?(?:/(?P<action>cancel|results))?$"
+)
 _HANDLERS: Handlers = {
     "POST batches": _make,
-    "GET batches": _list,
+    "GET batches": list_batches,
     "GET batches/id": show,
     "POST batches/id/cancel": cancel,
     "DELETE batches/id": _delete,
     "GET batches/id/results": _results,
 }
-API = BatchApi("msgbatch", handle, record, end_batch, refuses_whole=False)
+API = BatchApi(
+    "anthropic",
+    "anthropic",
+    "msgbatch",
+    _PATH,
+    _HANDLERS,
+    record,
+    end_batch,
+    refuses_whole=False,
+)

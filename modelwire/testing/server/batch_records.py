@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from modelwire.testing.server.limits import check_word
-from modelwire.testing.server.replies import json_reply
+from modelwire.testing.server.replies import json_reply, page_reply
 from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
@@ -20,13 +20,14 @@ __all__ = [
     "DAY_S",
     "Answered",
     "BatchApi",
+    "BatchCall",
     "BatchPlan",
     "Handlers",
     "Row",
     "SeenBatch",
-    "answer",
     "cancel",
     "is_good",
+    "list_batches",
     "show",
 ]
 
@@ -107,52 +108,80 @@ class SeenBatch:
         return min(1.0, self.polls / max(1, self.plan.polls))
 
 
-class BatchApi(NamedTuple):
-    """What differs between the Batch APIs. The desk has what they share."""
+@dataclass(frozen=True, slots=True)
+class BatchCall:
+    """A request about files and batches, as the handlers of an API receive it."""
 
+    desk: BatchDesk
+    api: BatchApi
+    request: SeenRequest
+    base_url: str  # The server's origin.
+    path: Mapping[str, str]  # The groups of the API's pattern, empty where they are missing.
+
+    @property
+    def id(self) -> str:
+        """The id of the file or batch that the request is about."""
+        return self.path["id"]
+
+    @property
+    def batch(self) -> SeenBatch:
+        """The batch that the request is about."""
+        return self.desk.found(self.id)
+
+    def answer(self) -> Reply | Iterable[Step] | None:
+        """Return the answer of the API's handler; None if it has none for this method and path."""
+        kind = self.path["kind"]
+        known = self.desk.files if kind == "files" else self.desk.ids_of(self.api.name)
+        if self.id and self.id not in known:
+            message = self.api.missing.format(noun=_NOUNS.get(kind), id=self.id)
+            return self.refuse(message, 404, code=self.api.missing_code)
+        name = f"{self.path.get('way', '')} {self.request.method} {kind}".strip()
+        if self.id:
+            name += "/id"
+        if self.path["action"]:
+            name += f"/{self.path['action']}"
+        handler = self.api.handlers.get(name)
+        return None if handler is None else handler(self)
+
+    def refuse(self, message: str, status: int = 400, *, code: str | None = None) -> Reply:
+        """Return the reply with an error."""
+        number = self.request.number
+        return error_reply(self.api.wire, status, number=number, message=message, code=code)
+
+    def download(self, id_: str, kind: str) -> Reply | Iterable[Step]:
+        """Return the content of a file; `kind` is its media type."""
+        made_by = next((batch for batch in self.desk.made if id_ in batch.files.values()), None)
+        return self.desk.download(self.request, id_, self.desk.files[id_][1], made_by, kind)
+
+    def create(
+        self, rows: list[Row], fields: dict[str, Any], errors: Sequence[dict[str, Any]] = ()
+    ) -> Reply | Iterable[Step]:
+        """Create a batch, and return the answer to its creation. With `errors` it will fail."""
+        batch = self.desk.make(self.api.name, rows, fields)
+        batch.errors = list(errors)
+        return self.desk.creation_reply(batch, self.base_url)
+
+
+_NOUNS = {"files": "file", "batches": "batch"}
+# They have the names of a method and a path, such as `GET batches/id`.
+Handlers = Mapping[str, Callable[[BatchCall], "Reply | Iterable[Step]"]]
+
+
+class BatchApi(NamedTuple):
+    """The facts in which the Batch APIs differ. `BatchDesk` has the rest."""
+
+    name: str
+    wire: str  # Errors have the format of this wire.
     prefix: str  # Ids of batches begin with this.
-    # It returns the answer to a request about files and batches of this API; None for any other request.
-    handle: Callable[[BatchDesk, SeenRequest, str], Reply | Iterable[Step] | None]
+    path: re.Pattern[str]  # It has the groups `kind`, `id` and `action`.
+    handlers: Handlers
     # It is called with a batch, the elapsed share of its time and the server's origin.
     record: Callable[[SeenBatch, float, str], dict[str, Any]]
     # It writes the results of a batch, those of its own rows and those of foreign ones.
     write: Callable[[BatchDesk, SeenBatch, list[Answered], list[Answered]], None]
     refuses_whole: bool = True  # If True, a batch may fail before any of its rows is tried.
-
-
-Handlers = Mapping[str, "Callable[[BatchDesk, SeenRequest, str, str], Reply | Iterable[Step]]"]
-# The paths of OpenAI's API, and after `/messages` those of Anthropic's.
-_PATH = re.compile(r"(/messages)?/(files|batches)(?:/([^/]+))?(?:/(content|cancel|results))?$")
-_NOUNS = {"files": "file", "batches": "batch"}
-
-
-def answer(
-    desk: BatchDesk,
-    request: SeenRequest,
-    base_url: str,
-    *,
-    wire: str,
-    handlers: Handlers,
-    prefix: str | None = None,
-) -> Reply | Iterable[Step] | None:
-    """Return the answer to a request about files and batches of an API; None for any other request.
-
-    `handlers` has a function for each method and path, such as `GET batches/id`. `prefix` is what the paths of the API
-    have before `/batches`.
-    """
-    found = _PATH.search(request.path)
-    if found is None or found[1] != prefix:
-        return None
-    kind, id_, action = found[2], found[3], found[4]
-    known = desk.files if kind == "files" else [batch.id for batch in desk.of_wire(wire)]
-    if id_ and id_ not in known:
-        message = f"No such {_NOUNS[kind]}: `{id_}`."
-        return error_reply(wire, 404, number=request.number, message=message, code="not_found")
-    name = f"{request.method} {kind}{'/id' if id_ else ''}{'/' + action if action else ''}"
-    handler = handlers.get(name)
-    if handler is None:
-        return None
-    return handler(desk, request, id_, base_url)
+    missing: str = "No such {noun}: `{id}`."
+    missing_code: str | None = "not_found"
 
 
 def is_good(status: int | None) -> bool:
@@ -160,15 +189,20 @@ def is_good(status: int | None) -> bool:
     return status is not None and status < 400
 
 
-def show(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
+def show(call: BatchCall) -> Reply:
     """Answer a poll of a batch."""
-    batch = desk.found(id_)
-    batch.polls += 1
-    return json_reply(200, desk.record(batch, base_url))
+    call.batch.polls += 1
+    return json_reply(200, call.desk.record(call.batch, call.base_url))
 
 
-def cancel(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
+def cancel(call: BatchCall) -> Reply:
     """Cancel a batch, and answer with its record."""
-    batch = desk.found(id_)
-    desk.cancel(batch)
-    return json_reply(200, desk.record(batch, base_url))
+    call.desk.cancel(call.batch)
+    return json_reply(200, call.desk.record(call.batch, call.base_url))
+
+
+def list_batches(call: BatchCall) -> Reply:
+    """Return a page of the batches of an API, newest first."""
+    batches = reversed(call.desk.of_wire(call.api.name))
+    records = [call.desk.record(batch, call.base_url) for batch in batches]
+    return page_reply(records, call.request.query, default_limit=20)

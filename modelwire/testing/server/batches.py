@@ -18,7 +18,7 @@ from modelwire.testing.server import (
 from modelwire.testing.server.batch_records import (
     DAY_S,
     Answered,
-    BatchApi,
+    BatchCall,
     BatchPlan,
     Row,
     SeenBatch,
@@ -28,12 +28,8 @@ from modelwire.testing.server.requests import SeenRequest
 
 __all__ = ["BatchDesk", "BatchPlan", "SeenBatch"]
 
-APIS: dict[str, BatchApi] = {
-    "gemini": gemini_batches.API,
-    "vertex": vertex_batches.API,
-    "anthropic": anthropic_batches.API,
-    "openai": openai_batches.API,
-}
+_APIS = (gemini_batches.API, vertex_batches.API, anthropic_batches.API, openai_batches.API)
+APIS = {api.name: api for api in _APIS}
 # It is called with (wire, body, number) and returns (status, body).
 AnswerRow = Callable[[str, dict[str, Any], int], tuple[int, Any]]
 # The names of the counts of tokens in a row's usage, in Responses and in Chat Completions.
@@ -74,8 +70,12 @@ class BatchDesk:
 
     def handle(self, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
         """Return the answer to a request about files and batches; None for any other request."""
-        for api in APIS.values():
-            reply = api.handle(self, request, base_url)
+        for api in _APIS:
+            found = api.path.search(request.path)
+            if found is None:
+                continue
+            call = BatchCall(self, api, request, base_url, found.groupdict(default=""))
+            reply = call.answer()
             if reply is not None:
                 return reply
         return None
@@ -151,6 +151,10 @@ class BatchDesk:
     def of_wire(self, wire: str) -> list[SeenBatch]:
         """Return the batches of an API, oldest first."""
         return [batch for batch in self.made if batch.wire == wire]
+
+    def ids_of(self, wire: str) -> list[str]:
+        """Return the ids of the batches of an API."""
+        return [batch.id for batch in self.of_wire(wire)]
 
     def cancel(self, batch: SeenBatch) -> None:
         """Cancel a batch that has not ended."""

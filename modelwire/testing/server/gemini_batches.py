@@ -6,8 +6,9 @@ Wire format: https://ai.google.dev/api/batch-api and https://ai.google.dev/api/f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -17,22 +18,23 @@ from modelwire.testing.server.batch_records import (
     DAY_S,
     Answered,
     BatchApi,
+    BatchCall,
+    Handlers,
     Row,
     SeenBatch,
     is_good,
+    show,
 )
 from modelwire.testing.server.replies import Reply, Step, json_reply
-from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
-    from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["API", "failure_of", "page_of", "rows_of", "state_of", "time_text"]
+__all__ = ["API", "delete", "failure_of", "page_of", "rows_of", "state_of", "stop", "time_text"]
 
 _PATH = re.compile(
-    r"(/upload|/download)?/v1beta/(?:(?:models|tunedModels)/([^/:]+):batchGenerateContent"
-    r"|(files|batches)(?:/([^/:]+))?(?::(\w+))?)$"
+    r"^(?P<way>/upload|/download)?/v1beta/(?:(?:models|tunedModels)/(?P<model>[^/:]+):)?"
+    r"(?P<kind>batchGenerateContent|files|batches)(?:/(?P<id>[^/:]+))?(?::(?P<action>\w+))?$"
 )
 # Other outcomes have the same name in Google's API.
 _STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}
@@ -41,30 +43,9 @@ _STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}
 _CODE_OF = {400: 3, 401: 16, 403: 7, 404: 5, 429: 8, 500: 13, 503: 14, 504: 4}
 
 
-def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
-    """Return the answer to a request about Gemini's files and batches; None for any other request."""
-    found = _PATH.match(request.path)
-    if found is None:
-        return None
-    way, model, kind, id_, action = found.groups()
-    if model is not None:
-        if request.method == "POST":
-            return _make(desk, request, model)
-        return None
-    known = desk.files if kind == "files" else [batch.id for batch in desk.of_wire("gemini")]
-    if id_ and id_ not in known:
-        return error_reply(
-            "gemini", 404, number=request.number, message=f"Requested entity was not found: {id_}."
-        )
-    name = f"{way or ''} {request.method} {kind}{'/id' if id_ else ''}{':' + action if action else ''}".strip()
-    handler = _HANDLERS.get(name)
-    if handler is None:
-        return None
-    return handler(desk, request, id_)
-
-
-def _upload(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
+def _upload(call: BatchCall) -> Reply:
     """Receive a file in two requests: the first one names it, and its response has the upload URL."""
+    request, desk = call.request, call.desk
     command = request.headers.get("x-goog-upload-command", "")
     if command == "start":
         name = str((request.fields.get("file") or {}).get("displayName", ""))
@@ -72,90 +53,88 @@ def _upload(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
         return Reply(200, {"x-goog-upload-url": address, "x-goog-upload-status": "active"}, [b"{}"])
     upload_id = parse_qs(request.query).get("upload_id", [""])[0]
     if command != "upload, finalize" or (name_of := desk.uploads.pop(upload_id, None)) is None:
-        return error_reply("gemini", 400, number=request.number, message="There is no such upload.")
+        return call.refuse("There is no such upload.")
     record = desk.add_file(name_of, "batch", request.content)
     return json_reply(200, {"file": _file(record)}, {"x-goog-upload-status": "final"})
 
 
-def _show_file(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    return json_reply(200, _file(desk.files[id_][0]))
+def _show_file(call: BatchCall) -> Reply:
+    return json_reply(200, _file(call.desk.files[call.id][0]))
 
 
-def _delete_file(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    del desk.files[id_]
+def _delete_file(call: BatchCall) -> Reply:
+    del call.desk.files[call.id]
     return json_reply(200, {})
 
 
-def _download(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply | Iterable[Step]:
-    made_by = next((batch for batch in desk.made if id_ in batch.files.values()), None)
-    return desk.download(request, id_, desk.files[id_][1], made_by, "application/jsonl")
+def _download(call: BatchCall) -> Reply | Iterable[Step]:
+    return call.download(call.id, "application/jsonl")
 
 
-def _make(desk: BatchDesk, request: SeenRequest, model: str) -> Reply | Iterable[Step]:
-    payload = request.fields.get("batch") or {}
+def _make(call: BatchCall) -> Reply | Iterable[Step]:
+    payload, files = call.request.fields.get("batch") or {}, call.desk.files
     source = payload.get("inputConfig") or {}
     file = str(source.get("fileName")).removeprefix("files/")
-    if not payload.get("displayName") or ("fileName" in source and file not in desk.files):
-        message = f"There is no `{file}`."
-        if not payload.get("displayName"):
-            message = "`batch.displayName` is required."
-        return error_reply("gemini", 400, number=request.number, message=message)
+    if not payload.get("displayName"):
+        return call.refuse("`batch.displayName` is required.")
     if "fileName" in source:
-        rows = rows_of(desk.files[file][1])
+        if file not in files:
+            return call.refuse(f"There is no `{file}`.")
+        rows = rows_of(files[file][1])
     else:
         inline = (source.get("requests") or {}).get("requests") or []
-        rows = [
-            (str((row.get("metadata") or {}).get("key")), "gemini", row.get("request") or {})
-            for row in inline
-        ]
+        rows = [_row((line.get("metadata") or {}).get("key"), line) for line in inline]
     if not rows:
-        return error_reply(
-            "gemini", 400, number=request.number, message="The batch has no requests."
-        )
-    batch = desk.make("gemini", rows, {**payload, "model": model})
-    return desk.creation_reply(batch, "")
+        return call.refuse("The batch has no requests.")
+    return call.create(rows, {**payload, "model": call.path["model"]})
 
 
-def _list(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    return page_of(desk, request, "gemini", "operations")
+def rows_of(content: bytes) -> list[Row]:
+    """Return the rows of an input file."""
+    lines = [from_json(line) for line in content.splitlines() if line.strip()]
+    return [_row(line.get("key"), line) for line in lines]
 
 
-def page_of(desk: BatchDesk, request: SeenRequest, wire: str, field: str) -> Reply:
-    """Return a page of the batches of a wire, newest first."""
-    params = {name: values[0] for name, values in parse_qs(request.query).items()}
+def _row(key: Any, line: dict[str, Any]) -> Row:
+    return str(key), "gemini", line.get("request") or {}
+
+
+def page_of(call: BatchCall, field: str) -> Reply:
+    """Return a page of the batches of an API, newest first."""
+    params = {name: values[0] for name, values in parse_qs(call.request.query).items()}
     start, size = int(params.get("pageToken", 0)), int(params.get("pageSize", 50))
-    batches = desk.of_wire(wire)[::-1]
-    page = [desk.record(batch, "") for batch in batches[start : start + size]]
-    more = {"nextPageToken": str(start + size)} if start + size < len(batches) else {}
-    return json_reply(200, {field: page, **more} if page else {})
+    batches = call.desk.of_wire(call.api.name)[::-1]
+    page: dict[str, Any] = {}
+    if shown := batches[start : start + size]:
+        page[field] = [call.desk.record(batch, "") for batch in shown]
+    if start + size < len(batches):
+        page["nextPageToken"] = str(start + size)
+    return json_reply(200, page)
 
 
-def _show(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    batch = desk.found(id_)
-    batch.polls += 1
-    return json_reply(200, desk.record(batch, ""))
-
-
-def _cancel(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    desk.cancel(desk.found(id_))
+def stop(call: BatchCall) -> Reply:
+    """Cancel a batch; the answer is empty."""
+    call.desk.cancel(call.batch)
     return json_reply(200, {})
 
 
-def _delete(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    desk.made.remove(desk.found(id_))
+def delete(call: BatchCall) -> Reply:
+    """Delete a batch; the answer is empty."""
+    call.desk.made.remove(call.batch)
     return json_reply(200, {})
 
 
-_HANDLERS: dict[str, Callable[[BatchDesk, SeenRequest, str], Reply | Iterable[Step]]] = {
+_HANDLERS: Handlers = {
     "/upload POST files": _upload,
     "GET files/id": _show_file,
     "DELETE files/id": _delete_file,
-    "/download GET files/id:download": _download,
-    "GET files/id:download": _download,  # google-genai 3.4 calls it like this.
-    "GET batches": _list,
-    "GET batches/id": _show,
-    "POST batches/id:cancel": _cancel,
-    "DELETE batches/id": _delete,
+    "/download GET files/id/download": _download,
+    "GET files/id/download": _download,  # google-genai 3.4 calls it like this.
+    "POST batchGenerateContent": _make,
+    "GET batches": partial(page_of, field="operations"),
+    "GET batches/id": show,
+    "POST batches/id/cancel": stop,
+    "DELETE batches/id": delete,
 }
 
 
@@ -213,12 +192,6 @@ def _output(batch: SeenBatch) -> dict[str, Any]:
     return {"inlinedResponses": {"inlinedResponses": inlined}}
 
 
-def rows_of(content: bytes) -> list[Row]:
-    """Return the rows of an input file."""
-    lines = [from_json(line) for line in content.splitlines() if line.strip()]
-    return [(str(line.get("key")), "gemini", line.get("request") or {}) for line in lines]
-
-
 def end_batch(
     desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
 ) -> None:
@@ -268,4 +241,14 @@ def time_text(epoch_s: int) -> str:
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
 
 
-API = BatchApi("gbatch", handle, operation, end_batch)
+API = BatchApi(
+    "gemini",
+    "gemini",
+    "gbatch",
+    _PATH,
+    _HANDLERS,
+    operation,
+    end_batch,
+    missing="Requested entity was not found: {id}.",
+    missing_code=None,
+)

@@ -17,16 +17,16 @@ from modelwire.testing.server.batch_records import (
     DAY_S,
     Answered,
     BatchApi,
+    BatchCall,
     Handlers,
     Row,
     SeenBatch,
-    answer,
     cancel,
     is_good,
+    list_batches,
     show,
 )
 from modelwire.testing.server.replies import Reply, Step, json_reply, page_reply
-from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -45,67 +45,46 @@ _REFUSED = ("failed", "token_limit_exceeded")
 _ENDS = ("completed", "failed", "expired", "cancelled")
 
 
-def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
-    """Return the answer to a request about files and batches; None for any other request."""
-    return answer(desk, request, base_url, wire="openai", handlers=_HANDLERS)
-
-
-def _upload(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
-    parts = dict(_form(request))
+def _upload(call: BatchCall) -> Reply:
+    parts = dict(_form(call.request))
     if "file" not in parts or "purpose" not in parts:
-        return error_reply(
-            "openai", 400, number=request.number, message="`file` and `purpose` are required."
-        )
+        return call.refuse("`file` and `purpose` are required.")
     filename, content = parts["file"]
-    return json_reply(
-        200, desk.add_file(filename or "upload", parts["purpose"][1].decode(), content)
-    )
+    purpose = parts["purpose"][1].decode()
+    return json_reply(200, call.desk.add_file(filename or "upload", purpose, content))
 
 
-def _list_files(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
-    records = [record for record, _ in reversed(desk.files.values())]
-    return page_reply(records, request.query, default_limit=10_000)
+def _list_files(call: BatchCall) -> Reply:
+    records = [record for record, _ in reversed(call.desk.files.values())]
+    return page_reply(records, call.request.query, default_limit=10_000)
 
 
-def _show_file(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
-    return json_reply(200, desk.files[id_][0])
+def _show_file(call: BatchCall) -> Reply:
+    return json_reply(200, call.desk.files[call.id][0])
 
 
-def _delete_file(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
-    del desk.files[id_]
-    return json_reply(200, {"id": id_, "object": "file", "deleted": True})
+def _delete_file(call: BatchCall) -> Reply:
+    del call.desk.files[call.id]
+    return json_reply(200, {"id": call.id, "object": "file", "deleted": True})
 
 
-def _content(
-    desk: BatchDesk, request: SeenRequest, id_: str, base_url: str
-) -> Reply | Iterable[Step]:
-    made_by = next((batch for batch in desk.made if id_ in batch.files.values()), None)
-    return desk.download(request, id_, desk.files[id_][1], made_by, "application/octet-stream")
+def _content(call: BatchCall) -> Reply | Iterable[Step]:
+    return call.download(call.id, "application/octet-stream")
 
 
-def _make(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
-    fields = request.fields
-    file = desk.files.get(str(fields.get("input_file_id")))
+def _make(call: BatchCall) -> Reply | Iterable[Step]:
+    fields = call.request.fields
+    file = call.desk.files.get(str(fields.get("input_file_id")))
     url = str(fields.get("endpoint"))
-    on_azure = request.path.startswith("/openai/")
+    on_azure = call.request.path.startswith("/openai/")
     endpoints = (_AZURE_ENDPOINT,) if on_azure else tuple(_WIRE_OF_URL)
-    problem = None
     if file is None:
-        problem = "`input_file_id` names no file."
-    elif url not in endpoints:
-        problem = f"`{url}` is not an endpoint of this server."
-    if file is None or problem is not None:
-        return error_reply("openai", 400, number=request.number, message=problem or "")
+        return call.refuse("`input_file_id` names no file.")
+    if url not in endpoints:
+        return call.refuse(f"`{url}` is not an endpoint of this server.")
     wires = _WIRE_OF_AZURE_URL if on_azure else {url: _WIRE_OF_URL[url]}
     rows, errors = _read_rows(file[1], wires)
-    batch = desk.make("openai", rows, fields)
-    batch.errors = errors
-    return desk.creation_reply(batch, base_url)
-
-
-def _list(desk: BatchDesk, request: SeenRequest, id_: str, base_url: str) -> Reply:
-    records = [desk.record(batch, base_url) for batch in reversed(desk.of_wire("openai"))]
-    return page_reply(records, request.query, default_limit=20)
+    return call.create(rows, fields, errors)
 
 
 def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
@@ -235,6 +214,9 @@ def _error(code: str, line: int, message: str) -> dict[str, Any]:
     return {"code": code, "line": line, "message": message}
 
 
+_PATH = re.compile(
+    r"(?<!/messages)/(?P<kind>files|batches)(?:/(?P<id>[^/]+))?(?:/(?P<action>content|cancel))?$"
+)
 _HANDLERS: Handlers = {
     "POST files": _upload,
     "GET files": _list_files,
@@ -242,8 +224,8 @@ _HANDLERS: Handlers = {
     "DELETE files/id": _delete_file,
     "GET files/id/content": _content,
     "POST batches": _make,
-    "GET batches": _list,
+    "GET batches": list_batches,
     "GET batches/id": show,
     "POST batches/id/cancel": cancel,
 }
-API = BatchApi("batch", handle, record, end_batch)
+API = BatchApi("openai", "openai", "batch", _PATH, _HANDLERS, record, end_batch)

@@ -10,85 +10,86 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from pydantic_core import to_json
 
-from modelwire.testing.server.batch_records import Answered, BatchApi, SeenBatch, is_good
+from modelwire.testing.server.batch_records import (
+    Answered,
+    BatchApi,
+    BatchCall,
+    Handlers,
+    SeenBatch,
+    is_good,
+    show,
+)
 from modelwire.testing.server.gemini_batches import (
+    delete,
     failure_of,
     page_of,
     rows_of,
     state_of,
+    stop,
     time_text,
 )
 from modelwire.testing.server.replies import Reply, Step, json_reply
-from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
-    from modelwire.testing.server.requests import SeenRequest
 
 __all__ = ["API"]
 
-_JOBS = re.compile(
-    r"/v1(?:beta1)?/(projects/[^/]+/locations/[^/]+)/batchPredictionJobs(?:/([^/:]+))?(?::(cancel))?$"
+# It matches the jobs of Vertex AI and the objects of Cloud Storage.
+_PATH = re.compile(
+    r"^(?:/v1(?:beta1)?/(?P<parent>projects/[^/]+/locations/[^/]+)|(?P<way>/upload)?/storage/v1/b/(?P<bucket>[^/]+))"
+    r"/(?P<kind>batchPredictionJobs|o)"
+    r"(?:(?<=Jobs)/(?P<id>[^/:]+)(?::(?P<action>cancel))?|(?<=/o)/(?P<object>[^/]+))?$"
 )
-_OBJECTS = re.compile(r"(/upload)?/storage/v1/b/([^/]+)/o(?:/([^/]+))?$")
+_NOT_FOUND = "Not found: {id}."
 _MODELS = "publishers/google/models/"
 
 
-def handle(desk: BatchDesk, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
-    """Return the answer to a request about jobs of Vertex AI and objects of Cloud Storage; None for
-    any other request.
-    """
-    if (found := _OBJECTS.match(request.path)) is not None:
-        return _object(desk, request, *found.groups(default=""))
-    if (found := _JOBS.match(request.path)) is None:
-        return None
-    parent, id_, action = found.groups()
-    batches = desk.of_wire("vertex")
-    if id_ is None:
-        if request.method == "POST":
-            return _make(desk, request, parent)
-        return page_of(desk, request, "vertex", "batchPredictionJobs")
-    if id_ not in [batch.id for batch in batches]:
-        return _missing(request, id_)
-    batch = desk.found(id_)
-    if request.method == "GET":
-        batch.polls += 1
-        return json_reply(200, desk.record(batch, ""))
-    if action == "cancel":
-        desk.cancel(batch)
-    else:
-        desk.made.remove(batch)
-    return json_reply(200, {})
+def _upload(call: BatchCall) -> Reply:
+    place = f"gs://{call.path['bucket']}/{_params(call)['name']}"
+    return json_reply(200, _put(call.desk, place, call.request.content))
 
 
-def _object(
-    desk: BatchDesk, request: SeenRequest, way: str, bucket: str, name: str
-) -> Reply | Iterable[Step]:
-    params = {param: values[0] for param, values in parse_qs(request.query).items()}
-    name = unquote(name)
-    if way == "/upload":
-        return json_reply(200, _put(desk, f"gs://{bucket}/{params['name']}", request.content))
-    if not name:
-        prefix = f"gs://{bucket}/{params.get('prefix', '')}"
-        items = [
-            record for place, (record, _) in sorted(desk.files.items()) if place.startswith(prefix)
-        ]
-        return json_reply(200, {"kind": "storage#objects", **({"items": items} if items else {})})
-    place = f"gs://{bucket}/{name}"
-    if place not in desk.files:
-        return _missing(request, f"{bucket}/{name}")
-    if request.method == "DELETE":
-        del desk.files[place]
-        return Reply(204, {}, [])
-    if params.get("alt") != "media":
-        return json_reply(200, desk.files[place][0])
-    made_by = next((batch for batch in desk.made if place in batch.files.values()), None)
-    return desk.download(request, place, desk.files[place][1], made_by, "application/jsonl")
+def _read_or_list(call: BatchCall) -> Reply | Iterable[Step]:
+    """Return an object, its content, or a list of objects."""
+    files, params, place = call.desk.files, _params(call), _place(call)
+    if not call.path["object"]:
+        prefix = place + params.get("prefix", "")
+        found = sorted(name for name in files if name.startswith(prefix))
+        page: dict[str, Any] = {"kind": "storage#objects"}
+        if found:
+            page["items"] = [files[name][0] for name in found]
+        return json_reply(200, page)
+    if place not in files:
+        return _missing(call)
+    if params.get("alt") == "media":
+        return call.download(place, "application/jsonl")
+    return json_reply(200, files[place][0])
+
+
+def _delete_object(call: BatchCall) -> Reply:
+    if call.desk.files.pop(_place(call), None) is None:
+        return _missing(call)
+    return Reply(204, {}, [])
+
+
+def _place(call: BatchCall) -> str:
+    """Return the name of the object that the request is about; without one, that of its bucket."""
+    return f"gs://{call.path['bucket']}/{unquote(call.path['object'])}"
+
+
+def _params(call: BatchCall) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(call.request.query).items()}
+
+
+def _missing(call: BatchCall) -> Reply:
+    return call.refuse(_NOT_FOUND.format(id=_place(call).removeprefix("gs://")), 404)
 
 
 def _put(desk: BatchDesk, place: str, content: bytes) -> dict[str, Any]:
@@ -107,24 +108,18 @@ def _put(desk: BatchDesk, place: str, content: bytes) -> dict[str, Any]:
     return record
 
 
-def _missing(request: SeenRequest, what: str) -> Reply:
-    return error_reply("gemini", 404, number=request.number, message=f"Not found: {what}.")
-
-
-def _make(desk: BatchDesk, request: SeenRequest, parent: str) -> Reply | Iterable[Step]:
-    payload = request.fields
+def _make(call: BatchCall) -> Reply | Iterable[Step]:
+    payload, files = call.request.fields, call.desk.files
     source, target = payload.get("inputConfig") or {}, payload.get("outputConfig") or {}
     uris = (source.get("gcsSource") or {}).get("uris") or [""]
     prefix = (target.get("gcsDestination") or {}).get("outputUriPrefix")
-    if not payload.get("displayName") or uris[0] not in desk.files or not prefix:
-        message = f"`displayName`, an input that exists and an output are required, not {payload}."
-        return error_reply("gemini", 400, number=request.number, message=message)
-    rows = rows_of(desk.files[uris[0]][1])
+    if not payload.get("displayName") or uris[0] not in files or not prefix:
+        return call.refuse(
+            f"`displayName`, an input that exists and an output are required, not {payload}."
+        )
     model = str(payload.get("model")).removeprefix(_MODELS)
-    batch = desk.make(
-        "vertex", rows, {**payload, "model": model, "parent": parent, "target": prefix}
-    )
-    return desk.creation_reply(batch, "")
+    own = {"model": model, "parent": call.path["parent"], "target": prefix}
+    return call.create(rows_of(files[uris[0]][1]), {**payload, **own})
 
 
 def job(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
@@ -173,4 +168,24 @@ def end_batch(
     batch.files["output"] = place
 
 
-API = BatchApi("vertexjob", handle, job, end_batch)
+_HANDLERS: Handlers = {
+    "/upload POST o": _upload,
+    "GET o": _read_or_list,
+    "DELETE o": _delete_object,
+    "POST batchPredictionJobs": _make,
+    "GET batchPredictionJobs": partial(page_of, field="batchPredictionJobs"),
+    "GET batchPredictionJobs/id": show,
+    "POST batchPredictionJobs/id/cancel": stop,
+    "DELETE batchPredictionJobs/id": delete,
+}
+API = BatchApi(
+    "vertex",
+    "gemini",
+    "vertexjob",
+    _PATH,
+    _HANDLERS,
+    job,
+    end_batch,
+    missing=_NOT_FOUND,
+    missing_code=None,
+)
