@@ -16,6 +16,9 @@ __all__ = ["parse_partial_json"]
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
+_OPEN_NUMBER = re.compile(r"-?\d[\d.eE+-]*\Z|-\Z")
+# A text is searched as a whole only if a number seems to stand in this many of its last characters.
+_NUMBER_CHARS = 8
 _CUT_NUMBER = re.compile(r"(?<=\d)(?:\.|[eE][+-]?)\Z")
 
 
@@ -28,7 +31,7 @@ def parse_partial_json(s: str, *, strict: bool = False) -> Any:
     Raises: `InvalidArgument` (a `ValueError`) if no value has begun.
     """
     text = s
-    if _CUT_NUMBER.search(s[-8:]) and _CUT_NUMBER.search(_STRING.sub("", s)):
+    if _CUT_NUMBER.search(s[-_NUMBER_CHARS:]) and _CUT_NUMBER.search(_STRING.sub("", s)):
         # Outside of strings, "1." and "1e" are 1 so far.
         text = _CUT_NUMBER.sub("", s)
     try:
@@ -49,6 +52,13 @@ def parse_partial_json(s: str, *, strict: bool = False) -> Any:
                 break
             data = before
     raise _no_json(failure) from failure
+
+
+def without_open_number(text: str) -> str:
+    """Return JSON text without the number in which it ends, as further digits may follow: `{"a": 12` is `{"a": `."""
+    if _OPEN_NUMBER.search(text[-_NUMBER_CHARS:]) and _OPEN_NUMBER.search(_STRING.sub("", text)):
+        return _OPEN_NUMBER.sub("", text)
+    return text
 
 
 # The second cut is for a word that begins like `true`, `false` or `null`.

@@ -51,7 +51,7 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
             text = _answer_text(message, answer.text, partial=partial)
         try:
             if partial:
-                return parse_json_markdown(text)
+                return parse_json_markdown(self._so_far(text))
             return parse_json_markdown(text, parser=parse_complete_json)
         except ValueError as exc:
             if partial:
@@ -62,6 +62,10 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
                 llm_output=text,
                 raw_message=message,
             ) from None
+
+    def _so_far(self, text: str) -> str:
+        """Return the part of an incomplete text that is read."""
+        return text
 
     def _diff(self, prev: Any, next: Any) -> list[dict[str, Any]]:
         return json_patch(prev, next)

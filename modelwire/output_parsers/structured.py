@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic.fields import Field
 
-from modelwire.errors import OutputParserException
-from modelwire.messages import AIMessage, BaseMessage, message_chunk_to_message
+from modelwire.errors import ModelRefusalError, OutputParserException
+from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from modelwire.messages.partial_json import without_open_number
 from modelwire.output_parsers.json import JsonOutputParser, json_text, shortened
 from modelwire.output_parsers.openai_tools import JsonOutputKeyToolsParser, cut_short
 from modelwire.output_parsers.pydantic import validate
 from modelwire.output_parsers.transform import BaseCumulativeTransformOutputParser
 from modelwire.output_parsers.validation import validation_error
-from modelwire.outputs import Generation
+from modelwire.outputs import ChatGeneration, Generation
 
 __all__ = ["StructuredOutputParser"]
 
@@ -29,7 +30,11 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
     With `pydantic_object` the value becomes an object of that class. `check` raises a `ValueError` for a whole value
     that does not fit; what grows in a stream is not checked by it. `title` names the form in errors, `answer_columns`
     are its keys, `None` if unknown. Any other answer raises `OutputParserException`, with the
-    answer as `raw_message`.
+    answer as `raw_message`. A refusal raises `ModelRefusalError`; with `on_refusal="message"` it is returned as the
+    `AIMessage` that it is.
+
+    A stream yields dicts that grow from `{}`, or objects once their required fields are there. A number comes
+    when its last digit is there.
     """
 
     title: str = "the answer"
@@ -37,6 +42,7 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
     text_too: bool = False  # an answer without calls is read as a text
     pydantic_object: Any = None
     check: Callable[[Any], None] | None = Field(default=None, repr=False, exclude=True)
+    on_refusal: Literal["raise", "message"] = "raise"
     answer_columns: Sequence[str] | None = Field(default=None, repr=False, exclude=True)
 
     @property
@@ -53,8 +59,14 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
         Raises: `OutputParserException`, which is pydantic's `ValidationError` too where pydantic refused the value; and
         `ModelRefusalError`.
         """
-        if partial:
-            return self._part(result)
+        try:
+            return self._part(result) if partial else self._complete(result)
+        except ModelRefusalError as exc:
+            if self.on_refusal == "raise":
+                raise
+            return _whole(exc.raw_message)
+
+    def _complete(self, result: list[Generation]) -> Any:
         message = getattr(result[0], "message", None)
         by_tool = self._is_by_tool(message)
         try:
@@ -86,9 +98,10 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
         return any(getattr(message, kind, None) for kind in kinds)
 
     def _read_value(self, result: list[Generation], *, by_tool: bool, partial: bool = False) -> Any:
-        reader: Any = JsonOutputParser()
+        reader: Any = _SteadyJsonParser()
         if by_tool:
             reader = JsonOutputKeyToolsParser(key_name=self.key_name or "", first_tool_only=True)
+            result = [_without_open_numbers(result[0])] if partial else result
         return reader.parse_result(result, partial=partial)
 
     def _part(self, result: list[Generation]) -> Any:
@@ -130,6 +143,22 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
     @property
     def _type(self) -> str:
         return "structured"
+
+
+class _SteadyJsonParser(JsonOutputParser):
+    """Reads JSON without a number that is not complete yet."""
+
+    def _so_far(self, text: str) -> str:
+        return without_open_number(text)
+
+
+def _without_open_numbers(answer: Any) -> Any:
+    """Return an answer without numbers that are not complete yet in the arguments of its calls."""
+    chunks = getattr(getattr(answer, "message", None), "tool_call_chunks", None) or []
+    steady = [{**chunk, "args": without_open_number(chunk["args"] or "")} for chunk in chunks]
+    if steady == chunks:
+        return answer
+    return ChatGeneration(message=AIMessageChunk(content="", tool_call_chunks=steady))
 
 
 def _whole(message: BaseMessage | None) -> BaseMessage | None:

@@ -12,6 +12,7 @@ from modelwire.runnables.lazy_rooms import batching
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api import BatchJob
+    from modelwire.runnables.base import Runnable
     from modelwire.runnables.each import RunnableEach
 
 __all__ = ["BatchMethods"]
@@ -27,6 +28,12 @@ def _whole(part: Any) -> Any:
 
 class BatchMethods(Generic[Input, Output]):
     """The methods of a `Runnable` for more than one input."""
+
+    def _batched_by(
+        self, config: Configs, kwargs: dict[str, Any]
+    ) -> tuple[Runnable[Input, Output], Configs, dict[str, Any]] | None:
+        """Return the runnable whose batch replaces this one's, with its config and keywords; None for its own."""
+        return None
 
     @overload
     def batch(
@@ -59,13 +66,17 @@ class BatchMethods(Generic[Input, Output]):
         `inputs` may be any iterable: it is read as calls finish. The first error cancels the rest
         and is raised; with `return_exceptions` it is in its place among the outputs instead.
         """
+        other = self._batched_by(config, hidden(kwargs))
+        if other is not None:
+            runnable, config, kwargs = other
+            return runnable.batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
         return batching.in_order(
             batching.batch_as_completed(
                 _whole(self),
                 inputs,
                 config,
                 return_exceptions=return_exceptions,
-                kwargs=hidden(kwargs),
+                kwargs=kwargs,
             )
         )
 
@@ -96,13 +107,19 @@ class BatchMethods(Generic[Input, Output]):
         **kwargs: Any,
     ) -> list[Any]:
         """Do what `batch` does, async."""
+        other = self._batched_by(config, hidden(kwargs))
+        if other is not None:
+            runnable, config, kwargs = other
+            return await runnable.abatch(
+                inputs, config, return_exceptions=return_exceptions, **kwargs
+            )
         return await batching.ain_order(
             batching.abatch_as_completed(
                 _whole(self),
                 inputs,
                 config,
                 return_exceptions=return_exceptions,
-                kwargs=hidden(kwargs),
+                kwargs=kwargs,
             )
         )
 
@@ -136,8 +153,14 @@ class BatchMethods(Generic[Input, Output]):
 
         Closing the iterator cancels the calls in flight.
         """
+        other = self._batched_by(config, hidden(kwargs))
+        if other is not None:
+            runnable, config, kwargs = other
+            return runnable.batch_as_completed(
+                inputs, config, return_exceptions=return_exceptions, **kwargs
+            )
         return batching.batch_as_completed(
-            _whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=hidden(kwargs)
+            _whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=kwargs
         )
 
     @overload
@@ -167,8 +190,14 @@ class BatchMethods(Generic[Input, Output]):
         **kwargs: Any,
     ) -> AsyncIterator[tuple[int, Any]]:
         """Do what `batch_as_completed` does, async."""
+        other = self._batched_by(config, hidden(kwargs))
+        if other is not None:
+            runnable, config, kwargs = other
+            return runnable.abatch_as_completed(
+                inputs, config, return_exceptions=return_exceptions, **kwargs
+            )
         return batching.abatch_as_completed(
-            _whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=hidden(kwargs)
+            _whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=kwargs
         )
 
     def map(self) -> RunnableEach[Input, Output]:

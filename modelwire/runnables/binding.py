@@ -5,7 +5,7 @@ It has no run of its own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial, update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -228,65 +228,15 @@ class RunnableBinding(Forwarding[Input, Output]):
             input, self._config(config), diff=diff, **{**self.kwargs, **kwargs}
         )
 
-    def _batching(
+    def _batched_by(
         self, config: Configs, kwargs: dict[str, Any]
-    ) -> tuple[Runnable[Input, Output], Configs, dict[str, Any]]:
-        """Return the runnable whose batch replaces this binding's, with its config and arguments."""
-        hidden(kwargs)
+    ) -> tuple[Runnable[Input, Output], Configs, dict[str, Any]] | None:
         if self.config_factories:
             # A factory makes the config of one call, so each call goes through this binding.
-            return cast("Runnable[Input, Output]", super()), config, kwargs
+            return None
         ready: Any = (
             [self._config(one) for one in config]
             if isinstance(config, Sequence)
             else self._config(config)
         )
         return self.bound, ready, {**self.kwargs, **kwargs}
-
-    def batch(
-        self,
-        inputs: Iterable[Input],
-        config: Configs = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[Any]:
-        runnable, config, kwargs = self._batching(config, kwargs)
-        return runnable.batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-
-    async def abatch(
-        self,
-        inputs: Iterable[Input],
-        config: Configs = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[Any]:
-        runnable, config, kwargs = self._batching(config, kwargs)
-        return await runnable.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-
-    def batch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: Configs = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> Iterator[tuple[int, Any]]:
-        runnable, config, kwargs = self._batching(config, kwargs)
-        return runnable.batch_as_completed(
-            inputs, config, return_exceptions=return_exceptions, **kwargs
-        )
-
-    def abatch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: Configs = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> AsyncIterator[tuple[int, Any]]:
-        runnable, config, kwargs = self._batching(config, kwargs)
-        return runnable.abatch_as_completed(
-            inputs, config, return_exceptions=return_exceptions, **kwargs
-        )

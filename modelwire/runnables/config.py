@@ -157,28 +157,36 @@ def _complete(config: RunnableConfig | None) -> dict[str, Any]:
     """Return the defaults, overridden by the context, overridden by `config`; unknown keys become `configurable`."""
     ready = _defaults()
     for layer in (var_child_runnable_config.get(), config):
-        if layer is None:
-            continue
-        if not isinstance(layer, Mapping):
-            raise InvalidType(
-                f"`config` must be a dict such as `{{'tags': ['a']}}`, not a `{type(layer).__name__}`."
-            )
-        inherited, observers = ready.get("deadline"), ready.get("observers")
-        ready.update(
-            (key, value) for key, value in layer.items() if value is not None and key in _KEYS
-        )
-        if inherited is not None:
-            ready["deadline"] = min(ready["deadline"], inherited)
-        if observers is not None:
-            ready["observers"] = _joined_observers(observers, ready["observers"])
-    extras = {
-        key: value
-        for key, value in (config or {}).items()
-        if key not in _KEYS and value is not None
-    }
+        if layer is not None:
+            _lay_over(ready, layer)
     for key in _COPIED:
         _check_kind(key, ready[key])
         ready[key] = ready[key].copy()
+    ready["configurable"].update(_extras(config or {}))
+    model = ready["configurable"].get("model")
+    if model is not None and "model" not in ready["metadata"]:
+        ready["metadata"]["model"] = model
+    _check_values(ready)
+    return ready
+
+
+def _lay_over(ready: dict[str, Any], layer: RunnableConfig) -> None:
+    """Override the values in `ready` by those of `layer`; the earlier deadline holds, and observers are added."""
+    if not isinstance(layer, Mapping):
+        raise InvalidType(
+            f"`config` must be a dict such as `{{'tags': ['a']}}`, not a `{type(layer).__name__}`."
+        )
+    inherited, observers = ready.get("deadline"), ready.get("observers")
+    ready.update((key, value) for key, value in layer.items() if value is not None and key in _KEYS)
+    if inherited is not None:
+        ready["deadline"] = min(ready["deadline"], inherited)
+    if observers is not None:
+        ready["observers"] = _joined_observers(observers, ready["observers"])
+
+
+def _extras(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a config that are the user's own. Raises for one that is most likely misspelt."""
+    extras = {key: value for key, value in config.items() if key not in _KEYS and value is not None}
     for key in extras:
         if not isinstance(key, str):
             raise InvalidType(f"The keys of a config are strings, not `{key!r}`.")
@@ -187,20 +195,19 @@ def _complete(config: RunnableConfig | None) -> dict[str, Any]:
                 f"`{key}` is not a key of a config. Did you mean `{meant}`? A key of your own by this name goes into "
                 "`configurable`."
             )
+    return extras
+
+
+def _check_values(ready: Mapping[str, Any]) -> None:
     if not isinstance(ready.get("run_name", ""), str):
         raise InvalidType(
             f"`run_name` in a config must be a string, not a `{type(ready['run_name']).__name__}`."
         )
-    ready["configurable"].update(extras)
-    model = ready["configurable"].get("model")
-    if model is not None and "model" not in ready["metadata"]:
-        ready["metadata"]["model"] = model
     _check_count("max_concurrency", ready.get("max_concurrency"))
     _check_count("recursion_limit", ready["recursion_limit"], least=0)
     if ready.get("timeout") is not None:
         # This only checks the value; the timeout starts with the call.
         start_clock(ready["timeout"])
-    return ready
 
 
 @lru_cache(256)

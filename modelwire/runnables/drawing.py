@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from graphlib import CycleError, TopologicalSorter
@@ -209,17 +209,8 @@ def draw_mermaid(
             "---",
         ]
     lines.append("graph TD;")
-    first, last = graph.first_node(), graph.last_node()
-    for id, node in graph.nodes.items():
-        if with_styles:
-            text = _label(node.name, node.metadata)
-            if node == first:
-                end = ":::first"
-            elif node == last:
-                end = ":::last"
-            else:
-                end = ""
-            lines.append(f"\t{ids[id]}([{text}]){end}" if end else f"\t{ids[id]}({text})")
+    if with_styles:
+        lines += _mermaid_nodes(graph, ids)
     for edge in graph.edges:
         arrow = "-.->" if edge.conditional else "-->"
         if edge.data is not None:
@@ -231,6 +222,19 @@ def draw_mermaid(
             for kind, style in vars(node_colors or NodeStyles()).items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _mermaid_nodes(graph: Graph, ids: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each node; the first and the last have a class of their own."""
+    first, last = graph.first_node(), graph.last_node()
+    for id, node in graph.nodes.items():
+        text = _label(node.name, node.metadata)
+        if node == first:
+            yield f"\t{ids[id]}([{text}]):::first"
+        elif node == last:
+            yield f"\t{ids[id]}([{text}]):::last"
+        else:
+            yield f"\t{ids[id]}({text})"
 
 
 def _safe_ids(ids: list[str]) -> dict[str, str]:

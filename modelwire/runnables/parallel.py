@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from typing_extensions import TypeVar as TypeVarWithDefault
+
 from modelwire._extensions import extension
 from modelwire.errors import InvalidArgument
-from modelwire.runnables.base import Input, Runnable, coerce_to_runnable
+from modelwire.runnables.base import Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.lazy_rooms import batching, graphs, schemas, streams
 from modelwire.runnables.run import AsyncRun, Run
@@ -28,6 +30,8 @@ __all__ = ["RunnableMap", "RunnableParallel"]
 
 Branch = tuple[str, Runnable[Any, Any], RunnableConfig]
 Call = TypeVar("Call")
+# Functions and dicts as branches do not say what they take.
+Input = TypeVarWithDefault("Input", contravariant=True, default=Any)
 
 
 class RunnableParallel(Step[Input, dict[str, Any]]):

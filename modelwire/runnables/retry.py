@@ -13,9 +13,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from modelwire.errors import CallerError, ChatError, InvalidArgument, InvalidType
-from modelwire.runnables.base import Input, Output, Runnable
+from modelwire.runnables.base import Input, Output
 from modelwire.runnables.binding import RunnableBinding
-from modelwire.runnables.config import RunnableConfig, below, hidden, settled
+from modelwire.runnables.config import Configs, RunnableConfig, below, hidden, settled
 from modelwire.runnables.run import AsyncRun, Run, acalled, called
 
 if TYPE_CHECKING:
@@ -161,10 +161,8 @@ class RunnableRetry(RunnableBinding[Input, Output]):
                 return await self.bound.ainvoke(input, inner, **{**self.kwargs, **kwargs})
         raise AssertionError("tenacity ends in an answer or in an error")
 
-    batch = Runnable.batch  # type: ignore[assignment]  # the same, with its overloads
-    abatch = Runnable.abatch  # type: ignore[assignment]
-    batch_as_completed = Runnable.batch_as_completed  # type: ignore[assignment]
-    abatch_as_completed = Runnable.abatch_as_completed  # type: ignore[assignment]
+    def _batched_by(self, config: Configs, kwargs: dict[str, Any]) -> None:
+        return None  # Each input is retried on its own.
 
 
 def _predicate(chosen: RetryIf | type[BaseException] | None) -> Callable[[BaseException], bool]:

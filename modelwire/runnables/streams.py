@@ -301,8 +301,15 @@ async def _pumped(
                 yield key, chunk
                 resume[key].set()
     finally:
-        for task in tasks:
-            task.cancel()
-        for failure in await asyncio.gather(*tasks, return_exceptions=True):
-            if failure is not None and not isinstance(failure, asyncio.CancelledError):
-                raise failure
+        await _cancelled(tasks)
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for them. Raises the first failure of one."""
+    import asyncio
+
+    for task in tasks:
+        task.cancel()
+    for failure in await asyncio.gather(*tasks, return_exceptions=True):
+        if failure is not None and not isinstance(failure, asyncio.CancelledError):
+            raise failure

@@ -126,3 +126,55 @@ def test_a_json_schema_needs_no_title(colour: Any, method: Any) -> None:
 def test_what_is_no_type_is_refused(provider_server: ProviderServer, schema: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"a type such as `list\[City\]`"):
         provider_server.model().with_structured_output(schema)
+
+
+NAMES: dict[str, Any] = {
+    "title": "Names",
+    "type": "array",
+    "items": {"$ref": "#/$defs/Name"},
+    "$defs": {"Name": {"type": "string", "minLength": 2}},
+}
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_json_schema_of_a_list_is_wrapped_on_the_wire(
+    colour: Any, wire: Any, method: Any
+) -> None:
+    with ProviderServer(default='{"value": ["Graz", "Linz"]}') as server:
+        if method == "function_calling":
+            call = {"name": "Names", "args": {"value": ["Graz", "Linz"]}, "id": "c1"}
+            server.default = Answer(tool_calls=[call])
+        chain = server.model(wire).with_structured_output(NAMES, method=method)
+        assert colour.invoke(chain, "hi") == ["Graz", "Linz"]
+        assert colour.stream(chain, "hi") == [["Graz", "Linz"]]
+        sent = json.dumps(server.requests[-1].body)
+    assert "value" in sent and "array" in sent
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [({"type": "integer"}, 7), ({"type": "string", "enum": ["good", "bad"]}, "bad")],
+)
+def test_a_json_schema_of_a_single_value_is_wrapped_too(schema: Any, value: Any) -> None:
+    with ProviderServer(default=json.dumps({"value": value})) as server:
+        assert server.model().with_structured_output(schema).invoke("hi") == value
+
+
+def test_a_list_that_does_not_fit_its_json_schema_is_an_error() -> None:
+    with ProviderServer(default='{"value": ["Graz", "L"]}') as server:
+        chain = server.model().with_structured_output(NAMES)
+        with pytest.raises(OutputParserException, match="too short"):
+            chain.invoke("hi")
+
+
+def test_a_json_schema_of_a_list_that_contains_itself_is_refused(
+    provider_server: ProviderServer,
+) -> None:
+    tree = {
+        "type": "array",
+        "items": {"$ref": "#/$defs/Node"},
+        "$defs": {"Node": {"type": "array", "items": {"$ref": "#/$defs/Node"}}},
+    }
+    with pytest.raises(InvalidArgument, match="cannot contain itself"):
+        provider_server.model().with_structured_output(tree)

@@ -9,6 +9,7 @@ from modelwire.runnables import (
     Runnable,
     RunnableConfig,
     RunnableLambda,
+    RunnableParallel,
     RunnablePassthrough,
     RunnableSequence,
     RunnableSerializable,
@@ -53,6 +54,9 @@ assert_type(counting | RunnableLambda(text) | encoded, RunnableSequence[dict[str
 assert_type(counting | {"a": text}, RunnableSequence[dict[str, Any], dict[str, Any]])
 assert_type({"a": text} | counting, RunnableSequence[Any, int])
 assert_type(RunnablePassthrough.assign(a=text) | counting, RunnableSequence[dict[str, Any], int])
+both = RunnableParallel(a=counting, b=text)
+assert_type(both, RunnableParallel[Any])
+assert_type(both.invoke({"a": 1}), dict[str, Any])
 assert_type(counting.bind(a=1).with_config(tags=["a"]), RunnableBinding[dict[str, Any], int])
 assert_type(counting.map(), RunnableEach[dict[str, Any], int])
 assert_type((counting | text).invoke({}), str)

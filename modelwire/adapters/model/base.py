@@ -277,7 +277,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             ModelRefusalError: The model refused.
             InvalidArgument: Nothing was sent: the schema is none, or the provider cannot take it.
         """
-        from modelwire.adapters.model.value_forms import structured_answer
+        from modelwire.adapters.model.structured_output import structured_answer
 
         return structured_answer(self, schema, include_raw=include_raw, retries=retries, **kwargs)
 

@@ -6,19 +6,24 @@ Loaded when it is used. No I/O here.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
+
+from pydantic import AfterValidator, WithJsonSchema, create_model
 
 from modelwire.adapters.model.arguments import service_for
 from modelwire.adapters.model.tools import is_ready, response_format
-from modelwire.adapters.model.value_forms import ValueForm
+from modelwire.adapters.model.value_forms import ValueForm, value_reader
 from modelwire.adapters.providers.model_families import family_of, refuses
 from modelwire.adapters.providers.parameters import fit_parameters
+from modelwire.adapters.structured_retry import StructuredRetry
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError, did_you_mean
 from modelwire.output_parsers.pydantic import model_name
 from modelwire.output_parsers.structured import StructuredOutputParser
-from modelwire.runnables import AddableDict, RunnableGenerator
+from modelwire.runnables import AddableDict, RunnableGenerator, RunnableSequence
 from modelwire.runnables.annotations import is_typed_dict
 from modelwire.tools.function_calling import convert_to_openai_function
+from modelwire.tools.json_schema import inlined, recursive_references
 from modelwire.tools.schema_check import JsonSchemaCheck, TypedDictCheck
 
 if TYPE_CHECKING:
@@ -26,13 +31,95 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.runnables import Runnable
 
-__all__ = ["structured_by_either", "structured_by_tools", "structured_by_wire"]
+__all__ = ["structured_answer", "structured_by_either", "structured_by_tools", "structured_by_wire"]
 
 JSON = dict[str, Any]
 
 METHODS = ("json_schema", "function_calling", "json_mode")
 # The parser raises `ModelRefusalError` for a refusal, or returns it beside the message (`include_raw`).
 _AS_MESSAGE = {"on_refusal": "message"}
+
+
+_SCALARS = (str, int, float, bool, list, set, tuple)
+# A JSON schema with one of these types at its top describes a value that is not an object.
+_VALUE_TYPES = ("array", "string", "number", "integer", "boolean", "null")
+
+
+def structured_answer(
+    model: BaseChatModel, schema: Any, *, include_raw: bool, retries: int, **kwargs: Any
+) -> Runnable[Any, Any]:
+    """Return what `with_structured_output` of a model returns.
+
+    With `on_refusal="message"` a refusal is returned as its `AIMessage`. With `include_raw` the message is there
+    anyway, and the refusal is its `parsing_error`.
+    """
+    on_refusal = kwargs.pop("on_refusal", "raise")
+    if on_refusal not in ("raise", "message"):
+        raise InvalidArgument(f'`on_refusal` must be "raise" or "message", not {on_refusal!r}.')
+    form = object_form(schema)
+    if isinstance(schema, Mapping) and "properties" in schema:
+        schema = {"title": "Answer", **schema}  # the name of a tool, where a tool is the way
+    asking = model._structured(form or schema, include_raw=include_raw, **kwargs)
+    if on_refusal == "message":
+        asking = _returning_refusals(asking)
+    if retries:
+        asking = StructuredRetry(asking, retries=retries, include_raw=include_raw)
+    if form is None:
+        return asking
+    return asking | value_reader(include_raw=include_raw)
+
+
+def _returning_refusals(asking: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    parser = getattr(asking, "last", None)
+    if not isinstance(asking, RunnableSequence) or not isinstance(parser, StructuredOutputParser):
+        return asking
+    patient = parser.model_copy(update={"on_refusal": "message"})
+    return RunnableSequence(*asking.steps[:-1], patient, name=asking.name)
+
+
+def object_form(schema: Any) -> type[ValueForm] | None:
+    """Return the class of an object that carries a value of the form `schema`; None for what is an object itself.
+
+    Raises: `InvalidType` for a type that pydantic has no schema for.
+    """
+    if isinstance(schema, Mapping):
+        return _json_form(schema)
+    is_value = get_origin(schema) is not None
+    if isinstance(schema, type) and not is_value:
+        is_value = schema in _SCALARS or issubclass(schema, Enum)
+    if not is_value:
+        return None
+    try:
+        return create_model("Answer", __base__=ValueForm, value=(schema, ...))
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as exc:  # what pydantic raises for a form it cannot read
+        raise InvalidType(f"`{schema}` cannot be the form of an answer: {exc}") from exc
+
+
+def _json_form(schema: Mapping[str, Any]) -> type[ValueForm] | None:
+    """Return the class for a JSON schema of a value; None for the schema of an object, or a provider's own form.
+
+    Raises: `InvalidArgument` for a schema that refers to itself, which has its place at the top only.
+    """
+    if schema.get("type") not in _VALUE_TYPES:
+        return None
+    check = JsonSchemaCheck(schema)
+    if recursive_references(schema):
+        raise InvalidArgument(
+            "A JSON schema of a list or a single value cannot contain itself here. Describe an object that has the "
+            "value as a property."
+        )
+
+    def checked(value: Any) -> Any:
+        check(value)
+        return value
+
+    value_type = Annotated[Any, WithJsonSchema(inlined(schema)), AfterValidator(checked)]
+    title = str(schema.get("title") or "Answer")
+    return create_model(title, __base__=ValueForm, value=(value_type, ...))
 
 
 def structured_by_tools(
@@ -80,7 +167,6 @@ def structured_by_wire(
     **kwargs: Any,
 ) -> Runnable[Any, Any]:
     """Ask for an answer of the form `schema` by one of the methods the wire has."""
-    kwargs.pop("on_refusal", None)
     wire = model._wire()
     _check(schema)
     method = method or _default_method(model, kwargs)

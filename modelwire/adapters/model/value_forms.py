@@ -7,22 +7,17 @@ wire, and the value of that field is the answer.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from enum import Enum
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, create_model, model_validator
+from pydantic import BaseModel, model_validator
 
-from modelwire.adapters.structured_retry import StructuredRetry
-from modelwire.errors import InvalidType
+from modelwire.messages import AIMessage
 from modelwire.runnables import AddableDict, RunnableGenerator
 
 if TYPE_CHECKING:
-    from modelwire.adapters.model.base import BaseChatModel
     from modelwire.runnables import Runnable
 
-__all__ = ["ValueForm", "object_form", "structured_answer", "value_reader"]
-
-_SCALARS = (str, int, float, bool, list, set, tuple)
+__all__ = ["ValueForm", "value_reader"]
 
 
 class ValueForm(BaseModel):
@@ -34,41 +29,6 @@ class ValueForm(BaseModel):
         """Accept the value alone, too: models without a schema to keep to often leave the object out."""
         is_object = isinstance(data, Mapping) and "value" in data
         return data if is_object else {"value": data}
-
-
-def structured_answer(
-    model: BaseChatModel, schema: Any, *, include_raw: bool, retries: int, **kwargs: Any
-) -> Runnable[Any, Any]:
-    """Return what `with_structured_output` of a model returns."""
-    form = object_form(schema)
-    if isinstance(schema, Mapping) and "properties" in schema:
-        schema = {"title": "Answer", **schema}  # the name of a tool, where a tool is the way
-    asking = model._structured(form or schema, include_raw=include_raw, **kwargs)
-    if retries:
-        asking = StructuredRetry(asking, retries=retries, include_raw=include_raw)
-    if form is None:
-        return asking
-    return asking | value_reader(include_raw=include_raw)
-
-
-def object_form(schema: Any) -> type[ValueForm] | None:
-    """Return the class of an object that carries a value of the form `schema`; None for what is an object itself.
-
-    Raises: `InvalidType` for a type that pydantic has no schema for.
-    """
-    is_value = get_origin(schema) is not None
-    if isinstance(schema, type) and not is_value:
-        is_value = schema in _SCALARS or issubclass(schema, Enum)
-    if not is_value:
-        return None
-    try:
-        return create_model("Answer", __base__=ValueForm, value=(schema, ...))
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as exc:  # what pydantic raises for a form it cannot read
-        raise InvalidType(f"`{schema}` cannot be the form of an answer: {exc}") from exc
 
 
 def value_reader(*, include_raw: bool) -> Runnable[Any, Any]:
@@ -98,6 +58,8 @@ def value_reader(*, include_raw: bool) -> Runnable[Any, Any]:
 def _value_in(answer: Any) -> Any:
     if isinstance(answer, ValueForm):
         return getattr(answer, "value")  # noqa: B009 - the field is made with the class
+    if isinstance(answer, AIMessage):  # The model refused.
+        return answer
     form = None if answer is None else answer.get("parsed")
     if form is None:
         return answer

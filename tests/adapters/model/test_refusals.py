@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from modelwire.budgets import budget
 from modelwire.caches import InMemoryCache
@@ -166,3 +167,28 @@ def test_a_structured_answer_has_its_own_error_for_a_refusal(
     found = colour.invoke(server.model().with_structured_output(schema, include_raw=True), "hi")
     assert isinstance(found["parsing_error"], ModelRefusalError)
     assert isinstance(found["raw"], AIMessage)
+
+
+class _Form(BaseModel):
+    name: str
+
+
+@pytest.mark.parametrize(
+    "form", [_Form, list[_Form], {"type": "array", "items": {"type": "string"}}]
+)
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_refusal_is_the_answer_of_a_structured_output_that_asks_for_it(
+    server: ProviderServer, colour: Any, wire: Any, form: Any
+) -> None:
+    server.default = SCENES["refusal"]
+    chain = server.model(wire).with_structured_output(form, on_refusal="message")
+    for answer in (colour.invoke(chain, "hi"), colour.stream(chain, "hi")[-1]):
+        assert type(answer) is AIMessage
+        assert refusal_in(answer) is not None
+    with pytest.raises(ModelRefusalError):
+        colour.invoke(server.model(wire).with_structured_output(form), "hi")
+
+
+def test_a_structured_output_refuses_another_word_for_refusals(server: ProviderServer) -> None:
+    with pytest.raises(InvalidArgument, match='must be "raise" or "message"'):
+        server.model().with_structured_output(_Form, on_refusal="ignore")
