@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from modelwire.errors import InvalidArgument, did_you_mean
+from modelwire.errors import InvalidArgument, did_you_mean, warn_caller
 from modelwire.messages.block_readers import is_wire_type
 from modelwire.messages.block_translators.standard import DATA_TYPES, is_model_work
 
@@ -23,6 +23,12 @@ ANSWERED = frozenset(
     {"refusal", "mcp_approval_request", "mcp_list_tools", "message", "program", "tool_result"}
 )
 
+# The media types of Word, Excel and PowerPoint begin with one of these.
+OFFICE_TYPES = (
+    "application/vnd.openxmlformats-officedocument.",
+    "application/msword",
+    "application/vnd.ms-",
+)
 HOLD_BASE64 = ("base64", "data")
 BYTES = (bytes, bytearray, memoryview)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\n]+={0,2}\n?")
@@ -46,6 +52,30 @@ def validate_outgoing(messages: list[Any]) -> list[Any]:
                 *messages[position + 1 :],
             ]
     return messages
+
+
+def warn_of_attachments(
+    messages: list[Any], *, image_bytes: int | None, reads_office_files: bool, title: str
+) -> None:
+    """Warn of images and files that a provider is known to reject: images of more bytes, and office files."""
+    for message in messages:
+        blocks = message.content if isinstance(message.content, list) else ()
+        for block in blocks:
+            data = block.get("base64") if isinstance(block, Mapping) else None
+            if not isinstance(data, str):
+                continue
+            size = len(data) * 3 // 4
+            media_type = str(block.get("mime_type"))
+            if block.get("type") == "image" and image_bytes is not None and size > image_bytes:
+                warn_caller(
+                    f"An image has {size / 1e6:.1f} MB, but {title} takes at most {image_bytes / 1e6:.1f} MB: make it "
+                    "smaller."
+                )
+            elif not reads_office_files and media_type.startswith(OFFICE_TYPES):
+                warn_caller(
+                    f"A file has the type `{media_type}`, but {title} does not read office files: send it as PDF or "
+                    "text."
+                )
 
 
 def _checked(content: list[Any], message: Any, position: int) -> list[Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from modelwire.errors import InvalidTemplate
-from modelwire.prompts.template import Template
+from modelwire.prompts.compiled import Template
 
 __all__ = ["MustacheTemplate", "paths"]
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.prompt_values import PromptValue, StringPromptValue
 from modelwire.prompts.base import BasePromptTemplate
-from modelwire.prompts.template import Template, check_variables, compile_template
+from modelwire.prompts.compiled import Template
+from modelwire.prompts.template import check_variables, compile_template
 from modelwire.runnables.config import RunnableConfig
 
 __all__ = ["PromptTemplate", "StringPromptTemplate"]

@@ -74,51 +74,49 @@ def tool(
     Raises: `InvalidArgument` for a function without name or description, `InvalidType` for what is no function.
     """
     options: dict[str, Any] = {
+        "description": description,
         "return_direct": return_direct,
         "args_schema": args_schema,
         "response_format": response_format,
         "extras": extras,
     }
+    reading: dict[str, Any] = {
+        "infer_schema": infer_schema,
+        "parse_docstring": parse_docstring,
+        "error_on_invalid_docstring": error_on_invalid_docstring,
+    }
 
-    def made(name: str, source: Any) -> BaseTool:
-        if isinstance(source, Runnable):
-            return _of_runnable(name, source, description, options)
-        if inspect.iscoroutinefunction(source):
-            function, coroutine = (None, source)
-        else:
-            function, coroutine = (source, None)
-        if infer_schema or args_schema is not None:
-            return StructuredTool.from_function(
-                function,
-                coroutine,
-                name=name,
-                description=description,
-                infer_schema=infer_schema,
-                parse_docstring=parse_docstring,
-                error_on_invalid_docstring=error_on_invalid_docstring,
-                **options,
-            )
-        text = description or docstring_of(source)
-        if text is None:
-            raise InvalidArgument(
-                f"Function must have either a docstring or description: the model learns from it what `{name}` does."
-            )
-        return Tool(name=name, func=function, coroutine=coroutine, description=text, **options)
+    def made(source: Any) -> BaseTool:
+        own_name = name_or_callable if isinstance(name_or_callable, str) else _name_of(source)
+        return _made(own_name, source, options, reading)
 
     if isinstance(name_or_callable, str):
-        own_name = name_or_callable
-        if runnable is not None:
-            return made(own_name, runnable)
-        return lambda source: made(own_name, source)
+        return made if runnable is None else made(runnable)
     if runnable is not None:
         raise InvalidArgument("A runnable as a tool needs a name: `tool('name', runnable)`.")
     if name_or_callable is None:
-        return lambda source: made(_name_of(source), source)
+        return made
     if not callable(name_or_callable):
         raise InvalidType(
             f"`tool` takes a function or a name, not a `{type(name_or_callable).__name__}`."
         )
-    return made(_name_of(name_or_callable), name_or_callable)
+    return made(name_or_callable)
+
+
+def _made(name: str, source: Any, options: dict[str, Any], reading: dict[str, Any]) -> BaseTool:
+    """Return a tool with these options; `reading` says how the function's schema and docstring are read."""
+    if isinstance(source, Runnable):
+        return _of_runnable(name, source, options)
+    function, coroutine = (None, source) if inspect.iscoroutinefunction(source) else (source, None)
+    if reading["infer_schema"] or options["args_schema"] is not None:
+        return StructuredTool.from_function(function, coroutine, name=name, **reading, **options)
+    description = options["description"] or docstring_of(source)
+    if description is None:
+        raise InvalidArgument(
+            f"Function must have either a docstring or description: the model learns from it what `{name}` does."
+        )
+    options = {**options, "description": description}
+    return Tool(name=name, func=function, coroutine=coroutine, **options)
 
 
 def _name_of(source: Any) -> str:
@@ -149,19 +147,17 @@ def convert_runnable_to_tool(
         args_schema = made_model(
             name, {key: (kind, ...) for key, kind in arg_types.items()}, "", ConfigDict()
         )
-    return _of_runnable(name, runnable, description, {"args_schema": args_schema})
+    return _of_runnable(name, runnable, {"description": description, "args_schema": args_schema})
 
 
-def _of_runnable(
-    name: str, runnable: Runnable[Any, Any], description: str | None, options: dict[str, Any]
-) -> BaseTool:
-    text = description or f"Takes {_takes(runnable)}. {runnable!r}"
-    if options.get("args_schema") is None:
-        options = {**options, "args_schema": _input_schema(name, runnable)}
-    if options["args_schema"] is None:
-        return Tool(
-            name=name, func=runnable.invoke, coroutine=runnable.ainvoke, description=text, **options
-        )
+def _of_runnable(name: str, runnable: Runnable[Any, Any], options: dict[str, Any]) -> BaseTool:
+    description = options["description"] or f"Takes {_takes(runnable)}. {runnable!r}"
+    schema = options["args_schema"]
+    if schema is None:
+        schema = _input_schema(name, runnable)
+    options = {**options, "name": name, "description": description, "args_schema": schema}
+    if schema is None:
+        return Tool(func=runnable.invoke, coroutine=runnable.ainvoke, **options)
 
     def call(**kwargs: Any) -> Any:
         return runnable.invoke(kwargs)
@@ -169,7 +165,7 @@ def _of_runnable(
     async def acall(**kwargs: Any) -> Any:
         return await runnable.ainvoke(kwargs)
 
-    return StructuredTool.from_function(call, acall, name=name, description=text, **options)
+    return StructuredTool.from_function(call, acall, **options)
 
 
 def _input_type(runnable: Runnable[Any, Any]) -> Any:

@@ -25,7 +25,13 @@ from modelwire.tools.args_schema import (
     model_from_typed_dict,
 )
 from modelwire.tools.docstring import parse_google_docstring
-from modelwire.tools.json_schema import anthropic_schema, inlined, strict_schema, without_titles
+from modelwire.tools.json_schema import (
+    anthropic_schema,
+    inlined,
+    strict_schema,
+    without,
+    without_titles,
+)
 
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
@@ -94,19 +100,8 @@ def convert_to_anthropic_tool(tool: Any, *, strict: bool | None = None) -> JSON:
     if is_own_kind(tool):
         return dict(tool)
     extras = dict(getattr(tool, "extras", None) or {})
-    if isinstance(tool, Mapping):
-        known = (
-            "type",
-            "function",
-            "name",
-            "title",
-            "description",
-            "input_schema",
-            "parameters",
-            "strict",
-        )
-        if "input_schema" in tool or "function" in tool:
-            extras |= {key: value for key, value in tool.items() if key not in known}
+    if isinstance(tool, Mapping) and ("input_schema" in tool or "function" in tool):
+        extras |= without(tool, *_KNOWN_KEYS)
     function = convert_to_openai_function(tool, strict=strict)
     converted: JSON = {"name": function["name"]}
     if function.get("description"):
@@ -136,6 +131,16 @@ def convert_to_json_schema(schema: Any, *, strict: bool | None = None) -> JSON:
     return {"title": title, **described, **function.get("parameters", {})}
 
 
+_KNOWN_KEYS = (
+    "type",
+    "function",
+    "name",
+    "title",
+    "description",
+    "input_schema",
+    "parameters",
+    "strict",
+)
 _SHAPES = frozenset(
     ("function", "toolSpec", "properties", "$defs", "definitions", "anyOf", "allOf", "oneOf")
 )
@@ -175,7 +180,7 @@ def _from_dict(tool: Mapping[str, Any]) -> JSON:
             if key in ("name", "description", "parameters", "strict")
         }
     if "title" in tool:
-        rest = {key: value for key, value in tool.items() if key not in ("title", "description")}
+        rest = without(tool, "title", "description")
         return _named(tool, tool_name(str(tool["title"])), without_titles(rest) if rest else None)
     if "type" in tool or "properties" in tool:
         raise InvalidArgument(
@@ -257,11 +262,9 @@ def _from_tool(tool: BaseTool) -> JSON:
     schema = tool.tool_call_schema
     if not isinstance(schema, Mapping):  # made by us for this tool, and never changed
         return deepcopy(_from_model_cached(schema, tool.name, tool.description))
-    parameters = {
-        key: value for key, value in schema.items() if key not in ("title", "description")
-    }
+    parameters = inlined(without(schema, "title", "description"))
     about = {"description": tool.description} if tool.description else {}
-    return {"name": tool.name, **about, "parameters": without_titles(inlined(parameters))}
+    return {"name": tool.name, **about, "parameters": without_titles(parameters)}
 
 
 def tool_example_to_messages(

@@ -15,6 +15,7 @@ __all__ = [
     "recursive_references",
     "schemas_within",
     "strict_schema",
+    "without",
     "without_defaults",
     "without_titles",
 ]
@@ -68,9 +69,8 @@ def schemas_within(
             found = [(f"{path}.{name}".lstrip("."), inner) for name, inner in value.items()]
         elif isinstance(value, list) and key in ("items", "prefixItems"):
             found = [(f"{path}[{position}]", inner) for position, inner in enumerate(value)]
-        elif (
-            isinstance(value, list) and key in IN_LIST
-        ):  # the alternatives share the path of the whole
+        elif isinstance(value, list) and key in IN_LIST:
+            # The alternatives share the path of the whole.
             found = [(path, inner) for inner in value]
         elif key in SINGLE:
             found = [(f"{path}[]" if key == "items" else path, value)]
@@ -81,11 +81,14 @@ def schemas_within(
                 yield from schemas_within(inner, where)
 
 
+def without(schema: Mapping[str, Any], *names: str) -> Schema:
+    """Return a copy of `schema` without these keywords at its top."""
+    return {key: value for key, value in schema.items() if key not in names}
+
+
 def without_titles(schema: Mapping[str, Any]) -> Schema:
-    """Drop the titles, which say a name once more; properties that are named `title` stay."""
-    return rebuilt(
-        schema, lambda node: {key: value for key, value in node.items() if key != "title"}
-    )
+    """Return a copy without titles, which only repeat a name; properties that are named `title` stay."""
+    return rebuilt(schema, lambda node: without(node, "title"))
 
 
 def is_free_form(schema: Mapping[str, Any]) -> bool:
@@ -122,7 +125,7 @@ def _unravelled(schema: Mapping[str, Any]) -> Schema:
         ref = node.get("$ref")
         if (ref not in definitions and ref != "#") or len(node) == 1:
             return node
-        siblings = {key: value for key, value in node.items() if key != "$ref"}
+        siblings = without(node, "$ref")
         if ref == "#" or ref in above or len(above) == MOST_UNRAVELLED:
             return {"anyOf": [{"$ref": ref}], **siblings}
         return {
@@ -260,38 +263,36 @@ def inlined(schema: Mapping[str, Any]) -> Schema:
     definitions = _definitions(schema)
     if not definitions:
         return dict(schema)
-    body = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
+    body = without(schema, "$defs", "definitions")
     left = recursive_references(schema)
     if _inlined_size(body, definitions, dict.fromkeys(left, 1)) > MOST_INLINED_NODES:
         left = set(definitions)
-
-    def resolve(node: Schema) -> Schema:
-        if isinstance(node.get("discriminator"), Mapping):  # its mapping names definitions
-            node["discriminator"] = {**node["discriminator"]}
-            node["discriminator"].pop("mapping", None)
-        ref = node.get("$ref")
-        if (
-            ref is None and len(node.get("allOf", ())) == 1
-        ):  # pydantic wraps a reference that has siblings so
-            only = node["allOf"][0]
-            return {**only, **{key: value for key, value in node.items() if key != "allOf"}}
-        if ref not in definitions or ref in left:
-            return node
-        target = rebuilt(definitions[ref], resolve)
-        return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
-
+    inlinable = {ref: inner for ref, inner in definitions.items() if ref not in left}
+    resolve = partial(_resolved, definitions=inlinable)
     new = rebuilt(body, resolve)
-    if (
-        new.get("$ref") in left
-    ):  # the whole is one of them; providers want an object at the top, not a reference
-        new = {
-            **rebuilt(definitions[new["$ref"]], resolve),
-            **{k: v for k, v in new.items() if k != "$ref"},
-        }
+    ref = new.get("$ref")
+    if ref in left:
+        # The whole schema is one of them, but providers take an object at the top, not a reference.
+        new = {**rebuilt(definitions[ref], resolve), **without(new, "$ref")}
     for ref in sorted(left):
         _, place, name = ref.split("/", 2)
         new.setdefault(place, {})[name] = rebuilt(definitions[ref], resolve)
     return new
+
+
+def _resolved(node: Schema, definitions: Mapping[str, Any]) -> Schema:
+    """Return a schema with the definition that it refers to put in its place, if that is one of `definitions`."""
+    if isinstance(node.get("discriminator"), Mapping):
+        node["discriminator"] = without(node["discriminator"], "mapping")  # It names definitions.
+    ref = node.get("$ref")
+    if ref is None and len(node.get("allOf", ())) == 1:
+        # Pydantic wraps a reference that has siblings so.
+        return {**node["allOf"][0], **without(node, "allOf")}
+    definition = definitions.get(str(ref))
+    if definition is None:
+        return node
+    target = rebuilt(definition, partial(_resolved, definitions=definitions))
+    return {**target, **without(node, "$ref")}
 
 
 def _inlined_size(

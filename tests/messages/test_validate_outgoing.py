@@ -20,6 +20,7 @@ from modelwire.messages import (
     from_url,
 )
 from modelwire.messages.validate_outgoing import validate_outgoing
+from modelwire.testing import ProviderServer
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 PDF = b"%PDF-1.4 \x00\xff"
@@ -211,3 +212,50 @@ def test_what_cannot_be_told_or_read_is_said(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgument, match=said):
             make()
     assert from_path(tmp_path / "photo.pgn", mime_type="image/png")["type"] == "image"
+
+
+DOCX = {
+    "type": "file",
+    "base64": b64encode(b"PK\x03\x04").decode(),
+    "mime_type": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "filename": "report.docx",
+}
+
+
+def image_of(megabytes: int) -> dict[str, Any]:
+    return {"type": "image", "base64": "A" * (megabytes * 4_000_000 // 3), "mime_type": "image/png"}
+
+
+@pytest.mark.parametrize(
+    ("wire", "block", "text"),
+    [
+        ("anthropic", image_of(30), r"An image has 30\.0 MB, but the Anthropic .* at most 5\.2 MB"),
+        ("bedrock", image_of(30), r"at most 3\.8 MB: make it smaller"),
+        (
+            "openai",
+            DOCX,
+            r"wordprocessingml\.document`, but Chat Completions .* does not read office",
+        ),
+        ("gemini", DOCX, "send it as PDF or text"),
+    ],
+)
+def test_a_file_that_the_provider_rejects_warns_before_it_is_sent(
+    wire: Any, block: dict[str, Any], text: str
+) -> None:
+    with ProviderServer(default="x") as server, pytest.warns(UserWarning, match=text):
+        server.model(wire).invoke([HumanMessage([block])])
+
+
+@pytest.mark.parametrize(
+    ("wire", "block"),
+    [("anthropic", image_of(1)), ("responses", DOCX), ("bedrock", DOCX), ("gemini", image_of(1))],
+)
+def test_a_file_that_the_provider_reads_does_not_warn(wire: Any, block: dict[str, Any]) -> None:
+    with ProviderServer(default="x") as server:
+        assert server.model(wire).invoke([HumanMessage(["hi", block])]).text == "x"
+
+
+def test_another_service_of_the_wire_may_have_other_limits() -> None:
+    with ProviderServer(default="x") as server:
+        model = server.model("openai", provider="mistralai")
+        assert model.invoke([HumanMessage([DOCX])]).text == "x"

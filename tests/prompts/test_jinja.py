@@ -15,7 +15,6 @@ from modelwire.prompts import (
     get_template_variables,
     jinja2_formatter,
 )
-from modelwire.prompts import jinja as jinja_module
 from modelwire.prompts.jinja import Jinja2Template
 
 
@@ -86,7 +85,7 @@ def test_validation_warns_of_variables_that_differ() -> None:
 
 def test_without_jinja2_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2.sandbox", None)
-    jinja_module._environment.cache_clear()
+    monkeypatch.delitem(sys.modules, "modelwire.prompts.jinja_sandbox", raising=False)
     with pytest.raises(MissingDependency, match="pip install"):
         PromptTemplate.from_template("{{ x }}", template_format="jinja2")
 

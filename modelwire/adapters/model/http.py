@@ -122,9 +122,16 @@ class HTTPChatModel(WireSettings):
             )
         for message in messages:
             if message.content.__class__ is list:
-                from modelwire.messages.validate_outgoing import validate_outgoing
+                from modelwire.messages.validate_outgoing import (
+                    validate_outgoing,
+                    warn_of_attachments,
+                )
 
-                return validate_outgoing(messages)
+                messages = validate_outgoing(messages)
+                wire = self._wire()
+                if getattr(self, "provider", wire.owner) == wire.owner:
+                    warn_of_attachments(messages, title=wire.title, **wire.attachments._asdict())
+                break
         return messages
 
     def _call(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WIRES",
+    "AttachmentLimits",
     "ChatCall",
     "Codec",
     "Endpoint",
@@ -210,6 +211,13 @@ class TokenCounting(NamedTuple):
     model_options: Mapping[str, Any] = {}  # arguments that make the model speak the wire it counts
 
 
+class AttachmentLimits(NamedTuple):
+    """Which files the owner of a wire rejects, as far as that is documented; a call with such a file warns."""
+
+    image_bytes: int | None = None  # A larger image is rejected. None: no limit is known.
+    reads_office_files: bool = True  # False: files of Word, Excel and PowerPoint are rejected.
+
+
 class Wire(NamedTuple):
     """One wire: everything that shared code may ask about it. Making one imports no codec."""
 
@@ -228,6 +236,7 @@ class Wire(NamedTuple):
     )
     sdk: SdkSeat | None = None  # None: no SDK client can carry its calls
     counting: TokenCounting | None = None  # None: it has no such endpoint
+    attachments: AttachmentLimits = AttachmentLimits()
     blocks: str | None = (
         None  # module that reads its content blocks as standard ones, see `messages.wires`
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
     CONDITIONS,
+    AttachmentLimits,
     SdkSeat,
     StructuredOutput,
     TokenCounting,
@@ -115,6 +116,8 @@ WIRE = Wire(
     owner="anthropic",
     path="/messages",
     model_class="modelwire.adapters:ChatAnthropic",
+    # https://docs.anthropic.com/en/docs/build-with-claude/vision#general-limits, read 2026-11
+    attachments=AttachmentLimits(image_bytes=5 * 1024 * 1024),
     codec=codec_at("modelwire.adapters.wires.anthropic.codec:MessagesCodec"),
     tools=ToolDialect(
         _tool,

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from modelwire.adapters.wires.anthropic import default_method
 from modelwire.adapters.wires.wire import (
+    AttachmentLimits,
     StructuredOutput,
     TokenCounting,
     ToolDialect,
@@ -73,6 +74,8 @@ WIRE = Wire(
     owner="bedrock_converse",
     path="/converse",
     model_class="modelwire.adapters:ChatBedrockConverse",
+    # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html, read 2026-11
+    attachments=AttachmentLimits(image_bytes=3_750_000),
     codec=codec_at("modelwire.adapters.wires.bedrock.codec:ConverseCodec"),
     tools=ToolDialect(
         _tool,

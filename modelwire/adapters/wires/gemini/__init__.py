@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
+    AttachmentLimits,
     StructuredOutput,
     TokenCounting,
     ToolDialect,
@@ -47,6 +48,8 @@ WIRE = Wire(
     owner="google_genai",
     path=":generateContent",
     model_class="modelwire.adapters:ChatGoogleGenerativeAI",
+    # https://github.com/googleapis/python-genai/issues/829 has its error, read 2026-11.
+    attachments=AttachmentLimits(reads_office_files=False),
     codec=codec_at("modelwire.adapters.wires.gemini.codec:GenerateContentCodec"),
     # https://ai.google.dev/api/caching#FunctionDeclaration, read 2026-11
     tools=ToolDialect(

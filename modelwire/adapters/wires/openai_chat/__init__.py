@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
     CONDITIONS,
+    AttachmentLimits,
     SdkSeat,
     StructuredOutput,
     TokenCounting,
@@ -86,6 +87,8 @@ WIRE = Wire(
     owner="openai",
     path="/chat/completions",
     model_class="modelwire.adapters:ChatOpenAI",
+    # Of files it reads PDF alone: https://github.com/trpc-group/trpc-agent-go/issues/1816 has its error, read 2026-11.
+    attachments=AttachmentLimits(reads_office_files=False),
     codec=codec_at("modelwire.adapters.wires.openai_chat.codec:ChatCompletionsCodec"),
     tools=ToolDialect(
         _tool,

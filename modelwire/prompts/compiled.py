@@ -1,0 +1,27 @@
+"""The base of compiled templates; each format has a module with a subclass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Template"]
+
+
+class Template:
+    """A compiled template. Every entry of `TEMPLATE_FORMATS` creates an instance of a subclass."""
+
+    __slots__ = ("text", "variables")
+
+    variables: tuple[str, ...]
+    """The names of its variables, each once, in order of appearance."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """Return the text with `values` filled in. Raises: `KeyError` for the first missing one."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.text,)
