@@ -43,7 +43,7 @@ async def _sleep(seconds: float | None) -> None:
 
 
 class _Fake(BaseChatModel):
-    """Base of the fake models: they take tools and schemas, and answer with the prepared message anyway."""
+    """Base of the fake models. Tools and schemas can be bound, but the answer is the prepared message anyway."""
 
     async def _agenerate(
         self,
@@ -58,7 +58,7 @@ class _Fake(BaseChatModel):
         )
 
     def _wire(self) -> Wire:
-        """Return the wire in whose form tools and schemas are bound."""
+        """Return the wire whose format bound tools and schemas have."""
         return wire_named(HOME_WIRE)
 
     def bind_tools(
@@ -70,7 +70,7 @@ class _Fake(BaseChatModel):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[Any, AIMessage]:
-        """Bind `tools`, checked as for a provider. The tool calls are those of the prepared messages.
+        """Bind `tools` after the same checks as for a provider. Tool calls come from the prepared messages.
 
         `.kwargs["tools"]` of the result contains the tools as they would be sent.
         """
@@ -108,9 +108,7 @@ class _Listed(_Fake):
 
     def _next(self, responses: Sequence[Any]) -> Any:
         if not responses:
-            raise InvalidArgument(
-                f"`{type(self).__name__}` was given no `responses` to answer with."
-            )
+            raise InvalidArgument(f"`{type(self).__name__}` has no `responses` to answer with.")
         response = responses[self.i]
         self.i = self.i + 1 if self.i < len(responses) - 1 else 0
         return response
@@ -244,7 +242,7 @@ def _one_by_one(config: Any) -> Any:
 
 
 class FakeChatModel(_Fake, SimpleChatModel):
-    """Answers `fake response` to everything."""
+    """Answers every input with `fake response`."""
 
     @property
     def _llm_type(self) -> str:
@@ -299,7 +297,7 @@ class GenericFakeChatModel(_Fake):
         message = next(self.messages, None)
         if message is None:
             raise InvalidArgument(
-                "`messages` of `GenericFakeChatModel` has come to its end; give it more answers."
+                "`messages` of `GenericFakeChatModel` is at its end: it needs an answer for each call."
             )
         answer: AIMessage = message
         if isinstance(message, str):

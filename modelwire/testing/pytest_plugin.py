@@ -28,13 +28,13 @@ _PASSED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    what = 'whether calls of modelwire may leave this machine: "block" or "allow"'
-    parser.addini("modelwire_network", what, default="block")
+    text = 'whether calls of modelwire may leave this machine: "block" or "allow"'
+    parser.addini("modelwire_network", text, default="block")
     parser.getgroup("modelwire").addoption(
         "--modelwire-record",
         choices=RECORD_MODES,
-        help="let tests with the fixture `cassette` call the provider, and record: what has no file yet (once), or "
-        "everything anew (all); `none` records nothing, as where the variable CI is set (default: "
+        help="let tests with the fixture `cassette` call the provider: `once` records missing files, `all` "
+        "records every file again, `none` records nothing, which is the default if the variable CI is set (default: "
         "$MODELWIRE_RECORD; without it, calls to loopback are recorded once)",
     )
 
@@ -119,7 +119,7 @@ def cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
 
 
 def _record_mode_of_environment() -> str | None:
-    """Return the mode that `MODELWIRE_RECORD` names; 1 is "once", and nothing, empty or 0 is None."""
+    """Return the mode in `MODELWIRE_RECORD`; 1 means "once". Return None if it is unset, empty or 0."""
     value = os.environ.get("MODELWIRE_RECORD", "").lower()
     if value in ("", "0", "false"):
         return None

@@ -33,7 +33,7 @@ FAULTS = (
 )
 
 
-# Name, type, default, metavar, help.
+# Each row is an option: its name, type, default, metavar and help.
 NUMBERS: tuple[tuple[str, type, float | None, str, str], ...] = (
     ("--port", int, 0, "N", "where it listens, on this machine (default: any free port)"),
     ("--latency", float, 0.0, "S", "seconds to an answer, in the median (default: 0)"),
@@ -129,10 +129,11 @@ def _serve(options: argparse.Namespace) -> int:
     limits = testing.Limits(
         options.rpm, options.tpm, options.window, max_concurrent=at_once, headers=options.headers
     )
+    latency = options.latency
+    if options.sigma:
+        latency = testing.Lognormal(options.latency, options.sigma)
     server = testing.ProviderServer(
-        latency=testing.Lognormal(options.latency, options.sigma)
-        if options.sigma
-        else options.latency,
+        latency=latency,
         chunk_gap_s=options.chunk_gap,
         limits=limits,
         faults=dict(_rate(option) for option in options.fault),
@@ -164,7 +165,7 @@ def _run_beside(command: Sequence[str], addresses: Mapping[str, str]) -> int:
     import subprocess
 
     child = subprocess.Popen(command, env=os.environ | addresses)
-    # Ctrl-C reaches both processes, and is the command's own: an interactive Python goes on after it.
+    # Ctrl-C reaches both processes. Only the command handles it: an interactive Python continues afterwards.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return child.wait()
@@ -175,8 +176,8 @@ def _run_beside(command: Sequence[str], addresses: Mapping[str, str]) -> int:
 def _serve_until_interrupted(server: testing.ProviderServer, addresses: Mapping[str, str]) -> None:
     print("A provider for tests answers; Ctrl-C ends it. Any key will do. Point scripts at it:")
     for vendor in ("OPENAI", "ANTHROPIC"):
-        words = [f"{name}={addresses[name]}" for name in addresses if name.startswith(vendor)]
-        print(" ", "export", *words, flush=True)
+        settings = [f"{name}={addresses[name]}" for name in addresses if name.startswith(vendor)]
+        print(" ", "export", *settings, flush=True)
     try:
         server.wait()
     finally:

@@ -20,8 +20,8 @@ class Answer:
     `stop`, `length`, `tool_calls`, `content_filter`; None chooses the one that fits. `usage` may
     have `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`; missing ones are
     estimated as one token for four bytes of a request or one word of an answer. `latency_s` and
-    `chunk_gap_s` override the server's. A request with `background` is answered after
-    so many `polls`.
+    `chunk_gap_s` override the server's. `polls` is the number of polls that find the answer to a
+    request with `background` unfinished.
     """
 
     text: str = ""
@@ -35,12 +35,17 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     latency_s: float | None = None
     chunk_gap_s: float | None = None
-    polls: int = 1  # that find the answer unfinished, if the request has `background`
+    polls: int = 1
 
     @property
     def stop_reason(self) -> str:
         """The reason why the answer ends."""
         return self.stop or ("tool_calls" if self.tool_calls else "stop")
+
+    def reason_in(self, words: Mapping[str, str]) -> str:
+        """Return the provider's word for the reason, from a table; a refusal counts as filtered."""
+        reason = "content_filter" if self.refusal else self.stop_reason
+        return words.get(reason, reason)
 
     def tokens(self, request_bytes: int) -> Usage:
         """Return the usage of this answer to a request of `request_bytes`."""
@@ -96,6 +101,8 @@ class Call(NamedTuple):
 
 
 class ToolUse(NamedTuple):
+    """One tool call of an answer."""
+
     id: str
     name: str
     args: Any

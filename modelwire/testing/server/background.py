@@ -1,4 +1,4 @@
-"""Answers that the server makes in the background, as OpenAI's Responses API does. No I/O here.
+"""Answers in the background, as in OpenAI's Responses API. No I/O.
 
 Wire format: https://platform.openai.com/docs/guides/background, read 2026-11.
 """
@@ -25,20 +25,21 @@ _PLACE = "/responses/"
 @dataclass(slots=True)
 class _Response:
     whole: dict[str, Any]
-    polls: int  # so many of them find the answer unfinished
+    polls: int  # This many further polls find the answer unfinished.
     events: Sequence[bytes] = field(default=())
     headers: dict[str, str] = field(default_factory=dict)
 
 
 class BackgroundDesk:
-    """Keeps the answers to requests with `background`, until they are polled or streamed again."""
+    """Stores the answers to requests with `background`, which clients poll or resume as a stream."""
 
     def __init__(self) -> None:
         self._responses: dict[str, _Response] = {}
-        self.cancelled: list[str] = []  # the ids of the answers that clients have cancelled
+        # These are the ids of the answers that clients have cancelled.
+        self.cancelled: list[str] = []
 
     def begin(self, whole: dict[str, Any], reply: Reply, polls: int) -> Reply:
-        """Store an answer; return the reply to the request: the stream, or the answer's beginning."""
+        """Store an answer; return the reply to the request: the stream, or a queued response."""
         events = reply.parts if reply.is_stream else ()
         response = _Response(whole, polls, events, dict(reply.headers))
         self._responses[str(whole["id"])] = response
@@ -47,11 +48,11 @@ class BackgroundDesk:
         return json_reply(200, _unfinished(whole, "queued"))
 
     def finish(self, id: str) -> None:
-        """Make an answer final, however many polls it was to take."""
+        """Finish an answer at its next poll."""
         self._responses[id].polls = 0
 
     def handle(self, request: SeenRequest, path: str) -> Reply | None:
-        """Answer a poll, a stream that goes on, or a cancellation; None for any other request."""
+        """Answer a poll, a resumed stream, or a cancellation; None for any other request."""
         id, _, action = unquote(path.rpartition(_PLACE)[2]).partition("/")
         response = self._responses.get(id) if _PLACE in path else None
         if response is None:

@@ -1,4 +1,4 @@
-"""What a test plans for a batch, what the server stores about it, and how a Batch API is described. No I/O."""
+"""The plan of a batch, the server's record of it, and the description of a Batch API. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds the files and batches of all Batch APIs. What differs between these is a `BatchApi` each. No I/O."""
+"""Holds the files and batches of all Batch APIs, of which each is described by a `BatchApi`. No I/O."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BatchDesk:
         self.set_plans(plans)
         self._answer_row = answer_row
         self._now_s = now_s
-        # These downloads have been truncated once already.
+        # These are the ids of files of which a download has been truncated.
         self._cut: set[str] = set()
         self._rows_answered = 0
         self._files_made = 0
@@ -59,14 +59,17 @@ class BatchDesk:
 
     def set_plans(self, plans: BatchPlan | Sequence[BatchPlan]) -> None:
         """Set one plan for all later batches, or a list for the next ones."""
-        next_ones = [] if isinstance(plans, BatchPlan) else list(plans)
+        later, next_ones = BatchPlan(), list[BatchPlan]()
+        if isinstance(plans, BatchPlan):
+            later = plans
+        else:
+            next_ones = list(plans)
         if not all(isinstance(plan, BatchPlan) for plan in next_ones):
             raise InvalidType(
                 f"`batches` must be a `BatchPlan`, or a list of them, not {plans!r:.100}."
             )
-        # This plan applies to every batch after those in the list.
-        self.plan = plans if isinstance(plans, BatchPlan) else BatchPlan()
-        self.plans: list[BatchPlan] = next_ones
+        # `plan` applies to every batch after those that have a plan in the list.
+        self.plan, self.plans = later, next_ones
 
     def handle(self, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
         """Return the answer to a request about files and batches; None for any other request."""
@@ -110,7 +113,7 @@ class BatchDesk:
     def download(
         self, request: SeenRequest, id_: str, content: bytes, batch: SeenBatch | None, kind: str
     ) -> Reply | Iterable[Step]:
-        """Return a file, or the requested range of it; cut once where the plan of its batch demands it."""
+        """Return a file, or the requested range of it; truncate it once if the plan of its batch demands it."""
         reply = Reply(200, {"content-type": kind, "accept-ranges": "bytes"}, [content])
         requested_range = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if requested_range:
@@ -164,7 +167,7 @@ class BatchDesk:
             batch.polls = max(batch.polls, batch.plan.polls - 1)
 
     def record(self, batch: SeenBatch, base_url: str) -> dict[str, Any]:
-        """Return the batch in the format of its API, as of now. A batch whose time is over ends here."""
+        """Return the current state of a batch in the format of its API. A batch whose time is over ends here."""
         share = batch.share(self._now_s())
         if share >= 1:
             self.end(batch)

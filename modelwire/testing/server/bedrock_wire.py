@@ -51,14 +51,16 @@ def _event(name: str, **data: Any) -> bytes:
     return frame(to_json({**data, "p": "abcdefgh"}), headers)
 
 
-def raw_event(said: Any) -> bytes:
+def raw_event(event: Any) -> bytes:
     """Return the frame of an event such as `{"messageStop": {...}}`.
 
     A text is the payload of a delta, unchanged.
     """
-    if isinstance(said, Mapping):
-        return b"".join(_event(name, **data) for name, data in said.items())
-    return frame(str(said).encode(), {":event-type": "contentBlockDelta", ":message-type": "event"})
+    if isinstance(event, Mapping):
+        return b"".join(_event(name, **data) for name, data in event.items())
+    return frame(
+        str(event).encode(), {":event-type": "contentBlockDelta", ":message-type": "event"}
+    )
 
 
 def _blocks(answer: Answer, call: Call) -> list[JSON]:
@@ -83,20 +85,18 @@ def _ending(answer: Answer, call: Call) -> tuple[str, JSON]:
         "totalTokens": usage.total,
         "cacheReadInputTokens": usage.cached_tokens,
     }
-    if answer.refusal:
-        reason = "content_filtered"
-    else:
-        reason = _STOP.get(answer.stop_reason, answer.stop_reason)
-    return reason, {"usage": counts, "metrics": {"latencyMs": 1}}
+    return answer.reason_in(_STOP), {"usage": counts, "metrics": {"latencyMs": 1}}
 
 
 def body(answer: Answer, call: Call) -> JSON:
+    """Return the body of a whole answer."""
     reason, ending = _ending(answer, call)
     message = {"role": "assistant", "content": _blocks(answer, call)}
     return {"output": {"message": message}, "stopReason": reason, **ending}
 
 
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Return the frames of a stream: its opening, its content, and its end."""
     reason, ending = _ending(answer, call)
     content = [
         part
@@ -126,22 +126,20 @@ def _block_events(index: int, block: JSON) -> Iterator[bytes]:
 
 
 def error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> JSON:
-    usual = _ERRORS.get(
-        status, "InternalServerException" if status >= 500 else "ValidationException"
-    )
-    return {"message": message, "__type": type or usual}
+    """Return the body of an error."""
+    general = "InternalServerException" if status >= 500 else "ValidationException"
+    return {"message": message, "__type": type or _ERRORS.get(status, general)}
 
 
-def error_headers(said: JSON) -> dict[str, str]:
+def error_headers(body: JSON) -> dict[str, str]:
     """Return the header that names the class of an error."""
     return {
-        "x-amzn-errortype": f"{said['__type']}:http://internal.amazon.com/coral/com.amazon.bedrock/"
+        "x-amzn-errortype": f"{body['__type']}:http://internal.amazon.com/coral/com.amazon.bedrock/"
     }
 
 
-def error_event(said: JSON, position: int) -> bytes:
-    name = said["__type"][:1].lower() + said["__type"][1:]
-    return frame(
-        to_json({"message": said["message"]}),
-        {":message-type": "exception", ":exception-type": name},
-    )
+def error_event(body: JSON, position: int) -> bytes:
+    """Return the frame of an error that breaks a stream."""
+    name = body["__type"][:1].lower() + body["__type"][1:]
+    payload = to_json({"message": body["message"]})
+    return frame(payload, {":message-type": "exception", ":exception-type": name})

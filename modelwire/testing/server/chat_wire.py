@@ -42,7 +42,7 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
             }
             for one in calls_of(answer, call)
         ]
-    return {
+    completion = {
         "id": f"chatcmpl-{call.number}",
         "object": "chat.completion",
         "created": call.created,
@@ -51,8 +51,10 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
             {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.stop_reason}
         ],
         "usage": _usage(call.usage),
-        **({} if call.tier is None else {"service_tier": call.tier}),
     }
+    if call.tier is not None:
+        completion["service_tier"] = call.tier
+    return completion
 
 
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:

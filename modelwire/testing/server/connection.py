@@ -47,7 +47,7 @@ class Connection:
         self._open = open_ones
         self._time_scale = time_scale
         self._reader = _new_reader()
-        # The request whose body is incomplete.
+        # This is the head of the request whose body is incomplete.
         self._head: Any = None
         self._content = bytearray()
         self._playing: asyncio.Task[None] | None = None
@@ -146,7 +146,7 @@ class Connection:
                 await self._do(request, step)
                 step, following = following, next(playing, None)
         except BaseException:
-            # Whatever ended the answer, even the stop of the server, it is counted as unfinished.
+            # The answer is counted as unfinished, even if the server was stopped.
             self._finished(request, False)
             # A user's fault may raise an error, so its client must not wait for more.
             self._transport.abort()

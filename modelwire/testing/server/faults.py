@@ -21,7 +21,7 @@ from pydantic_core import from_json
 from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
 from modelwire.ext import usual_status
 from modelwire.testing.server.limits import check_word
-from modelwire.testing.server.replies import FOREVER_S, LAST_CHUNK, End, Reply, Step, chunk
+from modelwire.testing.server.replies import FOREVER_S, End, Reply, Step, chunk
 from modelwire.testing.server.wires import error_body, error_reply, server_wire
 
 __all__ = [
@@ -136,7 +136,7 @@ def status(
         )
         if body is not None:
             reply.parts = [body]
-        yield reply.head() + reply.body
+        yield reply.whole()
 
     return Fault(f"status_{code}", play)
 
@@ -179,7 +179,7 @@ def billing(code: str | None = None) -> Fault:
             code=code or usual,
             message="You exceeded your quota.",
         )
-        yield answer.head() + answer.body
+        yield answer.whole()
 
     return Fault("billing", play)
 
@@ -190,7 +190,7 @@ def error_under_200(code: int = 502) -> Fault:
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         answer = error_reply(wire, code, number=number, code=code)
         answer.status = 200
-        yield answer.head() + answer.body
+        yield answer.whole()
 
     return Fault("error_under_200", play)
 
@@ -204,7 +204,7 @@ def error_event(
         body = error_body(wire, status, type=type, code=code, number=number)
         sent = reply.parts[: reply.opening] + reply.content[:after_events]
         event = server_wire(wire).error_event(body, reply.opening + after_events)
-        yield b"".join((reply.head(), *reply.frames([*sent, event]), LAST_CHUNK))
+        yield reply.whole([*sent, event])
 
     return Fault("error_event", play)
 
@@ -221,16 +221,19 @@ def of_error(error: ProviderError) -> Fault:
 
 
 def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None) -> bytes:
-    """Return the first bytes of a reply: its head, and a number of events of its content or bytes of its body."""
+    """Return the first bytes of a reply: its head, and a number of events of its content or bytes of its body.
+
+    Without a number it is half of the events of a stream, or half of the body.
+    """
     if bytes_ is None and reply.is_stream:
-        sent = (
-            reply.parts[: reply.opening]
-            + reply.content[: len(reply.content) // 2 if events is None else events]
-        )
-        return b"".join((reply.head(), *reply.frames(sent)))
-    body = reply.body
-    body = body[: len(body) // 2 if bytes_ is None else bytes_]
-    return reply.head() + (chunk(body) if reply.is_stream and body else body)
+        if events is None:
+            events = len(reply.content) // 2
+        sent = reply.parts[: reply.opening] + reply.content[:events]
+    else:
+        if bytes_ is None:
+            bytes_ = len(reply.body) // 2
+        sent = [reply.body[:bytes_]] if bytes_ else []
+    return b"".join((reply.head(), *reply.frames(sent)))
 
 
 def cut(*, after_events: int | None = None, after_bytes: int | None = None) -> Fault:
@@ -244,8 +247,7 @@ def no_terminal_mark() -> Fault:
     """End a stream properly, but without its terminal mark (P12): no finish reason, no `[DONE]`, no `message_stop`."""
 
     def change(reply: Reply) -> Iterable[Step]:
-        sent = reply.parts[: len(reply.parts) - reply.closing]
-        yield b"".join((reply.head(), *reply.frames(sent), LAST_CHUNK if reply.is_stream else b""))
+        yield reply.whole(reply.parts[: len(reply.parts) - reply.closing])
 
     return _of_reply("no_terminal_mark", change)
 
@@ -255,7 +257,7 @@ def pause_turn() -> Fault:
 
     def change(reply: Reply) -> Iterable[Step]:
         paused = [_STOP_REASON.sub(b'"stop_reason":"pause_turn"', part) for part in reply.parts]
-        yield _whole(replace(reply, parts=paused))
+        yield replace(reply, parts=paused).whole()
 
     return _of_reply("pause_turn", change)
 
@@ -286,8 +288,9 @@ def stall(
     check_word("at", at, ("request", "body"))
 
     def change(reply: Reply) -> Iterable[Step]:
-        whole = _whole(reply)
-        begun = b"" if at == "request" else _begun(reply, events=after_events)
+        whole, begun = reply.whole(), b""
+        if at == "body":
+            begun = _begun(reply, events=after_events)
         yield from (begun, seconds, whole[len(begun) :])
 
     return _of_reply(f"stall_{at}", change)
@@ -297,7 +300,7 @@ def slow(bytes_per_tick: int = 1, tick_s: float = 1.0) -> Fault:
     """Send a few bytes at a time (N14)."""
 
     def change(reply: Reply) -> Iterable[Step]:
-        whole = _whole(reply)
+        whole = reply.whole()
         yield whole[:bytes_per_tick]
         for start in range(bytes_per_tick, len(whole), bytes_per_tick):
             yield from (tick_s, whole[start : start + bytes_per_tick])
@@ -310,13 +313,9 @@ def byte_by_byte() -> Fault:
     return replace(slow(1, 0.0), name="byte_by_byte")
 
 
-def _whole(reply: Reply) -> bytes:
-    return b"".join((reply.head(), *reply.frames(), LAST_CHUNK if reply.is_stream else b""))
-
-
 def _instead(name: str, body: bytes, **headers: str) -> Fault:
     return _of_reply(
-        name, lambda reply: (Reply(200, {**reply.headers, **headers}, [body]).head() + body,)
+        name, lambda reply: (Reply(200, {**reply.headers, **headers}, [body]).whole(),)
     )
 
 
@@ -325,7 +324,7 @@ def malformed_json() -> Fault:
 
     def change(reply: Reply) -> Iterable[Step]:
         broken = [part.replace(b'":', b'"', 1) for part in reply.parts]
-        yield _whole(replace(reply, parts=broken))
+        yield replace(reply, parts=broken).whole()
 
     return _of_reply("malformed_json", change)
 
@@ -345,7 +344,7 @@ def wrong_content_type(value: str = "text/plain") -> Fault:
     """Send a good answer with a wrong content type (P25)."""
 
     def change(reply: Reply) -> Iterable[Step]:
-        yield _whole(replace(reply, headers={**reply.headers, "content-type": value}))
+        yield replace(reply, headers={**reply.headers, "content-type": value}).whole()
 
     return _of_reply("wrong_content_type", change)
 
@@ -387,9 +386,8 @@ def gzip_bomb(decoded_bytes: int = 200_000_000) -> Fault:
     """Send a small body that decodes to a huge one (N21)."""
 
     def change(reply: Reply) -> Iterable[Step]:
-        body = _bomb(decoded_bytes)
-        bomb = Reply(200, {**reply.headers, "content-encoding": "gzip"}, [body])
-        yield bomb.head() + body
+        headers = {**reply.headers, "content-encoding": "gzip"}
+        yield Reply(200, headers, [_bomb(decoded_bytes)]).whole()
 
     return _of_reply("gzip_bomb", change)
 
@@ -442,7 +440,7 @@ def redirect(location: str = "http://127.0.0.1:1/elsewhere", code: int = 307) ->
 def early_hints() -> Fault:
     """Send 103 before a good answer (N22)."""
     hints = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n"
-    return _of_reply("early_hints", lambda reply: (hints, _whole(reply)))
+    return _of_reply("early_hints", lambda reply: (hints, reply.whole()))
 
 
 _PLAIN = (

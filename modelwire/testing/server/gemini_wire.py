@@ -14,6 +14,7 @@ from modelwire.testing.server.replies import sse
 __all__ = ["body", "error", "events"]
 
 _STOP = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
+_RPC = "type.googleapis.com/google.rpc"
 _STATUS = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -57,20 +58,14 @@ def _calls(answer: Answer, call: Call) -> list[dict[str, Any]]:
     return parts
 
 
-def _reason(answer: Answer) -> str:
-    if answer.refusal:
-        return "SAFETY"
-    return _STOP.get(answer.stop_reason, answer.stop_reason)
-
-
 def body(answer: Answer, call: Call) -> dict[str, Any]:
     """Return the body of a whole answer."""
-    parts: list[dict[str, Any]] = (
-        [{"text": answer.reasoning, "thought": True}] if answer.reasoning else []
-    )
+    parts: list[dict[str, Any]] = []
+    if answer.reasoning:
+        parts.append({"text": answer.reasoning, "thought": True})
     if (text := answer.text or answer.refusal) or not answer.tool_calls:
         parts.append({"text": text})
-    return _frame(answer, call, [*parts, *_calls(answer, call)], _reason(answer))
+    return _frame(answer, call, [*parts, *_calls(answer, call)], answer.reason_in(_STOP))
 
 
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
@@ -83,7 +78,8 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
     opening = {**_frame(answer, call, [], None), "candidates": []}
     opening["usageMetadata"] = {"promptTokenCount": call.usage.input_tokens}
     content = [sse(_frame(answer, call, [part], None)) for part in parts]
-    return [sse(opening)], content, [sse(_frame(answer, call, [{"text": ""}], _reason(answer)))]
+    closing = _frame(answer, call, [{"text": ""}], answer.reason_in(_STOP))
+    return [sse(opening)], content, [sse(closing)]
 
 
 def error(
@@ -93,15 +89,12 @@ def error(
 
     A `code` that is not a number becomes the reason or the quota in its details.
     """
+    name = type or _STATUS.get(status, "UNKNOWN")
     details: list[dict[str, Any]] = []
-    if isinstance(code, str):
-        name = "QuotaFailure" if status == 429 else "ErrorInfo"
-        of_name: dict[str, Any] = (
-            {"violations": [{"quotaId": code}]} if status == 429 else {"reason": code}
-        )
-        details = [{"@type": f"type.googleapis.com/google.rpc.{name}", **of_name}]
-    word = type or _STATUS.get(status, "UNKNOWN")
-    number_of_error = code if isinstance(code, int) else status
-    return {
-        "error": {"code": number_of_error, "message": message, "status": word, "details": details}
-    }
+    if isinstance(code, int):
+        status = code
+    elif code is not None and status == 429:
+        details = [{"@type": f"{_RPC}.QuotaFailure", "violations": [{"quotaId": code}]}]
+    elif code is not None:
+        details = [{"@type": f"{_RPC}.ErrorInfo", "reason": code}]
+    return {"error": {"code": status, "message": message, "status": name, "details": details}}

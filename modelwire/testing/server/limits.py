@@ -29,9 +29,12 @@ Dialect = Literal["own", "openai", "anthropic", "retry-after", "none", "lying"]
 
 def check_number(name: str, value: Any, *, least: float | None = None, unit: str = "") -> None:
     """Raise `InvalidArgument` unless `value` is a number of at least `least`; without `least`, one above 0."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not (value > 0 if least is None else value >= least):
-        bound = "more than 0" if least is None else f"at least {least:g} {unit}".rstrip()
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if least is None:
+        is_valid, bound = is_number and value > 0, "more than 0"
+    else:
+        is_valid, bound = is_number and value >= least, f"at least {least:g} {unit}".rstrip()
+    if not is_valid:
         raise InvalidArgument(f"`{name}` must be {bound}, not {value!r}.")
 
 
@@ -47,9 +50,10 @@ class Limits:
 
     `window_s` is the time whose share of a limit may be used at once: 60 allows a whole minute's
     requests in one burst, 1 only a second's. `fixed` windows are refilled at their end, buckets
-    continuously. `refused_cost` is what a rejected request still takes from the bucket. Above
-    `max_concurrent` requests in flight the server answers `busy_status`. `headers` selects each
-    provider's own, `retry-after` alone, or none; `lying` sends OpenAI's with ten times the values.
+    continuously. `refused_cost` is the share of its cost that a rejected request still takes from
+    the bucket. With more than `max_concurrent` requests in flight the server answers `busy_status`.
+    `headers` selects each provider's own, `retry-after` alone, or none; `lying` sends OpenAI's with
+    ten times the values.
     """
 
     rpm: float | None = None
@@ -123,9 +127,9 @@ class Window(Bucket):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A rejection for too many requests or tokens: which limit is exceeded, and when to retry."""
+    """A rejection for too many requests or tokens: the name of the limit, and the seconds to wait."""
 
-    of: Literal["requests", "tokens"]
+    of: str  # "requests" or "tokens"
     wait_s: float
 
 
@@ -171,7 +175,7 @@ class Limiter:
             bucket.refill(now_s)
             wait_s = bucket.wait_s(costs[name])
             if wait_s and (worst is None or wait_s > worst.wait_s):
-                worst = Refusal("requests" if name == "requests" else "tokens", wait_s)
+                worst = Refusal(name, wait_s)
         share = 1.0 if worst is None else self.limits.refused_cost
         for name, bucket in buckets.items():
             bucket.level = max(0.0, bucket.level - share * costs[name])
@@ -227,7 +231,7 @@ def _state_headers(
 
 
 def _retry_headers(wait_s: float, dialect: str, *, is_scaled: bool) -> dict[str, str]:
-    """Return the headers that say when to retry. Scaled seconds have a fraction; a provider's are whole."""
+    """Return the headers with the wait before a retry. Scaled seconds have a fraction; real ones are whole."""
     headers = {"retry-after": f"{wait_s:.3f}" if is_scaled else str(math.ceil(wait_s))}
     if _FORMS.get(dialect, _Form()).in_ms:
         headers["retry-after-ms"] = str(math.ceil(wait_s * 1000))
@@ -255,13 +259,14 @@ def duration(seconds: float) -> str:
     """Return seconds in OpenAI's format (a Go duration): `12ms`, `2.5s`, `6m0s`, `1h2m3s`."""
     if seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"
-    minutes, rest = divmod(round(seconds, 2), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return (
-        (f"{hours}h" if hours else "")
-        + (f"{minutes}m" if hours or minutes else "")
-        + f"{round(rest, 2):g}s"
-    )
+    whole_minutes, rest = divmod(round(seconds, 2), 60)
+    hours, minutes = divmod(int(whole_minutes), 60)
+    text = f"{round(rest, 2):g}s"
+    if hours or minutes:
+        text = f"{minutes}m{text}"
+    if hours:
+        text = f"{hours}h{text}"
+    return text
 
 
 def _rfc3339(epoch_s: float) -> str:

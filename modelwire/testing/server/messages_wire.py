@@ -46,9 +46,7 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
         "role": "assistant",
         "model": answer.model or call.model,
         "content": _blocks(answer, call),
-        "stop_reason": "refusal"
-        if answer.refusal
-        else _STOP.get(answer.stop_reason, answer.stop_reason),
+        "stop_reason": answer.reason_in(_STOP),
         "stop_sequence": None,
         "usage": {
             "input_tokens": usage.input_tokens - usage.cached_tokens,

@@ -41,8 +41,10 @@ _AZURE_ENDPOINT = "/chat/completions"
 _WIRE_OF_AZURE_URL = {_AZURE_ENDPOINT: "openai", "/v1/responses": "responses"}
 # A batch with one of these outcomes fails before any of its rows is tried.
 _REFUSED = ("failed", "token_limit_exceeded")
-# For each of these states a batch has a field with the time when it entered it.
+# A batch in one of these states has ended.
 _ENDS = ("completed", "failed", "expired", "cancelled")
+# For each of these states a batch has a field with the time when the state began.
+_STATES = ("in_progress", "finalizing", "cancelling", *_ENDS)
 
 
 def _upload(call: BatchCall) -> Reply:
@@ -96,6 +98,15 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     if not has_begun:
         counts = dict.fromkeys(counts, 0)
     began, ended = batch.made_at, batch.ended_at
+    times: dict[str, int | None] = dict.fromkeys(map("{}_at".format, _STATES))
+    if has_begun:
+        times["in_progress_at"] = began
+    if batch.cancelled_at_share is not None:
+        times["cancelling_at"] = began
+    if status in _ENDS:
+        times[f"{status}_at"] = ended
+    if status == "completed":
+        times["finalizing_at"] = ended
     return {
         "id": batch.id,
         "object": "batch",
@@ -108,11 +119,8 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
         "output_file_id": batch.files.get("output"),
         "error_file_id": batch.files.get("error"),
         "created_at": began,
-        "in_progress_at": began if has_begun else None,
         "expires_at": began + DAY_S,
-        **{f"{name}_at": ended if status == name else None for name in _ENDS},
-        "finalizing_at": ended if status == "completed" else None,
-        "cancelling_at": began if batch.cancelled_at_share is not None else None,
+        **times,
         "request_counts": counts,
         "metadata": batch.fields.get("metadata"),
         "usage": batch.usage,

@@ -31,7 +31,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class End(Enum):
-    """How a connection ends that is not reused."""
+    """The way in which the server ends a connection that it does not reuse."""
 
     CLOSE = "close"  # FIN, after everything was sent.
     RESET = "reset"  # RST: the client's next read fails.
@@ -42,15 +42,15 @@ Step = bytes | float | End
 
 @dataclass(slots=True)
 class Reply:
-    """Status, headers, and the parts of the body: a single one for a whole answer, one for each event of a stream."""
+    """Status, headers, and the parts of the body: one for a whole answer, one for each event of a stream."""
 
     status: int
     headers: dict[str, str]
     parts: list[bytes]
     is_stream: bool = False
-    # This many parts precede a stream's content,
+    # This many parts precede the content of a stream.
     opening: int = 0
-    # and this many follow it, such as its terminal marks.
+    # This many parts follow the content, such as terminal marks.
     closing: int = 0
     latency_s: float = 0.0
     # Seconds between the parts of a stream.
@@ -93,19 +93,21 @@ class Reply:
             return [chunk(part) for part in chosen]
         return chosen
 
+    def whole(self, parts: Iterable[bytes] | None = None) -> bytes:
+        """Return the head and the parts (all, or `parts`), properly ended."""
+        sent = b"".join((self.head(), *self.frames(parts)))
+        if self.is_stream:
+            sent += LAST_CHUNK
+        return sent
+
     def steps(self) -> bytes | Iterator[Step]:
         """Return the bytes of an answer without waits, else its steps."""
-        if not self.is_stream:
-            whole = self.head() + self.body
-            if self.latency_s:
-                return iter((self.latency_s, whole))
-            return whole
-        if not self.gap_s:
-            whole = b"".join((self.head(), *self.frames(), LAST_CHUNK))
-            if self.latency_s:
-                return iter((self.latency_s, whole))
-            return whole
-        return self._spaced()
+        if self.is_stream and self.gap_s:
+            return self._spaced()
+        whole = self.whole()
+        if self.latency_s:
+            return iter((self.latency_s, whole))
+        return whole
 
     def _spaced(self) -> Iterator[Step]:
         first, *rest = self.frames()
@@ -123,6 +125,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    """Return a reply with a JSON body."""
     return Reply(status, {"content-type": "application/json", **(headers or {})}, [to_json(body)])
 
 
@@ -139,10 +142,8 @@ def page_reply(rows: list[dict[str, Any]], query: str, *, default_limit: int) ->
         limit = min(limit, ids.index(before))
     page = rows[start : start + limit]
     more = start > 0 if before in ids else start + limit < len(rows)
-    ends = {
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
-    }
+    shown = ids[start : start + limit] or [None]
+    ends = {"first_id": shown[0], "last_id": shown[-1]}
     return json_reply(200, {"object": "list", "data": page, "has_more": more, **ends})
 
 

@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Counts", "Seen", "SeenRequest", "is_of_this_machine"]
 
-SECRET_HEADERS = frozenset(
-    {
-        "authorization",
-        "x-api-key",
-        "api-key",
-        "x-goog-api-key",
-        "cookie",
-        "proxy-authorization",
-    }
-)
+# The repr of a request masks the values of these headers.
+SECRET_HEADERS = ext.KEY_HEADERS | {"cookie", "proxy-authorization"}
+
+
+# Each wire has the conversation in one of these fields.
+_MESSAGE_FIELDS = ("messages", "input", "contents")
 
 
 class SeenRequest:
@@ -85,14 +81,8 @@ class SeenRequest:
     @property
     def messages(self) -> list[Any]:
         """The conversation so far, in the wire's own format."""
-        turns: Any = next(
-            (
-                self.fields[name]
-                for name in ("messages", "input", "contents")
-                if name in self.fields
-            ),
-            [],
-        )
+        found = [self.fields[name] for name in _MESSAGE_FIELDS if name in self.fields]
+        turns: Any = found[0] if found else []
         if isinstance(turns, list):
             return turns
         return [{"role": "user", "content": turns}]
@@ -110,10 +100,9 @@ class SeenRequest:
         """Twelve hex digits that identify the key; empty without one."""
         from hashlib import sha256
 
-        names = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
-        key = next((found for name in names if (found := self.headers.get(name))), "")
-        if key:
-            return sha256(key.removeprefix("Bearer ").encode("latin-1")).hexdigest()[:12]
+        for name in sorted(ext.KEY_HEADERS):
+            if key := self.headers.get(name, ""):
+                return sha256(key.removeprefix("Bearer ").encode("latin-1")).hexdigest()[:12]
         return ""
 
     def __repr__(self) -> str:
@@ -133,8 +122,10 @@ def is_of_this_machine(headers: dict[str, str]) -> bool:
     that was redirected here.
     """
     origin = headers.get("origin")
+    urls = [f"http://{headers.get('host', 'localhost')}"]
+    if origin is not None:
+        urls.append(origin)
     try:
-        urls = [f"http://{headers.get('host', 'localhost')}", *([] if origin is None else [origin])]
         return all(map(_is_here, map(ext.address_of, urls)))
     except InvalidArgument:  # `null`, the origin of a page without one, is rejected, too.
         return False

@@ -1,4 +1,4 @@
-"""The script of a server: what it sends, one entry for each request. No I/O.
+"""The script of a server: its answers, one entry for each request. No I/O.
 
 An entry is a text, an `Answer`, an `AIMessage`, a dict (a body, sent unchanged), a list (the events
 of a stream, sent unchanged), bytes (sent over the connection), a `Fault`, an error of modelwire's,
@@ -54,24 +54,23 @@ def sayable(entry: Any) -> Any:
     if known or (callable(entry) and not isinstance(entry, type)):
         return entry
     raise InvalidType(
-        f"A provider server cannot say a `{type(entry).__name__}`: give a text, an `Answer`, an `AIMessage`, a dict,"
+        f"A provider server cannot say a `{type(entry).__name__}`: use a text, an `Answer`, an `AIMessage`, a dict,"
         " a list of events, bytes, a `Fault`, a `ProviderError`, or a function of the request."
     )
 
 
 def _answer_of_message(message: Any) -> Answer:
     usage = dict(message.usage_metadata or {})
-    usage["cached_tokens"] = usage.pop("input_token_details", {}).get("cache_read", 0)
-    usage["reasoning_tokens"] = usage.pop("output_token_details", {}).get("reasoning", 0)
-    return Answer(
-        message.text, tool_calls=message.tool_calls, usage=usage if message.usage_metadata else {}
-    )
+    if usage:
+        usage["cached_tokens"] = usage.pop("input_token_details", {}).get("cache_read", 0)
+        usage["reasoning_tokens"] = usage.pop("output_token_details", {}).get("reasoning", 0)
+    return Answer(message.text, tool_calls=message.tool_calls, usage=usage)
 
 
 class Script:
     """The remaining entries, one for each request.
 
-    A request that fails on the way leaves its entry to the next one.
+    A request that a fault spoils leaves its entry to the next one.
     """
 
     def __init__(self, entries: Iterable[Any], default: Any) -> None:

@@ -1,6 +1,6 @@
-"""What the server refuses in strict mode: a schema with what the provider's strict mode does not take.
+"""Rejects a strict schema that uses a keyword which the provider's strict mode does not support.
 
-`strict_modes.json` is the table of it: for each provider the schema of the schemas that it takes, with date and source.
+`strict_modes.json` has for each provider the schema of the schemas that it supports, with date and source.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ JSON = dict[str, Any]
 
 
 def strict_problem(wire: str, request: SeenRequest) -> str | None:
-    """Return why a provider refuses the request: a part of a strict schema that its strict mode does not take."""
+    """Return the provider's reason to reject the request: an unsupported part of a strict schema; else None."""
     if b'"strict"' not in request.content and b'"json_schema"' not in request.content:
         return None
     is_azure = "/openai/" in request.path
@@ -29,7 +29,7 @@ def strict_problem(wire: str, request: SeenRequest) -> str | None:
     if provider not in _table():
         return None
     body = request.body
-    # These are Anthropic's forms of answers, which are always strict.
+    # Anthropic's response formats are always strict.
     forms = (body.get("output_format"), (body.get("output_config") or {}).get("format"))
     body = {**body, "format": [{**form, "strict": True} for form in forms if form]}
     for name, schema in _strict_schemas(body):
@@ -46,7 +46,7 @@ def _table() -> JSON:
 
 
 def _strict_schemas(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the schema of every tool and form of an answer in a body that is strict."""
+    """Yield the name and the schema of every strict tool and response format in a body."""
     if isinstance(value, list):
         for one in value:
             yield from _strict_schemas(one)
@@ -56,7 +56,9 @@ def _strict_schemas(value: Any) -> Iterator[tuple[str, Any]]:
             places = (value.get("parameters"), value.get("schema"), value.get("input_schema"))
             converse = value.get("inputSchema", {}).get("json")
             yield from ((name, one) for one in (*places, converse) if isinstance(one, dict))
-        elif "structure" in value:  # Amazon's, which is always strict, as a text
+        elif (
+            "structure" in value
+        ):  # Amazon's response format is always strict; its schema is a text.
             yield name, from_json(value["structure"]["jsonSchema"]["schema"])
         for key in ("tools", "function", "toolSpec", "toolConfig", *_FORMS):
             yield from _strict_schemas(value.get(key))
@@ -73,7 +75,7 @@ _FORMS = (
 
 
 def _problems(provider: str, schema: JSON) -> Iterator[str]:
-    jsonschema: Any = import_module("jsonschema")  # it has no types, and takes a while to import
+    jsonschema: Any = import_module("jsonschema")  # It has no types, and takes a while to import.
     mode = _table()[provider]
     for error in jsonschema.Draft202012Validator(mode["schema"]).iter_errors(schema):
         where = ".".join(map(str, error.absolute_path)) or "the schema"
@@ -83,7 +85,7 @@ def _problems(provider: str, schema: JSON) -> Iterator[str]:
 
 
 def _optional(node: Any) -> Iterator[str]:
-    """Yield the properties that are not required: these modes require all of them."""
+    """Yield a problem for each optional property, in a mode that requires all properties."""
     if isinstance(node, dict):
         properties = node.get("properties")
         if node.get("type") == "object" and isinstance(properties, dict):

@@ -89,24 +89,17 @@ def error_body(
     number: int = 0,
 ) -> dict[str, Any]:
     """Return the error that a provider sends with `status`, in the format of its wire."""
-    message = message or f"The provider server says {status}."
+    message = message or f"The provider server answers {status}."
     return server_wire(wire).error(status, message, type, code, number)
 
 
 def _openai_error(
     status: int, message: str, type: str | None, code: str | int | None, number: int
 ) -> dict[str, Any]:
-    usual = _OPENAI.get(
-        status, ("server_error" if status >= 500 else "invalid_request_error", None)
-    )
-    return {
-        "error": {
-            "message": message,
-            "type": type or usual[0],
-            "param": None,
-            "code": code or usual[1],
-        }
-    }
+    general = "server_error" if status >= 500 else "invalid_request_error"
+    usual_type, usual_code = _OPENAI.get(status, (general, None))
+    error = {"type": type or usual_type, "param": None, "code": code or usual_code}
+    return {"error": {"message": message, **error}}
 
 
 def error_reply(
@@ -129,12 +122,14 @@ def error_reply(
     return json_reply(status, body, named)
 
 
-def _named_event(said: Any) -> bytes:
-    return sse(said, said.get("type") if isinstance(said, dict) else None)
+def _named_event(event: Any) -> bytes:
+    if isinstance(event, dict):
+        return sse(event, event.get("type"))
+    return sse(event)
 
 
 class ServerWire(NamedTuple):
-    """The server's facts about one wire."""
+    """The format of one wire."""
 
     path: str  # The URL of a call ends with this.
     model: str  # `ProviderServer.model` requests this model.
@@ -219,5 +214,5 @@ WIRES = {
 
 
 def server_wire(name: str) -> ServerWire:
-    """Return the row of a wire; OpenAI's for a request to none."""
+    """Return the row of a wire; OpenAI's for the name of an unknown one."""
     return WIRES.get(name) or WIRES["openai"]
