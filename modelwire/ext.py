@@ -53,6 +53,7 @@ Secrets
 
 Values
     `set_slots`: sets all fields of a pydantic object without validation.
+    `extension`: the module of an extension by its name in `_extensions.py`, or an error if it is not installed.
     `lazy_exports`: makes the `__getattr__`, `__dir__` and `__all__` of a package whose names load when first used.
 """
 
@@ -63,6 +64,7 @@ from typing import TYPE_CHECKING
 from modelwire._lazy import exports as lazy_exports
 
 if TYPE_CHECKING:
+    from modelwire._extensions import extension as extension
     from modelwire.adapters.credentials import KEY_HEADERS as KEY_HEADERS
     from modelwire.adapters.model.cache import cached_answer as cached_answer
     from modelwire.adapters.model.http import HTTPChatModel as HTTPChatModel
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "modelwire._extensions": "extension",
         "modelwire.adapters.credentials": "KEY_HEADERS",
         "modelwire.adapters.model.cache": "cached_answer",
         "modelwire.adapters.model.http": "HTTPChatModel",

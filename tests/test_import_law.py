@@ -128,7 +128,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "budgets",
             "usage",
         },
-        {"config", "adapters", "notebooks", "transport"},
+        {"config", "adapters", "transport"},
     ),
     # The border to LangChain: everything of ours becomes something of LangChain's. Only `langchain_bridge` names it.
     "langchain": (

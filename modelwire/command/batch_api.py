@@ -96,8 +96,12 @@ def _write(job: BatchJob, settings: Mapping[str, Any], *, quiet: bool) -> int:
     # Answers that do not fit the schema count as failures, too.
     failures = int(summary.get("failed", 0))
     if not quiet:
-        price = dollars(cost.usd) if cost.unpriced < cost.answers else "cost unknown"
-        failed = f", {rows - cost.answers:,} without an answer" if rows > cost.answers else ""
+        price = "cost unknown"
+        if cost.unpriced < cost.answers:
+            price = dollars(cost.usd)
+        failed = ""
+        if rows > cost.answers:
+            failed = f", {rows - cost.answers:,} without an answer"
         unusable = failures - max(0, rows - cost.answers)
         if unusable > 0:
             failed += f", {unusable:,} with an answer that cannot be used"

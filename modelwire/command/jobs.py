@@ -179,7 +179,9 @@ def _type_of(setting: Setting) -> Callable[[str], Any]:
         return _count
     if setting.read is not None:
         return _checked_by(setting.read)
-    return int if isinstance(setting.default, int) else str
+    if isinstance(setting.default, int):
+        return int
+    return str
 
 
 def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
@@ -363,7 +365,9 @@ def _model_file(folder: str | None) -> Path | None:
     if folder is None or os.environ.get(FILE_VARIABLE):
         return None
     path = Path(folder) / FILE_NAME
-    return path if path.is_file() else None
+    if path.is_file():
+        return path
+    return None
 
 
 def _no_key() -> str:
@@ -436,25 +440,28 @@ def show(options: argparse.Namespace) -> None:
     for name, value in about["fingerprint"].items():
         if name == "request" or (name == "work" and "prompt" in about["fingerprint"]):
             continue  # These are digests, or the prompt and the model in full.
-        shown = (
-            ", ".join(f"{key} {one}" for key, one in value.items())
-            if isinstance(value, dict)
-            else value
-        )
+        shown = value
+        if isinstance(value, dict):
+            shown = ", ".join(f"{key} {one}" for key, one in value.items())
         echo(f"{name:<9}{shown}")
     for part in _parts(job):
         echo(f"batch    {part.batch_id or '-'}, {part.rows:,} rows, {part.outcome or part.stage}")
+    _show_rows(job, is_complete=state == "complete")
+
+
+def _show_rows(job: JobFolder, *, is_complete: bool) -> None:
     standing, failures = _standing(job)
-    paid = (
-        f", {standing.input_tokens:,} + {standing.output_tokens:,} tokens, {standing.cost_text()}"
-    )
-    so_far = "" if state == "complete" else " so far"
+    line = f"rows     {standing.rows:,}"
+    if not is_complete:
+        line += " so far"
+    line += f", {len(failures):,} failed"
     refused = sum(records.is_refusal(error) for _, error in failures.values())
-    of_them = f" ({refused:,} refused)" if refused else ""
-    echo(
-        f"rows     {standing.rows:,}{so_far}, {len(failures):,} failed{of_them}"
-        f"{'' if _is_out(job) else paid}"
-    )
+    if refused:
+        line += f" ({refused:,} refused)"
+    if not _is_out(job):
+        tokens = f"{standing.input_tokens:,} + {standing.output_tokens:,} tokens"
+        line += f", {tokens}, {standing.cost_text()}"
+    echo(line)
     if standing.cut:
         echo(
             f"         {standing.cut:,} answered and cut by max_tokens: `finish_reason` in the output marks them"

@@ -104,7 +104,9 @@ class Assignments:
 
     def state_of(self, number: int) -> int:
         """Return `IN_BATCH`, `RETURNED`, or 0 for a row that was in no batch."""
-        return self._states[number] if number < len(self._states) else 0
+        if number < len(self._states):
+            return self._states[number]
+        return 0
 
     def has(self, number: int) -> bool:
         """Return whether a row is in a batch."""

@@ -142,7 +142,7 @@ class RowMoney:
         why = f"The next row may cost up to ${_rounded(amount)}, and ${left} of the ${self.most} are left."
         if not self.answer_tokens:
             return why
-        return f"{why} Its answer is reckoned at {self.answer_tokens:,} tokens: `max_tokens` lowers that."
+        return f"{why} The estimate assumes {self.answer_tokens:,} output tokens; set `max_tokens` to lower it."
 
 
 def _rounded(amount: Decimal) -> str:

@@ -56,7 +56,9 @@ def hour_of(value: Any, now: datetime | None = None) -> datetime:
 
 def _shortened(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+    if len(text) <= SHOWN_CHARS:
+        return text
+    return f"{text[:SHOWN_CHARS]}..."
 
 
 def _in_utc(value: Any, now: datetime) -> datetime:
@@ -121,11 +123,9 @@ def _zone(name: str) -> ZoneInfo | None:
 def shown(at: datetime) -> str:
     """Return a time as text in this machine's zone."""
     local = at.astimezone()
-    return (
-        f"{local:%H:%M}"
-        if local.date() == datetime.now().astimezone().date()
-        else f"{local:%Y-%m-%d %H:%M}"
-    )
+    if local.date() == datetime.now().astimezone().date():
+        return f"{local:%H:%M}"
+    return f"{local:%Y-%m-%d %H:%M}"
 
 
 class JobPlan(NamedTuple):
@@ -173,7 +173,9 @@ class JobPlan(NamedTuple):
 
 def usd(amount: float | None) -> str:
     """Return an estimate of US dollars as text."""
-    return "unknown" if amount is None else f"${amount:,.4f}" if amount < 1 else f"${amount:,.2f}"
+    if amount is None:
+        return "unknown"
+    return f"${amount:,.4f}" if amount < 1 else f"${amount:,.2f}"
 
 
 def shortage_text(short: Shortage, state: State, hour: datetime) -> str:

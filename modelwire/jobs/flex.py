@@ -81,7 +81,9 @@ class FlexTier:
         live = self._split.live
         flex = live.bind(service_tier=self.NAME, timeout=self._timeout_s, max_retries=0)
         steps = [flex if step is live else step for step in _steps(self._split)]
-        return RunnableSequence(*steps) if len(steps) > 1 else flex
+        if len(steps) > 1:
+            return RunnableSequence(*steps)
+        return flex
 
     def count(self, about: Mapping[str, Any]) -> None:
         """Count the result of a row."""
@@ -106,7 +108,9 @@ class FlexTier:
 
 
 def _steps(split: Split) -> list[Any]:
-    return split.chain.steps if isinstance(split.chain, RunnableSequence) else [split.chain]
+    if isinstance(split.chain, RunnableSequence):
+        return split.chain.steps
+    return [split.chain]
 
 
 def _takes_tiers(split: Split) -> bool:
@@ -131,4 +135,6 @@ def _takes_tiers(split: Split) -> bool:
 def _share_of(model: Any) -> Decimal:
     """Return the price on the flex tier as a share of the usual one; 1 if no such price is listed."""
     usual, flex = (price_of_counts(model, 1000, 1000, tier) for tier in (None, FlexTier.NAME))
-    return flex / usual if usual and flex else Decimal(1)
+    if usual and flex:
+        return flex / usual
+    return Decimal(1)

@@ -90,7 +90,9 @@ class JobFolder:
         store = self.path / STORE_NAME
         if not self.about or (store.exists() and store.stat().st_size > 0):
             return
-        state = "is empty" if store.exists() else "is gone"
+        state = "is gone"
+        if store.exists():
+            state = "is empty"
         batches = ""
         if "batch" in self.about or (self.path / "batches").is_dir():
             batches = (
@@ -170,7 +172,9 @@ class JobFolder:
     def output(self) -> Path | None:
         """Return the output file of the last run, if any."""
         named = self.about.get("output") or (self.about.get("command") or {}).get("output")
-        return None if named is None else Path(named).resolve()
+        if named is None:
+            return None
+        return Path(named).resolve()
 
     def check_output_is_free(self, output: Path) -> None:
         """Check that no other job, beside the output or in this folder, writes the same file.

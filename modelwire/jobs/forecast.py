@@ -98,7 +98,9 @@ class Forecast:
         return rate_of(advertised, rows, sum(seconds for _, seconds in self._passes))
 
     def _seconds_left(self) -> float:
-        return YEAR_S if self._hour is None else self._hour.timestamp() - time.time()
+        if self._hour is None:
+            return YEAR_S
+        return self._hour.timestamp() - time.time()
 
     def _total_s(self) -> float:
         """Return the seconds from the start of the run to the deadline."""

@@ -158,7 +158,9 @@ class HybridScheduler(LiveScheduler):
         """Return the rows and batches at the provider as text, or None."""
         batches = self.assignments.open_batches
         rows = sum(batch.rows for batch in batches.values())
-        return f"{rows:,} rows in {len(batches):,} batches" if rows else None
+        if rows:
+            return f"{rows:,} rows in {len(batches):,} batches"
+        return None
 
     def _begin_first_pass(self) -> None:
         """Start the first pass with a few direct calls, to learn the price and the rate, and
@@ -266,7 +268,7 @@ class HybridScheduler(LiveScheduler):
             with suppress(ChatError):  # The next poll asks for the cancellation again.
                 await asyncio.to_thread(batch.job.cancel)
             self.job.progress.say(
-                f"Batch {number} is ended early: what it has not answered goes live."
+                f"Batch {number} is cancelled early: the rows without an answer are called directly."
             )
 
     async def _submit_next(self, count: int) -> bool:
@@ -388,4 +390,6 @@ class HybridScheduler(LiveScheduler):
 
 def _size_bytes(answer: BatchAnswer) -> int:
     _, record, _ = answer
-    return 0 if record is None else record.size_bytes
+    if record is None:
+        return 0
+    return record.size_bytes

@@ -7,20 +7,15 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import from_json
 
-from modelwire import _lazy
+from modelwire import ext
 from modelwire.errors import MissingDependency
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.sources import open_source, require_pyarrow
 from modelwire.usage import dollars
-
-if TYPE_CHECKING:
-    from modelwire import notebooks
-else:
-    notebooks = _lazy.module("modelwire.notebooks")
 
 __all__ = ["JobResult"]
 
@@ -70,9 +65,9 @@ class JobResult:
 
         The output must still exist.
         """
-        return (
-            iter(self.table or ()) if self.output is None else _stored_rows(self.output, self.types)
-        )
+        if self.output is None:
+            return iter(self.table or ())
+        return _stored_rows(self.output, self.types)
 
     def to_pandas(self) -> Any:
         """Return the rows as a `pandas.DataFrame`. Raises: `MissingDependency`."""
@@ -93,11 +88,13 @@ class JobResult:
         )
 
     def _repr_html_(self) -> str:
-        return notebooks.show_result(self)
+        return str(ext.extension("notebooks").show_result(self))
 
     def __str__(self) -> str:
         parts = [f"{self.rows:,} rows"]
-        of_them = f" ({self.refused:,} refused)" if self.refused else ""
+        of_them = ""
+        if self.refused:
+            of_them = f" ({self.refused:,} refused)"
         parts += [f"{self.failed:,} failed{of_them}"] if self.failed else []
         parts += [f"{self.same:,} duplicate{'s' if self.same > 1 else ''}"] if self.same else []
         parts += [f"{self.cached:,} answers from the cache"] if self.cached else []
@@ -107,18 +104,20 @@ class JobResult:
             else []
         )
         parts.append(f"{self.input_tokens:,} + {self.output_tokens:,} tokens")
-        cost = dollars(self.cost) if self.cost or not self.unpriced else "cost unknown"
+        cost = "cost unknown"
+        if self.cost or not self.unpriced:
+            cost = dollars(self.cost)
         parts.append(
             cost
             + (f" ({self.unpriced:,} rows of unknown price)" if self.unpriced and self.cost else "")
         )
         parts += [f"about {dollars(self.saved)} saved"] if self.saved >= Decimal("0.00005") else []
-        nothing = (
-            " (nothing was asked: all was done before)"
-            if self.complete and self.rows and not self.asked
-            else ""
-        )
-        stopped = f" (stopped: {self.stopped})" if self.stopped and not self.complete else ""
+        nothing = ""
+        if self.complete and self.rows and not self.asked:
+            nothing = " (nothing was asked: all was done before)"
+        stopped = ""
+        if self.stopped and not self.complete:
+            stopped = f" (stopped: {self.stopped})"
         return f"{', '.join(parts)}, {self.elapsed_s:,.1f} s{nothing}{stopped}"
 
 

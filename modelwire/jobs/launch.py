@@ -76,7 +76,9 @@ def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
 
 def _leaving(reason: str) -> BaseException:
     """Return the exception that ends a program after a signal."""
-    return KeyboardInterrupt() if reason == "interrupted" else SystemExit(128 + signal.SIGTERM)
+    if reason == "interrupted":
+        return KeyboardInterrupt()
+    return SystemExit(128 + signal.SIGTERM)
 
 
 def plan_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobPlan:

@@ -85,7 +85,9 @@ class Setting:
                 raise InvalidArgument(
                     f"`{name}` must be {COUNT.format(self.least)}, not {value!r}."
                 )
-        return value if self.read is None else self.read(value)
+        if self.read is None:
+            return value
+        return self.read(value)
 
 
 class SharedOptions(TypedDict, total=False):

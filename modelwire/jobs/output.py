@@ -373,7 +373,9 @@ def _kind(value: Any) -> type:
     """
     if type(value) is not int or -(2**53) <= value <= 2**53:
         return type(value)
-    return _LongInt if -(2**63) <= value < 2**63 else object
+    if -(2**63) <= value < 2**63:
+        return _LongInt
+    return object
 
 
 def _parts(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -464,7 +466,9 @@ class _LineFeeds:
 def _cell(value: Any) -> Any:
     if isinstance(value, (dict, list)):
         return json_of(value).decode()
-    return f"{value:f}" if isinstance(value, Decimal) else value
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return value
 
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?")

@@ -83,12 +83,12 @@ class Pace:
         """Return the share of batches that will end within `seconds`, of those that have run for `age_s` already."""
         if seconds <= 0:
             return 0.0
-        before = self._share(age_s) if age_s > 0 else 0.0
-        return (
-            1.0
-            if before >= 1.0
-            else max(0.0, self._share(age_s + seconds) - before) / (1.0 - before)
-        )
+        before = 0.0
+        if age_s > 0:
+            before = self._share(age_s)
+        if before >= 1.0:
+            return 1.0
+        return max(0.0, self._share(age_s + seconds) - before) / (1.0 - before)
 
     def seconds_for(self, share: float) -> float:
         """Return the seconds within which a share of the batches ends."""
@@ -189,7 +189,9 @@ def next_step(state: State) -> Step:
         live = state.rows - sum(submit)
     coming = sum(batch.rows for batch in state.batches if batch.is_cancelling)
     waiting = sum(submit) + sum(batch.rows for batch in away)
-    idle_s = max(0.0, lag_s - live / rate) if waiting or coming else 0.0
+    idle_s = 0.0
+    if waiting or coming:
+        idle_s = max(0.0, lag_s - live / rate)
     slack_s = usable_s - (live + coming + waiting) / rate - idle_s
     cancel = (
         _cancelled(state, away, busy=live + coming, wanted=rate * lag_s)
@@ -303,7 +305,9 @@ class Plan(NamedTuple):
     @property
     def cost(self) -> float | None:
         """USD; None if the price is unknown."""
-        return None if self.most is None else sum(line.cost or 0.0 for line in self.lines)
+        if self.most is None:
+            return None
+        return sum(line.cost or 0.0 for line in self.lines)
 
     @property
     def end_s(self) -> float:
@@ -316,36 +320,48 @@ def expected(state: State) -> Plan:
     step, rate = next_step(state), max(SAFE * state.rate, 1e-9)
     away = sum(step.submit) + sum(batch.rows for batch in state.batches if not batch.is_cancelling)
     live = state.unfinished - away
-    tier = next(
-        (tier for tier in state.tiers if tier.name == step.tier), Tier(LIVE, 1.0, state.rate)
-    )
+    tier = _tier_named(state, step.tier)
     live_s = live / max(tier.rate, 1e-9)
-    first_s = max(
-        0.0, state.left_s - state.spare_s - state.cancel_s - state.poll_s - (live + away) / rate
-    )
+    first_s = _first_cancel_s(state, rate)
     # Batches are cancelled one after the other, so on average a row has until the middle of that
     # time.
     wait_s = first_s + away / rate / 2
-    share = state.pace.share_within(
-        wait_s, min((batch.age_s for batch in state.batches), default=0.0)
+    youngest_s = min((batch.age_s for batch in state.batches), default=0.0)
+    answered = round(away * state.pace.share_within(wait_s, youngest_s))
+    mostly_s = state.pace.seconds_for(LIKELY * state.pace.share_within(wait_s))
+    moved = away - answered
+    moved_s = max(live_s, first_s + state.cancel_s) + moved / rate
+    lines = (
+        _line(state, BATCH, answered, BATCH_SHARE, mostly_s),
+        _line(state, step.tier, live, tier.share, live_s),
+        _line(state, f"{BATCH}, then {LIVE}", moved, 1.0, moved_s),
     )
-    answered = round(away * share)
-    lines = []
-    if answered:
-        mostly_s = state.pace.seconds_for(LIKELY * state.pace.share_within(wait_s))
-        lines.append(Line(BATCH, answered, _times(state.price, answered * BATCH_SHARE), mostly_s))
-    if live:
-        lines.append(Line(step.tier, live, _times(state.price, live * tier.share), live_s))
-    if moved := away - answered:
-        end_s = max(live_s, first_s + state.cancel_s) + moved / rate
-        lines.append(Line(f"{BATCH}, then {LIVE}", moved, _times(state.price, moved), end_s))
-    return Plan(
-        tuple(lines), _times(state.price, live * tier.share + away), first_s if away else None, step
-    )
+    most = _times(state.price, live * tier.share + away)
+    cancel_s = None
+    if away:
+        cancel_s = first_s
+    return Plan(tuple(line for line in lines if line.rows), most, cancel_s, step)
+
+
+def _tier_named(state: State, name: str) -> Tier:
+    tiers = {tier.name: tier for tier in state.tiers}
+    return tiers.get(name) or Tier(LIVE, 1.0, state.rate)
+
+
+def _first_cancel_s(state: State, rate: float) -> float:
+    """Return the seconds until the first batch is cancelled, if none is finished."""
+    reserve_s = state.spare_s + state.cancel_s + state.poll_s
+    return max(0.0, state.left_s - reserve_s - state.unfinished / rate)
+
+
+def _line(state: State, way: str, rows: int, share: float, end_s: float) -> Line:
+    return Line(way, rows, _times(state.price, rows * share), end_s)
 
 
 def _times(price: float | None, rows: float) -> float | None:
-    return None if price is None else price * rows
+    if price is None:
+        return None
+    return price * rows
 
 
 class Shortage(NamedTuple):

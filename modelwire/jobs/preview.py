@@ -82,18 +82,24 @@ def _estimate(
     work: Work, rows: float, each: float, *, more: bool, in_batch: bool, dedupe: bool
 ) -> Iterator[str]:
     """Yield the estimate of `rows` prompts of `each` tokens."""
-    about = "About " if more else ""
+    about = ""
+    if more:
+        about = "About "
     models = list(models_of(work.chain))
     # With several models it is unknown which prompt each gets.
     model = models[0] if len(models) == 1 else None
     name = getattr(model, "model", None)
     answer = getattr(model, "max_tokens", None) or ANSWER_TOKENS
     yield f"{about}{rows:,.0f} rows, about {rows * each:,.0f} tokens of input, {rows * answer:,.0f} of answers"
-    equal = "equal rows are asked once, and counted here" if dedupe else "equal rows are asked each"
+    equal = "equal rows are asked each"
+    if dedupe:
+        equal = "equal rows are asked once, and counted here"
     yield f"(an answer counted as {answer} tokens; {equal})."
     cost = price_of_counts(model, round(each), answer)
     if cost is None:
-        of = f"`{name}`" if name else "this chain"
+        of = "this chain"
+        if name:
+            of = f"`{name}`"
         yield f"What that costs is not known: no price for {of} (prices come with `pip install 'modelwire[profiles]'`)."
     elif in_batch:
         total = cost * Decimal(rows) * BATCH_SHARE

@@ -64,26 +64,32 @@ class Standing:
     @property
     def rate(self) -> float:
         """Rows a second of this run."""
-        return self.asked / self.elapsed_s if self.elapsed_s > 0 else 0.0
+        if self.elapsed_s > 0:
+            return self.asked / self.elapsed_s
+        return 0.0
 
     def saved(self) -> Decimal:
         """Return about how much the rows of `same` would have cost, at the mean cost of the others."""
         paid = self.recorded - self.same
-        return (
-            (self.cost / paid * self.same).quantize(Decimal("0.000001")) if paid > 0 else Decimal(0)
-        )
+        if paid > 0:
+            return (self.cost / paid * self.same).quantize(Decimal("0.000001"))
+        return Decimal(0)
 
     @property
     def fraction(self) -> float | None:
         """The finished share of the rows, from 0 to 1."""
-        return min(1.0, self.rows / self.total) if self.total else None
+        if self.total:
+            return min(1.0, self.rows / self.total)
+        return None
 
     def left_s(self) -> float | None:
         """Return an estimate of the seconds until all is done; None if rows are retried, since
         those are counted already.
         """
         left = (self.total or 0) - self.rows
-        return left / self.rate if left > 0 and self.rate else None
+        if left > 0 and self.rate:
+            return left / self.rate
+        return None
 
     def text(self) -> str:
         """Return the progress as one line."""
@@ -103,11 +109,9 @@ class Standing:
         """Return the cost as text, as far as it is known."""
         if not self.unpriced:
             return dollars(self.cost)
-        return (
-            f"{dollars(self.cost)} and {self.unpriced:,} rows of unknown price"
-            if self.cost
-            else "cost unknown"
-        )
+        if self.cost:
+            return f"{dollars(self.cost)} and {self.unpriced:,} rows of unknown price"
+        return "cost unknown"
 
 
 def _short(count: int) -> str:
@@ -121,7 +125,9 @@ def clock(seconds: float) -> str:
     """Return a duration as text like 1:02:03."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}"
 
 
 class NotebookBar:
@@ -159,7 +165,9 @@ def notebook_bar() -> NotebookBar | None:
     # Every notebook has loaded this module.
     ipython: Any = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    return None if getattr(shell, "kernel", None) is None else NotebookBar()
+    if getattr(shell, "kernel", None) is None:
+        return None
+    return NotebookBar()
 
 
 class Progress:

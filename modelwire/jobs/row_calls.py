@@ -46,14 +46,14 @@ class RowCalls:
         row = question.row
         if row.problem is not None:
             return {"error": f"Line {row.line}: {row.problem}", "attempts": 0}, ""
-        from asyncio import shield
+        import asyncio
 
         digest = self.digest(question)
         if digest is None:
             return await self.ask(row.values)
         same = self._results.answers.find(digest)
         if same is None and (flight := self._asking.get(digest)) is not None:
-            about, failure_scope = await shield(flight)
+            about, failure_scope = await asyncio.shield(flight)
             if "error" in about:
                 return {"error": about["error"], "attempts": 0}, failure_scope
             same = self._results.answers.find(digest)
@@ -63,9 +63,9 @@ class RowCalls:
 
     async def _ask_first(self, digest: bytes, number: int, values: Any) -> Outcome:
         """Call the chain for the first of several equal rows."""
-        from asyncio import get_running_loop
+        import asyncio
 
-        flight = self._asking[digest] = get_running_loop().create_future()
+        flight = self._asking[digest] = asyncio.get_running_loop().create_future()
         try:
             about, failure_scope = await self.ask(values)
             if "error" not in about:

@@ -60,7 +60,9 @@ class Source(ABC):
 
     def fraction(self) -> float | None:
         """Return the share that has been read, from 0 to 1, or None if it is unknown."""
-        return self._read / self.total if self.total else None
+        if self.total:
+            return self._read / self.total
+        return None
 
     def fingerprint(self) -> dict[str, Any]:
         """Return a fingerprint of the input, as far as it is cheap to compute."""

@@ -246,7 +246,7 @@ class Job:
                 await self.failures.check(self)
         except asyncio.CancelledError:
             if not self.calls.caller.is_over and not this.cancelling():
-                self.fail(stopped("A row was cancelled, and the job has not done that."))
+                self.fail(stopped("A row was cancelled, and not by the job."))
             raise
         except BaseException as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
             self.fail(exc)
@@ -261,7 +261,9 @@ class Job:
                 is_held = self.scheduler.holds(question.row.number, question)
                 if not is_held and not self.store.has_result(question):
                     has_money = await self._has_money(question)
-                    return question if has_money else None
+                    if has_money:
+                        return question
+                    return None
                 skipped += 1
                 if skipped % SKIPPED_AT_ONCE == 0:
                     await asyncio.sleep(0)
@@ -399,7 +401,9 @@ class Job:
         if not result.complete and self.store.results.end:
             self.folder.is_temporary = False
         try:
-            state = "complete" if result.complete else "interrupted"
+            state = "interrupted"
+            if result.complete:
+                state = "complete"
             why = self.stopped if self._error is None else failure_text(self._error)
             self.folder.end(
                 {"state": state, "stopped": why, **result.numbers(), **self.output.facts()}

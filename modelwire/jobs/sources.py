@@ -183,11 +183,9 @@ class _IterableSource(Source):
                 yield Row(number, number + 1, None, values.problem)
             elif isinstance(values, Mapping):
                 row = {str(name): _plain(value) for name, value in values.items()}
-                problem = (
-                    None
-                    if len(row) == len(values)
-                    else "Two names of the row are the same as text."
-                )
+                problem = None
+                if len(row) != len(values):
+                    problem = "Two names of the row are the same as text."
                 yield Row(number, number + 1, None if problem else row, problem)
             else:
                 yield Row(
@@ -236,7 +234,9 @@ def _plain(value: Any) -> Any:
         "NaTType",
         "NAType",
     )
-    return None if is_missing else value
+    if is_missing:
+        return None
+    return value
 
 
 _BY_SUFFIX: dict[str, type[FileSource]] = {

@@ -42,7 +42,9 @@ def _each(items: list[Any]) -> Any:
 def _iso(value: datetime | time) -> str | list[Any]:
     """Return the ISO text of a time, with its `fold` if that is set: the text does not show it."""
     text = value.isoformat()
-    return [text, value.fold] if value.fold else text
+    if value.fold:
+        return [text, value.fold]
+    return text
 
 
 def _iso_reader(kind: type[datetime] | type[time]) -> Callable[[Any], Any]:

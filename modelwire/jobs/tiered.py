@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from shutil import rmtree
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -59,30 +60,35 @@ def tiered_batch(
         tiered_batch(prompt | model, questions, lambda q: "high" if q["waiting"] else "low")
     """
     levels = _priorities(inputs, priorities)
-    high = [place for place, priority in enumerate(levels) if priority == "high"]
-    low = [place for place, priority in enumerate(levels) if priority == "low"]
+    high, low = (
+        [place for place, level in enumerate(levels) if level == priority]
+        for priority in PRIORITIES
+    )
     answers: list[Any] = [None] * len(inputs)
     if not low:
-        live = chain.batch(list(inputs), config, return_exceptions=True)
-        return _checked_answers(list(live), return_exceptions)
+        answers = chain.batch(list(inputs), config, return_exceptions=True)
+        return _checked_answers(answers, return_exceptions)
     job = submit_batch(
         chain, [inputs[place] for place in low], dir=dir, config=config, bucket=bucket
     )
-    with job._claimed():
-        live = _Live(job, chain, config).answers([(place, inputs[place]) for place in high])
+    live = _Live(job, chain, config).answers([(place, inputs[place]) for place in high])
     for place, answer in zip(high, live, strict=True):
         answers[place] = answer
+    _wait(job, timeout, poll)
+    for result in job.results():
+        answers[low[result.index]] = result.error or result.output
+    if dir is None and not any(isinstance(answer, BaseException) for answer in answers):
+        rmtree(job.path, ignore_errors=True)
+    return _checked_answers(answers, return_exceptions)
+
+
+def _wait(job: BatchJob, timeout: float | None, poll: Any) -> None:
     try:
         job.wait(timeout, poll)
     except Timeout as exc:
         raise Timeout(
             f"{exc} All that is known is in `{job.path}`: call again with `dir` set to it."
         ) from exc
-    for result in job.results():
-        answers[low[result.index]] = result.error if result.error is not None else result.output
-    if dir is None and not any(isinstance(answer, BaseException) for answer in answers):
-        rmtree(job.path, ignore_errors=True)
-    return _checked_answers(answers, return_exceptions)
 
 
 def _checked_answers(answers: list[Any], return_exceptions: bool) -> list[Any]:  # noqa: FBT001
@@ -102,29 +108,27 @@ class _Live:
     def __init__(
         self, job: BatchJob, chain: Runnable[Any, Any], config: RunnableConfig | None
     ) -> None:
-        self._chain, self._config, self._split = chain, config, job._needs_chain("tiered_batch")
+        self._job, self._chain, self._config = job, chain, config
+        self._split = job._needs_chain("tiered_batch")
         self._stored = LiveAnswers(job.path, "tiered")
         self._lock = Lock()
 
     def answers(self, inputs: list[tuple[int, Any]]) -> list[Any]:
         """Return the result of each input in order; an exception for one that fails."""
-        known = {record["n"]: record for record in self._stored.records()}
-        pairs = [(place, value, known.get(place)) for place, value in inputs]
-        try:
-            return list(
-                RunnableLambda(self._answer).batch(pairs, self._config, return_exceptions=True)
-            )
-        finally:
-            self._stored.close()
+        with self._job._claimed(), closing(self._stored):
+            known = {record["n"]: record for record in self._stored.records()}
+            pairs = [(place, value, known.get(place)) for place, value in inputs]
+            answers = RunnableLambda(self._answer)
+            return answers.batch(pairs, self._config, return_exceptions=True)
 
     def _answer(self, pair: tuple[int, Any, dict[str, Any] | None], config: RunnableConfig) -> Any:
         place, value, known = pair
         check = _digest(value)
         if known is not None and known["check"] == check:
             (message,) = messages_from_dict([known["message"]])
-            return (
-                message if self._split.after is None else self._split.after.invoke(message, config)
-            )
+            if self._split.after is None:
+                return message
+            return self._split.after.invoke(message, config)
         last = _LastAnswer()
         try:
             with observing(last):

@@ -71,7 +71,9 @@ class Work:
     def __init__(self, chain: Runnable[Any, Any], *, text: bool = False) -> None:
         self.chain = chain
         self._is_text = text
-        first = chain.first if isinstance(chain, RunnableSequence) else chain
+        first = chain
+        if isinstance(chain, RunnableSequence):
+            first = chain.first
         self.prompt = first if isinstance(first, BasePromptTemplate) else None
         self.columns = None if self.prompt is None else sorted(self.prompt.input_variables)
         optional = [] if self.prompt is None else self.prompt.optional_variables
@@ -94,7 +96,9 @@ class Work:
         if self.prompt is None or not isinstance(values, dict):
             return values
         empty = {name: "" for name in self.columns or () if name in values and values[name] is None}
-        return {**values, **empty} if empty else values
+        if empty:
+            return {**values, **empty}
+        return values
 
     def check_columns(self, columns: Sequence[str] | None) -> None:
         """Raise `InvalidArgument` if the prompt names a column that the input does not have."""
@@ -120,7 +124,9 @@ class Work:
                     )
             close = did_you_mean(name, columns)
             hint = close if close.startswith("Did") else f"It has {_listed(columns)}."
-            brace = "" if name.isidentifier() else " Write a brace that is text as `{{`."
+            brace = " Write a brace that is text as `{{`."
+            if name.isidentifier():
+                brace = ""
             raise InvalidArgument(
                 f"The prompt names the column `{name}`, but the input has no such column. {hint}{brace}"
             )
@@ -152,7 +158,9 @@ def _prompt_text(prompt: Any) -> str:
     texts: list[Any] = [
         getattr(getattr(piece, "prompt", piece), "template", None) for piece in pieces
     ]
-    return _masked("\n".join(texts)) if all(isinstance(text, str) for text in texts) else ""
+    if all(isinstance(text, str) for text in texts):
+        return _masked("\n".join(texts))
+    return ""
 
 
 def make_work(
@@ -164,7 +172,9 @@ def make_work(
     if not isinstance(work, (str, BasePromptTemplate)):
         if isinstance(work, Runnable):
             raise InvalidArgument("`model` is for a prompt; a chain has its own model.")
-        hint = " `RunnableLambda(function)` makes a chain of it." if callable(work) else ""
+        hint = ""
+        if callable(work):
+            hint = " `RunnableLambda(function)` makes a chain of it."
         raise InvalidType(
             f"A job's work is a chain or a prompt, not a `{type(work).__name__}`.{hint}"
         )
@@ -197,7 +207,9 @@ def _answer_columns(step: Runnable[Any, Any]) -> list[str] | None:
     if isinstance(step, RunnableBinding):
         return _answer_columns(step.bound)
     columns = getattr(step, "answer_columns", None)
-    return None if columns is None else list(columns)
+    if columns is None:
+        return None
+    return list(columns)
 
 
 def models_of(step: Runnable[Any, Any]) -> Iterator[BaseChatModel]:
@@ -255,7 +267,9 @@ def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Mapping[str, Any]]
         first, second = _body_of_probe(model, kwargs), _body_of_probe(model, kwargs)
         if first is not None and first == second:
             bodies.append(first)
-    return digest_of(b"\n".join(bodies)).hex()[:16] if bodies else ""
+    if bodies:
+        return digest_of(b"\n".join(bodies)).hex()[:16]
+    return ""
 
 
 def _body_of_probe(model: Any, kwargs: Mapping[str, Any]) -> bytes | None:
@@ -292,11 +306,9 @@ def _described(value: Any) -> str:
         return f"RunnableLambda({_source(getattr(value, 'func', None) or getattr(value, 'afunc', None))})"
     # These fields of a model are excluded: its timeouts and its address.
     parameters = getattr(value, "_identifying_params", None)
-    return (
-        _shown(value)
-        if parameters is None
-        else f"{type(value).__name__}({_shown(dict(parameters))})"
-    )
+    if parameters is None:
+        return _shown(value)
+    return f"{type(value).__name__}({_shown(dict(parameters))})"
 
 
 def _shown(value: Any) -> str:
@@ -452,7 +464,7 @@ def check_prices(chain: Runnable[Any, Any]) -> None:
             continue  # It is a deployment or a custom model; only its answers name the model.
         if price_of_counts(model, 1000, 1000) is None:
             raise InvalidArgument(
-                f"`max_cost` cannot be held: no price of `{name}` is known. Nothing was asked. Leave `max_cost` out "
+                f"`max_cost` cannot be held: no price of `{name}` is known. No request was sent. Leave `max_cost` out "
                 "and hold the cost by `limit`, a number of rows; or name the model as its provider's price list does."
             )
 
@@ -460,4 +472,6 @@ def check_prices(chain: Runnable[Any, Any]) -> None:
 def failure_text(error: BaseException) -> str:
     """Return an error as one line for a table, without secrets."""
     text = " ".join(ext.mask_secrets(message_of(error)).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if text:
+        return f"{type(error).__name__}: {text}"
+    return type(error).__name__

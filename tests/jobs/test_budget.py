@@ -77,7 +77,7 @@ def test_more_money_goes_on_and_less_than_a_row_asks_nothing(tmp_path: Path, cap
     with ProviderServer(default="fine") as server:
         model = server.model(model=MODEL)
         run_job("{text}", texts(3), model=model, output=tmp_path / "o.jsonl", max_cost="0.001")
-    assert "`max_tokens` lowers that." in capsys.readouterr().err
+    assert "set `max_tokens` to lower it." in capsys.readouterr().err
     result, calls = spending(tmp_path, lambda n: 3, texts(3), max_cost="0.02")
     assert (result.complete, calls) == (True, 3)
     assert result.cost < Decimal("0.001")

@@ -572,7 +572,8 @@ def test_a_plan_tells_what_an_answer_is_taken_for_and_what_is_set_aside(
         plan_job("say {t}", ROWS, model=short, max_cost=1, **options)
     )
     with pytest.raises(
-        InvalidArgument, match=r"The next row may cost up to .* 16,384 tokens: `max_tokens` lowers"
+        InvalidArgument,
+        match=r"The next row may cost up to .* 16,384 output tokens; set `max_tokens` to lower",
     ):
         run_job(
             "say {t}", ROWS, model=server.model(model="gpt-4o-mini"), max_cost="0.009", **options
