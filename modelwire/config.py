@@ -449,22 +449,22 @@ class _Reader:
                     raise self.error(f"`model` of `models.{name}`: {exc}", "model", name) from exc
         for key in ("model", "provider"):  # without a model nothing says the provider
             if key not in row:
-                slip = next(
-                    (other for other in row if other not in self.KEYS and _alike(other, key)), None
-                )
-                if key == "provider":
-                    both = ' Write both in one: `model = "PROVIDER:MODEL"`.'
-                else:
-                    both = ""
-                hint = f" Did you mean it by `{slip}`?" if slip else both
-                raise self.error(
-                    f"`models.{name}` has no `{key}`.{hint}", slip or f"models.{name}", name
-                )
+                raise self.missing(key, name, row)
         provider, model = row.pop("provider"), row.pop("model")
         key_variable = row.pop("api_key_env", None)
         keys = row if key_variable is None else (*row, "api_key_env")
         lines = {key: self.line_of(key, name) for key in keys}
         return ModelRow(provider, model, key_variable, row, path=str(self.path), lines=lines)
+
+    def missing(self, key: str, name: str, row: Mapping[str, Any]) -> InvalidConfig:
+        """Return the error of a row without its `model` or `provider`; a key that is spelt alike is named."""
+        slip = next((other for other in row if other not in self.KEYS and _alike(other, key)), None)
+        hint = ""
+        if slip:
+            hint = f" Did you mean it by `{slip}`?"
+        elif key == "provider":
+            hint = ' Write both in one: `model = "PROVIDER:MODEL"`.'
+        return self.error(f"`models.{name}` has no `{key}`.{hint}", slip or f"models.{name}", name)
 
     def error(self, what: str, key: str, row: str | None = None) -> InvalidConfig:
         line = self.line_of(key, row)

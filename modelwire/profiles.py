@@ -192,25 +192,7 @@ def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
             break
     listed = price_list.listed_model(model, provider)
     if listed is not None:
-        of_prices = _source("genai-prices", "genai-prices", listed.id, _newest_of_prices())
-        window = {
-            "context_window": listed.context_window,
-            "max_input_tokens": listed.context_window,
-        }
-        prices = price_list.prices_of(listed)
-        prices_of_model = {
-            ours: _lowest(getattr(prices, theirs)) for ours, theirs in _PRICES.items()
-        }
-        _fill(
-            found,
-            of_prices,
-            {"name": listed.name, "status": "deprecated" if listed.deprecated else None, **window},
-        )
-        _fill(
-            found,
-            of_prices,
-            _priced({name: price for name, price in prices_of_model.items() if price is not None}),
-        )
+        _fill_from_prices(found, listed)
     if row is not None and row.cost is not None:
         costs = {name: getattr(row.cost, name) for name in _PRICES}
         if (costs["cache_read"] or 0) > costs["input"]:  # a slip of the list's
@@ -221,6 +203,17 @@ def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
     if found.get("tool_calling"):  # true of every wire: our decoders make chunks of them
         _fill(found, _source("modelwire"), {"tool_call_streaming": True})
     return found
+
+
+def _fill_from_prices(profile: ModelProfile, listed: Any) -> None:
+    """Put in what the price list knows of a model."""
+    source = _source("genai-prices", "genai-prices", listed.id, _newest_of_prices())
+    window, list_prices = listed.context_window, price_list.prices_of(listed)
+    prices = {ours: _lowest(getattr(list_prices, theirs)) for ours, theirs in _PRICES.items()}
+    known = {name: price for name, price in prices.items() if price is not None}
+    status = "deprecated" if listed.deprecated else None
+    about = {"context_window": window, "max_input_tokens": window, "status": status}
+    _fill(profile, source, {"name": listed.name, **about, **_priced(known)})
 
 
 def _fill(profile: ModelProfile, source: Source, values: Mapping[str, Any]) -> None:

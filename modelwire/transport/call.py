@@ -204,10 +204,17 @@ def _try_until_done(
                     raise
                 if limiter.congestion.change is not None:
                     _report_change(exchange, limiter)
-        expected_s = None if limiter is None else limiter.gate.pause_s(exchange.clock())
-        yield from wait_reporting(
-            exchange, Sleep(wait, failed, len(exchange.history.attempts), expected_s)
-        )
+        yield from _sleep(exchange, wait, failed)
+
+
+def _sleep(
+    exchange: Exchange[M, C], wait_s: float, failed: ChatError
+) -> Generator[Step[C], Any, None]:
+    """Wait before the next attempt, and report the wait with the time that the limiter will add."""
+    limiter = exchange.policy.limiter
+    expected_s = None if limiter is None else limiter.gate.pause_s(exchange.clock())
+    attempts = len(exchange.history.attempts)
+    yield from wait_reporting(exchange, Sleep(wait_s, failed, attempts, expected_s))
 
 
 def _record_failure(exchange: Exchange[M, C], error: ChatError, seconds: float) -> None:

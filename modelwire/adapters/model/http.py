@@ -6,6 +6,7 @@ flow carries it out (`transport.call`). What differs between providers is data a
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
@@ -50,7 +51,8 @@ from modelwire.messages.ai import RESTART
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
-from modelwire.transport.connections.hook import hooked
+from modelwire.transport.connections.closed_network import network_blocks
+from modelwire.transport.connections.hook import CONNECTION_HOOKS, hooked
 from modelwire.transport.connections.keepalive import Keepalive
 from modelwire.transport.connections.select import async_connection, sync_connection
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
@@ -207,32 +209,13 @@ class HTTPChatModel(WireSettings):
             counting.request(request)
         content = json_bytes(request.body)
         deadline = config.get("deadline")
-        client = self._own_client(is_async=is_async)
-        is_limited = self.rate_limit is not None and counting is None
-        policy = CallPolicy(
-            retry,
-            _timeouts(
-                retry_settings["timeout"],
-                retry_settings["stream_idle_timeout"],
-                _NO_TIMEOUTS if client is None else timeouts_of(client),
-                tcp_keepalive=self.tcp_keepalive,
-            ),
-            time.monotonic,
-            _rng,
-            self._limiter(request) if is_limited else None,
-            in_batch.get(),
-            self.max_response_bytes,
-            retry_settings["max_continuations"] > 0,
-            retry_settings["stream_resume"],
-        )
+        limiter = None
+        if self.rate_limit is not None and counting is None:
+            limiter = self._limiter(request)
+        policy = self._call_policy(retry_settings, retry, limiter, is_async=is_async)
+        url, headers, reserved = request.url, request.headers, _reserved(codec, request.body)
         exchange = Exchange(
-            Request(
-                request.url,
-                request.headers,
-                content,
-                request.model,
-                max_output=_reserved(codec, request.body),
-            ),
+            Request(url, headers, content, request.model, max_output=reserved),
             codec,
             policy,
             _hooks(retry_settings["on_refusal"], retry_settings["stream_restart"]),
@@ -247,19 +230,44 @@ class HTTPChatModel(WireSettings):
         if next_body is not None and policy.polls:
             limit = retry_settings["max_continuations"]
             exchange.continuation = Continuation(request, next_body, limit, codec.provider)
-        checked = self.check_context if counting is None else False
-        is_worth_checking = (
-            len(content) > _SMALL_BYTES
-            or checked == "exact"
-            or self.__dict__["profile"] is not None
-        )
-        if checked and is_worth_checking:
+        if counting is not None or not self.check_context:
+            return exchange
+        is_long = len(content) > _SMALL_BYTES
+        if is_long or self.check_context == "exact" or self.__dict__["profile"] is not None:
             from modelwire.adapters.model.context_check import context_check
 
             exchange.before = context_check(
                 self, messages, config, kwargs, request, len(content), is_async=is_async
             )
         return exchange
+
+    def _call_policy(
+        self,
+        retry_settings: Mapping[str, Any],
+        retry: RetryPolicy,
+        limiter: AdaptiveRateLimiter | None,
+        *,
+        is_async: bool,
+    ) -> CallPolicy:
+        """Return how patient one call is, and what bounds it."""
+        client = self._own_client(is_async=is_async)
+        timeouts = _timeouts(
+            retry_settings["timeout"],
+            retry_settings["stream_idle_timeout"],
+            _NO_TIMEOUTS if client is None else timeouts_of(client),
+            tcp_keepalive=self.tcp_keepalive,
+        )
+        return CallPolicy(
+            retry,
+            timeouts,
+            time.monotonic,
+            _rng,
+            limiter,
+            in_batch.get(),
+            self.max_response_bytes,
+            retry_settings["max_continuations"] > 0,
+            retry_settings["stream_resume"],
+        )
 
     def _limiter(self, request: WireRequest) -> AdaptiveRateLimiter:
         from modelwire.transport.ratelimit.registry import limiter_of
@@ -547,7 +555,9 @@ class HTTPChatModel(WireSettings):
             connection = self._sdk().sync_connection(exchange)
         else:
             connection = sync_connection(exchange, self.http_client, proxy=self.proxy)
-        return cast("SyncPooledConnection", hooked(connection))
+        if CONNECTION_HOOKS or network_blocks or "respx" in sys.modules:
+            connection = hooked(connection)
+        return connection
 
     def _async_connection(
         self, exchange: Exchange[AIMessage, AIMessageChunk]
@@ -559,7 +569,9 @@ class HTTPChatModel(WireSettings):
             connection = async_connection(
                 exchange, self.http_async_client, proxy=self.proxy, engine=self.engine
             )
-        return cast("AsyncPooledConnection", hooked(connection))
+        if CONNECTION_HOOKS or network_blocks or "respx" in sys.modules:
+            connection = hooked(connection)
+        return connection
 
     def _whole_result(
         self,

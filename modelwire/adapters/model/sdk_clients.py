@@ -40,25 +40,7 @@ def take_sdk_clients(cls: type[WireSettings], values: dict[str, Any]) -> None:
             client, "_client"
         ):  # LangChain's field: `OpenAI().chat.completions`
             values[name] = client = client._client
-        if not (hasattr(client, "post") and hasattr(client, "with_options")):
-            raise InvalidArgument(
-                f"`{name}` must be a client of the `openai` or `anthropic` SDK, such as `AzureOpenAI(...)`, not a "
-                f"`{type(client).__name__}`. An HTTP client belongs into `http_client`."
-            )
-        packages = {cls_.__module__.partition(".")[0] for cls_ in type(client).__mro__}
-        seat = wire_named(cls.WIRE).sdk
-        if seat is None:
-            raise InvalidArgument(
-                f"`{cls.__name__}` takes no client of an SDK: leave `{name}` out."
-            )
-        seats = [wire_named(known).sdk for known in WIRES]
-        if seat.package not in packages and any(
-            other is not None and other.package in packages for other in seats
-        ):
-            raise InvalidArgument(
-                f"`{name}` of `{cls.__name__}` must be a client of the `{seat.package}` SDK, not a "
-                f"`{type(client).__name__}`."
-            )
+        _check_package(cls, name, client)
         if hasattr(client, "__aenter__") != (kind == "async"):
             other = "client" if kind == "async" else "async_client"
             raise InvalidArgument(
@@ -68,6 +50,27 @@ def take_sdk_clients(cls: type[WireSettings], values: dict[str, Any]) -> None:
         raise InvalidArgument(
             f"`{cls.__name__}` was given a `client` and {', '.join(f'`{name}`' for name in twice)}: "
             "with a client of an SDK these are the client's. Set them there, or leave the client out."
+        )
+
+
+def _check_package(cls: type[WireSettings], name: str, client: Any) -> None:
+    """Raise `InvalidArgument` for a client that is none of an SDK, or of another SDK than the wire's."""
+    if not (hasattr(client, "post") and hasattr(client, "with_options")):
+        raise InvalidArgument(
+            f"`{name}` must be a client of the `openai` or `anthropic` SDK, such as `AzureOpenAI(...)`, not a "
+            f"`{type(client).__name__}`. An HTTP client belongs into `http_client`."
+        )
+    packages = {cls_.__module__.partition(".")[0] for cls_ in type(client).__mro__}
+    seat = wire_named(cls.WIRE).sdk
+    if seat is None:
+        raise InvalidArgument(f"`{cls.__name__}` takes no client of an SDK: leave `{name}` out.")
+    seats = [wire_named(known).sdk for known in WIRES]
+    if seat.package not in packages and any(
+        other is not None and other.package in packages for other in seats
+    ):
+        raise InvalidArgument(
+            f"`{name}` of `{cls.__name__}` must be a client of the `{seat.package}` SDK, not a "
+            f"`{type(client).__name__}`."
         )
 
 

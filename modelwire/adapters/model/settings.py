@@ -291,25 +291,15 @@ class WireSettings(BaseChatModel):
             field = cls.ALIASES.get(name, name)
             if field == name or values.get(field) is None:  # its own name wins over an alias
                 values[field] = value
-        usual_provider = (
-            "provider" not in values or values["provider"] == cls.model_fields["provider"].default
-        )
-        if values.get("model") is None and cls.DEFAULT_MODEL and usual_provider:
-            values["model"] = cls.DEFAULT_MODEL
-            warn_caller(
-                f"`{cls.__name__}` was given no `model`; it is `{cls.DEFAULT_MODEL}`, LangChain's default. Name the "
-                f'model you mean: `{cls.__name__}(model="gpt-4o-mini")`.'
-            )
+        if values.get("model") is None and cls.DEFAULT_MODEL:
+            cls._take_default_model(values)
         unknown = {name: values.pop(name) for name in list(values) if name not in cls.model_fields}
         if unknown:
             values["model_kwargs"] = {
                 **(values.get("model_kwargs") or {}),
                 **cls._accepted(unknown, values),
             }
-        for name in [name for name, value in values.items() if value.__class__ is LostSecret]:
-            lost = values.pop(name)  # of a configurable model that was pickled
-            if not cls._is_own_address(values):
-                values[cls.SECRETS[0]] = lost
+        cls._move_lost_secrets(values)
         through_sdk = values.get("client") is not None or values.get("async_client") is not None
         if through_sdk:
             from modelwire.adapters.model.sdk_clients import take_sdk_clients
@@ -325,6 +315,25 @@ class WireSettings(BaseChatModel):
             if isinstance(values.get(field), str):
                 values[field] = Secret(values[field])
         return values
+
+    @classmethod
+    def _move_lost_secrets(cls, values: dict[str, Any]) -> None:
+        """Let a configurable model that was pickled miss its key, unless it calls an address of its own."""
+        for name in [name for name, value in values.items() if value.__class__ is LostSecret]:
+            lost = values.pop(name)
+            if not cls._is_own_address(values):
+                values[cls.SECRETS[0]] = lost
+
+    @classmethod
+    def _take_default_model(cls, values: dict[str, Any]) -> None:
+        """Take LangChain's default model, with a warning, unless the provider is another one than the class's."""
+        usual = cls.model_fields["provider"].default
+        if values.get("provider", usual) == usual:
+            values["model"] = cls.DEFAULT_MODEL
+            warn_caller(
+                f"`{cls.__name__}` was given no `model`; it is `{cls.DEFAULT_MODEL}`, LangChain's default. Name the "
+                f'model you mean: `{cls.__name__}(model="gpt-4o-mini")`.'
+            )
 
     @classmethod
     def _ask_environment(cls, values: dict[str, Any]) -> None:
@@ -558,14 +567,7 @@ class WireSettings(BaseChatModel):
                 sent = {"Authorization": f"Bearer {text}"}
             else:
                 sent = self._auth_headers(text) if service is None else service.auth_headers(text)
-        needed = self.base_url is None if service is None else service.needs_key(self.base_url)
-        missing = (
-            needed
-            and is_known
-            and not sent
-            and not any(map(names_a_key, (headers, self.default_headers)))
-        )
-        if missing and not is_said_elsewhere(self.__dict__):
+        if is_known and not sent and self._needs_key(service, headers):
             raise self._missing_key(service)
         for more in (self._identity_headers(), self.default_headers):
             if more:
@@ -575,6 +577,12 @@ class WireSettings(BaseChatModel):
         )
         base, mark, query = url.partition("?")
         return Endpoint(f"{base.rstrip('/')}{mark}{query}", sent)
+
+    def _needs_key(self, service: Service | None, headers: Mapping[str, str] | None) -> bool:
+        """Return whether a call without a key would be refused: nothing else says whose call it is."""
+        needed = self.base_url is None if service is None else service.needs_key(self.base_url)
+        is_in_headers = any(map(names_a_key, (headers, self.default_headers)))
+        return needed and not is_in_headers and not is_said_elsewhere(self.__dict__)
 
     def _asks_for_key(self) -> bool:
         """Return whether a function gives the key: it is called for each call, and again if the key is refused."""

@@ -175,14 +175,7 @@ def structured_by_wire(
     if method == "json_mode" and method not in wire.structured.methods and schema is not None:
         method = "json_schema"  # this wire knows no JSON without a schema
     if method == "json_mode":
-        if strict is not None:
-            raise InvalidArgument(
-                "`strict` says how to keep to a schema; `method='json_mode'` sends none."
-            )
-        if method not in wire.structured.methods:
-            raise InvalidArgument(
-                f"{wire.title[0].upper()}{wire.title[1:]} has no JSON mode: give a `schema`."
-            )
+        _check_json_mode(wire, strict=strict)
         bound: Runnable[Any, Any] = model.bind(
             response_format={"type": "json_object"}, **_AS_MESSAGE, **kwargs
         )
@@ -195,18 +188,37 @@ def structured_by_wire(
         form = response_format(model, schema, strict=strict)
         bound = model.bind(response_format=form, **_AS_MESSAGE, **kwargs)
         return _read(bound, _parser(schema), include_raw=include_raw)
+    bound_with = _tool_options(model, {"strict": strict, **kwargs})
+    return structured_by_tools(model, schema, include_raw=include_raw, **bound_with)
+
+
+def _tool_options(model: HTTPChatModel, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords that make a model call one tool, without those that it takes no value of."""
+    wire = model._wire()
     provider = getattr(model, "provider", wire.owner)
     if wire.structured.one_tool_call and not refuses(
         provider, wire.name, model.model, "parallel_tool_calls"
     ):
         kwargs.setdefault("parallel_tool_calls", False)
-    bound_with = {"tool_choice": True, "strict": strict, **_AS_MESSAGE, **kwargs}
+    options = {"tool_choice": True, **_AS_MESSAGE, **kwargs}
     disabled = getattr(model, "disabled_params", None) or {}
-    for name in [name for name in disabled if name in bound_with]:
+    for name in [name for name in disabled if name in options]:
         values = disabled[name]
-        if values is None or bound_with[name] in values:
-            bound_with[name] = None
-    return structured_by_tools(model, schema, include_raw=include_raw, **bound_with)
+        if values is None or options[name] in values:
+            options[name] = None
+    return options
+
+
+def _check_json_mode(wire: Any, *, strict: bool | None) -> None:
+    """Raise `InvalidArgument` if the wire has no JSON mode, or if `strict` asks for what it does not have."""
+    if strict is not None:
+        raise InvalidArgument(
+            "`strict` says how to keep to a schema; `method='json_mode'` sends none."
+        )
+    if "json_mode" not in wire.structured.methods:
+        raise InvalidArgument(
+            f"{wire.title[0].upper()}{wire.title[1:]} has no JSON mode: give a `schema`."
+        )
 
 
 def _check(schema: Any) -> None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from modelwire.errors import AuthenticationError, InvalidArgument, MissingDependency, MissingKey
 from modelwire.runnables.config import run_in_executor
@@ -59,18 +59,12 @@ def signed_headers(
     Signed is only what nobody changes on the way. The path is encoded once more than it is sent.
     """
     address, time = urlsplit(url), now.strftime("%Y%m%dT%H%M%SZ")
-    usual_port = {"https": ":443", "http": ":80"}.get(address.scheme, "")
-    host = address.netloc.rpartition("@")[2].lower().removesuffix(usual_port)
-    if keys.token is None:
-        ours = {"x-amz-date": time}
-    else:
-        ours = {"x-amz-date": time, "x-amz-security-token": keys.token}
-    named = {
-        name: value
-        for name, value in headers.items()
-        if name.startswith(("content-type", "x-amz-"))
-    }
-    named |= {"host": host, **ours}
+    ours = {"x-amz-date": time}
+    if keys.token is not None:
+        ours["x-amz-security-token"] = keys.token
+    own_names = ("content-type", "x-amz-")
+    named = {name: value for name, value in headers.items() if name.startswith(own_names)}
+    named |= {"host": _host_of(address), **ours}
     names = sorted(named)
     query = sorted(pair.partition("=")[::2] for pair in address.query.split("&") if pair)
     canonical = "\n".join(
@@ -85,14 +79,24 @@ def signed_headers(
         )
     )
     scope = f"{time[:8]}/{region}/bedrock/aws4_request"
-    key = f"AWS4{keys.secret_key}".encode()
-    for part in (
-        *scope.split("/"),
-        f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{sha256(canonical.encode()).hexdigest()}",
-    ):
-        key = hmac.digest(key, part.encode(), "sha256")
+    text = f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
+    key = _signature(keys.secret_key, scope, text)
     who = f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, SignedHeaders={';'.join(names)}"
     return {**headers, **ours, "authorization": f"{who}, Signature={key.hex()}"}
+
+
+def _host_of(address: SplitResult) -> str:
+    """Return the host as it is sent: without a user, and without the usual port."""
+    usual_port = {"https": ":443", "http": ":80"}.get(address.scheme, "")
+    return address.netloc.rpartition("@")[2].lower().removesuffix(usual_port)
+
+
+def _signature(secret_key: str, scope: str, text: str) -> bytes:
+    """Return the signature of a text, with the key that the secret key gives for one scope."""
+    key = f"AWS4{secret_key}".encode()
+    for part in (*scope.split("/"), text):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 class SignedCall:

@@ -7,14 +7,9 @@ one test of an empty list.
 
 from __future__ import annotations
 
-from sys import modules
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelwire.transport.connections.closed_network import (
-    calling,
-    is_watched,
-    network_blocks,
-)
+from modelwire.transport.connections.closed_network import calling, is_watched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -97,8 +92,7 @@ class _WatchedConnection(ConnectionWrapper):
 
 def hooked(connection: Any) -> Any:
     """Return what a call uses instead of a connection: the connection itself if nothing is hooked in."""
-    # Every call comes here, so that mocks are looked for only where respx is imported.
-    if network_blocks or ("respx" in modules and is_watched()):
+    if is_watched():
         connection = _WatchedConnection(connection)
     for hook in CONNECTION_HOOKS:
         connection = hook.wrap(connection)

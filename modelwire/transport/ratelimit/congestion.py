@@ -142,9 +142,7 @@ class Congestion:
             return
         in_vain = self.rate.is_cut_in_vain(now)
         if in_vain and self.rate.is_cut_enough and self.random_refusals.may_be_random:
-            self.accepted.ignored()
-            if advertised is None and self.random_refusals.slowed(in_vain=True):
-                self.rate.forget(now)
+            self._refused_by_chance(now, advertised)
             return
         self.last_refusal = copy_for_followers(error)
         if onset is None:
@@ -177,6 +175,12 @@ class Congestion:
             self.rate.refused_of_burst()
         if error.retry_after is not None:
             self._pause_as_asked(now, admission, 0.0, error.retry_after)
+
+    def _refused_by_chance(self, now: float, advertised: Advertised | None) -> None:
+        """Count a refusal that no pace would have avoided."""
+        self.accepted.ignored()
+        if advertised is None and self.random_refusals.slowed(in_vain=True):
+            self.rate.forget(now)
 
     def _overloaded(self, admission: Admission, now: float, error: ChatError) -> None:
         """Narrow the concurrency after an HTTP 503 or 529; close the gate after several in a row."""

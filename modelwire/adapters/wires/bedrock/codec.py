@@ -43,6 +43,16 @@ ADVICE = (
 )
 
 
+def _tool_notes(is_parallel: Any, choice: Any) -> list[str]:
+    """Return a sentence for each wish about tools that Converse has no parameter for."""
+    notes = []
+    if is_parallel is False:
+        notes.append("`parallel_tool_calls=False` is left out: Converse has no such parameter.")
+    if choice in ("none", {"type": "none"}):
+        notes.append('The tools are left out: Converse has no `tool_choice="none"`.')
+    return notes
+
+
 class ConverseCodec(NamedTuple):
     """How Bedrock says a chat call, whoever made the model. `model` is its name: answers do not say it."""
 
@@ -64,12 +74,9 @@ class ConverseCodec(NamedTuple):
         body: dict[str, Any] = {"messages": turns}
         if system:
             body["system"] = system
-        if params.pop("parallel_tool_calls", None) is False and params.get("tools"):
-            left_out.append(
-                "`parallel_tool_calls=False` is left out: Converse has no such parameter."
-            )
-        if params.get("tools") and params.get("tool_choice") in ("none", {"type": "none"}):
-            left_out.append('The tools are left out: Converse has no `tool_choice="none"`.')
+        is_parallel = params.pop("parallel_tool_calls", None)
+        if params.get("tools"):
+            left_out += _tool_notes(is_parallel, params.get("tool_choice"))
         if "cache_control" in params:
             turns[-1]["content"].append(cache_point(params.pop("cache_control")))
         body |= fields_from_parameters(params, turns)

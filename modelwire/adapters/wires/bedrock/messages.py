@@ -74,11 +74,7 @@ def turns_from_messages(
             if not turns:
                 system += blocks
                 continue
-            role = "user"
-            blocks = [
-                {"text": f"<system>\n{it['text']}\n</system>"} if "text" in it else it
-                for it in blocks
-            ]
+            role, blocks = "user", [_later_instruction(block) for block in blocks]
         if turns and turns[-1][0] == role:
             turns[-1][1].extend(blocks)
         elif blocks:
@@ -89,14 +85,26 @@ def turns_from_messages(
         raise InvalidArgument(
             "The messages are empty: give at least one with text or another content block."
         )
-    role, blocks = turns[-1]
-    if role == "assistant" and "text" in (last := blocks[-1]):  # a prefill
-        blocks[-1] = {**last, "text": last["text"].rstrip()}
+    _strip_prefill(turns[-1])
     if not only_texts:
         _name_documents_apart(turns)
     return system, [
         {"role": role, "content": _results_first(role, blocks)} for role, blocks in turns
     ]
+
+
+def _strip_prefill(turn: Turn) -> None:
+    """Remove the spaces behind an answer that the model is to continue: Converse refuses them."""
+    role, blocks = turn
+    if role == "assistant" and "text" in (last := blocks[-1]):
+        blocks[-1] = {**last, "text": last["text"].rstrip()}
+
+
+def _later_instruction(block: Block) -> Block:
+    """Return a block of a system message behind the first turn, which Converse takes of the user only."""
+    if "text" not in block:
+        return block
+    return {"text": f"<system>\n{block['text']}\n</system>"}
 
 
 def _assistant_blocks(message: AIMessage, left_out: list[str]) -> list[Block]:

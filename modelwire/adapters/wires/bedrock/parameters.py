@@ -41,6 +41,8 @@ FIELDS = {
 WIRED = frozenset(
     {*FIELDS.values(), "inferenceConfig", "toolConfig", "outputConfig", "serviceTier"}
 )
+# These hold fields of one model family, as the user wrote them; the first one counts.
+_OWN_FIELDS = ("additional_model_request_fields", "additionalModelRequestFields")
 OWN_TOOLS = frozenset({"toolSpec", "cachePoint", "systemTool"})
 
 
@@ -53,10 +55,8 @@ def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
     tools, choice = params.pop("tools", None), params.pop("tool_choice", None)
     for name, value in params.items():
         if name in INFERENCE:
-            if INFERENCE[name] == "stopSequences" and isinstance(value, str):
-                inference[INFERENCE[name]] = [value]
-            else:
-                inference[INFERENCE[name]] = value
+            is_one_stop = INFERENCE[name] == "stopSequences" and isinstance(value, str)
+            inference[INFERENCE[name]] = [value] if is_one_stop else value
         elif name in FIELDS or name in WIRED:
             body[FIELDS.get(name, name)] = value
         elif name == "service_tier":
@@ -67,17 +67,16 @@ def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
             body["outputConfig"] = value
         elif name == "effort":
             more["output_config"] = {**(params.get("output_config") or {}), "effort": value}
-        elif name not in ("additional_model_request_fields", "additionalModelRequestFields"):
+        elif name not in _OWN_FIELDS:
             more.setdefault(name, value)
     if inference:
         body["inferenceConfig"] = {**inference, **(body.get("inferenceConfig") or {})}
     if tool_config := _tool_config(tools, choice, turns):
         body["toolConfig"] = {**tool_config, **(body.get("toolConfig") or {})}
-    more |= (
-        params.get("additional_model_request_fields")
-        or params.get("additionalModelRequestFields")
-        or {}
-    )
+    for own_name in _OWN_FIELDS:
+        if own_fields := params.get(own_name):
+            more |= own_fields
+            break
     if more:
         body["additionalModelRequestFields"] = more
     if last_turn_only:

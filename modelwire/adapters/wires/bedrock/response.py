@@ -9,7 +9,7 @@ An answer names neither itself nor its model: its id is the request's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.block_answers import usage_beside_cache
@@ -40,7 +40,7 @@ from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 from modelwire.transport.classify import provider_error
 
 if TYPE_CHECKING:
-    from modelwire.messages import UsageMetadata
+    from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
     from modelwire.transport.wire import Reply
 
 __all__ = [
@@ -83,22 +83,10 @@ def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
         raise no_answer(
             reply, provider, "has no `output.message` with a list of blocks as its `content`"
         )
-    blocks: list[Block] = []
-    calls, invalid_calls = [], []
     try:
-        for at, wired_block in enumerate(wired):
-            if (block := block_from_wire(wired_block, at)) is None:
-                continue
-            blocks.append(block)
-            if block["type"] == "tool_use":
-                id, name, args = block["id"], block["name"], block["input"]
-                if isinstance(args, dict):
-                    calls.append(tool_call(name=name, args=args, id=id))
-                else:
-                    error = "The arguments are no JSON object."
-                    invalid_calls.append(
-                        invalid_tool_call(name=name, args=str(args), id=id, error=error)
-                    )
+        found = (block_from_wire(wired_block, at) for at, wired_block in enumerate(wired))
+        blocks: list[Block] = [block for block in found if block is not None]
+        calls, invalid_calls = _calls_of_blocks(blocks)
         usage = usage_metadata_of(data.get("usage"))
     except UNDOCUMENTED as exc:
         raise no_answer(reply, provider, f"is not as documented ({exc!r})") from exc
@@ -117,6 +105,22 @@ def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
     )
 
 
+def _calls_of_blocks(blocks: Sequence[Block]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Return the tool calls of an answer, and those whose arguments are not a JSON object."""
+    calls, invalid_calls = [], []
+    for block in blocks:
+        if block["type"] == "tool_use":
+            id, name, args = block["id"], block["name"], block["input"]
+            if isinstance(args, dict):
+                calls.append(tool_call(name=name, args=args, id=id))
+            else:
+                error = "The arguments are no JSON object."
+                invalid_calls.append(
+                    invalid_tool_call(name=name, args=str(args), id=id, error=error)
+                )
+    return calls, invalid_calls
+
+
 def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
     """Return our block for one of an answer; `None` for an empty text. One nobody knows is a `non_standard` block."""
     if isinstance(text := block.get("text"), str):
@@ -124,14 +128,7 @@ def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
             return {"type": "text", "text": text}
         return None
     if (use := block.get("toolUse")) is not None:
-        id, name, args = (
-            str(use.get("toolUseId") or f"tooluse_{index}"),
-            str(use.get("name") or ""),
-            use.get("input"),
-        )
-        if use.get("type") == "server_tool_use":
-            return {"type": "server_tool_call", "id": id, "name": name, "args": args or {}}
-        return {"type": "tool_use", "id": id, "name": name, "input": {} if args is None else args}
+        return _tool_use(use, index)
     if (reasoning := block.get("reasoningContent")) is not None:
         redacted = reasoning.get("redactedContent")
         if redacted is None:
@@ -153,6 +150,15 @@ def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
             "source": {"type": "base64", "media_type": media_type, "data": source["bytes"]},
         }
     return {"type": "non_standard", "value": dict(block)}
+
+
+def _tool_use(use: Mapping[str, Any], index: int) -> Block:
+    """Return the block of a tool call, the user's or the service's own."""
+    id, name = str(use.get("toolUseId") or f"tooluse_{index}"), str(use.get("name") or "")
+    args = use.get("input")
+    if use.get("type") == "server_tool_use":
+        return {"type": "server_tool_call", "id": id, "name": name, "args": args or {}}
+    return {"type": "tool_use", "id": id, "name": name, "input": {} if args is None else args}
 
 
 def server_result(result: Mapping[str, Any], output: Any) -> Block:

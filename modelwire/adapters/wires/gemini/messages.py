@@ -176,18 +176,15 @@ def _answer(
     parts: list[Part] = []
 
     def add_call(call: Mapping[str, Any], block: Mapping[str, Any]) -> None:
-        id, name = call["id"], call["name"]
+        id = call["id"]
         wire_id = None if not own or is_made_up(id) else id
-        sent[id] = _Sent(len(parts), name, wire_id)
-        function: Part = {"name": name, "args": call.get("args") or {}}
-        if wire_id is not None:
-            function["id"] = wire_id
-        part: Part = {"functionCall": function}
-        if signature := (extras_of(block).get("signature") if own else None) or signatures.get(id):
-            part["thoughtSignature"] = signature
-        parts.append(part)
+        sent[id] = _Sent(len(parts), call["name"], wire_id)
+        signature = extras_of(block).get("signature") if own else None
+        parts.append(_call_part(call, wire_id, signature or signatures.get(id)))
 
-    for item in ([content] if content else ()) if isinstance(content, str) else in_order(content):
+    if isinstance(content, str):
+        content = [content] if content else []
+    for item in in_order(content):
         if isinstance(item, Mapping) and item.get("type") in _CALLS:
             if (call := take_call(calls, item.get("id"))) is not None:
                 add_call(call, item)
@@ -195,12 +192,30 @@ def _answer(
             parts.append(part)
     for call in calls:
         add_call(call, {})
-    if is_gemini_3 and sent and not any("thoughtSignature" in part for part in parts):
-        for part in parts:
-            if "functionCall" in part:
-                part["thoughtSignature"] = NO_SIGNATURE
-                break
+    if is_gemini_3 and sent:
+        _sign_first_call(parts)
     return parts
+
+
+def _call_part(call: Mapping[str, Any], wire_id: Any, signature: Any) -> Part:
+    """Return the part of a tool call."""
+    function: Part = {"name": call["name"], "args": call.get("args") or {}}
+    if wire_id is not None:
+        function["id"] = wire_id
+    part: Part = {"functionCall": function}
+    if signature:
+        part["thoughtSignature"] = signature
+    return part
+
+
+def _sign_first_call(parts: list[Part]) -> None:
+    """Mark the first call of an answer that has no signature: Gemini 3 takes it back only so."""
+    if any("thoughtSignature" in part for part in parts):
+        return
+    for part in parts:
+        if "functionCall" in part:
+            part["thoughtSignature"] = NO_SIGNATURE
+            return
 
 
 _CALLS = frozenset(

@@ -87,11 +87,7 @@ def body_of_params(params: Mapping[str, Any], model: str) -> JSON:
             config.setdefault("thinkingConfig", {})[THINKING[name]] = value
         elif name not in _READ_BELOW:
             body[BODY.get(name, name)] = value
-    for name in ("stopSequences", "responseModalities"):
-        if isinstance(config.get(name), str):
-            config[name] = [config[name]]
-    if "responseModalities" in config:
-        config["responseModalities"] = [str(kind).upper() for kind in config["responseModalities"]]
+    _read_lists(config)
     if "logprobs" in params or "top_logprobs" in params:
         config |= _logprobs(params.get("logprobs"), params.get("top_logprobs"))
     if (form := params.get("response_format")) is not None:
@@ -110,6 +106,15 @@ def body_of_params(params: Mapping[str, Any], model: str) -> JSON:
     if config:
         body["generationConfig"] = config
     return body
+
+
+def _read_lists(config: JSON) -> None:
+    """Make a list of a single text, and write modalities in capitals, as the API wants them."""
+    for name in ("stopSequences", "responseModalities"):
+        if isinstance(config.get(name), str):
+            config[name] = [config[name]]
+    if "responseModalities" in config:
+        config["responseModalities"] = [str(kind).upper() for kind in config["responseModalities"]]
 
 
 _READ_BELOW = frozenset(

@@ -272,14 +272,9 @@ class _Answer:
             "phase"
         )  # where a standard block of a refusal has it
         phase = {"phase": phase_name} if phase_name else {}
-        last = self._items[-1] if self._items else {}
-        goes_on = (
-            last.get("role") == "assistant"
-            and last.get("id") == id_
-            and last.get("phase") == phase.get("phase")
-        )
         if id_ is None and key == "text":
-            if goes_on and isinstance(last["content"], str):
+            last = self._same_message(None, phase, str)
+            if last is not None:
                 last["content"] += words
             else:
                 # With its type: llama.cpp's server (2026-10) tells no item of the assistant's without one.
@@ -290,7 +285,8 @@ class _Answer:
         part: Item = {"type": "refusal", "refusal": words}
         if key == "text":
             part = {"type": "output_text", "text": words, "annotations": _annotations(block)}
-        if goes_on and isinstance(last["content"], list):
+        last = self._same_message(id_, phase, list)
+        if last is not None:
             last["content"].append(part)
             return
         if self._message.response_metadata.get("status") == "incomplete":
@@ -301,6 +297,18 @@ class _Answer:
         self._items.append(
             {"type": "message", "role": "assistant", **named, "content": [part], **phase}
         )
+
+    def _same_message(self, id_: str | None, phase: Mapping[str, str], kind: type) -> Item | None:
+        """Return the last item if it is the assistant's message that goes on, with content of that kind."""
+        last = self._items[-1] if self._items else {}
+        is_same = (last.get("role"), last.get("id"), last.get("phase")) == (
+            "assistant",
+            id_,
+            phase.get("phase"),
+        )
+        if is_same and isinstance(last["content"], kind):
+            return last
+        return None
 
     def _call(self, block: Mapping[str, Any]) -> None:
         """Add a call as it came, with new arguments if the program has changed them."""
