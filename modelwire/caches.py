@@ -16,6 +16,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelwire.errors import CallerError, InvalidArgument, InvalidType
+from modelwire.sqlite_files import open_sqlite, use_wal
 
 if TYPE_CHECKING:
     import sqlite3
@@ -222,13 +223,7 @@ class SQLiteCache(BaseCache):
 
         if self.path != ":memory:":
             os.makedirs(os.path.dirname(os.path.abspath(self.path)), mode=0o700, exist_ok=True)
-            # SQLite's own files beside it take its mode. A link is not followed: it may lead into another's folder.
-            os.close(
-                os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-            )
-        connection = sqlite3.connect(
-            self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-        )
+        connection = open_sqlite(self.path, timeout_s=_BUSY_S, follows_links=False)
         try:
             usable = _prepare(connection)
         except sqlite3.Error:
@@ -266,12 +261,8 @@ def _prepare(connection: sqlite3.Connection) -> bool:
 
     header = _header(connection)
     if header == (0, 0, 0):
-        try:
-            connection.execute(
-                "PRAGMA journal_mode = WAL"
-            )  # readers and a writer do not wait for each other
-        except sqlite3.OperationalError:  # another process is at it
-            pass
+        with suppress(sqlite3.OperationalError):  # Another process is creating the file.
+            use_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
         if _header(connection) == (0, 0, 0):
             connection.execute(

@@ -26,6 +26,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     # The table of what stands on the core: nothing else of the core names an extension.
     "_extensions": ({"errors"}, set()),
     "user_paths": (set(), set()),
+    "sqlite_files": (set(), set()),
     # A price is listed under the name that the row of a provider has for it.
     "usage": ({"errors", "callbacks"}, {"messages", "adapters.providers"}),
     "terminal_text": (set(), set()),
@@ -54,11 +55,11 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     ),  # names only
     "tools": ({"errors", "messages", "runnables", "callbacks"}, set()),
     "budgets": (
-        {"errors", "user_paths", "transport.observer"},
+        {"errors", "sqlite_files", "user_paths", "transport.observer"},
         {"config", "usage.prices", "messages"},
     ),
     "rate_limiters": ({"errors"}, set()),
-    "caches": ({"errors", "messages"}, {"outputs"}),
+    "caches": ({"errors", "messages", "sqlite_files"}, {"outputs"}),
     "globals": (set(), {"adapters"}),
     "profiles": ({"errors"}, {"adapters", "usage.prices"}),
     "exceptions": ({"errors"}, set()),
@@ -126,6 +127,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "ext",
             "globals",
             "budgets",
+            "sqlite_files",
             "usage",
         },
         {"config", "adapters", "transport"},
@@ -147,7 +149,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "command": (
-        {"config_trust", "errors", "ext", "user_paths", "jobs"},
+        {"config_trust", "errors", "ext", "sqlite_files", "user_paths", "jobs"},
         {
             "adapters",
             "config",

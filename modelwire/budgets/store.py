@@ -20,7 +20,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from modelwire.budgets.spending import Spending
 from modelwire.errors import DiskError, InvalidArgument
-from modelwire.user_paths import owned, user_folder
+from modelwire.sqlite_files import close_sqlite, open_sqlite, use_wal
+from modelwire.user_paths import user_folder
 
 __all__ = ["BudgetStore"]
 
@@ -59,15 +60,10 @@ class BudgetStore:
         self._path = path = user_folder("config") / "budgets.sqlite"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(owned(str(path), os.O_RDWR | os.O_CREAT))  # SQLite's own files take its mode
-            self._db = sqlite3.connect(
-                path, timeout=30, isolation_level=None, check_same_thread=False
-            )
+            self._db = open_sqlite(path)
             # Python 3.13 warns of a connection that is not closed.
             weakref.finalize(self, _close, self._db, os.getpid(), name, self._owed)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            # The end of a process loses no committed data in this mode.
-            self._db.execute("PRAGMA synchronous = NORMAL")
+            use_wal(self._db)
             self._db.execute(_SCHEMA)
         except (OSError, sqlite3.Error) as exc:
             raise InvalidArgument(
@@ -150,8 +146,7 @@ def _write_owed(connection: sqlite3.Connection, name: str, owed: dict[str, Spend
 
 
 def _close(connection: sqlite3.Connection, pid: int, name: str, owed: dict[str, Spending]) -> None:
-    if pid != os.getpid():  # A forked child must not use or close the connection of its parent.
-        return
-    with suppress(sqlite3.Error):
-        _write_owed(connection, name, owed)
-    connection.close()
+    if pid == os.getpid():
+        with suppress(sqlite3.Error):
+            _write_owed(connection, name, owed)
+    close_sqlite(connection, opened_by=pid)

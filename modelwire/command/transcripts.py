@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire import _lazy
 from modelwire.command.model_options import warn
 from modelwire.errors import DiskError, InvalidArgument
+from modelwire.sqlite_files import open_sqlite
 from modelwire.terminal_text import echo
 from modelwire.user_paths import user_folder
 
@@ -86,7 +87,8 @@ def _opened() -> Iterator[Any]:
             own_file(path.name)
         except OSError as exc:
             raise sqlite3.Error(exc) from exc
-        with closing(sqlite3.connect(path, timeout=10)) as base, base:
+        base = open_sqlite(path, timeout_s=10, in_transactions=True)
+        with closing(base), base:
             base.executescript(TABLES)
             yield base
     except sqlite3.Error as exc:

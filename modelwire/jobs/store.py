@@ -26,6 +26,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from modelwire.errors import DiskError
+from modelwire.sqlite_files import open_sqlite, use_wal
 
 __all__ = ["STORE_NAME", "WAYS", "Entry", "JobStore"]
 
@@ -33,6 +34,8 @@ STORE_NAME = "job.sqlite"
 WAYS = "ways"
 # In WAL mode, this syncs the log at each commit.
 SYNCHRONOUS = "FULL"
+# A statement waits this long for the lock of another process.
+LOCK_TIMEOUT_S = 5.0
 TABLES = ("rows", "events", "live", "tiered", WAYS)
 
 _TABLE = (
@@ -82,16 +85,13 @@ class JobStore:
 
     def _open_writer(self) -> None:
         try:
-            # SQLite gives its `-wal` and `-shm` files the same mode.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as exc:
-            raise DiskError.of(exc, self.path) from exc
-        try:
-            self._writer = self._connect()
-            self._writer.execute("PRAGMA journal_mode = WAL")
-            self._writer.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
+            self._writer = open_sqlite(self.path, timeout_s=LOCK_TIMEOUT_S)
+            self._writer.text_factory = bytes
+            use_wal(self._writer, synchronous=SYNCHRONOUS)
             for table in TABLES:
                 self._writer.execute(_TABLE.format(table))
+        except OSError as exc:
+            raise DiskError.of(exc, self.path) from exc
         except sqlite3.Error as exc:
             self.close()
             raise self._disk_error(exc) from exc

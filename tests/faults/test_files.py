@@ -26,8 +26,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX
 
 # Where the package opens a file for writing, and how the owner alone gets to read it; or why others may.
 WRITERS = {
-    "budgets/store.py": "owned",
-    "caches.py": "0o600",
     "callbacks/printing.py": "owned",
     "cli.py": "the null device",
     "command/chat.py": "owned",
@@ -46,9 +44,9 @@ WRITERS = {
     "jobs/output.py": "owned",
     "jobs/owned_files.py": "0o600",
     "jobs/pipes.py": "0o600",
-    "jobs/store.py": "0o600",
     "local/weights.py": "public weights, and what pip says of them",
     "migrate/command.py": "the user's own programs, whose modes stay",
+    "sqlite_files.py": "0o600",
     "testing/cassettes/recording.py": "owned",
 }
 PUBLIC = ("the null device", "public weights", "the user's own programs")
