@@ -51,8 +51,23 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+# The search ranks a page by this factor, so that what explains a subject comes before what mentions it.
+BOOSTS = {
+    "changelog.md": 0.1,
+    "coding-agents.md": 0.4,
+    "examples.md": 0.3,
+    "index.md": 0.4,
+    "reference/": 0.4,
+    "learn/": 1.4,
+    "providers.md": 1.4,
+}
+
+
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn links to examples into links to their page. Other files of the repository are named, not linked."""
+    for start, boost in BOOSTS.items():
+        if page.file.src_uri.startswith(start):
+            page.meta["search"] = {"boost": boost}
     up = "../" * page.file.src_uri.count("/")
 
     def target(match: re.Match[str]) -> str:

@@ -32,6 +32,12 @@ SEARCHES = [
     ("caching", "caching.html"),
     ("langchain", "langchain.html"),
     ("testing", "testing.html"),
+    ("cost", "learn/watching.html"),
+    ("rate limit", "explanation/limits-and-retries.html"),
+    ("install", "learn/first-answer.html"),
+    ("json schema", "learn/structured-output.html"),
+    ("langgraph", "langchain.html"),
+    ("mcp", "learn/tools.html"),
 ]
 
 

@@ -57,6 +57,29 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+# The field's terms, with an actor in every sentence: the row, the job, the provider, the caller.
+HOUSE_WORDS = re.compile(
+    r"\b(nobody|somebody|everybody|whoever|of ours|"
+    r"asked (?:live|anew|again)|asks? (?:it|them|those|these) (?:live|anew|again)|go(?:es)? live|"
+    r"sets? aside|hand(?:s|ed)? in|hears? of|goes on|gone on|what came of|is no (?:JSON|address|row))\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*(path.relative_to(ROOT).as_posix() for path in sorted(DOCS.rglob("*.md"))), "README.md"],
+)
+def test_a_page_is_in_plain_words(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    prose = " ".join(re.sub(r"`[^`]*`", "", prose).split())
+    assert [match[0] for match in HOUSE_WORDS.finditer(prose)] == []
+    title = re.search(r"^# (.+)$", text, re.MULTILINE)
+    assert title is not None
+    assert len(title[1]) <= 30
+
+
 def test_what_a_page_installs_does_not_need_a_package_index_that_has_modelwire() -> None:
     pages = [*DOCS.rglob("*.md"), ROOT / "README.md", *(ROOT / "examples").rglob("README.md")]
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
