@@ -173,18 +173,17 @@ def _parse_so_far(args: str | None) -> dict[str, Any]:
     if not args:
         return {}
     parsed = parse_partial_json(args)
-    if not isinstance(parsed, dict) or _closes_too_often(args):
+    more_closed = args.count("}") > args.count("{") or args.count("]") > args.count("[")
+    if not isinstance(parsed, dict) or (more_closed and _closes_too_often(args)):
         raise ValueError("not an object")
     return parsed
 
 
 def _closes_too_often(text: str) -> bool:
-    """Return whether brackets that were never opened follow the whole JSON value, as in `{"a": 1}: 1}`.
+    """Return whether a bracket that was never opened follows the whole JSON value, as in `{"a": 1}: 1}`.
 
     Any other text behind the value is ignored until the stream is complete. LangChain does the same.
     """
-    if text[-1] not in "}]":
-        return False
     import json
 
     begun = text.lstrip()
@@ -193,8 +192,7 @@ def _closes_too_often(text: str) -> bool:
     except (ValueError, RecursionError):  # The value is not complete.
         return False
     rest = begun[end:]
-    opened, closed = (sum(map(rest.count, kind)) for kind in ("{[", "}]"))
-    return closed > opened
+    return rest.count("}") > rest.count("{") or rest.count("]") > rest.count("[")
 
 
 def default_tool_parser(

@@ -16,7 +16,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from modelwire.errors import InvalidArgument
+from modelwire.errors import InvalidArgument, warn_caller
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model, readable, replaced_types
 from modelwire.tools.docstring import parse_google_docstring
 from modelwire.tools.injected import (
@@ -215,6 +215,15 @@ def create_schema_from_function(
         strict=error_on_invalid_docstring,
     )
     fields = {name: _field(func, name, signature, texts.get(name)) for name in names}
+    untyped = [
+        f"`{name}`"
+        for name in names
+        if signature.parameters[name].annotation is inspect.Parameter.empty
+    ]
+    if untyped:
+        warn_caller(
+            f"The model may pass anything to {' and '.join(untyped)} of `{model_name}`: annotate them with types."
+        )
     return made_model(model_name, fields, description, ConfigDict(arbitrary_types_allowed=True))
 
 

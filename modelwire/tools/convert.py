@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypedDict, Unpack, cast, overload
+from collections.abc import Callable, Coroutine, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from pydantic import ConfigDict
 
@@ -24,6 +36,9 @@ from modelwire.tools.structured import StructuredTool
 
 __all__ = ["convert_runnable_to_tool", "tool"]
 
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
 
 class ToolOptions(TypedDict, total=False):
     """The options of a tool besides its name and function."""
@@ -38,16 +53,45 @@ class ToolOptions(TypedDict, total=False):
     extras: dict[str, Any] | None
 
 
+if TYPE_CHECKING:
+
+    class FunctionAsTool(BaseTool, Generic[Args, Result]):
+        """The type of a tool made from a function: `func` has the function's signature."""
+
+        func: Callable[Args, Result]
+
+    class CoroutineAsTool(BaseTool, Generic[Args, Result]):
+        """The type of a tool made from a coroutine function: `coroutine` has the function's signature."""
+
+        coroutine: Callable[Args, Coroutine[Any, Any, Result]]
+
+    class ToolDecorator(Protocol):
+        """The type of `tool("name")`: a function from a function or runnable to its tool."""
+
+        @overload
+        def __call__(self, source: Runnable[Any, Any], /) -> BaseTool: ...
+        @overload
+        def __call__(  # type: ignore[overload-overlap]  # A coroutine is a result, too.
+            self, source: Callable[Args, Coroutine[Any, Any, Result]], /
+        ) -> CoroutineAsTool[Args, Result]: ...
+        @overload
+        def __call__(self, source: Callable[Args, Result], /) -> FunctionAsTool[Args, Result]: ...
+
+
 @overload
-def tool(name_or_callable: Callable[..., Any], **options: Unpack[ToolOptions]) -> BaseTool: ...
+def tool(  # type: ignore[overload-overlap]  # A coroutine is a result, too.
+    name_or_callable: Callable[Args, Coroutine[Any, Any, Result]], **options: Unpack[ToolOptions]
+) -> CoroutineAsTool[Args, Result]: ...
+@overload
+def tool(
+    name_or_callable: Callable[Args, Result], **options: Unpack[ToolOptions]
+) -> FunctionAsTool[Args, Result]: ...
 @overload
 def tool(
     name_or_callable: str, runnable: Runnable[Any, Any], **options: Unpack[ToolOptions]
 ) -> BaseTool: ...
 @overload
-def tool(
-    name_or_callable: str | None = None, **options: Unpack[ToolOptions]
-) -> Callable[[Callable[..., Any] | Runnable[Any, Any]], BaseTool]: ...
+def tool(name_or_callable: str | None = None, **options: Unpack[ToolOptions]) -> ToolDecorator: ...
 def tool(
     name_or_callable: str | Callable[..., Any] | None = None,
     runnable: Runnable[Any, Any] | None = None,
@@ -64,7 +108,8 @@ def tool(
     """Return a tool made from a function, a coroutine function or a runnable.
 
     `@tool`, `@tool("name")`, `@tool(parse_docstring=True)` and `tool("name", runnable)` all do. The docstring becomes
-    the description, the annotated parameters the schema. `infer_schema=False` makes a `Tool` of one argument.
+    the description, the annotated parameters the schema. `infer_schema=False` makes a `Tool` of one argument. For type
+    checkers the tool's `func` (or `coroutine`) keeps the signature of the function.
 
         @tool
         def add(a: int, b: int) -> int:

@@ -20,6 +20,7 @@ from modelwire.tools import (
     StructuredTool,
     Tool,
     convert_runnable_to_tool,
+    convert_to_openai_tool,
     create_retriever_tool,
     create_schema_from_function,
     render_text_description,
@@ -268,3 +269,15 @@ def test_a_toolkit_has_fields_and_tools() -> None:
             return [Tool(name, None, "d") for name in self.names]
 
     assert [made.name for made in Kit(names=["a", "b"]).get_tools()] == ["a", "b"]
+
+
+def test_parameters_without_types_warn() -> None:
+    def join(first, second, times: int = 1):  # type: ignore[no-untyped-def]
+        """Join two texts."""
+        return first + second
+
+    with pytest.warns(UserWarning, match="anything to `first` and `second` of `join`: annotate"):
+        made = tool(join)
+    assert list(made.args) == ["first", "second", "times"]
+    with pytest.warns(UserWarning, match="annotate them with types"):
+        convert_to_openai_tool(join)

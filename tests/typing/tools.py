@@ -28,6 +28,16 @@ def find(name: str) -> str:
     return name
 
 
+@tool
+async def look(name: str, times: int = 1) -> list[str]:
+    """Look for somebody."""
+    return [name] * times
+
+
+async def looks() -> None:
+    assert_type(await look.coroutine("Ann", times=2), list[str])
+
+
 @tool("search", return_direct=True)
 def search(name: str) -> str:
     """Search somebody."""
@@ -48,8 +58,10 @@ def text(x: str) -> str:
 
 
 model = ChatOpenAI(model="m")
-assert_type(find, BaseTool)
-assert_type(search, BaseTool)
+found: BaseTool = find
+assert_type(find.func("Ann"), str)
+assert_type(search.func(name="Ann"), str)
+find.func(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 assert_type(tool("text", RunnableLambda(text)), BaseTool)
 assert_type(StructuredTool.from_function(text, description="d"), StructuredTool)
 assert_type(Finder().invoke({"name": "Ann"}), Any)
