@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from modelwire.testing.server.answers import Answer, Call
 from modelwire.testing.server.fault_rules import FaultRules
-from modelwire.testing.server.faults import Fault, status_and_json
+from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
 from modelwire.testing.server.replies import End, Reply, Step
 from modelwire.testing.server.requests import SeenRequest
@@ -128,16 +128,19 @@ class ChatDesk:
         request.wire, request.number = wire, number
         answer = answer_of(self._script.take(), request)
         if isinstance(answer, Fault):
-            good = self._reply(answer_of("", request), request, {})
-            return status_and_json(answer.play(good, wire, number))
+            reply = answer.play(self._reply(Answer(), request, {}), wire, number)
+            if isinstance(reply, Reply):
+                return reply.status, from_json(reply.body or b"null")
+            # A row has no connection that a fault could break.
+            return 500, None
         if isinstance(answer, dict):
             return 200, answer
         return 200, body_of(answer, _call(request, answer))
 
     def _spoiled(
         self, fault: Fault, entry: Any, request: SeenRequest, headers: dict[str, str]
-    ) -> Iterable[Step]:
-        """Return the steps of a fault that damages the answer of `entry`."""
+    ) -> Reply | Iterable[Step]:
+        """Return the reply or the steps of a fault that damages the answer of `entry`."""
         request.fault = fault.name
         answer = answer_of(entry, request)
         if isinstance(answer, (Fault, bytes)):  # These cannot be damaged by another fault.

@@ -16,8 +16,6 @@ from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, Literal
 
-from pydantic_core import from_json
-
 from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
 from modelwire.ext import usual_status
 from modelwire.testing.server.limits import check_word
@@ -53,7 +51,6 @@ __all__ = [
     "slow",
     "stall",
     "status",
-    "status_and_json",
     "wrong_content_type",
 ]
 
@@ -61,8 +58,9 @@ _STOP_REASON = re.compile(rb'"stop_reason": ?"[a-z_]+"')
 # This much time passes between the last bytes and a reset, so that the bytes arrive first.
 SETTLE_S = 0.02
 
-# It is called with a good reply, the wire and the request's number.
-Play = Callable[[Reply, str, int], Iterable[Step]]
+# It is called with a good reply, the wire and the request's number. It returns another reply, or the
+# steps of a response that no reply describes.
+Play = Callable[[Reply, str, int], Reply | Iterable[Step]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +95,7 @@ class Rule:
     times: int | None = None
 
 
-def status_and_json(steps: Iterable[Step]) -> tuple[int, Any]:
-    """Return status and JSON body of the response that the steps of a fault send: 500 and None if they send none."""
-    sent = next(iter(steps), None)
-    if not isinstance(sent, bytes):
-        return 500, None
-    head, _, body = sent.partition(b"\r\n\r\n")
-    return int(head.split(maxsplit=2)[1]), from_json(body or b"null")
-
-
-def _of_reply(name: str, change: Callable[[Reply], Iterable[Step]]) -> Fault:
+def _of_reply(name: str, change: Callable[[Reply], Reply | Iterable[Step]]) -> Fault:
     return Fault(name, lambda reply, wire, number: change(reply))
 
 
@@ -129,14 +118,14 @@ def status(
         raise InvalidArgument(f"`code` must be a status from 100 to 599, not {code!r}.")
     check_word("retry_after_form", retry_after_form, ("seconds", "ms", "date"))
 
-    def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
+    def play(reply: Reply, wire: str, number: int) -> Reply:
         named = {**_retry_after(retry_after, retry_after_form), **(headers or {})}
         reply = error_reply(
             wire, code, number=number, headers=named, message=message, type=type, code=error_code
         )
         if body is not None:
             reply.parts = [body]
-        yield reply.whole()
+        return reply
 
     return Fault(f"status_{code}", play)
 
@@ -169,17 +158,10 @@ def billing(code: str | None = None) -> Fault:
     The default code is the wire's usual one.
     """
 
-    def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
+    def play(reply: Reply, wire: str, number: int) -> Reply:
         kind, usual = server_wire(wire).no_money
-        answer = error_reply(
-            wire,
-            429,
-            number=number,
-            type=kind,
-            code=code or usual,
-            message="You exceeded your quota.",
-        )
-        yield answer.whole()
+        message = "You exceeded your quota."
+        return error_reply(wire, 429, number=number, type=kind, code=code or usual, message=message)
 
     return Fault("billing", play)
 
@@ -187,10 +169,8 @@ def billing(code: str | None = None) -> Fault:
 def error_under_200(code: int = 502) -> Fault:
     """Answer 200 with an error as the body, which contains its status (P4; OpenRouter)."""
 
-    def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
-        answer = error_reply(wire, code, number=number, code=code)
-        answer.status = 200
-        yield answer.whole()
+    def play(reply: Reply, wire: str, number: int) -> Reply:
+        return replace(error_reply(wire, code, number=number, code=code), status=200)
 
     return Fault("error_under_200", play)
 
@@ -314,9 +294,7 @@ def byte_by_byte() -> Fault:
 
 
 def _instead(name: str, body: bytes, **headers: str) -> Fault:
-    return _of_reply(
-        name, lambda reply: (Reply(200, {**reply.headers, **headers}, [body]).whole(),)
-    )
+    return _of_reply(name, lambda reply: Reply(200, {**reply.headers, **headers}, [body]))
 
 
 def malformed_json() -> Fault:
