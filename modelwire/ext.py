@@ -16,6 +16,8 @@ Calls of models
 
 What calls send
     `CONNECTION_HOOKS`: the hooks that receive every connection; append one to record, answer or refuse calls.
+    `calling`: a context for a request of your own, which a test that closes the network refuses too.
+    `exchange_limiters`: replaces what has been learned of rate limits, and returns it.
     `ConnectionWrapper`: the base class of what such a hook returns for a connection.
 
 Why an answer ended
@@ -41,6 +43,9 @@ Wires
     `hide_query`: a request hook of an HTTP client that keeps the query, which may hold a key, out of logs.
 
 Providers
+    `PROVIDERS`, `provider_row`, `service_of`: the providers' rows by name, the row of one, and that of a service.
+    `brought_names`: the names that installed plugins bring.
+    `credentials_of`, `provider_address`: where a provider's key and address come from in this program.
     `names_of`: a provider's names in price lists, model lists and traces.
     `model_classes`, `langchain_packages`, `service_names`: the models' classes with their modules, the packages of
     LangChain's that have them, and the names of the services.
@@ -71,10 +76,16 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.refusals import final_of_row as final_of_row
     from modelwire.adapters.model.results import result_of as result_of
     from modelwire.adapters.model.run import report_call as report_call
+    from modelwire.adapters.providers.credential_lookup import credentials_of as credentials_of
+    from modelwire.adapters.providers.credential_lookup import provider_address as provider_address
+    from modelwire.adapters.providers.registry import PROVIDERS as PROVIDERS
+    from modelwire.adapters.providers.registry import brought_names as brought_names
     from modelwire.adapters.providers.registry import langchain_packages as langchain_packages
     from modelwire.adapters.providers.registry import model_classes as model_classes
     from modelwire.adapters.providers.registry import names_of as names_of
+    from modelwire.adapters.providers.registry import provider_row as provider_row
     from modelwire.adapters.providers.registry import service_names as service_names
+    from modelwire.adapters.providers.services import service_of as service_of
     from modelwire.adapters.structured_retry import StructuredRetry as StructuredRetry
     from modelwire.adapters.wires.json import mask_secrets as mask_secrets
     from modelwire.adapters.wires.wire import WIRES as WIRES
@@ -95,6 +106,7 @@ if TYPE_CHECKING:
     from modelwire.transport.connections.address import address_of as address_of
     from modelwire.transport.connections.address import hide_query as hide_query
     from modelwire.transport.connections.address import shown_url as shown_url
+    from modelwire.transport.connections.closed_network import calling as calling
     from modelwire.transport.connections.hook import CONNECTION_HOOKS as CONNECTION_HOOKS
     from modelwire.transport.connections.hook import ConnectionWrapper as ConnectionWrapper
     from modelwire.transport.connections.pools import affordable_in_flight as affordable_in_flight
@@ -102,6 +114,7 @@ if TYPE_CHECKING:
     from modelwire.transport.observer import CallObserver as CallObserver
     from modelwire.transport.observer import observing as observing
     from modelwire.transport.ratelimit.registry import divide_limits as divide_limits
+    from modelwire.transport.ratelimit.registry import exchange_limiters as exchange_limiters
     from modelwire.transport.redaction import Redactor as Redactor
     from modelwire.transport.redaction import conceal as conceal
     from modelwire.transport.sse import SSEDecoder as SSEDecoder
@@ -118,7 +131,17 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.adapters.model.refusals": "final_of_row",
         "modelwire.adapters.model.results": "result_of",
         "modelwire.adapters.model.run": "report_call",
-        "modelwire.adapters.providers.registry": "langchain_packages model_classes names_of service_names",
+        "modelwire.adapters.providers.credential_lookup": "credentials_of provider_address",
+        "modelwire.adapters.providers.registry": [
+            "PROVIDERS",
+            "brought_names",
+            "langchain_packages",
+            "model_classes",
+            "names_of",
+            "provider_row",
+            "service_names",
+        ],
+        "modelwire.adapters.providers.services": "service_of",
         "modelwire.adapters.structured_retry": "StructuredRetry",
         "modelwire.adapters.wires.json": "mask_secrets",
         "modelwire.adapters.wires.wire": "WIRES register_batch_api wire_named",
@@ -131,11 +154,12 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.tools.schema_check": "JsonSchemaCheck",
         "modelwire.transport.classify": "usual_status",
         "modelwire.transport.connections.address": "address_of hide_query shown_url",
+        "modelwire.transport.connections.closed_network": "calling",
         "modelwire.transport.connections.hook": "CONNECTION_HOOKS ConnectionWrapper",
         "modelwire.transport.connections.pools": "affordable_in_flight",
         "modelwire.transport.failures": "error_of",
         "modelwire.transport.observer": "CallObserver observing",
-        "modelwire.transport.ratelimit.registry": "divide_limits",
+        "modelwire.transport.ratelimit.registry": "divide_limits exchange_limiters",
         "modelwire.transport.redaction": "Redactor conceal",
         "modelwire.transport.sse": "SSEDecoder",
         "modelwire.transport.wire": "Headers Reply",

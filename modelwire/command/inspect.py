@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire import __version__, _lazy, config_trust
+from modelwire import __version__, _lazy, config_trust, ext
 from modelwire.command.model_options import LOCAL, refuse_key, warn
 from modelwire.errors import (
     InvalidArgument,
@@ -27,14 +27,10 @@ from modelwire.user_paths import user_folder
 
 if TYPE_CHECKING:
     from modelwire import config, local, profiles
-    from modelwire.adapters.providers import credential_lookup, registry, services
     from modelwire.command import keys, provider_lists, templates, toml_edits
 else:
     config, local = _lazy.module("modelwire.config"), _lazy.module("modelwire.local")
     profiles = _lazy.module("modelwire.profiles")
-    credential_lookup = _lazy.module("modelwire.adapters.providers.credential_lookup")
-    registry = _lazy.module("modelwire.adapters.providers.registry")
-    services = _lazy.module("modelwire.adapters.providers.services")
 
     keys = _lazy.module("modelwire.command.keys")
     provider_lists = _lazy.module("modelwire.command.provider_lists")
@@ -168,10 +164,10 @@ def _entries() -> Iterator[Entry]:
 
 def _readiness(name: str, stored: list[str]) -> tuple[bool, str]:
     """Return whether a provider, service or plugin can be called, and why. Raises as `credentials_of`."""
-    service = services.service_of(name)
+    service = ext.service_of(name)
     if service is not None and service.works_without_key:
-        return False, f"a server at {_without_password(credential_lookup.address_of(name))}"
-    known = credential_lookup.credentials_of(name)
+        return False, f"a server at {_without_password(ext.provider_address(name))}"
+    known = ext.credentials_of(name)
     if found := next(filter(os.environ.get, known.variables), None):
         where = f", called at {_address(known.address_from)}" if known.address_from else ""
         return True, f"`{found}` is set{where}"
@@ -185,7 +181,7 @@ def _readiness(name: str, stored: list[str]) -> tuple[bool, str]:
 
 def _names() -> list[str]:
     """Return the providers, services and plugins that somebody has to be known to."""
-    every = dict.fromkeys((*registry.PROVIDERS, *services.SERVICES, *registry.brought_names()))
+    every = dict.fromkeys((*ext.PROVIDERS, *ext.service_names(), *ext.brought_names()))
     return [name for name in every if name != "local"]
 
 
@@ -309,8 +305,8 @@ def _profiles(options: argparse.Namespace) -> None:
 
 def _profile_of(name: str) -> Any:
     row = config.named_row(name)
-    service = services.service_of(row.provider)
-    wire = registry.provider_row(row.provider).wire
+    service = ext.service_of(row.provider)
+    wire = ext.provider_row(row.provider).wire
     return profiles.known_profile(service.name if service else row.provider, wire, row.model)
 
 
@@ -434,24 +430,43 @@ def _setting_of_model(name: str, text: str) -> Any:
 
 def _doctor(options: argparse.Namespace) -> int:
     echo(f"modelwire {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    echo(
-        "libraries:",
-        ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name))),
-    )
+    libraries = [f"{name} {found}" for name in LIBRARIES if (found := _version(name))]
+    echo("libraries:", ", ".join(libraries))
+    echo(f"configuration: {_configuration()}")
+    if brought := ext.brought_names():
+        echo("plugins:", ", ".join(brought))
+    if not _echo_credentials():
+        echo("keys: none found; `modelwire models --all` lists what each provider takes")
+    for name in PROXIES:
+        if value := os.environ.get(name) or os.environ.get(name.lower()):
+            echo(f"proxy: {name} = {_without_password(value)}")
+    for name in CERTIFICATES:
+        if value := os.environ.get(name):
+            state = "" if os.path.exists(value) else " (not there)"
+            echo(f"certificates: {name} = {value}{state}")
+    if options.provider is None:
+        return 0
+    return _reach(options.provider)
+
+
+def _configuration() -> str:
+    """Return which file of models is used, its default, and whether it is trusted."""
     try:
         place = config.find_model_file()
         found = f"{place or 'no file'}, default {config.default_name() or '(none)'}"
         if place is not None and toml_edits.is_untrusted(place, config.read_model_file(place)):
             found += f"\n{UNTRUSTED.format(place)}"
     except InvalidConfig as exc:
-        found = str(exc)
-    echo(f"configuration: {found}")
-    if brought := registry.brought_names():
-        echo("plugins:", ", ".join(brought))
+        return str(exc)
+    return found
+
+
+def _echo_credentials() -> bool:
+    """Print where each provider's key and address come from; return whether any key was found."""
     any_found, stored = False, keys.stored_names()
     for name in _names():
         try:
-            known = credential_lookup.credentials_of(name)
+            known = ext.credentials_of(name)
         except InvalidArgument as exc:
             echo(f"plugin {name}: {exc}")
             continue
@@ -463,29 +478,14 @@ def _doctor(options: argparse.Namespace) -> int:
         if name in stored:
             lines.append(f"key of {name}: stored (`modelwire keys list`)")
         if known.elsewhere is not None:
-            lines.append(
-                f"credentials of {name}: {known.elsewhere}"
-                + (f" ({known.lacks})" if known.lacks else "")
-            )
+            lacks = f" ({known.lacks})" if known.lacks else ""
+            lines.append(f"credentials of {name}: {known.elsewhere}{lacks}")
         any_found = any_found or bool(lines)
         if known.address_from is not None:
             lines.append(f"address of {name}: {_address(known.address_from)}")
         for line in lines:
             echo(line)
-    if not any_found:
-        echo("keys: none found; `modelwire models --all` lists what each provider takes")
-    for name in PROXIES:
-        if value := os.environ.get(name) or os.environ.get(name.lower()):
-            echo(f"proxy: {name} = {_without_password(value)}")
-    for name in CERTIFICATES:
-        if value := os.environ.get(name):
-            echo(
-                f"certificates: {name} = {value}"
-                + ("" if os.path.exists(value) else " (not there)")
-            )
-    if options.provider is None:
-        return 0
-    return _reach(options.provider)
+    return any_found
 
 
 def masked(secret: str) -> str:
@@ -503,7 +503,7 @@ def _version(library: str) -> str | None:
 
 def _reach(provider: str) -> int:
     """Try the key by the provider's list of models; without a key or a list, only reach the provider's address."""
-    url = credential_lookup.address_of(provider)
+    url = ext.provider_address(provider)
     if not url:
         raise InvalidArgument(f"`{provider}` has no address of its own to reach.")
     where = f"{provider}: {_without_password(url)}"

@@ -13,19 +13,13 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import _lazy
+from modelwire import ext
 from modelwire.command.model_options import decoded, warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned, user_folder
-
-if TYPE_CHECKING:
-    from modelwire.adapters.providers import credential_lookup, registry
-else:
-    credential_lookup = _lazy.module("modelwire.adapters.providers.credential_lookup")
-    registry = _lazy.module("modelwire.adapters.providers.registry")
 
 __all__ = ["key_beside_environment", "register", "stored_key", "stored_names"]
 
@@ -85,7 +79,7 @@ def stored_key(provider: str) -> str | None:
 
 def key_beside_environment(provider: str) -> str | None:
     """Return the stored key of a provider unless the environment has one, which is used before it."""
-    variables = credential_lookup.credentials_of(provider).variables
+    variables = ext.credentials_of(provider).variables
     if any(map(os.environ.get, variables)):
         return None
     return stored_key(provider)
@@ -133,8 +127,8 @@ def _keyring() -> Any:
 
 def _name_of(provider: str) -> str:
     """Return the one name under which a provider's key is stored. Raises: `UnknownModel`."""
-    row = registry.provider_row(provider)
-    named = [name for name, one in registry.PROVIDERS.items() if one is row]
+    row = ext.provider_row(provider)
+    named = [name for name, one in ext.PROVIDERS.items() if one is row]
     if named:
         return named[0]
     return provider.lower().replace("-", "_")
@@ -147,7 +141,7 @@ def _set(options: argparse.Namespace) -> None:
             f"`modelwire keys set {options.provider}` asks for it, or reads it from standard input."
         )
     name = _name_of(options.provider)
-    if not credential_lookup.credentials_of(options.provider).variables:
+    if not ext.credentials_of(options.provider).variables:
         raise InvalidArgument(f"`{options.provider}` takes no API key.")
     key = _read_key(name)
     index = _index()
@@ -178,7 +172,7 @@ def _read_key(name: str) -> str:
 def _list(options: argparse.Namespace) -> None:
     names = stored_names()
     for name in names:
-        variables = credential_lookup.credentials_of(name).variables
+        variables = ext.credentials_of(name).variables
         hides = next(filter(os.environ.get, variables), None)
         echo(f"{name} (`{hides}` is set and is used instead)" if hides else name)
     if not names:

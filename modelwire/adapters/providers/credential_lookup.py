@@ -19,10 +19,10 @@ from modelwire.adapters.providers.rows import PROVIDERS
 from modelwire.adapters.providers.services import Service, service_of
 from modelwire.adapters.wires.wire import loaded
 
-__all__ = ["Cloud", "Credentials", "address_of", "credentials_of"]
+__all__ = ["Cloud", "FoundCredentials", "credentials_of", "provider_address"]
 
 
-class Credentials(NamedTuple):
+class FoundCredentials(NamedTuple):
     """The credentials of a provider. `elsewhere`: where others than keys were found; `lacks`: what they still need."""
 
     variables: tuple[str, ...]  # that hold a key or a token, most telling first
@@ -54,7 +54,7 @@ def _variables_of(name: str) -> tuple[Any, Service | None, Mapping[str, tuple[st
     return made, service, made._environment_fields(values) if takes_variables else {}
 
 
-def address_of(name: str) -> str:
+def provider_address(name: str) -> str:
     """Return where a provider is called; "" where it has no address of its own.
 
     Raises as `credentials_of`, and `InvalidArgument` where the address is an account's that is not known.
@@ -66,7 +66,7 @@ def address_of(name: str) -> str:
     )
 
 
-def credentials_of(name: str) -> Credentials:
+def credentials_of(name: str) -> FoundCredentials:
     """Return what the provider, service or plugin of that name takes, and what of it is here.
 
     Raises: `InvalidArgument` for a plugin that cannot be loaded, `UnknownModel` for no provider.
@@ -78,7 +78,7 @@ def credentials_of(name: str) -> Credentials:
     where = next(filter(os.environ.get, fields.get("base_url", ())), None)
     reference = provider_row(name).cloud
     if reference is None:
-        return Credentials(
+        return FoundCredentials(
             variables, f"set `{variables[0]}`" if variables else "", address_from=where
         )
     cloud: Cloud = loaded(reference)
@@ -86,7 +86,7 @@ def credentials_of(name: str) -> Credentials:
     how = " or ".join((f"set `{variables[0]}`", cloud.how)) if variables else cloud.how
     needs = f"needs `pip install 'modelwire[{cloud.extra}]'`"
     lacks = needs if found and find_spec(cloud.library) is None else None
-    return Credentials(variables, how, found, lacks, where)
+    return FoundCredentials(variables, how, found, lacks, where)
 
 
 def _of_google() -> str | None:

@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api import plain_client
     from modelwire.jobs.batch_api.api import RowReply
     from modelwire.messages import AIMessage
-    from modelwire.transport.connections import closed_network
 else:
     plain_client = _lazy.module("modelwire.jobs.batch_api.plain_client")
-    closed_network = _lazy.module("modelwire.transport.connections.closed_network")
 
 __all__ = ["BatchClient", "answer_of"]
 
@@ -173,7 +171,7 @@ class BatchClient:
         options["headers"] = ext.Headers({**self._now_needed(), **options.get("headers", {})})
         failed: errors.ModelwireError | None = None
         try:
-            with closed_network.calling(self._client.base_url.host):
+            with ext.calling(self._client.base_url.host):
                 response = getattr(self._client, method)(
                     path,
                     cast_to=httpx2.Response,
@@ -236,7 +234,7 @@ class BatchClient:
         if have:
             headers["Range"] = f"bytes={have}-"
         try:
-            with closed_network.calling(self._client.base_url.host):
+            with ext.calling(self._client.base_url.host):
                 answer = self._client.get(
                     path,
                     cast_to=httpx2.Response,

@@ -42,13 +42,7 @@ def resubmit_invalid(
     belong to another row.
     """
     settings = folder.about["batch"]
-    index = Index(folder.path, events, api, folder.id)
-    unsent = {
-        number
-        for number, record in enumerate(plan.stored_rows(folder.path))
-        if "same" not in record and not index.is_answered_live(number) and index.part_of(number) < 0
-    }
-    index.close()
+    unsent = _unsent_rows(folder, events, api)
     if not unsent:
         return 0
     rows, fingerprint = plan.read_rows(inputs, encoding)
@@ -75,6 +69,18 @@ def resubmit_invalid(
         }
     events.write("planned", parts=parts, **facts)
     return sum(int(part["rows"]) for part in parts) + requests.same + requests.cached
+
+
+def _unsent_rows(folder: JobFolder, events: PartEvents, api: BatchApi) -> set[int]:
+    """Return the numbers of the rows that no part has and that were not called directly."""
+    index = Index(folder.path, events, api, folder.id)
+    unsent = {
+        number
+        for number, record in enumerate(plan.stored_rows(folder.path))
+        if "same" not in record and not index.is_answered_live(number) and index.part_of(number) < 0
+    }
+    index.close()
+    return unsent
 
 
 def _replanned(

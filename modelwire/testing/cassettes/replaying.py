@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
 from modelwire.errors import CassetteError, InvalidArgument
-from modelwire.ext import ConnectionWrapper, Reply, observing
+from modelwire.ext import ConnectionWrapper, Reply, exchange_limiters, observing
 from modelwire.testing.cassettes.recording import (
     CallRecorder,
     Writer,
@@ -21,8 +21,6 @@ from modelwire.testing.cassettes.recording import (
 )
 from modelwire.testing.cassettes.records import Answer, Request, from_lines
 from modelwire.testing.cassettes.request_diff import how_it_differs
-from modelwire.transport.ratelimit.registry import exchange_limiters
-from modelwire.transport.ratelimit.waiting import await_wake, wait_for_wake
 
 if TYPE_CHECKING:
     import os
@@ -268,7 +266,7 @@ class _SyncReplayedConnection(_ReplayedConnection):
 
     def wait(self, step: Wait) -> None:
         if self._has_time():
-            wait_for_wake(step.admission, min(step.seconds, _TURN_S))
+            self.inner.wait(type(step)(step.admission, min(step.seconds, _TURN_S)))
             if not step.admission.signalled:
                 self._replay.pass_over(step.seconds, self.exchange)
         else:
@@ -315,7 +313,7 @@ class _AsyncReplayedConnection(_ReplayedConnection):
 
     async def wait(self, step: Wait) -> None:
         if self._has_time():
-            await await_wake(step.admission, min(step.seconds, _TURN_S))
+            await self.inner.wait(type(step)(step.admission, min(step.seconds, _TURN_S)))
             if not step.admission.signalled:
                 self._replay.pass_over(step.seconds, self.exchange)
         else:
