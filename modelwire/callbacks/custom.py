@@ -53,6 +53,6 @@ def _enclosing_run(
     if inside and not manager.handlers:
         return None
     raise OutsideRun(
-        f"The custom event `{name}` was dispatched outside of a run: nobody could tell where it belongs."
+        f"The custom event `{name}` was dispatched outside of a run, so it belongs to none."
         " Dispatch it from a function that is a step of a chain, or pass that step's `config`."
     )

@@ -47,7 +47,7 @@ def register_configure_hook(
     global _hooks
     if env_var is not None and handle_class is None:
         raise InvalidArgument(
-            "`env_var` says when to make a handler; say which with `handle_class`."
+            "`env_var` makes a handler, but `handle_class` does not name its class."
         )
     hook = Hook(context_var, inheritable, handle_class, env_var)
     if hook not in _hooks:

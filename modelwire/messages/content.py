@@ -141,7 +141,7 @@ class FileContentBlock(_Data):
 
 
 class PlainTextContentBlock(_Block):
-    """A document of plain text, for context. Use a `text` block for your own words to the model."""
+    """A document of plain text, for context. Use a `text` block for your own message to the model."""
 
     type: Literal["text-plain"]
     file_id: NotRequired[str]

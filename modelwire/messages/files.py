@@ -78,7 +78,7 @@ def from_path(path: str | os.PathLike[str], *, mime_type: str | None = None) -> 
         raise InvalidArgument(f"`{file}` is empty.")
     kind = mime_type or _signature(data)
     if kind is None:
-        kind = _told_by(file.name, f"`{file}`")
+        kind = _type_of_name(file.name, f"`{file}`")
         if kind in IMAGES or (kind == "application/pdf" and b"%PDF-" not in data[:1024]):
             raise InvalidArgument(
                 f"`{file}` is no `{kind}`, whatever its name says: it begins with {data[:12]!r}."
@@ -120,7 +120,7 @@ def from_url(url: str, *, mime_type: str | None = None) -> DataContentBlock:
         raise InvalidArgument(
             f"The URL `{url}` begins with neither `https://`, `http://` nor `data:`. {hint}"
         )
-    kind = mime_type or _told_by(urlsplit(url).path, f"The URL `{url}`")
+    kind = mime_type or _type_of_name(urlsplit(url).path, f"The URL `{url}`")
     return _created(kind, url=url)
 
 
@@ -138,7 +138,7 @@ def _signature(data: bytes) -> str | None:
     return next((kind for start, kind in SIGNATURES if data.startswith(start)), None)
 
 
-def _told_by(name: str, what: str) -> str:
+def _type_of_name(name: str, what: str) -> str:
     from mimetypes import guess_type
 
     suffix = Path(name).suffix.lower()
@@ -146,6 +146,6 @@ def _told_by(name: str, what: str) -> str:
     if kind is None:
         hint = did_you_mean(suffix, list(MEDIA_TYPES)) if suffix else "It has no ending."
         raise InvalidArgument(
-            f"{what} does not tell its media type. {hint} Say it: `mime_type='image/png'`, say."
+            f"{what} does not tell its media type. {hint} Pass it, as in `mime_type='image/png'`."
         )
     return kind

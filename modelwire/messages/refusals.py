@@ -1,4 +1,4 @@
-"""Refusals in answers: where each provider puts the words in which its model, or a filter, refuses. Pure."""
+"""Finds refusals in answers: each provider puts the text of its model, or its filter, in another place. Pure."""
 
 from __future__ import annotations
 

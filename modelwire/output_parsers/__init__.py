@@ -1,5 +1,5 @@
 """Output parsers turn a model's answer into a value. Names load when first used."""
-# ruff: noqa: F403 - for type checkers: what the modules' `__all__` say; a test holds the table below equal to it
+# ruff: noqa: F403 - type checkers read these imports; a test compares them with the table below
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def is_ours(method: Callable[..., Any]) -> bool:
 
 
 def generation_of(answer: Any, parser: BaseLLMOutputParser[Any]) -> Generation:
-    """Wrap an answer for `parse_result`. Raises: `InvalidType` for what is neither a message nor a text."""
+    """Wrap an answer for `parse_result`. Raises: `InvalidType` for a value that is neither a message nor a text."""
     if isinstance(answer, BaseMessage):
         return outputs.ChatGeneration(message=answer)
     if isinstance(answer, str):

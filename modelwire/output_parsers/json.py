@@ -17,8 +17,8 @@ __all__ = ["JsonOutputParser", "SimpleJsonOutputParser"]
 class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
     """Reads JSON, bare or in a code block. A stream yields the value as it grows; with `diff`, JSON Patches for it.
 
-    A whole answer whose JSON is cut short is an error, not a value. `pydantic_object`, a pydantic class, is what
-    `get_format_instructions` describes; the value stays a plain one.
+    A whole answer whose JSON is cut short is an error, not a value. `get_format_instructions` describes
+    `pydantic_object`, a pydantic class; the value itself is not made an object of it.
 
     Example:
         list((model | JsonOutputParser()).stream("Name two rivers, as JSON."))  # {}, {"rivers": []}, ...

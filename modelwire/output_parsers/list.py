@@ -63,12 +63,15 @@ class ListOutputParser(BaseTransformOutputParser[list[str]]):
             await aclose(input)
 
 
+def _items(reader: ItemReader, text: str) -> list[str]:
+    return [*reader.feed(text), *reader.end()]
+
+
 class CommaSeparatedListOutputParser(ListOutputParser):
-    """Reads `one, two, "three, with a comma"`; a line's end also ends an item. No text is no items."""
+    """Reads `one, two, "three, with a comma"`; a line's end also ends an item. An empty text has no items."""
 
     def parse(self, text: str) -> list[str]:
-        reader = _CommaReader()
-        return [*reader.feed(text), *reader.end()]
+        return _items(_CommaReader(), text)
 
     def _reader(self) -> ItemReader:
         if type(self).parse is CommaSeparatedListOutputParser.parse:
@@ -100,8 +103,7 @@ class _LinePatternParser(ListOutputParser):
             )
 
     def parse(self, text: str) -> list[str]:
-        reader = _LineReader(self.pattern)
-        return [*reader.feed(text), *reader.end()]
+        return _items(_LineReader(self.pattern), text)
 
     def _reader(self) -> ItemReader:
         if type(self).parse is _LinePatternParser.parse:

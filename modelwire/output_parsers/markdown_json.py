@@ -1,4 +1,4 @@
-"""Find and read JSON in what a model wrote: bare, or in a markdown code block with prose around it. Pure; linear."""
+"""Find and read JSON in the text of a model: bare, or in a markdown code block with prose around it. Pure; linear."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from modelwire.messages.partial_json import parse_partial_json
 __all__ = ["parse_and_check_json_markdown", "parse_complete_json", "parse_json_markdown"]
 
 _FENCE = re.compile(r"```(?:json[c5]?\b)?\s*", re.IGNORECASE)
-_MOST_FENCES = 20  # code blocks looked into; each may cost a look at all of the text
+# At most this many code blocks are searched; each may cost a scan of the whole text.
+_MOST_FENCES = 20
 
 
 def parse_json_markdown(
@@ -22,7 +23,7 @@ def parse_json_markdown(
 ) -> Any:
     """Parse a text that is JSON, or else the first code block in it that is; text after the value is ignored.
 
-    The default `parser` takes JSON that is cut short. Raises: `InvalidArgument` (a `ValueError`) where none is found.
+    The default `parser` takes JSON that is cut short. Raises: `InvalidArgument` (a `ValueError`) if none is found.
     """
     try:
         return parser(json_string.strip(" \n\r\t`"))

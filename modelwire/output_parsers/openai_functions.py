@@ -52,7 +52,10 @@ class JsonOutputFunctionsParser(BaseCumulativeTransformOutputParser[Any]):
     args_only: bool = True
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the call of the first candidate. Raises: `OutputParserException` where there is none, or no JSON."""
+        """Read the call of the first candidate.
+
+        Raises: `OutputParserException` if there is none, or if it is not JSON.
+        """
         call = _call(result, partial=partial)
         if call is None:
             return None
@@ -75,7 +78,7 @@ class JsonOutputFunctionsParser(BaseCumulativeTransformOutputParser[Any]):
 
 
 class JsonKeyOutputFunctionsParser(JsonOutputFunctionsParser):
-    """Reads the arguments of the function call and gives what stands under `key_name`."""
+    """Reads the arguments of the function call and returns the value under `key_name`."""
 
     key_name: str
 
@@ -116,12 +119,12 @@ class PydanticOutputFunctionsParser(JsonOutputFunctionsParser):
                     f"The answer calls `{call.get('name')}`, which has no class here."
                 )
             schema = schema[call["name"]]
-        if not partial:
-            return validate(schema, arguments)
         try:
             return validate(schema, arguments)
-        except ValueError:  # not whole yet
-            return None
+        except ValueError:
+            if not partial:
+                raise
+            return None  # The object is not complete yet.
 
 
 class PydanticAttrOutputFunctionsParser(PydanticOutputFunctionsParser):

@@ -45,7 +45,9 @@ def parse_tool_call(
     strict: bool = False,
     return_id: bool = True,
 ) -> dict[str, Any] | None:
-    """Read one tool call in OpenAI's shape; `None` for what is no call of a function, or not begun with `partial`.
+    """Read one tool call in OpenAI's shape.
+
+    The result is `None` if it is not a call of a function, or with `partial` if its arguments have not begun.
 
     `strict` refuses raw line breaks in strings. Raises: `OutputParserException` for arguments that are not JSON.
     """
@@ -153,15 +155,10 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
     def _refuse_invalid(self, message: BaseMessage) -> None:
         for call in getattr(message, "invalid_tool_calls", ()):
             if self._wanted(call["name"]):
-                raise OutputParserException(
-                    f"The arguments of the tool call `{call['name']}` cannot be read: {call.get('error')}"
-                    + (
-                        ""
-                        if not cut_short(message)
-                        else " The answer was cut short by the token limit."
-                    ),
-                    llm_output=call["args"],
-                )
+                problem = f"The arguments of the tool call `{call['name']}` cannot be read: {call.get('error')}"
+                if cut_short(message):
+                    problem += " The answer was cut short by the token limit."
+                raise OutputParserException(problem, llm_output=call["args"])
 
     def _wanted(self, name: str | None) -> bool:
         return True

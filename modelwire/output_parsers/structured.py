@@ -28,8 +28,8 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
     """Reads the requested value out of an answer: the arguments of the tool `key_name`, or the JSON of a text.
 
     With `pydantic_object` the value becomes an object of that class. `check` raises a `ValueError` for a whole value
-    that does not fit; what grows in a stream is not checked by it. `title` names the form in errors, `answer_columns`
-    are its keys, `None` if unknown. Any other answer raises `OutputParserException`, with the
+    that does not fit; it does not check the growing values of a stream. `title` names the form in errors,
+    `answer_columns` are its keys, `None` if unknown. Any other answer raises `OutputParserException`, with the
     answer as `raw_message`. A refusal raises `ModelRefusalError`; with `on_refusal="message"` it is returned as the
     `AIMessage` that it is.
 
@@ -39,7 +39,7 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
 
     title: str = "the answer"
     key_name: str | None = None
-    text_too: bool = False  # an answer without calls is read as a text
+    text_too: bool = False  # An answer without calls is read as a text.
     pydantic_object: Any = None
     check: Callable[[Any], None] | None = Field(default=None, repr=False, exclude=True)
     on_refusal: Literal["raise", "message"] = "raise"
@@ -54,7 +54,7 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
         return self.parse_result([Generation(text=text)])
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the value in the first candidate; with `partial`, what there is of it, `None` where that is nothing.
+        """Read the value in the first candidate; with `partial`, its part so far, or `None` if it has not begun.
 
         Raises: `OutputParserException`, which is pydantic's `ValidationError` too where pydantic refused the value; and
         `ModelRefusalError`.

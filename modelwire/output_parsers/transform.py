@@ -72,9 +72,9 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
 
 
 class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
-    """A parser that parses what has come so far, again with each chunk, and yields the values that changed.
+    """A parser that parses all chunks so far, again with each chunk, and yields the values that changed.
 
-    With `diff` it yields the changes instead; subclasses then write `_diff`.
+    With `diff` it yields the changes instead; subclasses then define `_diff`.
     """
 
     diff: bool = False
@@ -111,9 +111,9 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
             await aclose(input)
 
     def _news(self, seen: list[T | None], parsed: T | None) -> Iterator[T]:
-        """Yield what was parsed, or its difference, where it is not the one value in `seen`; put it there.
+        """Yield the parsed value, or its difference, if it is not the one value in `seen`, and put it there.
 
-        Versions of a text, a number or a list must not add up, and say so by their class.
+        Versions of a text, a number or a list must not be added, so they are marked by their class.
         """
         prev = seen[0]
         if parsed is None or parsed == prev:
@@ -122,7 +122,7 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
         yield self._diff(prev, parsed) if self.diff else cast("T", growing(parsed))
 
     def _joined(self, so_far: Generation | None, chunk: Any) -> Generation:
-        """Add a chunk to those before; a whole message stands alone."""
+        """Add a chunk to those before; a whole message is not added to anything."""
         if isinstance(chunk, str):
             part: Any = outputs.GenerationChunk(text=chunk)
         elif isinstance(chunk, BaseMessageChunk):

@@ -1,6 +1,7 @@
 """The error for a value that pydantic refuses: it is an `OutputParserException` and pydantic's `ValidationError`.
 
-So both `except OutputParserException` and `except ValidationError` catch it, and `.errors()` says what is wrong where.
+So both `except OutputParserException` and `except ValidationError` catch it, and `.errors()` lists the problems and
+their places.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class OutputValidationError(OutputParserException, ValidationError):
 def validation_error(
     text: str, error: ValueError, *, llm_output: str, raw_message: Any = None
 ) -> OutputParserException:
-    """Return the error to raise `from error`, pydantic's own of v2 or v1; `text` is what it says.
+    """Return the error to raise `from error`, pydantic's own of v2 or v1, with the message `text`.
 
     Any other `ValueError` becomes an `OutputParserException`.
     """

@@ -45,18 +45,18 @@ class FewShotPromptTemplate(StringPromptTemplate):
         declared = kwargs.pop("input_variables", None)
         self._check({"example_prompt": example_prompt, "suffix": suffix, **kwargs})
         _check_source(self)
-        around: dict[str, Any] = {
-            "template_format": self.template_format,
-            "partial_variables": self.partial_variables,
-        }
+        around = self.prefix + self.suffix
         if self.validate_template:
-            PromptTemplate(
-                self.prefix + self.suffix,
-                input_variables=declared,
-                validate_template=True,
-                **around,
-            )
-        self.input_variables = PromptTemplate(self.prefix + self.suffix, **around).input_variables
+            self._template(around, input_variables=declared, validate_template=True)
+        self.input_variables = self._template(around).input_variables
+
+    def _template(self, text: str, **options: Any) -> PromptTemplate:
+        return PromptTemplate(
+            text,
+            template_format=self.template_format,
+            partial_variables=self.partial_variables,
+            **options,
+        )
 
     @property
     def _prompt_type(self) -> str:
@@ -69,12 +69,8 @@ class FewShotPromptTemplate(StringPromptTemplate):
         return self._joined(await _aselected(self, kwargs), kwargs)
 
     def _joined(self, examples: list[dict[str, Any]], values: dict[str, Any]) -> str:
-        more: dict[str, Any] = {
-            "template_format": self.template_format,
-            "partial_variables": self.partial_variables,
-        }
         before, after = (
-            PromptTemplate(text, **more).text_of(values) for text in (self.prefix, self.suffix)
+            self._template(text).text_of(values) for text in (self.prefix, self.suffix)
         )
         shown = [
             self.example_prompt.format(**_used(self.example_prompt, example))

@@ -313,7 +313,7 @@ class _LoopCrew(_Crew):
         async def work() -> Finished:
             try:
                 return position, await call(), None
-            except BaseException as exc:  # noqa: BLE001 - a SystemExit would end the loop under everybody else's calls
+            except BaseException as exc:  # noqa: BLE001 - a SystemExit would end the loop of all other calls
                 return position, None, exc
 
         def begin() -> None:

@@ -62,6 +62,11 @@ class _Choice(WholeStep[Input, Output]):
         return body.astream(input, inner, **kwargs)
 
 
+def _below(run: Run | AsyncRun | None, config: RunnableConfig, tag: str) -> RunnableConfig:
+    """Return the config of a call inside of a choice."""
+    return config if run is None else run.below(tag)
+
+
 class RunnableBranch(_Choice[Input, Output]):
     """Runs the first runnable whose condition is true, or the default. It takes pairs of a condition and a runnable.
 
@@ -109,17 +114,17 @@ class RunnableBranch(_Choice[Input, Output]):
     def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
         """Return the chosen runnable, evaluating the conditions in order."""
         for number, (condition, body) in enumerate(self.branches, 1):
-            if condition.invoke(input, run.below(f"condition:{number}") if run else config):
-                return body, run.below(f"branch:{number}") if run else config
-        return self.default, run.below("branch:default") if run else config
+            if condition.invoke(input, _below(run, config, f"condition:{number}")):
+                return body, _below(run, config, f"branch:{number}")
+        return self.default, _below(run, config, "branch:default")
 
     async def _achosen(
         self, input: Any, config: RunnableConfig, run: AsyncRun | None
     ) -> Chosen[Input, Output]:
         for number, (condition, body) in enumerate(self.branches, 1):
-            if await condition.ainvoke(input, run.below(f"condition:{number}") if run else config):
-                return body, run.below(f"branch:{number}") if run else config
-        return self.default, run.below("branch:default") if run else config
+            if await condition.ainvoke(input, _below(run, config, f"condition:{number}")):
+                return body, _below(run, config, f"branch:{number}")
+        return self.default, _below(run, config, "branch:default")
 
 
 class RunnableRoute(_Choice[Input, Output]):
@@ -166,14 +171,14 @@ class RunnableRoute(_Choice[Input, Output]):
         return [self.choose, *self.routes.values()]
 
     def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
-        key = self._known(self.choose.invoke(input, run.below("choose") if run else config))
-        return self.routes[key], run.below(f"route:{key}") if run else config
+        key = self._known(self.choose.invoke(input, _below(run, config, "choose")))
+        return self.routes[key], _below(run, config, f"route:{key}")
 
     async def _achosen(
         self, input: Any, config: RunnableConfig, run: AsyncRun | None
     ) -> Chosen[Input, Output]:
-        key = self._known(await self.choose.ainvoke(input, run.below("choose") if run else config))
-        return self.routes[key], run.below(f"route:{key}") if run else config
+        key = self._known(await self.choose.ainvoke(input, _below(run, config, "choose")))
+        return self.routes[key], _below(run, config, f"route:{key}")
 
     def _known(self, key: Any) -> str:
         if isinstance(key, str) and key in self.routes:

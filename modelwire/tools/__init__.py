@@ -1,5 +1,5 @@
 """What a model may call: tools, made of functions, classes and runnables. Names load when first used."""
-# ruff: noqa: F403 - for type checkers: what the modules' `__all__` say; a test holds the table below equal to it
+# ruff: noqa: F403 - type checkers read these imports; a test compares them with the table below
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _narrowed_model(
 def tool_call_schema(
     schema: Any, name: str, description: str, injected: Collection[str]
 ) -> ArgsSchema:
-    """Return `schema` without what is injected, under the tool's own name and description."""
+    """Return `schema` without its injected arguments, under the tool's own name and description."""
     if is_v2_model(schema):
         hidden = frozenset(injected) | injected_fields(schema)
         return _narrowed_model(
@@ -292,7 +292,7 @@ def field_of(
 ) -> tuple[Any, FieldInfo]:
     """Make a field for `create_model`: a text in `Annotated` describes it, unless a `Field` in there does.
 
-    One that may be missing is not required, and has no default that would stand in its place.
+    A field that may be missing is not required, and its schema has no default.
     """
     marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
     texts = [mark for mark in marks if isinstance(mark, str)]
@@ -389,6 +389,9 @@ def _key(hint: Any) -> tuple[Any, Any, str | None]:
     origin, *marks = get_args(hint)
     if any(isinstance(mark, FieldInfo) for mark in marks):
         return hint, PydanticUndefined, None
-    text = marks[-1] if isinstance(marks[-1], str) else None
-    default = marks[0] if text is None or len(marks) > 1 else ...
-    return origin, PydanticUndefined if default is ... else default, text
+    text, default = None, PydanticUndefined
+    if isinstance(marks[-1], str):
+        text = marks.pop()
+    if marks and marks[0] is not ...:
+        default = marks[0]
+    return origin, default, text

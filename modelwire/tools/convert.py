@@ -107,16 +107,16 @@ def tool(
 ) -> Any:
     """Return a tool made from a function, a coroutine function or a runnable.
 
-    `@tool`, `@tool("name")`, `@tool(parse_docstring=True)` and `tool("name", runnable)` all do. The docstring becomes
-    the description, the annotated parameters the schema. `infer_schema=False` makes a `Tool` of one argument. For type
-    checkers the tool's `func` (or `coroutine`) keeps the signature of the function.
+    `@tool`, `@tool("name")`, `@tool(parse_docstring=True)` and `tool("name", runnable)` are its forms. The docstring
+    becomes the description, the annotated parameters the schema. `infer_schema=False` makes a `Tool` of one argument.
+    For type checkers the tool's `func` (or `coroutine`) keeps the signature of the function.
 
         @tool
         def add(a: int, b: int) -> int:
             "Add two numbers."
             return a + b
 
-    Raises: `InvalidArgument` for a function without name or description, `InvalidType` for what is no function.
+    Raises: `InvalidArgument` for a function without name or description, `InvalidType` for another kind of value.
     """
     options: dict[str, Any] = {
         "description": description,
@@ -149,10 +149,12 @@ def tool(
 
 
 def _made(name: str, source: Any, options: dict[str, Any], reading: dict[str, Any]) -> BaseTool:
-    """Return a tool with these options; `reading` says how the function's schema and docstring are read."""
+    """Return a tool with these options; `reading` has the options for reading the function's schema and docstring."""
     if isinstance(source, Runnable):
         return _of_runnable(name, source, options)
-    function, coroutine = (None, source) if inspect.iscoroutinefunction(source) else (source, None)
+    function, coroutine = source, None
+    if inspect.iscoroutinefunction(source):
+        function, coroutine = None, source
     if reading["infer_schema"] or options["args_schema"] is not None:
         return StructuredTool.from_function(function, coroutine, name=name, **reading, **options)
     description = options["description"] or docstring_of(source)
@@ -185,7 +187,7 @@ def convert_runnable_to_tool(
 ) -> BaseTool:
     """Return a tool made from a runnable that takes a text, or a dict whose keys are known.
 
-    They are read from its input type; where that does not say them, give an `args_schema`, or `arg_types` by name.
+    The keys are read from its input type. If it does not list them, give an `args_schema`, or `arg_types` by name.
     """
     name = name or runnable.get_name()
     if args_schema is None and arg_types is not None:

@@ -32,7 +32,7 @@ def parse_google_docstring(
 ) -> tuple[str, dict[str, str]]:
     """Return the description and that of each argument.
 
-    The description is what stands before the first section, its paragraphs joined by a space. With `named`, the names
+    The description is the text before the first section, its paragraphs joined by a space. With `named`, the names
     of the arguments that there are, a docstring that does not fit raises `InvalidArgument`: a section that cannot be
     read, none where there are arguments, or an argument that is not there. Without it such a section says nothing.
     """
@@ -60,7 +60,7 @@ def parse_google_docstring(
 
 @cache
 def _parser() -> Any:
-    """Read the arguments one by one, and every other section as one text: those say nothing to a model."""
+    """Read the arguments one by one, and every other section as one text, because models do not need those."""
     from docstring_parser.google import GoogleParser, Section, SectionType
 
     arguments = [Section(title, "param", SectionType.MULTIPLE) for title in ("Args", "Arguments")]

@@ -101,16 +101,17 @@ def is_free_form(schema: Mapping[str, Any]) -> bool:
 
 
 def strict_schema(schema: Mapping[str, Any]) -> Schema:
-    """Close every object and require all of its properties, as strict modes want it.
+    """Return a schema in which every object is closed and requires all of its properties, as strict modes need.
 
     A default of null goes, as does a discriminator: strict modes know `anyOf` alone. Keywords that OpenAI does not take
-    (`uniqueItems`, a `format` of its own) move into the description. What strict modes cannot say at all is for the
-    caller to look for (`is_free_form`).
+    (`uniqueItems`, a `format` of its own) move into the description. The caller checks for schemas
+    that strict modes cannot express at all (`is_free_form`).
     """
     return rebuilt(_unravelled(schema), _closed)
 
 
-MOST_UNRAVELLED = 3  # definitions within each other; OpenAI takes ten levels of nesting at most
+# Definitions are put in place at most this deep within each other; OpenAI takes ten levels of nesting.
+MOST_UNRAVELLED = 3
 
 
 def _unravelled(schema: Mapping[str, Any]) -> Schema:
@@ -251,14 +252,15 @@ def without_defaults(schema: Mapping[str, Any]) -> Schema:
     return rebuilt(schema, lambda node: in_words(node, lambda key, _: key != "default"))
 
 
-MOST_INLINED_NODES = 5_000  # a schema that inlining would make larger keeps its references
+# A schema that inlining would make larger than this many schemas keeps its references.
+MOST_INLINED_NODES = 5_000
 
 
 def inlined(schema: Mapping[str, Any]) -> Schema:
-    """Put every local definition where it is referred to; those that refer to themselves stay references.
+    """Return a schema with each local definition in place of its references; recursive ones stay references.
 
-    Keys beside a `$ref` (a description, a default) are laid over what it refers to. A schema that would grow beyond
-    all bounds, as each of its definitions names the next one twice, keeps its references.
+    Keys beside a `$ref` (a description, a default) are laid over what it refers to. A schema that would grow
+    exponentially, because each of its definitions names the next one twice, keeps its references.
     """
     definitions = _definitions(schema)
     if not definitions:

@@ -239,9 +239,9 @@ class _Loop:
         return answer
 
     def open_calls(self) -> list[dict[str, Any]]:
-        """Return the calls of the last answer that nobody has answered, those that cannot be read too.
+        """Return the calls of the last answer that have no result yet, including those that cannot be read.
 
-        Raises `StepLimitReached` after the last step: nobody would read what the tools return.
+        Raises `StepLimitReached` after the last step, because no model would read the tools' results.
         """
         calls = _open_calls(self.messages)
         if calls and self.step == self.max_steps:
@@ -325,7 +325,7 @@ class _ToolCaller(Runnable[Any, Any]):
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         if (tool := self._tool_for(input)) is None:
             return self._refusal(input)
-        mark = in_batch.set(self._in_batch)  # calls at the same time are no rows of a batch
+        mark = in_batch.set(self._in_batch)  # Concurrent calls are not rows of a batch.
         try:
             return _checked(tool.invoke(_as_call(input, tool), self._config_of_tool(config)), input)
         except Exception as exc:  # noqa: BLE001 - the code of the tool
@@ -424,7 +424,7 @@ def _failure(
 ) -> ToolMessage:
     check(
         (config or {}).get("deadline"), tool
-    )  # the time of the whole loop is over: nobody needs its answer
+    )  # The time of the whole loop is over, so its answer is not needed.
     _log.info("The tool `%s` failed: %s", tool.name, type(exc).__name__, exc_info=exc)
     return _error_message(call, f"{type(exc).__name__}: {message_of(exc)}")
 
@@ -491,7 +491,7 @@ def _counted_off(done: Counter[str], id_: str) -> bool:
 
 
 def _calls_of(message: BaseMessage) -> list[dict[str, Any]]:
-    """Return the calls of an answer; those whose arguments are no JSON have an `error`."""
+    """Return the calls of an answer; those whose arguments are not JSON have an `error`."""
     calls = [dict(call) for call in getattr(message, "tool_calls", ())]
     unread = [
         {**call, "error": True}

@@ -45,9 +45,10 @@ class MCPTools(Sequence[BaseTool]):
             messages = run_tools(model, "How is the weather in Bern?", tools)
 
     `server` is the URL of a server that speaks streamable HTTP, the command of one that speaks over stdin and stdout
-    as a list, or what else the package's own `mcp.Client` takes. `headers` (a token, say) go with each request to a
-    URL; `env` and `cwd` are the command's, which inherits only a few safe variables. `timeout_s` is for one call of a
-    tool. With `prefix="weather_"` the model sees the names with it: two servers may have tools of one name.
+    as a list, or another value that the package's own `mcp.Client` takes. `headers`, such as a token, are
+    sent with each request to a URL; `env` and `cwd` are the command's, which inherits only a few safe variables.
+    `timeout_s` is for one call of a tool. With `prefix="weather_"` the model sees the names with it: two servers may
+    have tools of one name.
 
     A name that no provider takes (`files.read`) is changed for the model (`files_read`), and one of two equal names
     gets a number. In async code `async with MCPTools(...)` waits for the server without blocking the event loop.
@@ -235,7 +236,7 @@ def _outcome(result: Any) -> tuple[Any, Any]:
     texts = [block["text"] for block in blocks if block["type"] == "text"]
     content: Any = "\n".join(texts) if len(texts) == len(blocks) else blocks
     if result.is_error:
-        raise ToolException("\n".join(texts) or "The tool failed and did not say why.")
+        raise ToolException("\n".join(texts) or "The tool failed without a message.")
     return content, result.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -261,7 +262,7 @@ def _target(server: Server, *, headers: Any, env: Any, cwd: Any) -> Any:
     if isinstance(server, str):
         if not server.startswith(("http://", "https://")):
             raise InvalidArgument(
-                f"`{server}` is no URL. Write a command as a list: `MCPTools({server.split()!r})`."
+                f"`{server}` is not a URL. Write a command as a list: `MCPTools({server.split()!r})`."
             )
         if env is not None or cwd is not None:
             raise InvalidArgument(

@@ -1,4 +1,4 @@
-"""Checks of a whole value against a JSON schema or a TypedDict: a `ValueError` says what is wrong and where.
+"""Checks a whole value against a JSON schema or a TypedDict; a `ValueError` names each problem and its place.
 
 JSON schemas are checked by `jsonschema`, which takes a while to import: it is loaded with the first schema.
 """
@@ -18,12 +18,14 @@ from modelwire.tools.json_schema import schemas_within
 
 __all__ = ["JsonSchemaCheck", "TypedDictCheck"]
 
-MOST_REASONS = 5  # the first ones say what the rest is about
-MOST_CHARS = 300  # of one reason, which may show the value
+# An error lists at most this many problems.
+MOST_REASONS = 5
+# An error shows at most this many characters of a problem, which may contain the value.
+MOST_CHARS = 300
 
 
 class JsonSchemaCheck:
-    """Check values against a JSON schema of any draft; `format` says something to the model and is not checked.
+    """Check values against a JSON schema of any draft; `format` is for the model only and is not checked.
 
     Raises: `InvalidArgument` when it is made, for an invalid schema, or one that refers to something outside it.
     """
@@ -86,7 +88,10 @@ class JsonSchemaCheck:
 
 
 class TypedDictCheck:
-    """Check values against a TypedDict as pydantic reads it; a text is no number. Raises pydantic's error."""
+    """Check values against a TypedDict as pydantic reads it. Texts are not converted to numbers.
+
+    Raises pydantic's error.
+    """
 
     def __init__(self, typed_dict: Any) -> None:
         self.typed_dict = typed_dict

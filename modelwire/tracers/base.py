@@ -1,4 +1,4 @@
-"""Tracers: handlers that keep each run as a `Run` below its parent. Subclasses say what to do with them."""
+"""Tracers: handlers that store each run as a `Run` below its parent. Subclasses process the finished runs."""
 
 from __future__ import annotations
 
@@ -231,9 +231,13 @@ def _define() -> None:
 
     both = {"_on_run_create": (hook, ahook), "_on_run_update": (hook, ahook)}
     for kind in KINDS:
-        for step in ("start",) if kind == "chat_model" else ("start", "end", "error"):
+        both[f"_on_{kind}_start"] = hook, ahook
+        both[f"on_{kind}_start"] = _starting(kind)
+        if kind == "chat_model":  # Its run ends as that of an `llm`.
+            continue
+        for step in ("end", "error"):
             both[f"_on_{kind}_{step}"] = hook, ahook
-            both[f"on_{kind}_{step}"] = _starting(kind) if step == "start" else _ending(kind, step)
+            both[f"on_{kind}_{step}"] = _ending(kind, step)
     for name, (method, coroutine) in both.items():
         setattr(BaseTracer, name, method)
         setattr(AsyncBaseTracer, name, coroutine)

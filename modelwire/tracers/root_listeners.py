@@ -82,7 +82,7 @@ class RootListenersTracer(_Root, BaseTracer):
 
     def _on_run_update(self, run: Run) -> None:
         if run.id == self.root_id:
-            self._call(run, "end" if run.error is None else "error")
+            self._call(run, _last_step(run))
 
 
 class AsyncRootListenersTracer(_Root, AsyncBaseTracer):
@@ -99,12 +99,16 @@ class AsyncRootListenersTracer(_Root, AsyncBaseTracer):
 
     async def _on_run_update(self, run: Run) -> None:
         if run.id == self.root_id:
-            await self._acall(run, "end" if run.error is None else "error")
+            await self._acall(run, _last_step(run))
 
     async def _acall(self, run: Run, step: str) -> None:
         answer = self._call(run, step)
         if answer is not None:
             await answer
+
+
+def _last_step(run: Run) -> str:
+    return "end" if run.error is None else "error"
 
 
 def _takes_config(listener: Listener) -> bool:
