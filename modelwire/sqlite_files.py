@@ -45,7 +45,7 @@ def open_sqlite(
 
 
 def use_wal(connection: sqlite3.Connection, *, synchronous: str = "NORMAL") -> None:
-    """Let readers and one writer work at the same time.
+    """Switch to the write-ahead log, in which readers and one writer do not wait for each other.
 
     In the mode "NORMAL" the end of a process loses no committed data, and a power cut may lose the last of them; in
     the mode "FULL" it loses none. Raises: `sqlite3.Error`.

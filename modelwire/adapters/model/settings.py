@@ -318,7 +318,7 @@ class WireSettings(BaseChatModel):
 
     @classmethod
     def _move_lost_secrets(cls, values: dict[str, Any]) -> None:
-        """Let a configurable model that was pickled miss its key, unless it calls an address of its own."""
+        """Mark the key of a configurable model that was pickled as lost, unless it calls an address of its own."""
         for name in [name for name, value in values.items() if value.__class__ is LostSecret]:
             lost = values.pop(name)
             if not cls._is_own_address(values):

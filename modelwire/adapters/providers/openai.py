@@ -241,7 +241,7 @@ class ChatOpenAI(HTTPChatModel):
         return _codec(self.provider, stream_usage=self.stream_usage)
 
     def _is_only_in_responses(self, call: ChatCall) -> bool:
-        """Tell whether Chat Completions has no words for what is asked, or not that model."""
+        """Return whether only the Responses API has what the call needs, or the model."""
         params, model = call.params, call.model
         if not RESPONSES_ONLY.isdisjoint(params) or self.use_previous_response_id:
             return True

@@ -119,7 +119,7 @@ class Service(NamedTuple):
         return not self.works_without_key and (base_url is None or bool(self.place))
 
     def auth_headers(self, key: str) -> dict[str, str]:
-        """Say who we are. All of them take a bearer token, on every wire, where they do not have a header of theirs."""
+        """Return the headers with the key: a bearer token on every wire, unless the service has a header of its own."""
         return {self.key_header: f"Bearer {key}" if self.key_header == "Authorization" else key}
 
 
@@ -659,7 +659,7 @@ def service_by_model(model: str) -> Service | None:
 
 
 def unknown_service(name: str) -> InvalidArgument:
-    """Say that `name` is no service, and how to call one that has no row."""
+    """Return the error of a name that is not a service, which explains how to call one without a row."""
     known = [*service_names(), *plugins.plugin_names()]
     return InvalidArgument(
         f"No service is called `{name}`. {did_you_mean(name, known)} For one of yours, give `base_url` too."

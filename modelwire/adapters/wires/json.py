@@ -402,7 +402,7 @@ def _masked(value: Any) -> Any:
 
 
 def _status_words(reply: Reply) -> str:
-    """Say what a status means where the body has no words a program can find."""
+    """Return the meaning of a status whose body has no message that can be found."""
     try:
         from http import HTTPStatus
 

@@ -126,7 +126,7 @@ class Codec(Protocol):
     def provider(self) -> str: ...  # as errors and metadata name it
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Say the call in the provider's words. Raises `InvalidArgument` for what the wire cannot say."""
+        """Return the request of a call. Raises `InvalidArgument` for what the wire has no form for."""
 
     def decode(self, reply: Reply) -> AIMessage:
         """Read a whole answer (status 200). Raises `MalformedResponse`, or the error that hides under the 200."""

@@ -54,7 +54,7 @@ class Block:
         network_blocks.append(self)
 
     def lift(self) -> None:
-        """Let calls leave again, as far as no other block stands."""
+        """Lift this block; outer blocks stay active."""
         if self in network_blocks:
             network_blocks.remove(self)
 
@@ -72,7 +72,7 @@ def is_watched() -> bool:
 
 @contextmanager
 def calling(host: str, library: str = "httpx2") -> Iterator[None]:
-    """Tell what is opened and written meanwhile that it is for a call of ours to `host`, made with `library`."""
+    """Mark what is opened and written inside the block as part of a call to `host`, made with `library`."""
     ways = _what_to_do_instead(library)
     if ways is None:
         yield

@@ -28,7 +28,7 @@ __all__ = [
 
 
 def put_behind(transport: Any, pool: Any) -> None:
-    """Let an `HTTPTransport` or `AsyncHTTPTransport` take its connections from `pool`."""
+    """Make an `HTTPTransport` or `AsyncHTTPTransport` take its connections from `pool`."""
     transport._pool = pool
 
 

@@ -269,7 +269,7 @@ class SyncPooledConnection(PooledConnection):
                 lease.release()
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass before the next try."""
+        """Wait before the next attempt."""
         sleep(seconds)
 
     def wait(self, step: Wait) -> None:

@@ -157,14 +157,14 @@ async def _aevents(stream: Any) -> AsyncGenerator[bytes]:
 
 
 def _framed(event: dict[str, Any]) -> bytes:
-    """Say an event as the provider's own streams do."""
+    """Return an event in the form of the provider's own streams."""
     from pydantic_core import to_json
 
     return b"event: %s\ndata: %s\n\n" % (str(event.get("type")).encode(), to_json(event))
 
 
 def _framed_error(exc: Exception) -> bytes:
-    """Say the error event that the SDK has made an error of; raise `exc` again where it is none."""
+    """Return the error event that the SDK raised as an error; raise any other `exc` again."""
     body = getattr(exc, "body", None)
     if not isinstance(body, dict):
         raise exc

@@ -87,7 +87,7 @@ def to_wire(item: Any) -> Block | None:
 
 
 def is_sayable(item: Mapping[str, Any]) -> bool:
-    """Tell whether a block of another provider's answer can be sent here: text and data."""
+    """Return whether a block of another provider's answer can be sent here: text and data."""
     return standard_block(dict(item))["type"] in TO_WIRE.keys() - {"non_standard"}
 
 

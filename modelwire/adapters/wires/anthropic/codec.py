@@ -51,7 +51,7 @@ class MessagesCodec(NamedTuple):
     # https://docs.anthropic.com/en/api/rate-limits, read 2026-11
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Say the call in Anthropic's words. Raises `InvalidArgument` for what the wire cannot say."""
+        """Return the request of a call. Raises `InvalidArgument` for what the Messages API has no form for."""
         params = dict(call.params)
         betas = params.pop("betas", None)
         system, turns = turns_from_messages(

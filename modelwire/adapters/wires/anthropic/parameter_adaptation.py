@@ -61,7 +61,7 @@ def fit(adaptation: ParameterAdaptation, family: Family, service: object = None)
 
 
 def _thinking(adaptation: ParameterAdaptation, family: Family) -> None:
-    """Say in the model's own words how much to think; where these were used and fit it, they win."""
+    """Write the thinking budget in the model's own parameters; those that the call already has, and that fit, win."""
     params = adaptation.params
     kind = _type_of(params.get("thinking"))
     fits = kind in (*family.thinking, family.off) or (kind == "disabled" and family.off == "")
@@ -197,6 +197,6 @@ def _top_p(value: Any) -> bool:
 
 
 def _forces(choice: Any) -> bool:
-    """Tell whether a `tool_choice` of any wire leaves the model no other way than a tool."""
+    """Return whether a `tool_choice` of any wire forces the model to call a tool."""
     kind = choice.get("type") if isinstance(choice, Mapping) else choice
     return kind is True or (isinstance(kind, str) and kind not in ("auto", "none"))

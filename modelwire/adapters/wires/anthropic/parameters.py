@@ -75,7 +75,7 @@ def max_tokens_of(model: str) -> int:
 
 @lru_cache(maxsize=256)
 def takes_system_turns(model: str) -> bool:
-    """Tell whether the model takes a system message after the head of the history."""
+    """Return whether the model takes a system message after the head of the history."""
     return model.startswith(SYSTEM_TURNS)
 
 
@@ -126,7 +126,7 @@ def _listed(name: str, value: Any) -> list[Any]:
 
 
 def say_tool(tool: Any) -> dict[str, Any]:
-    """Say one tool: OpenAI's function shape is turned into Anthropic's; built-in tools pass as they are."""
+    """Return one tool in Anthropic's shape; OpenAI's function shape is converted, built-in tools are unchanged."""
     if not isinstance(tool, Mapping):
         raise InvalidType(
             f"A tool must be a dict here, not `{type(tool).__name__}`: see `bind_tools`."
@@ -174,7 +174,7 @@ def _tool_choice(params: dict[str, Any], *, has_tools: bool) -> ToolChoice | Non
 
 
 def say_tool_choice(choice: Any) -> ToolChoice | None:
-    """Say `auto`, `any`, `required`, `none`, a tool's name, OpenAI's or Anthropic's dict; `None` is no choice."""
+    """Return Anthropic's form of `auto`, `any`, `required`, `none`, a tool's name or a dict; `None` is no choice."""
     if choice is None:
         return None
     if isinstance(choice, Mapping) and choice.get("type") != "function":
@@ -201,7 +201,7 @@ def _output_config(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _output_format(form: Any) -> OutputFormat | None:
-    """Say OpenAI's `response_format`: a JSON schema. Text is what comes anyway.
+    """Return the output format for OpenAI's `response_format`: a JSON schema. Text needs none.
 
     Wire format: https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs, read 2026-11.
     """

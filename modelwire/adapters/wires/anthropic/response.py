@@ -106,7 +106,7 @@ def read_message(reply: Reply, provider: str) -> AIMessage:
 
 
 def is_plain_text(block: Mapping[str, Any]) -> bool:
-    """Tell whether a block is nothing but its text."""
+    """Return whether a block has only its text."""
     return block["type"] == "text" and block.get("citations") is None
 
 

@@ -291,7 +291,7 @@ class MessagesStreamDecoder:
         return []
 
     def _merge_usage(self, usage: Any) -> None:
-        """Let the end's counts win; older answers leave out there what the start has."""
+        """Merge counts of tokens: those at the end win, but older answers have some only at the start."""
         if isinstance(usage, dict):
             self._usage |= {k: v for k, v in usage.items() if v is not None or k not in self._usage}
 

@@ -28,7 +28,7 @@ class VertexMessagesCodec(MessagesCodec):
     __slots__ = ()
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Say the call in Anthropic's words, at Google's address."""
+        """Return the request of a call in Anthropic's form, at Google's address."""
         request = super().encode(call)
         body = {"anthropic_version": VERSION, **request.body}
         body.pop("model", None)

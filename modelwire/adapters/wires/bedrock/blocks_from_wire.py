@@ -79,7 +79,7 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
 
 
 def _blocked_by(metadata: Mapping[str, Any]) -> str | None:
-    """Say what blocked an answer. A guardrail that has only masked parts of it, as its trace says, has not."""
+    """Return what blocked an answer; a guardrail whose trace shows that it only masked parts did not block it."""
     reason = metadata.get("stopReason")
     if reason == "content_filtered":
         return "content_filtered"

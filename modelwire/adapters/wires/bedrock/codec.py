@@ -65,7 +65,7 @@ class ConverseCodec(NamedTuple):
     reserves: tuple[str, ...] = ("maxTokens",)
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Say the call in Bedrock's words. Raises `InvalidArgument` for what the wire cannot say."""
+        """Return the request of a call. Raises `InvalidArgument` for what Converse has no form for."""
         params = dict(call.params)
         name = str(params.pop("model_id", call.model))
         left_out: list[str] = []

@@ -85,7 +85,7 @@ def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
 
 
 def _guard_last_turn(turns: Sequence[JSON]) -> None:
-    """Let the guardrail look at the texts and images of the last user turn only."""
+    """Mark the texts and images of the last user turn, so that the guardrail examines only these."""
     turn = next((turn for turn in reversed(turns) if turn["role"] == "user"), None)
     if turn is not None:
         turn["content"] = [
@@ -124,7 +124,7 @@ def _tool_config(tools: Any, choice: Any, turns: Sequence[JSON]) -> JSON:
 
 
 def _tool(tool: Any) -> list[JSON]:
-    """Say one tool, in OpenAI's shape or Anthropic's; Converse's own pass as they are."""
+    """Return one tool in Converse's shape; OpenAI's and Anthropic's are converted, its own are unchanged."""
     if isinstance(tool, Mapping) and tool.keys() & OWN_TOOLS:
         return [dict(tool)]
     if (function := read_function(tool)) is None:
@@ -145,7 +145,7 @@ def _tool(tool: Any) -> list[JSON]:
 
 
 def _choice(choice: Any) -> JSON:
-    """Say a choice of any wire; Converse's own passes as it is."""
+    """Return Converse's form of a tool choice of any wire."""
     if isinstance(choice, Mapping) and "type" not in choice:
         return dict(choice)
     word, name = read_choice(choice)
@@ -153,7 +153,7 @@ def _choice(choice: Any) -> JSON:
 
 
 def _output_config(form: Any) -> JSON:
-    """Say OpenAI's `response_format`: a JSON schema, as a text of its own."""
+    """Return the output configuration for OpenAI's `response_format`: the JSON schema as a text."""
     if (inner := read_form(form, "Converse")) is None:
         return {}
     schema: JSON = {"schema": to_json(inner["schema"]).decode()}

@@ -67,7 +67,7 @@ class GenerateContentCodec(NamedTuple):
     # It reserves nothing: its limits of tokens are of the input. https://ai.google.dev/gemini-api/docs/rate-limits
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Say the call in Gemini's words. Raises `InvalidArgument` for what the wire cannot say."""
+        """Return the request of a call. Raises `InvalidArgument` for what the Gemini API has no form for."""
         model = str(call.model)
         system, contents = contents_from_messages(call.messages, model)
         body: dict[str, Any] = {"contents": contents}

@@ -137,7 +137,7 @@ def _word(value: Any) -> str:
 
 
 def _logprobs(logprobs: Any, top: Any) -> JSON:
-    """Say OpenAI's two parameters, or Gemini's `logprobs`, a number of alternatives."""
+    """Return Gemini's fields for OpenAI's two parameters, or for its own `logprobs`, a number of alternatives."""
     if top is not None:
         number = top
     elif type(logprobs) is int:

@@ -172,7 +172,7 @@ def not_to_run(candidate: Mapping[str, Any]) -> str | None:
 
 
 def _is_run(before: Block, block: Block) -> bool:
-    """Tell whether a part goes on with the text before it."""
+    """Return whether a part continues the text before it."""
     kind = block["type"]
     return (
         kind == before["type"] and kind in ("text", "reasoning") and "extras" not in before | block
@@ -268,7 +268,7 @@ _MADE_UP_ID = re.compile(r"gemini_[0-9a-f]{8}_\d+|call[0-9a-f]{5}")
 
 
 def is_made_up(id: str | None) -> bool:
-    """Tell whether an id of a call is ours: the model gave none, and need not see one."""
+    """Return whether we made the id of a call, because the model sent none; it is not sent back."""
     return id is None or _MADE_UP_ID.fullmatch(id) is not None
 
 

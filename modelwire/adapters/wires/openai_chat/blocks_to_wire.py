@@ -105,7 +105,7 @@ def _of_service(
 
 
 def _is_left_out(kind: str) -> bool:
-    """Tell whether an assistant's block has no part here: its tool calls travel as `tool_calls`."""
+    """Return whether a block of the assistant is left out here: its tool calls are sent as `tool_calls`."""
     return is_model_work(kind) or kind in RESPONSES_ITEMS
 
 

@@ -62,7 +62,7 @@ class ChatCompletionsCodec(
     reserves: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Say the call: n >= 1 messages, the parameters that were set, `extra_body` over all of it."""
+        """Return the request of a call, with `extra_body` over all of it."""
         if not call.messages:
             raise InvalidArgument("`messages` is empty: a chat call needs at least one message.")
         left_out: list[str] = []

@@ -43,7 +43,7 @@ class ResponsesCodec(NamedTuple):
     reserves: tuple[str, ...] = ("max_output_tokens",)  # as on Chat Completions
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Say the call; with `use_previous_response_id`, only what came after the latest answer of this API."""
+        """Return the request; with `use_previous_response_id`, only the messages after this API's latest answer."""
         if not call.messages:
             raise InvalidArgument("`messages` is empty: a chat call needs at least one message.")
         params, since = dict(call.params), 0
@@ -160,7 +160,7 @@ def _included(fields: Params, model: str) -> Params:
 
 
 def _tools(params: Params) -> Params:
-    """Say tools and choice; ways of either provider to say them are read as Chat Completions' are."""
+    """Return the tools and the choice among them; forms of other providers are read as in Chat Completions."""
     chat = tool_params(params)
     if "tools" in chat:
         chat["tools"] = [_tool(tool) for tool in chat["tools"]]
