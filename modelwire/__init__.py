@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 __version__ = "0.1.0"
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from modelwire.tools.loop import stream_tools as stream_tools
     from modelwire.transport.logs import enable_logging as enable_logging
 
-_lazy.find_old_paths()
-__getattr__, __dir__, __all__ = _lazy.exports(
+lazy.find_old_paths()
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.adapters": ["ChatAnthropic", "ChatOpenAI"],

@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from modelwire import __version__, _lazy
+from modelwire import __version__, lazy
 from modelwire.errors import CallerError, ModelwireError, did_you_mean
 from modelwire.terminal_text import echo, printable
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from modelwire import local
     from modelwire.local import server as local_server
 else:
-    local, local_server = _lazy.module("modelwire.local"), _lazy.module("modelwire.local.server")
+    local, local_server = lazy.module("modelwire.local"), lazy.module("modelwire.local.server")
 
 __all__ = ["main"]
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from modelwire import _lazy, config_trust
+from modelwire import config_trust, lazy
 from modelwire.errors import (
     InvalidArgument,
     InvalidConfig,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.configurable import ConfigurableModel
     from modelwire.adapters.providers import registry
 else:
-    registry = _lazy.module("modelwire.adapters.providers.registry")
+    registry = lazy.module("modelwire.adapters.providers.registry")
 
 __all__ = ["ModelFile", "ModelRow", "find_model_file", "init_chat_model", "read_model_file"]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.errors import InvalidConfig
 from modelwire.user_paths import owned, user_folder
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers import registry
     from modelwire.config import ModelFile, ModelRow
 else:
-    registry = _lazy.module("modelwire.adapters.providers.registry")
+    registry = lazy.module("modelwire.adapters.providers.registry")
 
 __all__ = ["check_row", "is_trusted", "trust"]
 

@@ -66,7 +66,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire._lazy import exports as lazy_exports
+from modelwire.lazy import exports as lazy_exports
 
 if TYPE_CHECKING:
     from modelwire._extensions import extension as extension

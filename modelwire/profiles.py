@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire._extensions import loaded_extension
 from modelwire.errors import InvalidArgument, did_you_mean
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers import registry
     from modelwire.usage import prices as price_list
 else:
-    registry = _lazy.module("modelwire.adapters.providers.registry")
-    price_list = _lazy.module("modelwire.usage.prices")
+    registry = lazy.module("modelwire.adapters.providers.registry")
+    price_list = lazy.module("modelwire.usage.prices")
 
 __all__ = ["ModelProfile", "Prices", "Source", "check_profile", "known_profile", "profile_of"]
 

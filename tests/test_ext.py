@@ -43,7 +43,7 @@ def test_each_name_is_there_and_described() -> None:
 def test_importing_it_loads_nothing_else() -> None:
     program = "import sys, modelwire.ext; print(*(n for n in sys.modules if 'modelwire' in n))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert set(done.stdout.split()) == {"modelwire", "modelwire._lazy", "modelwire.ext"}
+    assert set(done.stdout.split()) == {"modelwire", "modelwire.lazy", "modelwire.ext"}
 
 
 def test_an_observer_observes_the_calls_of_its_block_and_no_others() -> None:

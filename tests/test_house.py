@@ -34,28 +34,31 @@ SLACK = 1.05
 
 # Nodes of the syntax trees. 310,504 and 151,058 on 7a5ee01; raised for what issues 25 to 28 ask for: answers that go on
 # (continuations, refusals, background, resumed streams), trust of files, masks, keepalive, histories, limiter classes.
-# Prices and `track()` moved from jobs to the core: 3,400. Templates and trust in `config`: 100 (issue 30).
-CORE_NODES = 329_500
+# Prices and `track()` moved from jobs to the core: 3,400. For issue 30 (templates, trust, schemas of lists and values,
+# refusals as answers, numbers that stream whole, warnings of attachments and untyped parameters): 1,500. For issue 29,
+# whose code is less dense: decisions as statements 600, functions cut along their steps 900, the connection hook and
+# calls in cassettes 700, what `ext` names 200, others 200.
+CORE_NODES = 333_400
 # 6,700 of these are for items 11 to 13 of issue 30: the command as a product.
-EXTENSION_NODES = 160_300
-NODES_OF_A_FUNCTION = 672
-NODES_OF_A_MODULE = 4_670
+EXTENSION_NODES = 158_200
+NODES_OF_A_FUNCTION = 445
+NODES_OF_A_MODULE = 4_500
 
 METHODS_OF_A_CLASS = 38
 MANY_METHODS = {"Runnable", "BaseChatModel"}  # LangChain's interface asks for them
 
 # Density: what formatting and naming change, and adding code does not.
-NODES_A_LINE = 8.2
-CONDITIONAL_EXPRESSIONS_IN_1000_LINES = 35
-FORMATTING_SKIPPED = 20  # lines with `fmt: skip`
+NODES_A_LINE = 8.1
+CONDITIONAL_EXPRESSIONS_IN_1000_LINES = 20
+FORMATTING_SKIPPED = 0  # lines with `fmt: skip`
 
 # Borders. The goal of the two arrows is 0.
 NAMES_IMPORTED_INSIDE_OR_LAZILY = 244
 ARROWS_FROM_CORE_TO_EXTENSIONS = 0
-PRIVATE_NAMES_USED_BY_EXTENSIONS = 16
+PRIVATE_NAMES_USED_BY_EXTENSIONS = 0
 
 # Words of a language of our own, counted in the whole text of the package.
-WORDS = {"said": 30, "given": 34, "asked": 52, "told": 20, "kept": 65}
+WORDS = {"said": 16, "given": 33, "asked": 49, "told": 20, "kept": 63}
 DOCSTRINGS_THAT_SAY_TELL_OR_HEAR = 3
 
 
@@ -64,7 +67,7 @@ class Import(NamedTuple):
 
     module: str
     name: str | None
-    is_late: bool  # inside a function, or by `_lazy.module`
+    is_late: bool  # inside a function, or by `lazy.module`
 
 
 def imports_of_ours(path: Path) -> Iterator[Import]:
@@ -78,7 +81,7 @@ def imports_of_ours(path: Path) -> Iterator[Import]:
         if isinstance(node, ast.ImportFrom) and is_within(node.module or "", "modelwire"):
             for alias in node.names:
                 yield Import(node.module or "", alias.name, is_late)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "_lazy.module":
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy.module":
             yield Import(ast.literal_eval(node.args[0]), None, is_late=True)
         is_late = is_late or isinstance(node, FUNCTIONS | ast.Lambda)
         waiting += [(child, is_late) for child in ast.iter_child_nodes(node)]
@@ -117,7 +120,8 @@ def is_public(imported: Import) -> bool:
         ("modelwire.runnables", "config", False),
         ("modelwire.runnables.config", "RunnableConfig", False),
         ("modelwire.transport.wire", None, False),
-        ("modelwire", "_lazy", False),
+        ("modelwire", "lazy", True),
+        ("modelwire", "_extensions", False),
     ],
 )
 def test_what_an_extension_may_import(module: str, name: str | None, is_allowed: bool) -> None:

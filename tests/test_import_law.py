@@ -18,7 +18,7 @@ from support.parsed import MODULES, PACKAGE, parsed
 # `jobs`, `testing` or `cli`.
 LAW: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
-    "_lazy": (set(), set()),
+    "lazy": (set(), set()),
     # How an object of LangChain's is seen; what shall become of it is asked of `langchain`, which is loaded only then.
     "langchain_bridge": (set(), set()),
     # The seam: its names load when first used, so it imports nothing itself.
@@ -185,7 +185,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"command", "compare", "local", "config", "adapters", "jobs", "migrate", "testing"},
     ),
 }
-FREE = ("_lazy", "_extensions", "langchain_bridge", "terminal_text")
+FREE = ("lazy", "_extensions", "langchain_bridge", "terminal_text")
 HEAVY = {
     "httpx2",
     "httpx",
@@ -240,7 +240,7 @@ def _is_lazy_module(call: ast.expr) -> bool:
         and call.attr == "module"
         and isinstance(call.value, ast.Name)
     )
-    return named and call.value.id == "_lazy"
+    return named and call.value.id == "lazy"
 
 
 def _imports(node: ast.AST, path: Path, *, inside: bool = False) -> Iterator[tuple[str, bool, int]]:
@@ -339,7 +339,7 @@ def test_a_module_imports_only_what_the_law_allows() -> None:
         ("runnables/base.py", "from modelwire.transport.wire import Reply"),
         ("adapters/model/http.py", "from modelwire.testing import FakeChatModel"),
         ("runnables/base.py", "def f():\n    import modelwire.cli"),
-        ("runnables/base.py", 'cli = _lazy.module("modelwire.cli")'),
+        ("runnables/base.py", 'cli = lazy.module("modelwire.cli")'),
     ],
 )
 def test_the_law_catches_a_breach(where: str, line: str) -> None:
@@ -424,13 +424,13 @@ def test_importing_modelwire_loads_nothing_heavy_and_almost_nothing_of_ours() ->
     assert _roots(loaded) & HEAVY == set()
     assert {module for module in loaded if _within(module, "modelwire")} == {
         "modelwire",
-        "modelwire._lazy",
+        "modelwire.lazy",
     }
     assert len(loaded) <= 40, sorted(loaded)
 
 
 def test_no_part_loads_http_or_a_provider() -> None:
-    parts = sorted({_name(path).partition(".")[0] for path in MODULES} - {"", "_lazy"})
+    parts = sorted({_name(path).partition(".")[0] for path in MODULES} - {"", "lazy"})
     loaded = _roots(_loaded_by("\n".join(f"import modelwire.{part}" for part in parts)))
     assert (
         loaded

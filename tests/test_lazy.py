@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modelwire import _lazy
+from modelwire import lazy
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_module_that_another_thread_is_loading_is_waited_for(
     with ThreadPoolExecutor(2) as threads:
         loading = threads.submit(import_module, "slow_module")
         assert gate.begun.wait(10)
-        using = threads.submit(lambda: _lazy.module("slow_module").value)
+        using = threads.submit(lambda: lazy.module("slow_module").value)
         wait([using], 0.1)
         gate.go.set()
         assert using.result(10) == 42

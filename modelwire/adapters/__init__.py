@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel as BaseChatModel
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers.rows import Provider as Provider
     from modelwire.adapters.providers.services import Service as Service
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.adapters.providers.anthropic": ["ChatAnthropic"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.budgets.spending import Budget as Budget
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
     from modelwire.budgets.spending import Spending as Spending
     from modelwire.budgets.spending import budget as budget
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__, {"modelwire.budgets.spending": "Budget Left Spending budget"}
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.callbacks.base import *
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelwire.callbacks.printing import *
     from modelwire.callbacks.usage import *
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.callbacks.base": "AsyncCallbackHandler BaseCallbackHandler BaseCallbackManager Callbacks",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.callbacks.base import BaseCallbackManager
 from modelwire.errors import CallerError
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from modelwire.runnables import config as configs
     from modelwire.runnables.config import RunnableConfig
 else:
-    configs = _lazy.module("modelwire.runnables.config")
+    configs = lazy.module("modelwire.runnables.config")
 
 __all__ = ["OutsideRun", "adispatch_custom_event", "dispatch_custom_event"]
 

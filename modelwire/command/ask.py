@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.command import model_options, transcripts
 from modelwire.command.model_options import warn
 from modelwire.command.terminal import Screen, bill
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from modelwire import tools as loop
     from modelwire.command import templates, waiting
 else:
-    messages, loop = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools")
-    ext, waiting = _lazy.module("modelwire.ext"), _lazy.module("modelwire.command.waiting")
-    templates = _lazy.module("modelwire.command.templates")
+    messages, loop = lazy.module("modelwire.messages"), lazy.module("modelwire.tools")
+    ext, waiting = lazy.module("modelwire.ext"), lazy.module("modelwire.command.waiting")
+    templates = lazy.module("modelwire.command.templates")
 
 __all__ = ["register"]
 

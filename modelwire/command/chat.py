@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.command import model_options, transcripts
 from modelwire.command.model_options import warn
 from modelwire.command.shell_errors import shell_text
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from modelwire import tools as loop
     from modelwire.command import templates, waiting
 else:
-    messages, loop = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools")
-    config, ext = _lazy.module("modelwire.config"), _lazy.module("modelwire.ext")
-    waiting = _lazy.module("modelwire.command.waiting")
-    templates = _lazy.module("modelwire.command.templates")
+    messages, loop = lazy.module("modelwire.messages"), lazy.module("modelwire.tools")
+    config, ext = lazy.module("modelwire.config"), lazy.module("modelwire.ext")
+    waiting = lazy.module("modelwire.command.waiting")
+    templates = lazy.module("modelwire.command.templates")
 
 __all__ = ["Chat", "register"]
 

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire import __version__, _lazy, config_trust, ext
+from modelwire import __version__, config_trust, ext, lazy
 from modelwire.command.model_options import LOCAL, refuse_key, warn
 from modelwire.errors import (
     InvalidArgument,
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from modelwire import config, local, profiles
     from modelwire.command import keys, provider_lists, templates, toml_edits
 else:
-    config, local = _lazy.module("modelwire.config"), _lazy.module("modelwire.local")
-    profiles = _lazy.module("modelwire.profiles")
+    config, local = lazy.module("modelwire.config"), lazy.module("modelwire.local")
+    profiles = lazy.module("modelwire.profiles")
 
-    keys = _lazy.module("modelwire.command.keys")
-    provider_lists = _lazy.module("modelwire.command.provider_lists")
-    templates = _lazy.module("modelwire.command.templates")
-    toml_edits = _lazy.module("modelwire.command.toml_edits")
+    keys = lazy.module("modelwire.command.keys")
+    provider_lists = lazy.module("modelwire.command.provider_lists")
+    templates = lazy.module("modelwire.command.templates")
+    toml_edits = lazy.module("modelwire.command.toml_edits")
 
 __all__ = ["register"]
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
 from modelwire.jobs.options import COUNT, JobOptions, Setting, settings_of
 from modelwire.jobs.pipes import FORMATS, piped
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from modelwire.jobs.rows import Source
     from modelwire.jobs.work import Work
 else:
-    model_options = _lazy.module("modelwire.command.model_options")
-    templates = _lazy.module("modelwire.command.templates")
-    batch_api = _lazy.module("modelwire.command.batch_api")
-    works = _lazy.module("modelwire.jobs.work")
-    folders = _lazy.module("modelwire.jobs.folder")
-    records = _lazy.module("modelwire.jobs.row_records")
-    outputs = _lazy.module("modelwire.jobs.output")
+    model_options = lazy.module("modelwire.command.model_options")
+    templates = lazy.module("modelwire.command.templates")
+    batch_api = lazy.module("modelwire.command.batch_api")
+    works = lazy.module("modelwire.jobs.work")
+    folders = lazy.module("modelwire.jobs.folder")
+    records = lazy.module("modelwire.jobs.row_records")
+    outputs = lazy.module("modelwire.jobs.output")
 
 __all__ = ["batch", "list_jobs", "register", "retry", "say_failures", "show", "wait", "write"]
 

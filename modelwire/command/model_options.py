@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.errors import InvalidArgument, UnknownModel
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from modelwire import config, ext, messages, tools
     from modelwire.command import keys
 else:
-    ext = _lazy.module("modelwire.ext")
-    config, messages = _lazy.module("modelwire.config"), _lazy.module("modelwire.messages")
-    tools, keys = _lazy.module("modelwire.tools"), _lazy.module("modelwire.command.keys")
+    ext = lazy.module("modelwire.ext")
+    config, messages = lazy.module("modelwire.config"), lazy.module("modelwire.messages")
+    tools, keys = lazy.module("modelwire.tools"), lazy.module("modelwire.command.keys")
 
 __all__ = [
     "add_call_options",

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.command.model_options import choose_model
 from modelwire.errors import InvalidArgument, ModelwireError
 
 if TYPE_CHECKING:
     from modelwire import ext
 else:
-    ext = _lazy.module("modelwire.ext")
+    ext = lazy.module("modelwire.ext")
 
 __all__ = ["ListRefused", "ModelList", "listed_models"]
 

@@ -12,14 +12,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.command import toml_edits
 from modelwire.errors import InvalidArgument, InvalidConfig, did_you_mean
 
 if TYPE_CHECKING:
     from modelwire import config
 else:
-    config = _lazy.module("modelwire.config")
+    config = lazy.module("modelwire.config")
 
 __all__ = ["apply_template", "save_template", "template_rows"]
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.command.markdown import MarkdownStyles
 from modelwire.command.model_options import warn
 from modelwire.errors import MissingDependency
@@ -18,7 +18,7 @@ from modelwire.terminal_text import printable
 if TYPE_CHECKING:
     from modelwire import messages, tools
 else:
-    messages, tools = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools")
+    messages, tools = lazy.module("modelwire.messages"), lazy.module("modelwire.tools")
 
 __all__ = ["Screen", "bill", "is_terminal"]
 

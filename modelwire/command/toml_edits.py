@@ -7,14 +7,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy, config_trust
+from modelwire import config_trust, lazy
 from modelwire.errors import InvalidConfig, MissingDependency
 from modelwire.user_paths import owned, user_folder
 
 if TYPE_CHECKING:
     from modelwire import config
 else:
-    config = _lazy.module("modelwire.config")
+    config = lazy.module("modelwire.config")
 
 __all__ = ["edit", "is_untrusted", "own_file"]
 

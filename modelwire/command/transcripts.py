@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.command.model_options import warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.sqlite_files import open_sqlite
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from modelwire import config, messages
 else:
-    sqlite3, config = _lazy.module("sqlite3"), _lazy.module("modelwire.config")
-    messages = _lazy.module("modelwire.messages")
+    sqlite3, config = lazy.module("sqlite3"), lazy.module("modelwire.config")
+    messages = lazy.module("modelwire.messages")
 
 __all__ = ["earlier", "keep", "own_file", "read_messages", "register", "without_data"]
 

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.errors import DiskError
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned
@@ -16,8 +16,8 @@ from modelwire.user_paths import owned
 if TYPE_CHECKING:
     from modelwire.compare import comparison, page
 else:
-    comparison = _lazy.module("modelwire.compare.comparison")
-    page = _lazy.module("modelwire.compare.page")
+    comparison = lazy.module("modelwire.compare.comparison")
+    page = lazy.module("modelwire.compare.page")
 
 __all__ = ["register"]
 

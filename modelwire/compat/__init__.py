@@ -1,6 +1,6 @@
 """Import paths of LangChain that keep no code of their own: ONE table, path -> where its names live.
 
-A path here is a module only for the import statement: it is made when somebody imports it (`modelwire._lazy`), and
+A path here is a module only for the import statement: it is made when somebody imports it (`modelwire.lazy`), and
 every name is looked up where it lives when it is first used. `modelwire migrate` writes the real places instead.
 Type checkers see the stubs that `tests/support/old_path_stubs.py` writes.
 A path must not end like a name of its parent (`load.load`): importing it would put the module in the name's place.

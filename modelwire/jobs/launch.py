@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Unpack
 
-from modelwire import _lazy, ext
+from modelwire import ext, lazy
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.job_result import JobResult
 from modelwire.jobs.options import JobOptions
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modelwire.jobs import runner
     from modelwire.jobs.finish_by import JobPlan
 else:
-    runner = _lazy.module("modelwire.jobs.runner")
+    runner = lazy.module("modelwire.jobs.runner")
 
 __all__ = ["arun_job", "plan_job", "run_job"]
 

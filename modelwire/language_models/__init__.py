@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel as BaseChatModel
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelwire.testing.fake_chat_models import GenericFakeChatModel as GenericFakeChatModel
     from modelwire.testing.fake_chat_models import ParrotFakeChatModel as ParrotFakeChatModel
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.adapters.model.base": "BaseChatModel LanguageModelInput",

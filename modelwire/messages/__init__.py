@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import *
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from modelwire.messages.trimming import *
     from modelwire.messages.usage import *
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.messages.ai": "AIMessage AIMessageChunk add_ai_message_chunks",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages.base import (
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.any_message import MessageLikeRepresentation
 else:
-    reading = _lazy.module("modelwire.messages.tool_calls")
+    reading = lazy.module("modelwire.messages.tool_calls")
 
 __all__ = [
     "_message_from_dict",

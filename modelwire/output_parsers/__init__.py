@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.output_parsers.base import *
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelwire.output_parsers.string import *
     from modelwire.output_parsers.transform import *
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.output_parsers.base": "BaseGenerationOutputParser BaseLLMOutputParser BaseOutputParser",

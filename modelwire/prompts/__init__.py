@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.prompts.base import *
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from modelwire.prompts.structured import *
     from modelwire.prompts.template import *
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.prompts.base": "BasePromptTemplate aformat_document format_document",

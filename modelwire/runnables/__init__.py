@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.runnables.addable import *
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from modelwire.runnables.sequence import *
     from modelwire.runnables.serializable import *
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.runnables.addable": "AddableDict aadd add",

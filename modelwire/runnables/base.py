@@ -18,7 +18,7 @@ from collections.abc import (
 )
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
-from modelwire import _lazy, runnables
+from modelwire import lazy, runnables
 from modelwire.errors import InvalidType
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.addable import collected
@@ -520,7 +520,7 @@ def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]
     )
 
 
-__getattr__, __dir__, _ = _lazy.exports(
+__getattr__, __dir__, _ = lazy.exports(
     __name__,
     {
         "modelwire.runnables.binding": "RunnableBinding",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire import outputs, prompts, tools
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from modelwire.runnables import schema as schemas
     from modelwire.tracers import root_listeners
 else:
-    batching = _lazy.module("modelwire.runnables.batch")
-    invoke_function = _lazy.module("modelwire.runnables.invoke_function")
-    events = _lazy.module("modelwire.runnables.events")
-    fields = _lazy.module("modelwire.runnables.fields")
-    function_source = _lazy.module("modelwire.runnables.function_source")
-    graphs = _lazy.module("modelwire.runnables.graph")
-    log = _lazy.module("modelwire.runnables.log")
-    outputs = _lazy.module("modelwire.outputs")
-    prompts = _lazy.module("modelwire.prompts")
-    root_listeners = _lazy.module("modelwire.tracers.root_listeners")
-    runs = _lazy.module("modelwire.runnables.run")
-    schemas = _lazy.module("modelwire.runnables.schema")
-    streams = _lazy.module("modelwire.runnables.streams")
-    tools = _lazy.module("modelwire.tools")
+    batching = lazy.module("modelwire.runnables.batch")
+    invoke_function = lazy.module("modelwire.runnables.invoke_function")
+    events = lazy.module("modelwire.runnables.events")
+    fields = lazy.module("modelwire.runnables.fields")
+    function_source = lazy.module("modelwire.runnables.function_source")
+    graphs = lazy.module("modelwire.runnables.graph")
+    log = lazy.module("modelwire.runnables.log")
+    outputs = lazy.module("modelwire.outputs")
+    prompts = lazy.module("modelwire.prompts")
+    root_listeners = lazy.module("modelwire.tracers.root_listeners")
+    runs = lazy.module("modelwire.runnables.run")
+    schemas = lazy.module("modelwire.runnables.schema")
+    streams = lazy.module("modelwire.runnables.streams")
+    tools = lazy.module("modelwire.tools")
 
 __all__ = [
     "batching",

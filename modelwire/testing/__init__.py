@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.errors import CassetteError as CassetteError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from modelwire.testing.server import Rule as Rule
     from modelwire.testing.server import faults as faults
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.testing.fake_chat_models": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.tools.args_schema import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from modelwire.tools.simple import *
     from modelwire.tools.structured import *
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.tools.args_schema": "create_schema_from_function",

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
 from pydantic_core import to_json
 
-from modelwire._lazy import module
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType, MissingDependency
+from modelwire.lazy import module
 from modelwire.runnables.config import ensure_config
 from modelwire.runnables.deadline import check
 from modelwire.tools.base import BaseTool, ToolException

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.runnables.log import RunLog as RunLog
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from modelwire.tracers.schemas import Run as Run
     from modelwire.tracers.stdout import ConsoleCallbackHandler as ConsoleCallbackHandler
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.runnables.log": "RunLog RunLogPatch",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.usage.prices import BATCH_SHARE as BATCH_SHARE
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modelwire.usage.tracking import percentile as percentile
     from modelwire.usage.tracking import track as track
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.usage.prices": (

@@ -12,14 +12,14 @@ from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.errors import MissingDependency
 
 if TYPE_CHECKING:
     from modelwire.adapters.providers import registry
     from modelwire.messages import AIMessage
 else:
-    registry = _lazy.module("modelwire.adapters.providers.registry")
+    registry = lazy.module("modelwire.adapters.providers.registry")
 
 __all__ = [
     "BATCH_SHARE",

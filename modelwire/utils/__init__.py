@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire import _lazy
+from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.utils.env import convert_to_secret_str as convert_to_secret_str
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from modelwire.utils.env import get_from_env as get_from_env
     from modelwire.utils.env import secret_from_env as secret_from_env
 
-__getattr__, __dir__, __all__ = _lazy.exports(
+__getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.utils.env": "convert_to_secret_str from_env get_from_dict_or_env get_from_env secret_from_env"

@@ -27,7 +27,7 @@ def test_loading_the_plugin_loads_nothing_of_ours_but_names() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert sorted(eval(done.stdout)) == [
         "modelwire",
-        "modelwire._lazy",
+        "modelwire.lazy",
         "modelwire.testing",
         "modelwire.testing.pytest_plugin",
     ]

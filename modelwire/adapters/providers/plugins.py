@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.adapters.providers.rows import Provider
 from modelwire.adapters.providers.services import Service
 from modelwire.errors import InvalidArgument
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelwire import adapters
     from modelwire.adapters import BaseChatModel
 else:
-    adapters = _lazy.module("modelwire.adapters")
+    adapters = lazy.module("modelwire.adapters")
 
 __all__ = ["GROUP", "plugin_names", "plugin_of"]
 

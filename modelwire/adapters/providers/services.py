@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelwire import _lazy
+from modelwire import lazy
 from modelwire.adapters.environment import from_environment
 from modelwire.adapters.providers.rows import Names
 from modelwire.adapters.wires.wire import HOME_WIRE
@@ -19,7 +19,7 @@ from modelwire.errors import InvalidArgument, did_you_mean
 if TYPE_CHECKING:
     from modelwire.adapters.providers import plugins
 else:
-    plugins = _lazy.module("modelwire.adapters.providers.plugins")
+    plugins = lazy.module("modelwire.adapters.providers.plugins")
 
 __all__ = [
     "SERVICES",

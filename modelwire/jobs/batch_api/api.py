@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic_core import from_json
 
-from modelwire import _lazy, errors, ext
+from modelwire import errors, ext, lazy
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api import vertex
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part
 else:
-    vertex = _lazy.module("modelwire.jobs.batch_api.vertex")
+    vertex = lazy.module("modelwire.jobs.batch_api.vertex")
 
 __all__ = [
     "NO_RESULT",

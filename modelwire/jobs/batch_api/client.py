@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from pydantic_core import from_json
 
-from modelwire import _lazy, errors, ext
+from modelwire import errors, ext, lazy
 from modelwire.jobs.batch_api.azure import batch_address
 from modelwire.jobs.owned_files import owned
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import RowReply
     from modelwire.messages import AIMessage
 else:
-    plain_client = _lazy.module("modelwire.jobs.batch_api.plain_client")
+    plain_client = lazy.module("modelwire.jobs.batch_api.plain_client")
 
 __all__ = ["BatchClient", "answer_of"]
 
