@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import IO
 
-__all__ = ["echo", "printable"]
+__all__ = ["agrees", "echo", "printable"]
 
 # The control characters of ASCII and Latin-1 (C0, DEL and C1 of ECMA-48), except for line feeds and tabs.
 _CONTROLS = {code: None for code in [*range(32), *range(127, 160)] if chr(code) not in "\n\t"}
@@ -28,3 +28,10 @@ def echo(
     if stream is not None and stream.isatty():
         text = printable(text)
     print(text, file=stream, end=end, flush=flush)
+
+
+def agrees(question: str) -> bool:
+    """Return whether the user answers a question with yes; False if there is no terminal to ask."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

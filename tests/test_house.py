@@ -39,8 +39,8 @@ SLACK = 1.05
 # whose code is less dense: decisions as statements 600, functions cut along their steps 900, the connection hook and
 # calls in cassettes 700, what `ext` names 200, others 200.
 CORE_NODES = 333_400
-# 6,700 of these are for items 11 to 13 of issue 30: the command as a product.
-EXTENSION_NODES = 158_200
+# 6,900 of these are for items 11 to 13 of issue 30: the command as a product.
+EXTENSION_NODES = 158_400
 NODES_OF_A_FUNCTION = 445
 NODES_OF_A_MODULE = 4_500
 

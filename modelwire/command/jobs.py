@@ -16,7 +16,7 @@ from modelwire import lazy
 from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
 from modelwire.jobs.options import COUNT, JobOptions, Setting, settings_of
 from modelwire.jobs.pipes import FORMATS, piped
-from modelwire.terminal_text import echo
+from modelwire.terminal_text import agrees, echo
 
 if TYPE_CHECKING:
     from modelwire.command import batch_api, model_options, templates
@@ -100,7 +100,9 @@ _OWN = {
 def register(commands: Any) -> None:
     """Add the commands to `modelwire`."""
     _register_batch(commands)
-    jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry, write, wait")
+    jobs = commands.add_parser(
+        "jobs", help="the jobs of a folder: list, show, retry, write, wait, rm"
+    )
     below = jobs.add_subparsers(required=True, metavar="COMMAND")
     for name, help_text, run in (
         ("list", "one line for each job: its state, rows, failed rows, and cost in USD", list_jobs),
@@ -108,6 +110,7 @@ def register(commands: Any) -> None:
         ("retry", "call the model again for the failed rows of a job", retry),
         ("write", "write the table of the finished rows of a job that was stopped", write),
         ("wait", "wait for a job of `modelwire batch --via batch-api`, and write its table", wait),
+        ("rm", "delete the folder of a job; its output stays", remove),
     ):
         description = f"{help_text[0].upper()}{help_text[1:]}."
         command = below.add_parser(name, help=help_text, description=description)
@@ -117,6 +120,8 @@ def register(commands: Any) -> None:
         add("--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)")
         if run is write:
             add("--output", "-o", metavar="FILE", help="another file (default: the job's own)")
+        if run is remove:
+            add("--yes", "-y", action="store_true", help="do not ask")
         if run in (retry, wait):
             _add_setting(command, "quiet", _SETTINGS["quiet"])
         command.set_defaults(run=run)
@@ -598,3 +603,21 @@ def wait(options: argparse.Namespace) -> int:
             f"`{job.path}` has no batches to wait for alone: run the command that began it again, which goes on."
         )
     return batch_api.finish(job.path, _chain(command), command, quiet=options.quiet)
+
+
+def remove(options: argparse.Namespace) -> None:
+    """Run `modelwire jobs rm`: delete a job's folder once the user agrees.
+
+    Raises: `JobBusy` if the job is running.
+    """
+    job = folders.find_job(options.job, Path(options.dir))
+    question = f"Delete `{job.path}`, with the answers that are in it?"
+    if _is_out(job):
+        question = (
+            f"{question} Its batches stay at the provider, are billed, and cannot be fetched."
+        )
+    if not options.yes and not agrees(question):
+        raise InvalidArgument(
+            f"Nothing was deleted. `modelwire jobs rm {job.id} --yes` does not ask."
+        )
+    job.delete()

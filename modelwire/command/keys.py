@@ -11,6 +11,8 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,10 @@ def stored_key(provider: str) -> str | None:
         return None
     if entry == _IN_KEYRING:
         keyring = _keyring()
-        key = None if keyring is None else keyring.get_password(SERVICE, name)
+        if keyring is None:
+            return None
+        with _keyring_errors("read"):
+            key = keyring.get_password(SERVICE, name)
         return None if key is None else str(key)
     return str(entry.get("key") or "") or None
 
@@ -125,6 +130,19 @@ def _keyring() -> Any:
     return keyring if is_there else None
 
 
+@contextmanager
+def _keyring_errors(what: str) -> Iterator[None]:
+    """Raise what a locked or broken keyring raises as `DiskError`."""
+    try:
+        yield
+    except Exception as exc:
+        raise DiskError(
+            f"The system's keyring failed, and the key could not be {what}: {type(exc).__name__}: {exc}. Unlock it, or "
+            "set the provider's variable in the environment. `PYTHON_KEYRING_BACKEND=keyring.backends.null.Keyring` "
+            "makes `modelwire keys` store keys in a file instead."
+        ) from exc
+
+
 def _name_of(provider: str) -> str:
     """Return the one name under which a provider's key is stored. Raises: `UnknownModel`."""
     row = ext.provider_row(provider)
@@ -149,7 +167,8 @@ def _set(options: argparse.Namespace) -> None:
     if keyring is None:
         index[name] = {"key": key}
     else:
-        keyring.set_password(SERVICE, name, key)
+        with _keyring_errors("stored"):
+            keyring.set_password(SERVICE, name, key)
         index[name] = dict(_IN_KEYRING)
     _write(index)
     where = str(_path()) if keyring is None else "the system's keyring"
@@ -191,6 +210,7 @@ def _remove(options: argparse.Namespace) -> None:
         raise InvalidArgument(f"No key of `{name}` is stored. `modelwire keys list` lists them.")
     keyring = _keyring() if entry == _IN_KEYRING else None
     if keyring is not None:
-        keyring.delete_password(SERVICE, name)
+        with _keyring_errors("removed"):
+            keyring.delete_password(SERVICE, name)
     _write(index)
     warn(f"The key of {name} is removed.")

@@ -308,7 +308,7 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
     try:
         block: Any = messages.from_url(place) if is_url else _block_of(place)
     except InvalidArgument as exc:  # its advice may be about arguments of a function
-        text, *advice = re.split(" Say it: | Decode it yourself: ", str(exc))
+        text, *advice = re.split(" Pass it, as in | Decode it yourself: ", str(exc))
         how = " Attach a file whose name ends as its content, such as `.png`, `.pdf`, or `.txt` for UTF-8 text."
         raise InvalidArgument(text + how if advice else text) from exc
     kind = block["type"]

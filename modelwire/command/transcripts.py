@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -20,7 +19,7 @@ from modelwire import lazy
 from modelwire.command.model_options import warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.sqlite_files import open_sqlite
-from modelwire.terminal_text import echo
+from modelwire.terminal_text import agrees, echo
 from modelwire.user_paths import user_folder
 
 if TYPE_CHECKING:
@@ -198,17 +197,11 @@ def _log(options: argparse.Namespace) -> None:
 def _clear(base: Any, *, is_confirmed: bool) -> None:
     """Delete all conversations and the prompt's history, once the user agrees."""
     (count,) = base.execute("SELECT count(*) FROM talks").fetchone()
-    if not is_confirmed and not _agrees(f"Delete {count} conversations and what you typed?"):
+    if not is_confirmed and not agrees(f"Delete {count} conversations and what you typed?"):
         raise InvalidArgument("Nothing was deleted. `modelwire log --clear --yes` does not ask.")
     base.execute("DELETE FROM messages")
     base.execute("DELETE FROM talks")
     own_file("typed").unlink()
-
-
-def _agrees(question: str) -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
-        return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _show(base: Any, talk: int, *, as_json: bool) -> None:

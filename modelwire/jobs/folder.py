@@ -114,6 +114,17 @@ class JobFolder:
         if self.is_temporary:
             rmtree(self.path, ignore_errors=True)
 
+    def delete(self) -> None:
+        """Delete the folder. Raises: `JobBusy` if another process works on the job, `DiskError`."""
+        with suppress(DiskError):  # A damaged job can be deleted, too.
+            self.claim()
+        try:
+            rmtree(self.path)
+        except OSError as exc:
+            raise DiskError.of(exc, self.path) from exc
+        finally:
+            self.release()
+
     def check(
         self,
         fingerprint: dict[str, Any],

@@ -213,3 +213,36 @@ def test_without_tomlkit_the_extra_is_named(
     done = run("config", "set", "default", "openai:m")
     assert (done.code, "modelwire[cli]" in done.err) == (2, True)
     assert not Path(run("config", "path").out.strip()).exists()
+
+
+def test_a_keyring_that_fails_is_one_line(
+    run: Callable[..., Any], no_key: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store: dict[str, str] = {}
+    is_locked = False
+
+    def locked(*args: str) -> Any:
+        if is_locked:
+            raise RuntimeError("locked")
+        if len(args) == 3:
+            store[args[1]] = args[2]
+        return store.get(args[1])
+
+    broken = SimpleNamespace(
+        get_keyring=lambda: SimpleNamespace(priority=5),
+        get_password=locked,
+        set_password=locked,
+        delete_password=locked,
+    )
+    monkeypatch.setitem(sys.modules, "keyring", broken)
+    assert run("keys", "set", "openai", stdin=f"{KEY}\n".encode()).code == 0
+    is_locked = True
+    for line, stdin in (
+        (["ask", "hi", "-m", "openai:m"], b""),
+        (["keys", "set", "openai"], f"{KEY}\n".encode()),
+        (["keys", "rm", "openai"], b""),
+    ):
+        done = run(*line, stdin=stdin)
+        assert done.code == 1
+        assert "The system's keyring failed" in done.err and "RuntimeError: locked" in done.err
+        assert "Traceback" not in done.err and KEY not in done.out + done.err

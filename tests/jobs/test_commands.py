@@ -21,6 +21,7 @@ import pytest
 
 from modelwire import cli
 from modelwire.jobs import preview, progress, work
+from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.options import JobOptions
 from modelwire.jobs.progress import Progress, Standing
 from modelwire.testing import ProviderServer
@@ -792,3 +793,28 @@ def test_a_reader_that_has_gone_is_no_traceback(here: Path) -> None:
         "$MODELWIRE batch in.csv --chain parrot_chain:chain -o other.csv 2>&1 | true", here
     )
     assert ended.stderr == "" and (here / "other.csv").exists()
+
+
+def test_a_job_is_removed_when_the_user_agrees_and_its_output_stays(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch("-q")
+    folder, output = here / "out.csv.job", (here / "out.csv").read_bytes()
+    monkeypatch.setattr("sys.stdin", None)
+    assert cli.main(["jobs", "rm", "out.csv"]) == 2
+    assert "Nothing was deleted." in capsys.readouterr().err and folder.exists()
+    running = JobFolder(folder)
+    running.claim()
+    assert cli.main(["jobs", "rm", "out.csv", "--yes"]) == 1
+    assert "is being worked on by process" in capsys.readouterr().err and folder.exists()
+    running.release()
+    assert cli.main(["jobs", "rm", "out.csv", "--yes"]) == 0
+    assert not folder.exists() and (here / "out.csv").read_bytes() == output
+    assert cli.main(["jobs", "rm", "out.csv", "--yes"]) == 2
+
+
+def test_a_damaged_job_is_removed_too(here: Path) -> None:
+    batch("-q")
+    (here / "out.csv.job" / "job.sqlite").write_bytes(b"no store")
+    assert cli.main(["jobs", "rm", "out.csv", "--yes"]) == 0
+    assert not (here / "out.csv.job").exists()
