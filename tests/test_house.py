@@ -37,10 +37,10 @@ SLACK = 1.05
 # Prices and `track()` moved from jobs to the core: 3,400. For issue 30 (templates, trust, schemas of lists and values,
 # refusals as answers, numbers that stream whole, warnings of attachments and untyped parameters): 1,500. For issue 29,
 # whose code is less dense: decisions as statements 600, functions cut along their steps 900, the connection hook and
-# calls in cassettes 700, what `ext` names 200, others 200.
-CORE_NODES = 333_400
+# calls in cassettes 700, what `ext` names 200, others 200. The rest is room for patches: some 2,800 nodes.
+CORE_NODES = 336_000
 # 6,900 of these are for items 11 to 13 of issue 30: the command as a product.
-EXTENSION_NODES = 158_400
+EXTENSION_NODES = 160_000
 NODES_OF_A_FUNCTION = 445
 NODES_OF_A_MODULE = 4_500
 
