@@ -59,7 +59,7 @@ PRIVATE_NAMES_USED_BY_EXTENSIONS = 0
 
 # Words of a language of our own, counted in the whole text of the package.
 WORDS = {"said": 16, "given": 33, "asked": 49, "told": 20, "kept": 63}
-DOCSTRINGS_THAT_SAY_TELL_OR_HEAR = 3
+DOCSTRINGS_THAT_SAY_TELL_OR_HEAR = 0
 
 
 class Import(NamedTuple):

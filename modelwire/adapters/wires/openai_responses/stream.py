@@ -172,7 +172,7 @@ class ResponsesDecoder:
         return read(self, payload)
 
     def _is_late(self, payload: JSON) -> bool:
-        """Tell an event that repeats, or comes after, the end of its item."""
+        """Return whether an event repeats the end of its item, or comes after it."""
         item = self._current.get(_number(payload, "output_index"))
         id_ = payload.get("item_id") or dict_or_empty(payload.get("item")).get("id")
         return item is not None and item.done and bool(id_) and item.id == id_
@@ -377,7 +377,7 @@ class ResponsesDecoder:
         return []
 
     def _message_rest(self, item: _Item, whole: JSON) -> list[AIMessageChunk]:
-        """Say what is left of every part: the citations as a rule, which no sum may take for pieces of each other."""
+        """Return what is left of every part: usually citations, which a sum must not take for pieces of each other."""
         named = named_in(whole)
         blocks: list[Any] = []
         numbers = list(
@@ -455,7 +455,7 @@ class ResponsesDecoder:
         return self._chunk_of(item, (call,), **{CALL_TEXT[item.kind]: text})
 
     def _args(self, item: _Item, text: str) -> str:
-        """Say a piece of arguments; free text becomes the JSON object it is to be, piece by piece."""
+        """Return a piece of arguments; free text becomes the JSON object that stands for it, piece by piece."""
         if item.kind == "function_call":
             return text
         head = '{"__arg1":"' if "input" not in self._block(item).sent else ""
