@@ -40,6 +40,7 @@ Wires
     `error_of`: the error of `modelwire.errors` for an exception of an HTTP client.
     `usual_status`: the status that providers usually send for an error class.
     `address_of`, `shown_url`: the parts of a base URL, and a URL without its secrets.
+    `trust_store`: the TLS context of the certificates that the environment names, for an HTTP client of your own.
     `hide_query`: a request hook of an HTTP client that keeps the query, which may hold a key, out of logs.
 
 Providers
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from modelwire.transport.connections.hook import CONNECTION_HOOKS as CONNECTION_HOOKS
     from modelwire.transport.connections.hook import ConnectionWrapper as ConnectionWrapper
     from modelwire.transport.connections.pools import affordable_in_flight as affordable_in_flight
+    from modelwire.transport.connections.pools import trust_store as trust_store
     from modelwire.transport.failures import error_of as error_of
     from modelwire.transport.observer import CallObserver as CallObserver
     from modelwire.transport.observer import observing as observing
@@ -156,7 +158,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.transport.connections.address": "address_of hide_query shown_url",
         "modelwire.transport.connections.closed_network": "calling",
         "modelwire.transport.connections.hook": "CONNECTION_HOOKS ConnectionWrapper",
-        "modelwire.transport.connections.pools": "affordable_in_flight",
+        "modelwire.transport.connections.pools": "affordable_in_flight trust_store",
         "modelwire.transport.failures": "error_of",
         "modelwire.transport.observer": "CallObserver observing",
         "modelwire.transport.ratelimit.registry": "divide_limits exchange_limiters",

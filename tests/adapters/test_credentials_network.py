@@ -11,7 +11,8 @@ import pytest
 from support.raw_server import answer
 
 from modelwire.adapters import ChatAnthropicVertex, ChatBedrockConverse, ChatVertexAI
-from modelwire.errors import AuthenticationError, NetworkBlocked
+from modelwire.adapters.providers import google_credentials
+from modelwire.errors import AuthenticationError, InvalidConfig, NetworkBlocked
 from modelwire.transport.connections.closed_network import Block
 
 TOKEN_SERVICE = "oauth2.googleapis.com"
@@ -110,3 +111,12 @@ def test_no_web_identity_goes_to_the_token_service_of_aws(
     with Block() as block, pytest.raises(NetworkBlocked, match=r"sts\..*amazonaws\.com"):
         colour.invoke(model, "hi")
     assert block.refused
+
+
+def test_certificates_that_cannot_be_read_are_an_error_of_ours_for_googles_tokens_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("google.auth")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.pem"))
+    with pytest.raises(InvalidConfig, match=r"names .*gone\.pem"):
+        google_credentials._request("http://127.0.0.1:9/token")

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from modelwire import cli
-from modelwire.errors import ModelwireError
-from modelwire.jobs import BatchJob, run_job
+from modelwire.errors import InvalidConfig, ModelwireError
+from modelwire.jobs import BatchJob, run_job, submit_batch
 from modelwire.jobs.job_result import JobResult
 from modelwire.jobs.store import STORE_NAME
 from modelwire.prompts import ChatPromptTemplate
@@ -224,3 +224,12 @@ def test_a_damaged_file_is_an_error_of_ours(
         except ModelwireError:
             pass
         assert "Traceback" not in capsys.readouterr().err
+
+
+def test_certificates_that_cannot_be_read_are_an_error_of_ours_in_a_batch_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.pem"))
+    with ProviderServer() as server, pytest.raises(InvalidConfig, match=r"names .*gone\.pem"):
+        submit_batch(server.model("openai"), ["a"], dir=tmp_path / "b.job")
+    assert server.requests == []

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from modelwire.adapters.model.secret import Secret
 from modelwire.errors import AuthenticationError, ConnectFailed, MissingDependency, MissingKey
 from modelwire.transport.connections.closed_network import fetching_credentials
+from modelwire.transport.connections.pools import trust_store
 
 __all__ = ["GoogleToken"]
 
@@ -117,7 +118,7 @@ def _request(
     try:
         with (
             fetching_credentials(urlsplit(url).hostname),
-            httpx2.Client(timeout=timeout or _TIMEOUT_S) as client,
+            httpx2.Client(timeout=timeout or _TIMEOUT_S, verify=trust_store()) as client,
         ):
             response = client.request(method, url, content=body, headers=headers)
             return SimpleNamespace(

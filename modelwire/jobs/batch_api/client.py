@@ -84,7 +84,12 @@ class BatchClient:
             self._own = client is None
             if client is None:
                 hooks = {"request": [ext.hide_query]}
-                client = httpx2.Client(proxy=model.proxy, timeout=TIMEOUT_S, event_hooks=hooks)
+                client = httpx2.Client(
+                    proxy=model.proxy,
+                    timeout=TIMEOUT_S,
+                    event_hooks=hooks,
+                    verify=ext.trust_store(),
+                )
             base_url, query = batch_address(address.url)
             arguments: dict[str, Any] = {
                 "base_url": base_url,
