@@ -38,14 +38,14 @@ __all__ = ["Chat", "register"]
 
 PROMPT = "> "
 HELP = {
-    "model": "NAME: go on with another model, from the next question on; without a name, tell which it is",
+    "model": "NAME: use another model from the next question on; without a name, show the present one",
     "system": "TEXT: set the system message; without a text, show it",
     "save": "FILE: save the conversation, as JSON, or as Markdown to a .md file",
-    "load": "FILE: go on with a conversation that /save wrote as JSON",
+    "load": "FILE: continue a conversation that /save wrote as JSON",
     "tools": "FILE: let the model call the functions of a Python file; without a file, list the tools",
-    "cost": "tell the tokens and dollars of this conversation",
+    "cost": "show the tokens and dollars of this conversation",
     "image": "FILE: send a file or URL (an image, a PDF, a sound, a text) with the next question",
-    "undo": "take back what is attached, else the last question and its answer",
+    "undo": "remove what is attached, else the last question and its answer",
     "help": "list the commands",
     "quit": "end the chat",
 }
