@@ -292,14 +292,14 @@ class WireSettings(BaseChatModel):
             if field == name or values.get(field) is None:  # its own name wins over an alias
                 values[field] = value
         if values.get("model") is None and cls.DEFAULT_MODEL:
-            cls._take_default_model(values)
+            _take_default_model(cls, values)
         unknown = {name: values.pop(name) for name in list(values) if name not in cls.model_fields}
         if unknown:
             values["model_kwargs"] = {
                 **(values.get("model_kwargs") or {}),
                 **cls._accepted(unknown, values),
             }
-        cls._move_lost_secrets(values)
+        _move_lost_secrets(cls, values)
         through_sdk = values.get("client") is not None or values.get("async_client") is not None
         if through_sdk:
             from modelwire.adapters.model.sdk_clients import take_sdk_clients
@@ -315,25 +315,6 @@ class WireSettings(BaseChatModel):
             if isinstance(values.get(field), str):
                 values[field] = Secret(values[field])
         return values
-
-    @classmethod
-    def _move_lost_secrets(cls, values: dict[str, Any]) -> None:
-        """Mark the key of a configurable model that was pickled as lost, unless it calls an address of its own."""
-        for name in [name for name, value in values.items() if value.__class__ is LostSecret]:
-            lost = values.pop(name)
-            if not cls._is_own_address(values):
-                values[cls.SECRETS[0]] = lost
-
-    @classmethod
-    def _take_default_model(cls, values: dict[str, Any]) -> None:
-        """Take LangChain's default model, with a warning, unless the provider is another one than the class's."""
-        usual = cls.model_fields["provider"].default
-        if values.get("provider", usual) == usual:
-            values["model"] = cls.DEFAULT_MODEL
-            warn_caller(
-                f"`{cls.__name__}` was given no `model`; it is `{cls.DEFAULT_MODEL}`, LangChain's default. Name the "
-                f'model you mean: `{cls.__name__}(model="gpt-4o-mini")`.'
-            )
 
     @classmethod
     def _ask_environment(cls, values: dict[str, Any]) -> None:
@@ -567,8 +548,8 @@ class WireSettings(BaseChatModel):
                 sent = {"Authorization": f"Bearer {text}"}
             else:
                 sent = self._auth_headers(text) if service is None else service.auth_headers(text)
-        if is_known and not sent and self._needs_key(service, headers):
-            raise self._missing_key(service)
+        if is_known and not sent and _needs_key(self, service, headers):
+            raise _missing_key(self, service)
         for more in (self._identity_headers(), self.default_headers):
             if more:
                 sent |= checked_headers(more)
@@ -577,12 +558,6 @@ class WireSettings(BaseChatModel):
         )
         base, mark, query = url.partition("?")
         return Endpoint(f"{base.rstrip('/')}{mark}{query}", sent)
-
-    def _needs_key(self, service: Service | None, headers: Mapping[str, str] | None) -> bool:
-        """Return whether a call without a key would be refused: nothing else says whose call it is."""
-        needed = self.base_url is None if service is None else service.needs_key(self.base_url)
-        is_in_headers = any(map(names_a_key, (headers, self.default_headers)))
-        return needed and not is_in_headers and not is_said_elsewhere(self.__dict__)
 
     def _asks_for_key(self) -> bool:
         """Return whether a function gives the key: it is called for each call, and again if the key is refused."""
@@ -594,16 +569,6 @@ class WireSettings(BaseChatModel):
     def _credentials(self) -> Credentials:
         """Return what asks for the key."""
         return Credentials(self)
-
-    def _missing_key(self, service: Service | None) -> MissingKey:
-        variables = " or ".join(
-            f"`{name}`" for name in (self.KEY_VARIABLES if service is None else service.keys)
-        )
-        owner = f"`{type(self).__name__}` needs an API key" + (
-            f" for `{service.name}`" if service else ""
-        )
-        see = f" See {service.docs}." if service else ""
-        return MissingKey(f"{owner}: set {variables} in the environment, or pass `api_key=`.{see}")
 
     def _wire(self) -> Wire:
         """Return the wire this model speaks where a call says nothing else."""
@@ -626,3 +591,41 @@ class WireSettings(BaseChatModel):
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
         return {"model": self.model, **self._params()}
+
+
+def _move_lost_secrets(cls: type[WireSettings], values: dict[str, Any]) -> None:
+    """Mark the key of a configurable model that was pickled as lost, unless it calls an address of its own."""
+    for name in [name for name, value in values.items() if value.__class__ is LostSecret]:
+        lost = values.pop(name)
+        if not cls._is_own_address(values):
+            values[cls.SECRETS[0]] = lost
+
+
+def _take_default_model(cls: type[WireSettings], values: dict[str, Any]) -> None:
+    """Take LangChain's default model, with a warning, unless the provider is another one than the class's."""
+    if "provider" not in values or values["provider"] == cls.model_fields["provider"].default:
+        values["model"] = cls.DEFAULT_MODEL
+        warn_caller(
+            f"`{cls.__name__}` was given no `model`; it is `{cls.DEFAULT_MODEL}`, LangChain's default. Name the "
+            f'model you mean: `{cls.__name__}(model="gpt-4o-mini")`.'
+        )
+
+
+def _needs_key(
+    model: WireSettings, service: Service | None, headers: Mapping[str, str] | None
+) -> bool:
+    """Return whether a call without a key would be refused: nothing else says whose call it is."""
+    needed = model.base_url is None if service is None else service.needs_key(model.base_url)
+    is_in_headers = any(map(names_a_key, (headers, model.default_headers)))
+    return needed and not is_in_headers and not is_said_elsewhere(model.__dict__)
+
+
+def _missing_key(model: WireSettings, service: Service | None) -> MissingKey:
+    variables = " or ".join(
+        f"`{name}`" for name in (model.KEY_VARIABLES if service is None else service.keys)
+    )
+    owner = f"`{type(model).__name__}` needs an API key" + (
+        f" for `{service.name}`" if service else ""
+    )
+    see = f" See {service.docs}." if service else ""
+    return MissingKey(f"{owner}: set {variables} in the environment, or pass `api_key=`.{see}")
