@@ -152,6 +152,8 @@ def _serve(options: argparse.Namespace) -> int:
             "OPENAI_API_KEY": "test",
             "ANTHROPIC_BASE_URL": server.base_url_for("anthropic"),
             "ANTHROPIC_API_KEY": "test",
+            "GOOGLE_GEMINI_BASE_URL": server.base_url_for("gemini"),
+            "GOOGLE_API_KEY": "test",
         }
         if options.command:
             return _run_beside(options.command, addresses)
