@@ -38,9 +38,24 @@ SLACK = 1.05
 # refusals as answers, numbers that stream whole, warnings of attachments and untyped parameters): 1,500. For issue 29,
 # whose code is less dense: decisions as statements 600, functions cut along their steps 900, the connection hook and
 # calls in cassettes 700, what `ext` names 200, others 200. The rest is room for patches: some 2,800 nodes.
-CORE_NODES = 336_000
+CORE_NODES_WITHOUT_NEW_FEATURES = 336_000
 # 6,900 of these are for items 11 to 13 of issue 30: the command as a product.
-EXTENSION_NODES = 160_000
+EXTENSION_NODES_WITHOUT_NEW_FEATURES = 160_000
+# What each feature of issues 31 to 35 may add: (core, extensions). Each is lowered to what it took when it is done.
+NODES_OF_NEW_FEATURES = {
+    "approval in the tool loop": (4_500, 1_500),
+    "MCP": (7_000, 2_000),
+    "prompt caches": (7_000, 3_500),
+    "pools of models": (6_500, 2_000),
+    "embeddings": (9_000, 3_000),
+    "OpenTelemetry's names, strict answers of the test server": (500, 9_000),
+}
+CORE_NODES = CORE_NODES_WITHOUT_NEW_FEATURES + sum(
+    core for core, _ in NODES_OF_NEW_FEATURES.values()
+)
+EXTENSION_NODES = EXTENSION_NODES_WITHOUT_NEW_FEATURES + sum(
+    extensions for _, extensions in NODES_OF_NEW_FEATURES.values()
+)
 NODES_OF_A_FUNCTION = 445
 NODES_OF_A_MODULE = 4_500
 
