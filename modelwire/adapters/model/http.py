@@ -325,7 +325,7 @@ class HTTPChatModel(WireSettings):
     ) -> tuple[str, str] | None:
         from modelwire.adapters.model.cache_keys import request_key
 
-        kwargs = dict(kwargs)
+        kwargs = {**kwargs, "prompt_cache": False}  # It changes the price of an answer only.
         self._retry_settings(kwargs)
         client = self._own_client()
         named: Mapping[str, Any] = (

@@ -112,6 +112,9 @@ class WireSettings(BaseChatModel):
     """Fields merged into the JSON body last."""
     strict_params: bool = False
     """Raise where a parameter would be changed or left out for the model, instead of a warning."""
+    prompt_cache: bool | Literal["5m", "1h"] = False
+    """Ask the provider to cache the beginning of the prompt, for 5 minutes (True) or an hour since its last use. Marks
+    and parameters are placed for you; see the page on prompt caching. `cache` is another thing: a cache of answers."""
     extra_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
     """HTTP headers of each chat call."""
     default_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)

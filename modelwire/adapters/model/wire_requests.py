@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["NO_PARAMETERS", "RequestBuilder"]
 
 # These keywords of a call are no parameters of the provider: they name the model, or say how the request is made.
-NO_PARAMETERS = frozenset({"model", "model_name", "extra_body", "extra_headers", "stream"})
+NO_PARAMETERS = frozenset(
+    {"model", "model_name", "extra_body", "extra_headers", "stream", "prompt_cache"}
+)
 
 
 class RequestBuilder(NamedTuple):
@@ -51,6 +53,8 @@ class RequestBuilder(NamedTuple):
         request.model = request.model or call.model
         if request.left_out:
             self._warn_of(dict.fromkeys(request.left_out))
+        if model.prompt_cache or "prompt_cache" in self.kwargs:
+            self._ask_prompt_cache(request, codec.provider, getattr(codec, "wire", ""))
         if model.client is not None or model.async_client is not None:
             model._sdk().direct(request)
         else:
@@ -61,6 +65,13 @@ class RequestBuilder(NamedTuple):
             mark = "&" if "?" in request.url else "?"
             request.url += f"{mark}{urlencode(model.default_query)}"
         return codec, request
+
+    def _ask_prompt_cache(self, request: WireRequest, provider: str, wire: str) -> None:
+        from modelwire.adapters.model.prompt_caching import ask_prompt_cache
+
+        wanted = self.kwargs.get("prompt_cache", self.model.prompt_cache)
+        if notes := ask_prompt_cache(request, wanted, provider=provider, wire=wire):
+            self._warn_of(notes)
 
     def renewal(self, deadline: float | None, *, is_async: bool) -> Callable[[], Any] | None:
         """Return a function that returns the headers with a new key; None if no function gives the key."""

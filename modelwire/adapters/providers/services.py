@@ -76,6 +76,7 @@ class Service(NamedTuple):
     replayed: tuple[str, ...] = ()  # names in `additional_kwargs` of an answer that go back with it
     replays_thinking: bool = False  # reasoning goes back as a part of the content
     cache_control: bool = False
+    prompt_cache_key_over: tuple[str, ...] = ()  # the wires on which it takes `prompt_cache_key`
     blocks: tuple[str, ...] = ()  # types of content blocks that it has beyond OpenAI's
 
     # Where its answers have what OpenAI's have not, or elsewhere. The decoder looks in all of them, with every service.
@@ -277,6 +278,8 @@ _ROWS: Sequence[Service] = (
         wires=(("responses", "https://api.x.ai/v1"),),
         max_tokens_name="max_completion_tokens",
         reasoning_at=("reasoning_content",),
+        # https://docs.x.ai/developers/advanced-api-usage/prompt-caching/maximizing-cache-hits
+        prompt_cache_key_over=("responses",),
         names=Names(traces="x_ai", prices="x-ai"),
     ),
     # Sonar's Chat Completions are being retired (announced for 2026-09-27); `wire="responses"` is the Agent API.

@@ -240,6 +240,8 @@ class Wire(NamedTuple):
     blocks: str | None = (
         None  # module that reads its content blocks as standard ones, see `messages.wires`
     )
+    # The function, as `module:name`, that puts `prompt_cache` into a request; None: the wire has no words for it.
+    prompt_cache: str | None = None
 
     @property
     def batch_api(self) -> Callable[..., Any] | None:

@@ -151,4 +151,5 @@ WIRE = Wire(
     ),
     counting=TokenCounting(_COUNTING, _count_request, "input_tokens"),
     blocks="modelwire.adapters.wires.anthropic.blocks_from_wire",
+    prompt_cache="modelwire.adapters.wires.anthropic.prompt_cache:ask",
 )

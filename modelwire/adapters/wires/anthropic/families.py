@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies, fit_at
 
-__all__ = ["CLAUDE", "CLAUDE_THINKING", "FAMILIES"]
+__all__ = ["CLAUDE", "CLAUDE_THINKING", "FAMILIES", "least_cached_tokens"]
 
 CLAUDE_EFFORT = "https://platform.claude.com/docs/en/build-with-claude/effort"
 CLAUDE_THINKING = "https://platform.claude.com/docs/en/build-with-claude/extended-thinking"
@@ -96,6 +98,35 @@ CLAUDE = (
         prefill=True,
     ),
 )
+
+# A shorter prefix than this many tokens is not cached, by the beginning of what is behind `claude-`; the first that
+# fits. https://platform.claude.com/docs/en/build-with-claude/prompt-caching#cache-limitations, as of 2026-10.
+LEAST_CACHED_TOKENS: tuple[tuple[str, int], ...] = (
+    ("opus-5", 512),
+    ("fable-5", 512),
+    ("mythos-5", 512),
+    ("opus-4-7", 2_048),
+    ("opus-4-6", 4_096),
+    ("opus-4-5", 4_096),
+    ("haiku-4-5", 4_096),
+    ("3-5-haiku", 2_048),
+    ("3-haiku", 2_048),
+    ("opus", 1_024),
+    ("sonnet", 1_024),
+    ("3-", 1_024),
+)
+# Of a model without a row, the smallest minimum is assumed: a mark too many costs nothing.
+LEAST_CACHED_TOKENS_OF_OTHERS = 512
+
+
+@lru_cache(maxsize=256)
+def least_cached_tokens(model: str) -> int:
+    """Return the minimum of a prefix that is cached, for a Claude by the name that any provider has for it."""
+    name = model.partition("claude-")[2].replace(".", "-")
+    for beginning, tokens in LEAST_CACHED_TOKENS:
+        if name.startswith(beginning):
+            return tokens
+    return LEAST_CACHED_TOKENS_OF_OTHERS
 
 
 def _base_name(model: str) -> str | None:

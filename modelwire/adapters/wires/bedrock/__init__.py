@@ -88,4 +88,5 @@ WIRE = Wire(
     families=families_at("modelwire.adapters.wires.bedrock.families:FAMILIES"),
     counting=TokenCounting(("bedrock_converse",), _count_request, "inputTokens"),
     blocks="modelwire.adapters.wires.bedrock.blocks_from_wire",
+    prompt_cache="modelwire.adapters.wires.bedrock.prompt_cache:ask",
 )

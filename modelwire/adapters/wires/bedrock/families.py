@@ -5,15 +5,15 @@ The rows of Claude are those of Anthropic's API: it is the same model, with the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire.adapters.wires.anthropic.families import CLAUDE
+from modelwire.adapters.wires.anthropic.families import CLAUDE, least_cached_tokens
 from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation
 
-__all__ = ["FAMILIES"]
+__all__ = ["FAMILIES", "KnownPromptCache", "prompt_cache_of"]
 
 NOVA = "https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html"
 GPT_OSS = "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html"
@@ -37,6 +37,35 @@ _LACKS = (
     "top_logprobs",
     "user",
 )
+
+
+class KnownPromptCache(NamedTuple):
+    """What is known of the prompt cache of a model."""
+
+    least_tokens: int  # of a prefix that is cached
+    has_long: bool = False  # it takes the lifetime "1h"
+    marks_tools: bool = True  # the tools may have a cache point
+
+
+# https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html#prompt-caching-models, as of 2026-10.
+# Claude 4.5 and later take the lifetime "1h"; these do not.
+_SHORT_ONLY = ("3-", "opus-4-1", "opus-4-20", "sonnet-4-20")
+# Bedrock has another minimum than Anthropic for it.
+_OPUS_4_7_TOKENS = 4_096
+_NOVA_CACHE = KnownPromptCache(1_000, marks_tools=False)
+
+
+def prompt_cache_of(model: str) -> KnownPromptCache | None:
+    """Return what is known of a model's prompt cache; None if none is documented."""
+    if "claude-" in model:
+        name = model.partition("claude-")[2]
+        least = least_cached_tokens(model)
+        if name.startswith("opus-4-7"):
+            least = _OPUS_4_7_TOKENS
+        return KnownPromptCache(least, not name.startswith(_SHORT_ONLY))
+    if "nova-" in model:
+        return _NOVA_CACHE
+    return None
 
 
 def _base_name(model: str) -> str | None:

@@ -67,4 +67,5 @@ WIRE = Wire(
     families=families_at("modelwire.adapters.wires.gemini.families:FAMILIES"),
     counting=TokenCounting(("google_genai", "google_vertexai"), _count_request, "totalTokens"),
     blocks="modelwire.adapters.wires.gemini.blocks_from_wire",
+    prompt_cache="modelwire.adapters.wires.gemini.prompt_cache:ask",
 )

@@ -115,4 +115,5 @@ WIRE = Wire(
         model_options={"use_responses_api": True},
     ),
     blocks="modelwire.adapters.wires.openai_chat.blocks_from_wire",
+    prompt_cache="modelwire.adapters.wires.openai_chat.prompt_cache:ask",
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from modelwire.adapters.wires.families import LEVELS, LOW_TO_HIGH, Family, ModelFamilies, fit_at
 
-__all__ = ["FAMILIES", "OPENAI"]
+__all__ = ["FAMILIES", "OPENAI", "has_long_prompt_cache"]
 
 OPENAI_REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
 OPENAI_COMPATIBILITY = (
@@ -143,3 +145,30 @@ FAMILIES = ModelFamilies(
     fit_at("modelwire.adapters.wires.openai_chat.parameter_adaptation:fit"),
     lacks=("top_k",),  # https://platform.openai.com/docs/api-reference/chat
 )
+
+# `prompt_cache_retention="24h"` is for these, with or without a date:
+# https://developers.openai.com/api/docs/guides/prompt-caching#prompt-cache-retention, as of 2026-10. GPT-5.6 and later
+# models have `prompt_cache_options` instead, whose only lifetime, "30m", is the default.
+_LONG_PROMPT_CACHE = frozenset(
+    (
+        "gpt-5.5",
+        "gpt-5.5-pro",
+        "gpt-5.4",
+        "gpt-5.3-codex",
+        "gpt-5.2",
+        "gpt-5.1-codex-max",
+        "gpt-5.1",
+        "gpt-5.1-codex",
+        "gpt-5.1-codex-mini",
+        "gpt-5.1-chat",
+        "gpt-5",
+        "gpt-5-codex",
+        "gpt-4.1",
+    )
+)
+
+
+def has_long_prompt_cache(model: str) -> bool:
+    """Return whether the model takes `prompt_cache_retention="24h"`."""
+    name = re.sub(r"-(\d{4}-\d\d-\d\d|latest)$", "", model.removeprefix("ft:").partition(":")[0])
+    return name in _LONG_PROMPT_CACHE

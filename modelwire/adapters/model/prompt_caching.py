@@ -1,0 +1,48 @@
+"""`prompt_cache`: asks the provider's prompt cache for a call, in the words of its wire. No I/O here.
+
+Loaded by a call that has it set.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelwire.adapters.providers.model_families import service_row
+from modelwire.adapters.wires.prompt_marks import LONG, SHORT, PromptCacheWish
+from modelwire.adapters.wires.wire import WIRES, loaded, wire_named
+from modelwire.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from modelwire.transport.wire import WireRequest
+
+__all__ = ["ask_prompt_cache", "lifetime_of"]
+
+
+def lifetime_of(prompt_cache: Any) -> str | None:
+    """Return the lifetime that `prompt_cache` means; None if it is off. Raises `InvalidArgument` for another value."""
+    if prompt_cache is None or prompt_cache is False:
+        return None
+    if prompt_cache is True:
+        return SHORT
+    if prompt_cache in (SHORT, LONG):
+        return str(prompt_cache)
+    raise InvalidArgument(f'`prompt_cache` must be a bool, "5m" or "1h", not {prompt_cache!r:.50}.')
+
+
+def ask_prompt_cache(
+    request: WireRequest, prompt_cache: Any, *, provider: str, wire: str
+) -> list[str]:
+    """Put `prompt_cache` into a request; return a sentence for what the provider has no words for.
+
+    Raises `InvalidArgument` for an unknown value, and for marks by hand that the provider would refuse.
+    """
+    lifetime = lifetime_of(prompt_cache)
+    if lifetime is None:
+        return []
+    model = str(request.model)
+    reference = wire_named(wire).prompt_cache if wire in WIRES else None
+    if reference is None:
+        return [f"`prompt_cache` is left out for `{model}`: `{provider}` has no words for it."]
+    wish = PromptCacheWish(lifetime, provider, wire, model, service_row(provider, wire))
+    notes: list[str] = loaded(reference)(request, wish)
+    return notes

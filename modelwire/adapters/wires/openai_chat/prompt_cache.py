@@ -1,0 +1,91 @@
+"""`prompt_cache` in the words of OpenAI's two APIs, and of services that have Anthropic's marks there. No I/O here.
+
+OpenAI caches every long prompt by itself. `prompt_cache_key` sends requests with one beginning to one machine, and
+`prompt_cache_retention` lengthens how long it remembers them.
+Source: https://developers.openai.com/api/docs/guides/prompt-caching, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from modelwire.adapters.wires.anthropic.families import least_cached_tokens
+from modelwire.adapters.wires.anthropic.prompt_cache import MARKS, marked_turns, turn_sections
+from modelwire.adapters.wires.openai_chat.families import has_long_prompt_cache
+from modelwire.adapters.wires.prompt_marks import LONG, PromptCacheWish, Section, place_marks
+
+if TYPE_CHECKING:
+    from modelwire.transport.wire import WireRequest
+
+__all__ = ["ask", "stable_prefix_key"]
+
+# These take OpenAI's parameters of the prompt cache.
+# https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching, read 2026-11.
+OPENAI_ITSELF = ("openai", "azure_openai")
+_INSTRUCTIONS = ("system", "developer")
+
+
+def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
+    """Add the parameters, or marks for Claude behind a gateway, and return what is left out.
+
+    Raises `InvalidArgument` for marks by hand that the provider would refuse.
+    """
+    service = wish.service
+    if service is not None and service.cache_control:
+        if "claude" in wish.model:
+            _mark(request, wish)
+        # The other models behind a gateway are cached by their providers, and it returns to the same one by itself:
+        # https://openrouter.ai/docs/guides/best-practices/prompt-caching, read 2026-11.
+        return []
+    takes_key = wish.provider in OPENAI_ITSELF
+    if service is not None:
+        takes_key = wish.wire in service.prompt_cache_key_over
+    if not takes_key:
+        return [
+            f"`prompt_cache` is left out for `{wish.model}`: `{wish.provider}` documents no parameter for it. It may "
+            "cache prompts by itself."
+        ]
+    body = dict(request.body)
+    body.setdefault("prompt_cache_key", stable_prefix_key(wish.model, body))
+    request.body = body
+    if wish.lifetime != LONG or "prompt_cache_retention" in body or "prompt_cache_options" in body:
+        return []
+    if wish.provider in OPENAI_ITSELF and has_long_prompt_cache(wish.model):
+        body["prompt_cache_retention"] = "24h"
+        return []
+    return [
+        f'`prompt_cache` is not "1h": `{wish.model}` has no longer lifetime that can be set. Its prompts are cached '
+        "all the same."
+    ]
+
+
+def stable_prefix_key(model: str, body: Mapping[str, Any]) -> str:
+    """Return the digest of what all calls of one program begin with: the model, its tools and its instructions."""
+    turns = body.get("messages", body.get("input"))
+    head = []
+    for turn in turns if isinstance(turns, list) else []:
+        if not isinstance(turn, Mapping) or turn.get("role") not in _INSTRUCTIONS:
+            break
+        head.append(turn)
+    stable = [model, body.get("tools"), body.get("instructions"), head]
+    return sha256(to_json(stable, fallback=str)).hexdigest()[:32]
+
+
+def _mark(request: WireRequest, wish: PromptCacheWish) -> None:
+    """Mark the messages for Claude; the tools stand before them in its prompt, and take no mark here."""
+    body = dict(request.body)
+    tools = Section("other", list(body.get("tools") or ()), "`tools`")
+    turns = turn_sections(body["messages"])
+    place_marks(
+        [tools, *turns],
+        MARKS,
+        wish,
+        least_tokens=least_cached_tokens(wish.model),
+        automatic_marks=int("cache_control" in body),
+    )
+    body["messages"] = marked_turns(body["messages"], turns)
+    request.body = body
