@@ -121,6 +121,11 @@ class _Parser(argparse.ArgumentParser):
         about_key = " What looks like an API key was neither sent nor stored." if has_key else ""
         super().error(masked_keys(self._with_hint(message)) + about_key)
 
+    def _commands_below(self) -> list[str]:
+        """Return the names of the commands that this one has."""
+        below = next(one for one in self._actions if isinstance(one, argparse._SubParsersAction))
+        return [*below.choices]
+
     def _with_hint(self, message: str) -> str:
         """Return the message with the closest command or option."""
         if choice := re.match(
@@ -129,6 +134,8 @@ class _Parser(argparse.ArgumentParser):
             known, word = re.findall(r"[\w-]+", choice[2]), choice[1]
             hint = f' To ask a model: modelwire ask "{word}"' if "ask" in known else ""
             return f"there is no `{word}`. {did_you_mean(word, known)}{hint}"
+        if message.endswith("required: COMMAND"):
+            return f"{message}, one of {', '.join(self._commands_below())}"
         known = [name for name in self._option_string_actions if name.startswith("--")]
         typed = [one.partition("=")[0] for one in self._typed if one.startswith("--")]
         unknown = [one for one in typed if not any(name.startswith(one) for name in known)]
@@ -197,7 +204,7 @@ def _parser() -> _Parser:
         help=f"concurrent answers {default}",
     )
 
-    for module in ("testing.serve_command", "command.jobs", "compare.command", "migrate.command"):
+    for module in ("testing.serve_command", "command.jobs", "command.compare", "migrate.command"):
         import_module(f"modelwire.{module}").register(commands)
     parser.commands = list(commands.choices)
     return parser

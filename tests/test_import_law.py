@@ -152,6 +152,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"config_trust", "errors", "ext", "sqlite_files", "user_paths", "jobs"},
         {
             "adapters",
+            "compare",
             "config",
             "local",
             "usage",

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
@@ -37,6 +38,8 @@ else:
 __all__ = ["Chat", "register"]
 
 PROMPT = "> "
+# The line about a conversation that continues shows at most this many characters of its last question.
+LAST_QUESTION_CHARACTERS = 60
 HELP = {
     "model": "NAME: use another model from the next question on; without a name, show the present one",
     "system": "TEXT: set the system message; without a text, show it",
@@ -74,6 +77,8 @@ def _chat(options: argparse.Namespace) -> int:
     read = _piped if chat.is_piped else _reader([*chat.commands], is_logged=is_logged)
     if not chat.is_piped:
         warn(f"{model_options.model_of(chat.model)}. /help lists the commands, Ctrl-D ends.")
+        if chat.history:
+            warn(_standing(talk, chat.history))
     while not chat.ended:
         try:
             line = read()
@@ -88,6 +93,16 @@ def _chat(options: argparse.Namespace) -> int:
     if chat.is_piped and chat.failed:
         return 1
     return 0
+
+
+def _standing(talk: int | None, history: list[Any]) -> str:
+    """Return a line that names the conversation which continues, and its last question."""
+    questions = [one for one in history if one.type == "human"]
+    line = f"Conversation {talk} continues after {len(history)} messages."
+    if questions:
+        last = shorten(str(questions[-1].text), LAST_QUESTION_CHARACTERS, placeholder=" ...")
+        line += f" Its last question: {last}"
+    return line
 
 
 class Chat:

@@ -46,7 +46,9 @@ REASONS_AFTER_RUN, REASONS_SHOWN = 3, 10
 LINES_NAMED = 5
 _SETTINGS = settings_of(JobOptions)
 # `_run` sets these options itself, or the command has none of that name.
-_NOT_PASSED = {"model", "config", "command", "dedupe", "retry_failed", "quiet"}
+_NOT_PASSED = {
+    *("model", "config", "command", "dedupe", "retry_failed", "quiet", "attachment_folder"),
+}
 # A deadline and a bucket hold for one run: `jobs retry` does without.
 _OF_ONE_RUN = ("finish_by", "bucket")
 _PASSED = tuple(name for name in _SETTINGS if name not in {*_NOT_PASSED, *_OF_ONE_RUN})
@@ -154,6 +156,16 @@ def _register_batch(commands: Any) -> None:
     model_options.add_call_options(
         parser, default_model="$MODELWIRE_MODEL, else the file's; a chain has its own"
     )
+    parser.add_argument(
+        "-a",
+        "--attach",
+        dest="attachments",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a file or URL to send with every row, or '{column}' for the file that the row names; can be repeated "
+        "(default: none)",
+    )
     for name, setting in {**_SETTINGS, **_OWN}.items():
         _add_setting(parser, name, setting)
     parser.set_defaults(run=batch)
@@ -250,7 +262,7 @@ def _command(settings: Mapping[str, Any]) -> dict[str, Any]:
     command |= {
         name: str(Path(settings[name]).absolute()) for name in _PATHS if settings[name] is not None
     }
-    command["folder"] = settings.get("folder") or str(Path.cwd())
+    command["folder"] = str(_folder(settings))
     return command
 
 
@@ -260,15 +272,28 @@ def _chain(settings: Mapping[str, Any]) -> Any:
 
 def _asked_work(settings: Mapping[str, Any]) -> Work:
     return works.make_work(
-        _work(settings), _model(settings), system=settings["system"], schema=settings["schema"]
+        _work(settings),
+        _model(settings),
+        **{name: settings.get(name) for name in ("system", "schema")},
+        attachments=settings.get("attachments") or (),
+        attachment_folder=_folder(settings),
     )
+
+
+def _folder(settings: Mapping[str, Any]) -> Path:
+    """Return the folder in which a job was started."""
+    return Path(settings.get("folder") or Path.cwd())
 
 
 def _run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
     from modelwire.jobs import plan_job, run_job
 
     options: Any = {name: settings[name] for name in (*_PASSED, *_OF_ONE_RUN) if name in settings}
-    options |= {"dedupe": not settings["no_dedupe"], "retry_failed": retry_failed}
+    options |= {
+        "dedupe": not settings["no_dedupe"],
+        "retry_failed": retry_failed,
+        "attachment_folder": _folder(settings),
+    }
     work, model = _work(settings), _model(settings)
     if settings.get("plan"):
         echo(plan_job(work, settings["input"], model=model, **options))
@@ -327,7 +352,7 @@ def _work(settings: Mapping[str, Any]) -> Any:
         raise InvalidArgument(
             f"`--chain {settings['chain']}` names no chain in the module: write MODULE:NAME."
         )
-    sys.path.insert(0, settings.get("folder") or str(Path.cwd()))
+    sys.path.insert(0, str(_folder(settings)))
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as exc:

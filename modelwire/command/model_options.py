@@ -32,6 +32,7 @@ else:
 __all__ = [
     "add_call_options",
     "add_conversation_options",
+    "add_parameters_and_template",
     "attachment",
     "choose_model",
     "masked_keys",
@@ -66,6 +67,12 @@ def add_call_options(parser: argparse.ArgumentParser, *, default_model: str) -> 
         help=f"such as openai:gpt-4o-mini, or a row of modelwire.toml (default: {default_model})",
     )
     add("-s", "--system", metavar="TEXT", help="the system message")
+    add_parameters_and_template(parser)
+
+
+def add_parameters_and_template(parser: argparse.ArgumentParser) -> None:
+    """Declare `-p` and `-t`."""
+    add = parser.add_argument
     add(
         "-p",
         "--param",

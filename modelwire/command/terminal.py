@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
+from modelwire.command.keyboard import without_echo
 from modelwire.command.markdown import MarkdownStyles
 from modelwire.command.model_options import warn
 from modelwire.errors import MissingDependency
@@ -49,8 +50,9 @@ class Screen:
     def show(self, events: Iterable[Any]) -> list[Any]:
         """Show each event when it comes; return the whole messages."""
         try:
-            for event in events:
-                self._show(event)
+            with without_echo():
+                for event in events:
+                    self._show(event)
         finally:
             self._end_line()
         return self.messages

@@ -24,7 +24,13 @@ from modelwire.jobs import BatchJob, run_job, submit_batch
 from modelwire.jobs.batch_api.submission import batch_api_of, takes_bucket
 from modelwire.jobs.options import amount_of
 from modelwire.jobs.work import failure_text
-from modelwire.messages import AIMessage, message_to_dict, messages_from_dict, messages_to_dict
+from modelwire.messages import (
+    AIMessage,
+    SystemMessage,
+    message_to_dict,
+    messages_from_dict,
+    messages_to_dict,
+)
 from modelwire.runnables import RunnableLambda
 from modelwire.usage import known_price
 
@@ -112,8 +118,10 @@ class Comparison:
 
 def compare(
     path: str | os.PathLike[str],
-    models: Sequence[Any],
+    models: Any,
     *,
+    system: str | None = None,
+    params: Mapping[str, Any] | None = None,
     judge: Any = None,
     batch: bool = False,
     bucket: str | None = None,
@@ -124,18 +132,24 @@ def compare(
 ) -> Comparison:
     """Run every call of the recording at `path` again on each of `models`, and compare the answers.
 
-    `models` are names for `init_chat_model`, or chat models, or a single one. The calls are jobs
-    whose state is in `dir` (by default `path` followed by `.compare`): a repeated call resumes them
-    and pays for nothing twice. With `batch` they go through the providers' Batch APIs, those of
-    Gemini on Vertex AI with files in `bucket`, "gs://my-bucket/folder". `judge` is a model that
-    decides whether differing texts mean the same. `max_cost` in USD applies to each model; `limit`
-    is the number of calls, the first ones.
+    `models` are names for `init_chat_model`, or chat models, or a single one, or a mapping from the
+    names of the report to chat models. `system` replaces the recorded system messages, and `params`
+    replace the recorded parameters of the same names. The calls are jobs whose state is in `dir`
+    (by default `path` followed by `.compare`): a repeated call resumes them and pays for nothing
+    twice. With `batch` they go through the providers' Batch APIs, those of Gemini on Vertex AI with
+    files in `bucket`, "gs://my-bucket/folder". `judge` is a model that decides whether differing
+    texts mean the same. `max_cost` in USD applies to each model; `limit` is the number of calls,
+    the first ones.
 
     Raises: `CassetteError`, `InvalidArgument` and `NotBatchable` before any request, and the errors
     of `run_job`.
     """
     options = _Options.checked(batch=batch, max_cost=max_cost, limit=limit, quiet=quiet)
     calls = read_recording(path)
+    if system is not None:
+        calls = [_with_system(call, system) for call in calls]
+    if params is not None:
+        calls = [call._replace(params={**call.params, **params}) for call in calls]
     named = _named(models)
     buckets = _buckets(named, bucket, batch=batch)
     judging = None if judge is None else _made(judge)
@@ -204,7 +218,14 @@ def _fill_in(
             _hold_against(outcome, row.recorded)
 
 
+def _with_system(call: RecordedCall, system: str) -> RecordedCall:
+    others = [message for message in call.messages if message.type != "system"]
+    return call._replace(messages=[SystemMessage(system), *others])
+
+
 def _named(models: Any) -> dict[str, Any]:
+    if isinstance(models, Mapping):
+        return {name: _made(model) for name, model in models.items()}
     models = [models] if isinstance(models, str | HTTPChatModel) else models
     named = {_name(model): _made(model) for model in models}
     if not named:

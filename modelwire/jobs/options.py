@@ -28,6 +28,7 @@ __all__ = [
     "amount_of",
     "check_choice",
     "checked",
+    "checked_attachments",
     "checked_options",
     "described",
     "settings_of",
@@ -54,6 +55,20 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
     """Raise `InvalidArgument` for a value that is not one of `known`."""
     if value not in known:
         raise InvalidArgument(f"`{name}` is {value!r}. {did_you_mean(str(value), known)}")
+
+
+def checked_attachments(places: Any) -> tuple[str, ...]:
+    """Return the paths and URLs of attachments. Raises: `InvalidType` unless they are a list of texts."""
+    if isinstance(places, str) or not isinstance(places, Sequence):
+        raise InvalidType(
+            f'`attachments` must be a list of paths and URLs, such as ["{{photo}}"], not {places!r}.'
+        )
+    for place in places:
+        if not isinstance(place, str):
+            raise InvalidType(
+                f"`attachments` must hold texts, and one of them is a `{type(place).__name__}`."
+            )
+    return tuple(places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +174,22 @@ class JobOptions(SharedOptions, total=False):
     schema: Annotated[
         Any,
         Setting("with a prompt, the form of the answers: a pydantic class or a JSON schema"),
+    ]
+    attachments: Annotated[
+        Sequence[str],
+        Setting(
+            "with a prompt that is a text, the paths and URLs of files to send with every row; {column} in one is "
+            "filled in from the row, and a row whose file cannot be read fails",
+            (),
+            read=checked_attachments,
+        ),
+    ]
+    attachment_folder: Annotated[
+        str | os.PathLike[str] | None,
+        Setting(
+            "the folder at which relative paths of attachments begin (default: the working folder)",
+            read=Path,
+        ),
     ]
     job_dir: Annotated[
         str | os.PathLike[str] | None,

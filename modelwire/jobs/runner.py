@@ -33,7 +33,7 @@ from modelwire.jobs.row_calls import RowCalls
 from modelwire.jobs.row_records import ANSWERED, FAILED, Record
 from modelwire.jobs.rows import Row
 from modelwire.jobs.store import WAYS
-from modelwire.jobs.work import Work, failure_text, make_work
+from modelwire.jobs.work import OPTIONS_OF_PROMPT, Work, failure_text, make_work
 from modelwire.runnables import get_config_list
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def open_job(work: Any, rows: Any, keywords: JobOptions) -> Job:
     if output is not None:
         job_dir = job_dir or f"{output}.job"
         check_output(output, options["order"], rows, job_dir)
-    made = make_work(work, options["model"], system=options["system"], schema=options["schema"])
+    of_prompt = {name: options[name] for name in OPTIONS_OF_PROMPT}
+    made = make_work(work, options["model"], **of_prompt)
     # Ctrl-C is included: an error of any kind releases the input and the lock of the folder.
     with ExitStack() as opened:
         input = InputRows(rows, options)

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
@@ -24,6 +25,7 @@ from modelwire.errors import (
     message_of,
 )
 from modelwire.ext import CUT_REASONS, finish_reason_of
+from modelwire.jobs.attachments import QuestionWithAttachments
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
 
 __all__ = [
+    "OPTIONS_OF_PROMPT",
     "Tally",
     "Work",
     "answer_value",
@@ -57,6 +60,9 @@ __all__ = [
     "price_of_counts",
 ]
 
+
+# These options of `run_job` are arguments of `make_work`.
+OPTIONS_OF_PROMPT = ("system", "schema", "attachments", "attachment_folder")
 
 # An answer of OpenAI names the tier by which it was billed, which is one of these or the default.
 TIERS = ("flex", "priority")
@@ -164,9 +170,19 @@ def _prompt_text(prompt: Any) -> str:
 
 
 def make_work(
-    work: Any, model: Any = None, *, system: str | None = None, schema: Any = None
+    work: Any,
+    model: Any = None,
+    *,
+    system: str | None = None,
+    schema: Any = None,
+    attachments: Sequence[str] = (),
+    attachment_folder: Path | None = None,
 ) -> Work:
     """Return the work of a chain, or of a prompt (a template with `{column}`s) and a model."""
+    if attachments and not isinstance(work, str):
+        raise InvalidArgument(
+            "`attachments` are for a prompt that is a text. A chain's own prompt holds its content blocks."
+        )
     if isinstance(work, Runnable) and model is None:
         return Work(work)
     if not isinstance(work, (str, BasePromptTemplate)):
@@ -192,9 +208,10 @@ def make_work(
             schema = {"additionalProperties": False, **schema}
         model = model.with_structured_output(schema)
     if isinstance(work, str):
-        messages: list[Any] = (
-            [("human", work)] if system is None else [("system", system), ("human", work)]
-        )
+        question: Any = ("human", work)
+        if attachments:
+            question = QuestionWithAttachments(work, attachments, attachment_folder or Path.cwd())
+        messages = [question] if system is None else [("system", system), question]
         work = ChatPromptTemplate.from_messages(messages)
         return Work(work | model, text=True)
     return Work(work | model)

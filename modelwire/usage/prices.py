@@ -25,6 +25,7 @@ __all__ = [
     "BATCH_SHARE",
     "check_price_list",
     "dollars",
+    "has_price_list",
     "known_price",
     "listed_model",
     "price_list",
@@ -214,12 +215,17 @@ def _has_unpriced_audio(model: str, provider: str | None, counts: Mapping[str, i
     return has_unpriced_input or has_unpriced_output
 
 
+def has_price_list() -> bool:
+    """Return whether the price list is installed."""
+    return _list() is not None
+
+
 def check_price_list() -> None:
     """Check that the price list is installed.
 
     Raises: `MissingDependency` if it is not.
     """
-    if _list() is None:
+    if not has_price_list():
         _list.cache_clear()  # The list may be installed while the program runs, as in a notebook.
         raise MissingDependency('Prices need genai-prices: `pip install "modelwire[profiles]"`.')
 

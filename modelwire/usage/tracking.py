@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire._extensions import extension
 from modelwire.callbacks import UsageMetadataCallbackHandler, register_configure_hook
-from modelwire.usage.prices import price_of_usage
+from modelwire.usage.prices import has_price_list, price_of_usage
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -178,6 +178,16 @@ class CostTracker(UsageMetadataCallbackHandler):
     def _repr_html_(self) -> str:
         return str(extension("notebooks").show_spent(self))
 
+    def _cost_text(self) -> str:
+        unpriced = self.total.unpriced
+        if not unpriced:
+            return f"${self.cost:.6f}"
+        if unpriced < self.total.calls:
+            return f"${self.cost:.6f} and {unpriced:,} calls of unknown price"
+        if has_price_list():
+            return "cost unknown"
+        return "cost unknown (`pip install 'modelwire[profiles]'` installs the price list)"
+
     def __str__(self) -> str:
         lines = [f"{'model':<32}{'calls':>8}{'input':>12}{'output':>12}{'USD':>14}"]
         for model, spent in sorted(self.by_model.items()):
@@ -189,9 +199,7 @@ class CostTracker(UsageMetadataCallbackHandler):
             lines.append(
                 f"{model:<32}{spent.calls:>8,}{usage['input_tokens']:>12,}{usage['output_tokens']:>12,}{cost:>14}"
             )
-        lines.append(f"{self.total.calls:,} calls, {self.errors:,} errors, ${self.cost:.6f}")
-        if self.total.unpriced:
-            lines[-1] += f" and {self.total.unpriced:,} calls of unknown price"
+        lines.append(f"{self.total.calls:,} calls, {self.errors:,} errors, {self._cost_text()}")
         if self.latencies_s:
             marks = ", ".join(
                 f"p{percent} {self.latency_s(percent):.2f} s" for percent in (50, 95, 99)

@@ -326,6 +326,38 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_chat(
     assert screen.program.wait(30) == 0
 
 
+def test_text_that_is_typed_while_an_answer_streams_waits_for_the_prompt_also_after_ctrl_c(
+    terminal: Callable[..., Terminal], provider: ProviderServer
+) -> None:
+    provider.say(Answer("begun " + "and on " * 500, chunk_gap_s=0.05), "second answer")
+    screen = terminal("chat", "-m", "openai:m")
+    screen.until(">")
+    screen.type("tell me\r")
+    screen.until("begun")
+    screen.until("and on")
+    screen.type("typed ahead")
+    screen.until("and on and on")
+    screen.type("\x03")
+    screen.until("(stopped)")
+    assert "typed" not in screen.everything
+    screen.until("typed ahead")
+    screen.type("\r")
+    screen.until("second answer")
+    assert _texts(provider)[-1] == ("user", "typed ahead")
+    screen.type("/quit\r")
+    assert screen.program.wait(30) == 0
+
+
+def test_a_chat_that_continues_names_its_conversation(
+    terminal: Callable[..., Terminal], provider: ProviderServer, run: Callable[..., Any]
+) -> None:
+    run("ask", "How do tides work?", "-m", "openai:m")
+    screen = terminal("chat", "-c")
+    screen.until("Conversation 1 continues after 2 messages. Its last question: How do tides")
+    screen.until(">")
+    screen.type("/quit\r")
+
+
 def test_a_failed_question_leaves_what_is_attached_to_the_next_one(
     terminal: Callable[..., Terminal], provider: ProviderServer, own_home: Path
 ) -> None:

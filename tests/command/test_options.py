@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -288,3 +289,12 @@ def test_a_long_silence_says_what_it_waits_for() -> None:
     first, last = done.stderr.splitlines()
     assert first.startswith("Still waiting for openai:m: the request failed ")
     assert last.startswith("modelwire: ")
+
+
+@pytest.mark.parametrize("command", ["jobs", "keys", "config", "local"])
+def test_a_command_without_its_second_word_names_what_there_is(
+    run: Callable[..., Any], command: str
+) -> None:
+    done = run(command)
+    assert done.code == 2
+    assert re.search(r"required: COMMAND, one of [a-z]+, [a-z]+", done.err)

@@ -325,3 +325,34 @@ def test_models_and_options_that_cannot_be_are_refused_before_any_request(
         stack.enter_context(pytest.raises(error, match=words))
         compare(cassette, models, **options)
     assert chat_calls(server) == 4
+
+
+def test_the_command_sends_its_own_system_message_and_parameters(
+    server: ProviderServer,
+    cassette: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url_for("openai"))
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    settings = tmp_path / "modelwire.toml"
+    settings.write_text("[templates.brief]\nparams = { max_tokens = 77 }\nsystem = 'Not this.'\n")
+    monkeypatch.setenv("MODELWIRE_CONFIG", str(settings))
+    recorded_requests = len(server.requests)
+    command = ["compare", str(cassette), "-m", "openai:gpt-4o-mini", "--limit", "1"]
+    assert cli.main([*command, "-s", "Be brief.", "-p", "temperature=0.5", "-t", "brief"]) == 0
+    (request,) = server.requests[recorded_requests:]
+    assert request.body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert [message["role"] for message in request.body["messages"]].count("system") == 1
+    assert request.body["temperature"] == 0.5
+    assert 77 in (request.body.get("max_tokens"), request.body.get("max_completion_tokens"))
+    capsys.readouterr()
+    assert cli.main([*command, "-m", "openai:gpt-4o-mini"]) == 2
+    assert "`-m openai:gpt-4o-mini` occurs twice" in capsys.readouterr().err
+
+
+def test_models_may_have_names_of_the_users_own(server: ProviderServer, cassette: Path) -> None:
+    cold, warm = (server.model(model="gpt-4o-mini", temperature=heat) for heat in (0, 1))
+    report = compare(cassette, {"cold": cold, "warm": warm}, limit=1)
+    assert [total.model for total in report.totals[1:]] == ["cold", "warm"]

@@ -33,7 +33,7 @@ WRITERS = {
     "command/model_options.py": "owned",
     "command/toml_edits.py": "owned",
     "command/transcripts.py": "0o600",
-    "compare/command.py": "owned",
+    "command/compare.py": "owned",
     "config_trust.py": "owned",
     "user_paths.py": "0o600",
     "jobs/batch_api/client.py": "owned",

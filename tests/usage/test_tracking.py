@@ -44,7 +44,7 @@ def test_a_block_counts_its_calls_in_either_colour(colour: Any) -> None:
     assert spent.by_model["gpt-4o-mini"].calls == 2
     assert spent.usage_metadata["gpt-4o-mini"]["input_tokens"] == 2000
     assert len(spent.latencies_s) == 3
-    assert "unknown" in str(spent)
+    assert "and 1 calls of unknown price" in str(spent)
     assert "p95" in str(spent)
 
 
@@ -158,7 +158,7 @@ def test_a_stream_left_early_is_a_call_of_unknown_price(colour: Any) -> None:
             colour.run(leave, aleave)
         assert (spent.total.calls, spent.total.unpriced, spent.errors) == (1, 1, 0)
         assert spent.by_model["gpt-4o-mini"].calls == 1
-        assert "1 calls of unknown price" in str(spent)
+        assert "1 calls, 0 errors, cost unknown" in str(spent)
 
 
 def test_calls_and_tokens_count_without_the_list_of_prices(
@@ -171,6 +171,9 @@ def test_calls_and_tokens_count_without_the_list_of_prices(
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     with ProviderServer() as server, track() as spent:
         colour.invoke(server.model(model="gpt-4o-mini"), "hi")
+    assert "cost unknown (`pip install 'modelwire[profiles]'` installs the price list)" in str(
+        spent
+    )
     prices._list.cache_clear()
     prices._price.cache_clear()
     assert (spent.total.calls, spent.total.unpriced, spent.cost) == (1, 1, 0)

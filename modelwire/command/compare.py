@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
-from modelwire.errors import DiskError
+from modelwire.errors import DiskError, InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
+    from modelwire.command import model_options, templates
     from modelwire.compare import comparison, page
 else:
+    model_options = lazy.module("modelwire.command.model_options")
+    templates = lazy.module("modelwire.command.templates")
     comparison = lazy.module("modelwire.compare.comparison")
     page = lazy.module("modelwire.compare.page")
 
@@ -37,8 +40,15 @@ def register(commands: Any) -> None:
         action="append",
         required=True,
         metavar="NAME",
-        help="may be given more than once",
+        help="such as openai:gpt-4o-mini, or a row of modelwire.toml; can be repeated",
     )
+    add(
+        "-s",
+        "--system",
+        metavar="TEXT",
+        help="a system message in place of the recorded ones (default: the recorded ones)",
+    )
+    model_options.add_parameters_and_template(parser)
     add(
         "--judge",
         metavar="NAME",
@@ -71,9 +81,12 @@ def register(commands: Any) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    templates.apply_template(options)
     found = comparison.compare(
         options.recording,
-        options.model,
+        _models(options),
+        system=options.system,
+        params=model_options.parameters_of(options.param),
         judge=options.judge,
         batch=options.batch,
         bucket=options.bucket,
@@ -103,6 +116,16 @@ def _compare(options: argparse.Namespace) -> int:
     if options.html:
         echo(options.html)
     return int(unanswered)
+
+
+def _models(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the models by their names in `-m`. Raises: `InvalidArgument` for a name that occurs twice."""
+    models: dict[str, Any] = {}
+    for name in options.model:
+        if name in models:
+            raise InvalidArgument(f"`-m {name}` occurs twice.")
+        models[name] = model_options.choose_model(name, options.param)
+    return models
 
 
 def _print_table(columns: list[list[str]]) -> None:
