@@ -30,6 +30,7 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
         "role": "assistant",
         "content": answer.text or (None if answer.tool_calls or answer.refusal else ""),
         "refusal": answer.refusal or None,
+        "annotations": [],
     }
     if answer.reasoning:
         message["reasoning_content"] = answer.reasoning

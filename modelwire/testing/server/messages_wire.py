@@ -9,11 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from modelwire.testing.server.answers import Answer, Call, args_text, calls_of, pieces, slices
+from modelwire.testing.server.answers import (
+    Answer,
+    Call,
+    Usage,
+    args_text,
+    calls_of,
+    pieces,
+    slices,
+)
 from modelwire.testing.server.replies import sse
 
 __all__ = ["body", "error", "events"]
 
+# The end of a stream repeats these fields of the message.
+_DELTA = ("stop_reason", "stop_sequence", "stop_details", "container")
 _STOP = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -29,9 +39,10 @@ def _blocks(answer: Answer, call: Call) -> list[dict[str, Any]]:
             {"type": "thinking", "thinking": answer.reasoning, "signature": f"sig-{call.number}"}
         )
     if answer.text or answer.refusal:
-        blocks.append({"type": "text", "text": answer.text or answer.refusal})
+        blocks.append({"type": "text", "text": answer.text or answer.refusal, "citations": None})
+    direct = {"type": "direct"}
     blocks += [
-        {"type": "tool_use", "id": one.id, "name": one.name, "input": one.args}
+        {"type": "tool_use", "id": one.id, "name": one.name, "input": one.args, "caller": direct}
         for one in calls_of(answer, call, "toolu")
     ]
     return blocks
@@ -39,7 +50,9 @@ def _blocks(answer: Answer, call: Call) -> list[dict[str, Any]]:
 
 def body(answer: Answer, call: Call) -> dict[str, Any]:
     """Return the message object."""
-    usage = call.usage
+    usage, stop_details = call.usage, None
+    if answer.refusal:
+        stop_details = {"type": "refusal", "category": None, "explanation": answer.refusal}
     return {
         "id": f"msg_{call.number}",
         "type": "message",
@@ -48,12 +61,28 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
         "content": _blocks(answer, call),
         "stop_reason": answer.reason_in(_STOP),
         "stop_sequence": None,
+        "stop_details": stop_details,
+        "container": None,
+        "diagnostics": None,
         "usage": {
-            "input_tokens": usage.input_tokens - usage.cached_tokens,
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": usage.cached_tokens,
-            "output_tokens": usage.output_tokens,
+            **_counts(usage),
+            "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 0},
+            "inference_geo": None,
+            "service_tier": "standard",
+            "speed": None,
         },
+    }
+
+
+def _counts(usage: Usage) -> dict[str, Any]:
+    """Return the counts that the end of a stream repeats."""
+    return {
+        "input_tokens": usage.input_tokens - usage.cached_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
+        "server_tool_use": None,
     }
 
 
@@ -68,8 +97,11 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
         for index, block in enumerate(message["content"])
         for part in _block_events(index, block)
     ]
-    delta = {"stop_reason": message["stop_reason"], "stop_sequence": None}
-    closing = [_event("message_delta", delta=delta, usage=usage), _event("message_stop")]
+    delta = {name: message[name] for name in _DELTA}
+    closing = [
+        _event("message_delta", delta=delta, usage=_counts(call.usage)),
+        _event("message_stop"),
+    ]
     return [_event("message_start", message=start), _event("ping")], content, closing
 
 

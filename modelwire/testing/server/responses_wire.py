@@ -15,6 +15,31 @@ __all__ = ["body", "events"]
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
+# A response repeats the settings of its request. These are the defaults of a model that does not reason, with the
+# fields that OpenResponses requires: https://www.openresponses.org/specification, read 2026-11.
+_SETTINGS: dict[str, Any] = {
+    "background": False,
+    "frequency_penalty": 0.0,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "store": True,
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}, "verbosity": "medium"},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+}
+
 
 def _items(answer: Answer, call: Call) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
@@ -53,22 +78,21 @@ def _items(answer: Answer, call: Call) -> list[dict[str, Any]]:
 def body(answer: Answer, call: Call) -> dict[str, Any]:
     """Return the response object."""
     reason, usage = _INCOMPLETE.get(answer.stop_reason), call.usage
+    ending: dict[str, Any] = {"status": "completed", "incomplete_details": None}
+    ending["completed_at"] = call.created
+    if reason:
+        ending = {"status": "incomplete", "incomplete_details": {"reason": reason}}
+        ending["completed_at"] = None
     return {
+        **_SETTINGS,
         "id": f"resp_{call.number}",
         "object": "response",
         "created_at": call.created,
-        "status": "incomplete" if reason else "completed",
         "error": None,
-        "incomplete_details": {"reason": reason} if reason else None,
-        "instructions": None,
-        "metadata": {},
+        **ending,
         "model": answer.model or call.model,
         "output": _items(answer, call),
-        "parallel_tool_calls": True,
-        "temperature": 1.0,
-        "tool_choice": "auto",
-        "tools": [],
-        "top_p": 1.0,
+        "service_tier": call.tier or "default",
         "usage": {
             "input_tokens": usage.input_tokens,
             "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
@@ -101,6 +125,7 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
         "output": [],
         "usage": None,
         "incomplete_details": None,
+        "completed_at": None,
     }
     out = _Events()
     out.add("created", response=begun)
@@ -149,7 +174,7 @@ def _function_call(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> No
     text = item["arguments"]
     for part in slices(text):
         out.add("function_call_arguments.delta", **at, delta=part)
-    out.add("function_call_arguments.done", **at, arguments=text, name=item["name"])
+    out.add("function_call_arguments.done", **at, arguments=text)
 
 
 _ITEMS = {"reasoning": _reasoning, "message": _message, "function_call": _function_call}
