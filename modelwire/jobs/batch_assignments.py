@@ -18,7 +18,7 @@ from pydantic_core import from_json
 
 from modelwire.errors import ChatError, DiskError, JobChanged
 from modelwire.jobs.batch_api.batch_table import record_of
-from modelwire.jobs.batch_api.job import BatchJob
+from modelwire.jobs.batch_api.job import BatchJob, give_up_refused
 from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.plan import BatchState
 from modelwire.jobs.row_records import Digests, Record, exact_json
@@ -74,7 +74,7 @@ class OpenBatch:
         except ChatError as exc:
             # The key may not use the Batch API, or a gateway has none: the rows are called
             # directly.
-            if exc.retryable or not self.job._give_up_refused():
+            if exc.retryable or not give_up_refused(self.job.place):
                 raise
             self.refusal = str(exc)
             return False
@@ -161,13 +161,13 @@ class Assignments:
     def answers(self, batch: OpenBatch) -> Iterator[BatchAnswer]:
         """Yield the number of each row, its record (None without an answer), and its deduplication key."""
         with closing(JobStore(self._folder, read_only=True)) as store:
-            for place, (result, record) in enumerate(batch.job._recorded(by_arrival=False)):
+            for place, (result, record) in enumerate(batch.job.rows.recorded(by_arrival=False)):
                 row = from_json(store.read(WAYS, batch.first + place))
                 digest = bytes.fromhex(row["ask"]) if row["ask"] else None
                 if not _is_final(result):
                     yield row["n"], None, digest
                     continue
-                batch.job._finish(result, record)
+                batch.job.rows.finish(result, record)
                 about = {**record_of(result, record).about, "way": "batch"}
                 if "error" not in about and digest is not None:
                     about["ask"] = row["ask"]

@@ -109,13 +109,13 @@ class _Live:
         self, job: BatchJob, chain: Runnable[Any, Any], config: RunnableConfig | None
     ) -> None:
         self._job, self._chain, self._config = job, chain, config
-        self._split = job._needs_chain("tiered_batch")
+        self._split = job.place.needed_chain("tiered_batch")
         self._stored = LiveAnswers(job.path, "tiered")
         self._lock = Lock()
 
     def answers(self, inputs: list[tuple[int, Any]]) -> list[Any]:
         """Return the result of each input in order; an exception for one that fails."""
-        with self._job._claimed(), closing(self._stored):
+        with self._job.place.claimed(), closing(self._stored):
             known = {record["n"]: record for record in self._stored.records()}
             pairs = [(place, value, known.get(place)) for place, value in inputs]
             answers = RunnableLambda(self._answer)

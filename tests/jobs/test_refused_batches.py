@@ -14,7 +14,7 @@ from support.raw_batches import RawBatches, _Handler
 
 from modelwire import ChatOpenAI
 from modelwire.errors import JobStopped
-from modelwire.jobs import BatchJob, run_job
+from modelwire.jobs import batch_assignments, run_job
 
 pytest.importorskip("genai_prices")
 ROWS = [{"t": f"w{number}"} for number in range(120)]
@@ -104,7 +104,7 @@ def test_a_job_that_had_stopped_at_a_refusal_goes_on_without_a_deadline(
         raise JobStopped("As a version before this one did.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(BatchJob, "_give_up_refused", stop)
+        patched.setattr(batch_assignments, "give_up_refused", stop)
         with pytest.raises(JobStopped):
             run(server, tmp_path / "o.jsonl", "1h")
     assert 0 < len(server.billed) < 120

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from modelwire.adapters import ChatAnthropic, ChatGoogleGenerativeAI, ChatOpenAI, ChatVertexAI
-from modelwire.jobs.batch_api import gemini, reconcile
+from modelwire.jobs.batch_api import creation, gemini
 from modelwire.jobs.batch_api import job as job_module
 from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.prompts import ChatPromptTemplate
@@ -52,7 +52,7 @@ def die_at(where: str, event: str, count: int) -> None:
 
 if __name__ == "__main__":
     wire, base_url, folder, *death = sys.argv[1:]
-    reconcile.SEARCH_S, job_module.POLLS_S = 0.02, (0.01,)
+    creation.SEARCH_S, job_module.POLLS_S = 0.02, (0.01,)
     if death:
         die_at(death[0], death[1], int(death[2]))
     bucket = "gs://my-bucket" if wire == "gemini vertex" else None

@@ -61,6 +61,7 @@ class AnthropicBatches(api.BatchApi):
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         return to_json({"custom_id": custom_id, "params": body})
 
+    @api.reads_answers
     def newest(self, batch_client: BatchClient) -> api.Newest:
         """Return the latest batch that exists.
 
@@ -69,6 +70,7 @@ class AnthropicBatches(api.BatchApi):
         batch = next(api.listed(batch_client, self.batches, "after_id", 1), {})
         return api.Newest(str(batch["id"]) if batch else None, api.epoch(batch.get("created_at")))
 
+    @api.reads_answers
     def find(
         self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
     ) -> list[api.Made]:
@@ -89,6 +91,7 @@ class AnthropicBatches(api.BatchApi):
                 found.append(_made(batch, guessed=True))
         return found
 
+    @api.reads_answers
     def create(
         self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
     ) -> api.Made:
@@ -96,6 +99,7 @@ class AnthropicBatches(api.BatchApi):
         with path.open("rb") as file:
             return _made(batch_client.post(self.batches, content=file, headers=headers))
 
+    @api.reads_answers
     def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         """Return the state of a batch. Its counts are zero until it ends."""
         batch = batch_client.get(f"{self.batches}/{batch_id}")

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic_core import from_json
 
-from modelwire import errors, ext, lazy
+from modelwire import errors
 
 if TYPE_CHECKING:
-    from modelwire.jobs.batch_api import vertex
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part
-else:
-    vertex = lazy.module("modelwire.jobs.batch_api.vertex")
 
 __all__ = [
     "NO_RESULT",
@@ -29,7 +26,6 @@ __all__ = [
     "Newest",
     "RowReply",
     "Uploaded",
-    "api_of",
     "checked_id",
     "each_of",
     "epoch",
@@ -37,6 +33,7 @@ __all__ = [
     "json_object",
     "listed",
     "marks_of",
+    "reads_answers",
     "turned",
     "without_bom",
 ]
@@ -113,6 +110,27 @@ class RowReply(NamedTuple):
     request_id: str | None
 
 
+def reads_answers(method: Callable[..., T]) -> Callable[..., T]:
+    """Decorate a method of a `BatchApi` so that an answer which it cannot read raises `MalformedResponse`.
+
+    That error is retryable.
+    """
+
+    @wraps(method)
+    def reading(self: BatchApi, batch_client: BatchClient, *args: Any) -> T:
+        try:
+            return method(self, batch_client, *args)
+        except errors.ModelwireError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise errors.MalformedResponse(
+                f"An answer of the Batch API cannot be read ({type(exc).__name__}: {exc}).",
+                provider=batch_client.codec.provider,
+            ) from exc
+
+    return reading
+
+
 class BatchApi:
     """A Batch API. The defaults fit most providers; a subclass overrides what differs."""
 
@@ -128,11 +146,6 @@ class BatchApi:
     # This is the path of the list of batches; the path of one batch is below it.
     batches: str
     cancel_suffix = "/cancel"
-
-    def __init_subclass__(cls) -> None:
-        for name in ("newest", "upload", "find", "create", "look"):
-            if name in vars(cls):
-                setattr(cls, name, _reading(vars(cls)[name]))
 
     def __init__(self, *, azure: bool = False) -> None:
         """`azure` selects Azure's variant of OpenAI's API."""
@@ -214,48 +227,6 @@ class BatchApi:
     def read(self, line: bytes) -> RowReply:
         """Read a line of results. Raises `ValueError` for a line that is not one."""
         raise NotImplementedError
-
-
-def _reading(method: Callable[..., T]) -> Callable[..., T]:
-    """Wrap a method so that an answer it cannot read raises `MalformedResponse`, which is retryable."""
-
-    @wraps(method)
-    def reading(self: BatchApi, batch_client: BatchClient, *args: Any) -> T:
-        try:
-            return method(self, batch_client, *args)
-        except errors.ModelwireError:
-            raise
-        except (AttributeError, KeyError, TypeError, ValueError) as exc:
-            raise errors.MalformedResponse(
-                f"An answer of the Batch API cannot be read ({type(exc).__name__}: {exc}).",
-                provider=batch_client.codec.provider,
-            ) from exc
-
-    return reading
-
-
-for _wire, _reference in (
-    ("openai", "modelwire.jobs.batch_api.openai:OpenAIBatches"),
-    ("responses", "modelwire.jobs.batch_api.openai:OpenAIBatches"),
-    ("anthropic", "modelwire.jobs.batch_api.anthropic:AnthropicBatches"),
-    ("gemini", "modelwire.jobs.batch_api.gemini:GeminiBatches"),
-):
-    ext.register_batch_api(_wire, _reference)
-
-
-def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:
-    """Return the Batch API of a wire. `azure` selects Azure's variant of OpenAI's, a `bucket` Vertex AI's of Gemini's.
-
-    Raises: `InvalidArgument` if the wire has no Batch API.
-    """
-    if bucket is not None:
-        return vertex.VertexBatches(bucket)
-    known = ext.wire_named(wire)
-    make = known.batch_api
-    if make is None:
-        raise errors.InvalidArgument(f"There is no Batch API for {known.title}: use `run_job`.")
-    api: BatchApi = make(azure=azure)
-    return api
 
 
 def without_bom(text: bytes) -> bytes:

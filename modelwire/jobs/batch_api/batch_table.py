@@ -43,7 +43,7 @@ def write_table(job: BatchJob, folder: JobFolder, path: Path, order: str, *, don
 
         def placed() -> Iterator[Entry]:
             nonlocal cost
-            for result, record in _finished(job, by_arrival=order == "arrival"):
+            for result, record in job.rows.finished(by_arrival=order == "arrival"):
                 message = result.message
                 counts["cut"] += message is not None and finish_reason([message]) in CUT_REASONS
                 counts["rows"] += 1
@@ -54,7 +54,8 @@ def write_table(job: BatchJob, folder: JobFolder, path: Path, order: str, *, don
 
         for entries in groups_of(placed(), lambda entry: len(entry.record)):
             results.write(entries)
-        columns = None if job._split is None else job._split.work.answer_columns
+        split = job.place.split
+        columns = None if split is None else split.work.answer_columns
         write_output(results, path, order=order, answer_columns=columns)
     finally:
         results.close()
@@ -63,12 +64,6 @@ def write_table(job: BatchJob, folder: JobFolder, path: Path, order: str, *, don
     if done:
         folder.end({**counts, "cost": str(cost)})
     return int(counts["rows"])
-
-
-def _finished(job: BatchJob, *, by_arrival: bool) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
-    for result, record in job._recorded(by_arrival=by_arrival):
-        job._finish(result, record)
-        yield result, record
 
 
 def record_of(result: BatchResult, record: dict[str, Any]) -> Record:

@@ -86,6 +86,7 @@ class GoogleBatches(api.BatchApi):
         """Return the addresses of the results of an ended batch."""
         raise NotImplementedError
 
+    @api.reads_answers
     def find(
         self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
     ) -> list[api.Made]:
@@ -111,6 +112,7 @@ class GoogleBatches(api.BatchApi):
         made_at = api.epoch(self.about(batch).get("createTime"))
         return api.Made(id_of(batch), made_at + self.life_s if made_at else 0.0)
 
+    @api.reads_answers
     def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         about, error = self.about(batch), batch.get("error")
@@ -158,6 +160,7 @@ class GeminiBatches(GoogleBatches):
         """Return whether a part is too large to be sent with its batch."""
         return part.size_bytes > INLINE_BYTES or part.rows > INLINE_ROWS
 
+    @api.reads_answers
     def upload(
         self, batch_client: BatchClient, part: Part, path: Path, job: str
     ) -> api.Uploaded | None:
@@ -177,6 +180,7 @@ class GeminiBatches(GoogleBatches):
     def file_path(self, file_id: str) -> str:
         return f"{FILES}/{file_id}"
 
+    @api.reads_answers
     def create(
         self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
     ) -> api.Made:

@@ -11,12 +11,11 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
-from modelwire import ext
 from modelwire.errors import (
     AuthenticationError,
     ChatError,
@@ -31,12 +30,12 @@ from modelwire.errors import (
     Timeout,
     did_you_mean,
 )
-from modelwire.jobs.batch_api.api import BatchApi, api_of, checked_id, each_of
+from modelwire.jobs.batch_api.api import checked_id, each_of
+from modelwire.jobs.batch_api.batch_folder import BatchFolder
 from modelwire.jobs.batch_api.batch_table import forget_table, write_table
 from modelwire.jobs.batch_api.chain import Split, split_chain
-from modelwire.jobs.batch_api.client import BatchClient
+from modelwire.jobs.batch_api.finished_rows import FinishedRows, check_planned
 from modelwire.jobs.batch_api.part_log import Part, PartEvents
-from modelwire.jobs.batch_api.plan import RowsAt, input_of, stored_rows
 from modelwire.jobs.batch_api.reconcile import Reconciler
 from modelwire.jobs.batch_api.resubmit_invalid import resubmit_invalid
 from modelwire.jobs.batch_api.results import (
@@ -44,10 +43,8 @@ from modelwire.jobs.batch_api.results import (
     BatchCost,
     BatchResult,
     BatchStatus,
-    Index,
     LiveAnswers,
     checked_statuses,
-    matches,
 )
 from modelwire.jobs.folder import JobFolder, find_job
 from modelwire.jobs.progress import notebook_bar
@@ -55,8 +52,6 @@ from modelwire.jobs.work import differences, failure_text
 from modelwire.runnables import RunnableLambda, run_in_executor
 
 if TYPE_CHECKING:
-    from modelwire.adapters.wires.wire import Codec
-    from modelwire.ext import HTTPChatModel
     from modelwire.runnables import RunnableConfig
 
 __all__ = ["BatchJob"]
@@ -88,8 +83,8 @@ class BatchJob:
     ):
         self.path = path
         self.on_progress = on_progress or notebook_bar()
-        self._split = split
-        self._name = ""  # This is the id, once it has been read.
+        self.place = BatchFolder(path, split)
+        self.rows = FinishedRows(self.place)
 
     @classmethod
     def load(
@@ -148,15 +143,12 @@ class BatchJob:
         may wait again.
         """
         began = time.monotonic()
-        if self._read()[1].done:
+        if self._is_done():
             return self
-        with (
-            self._claimed() as (folder, events),
-            self._batch_client(folder, events) as batch_client,
-        ):
-            reconciler = self._reconciler(folder, events, batch_client)
+        with self.place.opened(time.time) as job:
+            reconciler = Reconciler(job)
             looks = 0
-            while not self._advance(folder, reconciler):
+            while not self._advance(reconciler):
                 elapsed_s = time.monotonic() - began
                 pause_s = _pause_s(looks, elapsed_s) if poll == "auto" else poll
                 if timeout is not None:
@@ -174,28 +166,39 @@ class BatchJob:
 
         Errors are raised as by `wait`.
         """
-        if self._read()[1].done:
+        if self._is_done():
             return True
-        with (
-            self._claimed() as (folder, events),
-            self._batch_client(folder, events) as batch_client,
-        ):
-            return self._advance(folder, self._reconciler(folder, events, batch_client))
+        with self.place.opened(time.time) as job:
+            return self._advance(Reconciler(job))
 
-    def _advance(self, folder: JobFolder, reconciler: Reconciler) -> bool:
+    def _is_done(self) -> bool:
+        return self.place.read()[1].done
+
+    def _advance(self, reconciler: Reconciler) -> bool:
         """Take every step that the job is ready for. Return whether it is done."""
-        events = reconciler.events
-        _check_planned(self.path, events)
-        try:
-            reconciler.advance()
-        except ChatError as exc:
-            if not exc.retryable:
-                raise
-            _log.info("`%s` is looked at again: %s", self.path, exc)
-        self._tell(reconciler)
-        if events.done:
-            folder.end({"state": "answered", "rows": events.rows})
-        return events.done
+        is_done = advance(reconciler)
+        self._show_progress(reconciler)
+        return is_done
+
+    def _show_progress(self, reconciler: Reconciler) -> None:
+        if self.on_progress is not None:
+            self.on_progress(reconciler.progress())
+
+    def hand_in(
+        self, folder: JobFolder, events: PartEvents, *, tries: int, searches: bool = True
+    ) -> None:
+        """Create as many batches as the provider's queue takes.
+
+        With `searches` it returns when the outcome of each creation is known; without it, `wait`
+        finds the outcome.
+        """
+        with self.place.connected(folder, events, time.time) as job:
+            reconciler = Reconciler(job)
+            create_batches(reconciler, tries=tries, searches=searches)
+            self._show_progress(reconciler)
+        if not events.done:
+            forget_table(folder)
+        folder.end({"state": "answered" if events.done else "submitted", "rows": events.rows})
 
     async def await_end(
         self,
@@ -205,46 +208,11 @@ class BatchJob:
         """Wait without blocking the event loop; see `wait`."""
         return await run_in_executor(None, self.wait, timeout, poll)
 
-    def _hand_in(
-        self, folder: JobFolder, events: PartEvents, *, tries: int, searches: bool = True
-    ) -> None:
-        """Create as many batches as the provider's queue takes.
-
-        With `searches` it returns when the outcome of each creation is known; without it, `wait`
-        finds the outcome.
-        """
-        with self._batch_client(folder, events) as batch_client:
-            reconciler = self._reconciler(folder, events, batch_client)
-            failures = looks = 0
-            while True:
-                try:
-                    if not events.parts and not events.done:
-                        reconciler.advance()
-                    for part in reconciler._creatable():
-                        reconciler._create(part)
-                except ChatError as exc:
-                    failures += 1
-                    if not exc.retryable or failures == tries:
-                        raise
-                    time.sleep(min(8.0, exc.retry_after or 0.25 * 2**failures))
-                    continue
-                if not searches or not reconciler.is_searching():
-                    break
-                time.sleep(_pause_s(looks, 0.0))
-                looks += 1
-            self._tell(reconciler)
-        if not events.done:
-            forget_table(folder)
-        folder.end({"state": "answered" if events.done else "submitted", "rows": events.rows})
-
     def cancel(self) -> None:
         """Cancel the job. Rows answered until then are billed and kept; `wait` fetches them."""
-        with (
-            self._claimed() as (folder, events),
-            self._batch_client(folder, events) as batch_client,
-        ):
-            _check_planned(self.path, events)
-            self._reconciler(folder, events, batch_client).cancel()
+        with self.place.opened(time.time) as job:
+            check_planned(self.path, job.events)
+            Reconciler(job).cancel()
 
     def resubmit(
         self, status: Any = FINISHED, *, inputs: Any = None, encoding: str = "utf-8"
@@ -258,24 +226,17 @@ class BatchJob:
         unchanged, else `JobChanged` is raised.
         """
         statuses = checked_statuses(status)
-        with (
-            self._claimed() as (folder, events),
-            self._batch_client(folder, events) as batch_client,
-        ):
-            _check_done(self.path, events)
-            api, round = (
-                self._api(folder),
-                1 + max((part.round for part in events.parts), default=0),
-            )
+        with self.place.opened(time.time) as job:
+            _check_done(self.path, job.events)
+            round = 1 + max((part.round for part in job.events.parts), default=0)
             count = 0
             if inputs is not None:
-                split = self._needs_chain("inputs")
-                count = resubmit_invalid(split, folder, events, api, inputs, encoding, round)
-            reconciler = self._reconciler(folder, events, batch_client)
-            is_unusable = self._is_unusable if UNUSABLE in statuses else None
-            count += reconciler.resubmit(statuses, round=round, is_unusable=is_unusable)
+                split = self.place.needed_chain("inputs")
+                count = resubmit_invalid(split, job, inputs, encoding, round)
+            is_unusable = self.rows.is_unusable if UNUSABLE in statuses else None
+            count += Reconciler(job).resubmit(statuses, round=round, is_unusable=is_unusable)
             if count:
-                self._hand_in(folder, events, tries=5)
+                self.hand_in(job.folder, job.events, tries=5)
         return count
 
     def finish_live(self, status: Any = (*FINISHED, "cancelled")) -> int:
@@ -286,43 +247,29 @@ class BatchJob:
         answer is stored as soon as it arrives.
         """
         statuses = checked_statuses(status)
-        split = self._needs_chain("finish_live")
+        split = self.place.needed_chain("finish_live")
 
         def ask_live(value: Any) -> Any:
             return split.live.invoke(split.prepared(value, split.config), split.config)
 
-        with self._claimed() as (folder, events):
+        with self.place.claimed() as (folder, events):
             _check_done(self.path, events)
-            chunks = _chunks(self._unanswered(folder, events, statuses))
+            chunks = _chunks(self.rows.unanswered(folder, events, statuses))
             with closing(LiveAnswers(folder.path)) as live:
                 return sum(
                     _call_directly(live, RunnableLambda(ask_live), chunk) for chunk in chunks
                 )
 
-    def _unanswered(
-        self, folder: JobFolder, events: PartEvents, statuses: tuple[str, ...]
-    ) -> Iterator[tuple[int, Any]]:
-        codec, on_refusal = self._codec(folder, events), _on_refusal(self._split)
-        with closing(Index(folder.path, events, self._api(folder), folder.id)) as index:
-            for number, record in enumerate(stored_rows(folder.path)):
-                result = index.fill(_blank(number, record), codec, on_refusal)
-                if (
-                    result.status != "succeeded"
-                    and result.same is None
-                    and matches(result, statuses)
-                ):
-                    yield number, input_of(record)
-
     def adopt(self, part: int, batch_id: str) -> None:
         """Use `batch_id` as the batch of a part, after `BatchUncertain` was raised."""
-        with self._claimed() as (_, events):
+        with self.place.claimed() as (_, events):
             facts = {
                 "batch_id": checked_id(batch_id),
                 "expires_at": 0.0,
                 "guessed": True,
                 "confirmed": True,
             }
-            events.write("created", self._uncertain(events, part), **facts)
+            events.write("created", _uncertain(events, part), **facts)
 
     def submit_again(self, part: int) -> None:
         """Submit a part again, without waiting for any batch that may have been made of it.
@@ -331,23 +278,11 @@ class BatchJob:
         `wait` creates a new batch, which is billed even if the old one was. A cancelled job creates
         none.
         """
-        with self._claimed() as (folder, events):
+        with self.place.claimed() as (folder, events):
             found = next((one for one in events.parts if one.number == part), None)
             if found is None or not self._is_lost(folder, events, found):
-                found = self._uncertain(events, part)
+                found = _uncertain(events, part)
             events.write("requeued", found)
-
-    def _give_up_refused(self) -> bool:
-        """End the parts for which the provider has refused to create a batch; return whether there were any.
-
-        Their rows have no result then, and `wait` continues with the other batches.
-        """
-        with self._claimed() as (folder, events):
-            api = self._api(folder)
-            refused = [part for part in events.waiting() if api.has_no_batch(part)]
-            for part in refused:
-                events.write("downloaded", part, outcome="cancelled")
-        return bool(refused)
 
     def _is_lost(self, folder: JobFolder, events: PartEvents, part: Part) -> bool:
         """Return whether the provider does not know a part's batch, or has no results of it."""
@@ -356,46 +291,30 @@ class BatchJob:
             return True
         if part.stage != "created":
             return False
-        with self._batch_client(folder, events) as batch_client:
+        with self.place.connected(folder, events, time.time) as job:
             try:
-                return self._api(folder).look(batch_client, str(part.batch_id)).lacks_results
+                return job.api.look(job.batch_client, str(part.batch_id)).lacks_results
             except NotFound:
                 return True
-
-    def _uncertain(self, events: PartEvents, number: int) -> Part:
-        for part in events.parts:
-            may_be_made = part.stage in ("intent", "uploaded") or (
-                part.stage == "planned" and part.possibly_lost
-            )
-            if part.number == number and (
-                may_be_made or (part.stage in ("created", "ended") and part.is_guess)
-            ):
-                return part
-        raise InvalidArgument(f"Nothing is uncertain about part {number} of `{self.path}`.")
 
     def delete_remote(self) -> None:
         """Delete the job's files and results at the provider, as far as its API can. The job must be done.
 
         Files that are gone already are ignored; other failures are raised at the end.
         """
-        with (
-            self._claimed() as (folder, events),
-            self._batch_client(folder, events) as batch_client,
-        ):
-            _check_done(self.path, events)
-            each_of(events.parts, lambda part: self._api(folder).delete(batch_client, part))
+        with self.place.opened(time.time) as job:
+            _check_done(self.path, job.events)
+            each_of(job.events.parts, lambda part: job.api.delete(job.batch_client, part))
 
     def status(self, *, look: bool = True) -> BatchStatus:
         """Return the state of the job; with `look`, after asking the provider."""
-        folder, events = self._read()
+        folder, events = self.place.read()
         running = events.running()
         done_there = 0
         if look and running:
-            with self._batch_client(folder, events) as batch_client:
-                done_there = sum(
-                    self._api(folder).look(batch_client, part.batch_id or "").done
-                    for part in running
-                )
+            with self.place.connected(folder, events, time.time) as job:
+                looks = (job.api.look(job.batch_client, part.batch_id or "") for part in running)
+                done_there = sum(one.done for one in looks)
         current = [part for part in events.parts if part.stage != "replaced"]
         submitted = sum(part.rows for part in current if part.batch_id)
         at_work = sum(part.rows for part in running)
@@ -441,61 +360,15 @@ class BatchJob:
         return self._results(by_arrival=order == "arrival", raising=errors == "raise")
 
     def _results(self, *, by_arrival: bool, raising: bool) -> Iterator[BatchResult]:
-        for result, record in self._recorded(by_arrival=by_arrival):
-            self._finish(result, record)
+        for result, _ in self.rows.finished(by_arrival=by_arrival):
             if raising and result.error is not None:
                 raise result.error
             yield result
 
-    def _recorded(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
-        folder, events = self._read()
-        _check_planned(self.path, events)
-        codec, on_refusal = self._codec(folder, events), _on_refusal(self._split)
-        with closing(Index(folder.path, events, self._api(folder), folder.id)) as index:
-            pairs: Iterator[tuple[int, dict[str, Any]]] = enumerate(stored_rows(folder.path))
-            if by_arrival:
-                rows = RowsAt(folder.path)
-                pairs = ((number, rows[number]) for number in index.by_arrival())
-            for number, record in pairs:
-                yield index.fill(_blank(number, record), codec, on_refusal), record
-
-    def _finish(self, result: BatchResult, record: dict[str, Any]) -> None:
-        """Report the answer to the callback handlers, and run the steps after the model."""
-        split = self._split
-        if split is not None:
-            from modelwire.jobs.batch_api.replay_callbacks import report
-
-            self._name = self._name or self.id
-            report(split, result, input_of(record), self._name)
-        if result.status == "errored":
-            return
-        if result.message is None or split is None:
-            result.output = result.message
-            return
-        try:
-            if split.after is None:
-                result.output = result.message
-            else:
-                result.output = split.after.invoke(result.message, split.config)
-        except Exception as exc:  # noqa: BLE001 - a step of the user's: the result says what it raised
-            result.error = exc
-
-    def _is_unusable(self, result: BatchResult) -> bool:
-        """Return whether a step after the model raises for an answer."""
-        split = self._split
-        is_answer = result.message is not None and result.status != "errored"
-        if not is_answer or split is None or split.after is None:
-            return False
-        try:
-            split.after.invoke(result.message, split.config)
-        except Exception:  # noqa: BLE001 - a step of the user's may raise anything
-            return True
-        return False
-
     def cost(self) -> BatchCost:
         """Return the cost of the job."""
         usd, answers, unpriced = Decimal(0), 0, 0
-        for result, _ in self._recorded(by_arrival=False):
+        for result, _ in self.rows.recorded(by_arrival=False):
             if result.message is not None:
                 answers += 1
                 unpriced += result.cost is None
@@ -511,99 +384,83 @@ class BatchJob:
         Before the job's end, a row without an answer has the `error` "pending". Raises:
         `DiskError`, and `JobBusy` for the output of another job.
         """
-        with self._claimed() as (folder, events):
+        with self.place.claimed() as (folder, events):
             return write_table(self, folder, Path(path), order, done=events.done)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> int:
         """Write a Parquet file; see `write`."""
         return self.write(path)
 
-    @contextmanager
-    def _claimed(self) -> Iterator[tuple[JobFolder, PartEvents]]:
-        """Lock the folder for this process and read its events.
 
-        Raises: `JobBusy` if another process has the lock.
-        """
-        folder = JobFolder(self.path)
-        folder.claim()
-        events = PartEvents(self.path)
+def advance(reconciler: Reconciler) -> bool:
+    """Take every step that a job is ready for. Return whether the job is done."""
+    job = reconciler.job
+    check_planned(job.folder.path, job.events)
+    try:
+        reconciler.advance()
+    except ChatError as exc:
+        if not exc.retryable:
+            raise
+        _log.info("`%s` is looked at again: %s", job.folder.path, exc)
+    if job.events.done:
+        job.folder.end({"state": "answered", "rows": job.events.rows})
+    return job.events.done
+
+
+def create_batches(reconciler: Reconciler, *, tries: int, searches: bool) -> None:
+    """Create the batches of the parts that wait for one. A transient failure is retried `tries` times in all.
+
+    With `searches` it returns when the outcome of each creation is known.
+    """
+    events = reconciler.events
+    failures = looks = 0
+    while True:
         try:
-            yield folder, events.open()
-        finally:
-            events.close()
-            folder.release()
+            if not events.parts and not events.done:
+                reconciler.advance()
+            reconciler.create_batches()
+        except ChatError as exc:
+            failures += 1
+            if not exc.retryable or failures == tries:
+                raise
+            time.sleep(min(8.0, exc.retry_after or 0.25 * 2**failures))
+            continue
+        if not searches or not reconciler.is_searching():
+            return
+        time.sleep(_pause_s(looks, 0.0))
+        looks += 1
 
-    def _read(self) -> tuple[JobFolder, PartEvents]:
-        return JobFolder(self.path), PartEvents(self.path).read()
 
-    def _api(self, folder: JobFolder) -> BatchApi:
-        about = folder.about["batch"]
-        return api_of(
-            str(about["wire"]), azure=about.get("azure", False), bucket=about.get("bucket")
+def give_up_refused(place: BatchFolder) -> bool:
+    """End the parts for which the provider has refused to create a batch; return whether there were any.
+
+    Their rows have no result then, and `wait` continues with the other batches.
+    """
+    with place.claimed() as (folder, events):
+        api = place.api(folder)
+        refused = [part for part in events.waiting() if api.has_no_batch(part)]
+        for part in refused:
+            events.write("downloaded", part, outcome="cancelled")
+    return bool(refused)
+
+
+def _uncertain(events: PartEvents, number: int) -> Part:
+    """Return a part whose batch is uncertain. Raises: `InvalidArgument` if nothing is uncertain about it."""
+    for part in events.parts:
+        may_be_made = part.stage in ("intent", "uploaded") or (
+            part.stage == "planned" and part.possibly_lost
         )
-
-    def _codec(self, folder: JobFolder, events: PartEvents) -> Codec:
-        """Return the codec for the answers.
-
-        A model may speak two wires; the batch's endpoint shows which one it was made for.
-        """
-        about = folder.about["batch"]
-        known = [ext.wire_named(name) for name in (str(about["wire"]), *ext.WIRES)]
-        wire = next((wire for wire in known if events.endpoint.endswith(wire.path)), known[0])
-        return wire.codec(about["provider"])
-
-    def _model(self, folder: JobFolder) -> HTTPChatModel:
-        """Return the chain's model.
-
-        Without the chain, return one made from the settings in the folder.
-        """
-        if self._split is not None:
-            return self._split.model
-        about = folder.about["batch"]
-        if about.get("client") is not None:
-            raise InvalidArgument(
-                f"`{self.path}` was submitted through a client of its own, `{about['client']}`: only the chain knows "
-                "the way. `BatchJob.load(..., chain=chain)`."
-            )
-        known = {
-            name: about[name]
-            for name in ("model", "base_url", "provider")
-            if about[name] is not None
-        }
-        made: Any = ext.wire_named(str(about["wire"])).make_model(**known)
-        return cast("HTTPChatModel", made)
-
-    def _batch_client(self, folder: JobFolder, events: PartEvents) -> BatchClient:
-        return BatchClient(self._model(folder), self._codec(folder, events))
-
-    def _reconciler(
-        self, folder: JobFolder, events: PartEvents, batch_client: BatchClient
-    ) -> Reconciler:
-        on_refusal = _on_refusal(self._split)
-        api = self._api(folder)
-        return Reconciler(folder, events, api, batch_client, now_s=time.time, on_refusal=on_refusal)
-
-    def _needs_chain(self, what: str) -> Split:
-        if self._split is None:
-            raise InvalidArgument(f"`{what}` needs the chain: `BatchJob.load(..., chain=chain)`.")
-        return self._split
-
-    def _tell(self, reconciler: Reconciler) -> None:
-        if self.on_progress is not None:
-            self.on_progress(reconciler.progress())
+        if part.number == number and (
+            may_be_made or (part.stage in ("created", "ended") and part.is_guess)
+        ):
+            return part
+    raise InvalidArgument(f"Nothing is uncertain about part {number} of `{events.folder}`.")
 
 
 def _pause_s(looks: int, elapsed_s: float) -> float:
     """Return the seconds until `wait` polls again."""
     pause_s = SLOW_S if elapsed_s > SLOW_AFTER_S else POLLS_S[min(looks, len(POLLS_S) - 1)]
     return pause_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads polls, keeps no secret
-
-
-def _check_planned(path: Path, events: PartEvents) -> None:
-    if not events.planned:
-        raise JobError(
-            f"`{path}` was interrupted before it was submitted: submit it again, with this `dir`."
-        )
 
 
 def _check_done(path: Path, events: PartEvents) -> None:
@@ -632,23 +489,6 @@ def _call_directly(live: LiveAnswers, step: Any, rows: list[tuple[int, Any]]) ->
     if every_rows and not answered:
         raise every_rows[0]
     return answered
-
-
-def _on_refusal(split: Split | None) -> str:
-    """Return what is done with refused answers: what the chain's model does, or an error without the chain."""
-    if split is None:
-        return "raise"
-    return str(split.kwargs.get("on_refusal", split.model.on_refusal))
-
-
-def _blank(number: int, record: dict[str, Any]) -> BatchResult:
-    """Return the result of a row before the batches' results are read, from its own record."""
-    result = BatchResult(
-        index=number, key=record.get("key", number), status="pending", same=record.get("same")
-    )
-    if "error" in record:
-        result.error = InvalidArgument(record["error"])
-    return result
 
 
 def _chunks(rows: Iterator[tuple[int, Any]], size: int = 64) -> Iterator[list[tuple[int, Any]]]:

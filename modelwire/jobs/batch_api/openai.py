@@ -56,6 +56,7 @@ class OpenAIBatches(api.BatchApi):
     def takes_file(self, part: Part) -> bool:
         return True
 
+    @api.reads_answers
     def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded:
         with path.open("rb") as file:
             uploaded = batch_client.post(
@@ -74,6 +75,7 @@ class OpenAIBatches(api.BatchApi):
     def file_path(self, file_id: str) -> str:
         return f"/files/{file_id}"
 
+    @api.reads_answers
     def find(
         self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
     ) -> list[api.Made]:
@@ -93,6 +95,7 @@ class OpenAIBatches(api.BatchApi):
                 break
         return []
 
+    @api.reads_answers
     def create(
         self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
     ) -> api.Made:
@@ -107,6 +110,7 @@ class OpenAIBatches(api.BatchApi):
         }
         return self._made(batch_client.post(self.batches, body=payload, headers=about["headers"]))
 
+    @api.reads_answers
     def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         counts = batch.get("request_counts") or {}

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from modelwire.errors import JobChanged
 from modelwire.jobs.batch_api import plan
+from modelwire.jobs.batch_api.open_job import OpenJob
 from modelwire.jobs.batch_api.results import Index, LiveAnswers
 from modelwire.jobs.owned_files import owned
 from modelwire.jobs.row_records import json_of
@@ -27,27 +28,18 @@ if TYPE_CHECKING:
 __all__ = ["resubmit_invalid"]
 
 
-def resubmit_invalid(
-    split: Split,
-    folder: JobFolder,
-    events: PartEvents,
-    api: BatchApi,
-    inputs: Any,
-    encoding: str,
-    round: int,
-) -> int:
+def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, round: int) -> int:
     """Plan the rows that were never sent and are valid now; return their number.
 
     Raises: `JobChanged` if a row that was readable has changed, since its stored answer would
     belong to another row.
     """
-    settings = folder.about["batch"]
+    folder, events, api, settings = job.folder, job.events, job.api, job.settings
     unsent = _unsent_rows(folder, events, api)
     if not unsent:
         return 0
     rows, fingerprint = plan.read_rows(inputs, encoding)
-    limits = plan.Limits.of(api, settings["part_rows"], settings["part_bytes"])
-    files = plan.PartFiles(folder.path / "parts", api, limits, len(events.parts), round=round)
+    files = job.new_part_files(round=round)
     live = LiveAnswers(folder.path)
     requests = plan.Requests(split, files, api, folder.id, live, dedupe=True)
     try:

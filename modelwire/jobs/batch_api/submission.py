@@ -14,12 +14,13 @@ from typing import Any, Unpack
 
 from modelwire import ext
 from modelwire.errors import CallerError, DiskError, InvalidArgument, JobChanged, ModelwireError
-from modelwire.jobs.batch_api.api import BatchApi, api_of
+from modelwire.jobs.batch_api.api import BatchApi
 from modelwire.jobs.batch_api.azure import is_azure
 from modelwire.jobs.batch_api.batch_options import BatchOptions, checked_options
 from modelwire.jobs.batch_api.chain import NotBatchable, Split, split_chain
 from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.plan import Limits, PartFiles, plan_rows, read_rows, rows_digest
+from modelwire.jobs.batch_api.registry import api_of
 from modelwire.jobs.batch_api.results import LiveAnswers
 from modelwire.jobs.folder import JobFolder
 from modelwire.runnables import run_in_executor
@@ -72,13 +73,13 @@ def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) ->
     folder = JobFolder(_place(settings["dir"]))
     job = BatchJob(folder.path, split, on_progress=settings["on_progress"])
     rows, fingerprint = read_rows(inputs, settings["encoding"])
-    with closing(rows), job._claimed() as (folder, events):
+    with closing(rows), job.place.claimed() as (folder, events):
         is_new = not folder.about
         folder.agree(_fingerprint(split, fingerprint, settings), settings["command"])
         if not events.planned:
             try:
                 folder.note(batch=_settings(split, settings))
-                with job._batch_client(folder, events):
+                with job.place.client(folder, events):
                     # A missing SDK must not leave a job's folder behind.
                     pass
                 _check_live(split, inputs, settings)
@@ -94,7 +95,7 @@ def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) ->
             raise JobChanged(
                 f"`{folder.path}` holds a batch job of other inputs. Name another `dir`, or delete that folder."
             )
-        job._hand_in(folder, events, tries=TRIES, searches=searches)
+        job.hand_in(folder, events, tries=TRIES, searches=searches)
     return job
 
 

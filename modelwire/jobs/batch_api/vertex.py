@@ -77,6 +77,7 @@ class VertexBatches(GoogleBatches):
     def takes_file(self, part: Part) -> bool:
         return True
 
+    @api.reads_answers
     def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded:
         """Upload the requests of a part to the bucket.
 
@@ -92,6 +93,7 @@ class VertexBatches(GoogleBatches):
     def file_path(self, file_id: str) -> str:
         return _object(f"{self._bucket}/{file_id}")
 
+    @api.reads_answers
     def create(
         self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
     ) -> api.Made:

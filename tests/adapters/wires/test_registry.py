@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import modelwire
-import modelwire.jobs.batch_api.api
+import modelwire.jobs.batch_api.registry
 from modelwire.adapters.wires.wire import WIRES, ChatCall, Endpoint, loaded, wire_named
 from modelwire.messages import HumanMessage
 

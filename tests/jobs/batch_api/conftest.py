@@ -7,16 +7,16 @@ from contextlib import ExitStack
 
 import pytest
 
+from modelwire.jobs.batch_api import creation, downloads, reconcile
 from modelwire.jobs.batch_api import job as job_module
-from modelwire.jobs.batch_api import reconcile
 from modelwire.testing import ProviderServer
 
 
 @pytest.fixture(autouse=True)
 def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search a moment for batches; the tests of that search have a fixture of this name that does nothing."""
-    monkeypatch.setattr(reconcile, "SEARCH_S", 0.02)
-    monkeypatch.setattr(reconcile, "RESULTS_LATE_S", 0.02)
+    monkeypatch.setattr(creation, "SEARCH_S", 0.02)
+    monkeypatch.setattr(downloads, "RESULTS_LATE_S", 0.02)
     monkeypatch.setattr(reconcile, "QUEUE_PAUSE_S", 0.02)
     monkeypatch.setattr(job_module, "POLLS_S", (0.01,))
 

@@ -11,11 +11,11 @@ import pytest
 from support.late_batches import Clock, LateBatches
 
 from modelwire.jobs import BatchJob
-from modelwire.jobs.batch_api import api, gemini, openai, vertex
+from modelwire.jobs.batch_api import api, batch_folder, gemini, openai, vertex
 from modelwire.jobs.batch_api import job as job_module
 from modelwire.jobs.batch_api.api import EndlessList
+from modelwire.jobs.batch_api.open_job import BatchUncertain
 from modelwire.jobs.batch_api.part_log import Part
-from modelwire.jobs.batch_api.reconcile import BatchUncertain
 
 PART = Part(number=0, rows=1, size_bytes=1, sha256="s" * 64, stage="uploaded")
 
@@ -70,7 +70,7 @@ def test_the_user_decides_where_a_list_cannot_be_read_to_its_end(
     gateway: LateBatches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(job_module, "api_of", lambda *_, **__: _Endless())
+        patched.setattr(batch_folder, "api_of", lambda *_, **__: _Endless())
         with pytest.raises(BatchUncertain, match=r"does not end.*submit_again\(0\)"):
             gateway.model().submit_batch(["a"], dir=tmp_path / "a.job")
     job = BatchJob.load(tmp_path / "a.job", gateway.model())

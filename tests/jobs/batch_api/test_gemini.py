@@ -177,7 +177,7 @@ def test_a_batch_as_the_service_says_it_is_read(tmp_path: Path, state: str) -> N
     with closing(RawServer([[answer(json.dumps(made).encode())], [end], [end]])) as server:
         model = ChatGoogleGenerativeAI(model="gemini-2.5-flash", api_key="k", base_url=server.url)
         job = model.submit_batch(["hi"], dir=tmp_path / "a.job")
-        assert job._read()[1].parts[0].expires_at == pytest.approx(
+        assert job.place.read()[1].parts[0].expires_at == pytest.approx(
             1795348507.83 + 48 * 3600, abs=0.01
         )
         assert answers(job.wait(poll=0.01)) == ["Hello."]

@@ -14,7 +14,7 @@ from modelwire.errors import ConnectFailed, PermissionDenied, Timeout
 from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import job as job_module
 from modelwire.jobs.batch_api.anthropic import AnthropicBatches
-from modelwire.jobs.batch_api.reconcile import SEARCH_S
+from modelwire.jobs.batch_api.creation import SEARCH_S
 
 Serve = Callable[..., LateBatches]
 every = pytest.mark.parametrize("dialect", DIALECTS)

@@ -25,8 +25,8 @@ from modelwire.errors import AuthenticationError, ChatError, DiskError, JobChang
 from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import part_log as events_module
 from modelwire.jobs.batch_api.client import BatchClient
+from modelwire.jobs.batch_api.open_job import BatchUncertain
 from modelwire.jobs.batch_api.part_log import PartEvents
-from modelwire.jobs.batch_api.reconcile import BatchUncertain
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import RunnableLambda
 from modelwire.testing import BatchPlan, ProviderServer, faults

@@ -27,8 +27,8 @@ from modelwire.errors import (
 from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import gemini as gemini_api
 from modelwire.jobs.batch_api import reconcile as reconciler
+from modelwire.jobs.batch_api.open_job import BatchUncertain
 from modelwire.jobs.batch_api.part_log import Part
-from modelwire.jobs.batch_api.reconcile import BatchUncertain
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.testing import BatchPlan, ProviderServer, faults
 from modelwire.testing.server.replies import Reply

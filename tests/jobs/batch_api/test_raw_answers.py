@@ -16,7 +16,7 @@ import pytest
 from modelwire import ChatOpenAI
 from modelwire.errors import DiskError, JobStopped, ModelwireError
 from modelwire.jobs import BatchJob, row_records
-from modelwire.jobs.batch_api import reconcile
+from modelwire.jobs.batch_api import downloads
 from modelwire.jobs.batch_api.openai import OpenAIBatches
 from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.batch_api.plan import stored
@@ -220,7 +220,7 @@ def test_results_that_end_in_a_line_are_fetched_again_and_then_are_what_they_are
 def test_results_that_lack_answers_are_fetched_again_until_they_have_them(
     serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconcile, "RESULTS_LATE_S", 900.0)
+    monkeypatch.setattr(downloads, "RESULTS_LATE_S", 900.0)
     counts = {"total": 3, "completed": 2, "failed": 1}
     errors_only = {"status": "completed", "request_counts": counts, "error_file_id": "wrong"}
     both = {**errors_only, "output_file_id": "answers"}

@@ -36,9 +36,9 @@ from modelwire.jobs import store as store_module
 from modelwire.jobs.batch_api import job as job_module
 from modelwire.jobs.batch_api import part_log as events_module
 from modelwire.jobs.batch_api import reconcile as reconciler_module
+from modelwire.jobs.batch_api.open_job import BatchUncertain
 from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.batch_api.plan import stored
-from modelwire.jobs.batch_api.reconcile import BatchUncertain
 
 LUCK = ["lose_create", "refuse_create", "refuse_cancel"]
 SKEWS_S = [0.0, -3e6, -4000.0, -360.0, 360.0, 4000.0, 3e6]  # of this machine's clock
@@ -238,7 +238,7 @@ class BatchMachine(RuleBasedStateMachine):
         names = [
             name
             for name, _ in stored(
-                self.folder / "parts", events.parts[number], job._api(job._read()[0])
+                self.folder / "parts", events.parts[number], job.place.api(job.place.read()[0])
             )
         ]
         truth = [

@@ -27,6 +27,7 @@ from modelwire.errors import (
 from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import NotBatchable, submit_batch
 from modelwire.jobs.batch_api.api import Look
+from modelwire.jobs.batch_api.open_job import OpenJob
 from modelwire.jobs.batch_api.openai import OpenAIBatches
 from modelwire.jobs.batch_api.part_log import Part, PartEvents
 from modelwire.jobs.batch_api.reconcile import Reconciler
@@ -261,7 +262,7 @@ def test_a_submission_of_nothing_that_can_be_asked_leaves_no_job(
 
 def test_who_writes_has_the_folder_alone_and_anyone_may_read(serve: Serve, tmp_path: Path) -> None:
     job = serve().model().submit_batch(["a"], dir=tmp_path / "a.job")
-    with job._claimed():
+    with job.place.claimed():
         other = BatchJob.load(tmp_path / "a.job")
         assert [r.status for r in other.results()] == ["pending"]
         with pytest.raises(JobBusy):
@@ -555,9 +556,9 @@ def test_the_time_left_goes_by_how_fast_the_batches_were_so_far(
     tmp_path: Path, looks: list[tuple[int, int | None, float]], left_s: float | None
 ) -> None:
     folder: Any = SimpleNamespace(path=tmp_path, about={"batch": {}})
-    reconciler = Reconciler(
-        folder, PartEvents(tmp_path), OpenAIBatches(), None, now_s=lambda: 1060.0
-    )  # type: ignore[arg-type]
+    client: Any = None
+    job = OpenJob(folder, PartEvents(tmp_path), OpenAIBatches(), client, now_s=lambda: 1060.0)
+    reconciler = Reconciler(job)
     for number, (rows, done, expires_at) in enumerate(looks):
         stage = "planned" if done is None else "created"
         reconciler.events.parts.append(

@@ -364,7 +364,7 @@ def test_a_batch_as_the_service_says_it_is_read(
         }
         model = ChatVertexAI(**own, base_url=server.url.removesuffix("/v1"))
         job_here = model.submit_batch(["hi"], dir=tmp_path / "a.job", bucket="gs://bkt")
-        assert job_here._read()[1].parts[0].expires_at == pytest.approx(
+        assert job_here.place.read()[1].parts[0].expires_at == pytest.approx(
             1795348507.83 + 96 * 3600, abs=0.01
         )
         assert answers(job_here.wait(poll=0.01)) == ["Hello."]

@@ -1,0 +1,193 @@
+"""Creates the batch of a part, once.
+
+The intent to create a batch is stored before the request is sent. If it is unknown whether the
+batch was created (after a crash or a lost answer), the provider's batches are searched first, and
+one that was made of the part is used. If the provider's data do not identify the batch, it is a
+guess until its results arrive: it is polled, and never cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+from hashlib import file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelwire.errors import (
+    BadRequest,
+    CallerError,
+    ConnectFailed,
+    DiskError,
+    ModelwireError,
+    NotFound,
+    ProviderError,
+    TLSFailed,
+)
+from modelwire.jobs.batch_api.api import EndlessList
+from modelwire.jobs.batch_api.open_job import BatchUncertain, OpenJob
+from modelwire.jobs.batch_api.part_log import Part, PartEvents
+from modelwire.jobs.batch_api.plan import part_path
+
+if TYPE_CHECKING:
+    from modelwire.jobs.batch_api.api import Made
+
+__all__ = ["Creation"]
+
+_log = logging.getLogger(__name__)
+
+# If the outcome of creating a batch is unknown, the provider's list is searched for this long
+# before a second batch is created. No provider documents a limit; gateways give up after 60 to 300
+# s.
+SEARCH_S = 300.0
+# After these statuses of a gateway, the provider may still have executed the request.
+UNKNOWN_STATUSES = (408, 409, 499)
+
+
+class Creation:
+    """Creates the batches of an open job, and finds those whose creation was not recorded."""
+
+    def __init__(self, job: OpenJob) -> None:
+        self.job = job
+        self.folder, self.events = job.folder, job.events
+        self.api, self.batch_client, self.now_s = job.api, job.batch_client, job.now_s
+
+    def create(self, part: Part) -> None:
+        """Create the batch of a part, after searching for one that may have been created before."""
+        if self.may_be_made(part) and (self.adopted(part) or self.may_appear(part)):
+            return
+        if part.stage == "planned":
+            newest, newest_at = self.api.newest(self.batch_client)
+            self.events.write(
+                "intent", part, attempt=part.attempt + 1, newest=newest, newest_at=newest_at
+            )
+        was_uploaded = part.stage == "uploaded"
+        try:
+            self._hand_in(part)
+        except (BadRequest, NotFound):
+            if not was_uploaded or self.api.has_file(self.batch_client, part):
+                raise
+            # The provider has deleted the uploaded file, so it is uploaded again.
+            self.events.write("intent", part, file_id=None, file_at=0.0)
+            self._hand_in(part)
+
+    def _hand_in(self, part: Part) -> None:
+        events, path = self.events, part_path(self.job.parts_folder, part.number)
+        if part.stage == "intent":
+            self._check_requests(part, path)
+            if (
+                uploaded := self.api.upload(self.batch_client, part, path, self.folder.id)
+            ) is not None:
+                events.write("uploaded", part, file_id=uploaded.file_id, file_at=uploaded.made_at)
+        about = {
+            "endpoint": events.endpoint,
+            "headers": events.headers,
+            "metadata": self.job.settings["metadata"],
+        }
+        if part.refused or part.sought_at:
+            # Once the request is sent, its outcome is unknown again.
+            events.write("noted", part, refused=False, sought_at=0.0)
+        try:
+            made = self.api.create(self.batch_client, part, path, self.folder.id, about)
+        except ModelwireError as exc:
+            if _is_refusal(exc):
+                events.write("noted", part, refused=True)
+            raise
+        self._created(part, made)
+
+    def may_be_made(self, part: Part) -> bool:
+        """Return whether the provider may have a batch of a part that waits for one."""
+        return part.stage != "planned" or part.possibly_lost
+
+    def may_appear(self, part: Part) -> bool:
+        """Return whether a batch that the provider does not list yet may still appear in its list.
+
+        The first call begins the search, which lasts `SEARCH_S` and continues in later processes.
+        """
+        if self.api.has_no_batch(part):
+            return False
+        now_s = self.now_s()
+        if not 0 < part.sought_at <= now_s:
+            _log.warning(
+                "It is unknown whether the provider has created the batch of part %d of `%s`: it is searched for "
+                "during %g minutes before the job goes on without it.",
+                part.number,
+                self.folder.path,
+                SEARCH_S / 60,
+            )
+            self.events.write("noted", part, sought_at=now_s)
+            return True
+        if now_s - part.sought_at < SEARCH_S:
+            return True
+        _log.warning(
+            "The provider lists no batch of part %d of `%s` after %g minutes, so the job goes on without it: if "
+            "that batch appears later, it is billed and this job does not fetch it.",
+            part.number,
+            self.folder.path,
+            SEARCH_S / 60,
+        )
+        return False
+
+    def _check_requests(self, part: Part, path: Path) -> None:
+        """Raise `DiskError` if the requests were changed since they were planned: only the planned
+        ones may be billed.
+        """
+        try:
+            with path.open("rb") as file:
+                found = file_digest(file, "sha256").hexdigest()
+        except OSError as exc:
+            raise DiskError.of(exc, path) from exc
+        if found != part.sha256:
+            raise DiskError(
+                f"`{path}` is damaged: its requests are not those that were written.",
+                path=str(path),
+            )
+
+    def adopted(self, part: Part) -> bool:
+        """Use a batch that was made of this part although its creation was not recorded; return
+        whether there is one.
+        """
+        try:
+            found = self.api.find(self.batch_client, part, self.folder.id, self._taken(part))
+        except EndlessList as exc:
+            raise BatchUncertain.of(
+                part,
+                (),
+                f"It is unknown whether the provider has created the batch of part {part.number} of "
+                f"`{self.folder.path}`. {exc.message}",
+            ) from exc
+        if len(found) > 1:
+            ids = tuple(made.batch_id for made in found)
+            raise BatchUncertain.of(
+                part,
+                ids,
+                f"A batch was being made of part {part.number} of `{self.folder.path}` when the answer was "
+                f"lost, and {len(found)} batches may be it: {', '.join(ids)}.",
+            )
+        if found:
+            self._created(part, found[0])
+        return bool(found)
+
+    def _created(self, part: Part, made: Made) -> None:
+        facts = {"batch_id": made.batch_id, "expires_at": made.expires_at, "guessed": made.guessed}
+        self.events.write("created", part, **facts, confirmed=False)
+
+    def _taken(self, part: Part) -> set[str]:
+        """Return the ids of batches that belong to other parts, of this job or of one in the same parent folder.
+
+        Guessed batches are ignored.
+        """
+        taken = set(part.not_ours)
+        here = self.folder.path.absolute()
+        beside = [path.parent for path in here.parent.glob("*/job.json") if path.parent != here]
+        for events in (self.events, *(PartEvents(path).read() for path in beside)):
+            taken |= {one.batch_id for one in events.parts if one.batch_id and not one.guessed}
+        return taken
+
+
+def _is_refusal(exc: ModelwireError) -> bool:
+    """Return whether a failed request to create a batch has certainly created none."""
+    if isinstance(exc, (CallerError, ConnectFailed, TLSFailed)):
+        # These errors show that the request was not sent.
+        return True
+    status = exc.status_code if isinstance(exc, ProviderError) else None
+    return status is not None and 400 <= status < 500 and status not in UNKNOWN_STATUSES

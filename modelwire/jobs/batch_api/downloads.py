@@ -1,0 +1,179 @@
+"""Downloads the results of a batch that has ended, and checks that they are whole and this job's."""
+
+from __future__ import annotations
+
+import filecmp
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from pydantic_core import from_json
+
+from modelwire.errors import MalformedResponse, NotFound
+from modelwire.jobs.batch_api.api import without_bom
+from modelwire.jobs.batch_api.open_job import BatchUncertain, OpenJob
+from modelwire.jobs.batch_api.plan import stored
+
+if TYPE_CHECKING:
+    from modelwire.jobs.batch_api.api import RowReply
+    from modelwire.jobs.batch_api.part_log import Part
+
+__all__ = ["Downloads"]
+
+_log = logging.getLogger(__name__)
+
+# If results lack answers that the provider counts, they are fetched again for this long.
+RESULTS_LATE_S = 900.0
+
+
+class Downloads:
+    """Downloads the results of an open job's batches."""
+
+    def __init__(self, job: OpenJob) -> None:
+        self.job = job
+        self.folder, self.events = job.folder, job.events
+        self.api, self.batch_client, self.now_s = job.api, job.batch_client, job.now_s
+
+    def fetch(self, part: Part) -> None:
+        if part.outcome == "failed":
+            # Some rows have failed validation; the others are submitted once more.
+            files = self.job.new_part_files(round=part.round, again=True)
+            self.job.submit_anew(
+                [part],
+                files,
+                lambda part, line, name: str(line) not in part.invalid,
+                replaces=[part.number],
+            )
+            return
+        names = []
+        folder = self.job.results_folder
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for remote in part.remote:
+            # Another poll may list the files in another order, or one more of them.
+            name = f"{part.name}-{part.attempt}-{crc32(remote.encode()):08x}.raw.jsonl"
+            if part.short_at or not (folder / name).exists():
+                try:
+                    self._download(remote, folder / name)
+                except NotFound as exc:
+                    raise self.job.unknown_to_provider(part, "the results of batch") from exc
+            names.append(name)
+        ours = self._is_ours(part, names) if part.guessed else True
+        if ours is None and not part.confirmed:
+            self._unproved(part)
+        elif ours is False:
+            _log.warning(
+                "Batch %s was taken for part %d of this job and is another's.",
+                part.batch_id,
+                part.number,
+            )
+            for name in names:
+                (folder / name).unlink()
+            self.events.write("released", part)
+        elif not self._fetch_again(part, names):
+            self.events.write("downloaded", part, results=names, guessed=False)
+
+    def _fetch_again(self, part: Part, names: list[str]) -> bool:
+        """Reopen a part whose results lack answers that the provider counts; return whether it was reopened.
+
+        After `RESULTS_LATE_S` the results are used as they are, with a warning.
+        """
+        lacking = self._lacking(part, names)
+        if not lacking:
+            return False
+        now_s = self.now_s()
+        began_s = part.short_at if 0 < part.short_at <= now_s else now_s
+        if part.short_at and now_s - began_s >= RESULTS_LATE_S:
+            _log.warning(
+                "The provider counts %d answers in batch %s, and its results lack %d of them: those rows are "
+                "`missing`. `job.resubmit()` asks and pays for them again.",
+                part.answered,
+                part.batch_id,
+                lacking,
+            )
+            return False
+        self.events.write("reopened", part, short_at=began_s)
+        return True
+
+    def _lacking(self, part: Part, names: list[str]) -> int:
+        """Return how many answers that the provider counts are missing from the results."""
+        if not part.answered:
+            return 0
+        rows = {name for name, _ in stored(self.job.parts_folder, part, self.api)}
+        kinds: dict[str, str] = {}
+        for name in names:
+            for reply in self._replies(name):
+                if reply.custom_id in rows:
+                    kinds.setdefault(reply.custom_id, reply.kind)
+        count = Counter(kinds.values())
+        # An answer that cannot be read counts as an answer: fetching it again does not repair it.
+        unreadable = max(0, count["errored"] - part.failed)
+        return max(0, part.answered - count["succeeded"] - unreadable)
+
+    def _replies(self, name: str) -> Iterator[RowReply]:
+        """Yield the lines of a file of results that can be read."""
+        with (self.job.results_folder / name).open("rb") as file:
+            for line in file:
+                with suppress(ValueError):
+                    yield self.api.read(line)
+
+    def _download(self, remote: str, path: Path) -> None:
+        """Download a file of results.
+
+        A truncated one is fetched again; if the same bytes come twice, they are used.
+        """
+        torn = path.with_name(f"{path.name}.torn")
+        new = path.with_name(f"{path.name}.new")
+        self.api.fetch(self.batch_client, remote, new)
+        if _is_whole(new) or (torn.exists() and filecmp.cmp(torn, new, shallow=False)):
+            torn.unlink(missing_ok=True)
+            if path.exists() and new.stat().st_size < path.stat().st_size:
+                new.unlink()  # An earlier download has more bytes, so it is kept.
+                return
+            new.replace(path)
+            return
+        new.replace(torn)
+        raise MalformedResponse(
+            "The results end in the middle of a line.", provider=self.batch_client.codec.provider
+        )
+
+    def _is_ours(self, part: Part, names: list[str]) -> bool | None:
+        """Return whether the results show that a batch was made of this part; None if there are no results."""
+        rows = {name for name, _ in stored(self.job.parts_folder, part, self.api)}
+        found: bool | None = None
+        for name in names:
+            for reply in self._replies(name):
+                if reply.custom_id in rows:
+                    return True
+                found = False
+        return found
+
+    def _unproved(self, part: Part) -> None:
+        """Handle a batch that may be this part's, and that has no results to prove it."""
+        look = self.api.look(self.batch_client, str(part.batch_id))
+        if self.events.cancelled or (look.total and look.done - look.failed == 0):
+            # Nothing was billed.
+            self.events.write("released", part)
+            return
+        raise BatchUncertain.of(
+            part,
+            (str(part.batch_id),),
+            f"Batch `{part.batch_id}` may be the one that was made of part {part.number} "
+            f"of `{self.folder.path}`, and it has no results that would tell.",
+        )
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a file of results ends with a whole line; a server may truncate it without an error."""
+    last = b""
+    with path.open("rb") as file:
+        for line in file:
+            last = line if line.strip() else last
+    try:
+        from_json(without_bom(last) or b"null")
+    except ValueError:
+        return False
+    return True

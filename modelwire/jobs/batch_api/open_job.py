@@ -1,0 +1,89 @@
+"""A batch job whose folder this process holds, and the error for a batch that may or may not be the job's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelwire.errors import JobStopped
+from modelwire.jobs.batch_api.plan import Limits, PartFiles, refile
+
+if TYPE_CHECKING:
+    from modelwire.jobs.batch_api.api import BatchApi
+    from modelwire.jobs.batch_api.client import BatchClient
+    from modelwire.jobs.batch_api.part_log import Part, PartEvents
+    from modelwire.jobs.folder import JobFolder
+
+__all__ = ["BatchUncertain", "OpenJob"]
+
+
+class BatchUncertain(JobStopped):
+    """It is unknown which of `batch_ids`, if any, was made of `part`; the user must decide."""
+
+    part = 0
+    batch_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, part: Part, batch_ids: tuple[str, ...], why: str) -> BatchUncertain:
+        """Return the error that names what is unknown about a part, and the two methods that resolve it."""
+        error = cls(
+            f"{why} `job.adopt({part.number}, batch_id)` takes one, `job.submit_again({part.number})` makes a new one."
+        )
+        error.part, error.batch_ids = part.number, batch_ids
+        return error
+
+
+@dataclass
+class OpenJob:
+    """A job that can be advanced: the caller holds the lock of its folder and has opened its events."""
+
+    folder: JobFolder
+    events: PartEvents
+    api: BatchApi
+    batch_client: BatchClient
+    now_s: Callable[[], float]
+    # What is done with refused answers: "raise" or "message".
+    on_refusal: str = "raise"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the job was submitted with."""
+        about: dict[str, Any] = self.folder.about["batch"]
+        return about
+
+    @property
+    def parts_folder(self) -> Path:
+        """The folder of the files of requests."""
+        return self.folder.path / "parts"
+
+    @property
+    def results_folder(self) -> Path:
+        """The folder of the downloaded files of results."""
+        return self.folder.path / "results"
+
+    def new_part_files(self, *, round: int, again: bool = False) -> PartFiles:
+        """Return a writer of the files of more parts."""
+        limits = Limits.of(self.api, self.settings["part_rows"], self.settings["part_bytes"])
+        count = len(self.events.parts)
+        return PartFiles(self.parts_folder, self.api, limits, count, round=round, again=again)
+
+    def submit_anew(
+        self,
+        parts: list[Part],
+        files: PartFiles,
+        wanted: Callable[[Part, int, str], bool],
+        **facts: Any,
+    ) -> None:
+        """Plan the wanted rows of some parts in new parts: `wanted(part, line, name)` chooses them."""
+        planned = refile(self.parts_folder, parts, files, self.api, wanted)
+        self.events.write("planned", parts=planned, **facts)
+
+    def unknown_to_provider(self, part: Part, what: str) -> JobStopped:
+        """Return the error for a batch, or results, that the provider does not know."""
+        return JobStopped(
+            f"The provider does not know {what} `{part.batch_id}`, part {part.number} of `{self.folder.path}`. It was "
+            "deleted, or this key belongs to another account or workspace: then take the right key, and wait again. "
+            f"`job.submit_again({part.number})` makes a new batch, which is paid again."
+        )

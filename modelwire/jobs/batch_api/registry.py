@@ -1,0 +1,38 @@
+"""Which Batch API a model has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelwire import errors, ext, lazy
+
+if TYPE_CHECKING:
+    from modelwire.jobs.batch_api import vertex
+    from modelwire.jobs.batch_api.api import BatchApi
+else:
+    vertex = lazy.module("modelwire.jobs.batch_api.vertex")
+
+__all__ = ["api_of"]
+
+for _wire, _reference in (
+    ("openai", "modelwire.jobs.batch_api.openai:OpenAIBatches"),
+    ("responses", "modelwire.jobs.batch_api.openai:OpenAIBatches"),
+    ("anthropic", "modelwire.jobs.batch_api.anthropic:AnthropicBatches"),
+    ("gemini", "modelwire.jobs.batch_api.gemini:GeminiBatches"),
+):
+    ext.register_batch_api(_wire, _reference)
+
+
+def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:
+    """Return the Batch API of a wire. `azure` selects Azure's variant of OpenAI's, a `bucket` Vertex AI's of Gemini's.
+
+    Raises: `InvalidArgument` if the wire has no Batch API.
+    """
+    if bucket is not None:
+        return vertex.VertexBatches(bucket)
+    known = ext.wire_named(wire)
+    make = known.batch_api
+    if make is None:
+        raise errors.InvalidArgument(f"There is no Batch API for {known.title}: use `run_job`.")
+    api: BatchApi = make(azure=azure)
+    return api
