@@ -69,7 +69,10 @@ def show_spent(tracker: Any) -> str:
             ]
         )
     table = _table(["model", "calls", "input", "output", "USD"], rows)
-    return f"{table}<small>{tracker.total.calls:,} calls, {tracker.errors:,} errors, USD {tracker.cost:.6f}</small>"
+    sums = f"{tracker.total.calls:,} calls, {tracker.errors:,} errors, USD {tracker.cost:.6f}"
+    if cache := str(tracker.cache):
+        sums += f"; {cache}"
+    return f"{table}<small>{sums}</small>"
 
 
 def show_result(result: Any) -> str:

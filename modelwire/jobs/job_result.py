@@ -15,7 +15,7 @@ from modelwire import ext
 from modelwire.errors import MissingDependency
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.sources import open_source, require_pyarrow
-from modelwire.usage import dollars
+from modelwire.usage import PromptCacheUse, dollars
 
 __all__ = ["JobResult"]
 
@@ -46,6 +46,11 @@ class JobResult:
     unpriced: int  # The price of these answers is unknown, so `cost` does not include them.
     saved: Decimal  # The rows counted in `same` would have cost about this much.
     elapsed_s: float
+    # Input tokens that were read from the providers' prompt caches, and those written to them.
+    cache_read: int = 0
+    cache_written: int = 0
+    # USD that the prompt caches saved; below 0 if the writes cost more than the reads saved.
+    cache_saved: Decimal = Decimal(0)
     # A job without an output keeps its rows here.
     table: list[dict[str, Any]] | None = field(default=None, repr=False)
     # These are the types of a CSV file's columns.
@@ -111,6 +116,10 @@ class JobResult:
             cost
             + (f" ({self.unpriced:,} rows of unknown price)" if self.unpriced and self.cost else "")
         )
+        use = PromptCacheUse(
+            self.input_tokens, self.cache_read, self.cache_written, self.cache_saved
+        )
+        parts += [str(use)] if str(use) else []
         parts += [f"about {dollars(self.saved)} saved"] if self.saved >= Decimal("0.00005") else []
         nothing = ""
         if self.complete and self.rows and not self.asked:

@@ -35,6 +35,9 @@ class Standing:
     cut: int = 0  # Answers that a token limit has ended, without rows that share one.
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read: int = 0  # Input tokens that were read from prompt caches.
+    cache_written: int = 0  # Input tokens that were written to prompt caches.
+    cache_saved: Decimal = Decimal(0)  # Below 0 if the writes cost more than the reads saved.
     cost: Decimal = Decimal(0)
     unpriced: int = 0  # Answered rows whose model has no known price.
     total: float | None = None  # The estimated number of rows.
@@ -48,6 +51,9 @@ class Standing:
         self.input_tokens += about.get("input_tokens") or 0
         self.output_tokens += about.get("output_tokens") or 0
         self.cached += about.get("cached", 0)
+        self.cache_read += about.get("cache_read", 0)
+        self.cache_written += about.get("cache_written", 0)
+        self.cache_saved += Decimal(about.get("cache_saved", 0))
         self.cut += (
             "answer" in about and "again" not in about and about.get("finish_reason") in CUT_REASONS
         )

@@ -53,6 +53,7 @@ SKIPPED_AT_ONCE = 500
 COUNTED = (
     *("rows", "failed", "asked", "same", "cached", "cut", "refused"),
     *("input_tokens", "output_tokens", "cost", "unpriced", "elapsed_s"),
+    *("cache_read", "cache_written", "cache_saved"),
 )
 # A job that a signal has stopped has one of these reasons.
 SIGNALS = ("interrupted", "terminated")

@@ -38,7 +38,12 @@ from modelwire.runnables import (
     RunnableParallel,
     RunnableSequence,
 )
-from modelwire.usage import check_price_list, known_price
+from modelwire.usage import (
+    PromptCacheUse,
+    check_price_list,
+    known_price,
+    prompt_cache_use_of,
+)
 
 if TYPE_CHECKING:
     from modelwire.adapters import BaseChatModel
@@ -58,6 +63,7 @@ __all__ = [
     "models_of",
     "models_with_arguments",
     "price_of_counts",
+    "prompt_cache_facts",
 ]
 
 
@@ -430,6 +436,7 @@ class Tally:
         if usages:
             about["input_tokens"] = sum(usage["input_tokens"] for usage in usages)
             about["output_tokens"] = sum(usage["output_tokens"] for usage in usages)
+            about |= prompt_cache_facts(paid)
         costs = [cost for message in paid if (cost := known_price(message)) is not None]
         if len(costs) == len(paid):  # A partial sum would look like the whole cost.
             about["cost"] = str(sum(costs, Decimal(0)))
@@ -441,6 +448,26 @@ class Tally:
         if len(paid) < len(self.messages):
             about["cached"] = len(self.messages) - len(paid)
         return about
+
+
+def prompt_cache_facts(messages: Sequence[Any], *, batch: bool = False) -> dict[str, Any]:
+    """Return what the prompt cache did for the answers, for a record; empty if it did nothing."""
+    total = PromptCacheUse()
+    for message in messages:
+        usage: Any = getattr(message, "usage_metadata", None)
+        if usage is None:
+            continue
+        about = message.response_metadata
+        model, provider = str(about.get("model_name")), about.get("model_provider")
+        tier = about.get("service_tier")
+        total.add(prompt_cache_use_of(usage, model, provider=provider, batch=batch, tier=tier))
+    if not (total.read_tokens or total.written_tokens):
+        return {}
+    return {
+        "cache_read": total.read_tokens,
+        "cache_written": total.written_tokens,
+        "cache_saved": str(total.saved),
+    }
 
 
 def finish_reason(messages: Sequence[Any]) -> str | None:

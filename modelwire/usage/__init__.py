@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from modelwire.usage.prices import price_of as price_of
     from modelwire.usage.prices import price_of_usage as price_of_usage
     from modelwire.usage.prices import prices_of as prices_of
+    from modelwire.usage.prompt_cache_use import PromptCacheUse as PromptCacheUse
+    from modelwire.usage.prompt_cache_use import prompt_cache_use_of as prompt_cache_use_of
     from modelwire.usage.tracking import CostTracker as CostTracker
     from modelwire.usage.tracking import Spent as Spent
     from modelwire.usage.tracking import percentile as percentile
@@ -31,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy.exports(
             "BATCH_SHARE check_price_list dollars known_price listed_model price_list price_of"
             " price_of_usage prices_of"
         ),
+        "modelwire.usage.prompt_cache_use": "PromptCacheUse prompt_cache_use_of",
         "modelwire.usage.tracking": "CostTracker Spent percentile track",
     },
 )

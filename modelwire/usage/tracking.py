@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire._extensions import extension
 from modelwire.callbacks import UsageMetadataCallbackHandler, register_configure_hook
 from modelwire.usage.prices import has_price_list, price_of_usage
+from modelwire.usage.prompt_cache_use import PromptCacheUse, prompt_cache_use_of
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -59,13 +60,14 @@ class CostTracker(UsageMetadataCallbackHandler):
     An answer from a cache counts as a call without tokens and cost. An answer without token counts,
     such as a stream that was not read to its end, is a call of unknown price. Answers of a batch
     are counted when its results are read, at the price of batches, each once however often it is
-    read.
+    read. `cache` is what the prompt caches of the providers did.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.by_model: dict[str, Spent] = {}
         self.total = Spent()
+        self.cache = PromptCacheUse()
         self.errors = 0
         # These are sorted by the end of the calls.
         self.latencies_s = array("d")
@@ -132,14 +134,20 @@ class CostTracker(UsageMetadataCallbackHandler):
         *,
         in_batch: bool,
     ) -> None:
-        price = None
+        price, cache_use = None, None
         if usage:
             if "total_cost" not in usage:
                 # With this key, the answer came from a cache.
                 self._add(model, usage, metadata)
             provider, tier = metadata.get("model_provider"), metadata.get("service_tier")
             price = price_of_usage(usage, model, provider=provider, batch=in_batch, tier=tier)
+            if "total_cost" not in usage:
+                cache_use = prompt_cache_use_of(
+                    usage, model, provider=provider, batch=in_batch, tier=tier
+                )
         with self._lock:
+            if cache_use is not None:
+                self.cache.add(cache_use)
             self.by_model.setdefault(model, Spent()).add(price)
             self.total.add(price)
 
@@ -200,6 +208,8 @@ class CostTracker(UsageMetadataCallbackHandler):
                 f"{model:<32}{spent.calls:>8,}{usage['input_tokens']:>12,}{usage['output_tokens']:>12,}{cost:>14}"
             )
         lines.append(f"{self.total.calls:,} calls, {self.errors:,} errors, {self._cost_text()}")
+        if cache := str(self.cache):
+            lines.append(cache)
         if self.latencies_s:
             marks = ", ".join(
                 f"p{percent} {self.latency_s(percent):.2f} s" for percent in (50, 95, 99)

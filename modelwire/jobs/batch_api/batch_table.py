@@ -12,7 +12,7 @@ from modelwire.jobs.output import check_output, write_output
 from modelwire.jobs.row_records import TABLE, Record, Results, digest_of, exact_json, groups_of
 from modelwire.jobs.store import Entry, JobStore
 from modelwire.jobs.tagged_values import untagged
-from modelwire.jobs.work import answer_value, failure_text, finish_reason
+from modelwire.jobs.work import answer_value, failure_text, finish_reason, prompt_cache_facts
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.job import BatchJob
@@ -87,6 +87,8 @@ def record_of(result: BatchResult, record: dict[str, Any]) -> Record:
         return Record(result.index, record["line"], row, digest_of(row), {**about, "attempts": 0})
     if (usage := result.usage) is not None:
         about |= {name: usage[name] for name in ("input_tokens", "output_tokens")}
+        if result.message is not None:
+            about |= prompt_cache_facts([result.message], batch=True)
     if result.cost is not None:
         about["cost"] = str(result.cost)
     about["attempts"] = result.round or None

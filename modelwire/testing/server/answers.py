@@ -67,6 +67,17 @@ class Usage:
     output_tokens: int
     cached_tokens: int
     reasoning_tokens: int
+    # Input tokens that were written to the prompt cache, by lifetime.
+    written: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def written_tokens(self) -> int:
+        return sum(self.written.values())
+
+    @property
+    def fresh_tokens(self) -> int:
+        """The input tokens that were neither read from the prompt cache nor written to it."""
+        return self.input_tokens - self.cached_tokens - self.written_tokens
 
     @property
     def total(self) -> int:

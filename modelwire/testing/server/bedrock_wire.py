@@ -80,10 +80,14 @@ def _blocks(answer: Answer, call: Call) -> list[JSON]:
 def _ending(answer: Answer, call: Call) -> tuple[str, JSON]:
     usage = call.usage
     counts = {
-        "inputTokens": usage.input_tokens - usage.cached_tokens,
+        "inputTokens": usage.fresh_tokens,
         "outputTokens": usage.output_tokens,
         "totalTokens": usage.total,
         "cacheReadInputTokens": usage.cached_tokens,
+        "cacheWriteInputTokens": usage.written_tokens,
+        "cacheDetails": [
+            {"ttl": lifetime, "inputTokens": tokens} for lifetime, tokens in usage.written.items()
+        ],
     }
     return answer.reason_in(_STOP), {"usage": counts, "metrics": {"latencyMs": 1}}
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic_core import from_json, to_json
 
-from modelwire.testing.server.answers import Answer, Call
+from modelwire.testing.server.answers import Answer, Call, Usage
 from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
+from modelwire.testing.server.prompt_cache import Cached, PromptCache, Refused
 from modelwire.testing.server.replies import End, Reply, Step
 from modelwire.testing.server.requests import SeenRequest
 from modelwire.testing.server.script import Script, answer_of
@@ -79,6 +80,7 @@ class ChatDesk:
     ) -> None:
         self.rules = FaultRules(())
         self.limiter = Limiter(Limits())
+        self.prompt_cache = PromptCache()
         self._pace = pace
         self._script = script
         self._background = background
@@ -103,6 +105,10 @@ class ChatDesk:
         problem = strict_problem(wire, request)
         if problem is not None:
             return error_reply(wire, 400, number=number, message=problem)
+        cached = self.prompt_cache.look_up(wire, request, self._pace.now_s())
+        if isinstance(cached, Refused):
+            return error_reply(wire, 400, number=number, message=cached.message)
+        request.prompt_cache = cached
         entry = self._script.take()
         answer = answer_of(entry, request)
         if fault is not None:
@@ -114,7 +120,9 @@ class ChatDesk:
         if isinstance(answer, Fault):
             good = answer.answer or self._script.default
             return self._spoiled(answer, good, request, limited)
-        return self._reply(answer, request, limited)
+        reply = self._reply(answer, request, limited)
+        self.prompt_cache.store(cached, self._pace.now_s() + reply.latency_s)
+        return reply
 
     def finish(self, request: SeenRequest, now_s: float) -> None:
         """Release the tokens that an ended request had reserved and did not use."""
@@ -221,9 +229,28 @@ def _call(request: SeenRequest, answer: Answer) -> Call:
         request.number,
         request.model,
         request.stream,
-        answer.tokens(len(request.content)),
+        _usage(answer, request),
         isinstance(options, dict) and options.get("include_usage") is True,
         tier=request.fields.get("service_tier"),
+    )
+
+
+def _usage(answer: Answer, request: SeenRequest) -> Usage:
+    """Return the tokens of an answer: those of its script, or what the prompt cache has counted."""
+    cached = request.prompt_cache or Cached()
+    usage = answer.tokens(len(request.content) - cached.mark_bytes)
+    if "input_tokens" in answer.usage or "cached_tokens" in answer.usage:
+        return usage
+    written: dict[str, int] = {}
+    if cached.tells_writes:
+        written = cached.written
+    at_least = cached.read + sum(written.values())
+    return Usage(
+        max(usage.input_tokens, at_least),
+        usage.output_tokens,
+        cached.read,
+        usage.reasoning_tokens,
+        written,
     )
 
 

@@ -66,7 +66,10 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
         "diagnostics": None,
         "usage": {
             **_counts(usage),
-            "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 0},
+            "cache_creation": {
+                "ephemeral_1h_input_tokens": usage.written.get("1h", 0),
+                "ephemeral_5m_input_tokens": usage.written.get("5m", 0),
+            },
             "inference_geo": None,
             "service_tier": "standard",
             "speed": None,
@@ -77,8 +80,8 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
 def _counts(usage: Usage) -> dict[str, Any]:
     """Return the counts that the end of a stream repeats."""
     return {
-        "input_tokens": usage.input_tokens - usage.cached_tokens,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": usage.fresh_tokens,
+        "cache_creation_input_tokens": usage.written_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},

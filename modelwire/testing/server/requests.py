@@ -13,6 +13,7 @@ from modelwire import ext
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from modelwire.testing.server.prompt_cache import Cached
     from modelwire.transport.connections.address import Address
 
 __all__ = ["Counts", "Seen", "SeenRequest", "is_of_this_machine"]
@@ -36,6 +37,8 @@ class SeenRequest:
     in_flight_s: float | None = None
     # Its name in `WIRES`; None if it is not a chat call.
     wire: str | None = None
+    # What it read from the prompt cache, and wrote to it; None: nothing.
+    prompt_cache: Cached | None = None
     # The number of the request, from 1.
     number: int = 0
 

@@ -1,0 +1,285 @@
+"""The prompt cache of the server: prefixes that earlier requests have written, with a minimum and a lifetime. No I/O.
+
+Anthropic's and Bedrock's wires cache what marks end, and look back 20 blocks from each mark. OpenAI's
+and Gemini's cache every long prompt by themselves: by its beginning in steps of 128 tokens, and GPT-5.6
+and later at the end of each request. A prefix can be read once the answer to its writer has begun.
+Sources, read 2026-11:
+https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
+https://developers.openai.com/api/docs/guides/prompt-caching
+https://ai.google.dev/gemini-api/docs/caching
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic_core import to_json
+
+if TYPE_CHECKING:
+    from modelwire.testing.server.requests import SeenRequest
+
+__all__ = ["Cached", "PromptCache", "Refused"]
+
+MOST_MARKS = 4
+BLOCKS_LOOKED_BACK = 20
+# GPT-5.6 and later compare the latest breakpoints of a conversation.
+BREAKPOINTS_LOOKED_BACK = 80
+LIFETIMES_S = {"5m": 300.0, "1h": 3600.0, "30m": 1800.0, "24h": 86_400.0}
+BYTES_A_TOKEN = 4
+STEP_TOKENS = 128
+# The least tokens of a cached prefix, by a part of the model's name; the first that fits.
+MINIMUMS = (
+    ("opus-5", 512),
+    ("fable-5", 512),
+    ("mythos-5", 512),
+    ("haiku-4-5", 4096),
+    ("opus-4-5", 4096),
+    ("opus-4-6", 4096),
+    ("opus-4-7", 2048),
+    ("3-haiku", 2048),
+    ("3-5-haiku", 2048),
+    ("nova", 1000),
+    ("gemini-2.5-pro", 4096),
+    ("gemini-3-pro", 4096),
+)
+USUAL_MINIMUM = 1024
+BREAKPOINT_MODELS = ("gpt-5.6", "gpt-6")
+# The oldest prefixes above this number are forgotten.
+MOST_PREFIXES = 20_000
+_MARK_KEYS = ("cache_control", "cachePoint")
+# A change of one of these makes the conversation another one, but not the tools and the system prompt.
+_SETTINGS_OF_TURNS = ("tool_choice", "thinking", "toolChoice")
+
+
+class Refused(NamedTuple):
+    """Why the provider rejects a request for its marks."""
+
+    message: str
+
+
+class _Place(NamedTuple):
+    """A prefix that can be read or written: its digest and its tokens."""
+
+    digest: bytes
+    tokens: int
+    lifetime: str | None = None  # of the mark that ends it; None: there is none
+
+
+@dataclass(slots=True)
+class Cached:
+    """How many tokens of a request were read from the cache and written to it."""
+
+    read: int = 0
+    written: dict[str, int] = field(default_factory=dict)  # by lifetime
+    mark_bytes: int = 0  # the bytes of the marks themselves, which are no prompt
+    tells_writes: bool = True  # the usage of this model counts what is written
+    # What the answer writes once it begins, with the seconds of each lifetime.
+    places: list[_Place] = field(default_factory=list)
+
+    @property
+    def all_written(self) -> int:
+        return sum(self.written.values())
+
+
+class PromptCache:
+    """Prefixes by credential and model, with the second at which each can be read and that of its end."""
+
+    def __init__(self) -> None:
+        self._prefixes: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+
+    def look_up(self, wire: str, request: SeenRequest, now_s: float) -> Cached | Refused:
+        """Return what a request reads and will write, or why it is rejected."""
+        body = request.fields
+        scope = f"{request.key_hash} {request.model}".encode()
+        least = next((n for name, n in MINIMUMS if name in request.model), USUAL_MINIMUM)
+        if wire in ("anthropic", "bedrock"):
+            return self._by_marks(_blocks(body), body, scope, least, now_s)
+        if len(request.content) < least * BYTES_A_TOKEN:
+            return Cached()
+        lifetime = str(body.get("prompt_cache_retention", "5m"))
+        if request.model.startswith(BREAKPOINT_MODELS):
+            places = [
+                place._replace(lifetime="30m") for place in _places(_messages(body), body, scope)
+            ]
+            return self._read(places, [len(places) - 1], BREAKPOINTS_LOOKED_BACK, least, now_s)
+        return self._by_steps(body, scope, least, lifetime, now_s)
+
+    def store(self, cached: Cached, ready_s: float) -> None:
+        """Store what a request writes; it can be read from `ready_s` on."""
+        for place in cached.places:
+            lifetime_s = LIFETIMES_S.get(place.lifetime or "5m", LIFETIMES_S["5m"])
+            known_from, ends_s = self._prefixes.pop(place.digest, (ready_s, 0.0))
+            if ends_s < ready_s:
+                known_from = ready_s  # it had ended meanwhile
+            self._prefixes[place.digest] = (
+                min(known_from, ready_s),
+                max(ends_s, ready_s + lifetime_s),
+            )
+        while len(self._prefixes) > MOST_PREFIXES:
+            self._prefixes.popitem(last=False)
+
+    def _is_there(self, place: _Place, now_s: float) -> bool:
+        ready_s, ends_s = self._prefixes.get(place.digest, (0.0, -1.0))
+        return ready_s <= now_s <= ends_s
+
+    def _by_marks(
+        self,
+        blocks: list[tuple[str, Any]],
+        body: Mapping[str, Any],
+        scope: bytes,
+        least: int,
+        now_s: float,
+    ) -> Cached | Refused:
+        unmarked, lifetimes, mark_bytes = _without_marks(blocks)
+        if isinstance(body.get("cache_control"), Mapping) and unmarked:
+            lifetimes.setdefault(len(unmarked) - 1, body["cache_control"].get("ttl", "5m"))
+        refused = _refusal(unmarked, lifetimes)
+        if refused is not None:
+            return refused
+        places = _places(unmarked, body, scope)
+        for at, lifetime in lifetimes.items():
+            places[at] = places[at]._replace(lifetime=lifetime)
+        cached = self._read(places, sorted(lifetimes), BLOCKS_LOOKED_BACK, least, now_s)
+        cached.mark_bytes = mark_bytes
+        return cached
+
+    def _read(
+        self, places: Sequence[_Place], marks: Sequence[int], back: int, least: int, now_s: float
+    ) -> Cached:
+        """Return the longest prefix that is found from any of the marks, and what the marks write behind it."""
+        cached, hit = Cached(), -1
+        for mark in marks:
+            for at in range(mark, max(mark - back, -1), -1):
+                if at > hit and self._is_there(places[at], now_s):
+                    hit = at
+                    break
+        if hit >= 0:
+            cached.read = places[hit].tokens
+        before = cached.read
+        for mark in marks:
+            place = places[mark]
+            if place.tokens < least:
+                continue
+            if place.tokens > before:
+                lifetime = place.lifetime or "5m"
+                written = cached.written.get(lifetime, 0)
+                cached.written[lifetime] = written + place.tokens - before
+                before = place.tokens
+            cached.places.append(place)
+        if hit >= 0 and places[hit] not in cached.places:
+            cached.places.append(places[hit])  # a prefix that is read lives longer
+        return cached
+
+    def _by_steps(
+        self, body: Mapping[str, Any], scope: bytes, least: int, lifetime: str, now_s: float
+    ) -> Cached:
+        """Return the longest beginning in whole steps that an earlier request had too."""
+        prompt = b"".join(to_json(part) for part in _messages(body))
+        step_bytes = STEP_TOKENS * BYTES_A_TOKEN
+        cached, digest = Cached(tells_writes=False), blake2b(scope, digest_size=16)
+        is_hit = True
+        for end in range(step_bytes, len(prompt) + 1, step_bytes):
+            digest.update(prompt[end - step_bytes : end])
+            place = _Place(digest.digest(), end // BYTES_A_TOKEN, lifetime)
+            is_hit = is_hit and self._is_there(place, now_s)
+            if is_hit and place.tokens >= least:
+                cached.read = place.tokens
+            cached.places.append(place)
+        return cached
+
+
+def _messages(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the parts of a request of OpenAI's or Gemini's, in the order of the prompt."""
+    parts = [(name, body[name]) for name in ("tools", "systemInstruction") if name in body]
+    parts += [("instructions", body["instructions"])] if "instructions" in body else []
+    turns = body.get("messages", body.get("input", body.get("contents"))) or []
+    if not isinstance(turns, list):
+        turns = [turns]
+    return parts + [("turn", turn) for turn in turns]
+
+
+def _blocks(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the blocks of a request of Anthropic's or Bedrock's, in the order of the prompt, with their sections."""
+    config = body.get("toolConfig")
+    tools = config.get("tools") if isinstance(config, Mapping) else body.get("tools")
+    found = [("tools", tool) for tool in tools or ()]
+    found += [("system", block) for block in _content(body.get("system"))]
+    for turn in body.get("messages") or ():
+        found += [(str(turn.get("role")), block) for block in _content(turn.get("content"))]
+    return found
+
+
+def _content(content: Any) -> list[Any]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return list(content or ())
+
+
+def _without_marks(
+    blocks: Sequence[tuple[str, Any]],
+) -> tuple[list[tuple[str, Any]], dict[int, str], int]:
+    """Return the blocks without marks, the lifetime of each mark by the place of its block, and the marks' bytes."""
+    unmarked: list[tuple[str, Any]] = []
+    lifetimes: dict[int, str] = {}
+    size = 0
+    for section, block in blocks:
+        marks = [block[key] for key in _MARK_KEYS if key in block]
+        for mark in marks:
+            size += len(to_json(mark)) + 18
+        if "cachePoint" not in block:
+            rest = {key: value for key, value in block.items() if key != "cache_control"}
+            unmarked.append((section, rest))
+        for mark in marks:
+            lifetimes[len(unmarked) - 1] = str(mark.get("ttl", "5m"))
+    return unmarked, lifetimes, size
+
+
+def _refusal(blocks: Sequence[tuple[str, Any]], lifetimes: Mapping[int, str]) -> Refused | None:
+    """Return why the provider rejects the marks; the texts are Anthropic's, seen in public issues, 2026-11."""
+    if len(lifetimes) > MOST_MARKS:
+        return Refused(
+            f"A maximum of {MOST_MARKS} blocks with cache_control may be provided. Found {len(lifetimes)}."
+        )
+    is_short = False
+    for at in sorted(lifetimes):
+        kind = blocks[at][1].get("type") if at >= 0 else "nothing"
+        if kind in ("thinking", "redacted_thinking", "nothing"):
+            return Refused(f"cache_control cannot be set for {kind} blocks")
+        if kind == "text" and not blocks[at][1].get("text"):
+            return Refused("cache_control cannot be set for empty text blocks")
+        if lifetimes[at] == "1h" and is_short:
+            return Refused(
+                "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block"
+            )
+        is_short = is_short or lifetimes[at] == "5m"
+    return None
+
+
+def _places(
+    blocks: Sequence[tuple[str, Any]], body: Mapping[str, Any], scope: bytes
+) -> list[_Place]:
+    """Return the prefix that ends with each block."""
+    places: list[_Place] = []
+    digest, size, settings = blake2b(scope, digest_size=16), 0, to_json(list(_settings(body)))
+    is_in_turns = False
+    for section, block in blocks:
+        if not is_in_turns and section not in ("tools", "system"):
+            digest.update(settings)
+            is_in_turns = True
+        data = to_json(block)
+        digest.update(section.encode() + b"\0" + data)
+        size += len(data)
+        places.append(_Place(digest.digest(), size // BYTES_A_TOKEN))
+    return places
+
+
+def _settings(body: Mapping[str, Any]) -> Iterator[Any]:
+    for name in _SETTINGS_OF_TURNS:
+        yield body.get(name)
+    config = body.get("toolConfig")
+    yield config.get("toolChoice") if isinstance(config, Mapping) else None
