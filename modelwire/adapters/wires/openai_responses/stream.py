@@ -72,6 +72,11 @@ class ResponsesDecoder:
         # The texts under way, by the numbers of their item and part.
         self._usual: dict[tuple[Any, Any], Piece] = {}
 
+    @property
+    def refused(self) -> bool:
+        """Whether a part of a message is a refusal. A resumed stream reads it."""
+        return self._output.refused
+
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
         """Return the chunks this event makes, if any."""
         name, data = event

@@ -76,13 +76,14 @@ class Piece:
 class Output:
     """What all items of an answer share: its id, the number of blocks so far, the log probabilities."""
 
-    __slots__ = ("blocks", "id", "logprobs", "provider")
+    __slots__ = ("blocks", "id", "logprobs", "provider", "refused")
 
     def __init__(self, provider: str) -> None:
         self.provider = provider
         self.id: str | None = None
         self.blocks = 0
         self.logprobs: list[Any] = []
+        self.refused = False  # Whether a part of a message is a refusal.
 
     def next_piece(self) -> Piece:
         """Begin a block."""
@@ -270,7 +271,9 @@ class MessageItem(Item):
         piece, text = self.part(number), event["delta"]
         named = {} if piece.sent else self.named
         piece.add(kind, text)
-        if kind == "text":
+        if kind == "refusal":
+            self.output.refused = True
+        else:
             self.output.logprobs += dicts_in(event.get("logprobs"))
         return [self.output.chunk([{"type": kind, kind: text, **named, "index": piece.index}])]
 
@@ -290,7 +293,9 @@ class MessageItem(Item):
 
     def _rest_of_part(self, piece: Piece, part: JSON, named: JSON) -> JSON:
         block = block_of_part(part)
-        key = "refusal" if block.get("type") == "refusal" else "text"
+        key = "text"
+        if block.get("type") == "refusal":
+            key, self.output.refused = "refusal", True
         if not piece.sent.get(key):
             self.output.logprobs += dicts_in(part.get("logprobs"))
         if piece.sent:
