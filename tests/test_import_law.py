@@ -27,8 +27,9 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "_extensions": ({"errors"}, set()),
     "user_paths": (set(), set()),
     "sqlite_files": (set(), set()),
+    "prompt_caches": (set(), {"adapters.model.prompt_prefixes"}),
     # A price is listed under the name that the row of a provider has for it.
-    "usage": ({"errors", "callbacks"}, {"messages", "adapters.providers"}),
+    "usage": ({"errors", "callbacks", "prompt_caches"}, {"messages", "adapters.providers"}),
     "terminal_text": (set(), set()),
     "notebooks": (set(), set()),
     "messages": ({"errors"}, {"prompts", "runnables", "tools"}),
@@ -87,6 +88,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "callbacks",
             "transport",
             "caches",
+            "prompt_caches",
         },
         {"config", "local", "tools", "output_parsers", "profiles", "rate_limiters", "prompts"},
     ),

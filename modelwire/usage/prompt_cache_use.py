@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelwire.usage.prices import dollars, price_of_usage
+
+if TYPE_CHECKING:
+    from modelwire.prompt_caches import CacheBreak
 
 __all__ = ["PromptCacheUse", "prompt_cache_use_of"]
 
@@ -23,13 +26,15 @@ LEAST_USD_SHOWN = Decimal("0.00005")
 class PromptCacheUse:
     """Tokens that prompt caches read and wrote. `saved` is in USD, and below 0 if the writes cost more than that.
 
-    `input_tokens` are all of the input, with those read and written.
+    `input_tokens` are all of the input, with those read and written. `breaks` says where prompts have changed: see
+    `modelwire.prompt_caches`.
     """
 
     input_tokens: int = 0
     read_tokens: int = 0
     written_tokens: int = 0
     saved: Decimal = Decimal(0)
+    breaks: list[CacheBreak] = field(default_factory=list)
 
     def add(self, other: PromptCacheUse) -> None:
         """Add the tokens and dollars of other calls."""

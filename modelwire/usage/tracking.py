@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire._extensions import extension
 from modelwire.callbacks import UsageMetadataCallbackHandler, register_configure_hook
+from modelwire.prompt_caches import listing
 from modelwire.usage.prices import has_price_list, price_of_usage
 from modelwire.usage.prompt_cache_use import PromptCacheUse, prompt_cache_use_of
 
@@ -210,6 +211,8 @@ class CostTracker(UsageMetadataCallbackHandler):
         lines.append(f"{self.total.calls:,} calls, {self.errors:,} errors, {self._cost_text()}")
         if cache := str(self.cache):
             lines.append(cache)
+        if breaks := self.cache.breaks:
+            lines.append(f"prompt caches broken {len(breaks):,} times, first: {breaks[0]}")
         if self.latencies_s:
             marks = ", ".join(
                 f"p{percent} {self.latency_s(percent):.2f} s" for percent in (50, 95, 99)
@@ -246,6 +249,7 @@ def track() -> Iterator[CostTracker]:
     tracker = CostTracker()
     token = _tracking.set((*_tracking.get(), tracker))
     try:
-        yield tracker
+        with listing(tracker.cache.breaks):
+            yield tracker
     finally:
         _tracking.reset(token)

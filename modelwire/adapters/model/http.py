@@ -203,7 +203,7 @@ class HTTPChatModel(WireSettings):
         counting: TokenCounting | None = None,
     ) -> Exchange[AIMessage, AIMessageChunk]:
         retry_settings, retry = self._retry_settings(kwargs)
-        builder = RequestBuilder(self, messages, stop, kwargs)
+        builder = RequestBuilder(self, messages, stop, kwargs, ask and counting is None)
         codec, request = builder.build(stream=stream, key=key, ask=ask)
         if counting is not None:  # only the input is counted: the limits of answers are not touched
             counting.request(request)
@@ -213,9 +213,9 @@ class HTTPChatModel(WireSettings):
         if self.rate_limit is not None and counting is None:
             limiter = self._limiter(request)
         policy = self._call_policy(retry_settings, retry, limiter, is_async=is_async)
-        url, headers, reserved = request.url, request.headers, _reserved(codec, request.body)
+        reserved = _reserved(codec, request.body)
         exchange = Exchange(
-            Request(url, headers, content, request.model, max_output=reserved),
+            Request(request.url, request.headers, content, request.model, max_output=reserved),
             codec,
             policy,
             _hooks(retry_settings["on_refusal"], retry_settings["stream_restart"]),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelwire import __version__
 from modelwire.adapters.model.arguments import parameter_of
 from modelwire.errors import CallerError, InvalidArgument, ParameterWarning, warn_caller
+from modelwire.prompt_caches import WATCHING
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
@@ -32,6 +33,7 @@ class RequestBuilder(NamedTuple):
     messages: Sequence[BaseMessage]
     stop: list[str] | str | None
     kwargs: dict[str, Any]
+    is_sent: bool = False  # The request is a call, and not only shown, counted or compared.
 
     def build(self, *, stream: bool, **credential: Any) -> tuple[Codec, WireRequest]:
         """Return the request, and the codec that wrote it and will read the answer.
@@ -53,7 +55,8 @@ class RequestBuilder(NamedTuple):
         request.model = request.model or call.model
         if request.left_out:
             self._warn_of(dict.fromkeys(request.left_out))
-        if model.prompt_cache or "prompt_cache" in self.kwargs:
+        is_cached = model.prompt_cache or "prompt_cache" in self.kwargs
+        if is_cached or WATCHING.get() is not None:
             self._ask_prompt_cache(request, codec.provider, getattr(codec, "wire", ""))
         if model.client is not None or model.async_client is not None:
             model._sdk().direct(request)
@@ -70,6 +73,10 @@ class RequestBuilder(NamedTuple):
         from modelwire.adapters.model.prompt_caching import ask_prompt_cache
 
         wanted = self.kwargs.get("prompt_cache", self.model.prompt_cache)
+        if self.is_sent and (wanted or WATCHING.get() is not None):
+            from modelwire.adapters.model.prompt_prefixes import note
+
+            note(request, self.messages)
         if notes := ask_prompt_cache(request, wanted, provider=provider, wire=wire):
             self._warn_of(notes)
 

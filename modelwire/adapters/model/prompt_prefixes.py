@@ -1,0 +1,366 @@
+"""Compares a prompt with the earlier ones, by digests, and finds its first difference. No I/O but the log.
+
+A text is stored as a digest of each 16 characters (Python's keyed `hash`, whose key is another one in each process), so
+a difference is found to within 16 characters; what is shown comes from the new prompt.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic_core import to_json
+
+from modelwire.adapters.wires.json import mask_secrets
+from modelwire.prompt_caches import BREAKS, MOST_BREAKS, WATCHING, CacheBreak
+
+if TYPE_CHECKING:
+    from modelwire.messages import BaseMessage
+    from modelwire.transport.wire import WireRequest
+
+__all__ = ["OF_PROCESS", "PromptMemory", "note"]
+
+_logger = logging.getLogger("modelwire")
+
+# The oldest prompts above this number are forgotten.
+MOST_PROMPTS = 64
+# A text has one digest for each so many characters,
+CHARS_A_DIGEST = 16
+# and at most so many digests: behind its first 65,536 characters a difference is known, but not its place.
+MOST_DIGESTS = 4_096
+# The excerpt of a break shows so many characters on each side of the difference.
+CHARS_SHOWN = 40
+# The words of a system prompt are compared by digests of the first so many.
+MOST_WORDS = 4_096
+# Two system prompts are versions of one if they share this part of their words.
+SHARED_WORDS = 0.5
+# Two calls are of one conversation if this part of the earlier one's messages is in the later one.
+SHARED_MESSAGES = 0.5
+# A message that is equal only in a block of less than so many characters is another message.
+LEAST_SHARED_CHARS = 20
+# The log names the breaks of so many places; later ones are only counted.
+MOST_LOGGED = 256
+
+_SYSTEM = ("system", "developer")
+# The parts of a body that are not parameters, or do not change what a provider caches.
+_OTHER_FIELDS = (
+    "messages input contents instructions system systemInstruction tools model stream stream_options metadata user "
+    "max_tokens max_completion_tokens max_output_tokens maxTokens maxOutputTokens safety_identifier service_tier "
+    "serviceTier store cache_control cachedContent prompt_cache_key prompt_cache_retention prompt_cache_options labels "
+    "requestMetadata previous_response_id container"
+)
+_NO_PARAMETERS = frozenset(_OTHER_FIELDS.split())
+_MARKS = ("cache_control", "cachePoint", "cache_point", "index")
+_ABOUT_TIMES = ". A time or a date in a system prompt makes each call a new prompt: put it into the newest message"
+_TIME = re.compile(r"\d{1,2}:\d\d(:\d\d)?|\d{4}-\d\d-\d\d|\b1[5-9]\d{8}\b")
+
+
+class Part(NamedTuple):
+    """The digests of a message or a tool."""
+
+    name: int  # of its role, or of the tool's name
+    whole: int
+    blocks: frozenset[int]
+    chunks: array[int]
+
+
+class Prompt(NamedTuple):
+    """The digests of one call."""
+
+    model: str
+    parameters: Mapping[str, int]
+    tools: tuple[Part, ...]
+    messages: tuple[Part, ...]
+    head: int  # how many system messages it begins with
+    words: frozenset[int]  # of those
+
+
+Blocks = list[tuple[str, str]]  # the kind and the text of each block
+Named = tuple[str, Blocks]  # the role of a message, or the name of a tool, and its blocks
+
+
+class Texts(NamedTuple):
+    """The call that is compared, in its own words: they are dropped after the comparison."""
+
+    parameters: Mapping[str, str]
+    tools: Sequence[Named]
+    messages: Sequence[Named]
+
+
+class PromptMemory:
+    """The latest prompts, with which each call is compared."""
+
+    def __init__(self) -> None:
+        self._prompts: list[Prompt] = []
+        self._logged: set[tuple[Any, ...]] = set()
+        self._lock = Lock()
+
+    def note(self, model: str, messages: Sequence[BaseMessage], body: Mapping[str, Any]) -> None:
+        """Compare a call with those before it, and report where it breaks the prompt cache."""
+        texts = Texts(
+            dict(_parameters(body)), list(_tools(body)), [_message(one) for one in messages]
+        )
+        with self._lock:
+            prompt = self._digested(model, texts)
+            found = self._compared(prompt, texts)
+            self._remember(prompt)
+        if found is not None:
+            self._report(found)
+
+    def _digested(self, model: str, texts: Texts) -> Prompt:
+        known = {part.whole: part for part in self._all_parts()}
+        messages = [self._part(*message, known) for message in texts.messages]
+        head = 0
+        while head < len(messages) and texts.messages[head][0] in _SYSTEM:
+            head += 1
+        words = [
+            word
+            for _, blocks in texts.messages[:head]
+            for _, text in blocks
+            for word in text.split()
+        ]
+        return Prompt(
+            model,
+            {name: hash(text) for name, text in texts.parameters.items()},
+            tuple(self._part(*tool, known) for tool in texts.tools),
+            tuple(messages),
+            head,
+            frozenset(map(hash, words[:MOST_WORDS])),
+        )
+
+    def _all_parts(self) -> Iterator[Part]:
+        for prompt in self._prompts:
+            yield from prompt.tools
+            yield from prompt.messages
+
+    @staticmethod
+    def _part(name: str, blocks: Blocks, known: Mapping[int, Part]) -> Part:
+        whole = hash((name, *blocks))
+        if whole in known:
+            return known[whole]
+        long = [block for block in blocks if len(block[1]) >= LEAST_SHARED_CHARS]
+        text = _joined(blocks)[: CHARS_A_DIGEST * MOST_DIGESTS]
+        chunks = array(
+            "q",
+            (hash(text[at : at + CHARS_A_DIGEST]) for at in range(0, len(text), CHARS_A_DIGEST)),
+        )
+        return Part(hash(name), whole, frozenset(map(hash, long)), chunks)
+
+    def _remember(self, prompt: Prompt) -> None:
+        """Store a prompt in place of the one that it continues."""
+        self._prompts = [one for one in self._prompts if not _continues(prompt, one)]
+        self._prompts.append(prompt)
+        del self._prompts[:-MOST_PROMPTS]
+
+    def _compared(self, prompt: Prompt, texts: Texts) -> CacheBreak | None:
+        """Return the break against the most similar prompt, unless one is continued or all are of others."""
+        nearest: tuple[int, Prompt] | None = None
+        for earlier in reversed(self._prompts):
+            if earlier.model != prompt.model:
+                continue
+            if _continues(prompt, earlier) or _continues(earlier, prompt):
+                return None
+            shared = _shared_messages(earlier, prompt)
+            if _is_related(earlier, prompt) and (nearest is None or shared > nearest[0]):
+                nearest = shared, earlier
+        if nearest is None:
+            return None
+        return _first_difference(nearest[1], prompt, texts)
+
+    def _report(self, found: CacheBreak) -> None:
+        for breaks in BREAKS.get():
+            if len(breaks) < MOST_BREAKS:
+                breaks.append(found)
+        place = found[:5]
+        if place not in self._logged and len(self._logged) < MOST_LOGGED:
+            self._logged.add(place)
+            _logger.warning("%s", found.message)
+
+
+# Calls with `prompt_cache` outside of a `watch()` block are compared with each other.
+OF_PROCESS = PromptMemory()
+
+
+def note(request: WireRequest, messages: Sequence[BaseMessage]) -> None:
+    """Compare a call with those before it in its `watch()` block, or in this process."""
+    memory = WATCHING.get() or OF_PROCESS
+    memory.note(f"{request.model}", messages, request.body)
+
+
+def _wholes(parts: Sequence[Part]) -> tuple[int, ...]:
+    return tuple(part.whole for part in parts)
+
+
+def _continues(later: Prompt, earlier: Prompt) -> bool:
+    """Return whether a prompt begins with all of an earlier one."""
+    return (
+        later.model == earlier.model
+        and later.parameters == earlier.parameters
+        and _wholes(later.tools) == _wholes(earlier.tools)
+        and _wholes(later.messages[: len(earlier.messages)]) == _wholes(earlier.messages)
+    )
+
+
+def _shared_messages(earlier: Prompt, later: Prompt) -> int:
+    """Return how many messages both begin with."""
+    shared = 0
+    for one, other in zip(earlier.messages, later.messages, strict=False):
+        if one.whole != other.whole:
+            break
+        shared += 1
+    return shared
+
+
+def _is_related(earlier: Prompt, later: Prompt) -> bool:
+    """Return whether two prompts differ by less than a new conversation, or another program, would."""
+    if not _are_versions(earlier, later) or not _share_tools(earlier.tools, later.tools):
+        return False
+    before, now = earlier.messages[earlier.head :], later.messages[later.head :]
+    common = len(set(_wholes(before)) & set(_wholes(now)))
+    if before and common >= SHARED_MESSAGES * len(before):
+        return True
+    if before and len(now) > len(before) and before[0].blocks & now[0].blocks:
+        return True
+    # Another conversation of the same program reads its tools and its system prompt from the cache.
+    is_same_head = _wholes(earlier.messages[: earlier.head]) == _wholes(
+        later.messages[: later.head]
+    )
+    is_same_program = is_same_head and _wholes(earlier.tools) == _wholes(later.tools)
+    return later.head > 0 and not is_same_program
+
+
+def _are_versions(earlier: Prompt, later: Prompt) -> bool:
+    """Return whether two system prompts are the same, or versions of one."""
+    every = earlier.words | later.words
+    return not every or len(earlier.words & later.words) >= SHARED_WORDS * len(every)
+
+
+def _share_tools(earlier: Sequence[Part], later: Sequence[Part]) -> bool:
+    common = {tool.name for tool in earlier} & {tool.name for tool in later}
+    return 2 * len(common) >= max(len(earlier), len(later))
+
+
+def _first_difference(earlier: Prompt, later: Prompt, texts: Texts) -> CacheBreak | None:
+    """Return the first difference in the order in which a provider reads a prompt: tools, messages, parameters."""
+    if _wholes(earlier.tools) != _wholes(later.tools):
+        at, words, excerpt, change = _difference(earlier.tools, later.tools, texts.tools)
+        name = texts.tools[at][0] if at < len(texts.tools) else ""
+        named = f"tool {at}" + (f" (`{name}`)" if name else "")
+        return _break(later.model, "tool", at, name, change, excerpt, f"{named} was {words}")
+    at = _shared_messages(earlier, later)
+    if at < min(len(earlier.messages), len(later.messages)):
+        if at >= max(later.head, len(later.messages) - 1):
+            return None  # Another question at the end: what is before it can be read.
+        _, words, excerpt, change = _difference(earlier.messages, later.messages, texts.messages)
+        role = texts.messages[at][0]
+        sentence = f"message {at} ({role}) was {words}"
+        if at < later.head and _TIME.search(excerpt):
+            sentence += _ABOUT_TIMES
+        return _break(later.model, "message", at, role, change, excerpt, sentence)
+    for name in (*later.parameters, *earlier.parameters):
+        if earlier.parameters.get(name) != later.parameters.get(name):
+            value = texts.parameters.get(name, "")[: 2 * CHARS_SHOWN]
+            words = f"changed: {value}" if value else "removed"
+            change = words.partition(":")[0]
+            sentence = f"the parameter `{name}` was {words}"
+            return _break(later.model, "parameter", None, name, change, value, sentence)
+    return None
+
+
+def _difference(
+    earlier: Sequence[Part], later: Sequence[Part], texts: Sequence[Named]
+) -> tuple[int, str, str, str]:
+    """Return the place of the first part that differs, what became of it in words, an excerpt, and that in one word."""
+    before, now = _wholes(earlier), _wholes(later)
+    at = 0
+    while at < min(len(before), len(now)) and before[at] == now[at]:
+        at += 1
+    if sorted(before) == sorted(now):
+        return at, "moved here, others stand elsewhere too", "", "moved"
+    if at >= len(now):
+        return at, "removed", "", "removed"
+    blocks = texts[at][1]
+    is_new = now[at] not in before
+    if at >= len(before) or (is_new and before[at] in now[at:]):
+        return at, "added", _joined(blocks)[: 2 * CHARS_SHOWN], "added"
+    if not is_new:
+        return at, "behind another one, which was removed", "", "removed"
+    start = 0
+    for was, is_now in zip(earlier[at].chunks, later[at].chunks, strict=False):
+        if was != is_now:
+            break
+        start += CHARS_A_DIGEST
+    excerpt = _joined(blocks)[max(0, start - CHARS_SHOWN) : start + CHARS_A_DIGEST + CHARS_SHOWN]
+    kind = _kind_at(blocks, start)
+    where = f"near character {start}" + (f" (`{kind}`)" if kind != "text" else "")
+    return at, f"changed {where}: {excerpt!r}", excerpt, "changed"
+
+
+def _break(
+    model: str, part: str, place: int | None, name: str, change: str, excerpt: str, sentence: str
+) -> CacheBreak:
+    message = f"The prompt cache of `{model}` is broken: {sentence}."
+    return CacheBreak(
+        model, part, place, name, change, mask_secrets(excerpt), mask_secrets(message)
+    )
+
+
+def _joined(blocks: Blocks) -> str:
+    return "\n".join(text for _, text in blocks)
+
+
+def _kind_at(blocks: list[tuple[str, str]], at: int) -> str:
+    for kind, text in blocks:
+        if at <= len(text):
+            return kind
+        at -= len(text) + 1
+    return "text"
+
+
+def _message(message: BaseMessage) -> Named:
+    """Return the role of a message, and the kind and the text of each of its blocks."""
+    content: Any = message.content
+    blocks = []
+    for block in [content] if isinstance(content, str) else content:
+        if isinstance(block, str):
+            blocks.append(("text", block))
+        elif block.get("type", "text") == "text" and isinstance(block.get("text"), str):
+            blocks.append(("text", block["text"]))
+        elif not any(mark in block for mark in ("cachePoint", "cache_point")):
+            blocks.append((str(block.get("type")), _json(block)))
+    beside = {name: getattr(message, name, None) for name in ("tool_calls", "tool_call_id")}
+    blocks += [(name, _json(value)) for name, value in beside.items() if value]
+    return message.type, blocks
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = {key: part for key, part in value.items() if key not in _MARKS}
+    return to_json(value, fallback=str).decode(errors="replace")
+
+
+def _tools(body: Mapping[str, Any]) -> Iterator[Named]:
+    """Yield the name and the text of each tool in a request, whatever the wire."""
+    config = body.get("toolConfig")
+    tools = body.get("tools") or (config.get("tools") if isinstance(config, Mapping) else None)
+    for tool in tools or ():
+        if not isinstance(tool, Mapping) or "cachePoint" in tool:
+            continue
+        for one in tool.get("functionDeclarations") or (tool,):
+            named = one.get("function") or one.get("toolSpec") or one
+            name = named.get("name") or one.get("type") or next(iter(one), "")
+            yield str(name), [("text", _json(one))]
+
+
+def _parameters(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the parameters in a request that may matter to the cache; settings in a config count one by one."""
+    for field, value in body.items():
+        is_config = field.endswith("Config") and isinstance(value, Mapping)
+        settings = value if is_config else {field: value}
+        for name, setting in settings.items():
+            if name not in _NO_PARAMETERS:
+                yield name, _json(setting)

@@ -1,0 +1,91 @@
+"""Where a prompt cache breaks: the first message, tool or parameter that differs from the call before.
+
+A provider reads a prompt from its cache only as far as it is the same, so one changed character near the beginning
+makes everything behind it cost the full price again. Calls with `prompt_cache` are compared with those before them, and
+`watch()` compares all calls of a block.
+
+Of earlier prompts only digests are stored, at most 64 prompts in memory; of a break, the 40 characters on each side of
+the first difference in the new prompt. The old text is not stored, so it cannot be shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from modelwire.adapters.model.prompt_prefixes import PromptMemory
+
+__all__ = ["CacheBreak", "Watch", "watch"]
+
+# A watch, and the sums of `track()`, list at most this many breaks.
+MOST_BREAKS = 1_000
+
+
+class CacheBreak(NamedTuple):
+    """One call whose prompt differs from an earlier one of the same conversation or program."""
+
+    model: str
+    part: str
+    """What changed first: "message", "tool" or "parameter"."""
+    place: int | None
+    """Its index among the messages or the tools; None for a parameter."""
+    name: str
+    """The role of the message, or the name of the tool or the parameter."""
+    change: str
+    """"changed", "added", "removed" or "moved"."""
+    excerpt: str
+    """The new text with 40 characters on each side of the first difference; "" where there is none."""
+    message: str
+    """The whole in words, as the log has it."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Watch:
+    """The breaks inside a `watch()` block, oldest first."""
+
+    def __init__(self) -> None:
+        self.breaks: list[CacheBreak] = []
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.breaks)) or "No prompt cache was broken."
+
+
+# The prompts that calls of this context are compared with, even without `prompt_cache`.
+WATCHING: ContextVar[PromptMemory | None] = ContextVar("modelwire_prompt_watch", default=None)
+# The lists of breaks in this context: of watches and of `track()`.
+BREAKS: ContextVar[tuple[list[CacheBreak], ...]] = ContextVar("modelwire_cache_breaks", default=())
+
+
+@contextmanager
+def watch() -> Iterator[Watch]:
+    """Compare the prompts of all calls inside the block; each break is in the result, and the first ones in the log.
+
+    Example:
+        with prompt_caches.watch() as watched:
+            agent.invoke(question)
+        print(watched)
+    """
+    from modelwire.adapters.model.prompt_prefixes import PromptMemory
+
+    watched = Watch()
+    token = WATCHING.set(PromptMemory())
+    try:
+        with listing(watched.breaks):
+            yield watched
+    finally:
+        WATCHING.reset(token)
+
+
+@contextmanager
+def listing(breaks: list[CacheBreak]) -> Iterator[None]:
+    """Add the breaks inside the block to a list, up to 1,000 of them."""
+    token = BREAKS.set((*BREAKS.get(), breaks))
+    try:
+        yield
+    finally:
+        BREAKS.reset(token)
