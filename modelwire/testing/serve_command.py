@@ -88,6 +88,11 @@ def register(commands: Any) -> None:
         help="which rate-limit headers it sends (default: those of each provider)",
     )
     add(
+        "--no-strict",
+        action="store_true",
+        help="answer requests with unknown parameters, too, which the providers refuse",
+    )
+    add(
         "--fault",
         action="append",
         default=[],
@@ -138,6 +143,7 @@ def _serve(options: argparse.Namespace) -> int:
         limits=limits,
         faults=dict(_rate(option) for option in options.fault),
         time_scale=options.time_scale,
+        strict=not options.no_strict,
         seed=options.seed,
         keep=0,
         port=options.port,

@@ -396,6 +396,7 @@ def test_a_log_that_is_no_database_is_one_line_and_is_closed(
 
 
 def test_a_warning_is_one_line(provider: ProviderServer) -> None:
+    provider.strict = False  # a service that takes `foo`
     done = subprocess.run(
         _program("ask", "x", "-m", "openai:m", "-p", "foo=1"),
         stdin=subprocess.DEVNULL,

@@ -80,7 +80,7 @@ CHANGES: dict[str, Callable[[], dict[str, Any]]] = {
     "output_version": lambda: {"output_version": "v1"},
     "default_query": lambda: {"default_query": {"tenant": "b"}},
     "default_headers": lambda: {"default_headers": {"x-tenant": "b"}},
-    "extra_body": lambda: {"model_kwargs": {"extra_body": {"tenant": "b"}}},
+    "extra_body": lambda: {"extra_body": {"user": "b"}},
     "temperature": lambda: {"temperature": 1},
     "model": lambda: {"model": "other"},
 }

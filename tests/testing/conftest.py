@@ -61,6 +61,8 @@ def request_bytes(
 ) -> bytes:
     asked = {"model": "m", "stream": stream, **fields}
     asked["input" if wire == "responses" else "messages"] = [{"role": "user", "content": text}]
+    if wire == "anthropic":
+        asked["max_tokens"] = 100
     path = PATHS[wire]
     if wire == "gemini":
         asked = {"contents": [{"role": "user", "parts": [{"text": text}]}], **fields}

@@ -1,7 +1,7 @@
 """How the server answers chat calls: rate limits, faults, the script, latencies. No I/O.
 
-A call passes these in order: a fault that stands for an outage, the rate limits, the strict mode of
-its provider, and then the script, whose entry may be damaged by another fault.
+A call passes these in order: a fault that stands for an outage, the rate limits, the rules of its
+provider, and then the script, whose entry may be damaged by another fault.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
 from modelwire.testing.server.prompt_cache import Cached, PromptCache, Refused
 from modelwire.testing.server.replies import End, Reply, Step
+from modelwire.testing.server.request_rules import Problem, request_problem
 from modelwire.testing.server.requests import SeenRequest
 from modelwire.testing.server.script import Script, answer_of
 from modelwire.testing.server.strict_modes import strict_problem
 from modelwire.testing.server.wires import (
     answer_reply,
     body_of,
+    error_body,
     error_reply,
     raw_reply,
     server_wire,
@@ -66,6 +68,7 @@ class Pace(Protocol):
     """The settings and the clock of a server, which the desk reads at each call."""
 
     latency: Latency
+    strict: bool
     chunk_gap_s: float
     time_scale: float
 
@@ -102,9 +105,9 @@ class ChatDesk:
         limited = self._limit(request, wire, in_flight)
         if isinstance(limited, Reply):
             return limited
-        problem = strict_problem(wire, request)
+        problem = self._problem(wire, request)
         if problem is not None:
-            return error_reply(wire, 400, number=number, message=problem)
+            return error_reply(wire, 400, number=number, **problem._asdict())
         cached = self.prompt_cache.look_up(wire, request, self._pace.now_s())
         if isinstance(cached, Refused):
             return error_reply(wire, 400, number=number, message=cached.message)
@@ -124,6 +127,15 @@ class ChatDesk:
         self.prompt_cache.store(cached, self._pace.now_s() + reply.latency_s)
         return reply
 
+    def _problem(self, wire: str, request: SeenRequest) -> Problem | None:
+        """Return the reason why the provider refuses a request."""
+        schema = strict_problem(wire, request)
+        if schema is not None:
+            return Problem(schema)
+        if self._pace.strict:
+            return request_problem(wire, request)
+        return None
+
     def finish(self, request: SeenRequest, now_s: float) -> None:
         """Release the tokens that an ended request had reserved and did not use."""
         reserved = self._reserved.pop(request.number, None)
@@ -134,6 +146,9 @@ class ChatDesk:
         """Return status and body of one row of a batch, which takes its answer from the script like any request."""
         request = SeenRequest("POST", "", {}, to_json(body))
         request.wire, request.number = wire, number
+        problem = self._problem(wire, request)
+        if problem is not None:
+            return 400, error_body(wire, 400, number=number, **problem._asdict())
         answer = answer_of(self._script.take(), request)
         if isinstance(answer, Fault):
             reply = answer.play(self._reply(Answer(), request, {}), wire, number)

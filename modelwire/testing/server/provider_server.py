@@ -60,7 +60,8 @@ class ProviderServer:
     random or by rule: `Rule`s, or probabilities by the names of `faults.NAMED`. `latency` is in
     seconds. `time_scale=0.01` makes each of the server's seconds a hundredth of one, so that
     minutes of rate limits pass in a test. `keep` limits the length of `requests`; `counts` are
-    exact anyway. `seed` makes random choices the same in every run.
+    exact anyway. `strict` refuses requests that the provider refuses: unknown parameters, tool
+    calls without results, and more (`request_rules`). `seed` makes random choices the same in every run.
 
         with ProviderServer(["Hello!"]) as server:
             server.model("openai").invoke("hi").content  # 'Hello!'
@@ -77,6 +78,7 @@ class ProviderServer:
         limits: Limits | None = None,
         batches: BatchPlan | Sequence[BatchPlan] | None = None,
         time_scale: float = 1.0,
+        strict: bool = True,
         seed: int = 0,
         keep: int | None = None,
         port: int = 0,
@@ -87,6 +89,7 @@ class ProviderServer:
         if not 0 <= port <= 65535:
             raise InvalidArgument(f"`port` must be from 0 to 65535, not {port}.")
         self.latency = latency
+        self.strict = strict
         self.chunk_gap_s = chunk_gap_s
         self.time_scale = time_scale
         # These errors were raised by functions in the script; the client got a 500.

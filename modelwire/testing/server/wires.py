@@ -86,11 +86,15 @@ def error_body(
     message: str = "",
     type: str | None = None,
     code: str | int | None = None,
+    param: str | None = None,
     number: int = 0,
 ) -> dict[str, Any]:
     """Return the error that a provider sends with `status`, in the format of its wire."""
     message = message or f"The provider server answers {status}."
-    return server_wire(wire).error(status, message, type, code, number)
+    body = server_wire(wire).error(status, message, type, code, number)
+    if param is not None:  # Only OpenAI names it.
+        body["error"]["param"] = param
+    return body
 
 
 def _openai_error(
@@ -111,9 +115,12 @@ def error_reply(
     message: str = "",
     type: str | None = None,
     code: str | int | None = None,
+    param: str | None = None,
 ) -> Reply:
     """Return the reply with an error."""
-    body = error_body(wire, status, message=message, type=type, code=code, number=number)
+    body = error_body(
+        wire, status, message=message, type=type, code=code, param=param, number=number
+    )
     named = {
         **_request_id(wire, number),
         **server_wire(wire).error_headers(body),

@@ -89,6 +89,7 @@ def test_the_window_of_a_known_model_is_looked_up_for_a_large_call(
 def test_what_may_fit_is_sent(
     provider: ProviderServer, requests: Any, arguments: dict[str, Any]
 ) -> None:
+    provider.strict = "extra_body" not in arguments  # another service takes `truncation`
     model = provider.model(**{"profile": {"max_input_tokens": 1_000}, **arguments})
     model.invoke(text(20_000))
     assert requests() == 1

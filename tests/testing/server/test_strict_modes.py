@@ -210,6 +210,12 @@ ASKED: dict[str, tuple[str, Callable[[Any], Any]]] = {
         },
     ),
 }
+MESSAGES: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
+BODY: dict[str, Any] = {
+    "responses": {"input": "hi"},
+    "anthropic": {"max_tokens": 9, **MESSAGES},
+    "anthropic answers": {"max_tokens": 9, **MESSAGES},
+}
 OPENAI = {"openai", "azure", "responses"}
 ALL = set(ASKED)
 REFUSED: list[tuple[dict[str, Any], set[str]]] = [
@@ -245,7 +251,7 @@ def test_the_server_refuses_what_strict_mode_does_not_take(
     server: ProviderServer, provider: str, schema: Any, refused: set[str]
 ) -> None:
     path, body = ASKED[provider]
-    asked = {"model": "m", "messages": [], **body(schema)}
+    asked = {"model": "m", **BODY.get(provider, MESSAGES), **body(schema)}
     reply = httpx2.post(server.base_url + path, json=asked, headers={"x-api-key": "k"})
     assert reply.status_code == (400 if provider in refused else 200), reply.text
     if provider in refused:
