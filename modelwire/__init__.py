@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelwire.adapters import ChatOpenAI as ChatOpenAI
     from modelwire.budgets import budget as budget
     from modelwire.config import init_chat_model as init_chat_model
+    from modelwire.embeddings import init_embeddings as init_embeddings
     from modelwire.errors import ModelwireError as ModelwireError
     from modelwire.messages import AIMessage as AIMessage
     from modelwire.messages import AIMessageChunk as AIMessageChunk
@@ -47,6 +48,7 @@ __getattr__, __dir__, __all__ = lazy.exports(
         "modelwire.adapters": ["ChatAnthropic", "ChatOpenAI"],
         "modelwire.budgets": ["budget"],
         "modelwire.config": ["init_chat_model"],
+        "modelwire.embeddings": ["init_embeddings"],
         "modelwire.errors": ["ModelwireError"],
         "modelwire.messages": [
             "AIMessage",

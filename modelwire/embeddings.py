@@ -1,12 +1,29 @@
-"""The interface of embeddings, for stores that ask for one. No model that embeds is here: the SDKs have them."""
+"""Embeddings: the interface that stores ask for, and the models of each provider, which load when they are used."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
+from modelwire import lazy
 from modelwire.runnables.config import run_in_executor
 
-__all__ = ["Embeddings"]
+if TYPE_CHECKING:
+    from modelwire.adapters.embeddings import AzureOpenAIEmbeddings as AzureOpenAIEmbeddings
+    from modelwire.adapters.embeddings import OpenAIEmbeddings as OpenAIEmbeddings
+    from modelwire.adapters.embeddings import init_embeddings as init_embeddings
+
+__getattr__, __dir__, __all__ = lazy.exports(
+    __name__,
+    {
+        "modelwire.adapters.embeddings": [
+            "AzureOpenAIEmbeddings",
+            "OpenAIEmbeddings",
+            "init_embeddings",
+        ]
+    },
+)
+__all__ += ["Embeddings"]
 __path__: list[str] = []  # old paths below this one: `modelwire.compat`
 
 

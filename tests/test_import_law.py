@@ -68,7 +68,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "language_models": ({"errors", "messages", "outputs", "runnables", "adapters"}, set()),
     "documents": ({"errors", "messages"}, set()),
     "agents": ({"messages"}, set()),
-    "embeddings": ({"runnables"}, set()),
+    "embeddings": ({"runnables"}, {"adapters"}),
     "vectorstores": ({"errors", "documents", "retrievers"}, set()),
     "load": ({"errors", "messages.serialised"}, {"adapters.providers"}),
     "compat": ({"adapters"}, set()),
@@ -92,6 +92,11 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         },
         {"config", "local", "tools", "output_parsers", "profiles", "rate_limiters", "prompts"},
     ),
+    # Texts to vectors, over the calls of the chat models.
+    "adapters.embeddings": (
+        {"adapters", "embeddings", "errors", "messages", "outputs", "transport"},
+        {"caches"},
+    ),
     # Loaded by the first call with tools or a form of its answer.
     "adapters.model.tools": ({"adapters", "errors", "runnables", "tools"}, set()),
     "adapters.model.structured_output": (
@@ -112,6 +117,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "runnables",
             "callbacks",
             "adapters",
+            "embeddings",
             "ext",
             "transport",
             "language_models",

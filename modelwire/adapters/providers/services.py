@@ -86,6 +86,7 @@ class Service(NamedTuple):
 
     names: Names = Names()  # in lists of others
     model_class_at: str | None = None  # `module:class`; None: the class of its wire
+    embeds: bool = False  # it has OpenAI's embeddings API, `/embeddings` at its address
 
     def speaks(self) -> tuple[str, ...]:
         """Return the wires, Chat Completions first."""
@@ -177,6 +178,7 @@ _ROWS: Sequence[Service] = (
         # https://openrouter.ai/docs/api-reference/overview and .../parameters
         own="cache_control models provider route plugins preset transforms usage min_p top_a repetition_penalty",
         blocks=("video_url",),  # https://openrouter.ai/docs/features/multimodal/videos
+        embeds=True,
     ),
     # Errors come as `event: error` under a 200; streams before 2025 have usage under `x_groq` alone.
     Service(
@@ -241,6 +243,7 @@ _ROWS: Sequence[Service] = (
             "document_url",
         ),  # https://docs.mistral.ai/capabilities/document_ai/document_qna, and recorded
         names=Names(traces="mistral_ai", prices="mistral", profiles="mistral"),
+        embeds=True,
     ),
     Service(
         "together",
@@ -253,6 +256,7 @@ _ROWS: Sequence[Service] = (
         usage_at="the last chunk",
         reasoning_word="reasoning",  # https://docs.together.ai/docs/reasoning-overview
         names=Names(profiles="togetherai"),
+        embeds=True,
     ),
     Service(
         "fireworks",
@@ -266,6 +270,7 @@ _ROWS: Sequence[Service] = (
         reasoning_at=("reasoning_content",),
         usage_at="the last chunk",
         names=Names(profiles="fireworks-ai"),
+        embeds=True,
     ),
     # Which models refuse penalties, `stop` and `reasoning_effort` is theirs. Its Anthropic wire is deprecated.
     Service(
@@ -335,6 +340,7 @@ _ROWS: Sequence[Service] = (
             "verbosity",
         ),
         names=Names(traces="gcp.gemini", profiles="google"),
+        embeds=True,
     ),
     # https://docs.ollama.com/api/openai-compatibility: what is not in its list of fields is ignored. The key is for
     # `base_url="https://ollama.com/v1"`. `reasoning` of a turn becomes the model's `thinking`: `FromChatRequest` in
@@ -382,6 +388,7 @@ _ROWS: Sequence[Service] = (
         instead=_OLLAMA_INSTEAD,
         replayed=("reasoning",),
         reasoning_at=("reasoning",),
+        embeds=True,
     ),
     Service(
         "vllm",
@@ -392,6 +399,7 @@ _ROWS: Sequence[Service] = (
         wires=(("responses", "http://localhost:8000/v1"), ("anthropic", "http://localhost:8000")),
         lacks=("user",),
         reasoning_at=("reasoning", "reasoning_content"),
+        embeds=True,
     ),
     Service(
         "llamacpp",
@@ -402,6 +410,7 @@ _ROWS: Sequence[Service] = (
         works_without_key=True,
         wires=(("responses", "http://localhost:8080/v1"), ("anthropic", "http://localhost:8080")),
         reasoning_at=("reasoning_content",),
+        embeds=True,
     ),
     Service(
         "lmstudio",
@@ -412,6 +421,7 @@ _ROWS: Sequence[Service] = (
         works_without_key=True,
         wires=(("responses", "http://localhost:1234/v1"), ("anthropic", "http://localhost:1234")),
         reasoning_at=("reasoning", "reasoning_content"),
+        embeds=True,
     ),
     Service(
         "litellm",
@@ -426,6 +436,7 @@ _ROWS: Sequence[Service] = (
         reasoning_at=("reasoning_content",),
         own="*",  # https://docs.litellm.ai/docs/completion/provider_specific_params
         reasoning_word="thinking",  # https://docs.litellm.ai/docs/reasoning_content
+        embeds=True,
     ),
     Service(
         "nvidia",
@@ -435,6 +446,7 @@ _ROWS: Sequence[Service] = (
         aliases=("nim",),
         url_variables=("NVIDIA_BASE_URL",),
         reasoning_at=("reasoning_content",),
+        embeds=True,
     ),
     # https://platform.kimi.ai/docs/guide/use-kimi-k2-thinking-model: `reasoning_content` must go back with tool calls.
     Service(
@@ -524,6 +536,7 @@ _ROWS: Sequence[Service] = (
         "https://api.sambanova.ai/v1",
         ("SAMBANOVA_API_KEY",),
         reasoning_at=("reasoning",),
+        embeds=True,
     ),
     # Its lists of supported and unsupported parameters; `stream_options` is refused
     # (https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/). CO_API_KEY is its own SDK's.
@@ -565,6 +578,7 @@ _ROWS: Sequence[Service] = (
         reasoning_at=("reasoning_content",),
         thinking_flag="enable_thinking",  # https://www.alibabacloud.com/help/en/model-studio/user-guide/qwq
         names=Names(profiles="alibaba"),
+        embeds=True,
     ),
     # Thinking stands within `<think>` in the content, or apart with `reasoning_split=True`. `max_tokens` is deprecated.
     # The page says that it ignores some parameters; which: https://java.agentscope.io/v2/en/integration/model/minimax
@@ -603,6 +617,7 @@ _ROWS: Sequence[Service] = (
         cache_control=True,  # https://vercel.com/docs/ai-gateway/models-and-providers/automatic-caching
         replayed=("reasoning_details",),
         reasoning_at=("reasoning", "reasoning_details"),
+        embeds=True,
     ),
     # A personal access token with the permission `models:read`. Left out is what the page's list of fields has not.
     Service(
@@ -613,6 +628,7 @@ _ROWS: Sequence[Service] = (
         aliases=("github_models",),
         lacks=("n", *_LOGPROBS, "logit_bias", "user", "store", "service_tier", "verbosity"),
         names=Names(profiles="github-models"),
+        embeds=True,
     ),
     # The address of the workspace, with `https://`; `model` is the name of an endpoint. Responses for OpenAI's models:
     # https://docs.databricks.com/aws/en/machine-learning/model-serving/query-openai-responses
@@ -624,6 +640,7 @@ _ROWS: Sequence[Service] = (
         place=("DATABRICKS_HOST",),
         wires=(("responses", "{place}/serving-endpoints"),),
         reasoning_at=("content",),
+        embeds=True,
     ),
     # The model gateway. The key is a token of IBM Cloud's IAM, good for an hour: `api_key` may be a function that
     # returns one. The variables are LangChain's: https://reference.langchain.com/python/integrations/langchain_ibm
@@ -634,6 +651,7 @@ _ROWS: Sequence[Service] = (
         ("WATSONX_TOKEN",),
         place=("WATSONX_URL",),
         names=Names(traces="ibm.watsonx.ai"),
+        embeds=True,
     ),
 )
 

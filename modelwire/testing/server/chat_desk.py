@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic_core import from_json, to_json
 
 from modelwire.testing.server.answers import Answer, Call, Usage
+from modelwire.testing.server.embeddings import embeddings_body, embeddings_problem
 from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
@@ -129,6 +130,8 @@ class ChatDesk:
 
     def _problem(self, wire: str, request: SeenRequest) -> Problem | None:
         """Return the reason why the provider refuses a request."""
+        if request.embeddings is not None:
+            return embeddings_problem(request.embeddings, request)
         schema = strict_problem(wire, request)
         if schema is not None:
             return Problem(schema)
@@ -176,7 +179,10 @@ class ChatDesk:
         call = _call(request, facts)
         if facts is answer:
             self._use_tokens(request, call)
-            reply = answer_reply(facts, call)
+            if request.embeddings is not None:
+                reply = raw_reply(embeddings_body(request.embeddings, request), call)
+            else:
+                reply = answer_reply(facts, call)
         else:
             reply = raw_reply(answer, call)
         if request.fields.get("background") is True:  # Only the Responses API has this field.

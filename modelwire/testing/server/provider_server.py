@@ -19,6 +19,7 @@ from modelwire.testing.server.background import BackgroundDesk
 from modelwire.testing.server.batches import BatchDesk, BatchPlan
 from modelwire.testing.server.chat_desk import ChatDesk, Latency, Lognormal, check_latency
 from modelwire.testing.server.connection import Connection
+from modelwire.testing.server.embeddings import embeddings_model, embeddings_wire
 from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Rule
 from modelwire.testing.server.limits import Limits, check_number
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from modelwire.adapters import BaseChatModel
+    from modelwire.embeddings import Embeddings
 
 __all__ = ["Lognormal", "ProviderServer"]
 
@@ -220,6 +222,13 @@ class ProviderServer:
         own = {"model": MODELS[wire], "base_url": base_url, "api_key": "test-key"}
         return ext.wire_named(wire).make_model(**{**own, **arguments})
 
+    def embeddings(self, provider: str = "openai", **arguments: Any) -> Embeddings:
+        """Return an embeddings model of a provider that calls this server; `arguments` are those of its class.
+
+        The vectors are unit vectors that the text determines: `unit_vector` of `modelwire.testing.server.embeddings`.
+        """
+        return embeddings_model(provider, self.base_url, arguments)
+
     def say(self, *answers: Any) -> None:
         """Add answers to the script."""
         self._script.extend(map(sayable, answers))
@@ -309,6 +318,10 @@ class ProviderServer:
         if request.method == "POST":
             wires = (wire for end, wire in _WIRE_OF_PATH.items() if path.endswith(end))
             request.wire = next(wires, None)
+            request.embeddings = embeddings_wire(path)
+            if request.embeddings is not None:
+                # Its errors are those of the provider's chat API, or OpenAI's.
+                request.wire = request.embeddings if request.embeddings in WIRES else "openai"
             if request.wire is not None:
                 return self._chat.handle(request, request.wire, self.counts.in_flight)
         return (

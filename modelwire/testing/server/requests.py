@@ -39,6 +39,8 @@ class SeenRequest:
     wire: str | None = None
     # What it read from the prompt cache, and wrote to it; None: nothing.
     prompt_cache: Cached | None = None
+    # The embeddings API that it calls; None if it is no request for embeddings.
+    embeddings: str | None = None
     # The number of the request, from 1.
     number: int = 0
 

@@ -1,0 +1,48 @@
+"""`EmbeddingCalls`: makes a chat model's class call the embeddings API of the same provider.
+
+Everything but the codec is the chat model's own: credentials, address, limiter, retries, observers, connections.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelwire.adapters.embeddings.codec import EmbeddingCodec
+
+if TYPE_CHECKING:
+    from modelwire.adapters.wires.wire import ChatCall, Codec
+    from modelwire.messages import BaseMessage
+
+__all__ = ["EmbeddingCalls"]
+
+
+class EmbeddingCalls:
+    """A mixin before the class of a chat model; the input of a call is a `Pack`, and its answer holds vectors."""
+
+    if TYPE_CHECKING:
+        provider: str
+
+        def _wire(self) -> Any: ...
+
+    def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
+        """Return the class that writes and reads the requests of a call."""
+        raise NotImplementedError
+
+    def _codec(self, call: ChatCall) -> Codec:
+        errors: Codec = self._wire().codec(self.provider)
+        return self._codec_class(call)(self.provider, call, errors)
+
+    def _messages(self, input: Any) -> list[BaseMessage]:
+        return [input.message()]
+
+    @property
+    def _llm_type(self) -> str:
+        return f"{self.provider}-embeddings"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Return the metadata of a run for tracers."""
+        named: dict[str, Any] = super()._get_ls_params(stop, **kwargs)  # type: ignore[misc]
+        return {**named, "ls_model_type": "embeddings"}
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return object.__reduce_ex__(self, protocol)

@@ -1,0 +1,159 @@
+"""What the codecs of all embeddings wires share: reading vectors, and refusing those that are none. No I/O here."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from binascii import a2b_base64
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modelwire.adapters.wires.json import UNDOCUMENTED, count_or_none, no_answer, read_reply
+from modelwire.messages import AIMessage, HumanMessage
+
+if TYPE_CHECKING:
+    from modelwire.adapters.wires.wire import ChatCall, Codec
+    from modelwire.errors import ChatError, MalformedResponse
+    from modelwire.messages import UsageMetadata
+    from modelwire.transport.wire import Reply, WireRequest
+
+__all__ = ["EmbeddingCodec", "Pack", "Vectors", "pack_of", "vectors_of"]
+
+_VECTORS = "vectors"  # The name of the vectors among the `additional_kwargs` of an answer.
+_IS_BIG_ENDIAN: bool = sys.byteorder == "big"  # Providers send little-endian numbers.
+_PACK = "pack"  # The name of the texts among the `additional_kwargs` of a call's message.
+
+
+class Pack(NamedTuple):
+    """The texts of one request, and its options by their common names: `dimensions`, `input_type` and others."""
+
+    texts: Sequence[str]
+    options: Mapping[str, Any] = {}
+
+    def message(self) -> HumanMessage:
+        """Return the message that stands for this request: observers of the call read its text."""
+        return HumanMessage("\n".join(self.texts), additional_kwargs={_PACK: self})
+
+
+class Vectors:
+    """The vectors of one answer, in the order of its texts. A record of the call shows their number only."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: list[list[float]]) -> None:
+        self.rows = rows
+
+    def __repr__(self) -> str:
+        return f"Vectors({len(self.rows)})"
+
+
+def pack_of(call: ChatCall) -> Pack:
+    """Return the texts and options that a call was made with."""
+    pack: Pack = call.messages[0].additional_kwargs[_PACK]
+    return pack
+
+
+def vectors_of(answer: AIMessage) -> list[list[float]]:
+    """Return the vectors of an answer, in the order of the texts of its request."""
+    vectors: Vectors = answer.additional_kwargs[_VECTORS]
+    return vectors.rows
+
+
+class EmbeddingCodec:
+    """The codec of one request; a subclass knows the request's body and where an answer has its vectors.
+
+    `errors` is the codec of the same provider's chat API, which reads its errors.
+    """
+
+    wire = "embeddings"
+
+    def __init__(self, provider: str, call: ChatCall, errors: Codec) -> None:
+        self.provider = provider
+        self.model = str(call.model)
+        self.pack = pack_of(call)
+        self._errors = errors
+
+    def encode(self, call: ChatCall) -> WireRequest:
+        """Return the request of a call."""
+        raise NotImplementedError
+
+    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+        """Return the vectors of an answer in the order of the texts, and its tokens; may raise `UNDOCUMENTED`.
+
+        A vector is a list of numbers, or a text: 32-bit floats in base64. None stands for one that is missing.
+        """
+        raise NotImplementedError
+
+    def decode(self, reply: Reply) -> AIMessage:
+        """Read a whole answer. Raises `MalformedResponse`, with the position of a bad vector in `index`."""
+        body = read_reply(reply, self.provider)
+        try:
+            found, tokens = self.read(body)
+            rows = [floats_of(vector) for vector in found]
+        except UNDOCUMENTED:
+            raise no_answer(reply, self.provider, "has no vectors") from None
+        self._check(rows, reply)
+        usage: UsageMetadata | None = None
+        if tokens is not None:
+            usage = {"input_tokens": tokens, "output_tokens": 0, "total_tokens": tokens}
+        return AIMessage.from_wire(
+            "",
+            additional_kwargs={_VECTORS: Vectors(rows)},
+            usage_metadata=usage,
+            response_metadata={"model_name": self.model, "model_provider": self.provider},
+        )
+
+    def _check(self, rows: list[list[float]], reply: Reply) -> None:
+        count, wanted = len(self.pack.texts), self.pack.options.get("dimensions")
+        if len(rows) > count:
+            raise no_answer(reply, self.provider, f"has {len(rows)} vectors for {count} texts")
+        for index, row in enumerate(rows):
+            if not row:
+                raise self._bad_vector(index, "is missing", reply)
+            if not isfinite(sum(row)):
+                raise self._bad_vector(index, "has a number that is not finite", reply)
+            if wanted is not None and len(row) != wanted:
+                problem = f"has {len(row)} numbers, and `dimensions` is {wanted}"
+                raise self._bad_vector(index, problem, reply)
+        if len(rows) < count:
+            raise self._bad_vector(len(rows), f"is missing ({len(rows)} of {count} came)", reply)
+
+    def _bad_vector(self, index: int, problem: str, reply: Reply) -> MalformedResponse:
+        error: Any = no_answer(reply, self.provider, f"cannot be used: vector {index} {problem}")
+        error.index = index
+        bad: MalformedResponse = error
+        return bad
+
+    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> Any:
+        raise NotImplementedError
+
+    def error(self, reply: Reply) -> ChatError:
+        """Read an error answer of whatever shape; never raises."""
+        return self._errors.error(reply)
+
+
+def floats_of(vector: Any) -> list[float]:
+    """Return a vector as a list, an empty one for None. Raises `UNDOCUMENTED` for what is not a vector."""
+    if isinstance(vector, str):
+        packed = array("f")
+        packed.frombytes(a2b_base64(vector))
+        if _IS_BIG_ENDIAN:
+            packed.byteswap()
+        return packed.tolist()
+    if vector is None:
+        return []
+    if vector.__class__ is not list:
+        raise TypeError
+    return list(map(float, vector))
+
+
+def by_index(items: Sequence[Mapping[str, Any]], count: int, name: str) -> list[Any]:
+    """Return the field `name` of the items in the order of their `index`; None where a text has no item."""
+    rows: list[Any] = [None] * count
+    for position, item in enumerate(items):
+        index = count_or_none(item.get("index"))
+        if index is None:
+            index = position
+        rows[index] = item[name]
+    return rows

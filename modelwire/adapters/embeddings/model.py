@@ -1,0 +1,247 @@
+"""`HTTPEmbeddings`: an embeddings model behind an HTTP API, over the calls of its provider's chat model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from modelwire.adapters.embeddings.texts import PackLimits
+from modelwire.adapters.embeddings.work import EmbeddingWork
+from modelwire.embeddings import Embeddings
+from modelwire.errors import InvalidArgument, warn_caller
+from modelwire.transport.wire import shown_url
+
+if TYPE_CHECKING:
+    from modelwire.adapters.embeddings.codec import Pack
+    from modelwire.caches import BaseCache
+
+__all__ = ["HTTPEmbeddings"]
+
+
+class HTTPEmbeddings(Embeddings):
+    """An embeddings model behind an HTTP API. A subclass names its provider's calls, limits and words.
+
+    Texts go in as few requests as the provider takes, side by side, equal texts once; vectors come back in the order
+    of the texts. Keys, addresses, retries, rate limits, proxies and clients are those of the provider's chat model.
+
+    Args:
+        model: The name of the model, as the provider writes it.
+        dimensions: The length of the vectors, for a model that can shorten them.
+        chunk_size: The most texts of one request. Unset: as many as the provider takes.
+        check_embedding_ctx_length: Split a text that is too long, and average the vectors of its pieces.
+        embedding_ctx_length: The most tokens of one text. Unset: the provider's.
+        input_type: The provider's word for the use of the vectors. Unset: its word for a document or a query.
+        cache: A cache of `modelwire.caches` that holds a vector for each text; True for the global one.
+        max_concurrency: The most requests at a time.
+        **settings: Settings of the provider's chat model, such as `api_key`, `base_url`, `max_retries`, `timeout`.
+    """
+
+    CALLS: ClassVar[Any] = None
+    """The class of the chat model that makes the calls, with `EmbeddingCalls` before it."""
+    LIMITS: ClassVar[PackLimits] = PackLimits(2048, 300_000, 8_191)
+    DEFAULT_MODEL: ClassVar[str | None] = None
+    INPUT_TYPES: ClassVar[Mapping[str, str]] = {}
+    """The provider's words for the uses "document" and "query"."""
+    ALIASES: ClassVar[Mapping[str, str]] = {"model_name": "model"}
+    # LangChain's arguments, with what to do instead.
+    WITHOUT_EFFECT: ClassVar[Mapping[str, str]] = {
+        "show_progress_bar": "",
+        "tiktoken_enabled": "",
+        "tiktoken_model_name": "",
+        "allowed_special": "",
+        "disallowed_special": "",
+        "retry_min_seconds": "the waits between retries are found out",
+        "retry_max_seconds": "set `max_wait`",
+        "skip_empty": "leave out empty texts yourself",
+    }
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        dimensions: int | None = None,
+        chunk_size: int | None = None,
+        check_embedding_ctx_length: bool = True,
+        embedding_ctx_length: int | None = None,
+        input_type: str | None = None,
+        cache: Any = None,
+        max_concurrency: int | None = None,
+        **settings: Any,
+    ) -> None:
+        settings = _with_effect(type(self), settings)
+        other = {
+            name: settings.pop(alias) for alias, name in self.ALIASES.items() if alias in settings
+        }
+        named = {"dimensions": dimensions, "chunk_size": chunk_size, "input_type": input_type}
+        own = {**other, **{name: value for name, value in named.items() if value is not None}}
+        model = model or own.get("model") or self.DEFAULT_MODEL
+        # The calls have no cache: the cache here is one of single texts.
+        self.calls = self.CALLS(
+            **{"model": model, "check_context": False, "cache": False, **settings}
+        )
+        self.model: str = self.calls.model
+        self.dimensions = _positive("dimensions", own.get("dimensions"))
+        self.chunk_size = _positive("chunk_size", own.get("chunk_size"))
+        self.check_embedding_ctx_length = check_embedding_ctx_length
+        self.embedding_ctx_length = (
+            _positive("embedding_ctx_length", embedding_ctx_length) or self.limits().tokens_of_text
+        )
+        self.input_type = own.get("input_type")
+        self.max_concurrency = max_concurrency
+        self.cache = cache
+        self._check_dimensions()
+
+    def _check_dimensions(self) -> None:
+        """Raise `InvalidArgument` for `dimensions` that the model is known not to have."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a setting of the calls: `api_key`, `base_url`, `openai_api_key`."""
+            if name.startswith("__") or "calls" not in self.__dict__:
+                raise AttributeError(name)
+            return getattr(self.calls, name)
+
+    def __repr__(self) -> str:
+        shown = {"model": self.model, "dimensions": self.dimensions}
+        fields = (f"{name}={value!r}" for name, value in shown.items() if value is not None)
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+    def limits(self) -> PackLimits:
+        """Return the most that one request takes."""
+        if self.__dict__.get("chunk_size") is None:
+            return self.LIMITS
+        return self.LIMITS._replace(texts=min(self.LIMITS.texts, self.chunk_size or 1))
+
+    def options(self, purpose: str) -> dict[str, Any]:
+        """Return the options of a request for "document" or "query", by their common names."""
+        input_type = self.input_type or self.INPUT_TYPES.get(purpose)
+        options = {"dimensions": self.dimensions, "input_type": input_type}
+        return {name: value for name, value in options.items() if value is not None}
+
+    def find_encoding(self) -> Any:
+        """Return tiktoken's encoding of the model; None where it is not on this machine."""
+        from modelwire.adapters.model.token_counts import _encoding_on_disk
+
+        return _encoding_on_disk(self.model.rpartition("/")[2])
+
+    def build_request(self, texts: list[str], *, purpose: str = "document") -> Any:
+        """Return the first request for these texts, without sending it."""
+        packs = EmbeddingWork(self, texts, purpose).pack()
+        return self.calls.build_request(packs[0])
+
+    def embed_documents(self, texts: list[str], chunk_size: int | None = None) -> list[list[float]]:
+        """Return a vector for each text.
+
+        Raises: `InvalidType`, `InvalidArgument`, `ContextTooLong` before any request, with the index of the bad text.
+            The errors of a call, with the vectors that did come in `partial`.
+        """
+        return self._sized(chunk_size)._embed(texts, "document")
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of a question."""
+        return self._embed([text], "query")[0]
+
+    async def aembed_documents(
+        self, texts: list[str], chunk_size: int | None = None
+    ) -> list[list[float]]:
+        """Return a vector for each text; see `embed_documents`."""
+        return await self._sized(chunk_size)._aembed(texts, "document")
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Return the vector of a question."""
+        return (await self._aembed([text], "query"))[0]
+
+    def _sized(self, chunk_size: int | None) -> HTTPEmbeddings:
+        if chunk_size is None:
+            return self
+        sized = object.__new__(type(self))
+        sized.__dict__ = {**self.__dict__, "chunk_size": _positive("chunk_size", chunk_size)}
+        return sized
+
+    def _embed(self, texts: list[str], purpose: str) -> list[list[float]]:
+        work, cache = EmbeddingWork(self, texts, purpose), self._cache()
+        if cache is not None:
+            key = self.cache_key(work.options)
+            work.use_cached([cache.lookup(text, key) for text in work.unique])
+        try:
+            work.take(self._answers(work.pack()))
+        finally:
+            if cache is not None:
+                for text, stored in work.new_entries():
+                    cache.update(text, key, stored)
+        return work.vectors()
+
+    async def _aembed(self, texts: list[str], purpose: str) -> list[list[float]]:
+        work, cache = EmbeddingWork(self, texts, purpose), self._cache()
+        if cache is not None:
+            key = self.cache_key(work.options)
+            work.use_cached([await cache.alookup(text, key) for text in work.unique])
+        try:
+            work.take(await self._aanswers(work.pack()))
+        finally:
+            if cache is not None:
+                for text, stored in work.new_entries():
+                    await cache.aupdate(text, key, stored)
+        return work.vectors()
+
+    def _answers(self, packs: list[Pack]) -> list[Any]:
+        """Return the answers of the requests, an error for one that failed."""
+        if len(packs) != 1:
+            config = {"max_concurrency": self.max_concurrency}
+            answers: list[Any] = self.calls.batch(packs, config, return_exceptions=True)
+            return answers
+        try:
+            return [self.calls.invoke(packs[0])]
+        except Exception as error:  # noqa: BLE001 - raised again, with the indexes of its texts
+            return [error]
+
+    async def _aanswers(self, packs: list[Pack]) -> list[Any]:
+        if len(packs) != 1:
+            config = {"max_concurrency": self.max_concurrency}
+            answers: list[Any] = await self.calls.abatch(packs, config, return_exceptions=True)
+            return answers
+        try:
+            return [await self.calls.ainvoke(packs[0])]
+        except Exception as error:  # noqa: BLE001 - raised again, with the indexes of its texts
+            return [error]
+
+    def _cache(self) -> BaseCache | None:
+        """Return the cache of vectors. Raises `InvalidType` for an object that is no cache."""
+        if self.cache is None or self.cache is False:
+            return None
+        from modelwire.adapters.model.cache import checked_cache
+        from modelwire.adapters.model.global_cache import llm_cache
+
+        if self.cache is True:
+            if llm_cache is None:
+                raise InvalidArgument(
+                    "`cache=True` means the global cache, and none is set: call `set_llm_cache`."
+                )
+            return llm_cache
+        return checked_cache(self.cache)
+
+    def cache_key(self, options: Mapping[str, Any]) -> str:
+        """Return what makes two vectors of one text the same: provider, address, model and options."""
+        address = shown_url(self.calls._endpoint(ask=False).base_url)
+        about = [self.calls.provider, address, self.model, self.calls.model_kwargs, options]
+        return "embeddings " + json.dumps(about, sort_keys=True, default=str)
+
+
+def _with_effect(cls: type[HTTPEmbeddings], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings without those that have no effect here, with a warning where there is another way."""
+    effective = dict(settings)
+    for name in [name for name in settings if name in cls.WITHOUT_EFFECT]:
+        instead = cls.WITHOUT_EFFECT[name]
+        if effective.pop(name) and instead:
+            warn_caller(f"`{name}` has no effect here: {instead}.")
+    return effective
+
+
+def _positive(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidArgument(f"`{name}` must be a whole number above 0, not `{value!r}`.")
+    return value

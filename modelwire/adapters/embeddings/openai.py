@@ -1,0 +1,131 @@
+"""`OpenAIEmbeddings`: the embeddings of OpenAI, of Azure, and of every service that speaks like them.
+
+Wire format: https://platform.openai.com/docs/api-reference/embeddings/create, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from modelwire.adapters.embeddings.calls import EmbeddingCalls
+from modelwire.adapters.embeddings.codec import EmbeddingCodec, by_index
+from modelwire.adapters.embeddings.model import HTTPEmbeddings
+from modelwire.adapters.providers.azure import AzureChatOpenAI
+from modelwire.adapters.providers.openai import ChatOpenAI
+from modelwire.adapters.wires.json import count_or_none, dict_or_empty
+from modelwire.adapters.wires.openai_chat.codec import request_for
+from modelwire.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from modelwire.adapters.wires.wire import ChatCall
+    from modelwire.transport.wire import WireRequest
+
+__all__ = ["AzureCalls", "AzureOpenAIEmbeddings", "OpenAICalls", "OpenAICodec", "OpenAIEmbeddings"]
+
+
+class Dialect(NamedTuple):
+    """What a service's embeddings have otherwise than OpenAI's."""
+
+    takes_base64: bool = False
+    """True: requests ask for 32-bit floats in base64. False: its answers have lists of numbers."""
+    dimensions: str = "dimensions"
+    """The name of the field for the length of the vectors."""
+
+
+# Requests to other services ask for nothing, and get lists of numbers.
+# https://docs.mistral.ai/api/endpoint/embeddings, https://docs.voyageai.com/reference/embeddings-api,
+# https://docs.vllm.ai/en/stable/serving/openai_compatible_server/, read 2026-11.
+DIALECTS = {
+    "openai": Dialect(takes_base64=True),
+    "azure_openai": Dialect(takes_base64=True),
+    "vllm": Dialect(takes_base64=True),
+    "mistralai": Dialect(dimensions="output_dimension"),
+    "voyageai": Dialect(takes_base64=True, dimensions="output_dimension"),
+}
+# The longest vectors of OpenAI's models; None: the model does not shorten its vectors.
+# https://platform.openai.com/docs/guides/embeddings, read 2026-11.
+DIMENSIONS = {
+    "text-embedding-3-small": 1536,
+    "text-embedding-3-large": 3072,
+    "text-embedding-ada-002": None,
+}
+
+
+class OpenAICodec(EmbeddingCodec):
+    """The codec of `POST {base_url}/embeddings`."""
+
+    def encode(self, call: ChatCall) -> WireRequest:
+        """Return the request of a call, with `extra_body` over all of it."""
+        dialect = DIALECTS.get(self.provider, Dialect())
+        body: dict[str, Any] = {"input": list(self.pack.texts), "model": call.model}
+        if dialect.takes_base64:
+            body["encoding_format"] = "base64"
+        options = dict(self.pack.options)
+        dimensions = options.pop("dimensions", None)
+        if dimensions is not None:
+            body[dialect.dimensions] = dimensions
+        return request_for(call, "/embeddings", {**body, **options, **call.params})
+
+    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+        """Return the vectors and the tokens of an answer."""
+        usage = dict_or_empty(body.get("usage"))
+        tokens = count_or_none(usage.get("prompt_tokens", usage.get("total_tokens")))
+        return by_index(body["data"], len(self.pack.texts), "embedding"), tokens
+
+
+class OpenAICalls(EmbeddingCalls, ChatOpenAI):
+    """Calls the embeddings of OpenAI or of a compatible service."""
+
+    def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
+        return OpenAICodec
+
+
+class AzureCalls(EmbeddingCalls, AzureChatOpenAI):
+    """Calls the embeddings of a deployment on Azure."""
+
+    ALIASES: ClassVar = {**AzureChatOpenAI.ALIASES, "deployment": "azure_deployment"}
+
+    def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
+        return OpenAICodec
+
+
+class OpenAIEmbeddings(HTTPEmbeddings):
+    """Embeddings of OpenAI, or of a service that speaks like it: one that `provider` names, or at `base_url`.
+
+    The key comes from `api_key` or `OPENAI_API_KEY`. A request has up to 2,048 texts and 300,000 tokens.
+
+        OpenAIEmbeddings(model="text-embedding-3-large", dimensions=256).embed_documents(["a", "b"])
+    """
+
+    CALLS: ClassVar[Any] = OpenAICalls
+    DEFAULT_MODEL: ClassVar[str | None] = "text-embedding-ada-002"  # langchain-openai 1.7
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        **HTTPEmbeddings.ALIASES,
+        "task_type": "input_type",
+        "output_dimension": "dimensions",
+    }
+
+    def _check_dimensions(self) -> None:
+        most = DIMENSIONS.get(self.model, self.dimensions)
+        if self.dimensions is None or self.calls.provider not in ("openai", "azure_openai"):
+            return
+        if most is None:
+            raise InvalidArgument(
+                f"`{self.model}` does not shorten its vectors: leave out `dimensions`."
+            )
+        if self.dimensions > most:
+            raise InvalidArgument(
+                f"The vectors of `{self.model}` have at most {most:,} numbers, and `dimensions` is "
+                f"{self.dimensions:,}."
+            )
+
+
+class AzureOpenAIEmbeddings(OpenAIEmbeddings):
+    """Embeddings of a deployment on Azure OpenAI, with the settings of `AzureChatOpenAI`.
+
+    AzureOpenAIEmbeddings(azure_endpoint="https://me.openai.azure.com", azure_deployment="my-embeddings")
+    """
+
+    CALLS: ClassVar[Any] = AzureCalls
+    DEFAULT_MODEL: ClassVar[str | None] = None

@@ -1,0 +1,70 @@
+"""`init_embeddings`: the embeddings model that a name stands for, such as "openai:text-embedding-3-large"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelwire.adapters.wires.wire import loaded
+from modelwire.errors import InvalidArgument, InvalidType, UnknownModel, did_you_mean
+
+if TYPE_CHECKING:
+    from modelwire.adapters.embeddings.model import HTTPEmbeddings
+
+__all__ = ["EMBEDDINGS", "init_embeddings"]
+
+_OPENAI = "modelwire.adapters.embeddings.openai:OpenAIEmbeddings"
+# The class of each provider that has one of its own. A service whose row has `embeds` is called like OpenAI.
+EMBEDDINGS = {
+    "openai": _OPENAI,
+    "azure_openai": "modelwire.adapters.embeddings.openai:AzureOpenAIEmbeddings",
+}
+# Beginnings of the models' names that tell the provider.
+MODELS = {
+    "text-embedding-3": "openai",
+    "text-embedding-ada": "openai",
+}
+_OTHER_NAMES = {"google": "google_genai", "gemini": "google_genai", "voyage": "voyageai"}
+
+
+def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -> HTTPEmbeddings:
+    """Return the embeddings model that `model` names: "provider:model", or a name that tells its provider.
+
+        init_embeddings("openai:text-embedding-3-large", dimensions=256).embed_query("hello")
+
+    `kwargs` are the arguments of its class. Raises: `UnknownModel`, `InvalidArgument`, `MissingKey`.
+    """
+    if not isinstance(model, str):
+        raise InvalidType(
+            f'`model` must be a text such as "openai:text-embedding-3-large", not a `{type(model).__name__}`.'
+        )
+    prefix, colon, rest = model.partition(":")
+    if provider is None:
+        provider = next((name for start, name in MODELS.items() if model.startswith(start)), None)
+        if provider is None and colon:
+            provider, model = prefix, rest
+    if provider is None:
+        raise UnknownModel(
+            f'`{model}` tells no provider: write "provider:model", such as "openai:text-embedding-3-large".'
+        )
+    spelled = provider.lower().replace("-", "_")
+    spelled = _OTHER_NAMES.get(spelled, spelled)
+    if spelled in EMBEDDINGS:
+        made: HTTPEmbeddings = loaded(EMBEDDINGS[spelled])(model=model, **kwargs)
+        return made
+    return _of_service(spelled, model, kwargs)
+
+
+def _of_service(name: str, model: str, kwargs: dict[str, Any]) -> HTTPEmbeddings:
+    from modelwire.adapters.providers.services import SERVICES, service_of
+
+    service = service_of(name)
+    known = [*EMBEDDINGS, *(row.name for row in SERVICES.values() if row.embeds)]
+    if service is None:
+        raise UnknownModel(f"No provider is called `{name}`. {did_you_mean(name, known)}")
+    if not service.embeds:
+        raise InvalidArgument(
+            f"`{service.name}` has no embeddings, as far as we know. Providers with embeddings: {', '.join(known)}. "
+            f"See {service.docs}."
+        )
+    made: HTTPEmbeddings = loaded(_OPENAI)(model=model, provider=service.name, **kwargs)
+    return made

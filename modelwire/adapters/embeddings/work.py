@@ -1,0 +1,157 @@
+"""`EmbeddingWork`: every decision of one `embed_documents`; the model makes the calls, sync or async."""
+
+from __future__ import annotations
+
+from array import array
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from modelwire.adapters.embeddings.codec import Pack, vectors_of
+from modelwire.adapters.embeddings.texts import (
+    Splitter,
+    average,
+    checked_texts,
+    estimated_tokens,
+    packed,
+)
+from modelwire.errors import ChatError, ContextTooLong, and_said, warn_caller
+from modelwire.outputs import Generation
+
+if TYPE_CHECKING:
+    from modelwire.adapters.embeddings.model import HTTPEmbeddings
+
+__all__ = ["EmbeddingWork"]
+
+
+class EmbeddingWork:
+    """The texts of one call: which are sent, in which requests, and which vector belongs to which text.
+
+    Equal texts are sent once. A text that is too long is sent in pieces, and its vector is their average.
+    """
+
+    def __init__(self, model: HTTPEmbeddings, texts: Any, purpose: str) -> None:
+        self.model = model
+        self.texts = checked_texts(texts)
+        self.unique = list(dict.fromkeys(self.texts))
+        self.options = model.options(purpose)
+        self.packs: list[Pack] = []
+        self._vectors: dict[str, list[float]] = {}
+        self._pieces: dict[str, list[str]] = {}  # Only texts that are sent in pieces are here.
+
+    def use_cached(self, found: Iterable[Sequence[Generation] | None]) -> None:
+        """Take the vectors that the cache has; `found` are its answers for the unique texts."""
+        for text, generations in zip(self.unique, found, strict=True):
+            row = _row_of(generations)
+            if row:
+                self._vectors[text] = row
+
+    def pack(self) -> list[Pack]:
+        """Return the requests for the texts that have no vector yet. Raises `ContextTooLong` before any is sent."""
+        model = self.model
+        splitter = Splitter(model.embedding_ctx_length, model.find_encoding)
+        sent: list[str] = []
+        for text in self.unique:
+            if text in self._vectors:
+                continue
+            if splitter.is_short(text):
+                sent.append(text)
+            elif model.check_embedding_ctx_length:
+                pieces = splitter.pieces(text)
+                if len(pieces) > 1:
+                    self._pieces[text] = pieces
+                sent += pieces
+            else:
+                self._check_length(text, splitter)
+                sent.append(text)
+        if splitter.is_estimate:
+            warn_caller(
+                f"Texts longer than {splitter.limit:,} tokens were split by an estimate: tiktoken or its vocabulary "
+                f"for `{model.model}` is not on this machine."
+            )
+        unique = dict.fromkeys(sent)
+        self.packs = [Pack(texts, self.options) for texts in packed([*unique], model.limits())]
+        return self.packs
+
+    def _check_length(self, text: str, splitter: Splitter) -> None:
+        tokens = splitter.counted_tokens(text)
+        if tokens is not None and tokens > splitter.limit:
+            error = ContextTooLong(
+                f"`texts[{self.texts.index(text)}]` has {tokens:,} tokens, and `{self.model.model}` takes "
+                f"{splitter.limit:,}. Nothing was sent. With `check_embedding_ctx_length=True` it is split.",
+                model=self.model.model,
+            )
+            error.tokens, error.max_input_tokens = tokens, splitter.limit
+            raise error
+
+    def take(self, answers: Iterable[Any]) -> None:
+        """Take the answers of all requests, in their order; among them may be errors, of which the first is raised.
+
+        The error has the vectors that did come in `partial`: one for each text, None for those that are missing.
+        """
+        vectors: dict[str, list[float]] = {}
+        failed: tuple[Pack, Exception] | None = None
+        for pack, answer in zip(self.packs, answers, strict=True):
+            if isinstance(answer, Exception):
+                failed = failed or (pack, answer)
+            else:
+                vectors.update(zip(pack.texts, vectors_of(answer), strict=True))
+        for text, pieces in self._pieces.items():
+            rows = [vectors[piece] for piece in pieces if piece in vectors]
+            if len(rows) == len(pieces):
+                self._vectors[text] = average(rows, [estimated_tokens(piece) for piece in pieces])
+        for text in self.unique:
+            if text in vectors and text not in self._pieces:
+                self._vectors[text] = vectors[text]
+        if failed is not None:
+            raise self._located(*failed)
+
+    def _located(self, pack: Pack, error: Exception) -> Exception:
+        """Return the error of a request, with the indexes of its texts."""
+        if not isinstance(error, ChatError):
+            return error
+        error.partial = [self._vectors.get(text) for text in self.texts]
+        within: Any = error
+        position = getattr(error, "index", None)
+        if position is not None:
+            within.index = self._index_of(pack.texts[position])
+            error.message = and_said(error.message, f"It is that of `texts[{within.index}]`.")
+            return error
+        indexes = [self._index_of(text) for text in pack.texts]
+        longest = max(pack.texts, key=len)
+        sentence = (
+            f"The request had {len(indexes)} of {len(self.texts)} texts, `texts[{min(indexes)}]` to "
+            f"`texts[{max(indexes)}]`; the longest is `texts[{self._index_of(longest)}]`, of {len(longest):,} "
+            "characters."
+        )
+        error.message = and_said(error.message, sentence)
+        return error
+
+    def _index_of(self, sent: str) -> int:
+        """Return the index of a text, or of the text that `sent` is a piece of."""
+        owners = (text for text, pieces in self._pieces.items() if sent in pieces)
+        return self.texts.index(next(owners, sent))
+
+    def new_entries(self) -> Iterator[tuple[str, list[Generation]]]:
+        """Yield what the cache is to store: the texts that were sent, with their vectors."""
+        sent = {text for pack in self.packs for text in pack.texts}.union(self._pieces)
+        for text in self.unique:
+            if text in sent and text in self._vectors:
+                packed_row = b2a_base64(array("d", self._vectors[text]), newline=False)
+                yield text, [Generation(text=packed_row.decode())]
+
+    def vectors(self) -> list[list[float]]:
+        """Return a vector for each text; equal texts have equal vectors, never the same list."""
+        if len(self.unique) == len(self.texts):
+            return [self._vectors[text] for text in self.texts]
+        return [[*self._vectors[text]] for text in self.texts]
+
+
+def _row_of(generations: Sequence[Generation] | None) -> list[float]:
+    """Return the vector of a cache's entry; an empty one where there is none, or it cannot be read."""
+    row = array("d")
+    try:
+        row.frombytes(a2b_base64(generations[0].text))  # type: ignore[index]  # None is a miss
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return []
+    return row.tolist()

@@ -1,0 +1,160 @@
+"""How the server answers requests for embeddings, on every wire: a unit vector that the text determines. No I/O."""
+
+from __future__ import annotations
+
+import random
+import re
+from array import array
+from binascii import b2a_base64
+from functools import lru_cache
+from math import sqrt
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modelwire.embeddings import init_embeddings
+from modelwire.testing.server.request_rules import Problem
+
+if TYPE_CHECKING:
+    from modelwire.embeddings import Embeddings
+    from modelwire.testing.server.requests import SeenRequest
+
+__all__ = [
+    "embeddings_body",
+    "embeddings_model",
+    "embeddings_problem",
+    "embeddings_wire",
+    "unit_vector",
+]
+
+DEFAULT_DIMENSIONS = 8
+
+
+@lru_cache(maxsize=4096)
+def unit_vector(text: str, dimensions: int = DEFAULT_DIMENSIONS) -> tuple[float, ...]:
+    """Return the vector of length 1 that the server has for a text: the same in every run."""
+    rng = random.Random(text)  # noqa: S311 - not for secrets: the same in every run
+    numbers = [rng.uniform(-1, 1) for _ in range(dimensions)]
+    length = sqrt(sum(number * number for number in numbers))
+    # The wires carry 32-bit floats, so these are the numbers on all of them.
+    return tuple(array("f", [number / length for number in numbers]))
+
+
+class Wanted(NamedTuple):
+    """The texts of a request, and the length of their vectors."""
+
+    texts: list[Any]
+    dimensions: int
+    most: int  # More texts than these are rejected.
+
+
+def embeddings_wire(path: str) -> str | None:
+    """Return the wire of a request for embeddings, by its path; None for any other request."""
+    for pattern, wire in _PATHS:
+        if pattern.search(path):
+            return wire
+    return None
+
+
+_PATHS = (
+    (re.compile(r"/embeddings$"), "openai"),
+    (re.compile(r":batchEmbedContents$"), "gemini"),
+    (re.compile(r"/model/[^/]+/invoke$"), "bedrock"),
+    (re.compile(r"/v2/embed$"), "cohere"),
+)
+
+
+def _wanted(wire: str, fields: dict[str, Any]) -> Wanted:
+    if wire == "gemini":
+        requests = fields.get("requests") or [{}]
+        texts = [_joined(one.get("content", {}).get("parts", ())) for one in requests]
+        return Wanted(texts, requests[0].get("outputDimensionality", DEFAULT_DIMENSIONS), 100)
+    if "inputText" in fields:
+        return Wanted([fields["inputText"]], fields.get("dimensions", DEFAULT_DIMENSIONS), 1)
+    dimensions = fields.get("dimensions", fields.get("output_dimension", DEFAULT_DIMENSIONS))
+    if "texts" in fields:
+        return Wanted(list(fields["texts"]), dimensions, 96)
+    texts = fields.get("input", [])
+    if isinstance(texts, str):
+        texts = [texts]
+    return Wanted(list(texts), dimensions, 2048)
+
+
+def _joined(parts: Any) -> str:
+    return "".join(str(part.get("text", "")) for part in parts)
+
+
+def embeddings_problem(wire: str, request: SeenRequest) -> Problem | None:
+    """Return why a provider would reject the request: no text, an empty one, or too many."""
+    wanted = _wanted(wire, request.fields)
+    if not wanted.texts or "" in wanted.texts:
+        return Problem("The input has no text, or an empty one.")
+    if len(wanted.texts) > wanted.most:
+        return Problem(f"The input has {len(wanted.texts)} texts, and {wanted.most} is the most.")
+    return None
+
+
+def embeddings_body(wire: str, request: SeenRequest) -> dict[str, Any]:
+    """Return the answer to a request: the vectors of its texts, one token for four bytes."""
+    wanted = _wanted(wire, request.fields)
+    vectors = [list(unit_vector(str(text), wanted.dimensions)) for text in wanted.texts]
+    tokens = sum(max(1, len(str(text).encode()) // 4) for text in wanted.texts)
+    return _WRITERS[wire](request, vectors, tokens)
+
+
+def _openai(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+    in_base64 = request.fields.get("encoding_format") == "base64"
+    data = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": _packed(vector) if in_base64 else vector,
+        }
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": request.model, "usage": usage}
+
+
+def _packed(vector: list[float]) -> str:
+    return b2a_base64(array("f", vector), newline=False).decode()
+
+
+def _gemini(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+    return {"embeddings": [{"values": vector} for vector in vectors]}
+
+
+def _bedrock(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+    if "inputText" in request.fields:
+        return {"embedding": vectors[0], "inputTextTokenCount": tokens}
+    texts = request.fields["texts"]
+    return {"id": "1", "response_type": "embeddings_floats", "embeddings": vectors, "texts": texts}
+
+
+def _cohere(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+    billed = {"billed_units": {"input_tokens": tokens}}
+    texts = request.fields["texts"]
+    return {"id": "1", "embeddings": {"float": vectors}, "texts": texts, "meta": billed}
+
+
+_WRITERS = {"openai": _openai, "gemini": _gemini, "bedrock": _bedrock, "cohere": _cohere}
+# The arguments of a model that calls this server, by its provider; others are called like OpenAI.
+_OPENAI: dict[str, Any] = {"model": "text-embedding-test", "base_url": "/v1", "api_key": "test-key"}
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "azure_openai": {"azure_endpoint": "", "base_url": "/openai/v1"},
+    "google_genai": {"model": "gemini-embedding-001", "base_url": "/v1beta"},
+    "bedrock": {
+        "model": "amazon.titan-embed-text-v2:0",
+        "base_url": "",
+        "region_name": "us-east-1",
+    },
+    "cohere": {"model": "embed-v4.0", "base_url": "/v2"},
+}
+
+
+def embeddings_model(provider: str, origin: str, arguments: dict[str, Any]) -> Embeddings:
+    """Return the embeddings model of a provider that calls the server at `origin`."""
+    own = {**_OPENAI, **_ARGUMENTS.get(provider, {})}
+    for name in ("base_url", "azure_endpoint"):
+        if name in own:
+            own[name] = origin + own[name]
+    settings = {**own, **arguments}
+    return init_embeddings(settings.pop("model"), provider=provider, **settings)
