@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.embeddings.work import EmbeddingWork
+from modelwire.adapters.model import global_cache
+from modelwire.adapters.model.cache import checked_cache
+from modelwire.adapters.model.token_counts import _encoding_on_disk
 from modelwire.embeddings import Embeddings
 from modelwire.errors import InvalidArgument, warn_caller
 from modelwire.transport.wire import shown_url
@@ -122,8 +125,6 @@ class HTTPEmbeddings(Embeddings):
 
     def find_encoding(self) -> Any:
         """Return tiktoken's encoding of the model; None where it is not on this machine."""
-        from modelwire.adapters.model.token_counts import _encoding_on_disk
-
         return _encoding_on_disk(self.model.rpartition("/")[2])
 
     def build_request(self, texts: list[str], *, purpose: str = "document") -> Any:
@@ -211,15 +212,12 @@ class HTTPEmbeddings(Embeddings):
         """Return the cache of vectors. Raises `InvalidType` for an object that is no cache."""
         if self.cache is None or self.cache is False:
             return None
-        from modelwire.adapters.model.cache import checked_cache
-        from modelwire.adapters.model.global_cache import llm_cache
-
         if self.cache is True:
-            if llm_cache is None:
+            if global_cache.llm_cache is None:
                 raise InvalidArgument(
                     "`cache=True` means the global cache, and none is set: call `set_llm_cache`."
                 )
-            return llm_cache
+            return global_cache.llm_cache
         return checked_cache(self.cache)
 
     def cache_key(self, options: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from modelwire.adapters.providers.services import SERVICES, service_of
 from modelwire.adapters.wires.wire import loaded
 from modelwire.errors import InvalidArgument, InvalidType, UnknownModel, did_you_mean
 
@@ -55,8 +56,6 @@ def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -
 
 
 def _of_service(name: str, model: str, kwargs: dict[str, Any]) -> HTTPEmbeddings:
-    from modelwire.adapters.providers.services import SERVICES, service_of
-
     service = service_of(name)
     known = [*EMBEDDINGS, *(row.name for row in SERVICES.values() if row.embeds)]
     if service is None:
