@@ -71,7 +71,7 @@ class Part(NamedTuple):
 class Prompt(NamedTuple):
     """The digests of one call."""
 
-    model: str
+    of: tuple[str, str]  # its wire and its model
     parameters: Mapping[str, int]
     tools: tuple[Part, ...]
     messages: tuple[Part, ...]
@@ -99,19 +99,21 @@ class PromptMemory:
         self._logged: set[tuple[Any, ...]] = set()
         self._lock = Lock()
 
-    def note(self, model: str, messages: Sequence[BaseMessage], body: Mapping[str, Any]) -> None:
+    def note(
+        self, model: str, messages: Sequence[BaseMessage], body: Mapping[str, Any], wire: str = ""
+    ) -> None:
         """Compare a call with those before it, and report where it breaks the prompt cache."""
         texts = Texts(
             dict(_parameters(body)), list(_tools(body)), [_message(one) for one in messages]
         )
         with self._lock:
-            prompt = self._digested(model, texts)
+            prompt = self._digested((wire, model), texts)
             found = self._compared(prompt, texts)
             self._remember(prompt)
         if found is not None:
             self._report(found)
 
-    def _digested(self, model: str, texts: Texts) -> Prompt:
+    def _digested(self, of: tuple[str, str], texts: Texts) -> Prompt:
         known = {part.whole: part for part in self._all_parts()}
         messages = [self._part(*message, known) for message in texts.messages]
         head = 0
@@ -124,7 +126,7 @@ class PromptMemory:
             for word in text.split()
         ]
         return Prompt(
-            model,
+            of,
             {name: hash(text) for name, text in texts.parameters.items()},
             tuple(self._part(*tool, known) for tool in texts.tools),
             tuple(messages),
@@ -160,7 +162,7 @@ class PromptMemory:
         """Return the break against the most similar prompt, unless one is continued or all are of others."""
         nearest: tuple[int, Prompt] | None = None
         for earlier in reversed(self._prompts):
-            if earlier.model != prompt.model:
+            if earlier.of != prompt.of:
                 continue
             if _continues(prompt, earlier) or _continues(earlier, prompt):
                 return None
@@ -185,10 +187,10 @@ class PromptMemory:
 OF_PROCESS = PromptMemory()
 
 
-def note(request: WireRequest, messages: Sequence[BaseMessage]) -> None:
+def note(request: WireRequest, messages: Sequence[BaseMessage], wire: str) -> None:
     """Compare a call with those before it in its `watch()` block, or in this process."""
     memory = WATCHING.get() or OF_PROCESS
-    memory.note(f"{request.model}", messages, request.body)
+    memory.note(f"{request.model}", messages, request.body, wire)
 
 
 def _wholes(parts: Sequence[Part]) -> tuple[int, ...]:
@@ -198,7 +200,7 @@ def _wholes(parts: Sequence[Part]) -> tuple[int, ...]:
 def _continues(later: Prompt, earlier: Prompt) -> bool:
     """Return whether a prompt begins with all of an earlier one."""
     return (
-        later.model == earlier.model
+        later.of == earlier.of
         and later.parameters == earlier.parameters
         and _wholes(later.tools) == _wholes(earlier.tools)
         and _wholes(later.messages[: len(earlier.messages)]) == _wholes(earlier.messages)
@@ -250,7 +252,7 @@ def _first_difference(earlier: Prompt, later: Prompt, texts: Texts) -> CacheBrea
         at, words, excerpt, change = _difference(earlier.tools, later.tools, texts.tools)
         name = texts.tools[at][0] if at < len(texts.tools) else ""
         named = f"tool {at}" + (f" (`{name}`)" if name else "")
-        return _break(later.model, "tool", at, name, change, excerpt, f"{named} was {words}")
+        return _break(later.of[1], "tool", at, name, change, excerpt, f"{named} was {words}")
     at = _shared_messages(earlier, later)
     if at < min(len(earlier.messages), len(later.messages)):
         if at >= max(later.head, len(later.messages) - 1):
@@ -260,14 +262,14 @@ def _first_difference(earlier: Prompt, later: Prompt, texts: Texts) -> CacheBrea
         sentence = f"message {at} ({role}) was {words}"
         if at < later.head and _TIME.search(excerpt):
             sentence += _ABOUT_TIMES
-        return _break(later.model, "message", at, role, change, excerpt, sentence)
+        return _break(later.of[1], "message", at, role, change, excerpt, sentence)
     for name in (*later.parameters, *earlier.parameters):
         if earlier.parameters.get(name) != later.parameters.get(name):
             value = texts.parameters.get(name, "")[: 2 * CHARS_SHOWN]
             words = f"changed: {value}" if value else "removed"
             change = words.partition(":")[0]
             sentence = f"the parameter `{name}` was {words}"
-            return _break(later.model, "parameter", None, name, change, value, sentence)
+            return _break(later.of[1], "parameter", None, name, change, value, sentence)
     return None
 
 

@@ -76,7 +76,7 @@ class RequestBuilder(NamedTuple):
         if self.is_sent and (wanted or WATCHING.get() is not None):
             from modelwire.adapters.model.prompt_prefixes import note
 
-            note(request, self.messages)
+            note(request, self.messages, wire)
         if notes := ask_prompt_cache(request, wanted, provider=provider, wire=wire):
             self._warn_of(notes)
 

@@ -51,6 +51,8 @@ USUAL_MINIMUM = 1024
 BREAKPOINT_MODELS = ("gpt-5.6", "gpt-6")
 # The oldest prefixes above this number are forgotten.
 MOST_PREFIXES = 20_000
+# These fields of a request are no prompt.
+_FIELDS = ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
 _MARK_KEYS = ("cache_control", "cachePoint")
 # A change of one of these makes the conversation another one, but not the tools and the system prompt.
 _SETTINGS_OF_TURNS = ("tool_choice", "thinking", "toolChoice")
@@ -99,15 +101,20 @@ class PromptCache:
         least = next((n for name, n in MINIMUMS if name in request.model), USUAL_MINIMUM)
         if wire in ("anthropic", "bedrock"):
             return self._by_marks(_blocks(body), body, scope, least, now_s)
+        own = {name: body[name] for name in _FIELDS if name in body}
         if len(request.content) < least * BYTES_A_TOKEN:
-            return Cached()
+            return Cached(mark_bytes=len(to_json(own)))
         lifetime = str(body.get("prompt_cache_retention", "5m"))
         if request.model.startswith(BREAKPOINT_MODELS):
             places = [
                 place._replace(lifetime="30m") for place in _places(_messages(body), body, scope)
             ]
-            return self._read(places, [len(places) - 1], BREAKPOINTS_LOOKED_BACK, least, now_s)
-        return self._by_steps(body, scope, least, lifetime, now_s)
+            marks = [len(places) - 1]
+            cached = self._read(places, marks, BREAKPOINTS_LOOKED_BACK, least, now_s)
+        else:
+            cached = self._by_steps(body, scope, least, lifetime, now_s)
+        cached.mark_bytes = len(to_json(own))
+        return cached
 
     def store(self, cached: Cached, ready_s: float) -> None:
         """Store what a request writes; it can be read from `ready_s` on."""
