@@ -11,6 +11,7 @@ import pytest
 from support.raw_server import RawServer
 
 from modelwire.adapters import ChatAnthropic, ChatBedrockConverse, ChatOpenAI
+from modelwire.adapters.model.call_parts import limiter_of_model
 from modelwire.errors import AuthenticationError
 from modelwire.transport.ratelimit.registry import caller_of
 
@@ -90,7 +91,7 @@ CALLERS: dict[str, Callable[[str], Any]] = {
 
 
 def limiter_of(model: Any) -> Any:
-    return model._limiter(model.build_request("hi", stream=False))
+    return limiter_of_model(model, model.build_request("hi", stream=False))
 
 
 @pytest.mark.parametrize("way", CALLERS)

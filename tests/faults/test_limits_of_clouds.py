@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.tries import fewest
 
+from modelwire.adapters.model.call_parts import limiter_of_model
 from modelwire.errors import QuotaExhausted, RateLimited, StreamInterrupted
 from modelwire.testing import Fault, Limits, ProviderServer, faults
 
@@ -95,11 +96,12 @@ def test_streams_and_whole_answers_share_what_is_known_of_the_limit(
 ) -> None:
     model: Any = server.model(cloud)
     whole, streamed = (
-        model._limiter(model.build_request("hi", stream=stream)) for stream in (False, True)
+        limiter_of_model(model, model.build_request("hi", stream=stream))
+        for stream in (False, True)
     )
     assert whole is streamed
     other: Any = server.model(cloud, model="other")
-    assert other._limiter(other.build_request("hi")) is not whole
+    assert limiter_of_model(other, other.build_request("hi")) is not whole
 
 
 @CLOUDS

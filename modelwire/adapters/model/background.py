@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.adapters.model.call_parts import aconnection_of, connection_of
 from modelwire.adapters.model.results import chunk_from_message, result_of
 from modelwire.adapters.model.run import astart_model_run, start_model_run
 from modelwire.adapters.wires.json import read_json
@@ -67,12 +68,12 @@ def final_answer(
     """Poll until the answer is final. If the time runs out, or on Ctrl-C, the answer is cancelled."""
     poll = _Poll(call, answer, first_s)
     try:
-        return drive(poll.flow(), model._sync_connection(poll.exchange))
+        return drive(poll.flow(), connection_of(model, poll.exchange))
     except BaseException as error:
         if poll.is_to_cancel(error):
             cancellation = poll.cancellation()
             with suppress(Exception):  # the call ends with its own error
-                drive(call_flow(cancellation), model._sync_connection(cancellation))
+                drive(call_flow(cancellation), connection_of(model, cancellation))
         raise
 
 
@@ -86,14 +87,14 @@ async def afinal_answer(
     """Poll until the answer is final. If the time runs out, or the task is cancelled, the answer is cancelled."""
     poll = _Poll(call, answer, first_s)
     try:
-        return await adrive(poll.flow(), model._async_connection(poll.exchange))
+        return await adrive(poll.flow(), aconnection_of(model, poll.exchange))
     except BaseException as error:
         if poll.is_to_cancel(error):
             import asyncio
 
             cancellation = poll.cancellation()
             cancelling = asyncio.ensure_future(
-                adrive(call_flow(cancellation), model._async_connection(cancellation))
+                adrive(call_flow(cancellation), aconnection_of(model, cancellation))
             )
             with suppress(Exception):  # the call ends with its own error
                 await asyncio.wait_for(asyncio.shield(cancelling), CANCEL_S)

@@ -6,16 +6,15 @@ flow carries it out (`transport.call`). What differs between providers is data a
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import inf
 from operator import attrgetter
-from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.credentials import refused_credential
+from modelwire.adapters.model import langchain_hooks
 from modelwire.adapters.model.arguments import (
     RETRY_SETTINGS,
     check_retry_settings,
@@ -23,15 +22,19 @@ from modelwire.adapters.model.arguments import (
     json_bytes,
     parameter_of,
     seconds_of,
-    timeouts_of,
+)
+from modelwire.adapters.model.call_parts import (
+    aconnection_of,
+    call_policy,
+    connection_of,
+    limiter_of_model,
+    reserved_tokens,
 )
 from modelwire.adapters.model.continuation import Continuation
 from modelwire.adapters.model.refusals import ON_REFUSAL
 from modelwire.adapters.model.results import (
     chunk_from_message,
     combined_output,
-    generation_chunk,
-    result_of,
 )
 from modelwire.adapters.model.secret import lost_credential
 from modelwire.adapters.model.settings import WireSettings
@@ -51,13 +54,9 @@ from modelwire.messages.ai import RESTART
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
-from modelwire.transport.connections.closed_network import network_blocks
-from modelwire.transport.connections.hook import CONNECTION_HOOKS, hooked
-from modelwire.transport.connections.keepalive import Keepalive
-from modelwire.transport.connections.select import async_connection, sync_connection
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.retry import RetryPolicy
-from modelwire.transport.steps import CallPolicy, Exchange, Hooks, Request, Timeouts
+from modelwire.transport.steps import Exchange, Hooks, Request
 from modelwire.transport.wire import LostHeaders, WireRequest, hide_headers
 
 if TYPE_CHECKING:
@@ -65,16 +64,12 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.refusals import RefusalPolicy
     from modelwire.adapters.model.secret import Secret
     from modelwire.adapters.wires.wire import TokenCounting
-    from modelwire.outputs import ChatGenerationChunk, ChatResult
     from modelwire.runnables import Runnable, RunnableBinding, RunnableConfig
-    from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPooledConnection
-    from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
     from modelwire.transport.ratelimit.limits import Limits
 
 __all__ = ["HTTPChatModel", "background_answers"]
 
 _settings_of = attrgetter(*RETRY_SETTINGS)
-_rng = Random()  # noqa: S311 - spreads retries, keeps no secret
 
 
 class HTTPChatModel(WireSettings):
@@ -211,9 +206,9 @@ class HTTPChatModel(WireSettings):
         deadline = config.get("deadline")
         limiter = None
         if self.rate_limit is not None and counting is None:
-            limiter = self._limiter(request)
-        policy = self._call_policy(retry_settings, retry, limiter, is_async=is_async)
-        reserved = _reserved(codec, request.body)
+            limiter = limiter_of_model(self, request)
+        policy = call_policy(self, retry_settings, retry, limiter, is_async=is_async)
+        reserved = reserved_tokens(codec, request.body)
         exchange = Exchange(
             Request(request.url, request.headers, content, request.model, max_output=reserved),
             codec,
@@ -226,13 +221,12 @@ class HTTPChatModel(WireSettings):
         exchange.refused_credential = partial(refused_credential, self)
         if key is not None or (not is_async and self._asks_for_key()):
             exchange.renew = builder.renewal(deadline, is_async=is_async)
-        next_body = getattr(codec, "continued", None)
-        if next_body is not None and policy.polls:
+        if policy.polls and hasattr(codec, "continued"):
             limit = retry_settings["max_continuations"]
-            exchange.continuation = Continuation(request, next_body, limit, codec.provider)
+            exchange.continuation = Continuation(request, codec.continued, limit, codec.provider)
         if counting is not None or not self.check_context:
             return exchange
-        is_long = len(content) > _SMALL_BYTES
+        is_long = len(content) > SMALL_BYTES
         if is_long or self.check_context == "exact" or self.__dict__["profile"] is not None:
             from modelwire.adapters.model.context_check import context_check
 
@@ -241,52 +235,12 @@ class HTTPChatModel(WireSettings):
             )
         return exchange
 
-    def _call_policy(
-        self,
-        retry_settings: Mapping[str, Any],
-        retry: RetryPolicy,
-        limiter: AdaptiveRateLimiter | None,
-        *,
-        is_async: bool,
-    ) -> CallPolicy:
-        """Return how patient one call is, and what bounds it."""
-        client = self._own_client(is_async=is_async)
-        timeouts = _timeouts(
-            retry_settings["timeout"],
-            retry_settings["stream_idle_timeout"],
-            _NO_TIMEOUTS if client is None else timeouts_of(client),
-            tcp_keepalive=self.tcp_keepalive,
-        )
-        return CallPolicy(
-            retry,
-            timeouts,
-            time.monotonic,
-            _rng,
-            limiter,
-            in_batch.get(),
-            self.max_response_bytes,
-            retry_settings["max_continuations"] > 0,
-            retry_settings["stream_resume"],
-        )
-
-    def _limiter(self, request: WireRequest) -> AdaptiveRateLimiter:
-        from modelwire.transport.ratelimit.registry import limiter_of
-
-        client, who = self.client or self.async_client, []
-        if client is not None:
-            who = [getattr(client, name, None) for name in _NAMED_BY_CLIENT]
-        elif self.SIGNED_BY:
-            who = [getattr(self, name) for name in self.SIGNED_BY]
-        return limiter_of(
-            request.url,
-            request.headers,
-            request.model or self.model,
-            now=time.monotonic(),
-            rng=_rng,
-            who=who,
-            requests_per_minute=self.rpm,
-            tokens_per_minute=self.tpm,
-        )
+    _whole_result = langchain_hooks.whole_result
+    _whole_aresult = langchain_hooks.whole_aresult
+    _generate = langchain_hooks.generate
+    _agenerate = langchain_hooks.agenerate
+    _stream = langchain_hooks.stream
+    _astream = langchain_hooks.astream
 
     def limits(self) -> Limits:
         """Return what is known now of the provider's limits for this credential and model, learned or advertised.
@@ -294,7 +248,7 @@ class HTTPChatModel(WireSettings):
         >>> ChatOpenAI(model="gpt-4o-mini", api_key="k").limits()
         Limits(none known)
         """
-        return self._limiter(self.build_request("hi")).limits(time.monotonic())
+        return limiter_of_model(self, self.build_request("hi")).limits(time.monotonic())
 
     def _retry_settings(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], RetryPolicy]:
         """Return the retry settings of a call, and its policy; those among the keywords are removed there, and win."""
@@ -395,7 +349,7 @@ class HTTPChatModel(WireSettings):
         exchange = self._exchange(
             self._messages("hi"), None, settled(None), {}, stream=False, ask=False
         )
-        opened = warm(lambda: self._sync_connection(exchange), n)
+        opened = warm(lambda: connection_of(self, exchange), n)
         if n > 1 and self._loop_native():
             from asyncio import run_coroutine_threadsafe
 
@@ -413,7 +367,7 @@ class HTTPChatModel(WireSettings):
         exchange = self._exchange(
             self._messages("hi"), None, settled(None), {}, stream=False, ask=False
         )
-        return await awarm(lambda: self._async_connection(exchange), n)
+        return await awarm(lambda: aconnection_of(self, exchange), n)
 
     def _loop_native(self) -> bool:
         if self.client is not None:
@@ -427,9 +381,11 @@ class HTTPChatModel(WireSettings):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
-        stream = self._streams_whole(kwargs) if "stream" in kwargs else self.streaming
+        stream = self.streaming
+        if "stream" in kwargs:
+            stream = bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=stream)
-        line = self._sync_connection(exchange)
+        line = connection_of(self, exchange)
         if stream:
             answer = _message_of(drive(collected_flow(exchange), line))
         else:
@@ -452,11 +408,13 @@ class HTTPChatModel(WireSettings):
         key = None
         if self._asks_for_key():
             key = await self._credentials().key(kwargs, config.get("deadline"))
-        stream = self._streams_whole(kwargs) if "stream" in kwargs else self.streaming
+        stream = self.streaming
+        if "stream" in kwargs:
+            stream = bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
         exchange = self._exchange(
             messages, stop, config, kwargs, stream=stream, is_async=True, key=key
         )
-        line = self._async_connection(exchange)
+        line = aconnection_of(self, exchange)
         if stream:
             answer = _message_of(await adrive(collected_flow(exchange), line))
         else:
@@ -464,10 +422,6 @@ class HTTPChatModel(WireSettings):
         if exchange.policy.polls and answer.response_metadata.get("status") in PENDING:
             answer = await background_answers().afinal_answer(self, exchange, answer)
         return cast("RefusalPolicy", exchange.hooks.refusals).checked(answer, exchange)
-
-    def _streams_whole(self, kwargs: Mapping[str, Any]) -> bool:
-        """Return whether the call wants its whole answer read from a stream, and the model may stream it."""
-        return bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
 
     def _chunks(
         self,
@@ -484,7 +438,7 @@ class HTTPChatModel(WireSettings):
                 self, exchange, messages, stop, config, kwargs
             )
             return more
-        return drive_stream(stream_flow(exchange), self._sync_connection(exchange))
+        return drive_stream(stream_flow(exchange), connection_of(self, exchange))
 
     def _achunks(
         self,
@@ -500,35 +454,14 @@ class HTTPChatModel(WireSettings):
 
             return by_thread(self._chunks(messages, stop, config, **kwargs))
         if self._asks_for_key():
-            return self._achunks_with_key(messages, stop, config, kwargs)
+            return _achunks_with_key(self, messages, stop, config, kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True, is_async=True)
         if exchange.policy.stream_resume:
             more: AsyncIterator[AIMessageChunk] = resuming_streams().aresumed(
                 self, exchange, messages, stop, config, kwargs
             )
             return more
-        return adrive_stream(stream_flow(exchange), self._async_connection(exchange))
-
-    async def _achunks_with_key(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None,
-        config: RunnableConfig,
-        kwargs: dict[str, Any],
-    ) -> AsyncIterator[AIMessageChunk]:
-        key = await self._credentials().key(kwargs, config.get("deadline"))
-        exchange = self._exchange(
-            messages, stop, config, kwargs, stream=True, is_async=True, key=key
-        )
-        if exchange.policy.stream_resume:
-            chunks = resuming_streams().aresumed(self, exchange, messages, stop, config, kwargs)
-        else:
-            chunks = adrive_stream(stream_flow(exchange), self._async_connection(exchange))
-        try:
-            async for chunk in chunks:
-                yield chunk
-        finally:
-            await aclose(chunks)
+        return adrive_stream(stream_flow(exchange), aconnection_of(self, exchange))
 
     def _continued_from(
         self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
@@ -547,93 +480,26 @@ class HTTPChatModel(WireSettings):
         )
         return more
 
-    def _sync_connection(
-        self, exchange: Exchange[AIMessage, AIMessageChunk]
-    ) -> SyncPooledConnection:
-        connection: SyncPooledConnection
-        if self.client is not None or self.async_client is not None:
-            connection = self._sdk().sync_connection(exchange)
-        else:
-            connection = sync_connection(exchange, self.http_client, proxy=self.proxy)
-        if CONNECTION_HOOKS or network_blocks or "respx" in sys.modules:
-            connection = hooked(connection)
-        return connection
 
-    def _async_connection(
-        self, exchange: Exchange[AIMessage, AIMessageChunk]
-    ) -> AsyncPooledConnection:
-        connection: AsyncPooledConnection
-        if self.client is not None or self.async_client is not None:
-            connection = self._sdk().async_connection(exchange)
-        else:
-            connection = async_connection(
-                exchange, self.http_async_client, proxy=self.proxy, engine=self.engine
-            )
-        if CONNECTION_HOOKS or network_blocks or "respx" in sys.modules:
-            connection = hooked(connection)
-        return connection
-
-    def _whole_result(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None,
-        config: RunnableConfig,
-        run_manager: object,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return result_of(self._answer(messages, stop, config, **kwargs))
-
-    async def _whole_aresult(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None,
-        config: RunnableConfig,
-        run_manager: object,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return result_of(await self._aanswer(messages, stop, config, **kwargs))
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return result_of(self._answer(messages, stop, settled(None), **kwargs))
-
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return result_of(await self._aanswer(messages, stop, settled(None), **kwargs))
-
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        for chunk in self._chunks(messages, stop, settled(None), **kwargs):
-            yield generation_chunk(chunk)
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        chunks = self._achunks(messages, stop, settled(None), **kwargs)
-        try:
-            async for chunk in chunks:
-                yield generation_chunk(chunk)
-        finally:
-            await aclose(chunks)
+async def _achunks_with_key(
+    model: HTTPChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None,
+    config: RunnableConfig,
+    kwargs: dict[str, Any],
+) -> AsyncIterator[AIMessageChunk]:
+    """Yield the chunks of a stream whose key comes from an async function."""
+    key = await model._credentials().key(kwargs, config.get("deadline"))
+    exchange = model._exchange(messages, stop, config, kwargs, stream=True, is_async=True, key=key)
+    if exchange.policy.stream_resume:
+        chunks = resuming_streams().aresumed(model, exchange, messages, stop, config, kwargs)
+    else:
+        chunks = adrive_stream(stream_flow(exchange), aconnection_of(model, exchange))
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        await aclose(chunks)
 
 
 def background_answers() -> Any:
@@ -650,31 +516,10 @@ def resuming_streams() -> Any:
     return stream_resume
 
 
-def _reserved(codec: Codec, body: Mapping[str, Any]) -> int | None:
-    """Return how many tokens of output the provider counts before there are any; a codec of one's own may not know."""
-    for name in getattr(codec, "reserves", ()):
-        tokens = body.get(name)
-        if type(tokens) is int:  # a bool is none
-            return tokens
-    return None
-
-
-_NO_TIMEOUTS = (None, None)
 PENDING = ("queued", "in_progress")  # the statuses of an answer that the provider still makes
-# Where a client of an SDK says who calls: openai 3.54, also for Azure, and anthropic 2.12, also for Bedrock and Vertex.
-_NAMED_BY_CLIENT = (
-    "api_key",
-    "auth_token",
-    "aws_access_key",
-    "aws_profile",
-    "access_token",
-    "credentials",
-    "_api_key_provider",
-    "_azure_ad_token",
-    "_azure_ad_token_provider",
-)
 _MAX_REQUESTS = RetryPolicy().max_requests
-_SMALL_BYTES = 16_384  # no model takes less: a normal call is not looked at any closer
+# The context of every model is larger than such a request, so it is not looked at any closer.
+SMALL_BYTES = 16_384
 
 
 @lru_cache(maxsize=256)
@@ -682,24 +527,6 @@ def _policy(
     max_retries: int, max_wait_s: float, max_retry_after_s: float, max_requests: float
 ) -> RetryPolicy:
     return RetryPolicy(max_retries, max_wait_s, max_retry_after_s, max_requests=max_requests)
-
-
-@lru_cache(maxsize=256)
-def _timeouts(
-    silence_s: float | None,
-    idle_s: float | None,
-    of_client: tuple[float | None, float | None],
-    *,
-    tcp_keepalive: bool | tuple[int, int, int],
-) -> Timeouts:
-    usual = Timeouts()
-    connect_s, read_s = (None, silence_s) if silence_s else of_client
-    first_byte_s = read_s or usual.first_byte_s
-    connect_s = connect_s or min(usual.connect_s, first_byte_s)
-    keepalive = usual.keepalive if tcp_keepalive else None
-    if isinstance(tcp_keepalive, tuple):
-        keepalive = Keepalive(*tcp_keepalive)
-    return Timeouts(connect_s, first_byte_s, idle_s or read_s or usual.idle_s, keepalive)
 
 
 @lru_cache(maxsize=4)

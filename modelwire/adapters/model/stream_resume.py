@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import from_json
 
+from modelwire.adapters.model.call_parts import aconnection_of, connection_of
 from modelwire.adapters.model.continuation import NextPart
 from modelwire.adapters.model.results import result_of_chunks
 from modelwire.adapters.model.run import astart_model_run, start_model_run
@@ -73,7 +74,7 @@ def resumed(
     stream = _Resumable(model, exchange, messages, stop, config, kwargs, before)
     while True:
         exchange = stream.exchange
-        chunks = drive_stream(stream_flow(exchange), model._sync_connection(exchange))
+        chunks = drive_stream(stream_flow(exchange), connection_of(model, exchange))
         try:
             for chunk in chunks:
                 yield from stream.take(chunk)
@@ -98,7 +99,7 @@ async def aresumed(
     stream = _Resumable(model, exchange, messages, stop, config, kwargs, before, is_async=True)
     while True:
         exchange = stream.exchange
-        chunks = adrive_stream(stream_flow(exchange), model._async_connection(exchange))
+        chunks = adrive_stream(stream_flow(exchange), aconnection_of(model, exchange))
         try:
             async for chunk in chunks:
                 for one in stream.take(chunk):

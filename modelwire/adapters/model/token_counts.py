@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.model.arguments import RETRY_SETTINGS
+from modelwire.adapters.model.call_parts import aconnection_of, connection_of
 from modelwire.errors import ChatError, InvalidArgument, MalformedResponse
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class TokenCounts:
 
             model = cast("HTTPChatModel", self)
             try:
-                return drive(call_flow(exchange), model._sync_connection(cast("Any", exchange)))
+                return drive(call_flow(exchange), connection_of(model, cast("Any", exchange)))
             except ChatError as error:
                 if error.status not in _NO_SUCH_ENDPOINT:
                     raise
@@ -128,7 +129,7 @@ class TokenCounts:
 
             try:
                 return await adrive(
-                    call_flow(exchange), model._async_connection(cast("Any", exchange))
+                    call_flow(exchange), aconnection_of(model, cast("Any", exchange))
                 )
             except ChatError as error:
                 if error.status not in _NO_SUCH_ENDPOINT:

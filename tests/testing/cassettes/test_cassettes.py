@@ -19,6 +19,7 @@ from support.colours import AsyncColour, SyncColour
 from support.raw_server import CHUNKED, END_CHUNKED, RawServer, answer, chunk
 
 from modelwire.adapters import ChatOpenAI
+from modelwire.adapters.model.call_parts import connection_of
 from modelwire.errors import (
     CassetteError,
     ConnectFailed,
@@ -828,9 +829,9 @@ def test_after_the_block_calls_are_live_and_nobody_is_in_their_way(
     assert model.invoke("hi").content == "hi"
     assert provider_server.counts.requests == 2
     exchange = model._exchange(model._messages("hi"), None, {}, {}, stream=False)
-    assert not {"send", "read", "close", "sleep"} & vars(
-        model._sync_connection(exchange)
-    ).keys() - {"send"}
+    assert not {"send", "read", "close", "sleep"} & vars(connection_of(model, exchange)).keys() - {
+        "send"
+    }
 
 
 def test_an_error_that_was_swallowed_is_still_known(path: Path) -> None:

@@ -19,7 +19,8 @@ from support.provider_bodies import anthropic_answer
 from support.tries import fewest
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
-from modelwire.adapters.model.http import HTTPChatModel
+from modelwire.adapters.model import http
+from modelwire.adapters.model.call_parts import limiter_of_model
 from modelwire.errors import InvalidArgument, QuotaExhausted, RateLimited, Timeout
 from modelwire.testing import faults
 from modelwire.testing.server import Limits, ProviderServer
@@ -177,7 +178,7 @@ def test_a_limit_that_is_learned_is_told(colour: Any, httpx2_mock: Any) -> None:
 def paused(seconds: float) -> Iterator[ChatOpenAI]:
     """Give a model whose key was told to wait."""
     talking = model()
-    mine = talking._limiter(talking.build_request("hi"))
+    mine = limiter_of_model(talking, talking.build_request("hi"))
     now = time.monotonic()
     admission = ask(mine, now)
     mine.failed(
@@ -211,7 +212,7 @@ def test_a_pause_is_waited_out_by_calls_that_can(colour: Any, httpx2_mock: Any) 
 
 def test_the_deadline_holds_in_the_queue(colour: Any, httpx2_mock: Any) -> None:
     slow = model(rpm=1)
-    mine = slow._limiter(slow.build_request("hi"))
+    mine = limiter_of_model(slow, slow.build_request("hi"))
     for _ in range(8):
         mine.leave(ask(mine, time.monotonic()), time.monotonic())
     with pytest.raises(Timeout):
@@ -238,7 +239,7 @@ def test_a_stream_that_is_left_gives_its_place_back(colour: Any, httpx2_mock: An
     body = b'data: {"id":"x","model":"m","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n' * 3
     httpx2_mock.post(URL).respond(content=body + b"data: [DONE]\n\n")
     talking = model()
-    mine = talking._limiter(talking.build_request("hi"))
+    mine = limiter_of_model(talking, talking.build_request("hi"))
 
     def leave() -> None:
         stream = talking.stream("hi")
@@ -294,7 +295,7 @@ def test_wherever_ctrl_c_comes_in_the_limiter_no_place_is_lost(
         def failure(self, exc: Exception) -> Exception:
             return exc
 
-    monkeypatch.setattr(HTTPChatModel, "_sync_connection", lambda self, exchange: Answered())
+    monkeypatch.setattr(http, "connection_of", lambda model, exchange: Answered())
     for stop in count(1):
         registry.forget()
         left = stop
@@ -306,7 +307,7 @@ def test_wherever_ctrl_c_comes_in_the_limiter_no_place_is_lost(
                 if left == 0:
                     raise KeyboardInterrupt
 
-        mine = talking._limiter(talking.build_request("hi"))
+        mine = limiter_of_model(talking, talking.build_request("hi"))
         sys.setprofile(interrupt)
         try:
             talking.invoke("hi")

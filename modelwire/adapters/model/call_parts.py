@@ -1,0 +1,153 @@
+"""What a call of a model needs besides its request: the limiter, the patience, the connection."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from modelwire.adapters.model.arguments import timeouts_of
+from modelwire.runnables.config import in_batch
+from modelwire.transport.connections.closed_network import network_blocks
+from modelwire.transport.connections.hook import CONNECTION_HOOKS, hooked
+from modelwire.transport.connections.keepalive import Keepalive
+from modelwire.transport.connections.select import async_connection, sync_connection
+from modelwire.transport.retry import RetryPolicy
+from modelwire.transport.steps import CallPolicy, Exchange, Timeouts
+from modelwire.transport.wire import WireRequest
+
+if TYPE_CHECKING:
+    from modelwire.adapters.model.http import HTTPChatModel
+    from modelwire.adapters.wires.wire import Codec
+    from modelwire.messages import AIMessage, AIMessageChunk
+    from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPooledConnection
+    from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
+
+__all__ = ["aconnection_of", "call_policy", "connection_of", "limiter_of_model", "reserved_tokens"]
+
+rng = Random()  # noqa: S311 - spreads retries, keeps no secret
+
+NO_TIMEOUTS = (None, None)
+# The attributes of an SDK's client that name its credential: openai 3.54, also for Azure, and anthropic 2.12, also for
+# Bedrock and Vertex.
+NAMED_BY_CLIENT = (
+    "api_key",
+    "auth_token",
+    "aws_access_key",
+    "aws_profile",
+    "access_token",
+    "credentials",
+    "_api_key_provider",
+    "_azure_ad_token",
+    "_azure_ad_token_provider",
+)
+
+
+def call_policy(
+    model: HTTPChatModel,
+    retry_settings: Mapping[str, Any],
+    retry: RetryPolicy,
+    limiter: AdaptiveRateLimiter | None,
+    *,
+    is_async: bool,
+) -> CallPolicy:
+    """Return how patient one call is, and what bounds it."""
+    client = model._own_client(is_async=is_async)
+    timeouts = _timeouts(
+        retry_settings["timeout"],
+        retry_settings["stream_idle_timeout"],
+        NO_TIMEOUTS if client is None else timeouts_of(client),
+        tcp_keepalive=model.tcp_keepalive,
+    )
+    return CallPolicy(
+        retry,
+        timeouts,
+        time.monotonic,
+        rng,
+        limiter,
+        in_batch.get(),
+        model.max_response_bytes,
+        retry_settings["max_continuations"] > 0,
+        retry_settings["stream_resume"],
+    )
+
+
+@lru_cache(maxsize=256)
+def _timeouts(
+    silence_s: float | None,
+    idle_s: float | None,
+    of_client: tuple[float | None, float | None],
+    *,
+    tcp_keepalive: bool | tuple[int, int, int],
+) -> Timeouts:
+    usual = Timeouts()
+    connect_s, read_s = (None, silence_s) if silence_s else of_client
+    first_byte_s = read_s or usual.first_byte_s
+    connect_s = connect_s or min(usual.connect_s, first_byte_s)
+    keepalive = usual.keepalive if tcp_keepalive else None
+    if isinstance(tcp_keepalive, tuple):
+        keepalive = Keepalive(*tcp_keepalive)
+    return Timeouts(connect_s, first_byte_s, idle_s or read_s or usual.idle_s, keepalive)
+
+
+def limiter_of_model(model: HTTPChatModel, request: WireRequest) -> AdaptiveRateLimiter:
+    """Return the limiter that all calls with the model's address, credential and name share."""
+    from modelwire.transport.ratelimit.registry import limiter_of
+
+    client, who = model.client or model.async_client, []
+    if client is not None:
+        who = [getattr(client, name, None) for name in NAMED_BY_CLIENT]
+    elif model.SIGNED_BY:
+        who = [getattr(model, name) for name in model.SIGNED_BY]
+    return limiter_of(
+        request.url,
+        request.headers,
+        request.model or model.model,
+        now=time.monotonic(),
+        rng=rng,
+        who=who,
+        requests_per_minute=model.rpm,
+        tokens_per_minute=model.tpm,
+    )
+
+
+def reserved_tokens(codec: Codec, body: Mapping[str, Any]) -> int | None:
+    """Return how many tokens of output the provider counts before there are any, or None."""
+    for name in getattr(codec, "reserves", ()):
+        tokens = body.get(name)
+        if type(tokens) is int:  # a bool is none
+            return tokens
+    return None
+
+
+def connection_of(
+    model: HTTPChatModel, exchange: Exchange[AIMessage, AIMessageChunk]
+) -> SyncPooledConnection:
+    """Return the connection for a call: a pooled one, the user's own client, or an SDK's."""
+    connection: SyncPooledConnection
+    if model.client is not None or model.async_client is not None:
+        connection = model._sdk().sync_connection(exchange)
+    else:
+        connection = sync_connection(exchange, model.http_client, proxy=model.proxy)
+    if CONNECTION_HOOKS or network_blocks or "respx" in sys.modules:
+        connection = hooked(connection)
+    return connection
+
+
+def aconnection_of(
+    model: HTTPChatModel, exchange: Exchange[AIMessage, AIMessageChunk]
+) -> AsyncPooledConnection:
+    """Return the connection for an async call; see `connection_of`."""
+    connection: AsyncPooledConnection
+    if model.client is not None or model.async_client is not None:
+        connection = model._sdk().async_connection(exchange)
+    else:
+        connection = async_connection(
+            exchange, model.http_async_client, proxy=model.proxy, engine=model.engine
+        )
+    if CONNECTION_HOOKS or network_blocks or "respx" in sys.modules:
+        connection = hooked(connection)
+    return connection

@@ -1,0 +1,89 @@
+"""LangChain's four hooks of a chat model, and the two that take a config, over `_answer` and `_chunks` of a model.
+
+They are methods of `HTTPChatModel`. A subclass of a user's own overrides them, or calls them through `super()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from modelwire.adapters.model.results import generation_chunk, result_of
+from modelwire.messages import BaseMessage
+from modelwire.runnables.closing import aclose
+from modelwire.runnables.config import settled
+
+if TYPE_CHECKING:
+    from modelwire.adapters.model.http import HTTPChatModel
+    from modelwire.outputs import ChatGenerationChunk, ChatResult
+    from modelwire.runnables import RunnableConfig
+
+__all__ = ["agenerate", "astream", "generate", "stream", "whole_aresult", "whole_result"]
+
+
+def whole_result(
+    model: HTTPChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None,
+    config: RunnableConfig,
+    run_manager: object,
+    **kwargs: Any,
+) -> ChatResult:
+    return result_of(model._answer(messages, stop, config, **kwargs))
+
+
+async def whole_aresult(
+    model: HTTPChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None,
+    config: RunnableConfig,
+    run_manager: object,
+    **kwargs: Any,
+) -> ChatResult:
+    return result_of(await model._aanswer(messages, stop, config, **kwargs))
+
+
+def generate(
+    model: HTTPChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None = None,
+    run_manager: Any = None,
+    **kwargs: Any,
+) -> ChatResult:
+    return result_of(model._answer(messages, stop, settled(None), **kwargs))
+
+
+async def agenerate(
+    model: HTTPChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None = None,
+    run_manager: Any = None,
+    **kwargs: Any,
+) -> ChatResult:
+    return result_of(await model._aanswer(messages, stop, settled(None), **kwargs))
+
+
+def stream(
+    model: HTTPChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None = None,
+    run_manager: Any = None,
+    **kwargs: Any,
+) -> Iterator[ChatGenerationChunk]:
+    for chunk in model._chunks(messages, stop, settled(None), **kwargs):
+        yield generation_chunk(chunk)
+
+
+async def astream(
+    model: HTTPChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None = None,
+    run_manager: Any = None,
+    **kwargs: Any,
+) -> AsyncIterator[ChatGenerationChunk]:
+    chunks = model._achunks(messages, stop, settled(None), **kwargs)
+    try:
+        async for chunk in chunks:
+            yield generation_chunk(chunk)
+    finally:
+        await aclose(chunks)
