@@ -7,8 +7,9 @@ import os
 import sys
 import time
 
-from mcp.server.mcpserver import Image, MCPServer
+from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult
 
 server = MCPServer("weather")
 
@@ -58,6 +59,32 @@ def slow() -> str:
 def leave() -> str:
     """End the server."""
     os._exit(3)
+
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+@server.tool()
+async def ask_city(ctx: Context) -> str | InputRequiredResult:
+    """Ask the user for a city, as the protocol of 2026-07-28 does: in the answer to the call."""
+    if not ctx.input_responses:
+        params = ElicitRequestFormParams(message="Which city?", requested_schema=CITY)
+        return InputRequiredResult(input_requests={"city": ElicitRequest(params=params)})
+    answer = ctx.input_responses["city"]
+    return f"{answer.action} {answer.content['city']}"
+
+
+@server.tool()
+async def grow(ctx: Context) -> str:
+    """Add a tool, and tell the clients so."""
+
+    def grown_tool() -> str:
+        """Be new."""
+        return "new"
+
+    server.add_tool(grown_tool)
+    await ctx.notify_tools_changed()
+    return "grown"
 
 
 if __name__ == "__main__":

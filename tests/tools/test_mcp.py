@@ -229,7 +229,7 @@ def test_headers_go_with_every_request() -> None:
 def test_a_server_that_does_not_answer_is_given_up_at_once_when_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mcp, "CONNECT_S", 0.2)
+    monkeypatch.setattr("modelwire.tools.mcp.connection.CONNECT_S", 0.2)
     threads = threading.active_count()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(ConnectFailed, match=r"no answer in 0\.2 s"):

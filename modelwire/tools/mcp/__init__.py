@@ -1,0 +1,9 @@
+"""The tools of MCP servers, over stdio or HTTP, as tools like any other: for `bind_tools` and `run_tools`."""
+
+from __future__ import annotations
+
+from modelwire.tools.mcp.elicitation import Elicitation, ElicitationAnswer, ElicitationHandler
+from modelwire.tools.mcp.tool import MCPTool
+from modelwire.tools.mcp.tools import MCPTools
+
+__all__ = ["Elicitation", "ElicitationAnswer", "ElicitationHandler", "MCPTool", "MCPTools"]

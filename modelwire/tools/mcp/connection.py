@@ -1,0 +1,439 @@
+"""The connection to one MCP server: an event loop in a thread of its own, on which all requests to the server run.
+
+Sync and async programs, and several loops, share it. The protocol is the official package's, the extra `mcp`
+(https://modelcontextprotocol.io, read 2026-11).
+
+The time of a call is counted here, because the package does not count the time in which a request is written, and
+because the clock stops while the user answers a question of the server.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from modelwire import __version__
+from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType
+from modelwire.lazy import module
+from modelwire.tools.base import ToolException
+from modelwire.tools.mcp.elicitation import ElicitationHandler, checked_answer, question_of
+from modelwire.tools.mcp.http import http_transport
+from modelwire.tools.mcp.package import package
+from modelwire.tools.mcp.servers import Server, reason, shown
+
+if TYPE_CHECKING:
+    import asyncio
+    import threading
+    from concurrent.futures import Future
+else:
+    asyncio, threading = module("asyncio"), module("threading")
+
+__all__ = ["Connection"]
+
+# A server that has not started and listed its tools within this many seconds cannot be used.
+CONNECT_S = 30.0
+# `close` waits this many seconds for a server that was started here to end.
+CLOSE_S = 10.0
+# The code of an error that lists pages which the user has to visit before the call can be made.
+# Source: https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation, read 2026-11.
+URL_ELICITATION_REQUIRED = -32042
+THREAD_NAME = "modelwire-mcp"
+
+_log = logging.getLogger("modelwire.tools")
+
+
+class Connection:
+    """One MCP server, connected until `close`. It begins to connect when it is made."""
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        headers: Mapping[str, str] | None,
+        env: Mapping[str, str] | None,
+        cwd: str | os.PathLike[str] | None,
+        auth: Any,
+        elicit: ElicitationHandler | None,
+        timeout_s: float,
+    ) -> None:
+        self.description = shown(server)
+        self.timeout_s = timeout_s
+        # What the server lists, as the package's values. A change of the server's list replaces it.
+        self.listed_tools: Sequence[Any] = ()
+        self._open_transport = _transport_of(server, headers=headers, env=env, cwd=cwd, auth=auth)
+        self._connect_s = getattr(auth, "login_s", 0.0) + CONNECT_S
+        self._elicit = elicit
+        self._users_loop = running_loop()
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._loop = self._runner.get_loop()
+        self._client: Any = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self._wake = asyncio.Event()  # the list of tools has changed, or the connection shall close
+        self._ready = threading.Event()
+        self._trouble: BaseException | None = None
+        self._clocks: set[asyncio.Timeout] = set()
+        self._has_warned = False
+        _drop_tracebacks()
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server is connected."""
+        return self._client is not None
+
+    def wait(self) -> None:
+        """Wait until the server is connected and has listed its tools. Raises `ConnectFailed`."""
+        self._ready.wait(self._connect_s)
+        if self.is_open:
+            return
+        trouble = self._trouble or TimeoutError(f"no answer in {self._connect_s:g} s")
+        self.close()
+        raise ConnectFailed(
+            f"The MCP server {self.description} cannot be used: {reason(trouble)}."
+        ) from trouble
+
+    def submit(self, request: Callable[[Any], Awaitable[Any]]) -> Future[Any]:
+        """Begin a request, made by `request(client)` on the connection's own loop.
+
+        Cancelling the future cancels the request at the server.
+
+        Raises: `ToolException` when the connection is closed.
+        """
+        client = self._client
+        if client is None:
+            raise ToolException(f"The connection to the MCP server {self.description} is closed.")
+        return asyncio.run_coroutine_threadsafe(self._timed(request(client)), self._loop)
+
+    async def call_tool(self, client: Any, name: str, arguments: dict[str, Any]) -> Any:
+        """Call a tool; where the server wants the user to visit pages first, ask for that and call it once more."""
+        try:
+            return await client.call_tool(name, arguments)
+        except package("mcp").MCPError as exc:
+            pages = [page for page in _pages_to_visit(exc) if page.get("url")]
+            if not pages or self._elicit is None:
+                raise
+            types = package("mcp_types")
+            for page in pages:
+                params = types.ElicitRequestURLParams.model_validate(page)
+                answer = await self._answer(None, params)
+                if getattr(answer, "action", None) != "accept":
+                    raise ToolException(
+                        f"The user has not visited the page that the tool needs first: {page['url']}"
+                    ) from None
+        return await client.call_tool(name, arguments)
+
+    def request(self, request: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Make a request and wait for its result. Raises `ToolException`."""
+        future = self.submit(request)
+        try:
+            with self.errors():
+                return future.result()
+        finally:
+            future.cancel()
+
+    async def arequest(self, request: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Do what `request` does, async."""
+        with self.errors():
+            return await asyncio.wrap_future(self.submit(request))
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raise what a request has raised as a `ToolException`."""
+        try:
+            yield
+        except ToolException:
+            raise
+        except Exception as exc:
+            raise ToolException(f"The MCP server did not answer: {reason(exc)}.") from exc
+
+    def close(self) -> None:
+        """End the connection, and the server if we started it."""
+        self._is_closing = True
+        with suppress(RuntimeError):  # the loop has ended by itself
+            self._loop.call_soon_threadsafe(self._stop)
+        if self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_S)
+
+    def _stop(self) -> None:
+        self._wake.set()
+        if self._connecting is not None:
+            self._connecting.cancel()
+
+    def _run(self) -> None:
+        try:
+            self._runner.run(self._serve())
+        except BaseException as exc:  # noqa: BLE001 - it is raised where the tools are used
+            self._trouble = exc
+        finally:
+            self._client = None
+            self._ready.set()
+            self._runner.close()
+
+    async def _serve(self) -> None:
+        """Open the connection, list the tools, and hold it in this one task, as its cancel scopes demand."""
+        mcp = package("mcp")
+        self._connecting = asyncio.current_task()
+        if self._is_closing:
+            return
+        async with (
+            self._open_transport() as transport,
+            mcp.Client(
+                transport,
+                client_info=mcp.Implementation(name="modelwire", version=__version__),
+                elicitation_callback=None if self._elicit is None else self._answer,
+                message_handler=self._receive,
+            ) as client,
+        ):
+            self.listed_tools = await _all_tools(client)
+            self._connecting = None
+            self._client = client
+            self._ready.set()
+            changes = asyncio.create_task(self._watch_changes(client))
+            try:
+                await self._hold(client)
+            finally:
+                self._client = None
+                changes.cancel()
+
+    async def _hold(self, client: Any) -> None:
+        """Wait until the connection shall close; list the tools again whenever the server's list has changed."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._is_closing:
+                return
+            try:
+                self.listed_tools = await self._timed(_all_tools(client))
+            except Exception as exc:  # noqa: BLE001 - the tools that are known stay
+                _log.warning(
+                    "The MCP server %s does not list its tools again: %s",
+                    self.description,
+                    reason(exc),
+                )
+
+    async def _watch_changes(self, client: Any) -> None:
+        """Subscribe to changes of the list where the protocol needs that: since 2026-07-28."""
+        versions = package("mcp_types.version").MODERN_PROTOCOL_VERSIONS
+        tools = client.server_capabilities.tools
+        if client.protocol_version not in versions or tools is None or not tools.list_changed:
+            return
+        try:
+            async with client.listen(tools_list_changed=True) as changes:
+                async for _ in changes:
+                    self._wake.set()
+        except Exception as exc:  # noqa: BLE001 - the list stays as it is
+            _log.debug("MCP server %s: no news of its tools: %s", self.description, reason(exc))
+
+    async def _receive(self, message: Any) -> None:
+        """Called with each notification of the server, and with what it has sent that is not a message."""
+        if isinstance(message, Exception):
+            self._warn_once()
+        elif message.method == "notifications/tools/list_changed":
+            self._wake.set()
+
+    def _warn_once(self) -> None:
+        if self._has_warned:
+            return
+        self._has_warned = True
+        _log.warning(
+            "The MCP server %s sends text that is not a message of the protocol. It is skipped. A server over stdin "
+            "and stdout must write its logs to stderr.",
+            self.description,
+        )
+
+    async def _timed(self, request: Awaitable[Any]) -> Any:
+        """Await a request for at most `timeout_s`, without the time in which the user answers questions."""
+        try:
+            async with asyncio.timeout(self.timeout_s) as clock:
+                self._clocks.add(clock)
+                try:
+                    return await request
+                finally:
+                    self._clocks.discard(clock)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            raise TimeoutError(f"no answer in {self.timeout_s:g} s") from None
+        except asyncio.CancelledError:
+            if self._is_closing:  # the caller was not cancelled
+                raise ConnectionResetError("the connection was closed") from None
+            raise
+
+    async def _answer(self, context: Any, params: Any) -> Any:
+        """Called with a question of the server. Return the answer of the user's handler."""
+        types = package("mcp_types")
+        question = question_of(params, self.description)
+        with self._stopped_clocks():
+            try:
+                answer = checked_answer(question, await self._ask(question))
+            except Exception as exc:  # noqa: BLE001 - the user's function
+                _log.exception("The `elicit` function of %s failed.", self.description)
+                return types.ErrorData(
+                    code=types.INTERNAL_ERROR,
+                    message=f"The client cannot ask the user: {type(exc).__name__}",
+                )
+        return types.ElicitResult(**answer)
+
+    async def _ask(self, question: Any) -> Any:
+        """Call the user's handler: a function in a thread, a coroutine on the loop on which the tools were made."""
+        answer = await in_thread(lambda: self._elicit(question))  # type: ignore[misc]
+        if not isinstance(answer, Awaitable):
+            return answer
+        if self._users_loop is None or not self._users_loop.is_running():
+            return await answer
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(_awaited(answer), self._users_loop)
+        )
+
+    @contextmanager
+    def _stopped_clocks(self) -> Iterator[None]:
+        """Stop the clocks of the calls that wait now. Afterwards each of them has its whole time again."""
+        waiting = [clock for clock in self._clocks if not clock.expired()]
+        for clock in waiting:
+            clock.reschedule(None)
+        try:
+            yield
+        finally:
+            for clock in self._clocks.intersection(waiting):
+                clock.reschedule(self._loop.time() + self.timeout_s)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that the caller runs on, which must not wait for a server, or None."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+async def in_thread(function: Callable[[], Any]) -> Any:
+    """Call a function in a thread that does not keep the program from ending, as a user may never answer."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except Exception as exc:  # noqa: BLE001 - raised where the result is awaited
+            error = exc
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name=f"{THREAD_NAME}-user", daemon=True).start()
+    return await done
+
+
+def _pages_to_visit(error: Any) -> list[dict[str, Any]]:
+    """Return the pages in the data of an error with the code that says so, since 2025-11-25."""
+    is_about_pages = error.error.code == URL_ELICITATION_REQUIRED
+    data = error.error.data
+    if not is_about_pages or not isinstance(data, dict):
+        return []
+    return [page for page in data.get("elicitations") or () if isinstance(page, dict)]
+
+
+async def _awaited(answer: Awaitable[Any]) -> Any:
+    return await answer
+
+
+async def _all_tools(client: Any) -> Sequence[Any]:
+    """Return all pages of the server's list of tools."""
+    return await all_pages(client.list_tools, "tools")
+
+
+async def all_pages(list_page: Callable[..., Coroutine[Any, Any, Any]], field: str) -> list[Any]:
+    """Return the entries of all pages of a list, from the server and from no cache."""
+    found: list[Any] = []
+    cursor = None
+    while True:
+        page = await list_page(cursor=cursor, cache_mode="refresh")
+        found += getattr(page, field)
+        cursor = page.next_cursor
+        if not cursor:
+            return found
+
+
+def _transport_of(
+    server: Server, *, headers: Any, env: Any, cwd: Any, auth: Any
+) -> Callable[[], Any]:
+    """Return what opens the transport to a server. Raises `InvalidArgument` for options of another transport."""
+    package("mcp")
+    if isinstance(server, str):
+        if not server.startswith(("http://", "https://")):
+            raise InvalidArgument(
+                f"`{server}` is not a URL. Write a command as a list: `MCPTools({server.split()!r})`."
+            )
+        if env is not None or cwd is not None:
+            raise InvalidArgument(
+                "`env` and `cwd` are for a server that is started here, not for a URL."
+            )
+        return lambda: http_transport(server, headers or {}, auth)
+    if headers is not None:
+        raise InvalidArgument("`headers` are for a server with a URL.")
+    if auth is not None:
+        raise InvalidArgument("`auth` is for a server with a URL.")
+    if isinstance(server, Sequence):
+        if not server:
+            raise InvalidArgument("The command of the MCP server is empty.")
+        command, *args = map(os.fspath, server)
+        own = None if env is None else dict(env)
+        # A server, or a library of its, that prints other bytes to its stdout must not end the connection.
+        parameters = package("mcp").StdioServerParameters(
+            command=command, args=args, env=own, cwd=cwd, encoding_error_handler="replace"
+        )
+        return lambda: _as_it_is(parameters)
+    if isinstance(server, int | float | Mapping):
+        raise InvalidType(
+            f"An MCP server is a URL or a command as a list, not a `{type(server).__name__}`."
+        )
+    return lambda: _as_it_is(server)
+
+
+@asynccontextmanager
+async def _as_it_is(server: Any) -> AsyncIterator[Any]:
+    yield server
+
+
+class _TracebacksDropped(logging.Filter):
+    """Drops records with a traceback of the threads here: the caller gets the error itself, without its secrets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        is_ours = record.threadName is not None and record.threadName.startswith(THREAD_NAME)
+        return not (is_ours and record.exc_info)
+
+
+_FILTER = _TracebacksDropped()
+_LOGGERS_OF_PACKAGE = (
+    "client",
+    "mcp.client.auth.oauth2",
+    "mcp.client.stdio",
+    "mcp.client.streamable_http",
+    "mcp.shared.jsonrpc_dispatcher",
+)
+
+
+def _drop_tracebacks() -> None:
+    for name in _LOGGERS_OF_PACKAGE:
+        logging.getLogger(name).addFilter(_FILTER)  # adding it twice changes nothing

@@ -1,0 +1,64 @@
+"""The HTTP client of a server with a URL.
+
+What goes wrong in one request, a lost connection or a failed login, is handed to the package as a JSON-RPC error, so
+that it is an error of that call. As an exception it would end the whole connection, and with it all other calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+from modelwire.tools.mcp.oauth import http_auth
+from modelwire.tools.mcp.package import package
+from modelwire.tools.mcp.servers import plain_url, reason
+
+__all__ = ["http_transport"]
+
+# A server may be silent for this many seconds within a stream; the time of a call is counted by `Connection`.
+CONNECT_TIMEOUT_S = 30.0
+READ_TIMEOUT_S = 300.0
+
+
+@asynccontextmanager
+async def http_transport(url: str, headers: Mapping[str, str], auth: Any) -> AsyncIterator[Any]:
+    """Open the HTTP client of a server with a URL, and yield the package's transport over it."""
+    http = package("mcp.client.streamable_http")
+    timeout = package("httpx2").Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+    async with (
+        http_auth(url, headers, auth) as signer,
+        _client_class()(headers=dict(headers), timeout=timeout, auth=signer) as client,
+    ):
+        yield http.streamable_http_client(url, http_client=client)
+
+
+@cache
+def _client_class() -> Any:
+    httpx2 = package("httpx2")
+
+    class Client(httpx2.AsyncClient):  # type: ignore[misc, name-defined]
+        async def send(self, request: Any, **options: Any) -> Any:
+            """Send a request. A message to the server that fails is answered with a JSON-RPC error."""
+            if request.method != "POST":
+                return await super().send(request, **options)
+            try:
+                response = await super().send(request, **options)
+            except Exception as exc:  # noqa: BLE001 - it becomes the error of the call
+                return httpx2.Response(502, json=_error(reason(exc)), request=request)
+            if response.status_code != httpx2.codes.UNAUTHORIZED:
+                return response
+            await response.aclose()
+            text = (
+                f"the server answered 401: it wants a login. Run `modelwire mcp login {plain_url(str(request.url))}`, "
+                "or pass `headers`"
+            )
+            return httpx2.Response(401, json=_error(text), request=request)
+
+    return Client
+
+
+def _error(text: str) -> dict[str, Any]:
+    """Return a JSON-RPC error that answers the request which it comes back for."""
+    return {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": text}}

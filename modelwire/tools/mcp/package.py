@@ -1,0 +1,25 @@
+"""Imports the official package `mcp` and what it stands on, when they are first needed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from modelwire.errors import MissingDependency
+
+__all__ = ["package"]
+
+
+def package(name: str) -> Any:
+    """Return a module of the extra `mcp`. Raises `MissingDependency` where it is not installed, or too old."""
+    try:
+        found = import_module(name)
+    except ImportError as exc:
+        raise MissingDependency(
+            "MCP servers need the package `mcp`: pip install 'modelwire[mcp]'"
+        ) from exc
+    if name == "mcp" and not hasattr(found, "Client"):
+        raise MissingDependency(
+            "The package `mcp` is older than 2: pip install --upgrade 'modelwire[mcp]'"
+        )
+    return found

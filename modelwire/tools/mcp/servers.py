@@ -1,0 +1,48 @@
+"""How a server is named: in an argument of `MCPTools`, and in errors, which show no secret of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any, TypeAlias
+
+__all__ = ["Server", "plain_url", "reason", "shown"]
+
+Server: TypeAlias = "str | Sequence[str | os.PathLike[str]] | Any"
+
+# What follows an option of a command may be a secret, and so may `NAME=VALUE`; these options of launchers are not.
+_OPTION = re.compile("-|[^/]*=")
+_HARMLESS = ("-m", "-u", "-y")
+
+
+def shown(server: Server) -> str:
+    """Return how errors name the server: without its query and password, or without the options of its command."""
+    if isinstance(server, str):
+        return f"`{plain_url(server)}`"
+    if not isinstance(server, list | tuple):
+        return f"`{type(server).__name__}`"
+    words = [str(word) for word in server]
+    plain = list(takewhile(lambda word: word in _HARMLESS or not _OPTION.match(word), words))
+    return f"`{' '.join([*plain, '...'] if len(plain) < len(words) else plain)}`"
+
+
+def plain_url(url: str) -> str:
+    """Return a URL without its user, password, query and fragment."""
+    scheme, slashes, rest = re.split("[?#]", url)[0].partition("//")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
+
+
+def reason(error: BaseException) -> str:
+    """Return the innermost reason, without a password: task groups wrap what went wrong."""
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    text = re.sub(r"//[^/\s]*@", "//", str(error))
+    if (
+        type(error).__name__ == "MCPError"
+    ):  # the package's word for any error that comes over the wire
+        return text.rstrip(". ")
+    if text:
+        return f"{type(error).__name__}: {text}".rstrip(". ")
+    return type(error).__name__

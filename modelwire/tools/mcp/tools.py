@@ -1,0 +1,124 @@
+"""`MCPTools`: the tools of an MCP server as a sequence, connected as long as they are used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from modelwire.lazy import module
+from modelwire.tools.base import BaseTool
+from modelwire.tools.mcp.connection import Connection, running_loop
+from modelwire.tools.mcp.elicitation import ElicitationHandler
+from modelwire.tools.mcp.servers import Server
+from modelwire.tools.mcp.tool import MCPTool, model_names
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    asyncio = module("asyncio")
+
+__all__ = ["MCPTools"]
+
+
+class MCPTools(Sequence[BaseTool]):
+    """The tools of one MCP server, connected until `close` or the end of the `with` block.
+
+        with MCPTools(["python", "weather_server.py"]) as tools:
+            messages = run_tools(model, "How is the weather in Bern?", tools)
+
+    `server` is the URL of a server that speaks streamable HTTP, the command of one that speaks over stdin and stdout
+    as a list, or another value that the package's own `mcp.Client` takes. `headers`, such as a token, are
+    sent with each request to a URL; `env` and `cwd` are the command's, which inherits only a few safe variables.
+    `timeout_s` is for one call of a tool. With `prefix="weather_"` the model sees the names with it: two servers may
+    have tools of one name.
+
+    `elicit` is called when the server asks the user something, with an `Elicitation`; it returns
+    `question.accept({...})`, `question.decline()` or `question.cancel()`. A function is called in a thread, an async
+    function on the loop on which the tools were made. The time of a call stops meanwhile. Without `elicit` the server
+    learns that it cannot ask.
+
+    A name that no provider takes (`files.read`) is changed for the model (`files_read`), and one of two equal names
+    gets a number. When the server's list changes, the sequence does too; a loop that has begun keeps its tools. In
+    async code `async with MCPTools(...)` waits for the server without blocking the event loop.
+
+    It is a sequence: `[*tools, my_own_tool]` mixes. A server that reports an error, is silent for `timeout_s` or has
+    crashed makes `ToolException`, which `run_tools` hands to the model.
+
+    Raises `ConnectFailed` when the server does not start or answer within 30 s, `MissingDependency` without the extra.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        headers: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        prefix: str = "",
+        timeout_s: float = 60.0,
+        auth: Any = None,
+        elicit: ElicitationHandler | None = None,
+    ) -> None:
+        self._connection = Connection(
+            server,
+            headers=headers,
+            env=env,
+            cwd=cwd,
+            auth=auth,
+            elicit=elicit,
+            timeout_s=timeout_s,
+        )
+        self._prefix = prefix
+        # The list of the server that the tools were made from, and these tools.
+        self._made: tuple[Sequence[Any], list[BaseTool]] | None = None
+        if running_loop() is None:
+            self._connection.wait()
+
+    @property
+    def _tools(self) -> list[BaseTool]:
+        made = self._made
+        if made is None:
+            self._connection.wait()
+        listed = self._connection.listed_tools
+        if made is None or made[0] is not listed:
+            names = model_names([f"{self._prefix}{one.name}" for one in listed])
+            pairs = zip(names, listed, strict=True)
+            made = listed, [MCPTool.of(one, self._connection, name) for name, one in pairs]
+            self._made = made
+        return made[1]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server is connected."""
+        return self._connection.is_open
+
+    def close(self) -> None:
+        """End the connection, and the server if we started it."""
+        self._connection.close()
+
+    def __enter__(self) -> MCPTools:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> MCPTools:
+        await asyncio.to_thread(self._connection.wait)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    @overload
+    def __getitem__(self, index: int) -> BaseTool: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[BaseTool]: ...
+    def __getitem__(self, index: Any) -> Any:
+        return self._tools[index]
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def __repr__(self) -> str:
+        return f"MCPTools({self._connection.description}, {[tool.name for tool in self._tools]})"
