@@ -9,14 +9,15 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument, ModelwireError
 from modelwire.jobs.batch_assignments import Assignments
+from modelwire.jobs.cache_warmup import COMPARED_ROWS, saving_note
 from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
 from modelwire.jobs.input_rows import Question
-from modelwire.jobs.plan import PILOT, Pace, State, expected, rate_of, shortage
+from modelwire.jobs.plan import LIVE, PILOT, Pace, State, expected, rate_of, shortage
 from modelwire.jobs.preview import ANSWER_TOKENS, question_text
 from modelwire.jobs.work import models_of, price_of_counts
 from modelwire.usage import BATCH_SHARE
@@ -51,6 +52,8 @@ class Forecast:
         self.unassigned = 0
         # What `max_cost` reserves for a direct call.
         self._needs: list[Decimal] = []
+        # The values of the first rows, by which the saving of the prompt cache is estimated.
+        self._first_values: list[Any] = []
         model = next(iter(self._models), None)
         limit = getattr(model, "max_tokens", None) or ANSWER_TOKENS
         self._answer_tokens = min(limit, ANSWER_TOKENS)
@@ -74,6 +77,8 @@ class Forecast:
                 if measured == MEASURED:
                     continue
                 measured += 1
+                if measured <= COMPARED_ROWS:
+                    self._first_values.append(row.values)
                 if money is not None:
                     self._needs.append(money.needed(Question(row).row_json))
                 with suppress(ModelwireError):
@@ -172,7 +177,9 @@ class Forecast:
             )
         if self._guess is not None and plan.rows:
             assumed.append(self._assumed_answer(in_batches=bool(plan.step.submit)))
-        notes = [*notes, " ".join(assumed), *self._flex.notes(plan)]
+        live = sum(line.rows for line in plan.lines if line.way == LIVE)
+        cache = saving_note(self._job.calls.work, self._first_values, live)
+        notes = [*notes, " ".join(assumed), cache, *self._flex.notes(plan)]
         return JobPlan(plan, now, self._hour or now, tuple(filter(None, notes)))
 
     def _assumed_answer(self, *, in_batches: bool) -> str:

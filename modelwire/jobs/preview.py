@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from modelwire.errors import CallerError
+from modelwire.jobs.cache_warmup import COMPARED_ROWS, saving_note
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.work import Work, models_of, price_of_counts
@@ -37,11 +38,14 @@ def preview(
     measured = tokens = shown = unreadable = 0
     first = ""
     more = False
+    first_values = []
     for row in rows:
         if measured >= MEASURED_ROWS:
             more = True
             break
         measured += 1
+        if measured <= COMPARED_ROWS and row.problem is None:
+            first_values.append(row.values)
         try:
             text, count = question_text(work, row)
         except CallerError as exc:  # The prompt needs a column that this row does not have.
@@ -62,6 +66,8 @@ def preview(
     yield from _estimate(
         work, total, tokens / max(measured, 1), more=more, in_batch=in_batch, dedupe=dedupe
     )
+    if not in_batch and (note := saving_note(work, first_values, total)):
+        yield note
     if unreadable:
         yield f"{unreadable:,} of the first {measured:,} rows cannot be asked. The first: {first}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from modelwire.jobs.cache_warmup import CacheWarmup
 from modelwire.jobs.failures import Failures
 from modelwire.jobs.input_rows import Question
 from modelwire.jobs.row_caller import RowCaller
@@ -27,6 +28,7 @@ class RowCalls:
     ) -> None:
         self.work, self.caller = work, caller
         self._results, self._failures, self._dedupe = results, failures, dedupe
+        self._warmup = CacheWarmup(work)
         # This maps the deduplication keys of rows in flight to their outcomes.
         self._asking: dict[bytes, Future[Outcome]] = {}
 
@@ -79,6 +81,7 @@ class RowCalls:
 
     async def ask(self, values: Any) -> Outcome:
         """Call the chain for the values of a row."""
-        about, failure_scope = await self.caller.ask(self.work.filled(values))
+        filled = self.work.filled(values)
+        about, failure_scope = await self._warmup.call(values, lambda: self.caller.ask(filled))
         self._failures.note(about, failure_scope)
         return about, failure_scope

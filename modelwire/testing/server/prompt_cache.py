@@ -101,9 +101,9 @@ class PromptCache:
         least = next((n for name, n in MINIMUMS if name in request.model), USUAL_MINIMUM)
         if wire in ("anthropic", "bedrock"):
             return self._by_marks(_blocks(body), body, scope, least, now_s)
-        own = {name: body[name] for name in _FIELDS if name in body}
+        own_bytes = sum(len(to_json({name: body[name]})) for name in _FIELDS if name in body)
         if len(request.content) < least * BYTES_A_TOKEN:
-            return Cached(mark_bytes=len(to_json(own)))
+            return Cached(mark_bytes=own_bytes)
         lifetime = str(body.get("prompt_cache_retention", "5m"))
         if request.model.startswith(BREAKPOINT_MODELS):
             places = [
@@ -113,7 +113,7 @@ class PromptCache:
             cached = self._read(places, marks, BREAKPOINTS_LOOKED_BACK, least, now_s)
         else:
             cached = self._by_steps(body, scope, least, lifetime, now_s)
-        cached.mark_bytes = len(to_json(own))
+        cached.mark_bytes = own_bytes
         return cached
 
     def store(self, cached: Cached, ready_s: float) -> None:
