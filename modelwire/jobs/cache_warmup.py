@@ -7,15 +7,17 @@ compared by the system messages they begin with; those of another chain are take
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import ModelwireError
 from modelwire.jobs.work import Work, models_with_arguments
 from modelwire.messages import BaseMessage, count_tokens_approximately
 from modelwire.usage import dollars, price_of_usage
+
+if TYPE_CHECKING:
+    from asyncio import Future
 
 __all__ = ["COMPARED_ROWS", "CacheWarmup", "saving_note"]
 
@@ -39,7 +41,7 @@ class CacheWarmup:
         self._work = work
         self._is_on = uses_prompt_cache(work)
         self._written: set[int] = set()
-        self._writing: dict[int, asyncio.Future[None]] = {}
+        self._writing: dict[int, Future[None]] = {}
 
     async def call(self, values: Any, ask: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Return the outcome of `ask`, which calls the chain for a row, once its beginning is in the cache."""
@@ -48,6 +50,8 @@ class CacheWarmup:
             beginning = _beginning(self._work, values)
         if beginning is None:
             return await ask()
+        import asyncio
+
         key = hash(beginning)
         while key not in self._written:
             writing = self._writing.get(key)
@@ -59,6 +63,8 @@ class CacheWarmup:
         return await ask()
 
     async def _write(self, key: int, ask: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        import asyncio
+
         writing = self._writing[key] = asyncio.get_running_loop().create_future()
         try:
             outcome = await ask()
