@@ -87,7 +87,18 @@ $(VENV)/.collected: $(VENV)/.ready-dev
 	@$(BIN)/python -m pytest -q --collect-only >/dev/null || true
 	@touch $@
 
-test-long: $(VENV)/.ready-long
+# MCP's conformance suite, for tests/tools/test_mcp_conformance.py. It wants node 22, which npm has too.
+MCP_CONFORMANCE := @modelcontextprotocol/conformance@0.1.16
+NODE := node@22.23.3
+$(VENV)/.ready-mcp-conformance: Makefile
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+	  echo "Installing $(MCP_CONFORMANCE) into $(VENV)/mcp-conformance (once; 240 MB with node 22)"; \
+	  node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' && node="" || node="$(NODE)"; \
+	  npm install --silent --no-audit --no-fund --prefix $(VENV)/mcp-conformance $(MCP_CONFORMANCE) $$node \
+	    && touch $@ || echo "MCP's conformance suite cannot be installed: its tests are skipped"; \
+	else echo "There is no node with npm: the tests of MCP's conformance suite are skipped"; fi
+
+test-long: $(VENV)/.ready-long $(VENV)/.ready-mcp-conformance
 	@$(MAKE) --no-print-directory test-langchain-long
 	$(BIN)/python -m pytest -q -n 3 -m "long or hypothesis" --hypothesis-profile=long \
 	  $(call ONCE_MORE,$(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile=long)

@@ -55,6 +55,11 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),  # names only
     "tools": ({"errors", "messages", "runnables", "callbacks"}, set()),
+    # Tokens of servers are in the user's folder.
+    "tools.mcp": (
+        {"errors", "messages", "runnables", "callbacks", "tools", "user_paths"},
+        set(),
+    ),
     "budgets": (
         {"errors", "sqlite_files", "user_paths", "transport.observer"},
         {"config", "usage.prices", "messages"},

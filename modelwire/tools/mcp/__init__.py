@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from modelwire.tools.mcp.elicitation import Elicitation, ElicitationAnswer, ElicitationHandler
+from modelwire.tools.mcp.login import login, logout
+from modelwire.tools.mcp.oauth import OAuthLogin
 from modelwire.tools.mcp.tool import MCPTool
 from modelwire.tools.mcp.tools import MCPTools
 
-__all__ = ["Elicitation", "ElicitationAnswer", "ElicitationHandler", "MCPTool", "MCPTools"]
+__all__ = [
+    "Elicitation",
+    "ElicitationAnswer",
+    "ElicitationHandler",
+    "MCPTool",
+    "MCPTools",
+    "OAuthLogin",
+    "login",
+    "logout",
+]

@@ -29,8 +29,10 @@ from modelwire.lazy import module
 from modelwire.tools.base import ToolException
 from modelwire.tools.mcp.elicitation import ElicitationHandler, checked_answer, question_of
 from modelwire.tools.mcp.http import http_transport
+from modelwire.tools.mcp.oauth import Pause
 from modelwire.tools.mcp.package import package
 from modelwire.tools.mcp.servers import Server, reason, shown
+from modelwire.tools.mcp.user_thread import in_thread
 
 if TYPE_CHECKING:
     import asyncio
@@ -71,7 +73,9 @@ class Connection:
         self.timeout_s = timeout_s
         # What the server lists, as the package's values. A change of the server's list replaces it.
         self.listed_tools: Sequence[Any] = ()
-        self._open_transport = _transport_of(server, headers=headers, env=env, cwd=cwd, auth=auth)
+        self._open_transport = _transport_of(
+            server, headers=headers, env=env, cwd=cwd, auth=auth, pause=self._stopped_clocks
+        )
         self._connect_s = getattr(auth, "login_s", 0.0) + CONNECT_S
         self._elicit = elicit
         self._users_loop = running_loop()
@@ -319,32 +323,6 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-async def in_thread(function: Callable[[], Any]) -> Any:
-    """Call a function in a thread that does not keep the program from ending, as a user may never answer."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = function()
-        except Exception as exc:  # noqa: BLE001 - raised where the result is awaited
-            error = exc
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name=f"{THREAD_NAME}-user", daemon=True).start()
-    return await done
-
-
 def _pages_to_visit(error: Any) -> list[dict[str, Any]]:
     """Return the pages in the data of an error with the code that says so, since 2025-11-25."""
     is_about_pages = error.error.code == URL_ELICITATION_REQUIRED
@@ -376,7 +354,7 @@ async def all_pages(list_page: Callable[..., Coroutine[Any, Any, Any]], field: s
 
 
 def _transport_of(
-    server: Server, *, headers: Any, env: Any, cwd: Any, auth: Any
+    server: Server, *, headers: Any, env: Any, cwd: Any, auth: Any, pause: Pause
 ) -> Callable[[], Any]:
     """Return what opens the transport to a server. Raises `InvalidArgument` for options of another transport."""
     package("mcp")
@@ -389,7 +367,7 @@ def _transport_of(
             raise InvalidArgument(
                 "`env` and `cwd` are for a server that is started here, not for a URL."
             )
-        return lambda: http_transport(server, headers or {}, auth)
+        return lambda: http_transport(server, headers or {}, auth, pause)
     if headers is not None:
         raise InvalidArgument("`headers` are for a server with a URL.")
     if auth is not None:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
-from modelwire.tools.mcp.oauth import http_auth
+from modelwire.tools.mcp.oauth import Pause, http_auth
 from modelwire.tools.mcp.package import package
 from modelwire.tools.mcp.servers import plain_url, reason
 
@@ -23,12 +23,14 @@ READ_TIMEOUT_S = 300.0
 
 
 @asynccontextmanager
-async def http_transport(url: str, headers: Mapping[str, str], auth: Any) -> AsyncIterator[Any]:
+async def http_transport(
+    url: str, headers: Mapping[str, str], auth: Any, pause: Pause
+) -> AsyncIterator[Any]:
     """Open the HTTP client of a server with a URL, and yield the package's transport over it."""
     http = package("mcp.client.streamable_http")
     timeout = package("httpx2").Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
     async with (
-        http_auth(url, headers, auth) as signer,
+        http_auth(url, headers, auth, pause) as signer,
         _client_class()(headers=dict(headers), timeout=timeout, auth=signer) as client,
     ):
         yield http.streamable_http_client(url, http_client=client)

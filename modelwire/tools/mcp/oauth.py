@@ -1,15 +1,148 @@
-"""Credentials of a server with a URL."""
+"""Logins to servers with a URL: OAuth 2.1 of the official package, with the tokens in the user's folder.
+
+Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/authorization, read 2026-11.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
-__all__ = ["http_auth"]
+from modelwire.errors import ConnectFailed
+from modelwire.tools.mcp.loopback import LoopbackPage
+from modelwire.tools.mcp.package import package
+from modelwire.tools.mcp.servers import plain_url
+from modelwire.tools.mcp.token_store import TokenStore
+from modelwire.tools.mcp.user_thread import in_thread
+
+__all__ = ["OAuthLogin", "http_auth"]
+
+# The user has this many seconds to log in.
+LOGIN_S = 300.0
+Pause = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class OAuthLogin:
+    """Log the user in with a browser where the server wants it, and store the tokens in the user's folder.
+
+    `open_url` is called with the page of the login; it opens the browser by default. `client_id` and `client_secret`
+    are those of a program that is registered with the authorization server; without them it registers this program,
+    or takes `client_metadata_url` as its name. The browser returns to a `port` of this machine, any free one by
+    default. The user has `login_s` seconds.
+
+    With `is_fresh` stored tokens are not used: another user can log in.
+    """
+
+    open_url: Callable[[str], object] | None = None
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    client_metadata_url: str | None = None
+    port: int = 0
+    login_s: float = LOGIN_S
+    is_fresh: bool = False
 
 
 @asynccontextmanager
-async def http_auth(url: str, headers: Mapping[str, str], auth: Any) -> AsyncIterator[Any]:
-    """Yield what the HTTP client signs its requests with."""
+async def http_auth(
+    url: str, headers: Mapping[str, str], auth: Any, pause: Pause
+) -> AsyncIterator[Any]:
+    """Yield what the HTTP client signs its requests with: an `httpx2.Auth`, or None.
+
+    Without `auth`, that is the login that was stored for this URL, unless a header authenticates already. `pause`
+    stops the clocks of calls while the user logs in.
+    """
+    if isinstance(auth, OAuthLogin):
+        store = TokenStore(url)
+        page = _page(store, auth)
+        try:
+            async with page.serve():
+                yield _provider(url, store, auth, page, pause)
+        finally:
+            page.close()
+        return
+    is_signed = any(name.lower() == "authorization" for name in headers)
+    store = TokenStore(url)
+    if auth is None and not is_signed and store.has_tokens():
+        auth = _provider(url, store, OAuthLogin(), None, pause)
     yield auth
+
+
+def _page(store: TokenStore, login: OAuthLogin) -> LoopbackPage:
+    """Return the page for the browser's return, on the port that the authorization server knows where it is free."""
+    client = store.stored_client() or {}
+    known = [urlsplit(uri).port for uri in client.get("redirect_uris") or ()]
+    if login.port or not known or login.client_id:
+        return LoopbackPage(login.port)
+    try:
+        return LoopbackPage(known[0] or 0)
+    except OSError:
+        store.forget()  # a client with another address has to be registered
+        return LoopbackPage()
+
+
+def _provider(
+    url: str, store: TokenStore, login: OAuthLogin, page: LoopbackPage | None, pause: Pause
+) -> Any:
+    """Return the package's provider of tokens. Without a `page` it uses and refreshes stored tokens only."""
+    auth, shared = package("mcp.client.auth"), package("mcp.shared.auth")
+
+    async def redirect(authorization_url: str) -> None:
+        if page is None:
+            raise ConnectFailed(
+                f"The login has ended. Run `modelwire mcp login {plain_url(url)}` again"
+            )
+        page.expect(authorization_url)
+        open_url = login.open_url or _open_browser
+        with pause():
+            await in_thread(lambda: open_url(authorization_url))
+
+    async def returned() -> Any:
+        assert page is not None  # noqa: S101 - `redirect` has raised
+        try:
+            with pause():
+                answer = await page.answer(login.login_s)
+        except TimeoutError:
+            raise ConnectFailed(f"The login was not finished within {login.login_s:g} s") from None
+        if "code" not in answer:
+            text = answer.get("error_description") or answer.get("error") or "no code"
+            raise ConnectFailed(f"The authorization server refused the login: {text}")
+        known = {name: answer.get(name) for name in ("code", "state", "iss")}
+        return auth.AuthorizationCodeResult(**known)
+
+    address = "http://127.0.0.1/callback" if page is None else page.url
+    metadata = shared.OAuthClientMetadata(client_name="modelwire", redirect_uris=[address])
+    if login.client_id is not None:
+        store.client = _named_client(login, metadata)
+    store.is_fresh = login.is_fresh
+    provider = auth.OAuthClientProvider(
+        server_url=url,
+        client_metadata=metadata,
+        storage=store,
+        redirect_handler=redirect,
+        callback_handler=returned,
+        client_metadata_url=login.client_metadata_url,
+    )
+    store.context = provider.context
+    return provider
+
+
+def _named_client(login: OAuthLogin, metadata: Any) -> Any:
+    """Return the client that is registered with the authorization server already."""
+    method = "none" if login.client_secret is None else "client_secret_basic"
+    return package("mcp.shared.auth").OAuthClientInformationFull(
+        client_id=login.client_id,
+        client_secret=login.client_secret,
+        redirect_uris=metadata.redirect_uris,
+        token_endpoint_auth_method=method,
+    )
+
+
+def _open_browser(url: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(url):
+        raise ConnectFailed(f"No browser can be opened. Open this page: {url}")

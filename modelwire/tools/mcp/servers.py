@@ -15,6 +15,8 @@ Server: TypeAlias = "str | Sequence[str | os.PathLike[str]] | Any"
 # What follows an option of a command may be a secret, and so may `NAME=VALUE`; these options of launchers are not.
 _OPTION = re.compile("-|[^/]*=")
 _HARMLESS = ("-m", "-u", "-y")
+# Errors of pydantic quote the value that is not valid, such as a whole answer with its tokens.
+_INPUT_VALUE = re.compile(r"input_value=.*?(?=, input_type)", re.DOTALL)
 
 
 def shown(server: Server) -> str:
@@ -39,6 +41,7 @@ def reason(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
     text = re.sub(r"//[^/\s]*@", "//", str(error))
+    text = _INPUT_VALUE.sub("input_value=...", text)
     if (
         type(error).__name__ == "MCPError"
     ):  # the package's word for any error that comes over the wire

@@ -38,6 +38,10 @@ class MCPTools(Sequence[BaseTool]):
     function on the loop on which the tools were made. The time of a call stops meanwhile. Without `elicit` the server
     learns that it cannot ask.
 
+    A URL that wants a login uses the tokens of `modelwire mcp login URL`, unless `headers` has an `authorization`.
+    `auth=OAuthLogin()` opens the browser whenever the server wants that; an `httpx2.Auth`, such as the package's
+    `ClientCredentialsOAuthProvider`, signs the requests itself.
+
     A name that no provider takes (`files.read`) is changed for the model (`files_read`), and one of two equal names
     gets a number. When the server's list changes, the sequence does too; a loop that has begun keeps its tools. In
     async code `async with MCPTools(...)` waits for the server without blocking the event loop.
