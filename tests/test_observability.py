@@ -116,10 +116,21 @@ def test_a_collector_gets_them_over_otlp(collector: tuple[str, dict[str, list[by
         for scope in resource.scope_metrics
         for metric in scope.metrics
     }
+    usage, operation = "gen_ai.client.inference.usage", "gen_ai.client.inference.operation"
     assert names == {
         "gen_ai.client.operation.duration",
         "gen_ai.client.token.usage",
         "gen_ai.client.operation.time_to_first_chunk",
+        "gen_ai.client.inference.duration",
+        "gen_ai.client.inference.time_to_first_chunk",
+        "gen_ai.execute_tool.duration",
+        f"{usage}.input_tokens",
+        f"{usage}.output_tokens",
+        f"{usage}.cache_read.input_tokens",
+        f"{usage}.cache_write.input_tokens",
+        f"{usage}.reasoning.output_tokens",
+        f"{operation}.input_tokens",
+        f"{operation}.output_tokens",
     }
 
 

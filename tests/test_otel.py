@@ -294,6 +294,8 @@ def test_a_tool_is_a_span_of_its_own(colour: Any, seen: Seen) -> None:
     assert dict(span.attributes) == {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": "add",
+        "gen_ai.tool.type": "function",
+        "gen_ai.tool.description": "Add.",
         "gen_ai.tool.call.id": "call_1",
     }
 

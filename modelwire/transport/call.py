@@ -361,6 +361,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
 
 def _stream_head(exchange: Exchange[M, C]) -> Generator[Step[C], Any, Reply]:
     """Send the request, and return the head of the stream; raise the error that came instead."""
+    exchange.is_stream = True
     for observer in exchange.observers:
         observer.sent(exchange)
     reply: Reply = yield Send(stream=True, remaining_s=exchange.remaining_s())

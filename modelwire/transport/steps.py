@@ -269,6 +269,8 @@ class Exchange(Generic[M, C]):
     """The limiter's permit of the present attempt."""
     response_headers: Mapping[str, str] | None = None
     """The headers of the present attempt's answer."""
+    is_stream: bool = False
+    """True once a request for a stream is sent."""
 
     def __init__(
         self,

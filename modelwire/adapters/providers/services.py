@@ -466,7 +466,7 @@ _ROWS: Sequence[Service] = (
         # https://platform.kimi.ai/docs/guide/use-thinking-effort
         reasoning_word="thinking",
         thinking_switch=True,
-        names=Names(prices="moonshotai", profiles="moonshotai"),
+        names=Names(traces="moonshot_ai", prices="moonshotai", profiles="moonshotai"),
     ),
     # `tool_choice` is "auto" there or nothing; thinking is kept over turns with `thinking={"clear_thinking": False}`.
     Service(

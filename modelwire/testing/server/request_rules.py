@@ -81,9 +81,6 @@ def _unpaired(turns: list[Turn]) -> Iterator[tuple[Turn, list[str], bool]]:
             yield turn, unasked, True
 
 
-# --- OpenAI ---------------------------------------------------------------------------------------
-
-
 def _required(body: JSON, names: Collection[str]) -> Iterator[Problem]:
     for name in names:
         if name not in body:
@@ -169,9 +166,6 @@ _CALLS_OF_RESPONSES = ("function_call", "custom_tool_call")
 _RESULTS_OF_RESPONSES = ("function_call_output", "custom_tool_call_output")
 
 
-# --- Anthropic ------------------------------------------------------------------------------------
-
-
 def _anthropic(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     known = _fields()["anthropic"]
     with_betas = "anthropic-beta" in request.headers or "beta=true" in request.query
@@ -225,9 +219,6 @@ def _anthropic_turns(body: JSON) -> Iterator[Turn]:
         yield Turn(index, str(message.get("role")), calls, results)
 
 
-# --- Amazon ---------------------------------------------------------------------------------------
-
-
 def _converse(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     turns = list(_converse_turns(body))
     roles = [turn.role for turn in turns]
@@ -266,9 +257,6 @@ def _converse_turns(body: JSON) -> Iterator[Turn]:
             str(block["toolResult"].get("toolUseId")) for block in blocks if "toolResult" in block
         ]
         yield Turn(index, str(message.get("role")), calls, results)
-
-
-# --- Google ---------------------------------------------------------------------------------------
 
 
 def _gemini(body: JSON, request: SeenRequest) -> Iterator[Problem]:

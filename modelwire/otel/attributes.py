@@ -1,0 +1,251 @@
+"""The attributes of a request, an answer and a tool, by the names of the GenAI conventions. No spans here.
+
+Names: https://github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/client-inference.md at 024a4f94,
+model/gen-ai/spans.yaml at 002c8a6e, model/mcp/common.yaml at 0e5e6a8d, read 2026-11; those of OpenAI and Bedrock:
+docs/gen-ai/openai.md and aws-bedrock.md there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from modelwire.ext import names_of
+
+__all__ = [
+    "answer_attributes",
+    "conversation_id",
+    "embedding_attributes",
+    "known",
+    "provider_name",
+    "request_attributes",
+    "tool_attributes",
+    "usage_attributes",
+]
+
+Facts = dict[str, Any]
+Reader = Callable[[Any], Any]
+
+
+def _double(value: Any) -> float | None:
+    if isinstance(value, (int, float)):
+        return float(value)
+    return None
+
+
+def _int(value: Any) -> int | None:
+    if isinstance(value, (int, float)):
+        return int(value)
+    return None
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _choices(value: Any) -> int | None:
+    is_usual = value == 1 or not isinstance(value, int)
+    return None if is_usual else value
+
+
+def _field(name: str) -> Reader:
+    """Return a reader of a text, or of a field of an object."""
+
+    def read(value: Any) -> str | None:
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        return _word(value)
+
+    return read
+
+
+def _output_type(form: Any) -> str:
+    if isinstance(form, Mapping) and form.get("type") == "text":
+        return "text"
+    return "json"
+
+
+def _output_of_modalities(modalities: Any) -> str | None:
+    wanted = {str(one).lower() for one in modalities or ()}
+    kinds = {"image": "image", "audio": "speech"}
+    return next((kind for name, kind in kinds.items() if name in wanted), None)
+
+
+def _output_of_mime_type(value: Any) -> str | None:
+    return "json" if value == "application/json" else None
+
+
+def _chosen_tier(value: Any) -> str | None:
+    """Return the tier of a request, unless the provider chooses it."""
+    return None if value == "auto" else value
+
+
+# The parameters of a call, by all names under which providers and we have them: attribute, and how it is read.
+PARAMETERS: dict[str, tuple[str, Reader]] = {
+    "temperature": ("gen_ai.request.temperature", _double),
+    "top_p": ("gen_ai.request.top_p", _double),
+    "top_k": ("gen_ai.request.top_k", _int),
+    "max_tokens": ("gen_ai.request.max_tokens", _int),
+    "max_completion_tokens": ("gen_ai.request.max_tokens", _int),
+    "max_output_tokens": ("gen_ai.request.max_tokens", _int),
+    "seed": ("gen_ai.request.seed", _int),
+    "frequency_penalty": ("gen_ai.request.frequency_penalty", _double),
+    "presence_penalty": ("gen_ai.request.presence_penalty", _double),
+    "n": ("gen_ai.request.choice.count", _choices),
+    "reasoning_effort": ("gen_ai.request.reasoning.level", _word),
+    "effort": ("gen_ai.request.reasoning.level", _word),
+    "thinking_level": ("gen_ai.request.reasoning.level", _word),
+    "reasoning": ("gen_ai.request.reasoning.level", _field("effort")),
+    "response_format": ("gen_ai.output.type", _output_type),
+    "response_mime_type": ("gen_ai.output.type", _output_of_mime_type),
+    "modalities": ("gen_ai.output.type", _output_of_modalities),
+    "response_modalities": ("gen_ai.output.type", _output_of_modalities),
+    "previous_response_id": ("gen_ai.request.previous_response.id", _word),
+    "conversation": ("gen_ai.conversation.id", _field("id")),
+    "guardrail_config": ("aws.bedrock.guardrail.id", _field("guardrailIdentifier")),
+}
+# The parameters that are attributes of one provider alone.
+OWN_PARAMETERS: dict[str, dict[str, tuple[str, Reader]]] = {
+    "openai": {"service_tier": ("openai.request.service_tier", _chosen_tier)}
+}
+# The metadata of a run under which programs, LangGraph and LangChain's histories have the conversation.
+CONVERSATIONS = ("gen_ai.conversation.id", "conversation_id", "thread_id", "session_id")
+# The details of a usage, of the input and of the output.
+DETAILS = {
+    "input_token_details": {
+        "cache_read": "gen_ai.usage.cache_read.input_tokens",
+        "cache_creation": "gen_ai.usage.cache_write.input_tokens",
+        "text": "gen_ai.usage.text.input_tokens",
+        "audio": "gen_ai.usage.audio.input_tokens",
+        "image": "gen_ai.usage.image.input_tokens",
+    },
+    "output_token_details": {
+        "reasoning": "gen_ai.usage.reasoning.output_tokens",
+        "text": "gen_ai.usage.text.output_tokens",
+        "audio": "gen_ai.usage.audio.output_tokens",
+        "image": "gen_ai.usage.image.output_tokens",
+    },
+}
+# The metadata of an answer that are attributes of one provider alone.
+OWN_ANSWERS = {
+    "openai": {
+        "service_tier": "openai.response.service_tier",
+        "system_fingerprint": "openai.response.system_fingerprint",
+    }
+}
+# Earlier names of attributes, up to 1.41 of the conventions.
+EARLIER = {"gen_ai.usage.cache_write.input_tokens": "gen_ai.usage.cache_creation.input_tokens"}
+# A tool may have these in its metadata; they go into its span as they are.
+OF_MCP = (
+    "mcp.method.name",
+    "mcp.protocol.version",
+    "mcp.session.id",
+    "jsonrpc.request.id",
+    "network.transport",
+    "network.protocol.name",
+    "network.protocol.version",
+    "server.address",
+    "server.port",
+)
+
+
+def known(facts: Mapping[str, Any]) -> Facts:
+    """Return the facts that are not None."""
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+@cache
+def provider_name(provider: str) -> str:
+    """Return the well-known name of a provider, or its own one."""
+    return names_of(provider).traces or provider
+
+
+@cache
+def _parameters_of(provider: str) -> dict[str, tuple[str, Reader]]:
+    return PARAMETERS | OWN_PARAMETERS.get(provider, {})
+
+
+def request_attributes(params: Mapping[str, Any], stop: Any, provider: str) -> Facts:
+    """Return the attributes of the parameters of a call."""
+    facts: Facts = {}
+    if isinstance(stop, str):
+        stop = [stop]
+    if stop:
+        facts["gen_ai.request.stop_sequences"] = list(stop)
+    table = _parameters_of(provider)
+    for name, value in params.items():
+        if name in table and value is not None:
+            attribute, read = table[name]
+            fact = read(value)
+            if fact is not None:
+                facts[attribute] = fact
+    return facts
+
+
+def embedding_attributes(messages: Sequence[Any]) -> Facts:
+    """Return the attributes of a request for embeddings, whose message holds the options."""
+    pack = messages[0].additional_kwargs.get("pack") if messages else None
+    options = getattr(pack, "options", {})
+    formats = options.get("encoding_format")
+    return known(
+        {
+            "gen_ai.embeddings.dimension.count": options.get("dimensions"),
+            "gen_ai.request.encoding_formats": [formats] if formats else None,
+        }
+    )
+
+
+def conversation_id(metadata: Mapping[str, Any]) -> str | None:
+    """Return the id of the conversation that the program gives a call."""
+    return next((str(metadata[name]) for name in CONVERSATIONS if metadata.get(name)), None)
+
+
+def answer_attributes(message: Any, reasons: Sequence[str], provider: str) -> Facts:
+    """Return the attributes of an answer, without its tokens."""
+    about = getattr(message, "response_metadata", None) or {}
+    facts: Facts = {
+        "gen_ai.response.model": about.get("model_name"),
+        "gen_ai.response.id": about.get("id"),
+        "gen_ai.response.finish_reasons": list(reasons) or None,
+    }
+    for name, attribute in OWN_ANSWERS.get(provider, {}).items():
+        facts[attribute] = about.get(name)
+    return known(facts)
+
+
+def usage_attributes(usage: Mapping[str, Any], *, with_earlier: bool) -> Facts:
+    """Return the token counts of an answer; `with_earlier` also under the names that the conventions had before."""
+    facts: Facts = {
+        "gen_ai.usage.input_tokens": usage.get("input_tokens"),
+        "gen_ai.usage.output_tokens": usage.get("output_tokens"),
+    }
+    for side, table in DETAILS.items():
+        for name, count in (usage.get(side) or {}).items():
+            if name in table:
+                facts[table[name]] = count
+    if with_earlier:
+        for today, before in EARLIER.items():
+            facts[before] = facts.get(today)
+    return known(facts)
+
+
+def tool_attributes(
+    name: str, description: str | None, call_id: str | None, metadata: Mapping[str, Any]
+) -> Facts:
+    """Return the attributes of the execution of a tool; one of an MCP server has the attributes of that, too."""
+    return {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": name,
+        "gen_ai.tool.type": "function",
+        **known(dict(_optional(description, call_id, metadata))),
+    }
+
+
+def _optional(
+    description: str | None, call_id: str | None, metadata: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    yield "gen_ai.tool.description", description or None
+    yield "gen_ai.tool.call.id", call_id
+    if "mcp.method.name" in metadata:
+        yield from ((name, metadata.get(name)) for name in OF_MCP)

@@ -1,0 +1,103 @@
+"""The metrics of calls and tools, under today's names of the GenAI conventions and, unless left out, the earlier ones.
+
+Names: https://github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/client-inference.md at 024a4f94,
+gen-ai-token-metrics.md at 066d4a7f, non-normative/migration.md at 32c328e8, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry import metrics
+
+from modelwire import __version__
+
+__all__ = ["Meters"]
+
+# Upper bounds of the histograms, as the conventions advise: seconds, tokens.
+SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+TOKENS = tuple(float(4**power) for power in range(14))
+COUNTERS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read.input_tokens",
+    "cache_write.input_tokens",
+    "reasoning.output_tokens",
+)
+# No provider's usage is divided by modality in full.
+MODALITY = {"gen_ai.token.modality": "unknown"}
+
+
+class Meters:
+    """What is measured of calls, beside their spans. `with_earlier` measures under the names up to 1.41, too."""
+
+    def __init__(self, provider: Any, *, with_earlier: bool) -> None:
+        meter = metrics.get_meter("modelwire", __version__, provider)
+
+        def histogram(name: str, unit: str, text: str, bounds: Sequence[float]) -> Any:
+            return meter.create_histogram(
+                name, unit, text, explicit_bucket_boundaries_advisory=bounds
+            )
+
+        def seconds(name: str, text: str) -> Any:
+            return histogram(name, "s", text, SECONDS)
+
+        self.inference_s = [seconds("gen_ai.client.inference.duration", "How long a call took.")]
+        first = "From a call's start to its first chunk."
+        self.first_s = [seconds("gen_ai.client.inference.time_to_first_chunk", first)]
+        self.operation_s = seconds("gen_ai.client.operation.duration", "How long a call took.")
+        self.tool_s = seconds("gen_ai.execute_tool.duration", "How long a tool ran.")
+        self.counters = {
+            f"gen_ai.usage.{name}": meter.create_counter(
+                f"gen_ai.client.inference.usage.{name}", "{token}", "Tokens of calls."
+            )
+            for name in COUNTERS
+        }
+        self.histograms = {
+            f"gen_ai.usage.{name}": histogram(
+                f"gen_ai.client.inference.operation.{name}", "{token}", "Tokens of a call.", TOKENS
+            )
+            for name in COUNTERS[:2]
+        }
+        self.earlier_tokens: Any = None
+        if with_earlier:
+            self.inference_s.append(self.operation_s)
+            self.first_s.append(
+                seconds("gen_ai.client.operation.time_to_first_chunk", first),
+            )
+            self.earlier_tokens = histogram(
+                "gen_ai.client.token.usage", "{token}", "Tokens of a call.", TOKENS
+            )
+
+    def record_first_chunk(self, passed_s: float, about: Mapping[str, Any]) -> None:
+        for one in self.first_s:
+            one.record(passed_s, about)
+
+    def record_call(self, passed_s: float, about: Mapping[str, Any], *, is_inference: bool) -> None:
+        """Record how long a call took; what is not inference has only the general metric."""
+        for one in self.inference_s if is_inference else [self.operation_s]:
+            one.record(passed_s, about)
+
+    def record_tokens(
+        self, usage: Mapping[str, Any], about: Mapping[str, Any], error: str | None
+    ) -> None:
+        """Record the attributes of a usage; a call without one counts as 0.
+
+        A part that is 0 is not added to its counter: that would cost each call as much as its span.
+        """
+        counted = {**about, **MODALITY}
+        for name, counter in self.counters.items():
+            tokens = usage.get(name, 0)
+            if tokens or name in self.histograms:
+                counter.add(tokens, counted)
+        if error is not None:
+            about = {**about, "error.type": error}
+        for name, one in self.histograms.items():
+            one.record(usage.get(name, 0), about)
+        if self.earlier_tokens is None:
+            return
+        for kind in ("input", "output"):
+            tokens = usage.get(f"gen_ai.usage.{kind}_tokens")
+            if tokens is not None:
+                self.earlier_tokens.record(tokens, {**about, "gen_ai.token.type": kind})
