@@ -335,3 +335,31 @@ def test_an_error_shows_no_secret_of_a_server(server: Any, shown: str) -> None:
         mcp.MCPTools(server)
     assert shown in str(caught.value)
     assert "sk-secret" not in str(caught.value)
+
+
+def test_a_span_of_a_tool_has_the_attributes_of_its_server(tools: mcp.MCPTools) -> None:
+    """The conventions of OpenTelemetry for MCP: `tests/support/genai_conventions.py`."""
+    exporting = pytest.importorskip("opentelemetry.sdk.trace.export")
+    memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from modelwire import otel
+    from tests.support import genai_conventions as conventions
+
+    exporter, provider = memory.InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(exporting.SimpleSpanProcessor(exporter))
+    otel.instrument(tracer_provider=provider)
+    try:
+        _named(tools, "weather").invoke({"city": "Bern", "days": 2})
+    finally:
+        otel.uninstrument()
+    [span] = exporter.get_finished_spans()
+    assert list(conventions.violations(span, with_earlier=True)) == []
+    facts = dict(span.attributes)
+    assert facts["mcp.method.name"] == "tools/call"
+    assert facts["mcp.protocol.version"] >= "2025-06-18"
+    if facts["network.transport"] == "tcp":
+        assert facts["server.address"] == "127.0.0.1"
+        assert isinstance(facts["server.port"], int)
+    else:
+        assert facts["network.transport"] == "pipe"

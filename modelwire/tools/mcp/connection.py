@@ -31,7 +31,7 @@ from modelwire.tools.mcp.elicitation import ElicitationHandler, checked_answer, 
 from modelwire.tools.mcp.http import http_transport
 from modelwire.tools.mcp.oauth import Pause
 from modelwire.tools.mcp.package import package
-from modelwire.tools.mcp.servers import Server, reason, shown
+from modelwire.tools.mcp.servers import Server, reason, run_metadata, shown
 from modelwire.tools.mcp.user_thread import in_thread
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Connection:
         timeout_s: float,
     ) -> None:
         self.description = shown(server)
+        # The metadata of every run of a tool, for traces.
+        self.run_metadata = run_metadata(server)
         self.timeout_s = timeout_s
         # What the server lists, as the package's values. A change of the server's list replaces it.
         self.listed_tools: Sequence[Any] = ()
@@ -201,6 +203,7 @@ class Connection:
                 message_handler=self._receive,
             ) as client,
         ):
+            self.run_metadata["mcp.protocol.version"] = client.protocol_version
             self.listed_tools = await _all_tools(client)
             self._connecting = None
             self._client = client

@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
-__all__ = ["Server", "plain_url", "reason", "shown"]
+__all__ = ["Server", "plain_url", "reason", "run_metadata", "shown"]
 
 Server: TypeAlias = "str | Sequence[str | os.PathLike[str]] | Any"
 
@@ -28,6 +29,23 @@ def shown(server: Server) -> str:
     words = [str(word) for word in server]
     plain = list(takewhile(lambda word: word in _HARMLESS or not _OPTION.match(word), words))
     return f"`{' '.join([*plain, '...'] if len(plain) < len(words) else plain)}`"
+
+
+def run_metadata(server: Server) -> dict[str, Any]:
+    """Return what traces show of a server, by OpenTelemetry's names.
+
+    Source: https://github.com/open-telemetry/semantic-conventions-genai, model/mcp/common.yaml at
+    0e5e6a8d, read 2026-11.
+    """
+    facts: dict[str, Any] = {"mcp.method.name": "tools/call"}
+    if isinstance(server, str):
+        address = urlsplit(server)
+        facts |= {"network.transport": "tcp", "network.protocol.name": "http"}
+        facts["server.address"] = address.hostname or ""
+        facts["server.port"] = address.port or {"http": 80}.get(address.scheme, 443)
+    elif isinstance(server, list | tuple):
+        facts["network.transport"] = "pipe"
+    return facts
 
 
 def plain_url(url: str) -> str:

@@ -41,6 +41,7 @@ class MCPTool(BaseTool):
             args_schema={"title": listed.name, **listed.input_schema},
             server=server,
             server_name=listed.name,
+            metadata=server.run_metadata,
         )
 
     def _begin(self, arguments: dict[str, Any]) -> Future[Any]:
