@@ -10,6 +10,7 @@ the first difference in the new prompt. The old text is not stored, so it cannot
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from modelwire.adapters.model.prompt_prefixes import PromptMemory
 
-__all__ = ["CacheBreak", "Watch", "watch"]
+__all__ = ["CacheBreak", "Watch", "close", "watch"]
 
 # A watch, and the sums of `track()`, list at most this many breaks.
 MOST_BREAKS = 1_000
@@ -79,6 +80,13 @@ def watch() -> Iterator[Watch]:
             yield watched
     finally:
         WATCHING.reset(token)
+
+
+def close() -> None:
+    """Delete the prompts that this process has stored at providers; the end of the program does it too."""
+    stored = sys.modules.get("modelwire.adapters.model.stored_prompts")
+    if stored is not None:
+        stored.close()
 
 
 @contextmanager

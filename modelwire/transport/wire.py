@@ -33,7 +33,7 @@ class ServerEvent(NamedTuple):
 class WireRequest:
     """The complete request, so that it can be shown before it is sent."""
 
-    __slots__ = ("body", "headers", "left_out", "model", "stream", "url")
+    __slots__ = ("body", "headers", "left_out", "model", "storable", "stream", "url")
 
     method: ClassVar = "POST"
 
@@ -48,6 +48,8 @@ class WireRequest:
         self.model: Any = body.get("model")
         # A sentence for each part of the messages that this wire cannot express.
         self.left_out: Sequence[str] = ()
+        # The head of the prompt, where the provider may store it under a name.
+        self.storable: Any = None
 
     def __repr__(self) -> str:
         url, headers = shown_url(self.url), shown_headers(self.headers)

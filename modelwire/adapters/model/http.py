@@ -28,6 +28,7 @@ from modelwire.adapters.model.call_parts import (
     call_policy,
     connection_of,
     limiter_of_model,
+    preparation,
     reserved_tokens,
 )
 from modelwire.adapters.model.continuation import Continuation
@@ -224,14 +225,16 @@ class HTTPChatModel(WireSettings):
         if policy.polls and hasattr(codec, "continued"):
             limit = retry_settings["max_continuations"]
             exchange.continuation = Continuation(request, codec.continued, limit, codec.provider)
-        if counting is not None or not self.check_context:
+        if counting is not None:
             return exchange
-        is_long = len(content) > SMALL_BYTES
-        if is_long or self.check_context == "exact" or self.__dict__["profile"] is not None:
-            from modelwire.adapters.model.context_check import context_check
-
-            exchange.before = context_check(
-                self, messages, config, kwargs, request, len(content), is_async=is_async
+        is_checked = self.check_context and (
+            len(content) > SMALL_BYTES
+            or self.check_context == "exact"
+            or self.__dict__["profile"] is not None
+        )
+        if is_checked or request.storable is not None:
+            exchange.before = preparation(
+                self, exchange, messages, config, kwargs, request, is_async=is_async
             )
         return exchange
 

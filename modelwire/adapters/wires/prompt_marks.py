@@ -17,7 +17,16 @@ from modelwire.errors import InvalidArgument
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
 
-__all__ = ["LONG", "MOST_MARKS", "SHORT", "MarkWriter", "PromptCacheWish", "Section", "place_marks"]
+__all__ = [
+    "LONG",
+    "MOST_MARKS",
+    "SHORT",
+    "MarkWriter",
+    "PromptCacheWish",
+    "Section",
+    "StoredHead",
+    "place_marks",
+]
 
 SHORT, LONG = "5m", "1h"
 # https://platform.claude.com/docs/en/build-with-claude/prompt-caching and
@@ -39,6 +48,19 @@ class PromptCacheWish(NamedTuple):
     wire: str
     model: str
     service: Service | None = None
+
+
+class StoredHead(NamedTuple):
+    """The head of a prompt that the provider can store under a name, and the addresses for that."""
+
+    url: str  # of the stored prompts
+    origin: str  # with the version: a name behind it is the address of one
+    made_of: Mapping[str, Any]  # what a new one needs beside its head and its lifetime
+    head: Mapping[str, Any]  # the fields of the request that it stands for
+    lifetime_s: float
+
+    def named_url(self, name: str) -> str:
+        return f"{self.origin}/{name}"
 
 
 class Section(NamedTuple):

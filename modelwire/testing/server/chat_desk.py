@@ -111,7 +111,7 @@ class ChatDesk:
             return error_reply(wire, 400, number=number, **problem._asdict())
         cached = self.prompt_cache.look_up(wire, request, self._pace.now_s())
         if isinstance(cached, Refused):
-            return error_reply(wire, 400, number=number, message=cached.message)
+            return error_reply(wire, cached.status, number=number, message=cached.message)
         request.prompt_cache = cached
         entry = self._script.take()
         answer = answer_of(entry, request)
@@ -267,7 +267,7 @@ def _usage(answer: Answer, request: SeenRequest) -> Usage:
         written = cached.written
     at_least = cached.read + sum(written.values())
     return Usage(
-        max(usage.input_tokens, at_least),
+        max(usage.input_tokens + cached.stored_tokens, at_least),
         usage.output_tokens,
         cached.read,
         usage.reasoning_tokens,

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_json
 
+from modelwire.testing.server.stored_prompts import NOT_THERE, StoredPrompts
+
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
@@ -59,9 +61,10 @@ _SETTINGS_OF_TURNS = ("tool_choice", "thinking", "toolChoice")
 
 
 class Refused(NamedTuple):
-    """Why the provider rejects a request for its marks."""
+    """Why the provider rejects a request for its marks, or for the stored prompt that it names."""
 
     message: str
+    status: int = 400
 
 
 class _Place(NamedTuple):
@@ -78,6 +81,7 @@ class Cached:
 
     read: int = 0
     written: dict[str, int] = field(default_factory=dict)  # by lifetime
+    stored_tokens: int = 0  # of the stored prompt that the request names
     mark_bytes: int = 0  # the bytes of the marks themselves, which are no prompt
     tells_writes: bool = True  # the usage of this model counts what is written
     # What the answer writes once it begins, with the seconds of each lifetime.
@@ -92,6 +96,7 @@ class PromptCache:
     """Prefixes by credential and model, with the second at which each can be read and that of its end."""
 
     def __init__(self) -> None:
+        self.stored = StoredPrompts()
         self._prefixes: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
 
     def look_up(self, wire: str, request: SeenRequest, now_s: float) -> Cached | Refused:
@@ -101,6 +106,8 @@ class PromptCache:
         least = next((n for name, n in MINIMUMS if name in request.model), USUAL_MINIMUM)
         if wire in ("anthropic", "bedrock"):
             return self._by_marks(_blocks(body), body, scope, least, now_s)
+        if "cachedContent" in body:
+            return self._by_name(str(body["cachedContent"]), request, now_s)
         own_bytes = sum(len(to_json({name: body[name]})) for name in _FIELDS if name in body)
         if len(request.content) < least * BYTES_A_TOKEN:
             return Cached(mark_bytes=own_bytes)
@@ -129,6 +136,12 @@ class PromptCache:
             )
         while len(self._prefixes) > MOST_PREFIXES:
             self._prefixes.popitem(last=False)
+
+    def _by_name(self, name: str, request: SeenRequest, now_s: float) -> Cached | Refused:
+        stored = self.stored.find(name, request.key_hash, now_s)
+        if stored is None or stored.model != request.model:
+            return Refused(NOT_THERE, 403)
+        return Cached(read=stored.tokens, stored_tokens=stored.tokens, tells_writes=False)
 
     def _is_there(self, place: _Place, now_s: float) -> bool:
         ready_s, ends_s = self._prefixes.get(place.digest, (0.0, -1.0))

@@ -27,6 +27,7 @@ from modelwire.testing.server.other_endpoints import other_reply
 from modelwire.testing.server.replies import Reply, Step
 from modelwire.testing.server.requests import Counts, Seen, SeenRequest, is_of_this_machine
 from modelwire.testing.server.script import Script, sayable
+from modelwire.testing.server.stored_prompts import StoredPrompts
 from modelwire.testing.server.wires import WIRES, error_reply
 
 if TYPE_CHECKING:
@@ -274,6 +275,11 @@ class ProviderServer:
             self._loop.call_soon_threadsafe(self._chat.limiter.change, limits, self.now_s())
 
     @property
+    def stored_prompts(self) -> StoredPrompts:
+        """The prompts that clients have stored under a name: Gemini's `cachedContents`."""
+        return self._chat.prompt_cache.stored
+
+    @property
     def faults(self) -> Sequence[Rule]:
         """The faults that happen by themselves. The first rule that holds is used."""
         return self._chat.rules.rules
@@ -326,6 +332,7 @@ class ProviderServer:
                 return self._chat.handle(request, request.wire, self.counts.in_flight)
         return (
             self.background.handle(request, path)
+            or self._chat.prompt_cache.stored.handle(request, path, self.now_s())
             or self.batches.handle(request, self.base_url)
             or other_reply(request, path)
         )

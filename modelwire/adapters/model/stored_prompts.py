@@ -1,0 +1,193 @@
+"""Prompts that the provider stores under a name: Gemini's `cachedContents`. They are made, renewed and deleted here.
+
+A head of a prompt (system instruction and tools) is stored at the second call with it, since a single call would not
+pay for it. Calls renew it before it ends, `close()` and the end of the program delete it, and one that a crash has left
+behind ends by itself after its lifetime.
+Source: https://ai.google.dev/api/caching, read 2026-11.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic_core import from_json
+
+from modelwire.adapters.model.arguments import json_bytes
+from modelwire.adapters.model.call_parts import aconnection_of, connection_of
+from modelwire.errors import ChatError
+from modelwire.transport.call import call_flow
+from modelwire.transport.drivers import adrive, drive
+from modelwire.transport.steps import Exchange, Request
+
+if TYPE_CHECKING:
+    from modelwire.adapters.model.http import HTTPChatModel
+    from modelwire.adapters.wires.prompt_marks import StoredHead
+    from modelwire.transport.wire import Reply, WireRequest
+
+__all__ = ["before_call", "close"]
+
+_logger = logging.getLogger("modelwire")
+
+# A request about a stored prompt may take this long. The call that wants it goes on without it then.
+PATIENCE_S = 10.0
+# At most this many heads are remembered; those that are forgotten end by themselves.
+MOST_HEADS = 256
+
+Control = Exchange[Any, Any]
+
+
+class _ControlWire:
+    """The codec of requests about stored prompts: their answers are JSON objects."""
+
+    def __init__(self, codec: Any) -> None:
+        self.provider: str = codec.provider
+        self.error = codec.error
+
+    def decode(self, reply: Reply) -> Any:
+        """Return the object, or an empty one."""
+        with suppress(ValueError):
+            return from_json(reply.body)
+        return {}
+
+    def stream_decoder(self, headers: Any) -> Any:
+        raise NotImplementedError
+
+
+class _Head:
+    """One head of prompts: how often it was sent, and under which name it is stored."""
+
+    def __init__(self, model: HTTPChatModel) -> None:
+        self.model = model
+        self.calls = 0
+        self.last_s = 0.0
+        self.name: str | None = None
+        self.ends_s = 0.0
+        self.is_busy = False  # another call makes or renews it
+        self.is_refused = False
+        self.latest: tuple[Control, StoredHead] | None = None  # what a deletion needs to know
+
+
+_heads: OrderedDict[tuple[Any, ...], _Head] = OrderedDict()
+_lock = Lock()
+
+
+def before_call(
+    model: HTTPChatModel, call: Control, request: WireRequest, *, is_async: bool
+) -> Callable[[], Any]:
+    """Return what is called, or awaited, before a call: it stores the head, and puts its name into the call."""
+
+    async def abefore() -> None:
+        steps = _steps(model, call, request)
+        with suppress(StopIteration):
+            control = next(steps)
+            while True:
+                try:
+                    answer = await adrive(call_flow(control), aconnection_of(model, control))
+                except ChatError as error:
+                    control = steps.throw(error)
+                else:
+                    control = steps.send(answer)
+
+    def before() -> None:
+        steps = _steps(model, call, request)
+        with suppress(StopIteration):
+            control = next(steps)
+            while True:
+                try:
+                    answer = drive(call_flow(control), connection_of(model, control))
+                except ChatError as error:
+                    control = steps.throw(error)
+                else:
+                    control = steps.send(answer)
+
+    return abefore if is_async else before
+
+
+def _steps(
+    model: HTTPChatModel, call: Control, request: WireRequest
+) -> Generator[Control, Any, None]:
+    """Yield the request that stores or renews the head of a call, if there is one, and change the call."""
+    store, now = cast("StoredHead", request.storable), time.monotonic()
+    head = _head_of(model, call, store)
+    with _lock:
+        is_second = head.calls > 0 and now - head.last_s < store.lifetime_s
+        head.calls, head.last_s, head.latest = head.calls + 1, now, (call, store)
+        if now > head.ends_s:
+            head.name = None
+        is_due = head.ends_s - now < store.lifetime_s / 2
+        wants = is_due and not head.is_busy and not head.is_refused
+        wants = wants and (head.name is not None or is_second)
+        head.is_busy = head.is_busy or wants
+    if wants:
+        lifetime = f"{store.lifetime_s:.0f}s"
+        try:
+            if head.name is None:
+                body = {**store.made_of, **store.head, "ttl": lifetime}
+                made = yield _control(call, store.url, "POST", body)
+                head.name = made.get("name")
+            else:
+                url = f"{store.named_url(head.name)}?updateMask=ttl"
+                yield _control(call, url, "PATCH", {"ttl": lifetime})
+            head.ends_s = now + store.lifetime_s
+        except ChatError as error:
+            head.is_refused, head.name = head.name is None, None
+            _logger.warning("A prompt is not stored for `%s`: %s", request.model, error.message)
+        finally:
+            head.is_busy = False
+    if head.name is not None:
+        rest = {name: part for name, part in request.body.items() if name not in store.head}
+        call.content = json_bytes({**rest, "cachedContent": head.name})
+
+
+def _head_of(model: HTTPChatModel, call: Control, store: StoredHead) -> _Head:
+    credential = tuple(sorted(call.headers.items()))
+    key = (store.url, hash(credential), hash(json_bytes({**store.made_of, **store.head})))
+    with _lock:
+        head = _heads.get(key)
+        if head is None:
+            head = _heads[key] = _Head(model)
+            if len(_heads) > MOST_HEADS:
+                _heads.popitem(last=False)
+        _heads.move_to_end(key)
+        return head
+
+
+def _control(call: Control, url: str, method: str, body: dict[str, Any] | None = None) -> Control:
+    content = b"" if body is None else json_bytes(body)
+    policy = call.policy._replace(limiter=None, patient=False)
+    control: Control = Exchange(
+        Request(url, call.headers, content, call.model, method),
+        _ControlWire(call.wire),
+        policy,
+        call.hooks._replace(marker=None, refusals=None, note=None),
+        deadline=call.clock() + PATIENCE_S,
+        timeout_s=PATIENCE_S,
+    )
+    control.sign = call.sign
+    return control
+
+
+def close() -> None:
+    """Delete all prompts that this process has stored at providers and that have not ended."""
+    with _lock:
+        heads = list(_heads.values())
+        _heads.clear()
+    for head in heads:
+        if head.name is None or head.latest is None or time.monotonic() > head.ends_s:
+            continue
+        call, store = head.latest
+        deletion = _control(call, store.named_url(head.name), "DELETE")
+        try:
+            drive(call_flow(deletion), connection_of(head.model, deletion))
+        except ChatError as error:
+            _logger.warning("A stored prompt was not deleted, and ends by itself: %s", error)
+
+
+atexit.register(close)

@@ -1,0 +1,100 @@
+"""Gemini's `cachedContents`: heads of prompts that are stored under a name until they end or are deleted. No I/O.
+
+Source: https://ai.google.dev/api/caching, read 2026-11.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic_core import to_json
+
+from modelwire.testing.server.replies import Reply, json_reply
+from modelwire.testing.server.wires import error_reply
+
+if TYPE_CHECKING:
+    from modelwire.testing.server.requests import SeenRequest
+
+__all__ = ["StoredPrompt", "StoredPrompts"]
+
+_PATH = re.compile(
+    r"/v1\w*/(?P<place>(projects/[^/]+/locations/[^/]+/)?cachedContents)(?P<name>/[^/]+)?$"
+)
+BYTES_A_TOKEN = 4
+LEAST_TOKENS = 1024
+USUAL_LIFETIME_S = 3600.0
+# The provider's words for a name that it does not have, seen in public issues, 2026-11.
+NOT_THERE = "CachedContent not found (or permission denied)"
+
+
+class StoredPrompt(NamedTuple):
+    """One stored head."""
+
+    model: str
+    tokens: int
+    key_hash: str
+    ends_s: float
+
+
+class StoredPrompts:
+    """The stored heads by their names. `all` counts those that were ever made, `stored` has the present ones."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, StoredPrompt] = {}
+        self.made = 0
+
+    def find(self, name: str, key_hash: str, now_s: float) -> StoredPrompt | None:
+        """Return a stored head; None if there is none, or it has ended."""
+        found = self.stored.get(name)
+        if found is None or found.key_hash != key_hash or found.ends_s < now_s:
+            return None
+        return found
+
+    def handle(self, request: SeenRequest, path: str, now_s: float) -> Reply | None:
+        """Return the answer to a request about stored heads; None for any other request."""
+        found = _PATH.search(path)
+        if found is None:
+            return None
+        if found["name"] is None:
+            if request.method != "POST":
+                return None
+            return self._make(request, found["place"], now_s)
+        name = found["place"] + found["name"]
+        known = self.find(name, request.key_hash, now_s)
+        if known is None:
+            return error_reply("gemini", 403, number=request.number, message=NOT_THERE)
+        if request.method == "DELETE":
+            del self.stored[name]
+            return json_reply(200, {})
+        if request.method == "PATCH":
+            known = known._replace(ends_s=now_s + _lifetime_s(request.fields))
+            self.stored[name] = known
+        return json_reply(200, _about(name, known))
+
+    def _make(self, request: SeenRequest, place: str, now_s: float) -> Reply:
+        parts = {
+            name: part for name, part in request.fields.items() if name not in ("ttl", "model")
+        }
+        tokens = len(to_json(parts)) // BYTES_A_TOKEN
+        if tokens < LEAST_TOKENS:
+            message = f"Cached content is too small. total_token_count={tokens}, min_total_token_count={LEAST_TOKENS}"
+            return error_reply("gemini", 400, number=request.number, message=message)
+        self.made += 1
+        name = f"{place}/stored-{self.made}"
+        model = str(request.fields.get("model", "")).rpartition("/")[2]
+        ends_s = now_s + _lifetime_s(request.fields)
+        self.stored[name] = StoredPrompt(model, tokens, request.key_hash, ends_s)
+        return json_reply(200, _about(name, self.stored[name]))
+
+
+def _lifetime_s(fields: dict[str, Any]) -> float:
+    text = str(fields.get("ttl", ""))
+    if text.endswith("s"):
+        return float(text[:-1])
+    return USUAL_LIFETIME_S
+
+
+def _about(name: str, stored: StoredPrompt) -> dict[str, Any]:
+    usage = {"totalTokenCount": stored.tokens}
+    return {"name": name, "model": f"models/{stored.model}", "usageMetadata": usage}
