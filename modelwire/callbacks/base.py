@@ -34,6 +34,7 @@ EVENTS: dict[str, str | None] = {
     "on_chain_end": "ignore_chain",
     "on_chain_error": "ignore_chain",
     "on_tool_start": "ignore_agent",
+    "on_tool_progress": "ignore_agent",
     "on_tool_end": "ignore_agent",
     "on_tool_error": "ignore_agent",
     "on_agent_action": "ignore_agent",
@@ -123,6 +124,9 @@ class BaseCallbackHandler:
 
     def on_tool_start(self, serialized: dict[str, Any], input_str: str, **kwargs: Any) -> Any:
         """Called when a tool starts. The keyword `inputs` has its arguments."""
+
+    def on_tool_progress(self, progress: float, **kwargs: Any) -> Any:
+        """Called while a tool works. Keywords: `total`, at which it is done, and a `message`; both may be None."""
 
     def on_tool_end(self, output: Any, **kwargs: Any) -> Any:
         """Called with a tool's output."""

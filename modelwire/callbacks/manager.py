@@ -179,6 +179,17 @@ class _LLMEvents(BaseRunManager[Told]):
 
 
 class _ToolEvents(BaseRunManager[Told]):
+    def on_tool_progress(
+        self,
+        progress: float,
+        *,
+        total: float | None = None,
+        message: str | None = None,
+        **kwargs: Any,
+    ) -> Told:
+        """Report how far the tool is: `progress` of `total`, where that is known."""
+        return self._tell("on_tool_progress", progress, total=total, message=message, **kwargs)
+
     def on_tool_end(self, output: Any, **kwargs: Any) -> Told:
         """Report the tool's output."""
         return self._tell("on_tool_end", output, **kwargs)

@@ -208,6 +208,7 @@ def test_an_answer_that_belongs_to_another_login_is_refused(server: OAuthMCPServ
             with pytest.raises(urllib.error.HTTPError) as caught:
                 visit(target)
             refused.append(caught.value.code)
+            caught.value.close()
         visit(url)
 
     assert login(server.url, auth=OAuthLogin(open_url=visit_with_a_guest)) is True

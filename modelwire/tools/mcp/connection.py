@@ -21,7 +21,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelwire import __version__
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType
@@ -51,6 +51,8 @@ CLOSE_S = 10.0
 # Source: https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation, read 2026-11.
 URL_ELICITATION_REQUIRED = -32042
 THREAD_NAME = "modelwire-mcp"
+
+Result = TypeVar("Result")
 
 _log = logging.getLogger("modelwire.tools")
 
@@ -111,7 +113,7 @@ class Connection:
             f"The MCP server {self.description} cannot be used: {reason(trouble)}."
         ) from trouble
 
-    def submit(self, request: Callable[[Any], Awaitable[Any]]) -> Future[Any]:
+    def submit(self, request: Callable[[Any], Awaitable[Result]]) -> Future[Result]:
         """Begin a request, made by `request(client)` on the connection's own loop.
 
         Cancelling the future cancels the request at the server.
@@ -123,10 +125,15 @@ class Connection:
             raise ToolException(f"The connection to the MCP server {self.description} is closed.")
         return asyncio.run_coroutine_threadsafe(self._timed(request(client)), self._loop)
 
-    async def call_tool(self, client: Any, name: str, arguments: dict[str, Any]) -> Any:
-        """Call a tool; where the server wants the user to visit pages first, ask for that and call it once more."""
+    async def call_tool(
+        self, client: Any, name: str, arguments: dict[str, Any], report: Any = None
+    ) -> Any:
+        """Call a tool; where the server wants the user to visit pages first, ask for that and call it once more.
+
+        `report` is called with each progress, total and message.
+        """
         try:
-            return await client.call_tool(name, arguments)
+            return await client.call_tool(name, arguments, progress_callback=report)
         except package("mcp").MCPError as exc:
             pages = [page for page in _pages_to_visit(exc) if page.get("url")]
             if not pages or self._elicit is None:
@@ -139,9 +146,9 @@ class Connection:
                     raise ToolException(
                         f"The user has not visited the page that the tool needs first: {page['url']}"
                     ) from None
-        return await client.call_tool(name, arguments)
+        return await client.call_tool(name, arguments, progress_callback=report)
 
-    def request(self, request: Callable[[Any], Awaitable[Any]]) -> Any:
+    def request(self, request: Callable[[Any], Awaitable[Result]]) -> Result:
         """Make a request and wait for its result. Raises `ToolException`."""
         future = self.submit(request)
         try:
@@ -150,7 +157,7 @@ class Connection:
         finally:
             future.cancel()
 
-    async def arequest(self, request: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def arequest(self, request: Callable[[Any], Awaitable[Result]]) -> Result:
         """Do what `request` does, async."""
         with self.errors():
             return await asyncio.wrap_future(self.submit(request))
@@ -261,7 +268,7 @@ class Connection:
             self.description,
         )
 
-    async def _timed(self, request: Awaitable[Any]) -> Any:
+    async def _timed(self, request: Awaitable[Result]) -> Result:
         """Await a request for at most `timeout_s`, without the time in which the user answers questions."""
         try:
             async with asyncio.timeout(self.timeout_s) as clock:

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.tools.base import ToolException
 
-__all__ = ["outcome"]
+__all__ = ["outcome", "prompt_messages", "resource_blocks"]
 
 
 def outcome(result: Any) -> tuple[Any, Any]:
@@ -38,3 +39,43 @@ def _block(part: Any) -> dict[str, Any]:
     where = getattr(part, "uri", None) or getattr(getattr(part, "resource", None), "uri", None)
     kind = getattr(part, "mime_type", None) or part.type
     return {"type": "text", "text": f"({kind}, {where or 'not shown'})"}
+
+
+def resource_blocks(result: Any) -> list[dict[str, Any]]:
+    """Return the contents of a resource as blocks for a message of the user."""
+    return [_resource_block(part) for part in result.contents]
+
+
+def _resource_block(part: Any) -> dict[str, Any]:
+    text = getattr(part, "text", None)
+    if text is not None:
+        return {"type": "text", "text": text}
+    mime_type = part.mime_type or "application/octet-stream"
+    return _media_block(part.blob, mime_type)
+
+
+def _media_block(data: str, mime_type: str) -> dict[str, Any]:
+    """Return the block for base64 data of this type: an image, audio, or a file."""
+    kind = mime_type.partition("/")[0]
+    if kind not in ("image", "audio", "video"):
+        kind = "file"
+    return {"type": kind, "base64": data, "mime_type": mime_type}
+
+
+def prompt_messages(result: Any) -> list[BaseMessage]:
+    """Return the messages of a prompt."""
+    return [_prompt_message(one) for one in result.messages]
+
+
+def _prompt_message(message: Any) -> BaseMessage:
+    part = message.content
+    if part.type == "resource":
+        block = _resource_block(part.resource)
+    elif part.type in ("image", "audio"):
+        block = _media_block(part.data, part.mime_type)
+    else:
+        block = _block(part)
+    kind = AIMessage if message.role == "assistant" else HumanMessage
+    if block["type"] == "text":
+        return kind(block["text"])
+    return kind([block])

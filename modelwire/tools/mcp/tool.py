@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from time import monotonic
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modelwire.lazy import module
 from modelwire.runnables.config import ensure_config
 from modelwire.runnables.deadline import check
 from modelwire.tools.base import BaseTool
 from modelwire.tools.mcp.connection import Connection
 from modelwire.tools.mcp.content import outcome
+from modelwire.tools.mcp.progress import aresult_of, listeners, result_of
 
 if TYPE_CHECKING:
-    import asyncio
     from concurrent.futures import Future
-else:
-    asyncio = module("asyncio")
 
 __all__ = ["MCPTool", "model_names"]
 
@@ -44,29 +41,27 @@ class MCPTool(BaseTool):
             metadata=server.run_metadata,
         )
 
-    def _begin(self, arguments: dict[str, Any]) -> Future[Any]:
+    def _begin(self, arguments: dict[str, Any], report: Any) -> Future[Any]:
         future: Future[Any] = self.server.submit(
-            lambda client: self.server.call_tool(client, self.server_name, arguments)
+            lambda client: self.server.call_tool(client, self.server_name, arguments, report)
         )
         return future
 
     def _run(self, /, **kwargs: Any) -> Any:
-        deadline = ensure_config().get("deadline")
-        future = self._begin(kwargs)
+        config = ensure_config()
+        deadline = config.get("deadline")
+        listening = listeners(config, self.callbacks)
         try:
             with self.server.errors():
-                left_s = None if deadline is None else deadline - monotonic()
-                return outcome(future.result(left_s))
+                return outcome(result_of(partial(self._begin, kwargs), listening, deadline))
         except Exception:
             check(deadline, self)
             raise
-        finally:
-            future.cancel()  # a caller who is interrupted waits no longer, and so does the server
 
     async def _arun(self, /, **kwargs: Any) -> Any:
-        future = self._begin(kwargs)
+        listening = listeners(ensure_config(), self.callbacks)
         with self.server.errors():
-            return outcome(await asyncio.wrap_future(future))
+            return outcome(await aresult_of(partial(self._begin, kwargs), listening))
 
 
 def model_names(names: Sequence[str]) -> list[str]:

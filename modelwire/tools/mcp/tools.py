@@ -10,6 +10,15 @@ from modelwire.lazy import module
 from modelwire.tools.base import BaseTool
 from modelwire.tools.mcp.connection import Connection, running_loop
 from modelwire.tools.mcp.elicitation import ElicitationHandler
+from modelwire.tools.mcp.offers import (
+    MCPPrompt,
+    MCPResource,
+    MCPResourceTemplate,
+    prompts_of,
+    reading,
+    resources_of,
+    templates_of,
+)
 from modelwire.tools.mcp.servers import Server
 from modelwire.tools.mcp.tool import MCPTool, model_names
 
@@ -96,6 +105,38 @@ class MCPTools(Sequence[BaseTool]):
     def is_open(self) -> bool:
         """Whether the server is connected."""
         return self._connection.is_open
+
+    def resources(self) -> list[MCPResource]:
+        """Return the server's resources; `read` of one returns content blocks. Raises `ToolException`."""
+        return self._connection.request(resources_of(self._connection))
+
+    async def aresources(self) -> list[MCPResource]:
+        """Do what `resources` does, async."""
+        return await self._connection.arequest(resources_of(self._connection))
+
+    def resource_templates(self) -> list[MCPResourceTemplate]:
+        """Return the templates of the server's resources, which have parameters. Raises `ToolException`."""
+        return self._connection.request(templates_of(self._connection))
+
+    async def aresource_templates(self) -> list[MCPResourceTemplate]:
+        """Do what `resource_templates` does, async."""
+        return await self._connection.arequest(templates_of(self._connection))
+
+    def read_resource(self, uri: str) -> list[dict[str, Any]]:
+        """Return the content at an address, such as one that a tool has linked, as blocks. Raises `ToolException`."""
+        return self._connection.request(reading(uri))
+
+    async def aread_resource(self, uri: str) -> list[dict[str, Any]]:
+        """Do what `read_resource` does, async."""
+        return await self._connection.arequest(reading(uri))
+
+    def prompts(self) -> list[MCPPrompt]:
+        """Return the server's prompts; `messages` of one returns messages for a model. Raises `ToolException`."""
+        return self._connection.request(prompts_of(self._connection))
+
+    async def aprompts(self) -> list[MCPPrompt]:
+        """Do what `prompts` does, async."""
+        return await self._connection.arequest(prompts_of(self._connection))
 
     def close(self) -> None:
         """End the connection, and the server if we started it."""

@@ -1,0 +1,187 @@
+"""What MCP servers offer besides tools: resources as content blocks, and prompts as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.messages import BaseMessage
+from modelwire.tools.mcp.connection import Connection, all_pages
+from modelwire.tools.mcp.content import prompt_messages, resource_blocks
+from modelwire.tools.mcp.package import package
+
+__all__ = ["MCPPrompt", "MCPResource", "MCPResourceTemplate"]
+
+
+@dataclass(frozen=True)
+class MCPResource:
+    """Something that the server has to read: a file, a page, a row of a database."""
+
+    uri: str
+    name: str
+    title: str | None
+    description: str | None
+    mime_type: str | None
+    server: Connection = field(repr=False, compare=False)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the content as blocks for a message: text, images, audio and files. Raises `ToolException`."""
+        return self.server.request(reading(self.uri))
+
+    async def aread(self) -> list[dict[str, Any]]:
+        """Do what `read` does, async."""
+        return await self.server.arequest(reading(self.uri))
+
+
+@dataclass(frozen=True)
+class MCPResourceTemplate:
+    """Resources whose address has parameters: `template.read(city="Bern")`. `uri_template` is one of RFC 6570."""
+
+    uri_template: str
+    name: str
+    title: str | None
+    description: str | None
+    mime_type: str | None
+    server: Connection = field(repr=False, compare=False)
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters."""
+        names: list[str] = self._parsed().variable_names
+        return names
+
+    def uri(self, /, **values: str | list[str]) -> str:
+        """Return the address with these values, quoted.
+
+        Raises: `InvalidArgument` for a value that is missing, unknown or not a text.
+        """
+        parsed = self._parsed()
+        needed = [name for name in parsed.variable_names if name not in parsed.query_variable_names]
+        _check_names(f"`{self.uri_template}`", values, known=parsed.variable_names, needed=needed)
+        uri: str = parsed.expand(values)
+        return uri
+
+    def read(self, /, **values: str | list[str]) -> list[dict[str, Any]]:
+        """Return the content at the address with these values, as `MCPResource.read` does."""
+        return self.server.request(reading(self.uri(**values)))
+
+    async def aread(self, /, **values: str | list[str]) -> list[dict[str, Any]]:
+        """Do what `read` does, async."""
+        return await self.server.arequest(reading(self.uri(**values)))
+
+    def _parsed(self) -> Any:
+        templates = package("mcp.shared.uri_template")
+        try:
+            return templates.UriTemplate.parse(self.uri_template)
+        except templates.InvalidUriTemplate as exc:
+            raise InvalidArgument(
+                f"The template `{self.uri_template}` of the MCP server {self.server.description} cannot be read: {exc}."
+            ) from exc
+
+
+@dataclass(frozen=True)
+class MCPPrompt:
+    """Messages that the server has prepared. `arguments` has a `name`, a `description` and `required` for each."""
+
+    name: str
+    title: str | None
+    description: str | None
+    arguments: list[dict[str, Any]]
+    server: Connection = field(repr=False, compare=False)
+
+    def messages(self, /, **arguments: str) -> list[BaseMessage]:
+        """Return the prompt's messages with these arguments.
+
+        Raises: `InvalidArgument` for an argument that is missing, unknown or not a text; `ToolException`.
+        """
+        return self.server.request(self._request(arguments))
+
+    async def amessages(self, /, **arguments: str) -> list[BaseMessage]:
+        """Do what `messages` does, async."""
+        return await self.server.arequest(self._request(arguments))
+
+    def _request(self, arguments: dict[str, Any]) -> Callable[[Any], Awaitable[list[BaseMessage]]]:
+        known = [one["name"] for one in self.arguments]
+        needed = [one["name"] for one in self.arguments if one["required"]]
+        _check_names(f"The prompt `{self.name}`", arguments, known=known, needed=needed)
+
+        async def request(client: Any) -> list[BaseMessage]:
+            return prompt_messages(await client.get_prompt(self.name, arguments))
+
+        return request
+
+
+def reading(uri: str) -> Callable[[Any], Awaitable[list[dict[str, Any]]]]:
+    """Return the request that reads a resource."""
+
+    async def request(client: Any) -> list[dict[str, Any]]:
+        return resource_blocks(await client.read_resource(uri))
+
+    return request
+
+
+def resources_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResource]]]:
+    """Return the request that lists the server's resources."""
+
+    async def request(client: Any) -> list[MCPResource]:
+        if client.server_capabilities.resources is None:
+            return []
+        found = await all_pages(client.list_resources, "resources")
+        return [
+            MCPResource(str(one.uri), one.name, one.title, one.description, one.mime_type, server)
+            for one in found
+        ]
+
+    return request
+
+
+def templates_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResourceTemplate]]]:
+    """Return the request that lists the templates of the server's resources."""
+
+    async def request(client: Any) -> list[MCPResourceTemplate]:
+        if client.server_capabilities.resources is None:
+            return []
+        found = await all_pages(client.list_resource_templates, "resource_templates")
+        return [
+            MCPResourceTemplate(
+                one.uri_template, one.name, one.title, one.description, one.mime_type, server
+            )
+            for one in found
+        ]
+
+    return request
+
+
+def prompts_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPPrompt]]]:
+    """Return the request that lists the server's prompts."""
+
+    async def request(client: Any) -> list[MCPPrompt]:
+        if client.server_capabilities.prompts is None:
+            return []
+        found = await all_pages(client.list_prompts, "prompts")
+        return [
+            MCPPrompt(one.name, one.title, one.description, _arguments_of(one), server)
+            for one in found
+        ]
+
+    return request
+
+
+def _arguments_of(prompt: Any) -> list[dict[str, Any]]:
+    return [
+        {"name": one.name, "description": one.description, "required": bool(one.required)}
+        for one in prompt.arguments or ()
+    ]
+
+
+def _check_names(what: str, values: dict[str, Any], *, known: list[str], needed: list[str]) -> None:
+    """Raise `InvalidArgument` for a value that is missing, unknown or not a text."""
+    if missing := [name for name in needed if name not in values]:
+        raise InvalidArgument(f"{what} needs `{missing[0]}`.")
+    for name, value in values.items():
+        if name not in known:
+            raise InvalidArgument(f"{what} has no `{name}`. {did_you_mean(name, known)}")
+        if not isinstance(value, str | list):
+            raise InvalidType(f"{what} takes texts: `{name}` is a `{type(value).__name__}`.")

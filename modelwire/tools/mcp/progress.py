@@ -1,0 +1,106 @@
+"""Progress of a call, handed from the connection's thread to the thread or task that waits for the call.
+
+The callback handlers are called there, as for every other event of the tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from modelwire.callbacks.delivery import wanting
+from modelwire.callbacks.manager import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
+from modelwire.lazy import module
+from modelwire.runnables.config import RunnableConfig
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
+else:
+    asyncio = module("asyncio")
+
+__all__ = ["aresult_of", "listeners", "result_of"]
+
+# What the package calls with each report: progress, total, message.
+Report: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
+# It begins the call; without a function to report to, the server is not asked for reports.
+Begin: TypeAlias = "Callable[[Report | None], Future[Any]]"
+
+
+def listeners(config: RunnableConfig, own: Any) -> dict[str, Any] | None:
+    """Return the run and the handlers that want its progress, as arguments of a manager, or None.
+
+    `config` is that of the calls inside the tool, and `own` are the tool's own handlers.
+    """
+    inside = config.get("callbacks")
+    run_id = getattr(inside, "parent_run_id", None)
+    if run_id is None:
+        return None
+    handlers = list(inside.handlers)  # type: ignore[union-attr]
+    if isinstance(own, list):
+        handlers += [handler for handler in own if handler not in handlers]
+    found = wanting(handlers, "on_tool_progress")
+    if not found:
+        return None
+    return {"run_id": run_id, "handlers": found, "inheritable_handlers": []}
+
+
+def result_of(begin: Begin, listening: dict[str, Any] | None, deadline: float | None) -> Any:
+    """Begin a call and wait for its result. Raises `TimeoutError` after the deadline."""
+    if listening is None:
+        future = begin(None)
+        try:
+            return future.result(_left_s(deadline))
+        finally:
+            future.cancel()  # a caller who is interrupted waits no longer, and so does the server
+    manager = CallbackManagerForToolRun(**listening)
+    reports: SimpleQueue[Any] = SimpleQueue()
+    future = begin(_reporter(reports.put))
+    future.add_done_callback(lambda _: reports.put(None))
+    try:
+        while (report := reports.get(timeout=_left_s(deadline))) is not None:
+            manager.on_tool_progress(report[0], total=report[1], message=report[2])
+        return future.result()
+    except Empty:
+        raise TimeoutError from None
+    finally:
+        future.cancel()
+
+
+async def aresult_of(begin: Begin, listening: dict[str, Any] | None) -> Any:
+    """Do what `result_of` does, async."""
+    if listening is None:
+        return await asyncio.wrap_future(begin(None))
+    manager = AsyncCallbackManagerForToolRun(**listening)
+    loop = asyncio.get_running_loop()
+    reports: asyncio.Queue[Any] = asyncio.Queue()
+
+    def put(report: Any) -> None:
+        with suppress(RuntimeError):  # the caller's loop has ended
+            loop.call_soon_threadsafe(reports.put_nowait, report)
+
+    future = begin(_reporter(put))
+    future.add_done_callback(lambda _: put(None))
+    try:
+        while (report := await reports.get()) is not None:
+            await manager.on_tool_progress(report[0], total=report[1], message=report[2])
+        return await asyncio.wrap_future(future)
+    finally:
+        future.cancel()
+
+
+def _reporter(put: Callable[[Any], None]) -> Report:
+    async def report(progress: float, total: float | None, message: str | None) -> None:
+        put((progress, total, message))
+
+    return report
+
+
+def _left_s(deadline: float | None) -> float | None:
+    """Return the seconds until a deadline, or None without one."""
+    if deadline is None:
+        return None
+    return max(deadline - monotonic(), 0.0)
