@@ -109,6 +109,7 @@ def test_both_colours_say_the_same_of_every_event(colour: Any) -> None:
         ("on_llm_error", (error,), {**of_run, "response": answer}),
         ("on_chat_model_start", ({}, [[HumanMessage("h")]]), at_start),
         ("on_tool_start", ({}, "s"), {**at_start, "inputs": {"k": 1}, "tool_call_id": "c"}),
+        ("on_tool_progress", (1,), {**of_run, "total": 2, "message": "half"}),
         ("on_tool_end", ("o",), of_run),
         ("on_tool_error", (error,), of_run),
         ("on_retriever_start", ({}, "q"), at_start),

@@ -21,5 +21,5 @@ def login(url: str, *, auth: OAuthLogin | None = None) -> bool:
 
 
 def logout(url: str) -> bool:
-    """Delete the tokens for `url`. Return False if there are none. The server is not asked to revoke them."""
+    """Delete the tokens for `url`. Return False if there are none. The server does not revoke them."""
     return TokenStore(url).forget()

@@ -26,7 +26,7 @@ __all__ = ["aresult_of", "listeners", "result_of"]
 
 # What the package calls with each report: progress, total, message.
 Report: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
-# It begins the call; without a function to report to, the server is not asked for reports.
+# It begins the call; without a function to report to, the server sends no reports.
 Begin: TypeAlias = "Callable[[Report | None], Future[Any]]"
 
 
