@@ -36,6 +36,8 @@
     ├── OutputParserException       also a ValueError: the answer does not have the requested form; `.raw_message`
     ├── BudgetExceeded              a call was not sent: it may cost more than its `budget` has left
     ├── StepLimitReached            `run_tools` ended before the model did; `.messages`
+    ├── ToolsPaused                 `run_tools` ended with open calls; `.messages`, `.calls`
+    ├── CallLater                   a tool raises it: its result comes later
     └── JobError                    a job cannot start or continue; finished rows stay stored
         ├── JobChanged              the input, the prompt or the model is not what the job began with
         ├── JobBusy                 another process runs it
@@ -57,6 +59,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequest",
     "BudgetExceeded",
+    "CallLater",
     "CallerError",
     "CassetteError",
     "ChatError",
@@ -102,6 +105,7 @@ __all__ = [
     "StreamInterrupted",
     "TLSFailed",
     "Timeout",
+    "ToolsPaused",
     "UnknownModel",
     "WireError",
     "and_said",
@@ -465,6 +469,29 @@ class StepLimitReached(ModelwireError):
     def __init__(self, message: str, *, messages: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.messages = list(messages)
+
+
+class ToolsPaused(ModelwireError):
+    """Tool calls are open: they wait for a decision, or their results come later.
+
+    `.messages` is the conversation so far, `.calls` are the open calls as dicts with `name`, `args` and `id`. Pass the
+    messages to `run_tools` again, here or elsewhere, with `results={id: value}`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        messages: Sequence[Any] = (),
+        calls: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.messages = list(messages)
+        self.calls = list(calls)
+
+
+class CallLater(ModelwireError):
+    """Raised by a tool whose result comes later: `run_tools` raises `ToolsPaused` once the other calls have run."""
 
 
 class BudgetExceeded(ModelwireError):

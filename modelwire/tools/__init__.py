@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from modelwire import lazy
 
 if TYPE_CHECKING:
+    from modelwire.tools.approval import *
     from modelwire.tools.args_schema import (
         create_schema_from_function as create_schema_from_function,
     )
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
+        "modelwire.tools.approval": "Approve Changed Decision Declined Later RunAgain ToolRequest",
         "modelwire.tools.args_schema": "create_schema_from_function",
         "modelwire.tools.base": (
             "FILTERED_ARGS ArgsSchema BaseTool InjectedToolArg InjectedToolCallId SchemaAnnotationError ToolException"

@@ -108,6 +108,8 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
     handle_validation_error: Annotated[Handler, SkipValidation, SaidInJson] = False
     response_format: Literal["content", "content_and_artifact"] = "content"
     extras: dict[str, Any] | None = None
+    # Whether `run_tools` asks its `approve` before it runs the tool: always (True), never (False), or if there is one.
+    approve: bool | None = None
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -51,6 +51,7 @@ class ToolOptions(TypedDict, total=False):
     parse_docstring: bool
     error_on_invalid_docstring: bool
     extras: dict[str, Any] | None
+    approve: bool | None
 
 
 if TYPE_CHECKING:
@@ -104,12 +105,14 @@ def tool(
     parse_docstring: bool = False,
     error_on_invalid_docstring: bool = True,
     extras: dict[str, Any] | None = None,
+    approve: bool | None = None,
 ) -> Any:
     """Return a tool made from a function, a coroutine function or a runnable.
 
     `@tool`, `@tool("name")`, `@tool(parse_docstring=True)` and `tool("name", runnable)` are its forms. The docstring
     becomes the description, the annotated parameters the schema. `infer_schema=False` makes a `Tool` of one argument.
-    For type checkers the tool's `func` (or `coroutine`) keeps the signature of the function.
+    With `approve=True`, `run_tools` runs the tool only if its own `approve` function agrees; with `approve=False` it
+    never asks about it. For type checkers the tool's `func` (or `coroutine`) keeps the signature of the function.
 
         @tool
         def add(a: int, b: int) -> int:
@@ -124,6 +127,7 @@ def tool(
         "args_schema": args_schema,
         "response_format": response_format,
         "extras": extras,
+        "approve": approve,
     }
     reading: dict[str, Any] = {
         "infer_schema": infer_schema,

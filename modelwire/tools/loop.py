@@ -1,20 +1,21 @@
 """The tool loop: call the model, run the tools it calls, send it their results, until it calls no more tools.
 
 `_Loop` makes every decision; the four functions differ in how they wait, and in what they yield meanwhile. This is no
-agent framework: for graphs, memory and human approval use LangGraph, whose nodes may call these functions.
+agent framework: for graphs and memory use LangGraph, whose nodes may call these functions.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from uuid import uuid4
 
 from modelwire.errors import (
     BudgetExceeded,
+    CallLater,
     InvalidArgument,
     InvalidType,
     StepLimitReached,
@@ -27,12 +28,25 @@ from modelwire.messages.base import merge_chunks
 from modelwire.messages.conversion import convert_to_messages, message_chunk_to_message
 from modelwire.runnables.base import Runnable
 from modelwire.runnables.binding import RunnableBinding
-from modelwire.runnables.config import RunnableConfig, in_batch, settled
+from modelwire.runnables.config import RunnableConfig, in_batch, run_in_executor, settled
 from modelwire.runnables.deadline import check
 from modelwire.runnables.reading_context import abound_stream, bound_stream
+from modelwire.tools.approval import (
+    Approval,
+    Approve,
+    GivenResults,
+    Task,
+    Waiting,
+    checked,
+    decided,
+    paused,
+    with_changed_args,
+)
 from modelwire.tools.base import BaseTool
+from modelwire.tools.calls import answered, error_message, open_calls, with_call_ids
 from modelwire.tools.convert import tool as make_tool
 from modelwire.tools.function_calling import is_own_kind
+from modelwire.tools.journal import Journal, Restored
 
 if TYPE_CHECKING:
     from modelwire.messages import AIMessageChunk
@@ -42,7 +56,6 @@ __all__ = ["ToolCallStarted", "arun_tools", "astream_tools", "run_tools", "strea
 
 # The loop stops after this many answers of the model. Other libraries stop at 10 to 25.
 MAX_STEPS = 10
-NOT_RUN = "This call was not run: the conversation went on without it."
 
 # These keys of a config identify a single run, so only the first run of the loop has them.
 _OF_ONE_RUN = ("run_id", "run_name")
@@ -64,6 +77,9 @@ def run_tools(
     *,
     max_steps: int = MAX_STEPS,
     config: RunnableConfig | None = None,
+    approve: Approve | None = None,
+    results: Mapping[str, Any] | None = None,
+    journal: str | os.PathLike[str] | None = None,
     **kwargs: Any,
 ) -> list[BaseMessage]:
     """Call `model` and the tools that it calls, until it calls no more; return the conversation with the final answer.
@@ -78,22 +94,37 @@ def run_tools(
     tool with `return_direct=True` ends the loop with its output. `config["timeout"]` limits the whole loop. `kwargs`
     are passed to `bind_tools`; a `tool_choice` that forces a call applies to the first answer only.
 
+    `approve` is called with a `ToolRequest` (name, arguments, id, tool) for each call before any call of the answer
+    runs, except for tools made with `approve=False`. It returns True; False or a reason (the model reads that the call
+    was declined, and why); `Changed(args)`; or `Later`. A call for which it returns `Later`, or whose tool raises
+    `CallLater`, stays open: the others run, then `ToolsPaused` is raised. Its `.messages` (JSON by
+    `messages_to_dict`) go on here or elsewhere with `results={id: value}`, in which a value may be `Declined(reason)`;
+    an open call without a result is put to `approve` again.
+
+    `journal` is the path of a file that makes the loop durable: after a kill, the same call with the same journal
+    continues, and runs no tool twice. A call that was interrupted while its tool ran may have had its effect: it is
+    open then, and `results={id: RunAgain}` runs it again.
+
     Calls at the end of the history without an answer are run first; earlier ones are answered with "not run".
 
     Raises `StepLimitReached` if the model still calls tools after `max_steps` answers, and `BudgetExceeded` if a
-    `budget` stops the model. The `.messages` of both errors hold the conversation so far, which may be passed in again.
+    `budget` stops the model. The `.messages` of these errors are the conversation so far, which may be passed in again.
     Raises `InvalidArgument`, before any request, if the history has a tool's answer without a call, if two tools have
-    the same name, if a tool cannot be run, and for an async function in the sync loop. Only the first run of the model
-    has the config's `run_id` and `run_name`. A value that the model writes for an `InjectedToolArg` is dropped.
+    the same name, if a tool cannot be run, if a tool needs an `approve` and there is none, if `results` names a call
+    that is not open, and for an async function in the sync loop. Raises `JobBusy` if another loop has the journal.
+    Only the first run of the model has the config's `run_id` and `run_name`. A value that the model writes for an
+    `InjectedToolArg` is dropped.
     """
-    loop = _Loop(model, messages, tools, max_steps, config, kwargs, is_async=False)
-    while True:
-        if calls := loop.open_calls():
-            loop.add_results(loop.caller.batch(calls, loop.config_for(calls)))
-        if loop.is_done:
-            return loop.messages
-        with loop.keeping():
-            loop.add_answer(loop.next_model().invoke(loop.messages, loop.config_for_model()))
+    oversight = Oversight(approve, results, journal)
+    with _Loop(model, messages, tools, max_steps, config, kwargs, oversight) as loop:
+        while True:
+            if tasks := loop.open_tasks():
+                tasks = [loop.decide(task) for task in tasks]
+                loop.add_results(loop.caller.batch(tasks, loop.config_for(tasks)))
+            if loop.is_done:
+                return loop.messages
+            with loop.keeping():
+                loop.add_answer(loop.next_model().invoke(loop.messages, loop.config_for_model()))
 
 
 async def arun_tools(
@@ -103,17 +134,23 @@ async def arun_tools(
     *,
     max_steps: int = MAX_STEPS,
     config: RunnableConfig | None = None,
+    approve: Approve | None = None,
+    results: Mapping[str, Any] | None = None,
+    journal: str | os.PathLike[str] | None = None,
     **kwargs: Any,
 ) -> list[BaseMessage]:
     """Do what `run_tools` does, async."""
-    loop = _Loop(model, messages, tools, max_steps, config, kwargs, is_async=True)
-    while True:
-        if calls := loop.open_calls():
-            loop.add_results(await loop.caller.abatch(calls, loop.config_for(calls)))
-        if loop.is_done:
-            return loop.messages
-        with loop.keeping():
-            loop.add_answer(await loop.next_model().ainvoke(loop.messages, loop.config_for_model()))
+    oversight = Oversight(approve, results, journal, is_async=True)
+    with _Loop(model, messages, tools, max_steps, config, kwargs, oversight) as loop:
+        while True:
+            if tasks := loop.open_tasks():
+                tasks = [await loop.adecide(task) for task in tasks]
+                loop.add_results(await loop.caller.abatch(tasks, loop.config_for(tasks)))
+            if loop.is_done:
+                return loop.messages
+            with loop.keeping():
+                answer = await loop.next_model().ainvoke(loop.messages, loop.config_for_model())
+                loop.add_answer(answer)
 
 
 @bound_stream
@@ -124,6 +161,9 @@ def stream_tools(
     *,
     max_steps: int = MAX_STEPS,
     config: RunnableConfig | None = None,
+    approve: Approve | None = None,
+    results: Mapping[str, Any] | None = None,
+    journal: str | os.PathLike[str] | None = None,
     **kwargs: Any,
 ) -> Iterator[BaseMessage | ToolCallStarted]:
     """Do what `run_tools` does, and yield events.
@@ -132,23 +172,26 @@ def stream_tools(
     and each `ToolMessage` when its tool has ended. A chunk is an `AIMessage` too, so test for `AIMessageChunk` first.
     The history and the whole messages together are the conversation; concurrent tools yield in the order they end.
     """
-    loop = _Loop(model, messages, tools, max_steps, config, kwargs, is_async=False)
-    while True:
-        if calls := loop.open_calls():
-            yield from loop.events(calls)
-            results: dict[int, Any] = {}
-            for position, result in loop.caller.batch_as_completed(calls, loop.config_for(calls)):
-                results[position] = result
-                yield from _listed(result)
-            loop.add_results([results[position] for position in range(len(calls))])
-        if loop.is_done:
-            return
-        chunks: list[AIMessageChunk] = []
-        with loop.keeping():
-            for chunk in loop.next_model().stream(loop.messages, loop.config_for_model()):
-                chunks.append(chunk)
-                yield chunk
-        yield loop.add_answer(message_chunk_to_message(merge_chunks(chunks)))
+    oversight = Oversight(approve, results, journal)
+    with _Loop(model, messages, tools, max_steps, config, kwargs, oversight) as loop:
+        while True:
+            if tasks := loop.open_tasks():
+                tasks = [loop.decide(task) for task in tasks]
+                yield from loop.events(tasks)
+                done: dict[int, Any] = {}
+                config = loop.config_for(tasks)
+                for position, result in loop.caller.batch_as_completed(tasks, config):
+                    done[position] = result
+                    yield from _listed(result)
+                loop.add_results([done[position] for position in range(len(tasks))])
+            if loop.is_done:
+                return
+            chunks: list[AIMessageChunk] = []
+            with loop.keeping():
+                for chunk in loop.next_model().stream(loop.messages, loop.config_for_model()):
+                    chunks.append(chunk)
+                    yield chunk
+            yield loop.add_answer(message_chunk_to_message(merge_chunks(chunks)))
 
 
 @abound_stream
@@ -159,30 +202,44 @@ async def astream_tools(
     *,
     max_steps: int = MAX_STEPS,
     config: RunnableConfig | None = None,
+    approve: Approve | None = None,
+    results: Mapping[str, Any] | None = None,
+    journal: str | os.PathLike[str] | None = None,
     **kwargs: Any,
 ) -> AsyncIterator[BaseMessage | ToolCallStarted]:
     """Do what `stream_tools` does, async."""
-    loop = _Loop(model, messages, tools, max_steps, config, kwargs, is_async=True)
-    while True:
-        if calls := loop.open_calls():
-            for event in loop.events(calls):
-                yield event
-            results: dict[int, Any] = {}
-            async for position, result in loop.caller.abatch_as_completed(
-                calls, loop.config_for(calls)
-            ):
-                results[position] = result
-                for message in _listed(result):
-                    yield message
-            loop.add_results([results[position] for position in range(len(calls))])
-        if loop.is_done:
-            return
-        chunks: list[AIMessageChunk] = []
-        with loop.keeping():
-            async for chunk in loop.next_model().astream(loop.messages, loop.config_for_model()):
-                chunks.append(chunk)
-                yield chunk
-        yield loop.add_answer(message_chunk_to_message(merge_chunks(chunks)))
+    oversight = Oversight(approve, results, journal, is_async=True)
+    with _Loop(model, messages, tools, max_steps, config, kwargs, oversight) as loop:
+        while True:
+            if tasks := loop.open_tasks():
+                tasks = [await loop.adecide(task) for task in tasks]
+                for event in loop.events(tasks):
+                    yield event
+                done: dict[int, Any] = {}
+                config = loop.config_for(tasks)
+                async for position, result in loop.caller.abatch_as_completed(tasks, config):
+                    done[position] = result
+                    for message in _listed(result):
+                        yield message
+                loop.add_results([done[position] for position in range(len(tasks))])
+            if loop.is_done:
+                return
+            chunks: list[AIMessageChunk] = []
+            with loop.keeping():
+                stream = loop.next_model().astream(loop.messages, loop.config_for_model())
+                async for chunk in stream:
+                    chunks.append(chunk)
+                    yield chunk
+            yield loop.add_answer(message_chunk_to_message(merge_chunks(chunks)))
+
+
+class Oversight(NamedTuple):
+    """What decides over the calls, the results of open ones, and the file that makes the loop durable."""
+
+    approve: Approve | None
+    results: Mapping[str, Any] | None
+    journal: str | os.PathLike[str] | None
+    is_async: bool = False
 
 
 class _Loop:
@@ -196,8 +253,7 @@ class _Loop:
         max_steps: Any,
         config: RunnableConfig | None,
         kwargs: dict[str, Any],
-        *,
-        is_async: bool,
+        oversight: Oversight,
     ) -> None:
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
             raise InvalidArgument(
@@ -206,14 +262,43 @@ class _Loop:
         self._forced = _with_tools(model, tools, kwargs)
         self.config = settled(config)
         limit = self.config.get("max_concurrency")
+        is_async = oversight.is_async
         self.caller = _ToolCaller(tools, max_concurrency=limit, is_async=is_async)
-        self.messages = answered(convert_to_messages(messages))
-        self.step = 0
+        self.approval = Approval(oversight.approve, self.caller.tools, is_async=is_async)
         self.max_steps = max_steps
-        self.is_done = False
         is_forced = kwargs.get("tool_choice") not in (None, False, "auto", "none")
         later = {name: value for name, value in kwargs.items() if name != "tool_choice"}
         self._free = _with_tools(model, tools, later) if is_forced else self._forced
+        self._begin(answered(convert_to_messages(messages)), oversight)
+
+    def _begin(self, history: list[BaseMessage], oversight: Oversight) -> None:
+        """Set the conversation: the history, or what the journal has of it."""
+        restored = Restored(history, 0, frozenset())
+        self.journal: Journal | None = None
+        if oversight.journal is not None:
+            self.journal = Journal(oversight.journal)
+            self.caller.journal = self.journal
+        try:
+            if self.journal is not None:
+                restored = self.journal.restore(history)
+            self.messages, self.step = restored.messages, restored.answers
+            still_open = open_calls(self.messages)
+            self.given = GivenResults(oversight.results, still_open, restored.interrupted)
+            self.is_done = self.step > 0 and not still_open and self._is_final(self.messages)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> _Loop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal."""
+        if self.journal is not None:
+            self.journal.close()
 
     def next_model(self) -> Any:
         """Return the model to ask now."""
@@ -233,30 +318,51 @@ class _Loop:
 
     def add_answer(self, answer: BaseMessage) -> BaseMessage:
         """Append an answer, with an id for each of its calls. Without a call the loop is done."""
-        answer = _with_call_ids(answer)
+        answer = with_call_ids(answer)
+        if self.journal is not None:
+            self.journal.answer(answer)
         self.messages = [*self.messages, answer]
-        self.is_done = not _open_calls(self.messages)
+        self.is_done = not open_calls(self.messages)
         return answer
 
-    def open_calls(self) -> list[dict[str, Any]]:
+    def open_tasks(self) -> list[Task]:
         """Return the calls of the last answer that have no result yet, including those that cannot be read.
 
         Raises `StepLimitReached` after the last step, because no model would read the tools' results.
         """
-        calls = _open_calls(self.messages)
-        if calls and self.step == self.max_steps:
+        calls = open_calls(self.messages)
+        if calls and self.step >= self.max_steps:
             raise StepLimitReached(
                 f"The model still calls tools after {self.max_steps} answers (`max_steps`). What was done is in "
                 "`.messages`; pass it in again to go on, or raise `max_steps`.",
                 messages=self.messages,
             )
-        return calls
+        return [self.given.task(call) for call in calls]
 
-    def events(self, calls: Sequence[Mapping[str, Any]]) -> list[ToolCallStarted]:
+    def decide(self, task: Task) -> Task:
+        """Return a call with what `approve` decides about it."""
+        request = self.approval.request(task)
+        if request is None:
+            return task
+        function: Any = self.approval.function
+        return decided(task, request, function(request))
+
+    async def adecide(self, task: Task) -> Task:
+        """Do what `decide` does, async. A sync `approve` runs in a thread, since it may wait for a person."""
+        request = self.approval.request(task)
+        if request is None:
+            return task
+        function: Any = self.approval.function
+        decision = await run_in_executor(None, function, request)
+        if isawaitable(decision):
+            decision = await decision
+        return decided(task, request, decision)
+
+    def events(self, tasks: Sequence[Task]) -> list[ToolCallStarted]:
         return [
-            ToolCallStarted(cast("ToolCall", call), self.step)
-            for call in calls
-            if "error" not in call
+            ToolCallStarted(cast("ToolCall", task.call), self.step)
+            for task in tasks
+            if "error" not in task.call and task.outcome is None
         ]
 
     def config_for(self, calls: Sequence[Any]) -> RunnableConfig:
@@ -281,13 +387,22 @@ class _Loop:
         with self.keeping():
             for stopped in filter(_stops_all, results):
                 raise stopped
+        waiting = [result for result in results if isinstance(result, Waiting)]
+        if waiting:
+            raise paused(waiting, self.messages)
+        self.is_done = self._is_final(new)
+
+    def _is_final(self, messages: Sequence[BaseMessage]) -> bool:
+        """Return whether these messages end with a final answer: the model's, or one of a direct tool."""
+        if isinstance(messages[-1], AIMessage):
+            return True
         direct = {name for name, tool in self.caller.tools.items() if tool.return_direct}
-        self.is_done = any(
-            isinstance(message, ToolMessage)
-            and message.name in direct
-            and message.status == "success"
-            for message in new
-        )
+        for message in reversed(messages):
+            if not isinstance(message, ToolMessage):
+                return False
+            if message.name in direct and message.status == "success":
+                return True
+        return False
 
 
 class _ToolCaller(Runnable[Any, Any]):
@@ -297,6 +412,7 @@ class _ToolCaller(Runnable[Any, Any]):
         self, tools: Sequence[Any], *, max_concurrency: int | None, is_async: bool
     ) -> None:
         self.name = "tools"
+        self.journal: Journal | None = None
         self.tools: dict[str, BaseTool] = {}
         self._max_concurrency = max_concurrency
         self._in_batch = in_batch.get()
@@ -322,33 +438,46 @@ class _ToolCaller(Runnable[Any, Any]):
                 )
             self.tools[ready.name] = ready
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        if (tool := self._tool_for(input)) is None:
-            return self._refusal(input)
+    def invoke(self, input: Task, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        call, tool = input.call, self._tool_to_run(input)
+        if tool is None:
+            return self._noted(call, self._without_run(input))
         mark = in_batch.set(self._in_batch)  # Concurrent calls are not rows of a batch.
+        self._note_begin(call)
         try:
-            return _checked(tool.invoke(_as_call(input, tool), self._config_of_tool(config)), input)
+            result = tool.invoke(_as_call(call, tool), self._config_of_tool(config))
+            return self._noted(call, _answer(result, input, tool))
         except Exception as exc:  # noqa: BLE001 - the code of the tool
-            if _stops_all(exc):
-                return exc
-            return _failure(exc, input, config, tool)
+            return self._noted(call, self._outcome_of_failure(exc, call, config, tool))
         finally:
             in_batch.reset(mark)
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        if (tool := self._tool_for(input)) is None:
-            return self._refusal(input)
+    async def ainvoke(
+        self, input: Task, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any:
+        call, tool = input.call, self._tool_to_run(input)
+        if tool is None:
+            return self._noted(call, self._without_run(input))
         mark = in_batch.set(self._in_batch)
+        self._note_begin(call)
         try:
-            return _checked(
-                await tool.ainvoke(_as_call(input, tool), self._config_of_tool(config)), input
-            )
+            result = await tool.ainvoke(_as_call(call, tool), self._config_of_tool(config))
+            return self._noted(call, _answer(result, input, tool))
         except Exception as exc:  # noqa: BLE001 - the code of the tool
-            if _stops_all(exc):
-                return exc
-            return _failure(exc, input, config, tool)
+            return self._noted(call, self._outcome_of_failure(exc, call, config, tool))
         finally:
             in_batch.reset(mark)
+
+    def _note_begin(self, call: Mapping[str, Any]) -> None:
+        if self.journal is not None:
+            self.journal.begin(call)
+
+    def _noted(self, call: Mapping[str, Any], outcome: Any) -> Any:
+        """Return what came of a call, after storing its result in the journal."""
+        messages = _listed(outcome)
+        if self.journal is not None and messages:
+            self.journal.result(call, messages)
+        return outcome
 
     def _config_of_tool(self, config: RunnableConfig | None) -> RunnableConfig:
         """Return the config of one call: its own run, and the bound of the loop's config in place of the batch's."""
@@ -364,37 +493,43 @@ class _ToolCaller(Runnable[Any, Any]):
             return None
         return self.tools.get(call["name"])
 
+    def _outcome_of_failure(
+        self,
+        exc: Exception,
+        call: Mapping[str, Any],
+        config: RunnableConfig | None,
+        tool: BaseTool,
+    ) -> Any:
+        """Return what comes of a call whose tool raised an error."""
+        is_left_open = _stops_all(exc) or isinstance(exc, CallLater)
+        if is_left_open and self.journal is not None:
+            self.journal.leave_open(call)
+        if isinstance(exc, CallLater):
+            return Waiting(call, message_of(exc) or "its result comes later")
+        if is_left_open:
+            return exc
+        return _failure(exc, call, config, tool)
+
+    def _tool_to_run(self, task: Task) -> BaseTool | None:
+        """Return the tool that runs now; None if there is none, or the call has an outcome already."""
+        if task.outcome is not None:
+            return None
+        return self._tool_for(task.call)
+
+    def _without_run(self, task: Task) -> Any:
+        """Return what comes of a call that does not run."""
+        if task.outcome is not None:
+            return task.outcome
+        return self._refusal(task.call)
+
     def _refusal(self, call: Mapping[str, Any]) -> ToolMessage:
         if "error" in call:
-            return _error_message(
+            return error_message(
                 call, "The arguments of this call are not valid JSON. Write the call again."
             )
-        return _error_message(
+        return error_message(
             call, f"There is no tool `{call['name']}`. {did_you_mean(call['name'], [*self.tools])}"
         )
-
-
-def _with_call_ids(answer: BaseMessage) -> BaseMessage:
-    """Return the answer with an id of its own for each call, those too that cannot be read.
-
-    Some services leave ids out, and some repeat one within an answer.
-    """
-    seen = set[str]()
-    changed: dict[str, list[Any]] = {}
-    for field in ("tool_calls", "invalid_tool_calls"):
-        calls: list[Any] = getattr(answer, field, [])
-        named = []
-        for call in calls:
-            id_ = call.get("id")
-            if not id_ or id_ in seen:
-                id_ = f"call_{uuid4().hex}"
-            seen.add(id_)
-            named.append({**call, "id": id_})
-        if named != calls:
-            changed[field] = named
-    if changed:
-        return answer.model_copy(update=changed)
-    return answer
 
 
 def _is_async_only(tool: BaseTool) -> bool:
@@ -409,14 +544,12 @@ def _as_call(call: Mapping[str, Any], tool: BaseTool) -> dict[str, Any]:
     return {**call, "args": args, "type": "tool_call"}
 
 
-def _checked(result: Any, call: Mapping[str, Any]) -> Any:
-    """Return what a tool gave when it answers the call. Raises `InvalidType` when it does not."""
-    ids = [message.tool_call_id for message in _listed(result) if isinstance(message, ToolMessage)]
-    if call["id"] in ids and all(isinstance(message, BaseMessage) for message in _listed(result)):
-        return result
-    raise InvalidType(
-        f"The tool returned a `{type(result).__name__}` that holds no answer to its call."
-    )
+def _answer(result: Any, task: Task, tool: BaseTool) -> Any:
+    """Return what a tool gave as the answer of its call. Raises `InvalidType` if it is none."""
+    answer = checked(result, task.call)
+    if task.has_changed_args and not tool.return_direct:
+        return with_changed_args(answer, task.call)
+    return answer
 
 
 def _failure(
@@ -426,11 +559,7 @@ def _failure(
         (config or {}).get("deadline"), tool
     )  # The time of the whole loop is over, so its answer is not needed.
     _log.info("The tool `%s` failed: %s", tool.name, type(exc).__name__, exc_info=exc)
-    return _error_message(call, f"{type(exc).__name__}: {message_of(exc)}")
-
-
-def _error_message(call: Mapping[str, Any], text: str) -> ToolMessage:
-    return ToolMessage(text, tool_call_id=call["id"], name=call.get("name"), status="error")
+    return error_message(call, f"{type(exc).__name__}: {message_of(exc)}")
 
 
 def _stops_all(result: Any) -> bool:
@@ -445,7 +574,7 @@ def _stops_all(result: Any) -> bool:
 def _listed(result: Any) -> list[Any]:
     if isinstance(result, list):
         return result
-    if _stops_all(result):
+    if _stops_all(result) or isinstance(result, Waiting):
         return []
     return [result]
 
@@ -467,58 +596,3 @@ def _with_tools(model: Any, tools: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     if tools or kwargs:
         return model.bind_tools(tools, **kwargs)
     return model
-
-
-def _open_calls(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Return the calls of the last answer without a `ToolMessage`, if only such messages follow it."""
-    done = Counter[str]()
-    for message in reversed(messages):
-        if isinstance(message, ToolMessage):
-            done[message.tool_call_id] += 1
-        elif isinstance(message, AIMessage):
-            return [call for call in _calls_of(message) if not _counted_off(done, call["id"])]
-        else:
-            break
-    return []
-
-
-def _counted_off(done: Counter[str], id_: str) -> bool:
-    """Return whether one of the answers in `done` is for this id, and take it out."""
-    if done[id_] == 0:
-        return False
-    done[id_] -= 1
-    return True
-
-
-def _calls_of(message: BaseMessage) -> list[dict[str, Any]]:
-    """Return the calls of an answer; those whose arguments are not JSON have an `error`."""
-    calls = [dict(call) for call in getattr(message, "tool_calls", ())]
-    unread = [
-        {**call, "error": True}
-        for call in getattr(message, "invalid_tool_calls", ())
-        if call.get("id")
-    ]
-    return [*calls, *unread]
-
-
-def answered(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return the history with an answer for each call that was passed over; those at its end stay open.
-
-    Raises `InvalidArgument` for an answer to no call, naming its place.
-    """
-    whole: list[BaseMessage] = []
-    waiting: list[dict[str, Any]] = []
-    for position, message in enumerate(messages):
-        if isinstance(message, ToolMessage):
-            call = next((one for one in waiting if one["id"] == message.tool_call_id), None)
-            if call is None:
-                raise InvalidArgument(
-                    f"Message {position} answers the tool call `{message.tool_call_id}`, which the answer before it "
-                    "does not make, or which is answered already. Leave it out, or put the call before it."
-                )
-            waiting.remove(call)
-        else:
-            whole += [_error_message(call, NOT_RUN) for call in waiting]
-            waiting = _calls_of(message)
-        whole.append(message)
-    return whole
