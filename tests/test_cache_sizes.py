@@ -12,7 +12,7 @@ import pytest
 from support.parsed import MODULES, PACKAGE, parsed
 
 import modelwire
-from modelwire.adapters.model import http
+from modelwire.adapters.model import call_parts, http
 from modelwire.adapters.providers import aws, plugins, services
 from modelwire.adapters.providers import openai as openai_module
 from modelwire.adapters.wires.openai_chat import WIRE
@@ -153,8 +153,8 @@ def make_classes_of_messages() -> int:
 def set_timeouts_of_calls() -> int:
     for n in range(MANY):
         http._policy(n, n + 1.0, 120.0, 10.0)
-        http._timeouts(n + 1.0, None, (None, None), tcp_keepalive=True)
-    return max(one.cache_info().currsize for one in (http._policy, http._timeouts))
+        call_parts._timeouts(n + 1.0, None, (None, None), tcp_keepalive=True)
+    return max(one.cache_info().currsize for one in (http._policy, call_parts._timeouts))
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from support.terminal import Terminal
 from support.volume import node_count
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 # The most nodes of an example's syntax tree, by its name.
-MOST_NODES = {"quickstart": 574, "stand_in": 432}
+MOST_NODES = {"quickstart": 574, "stand_in": 432, "approval": 560}
 MOST_NODES_OF_OTHERS = 360
 
 # What each example prints against its stand-in, in this order.
@@ -116,6 +117,7 @@ SHOWS = {
 }
 # Those with a test of their own below, and the model they all share.
 OTHERS = {
+    "approval",
     "batch_timings",
     "chat",
     "mcp_tools",
@@ -220,6 +222,36 @@ def test_the_tools_of_an_mcp_server_are_called() -> None:
         ["The server has: ships", "human: Which", "ai: ships", "Sagres", "ai: Two: Santa Maria"],
         done.stdout,
     )
+
+
+def test_an_agent_asks_before_it_pays_and_pays_nothing_twice(tmp_path: Path) -> None:
+    journal = tmp_path / "bills.journal"
+    arguments = ("examples/approval.py", "--journal", str(journal))
+    done = _run(*arguments)
+    assert done.stdout == "I have done what you allowed.\n", done.stderr  # nobody was there
+    journal.unlink()
+
+    def at_a_terminal(*typed: tuple[str, str]) -> str:
+        screen = Terminal(*arguments, program=[sys.executable], cwd=str(ROOT))
+        for question, answer in typed:
+            screen.until(question)
+            screen.type(f"{answer}\r")
+        try:
+            return screen.rest()
+        finally:
+            screen.close()
+
+    shown = at_a_terminal(
+        ("water'})? yes, later, or why not:", "later"),
+        ("power'})? yes, later, or why not:", "yes"),
+        ("is open: again, paid, or leave it?", ""),
+    )
+    assert "Start the program again" in shown
+    shown = at_a_terminal(("water'})? yes, later, or why not:", "yes"))
+    assert "*** 48 euros are paid for water ***" in shown
+    assert "power ***" not in shown
+    assert "I have done what you allowed." in shown
+    assert "***" not in at_a_terminal()
 
 
 def test_the_model_may_be_named_on_the_line_or_in_the_environment() -> None:

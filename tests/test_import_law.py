@@ -54,7 +54,8 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "messages", "runnables", "output_parsers", "prompts", "tools"},
         set(),
     ),  # names only
-    "tools": ({"errors", "messages", "runnables", "callbacks"}, set()),
+    # The journal of the tool loop is a SQLite file.
+    "tools": ({"errors", "messages", "runnables", "callbacks", "sqlite_files"}, set()),
     # Tokens of servers are in the user's folder.
     "tools.mcp": (
         {"errors", "messages", "runnables", "callbacks", "tools", "user_paths"},

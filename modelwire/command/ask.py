@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
 from modelwire.command import model_options, transcripts
+from modelwire.command.approvals import Approver
 from modelwire.command.model_options import warn
 from modelwire.command.terminal import Screen, bill
 from modelwire.errors import InvalidArgument, StepLimitReached
@@ -159,14 +160,17 @@ def _answer(
     if schema is not None:
         return _structured(model, history, schema, options)
     if options.json or options.no_stream or options.extract:
-        new = loop.run_tools(model, history, tools)[len(history) :]
+        approver = Approver(approves_all=options.yes)
+        new = loop.run_tools(model, history, tools, approve=approver)[len(history) :]
         if options.json:
             echo(_as_json(model, new))
         else:
             echo(_last_code(new[-1].text) if options.extract else new[-1].text)
         return new
     screen = Screen(is_plain=options.plain, hides_reasoning=options.hide_reasoning)
-    return screen.show(loop.stream_tools(model, history, tools))
+    approver = Approver(approves_all=options.yes)
+    approver.end_line = screen.end_line
+    return screen.show(loop.stream_tools(model, history, tools, approve=approver))
 
 
 def _last_code(text: str) -> str:

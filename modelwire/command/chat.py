@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
 from modelwire.command import model_options, transcripts
+from modelwire.command.approvals import Approver
 from modelwire.command.model_options import warn
 from modelwire.command.shell_errors import shell_text
 from modelwire.command.terminal import Screen, bill, is_terminal
@@ -114,6 +115,7 @@ class Chat:
         self.system: str | None = options.system
         self.history: list[Any] = []
         self.tools = model_options.tools_of(options.tools)
+        self.approver = Approver(approves_all=options.yes)
         self.attached: list[dict[str, Any]] = []
         self.ended = False
         self.failed = False  # a question has no whole answer
@@ -166,7 +168,10 @@ class Chat:
         system = [messages.SystemMessage(self.system)] if self.system else []
         try:
             with ext.observing(waiting.WaitingNote()):
-                screen.show(loop.stream_tools(self.model, [*system, *self.history], self.tools))
+                whole = [*system, *self.history]
+                self.approver.end_line = screen.end_line
+                events = loop.stream_tools(self.model, whole, self.tools, approve=self.approver)
+                screen.show(events)
         except BaseException as exc:
             self.failed = True
             stopped = screen.stopped()

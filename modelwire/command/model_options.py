@@ -99,6 +99,12 @@ def add_conversation_options(parser: argparse.ArgumentParser) -> None:
         help="a Python file; its functions with a docstring become tools (default: none)",
     )
     add(
+        "-y",
+        "--yes",
+        action="store_true",
+        help="run the tools without a question (default: ask before each call; without a terminal, decline it)",
+    )
+    add(
         "-a",
         "--attach",
         metavar="FILE",

@@ -54,7 +54,7 @@ class Screen:
                 for event in events:
                     self._show(event)
         finally:
-            self._end_line()
+            self.end_line()
         return self.messages
 
     def stopped(self) -> list[Any]:
@@ -79,7 +79,7 @@ class Screen:
                 self._write_reasoning(event)
             self.write(event.text)
         elif isinstance(event, tools.ToolCallStarted):
-            self._end_line()
+            self.end_line()
             arguments = ", ".join(
                 f"{name}={value!r}" for name, value in event.tool_call["args"].items()
             )
@@ -107,7 +107,8 @@ class Screen:
             print("\n" if self._at_start else "\n\n", end="", flush=True)
             self._at_start = True
 
-    def _end_line(self) -> None:
+    def end_line(self) -> None:
+        """End the line of an answer that stops in its middle."""
         self._is_in_reasoning = False
         if self._styles is not None:
             print(self._styles.end(), end="", flush=True)

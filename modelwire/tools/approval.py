@@ -37,7 +37,7 @@ class ToolRequest(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """The decision to run a call with other arguments, which the model is told."""
+    """The decision to run a call with other arguments, and the model reads that they were changed."""
 
     args: Mapping[str, Any]
 
@@ -157,7 +157,7 @@ def with_changed_args(result: Any, call: Mapping[str, Any]) -> Any:
     return result.model_copy(update={"content": text})
 
 
-class GivenResults:
+class SuppliedResults:
     """The results that a caller passes in for open calls, by the ids of the calls."""
 
     def __init__(

@@ -34,7 +34,7 @@ from modelwire.runnables.reading_context import abound_stream, bound_stream
 from modelwire.tools.approval import (
     Approval,
     Approve,
-    GivenResults,
+    SuppliedResults,
     Task,
     Waiting,
     checked,
@@ -283,7 +283,7 @@ class _Loop:
                 restored = self.journal.restore(history)
             self.messages, self.step = restored.messages, restored.answers
             still_open = open_calls(self.messages)
-            self.given = GivenResults(oversight.results, still_open, restored.interrupted)
+            self.supplied = SuppliedResults(oversight.results, still_open, restored.interrupted)
             self.is_done = self.step > 0 and not still_open and self._is_final(self.messages)
         except BaseException:
             self.close()
@@ -337,7 +337,7 @@ class _Loop:
                 "`.messages`; pass it in again to go on, or raise `max_steps`.",
                 messages=self.messages,
             )
-        return [self.given.task(call) for call in calls]
+        return [self.supplied.task(call) for call in calls]
 
     def decide(self, task: Task) -> Task:
         """Return a call with what `approve` decides about it."""

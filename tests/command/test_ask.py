@@ -215,7 +215,7 @@ def test_the_functions_of_a_file_are_tools(
 ) -> None:
     (own_home / "t.py").write_text(TOOLS)
     provider.say(Answer(tool_calls=[{"name": "multiply", "args": {"a": 3, "b": 4}}]), "It is 12.")
-    done = run("ask", "3 times 4?", "-m", "openai:m", "--tools", "t.py")
+    done = run("ask", "3 times 4?", "-m", "openai:m", "--tools", "t.py", "--yes")
     assert (done.code, done.out) == (0, "It is 12.\n")
     assert done.err == "-> multiply(a=3, b=4)\n<- multiply: 12\n"
     assert [tool["function"]["name"] for tool in provider.requests[0].body["tools"]] == ["multiply"]

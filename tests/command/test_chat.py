@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.terminal import Terminal
 
 import modelwire
 from modelwire.testing import Answer, ProviderServer, faults
@@ -129,7 +126,7 @@ def test_a_file_goes_with_the_next_question_only(
 def test_tools_and_cost(run: Callable[..., Any], provider: ProviderServer, own_home: Path) -> None:
     (own_home / "t.py").write_text('def twice(a: int) -> int:\n    "Double."\n    return 2 * a\n')
     provider.say(Answer(tool_calls=[{"name": "twice", "args": {"a": 3}}]), "6")
-    done = run("chat", "-m", "openai:m", stdin=_lines("/tools", "/tools t.py", "3?", "/cost"))
+    done = run("chat", "-m", "openai:m", "-y", stdin=_lines("/tools", "/tools t.py", "3?", "/cost"))
     assert done.out == "6\n"
     assert done.err.splitlines()[:4] == ["(no tools)", "twice", "-> twice(a=3)", "<- twice: 6"]
     assert "tokens in" in done.err
@@ -234,72 +231,6 @@ def test_ctrl_c_ends_a_chat_that_is_piped_in(provider: ProviderServer) -> None:
         assert program.wait(30) == 130
         assert program.stderr.read() == b"\n"
     assert len(provider.requests) == 1
-
-
-class Terminal:
-    """A program at a real terminal of its own."""
-
-    def __init__(self, *arguments: str, columns: int = 80, **environment: str) -> None:
-        self._own, other = pty.openpty()
-        import fcntl
-        import struct
-        import termios
-
-        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        self.program = subprocess.Popen(
-            [sys.executable, "-m", "modelwire.cli", *arguments],
-            stdin=other,
-            stdout=other,
-            stderr=other,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm", **environment},
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(other)
-        self.shown = self.everything = ""
-
-    def until(self, text: str, seconds: float = 60) -> str:
-        end = time.monotonic() + seconds
-        while text not in self.shown and time.monotonic() < end:
-            if select.select([self._own], [], [], 0.2)[0]:
-                try:
-                    data = os.read(self._own, 65536).decode("utf-8", "replace")
-                    self.shown += data
-                    self.everything += data
-                except OSError:
-                    break
-        assert text in self.shown, self.shown
-        before, _, self.shown = self.shown.partition(text)
-        return before + text
-
-    def rest(self) -> str:
-        """Return what the program has shown until it ended."""
-        with contextlib.suppress(OSError):  # EIO: the other side is closed
-            while data := os.read(self._own, 65536):
-                self.shown += data.decode("utf-8", "replace")
-                self.everything += data.decode("utf-8", "replace")
-        return self.shown
-
-    def type(self, text: str) -> None:
-        os.write(self._own, text.encode())
-
-    def close(self) -> None:
-        self.program.kill()
-        self.program.wait()
-        os.close(self._own)
-
-
-@pytest.fixture
-def terminal() -> Iterator[Callable[..., Terminal]]:
-    opened: list[Terminal] = []
-
-    def start(*arguments: str, **options: Any) -> Terminal:
-        opened.append(Terminal(*arguments, **options))
-        return opened[-1]
-
-    yield start
-    for one in opened:
-        one.close()
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -494,7 +425,7 @@ def test_escape_sequences_reach_no_terminal(
     unknown = {"name": f"lock{TITLE}", "args": {}}
     script = [Answer(tool_calls=[call, unknown]), f"a{TITLE}b the end"]
     provider.say(*script, *script, *script)
-    ask = ("ask", f"show {TITLE}me", "-m", "openai:m", "--tools", "mine.py")
+    ask = ("ask", f"show {TITLE}me", "-m", "openai:m", "--tools", "mine.py", "--yes")
     for arguments in (ask, (*ask, "-n"), (*ask, "--plain")):
         screen = terminal(*arguments)
         screen.until("b the end")

@@ -242,7 +242,7 @@ def test_a_loop_of_tools_without_an_end_can_be_continued(
     (own_home / "t.py").write_text('def look() -> str:\n    "Look."\n    return "nothing"\n')
     call = Answer(tool_calls=[{"name": "look", "args": {}, "id": "c"}])
     provider.say(*[call] * 60)
-    done = run("ask", "find it", "-m", "openai:m", "--tools", "t.py", "-n")
+    done = run("ask", "find it", "-m", "openai:m", "--tools", "t.py", "-n", "-y")
     assert done.code == 1
     assert "max_steps" not in done.err
     assert "ask -c" in done.err

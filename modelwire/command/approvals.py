@@ -1,0 +1,69 @@
+"""`--tools`: asks the user about each call of a tool before it runs. Where there is no terminal, calls are declined."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from modelwire import lazy
+from modelwire.command.keyboard import with_echo
+from modelwire.command.model_options import warn
+from modelwire.terminal_text import printable
+
+if TYPE_CHECKING:
+    from modelwire import tools
+else:
+    tools = lazy.module("modelwire.tools")
+
+__all__ = ["Approver"]
+
+QUESTION = "Run it? y, n, a (always run {name} in this conversation), or why not: "
+NOBODY = "There is no terminal at which the user could approve it."
+
+
+class Approver:
+    """Decides about calls. It remembers the tools that the user always allows."""
+
+    def __init__(self, *, approves_all: bool) -> None:
+        self.approves_all = approves_all
+        self._always: set[str] = set()
+        # This is called before a question, so that it begins on a line of its own.
+        self.end_line: Callable[[], None] = lambda: None
+
+    def __call__(self, request: tools.ToolRequest) -> Any:
+        """Return True, False or the user's reason to decline."""
+        if self.approves_all or request.name in self._always:
+            return True
+        if sys.stdin is None or not sys.stdin.isatty():
+            warn(f"{_shown(request)} was declined: {NOBODY} `--yes` runs tools without a question.")
+            return NOBODY
+        self.end_line()
+        warn(_shown(request))
+        answer = _typed(QUESTION.format(name=printable(request.name)))
+        match answer.lower():
+            case "y" | "yes":
+                return True
+            case "a" | "always":
+                self._always.add(request.name)
+                return True
+            case "" | "n" | "no":
+                return False
+        return answer
+
+
+def _shown(request: tools.ToolRequest) -> str:
+    arguments = ", ".join(
+        f"{name}={json.dumps(value, ensure_ascii=False, default=str)}"
+        for name, value in request.args.items()
+    )
+    return f"{request.name}({arguments})"
+
+
+def _typed(question: str) -> str:
+    """Return what the user types after a question on standard error; an empty text at the end of the input."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    with with_echo():
+        return sys.stdin.readline().strip()
