@@ -1,8 +1,9 @@
 """Prompts that the provider stores under a name: Gemini's `cachedContents`. They are made, renewed and deleted here.
 
-A head of a prompt (system instruction and tools) is stored at the second call with it, since a single call would not
-pay for it. Calls renew it before it ends, `close()` and the end of the program delete it, and one that a crash has left
-behind ends by itself after its lifetime.
+A head of a prompt (system instruction and tools) is stored when a call has repeated it and the provider has not read it
+from its own cache: that costs nothing where it works, and one call alone would not pay for storing. Calls renew a
+stored head before it ends, `close()` and the end of the program delete it, and one that a crash has left behind ends by
+itself after its lifetime.
 Source: https://ai.google.dev/api/caching, read 2026-11.
 """
 
@@ -37,6 +38,9 @@ _logger = logging.getLogger("modelwire")
 
 # A request about a stored prompt may take this long. The call that wants it goes on without it then.
 PATIENCE_S = 10.0
+# A head was read from the provider's cache if so much of it was, estimated at so many bytes a token.
+LEAST_SHARE_READ = 0.5
+BYTES_A_TOKEN = 4
 # At most this many heads are remembered; those that are forgotten end by themselves.
 MOST_HEADS = 256
 
@@ -60,13 +64,50 @@ class _ControlWire:
         raise NotImplementedError
 
 
+class _ReadingWire:
+    """The codec of a call that repeats a head: it notes whether the provider has read that from its own cache."""
+
+    def __init__(self, codec: Any, head: _Head, head_tokens: float) -> None:
+        self._codec, self._head, self._head_tokens = codec, head, head_tokens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codec, name)
+
+    def decode(self, reply: Reply) -> Any:
+        answer = self._codec.decode(reply)
+        self._note(answer.usage_metadata)
+        return answer
+
+    def stream_decoder(self, headers: Any) -> Any:
+        decoder = self._codec.stream_decoder(headers)
+        decoder.feed = self._noting(decoder.feed)
+        decoder.close = self._noting(decoder.close)
+        return decoder
+
+    def _noting(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*event: Any) -> Any:
+            chunks = read(*event)
+            for chunk in chunks:
+                self._note(chunk.usage_metadata)
+            return chunks
+
+        return noted
+
+    def _note(self, usage: Any) -> None:
+        if usage:
+            read = usage.get("input_token_details", {}).get("cache_read") or 0
+            self._head.is_missed = read < self._head_tokens * LEAST_SHARE_READ
+
+
 class _Head:
-    """One head of prompts: how often it was sent, and under which name it is stored."""
+    """One head of prompts: what became of it at the provider, and under which name it is stored."""
 
     def __init__(self, model: HTTPChatModel) -> None:
         self.model = model
-        self.calls = 0
-        self.last_s = 0.0
+        self.last_s: float | None = None  # when a call has sent it
+        self.is_missed = (
+            False  # a call has repeated it, and it was not read from the provider's own cache
+        )
         self.name: str | None = None
         self.ends_s = 0.0
         self.is_busy = False  # another call makes or renews it
@@ -117,13 +158,14 @@ def _steps(
     store, now = cast("StoredHead", request.storable), time.monotonic()
     head = _head_of(model, call, store)
     with _lock:
-        is_second = head.calls > 0 and now - head.last_s < store.lifetime_s
-        head.calls, head.last_s, head.latest = head.calls + 1, now, (call, store)
+        is_repeated = head.last_s is not None and now - head.last_s < store.lifetime_s
+        head.is_missed = head.is_missed and is_repeated
+        head.last_s, head.latest = now, (call, store)
         if now > head.ends_s:
             head.name = None
         is_due = head.ends_s - now < store.lifetime_s / 2
         wants = is_due and not head.is_busy and not head.is_refused
-        wants = wants and (head.name is not None or is_second)
+        wants = wants and (head.name is not None or head.is_missed)
         head.is_busy = head.is_busy or wants
     if wants:
         lifetime = f"{store.lifetime_s:.0f}s"
@@ -144,6 +186,8 @@ def _steps(
     if head.name is not None:
         rest = {name: part for name, part in request.body.items() if name not in store.head}
         call.content = json_bytes({**rest, "cachedContent": head.name})
+    elif is_repeated:
+        call.wire = _ReadingWire(call.wire, head, len(json_bytes(store.head)) / BYTES_A_TOKEN)
 
 
 def _head_of(model: HTTPChatModel, call: Control, store: StoredHead) -> _Head:
