@@ -8,7 +8,7 @@ docs/gen-ai/openai.md and aws-bedrock.md there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from modelwire.ext import names_of
@@ -155,13 +155,13 @@ def known(facts: Mapping[str, Any]) -> Facts:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-@cache
+@lru_cache(maxsize=256)
 def provider_name(provider: str) -> str:
     """Return the well-known name of a provider, or its own one."""
     return names_of(provider).traces or provider
 
 
-@cache
+@lru_cache(maxsize=256)
 def _parameters_of(provider: str) -> dict[str, tuple[str, Reader]]:
     return PARAMETERS | OWN_PARAMETERS.get(provider, {})
 

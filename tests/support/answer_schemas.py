@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
+from datetime import datetime
 from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -74,6 +75,7 @@ _PLAIN: dict[Any, tuple[type, ...]] = {
     float: (int, float),
     bool: (bool,),
     bytes: (str,),  # base64
+    datetime: (str,),  # ISO 8601
     type(None): (type(None),),
     dict: (dict,),
     list: (list,),
@@ -122,6 +124,8 @@ def problems(kind: Any, value: Any, where: str = "$") -> Iterator[str]:
 
 def _problems_of_union(kinds: tuple[Any, ...], value: Any, where: str) -> Iterator[str]:
     """Yield the problems with the kind that fits best."""
+    if value is not None:
+        kinds = tuple(kind for kind in kinds if kind is not type(None))
     found = [list(problems(kind, value, where)) for kind in kinds]
     yield from min(
         found, key=lambda each: (any(where + ".type:" in one for one in each), len(each))

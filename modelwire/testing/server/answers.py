@@ -109,6 +109,7 @@ class Call(NamedTuple):
     created: int = 1_750_000_000
     # OpenAI repeats the tier of the request in its answer.
     tier: str | None = None
+    background: bool = False  # Only requests to the Responses API may demand that.
 
 
 class ToolUse(NamedTuple):

@@ -76,7 +76,8 @@ class BackgroundDesk:
 
 
 def _unfinished(whole: dict[str, Any], status: str) -> dict[str, Any]:
-    return {**whole, "status": status, "output": [], "usage": None, "incomplete_details": None}
+    unknown = dict.fromkeys(("usage", "incomplete_details", "completed_at"))
+    return {**whole, **unknown, "status": status, "output": []}
 
 
 def _number(event: bytes) -> int:

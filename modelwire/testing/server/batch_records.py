@@ -92,6 +92,8 @@ class SeenBatch:
     usage: dict[str, int] = field(
         default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
     )
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def outcome(self) -> Outcome:

@@ -32,6 +32,13 @@ _APIS = (gemini_batches.API, vertex_batches.API, anthropic_batches.API, openai_b
 APIS = {api.name: api for api in _APIS}
 # It is called with (wire, body, number) and returns (status, body).
 AnswerRow = Callable[[str, dict[str, Any], int], tuple[int, Any]]
+# The names of the details of a row's usage, in Responses and in Chat Completions.
+_DETAILS = (
+    "input_tokens_details",
+    "output_tokens_details",
+    "prompt_tokens_details",
+    "completion_tokens_details",
+)
 # The names of the counts of tokens in a row's usage, in Responses and in Chat Completions.
 _TOKEN_COUNTS = (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
 
@@ -212,9 +219,16 @@ class BatchDesk:
         if "model" in batch.fields:
             body = {"model": batch.fields["model"], **body}
         status, answer = self._answer_row(wire, body, self._rows_answered)
-        usage = answer.get("usage") if isinstance(answer, dict) else None
+        usage: dict[str, Any] = {}
+        if isinstance(answer, dict):
+            usage = answer.get("usage") or {}
         for name, chat_name in _TOKEN_COUNTS:
-            tokens = (usage or {}).get(name, (usage or {}).get(chat_name, 0))
+            tokens = usage.get(name, usage.get(chat_name, 0))
             batch.usage[name] += tokens
             batch.usage["total_tokens"] += tokens
+        details: dict[str, int] = {}
+        for name in _DETAILS:
+            details |= usage.get(name) or {}
+        batch.cached_tokens += details.get("cached_tokens", 0)
+        batch.reasoning_tokens += details.get("reasoning_tokens", 0)
         return status, answer

@@ -253,6 +253,7 @@ def _call(request: SeenRequest, answer: Answer) -> Call:
         _usage(answer, request),
         isinstance(options, dict) and options.get("include_usage") is True,
         tier=request.fields.get("service_tier"),
+        background=request.fields.get("background") is True,
     )
 
 

@@ -123,7 +123,11 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
         **times,
         "request_counts": counts,
         "metadata": batch.fields.get("metadata"),
-        "usage": batch.usage,
+        "usage": {
+            **batch.usage,
+            "input_tokens_details": {"cached_tokens": batch.cached_tokens},
+            "output_tokens_details": {"reasoning_tokens": batch.reasoning_tokens},
+        },
     }
 
 

@@ -31,7 +31,10 @@ def other_reply(request: SeenRequest, path: str) -> Reply:
     counted = next((name for end, name in _COUNTS.items() if path.endswith(end)), None)
     if request.method == "POST" and counted is not None:
         # Tokens are counted by bytes, as for the rate limits.
-        return json_reply(200, {counted: max(1, len(request.content) // 4)})
+        count: dict[str, Any] = {counted: max(1, len(request.content) // 4)}
+        if path.endswith("/responses/input_tokens"):
+            count["object"] = "response.input_tokens"
+        return json_reply(200, count)
     model_row = _anthropic_row if of_anthropic else _openai_row
     if request.method == "GET" and path.endswith("/models"):
         page: dict[str, Any] = {"object": "list"}

@@ -18,7 +18,6 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 # A response repeats the settings of its request. These are the defaults of a model that does not reason, with the
 # fields that OpenResponses requires: https://www.openresponses.org/specification, read 2026-11.
 _SETTINGS: dict[str, Any] = {
-    "background": False,
     "frequency_penalty": 0.0,
     "instructions": None,
     "max_output_tokens": None,
@@ -93,6 +92,7 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
         "model": answer.model or call.model,
         "output": _items(answer, call),
         "service_tier": call.tier or "default",
+        "background": call.background,
         "usage": {
             "input_tokens": usage.input_tokens,
             "input_tokens_details": {

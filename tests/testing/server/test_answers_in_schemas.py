@@ -12,13 +12,23 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx2
 import pytest
-from anthropic.types import ErrorResponse, Message, RawMessageStreamEvent
+from anthropic.types import (
+    ErrorResponse,
+    Message,
+    MessageTokensCount,
+    ModelInfo,
+    RawMessageStreamEvent,
+)
+from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
+from openai.types import Batch, FileObject
+from openai.types import Model as OpenAIModel
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import InputTokenCountResponse, Response, ResponseStreamEvent
 from openai.types.shared import ErrorObject
 
-from modelwire.testing import Answer, ProviderServer, faults
+from modelwire.testing import Answer, BatchPlan, ProviderServer, faults
 from modelwire.testing.server.answers import Call
 from modelwire.testing.server.wires import WIRES, answer_reply, error_body
 from tests.support.answer_schemas import bedrock_shapes, bedrocks, problems
@@ -235,3 +245,91 @@ def test_an_error_within_a_stream(
         last = ask_raw(server, wire, stream=True).raw.rpartition(b"data: ")[2]
         error = json.loads(last.partition(b"\n")[0])
         assert list(problems(kind, error)) == []
+
+
+ROW = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def sent(server: ProviderServer, method: str, path: str, **asked: Any) -> Any:
+    headers = asked.pop("headers", {})
+    return httpx2.request(method, server.base_url + path, headers=headers, **asked).json()
+
+
+@pytest.mark.parametrize("outcome", ["completed", "expired", "failed", "cancelled"])
+def test_files_and_batches_of_openai(outcome: str, serve: Callable[..., ProviderServer]) -> None:
+    plan = BatchPlan(polls=1, outcome="completed" if outcome == "cancelled" else outcome)
+    server = serve(default=SCENES["usage"], batches=plan)
+    lines = [
+        json.dumps({"custom_id": one, "method": "POST", "url": "/v1/chat/completions", "body": ROW})
+        for one in "ab"
+    ]
+    upload = {"file": ("rows.jsonl", "\n".join(lines))}
+    file = sent(server, "POST", "/v1/files", files=upload, data={"purpose": "batch"})
+    assert list(problems(FileObject, file)) == []
+    asked = {"input_file_id": file["id"], "endpoint": "/v1/chat/completions"}
+    batch = sent(server, "POST", "/v1/batches", json={**asked, "completion_window": "24h"})
+    seen = [batch]
+    if outcome == "cancelled":
+        seen.append(sent(server, "POST", f"/v1/batches/{batch['id']}/cancel"))
+    seen += [sent(server, "GET", f"/v1/batches/{batch['id']}") for _ in range(3)]
+    assert seen[-1]["status"] == outcome
+    for one in seen:
+        assert list(problems(Batch, one)) == []
+    page = sent(server, "GET", "/v1/batches")
+    assert set(page) == {"object", "data", "first_id", "last_id", "has_more"}
+    if outcome == "completed":
+        used = seen[-1]["usage"]
+        assert used["input_tokens_details"]["cached_tokens"] == 20
+        assert used["output_tokens_details"]["reasoning_tokens"] == 8
+        for line in sent_text(server, f"/v1/files/{seen[-1]['output_file_id']}/content"):
+            assert set(line) == {"id", "custom_id", "response", "error"}
+            assert set(line["response"]) == {"status_code", "request_id", "body"}
+            assert left("openai", problems(ChatCompletion, line["response"]["body"])) == []
+
+
+def sent_text(server: ProviderServer, path: str) -> list[Any]:
+    return [json.loads(line) for line in httpx2.get(server.base_url + path).text.splitlines()]
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_batches_of_anthropic(is_cancelled: bool, serve: Callable[..., ProviderServer]) -> None:
+    server = serve(batches=BatchPlan(polls=1))
+    rows = [{"custom_id": one, "params": {**ROW, "max_tokens": 9}} for one in "ab"]
+    own = {"anthropic-version": "2023-06-01", "x-api-key": "k"}
+    path = "/v1/messages/batches"
+    batch = sent(server, "POST", path, json={"requests": rows}, headers=own)
+    seen = [batch]
+    if is_cancelled:
+        seen.append(sent(server, "POST", f"{path}/{batch['id']}/cancel", headers=own))
+    seen += [sent(server, "GET", f"{path}/{batch['id']}", headers=own) for _ in range(3)]
+    assert seen[-1]["processing_status"] == "ended"
+    for one in seen:
+        assert list(problems(MessageBatch, one)) == []
+    for line in sent_text(server, f"{path}/{batch['id']}/results"):
+        assert list(problems(MessageBatchIndividualResponse, line)) == []
+
+
+def test_models_and_counts_of_tokens(serve: Callable[..., ProviderServer]) -> None:
+    server, own = serve(), {"anthropic-version": "2023-06-01"}
+    for model in sent(server, "GET", "/v1/models")["data"]:
+        assert list(problems(OpenAIModel, model)) == []
+    for model in sent(server, "GET", "/v1/models", headers=own)["data"]:
+        assert list(problems(ModelInfo, model)) == []
+    counted = sent(server, "POST", "/v1/messages/count_tokens", json=ROW, headers=own)
+    assert list(problems(MessageTokensCount, counted)) == []
+    counted = sent(server, "POST", "/v1/responses/input_tokens", json={"model": "m", "input": "hi"})
+    assert list(problems(InputTokenCountResponse, counted)) == []
+    types = pytest.importorskip("google.genai.types")
+    counted = sent(server, "POST", "/v1beta/models/m:countTokens", json={"contents": []})
+    assert list(problems(types.CountTokensResponse, counted)) == []
+
+
+def test_an_answer_in_the_background(serve: Callable[..., ProviderServer]) -> None:
+    server = serve("done")
+    asked = {"model": "m", "input": "hi", "background": True}
+    seen = [sent(server, "POST", "/v1/responses", json=asked)]
+    seen += [sent(server, "GET", f"/v1/responses/{seen[0]['id']}") for _ in range(2)]
+    assert [one["status"] for one in seen] == ["queued", "in_progress", "completed"]
+    for one in seen:
+        assert left("responses", problems(Response, one)) == []
+        assert one["background"] is True
