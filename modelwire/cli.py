@@ -163,7 +163,7 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"modelwire {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for name in ("ask", "chat", "inspect", "keys", "transcripts", "completion"):
+    for name in ("ask", "chat", "inspect", "keys", "mcp", "transcripts", "completion"):
         import_module(f"modelwire.command.{name}").register(commands)
 
     local = commands.add_parser("local", help="a real model on this machine, no key needed")

@@ -175,6 +175,9 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "tools",
         },
     ),
+    # Loaded by a command of `modelwire mcp`.
+    "command.mcp_servers": ({"errors", "callbacks", "command", "tools"}, set()),
+    "command.mcp_questions": ({"errors", "command", "tools"}, set()),
     # Loaded by the first job that goes through a Batch API.
     "command.batch_api": ({"errors", "command", "jobs", "usage"}, set()),
     "compare": (

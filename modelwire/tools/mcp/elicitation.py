@@ -67,14 +67,46 @@ class Elicitation:
         return ElicitationAnswer("cancel")
 
     @property
+    def properties(self) -> dict[str, dict[str, Any]]:
+        """The schema of each value, by its name."""
+        found: dict[str, dict[str, Any]] = (self.schema or {}).get("properties", {})
+        return found
+
+    @property
+    def required(self) -> list[str]:
+        """The names of the values that may not be left out."""
+        return list((self.schema or {}).get("required") or ())
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """The values that the schema has defaults for."""
-        properties = (self.schema or {}).get("properties", {})
         return {
             name: deepcopy(described["default"])
-            for name, described in properties.items()
+            for name, described in self.properties.items()
             if "default" in described
         }
+
+    def hint(self, name: str) -> str:
+        """Return what a user may type for a value: its kind, or the choices."""
+        described = self.properties[name]
+        if described.get("type") == "array":
+            return f"some of {', '.join(choices_of(described.get('items') or {}))}, with commas"
+        if choices := choices_of(described):
+            return f"one of {', '.join(choices)}"
+        return _HINTS.get(str(described.get("type")), "text")
+
+    def parse(self, name: str, text: str) -> Any:
+        """Return the value that a user has typed, as the type that the schema wants.
+
+        Raises: `InvalidArgument` for a text that is no such value.
+        """
+        described = self.properties[name]
+        value = typed_value(described, text)
+        try:
+            JsonSchemaCheck(described)(value)
+        except ValueError as exc:
+            raise InvalidArgument(f"`{name}` is {self.hint(name)}: {exc}.") from None
+        return value
 
     @cached_property
     def _check(self) -> JsonSchemaCheck:
@@ -84,6 +116,37 @@ class Elicitation:
 ElicitationHandler: TypeAlias = Callable[
     [Elicitation], ElicitationAnswer | Awaitable[ElicitationAnswer]
 ]
+
+
+# What a user may type for a value of this type.
+_HINTS = {"boolean": "yes or no", "integer": "a whole number", "number": "a number"}
+_TRUTHS = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
+
+
+def choices_of(described: Mapping[str, Any]) -> list[str]:
+    """Return the values that a schema lists: by `enum`, or with titles by `oneOf` or `anyOf`."""
+    titled = described.get("oneOf") or described.get("anyOf") or ()
+    listed = described.get("enum") or [one["const"] for one in titled if "const" in one]
+    return [str(choice) for choice in listed]
+
+
+def typed_value(described: Mapping[str, Any], text: str) -> Any:
+    """Return the value of a text; one that does not fit stays a text, which the schema then refuses."""
+    kind = described.get("type")
+    if kind == "array":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if kind == "boolean":
+        return _TRUTHS.get(text.lower(), text)
+    if kind not in ("integer", "number"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def question_of(params: Any, server: str) -> Elicitation:
