@@ -17,9 +17,10 @@ from modelwire.errors import MissingDependency
 from modelwire.terminal_text import printable
 
 if TYPE_CHECKING:
-    from modelwire import messages, tools
+    from modelwire import messages, tools, usage
 else:
     messages, tools = lazy.module("modelwire.messages"), lazy.module("modelwire.tools")
+    usage = lazy.module("modelwire.usage")
 
 __all__ = ["Screen", "bill", "is_terminal"]
 
@@ -121,19 +122,17 @@ def bill(answers: Iterable[Any]) -> str:
     """Return one line: tokens in and out of all answers, and dollars where the extra `jobs` knows the prices."""
     from decimal import Decimal
 
-    from modelwire.usage import dollars, price_of
-
     used = [one for one in answers if getattr(one, "usage_metadata", None)]
     tokens_in = sum(one.usage_metadata["input_tokens"] for one in used)
     tokens_out = sum(one.usage_metadata["output_tokens"] for one in used)
     try:
-        prices = [price_of(one) for one in used]
+        prices = [usage.price_of(one) for one in used]
     except MissingDependency:
         price = "prices need `pip install 'modelwire[profiles]'`"
     else:
         known = [one for one in prices if one is not None]
         if known and len(known) == len(prices):
-            price = dollars(sum(known, Decimal(0)))
+            price = usage.dollars(sum(known, Decimal(0)))
         else:
             price = "price not known"
     return f"{tokens_in:,} tokens in, {tokens_out:,} out, {price}"
