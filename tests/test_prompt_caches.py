@@ -227,7 +227,7 @@ def test_prompt_cache_compares_without_a_watch_and_track_lists_the_breaks(colour
         colour.invoke(model, history(3))
         colour.invoke(model, history(4, system=f"{RULES} It is 03:58."))
     assert [found.place for found in spent.cache.breaks] == [0]
-    assert "prompt caches broken 1 times, first: The prompt cache of" in str(spent)
+    assert "breaks of prompt caches: 1; the first: The prompt cache of" in str(spent)
 
 
 def test_without_prompt_cache_and_watch_nothing_is_compared() -> None:

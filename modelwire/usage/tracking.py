@@ -212,7 +212,7 @@ class CostTracker(UsageMetadataCallbackHandler):
         if cache := str(self.cache):
             lines.append(cache)
         if breaks := self.cache.breaks:
-            lines.append(f"prompt caches broken {len(breaks):,} times, first: {breaks[0]}")
+            lines.append(f"breaks of prompt caches: {len(breaks):,}; the first: {breaks[0]}")
         if self.latencies_s:
             marks = ", ".join(
                 f"p{percent} {self.latency_s(percent):.2f} s" for percent in (50, 95, 99)

@@ -91,7 +91,11 @@ def recorded_runs(count: int) -> list[AgentRun]:
             history = convert_to_messages(turns)
         except ValueError:
             continue  # A body that was recorded with an error.
-        tools = [tool for tool in body.get("tools") or [] if tool.get("type") == "function"]
+        tools = [
+            {"type": "function", "function": tool["function"]}  # without marks of its own
+            for tool in body.get("tools") or []
+            if tool.get("type") == "function"
+        ]
         found.setdefault(repr(turns), AgentRun(record["id"], tools, list(history)))
     longest = sorted(found.values(), key=lambda run: len(repr(run.history)), reverse=True)
     return longest[:count]

@@ -13,8 +13,8 @@ import atexit
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
@@ -125,36 +125,31 @@ def before_call(
     """Return what is called, or awaited, before a call: it stores the head, and puts its name into the call."""
 
     async def abefore() -> None:
-        steps = _steps(model, call, request)
-        with suppress(StopIteration):
-            control = next(steps)
-            while True:
-                try:
-                    answer = await adrive(call_flow(control), aconnection_of(model, control))
-                except ChatError as error:
-                    control = steps.throw(error)
-                else:
-                    control = steps.send(answer)
+        with _storing(model, call, request) as storing:
+            if storing.control is not None:
+                connection = aconnection_of(model, storing.control)
+                storing.answer = await adrive(call_flow(storing.control), connection)
 
     def before() -> None:
-        steps = _steps(model, call, request)
-        with suppress(StopIteration):
-            control = next(steps)
-            while True:
-                try:
-                    answer = drive(call_flow(control), connection_of(model, control))
-                except ChatError as error:
-                    control = steps.throw(error)
-                else:
-                    control = steps.send(answer)
+        with _storing(model, call, request) as storing:
+            if storing.control is not None:
+                connection = connection_of(model, storing.control)
+                storing.answer = drive(call_flow(storing.control), connection)
 
     return abefore if is_async else before
 
 
-def _steps(
-    model: HTTPChatModel, call: Control, request: WireRequest
-) -> Generator[Control, Any, None]:
-    """Yield the request that stores or renews the head of a call, if there is one, and change the call."""
+class _Storing:
+    """The request that stores or renews the head of a call, None if none is due, and its answer."""
+
+    def __init__(self, control: Control | None) -> None:
+        self.control = control
+        self.answer: dict[str, Any] = {}
+
+
+@contextmanager
+def _storing(model: HTTPChatModel, call: Control, request: WireRequest) -> Iterator[_Storing]:
+    """Decide what is due for the head of a call, and put the name of a stored one into the call."""
     store, now = cast("StoredHead", request.storable), time.monotonic()
     head = _head_of(model, call, store)
     with _lock:
@@ -163,31 +158,36 @@ def _steps(
         head.last_s, head.latest = now, (call, store)
         if now > head.ends_s:
             head.name = None
-        is_due = head.ends_s - now < store.lifetime_s / 2
-        wants = is_due and not head.is_busy and not head.is_refused
-        wants = wants and (head.name is not None or head.is_missed)
-        head.is_busy = head.is_busy or wants
-    if wants:
-        lifetime = f"{store.lifetime_s:.0f}s"
-        try:
-            if head.name is None:
-                body = {**store.made_of, **store.head, "ttl": lifetime}
-                made = yield _control(call, store.url, "POST", body)
-                head.name = made.get("name")
-            else:
-                url = f"{store.named_url(head.name)}?updateMask=ttl"
-                yield _control(call, url, "PATCH", {"ttl": lifetime})
+        ends_soon = head.ends_s - now < store.lifetime_s / 2
+        may_ask = not (head.is_busy or head.is_refused)
+        is_due = ends_soon and may_ask and (head.name is not None or head.is_missed)
+        head.is_busy = head.is_busy or is_due
+    control = _control_for(call, store, head.name) if is_due else None
+    storing = _Storing(control)
+    try:
+        yield storing
+        if control is not None:
+            head.name = head.name or storing.answer.get("name")
             head.ends_s = now + store.lifetime_s
-        except ChatError as error:
-            head.is_refused, head.name = head.name is None, None
-            _logger.warning("A prompt is not stored for `%s`: %s", request.model, error.message)
-        finally:
+    except ChatError as error:
+        head.is_refused, head.name = head.name is None, None
+        _logger.warning("A prompt is not stored for `%s`: %s", request.model, error.message)
+    finally:
+        if control is not None:
             head.is_busy = False
     if head.name is not None:
         rest = {name: part for name, part in request.body.items() if name not in store.head}
         call.content = json_bytes({**rest, "cachedContent": head.name})
     elif is_repeated:
         call.wire = _ReadingWire(call.wire, head, len(json_bytes(store.head)) / BYTES_A_TOKEN)
+
+
+def _control_for(call: Control, store: StoredHead, name: str | None) -> Control:
+    """Return the request that stores a head, or renews the one that is stored under `name`."""
+    lifetime = {"ttl": f"{store.lifetime_s:.0f}s"}
+    if name is None:
+        return _control(call, store.url, "POST", {**store.made_of, **store.head, **lifetime})
+    return _control(call, f"{store.named_url(name)}?updateMask=ttl", "PATCH", lifetime)
 
 
 def _head_of(model: HTTPChatModel, call: Control, store: StoredHead) -> _Head:

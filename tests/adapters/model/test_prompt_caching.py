@@ -293,6 +293,8 @@ def test_openrouter_is_the_model_behind_it() -> None:
         warnings.simplefilter("error")
         body = body_of(gpt, agent_history())
     assert marks_in(body) == {}
+    with pytest.warns(ParameterWarning, match='is not "1h"'):
+        body_of(gpt, "hi", prompt_cache="1h")
 
 
 def test_xai_takes_the_key_over_responses_only() -> None:

@@ -26,6 +26,7 @@ __all__ = ["ask", "stable_prefix_key"]
 # These take OpenAI's parameters of the prompt cache.
 # https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching, read 2026-11.
 OPENAI_ITSELF = ("openai", "azure_openai")
+_NO_HOUR = '`prompt_cache` is not "1h": `{model}` has no longer lifetime that can be set. Its prompts are cached all the same.'
 _INSTRUCTIONS = ("system", "developer")
 
 
@@ -36,10 +37,11 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     """
     service = wish.service
     if service is not None and service.cache_control:
-        if "claude" in wish.model:
-            _mark(request, wish)
-        # The other models behind a gateway are cached by their providers, and it returns to the same one by itself:
+        # Other models behind a gateway are cached by their providers, and it returns to the same one by itself:
         # https://openrouter.ai/docs/guides/best-practices/prompt-caching, read 2026-11.
+        if "claude" not in wish.model:
+            return [_NO_HOUR.format(model=wish.model)] if wish.lifetime == LONG else []
+        _mark(request, wish)
         return []
     takes_key = wish.provider in OPENAI_ITSELF
     if service is not None:
@@ -57,10 +59,7 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     if wish.provider in OPENAI_ITSELF and has_long_prompt_cache(wish.model):
         body["prompt_cache_retention"] = "24h"
         return []
-    return [
-        f'`prompt_cache` is not "1h": `{wish.model}` has no longer lifetime that can be set. Its prompts are cached '
-        "all the same."
-    ]
+    return [_NO_HOUR.format(model=wish.model)]
 
 
 def stable_prefix_key(model: str, body: Mapping[str, Any]) -> str:
