@@ -26,7 +26,10 @@ __all__ = ["ask", "stable_prefix_key"]
 # These take OpenAI's parameters of the prompt cache.
 # https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching, read 2026-11.
 OPENAI_ITSELF = ("openai", "azure_openai")
-_NO_HOUR = '`prompt_cache` is not "1h": `{model}` has no longer lifetime that can be set. Its prompts are cached all the same.'
+_NO_HOUR = (
+    '`prompt_cache` is not "1h": `{model}` has no longer lifetime that can be set. '
+    "Its prompts are cached all the same."
+)
 _INSTRUCTIONS = ("system", "developer")
 
 
