@@ -168,7 +168,7 @@ def _shortened(block: Any) -> Any:
         kind = block.get("mime_type") or block["type"]
         return {
             "type": "text",
-            "text": f"({kind}, {len(block['base64']) * 3 // 4:,} bytes, not stored)",
+            "text": f" ({kind}, {len(block['base64']) * 3 // 4:,} bytes, not stored)",
         }
     return block
 
