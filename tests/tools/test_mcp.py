@@ -275,6 +275,18 @@ def test_structured_content_alone_is_the_answer(raw_tools: mcp.MCPTools, colour:
     assert call_tool(colour, tool_of(raw_tools, "structured")).text == '{"sum":3}'
 
 
+@pytest.mark.parametrize("stderr", ["io.StringIO()", "None"])
+def test_a_program_without_a_stderr_of_its_own_starts_servers_all_the_same(stderr: str) -> None:
+    """As a notebook is. The package binds `sys.stderr` when it is imported, hence a process of its own."""
+    program = (
+        f"import io, sys; sys.stderr = {stderr}; sys.__stderr__ = None\n"
+        "from modelwire.tools.mcp import MCPTools\n"
+        f"with MCPTools({RAW!r}) as tools: print(tools[4].invoke({{}}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "echo {}\n"
+
+
 def test_a_link_to_a_resource_says_what_it_is(raw_tools: mcp.MCPTools, colour: Any) -> None:
     text = call_tool(colour, tool_of(raw_tools, "linked")).text
     assert text == "Resource: notes, file:///notes.md, text/markdown, What was said."

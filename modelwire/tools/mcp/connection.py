@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -21,7 +22,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from modelwire import __version__
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType
@@ -391,7 +392,7 @@ def _transport_of(
         parameters = package("mcp").StdioServerParameters(
             command=command, args=args, env=own, cwd=cwd, encoding_error_handler="replace"
         )
-        return lambda: _as_it_is(parameters)
+        return lambda: _stdio_transport(parameters)
     if isinstance(server, int | float | Mapping):
         raise InvalidType(
             f"An MCP server is a URL or a command as a list, not a `{type(server).__name__}`."
@@ -402,6 +403,29 @@ def _transport_of(
 @asynccontextmanager
 async def _as_it_is(server: Any) -> AsyncIterator[Any]:
     yield server
+
+
+@asynccontextmanager
+async def _stdio_transport(parameters: Any) -> AsyncIterator[Any]:
+    """Yield the transport that starts a command. What the command writes to its stderr appears on ours."""
+    stdio = package("mcp.client.stdio")
+    if (stream := _stream_of_errors()) is not None:
+        yield stdio.stdio_client(parameters, errlog=stream)
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: ASYNC230 - it never blocks
+        yield stdio.stdio_client(parameters, errlog=nowhere)
+
+
+def _stream_of_errors() -> TextIO | None:
+    """Return a stream that another program can write to.
+
+    A notebook or a test may have replaced `sys.stderr` by an object without a descriptor.
+    """
+    for stream in (sys.stderr, sys.__stderr__):
+        with suppress(AttributeError, OSError, ValueError):
+            stream.fileno()  # type: ignore[union-attr]
+            return stream
+    return None
 
 
 class _TracebacksDropped(logging.Filter):
