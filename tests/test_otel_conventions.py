@@ -289,6 +289,13 @@ def test_what_is_the_default_or_the_providers_choice_is_not_set(
     assert facts["openai.api.type"] == "chat_completions"
 
 
+@pytest.mark.filterwarnings("ignore:`reasoning_effort` is left out")
+def test_a_level_that_is_not_sent_is_not_set(server: ProviderServer, latest: Seen) -> None:
+    server.model("openai", model="gpt-4o-mini", reasoning_effort="low").invoke("hi")
+    assert "reasoning_effort" not in server.requests[0].body
+    assert "gen_ai.request.reasoning.level" not in latest.facts("chat")
+
+
 def test_of_responses_the_api_and_the_conversation_are_set(
     server: ProviderServer, latest: Seen
 ) -> None:

@@ -53,6 +53,14 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 API_TYPES = {"openai": {"/responses": "responses", "/chat/completions": "chat_completions"}}
 
 
+LEVEL = "gen_ai.request.reasoning.level"
+
+
+def _contains_word(content: bytes, word: str) -> bool:
+    """Return whether JSON has a text, in small or capital letters."""
+    return any(f'"{one}"'.encode() in content for one in (word, word.upper()))
+
+
 def _wants_earlier_names() -> bool:
     return LATEST not in [one.strip() for one in os.environ.get(OPT_IN, "").split(",")]
 
@@ -76,6 +84,7 @@ class _ModelSpan(CallObserver):
         *,
         with_earlier: bool,
         has_content: bool,
+        level: str | None,
     ) -> None:
         self.span = span
         self.about = about  # what its metrics say, too
@@ -83,6 +92,7 @@ class _ModelSpan(CallObserver):
         self.with_earlier = with_earlier
         self.has_content = has_content
         self.is_inference = about["gen_ai.operation.name"] == "chat"
+        self.level = level
         self.api_types = API_TYPES.get(about["gen_ai.provider.name"], {})
         self.started_s = monotonic()
         self._waits_since: float | None = None
@@ -99,6 +109,9 @@ class _ModelSpan(CallObserver):
         for end, api in self.api_types.items():
             if path.endswith(end):
                 facts = {**facts, "openai.api.type": api}
+        level = self.level
+        if level is not None and _contains_word(exchange.content, level):
+            facts = {**facts, LEVEL: level}
         self.span.set_attributes(facts)
         own = trace.set_span_in_context(self.span)
         self._attached = own, context.attach(own)
@@ -247,10 +260,17 @@ class Spans(BaseCallbackHandler):
                     facts.setdefault("gen_ai.conversation.id", conversation)
                 if has_content:
                     facts |= prompt_attributes(prompt, params)
+            # Whether the model takes a level, and under which word, is known when the request is sent.
+            level = facts.pop(LEVEL, None)
             title = f"{operation} {model}".strip()
             span = self._open(title, run_id, parent_run_id, named | facts, SpanKind.CLIENT)
             self.calls[run_id] = _ModelSpan(
-                span, named, self.meters, with_earlier=self.with_earlier, has_content=has_content
+                span,
+                named,
+                self.meters,
+                with_earlier=self.with_earlier,
+                has_content=has_content,
+                level=level,
             )
 
         def on_llm_end(self, response, *, run_id, **about):
