@@ -48,7 +48,7 @@ NODES_OF_NEW_FEATURES = {
     "prompt caches": (7_000, 3_500),
     "pools of models": (6_500, 2_000),
     "embeddings": (9_000, 3_000),
-    "OpenTelemetry's names, strict answers of the test server": (500, 9_000),
+    "OpenTelemetry's names, strict answers of the test server": (250, 6_700),
 }
 CORE_NODES = CORE_NODES_WITHOUT_NEW_FEATURES + sum(
     core for core, _ in NODES_OF_NEW_FEATURES.values()

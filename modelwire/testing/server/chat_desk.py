@@ -21,7 +21,7 @@ from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
 from modelwire.testing.server.prompt_cache import Cached, PromptCache, Refused
 from modelwire.testing.server.replies import End, Reply, Step
-from modelwire.testing.server.request_rules import Problem, request_problem
+from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.requests import SeenRequest
 from modelwire.testing.server.script import Script, answer_of
 from modelwire.testing.server.strict_modes import strict_problem
@@ -136,7 +136,7 @@ class ChatDesk:
         if schema is not None:
             return Problem(schema)
         if self._pace.strict:
-            return request_problem(wire, request)
+            return next(server_wire(wire).problems(request.fields, request), None)
         return None
 
     def finish(self, request: SeenRequest, now_s: float) -> None:

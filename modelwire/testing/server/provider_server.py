@@ -64,7 +64,7 @@ class ProviderServer:
     seconds. `time_scale=0.01` makes each of the server's seconds a hundredth of one, so that
     minutes of rate limits pass in a test. `keep` limits the length of `requests`; `counts` are
     exact anyway. `strict` refuses requests that the provider refuses: unknown parameters, tool
-    calls without results, and more (`request_rules`). `seed` makes random choices the same in every run.
+    calls without results, and more (`request_rules.py`). `seed` makes random choices the same in every run.
 
         with ProviderServer(["Hello!"]) as server:
             server.model("openai").invoke("hi").content  # 'Hello!'

@@ -6,7 +6,7 @@ module and a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from modelwire.testing.server import (
@@ -17,7 +17,13 @@ from modelwire.testing.server import (
     responses_wire,
 )
 from modelwire.testing.server.answers import Answer, Call, calls_of
+from modelwire.testing.server.bedrock_rules import converse_problems
+from modelwire.testing.server.chat_rules import chat_problems, responses_problems
+from modelwire.testing.server.gemini_rules import gemini_problems
+from modelwire.testing.server.messages_rules import messages_problems
 from modelwire.testing.server.replies import Reply, json_reply, sse
+from modelwire.testing.server.request_rules import Problem
+from modelwire.testing.server.requests import SeenRequest
 
 __all__ = [
     "WIRES",
@@ -143,6 +149,8 @@ class ServerWire(NamedTuple):
     body: Callable[[Answer, Call], dict[str, Any]]
     # Opening, content and end.
     events: Callable[[Answer, Call], tuple[list[bytes], list[bytes], list[bytes]]]
+    # The reasons for which the provider would refuse a request.
+    problems: Callable[[dict[str, Any], SeenRequest], Iterator[Problem]]
     error: Callable[..., dict[str, Any]] = _openai_error
     # `position` is the event's place in the stream.
     error_event: Callable[[dict[str, Any], int], bytes] = lambda body, position: sse(body)
@@ -171,13 +179,19 @@ def _flat_error_event(body: dict[str, Any], position: int) -> bytes:
 
 WIRES = {
     "openai": ServerWire(
-        "/chat/completions", "gpt-test", chat_wire.body, chat_wire.events, raw_event=sse
+        "/chat/completions",
+        "gpt-test",
+        chat_wire.body,
+        chat_wire.events,
+        chat_problems,
+        raw_event=sse,
     ),
     "responses": ServerWire(
         "/responses",
         "gpt-test",
         responses_wire.body,
         responses_wire.events,
+        responses_problems,
         error_event=_flat_error_event,
     ),
     "anthropic": ServerWire(
@@ -185,6 +199,7 @@ WIRES = {
         "claude-test",
         messages_wire.body,
         messages_wire.events,
+        messages_problems,
         messages_wire.error,
         error_event=lambda body, position: sse(body, "error"),
         request_id="request-id",
@@ -196,6 +211,7 @@ WIRES = {
         "test.model-v1:0",
         bedrock_wire.body,
         bedrock_wire.events,
+        converse_problems,
         bedrock_wire.error,
         error_event=bedrock_wire.error_event,
         raw_event=bedrock_wire.raw_event,
@@ -211,6 +227,7 @@ WIRES = {
         "gemini-test",
         gemini_wire.body,
         gemini_wire.events,
+        gemini_problems,
         gemini_wire.error,
         raw_event=sse,
         stream_path=":streamGenerateContent",

@@ -1,0 +1,121 @@
+"""The rules of OpenAI for requests, of Chat Completions and of Responses. No I/O.
+
+The texts: errors in public issues, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from modelwire.testing.server.request_rules import (
+    JSON,
+    Problem,
+    Turn,
+    fields_of,
+    joined,
+    objects,
+    unpaired,
+)
+
+if TYPE_CHECKING:
+    from modelwire.testing.server.requests import SeenRequest
+
+__all__ = ["chat_problems", "responses_problems"]
+
+
+def _required(body: JSON, names: Collection[str]) -> Iterator[Problem]:
+    for name in names:
+        if name not in body:
+            message = f"Missing required parameter: '{name}'."
+            yield Problem(message, name, "missing_required_parameter")
+
+
+def _unknown(path: str) -> Problem:
+    return Problem(f"Unknown parameter: '{path}'.", path, "unknown_parameter")
+
+
+def _unknown_in(name: str, value: Any, key: str, known: dict[str, list[str]]) -> Iterator[Problem]:
+    """Yield a problem for each unknown field in a list of objects, whose field `key` says what they are."""
+    for index, one in objects(value):
+        fields = known.get(str(one.get(key)))
+        if fields is not None:
+            yield from (
+                _unknown(f"{name}[{index}].{field}") for field in one if field not in fields
+            )
+
+
+def chat_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
+    known = fields_of("openai")
+    fields, required = known["body"], ["model", "messages"]
+    if "/deployments/" in request.path:
+        # Azure has the model in the URL, and sources of data:
+        # https://learn.microsoft.com/azure/ai-services/openai/reference, read 2026-11.
+        fields, required = [*fields, "data_sources"], ["messages"]
+    yield from _required(body, required)
+    for name in body:
+        if name not in fields:
+            yield Problem(f"Unrecognized request argument supplied: {name}")
+    yield from _unknown_in("tools", body.get("tools"), "type", known["tools"])
+    yield from _unknown_roles(body.get("messages"), list(known["messages"]))
+    yield from _unknown_in("messages", body.get("messages"), "role", known["messages"])
+    yield from _chat_pairs(body)
+
+
+def _unknown_roles(messages: object, roles: list[str]) -> Iterator[Problem]:
+    supported = ", ".join(f"'{role}'" for role in roles)
+    for index, one in objects(messages):
+        role = one.get("role")
+        if role not in roles:
+            message = f"Invalid value: '{role}'. Supported values are: {supported}."
+            yield Problem(message, f"messages[{index}].role", "invalid_value")
+
+
+def _chat_pairs(body: JSON) -> Iterator[Problem]:
+    for turn, ids, is_result in unpaired(joined(_chat_turns(body), ["tool"])):
+        if is_result:
+            message = (
+                "Invalid parameter: messages with role 'tool' must be a response to a preceeding"
+                " message with 'tool_calls'."
+            )
+            yield Problem(message, f"messages.[{turn.place}].role")
+        else:
+            message = (
+                "An assistant message with 'tool_calls' must be followed by tool messages responding to each"
+                " 'tool_call_id'. The following tool_call_ids did not have response messages: "
+            )
+            yield Problem(message + ", ".join(ids), f"messages.[{turn.place}].role")
+
+
+def _chat_turns(body: JSON) -> Iterator[Turn]:
+    for index, one in objects(body.get("messages")):
+        calls = [str(call.get("id")) for _, call in objects(one.get("tool_calls"))]
+        results: list[str] = []
+        if "tool_call_id" in one:
+            results.append(str(one["tool_call_id"]))
+        yield Turn(index, str(one.get("role")), calls, results)
+
+
+def responses_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
+    known = fields_of("responses")
+    yield from _required(body, ["model"])
+    yield from (_unknown(name) for name in body if name not in known["body"])
+    yield from _unknown_in("tools", body.get("tools"), "type", known["tools"])
+    yield from _unknown_in("input", body.get("input"), "type", known["input"])
+    if "previous_response_id" in body or "conversation" in body:
+        return  # The provider has the items before.
+    calls, results = set[str](), set[str]()
+    for _, item in objects(body.get("input")):
+        kind = item.get("type")
+        if kind in _CALLS_OF_RESPONSES:
+            calls.add(str(item.get("call_id")))
+        elif kind in _RESULTS_OF_RESPONSES:
+            results.add(str(item.get("call_id")))
+    for one in sorted(results - calls):
+        yield Problem(f"No tool call found for function call output with call_id {one}.", "input")
+    for one in sorted(calls - results):
+        yield Problem(f"No tool output found for function call {one}.", "input")
+
+
+_CALLS_OF_RESPONSES = ("function_call", "custom_tool_call")
+_RESULTS_OF_RESPONSES = ("function_call_output", "custom_tool_call_output")

@@ -1,0 +1,77 @@
+"""The rules of Google's generateContent for requests. No I/O.
+
+The texts: errors in public issues, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from modelwire.testing.server.request_rules import JSON, Problem, Turn, fields_of, objects
+
+if TYPE_CHECKING:
+    from modelwire.testing.server.requests import SeenRequest
+
+__all__ = ["gemini_problems"]
+
+
+def gemini_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
+    known = fields_of("gemini")
+    if not body.get("contents"):
+        yield Problem("* GenerateContentRequest.contents: contents is not specified\n")
+    yield from _cannot_find("", body, known["body"])
+    config = body.get("generationConfig") or body.get("generation_config") or {}
+    yield from _cannot_find("generation_config", config, known["generationConfig"])
+    for index, content in objects(body.get("contents")):
+        yield from _cannot_find(f"contents[{index}]", content, known["content"])
+        if content.get("role") not in ("user", "model", "function", None):
+            yield Problem("Please use a valid role: user, model.")
+        for place, part in objects(content.get("parts")):
+            yield from _cannot_find(f"contents[{index}].parts[{place}]", part, known["part"])
+    yield from _order(list(_turns(body)))
+
+
+def _cannot_find(where: str, value: JSON, known: list[str]) -> Iterator[Problem]:
+    """Yield a problem for each unknown field. JSON of protocol buffers may spell a field in two ways."""
+    at = ""
+    if where:
+        at = f" at '{where}'"
+    for name in value:
+        first, *others = name.split("_")
+        if first + "".join(map(str.capitalize, others)) not in known and name not in known:
+            message = (
+                f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.'
+            )
+            yield Problem(message)
+
+
+def _turns(body: JSON) -> Iterator[Turn]:
+    for index, content in objects(body.get("contents")):
+        parts = [part for _, part in objects(content.get("parts"))]
+        calls = [str(part["functionCall"].get("name")) for part in parts if "functionCall" in part]
+        results = [
+            str(part["functionResponse"].get("name"))
+            for part in parts
+            if "functionResponse" in part
+        ]
+        yield Turn(index, str(content.get("role", "user")), calls, results)
+
+
+def _order(turns: list[Turn]) -> Iterator[Problem]:
+    nothing = Turn(-1, "", [], [])
+    for before, turn in zip([nothing, *turns], [*turns, nothing], strict=True):
+        if turn.calls and before.role not in ("user", "function"):
+            yield Problem(
+                "Please ensure that function call turn comes immediately after a user turn or after a function"
+                " response turn."
+            )
+        if turn.results and not before.calls:
+            yield Problem(
+                "Please ensure that function response turn comes immediately after a function call turn."
+            )
+        if len(turn.results) != len(before.calls):
+            yield Problem(
+                "Please ensure that the number of function response parts is equal to the number of function call"
+                " parts of the function call turn."
+            )

@@ -1,0 +1,83 @@
+"""The rules of Anthropic for requests. No I/O.
+
+The texts: errors in public issues, and https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons,
+read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from modelwire.testing.server.request_rules import (
+    JSON,
+    Problem,
+    Turn,
+    fields_of,
+    joined,
+    objects,
+    unpaired,
+)
+
+if TYPE_CHECKING:
+    from modelwire.testing.server.requests import SeenRequest
+
+__all__ = ["messages_problems"]
+
+
+def messages_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
+    known = fields_of("anthropic")
+    fields = known["body"]
+    if "anthropic-beta" in request.headers or "beta=true" in request.query:
+        fields = known["body with betas"]
+    for name in ("max_tokens", "messages", "model"):
+        if name not in body:
+            yield Problem(f"{name}: Field required")
+    yield from (_extra(name) for name in body if name not in fields)
+    for index, tool in objects(body.get("tools")):
+        kind = str(tool.get("type") or "custom")
+        yield from _extra_in(f"tools.{index}.{kind}", tool, known["tools"].get(kind))
+    for index, message in objects(body.get("messages")):
+        if message.get("role") not in ("user", "assistant", "system"):
+            yield Problem(f"messages.{index}.role: Input should be 'user' or 'assistant'")
+        yield from _extra_in(f"messages.{index}", message, ["role", "content"])
+        for place, block in objects(message.get("content")):
+            kind = str(block.get("type"))
+            where = f"messages.{index}.content.{place}.{kind}"
+            yield from _extra_in(where, block, known["content"].get(kind))
+    yield from _pairs(body)
+
+
+def _pairs(body: JSON) -> Iterator[Problem]:
+    for turn, ids, is_result in unpaired(joined(_turns(body), ["user", "assistant"])):
+        where, named = f"messages.{turn.place}", ", ".join(ids)
+        if is_result:
+            yield Problem(
+                f"{where}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: {named}. Each"
+                " `tool_result` block must have a corresponding `tool_use` block in the previous message."
+            )
+        else:
+            yield Problem(
+                f"{where}: `tool_use` ids were found without `tool_result` blocks immediately after: {named}."
+                " Each `tool_use` block must have a corresponding `tool_result` block in the next message."
+            )
+
+
+def _extra(path: str) -> Problem:
+    return Problem(f"{path}: Extra inputs are not permitted")
+
+
+def _extra_in(where: str, value: JSON, known: list[str] | None) -> Iterator[Problem]:
+    """Yield a problem for each unknown field of an object. A type that the table does not have is not checked."""
+    if known is not None:
+        yield from (_extra(f"{where}.{name}") for name in value if name not in known)
+
+
+def _turns(body: JSON) -> Iterator[Turn]:
+    for index, message in objects(body.get("messages")):
+        blocks = [block for _, block in objects(message.get("content"))]
+        calls = [str(block.get("id")) for block in blocks if block.get("type") == "tool_use"]
+        results = [
+            str(block.get("tool_use_id")) for block in blocks if block.get("type") == "tool_result"
+        ]
+        yield Turn(index, str(message.get("role")), calls, results)
