@@ -4,7 +4,7 @@ A provider reads a prompt from its cache only as far as it is the same, so one c
 makes everything behind it cost the full price again. Calls with `prompt_cache` are compared with those before them, and
 `watch()` compares all calls of a block.
 
-Of earlier prompts only digests are stored, at most 64 prompts in memory; of a break, the 40 characters on each side of
+Only digests of the last 32 prompts are stored, in memory; of a break, the 40 characters on each side of
 the first difference in the new prompt. The old text is not stored, so it cannot be shown.
 """
 

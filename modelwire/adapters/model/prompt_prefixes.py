@@ -27,7 +27,7 @@ __all__ = ["OF_PROCESS", "PromptMemory", "note"]
 _logger = logging.getLogger("modelwire")
 
 # The oldest prompts above this number are forgotten.
-MOST_PROMPTS = 64
+MOST_PROMPTS = 32
 # A text has one digest for each so many characters,
 CHARS_A_DIGEST = 16
 # and at most so many digests: behind its first 65,536 characters a difference is known, but not its place.
@@ -35,7 +35,7 @@ MOST_DIGESTS = 4_096
 # The excerpt of a break shows so many characters on each side of the difference.
 CHARS_SHOWN = 40
 # The words of a system prompt are compared by digests of the first so many.
-MOST_WORDS = 4_096
+MOST_WORDS = 256
 # Two system prompts are versions of one if they share this part of their words.
 SHARED_WORDS = 0.5
 # Two calls are of one conversation if this part of the earlier one's messages is in the later one.
@@ -160,18 +160,14 @@ class PromptMemory:
 
     def _compared(self, prompt: Prompt, texts: Texts) -> CacheBreak | None:
         """Return the break against the most similar prompt, unless one is continued or all are of others."""
-        nearest: tuple[int, Prompt] | None = None
-        for earlier in reversed(self._prompts):
-            if earlier.of != prompt.of:
-                continue
-            if _continues(prompt, earlier) or _continues(earlier, prompt):
-                return None
-            shared = _shared_messages(earlier, prompt)
-            if _is_related(earlier, prompt) and (nearest is None or shared > nearest[0]):
-                nearest = shared, earlier
-        if nearest is None:
+        others = [earlier for earlier in reversed(self._prompts) if earlier.of == prompt.of]
+        if any(_continues(prompt, one) or _continues(one, prompt) for one in others):
             return None
-        return _first_difference(nearest[1], prompt, texts)
+        others.sort(key=lambda earlier: -_shared_messages(earlier, prompt))
+        for earlier in others:
+            if _is_related(earlier, prompt):
+                return _first_difference(earlier, prompt, texts)
+        return None
 
     def _report(self, found: CacheBreak) -> None:
         for breaks in BREAKS.get():
@@ -219,7 +215,9 @@ def _shared_messages(earlier: Prompt, later: Prompt) -> int:
 
 def _is_related(earlier: Prompt, later: Prompt) -> bool:
     """Return whether two prompts differ by less than a new conversation, or another program, would."""
-    if not _are_versions(earlier, later) or not _share_tools(earlier.tools, later.tools):
+    is_same_head = _head(earlier) == _head(later)
+    are_versions = is_same_head or _are_versions(earlier, later)
+    if not are_versions or not _share_tools(earlier.tools, later.tools):
         return False
     before, now = earlier.messages[earlier.head :], later.messages[later.head :]
     common = len(set(_wholes(before)) & set(_wholes(now)))
@@ -228,11 +226,12 @@ def _is_related(earlier: Prompt, later: Prompt) -> bool:
     if before and len(now) > len(before) and before[0].blocks & now[0].blocks:
         return True
     # Another conversation of the same program reads its tools and its system prompt from the cache.
-    is_same_head = _wholes(earlier.messages[: earlier.head]) == _wholes(
-        later.messages[: later.head]
-    )
     is_same_program = is_same_head and _wholes(earlier.tools) == _wholes(later.tools)
     return later.head > 0 and not is_same_program
+
+
+def _head(prompt: Prompt) -> tuple[int, ...]:
+    return _wholes(prompt.messages[: prompt.head])
 
 
 def _are_versions(earlier: Prompt, later: Prompt) -> bool:
