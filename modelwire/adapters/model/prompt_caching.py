@@ -11,6 +11,7 @@ from modelwire.adapters.providers.model_families import service_row
 from modelwire.adapters.wires.prompt_marks import LONG, SHORT, PromptCacheWish
 from modelwire.adapters.wires.wire import WIRES, loaded, wire_named
 from modelwire.errors import InvalidArgument
+from modelwire.runnables.config import in_batch
 
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
@@ -43,6 +44,7 @@ def ask_prompt_cache(
     reference = wire_named(wire).prompt_cache if wire in WIRES else None
     if reference is None:
         return [f"`prompt_cache` is left out for `{model}`: `{provider}` has no words for it."]
-    wish = PromptCacheWish(lifetime, provider, wire, model, service_row(provider, wire))
+    service = service_row(provider, wire)
+    wish = PromptCacheWish(lifetime, provider, wire, model, service, in_batch.get())
     notes: list[str] = loaded(reference)(request, wish)
     return notes

@@ -3,7 +3,8 @@
 A mark ends a prefix that the provider stores, or reads if it has stored it before. At most four marks are placed: on
 the newest turn, which the next call will read; on the last stable turn, where the call before this one wrote, since a
 provider looks back only some 20 blocks from a mark; on the system prompt and on the tools, which other conversations
-read. Marks that the caller has written stay where they are and count.
+read. The only turn of a row gets none, as no other call would read it. Marks that the caller has written stay where
+they are and count.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ class PromptCacheWish(NamedTuple):
     wire: str
     model: str
     service: Service | None = None
+    is_row: bool = (
+        False  # The call is a row of a batch or a job, whose own part no other call repeats.
+    )
 
 
 class StoredHead(NamedTuple):
@@ -101,9 +105,9 @@ def place_marks(
     """
     by_hand = _marks_by_hand(sections, writer, automatic_marks)
     free = MOST_MARKS - len(by_hand) - automatic_marks
-    spots = _spots(sections, writer)
-    if automatic_marks and spots:
-        del spots[0]  # the newest turn has the automatic one
+    is_single = not any(section.name == "assistant" for section in sections)
+    wants_newest = not automatic_marks and not (wish.is_row and is_single)
+    spots = _spots(sections, writer, wants_newest=wants_newest)
     least_bytes = least_tokens * LEAST_BYTES_A_TOKEN
     wanted = [spot for spot in spots if spot.at not in by_hand and spot.size_bytes >= least_bytes]
     for spot in wanted[:free]:
@@ -150,7 +154,7 @@ def _lifetime_between(at: tuple[int, int], by_hand: Mapping[tuple[int, int], str
     return own
 
 
-def _spots(sections: Sequence[Section], writer: MarkWriter) -> list[_Spot]:
+def _spots(sections: Sequence[Section], writer: MarkWriter, *, wants_newest: bool) -> list[_Spot]:
     """Return the blocks to mark, the most useful one first: newest turn, system prompt, last stable turn, tools."""
     ends: dict[int, _Spot] = {}
     size_bytes = 0
@@ -163,9 +167,10 @@ def _spots(sections: Sequence[Section], writer: MarkWriter) -> list[_Spot]:
         if last is not None:
             ends[number] = last
     turns = [n for n, section in enumerate(sections) if section.name in ("user", "tool")]
-    newest = [ends[n] for n in turns[-1:] if n in ends]
+    newest = [ends[n] for n in turns[-1:] if n in ends and wants_newest]
     stable = [ends[n] for n in _stable_turn(sections, turns) if n in ends]
-    heads = {section.name: ends.get(n) for n, section in enumerate(sections)}
+    first_turn = min(turns, default=len(sections))
+    heads = {sections[n].name: ends.get(n) for n in range(first_turn)}
     wanted = [*newest, heads.get("system"), *stable, heads.get("tools")]
     return [spot for spot in wanted if spot is not None]
 

@@ -62,9 +62,9 @@ class Split(NamedTuple):
     def request(self, messages: list[BaseMessage]) -> WireRequest:
         """Return the request that `invoke` would send."""
         kwargs = self._arguments()
-        return self.model._build_request(messages, kwargs.pop("stop", None), kwargs, stream=False)[
-            1
-        ]
+        stop = kwargs.pop("stop", None)
+        with ext.row_context({}, ext.CallObserver()):
+            return self.model._build_request(messages, stop, kwargs, stream=False)[1]
 
     def cached(self, messages: list[BaseMessage]) -> BaseMessage | None:
         """Return the answer in the model's cache, or None."""

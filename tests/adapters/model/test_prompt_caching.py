@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from modelwire.adapters import (
 )
 from modelwire.caches import InMemoryCache
 from modelwire.errors import InvalidArgument, ParameterWarning
+from modelwire.jobs import run_job, submit_batch
 from modelwire.messages import (
     AIMessage,
     AnyMessage,
@@ -23,6 +25,7 @@ from modelwire.messages import (
     SystemMessage,
     ToolMessage,
 )
+from modelwire.prompts import ChatPromptTemplate
 from modelwire.testing.server import ProviderServer
 
 LONG_TEXT = "A sentence of the manual. " * 400
@@ -279,6 +282,34 @@ def test_openai_keeps_prompts_longer_where_the_model_can() -> None:
 def test_a_key_of_the_callers_own_wins() -> None:
     body = body_of(openai(prompt_cache="1h"), "hi", prompt_cache_key="mine")
     assert body["prompt_cache_key"] == "mine"
+
+
+def test_the_only_turn_of_a_row_gets_no_mark_as_no_other_call_would_read_it(tmp_path: Path) -> None:
+    prompt = ChatPromptTemplate.from_messages([("system", LONG_TEXT), ("human", "{q}" + LONG_TEXT)])
+    with ProviderServer() as server:
+        model = server.model("anthropic", model=SONNET, prompt_cache=True)
+        rows = [{"q": "one"}, {"q": "two"}]
+        (prompt | model).batch(rows)
+        run_job(prompt | model, rows, job_dir=tmp_path / "job", quiet=True)
+        submit_batch(prompt | model, rows, dir=tmp_path / "batch")
+        (prompt | model).invoke(rows[0])
+        *chats, submission, single = [seen for seen in server.requests if seen.method == "POST"]
+        assert [list(marks_in(seen.body)) for seen in chats] == [["system[0]"]] * 4
+        assert list(marks_in(submission.body)) == [
+            f"requests[{n}].params.system[0]" for n in range(2)
+        ]
+        assert "messages[0].content[0]" in marks_in(single.body)
+
+
+def test_a_later_instruction_is_not_taken_for_the_system_prompt() -> None:
+    history = [
+        *agent_history(1),
+        AIMessage("Found."),
+        HumanMessage("And?"),
+        SystemMessage("Brief."),
+    ]
+    marks = marks_in(body_of(anthropic(model="claude-opus-5", prompt_cache=True), history))
+    assert list(marks) == ["messages[2].content[0]", "messages[4].content[0]", "system[0]"]
 
 
 def test_openrouter_is_the_model_behind_it() -> None:
