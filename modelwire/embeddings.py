@@ -10,7 +10,19 @@ from modelwire.runnables.config import run_in_executor
 
 if TYPE_CHECKING:
     from modelwire.adapters.embeddings import AzureOpenAIEmbeddings as AzureOpenAIEmbeddings
+    from modelwire.adapters.embeddings import BedrockEmbeddings as BedrockEmbeddings
+    from modelwire.adapters.embeddings import CohereEmbeddings as CohereEmbeddings
+    from modelwire.adapters.embeddings import (
+        DeterministicFakeEmbedding as DeterministicFakeEmbedding,
+    )
+    from modelwire.adapters.embeddings import FakeEmbeddings as FakeEmbeddings
+    from modelwire.adapters.embeddings import (
+        GoogleGenerativeAIEmbeddings as GoogleGenerativeAIEmbeddings,
+    )
+    from modelwire.adapters.embeddings import MistralAIEmbeddings as MistralAIEmbeddings
+    from modelwire.adapters.embeddings import OllamaEmbeddings as OllamaEmbeddings
     from modelwire.adapters.embeddings import OpenAIEmbeddings as OpenAIEmbeddings
+    from modelwire.adapters.embeddings import VoyageAIEmbeddings as VoyageAIEmbeddings
     from modelwire.adapters.embeddings import init_embeddings as init_embeddings
 
 __getattr__, __dir__, __all__ = lazy.exports(
@@ -18,7 +30,15 @@ __getattr__, __dir__, __all__ = lazy.exports(
     {
         "modelwire.adapters.embeddings": [
             "AzureOpenAIEmbeddings",
+            "BedrockEmbeddings",
+            "CohereEmbeddings",
+            "DeterministicFakeEmbedding",
+            "FakeEmbeddings",
+            "GoogleGenerativeAIEmbeddings",
+            "MistralAIEmbeddings",
+            "OllamaEmbeddings",
             "OpenAIEmbeddings",
+            "VoyageAIEmbeddings",
             "init_embeddings",
         ]
     },

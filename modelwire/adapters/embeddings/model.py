@@ -88,15 +88,20 @@ class HTTPEmbeddings(Embeddings):
         self.chunk_size = _positive("chunk_size", own.get("chunk_size"))
         self.check_embedding_ctx_length = check_embedding_ctx_length
         self.embedding_ctx_length = (
-            _positive("embedding_ctx_length", embedding_ctx_length) or self.limits().tokens_of_text
+            _positive("embedding_ctx_length", embedding_ctx_length)
+            or self.own_limits().tokens_of_text
         )
         self.input_type = own.get("input_type")
         self.max_concurrency = max_concurrency
         self.cache = cache
-        self._check_dimensions()
+        self._check_settings()
 
-    def _check_dimensions(self) -> None:
-        """Raise `InvalidArgument` for `dimensions` that the model is known not to have."""
+    def _check_settings(self) -> None:
+        """Raise `InvalidArgument` for settings that the model is known not to take, such as `dimensions`."""
+
+    def own_limits(self) -> PackLimits:
+        """Return the most that one request of this model takes."""
+        return self.LIMITS
 
     if not TYPE_CHECKING:
 
@@ -112,10 +117,11 @@ class HTTPEmbeddings(Embeddings):
         return f"{type(self).__name__}({', '.join(fields)})"
 
     def limits(self) -> PackLimits:
-        """Return the most that one request takes."""
-        if self.__dict__.get("chunk_size") is None:
-            return self.LIMITS
-        return self.LIMITS._replace(texts=min(self.LIMITS.texts, self.chunk_size or 1))
+        """Return the most that one request has: the provider's limits, and `chunk_size`."""
+        limits = self.own_limits()
+        if self.chunk_size is None:
+            return limits
+        return limits._replace(texts=min(limits.texts, self.chunk_size))
 
     def options(self, purpose: str) -> dict[str, Any]:
         """Return the options of a request for "document" or "query", by their common names."""

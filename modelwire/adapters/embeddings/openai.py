@@ -106,7 +106,7 @@ class OpenAIEmbeddings(HTTPEmbeddings):
         "output_dimension": "dimensions",
     }
 
-    def _check_dimensions(self) -> None:
+    def _check_settings(self) -> None:
         most = DIMENSIONS.get(self.model, self.dimensions)
         if self.dimensions is None or self.calls.provider not in ("openai", "azure_openai"):
             return

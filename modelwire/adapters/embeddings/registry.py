@@ -18,13 +18,30 @@ _OPENAI = "modelwire.adapters.embeddings.openai:OpenAIEmbeddings"
 EMBEDDINGS = {
     "openai": _OPENAI,
     "azure_openai": "modelwire.adapters.embeddings.openai:AzureOpenAIEmbeddings",
+    "google_genai": "modelwire.adapters.embeddings.google:GoogleGenerativeAIEmbeddings",
+    "bedrock": "modelwire.adapters.embeddings.bedrock:BedrockEmbeddings",
+    "cohere": "modelwire.adapters.embeddings.others:CohereEmbeddings",
+    "voyageai": "modelwire.adapters.embeddings.others:VoyageAIEmbeddings",
+    "mistralai": "modelwire.adapters.embeddings.others:MistralAIEmbeddings",
+    "ollama": "modelwire.adapters.embeddings.others:OllamaEmbeddings",
 }
 # Beginnings of the models' names that tell the provider.
 MODELS = {
     "text-embedding-3": "openai",
     "text-embedding-ada": "openai",
+    "gemini-embedding": "google_genai",
+    "amazon.titan-embed": "bedrock",
+    "cohere.embed": "bedrock",
+    "embed-": "cohere",
+    "voyage-": "voyageai",
+    "mistral-embed": "mistralai",
 }
-_OTHER_NAMES = {"google": "google_genai", "gemini": "google_genai", "voyage": "voyageai"}
+_OTHER_NAMES = {
+    "google": "google_genai",
+    "gemini": "google_genai",
+    "voyage": "voyageai",
+    "mistral": "mistralai",
+}
 
 
 def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -> HTTPEmbeddings:

@@ -1,0 +1,111 @@
+"""`BedrockEmbeddings`: Amazon's and Cohere's embeddings on Bedrock, over InvokeModel.
+
+Wire formats: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html and
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from modelwire.adapters.embeddings.calls import EmbeddingCalls
+from modelwire.adapters.embeddings.codec import EmbeddingCodec
+from modelwire.adapters.embeddings.model import HTTPEmbeddings
+from modelwire.adapters.embeddings.texts import PackLimits
+from modelwire.adapters.providers.bedrock import ChatBedrockConverse
+from modelwire.adapters.wires.wire import path_segment
+from modelwire.transport.wire import WireRequest
+
+if TYPE_CHECKING:
+    from modelwire.adapters.wires.wire import ChatCall
+
+__all__ = ["BedrockCalls", "BedrockEmbeddings", "CohereOnBedrockCodec", "TitanCodec"]
+
+
+class _InvokeModelCodec(EmbeddingCodec):
+    """The codec of `POST {base_url}/model/MODEL/invoke`; a subclass writes the model's own body."""
+
+    def body(self, call: ChatCall) -> dict[str, Any]:
+        """Return the body of a request."""
+        raise NotImplementedError
+
+    def encode(self, call: ChatCall) -> WireRequest:
+        """Return the request of a call. Header names are in lower case, as they are signed."""
+        base, mark, query = call.endpoint.base_url.partition("?")
+        url = f"{base.rstrip('/')}/model/{path_segment(self.model)}/invoke{mark}{query}"
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        for more in (call.endpoint.headers, call.extra_headers):
+            headers.update({name.lower(): value for name, value in more.items()})
+        body = {**self.body(call), **call.params, **call.extra_body}
+        request = WireRequest(url, headers, body)
+        request.model = self.model
+        return request
+
+
+class TitanCodec(_InvokeModelCodec):
+    """The codec of Amazon's Titan models, which take one text a request."""
+
+    def body(self, call: ChatCall) -> dict[str, Any]:
+        """Return the body of a request."""
+        options = {key: value for key, value in self.pack.options.items() if key == "dimensions"}
+        return {"inputText": self.pack.texts[0], **options}
+
+    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+        """Return the vector and the tokens of an answer."""
+        return [body["embedding"]], body.get("inputTextTokenCount")
+
+
+class CohereOnBedrockCodec(_InvokeModelCodec):
+    """The codec of Cohere's models on Bedrock."""
+
+    def body(self, call: ChatCall) -> dict[str, Any]:
+        """Return the body of a request."""
+        options = dict(self.pack.options)
+        dimensions = options.pop("dimensions", None)
+        if dimensions is not None:
+            options["output_dimension"] = dimensions
+        return {"texts": list(self.pack.texts), **options}
+
+    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+        """Return the vectors of an answer: a list, or with `embedding_types` an object of lists."""
+        vectors = body["embeddings"]
+        if isinstance(vectors, Mapping):
+            vectors = vectors["float"]
+        return vectors, None
+
+
+class BedrockCalls(EmbeddingCalls, ChatBedrockConverse):
+    """Calls the embeddings of Bedrock."""
+
+    def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
+        if _is_cohere(str(call.model)):
+            return CohereOnBedrockCodec
+        return TitanCodec
+
+
+def _is_cohere(model: str) -> bool:
+    return "cohere." in model
+
+
+class BedrockEmbeddings(HTTPEmbeddings):
+    """Embeddings of Amazon Bedrock, with the settings of `ChatBedrockConverse`: region, credentials, profile.
+
+    BedrockEmbeddings(model_id="amazon.titan-embed-text-v2:0", region_name="us-east-1").embed_query("hello")
+    """
+
+    CALLS: ClassVar[Any] = BedrockCalls
+    DEFAULT_MODEL: ClassVar[str | None] = "amazon.titan-embed-text-v1"  # langchain-aws 1
+    LIMITS: ClassVar[PackLimits] = PackLimits(1, 8_192, 8_192)
+    COHERE_LIMITS: ClassVar[PackLimits] = PackLimits(96, 128_000, 512)
+    INPUT_TYPES: ClassVar[Mapping[str, str]] = {
+        "document": "search_document",
+        "query": "search_query",
+    }
+    ALIASES: ClassVar[Mapping[str, str]] = {**HTTPEmbeddings.ALIASES, "model_id": "model"}
+
+    def own_limits(self) -> PackLimits:
+        """Return the limits of the model's maker."""
+        if _is_cohere(self.model):
+            return self.COHERE_LIMITS
+        return self.LIMITS

@@ -1,0 +1,152 @@
+"""The embeddings of Cohere, Voyage, Mistral and Ollama, and those of the model on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic.fields import Field
+
+from modelwire.adapters.embeddings.codec import EmbeddingCodec
+from modelwire.adapters.embeddings.model import HTTPEmbeddings
+from modelwire.adapters.embeddings.openai import OpenAICalls, OpenAIEmbeddings
+from modelwire.adapters.embeddings.texts import PackLimits
+from modelwire.adapters.wires.openai_chat.codec import request_for
+
+if TYPE_CHECKING:
+    from modelwire.adapters.wires.wire import ChatCall
+    from modelwire.transport.wire import WireRequest
+
+__all__ = [
+    "CohereCodec",
+    "CohereEmbeddings",
+    "MistralAIEmbeddings",
+    "OllamaEmbeddings",
+    "VoyageAIEmbeddings",
+]
+
+
+class CohereCodec(EmbeddingCodec):
+    """The codec of `POST https://api.cohere.com/v2/embed`: https://docs.cohere.com/reference/embed, read 2026-11."""
+
+    def encode(self, call: ChatCall) -> WireRequest:
+        """Return the request of a call. The address may be that of the chat API, which has another path."""
+        options = dict(self.pack.options)
+        dimensions = options.pop("dimensions", None)
+        if dimensions is not None:
+            options["output_dimension"] = dimensions
+        body = {
+            "model": self.model,
+            "texts": list(self.pack.texts),
+            "embedding_types": ["float"],
+            **options,
+            **call.params,
+        }
+        request = request_for(call, "/v2/embed", body, cut_at="/compatibility")
+        request.url = request.url.replace("/v2/v2/embed", "/v2/embed")
+        return request
+
+    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+        """Return the vectors and the billed tokens of an answer."""
+        billed = (body.get("meta") or {}).get("billed_units") or {}
+        tokens = billed.get("input_tokens")
+        if tokens is not None:
+            tokens = int(tokens)
+        return body["embeddings"]["float"], tokens
+
+
+class CohereCalls(OpenAICalls):
+    """Calls Cohere's own embeddings API, with the key and the settings of its chat models."""
+
+    provider: str = Field(default="cohere", repr=False, exclude=True)
+
+    def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
+        return CohereCodec
+
+
+class CohereEmbeddings(HTTPEmbeddings):
+    """Embeddings of Cohere. The key comes from `api_key`, `COHERE_API_KEY` or `CO_API_KEY`.
+
+    CohereEmbeddings(model="embed-v4.0").embed_documents(["a", "b"])
+    """
+
+    CALLS: ClassVar[Any] = CohereCalls
+    LIMITS: ClassVar[PackLimits] = PackLimits(96, 128_000, 512)
+    INPUT_TYPES: ClassVar[Mapping[str, str]] = {
+        "document": "search_document",
+        "query": "search_query",
+    }
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        **HTTPEmbeddings.ALIASES,
+        "output_dimension": "dimensions",
+    }
+
+    def own_limits(self) -> PackLimits:
+        """Return the limits of the model: those of version 4 take longer texts."""
+        if "v4" in self.model:
+            return self.LIMITS._replace(tokens_of_text=128_000)
+        return self.LIMITS
+
+
+class VoyageCalls(OpenAICalls):
+    """Calls Voyage's embeddings."""
+
+    provider: str = Field(default="voyageai", repr=False, exclude=True)
+
+    # https://docs.voyageai.com/reference/embeddings-api, read 2026-11.
+    KEY_VARIABLES: ClassVar = ("VOYAGE_API_KEY",)
+    URL_VARIABLES: ClassVar = ()
+    DEFAULT_URL: ClassVar = "https://api.voyageai.com/v1"
+    ENVIRONMENT: ClassVar = {}
+    ALIASES: ClassVar = {**OpenAICalls.ALIASES, "voyage_api_key": "api_key"}
+    SENDABLE: ClassVar = OpenAICalls.SENDABLE | {"output_dtype"}
+
+
+class VoyageAIEmbeddings(OpenAIEmbeddings):
+    """Embeddings of Voyage AI. The key comes from `api_key` or `VOYAGE_API_KEY`.
+
+    VoyageAIEmbeddings(model="voyage-4", dimensions=512).embed_query("hello")
+    """
+
+    CALLS: ClassVar[Any] = VoyageCalls
+    DEFAULT_MODEL: ClassVar[str | None] = None
+    # The least of its models: https://docs.voyageai.com/reference/embeddings-api, read 2026-11.
+    LIMITS: ClassVar[PackLimits] = PackLimits(1_000, 120_000, 32_000)
+    INPUT_TYPES: ClassVar[Mapping[str, str]] = {"document": "document", "query": "query"}
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        **OpenAIEmbeddings.ALIASES,
+        "batch_size": "chunk_size",
+    }
+
+
+class MistralCalls(OpenAICalls):
+    """Calls Mistral's embeddings."""
+
+    provider: str = Field(default="mistralai", repr=False, exclude=True)
+    ALIASES: ClassVar = {
+        **OpenAICalls.ALIASES,
+        "mistral_api_key": "api_key",
+        "endpoint": "base_url",
+    }
+
+
+class MistralAIEmbeddings(OpenAIEmbeddings):
+    """Embeddings of Mistral. The key comes from `api_key` or `MISTRAL_API_KEY`."""
+
+    CALLS: ClassVar[Any] = MistralCalls
+    DEFAULT_MODEL: ClassVar[str | None] = "mistral-embed"
+    LIMITS: ClassVar[PackLimits] = PackLimits(512, 16_000, 8_000)  # langchain-mistralai 1.1
+
+
+class OllamaCalls(OpenAICalls):
+    """Calls the embeddings of an Ollama server."""
+
+    provider: str = Field(default="ollama", repr=False, exclude=True)
+
+
+class OllamaEmbeddings(OpenAIEmbeddings):
+    """Embeddings of an Ollama server, by its compatible API; `base_url` ends in `/v1`."""
+
+    CALLS: ClassVar[Any] = OllamaCalls
+    DEFAULT_MODEL: ClassVar[str | None] = None
+    LIMITS: ClassVar[PackLimits] = PackLimits(256, 128_000, 8_192)

@@ -1,0 +1,217 @@
+"""The embeddings of every wire: what is sent, and the vectors of what comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelwire.caches import InMemoryCache, SQLiteCache
+from modelwire.embeddings import (
+    BedrockEmbeddings,
+    CohereEmbeddings,
+    DeterministicFakeEmbedding,
+    FakeEmbeddings,
+    GoogleGenerativeAIEmbeddings,
+    VoyageAIEmbeddings,
+    init_embeddings,
+)
+from modelwire.errors import BadRequest, InvalidArgument, MalformedResponse, MissingKey, RateLimited
+from modelwire.testing import ProviderServer, faults
+from modelwire.testing.server.embeddings import unit_vector
+from tests.support.colours import AsyncColour, SyncColour
+
+Colour = SyncColour | AsyncColour
+COHERE_ON_BEDROCK = {"model": "cohere.embed-english-v3"}
+WIRES: dict[str, tuple[str, dict[str, Any]]] = {
+    "openai": ("openai", {}),
+    "azure": ("azure_openai", {}),
+    "gemini": ("google_genai", {}),
+    "titan": ("bedrock", {}),
+    "cohere on bedrock": ("bedrock", COHERE_ON_BEDROCK),
+    "cohere": ("cohere", {}),
+    "voyage": ("voyageai", {}),
+    "mistral": ("mistralai", {}),
+    "ollama": ("ollama", {}),
+    "a service": ("together", {}),
+}
+PATHS = {
+    "openai": "/v1/embeddings",
+    "azure": "/openai/v1/embeddings",
+    "gemini": "/v1beta/models/gemini-embedding-001:batchEmbedContents",
+    "titan": "/model/amazon.titan-embed-text-v2%3A0/invoke",
+    "cohere on bedrock": "/model/cohere.embed-english-v3/invoke",
+    "cohere": "/v2/embed",
+}
+
+
+@pytest.fixture(params=WIRES)
+def wire(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def model_of(wire: str, server: ProviderServer, **settings: Any) -> Any:
+    provider, own = WIRES[wire]
+    return server.embeddings(provider, **{**own, **settings})
+
+
+def documents(colour: Colour, model: Any, texts: Any) -> Any:
+    return colour.run(lambda: model.embed_documents(texts), lambda: model.aembed_documents(texts))
+
+
+def vectors(texts: Any, dimensions: int = 8) -> list[list[float]]:
+    return [list(unit_vector(text, dimensions)) for text in texts]
+
+
+def test_every_wire_embeds_documents_and_queries(wire: str, colour: Colour) -> None:
+    texts = [f"text {number}" for number in range(120)]
+    with ProviderServer() as server:
+        model = model_of(wire, server, dimensions=5)
+        assert documents(colour, model, texts) == vectors(texts, 5)
+        assert model.embed_query("q") == vectors("q", 5)[0]
+    assert {request.path for request in server.requests} == {PATHS.get(wire, "/v1/embeddings")}
+
+
+def test_every_wire_retries_and_raises_the_errors_of_its_provider(wire: str) -> None:
+    with ProviderServer([faults.status(503)]) as server:
+        assert model_of(wire, server).embed_documents(["a"]) == vectors("a")
+    with ProviderServer(default=faults.status(400)) as server, pytest.raises(BadRequest):
+        model_of(wire, server).embed_documents(["a"])
+    with ProviderServer(default=faults.status(429)) as server, pytest.raises(RateLimited):
+        model_of(wire, server, max_retries=0).embed_query("a")
+
+
+def test_every_wire_refuses_an_answer_without_vectors(wire: str) -> None:
+    with ProviderServer(default={"nothing": 1}) as server, pytest.raises(MalformedResponse):
+        model_of(wire, server, max_retries=0).embed_documents(["a"])
+
+
+@pytest.mark.parametrize(
+    ("wire", "document", "query"),
+    [
+        ("gemini", "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
+        ("cohere", "search_document", "search_query"),
+        ("cohere on bedrock", "search_document", "search_query"),
+        ("voyage", "document", "query"),
+        ("openai", None, None),
+        ("titan", None, None),
+    ],
+)
+def test_the_use_of_a_vector_is_named_in_the_words_of_the_wire(
+    wire: str, document: str | None, query: str | None
+) -> None:
+    with ProviderServer() as server:
+        model = model_of(wire, server)
+        model.embed_documents(["a"])
+        model.embed_query("a")
+    sent = [(r.body.get("requests") or [r.body])[0] for r in server.requests]
+    assert [one.get("taskType", one.get("input_type")) for one in sent] == [document, query]
+
+
+def test_a_use_of_ones_own_wins() -> None:
+    with ProviderServer() as server:
+        server.embeddings("google_genai", task_type="CLUSTERING").embed_query("a")
+        server.embeddings("cohere", input_type="clustering").embed_query("a")
+    assert server.requests[0].body["requests"][0]["taskType"] == "CLUSTERING"
+    assert server.requests[1].body["input_type"] == "clustering"
+
+
+@pytest.mark.parametrize(("wire", "most"), [("gemini", 100), ("cohere", 96), ("titan", 1)])
+def test_requests_are_packed_up_to_the_limit_of_the_wire(wire: str, most: int) -> None:
+    with ProviderServer() as server:
+        model_of(wire, server).embed_documents([str(number) for number in range(101)])
+    assert len(server.requests) == -(-101 // most)
+
+
+def test_titan_is_signed_and_takes_one_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
+    with ProviderServer() as server:
+        model = BedrockEmbeddings(
+            model_id="amazon.titan-embed-text-v2:0",
+            region_name="us-east-1",
+            base_url=server.base_url,
+            aws_access_key_id="AKIDEXAMPLE",
+            aws_secret_access_key="secret",
+            model_kwargs={"normalize": True},
+            dimensions=256,
+        )
+        assert len(model.embed_query("a")) == 256
+    request = server.requests[0]
+    assert request.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert request.body == {"inputText": "a", "dimensions": 256, "normalize": True}
+
+
+def test_voyage_has_a_key_and_an_address_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "of-another-company")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://other.example/v1")
+    monkeypatch.delenv("VOYAGE_API_KEY", raising=False)
+    with pytest.raises(MissingKey, match="VOYAGE_API_KEY"):
+        VoyageAIEmbeddings(model="voyage-4")
+    monkeypatch.setenv("VOYAGE_API_KEY", "mine")
+    request = VoyageAIEmbeddings(model="voyage-4", dimensions=512).build_request(["a"])
+    assert request.url == "https://api.voyageai.com/v1/embeddings"
+    assert request.headers["Authorization"] == "Bearer mine"
+    assert request.body["output_dimension"] == 512
+
+
+def test_cohere_has_an_address_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COHERE_API_KEY", "mine")
+    request = CohereEmbeddings(model="embed-v4.0").build_request(["a"])
+    assert request.url == "https://api.cohere.ai/v2/embed"
+    assert request.headers["Authorization"] == "Bearer mine"
+
+
+def test_vertex_ai_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidArgument, match="not Vertex AI"):
+        GoogleGenerativeAIEmbeddings(model="gemini-embedding-001", vertexai=True, api_key="k")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("gemini-embedding-001", "GoogleGenerativeAIEmbeddings"),
+        ("google:text-embedding-004", "GoogleGenerativeAIEmbeddings"),
+        ("cohere:embed-v4.0", "CohereEmbeddings"),
+        ("voyage-4", "VoyageAIEmbeddings"),
+        ("mistral:mistral-embed", "MistralAIEmbeddings"),
+        ("together:BAAI/bge-large-en-v1.5", "OpenAIEmbeddings"),
+    ],
+)
+def test_a_name_tells_the_class(name: str, kind: str) -> None:
+    assert type(init_embeddings(name, api_key="k")).__name__ == kind
+
+
+def test_a_cache_holds_a_vector_for_each_text(colour: Colour, tmp_path: Path) -> None:
+    for cache in (InMemoryCache(), SQLiteCache(tmp_path / "vectors.sqlite")):
+        with ProviderServer() as server:
+            model = server.embeddings(cache=cache)
+            assert documents(colour, model, ["a", "b"]) == vectors("ab")
+            assert documents(colour, model, ["b", "c", "a"]) == vectors("bca")
+            documents(colour, server.embeddings(cache=cache, dimensions=4), ["a"])
+        assert [r.body["input"] for r in server.requests] == [["a", "b"], ["c"], ["a"]]
+
+
+def test_what_came_before_an_error_is_in_the_cache(colour: Colour) -> None:
+    bad = ["b"]
+
+    def answer(request: Any) -> Any:
+        return faults.status(400) if bad == request.body["input"] else "as usual"
+
+    with ProviderServer(default=answer) as server:
+        model = server.embeddings(cache=InMemoryCache(), chunk_size=1)
+        with pytest.raises(BadRequest):
+            documents(colour, model, ["a", "b"])
+        bad.clear()
+        assert documents(colour, model, ["a", "b"]) == vectors("ab")
+        sent = sorted(request.body["input"] for request in server.requests)
+        assert sent == [["a"], ["b"], ["b"]]
+        with pytest.raises(InvalidArgument, match="must be a cache"):
+            server.embeddings(cache=object()).embed_query("a")
+
+
+def test_fake_embeddings_have_the_size_that_is_set() -> None:
+    assert len(FakeEmbeddings(size=3).embed_query("a")) == 3
+    fake = DeterministicFakeEmbedding(size=4)
+    assert fake.embed_documents(["a", "b"])[0] == fake.embed_query("a") != fake.embed_query("b")
