@@ -78,7 +78,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "vectorstores": ({"errors", "documents", "retrievers"}, set()),
     "load": ({"errors", "messages.serialised"}, {"adapters.providers"}),
     "compat": ({"adapters"}, set()),
-    "migrate": ({"errors", "compat", "ext"}, set()),
+    "migrate": ({"compat", "embeddings", "errors", "ext"}, set()),
     "retrievers": ({"errors", "documents", "runnables", "callbacks"}, set()),
     "config": ({"config_trust", "errors", "user_paths"}, {"adapters", "local"}),
     "config_trust": ({"errors", "user_paths"}, {"adapters", "config"}),

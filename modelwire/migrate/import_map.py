@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 
+from modelwire import embeddings
 from modelwire.compat import homes_of
 from modelwire.ext import langchain_packages, model_classes, service_names
 
@@ -76,7 +77,8 @@ _AGENTS = r"agent|Agent|middleware"
 REASONS = (
     (
         r"Embeddings?\b|\.embeddings\b",
-        "embeddings: call the provider's SDK in a `modelwire.embeddings.Embeddings`",
+        "no embeddings of this name: `modelwire.init_embeddings` makes those of the providers, and a subclass of "
+        "`modelwire.embeddings.Embeddings` your own",
     ),
     (
         _STORES,
@@ -160,6 +162,8 @@ def home_of(module: str, name: str) -> tuple[str, str] | None:
         home, _, new = renamed.rpartition(".")
         return home, new
     root, _, rest = module.partition(".")
+    if root.startswith("langchain") and name in embeddings.__all__:
+        return "modelwire.embeddings", name
     package = root_module(root)
     if package is None:
         return None

@@ -90,18 +90,18 @@ def test_an_import_is_rewritten_and_everything_else_stays(before: str, after: st
 
 def test_what_has_no_home_stays_with_its_line_and_the_reason() -> None:
     source = """import os
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from langchain_openai import ChatOpenAI, OpenAISparseEmbeddings
 from langchain.chains import LLMChain
 from openai import RateLimitError
 patch("langchain_openai.ChatOpenAI.invoke")
 """
     done = rewrite(source.encode())
     assert (
-        b"from modelwire.adapters import ChatOpenAI\nfrom langchain_openai import OpenAIEmbeddings\n"
+        b"from modelwire.adapters import ChatOpenAI\nfrom langchain_openai import OpenAISparseEmbeddings\n"
         in done.text
     )
     assert [(left.line, left.what) for left in done.left] == [
-        (2, "`OpenAIEmbeddings` of `langchain_openai`"),
+        (2, "`OpenAISparseEmbeddings` of `langchain_openai`"),
         (3, "`LLMChain` of `langchain.chains`"),
         (4, "`RateLimitError` of `openai`"),
         (5, "the text `langchain_openai.ChatOpenAI.invoke`"),
@@ -273,3 +273,23 @@ def test_folders_are_read_in_order_and_other_files_left_alone(tmp_path: Path) ->
     for name in ("b.py", "a.ipynb", "c.txt"):
         (tmp_path / name).write_text("")
     assert [path.name for path in programs([tmp_path])] == ["a.ipynb", "b.py"]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("langchain_openai", "OpenAIEmbeddings"),
+        ("langchain_openai.embeddings", "AzureOpenAIEmbeddings"),
+        ("langchain_google_genai", "GoogleGenerativeAIEmbeddings"),
+        ("langchain_aws", "BedrockEmbeddings"),
+        ("langchain_cohere", "CohereEmbeddings"),
+        ("langchain_voyageai", "VoyageAIEmbeddings"),
+        ("langchain_mistralai", "MistralAIEmbeddings"),
+        ("langchain_ollama", "OllamaEmbeddings"),
+        ("langchain_core.embeddings", "FakeEmbeddings"),
+        ("langchain.embeddings", "init_embeddings"),
+    ],
+)
+def test_embeddings_have_a_home(module: str, name: str) -> None:
+    done = rewrite(f"from {module} import {name}\n".encode())
+    assert done.text.decode() == f"from modelwire.embeddings import {name}\n"

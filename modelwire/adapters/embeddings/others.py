@@ -95,9 +95,9 @@ class VoyageCalls(OpenAICalls):
 
     # https://docs.voyageai.com/reference/embeddings-api, read 2026-11.
     KEY_VARIABLES: ClassVar = ("VOYAGE_API_KEY",)
-    URL_VARIABLES: ClassVar = ()
+    URL_VARIABLES: ClassVar[Any] = ()
     DEFAULT_URL: ClassVar = "https://api.voyageai.com/v1"
-    ENVIRONMENT: ClassVar = {}
+    ENVIRONMENT: ClassVar[Any] = {}
     ALIASES: ClassVar = {**OpenAICalls.ALIASES, "voyage_api_key": "api_key"}
     SENDABLE: ClassVar = OpenAICalls.SENDABLE | {"output_dtype"}
 
