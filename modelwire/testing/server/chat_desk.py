@@ -147,7 +147,8 @@ class ChatDesk:
 
     def row(self, wire: str, body: dict[str, Any], number: int) -> tuple[int, Any]:
         """Return status and body of one row of a batch, which takes its answer from the script like any request."""
-        request = SeenRequest("POST", "", {}, to_json(body))
+        # The header with the betas of a row came with its batch: a row may have the fields of all of them.
+        request = SeenRequest("POST", "?beta=true", {}, to_json(body))
         request.wire, request.number = wire, number
         problem = self._problem(wire, request)
         if problem is not None:

@@ -292,6 +292,17 @@ def test_a_row_of_a_batch_is_checked_too(serve: Serve) -> None:
     assert "foo" in result["response"]["body"]["error"]["message"]
 
 
+def test_a_row_of_a_batch_may_have_beta_fields(serve: Serve) -> None:
+    server = serve("ok", batches=BatchPlan(polls=0))
+    own = {"x-api-key": "k", "anthropic-version": "2023-06-01", "anthropic-beta": "mcp-client"}
+    row = {"custom_id": "1", "params": {**MESSAGES, "mcp_servers": []}}
+    path = server.base_url + "/v1/messages/batches"
+    made = httpx2.post(path, json={"requests": [row]}, headers=own).json()
+    httpx2.get(f"{path}/{made['id']}", headers=own)
+    result = json.loads(httpx2.get(f"{path}/{made['id']}/results", headers=own).text)
+    assert result["result"]["type"] == "succeeded"
+
+
 def test_the_table_of_fields_is_that_of_the_sdks() -> None:
     pytest.importorskip("google.genai")
     assert json.loads(request_fields.PLACE.read_text()) == request_fields.fields_of_sdks(), (
