@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from modelwire import AIMessage, arun_tools, run_tools
-from modelwire.errors import Timeout
+from modelwire.errors import ConnectFailed, Timeout
 from modelwire.testing import FakeMessagesListChatModel
 from modelwire.tools import ToolException
 from modelwire.tools.mcp import MCPTools
@@ -252,3 +252,18 @@ def test_a_broken_http_connection_is_an_error_of_that_call_only(colour: Any) -> 
             called(colour, tools, "broken")
         assert time.monotonic() - began < 15
         assert called(colour, tools, "well") == "hello"
+
+
+def test_a_page_that_is_no_mcp_server_is_an_error_with_its_status() -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_error(503)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(ConnectFailed, match="the server answered 503 Service Unavailable"):
+            MCPTools(f"http://127.0.0.1:{server.server_port}/mcp")
+        server.shutdown()

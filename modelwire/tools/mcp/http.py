@@ -49,16 +49,26 @@ def _client_class() -> Any:
                 response = await super().send(request, **options)
             except Exception as exc:  # noqa: BLE001 - it becomes the error of the call
                 return httpx2.Response(502, json=_error(reason(exc)), request=request)
-            if response.status_code != httpx2.codes.UNAUTHORIZED:
+            text = _trouble_of(response)
+            if text is None:
                 return response
             await response.aclose()
-            text = (
-                f"the server answered 401: it wants a login. Run `modelwire mcp login {plain_url(str(request.url))}`, "
-                "or pass `headers`"
-            )
-            return httpx2.Response(401, json=_error(text), request=request)
+            return httpx2.Response(response.status_code, json=_error(text), request=request)
 
     return Client
+
+
+def _trouble_of(response: Any) -> str | None:
+    """Return the error of a response, or None where the package reads it itself."""
+    status = response.status_code
+    if status == 401:
+        url = plain_url(str(response.request.url))
+        return f"the server answered 401: it wants a login. Run `modelwire mcp login {url}`, or pass `headers`"
+    is_json = response.headers.get("content-type", "").lower().startswith("application/json")
+    is_known = status < 400 or status == 404 or is_json
+    if is_known:
+        return None
+    return f"the server answered {status} {response.reason_phrase}".rstrip()
 
 
 def _error(text: str) -> dict[str, Any]:
