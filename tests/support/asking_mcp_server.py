@@ -70,7 +70,7 @@ def ask(params: dict[str, Any]) -> dict[str, Any]:
 def withdraw() -> dict[str, Any]:
     params = {"mode": "form", "message": "Who?", "requestedSchema": FORM}
     send({"id": "q2", "method": "elicitation/create", "params": params})
-    time.sleep(float(os.environ.get("WITHDRAW_AFTER_S", "0.3")))
+    time.sleep(float(os.environ.get("WITHDRAW_AFTER_S", "1")))
     send({"method": "notifications/cancelled", "params": {"requestId": "q2"}})
     return text("withdrawn")
 

@@ -155,10 +155,10 @@ def test_an_async_function_runs_on_the_loop_of_the_program(tmp_path: Path) -> No
 
 def test_the_time_of_a_call_stops_while_the_user_thinks(tmp_path: Path, colour: Any) -> None:
     def elicit(question: Elicitation) -> Any:
-        time.sleep(1.5)
+        time.sleep(3.5)
         return question.accept({"name": "Ada"})
 
-    with asking(tmp_path, elicit=elicit, timeout_s=1.0) as tools:
+    with asking(tmp_path, elicit=elicit, timeout_s=3.0) as tools:
         assert json.loads(called(colour, tools, "ask"))["action"] == "accept"
 
 

@@ -136,7 +136,7 @@ def test_a_cancelled_call_is_cancelled_at_the_server(tmp_path: Path) -> None:
 def test_a_call_that_is_late_is_cancelled_at_the_server(tmp_path: Path, colour: Any) -> None:
     with asking(tmp_path) as tools:
         wait = named(tools, "wait")
-        late = {"config": {"timeout": 0.3}}
+        late = {"config": {"timeout": 1.0}}
         with pytest.raises(Timeout, match="`wait` did not finish within"):
             colour.run(lambda: wait.invoke({}, **late), lambda: wait.ainvoke({}, **late))
         assert called(colour, tools, "hello") == "hello {}"

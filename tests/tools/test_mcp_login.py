@@ -217,10 +217,10 @@ def test_an_answer_that_belongs_to_another_login_is_refused(server: OAuthMCPServ
 
 def test_the_time_of_a_call_stops_while_the_user_logs_in(server: OAuthMCPServer) -> None:
     def slowly(url: str) -> None:
-        time.sleep(1.0)
+        time.sleep(3.5)
         visit(url)
 
-    with MCPTools(server.url, auth=OAuthLogin(open_url=slowly), timeout_s=0.7) as tools:
+    with MCPTools(server.url, auth=OAuthLogin(open_url=slowly), timeout_s=3.0) as tools:
         server.tokens.clear()
         assert hello(tools) == "hello"
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages import BaseMessage
 from modelwire.tools.mcp.connection import Connection, all_pages
 from modelwire.tools.mcp.content import prompt_messages, resource_blocks
 from modelwire.tools.mcp.package import package
+
+Offer = TypeVar("Offer")
 
 __all__ = ["MCPPrompt", "MCPResource", "MCPResourceTemplate"]
 
@@ -125,48 +127,52 @@ def reading(uri: str) -> Callable[[Any], Awaitable[list[dict[str, Any]]]]:
 def resources_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResource]]]:
     """Return the request that lists the server's resources."""
 
-    async def request(client: Any) -> list[MCPResource]:
-        if client.server_capabilities.resources is None:
-            return []
-        found = await all_pages(client.list_resources, "resources")
-        return [
-            MCPResource(str(one.uri), one.name, one.title, one.description, one.mime_type, server)
-            for one in found
-        ]
+    def make(one: Any) -> MCPResource:
+        return MCPResource(uri=str(one.uri), mime_type=one.mime_type, **_named(one, server))
 
-    return request
+    return _listing("resources", "resources", make)
 
 
 def templates_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResourceTemplate]]]:
     """Return the request that lists the templates of the server's resources."""
 
-    async def request(client: Any) -> list[MCPResourceTemplate]:
-        if client.server_capabilities.resources is None:
-            return []
-        found = await all_pages(client.list_resource_templates, "resource_templates")
-        return [
-            MCPResourceTemplate(
-                one.uri_template, one.name, one.title, one.description, one.mime_type, server
-            )
-            for one in found
-        ]
+    def make(one: Any) -> MCPResourceTemplate:
+        named = _named(one, server)
+        return MCPResourceTemplate(one.uri_template, mime_type=one.mime_type, **named)
 
-    return request
+    return _listing("resources", "resource_templates", make)
 
 
 def prompts_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPPrompt]]]:
     """Return the request that lists the server's prompts."""
 
-    async def request(client: Any) -> list[MCPPrompt]:
-        if client.server_capabilities.prompts is None:
+    def make(one: Any) -> MCPPrompt:
+        return MCPPrompt(arguments=_arguments_of(one), **_named(one, server))
+
+    return _listing("prompts", "prompts", make)
+
+
+def _listing(
+    capability: str, field: str, make: Callable[[Any], Offer]
+) -> Callable[[Any], Awaitable[list[Offer]]]:
+    """Return the request for all entries of a list; a server without such a list has none."""
+
+    async def request(client: Any) -> list[Offer]:
+        if getattr(client.server_capabilities, capability) is None:
             return []
-        found = await all_pages(client.list_prompts, "prompts")
-        return [
-            MCPPrompt(one.name, one.title, one.description, _arguments_of(one), server)
-            for one in found
-        ]
+        return [make(one) for one in await all_pages(getattr(client, f"list_{field}"), field)]
 
     return request
+
+
+def _named(one: Any, server: Connection) -> dict[str, Any]:
+    """Return what every offer has."""
+    return {
+        "name": one.name,
+        "title": one.title,
+        "description": one.description,
+        "server": server,
+    }
 
 
 def _arguments_of(prompt: Any) -> list[dict[str, Any]]:

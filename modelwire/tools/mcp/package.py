@@ -20,6 +20,6 @@ def package(name: str) -> Any:
         ) from exc
     if name == "mcp" and not hasattr(found, "Client"):
         raise MissingDependency(
-            "The package `mcp` is older than 2: pip install --upgrade 'modelwire[mcp]'"
+            "The package `mcp` is older than 2.3: pip install --upgrade 'modelwire[mcp]'"
         )
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from modelwire.lazy import module
@@ -11,33 +10,24 @@ from modelwire.lazy import module
 if TYPE_CHECKING:
     import asyncio
     import threading
+    from concurrent import futures
 else:
     asyncio, threading = module("asyncio"), module("threading")
+    futures = module("concurrent.futures")
 
 __all__ = ["in_thread"]
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:
     """Call a function in a thread that does not keep the program from ending, as a user may never answer."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
+    done: futures.Future[Any] = futures.Future()
+    done.set_running_or_notify_cancel()  # from now on only the function settles it
 
     def run() -> None:
-        result, error = None, None
         try:
-            result = function()
+            done.set_result(function())
         except Exception as exc:  # noqa: BLE001 - raised where the result is awaited
-            error = exc
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, result, error)
+            done.set_exception(exc)
 
     threading.Thread(target=run, name="modelwire-mcp-user", daemon=True).start()
-    return await done
+    return await asyncio.wrap_future(done)
