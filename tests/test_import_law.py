@@ -154,6 +154,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "runnables",
             "callbacks",
             "adapters",
+            "embeddings",
             "tools",
             "chat_history",
             "load",

@@ -15,9 +15,11 @@ from pydantic import Field
 from modelwire.adapters import BaseChatModel
 from modelwire.callbacks import BaseCallbackHandler
 from modelwire.chat_history import BaseChatMessageHistory
+from modelwire.embeddings import Embeddings
 from modelwire.errors import InvalidType
 from modelwire.langchain.callbacks import their_handler
 from modelwire.langchain.chat_model import ModelwireChatModel
+from modelwire.langchain.embeddings import ModelwireEmbeddings
 from modelwire.langchain.errors import errors_of_both
 from modelwire.langchain.runnables import Calls, LangChainStep, ModelwireRunnable, inward
 from modelwire.langchain.values import from_langchain, to_langchain
@@ -40,7 +42,7 @@ def as_langchain(thing: Any) -> Any:
 
     A chat model becomes a `langchain_core` `BaseChatModel`, also with tools bound to it; a tool a `BaseTool`; any other
     runnable a `Runnable`; a message, prompt or document (also in lists and dicts) its namesake; a history and a
-    callback handler what LangChain takes for one.
+    callback handler what LangChain takes for one; embeddings become `Embeddings`.
 
     Raises:
         InvalidType: `thing` is not one of these.
@@ -276,4 +278,5 @@ _CONVERTERS: tuple[tuple[type, Any], ...] = (
     (Runnable, ModelwireRunnable),
     (BaseChatMessageHistory, _TheirHistory),
     (BaseCallbackHandler, their_handler),
+    (Embeddings, ModelwireEmbeddings),
 )

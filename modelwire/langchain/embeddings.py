@@ -1,0 +1,32 @@
+"""`ModelwireEmbeddings`: embeddings of modelwire as LangChain's, for its vector stores."""
+
+from __future__ import annotations
+
+from langchain_core.embeddings import Embeddings as TheirEmbeddings
+
+from modelwire.embeddings import Embeddings
+
+__all__ = ["ModelwireEmbeddings"]
+
+
+class ModelwireEmbeddings(TheirEmbeddings):
+    """Embeddings of LangChain's that call embeddings of modelwire."""
+
+    def __init__(self, embeddings: Embeddings) -> None:
+        self.embeddings = embeddings
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return a vector for each text."""
+        return self.embeddings.embed_documents(texts)
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of a question."""
+        return self.embeddings.embed_query(text)
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return a vector for each text."""
+        return await self.embeddings.aembed_documents(texts)
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Return the vector of a question."""
+        return await self.embeddings.aembed_query(text)
