@@ -116,7 +116,7 @@ class PromptCache:
             places = [
                 place._replace(lifetime="30m") for place in _places(_messages(body), body, scope)
             ]
-            marks = [len(places) - 1]
+            marks = _breakpoints(body)
             cached = self._read(places, marks, BREAKPOINTS_LOOKED_BACK, least, now_s)
         else:
             cached = self._by_steps(body, scope, least, lifetime, now_s)
@@ -221,6 +221,16 @@ def _messages(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if not isinstance(turns, list):
         turns = [turns]
     return parts + [("turn", turn) for turn in turns]
+
+
+def _breakpoints(body: Mapping[str, Any]) -> list[int]:
+    """Return the places of the breakpoints: those in the request, and the one that OpenAI places at its end."""
+    parts = _messages(body)
+    found = [n for n, part in enumerate(parts) if b'"prompt_cache_breakpoint"' in to_json(part)]
+    options = body.get("prompt_cache_options")
+    if not isinstance(options, Mapping) or options.get("mode") != "explicit":
+        found = [*found[1 - MOST_MARKS :], len(parts) - 1]
+    return found[-MOST_MARKS:]
 
 
 def _blocks(body: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -279,6 +279,42 @@ def test_openai_keeps_prompts_longer_where_the_model_can() -> None:
     assert "prompt_cache_retention" not in body
 
 
+@pytest.mark.parametrize("responses", [False, True])
+def test_the_instructions_of_gpt_5_6_end_with_a_breakpoint(*, responses: bool) -> None:
+    model = openai("gpt-5.6", prompt_cache=True, use_responses_api=responses)
+    history = agent_history(0)
+    body = body_of(model, history)
+    (block,) = body["input" if responses else "messages"][0]["content"]
+    assert block == {
+        "prompt_cache_breakpoint": {"mode": "explicit"},
+        "type": "input_text" if responses else "text",
+        "text": LONG_TEXT,
+    }
+    assert "prompt_cache_options" not in body
+    assert "breakpoint" not in str(body_of(model, [SystemMessage("Be brief."), HumanMessage("q")]))
+    assert "breakpoint" not in str(body_of(openai(prompt_cache=True), history))
+
+
+@pytest.mark.parametrize("wire", ["openai", "responses"])
+def test_rows_of_gpt_5_6_write_their_instructions_once_and_nothing_else(wire: Any) -> None:
+    prompt = ChatPromptTemplate.from_messages([("system", LONG_TEXT), ("human", "{q}" + LONG_TEXT)])
+    with ProviderServer() as server:
+        model = server.model(wire, model="gpt-5.6", prompt_cache=True)
+        for n in range(3):
+            (prompt | model).batch([{"q": str(n)}])
+        cached = [seen.prompt_cache for seen in server.requests]
+    assert [one.all_written > 0 for one in cached if one] == [True, False, False]
+    assert [one.read > 2_000 for one in cached if one] == [False, True, True]
+
+
+def test_conversations_with_gpt_5_6_read_the_instructions_of_others() -> None:
+    with ProviderServer() as server:
+        model = server.model("openai", model="gpt-5.6", prompt_cache=True)
+        for question in ("one", "two"):
+            answer = model.invoke([SystemMessage(LONG_TEXT), HumanMessage(question)])
+    assert answer.usage_metadata["input_token_details"]["cache_read"] > 2_000
+
+
 def test_a_key_of_the_callers_own_wins() -> None:
     body = body_of(openai(prompt_cache="1h"), "hi", prompt_cache_key="mine")
     assert body["prompt_cache_key"] == "mine"

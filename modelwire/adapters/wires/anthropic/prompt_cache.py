@@ -21,7 +21,7 @@ from modelwire.adapters.wires.prompt_marks import (
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["MARKS", "ask", "marked_turns", "turn_sections"]
+__all__ = ["MARKS", "ask", "blocks_of", "marked_turns", "turn_sections"]
 
 # The provider refuses marks on these blocks, and caches them with the blocks around them.
 UNMARKABLE = frozenset(("thinking", "redacted_thinking"))

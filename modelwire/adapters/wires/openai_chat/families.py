@@ -6,7 +6,7 @@ import re
 
 from modelwire.adapters.wires.families import LEVELS, LOW_TO_HIGH, Family, ModelFamilies, fit_at
 
-__all__ = ["FAMILIES", "OPENAI", "has_long_prompt_cache"]
+__all__ = ["FAMILIES", "OPENAI", "has_breakpoints", "has_long_prompt_cache"]
 
 OPENAI_REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
 OPENAI_COMPATIBILITY = (
@@ -166,6 +166,11 @@ _LONG_PROMPT_CACHE = frozenset(
         "gpt-4.1",
     )
 )
+
+
+def has_breakpoints(model: str) -> bool:
+    """Return whether the model caches at breakpoints only, and takes them in the request."""
+    return model.startswith(("gpt-5.6", "gpt-6"))
 
 
 def has_long_prompt_cache(model: str) -> bool:

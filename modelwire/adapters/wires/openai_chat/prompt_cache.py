@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 
 from modelwire.adapters.wires.anthropic.families import least_cached_tokens
-from modelwire.adapters.wires.anthropic.prompt_cache import MARKS, marked_turns, turn_sections
-from modelwire.adapters.wires.openai_chat.families import has_long_prompt_cache
+from modelwire.adapters.wires.anthropic.prompt_cache import (
+    MARKS,
+    blocks_of,
+    marked_turns,
+    turn_sections,
+)
+from modelwire.adapters.wires.openai_chat.families import has_breakpoints, has_long_prompt_cache
 from modelwire.adapters.wires.prompt_marks import LONG, PromptCacheWish, Section, place_marks
 
 if TYPE_CHECKING:
@@ -30,6 +35,8 @@ _NO_HOUR = (
     '`prompt_cache` is not "1h": `{model}` has no longer lifetime that can be set. '
     "Its prompts are cached all the same."
 )
+# Instructions of fewer characters are surely below the minimum of 1,024 tokens.
+LEAST_MARKED_CHARS = 2_048
 _INSTRUCTIONS = ("system", "developer")
 
 
@@ -57,6 +64,8 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     body = dict(request.body)
     body.setdefault("prompt_cache_key", stable_prefix_key(wish.model, body))
     request.body = body
+    if wish.provider in OPENAI_ITSELF and has_breakpoints(wish.model):
+        _place_breakpoint(body, wish)
     if wish.lifetime != LONG or "prompt_cache_retention" in body or "prompt_cache_options" in body:
         return []
     if wish.provider in OPENAI_ITSELF and has_long_prompt_cache(wish.model):
@@ -65,14 +74,39 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     return [_NO_HOUR.format(model=wish.model)]
 
 
-def stable_prefix_key(model: str, body: Mapping[str, Any]) -> str:
-    """Return the digest of what all calls of one program begin with: the model, its tools and its instructions."""
-    turns = body.get("messages", body.get("input"))
-    head = []
+def _place_breakpoint(body: dict[str, Any], wish: PromptCacheWish) -> None:
+    """End the instructions with a breakpoint, so that other conversations read them.
+
+    These models cache at breakpoints only, and place one at the end of each request. That of a row is not wanted.
+    """
+    name = "messages" if "messages" in body else "input"
+    turns = list(body[name]) if isinstance(body[name], list) else []
+    head = _instructions_of(turns)
+    if head:
+        content = blocks_of(head[-1].get("content"))
+        if wish.wire == "responses" and isinstance(head[-1].get("content"), str):
+            content = [{**content[0], "type": "input_text"}]
+        if content and sum(len(str(block.get("text"))) for block in content) >= LEAST_MARKED_CHARS:
+            content[-1] = {"prompt_cache_breakpoint": {"mode": "explicit"}, **content[-1]}
+            turns[len(head) - 1] = {**head[-1], "content": content}
+            body[name] = turns
+    if wish.is_row and not any(turn.get("role") == "assistant" for turn in turns):
+        body.setdefault("prompt_cache_options", {"mode": "explicit"})
+
+
+def _instructions_of(turns: Any) -> list[Any]:
+    """Return the messages of the system's that a conversation begins with."""
+    head: list[Any] = []
     for turn in turns if isinstance(turns, list) else []:
         if not isinstance(turn, Mapping) or turn.get("role") not in _INSTRUCTIONS:
             break
         head.append(turn)
+    return head
+
+
+def stable_prefix_key(model: str, body: Mapping[str, Any]) -> str:
+    """Return the digest of what all calls of one program begin with: the model, its tools and its instructions."""
+    head = _instructions_of(body.get("messages", body.get("input")))
     stable = [model, body.get("tools"), body.get("instructions"), head]
     return sha256(to_json(stable, fallback=str)).hexdigest()[:32]
 
