@@ -15,6 +15,7 @@ from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.providers.bedrock import ChatBedrockConverse
 from modelwire.adapters.wires.wire import path_segment
+from modelwire.errors import InvalidArgument
 from modelwire.transport.wire import WireRequest
 
 if TYPE_CHECKING:
@@ -103,6 +104,13 @@ class BedrockEmbeddings(HTTPEmbeddings):
         "query": "search_query",
     }
     ALIASES: ClassVar[Mapping[str, str]] = {**HTTPEmbeddings.ALIASES, "model_id": "model"}
+
+    def _check_settings(self) -> None:
+        # https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html, read 2026-11.
+        if self.dimensions is not None and "titan-embed-text-v1" in self.model:
+            raise InvalidArgument(
+                f"`{self.model}` does not shorten its vectors: leave out `dimensions`."
+            )
 
     def own_limits(self) -> PackLimits:
         """Return the limits of the model's maker."""

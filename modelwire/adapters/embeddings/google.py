@@ -72,6 +72,7 @@ class GoogleGenerativeAIEmbeddings(HTTPEmbeddings):
     """
 
     CALLS: ClassVar[Any] = GeminiCalls
+    DEFAULT_MODEL: ClassVar[str | None] = "gemini-embedding-001"
     # https://ai.google.dev/gemini-api/docs/embeddings and langchain-google-genai 4 (`_MAX_TOKENS_PER_BATCH`).
     LIMITS: ClassVar[PackLimits] = PackLimits(100, 20_000, 2_048)
     INPUT_TYPES: ClassVar[Mapping[str, str]] = {

@@ -9,7 +9,7 @@ from pydantic.fields import Field
 
 from modelwire.adapters.embeddings.codec import EmbeddingCodec
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
-from modelwire.adapters.embeddings.openai import OpenAICalls, OpenAIEmbeddings
+from modelwire.adapters.embeddings.openai import OpenAICalls, OpenAICodec, OpenAIEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.wires.openai_chat.codec import request_for
 
@@ -39,6 +39,7 @@ class CohereCodec(EmbeddingCodec):
             "model": self.model,
             "texts": list(self.pack.texts),
             "embedding_types": ["float"],
+            "truncate": "NONE",  # By default Cohere cuts a text that is too long.
             **options,
             **call.params,
         }
@@ -59,6 +60,7 @@ class CohereCalls(OpenAICalls):
     """Calls Cohere's own embeddings API, with the key and the settings of its chat models."""
 
     provider: str = Field(default="cohere", repr=False, exclude=True)
+    ALIASES: ClassVar = {**OpenAICalls.ALIASES, "cohere_api_key": "api_key"}
 
     def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
         return CohereCodec
@@ -88,8 +90,21 @@ class CohereEmbeddings(HTTPEmbeddings):
         return self.LIMITS
 
 
+class VoyageCodec(OpenAICodec):
+    """The codec of Voyage's API, which by default cuts a text that is too long."""
+
+    def encode(self, call: ChatCall) -> WireRequest:
+        """Return the request of a call."""
+        request = super().encode(call)
+        request.body = {"truncation": False, **request.body}
+        return request
+
+
 class VoyageCalls(OpenAICalls):
     """Calls Voyage's embeddings."""
+
+    def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
+        return VoyageCodec
 
     provider: str = Field(default="voyageai", repr=False, exclude=True)
 
@@ -145,8 +160,13 @@ class OllamaCalls(OpenAICalls):
 
 
 class OllamaEmbeddings(OpenAIEmbeddings):
-    """Embeddings of an Ollama server, by its compatible API; `base_url` ends in `/v1`."""
+    """Embeddings of an Ollama server, by its compatible API. `base_url` is its address, with or without `/v1`."""
 
     CALLS: ClassVar[Any] = OllamaCalls
     DEFAULT_MODEL: ClassVar[str | None] = None
     LIMITS: ClassVar[PackLimits] = PackLimits(256, 128_000, 8_192)
+
+    def __init__(self, *, base_url: str | None = None, **settings: Any) -> None:
+        if base_url is not None:
+            settings["base_url"] = f"{base_url.rstrip('/').removesuffix('/v1')}/v1"
+        super().__init__(**settings)
