@@ -279,6 +279,13 @@ def test_a_parameter_is_an_attribute(
     assert latest.facts("chat")[expected[0]] == expected[1]
 
 
+def test_a_guardrail_of_bedrock_is_an_attribute(server: ProviderServer, latest: Seen) -> None:
+    guardrail = {"guardrailIdentifier": "gr-1", "guardrailVersion": "1"}
+    server.model("bedrock", guardrail_config=guardrail).invoke("hi")
+    assert latest.facts("chat")["aws.bedrock.guardrail.id"] == "gr-1"
+    assert latest.violations() == []
+
+
 def test_what_is_the_default_or_the_providers_choice_is_not_set(
     server: ProviderServer, latest: Seen
 ) -> None:

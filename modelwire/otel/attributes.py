@@ -1,8 +1,8 @@
 """The attributes of a request, an answer and a tool, by the names of the GenAI conventions. No spans here.
 
-Names: https://github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/client-inference.md at 024a4f94,
-model/gen-ai/spans.yaml at 002c8a6e, model/mcp/common.yaml at 0e5e6a8d, read 2026-11; those of OpenAI and Bedrock:
-docs/gen-ai/openai.md and aws-bedrock.md there.
+Names: https://github.com/open-telemetry/semantic-conventions-genai, read 2026-11: docs/gen-ai/client-inference.md at
+024a4f94; tools, embeddings, OpenAI and Bedrock: model/gen-ai/spans.yaml at 002c8a6e; MCP: model/mcp/common.yaml at
+0e5e6a8d.
 """
 
 from __future__ import annotations
