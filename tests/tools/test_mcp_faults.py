@@ -254,6 +254,19 @@ def test_a_broken_http_connection_is_an_error_of_that_call_only(colour: Any) -> 
         assert called(colour, tools, "well") == "hello"
 
 
+def test_the_log_of_another_package_shows_no_secret_of_a_url(
+    colour: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with http_server(dies_in=None) as url:
+        secret = f"{url.replace('//', '//me:sk-secret@')}?key=sk-secret"
+        with MCPTools(secret) as tools:
+            assert called(colour, tools, "well") == "hello"
+    text = caplog.text + "".join(map(repr, (record.args for record in caplog.records)))
+    assert url in text
+    assert "sk-secret" not in text
+
+
 def test_a_page_that_is_no_mcp_server_is_an_error_with_its_status() -> None:
     class Page(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

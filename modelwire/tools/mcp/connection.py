@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import (
     AsyncIterator,
@@ -94,7 +95,7 @@ class Connection:
         self._trouble: BaseException | None = None
         self._clocks: set[asyncio.Timeout] = set()
         self._has_warned = False
-        _drop_tracebacks()
+        _filter_logs()
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
@@ -428,17 +429,28 @@ def _stream_of_errors() -> TextIO | None:
     return None
 
 
-class _TracebacksDropped(logging.Filter):
-    """Drops records with a traceback of the threads here: the caller gets the error itself, without its secrets."""
+class _SecretsDropped(logging.Filter):
+    """Keeps secrets out of the records of other packages that come from the threads here.
+
+    A record with a traceback is dropped: the caller gets the error itself. Of a URL only the address is left.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        is_ours = record.threadName is not None and record.threadName.startswith(THREAD_NAME)
-        return not (is_ours and record.exc_info)
+        is_ours = (record.threadName or "").startswith(THREAD_NAME)
+        if not is_ours:
+            return True
+        if record.exc_info:
+            return False
+        record.msg, record.args = _URL.sub(r"\1\2", record.getMessage()), ()
+        return True
 
 
-_FILTER = _TracebacksDropped()
-_LOGGERS_OF_PACKAGE = (
+# The scheme and the address of a URL; its user and password, query and fragment are in no group.
+_URL = re.compile(r"(https?://)(?:[^/\s@]*@)?([^\s?#\"']*)[^\s\"']*")
+_FILTER = _SecretsDropped()
+_LOGGERS = (
     "client",
+    "httpx2",
     "mcp.client.auth.oauth2",
     "mcp.client.stdio",
     "mcp.client.streamable_http",
@@ -446,6 +458,6 @@ _LOGGERS_OF_PACKAGE = (
 )
 
 
-def _drop_tracebacks() -> None:
-    for name in _LOGGERS_OF_PACKAGE:
+def _filter_logs() -> None:
+    for name in _LOGGERS:
         logging.getLogger(name).addFilter(_FILTER)  # adding it twice changes nothing
