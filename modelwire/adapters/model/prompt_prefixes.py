@@ -262,6 +262,10 @@ def _first_difference(earlier: Prompt, later: Prompt, texts: Texts) -> CacheBrea
         if at < later.head and _TIME.search(excerpt):
             sentence += _ABOUT_TIMES
         return _break(later.of[1], "message", at, role, change, excerpt, sentence)
+    return _changed_parameter(earlier, later, texts)
+
+
+def _changed_parameter(earlier: Prompt, later: Prompt, texts: Texts) -> CacheBreak | None:
     for name in (*later.parameters, *earlier.parameters):
         if earlier.parameters.get(name) != later.parameters.get(name):
             value = texts.parameters.get(name, "")[: 2 * CHARS_SHOWN]

@@ -114,6 +114,16 @@ class _Head:
         self.is_refused = False
         self.latest: tuple[Control, StoredHead] | None = None  # what a deletion needs to know
 
+    def is_due(self, now: float, lifetime_s: float, *, is_repeated: bool) -> bool:
+        """Note a call, and return whether the head is to be stored or renewed."""
+        self.is_missed = self.is_missed and is_repeated
+        self.last_s = now
+        if now > self.ends_s:
+            self.name = None
+        ends_soon = self.ends_s - now < lifetime_s / 2
+        may_ask = not (self.is_busy or self.is_refused)
+        return ends_soon and may_ask and (self.name is not None or self.is_missed)
+
 
 _heads: OrderedDict[tuple[Any, ...], _Head] = OrderedDict()
 _lock = Lock()
@@ -152,17 +162,13 @@ def _storing(model: HTTPChatModel, call: Control, request: WireRequest) -> Itera
     """Decide what is due for the head of a call, and put the name of a stored one into the call."""
     store, now = cast("StoredHead", request.storable), time.monotonic()
     head = _head_of(model, call, store)
+    control = None
     with _lock:
         is_repeated = head.last_s is not None and now - head.last_s < store.lifetime_s
-        head.is_missed = head.is_missed and is_repeated
-        head.last_s, head.latest = now, (call, store)
-        if now > head.ends_s:
-            head.name = None
-        ends_soon = head.ends_s - now < store.lifetime_s / 2
-        may_ask = not (head.is_busy or head.is_refused)
-        is_due = ends_soon and may_ask and (head.name is not None or head.is_missed)
-        head.is_busy = head.is_busy or is_due
-    control = _control_for(call, store, head.name) if is_due else None
+        head.latest = call, store
+        if head.is_due(now, store.lifetime_s, is_repeated=is_repeated):
+            head.is_busy = True
+            control = _control_for(call, store, head.name)
     storing = _Storing(control)
     try:
         yield storing
