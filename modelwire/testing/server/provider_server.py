@@ -123,7 +123,7 @@ class ProviderServer:
             return self
         ready, trouble = threading.Event(), list[OSError]()
         self._thread = threading.Thread(
-            target=self._run, args=(ready, trouble), name="modelwire-provider-server", daemon=True
+            target=_run, args=(self, ready, trouble), name="modelwire-provider-server", daemon=True
         )
         self._thread.start()
         ready.wait()
@@ -160,42 +160,6 @@ class ProviderServer:
         self.close()
         if kind is None and self.failures:
             raise self.failures[0]
-
-    def _run(self, ready: threading.Event, trouble: list[OSError]) -> None:
-        import asyncio
-
-        async def serve() -> None:
-            loop = self._loop = asyncio.get_running_loop()
-            stopping = asyncio.Event()
-            self._stop = stopping.set
-
-            def connection() -> Any:
-                self.counts.connections += 1
-                return Connection(
-                    self._handle, self._finished, loop, self._connections, self.time_scale
-                )
-
-            try:
-                listener = await loop.create_server(
-                    connection, "127.0.0.1", self._port, backlog=4096
-                )
-            except OSError as exc:
-                trouble.append(exc)
-                return
-            self._port = listener.sockets[0].getsockname()[1]
-            self._started_s = time.monotonic()
-            ready.set()
-            await stopping.wait()
-            listener.close()
-            for one in list(self._connections):
-                one.close()
-            # The connections are notified of their loss, and their tasks end.
-            await asyncio.sleep(0)
-
-        try:
-            asyncio.run(serve())
-        finally:
-            ready.set()
 
     @property
     def base_url(self) -> str:
@@ -305,7 +269,7 @@ class ProviderServer:
     def _handle(self, request: SeenRequest) -> bytes | Iterable[Step]:
         self._seen.begin(request, self.now_s())
         try:
-            reply = self._answer(request, request.path.rstrip("/"))
+            reply = _answer(self, request)
             if not isinstance(reply, Reply):
                 return reply
             if request.method == "HEAD":
@@ -317,27 +281,66 @@ class ProviderServer:
             wire = request.wire or "openai"
             return error_reply(wire, 500, number=request.number, message=message).steps()
 
-    def _answer(self, request: SeenRequest, path: str) -> Reply | Iterable[Step]:
-        if not is_of_this_machine(request.headers):
-            message = "This server answers this machine only, and no web page of another: see `Host` and `Origin`."
-            return error_reply("openai", 403, number=request.number, message=message)
-        if request.method == "POST":
-            wires = (wire for end, wire in _WIRE_OF_PATH.items() if path.endswith(end))
-            request.wire = next(wires, None)
-            request.embeddings = embeddings_wire(path)
-            if request.embeddings is not None:
-                # Its errors are those of the provider's chat API, or OpenAI's.
-                request.wire = request.embeddings if request.embeddings in WIRES else "openai"
-            if request.wire is not None:
-                return self._chat.handle(request, request.wire, self.counts.in_flight)
-        return (
-            self.background.handle(request, path)
-            or self._chat.prompt_cache.stored.handle(request, path, self.now_s())
-            or self.batches.handle(request, self.base_url)
-            or other_reply(request, path)
-        )
-
     def _finished(self, request: SeenRequest, whole: bool) -> None:  # noqa: FBT001 - called by a connection
         now_s = self.now_s()
         self._chat.finish(request, now_s)
         self._seen.end(request, now_s, whole=whole)
+
+
+def _run(server: ProviderServer, ready: threading.Event, trouble: list[OSError]) -> None:
+    """Serve in a thread of its own until the server is closed."""
+    import asyncio
+
+    async def serve() -> None:
+        loop = server._loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        server._stop = stopping.set
+
+        def connection() -> Any:
+            server.counts.connections += 1
+            return Connection(
+                server._handle, server._finished, loop, server._connections, server.time_scale
+            )
+
+        try:
+            listener = await loop.create_server(connection, "127.0.0.1", server._port, backlog=4096)
+        except OSError as exc:
+            trouble.append(exc)
+            return
+        server._port = listener.sockets[0].getsockname()[1]
+        server._started_s = time.monotonic()
+        ready.set()
+        await stopping.wait()
+        listener.close()
+        for one in list(server._connections):
+            one.close()
+        # The connections are notified of their loss, and their tasks end.
+        await asyncio.sleep(0)
+
+    try:
+        asyncio.run(serve())
+    finally:
+        ready.set()
+
+
+def _answer(server: ProviderServer, request: SeenRequest) -> Reply | Iterable[Step]:
+    """Return the answer to a request: the chat API's, or that of another endpoint."""
+    path = request.path.rstrip("/")
+    if not is_of_this_machine(request.headers):
+        message = "This server answers this machine only, and no web page of another: see `Host` and `Origin`."
+        return error_reply("openai", 403, number=request.number, message=message)
+    if request.method == "POST":
+        wires = (wire for end, wire in _WIRE_OF_PATH.items() if path.endswith(end))
+        request.wire = next(wires, None)
+        request.embeddings = embeddings_wire(path)
+        if request.embeddings is not None:
+            # Its errors are those of the provider's chat API, or OpenAI's.
+            request.wire = request.embeddings if request.embeddings in WIRES else "openai"
+        if request.wire is not None:
+            return server._chat.handle(request, request.wire, server.counts.in_flight)
+    return (
+        server.background.handle(request, path)
+        or server._chat.prompt_cache.stored.handle(request, path, server.now_s())
+        or server.batches.handle(request, server.base_url)
+        or other_reply(request, path)
+    )
