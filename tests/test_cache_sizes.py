@@ -37,6 +37,7 @@ BOUNDED = {
     "caches.py:_abandoned": "connections that were open at a fork",
     "local/server.py:_shared": "running servers of local models",
     "adapters/providers/aws.py:_chains": "a hundred; tested below",
+    "adapters/model/stored_prompts.py:_heads": "`MOST_HEADS`, the least used one goes first",
     "transport/ratelimit/registry.py:_numbers": "weak: an entry goes with its credential",
     "callbacks/delivery.py:_unfinished": "tasks under way; each is removed when it ends",
     "messages/block_translators/__init__.py:PROVIDER_TRANSLATORS": "what a program registers",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.colours import AsyncColour, SyncColour
 
-from modelwire.adapters.model import http as base
+from modelwire.adapters.model import call_parts as base
 from modelwire.testing import ProviderServer
 
 WAYS = {"sync": SyncColour(), "async": AsyncColour(), "aiohttp": AsyncColour()}

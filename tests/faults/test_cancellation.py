@@ -335,12 +335,15 @@ print(next(chunks).text)
 """
 
 C12_THREAD = """
+printed = threading.Event()
+
 def read():
     for chunk in model.stream("slow"):
         print(chunk.text, flush=True)
+        printed.set()
 
 threading.Thread(target=read, daemon=True).start()
-time.sleep(1)
+printed.wait(60)
 """
 
 C12_ASYNC = """

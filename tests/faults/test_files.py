@@ -48,6 +48,8 @@ WRITERS = {
     "migrate/command.py": "the user's own programs, whose modes stay",
     "sqlite_files.py": "0o600",
     "testing/cassettes/recording.py": "owned",
+    "tools/mcp/connection.py": "the null device",
+    "tools/mcp/token_store.py": "owned",
 }
 PUBLIC = ("the null device", "public weights", "the user's own programs")
 
