@@ -538,8 +538,9 @@ def affordable_in_flight() -> int:
 
 
 def _close_sync_pools() -> None:
+    """Close the idle connections. A daemon thread may read from the others: the end of the process closes them."""
     for pool in _sync_pools.values():
-        pool.close()
+        pool.close_idle()
 
 
 def _forget_the_parents() -> None:
