@@ -45,20 +45,22 @@ class Journal:
         self._lock = threading.Lock()
         try:
             self._base = open_sqlite(self.path, timeout_s=LOCK_WAIT_S)
+        except (OSError, sqlite3.Error) as exc:
+            raise self._unusable(exc) from exc
+        try:
             self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._base.execute("BEGIN EXCLUSIVE")
             self._base.execute(_TABLE)
             self._base.execute("COMMIT")
-        except sqlite3.OperationalError as exc:
-            if "locked" in str(exc):
-                raise JobBusy(f"The journal `{self.path}` is in use by another loop.") from exc
-            raise DiskError(
-                f"The journal `{self.path}` cannot be used: {exc}.", path=self.path
-            ) from exc
         except (OSError, sqlite3.Error) as exc:
-            raise DiskError(
-                f"The journal `{self.path}` cannot be used: {exc}.", path=self.path
-            ) from exc
+            self._base.close()
+            raise self._unusable(exc) from exc
+
+    def _unusable(self, exc: Exception) -> JobBusy | DiskError:
+        """Return the error of a journal that cannot be opened."""
+        if "locked" in str(exc):
+            return JobBusy(f"The journal `{self.path}` is in use by another loop.")
+        return DiskError(f"The journal `{self.path}` cannot be used: {exc}.", path=self.path)
 
     def restore(self, history: Sequence[BaseMessage]) -> Restored:
         """Return the stored conversation; of a new journal, the history, which is stored.

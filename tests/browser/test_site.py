@@ -37,7 +37,7 @@ SEARCHES = [
     ("install", "learn/first-answer.html"),
     ("json schema", "learn/structured-output.html"),
     ("langgraph", "langchain.html"),
-    ("mcp", "learn/tools.html"),
+    ("mcp", "mcp.html"),
 ]
 
 

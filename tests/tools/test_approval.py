@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from modelwire.errors import (
     ToolsPaused,
 )
 from modelwire.messages import messages_from_dict, messages_to_dict
+from modelwire.sqlite_files import open_sqlite
 from modelwire.testing import Answer, FakeMessagesListChatModel, ProviderServer
 from modelwire.tools import (
     Changed,
@@ -403,11 +405,22 @@ def test_a_journal_of_another_conversation_is_refused(
         run(model_of("ok"), "ho", [], journal=path)
 
 
-def test_a_file_that_is_no_journal_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_file_that_is_no_journal_is_a_clear_error_and_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "talk.journal"
     path.write_text("not a database, and long enough to be read as one" * 100)
+    opened: list[sqlite3.Connection] = []
+
+    def recording(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        opened.append(open_sqlite(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr("modelwire.tools.journal.open_sqlite", recording)
     with pytest.raises(DiskError, match="cannot be used"):
         run_tools(model_of("ok"), "hi", [], journal=path)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
     assert path.read_text().startswith("not a database")
 
 
