@@ -5,6 +5,7 @@ JSON schemas are checked by `jsonschema`, which takes a while to import: it is l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
@@ -15,6 +16,7 @@ from pydantic_core import to_json
 from modelwire.errors import InvalidArgument
 from modelwire.tools.args_schema import model_from_typed_dict
 from modelwire.tools.json_schema import schemas_within
+from modelwire.tools.schema_references import references_outside
 
 __all__ = ["JsonSchemaCheck", "TypedDictCheck"]
 
@@ -67,24 +69,30 @@ class JsonSchemaCheck:
             raise InvalidArgument(
                 f"The schema is not a JSON schema: {_place(exc.absolute_path)}{exc.message}."
             ) from exc
-        if not any("$id" in node for _, node in schemas_within(self.schema)):
-            self._check_references()
+        self._check_patterns()
+        self._check_references()
+
+    def _check_patterns(self) -> None:
+        # The meta-schemas of drafts 3 and 4 do not look at the names of `patternProperties`.
+        for _, node in schemas_within(self.schema):
+            for pattern in node.get("patternProperties", ()):
+                try:
+                    re.compile(pattern)
+                except re.error as exc:
+                    raise InvalidArgument(
+                        f"The schema is not a JSON schema: `patternProperties`: {pattern!r} is not a regular "
+                        f"expression that Python reads: {exc}."
+                    ) from exc
 
     def _check_references(self) -> None:
-        from referencing import Registry
-        from referencing.exceptions import Unresolvable
-        from referencing.jsonschema import DRAFT202012
-
-        whole: Any = Registry().with_resource("", DRAFT202012.create_resource(self.schema))
-        for where, node in schemas_within(self.schema):
-            if isinstance(ref := node.get("$ref"), str):
-                try:
-                    whole.resolver().lookup(ref)
-                except Unresolvable as exc:
-                    raise InvalidArgument(
-                        f"The schema refers to `{ref}`{f' at `{where}`' if where else ''}, which is not in it. "
-                        "Put it under `$defs`."
-                    ) from exc
+        places = {id(node): where for where, node in schemas_within(self.schema)}
+        for reference, node in references_outside(self.schema):
+            where = places.get(id(node))
+            place = f" at `{where}`" if where else ""
+            raise InvalidArgument(
+                f"The schema refers to `{reference}`{place}, which is not in it. "
+                "Put it under `$defs`."
+            )
 
 
 class TypedDictCheck:
