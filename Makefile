@@ -98,7 +98,11 @@ $(VENV)/.ready-mcp-conformance: Makefile
 	    && touch $@ || echo "MCP's conformance suite cannot be installed: its tests are skipped"; \
 	else echo "There is no node with npm: the tests of MCP's conformance suite are skipped"; fi
 
-test-long: $(VENV)/.ready-long $(VENV)/.ready-mcp-conformance
+# The test suites of others, for tests/third_party. Where one cannot be fetched, its tests are skipped.
+$(VENV)/.ready-third-party: tests/third_party/fetch.py $(VENV)/.ready-long
+	@$(BIN)/python tests/third_party/fetch.py json-schema && touch $@ || true
+
+test-long: $(VENV)/.ready-long $(VENV)/.ready-mcp-conformance $(VENV)/.ready-third-party
 	@$(MAKE) --no-print-directory test-langchain-long
 	$(BIN)/python -m pytest -q -n 3 -m "long or hypothesis" --hypothesis-profile=long \
 	  $(call ONCE_MORE,$(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile=long)
