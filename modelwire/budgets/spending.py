@@ -391,7 +391,7 @@ class _Call(CallObserver):
         with _lock:
             try:
                 for each in self.budgets:
-                    answer = max_output or each._longest
+                    answer = each._longest if max_output is None else max_output
                     likely = {"input_tokens": _up(self.input_tokens), "output_tokens": _up(answer)}
                     usd = self._price(each, likely, self.tier)
                     amount = Spending(usd, self.input_tokens + answer, 1)

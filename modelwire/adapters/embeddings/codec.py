@@ -67,6 +67,7 @@ class EmbeddingCodec:
     """
 
     wire = "embeddings"
+    has_output = False
 
     def __init__(self, provider: str, call: ChatCall, errors: Codec) -> None:
         self.provider = provider

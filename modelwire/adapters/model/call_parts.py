@@ -123,7 +123,9 @@ def limiter_of_model(model: HTTPChatModel, request: WireRequest) -> AdaptiveRate
 
 
 def reserved_tokens(codec: Codec, body: Mapping[str, Any]) -> int | None:
-    """Return how many tokens of output the provider counts before there are any, or None."""
+    """Return how many tokens of output the provider counts before there are any; None where that is unknown."""
+    if not getattr(codec, "has_output", True):
+        return 0
     for name in getattr(codec, "reserves", ()):
         tokens = body.get(name)
         if type(tokens) is int:  # a bool is none

@@ -115,11 +115,11 @@ class StreamDecoder(Protocol):
 class Codec(Protocol):
     """How one wire says a chat call. Every method is a pure function of its arguments.
 
-    Optional: `wire`, its name in the registry; `reserves`, fields of the body in tokens that count against a rate limit
-    before there is an answer; `continued(body, answer)`, which returns the body of the request that continues a
-    suspended answer, None where the answer lacks what that needs; `framing(max_event_bytes=)`, which makes an object
-    with `feed(data) -> list[ServerEvent]` and, where a body may end within an event, `close()`, where streams are not
-    server-sent events.
+    Optional: `wire`, its name in the registry; `reserves`, fields of the body in tokens that count against a rate
+    limit before there is an answer; `has_output`, False where an answer has no tokens (a vector); `continued(body,
+    answer)`, which returns the body of the request that continues a suspended answer, None where the answer lacks
+    what that needs; `framing(max_event_bytes=)`, which makes an object with `feed(data) -> list[ServerEvent]` and,
+    where a body may end within an event, `close()`, where streams are not server-sent events.
     """
 
     @property

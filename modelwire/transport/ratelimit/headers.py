@@ -177,7 +177,9 @@ class Advertised:
             self._trusted = False
 
     def _estimate(self, admission: Admission) -> None:
-        output = float(admission.max_output) if admission.max_output else self._answer_tokens
+        output = self._answer_tokens
+        if admission.max_output is not None:
+            output = float(admission.max_output)
         admission.costs = _costs(admission.size * self._tokens_per_byte, output)
 
     def requests_per_s(self) -> float:

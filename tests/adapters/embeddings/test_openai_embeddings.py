@@ -266,6 +266,14 @@ def test_calls_have_retries_budgets_and_costs_like_those_of_chat(colour: Colour)
     assert spent.usage_metadata["text-embedding-test"]["input_tokens"] >= 1
 
 
+def test_a_budget_reserves_nothing_for_the_output_that_embeddings_do_not_have(
+    colour: Colour,
+) -> None:
+    with ProviderServer() as server, budget(tokens=100) as spent:
+        assert documents(colour, server.embeddings(), ["a few words"]) == vectors(["a few words"])
+    assert 0 < spent.spent.tokens < 20
+
+
 def test_a_refused_key_is_an_error_of_the_provider(colour: Colour) -> None:
     with ProviderServer(default=faults.status(401)) as server, pytest.raises(AuthenticationError):
         query(colour, server.embeddings(), "a")
