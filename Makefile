@@ -90,11 +90,14 @@ $(VENV)/.collected: $(VENV)/.ready-dev
 # MCP's conformance suite, for tests/tools/test_mcp_conformance.py. It wants node 22, which npm has too.
 MCP_CONFORMANCE := @modelcontextprotocol/conformance@0.1.16
 NODE := node@22.23.3
+# npm waits without end for a registry that does not answer.
+WITHIN_5_MINUTES := $(BIN)/python -c 'import subprocess, sys; subprocess.run(sys.argv[1:], check=True, timeout=300)'
 $(VENV)/.ready-mcp-conformance: Makefile
 	@if command -v node >/dev/null && command -v npm >/dev/null; then \
 	  echo "Installing $(MCP_CONFORMANCE) into $(VENV)/mcp-conformance (once; 240 MB with node 22)"; \
 	  node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' && node="" || node="$(NODE)"; \
-	  npm install --silent --no-audit --no-fund --prefix $(VENV)/mcp-conformance $(MCP_CONFORMANCE) $$node \
+	  $(WITHIN_5_MINUTES) npm install --silent --no-audit --no-fund \
+	    --prefix $(VENV)/mcp-conformance $(MCP_CONFORMANCE) $$node \
 	    && touch $@ || echo "MCP's conformance suite cannot be installed: its tests are skipped"; \
 	else echo "There is no node with npm: the tests of MCP's conformance suite are skipped"; fi
 

@@ -46,7 +46,7 @@ NODES_OF_NEW_FEATURES = {
     "approval in the tool loop": (3_400, 400),
     "MCP": (8_050, 2_300),
     "prompt caches": (10_250, 5_000),
-    "embeddings": (9_000, 3_000),
+    "embeddings": (9_000, 6_000),
     "OpenTelemetry's names, strict answers of the test server": (250, 6_700),
 }
 CORE_NODES = CORE_NODES_WITHOUT_NEW_FEATURES + sum(

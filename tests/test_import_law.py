@@ -134,6 +134,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "jobs": (
         {
             "errors",
+            "embeddings",
             "messages",
             "prompts",
             "runnables",

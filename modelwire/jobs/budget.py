@@ -64,7 +64,11 @@ class RowMoney:
         self._times = max([1, *named])
         self._calls: list[_Call] = []
         for model, kwargs, times in models_with_arguments(work.chain):
-            self._calls += [_call(model, kwargs)] * times
+            if work.has_answer_tokens:
+                call = _call(model, kwargs)
+            else:
+                call = _Call(model, 0, UNKNOWN_CONTEXT)
+            self._calls += [call] * times
         if any(price_of_counts(call.model, STEP, STEP) is None for call in self._calls):
             self._calls = []
 

@@ -151,6 +151,7 @@ def _value(text: str, kind: str) -> Any:
         "int": int,
         "float": float,
         "json": from_json,
+        "vector": from_json,
         "bool": lambda cell: cell == "True",
     }
     try:

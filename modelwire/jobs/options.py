@@ -191,6 +191,12 @@ class JobOptions(SharedOptions, total=False):
             read=Path,
         ),
     ]
+    text: Annotated[
+        str | None,
+        Setting(
+            "with an embeddings model, the column that holds the texts (default: the rows are texts)",
+        ),
+    ]
     job_dir: Annotated[
         str | os.PathLike[str] | None,
         Setting(
@@ -210,7 +216,8 @@ class JobOptions(SharedOptions, total=False):
     max_concurrency: Annotated[
         int | None,
         Setting(
-            "rows in flight at a time (default: 200, then more while that is faster; with Ray 10,000)",
+            "rows in flight at a time (default: 200, then more while that is faster; with Ray 10,000; of an embeddings "
+            "model, those of 8 full requests)",
             least=1,
             metavar="N",
             is_direct_only=True,

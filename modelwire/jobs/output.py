@@ -24,6 +24,7 @@ from modelwire.jobs.owned_files import disk_errors, owned, sync_folder
 from modelwire.jobs.row_records import DIGEST_BYTES, Results, digest_of, json_of
 from modelwire.jobs.rows import INPUT_COLUMN
 from modelwire.jobs.sources import require_pyarrow
+from modelwire.jobs.stored_vectors import Vector, is_vector, vector_of
 
 if TYPE_CHECKING:
     from modelwire.jobs.folder import JobFolder
@@ -98,7 +99,7 @@ class Table(NamedTuple):
     """A written table: its number of rows, and the type of which each column has the text."""
 
     rows: int
-    # Each is "int", "float", "bool", "json" or "text", followed by "?" if the column may contain
+    # Each is "int", "float", "bool", "json", "vector" or "text", followed by "?" if the column may contain
     # None.
     types: dict[str, str]
 
@@ -346,7 +347,13 @@ class _Columns:
         """Return the values of a row by column."""
         row, answer = _parts(record)
         parts = {"input": row, "answer": answer, "job": record}
-        return {column: parts[part].get(name) for (part, name), column in self.names.items()}
+        values: dict[str, Any] = {
+            column: parts[part].get(name) for (part, name), column in self.names.items()
+        }
+        for column, value in values.items():
+            if is_vector(value):
+                values[column] = vector_of(value)
+        return values
 
 
 def _type_of(held: set[type]) -> str:
@@ -355,6 +362,7 @@ def _type_of(held: set[type]) -> str:
         ("bool", {bool}),
         ("int", whole),
         ("float", {float, int, Decimal}),
+        ("vector", {Vector}),
         ("json", {dict, list}),
     ):
         if held and held <= kinds:
@@ -371,6 +379,8 @@ def _kind(value: Any) -> type:
 
     An integer beyond 64 bits has one of its own, as no file format has such a type.
     """
+    if is_vector(value):
+        return Vector
     if type(value) is not int or -(2**53) <= value <= 2**53:
         return type(value)
     if -(2**63) <= value < 2**63:
@@ -495,6 +505,7 @@ class _ParquetWriter(_Writer):
         super().__init__(file, columns, formula_guard=formula_guard)
         pa = self._pa = require_pyarrow()
         arrow = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+        arrow["vector"] = pa.list_(pa.float32())
         types = {
             column: arrow.get(kind.removesuffix("?")) for column, kind in columns.types().items()
         }

@@ -18,7 +18,9 @@ from tempfile import mkdtemp
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.embeddings import Embeddings
 from modelwire.errors import DiskError, InvalidArgument, JobChanged, JobStopped
+from modelwire.jobs.embedding_rows import EmbeddingCaller, EmbeddingWork, embedding_work
 from modelwire.jobs.failures import Failures
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.input_rows import InputRows, Question
@@ -66,8 +68,7 @@ def open_job(work: Any, rows: Any, keywords: JobOptions) -> Job:
     if output is not None:
         job_dir = job_dir or f"{output}.job"
         check_output(output, options["order"], rows, job_dir)
-    of_prompt = {name: options[name] for name in OPTIONS_OF_PROMPT}
-    made = make_work(work, options["model"], **of_prompt)
+    made = _made(work, options)
     # Ctrl-C is included: an error of any kind releases the input and the lock of the folder.
     with ExitStack() as opened:
         input = InputRows(rows, options)
@@ -79,6 +80,17 @@ def open_job(work: Any, rows: Any, keywords: JobOptions) -> Job:
         job = _claimed(made, input, folder, options, opened)
         job.opened = opened.pop_all()
         return job
+
+
+def _made(work: Any, options: Mapping[str, Any]) -> Work:
+    """Return the work of a chain, a prompt with its model, or an embeddings model."""
+    if isinstance(work, Embeddings):
+        return embedding_work(work, options)
+    if options["text"] is not None:
+        raise InvalidArgument(
+            "`text` is for an embeddings model: a prompt names its columns itself."
+        )
+    return make_work(work, options["model"], **{name: options[name] for name in OPTIONS_OF_PROMPT})
 
 
 def _claimed(
@@ -110,13 +122,16 @@ def _claimed(
 
 def _caller(work: Work, config: Any, options: Mapping[str, Any]) -> tuple[RowCaller, int | None]:
     """Return what calls the chain for a row, and how many rows may run at a time, if that is limited."""
-    most = options["max_concurrency"]
+    most = options["max_concurrency"] or config.get("max_concurrency") or work.rows_at_once
+    if isinstance(work, EmbeddingWork):
+        return EmbeddingCaller(work.chain, config, work.texts_of_request), most
     if options["engine"] == "local":
-        return RowCaller(work.chain, config), most or config.get("max_concurrency")
+        return RowCaller(work.chain, config), most
     from modelwire.jobs.ray_engine import RayCaller, portion
 
     caller = RayCaller(work.chain, config, workers=options["workers"])
-    return caller, most or portion(with_max_cost=options["max_cost"] is not None)
+    most = options["max_concurrency"] or portion(with_max_cost=options["max_cost"] is not None)
+    return caller, most
 
 
 @dataclass(eq=False)

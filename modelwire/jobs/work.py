@@ -90,6 +90,12 @@ class Work:
         self.columns = None if self.prompt is None else sorted(self.prompt.input_variables)
         optional = [] if self.prompt is None else self.prompt.optional_variables
         self.answer_columns = _answer_columns(chain)
+        # The subject of errors about a column that the input does not have.
+        self.named_by = "The prompt"
+        # False if an answer is a vector, which has no tokens.
+        self.has_answer_tokens = True
+        # How many rows are in flight by default; None leaves that to the window.
+        self.rows_at_once: int | None = None
         self._prompt_columns = (
             None if self.columns is None else tuple(sorted({*self.columns, *optional}))
         )
@@ -126,21 +132,21 @@ class Work:
                 continue
             if not columns:
                 raise InvalidArgument(
-                    f"The prompt names the column `{name}`, and the input has none: is it empty?"
+                    f"{self.named_by} names the column `{name}`, and the input has none: is it empty?"
                 )
             for column in columns:
                 if normalize("NFC", column) == normalize("NFC", name):
                     raise InvalidArgument(
-                        f"The prompt names the column `{name}`, and the input writes it with other code points: "
+                        f"{self.named_by} names the column `{name}`, and the input writes it with other code points: "
                         f"{column!a}, not {name!a}."
                     )
             close = did_you_mean(name, columns)
             hint = close if close.startswith("Did") else f"It has {_listed(columns)}."
             brace = " Write a brace that is text as `{{`."
-            if name.isidentifier():
+            if name.isidentifier() or self.prompt is None:
                 brace = ""
             raise InvalidArgument(
-                f"The prompt names the column `{name}`, but the input has no such column. {hint}{brace}"
+                f"{self.named_by} names the column `{name}`, but the input has no such column. {hint}{brace}"
             )
 
     def fingerprint(self, config: RunnableConfig | None = None) -> dict[str, str]:

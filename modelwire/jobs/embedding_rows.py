@@ -1,0 +1,292 @@
+"""The rows of a job that become vectors: rows that wait at the same time go to the embeddings model together.
+
+A vector is stored as its 32-bit floats in base64, which take a quarter of the space of their JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modelwire.embeddings import Embeddings
+from modelwire.errors import (
+    BadRequest,
+    CallerError,
+    ChatError,
+    InvalidArgument,
+    MalformedResponse,
+    NotFound,
+)
+from modelwire.jobs.row_caller import RowCaller
+from modelwire.jobs.stored_vectors import COLUMN, stored_vector
+from modelwire.jobs.work import OPTIONS_OF_PROMPT, Work, failure_text
+from modelwire.runnables import Runnable
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from modelwire.runnables import RunnableConfig
+
+__all__ = ["EmbeddingCaller", "EmbeddingWork", "embedding_work"]
+
+# A request that is not full is sent once no row has joined it for this long.
+GATHER_S = 0.02
+# This many full requests are in flight by default.
+REQUESTS_AT_ONCE = 8
+# An embeddings model without `limits()` gets this many texts at a time.
+TEXTS_OF_UNKNOWN_MODEL = 256
+# Costs are divided among rows in units of a millionth of a millionth of a US dollar.
+COST_DIGITS = 12
+
+# These options of a job need a chat model.
+OF_CHAT_MODELS = ("model", "finish_by", "bucket")
+
+# These errors may be about a single text, so the others are sent again without it.
+_OF_A_TEXT = (BadRequest, MalformedResponse, CallerError)
+
+# A row's vector, or its error as a text.
+Outcome = dict[str, Any]
+
+
+class EmbeddingWork(Work):
+    """An embeddings model, and the column that holds the texts; None for rows that are texts themselves."""
+
+    def __init__(self, model: Embeddings, column: str | None) -> None:
+        super().__init__(_Embedder(model))
+        self._column = column
+        self.columns = None if column is None else [column]
+        self.named_by = "`text`"
+        self.has_answer_tokens = False
+        # The most texts of one request.
+        self.texts_of_request = _texts_of_request(model)
+        self.rows_at_once = REQUESTS_AT_ONCE * self.texts_of_request
+
+    def question(self, values: Any) -> Any:
+        """Return the text of a row, or its values if they have none."""
+        if isinstance(values, dict) and self._column is not None:
+            return values.get(self._column)
+        return values
+
+    def filled(self, values: Any) -> Any:
+        """Return the text of a row."""
+        return self.question(values)
+
+    def check_columns(self, columns: Sequence[str] | None) -> None:
+        """Raise `InvalidArgument` if the input lacks the column of the texts."""
+        if self._column is None and columns:
+            raise InvalidArgument(
+                f'`text` must name the column with the texts, such as `text="{columns[-1]}"`. '
+                f"The input has {', '.join(f'`{name}`' for name in columns)}."
+            )
+        super().check_columns(columns)
+
+    def fingerprint(self, config: RunnableConfig | None = None) -> dict[str, str]:
+        """Return a fingerprint that changes with the column, the model or its options."""
+        parts = super().fingerprint(config)
+        if self._column is not None:
+            parts = {"prompt": f"{{{self._column}}}", **parts}
+        return parts
+
+
+def embedding_work(model: Embeddings, options: Mapping[str, Any]) -> EmbeddingWork:
+    """Return the work of a job for an embeddings model. Raises `InvalidArgument` for options that need a prompt."""
+    for name in (*OF_CHAT_MODELS, *OPTIONS_OF_PROMPT):
+        if options[name]:
+            raise InvalidArgument(f"`{name}` is not for a job of embeddings. Leave it out.")
+    if options["engine"] != "local":
+        raise InvalidArgument('A job of embeddings runs in this process: leave `engine="ray"` out.')
+    return EmbeddingWork(model, options["text"])
+
+
+def _texts_of_request(model: Any) -> int:
+    if not hasattr(model, "limits"):
+        return TEXTS_OF_UNKNOWN_MODEL
+    most: int = model.limits().texts
+    return most
+
+
+class _Embedder(Runnable[Any, Any]):
+    """Returns an outcome for each text of a list; an error that is about single texts is theirs alone."""
+
+    answer_columns = (COLUMN,)
+
+    def __init__(self, model: Embeddings) -> None:
+        self.model = model
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        names = ("model", "dimensions", "input_type", "check_embedding_ctx_length")
+        set_ones = {name: getattr(self.model, name, None) for name in names}
+        return {"class": type(self.model).__name__} | {
+            name: value for name, value in set_ones.items() if value is not None
+        }
+
+    def _runnables_inside(self) -> Iterator[Runnable[Any, Any]]:
+        """Yield the model of the calls, by whose name prices are found."""
+        calls = getattr(self.model, "calls", None)
+        if isinstance(calls, Runnable):
+            yield calls
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        from asyncio import run
+
+        return run(self.ainvoke(input, config, **kwargs))
+
+    async def ainvoke(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> list[Outcome]:
+        """Return the outcomes of texts. Raises the error of a call that is not about single texts."""
+        texts: list[str] = input
+        try:
+            found: Sequence[Any] = await self.model.aembed_documents(texts)
+        except (ChatError, CallerError) as error:
+            found = getattr(error, "partial", None) or [None] * len(texts)
+            if not any(found) and (len(texts) == 1 or not _is_of_a_text(error)):
+                raise
+        outcomes = [{"answer": {COLUMN: stored_vector(row)}} if row else {} for row in found]
+        missing = [index for index, outcome in enumerate(outcomes) if not outcome]
+        for part in _parts(missing, len(texts)):
+            again = await self._outcomes([texts[index] for index in part])
+            for index, outcome in zip(part, again, strict=True):
+                outcomes[index] = outcome
+        return outcomes
+
+    async def _outcomes(self, texts: list[str]) -> list[Outcome]:
+        """Return the outcomes of texts; an error that is about single texts is an outcome, too."""
+        try:
+            return await self.ainvoke(texts)
+        except (ChatError, CallerError) as error:
+            if not _is_of_a_text(error):
+                raise
+            return [{"error": failure_text(error)}] * len(texts)
+
+
+def _is_of_a_text(error: Exception) -> bool:
+    return isinstance(error, _OF_A_TEXT) and not isinstance(error, NotFound)
+
+
+def _parts(missing: list[int], count: int) -> list[list[int]]:
+    """Return the indexes to send again: together, or in halves if no text of the request has a vector."""
+    if len(missing) < count:
+        return [missing] if missing else []
+    middle = len(missing) // 2
+    return [missing[:middle], missing[middle:]]
+
+
+class _Waiting(NamedTuple):
+    """A row that waits for its vector."""
+
+    text: str
+    outcome: asyncio.Future[tuple[Outcome, str]]
+
+
+class EmbeddingCaller(RowCaller):
+    """Calls an embeddings model for rows. Rows that wait together share a request, its tokens and its cost."""
+
+    def __init__(
+        self, chain: Runnable[Any, Any], config: RunnableConfig, texts_of_request: int
+    ) -> None:
+        super().__init__(chain, config)
+        self._most = texts_of_request
+        self._waiting: list[_Waiting] = []
+        self._is_gathering = False
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
+        """Return the facts for a row's record, and the scope of its failure; see `RowCaller.ask`."""
+        problem = _problem(values)
+        if problem:
+            return {"error": problem, "attempts": 0}, ""
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        row = _Waiting(values, loop.create_future())
+        self._waiting.append(row)
+        if len(self._waiting) >= self._most:
+            self._send()
+        elif not self._is_gathering:
+            self._is_gathering = True
+            loop.call_later(GATHER_S, self._gathered, loop, 0)
+        return await row.outcome
+
+    def _gathered(self, loop: asyncio.AbstractEventLoop, before: int) -> None:
+        """Send the rows that wait, unless more have joined since the last look."""
+        count = len(self._waiting)
+        if count > before:
+            loop.call_later(GATHER_S, self._gathered, loop, count)
+            return
+        self._is_gathering = False
+        if count:
+            self._send()
+
+    def _send(self) -> None:
+        from asyncio import create_task
+
+        rows, self._waiting = self._waiting, []
+        call = create_task(self._call(rows))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    async def _call(self, rows: Sequence[_Waiting]) -> None:
+        from asyncio import CancelledError
+
+        try:
+            about, failure_scope = await super().ask([row.text for row in rows])
+        except CancelledError:
+            for row in rows:
+                row.outcome.cancel()
+            raise
+        except BaseException as exc:  # noqa: BLE001 - raised where the row is awaited
+            for row in rows:
+                if not row.outcome.done():
+                    row.outcome.set_exception(exc)
+            return
+        for row, outcome in zip(rows, _outcomes(about, rows), strict=True):
+            if not row.outcome.done():
+                row.outcome.set_result((outcome, failure_scope))
+
+    def close(self) -> None:
+        """Cancel the requests in flight."""
+        for call in self._calls:
+            call.cancel()
+
+
+def _problem(text: Any) -> str | None:
+    """Return why a row has no vector; None if its text can be sent."""
+    if text is None or text == "":
+        return "InvalidArgument: The text is empty, and an empty text has no vector."
+    if not isinstance(text, str):
+        return f"InvalidType: The text is no text but a `{type(text).__name__}`."
+    return None
+
+
+def _outcomes(about: Outcome, rows: Sequence[_Waiting]) -> list[Outcome]:
+    """Return the facts of each row of a request: its own vector or error, and its share of tokens and cost."""
+    facts: Outcome = {
+        name: about[name] for name in ("attempts", "latency_s", "cached") if name in about
+    }
+    if "error" in about:
+        # What was billed belongs to no row; the first has it, so that the sum is right.
+        return [about, *({**facts, "error": about["error"]} for _ in rows[1:])]
+    outcomes: list[Outcome] = [{**facts, **outcome} for outcome in about["answer"]]
+    weights = [
+        len(row.text) if "answer" in outcome else 0
+        for row, outcome in zip(rows, outcomes, strict=True)
+    ]
+    if "input_tokens" in about:
+        for outcome, tokens in zip(outcomes, _shares(about["input_tokens"], weights), strict=True):
+            outcome |= {"input_tokens": tokens, "output_tokens": 0}
+    if "cost" in about:
+        units = int(Decimal(about["cost"]).scaleb(COST_DIGITS))
+        for outcome, share in zip(outcomes, _shares(units, weights), strict=True):
+            outcome["cost"] = f"{Decimal(share).scaleb(-COST_DIGITS):f}"
+    return outcomes
+
+
+def _shares(total: int, weights: Sequence[int]) -> list[int]:
+    """Return `total` divided by the weights into whole numbers whose sum it is."""
+    whole = sum(weights) or 1
+    ends = [total * end // whole for end in accumulate(weights)]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
