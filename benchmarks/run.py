@@ -30,6 +30,7 @@ BENCHES = (
     "jobs",
     "makespan",
     "plan",
+    "pool",
     "rate_limit",
     "short_failures",
 )

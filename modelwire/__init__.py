@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from modelwire.messages import SystemMessage as SystemMessage
     from modelwire.messages import ToolMessage as ToolMessage
     from modelwire.output_parsers import StrOutputParser as StrOutputParser
+    from modelwire.pools import pool as pool
     from modelwire.prompts import ChatPromptTemplate as ChatPromptTemplate
     from modelwire.prompts import MessagesPlaceholder as MessagesPlaceholder
     from modelwire.runnables import RunnableConfig as RunnableConfig
@@ -58,6 +59,7 @@ __getattr__, __dir__, __all__ = lazy.exports(
             "ToolMessage",
         ],
         "modelwire.output_parsers": ["StrOutputParser"],
+        "modelwire.pools": ["pool"],
         "modelwire.prompts": ["ChatPromptTemplate", "MessagesPlaceholder"],
         "modelwire.runnables": [
             "RunnableConfig",

@@ -14,6 +14,10 @@
     base_url = "https://llm.example.org"
     api_key_env = "HOUSE_KEY"      # the variable that holds the key; never write a key into the file
 
+    [models.everywhere]
+    pool = ["house", "openai:gpt-5-mini"]      # one model made of several: see `modelwire.pool`
+    prefer = "first"
+
 Then `init_chat_model("house")`, or `MODELWIRE_MODEL=house` and `init_chat_model()`.
 """
 
@@ -38,15 +42,19 @@ from modelwire.errors import (
 from modelwire.user_paths import user_folder
 
 if TYPE_CHECKING:
+    from modelwire import pools
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.adapters.model.configurable import ConfigurableModel
     from modelwire.adapters.providers import registry
 else:
     registry = lazy.module("modelwire.adapters.providers.registry")
+    pools = lazy.module("modelwire.pools")
 
 __all__ = ["ModelFile", "ModelRow", "find_model_file", "init_chat_model", "read_model_file"]
 
 FILE_NAME = "modelwire.toml"
+POOL = "pool"  # the key of a row that makes one model of several, and the provider of such a row
+_POOL_OPTIONS = ("weights", "prefer", "hedge", "sticky", "max_wait")
 MODEL_VARIABLE = "MODELWIRE_MODEL"  # names the model where the program does not
 # Names to offer for a misspelt one; any other works as well.
 MODEL_NAMES = (
@@ -162,6 +170,8 @@ def make_named_model(
         row = None
     if row is None:
         row = named_row(name, model_provider, file)
+    elif row.provider == POOL:
+        return _pool_of(row, kwargs, config_file, config_is_found=config_is_found)
     elif file.is_found and not config_trust.is_trusted(file):
         config_trust.check_row(name, row, kwargs)
     arguments: dict[str, Any] = {**row.arguments(beside=kwargs), **kwargs}
@@ -175,6 +185,30 @@ def make_named_model(
         raise InvalidConfig(
             f"`{row.path}`, line {row.lines[at]}: {text}", path=row.path, line=row.lines[at]
         ) from None
+
+
+def _pool_of(
+    row: ModelRow, kwargs: dict[str, Any], config_file: Any, *, config_is_found: bool
+) -> BaseChatModel:
+    """Return the pool of a row; `kwargs` are arguments of each of its models."""
+    options = dict(row.parameters)
+    names, weights = options.pop(POOL), options.pop("weights", None)
+    members = {
+        name: make_named_model(
+            name, config_file=config_file, config_is_found=config_is_found, **kwargs
+        )
+        for name in names
+    }
+    try:
+        if weights is not None:
+            weighted = zip(members, members.values(), weights, strict=True)
+            return pools.pool(
+                {name: (model, weight) for name, model, weight in weighted}, **options
+            )
+        return pools.pool(members, **options)
+    except InvalidArgument as exc:
+        line = row.lines[POOL]
+        raise InvalidConfig(f"`{row.path}`, line {line}: {exc}", path=row.path, line=line) from None
 
 
 def _is_full_name(name: str) -> bool:
@@ -214,7 +248,7 @@ def provider_of_name(name: str | None, config_file: str | Path | None = None) ->
     row = None if _is_full_name(name) else file.models.get(name)
     if row is None:
         row = named_row(name, None, file)
-    if row.api_key_env is None:
+    if row.api_key_env is None and row.provider != POOL:
         return row.provider
     return None
 
@@ -405,7 +439,7 @@ class _Reader:
         tables = data.get("models", {})
         if not isinstance(tables, dict):
             raise self.error("`models` must hold tables: write `[models.NAME]`", "models")
-        models = {name: self.row(name, table) for name, table in tables.items()}
+        models = {name: self.row(name, table, tables) for name, table in tables.items()}
         default = data.get("default")
         if default is not None and not isinstance(default, str):
             raise self.error("`default` must be the name of a model, in quotes", "default")
@@ -425,12 +459,14 @@ class _Reader:
             raise self.error("`log` must be true or false", "log")
         return ModelFile(models, default, budgets, log)
 
-    def row(self, name: str, table: Any) -> ModelRow:
+    def row(self, name: str, table: Any, tables: Mapping[str, Any]) -> ModelRow:
         if not isinstance(table, dict):
             raise self.error(
                 f"`models.{name}` must be a table: write `[models.{name}]` and its keys below", name
             )
         row = dict(table)
+        if POOL in row:
+            return self.pool_row(name, row, tables)
         if "api_key" in row:
             raise self.error(
                 "do not write a key into a file; name its variable with `api_key_env`",
@@ -455,6 +491,31 @@ class _Reader:
         keys = row if key_variable is None else (*row, "api_key_env")
         lines = {key: self.line_of(key, name) for key in keys}
         return ModelRow(provider, model, key_variable, row, path=str(self.path), lines=lines)
+
+    def pool_row(self, name: str, row: dict[str, Any], tables: Mapping[str, Any]) -> ModelRow:
+        """Return the row of a pool. Its models are rows of this file, or names of models."""
+        members, weights = row[POOL], row.get("weights")
+        if not isinstance(members, list) or not all(isinstance(one, str) for one in members):
+            raise self.error(f"`pool` of `models.{name}` must be a list of names", POOL, name)
+        for member in members:
+            if isinstance(inner := tables.get(member), dict) and POOL in inner:
+                raise self.error(
+                    f"`models.{member}` is a pool, too: a pool cannot contain a pool", POOL, name
+                )
+        if len(set(members)) < len(members):
+            raise self.error(f"`pool` of `models.{name}` names a model twice", POOL, name)
+        for key in row:
+            if key not in (POOL, *_POOL_OPTIONS):
+                hint = did_you_mean(key, _POOL_OPTIONS)
+                raise self.error(f"a pool has no `{key}`. {hint}", key, name)
+        if weights is not None and (not isinstance(weights, list) or len(weights) != len(members)):
+            raise self.error(
+                f"`weights` of `models.{name}` must be a list with one number for each model",
+                "weights",
+                name,
+            )
+        lines = {key: self.line_of(key, name) for key in row}
+        return ModelRow(POOL, ", ".join(members), None, row, path=str(self.path), lines=lines)
 
     def missing(self, key: str, name: str, row: Mapping[str, Any]) -> InvalidConfig:
         """Return the error of a row without its `model` or `provider`; a key that is spelt alike is named."""

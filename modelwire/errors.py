@@ -23,6 +23,7 @@
     │   │   ├── PermissionDenied 403     ├── QuotaExhausted (billing)
     │   │   └── Refused                  └── NotFound 404
     │   │       └── ModelRefusalError    the model refused to return the requested data; `.raw_message`
+    │   ├── AllDeploymentsFailed    no deployment of a pool can answer; `.errors` by deployment
     │   ├── IncompleteAnswer        the provider suspended the answer, and it was not continued; `.partial`
     │   └── WireError               the connection or the bytes on it
     │       ├── ConnectFailed       nothing was sent
@@ -55,6 +56,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 __all__ = [
+    "AllDeploymentsFailed",
     "Attempt",
     "AuthenticationError",
     "BadRequest",
@@ -210,6 +212,7 @@ class ChatError(ModelwireError):
     """
 
     retry_class: RetryClass = RetryClass.FATAL
+    deployment: str | None = None  # of a pool
 
     def __init__(
         self,
@@ -424,6 +427,26 @@ class MalformedResponse(WireError):
 
 class IncompleteStream(WireError):
     """A stream ended without its terminal mark; `.partial` holds what came."""
+
+
+class AllDeploymentsFailed(ChatError):
+    """No deployment of a pool can answer. `errors` has the last error of each, by the deployment's name."""
+
+    errors: Mapping[str, BaseException]
+
+    @classmethod
+    def of(cls, errors: Mapping[str, BaseException]) -> AllDeploymentsFailed:
+        """Return the error for these errors of the deployments."""
+        lines = [
+            f"  {name}: {type(error).__name__}: {message_of(error)}"
+            for name, error in errors.items()
+        ]
+        made = cls("\n".join(["No deployment of the pool can answer:", *lines]))
+        made.errors = dict(errors)
+        made.attempts = tuple(
+            attempt for error in errors.values() for attempt in getattr(error, "attempts", ())
+        )
+        return made
 
 
 class IncompleteAnswer(ChatError):

@@ -79,8 +79,22 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "load": ({"errors", "messages.serialised"}, {"adapters.providers"}),
     "compat": ({"adapters"}, set()),
     "migrate": ({"compat", "embeddings", "errors", "ext"}, set()),
+    # One chat model of several: its calls are calls of the models below it.
+    "pools": (
+        {
+            "adapters",
+            "callbacks",
+            "config",
+            "errors",
+            "messages",
+            "outputs",
+            "runnables",
+            "transport",
+        },
+        set(),
+    ),
     "retrievers": ({"errors", "documents", "runnables", "callbacks"}, set()),
-    "config": ({"config_trust", "errors", "user_paths"}, {"adapters", "local"}),
+    "config": ({"config_trust", "errors", "user_paths"}, {"adapters", "local", "pools"}),
     "config_trust": ({"errors", "user_paths"}, {"adapters", "config"}),
     "local": ({"errors", "user_paths"}, set()),
     # Where a Runnable, a codec and the transport meet.

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -433,6 +433,7 @@ def _doctor(options: argparse.Namespace) -> int:
     libraries = [f"{name} {found}" for name in LIBRARIES if (found := _version(name))]
     echo("libraries:", ", ".join(libraries))
     echo(f"configuration: {_configuration()}")
+    _echo_pools()
     if brought := ext.brought_names():
         echo("plugins:", ", ".join(brought))
     if not _echo_credentials():
@@ -459,6 +460,34 @@ def _configuration() -> str:
     except InvalidConfig as exc:
         return str(exc)
     return found
+
+
+def _echo_pools() -> None:
+    """Print the parts of each pool in the configuration, and which of them lacks its key."""
+    try:
+        place = config.find_model_file()
+        models = {} if place is None else config.read_model_file(place).models
+    except InvalidConfig:
+        return  # `_configuration` has printed it.
+    for name, row in models.items():
+        if row.provider != config.POOL:
+            continue
+        echo(f"pool {name}:")
+        for member in row.parameters[config.POOL]:
+            echo(f"  {member}: {_part(member, models)}")
+
+
+def _part(member: str, models: Mapping[str, config.ModelRow]) -> str:
+    """Return what a part of a pool is, and what it lacks."""
+    try:
+        row = models.get(member) or config.named_row(member)
+    except InvalidArgument as exc:
+        return str(exc)
+    shown = f"{row.provider}:{row.model}"
+    variable = row.api_key_env
+    if variable is not None and not os.environ.get(variable):
+        return f"{shown} (`{variable}` is not set)"
+    return shown
 
 
 def _echo_credentials() -> bool:

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.secret import Secret
     from modelwire.adapters.wires.wire import TokenCounting
     from modelwire.runnables import Runnable, RunnableBinding, RunnableConfig
+    from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
     from modelwire.transport.ratelimit.limits import Limits
 
 __all__ = ["HTTPChatModel", "background_answers"]
@@ -252,6 +253,12 @@ class HTTPChatModel(WireSettings):
         Limits(none known)
         """
         return limiter_of_model(self, self.build_request("hi")).limits(time.monotonic())
+
+    def current_limiter(self) -> AdaptiveRateLimiter | None:
+        """Return the limiter of this model's calls; None if `rate_limit` switches it off. A pool reads it."""
+        if self.rate_limit is None:
+            return None
+        return limiter_of_model(self, self.build_request("hi"))
 
     def _retry_settings(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], RetryPolicy]:
         """Return the retry settings of a call, and its policy; those among the keywords are removed there, and win."""

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.runnables import Runnable
 
-__all__ = ["structured_answer", "structured_by_either", "structured_by_tools", "structured_by_wire"]
+__all__ = [
+    "structured_answer",
+    "structured_by_either",
+    "structured_by_members",
+    "structured_by_tools",
+    "structured_by_wire",
+]
 
 JSON = dict[str, Any]
 
@@ -155,6 +161,17 @@ def structured_by_either(
         return _read(model.bind(**kwargs), _parser(schema), include_raw=include_raw)
     parser = _parser(schema, key_name=convert_to_openai_function(schema)["name"], text_too=True)
     return _read(model.bind_tools([schema], **kwargs), parser, include_raw=include_raw)
+
+
+def structured_by_members(
+    asking: Runnable[Any, Any], schema: Any, *, include_raw: bool
+) -> Runnable[Any, Any]:
+    """Read what a pool's deployments answer, each by its own method: a call of a tool, or the JSON of a text."""
+    key_name = None
+    if schema is not None:
+        key_name = convert_to_openai_function(schema)["name"]
+    parser = _parser(schema, key_name=key_name, text_too=True)
+    return _read(asking, parser, include_raw=include_raw)
 
 
 def structured_by_wire(

@@ -1,0 +1,159 @@
+"""Whether a deployment is out because its calls fail, and when one call may probe it. No I/O and no clock here.
+
+Refusals for now (HTTP 429, 503) are the limiter's; this is about failures and rejections. A deployment is out after
+three failures in a row, or one rejection: a revoked key, no credit, an unknown model. It comes back by one probe.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import inf
+
+from modelwire.errors import (
+    AuthenticationError,
+    ChatError,
+    MissingKey,
+    NotFound,
+    PermissionDenied,
+    ProxyFailed,
+    QuotaExhausted,
+    RetryClass,
+    TLSFailed,
+)
+
+__all__ = ["Health", "Verdict", "verdict_of"]
+
+# So many failures in a row take a deployment out,
+_FAILURES_TO_LEAVE = 3
+# for this time, which doubles with each failed probe up to the second.
+_FAILED_FIRST_S = 0.5
+_FAILED_MOST_S = 4.0
+# A rejected deployment is out for this time, which doubles up to the second.
+_REJECTED_FIRST_S = 10.0
+_REJECTED_MOST_S = 300.0
+_REJECTIONS = (
+    AuthenticationError,
+    PermissionDenied,
+    NotFound,
+    QuotaExhausted,
+    MissingKey,
+    TLSFailed,
+    ProxyFailed,
+)
+_FAILURES = (RetryClass.TRANSIENT, RetryClass.GLITCH)
+_REFUSALS = (RetryClass.THROTTLE, RetryClass.OVERLOAD)
+
+
+class Verdict(Enum):
+    """What an error of one deployment means for the call."""
+
+    REFUSED = "refused"  # Another deployment may take it now, and this one later.
+    FAILED = "failed"  # The same, but the deployment may be down.
+    REJECTED = "rejected"  # This deployment never takes it.
+    FINAL = "final"  # No deployment would take it: the call itself is the cause.
+
+
+def verdict_of(error: BaseException) -> Verdict:
+    """Return what `error` means."""
+    if isinstance(error, _REJECTIONS):
+        return Verdict.REJECTED
+    if not isinstance(error, ChatError):
+        return Verdict.FINAL
+    if error.retry_class in _REFUSALS:
+        return Verdict.REFUSED
+    if error.retry_class in _FAILURES:
+        return Verdict.FAILED
+    return Verdict.FINAL
+
+
+class Health:
+    """The failures of one deployment since its last answer."""
+
+    __slots__ = (
+        "_failures",
+        "_out_at",
+        "_pauses",
+        "_probed_at",
+        "is_proven",
+        "is_rejected",
+        "last_error",
+        "out_until",
+    )
+
+    def __init__(self) -> None:
+        self.is_proven = False  # True once it has answered a call.
+        self.is_rejected = False
+        self.last_error: BaseException | None = None
+        self.out_until: float | None = None
+        self._out_at = -inf
+        self._failures = 0
+        self._pauses = 0
+        self._probed_at: float | None = None
+
+    @property
+    def is_out(self) -> bool:
+        """Whether only a probe may be sent."""
+        return self.out_until is not None
+
+    def wait_s(self, now: float) -> float:
+        """Return the seconds until a call may be sent; infinity while a probe is in flight."""
+        if self.out_until is None:
+            return 0.0
+        if self._probed_at is not None:
+            return inf
+        return max(self.out_until - now, 0.0)
+
+    def is_probe_due(self, now: float) -> bool:
+        """Return whether one call may be sent to find out whether the deployment is back."""
+        return self.is_out and self.wait_s(now) <= 0
+
+    def sent(self, now: float) -> None:
+        """Called when a call is sent there."""
+        if self.out_until is not None:
+            self._probed_at = now
+
+    def left(self, started: float) -> None:
+        """Called when a call has ended without an outcome, such as a cancelled one."""
+        if started == self._probed_at:
+            self._probed_at = None
+
+    def answered(self, started: float) -> None:
+        """Called when a call that began at `started` was answered."""
+        if started < self._out_at:
+            return
+        self.is_proven = True
+        self.is_rejected = False
+        self.last_error = self.out_until = self._probed_at = None
+        self._failures = self._pauses = 0
+
+    def refused(self, started: float, error: BaseException) -> None:
+        """Called when the provider takes no call for now: it is up, and its limiter holds the calls back."""
+        self.last_error = error
+        if started == self._probed_at:
+            self.out_until = self._probed_at = None
+            self._failures = 0
+
+    def failed(self, started: float, now: float, error: BaseException) -> bool:
+        """Called when a call has failed. Return whether it was a probe."""
+        self.last_error = error
+        is_probe = self._probed_at is not None and started >= self._probed_at
+        if started < self._out_at:
+            return is_probe
+        self._failures += 1
+        if is_probe or self._failures >= _FAILURES_TO_LEAVE:
+            self._leave(now, _FAILED_FIRST_S, _FAILED_MOST_S)
+        return is_probe
+
+    def rejected(self, started: float, now: float, error: BaseException) -> None:
+        """Called when the provider has rejected the deployment's key or model."""
+        self.last_error = error
+        if started < self._out_at and self.is_rejected:
+            return
+        self.is_rejected = True
+        self._leave(now, _REJECTED_FIRST_S, _REJECTED_MOST_S)
+
+    def _leave(self, now: float, first_s: float, most_s: float) -> None:
+        self._out_at = now
+        self.out_until = now + min(first_s * 2.0 ** min(self._pauses, 10), most_s)
+        self._pauses += 1
+        self._probed_at = None

@@ -1,0 +1,234 @@
+"""Asks a second deployment for an answer that takes long. The first answer wins, and the other call is cancelled.
+
+Loaded when a pool hedges. Everything here runs on an event loop: sync calls use the background loop, because only
+there a call that has lost can be cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from modelwire.errors import InvalidArgument
+from modelwire.pools.deployment import Deployment
+from modelwire.runnables.closing import aclose
+from modelwire.transport.ratelimit.waiting import QUEUE_TIME
+
+if TYPE_CHECKING:
+    from modelwire.messages import BaseMessage
+    from modelwire.pools.model import PoolChatModel
+    from modelwire.pools.scheduler import PoolCall
+    from modelwire.runnables import RunnableConfig
+
+__all__ = ["HedgedAnswer", "HedgedStream", "chunks_on_loop", "on_loop"]
+
+
+class _Entry:
+    """One of the calls that run for an answer: of a deployment, with its task."""
+
+    def __init__(self, call: PoolCall, deployment: Deployment, task: asyncio.Task[Any]) -> None:
+        self.call = call
+        self.deployment = deployment
+        self.task = task
+        self.chunks: Any = None
+
+
+class HedgedAnswer:
+    """One call of a pool that may run on two deployments at a time."""
+
+    is_stream = False
+
+    def __init__(
+        self,
+        model: PoolChatModel,
+        messages: str | list[BaseMessage],
+        config: RunnableConfig,
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.model = model
+        self.messages = messages
+        self.config = config
+        self.kwargs = kwargs
+
+    async def value(self) -> Any:
+        """Return the first answer."""
+        entry, answer = await self._first()
+        entry.call.answered(monotonic())
+        return entry.deployment.marked(answer)
+
+    def _start(self, call: PoolCall, deployment: Deployment) -> _Entry:
+        token = QUEUE_TIME.set(call)  # The tasks below copy it.
+        try:
+            return self._started(call, deployment)
+        finally:
+            QUEUE_TIME.reset(token)
+
+    def _started(self, call: PoolCall, deployment: Deployment) -> _Entry:
+        own = self.model._config_of(self.config, call, deployment)
+        runnable = self.model._runnable(deployment)
+        if not self.is_stream:
+            work = runnable.ainvoke(self.messages, own, **self.kwargs)
+            return _Entry(call, deployment, asyncio.ensure_future(work))
+        chunks = runnable.astream(self.messages, own, **self.kwargs)
+        entry = _Entry(call, deployment, asyncio.ensure_future(anext(chunks)))
+        entry.chunks = chunks
+        return entry
+
+    async def _first(self) -> tuple[_Entry, Any]:
+        """Return the call that answers first, and its answer or first chunk."""
+        call = self.model._call(self.messages, stream=self.is_stream)
+        running: list[_Entry] = []
+        try:
+            while True:
+                deployment = await self.model._aplaced(call, self.config)
+                running.append(self._start(call, deployment))
+                found = await self._race(running)
+                if found is not None:
+                    running.remove(found)
+                    return found, found.task.result()
+        except BaseException:
+            call.leave(monotonic())
+            raise
+        finally:
+            for loser in running:
+                await _cancel(loser)
+
+    async def _race(self, running: list[_Entry]) -> _Entry | None:
+        """Return the first call with an answer; None if all have failed and the first goes elsewhere."""
+        first = running[0]
+        hedges = self.model._scheduler.hedges
+        wait_s = hedges.wait_s(stream=self.is_stream)
+        while running:
+            tasks = {entry.task for entry in running}
+            done, _ = await asyncio.wait(tasks, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            wait_s = None
+            if not done:
+                second = self._second(first)
+                if second is not None:
+                    running.append(second)
+                continue
+            for entry in [one for one in running if one.task in done]:
+                error = entry.task.exception()
+                if error is None:
+                    return entry
+                running.remove(entry)
+                await aclose(entry.chunks)
+                self._fail(entry, error, is_last=not running, first=first)
+        return None
+
+    def _fail(self, entry: _Entry, error: BaseException, *, is_last: bool, first: _Entry) -> None:
+        """Report a failed call. Its error is raised only if no other call is running."""
+        if entry is first or is_last:
+            try:
+                entry.call.failed(monotonic(), error)
+            except Exception:
+                if is_last:
+                    raise
+        else:
+            with suppress(Exception):
+                entry.call.failed(monotonic(), error)
+
+    def _second(self, first: _Entry) -> _Entry | None:
+        """Return a call of another deployment that starts now; None if there is none, or no budget for it."""
+        scheduler = self.model._scheduler
+        position = scheduler.deployments.index(first.deployment)
+        call = self.model._call(self.messages, stream=self.is_stream, shut=frozenset({position}))
+        scheduler.hedges.calls -= 1
+        now = monotonic()
+        with scheduler.lock:
+            found = scheduler.picked(call, now)
+            if not isinstance(found, Deployment) or not scheduler.hedges.spend():
+                return None
+            call.place(found, now)
+        return self._start(call, found)
+
+
+class HedgedStream(HedgedAnswer):
+    """A stream of a pool. Two deployments may run until the first chunk, one after it."""
+
+    is_stream = True
+
+    async def chunks(self) -> AsyncIterator[Any]:
+        """Yield the chunks of the deployment whose first chunk came first."""
+        entry, chunk = await self._first()
+        call = entry.call
+        call.first_chunk(monotonic())
+        try:
+            yield entry.deployment.marked(chunk)
+            async for chunk in entry.chunks:
+                yield chunk
+            call.answered(monotonic())
+        except Exception as error:
+            call.failed(monotonic(), error, has_begun=True)
+            raise
+        finally:
+            await aclose(entry.chunks)
+            if call.deployment is not None:
+                call.leave(monotonic())
+
+
+async def _cancel(entry: _Entry) -> None:
+    entry.task.cancel()
+    with suppress(BaseException):  # What it raises now has no reader.
+        await entry.task
+    with suppress(Exception):
+        await aclose(entry.chunks)
+    entry.call.cancelled(monotonic())
+
+
+def on_loop(work: Callable[[], Awaitable[Any]]) -> Any:
+    """Run `work` on the background loop in the caller's context, and return its result."""
+    from modelwire.runnables.background import background_loop
+
+    home = background_loop()
+    if home.is_here():
+        raise InvalidArgument(
+            "A pool with `hedge` cannot be called by `invoke` from a coroutine of the background loop: use `ainvoke`."
+        )
+    done: Future[Any] = Future()
+    tasks: list[asyncio.Task[Any]] = []
+    context = copy_context()
+
+    def start() -> None:
+        async def run() -> None:
+            try:
+                done.set_result(await work())
+            except BaseException as error:  # noqa: BLE001 - the caller raises it
+                done.set_exception(error)
+
+        tasks.append(home.loop.create_task(run(), context=context))
+
+    home.post(start)
+    try:
+        return done.result()
+    except BaseException:
+        if not done.done():
+            home.post(lambda: [task.cancel() for task in tasks])
+        raise
+
+
+def chunks_on_loop(make: Callable[[], AsyncIterator[Any]]) -> Iterator[Any]:
+    """Yield the chunks of an async stream that is read on the background loop."""
+    chunks: Any = None
+    end = object()
+
+    async def following() -> Any:
+        nonlocal chunks
+        if chunks is None:
+            chunks = make()
+        try:
+            return await anext(chunks)
+        except StopAsyncIteration:
+            return end
+
+    try:
+        while (chunk := on_loop(following)) is not end:
+            yield chunk
+    finally:
+        if chunks is not None:
+            on_loop(lambda: aclose(chunks))

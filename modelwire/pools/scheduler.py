@@ -1,0 +1,381 @@
+"""Sends the calls of a pool to its deployments, and keeps those that wait. No I/O here; `now` is passed in.
+
+call = PoolCall(scheduler, ...)
+call.poll(now)                      # a `Deployment`, or None: wait for `call.wait_s`, or until it is woken
+call.answered(now)                  # or
+call.failed(now, error)             # raises the error of the call, or returns: poll again
+call.leave(now)                     # the call ends without an outcome
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from math import inf
+from threading import Lock
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from modelwire.errors import AllDeploymentsFailed, ChatError, and_said
+from modelwire.pools.choice import HORIZON_S, Candidate, Preference, WaitFor, choose, choose_free
+from modelwire.pools.deployment import RECENT_PART, Deployment
+from modelwire.pools.health import Verdict, verdict_of
+from modelwire.pools.hedging import HedgeBudget
+from modelwire.pools.sticky import StickyTable, cold_s
+from modelwire.pools.times import size_class
+from modelwire.transport.ratelimit.admission import Admission
+from modelwire.transport.ratelimit.waiting import QueueTime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["PoolCall", "Scheduler"]
+
+# At most so many waiting calls are looked at when one of them may start.
+_LOOKED_AT = 32
+# A call that is not the first of the queue looks again after this time, in case a wake-up was lost.
+_WATCH_S = 1.0
+# A call goes back to a deployment that has refused it or failed after this time, which doubles up to the second.
+_AGAIN_FIRST_S = 0.25
+_AGAIN_MOST_S = 8.0
+# A call that a limiter has returned unsent may go there again after this time.
+_UNSENT_S = 0.05
+# A call fails after so many failures that were not probes, and one more for each deployment,
+_MOST_FAILURES = 4
+# or after so many refusals between which the same deployment answered other calls.
+_MOST_OWN_REFUSALS = 20
+# The pool assumes this median before any call was answered.
+_MEDIAN_S = 1.0
+# The times of a deployment without a call for so long are out of date: it is tried again.
+_STALE_S = 60.0
+_CHARS_PER_TOKEN = 4
+_NONE: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Scheduler:
+    """The deployments of a pool, the calls that wait for one, and what is shared between calls."""
+
+    def __init__(
+        self,
+        deployments: Sequence[Deployment],
+        *,
+        prefer: Preference = "fastest",
+        sticky: bool = True,
+        hedge: float | str | None = None,
+        max_wait: float = 60.0,
+    ) -> None:
+        self.deployments = list(deployments)
+        self.prefer = prefer
+        self.sticky = sticky
+        self.hedges = HedgeBudget(hedge)
+        self.max_wait_s = max_wait
+        self.table = StickyTable()
+        self.lock = Lock()
+        self.waiting: deque[PoolCall] = deque()
+
+    def __reduce__(self) -> Any:
+        options = (self.prefer, self.sticky, self.hedges.after, self.max_wait_s)
+        return _remade, (self.deployments, *options)
+
+    def picked(self, call: PoolCall, now: float) -> Deployment | WaitFor:
+        """Return where the call goes now, or how long it waits."""
+        deployments, size = self.deployments, call.size
+        medians = _medians(deployments, size, now)
+        if not (call.prefix or call.errors or call.shut) and self.prefer == "fastest":
+            busy = [one.in_flight for one in deployments if one.is_free(now)]
+            if len(busy) == len(deployments):
+                return deployments[choose_free(medians, busy)]
+        warm = None
+        if call.prefix is not None:
+            warm = self.table.place(call.prefix[0], now)
+        candidates = []
+        for position, deployment in enumerate(deployments):
+            penalty_s = 0.0
+            if warm is not None and warm != position and call.prefix is not None:
+                penalty_s = cold_s(call.prefix[1])
+            candidate = deployment.candidate(now, call.tokens, medians[position], penalty_s)
+            if call.errors or call.shut:
+                candidate = call.kept_off(candidate, position, now)
+            candidates.append(candidate)
+        choice = choose(candidates, waiting=len(self.waiting), prefer=self.prefer)
+        if isinstance(choice, WaitFor):
+            return choice
+        if call.prefix is not None:
+            self.table.sent(call.prefix[0], choice, now)
+        return deployments[choice]
+
+    def advance(self, now: float) -> list[PoolCall]:
+        """Place the waiting calls that can start, in the order of the queue; return those to wake."""
+        to_wake: list[PoolCall] = []
+        for call in list(self.waiting)[:_LOOKED_AT]:
+            found = self.picked(call, now)
+            if isinstance(found, Deployment):
+                self.waiting.remove(call)
+                call.place(found, now)
+                call.is_coming = True
+                found.coming += 1
+                to_wake.append(call)
+                continue
+            call.wait_s = found.seconds
+            if call.prefix is None and not call.shut:
+                break  # The calls behind it wait for the same deployments.
+        if to_wake and self.waiting:
+            to_wake.append(self.waiting[0])  # It looks for all others from now on.
+        return to_wake
+
+
+def _medians(deployments: Iterable[Deployment], size: int, now: float) -> list[float]:
+    """Return the median of each deployment: the least one for those whose times are unknown, or out of date."""
+    fresh_at = now - _STALE_S
+    medians = []
+    for deployment in deployments:
+        median_s = deployment.times.median_s(size) if deployment.sent_at > fresh_at else None
+        medians.append(median_s)
+    if None not in medians:
+        return cast("list[float]", medians)
+    least_s = min([one for one in medians if one is not None], default=_MEDIAN_S)
+    return [least_s if one is None else one for one in medians]
+
+
+def _remade(deployments: Any, prefer: Any, sticky: Any, hedge: Any, max_wait: Any) -> Scheduler:
+    return Scheduler(deployments, prefer=prefer, sticky=sticky, hedge=hedge, max_wait=max_wait)
+
+
+class PoolCall(QueueTime):
+    """One call of a pool, on its way through the deployments."""
+
+    deployment: Deployment | None = None
+    # True from its turn in the pool's queue until its owner has woken.
+    is_coming = False
+    # The call waits so long, or until its waiter is woken.
+    wait_s = 0.0
+    waiter: Admission | None = None
+    # The last error of each deployment that has failed this call, by name.
+    errors: Mapping[str, BaseException] = _NONE
+    # By position: how often a deployment has failed this call, and when it may go there again.
+    _fails: Mapping[int, int] = _NONE
+    _again_at: Mapping[int, float] = _NONE
+    _failures = 0
+    # The refusals of this call alone, and how many answers the deployments had at the last one.
+    _own_refusals = 0
+    _answers_at_refusal: Mapping[str, int] = _NONE
+    # The time since which all deployments are out.
+    _out_since: float | None = None
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        now: float,
+        *,
+        chars: int = 0,
+        prefix: tuple[int, int] | None = None,
+        patient: bool = False,
+        stream: bool = False,
+        shut: frozenset[int] = frozenset(),
+    ) -> None:
+        self.scheduler = scheduler
+        self.tokens = chars // _CHARS_PER_TOKEN
+        self.size = size_class(self.tokens)
+        self.prefix = prefix
+        self.patient = patient
+        self.stream = stream
+        self.shut = shut
+        self.started = now
+        scheduler.hedges.calls += 1
+
+    def poll(self, now: float) -> Deployment | None:
+        """Return the deployment that takes the call now; None: it waits for `wait_s`, or until `waiter` is woken.
+
+        Raises: `AllDeploymentsFailed` if waiting cannot help.
+        """
+        scheduler = self.scheduler
+        to_wake: list[PoolCall] = []
+        with scheduler.lock:
+            if self.deployment is None:
+                first = scheduler.deployments[0]
+                if self.errors or self.waiter is not None or first.health.is_out:
+                    self._check_outage(now)
+                if self.waiter is None and not scheduler.waiting:
+                    found = scheduler.picked(self, now)
+                    if isinstance(found, Deployment):
+                        self.place(found, now)
+                        return found
+                to_wake = self._queued(now)
+            placed = self.deployment
+            self._arrived()
+        for call in to_wake:
+            if call is not self and call.waiter is not None:
+                call.waiter.wake()
+        return placed
+
+    def _queued(self, now: float) -> list[PoolCall]:
+        scheduler = self.scheduler
+        if self.waiter is None:
+            self.waiter = Admission(now, again=False, patient=False, size=0, max_output=None)
+            scheduler.waiting.append(self)
+        self.waiter.signalled = False
+        self.wait_s = _WATCH_S
+        return scheduler.advance(now)
+
+    def _arrived(self) -> None:
+        if self.is_coming and self.deployment is not None:
+            self.is_coming = False
+            self.deployment.coming -= 1
+
+    def place(self, deployment: Deployment, now: float) -> None:
+        """Called with the deployment that takes the call."""
+        if self.scheduler.prefer == "weights":
+            for other in self.scheduler.deployments:
+                other.recent *= RECENT_PART
+            deployment.recent += 1
+        deployment.in_flight += 1
+        if deployment.health.is_out:
+            deployment.health.sent(now)
+        deployment.sent_at = now
+        self.deployment, self.started, self.queued_s = deployment, now, 0.0
+
+    def kept_off(self, candidate: Candidate, position: int, now: float) -> Candidate:
+        """Return the candidate as it is for this call, which it has failed before."""
+        if position in self.shut:
+            return candidate._replace(wait_s=inf, pause_s=inf, is_probe_due=False)
+        remaining_s = self._again_at.get(position, now) - now
+        if remaining_s <= 0:
+            return candidate
+        wait_s = max(candidate.wait_s, remaining_s + HORIZON_S)
+        return candidate._replace(wait_s=wait_s, queued=_LOOKED_AT, is_probe_due=False)
+
+    def _check_outage(self, now: float) -> None:
+        """Raise if no deployment would ever take the call, or if all are out for too long."""
+        scheduler = self.scheduler
+        deployments = scheduler.deployments
+        if len(self.shut) == len(deployments):
+            raise self._error()
+        if not all(one.is_down(now) for one in deployments):
+            self._out_since = None
+            return
+        is_probe_due = any(one.health.is_probe_due(now) for one in deployments)
+        if all(one.health.is_rejected for one in deployments) and not is_probe_due:
+            raise self._error()
+        since = self._out_since
+        if since is None:
+            since = self._out_since = now
+        is_proven = any(one.health.is_proven for one in deployments)
+        if now - since > scheduler.max_wait_s and not (self.patient and is_proven):
+            raise self._error()
+
+    def _error(self) -> AllDeploymentsFailed:
+        errors = dict(self.errors)
+        for deployment in self.scheduler.deployments:
+            if deployment.name not in errors and deployment.health.last_error is not None:
+                errors[deployment.name] = deployment.health.last_error
+        return AllDeploymentsFailed.of(errors)
+
+    def first_chunk(self, now: float) -> None:
+        """Called when the first chunk of a stream has come."""
+        self.scheduler.hedges.took(now - self.started, stream=True)
+
+    def answered(self, now: float) -> None:
+        """Called when the deployment has answered."""
+        elapsed_s = now - self.started
+        with self.scheduler.lock:
+            deployment = self._ended()
+            deployment.answers += 1
+            deployment.health.answered(self.started)
+            deployment.times.took(max(elapsed_s - self.queued_s, 0.0), self.size)
+            if not self.stream and self.scheduler.hedges.after is not None:
+                self.scheduler.hedges.took(elapsed_s, stream=False)
+        self._wake(now)
+
+    def failed(self, now: float, error: BaseException, *, has_begun: bool = False) -> None:
+        """Called when the deployment has failed. Raise the error of the call unless it can go elsewhere.
+
+        `has_begun`: chunks of the answer have been yielded, so the call cannot be repeated.
+        """
+        verdict = verdict_of(error)
+        with self.scheduler.lock:
+            deployment = self._ended()
+            self._record(deployment, verdict, now, error)
+        self._wake(now)
+        if verdict is Verdict.FINAL or has_begun:
+            raise named(error, deployment)
+        self.errors = {**self.errors, deployment.name: error}
+        most_failures = _MOST_FAILURES + len(self.scheduler.deployments)
+        if self._failures >= most_failures or self._own_refusals >= _MOST_OWN_REFUSALS:
+            raise self._error() from error
+
+    def _record(
+        self, deployment: Deployment, verdict: Verdict, now: float, error: BaseException
+    ) -> None:
+        health, started = deployment.health, self.started
+        position = self.scheduler.deployments.index(deployment)
+        was_sent = bool(getattr(error, "attempts", ()))
+        again_s = self._again_s(position, was_sent=was_sent)
+        self._again_at = {**self._again_at, position: now + again_s}
+        if self.prefix is not None and verdict is not Verdict.FINAL:
+            self.scheduler.table.forget(self.prefix[0], position)
+        if verdict is Verdict.REFUSED:
+            health.refused(started, error)
+            before = self._answers_at_refusal.get(deployment.name, deployment.answers)
+            self._own_refusals += was_sent and deployment.answers > before
+            answers = {deployment.name: deployment.answers}
+            self._answers_at_refusal = {**self._answers_at_refusal, **answers}
+        elif verdict is Verdict.FAILED:
+            self._failures += not health.failed(started, now, error)
+        elif verdict is Verdict.REJECTED:
+            health.rejected(started, now, error)
+            self.shut |= {position}
+        else:
+            health.left(started)
+
+    def _again_s(self, position: int, *, was_sent: bool) -> float:
+        if not was_sent:
+            return _UNSENT_S
+        fails = self._fails.get(position, 0)
+        self._fails = {**self._fails, position: fails + 1}
+        return min(_AGAIN_FIRST_S * 2.0 ** min(fails, 10), _AGAIN_MOST_S)
+
+    def leave(self, now: float) -> None:
+        """End a call without an outcome: it was cancelled, or its reader has left."""
+        with self.scheduler.lock:
+            if self in self.scheduler.waiting:
+                self.scheduler.waiting.remove(self)
+            if self.deployment is not None:
+                self._ended().health.left(self.started)
+        self._wake(now)
+
+    def cancelled(self, now: float) -> None:
+        """End a call whose answer came from another deployment first: its time is at least this long."""
+        if self.deployment is not None:
+            with self.scheduler.lock:
+                elapsed_s = now - self.started
+                self.deployment.times.took(max(elapsed_s - self.queued_s, 0.0), self.size)
+        self.leave(now)
+
+    def _ended(self) -> Deployment:
+        deployment = self.deployment
+        assert deployment is not None  # noqa: S101 - it was placed
+        self._arrived()
+        self.deployment = self.waiter = None
+        deployment.in_flight -= 1
+        return deployment
+
+    def _wake(self, now: float) -> None:
+        scheduler = self.scheduler
+        if not scheduler.waiting:
+            return
+        with scheduler.lock:
+            to_wake = scheduler.advance(now)
+        for call in to_wake:
+            if call.waiter is not None:
+                call.waiter.wake()
+
+
+def named(error: BaseException, deployment: Deployment) -> BaseException:
+    """Return an error that names its deployment."""
+    if isinstance(error, ChatError):
+        if getattr(error, "deployment", None) is None:
+            error.deployment = deployment.name
+            error.message = and_said(error.message, f"The deployment is `{deployment.name}`.")
+    else:
+        error.add_note(f"The deployment is `{deployment.name}`.")
+    return error

@@ -1,0 +1,117 @@
+"""When a call could start under a limiter, as far as the limiter knows now. Nothing here changes a limiter."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from modelwire.transport.ratelimit.rate import BURST_S
+
+if TYPE_CHECKING:
+    from modelwire.transport.ratelimit.headers import Advertised
+    from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
+    from modelwire.transport.ratelimit.rate import RateEstimate
+
+__all__ = ["StartForecast", "holds_nothing_back", "start_forecast"]
+
+# The ramp of a new key allows at least this many requests at once.
+_RAMP_BURST = 8.0
+
+
+class StartForecast(NamedTuple):
+    """When one more call could start, and what holds it."""
+
+    wait_s: float = 0.0
+    """Seconds until the pace, the advertised limits and the pause allow it, behind the queued calls."""
+    pause_s: float = 0.0
+    """Seconds until the gate lets any request through."""
+    queued: int = 0
+    """Calls that wait in the limiter's queue."""
+    excess: float = 0.0
+    """Calls that must end before this one can start, because fewer may be in flight."""
+    places: float = inf
+    """Calls that may be in flight."""
+    per_s: float = inf
+    """The known rate of requests."""
+    is_closed: bool = False
+    """True while only single probes may be sent."""
+    is_probed: bool = False
+    """True while such a probe is in flight."""
+
+
+def holds_nothing_back(limiter: AdaptiveRateLimiter, now: float) -> bool:
+    """Return whether a call could start at once, and no limit is known yet."""
+    rate, gate = limiter.rate, limiter.gate
+    if rate.rate < inf or rate.ceiling < inf or limiter.concurrency.most < inf:
+        return False
+    if gate.probing or now < gate.paused_until or limiter._queue.length:
+        return False
+    return limiter.advertised is None and (rate.level >= 1 or rate.ramp == inf)
+
+
+def start_forecast(
+    limiter: AdaptiveRateLimiter,
+    now: float,
+    *,
+    tokens: float = 0.0,
+    max_output: int | None = None,
+    ahead: int = 0,
+) -> StartForecast:
+    """Return when a call of so many input tokens could start.
+
+    `max_output` are the tokens reserved for its answer; `ahead` calls come before it and are not in the queue yet.
+    """
+    gate, places = limiter.gate, limiter.concurrency.most
+    queued = limiter._queue.length + ahead
+    turn = queued + 1
+    pause_s = gate.pause_s(now)
+    wait_s = max(pause_s, _pace_wait_s(limiter, now, turn))
+    if limiter._quota is not None:
+        wait_s = max(wait_s, limiter._quota.ready_at(now) - now)
+    per_s = min(limiter.rate.rate, limiter.rate.ceiling)
+    advertised = limiter.advertised
+    if advertised is not None:
+        advertised_s, advertised_per_s = _advertised_wait(advertised, now, turn, tokens, max_output)
+        wait_s = max(wait_s, advertised_s)
+        per_s = min(per_s, advertised_per_s)
+    excess = 0.0
+    if places < inf:
+        excess = max(limiter.congestion.in_flight + turn - places, 0.0)
+    is_probed = gate.probing and (gate.probe is not None or queued > 0)
+    return StartForecast(wait_s, pause_s, queued, excess, places, per_s, gate.probing, is_probed)
+
+
+def _pace_wait_s(limiter: AdaptiveRateLimiter, now: float, turn: int) -> float:
+    rate: RateEstimate = limiter.rate
+    steady = inf if limiter._mirrors() else min(rate.rate, rate.ceiling)
+    pace = min(steady, rate.ramp)
+    if pace == inf:
+        return 0.0
+    gained = max(now - rate.at, 0.0) * pace
+    most = 1.0
+    if rate.ramp < steady:
+        most = max(_RAMP_BURST, rate.ramp * BURST_S)
+    level = max(min(rate.level + gained, most), min(rate.level, _RAMP_BURST))
+    return max(rate.at - now, 0.0) + max(turn - level, 0.0) / pace
+
+
+def _advertised_wait(
+    advertised: Advertised, now: float, turn: int, tokens: float, max_output: int | None
+) -> tuple[float, float]:
+    """Return the seconds until the advertised limits allow a call, and how many such calls they allow a second."""
+    wait_s, per_s = 0.0, inf
+    output = float(max_output or advertised._answer_tokens)
+    costs = {"requests": 1.0, "tokens": tokens + output}
+    costs |= {"input-tokens": tokens, "output-tokens": output}
+    for kind, bucket in advertised._buckets.items():
+        if bucket.period_s is None:
+            wait_s = max(wait_s, bucket.stop_until - now)
+            continue
+        if kind == "requests" and not advertised._trusted:
+            continue
+        cost = min(costs[kind], bucket.limit)
+        level = min(bucket.level + max(now - bucket.at, 0.0) * bucket.per_s, bucket.limit)
+        wait_s = max(wait_s, (cost * turn - level) / bucket.per_s)
+        if cost:
+            per_s = min(per_s, bucket.per_s / cost)
+    return wait_s, per_s
