@@ -204,7 +204,13 @@ def _parser() -> _Parser:
         help=f"concurrent answers {default}",
     )
 
-    for module in ("testing.serve_command", "command.jobs", "command.compare", "migrate.command"):
+    for module in (
+        "testing.serve_command",
+        "command.jobs",
+        "command.embed",
+        "command.compare",
+        "migrate.command",
+    ):
         import_module(f"modelwire.{module}").register(commands)
     parser.commands = list(commands.choices)
     return parser

@@ -179,7 +179,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "command": (
-        {"config_trust", "errors", "ext", "sqlite_files", "user_paths", "jobs"},
+        {"config_trust", "embeddings", "errors", "ext", "sqlite_files", "user_paths", "jobs"},
         {
             "adapters",
             "compare",

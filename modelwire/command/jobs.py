@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
+from modelwire.embeddings import init_embeddings
 from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
 from modelwire.jobs.options import COUNT, JobOptions, Setting, settings_of
 from modelwire.jobs.pipes import FORMATS, piped
@@ -20,6 +21,7 @@ from modelwire.terminal_text import agrees, echo
 
 if TYPE_CHECKING:
     from modelwire.command import batch_api, model_options, templates
+    from modelwire.jobs import embedding_rows
     from modelwire.jobs import folder as folders
     from modelwire.jobs import output as outputs
     from modelwire.jobs import row_records as records
@@ -34,11 +36,24 @@ else:
     templates = lazy.module("modelwire.command.templates")
     batch_api = lazy.module("modelwire.command.batch_api")
     works = lazy.module("modelwire.jobs.work")
+    embedding_rows = lazy.module("modelwire.jobs.embedding_rows")
     folders = lazy.module("modelwire.jobs.folder")
     records = lazy.module("modelwire.jobs.row_records")
     outputs = lazy.module("modelwire.jobs.output")
 
-__all__ = ["batch", "list_jobs", "register", "retry", "say_failures", "show", "wait", "write"]
+__all__ = [
+    "add_setting",
+    "batch",
+    "dry_run",
+    "list_jobs",
+    "register",
+    "retry",
+    "run",
+    "say_failures",
+    "show",
+    "wait",
+    "write",
+]
 
 # After a run and in `jobs show`, at most this many reasons of failures are printed.
 REASONS_AFTER_RUN, REASONS_SHOWN = 3, 10
@@ -125,7 +140,7 @@ def register(commands: Any) -> None:
         if run is remove:
             add("--yes", "-y", action="store_true", help="do not ask")
         if run in (retry, wait):
-            _add_setting(command, "quiet", _SETTINGS["quiet"])
+            add_setting(command, "quiet", _SETTINGS["quiet"])
         command.set_defaults(run=run)
 
 
@@ -152,7 +167,7 @@ def _register_batch(commands: Any) -> None:
     )
     work = parser.add_mutually_exclusive_group(required=True)
     for name, setting in _WORK.items():
-        _add_setting(work, name, setting)
+        add_setting(work, name, setting)
     model_options.add_call_options(
         parser, default_model="$MODELWIRE_MODEL, else the file's; a chain has its own"
     )
@@ -167,11 +182,11 @@ def _register_batch(commands: Any) -> None:
         "(default: none)",
     )
     for name, setting in {**_SETTINGS, **_OWN}.items():
-        _add_setting(parser, name, setting)
+        add_setting(parser, name, setting)
     parser.set_defaults(run=batch)
 
 
-def _add_setting(parser: Any, name: str, setting: Setting) -> None:
+def add_setting(parser: Any, name: str, setting: Setting) -> None:
     """Add an option to a command, unless it is set from Python only."""
     option, default = f"--{name.replace('_', '-')}", setting.default
     doc = setting.doc.replace("%", "%%")
@@ -241,7 +256,7 @@ def batch(options: argparse.Namespace) -> int:
 
 def _batch(settings: dict[str, Any], options: argparse.Namespace) -> int:
     if options.dry_run:
-        _dry_run(settings)
+        dry_run(settings)
         return 0
     if options.detach and options.via != "batch-api":
         raise InvalidArgument(
@@ -253,7 +268,7 @@ def _batch(settings: dict[str, Any], options: argparse.Namespace) -> int:
         return batch_api.submit(
             settings, work.chain, _command(settings), quiet=options.quiet, detach=options.detach
         )
-    return _run(settings, retry_failed=options.retry_failed, quiet=options.quiet)
+    return run(settings, retry_failed=options.retry_failed, quiet=options.quiet)
 
 
 def _command(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,6 +286,8 @@ def _chain(settings: Mapping[str, Any]) -> Any:
 
 
 def _asked_work(settings: Mapping[str, Any]) -> Work:
+    if settings.get("text") is not None:
+        return embedding_rows.EmbeddingWork(_embeddings(settings), settings["text"])
     return works.make_work(
         _work(settings),
         _model(settings),
@@ -285,7 +302,8 @@ def _folder(settings: Mapping[str, Any]) -> Path:
     return Path(settings.get("folder") or Path.cwd())
 
 
-def _run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
+def run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
+    """Run a job with the settings of a command; return the exit code."""
     from modelwire.jobs import plan_job, run_job
 
     options: Any = {name: settings[name] for name in (*_PASSED, *_OF_ONE_RUN) if name in settings}
@@ -343,6 +361,8 @@ def say_failures(path: Path, *, can_retry: bool = True) -> None:
 
 
 def _work(settings: Mapping[str, Any]) -> Any:
+    if settings.get("text") is not None:
+        return _embeddings(settings)
     if settings["chain"] is None:
         return settings["prompt"]
     from importlib import import_module
@@ -363,7 +383,20 @@ def _work(settings: Mapping[str, Any]) -> Any:
         raise InvalidArgument(f"The module `{module}` has no `{name}`.") from exc
 
 
+def _embeddings(settings: Mapping[str, Any]) -> Any:
+    """Return the embeddings model of `modelwire embed`."""
+    parameters = model_options.parameters_of(settings["param"])
+    try:
+        return model_options.with_stored_key(init_embeddings, settings["model"], **parameters)
+    except MissingKey:
+        if not settings.get("dry_run"):
+            raise
+        return init_embeddings(settings["model"], **parameters, api_key=_no_key)
+
+
 def _model(settings: Mapping[str, Any]) -> Any:
+    if settings.get("text") is not None:
+        return None
     if settings["chain"] is not None:
         return settings["model"]
     from modelwire.config import make_named_model
@@ -420,7 +453,8 @@ def _checked(settings: Mapping[str, Any]) -> tuple[Work, Source]:
     return work, source
 
 
-def _dry_run(settings: Mapping[str, Any]) -> None:
+def dry_run(settings: Mapping[str, Any]) -> None:
+    """Print the first rows of a job, and an estimate of its cost."""
     from modelwire.jobs.preview import preview
 
     work, source = _checked(settings)
@@ -574,7 +608,7 @@ def retry(options: argparse.Namespace) -> int:
         )
     if command.get("via") == "batch-api":
         return batch_api.finish(job.path, _chain(command), command, quiet=options.quiet, again=True)
-    return _run({**command, "job_dir": str(job.path)}, retry_failed=True, quiet=options.quiet)
+    return run({**command, "job_dir": str(job.path)}, retry_failed=True, quiet=options.quiet)
 
 
 def _refuse_batch_of_python(job: JobFolder, method: str) -> None:

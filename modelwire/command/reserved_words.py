@@ -16,7 +16,6 @@ RESERVED_WORDS = {
     "fragments": "Put a file or URL before the question with `modelwire ask -f FILE`.",
     "plugins": "A provider's plugin is a package: install it with pip. `modelwire doctor` lists those it finds.",
     "aliases": _ROW,
-    "embed": 'Embeddings are made in Python: `modelwire.init_embeddings("openai:text-embedding-3-small")`.',
     "tools": "Let a model call the functions of a Python file with `modelwire ask --tools FILE`.",
     "schemas": "Ask for JSON of a form with `modelwire ask --schema 'name, age int'`.",
     "install": "Install packages with pip, and a local model's weights with `modelwire local pull`.",

@@ -21,7 +21,7 @@ from modelwire.errors import (
 )
 from modelwire.jobs.row_caller import RowCaller
 from modelwire.jobs.stored_vectors import COLUMN, stored_vector
-from modelwire.jobs.work import OPTIONS_OF_PROMPT, Work, failure_text
+from modelwire.jobs.work import Work, failure_text
 from modelwire.runnables import Runnable
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ TEXTS_OF_UNKNOWN_MODEL = 256
 COST_DIGITS = 12
 
 # These options of a job need a chat model.
-OF_CHAT_MODELS = ("model", "finish_by", "bucket")
+OF_CHAT_MODELS = ("model", "system", "schema", "attachments", "finish_by", "bucket")
+
+# A vector depends on these settings of a model.
+_OF_VECTORS = ("model", "dimensions", "input_type")
 
 # These errors may be about a single text, so the others are sent again without it.
 _OF_A_TEXT = (BadRequest, MalformedResponse, CallerError)
@@ -57,7 +60,7 @@ class EmbeddingWork(Work):
         super().__init__(_Embedder(model))
         self._column = column
         self.columns = None if column is None else [column]
-        self.named_by = "`text`"
+        self.named_by = "The job"
         self.has_answer_tokens = False
         # The most texts of one request.
         self.texts_of_request = _texts_of_request(model)
@@ -85,6 +88,7 @@ class EmbeddingWork(Work):
     def fingerprint(self, config: RunnableConfig | None = None) -> dict[str, str]:
         """Return a fingerprint that changes with the column, the model or its options."""
         parts = super().fingerprint(config)
+        parts["model"] = parts["work"] = repr(self.chain)
         if self._column is not None:
             parts = {"prompt": f"{{{self._column}}}", **parts}
         return parts
@@ -92,7 +96,7 @@ class EmbeddingWork(Work):
 
 def embedding_work(model: Embeddings, options: Mapping[str, Any]) -> EmbeddingWork:
     """Return the work of a job for an embeddings model. Raises `InvalidArgument` for options that need a prompt."""
-    for name in (*OF_CHAT_MODELS, *OPTIONS_OF_PROMPT):
+    for name in OF_CHAT_MODELS:
         if options[name]:
             raise InvalidArgument(f"`{name}` is not for a job of embeddings. Leave it out.")
     if options["engine"] != "local":
@@ -115,13 +119,11 @@ class _Embedder(Runnable[Any, Any]):
     def __init__(self, model: Embeddings) -> None:
         self.model = model
 
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        names = ("model", "dimensions", "input_type", "check_embedding_ctx_length")
-        set_ones = {name: getattr(self.model, name, None) for name in names}
-        return {"class": type(self.model).__name__} | {
-            name: value for name, value in set_ones.items() if value is not None
-        }
+    def __repr__(self) -> str:
+        """Return the model with what its vectors depend on."""
+        values = {name: getattr(self.model, name, None) for name in _OF_VECTORS}
+        shown = (f"{name}={value!r}" for name, value in values.items() if value is not None)
+        return f"{type(self.model).__name__}({', '.join(shown)})"
 
     def _runnables_inside(self) -> Iterator[Runnable[Any, Any]]:
         """Yield the model of the calls, by whose name prices are found."""

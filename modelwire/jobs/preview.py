@@ -77,7 +77,9 @@ def question_text(work: Work, row: Row) -> tuple[str, int]:
     if row.problem is not None:
         return f"cannot be read: {row.problem}", 0
     if work.prompt is None:
-        text = row.values if isinstance(row.values, str) else json_of(row.values).decode()
+        text = work.question(row.values)
+        if not isinstance(text, str):
+            text = json_of(text).decode()
         return text, count_tokens_approximately([text])
     messages = work.prompt.invoke(work.filled(row.values)).to_messages()
     shown = "\n".join(f"{message.type}: {message.text}" for message in messages)
@@ -95,12 +97,17 @@ def _estimate(
     # With several models it is unknown which prompt each gets.
     model = models[0] if len(models) == 1 else None
     name = getattr(model, "model", None)
-    answer = getattr(model, "max_tokens", None) or ANSWER_TOKENS
-    yield f"{about}{rows:,.0f} rows, about {rows * each:,.0f} tokens of input, {rows * answer:,.0f} of answers"
     equal = "equal rows are asked each"
     if dedupe:
         equal = "equal rows are asked once, and counted here"
-    yield f"(an answer counted as {answer} tokens; {equal})."
+    size = f"{about}{rows:,.0f} rows, about {rows * each:,.0f} tokens of input"
+    answer = 0
+    if work.has_answer_tokens:
+        answer = getattr(model, "max_tokens", None) or ANSWER_TOKENS
+        yield f"{size}, {rows * answer:,.0f} of answers"
+        yield f"(an answer counted as {answer} tokens; {equal})."
+    else:
+        yield f"{size} ({equal})."
     cost = price_of_counts(model, round(each), answer)
     if cost is None:
         of = "this chain"

@@ -17,7 +17,7 @@ from modelwire import cli
 from modelwire.command.chat import HELP
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("command.md", "learn/shell.md")
+PAGES = ("command.md", "embeddings.md", "learn/shell.md")
 SHELL_WORDS = ("|", ">", "<", "#", ">>", "2>")
 
 

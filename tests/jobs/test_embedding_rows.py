@@ -259,7 +259,7 @@ def test_any_embeddings_model_is_taken() -> None:
     ("options", "problem"),
     [
         ({}, r"`text` must name the column.*`text=\"review\"`.*`id`, `review`"),
-        ({"text": "reviw"}, r"`text` names the column `reviw`.*no such column.*review"),
+        ({"text": "reviw"}, r"The job names the column `reviw`.*no such column.*review"),
         ({"text": "review", "system": "Be short."}, "`system` is not for a job of embeddings"),
         ({"text": "review", "model": "openai:gpt-4o-mini"}, "`model` is not for"),
         ({"text": "review", "finish_by": "2h"}, "`finish_by` is not for"),
