@@ -197,7 +197,12 @@ def _settings(path: str, _: str | None) -> str:
 def _commands() -> str:
     from modelwire.cli import _parser
 
-    parts = ["# Command line options", "", "The output of `modelwire COMMAND --help` for every command.", ""]
+    parts = [
+        "# Command line options",
+        "",
+        "The output of `modelwire COMMAND --help` for every command.",
+        "",
+    ]
 
     def add(parser: argparse.ArgumentParser, level: int) -> None:
         parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100)  # type: ignore[assignment]

@@ -52,7 +52,7 @@ def register(commands: Any) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="a parameter of the model, such as input_type=CLUSTERING; can be repeated",
+        help="a parameter of the model, such as input_type=CLUSTERING; can be repeated (none by default)",
     )
     for name, setting in {**_OWN, **_SETTINGS}.items():
         if name not in _NOT_FOR_EMBEDDINGS:

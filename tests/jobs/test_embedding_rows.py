@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import struct
+import subprocess
+import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -303,3 +305,55 @@ def test_a_wrong_key_stops_the_job(provider: _Provider) -> None:
     with pytest.raises(JobStopped, match="key has ended") as caught:
         run_job(model_of(provider), ["a", "b"], quiet=True)
     assert isinstance(caught.value.__cause__, AuthenticationError)
+
+
+# It prints the requests of a job of the given number of texts, and its peak of memory in MB.
+MILLION = """
+import asyncio, sys
+from modelwire.embeddings import Embeddings
+from modelwire.jobs import run_job
+
+count, output = int(sys.argv[1]), sys.argv[2]
+
+
+class Limits:
+    texts = 2048
+
+
+class Counting(Embeddings):
+    requests = 0
+
+    def limits(self):
+        return Limits
+
+    def embed_documents(self, texts):
+        raise NotImplementedError
+
+    def embed_query(self, text):
+        raise NotImplementedError
+
+    async def aembed_documents(self, texts):
+        Counting.requests += 1
+        await asyncio.sleep(0.01)
+        return [[len(text) / 8] * 8 for text in texts]
+
+
+texts = (f"text {number}" for number in range(count))
+result = run_job(Counting(), texts, output=output, quiet=True)
+assert (result.rows, result.failed) == (count, 0)
+status = open("/proc/self/status").read()  # a child's `ru_maxrss` begins with its parent's peak
+peak_kb = int(status.split("VmHWM:")[1].split()[0])
+print(Counting.requests, peak_kb / 1024)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="it reads Linux's /proc")
+def test_a_million_texts_go_in_full_requests_and_flat_memory(tmp_path: Path) -> None:
+    count = 1_000_000
+    command = [sys.executable, "-c", MILLION, str(count), str(tmp_path / "vectors.jsonl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    requests, peak_mb = done.stdout.split()
+    # A limit of requests a minute is used as well as the fewest requests that are possible use it.
+    assert int(requests) <= 1.02 * (count / 2048)
+    assert float(peak_mb) < 350
