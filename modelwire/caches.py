@@ -74,7 +74,7 @@ class BaseCache(ABC):
 EXPIRED_PER_UPDATE = 20
 
 
-def _checked_ttl(ttl: float | None) -> float | None:
+def _checked_ttl(ttl: Any) -> float | None:
     """Return the seconds that an entry lives; None is without end. Raises `InvalidArgument`."""
     if ttl is None:
         return None

@@ -354,7 +354,7 @@ class ModelFile:
 
 
 _SETTINGS = ["default", "models", "budgets", "log", "templates"]  # templates are for the command
-_BUDGET_SETTINGS = ["usd", "tokens", "calls", "seconds", "per", "zone", "unpriced"]
+_BUDGET_SETTINGS = ["usd", "tokens", "calls", "seconds", "per", "zone", "unpriced", "when_away"]
 
 
 def budget_row(

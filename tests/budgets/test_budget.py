@@ -25,7 +25,7 @@ import pytest
 
 from modelwire import AIMessage, ChatOpenAI, RunnableLambda, budget
 from modelwire.budgets import Budget, Left, Spending
-from modelwire.budgets.store import BudgetStore
+from modelwire.budgets.store import SQLiteBudgetStore
 from modelwire.caches import InMemoryCache
 from modelwire.callbacks import BaseCallbackHandler
 from modelwire.errors import (
@@ -594,16 +594,16 @@ def test_a_day_is_that_of_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     from zoneinfo import ZoneInfo as zone_of
 
     monkeypatch.setattr("modelwire.budgets.store.datetime", Clock)
-    assert BudgetStore("a", "day", "UTC").period() == "2026-11-22"
-    assert BudgetStore("a", "day", "Europe/Vienna").period() == "2026-11-23"
-    assert BudgetStore("a", "month", "UTC").period() == "2026-11"
-    assert BudgetStore("a", "hour", "UTC").period() == "2026-11-22T23"
+    assert SQLiteBudgetStore("a", "day", "UTC").period() == "2026-11-22"
+    assert SQLiteBudgetStore("a", "day", "Europe/Vienna").period() == "2026-11-23"
+    assert SQLiteBudgetStore("a", "month", "UTC").period() == "2026-11"
+    assert SQLiteBudgetStore("a", "hour", "UTC").period() == "2026-11-22T23"
 
 
 def test_each_period_has_its_own_sum(biller: Biller, monkeypatch: pytest.MonkeyPatch) -> None:
     days = iter(["2026-11-22", "2026-11-22", "2026-11-23", "2026-11-23", "2026-11-23"])
     today = next(days)
-    monkeypatch.setattr(BudgetStore, "period", lambda self: today)
+    monkeypatch.setattr(SQLiteBudgetStore, "period", lambda self: today)
     with budget("d", calls=1, per="day") as b:
         model_at(biller).invoke("hi")
         with pytest.raises(BudgetExceeded):
@@ -654,7 +654,7 @@ def test_a_killed_process_never_leaves_a_sum_that_is_too_low(
         child.wait()
         child.stdout.close()
         time.sleep(0.05)  # what it had sent is billed
-        total = BudgetStore("killed", "month", "UTC").total()
+        total = SQLiteBudgetStore("killed", "month", "UTC").total()
         assert total.usd >= biller.usd > 0
         assert total.calls >= biller.calls
     ended = subprocess.run(
@@ -731,7 +731,7 @@ def test_it_prints_what_is_spent(biller: Biller) -> None:
 
 
 def test_the_file_of_a_named_budget_is_closed_with_it() -> None:
-    store = BudgetStore("closed", None, "UTC")
+    store = SQLiteBudgetStore("closed", None, "UTC")
     connection = store._db
     del store
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
