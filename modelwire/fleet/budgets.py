@@ -15,6 +15,7 @@ import os
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 from secrets import token_hex
 from threading import Lock
@@ -178,7 +179,12 @@ class Account:
                 self._take(amounts)
                 return None
         try:
-            exceeded = self._exchange(amounts)
+            if self._connection.is_away:
+                # The next tick tries the server, so that no event loop waits for it here.
+                with self._lock:
+                    self._start_ticking()
+                raise Away(f"the server at `{self._connection.shown}` does not answer")
+            exceeded = self._exchange_or_repeat(amounts)
         except Away:
             if not goes_on_alone:
                 raise
@@ -188,6 +194,15 @@ class Account:
         if exceeded:
             return _NAMES[exceeded - 1]
         return None
+
+    def _exchange_or_repeat(self, amounts: Amounts) -> int:
+        """Exchange for a call. One failure may be that of an old connection, so the exchange is repeated once."""
+        try:
+            return self._exchange(amounts)
+        except Away:
+            if self._connection.is_away:
+                raise
+            return self._exchange(amounts)
 
     def settle(self, amounts: Amounts) -> None:
         """Add amounts, mostly negative, to what a call has reserved, as it has ended."""
@@ -246,7 +261,7 @@ class Account:
     def _take_alone(self, amounts: Amounts) -> None:
         """Reserve amounts while the server is away. Raises: `Away` if this process's part does not cover them."""
         if self._known is None:
-            raise Away("it did not answer since this process began to use the budget")
+            raise Away("this process has not reached it yet")
         if self._allowance is None:
             self._allowance = [
                 math.inf if limit is None else max(0, limit - known) // self._members
@@ -329,18 +344,14 @@ class Account:
             if not self._connection.is_away:
                 self._give_back(self._surplus() if is_in_use else self._parcel)
             besides = self._shortage() if is_in_use else _NONE
-            is_due = now - self._exchanged_at > _HEARTBEAT_S
-            if any(self._owed) or any(besides) or is_due:
-                exchange = True
-            else:
-                exchange = False
-        if exchange:
-            try:
+            is_due = self._connection.is_away or now - self._exchanged_at > _HEARTBEAT_S
+            is_needed = any((*self._owed, *besides)) or is_due
+        if is_needed:
+            with suppress(Away):
                 self._exchange(_NONE, besides, is_call=False)
-            except Away:
-                pass
         with self._lock:
-            self._is_ticking = is_in_use or bool(self._in_flight) or any((*self._parcel, *self._owed))
+            holds = any((self._in_flight, *self._parcel, *self._owed))
+            self._is_ticking = is_in_use or holds or self._connection.is_away
             return self._is_ticking
 
     def _surplus(self) -> Amounts:
