@@ -50,6 +50,7 @@ NODES_OF_NEW_FEATURES = {
     # The issue aimed at 5,500 and 500.
     "pool": (12_200, 600),
     "shared state": (900, 1_700),
+    "budgets and caches over Redis": (1_300, 4_500),
     "OpenTelemetry's names, strict answers of the test server": (250, 6_700),
 }
 CORE_NODES = CORE_NODES_WITHOUT_NEW_FEATURES + sum(

@@ -28,7 +28,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "user_paths": (set(), set()),
     # Whether state is shared with other processes; the code that shares it is an extension.
     "sharing": ({"errors", "user_paths"}, set()),
-    "fleet": ({"config", "errors", "ext", "sharing"}, set()),
+    "fleet": ({"budgets", "caches", "config", "errors", "ext", "sharing"}, set()),
     "sqlite_files": (set(), set()),
     "prompt_caches": (set(), {"adapters.model.prompt_prefixes"}),
     # A price is listed under the name that the row of a provider has for it.

@@ -1,7 +1,7 @@
 """What named budgets have spent: the interface of a store, and the SQLite file of the user that his processes share.
 
 Another store is that of processes which share a Redis (`modelwire/fleet/budgets.py`). Each keeps one sum for a name
-and a period: what is spent and what is reserved. The reservations of a killed process are kept, since its calls may
+and a period: what is spent and what is reserved. The reservations of a killed process stay, since its calls may
 have been billed. So a total is never too low.
 """
 
@@ -64,12 +64,18 @@ class BudgetStore(ABC):
         """Return what is spent and reserved now, by all processes."""
 
     @abstractmethod
-    def add(self, amount: Spending, period: str) -> None:
-        """Add to what is spent; amounts may be negative. An amount that cannot be written now is written later."""
+    def add(self, amount: Spending, period: Any) -> None:
+        """Add to what is spent, once for each `add_within` and in the period that it has returned.
+
+        Amounts may be negative. An amount that cannot be written now is written later.
+        """
 
     @abstractmethod
-    def add_within(self, amount: Spending, limits: Sequence[Any]) -> tuple[str | None, str]:
-        """Add `amount` unless that exceeds a limit; return the name of that limit (or None), and the period."""
+    def add_within(self, amount: Spending, limits: Sequence[Any]) -> tuple[str | None, Any]:
+        """Add `amount` unless that exceeds a limit; return the name of that limit (or None), and the period.
+
+        The period is a value for `add` alone. Raises: `DiskError`, `BudgetUnavailable`.
+        """
 
 
 class SQLiteBudgetStore(BudgetStore):

@@ -51,7 +51,7 @@ _NAMES = Spending._fields
 
 # KEYS: the sum (a hash), the record of the member's last exchange, the members (a sorted set).
 # ARGV: member, number of this exchange, number of the last one whose reply was read, epoch and number of exchanges that
-# the member knows, seconds that the sum is kept, then three numbers (usd, tokens, calls) each: the sum that the member
+# the member knows, seconds that the sum stays, then three numbers (usd, tokens, calls) each: the sum that the member
 # knows, what to add in any case, what to add within the limits, what to add besides if there is plenty, the limits
 # (empty: none); then the share of the rest that may be added besides.
 # Numbers in Lua have 53 bits. Sums are exact in any case, since Redis adds them; above 9,007 dollars only the
@@ -148,7 +148,7 @@ class Account:
         self._lock = Lock()
         # The parcel: these amounts are in the sum, and no call has reserved them.
         self._parcel: Amounts = _NONE
-        # These amounts are to be added to the sum, if negative to be given back.
+        # These amounts are to be added to the sum, or subtracted if negative.
         self._owed: Amounts = _NONE
         self._in_flight = 0
         # The last sum that the server replied with, and what it is recognised by.
@@ -163,6 +163,7 @@ class Account:
         self._rates = (0.0, 0.0, 0.0)
         self._reserved_at = self._exchanged_at = monotonic()
         self._is_ticking = False
+        self._is_closed = False
 
     @property
     def is_idle(self) -> bool:
@@ -183,7 +184,7 @@ class Account:
                 # The next tick tries the server, so that no event loop waits for it here.
                 with self._lock:
                     self._start_ticking()
-                raise Away(f"the server at `{self._connection.shown}` does not answer")
+                raise Away(self._does_not_answer())
             exceeded = self._exchange_or_repeat(amounts)
         except Away:
             if not goes_on_alone:
@@ -227,8 +228,9 @@ class Account:
         return self._parcel
 
     def close(self) -> None:
-        """Give back what no call has reserved. Raises: `Away`."""
+        """Give back what no call has reserved; from now on there are no parcels. Raises: `Away`."""
         with self._lock:
+            self._is_closed = True
             self._give_back(self._parcel)
         if any(self._owed):
             self._exchange(_NONE, is_call=False)
@@ -244,7 +246,7 @@ class Account:
         self._start_ticking()
 
     def _start_ticking(self) -> None:
-        if not self._is_ticking:
+        if not (self._is_ticking or self._is_closed):
             self._is_ticking = True
             start_ticking(self._tick)
 
@@ -261,7 +263,7 @@ class Account:
     def _take_alone(self, amounts: Amounts) -> None:
         """Reserve amounts while the server is away. Raises: `Away` if this process's part does not cover them."""
         if self._known is None:
-            raise Away("this process has not reached it yet")
+            raise Away(self._does_not_answer(", and has not since this process began"))
         if self._allowance is None:
             self._allowance = [
                 math.inf if limit is None else max(0, limit - known) // self._members
@@ -270,10 +272,13 @@ class Account:
         lacking = tuple(max(0, -amount) for amount in _minus(self._parcel, amounts))
         allowance = [one - lack for one, lack in zip(self._allowance, lacking, strict=True)]
         if min(allowance) < 0:
-            raise Away("this process has spent its part of what was left")
+            raise Away(self._does_not_answer(", and this process has spent its part of the rest"))
         self._allowance = allowance
         self._hold(_minus(self._parcel, amounts))
         self._note_reserved(amounts)
+
+    def _does_not_answer(self, besides: str = "") -> str:
+        return f"The server at `{self._connection.shown}` does not answer{besides}."
 
     def _exchange(
         self, needed: Amounts, besides: Amounts | None = None, *, is_call: bool = True
@@ -290,7 +295,7 @@ class Account:
                 self._parcel = _minus(self._parcel, used)
                 owed = self._owed
                 if besides is None:
-                    besides = self._besides() if is_call else _NONE
+                    besides = self._besides() if is_call and not self._is_closed else _NONE
                 self._number += 1
                 args = self._args(owed, lacking, besides)
             try:
@@ -334,6 +339,8 @@ class Account:
     def _tick(self) -> bool:
         """Keep the parcel as large as it should be; return whether that is to be done again."""
         with self._lock:
+            if self._is_closed:
+                return False
             now = monotonic()
             is_in_use = now - self._reserved_at < _IDLE_S
             self._rates = tuple(  # type: ignore[assignment]
@@ -406,7 +413,9 @@ class Accounts:
         """Return what the accounts of a name and period hold that no call has reserved, except for one of them."""
         with self._lock:
             others = [
-                one for key, one in self._accounts.items() if key[:2] == (name, period) and one is not but
+                one
+                for key, one in self._accounts.items()
+                if key[:2] == (name, period) and one is not but
             ]
         total = _NONE
         for one in others:
@@ -466,12 +475,10 @@ class SharedBudgetStore(BudgetStore):
         return Spending.from_units(*_minus(amounts, others))
 
     def add(self, amount: Spending, period: Account) -> None:
-        """Settle an amount that `add_within` has reserved in this account. The server is told later."""
+        """Settle an amount that `add_within` has reserved in this account. The server learns of it later."""
         period.settle(amount.units())
 
-    def add_within(
-        self, amount: Spending, limits: Sequence[Any]
-    ) -> tuple[str | None, Account]:
+    def add_within(self, amount: Spending, limits: Sequence[Any]) -> tuple[str | None, Account]:
         """Add `amount` unless that exceeds a limit; return the name of that limit (or None), and the account.
 
         Raises: `BudgetUnavailable` if the server is away.
@@ -493,10 +500,13 @@ class SharedBudgetStore(BudgetStore):
     def _unavailable(self, exc: Away) -> BudgetUnavailable:
         advice = ""
         if not self._goes_on_alone:
-            advice = ' With `when_away="local"` each process spends its part of what was left meanwhile.'
+            advice = (
+                ' With `when_away="local"` each process spends its part of what was left meanwhile.'
+            )
+        why = str(exc).rstrip(".")
         return BudgetUnavailable(
-            f"What the budget `{self._name}` has left is unknown, because its server at "
-            f"`{self._accounts.connection.shown}` does not answer: {exc}. The call was not sent; try again later.{advice}"
+            f"What the budget `{self._name}` has left is unknown, so the call was not sent. {why}. Try again later."
+            f"{advice}"
         )
 
 

@@ -37,14 +37,16 @@ class Fleet:
         """Whether the server does not answer, so that this process goes on alone."""
         return self.connection.is_away
 
-    def budget_store(self, name: str, per: str | None, zone: str, when_away: str) -> SharedBudgetStore:
+    def budget_store(
+        self, name: str, per: str | None, zone: str, when_away: str
+    ) -> SharedBudgetStore:
         """Return the store of a named budget. Raises: `InvalidArgument` for an unknown period or zone."""
-        from modelwire.fleet.budgets import Accounts, SharedBudgetStore
+        from modelwire.fleet import budgets
 
         with _lock:
             if self._accounts is None:
-                self._accounts = Accounts(self.connection)
-        return SharedBudgetStore(self._accounts, name, per, zone, when_away)
+                self._accounts = budgets.Accounts(self.connection)
+        return budgets.SharedBudgetStore(self._accounts, name, per, zone, when_away)
 
     def close(self) -> None:
         """Give back what this process holds, and share nothing from now on."""
