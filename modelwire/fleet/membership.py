@@ -5,11 +5,14 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+from collections.abc import Sequence
 from threading import Lock
+from typing import Any
 
-from modelwire import config
+from modelwire import config, ext
 from modelwire.errors import InvalidArgument, InvalidConfig
 from modelwire.fleet.connection import Connection
+from modelwire.fleet.limits import LimitSharing
 from modelwire.sharing import VARIABLE
 
 __all__ = ["Fleet", "current", "share", "share_by_config"]
@@ -26,6 +29,11 @@ class Fleet:
     def __init__(self, url: str, prefix: str) -> None:
         self._settings = (url, prefix)
         self.connection = Connection(url, prefix=prefix)
+        self._limits = LimitSharing(self.connection)
+
+    def share_limits(self, lease: Any, identity: Sequence[str | None]) -> None:
+        """Share the limits of one limiter, whose `identity` is the same in all processes."""
+        self._limits.add(lease, identity)
 
     @property
     def is_away(self) -> bool:
@@ -36,9 +44,18 @@ class Fleet:
         """Share nothing from now on."""
         global _current
         with _lock:
-            if _current is self:
+            is_current = _current is self
+            if is_current:
                 _current = None
+        if is_current:
+            ext.exchange_limiters({})  # New limiters share nothing.
+        self._limits.close()
         self.connection.close()
+
+    def start_after_fork(self) -> None:
+        """Begin anew in a child process."""
+        self.connection.start_after_fork()
+        self._limits.start_after_fork()
 
     def __repr__(self) -> str:
         state = "away" if self.is_away else "here"
@@ -98,6 +115,7 @@ def _joined(url: str, prefix: str) -> tuple[Fleet, bool]:
     with _lock:
         if _current is None:
             _current = Fleet(url, prefix)
+            ext.exchange_limiters({})  # Those of before share nothing.
             return _current, True
         if _current._settings != (url, prefix):
             raise InvalidArgument(
@@ -116,7 +134,7 @@ def _start_after_fork() -> None:
     global _lock
     _lock = Lock()
     if _current is not None:
-        _current.connection.start_after_fork()
+        _current.start_after_fork()
 
 
 atexit.register(_close_at_exit)
