@@ -39,7 +39,7 @@ _LONGEST_PAUSE_S = 0.25
 # As many keys are looked at for each step of `clear`.
 _KEYS_PER_STEP = 1_000
 
-# KEYS: answer, lock. ARGV: the name of the claim, milliseconds. Returns the answer, else whose lock it is.
+# KEYS: answer, lock. ARGV: the name of the claim, milliseconds. Returns the answer and no name, else whose lock it is.
 _LOOK_UP_OR_CLAIM = Script(
     """
 local answer = redis.call('GET', KEYS[1])
@@ -358,11 +358,12 @@ class _Looking:
         """Take what the server has replied: an answer, a claim, or that another process has it."""
         text, holder = reply
         name = holder.decode()
-        if text:
+        is_answered = not name
+        if is_answered:
             self.found = self._cache._answers_of(text), None
         elif name == self._name:
             self.found = None, RedisClaim(self._cache, self.connection, self._digest, name)
-        self._is_over = bool(text) or _is_of_this_process(name)
+        self._is_over = is_answered or _is_of_this_process(name)
 
 
 def _without_password(url: str) -> str:
