@@ -7,16 +7,14 @@ import logging
 import os
 from collections.abc import Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelwire import config, ext
 from modelwire.errors import InvalidArgument, InvalidConfig
+from modelwire.fleet.budgets import Accounts, SharedBudgetStore
 from modelwire.fleet.connection import Connection
 from modelwire.fleet.limits import LimitSharing
 from modelwire.sharing import VARIABLE
-
-if TYPE_CHECKING:
-    from modelwire.fleet.budgets import Accounts, SharedBudgetStore
 
 __all__ = ["Fleet", "current", "share", "share_by_config"]
 
@@ -48,12 +46,10 @@ class Fleet:
         self, name: str, per: str | None, zone: str, when_away: str
     ) -> SharedBudgetStore:
         """Return the store of a named budget. Raises: `InvalidArgument` for an unknown period or zone."""
-        from modelwire.fleet import budgets
-
         with _lock:
             if self._accounts is None:
-                self._accounts = budgets.Accounts(self.connection)
-        return budgets.SharedBudgetStore(self._accounts, name, per, zone, when_away)
+                self._accounts = Accounts(self.connection)
+        return SharedBudgetStore(self._accounts, name, per, zone, when_away)
 
     def close(self) -> None:
         """Give back what this process holds, and share nothing from now on."""

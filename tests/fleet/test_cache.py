@@ -147,10 +147,16 @@ def test_it_takes_the_server_of_the_fleet(redis: RedisServer) -> None:
     assert RedisCache(redis.url).lookup("p", "m") == texts("one")
 
 
-@pytest.mark.parametrize("settings", [{"url": "http://x"}, {"ttl": 0}, {"ttl": "1"}])
+@pytest.mark.parametrize(
+    "settings", [{"url": "http://x"}, {"url": object()}, {"ttl": 0}, {"ttl": "1"}, {"prefix": 3}]
+)
 def test_wrong_settings_are_refused(redis: RedisServer, settings: Any) -> None:
     with pytest.raises(InvalidArgument):
         RedisCache(**{"url": redis.url, **settings})
+
+
+def test_the_url_may_have_the_name_that_langchain_has_for_it(redis: RedisServer) -> None:
+    assert repr(RedisCache(redis_url=redis.url)) == repr(RedisCache(redis.url))
 
 
 def test_it_is_pickled_without_a_connection_and_without_a_password(redis: RedisServer) -> None:
