@@ -14,7 +14,7 @@ from modelwire.terminal_text import printable
 
 __all__ = ["Approver"]
 
-QUESTION = "Run it? y, n, a (always run {name} in this conversation), or why not: "
+QUESTION = "Run it? y, n, a (always run {name} in this conversation), or the reason why not: "
 NOBODY = "There is no terminal at which the user could approve it."
 
 

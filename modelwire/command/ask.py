@@ -30,8 +30,8 @@ def register(commands: Any) -> None:
     ask = commands.add_parser(
         "ask",
         help='ask a model one thing; `modelwire "a question"` does the same',
-        description="Ask a model one thing. What is piped in is put after the words. Without a model that is named or "
-        "a key, a model on this machine answers. Exit code: 0 done, 1 the model refused or the call failed, "
+        description="Ask a model one thing. Piped text is appended to the question. If no model is named and no key "
+        "is set, a model on this machine answers. Exit code: 0 done, 1 the model refused or the call failed, "
         "2 wrong usage, 130 Ctrl-C.",
         epilog='example: modelwire ask "Which of these is urgent?" -m openai:gpt-4o-mini < mails.txt',
     )
@@ -65,7 +65,7 @@ def register(commands: Any) -> None:
         action="store_true",
         help="print only the last block of code of the answer",
     )
-    add("-n", "--no-stream", action="store_true", help="print the answer when it is whole")
+    add("-n", "--no-stream", action="store_true", help="print the answer only when it is complete")
     add(
         "-u",
         "--usage",
@@ -95,7 +95,7 @@ def _ask(options: argparse.Namespace) -> None:
     schema = None if options.schema is None else model_options.schema_of(options.schema)
     if schema is not None and options.tools:
         raise InvalidArgument(
-            "`--schema` and `--tools` do not go together: the form of the answer is a tool itself."
+            "`--schema` and `--tools` cannot be combined: the form of the answer is sent as a tool."
         )
     if options.extract and (options.json or schema is not None):
         raise InvalidArgument("`-x` is for answers in text: leave out `--json` and `--schema`.")

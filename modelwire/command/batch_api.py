@@ -40,7 +40,7 @@ def submit(
     for name, default in {**unset, "plan": False}.items():
         if settings.get(name, default) != default:
             raise InvalidArgument(
-                f"`--{name.replace('_', '-')}` is for rows that are asked live, not for a batch."
+                f"`--{name.replace('_', '-')}` applies to rows that are called directly, not to a batch."
             )
     folder = Path(settings["job_dir"] or f"{settings['output']}.job")
     JobFolder(folder).check_output_is_free(Path(settings["output"]))
@@ -80,7 +80,7 @@ def finish(
         again
         and job.resubmit(ASKED_AGAIN, inputs=settings["input"], encoding=settings["encoding"]) == 0
     ):
-        print("There is nothing to ask again.", file=sys.stderr)
+        print("No row is left to submit again.", file=sys.stderr)
     return _write(job, settings, quiet=quiet)
 
 

@@ -251,7 +251,7 @@ class Chat:
             (place for place, one in enumerate(self.history) if one.type == "human"), default=None
         )
         if at is None:
-            raise InvalidArgument("There is nothing to take back.")
+            raise InvalidArgument("There is nothing to undo.")
         del self.history[at:]
         warn(f"{len(self.history)} messages are left")
 

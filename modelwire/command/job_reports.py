@@ -37,7 +37,9 @@ def print_failures(path: Path, *, can_retry: bool = True) -> None:
         lines.append(
             "Name the file's encoding: the same command with `--encoding cp1252 --retry-failed`, say."
         )
-    asks = f"`modelwire jobs retry {job.id}` asks them again, once the cause is put right."
+    asks = (
+        f"`modelwire jobs retry {job.id}` calls the model for them again, once the cause is fixed."
+    )
     lines.append(
         asks if can_retry else "To ask them again later, write to a file: `--output FILE`."
     )
@@ -47,9 +49,7 @@ def print_failures(path: Path, *, can_retry: bool = True) -> None:
         if "error" in record
     )
     if unsent:  # Only a batch job has these.
-        lines.append(
-            f"{unsent:,} of them were not submitted: put each right where it stands in the input."
-        )
+        lines.append(f"{unsent:,} of them were not submitted: correct these rows in the input.")
     echo("\n".join(lines), file=sys.stderr)
 
 

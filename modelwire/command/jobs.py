@@ -72,7 +72,7 @@ _WORK = {
         metavar="TEXT",
     ),
     "prompt_file": Setting(
-        "a file that holds the question",
+        "a file with the question",
         metavar="FILE",
     ),
     "chain": Setting(
@@ -86,7 +86,7 @@ _OWN = {
         "a JSON schema of the answers; each property becomes a column", metavar="FILE"
     ),
     "format": Setting(
-        "of - as input and output",
+        "the format of standard input and output",
         "jsonl",
         choices=FORMATS,
     ),
@@ -142,7 +142,7 @@ def _register_batch(commands: Any) -> None:
         "batch",
         help="ask a prompt about every row of a file",
         description="Ask a prompt about every row of a CSV, TSV, JSON lines or Parquet file. Killed at any moment, the "
-        "same command goes on where it was. The path of the result goes to standard output, all else to standard "
+        "same command continues where it was. The path of the result goes to standard output, all else to standard "
         "error. Exit code: 0 done (single rows may have failed), 1 stopped, refused or every row failed, 2 wrong "
         "usage, 130 Ctrl-C.",
         epilog='example: modelwire batch reviews.csv --prompt "Summarise: {review}" --model openai:gpt-4o-mini '
@@ -314,8 +314,8 @@ def run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
         echo(result, file=sys.stderr)
     if result.stopped == "max_cost":
         echo(
-            f"Stopped near --max-cost {settings['max_cost']}; a higher one goes on, and `modelwire jobs write "
-            f"{result.job_id}` writes the table of what is done.",
+            f"Stopped near --max-cost {settings['max_cost']}; run again with a higher one to continue; "
+            f"`modelwire jobs write {result.job_id}` writes the finished rows.",
             file=sys.stderr,
         )
     none_answered = result.failed == result.rows > 0
@@ -382,7 +382,7 @@ def _model(settings: Mapping[str, Any]) -> Any:
         if not str(exc).startswith("No model is named"):
             raise
         raise UnknownModel(
-            "No model is named: say `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give `modelwire.toml` a "
+            "No model is named: write `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give `modelwire.toml` a "
             "`default`."
         ) from exc
 
@@ -527,7 +527,7 @@ def write(options: argparse.Namespace) -> None:
             )
     finally:
         job.release()
-    echo(f"{table.rows:,} rows that are done", file=sys.stderr)
+    echo(f"{table.rows:,} finished rows", file=sys.stderr)
     echo(output)
 
 
@@ -539,7 +539,7 @@ def wait(options: argparse.Namespace) -> int:
         _refuse_batch_of_python(job, "wait()")
     if command.get("via") != "batch-api":
         raise InvalidArgument(
-            f"`{job.path}` has no batches to wait for alone: run the command that began it again, which goes on."
+            f"`{job.path}` is not a batch job: run its command again, which continues it."
         )
     return batch_api.finish(job.path, _chain(command), command, quiet=options.quiet)
 

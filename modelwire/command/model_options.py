@@ -240,7 +240,7 @@ def refuse_key(text: str) -> None:
     if found is not None:
         raise InvalidArgument(
             f"The text holds what looks like an API key (`{found[0][:6]}...`), so it was neither sent nor stored. "
-            "Take the key out. `modelwire keys set PROVIDER` stores one."
+            "Remove the key. `modelwire keys set PROVIDER` stores one."
         )
 
 
@@ -308,7 +308,7 @@ def decoded(data: bytes) -> str:
             warn("The piped text ends within a character: that character is left out.")
             return data[: exc.start].decode("utf-8-sig")
         raise InvalidArgument(
-            f"What is piped in is not UTF-8 text (byte {exc.start}). Send a file with `modelwire ask -a FILE`."
+            f"The piped text is not UTF-8 (byte {exc.start}). Send a file with `modelwire ask -a FILE`."
         ) from None
 
 
@@ -324,7 +324,7 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
     kind = block["type"]
     if getattr(model, "provider", None) == "local" and kind in ("image", "audio", "video", "file"):
         raise InvalidArgument(
-            f"{model_of(model)} reads text only, and `{place}` is of type `{kind}`. Choose another model: "
+            f"{model_of(model)} takes text only, and `{place}` is of type `{kind}`. Choose another model: "
             "-m openai:gpt-4o-mini."
         )
     if (
@@ -332,7 +332,7 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
         and (getattr(model, "profile", None) or {}).get(f"{kind}_inputs") is False
     ):
         raise InvalidArgument(
-            f"{model_of(model)} takes no {kind}, says its profile, and `{place}` is of that type. Choose another model "
+            f"{model_of(model)} takes no {kind} by its profile, and `{place}` is of that type. Choose another model "
             f"with -m, or, if it does take them: -p 'profile={{\"{kind}_inputs\": true}}'."
         )
     return dict(block)

@@ -115,7 +115,7 @@ def _body(provider: str, httpx2: Any, client: Any, url: str) -> Any:
     if reply.status_code != 200 or not isinstance(body, dict | list):
         reason = _reason(body)
         raise ListRefused(
-            f"{where} sends no list of models: status {reply.status_code}{reason}.",
+            f"{where} does not send its list of models: status {reply.status_code}{reason}.",
             reply.status_code,
         )
     return body

@@ -45,11 +45,15 @@ def register(commands: Any) -> None:
     log.add_argument(
         "-n", type=int, default=10, metavar="N", help="how many to list (default: %(default)s)"
     )
-    log.add_argument("--find", metavar="TEXT", help="list those that hold this text (default: all)")
-    log.add_argument("--json", action="store_true", help="as JSON")
-    log.add_argument("--path", action="store_true", help="print where the file lies")
     log.add_argument(
-        "--clear", action="store_true", help="delete all of it, and the prompt's history of `chat`"
+        "--find", metavar="TEXT", help="list those that contain this text (default: all)"
+    )
+    log.add_argument("--json", action="store_true", help="as JSON")
+    log.add_argument("--path", action="store_true", help="print the path of the file")
+    log.add_argument(
+        "--clear",
+        action="store_true",
+        help="delete all conversations, and the input history of `chat`",
     )
     log.add_argument("--yes", "-y", action="store_true", help="with --clear: do not ask")
     log.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -191,7 +195,7 @@ def _log(options: argparse.Namespace) -> None:
 def _clear(base: Any, *, is_confirmed: bool) -> None:
     """Delete all conversations and the prompt's history, once the user agrees."""
     (count,) = base.execute("SELECT count(*) FROM talks").fetchone()
-    if not is_confirmed and not agrees(f"Delete {count} conversations and what you typed?"):
+    if not is_confirmed and not agrees(f"Delete {count} conversations and your input history?"):
         raise InvalidArgument("Nothing was deleted. `modelwire log --clear --yes` does not ask.")
     base.execute("DELETE FROM messages")
     base.execute("DELETE FROM talks")

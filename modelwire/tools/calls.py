@@ -12,7 +12,7 @@ from modelwire.messages import AIMessage, BaseMessage, ToolMessage
 
 __all__ = ["answered", "error_message", "open_calls", "with_call_ids"]
 
-NOT_RUN = "This call was not run: the conversation went on without it."
+NOT_RUN = "This call was not run: the conversation continued without it."
 
 
 def with_call_ids(answer: BaseMessage) -> BaseMessage:

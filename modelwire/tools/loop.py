@@ -333,8 +333,8 @@ class _Loop:
         calls = open_calls(self.messages)
         if calls and self.step >= self.max_steps:
             raise StepLimitReached(
-                f"The model still calls tools after {self.max_steps} answers (`max_steps`). What was done is in "
-                "`.messages`; pass it in again to go on, or raise `max_steps`.",
+                f"The model still calls tools after {self.max_steps} answers (`max_steps`). The conversation so far "
+                "is in `.messages`; pass it in again to continue, or raise `max_steps`.",
                 messages=self.messages,
             )
         return [self.supplied.task(call) for call in calls]

@@ -96,7 +96,7 @@ def test_always_holds_for_the_tool_in_this_chat(
     screen = terminal("chat", "-m", "openai:m", "--tools", "t.py")
     screen.until(">")
     screen.type("note it\r")
-    screen.until("or why not: ")
+    screen.until("or the reason why not: ")
     screen.type("a\r")
     screen.until("first")
     screen.type("twice more\r")

@@ -68,7 +68,7 @@ def test_undo_takes_question_and_answer_back(
 ) -> None:
     done = run("chat", "-m", "openai:m", stdin=_lines("/undo", "one", "two", "/undo", "three"))
     assert _texts(provider) == [("user", "one"), ("assistant", "one"), ("user", "three")]
-    assert "nothing to take back" in done.err
+    assert "nothing to undo" in done.err
 
 
 def test_a_saved_conversation_goes_on(
@@ -193,7 +193,7 @@ def test_what_is_piped_in_and_no_text_ends_the_chat_before_it_is_sent(
 ) -> None:
     done = run("chat", "-m", "openai:m", stdin=b"one\n\x7fELF\xff\xfe\nthree\n")
     assert (done.code, done.out) == (2, "one\n")
-    assert "not UTF-8 text" in done.err
+    assert "not UTF-8" in done.err
     assert len(done.err.splitlines()) == 1
     assert len(provider.requests) == 1
     done = run("chat", "-m", "openai:m", stdin="Zürich é".encode()[:-1])
@@ -403,7 +403,7 @@ def test_clearing_the_log_asks_first(
     run("ask", "hello", "-m", "openai:m")
     for answer, left in (("n", 1), ("y", 0)):
         screen = terminal("log", "--clear")
-        screen.until("Delete 1 conversations and what you typed? [y/N]")
+        screen.until("Delete 1 conversations and your input history? [y/N]")
         screen.type(f"{answer}\r")
         screen.program.wait(30)
         assert len(run("log").out.splitlines()) == left

@@ -43,7 +43,7 @@ def ask_prompt_cache(
     model = str(request.model)
     reference = wire_named(wire).prompt_cache if wire in WIRES else None
     if reference is None:
-        return [f"`prompt_cache` is left out for `{model}`: `{provider}` has no words for it."]
+        return [f"`prompt_cache` is left out for `{model}`: `{provider}` has no parameter for it."]
     service = service_row(provider, wire)
     wish = PromptCacheWish(lifetime, provider, wire, model, service, in_batch.get())
     notes: list[str] = loaded(reference)(request, wish)

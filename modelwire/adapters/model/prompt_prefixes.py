@@ -285,7 +285,7 @@ def _difference(
     while at < min(len(before), len(now)) and before[at] == now[at]:
         at += 1
     if sorted(before) == sorted(now):
-        return at, "moved here, others stand elsewhere too", "", "moved"
+        return at, "moved here, and others have moved too", "", "moved"
     if at >= len(now):
         return at, "removed", "", "removed"
     blocks = texts[at][1]
@@ -293,7 +293,7 @@ def _difference(
     if at >= len(before) or (is_new and before[at] in now[at:]):
         return at, "added", _joined(blocks)[: 2 * CHARS_SHOWN], "added"
     if not is_new:
-        return at, "behind another one, which was removed", "", "removed"
+        return at, "preceded by another one, which was removed", "", "removed"
     start = _first_change(earlier[at], later[at])
     excerpt = _joined(blocks)[max(0, start - CHARS_SHOWN) : start + CHARS_A_DIGEST + CHARS_SHOWN]
     kind = _kind_at(blocks, start)
