@@ -356,6 +356,7 @@ def changed_results(server: ProviderServer, change: Callable[[bytes], bytes]) ->
     server.batches.download = changed  # type: ignore[method-assign]
 
 
+@pytest.mark.long
 @both
 @pytest.mark.parametrize(
     "change",
@@ -498,6 +499,7 @@ def damage(folder: Path, *lines: int) -> None:
         )
 
 
+@pytest.mark.long
 @both
 @pytest.mark.parametrize("lines", [(-1,), (-1, -2), (-1, -2, -3), (1,), (0, 1, 2, 3)], ids=str)
 def test_events_of_the_store_that_are_lost_make_no_second_batch(

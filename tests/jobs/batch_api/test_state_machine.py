@@ -432,6 +432,7 @@ def run(examples: int) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_batch_job_keeps_its_promises_whatever_happens() -> None:
     run(examples=5)
 
