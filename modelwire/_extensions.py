@@ -18,6 +18,7 @@ __all__ = ["extension", "loaded_extension"]
 # This maps what the core needs to the module that has it.
 _MODULES = {
     "batch_api": "modelwire.jobs.batch_api",
+    "jobs": "modelwire.jobs",
     "langchain": "modelwire.langchain",
     "local": "modelwire.local",
     "local_server": "modelwire.local.server",

@@ -53,7 +53,7 @@ Providers
 
 Secrets
     `KEY_HEADERS`: the names of the headers that carry a key, in lower case.
-    `mask_secrets`: replaces keys in a text.
+    `mask_secrets`, `failure_text`: replaces keys in a text, and writes an error as one line without keys.
     `conceal`: removes the secrets of one call from its error.
     `Redactor`: masks the secrets of one call in what a file records about it: headers, bodies, texts.
 
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers.registry import service_names as service_names
     from modelwire.adapters.providers.services import service_of as service_of
     from modelwire.adapters.structured_retry import StructuredRetry as StructuredRetry
+    from modelwire.adapters.wires.json import failure_text as failure_text
     from modelwire.adapters.wires.json import mask_secrets as mask_secrets
     from modelwire.adapters.wires.wire import WIRES as WIRES
     from modelwire.adapters.wires.wire import register_batch_api as register_batch_api
@@ -145,7 +146,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         ],
         "modelwire.adapters.providers.services": "service_of",
         "modelwire.adapters.structured_retry": "StructuredRetry",
-        "modelwire.adapters.wires.json": "mask_secrets",
+        "modelwire.adapters.wires.json": "failure_text mask_secrets",
         "modelwire.adapters.wires.wire": "WIRES register_batch_api wire_named",
         "modelwire.messages.base": "set_slots",
         "modelwire.messages.block_translators.v1": "as_v1",

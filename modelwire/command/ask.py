@@ -5,24 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import lazy
-from modelwire.command import model_options, transcripts
+from modelwire import ext, messages
+from modelwire import tools as loop
+from modelwire.command import model_options, templates, transcripts, waiting
 from modelwire.command.approvals import Approver
 from modelwire.command.model_options import warn
 from modelwire.command.terminal import Screen, bill
 from modelwire.errors import InvalidArgument, StepLimitReached
 from modelwire.terminal_text import echo
-
-if TYPE_CHECKING:
-    from modelwire import ext, messages
-    from modelwire import tools as loop
-    from modelwire.command import templates, waiting
-else:
-    messages, loop = lazy.module("modelwire.messages"), lazy.module("modelwire.tools")
-    ext, waiting = lazy.module("modelwire.ext"), lazy.module("modelwire.command.waiting")
-    templates = lazy.module("modelwire.command.templates")
 
 __all__ = ["register"]
 

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
+from modelwire.command import model_options, templates
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
-    from modelwire.command import model_options, templates
     from modelwire.compare import comparison, page
 else:
-    model_options = lazy.module("modelwire.command.model_options")
-    templates = lazy.module("modelwire.command.templates")
     comparison = lazy.module("modelwire.compare.comparison")
     page = lazy.module("modelwire.compare.page")
 
@@ -68,6 +66,7 @@ def register(commands: Any) -> None:
     add("--limit", type=int, metavar="N", help="the first N calls (default: all)")
     add(
         "--dir",
+        metavar="FOLDER",
         help="where the jobs' state lies; run again, it goes on (default: RECORDING.compare)",
     )
     add(

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire import __version__, config_trust, ext, lazy
+from modelwire import __version__, config, config_trust, ext, lazy, local
+from modelwire.command import keys, provider_lists, templates, toml_edits
 from modelwire.command.model_options import LOCAL, refuse_key, warn
 from modelwire.errors import (
     InvalidArgument,
@@ -26,16 +27,9 @@ from modelwire.terminal_text import echo
 from modelwire.user_paths import user_folder
 
 if TYPE_CHECKING:
-    from modelwire import config, local, profiles
-    from modelwire.command import keys, provider_lists, templates, toml_edits
+    from modelwire import profiles
 else:
-    config, local = lazy.module("modelwire.config"), lazy.module("modelwire.local")
     profiles = lazy.module("modelwire.profiles")
-
-    keys = lazy.module("modelwire.command.keys")
-    provider_lists = lazy.module("modelwire.command.provider_lists")
-    templates = lazy.module("modelwire.command.templates")
-    toml_edits = lazy.module("modelwire.command.toml_edits")
 
 __all__ = ["register"]
 
@@ -180,7 +174,7 @@ def _readiness(name: str, stored: list[str]) -> tuple[bool, str]:
 
 
 def _names() -> list[str]:
-    """Return the providers, services and plugins that somebody has to be known to."""
+    """Return the names of all providers, services and plugins, except the local server."""
     every = dict.fromkeys((*ext.PROVIDERS, *ext.service_names(), *ext.brought_names()))
     return [name for name in every if name != "local"]
 
@@ -518,7 +512,7 @@ def _echo_credentials() -> bool:
 
 
 def masked(secret: str) -> str:
-    """Return a secret's length and enough of it to tell two apart, never most of it."""
+    """Return a secret's length and a few of its characters, enough to distinguish two secrets."""
     shown = f"{secret[:3]}...{secret[-2:]}" if len(secret) >= 20 else "..."
     return f"{shown} ({len(secret)} characters)"
 

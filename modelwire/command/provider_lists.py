@@ -9,16 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from modelwire import lazy
+from modelwire import ext
 from modelwire.command.model_options import choose_model
 from modelwire.errors import InvalidArgument, ModelwireError
-
-if TYPE_CHECKING:
-    from modelwire import ext
-else:
-    ext = lazy.module("modelwire.ext")
 
 __all__ = ["ListRefused", "ModelList", "listed_models"]
 

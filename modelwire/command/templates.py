@@ -10,16 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import lazy
+from modelwire import config
 from modelwire.command import toml_edits
 from modelwire.errors import InvalidArgument, InvalidConfig, did_you_mean
-
-if TYPE_CHECKING:
-    from modelwire import config
-else:
-    config = lazy.module("modelwire.config")
 
 __all__ = ["apply_template", "save_template", "template_rows"]
 

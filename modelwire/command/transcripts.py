@@ -13,22 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import lazy
+from modelwire import config, messages
 from modelwire.command.model_options import warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.sqlite_files import open_sqlite
 from modelwire.terminal_text import agrees, echo
 from modelwire.user_paths import user_folder
-
-if TYPE_CHECKING:
-    import sqlite3
-
-    from modelwire import config, messages
-else:
-    sqlite3, config = lazy.module("sqlite3"), lazy.module("modelwire.config")
-    messages = lazy.module("modelwire.messages")
 
 __all__ = ["earlier", "keep", "own_file", "read_messages", "register", "without_data"]
 
@@ -79,7 +71,9 @@ def own_file(name: str) -> Path:
 
 @contextmanager
 def _opened() -> Iterator[Any]:
-    """Open the file, made where it is not there, for what is done together or not at all. Raises: `DiskError`."""
+    """Open the file, created if it is missing, for one transaction. Raises: `DiskError`."""
+    import sqlite3
+
     path = _path()
     try:
         try:

@@ -39,7 +39,7 @@ def with_call_ids(answer: BaseMessage) -> BaseMessage:
 
 
 def error_message(call: Mapping[str, Any], text: str) -> ToolMessage:
-    """Return the answer of a call that tells the model what was wrong."""
+    """Return the answer of a failed call, which tells the model the error."""
     return ToolMessage(text, tool_call_id=call["id"], name=call.get("name"), status="error")
 
 

@@ -16,6 +16,13 @@ from pydantic.fields import Field
 
 from modelwire.adapters import _reduced
 from modelwire.adapters.model import global_cache
+from modelwire.adapters.model.lazy_rooms import (
+    cache,
+    cache_keys,
+    generation,
+    prompt_values,
+    structured_output,
+)
 from modelwire.adapters.model.results import (
     acollected,
     chunk_from_message,
@@ -195,9 +202,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """What a cache keeps answers under, beside the messages."""
-        from modelwire.adapters.model.cache_keys import llm_string
-
-        return llm_string(self, self._get_invocation_params(stop, **kwargs))
+        return cache_keys.llm_string(self, self._get_invocation_params(stop, **kwargs))
 
     def _combine_llm_outputs(self, llm_outputs: list[_Data | None], /) -> _Data:
         """Sum up what the provider sent beside the answers of one `generate`."""
@@ -272,31 +277,31 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         stream gives what there is so far: dicts that grow, and objects once their required fields are there.
 
         Raises:
-            OutputParserException: The answer does not fit, or is none; `raw_message` is what the model wrote. Where
-                pydantic refused the value, it is pydantic's `ValidationError` too.
+            OutputParserException: The answer does not fit, or has no value; `raw_message` is the model's message. If
+                pydantic refused the value, the error is a `ValidationError` of pydantic too.
             ModelRefusalError: The model refused.
-            InvalidArgument: Nothing was sent: the schema is none, or the provider cannot take it.
+            InvalidArgument: Nothing was sent: the schema is not valid, or the provider cannot take it.
         """
-        from modelwire.adapters.model.structured_output import structured_answer
-
-        return structured_answer(self, schema, include_raw=include_raw, retries=retries, **kwargs)
+        return structured_output.structured_answer(
+            self, schema, include_raw=include_raw, retries=retries, **kwargs
+        )
 
     with_structured_output.takes_call_kwargs = True  # type: ignore[attr-defined]  # those of a binding: they choose the way
 
     def _structured(
         self, schema: Any, *, include_raw: bool, method: str | None = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, Any]:
-        from modelwire.adapters.model.structured_output import structured_by_tools
-
-        return structured_by_tools(self, schema, include_raw=include_raw, **kwargs)
+        return structured_output.structured_by_tools(
+            self, schema, include_raw=include_raw, **kwargs
+        )
 
     @property
     def InputType(self) -> Any:
         """What this model takes."""
         from modelwire.messages.any_message import AnyMessage
-        from modelwire.prompt_values import ChatPromptValue, StringPromptValue
 
-        return str | StringPromptValue | ChatPromptValue | list[AnyMessage]
+        values = prompt_values.StringPromptValue | prompt_values.ChatPromptValue
+        return str | values | list[AnyMessage]
 
     @property
     def OutputType(self) -> Any:
@@ -422,8 +427,6 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         **kwargs: Any,
     ) -> LLMResult:
         """Answer several lists of messages, one after the other, with all that the provider says."""
-        from modelwire.adapters.model.generation import generate
-
         config = {
             "callbacks": callbacks,
             "tags": tags,
@@ -432,7 +435,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             "run_id": run_id,
         }
         hide_headers(kwargs)
-        return generate(self, messages, stop, config, kwargs)
+        return generation.generate(self, messages, stop, config, kwargs)
 
     async def agenerate(
         self,
@@ -447,8 +450,6 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         **kwargs: Any,
     ) -> LLMResult:
         """Answer several lists of messages, side by side, with all that the provider says."""
-        from modelwire.adapters.model.generation import agenerate
-
         config = {
             "callbacks": callbacks,
             "tags": tags,
@@ -457,7 +458,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             "run_id": run_id,
         }
         hide_headers(kwargs)
-        return await agenerate(self, messages, stop, config, kwargs)
+        return await generation.agenerate(self, messages, stop, config, kwargs)
 
     def generate_prompt(
         self,
@@ -484,7 +485,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         )
 
     def _entry(self) -> BaseChatModel | CachedModel:
-        """Return what answers a call: this model itself as a rule, or one with what stands before it."""
+        """Return what answers a call: this model, or a `CachedModel` if it has a cache, a rate limiter or a version."""
         if (
             global_cache.llm_cache is None
             and self.cache is None
@@ -492,17 +493,13 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             and not self.output_version
         ):
             return self
-        from modelwire.adapters.model.cache import CachedModel
-
-        return CachedModel(self)
+        return cache.CachedModel(self)
 
     def _cache_key(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> tuple[str, str] | None:
         """Return the cache key of a call, without message ids and secrets; None if the call cannot be cached."""
-        from modelwire.adapters.model.cache_keys import message_key
-
-        return message_key(self, messages, stop, kwargs)
+        return cache_keys.message_key(self, messages, stop, kwargs)
 
     def _result(
         self,

@@ -1,4 +1,4 @@
-"""Several lists of messages at once, with everything the provider says: what `generate` of a chat model does."""
+"""Implements `generate` of a chat model: answers several lists of messages, with all metadata of the provider."""
 
 from __future__ import annotations
 

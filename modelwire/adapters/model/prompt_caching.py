@@ -1,6 +1,6 @@
-"""`prompt_cache`: asks the provider's prompt cache for a call, in the words of its wire. No I/O here.
+"""Adds to a request what the setting `prompt_cache` means on its wire: marks or parameters. No I/O here.
 
-Loaded by a call that has it set.
+Only a call with the setting loads this module.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compares a prompt with the earlier ones, by digests, and finds its first difference. No I/O but the log.
 
-A text is stored as a digest of each 16 characters (Python's keyed `hash`, whose key is another one in each process), so
-a difference is found to within 16 characters; what is shown comes from the new prompt.
+A text is stored as a digest of each 16 characters (Python's `hash`, whose key differs in each process), so a difference
+is located to within 16 characters. The excerpt in a message is taken from the new prompt.
 """
 
 from __future__ import annotations
@@ -294,15 +294,21 @@ def _difference(
         return at, "added", _joined(blocks)[: 2 * CHARS_SHOWN], "added"
     if not is_new:
         return at, "behind another one, which was removed", "", "removed"
-    start = 0
-    for was, is_now in zip(earlier[at].chunks, later[at].chunks, strict=False):
-        if was != is_now:
-            break
-        start += CHARS_A_DIGEST
+    start = _first_change(earlier[at], later[at])
     excerpt = _joined(blocks)[max(0, start - CHARS_SHOWN) : start + CHARS_A_DIGEST + CHARS_SHOWN]
     kind = _kind_at(blocks, start)
     where = f"near character {start}" + (f" (`{kind}`)" if kind != "text" else "")
     return at, f"changed {where}: {excerpt!r}", excerpt, "changed"
+
+
+def _first_change(before: Part, now: Part) -> int:
+    """Return the character near which two parts begin to differ."""
+    start = 0
+    for was, is_now in zip(before.chunks, now.chunks, strict=False):
+        if was != is_now:
+            break
+        start += CHARS_A_DIGEST
+    return start
 
 
 def _break(

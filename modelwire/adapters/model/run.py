@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from modelwire import lazy
 from modelwire.adapters.model.arguments import without_headers
 from modelwire.adapters.model.results import result_of, result_of_chunks, result_of_stream
 from modelwire.callbacks.hooks import listening
@@ -21,11 +22,14 @@ from modelwire.transport.observer import CallObserver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
+    from modelwire.adapters.model import handlers
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from modelwire.messages import AIMessageChunk, BaseMessage
     from modelwire.outputs import ChatResult
     from modelwire.runnables import RunnableConfig
+else:
+    handlers = lazy.module("modelwire.adapters.model.handlers")
 
 __all__ = [
     "AsyncModelRun",
@@ -38,9 +42,9 @@ __all__ = [
 
 
 class _RunState:
-    """What sync and async runs share: who observes, what has come, and whether the run was reported as over.
+    """The state of a sync or async run: its observers, the chunks received, and whether its end was reported.
 
-    `config` is the one to go on with, `manager` that of the callback handlers, or None where there are none.
+    `config` is passed to the steps of the run; `manager` is that of the callback handlers, None without handlers.
     """
 
     def __init__(self, manager: Any, observers: list[CallObserver], config: RunnableConfig) -> None:
@@ -168,9 +172,7 @@ def start_model_run(
     )  # who may refuse the call, before a handler hears of it
     manager, own = None, list[CallObserver]()
     if _handled(model, config):
-        from modelwire.adapters.model.handlers import start
-
-        manager, own = start(model, messages, config, options)
+        manager, own = handlers.start(model, messages, config, options)
     return ModelRun(manager, [*observers, *own], config)
 
 
@@ -184,9 +186,7 @@ async def astart_model_run(
     observers = _observers(model, messages, config, options)
     manager, own = None, list[CallObserver]()
     if _handled(model, config):
-        from modelwire.adapters.model.handlers import astart
-
-        manager, own = await astart(model, messages, config, options)
+        manager, own = await handlers.astart(model, messages, config, options)
     return AsyncModelRun(manager, [*observers, *own], config)
 
 

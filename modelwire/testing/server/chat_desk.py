@@ -1,6 +1,6 @@
 """How the server answers chat calls: rate limits, faults, the script, latencies. No I/O.
 
-A call passes these in order: a fault that stands for an outage, the rate limits, the rules of its
+A call passes these in order: a fault that simulates an outage, the rate limits, the rules of its
 provider, and then the script, whose entry may be damaged by another fault.
 """
 
@@ -95,10 +95,10 @@ class ChatDesk:
 
     def handle(self, request: SeenRequest, wire: str, in_flight: int) -> Reply | Iterable[Step]:
         """Return the answer to a chat call; `in_flight` counts the requests to the server, this one included."""
-        number = request.number
         self._calls += 1
         if not isinstance(request.body, dict):
-            return error_reply(wire, 400, number=number, message="The body is not a JSON object.")
+            message = "The body is not a JSON object."
+            return error_reply(wire, 400, number=request.number, message=message)
         fault = self.rules.choose(request, self._calls, self._pace.now_s(), self._rng)
         if fault is not None and fault.name.startswith("status_"):
             # During an outage, rate limits are not counted.
@@ -106,12 +106,9 @@ class ChatDesk:
         limited = self._limit(request, wire, in_flight)
         if isinstance(limited, Reply):
             return limited
-        problem = self._problem(wire, request)
-        if problem is not None:
-            return error_reply(wire, 400, number=number, **problem._asdict())
-        cached = self.prompt_cache.look_up(wire, request, self._pace.now_s())
-        if isinstance(cached, Refused):
-            return error_reply(wire, cached.status, number=number, message=cached.message)
+        cached = self._refused_or_cached(wire, request)
+        if isinstance(cached, Reply):
+            return cached
         request.prompt_cache = cached
         entry = self._script.take()
         answer = answer_of(entry, request)
@@ -127,6 +124,17 @@ class ChatDesk:
         reply = self._reply(answer, request, limited)
         self.prompt_cache.store(cached, self._pace.now_s() + reply.latency_s)
         return reply
+
+    def _refused_or_cached(self, wire: str, request: SeenRequest) -> Reply | Cached:
+        """Return the error of a request that the provider refuses, or else what the prompt cache holds of it."""
+        number = request.number
+        problem = self._problem(wire, request)
+        if problem is not None:
+            return error_reply(wire, 400, number=number, **problem._asdict())
+        cached = self.prompt_cache.look_up(wire, request, self._pace.now_s())
+        if isinstance(cached, Refused):
+            return error_reply(wire, cached.status, number=number, message=cached.message)
+        return cached
 
     def _problem(self, wire: str, request: SeenRequest) -> Problem | None:
         """Return the reason why the provider refuses a request."""

@@ -97,16 +97,6 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
     if not has_begun:
         counts = dict.fromkeys(counts, 0)
-    began, ended = batch.made_at, batch.ended_at
-    times: dict[str, int | None] = dict.fromkeys(map("{}_at".format, _STATES))
-    if has_begun:
-        times["in_progress_at"] = began
-    if batch.cancelled_at_share is not None:
-        times["cancelling_at"] = began
-    if status in _ENDS:
-        times[f"{status}_at"] = ended
-    if status == "completed":
-        times["finalizing_at"] = ended
     return {
         "id": batch.id,
         "object": "batch",
@@ -118,9 +108,9 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
         "status": status,
         "output_file_id": batch.files.get("output"),
         "error_file_id": batch.files.get("error"),
-        "created_at": began,
-        "expires_at": began + DAY_S,
-        **times,
+        "created_at": batch.made_at,
+        "expires_at": batch.made_at + DAY_S,
+        **_times(batch, status, has_begun=has_begun),
         "request_counts": counts,
         "metadata": batch.fields.get("metadata"),
         "usage": {
@@ -129,6 +119,20 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
             "output_tokens_details": {"reasoning_tokens": batch.reasoning_tokens},
         },
     }
+
+
+def _times(batch: SeenBatch, status: str, *, has_begun: bool) -> dict[str, int | None]:
+    """Return when the batch came to each of its states, None for those that it has not come to."""
+    times: dict[str, int | None] = dict.fromkeys(map("{}_at".format, _STATES))
+    if has_begun:
+        times["in_progress_at"] = batch.made_at
+    if batch.cancelled_at_share is not None:
+        times["cancelling_at"] = batch.made_at
+    if status in _ENDS:
+        times[f"{status}_at"] = batch.ended_at
+    if status == "completed":
+        times["finalizing_at"] = batch.ended_at
+    return times
 
 
 def _errors(batch: SeenBatch) -> dict[str, Any]:

@@ -53,6 +53,12 @@ def echo(request: SeenRequest) -> Answer:
     return Answer(request.text)
 
 
+def check_port(port: int) -> None:
+    """Raise `InvalidArgument` for a number that no port has."""
+    if not 0 <= port <= 65535:
+        raise InvalidArgument(f"`port` must be from 0 to 65535, not {port}.")
+
+
 class ProviderServer:
     """Serve the providers' wires on a loopback port, in a thread of its own, until it is closed.
 
@@ -86,11 +92,10 @@ class ProviderServer:
         keep: int | None = None,
         port: int = 0,
     ) -> None:
+        check_latency(latency)
         check_number("time_scale", time_scale)
         check_number("chunk_gap_s", chunk_gap_s, least=0, unit="seconds")
-        check_latency(latency)
-        if not 0 <= port <= 65535:
-            raise InvalidArgument(f"`port` must be from 0 to 65535, not {port}.")
+        check_port(port)
         self.latency = latency
         self.strict = strict
         self.chunk_gap_s = chunk_gap_s

@@ -1,7 +1,7 @@
-"""What the rules of all wires for requests share: a problem, the table of fields, tool calls and their results. No I/O.
+"""The common part of all wires' rules for requests: problems, the table of fields, tool calls and results. No I/O.
 
-A rule stands in the module of its wire (`chat_rules.py` and others) only if the provider enforces it, and the text is
-the provider's own. What a model of one family does not take is not checked; `prompt_cache.py` counts the cache marks.
+A rule is in the module of its wire (`chat_rules.py` and others) only if the provider enforces it, and its text is the
+provider's own. What a model of one family does not take is not checked; `prompt_cache.py` counts the cache marks.
 `request_fields.json` has the fields of the SDKs' types (openai 3.54, anthropic 2.12, google-genai 3.4).
 """
 

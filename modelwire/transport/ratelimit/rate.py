@@ -244,7 +244,7 @@ class RateEstimate:
         return self.rate < _CUT_ENOUGH * self.proven
 
     def forget(self, now: float) -> None:
-        """Forget the limit, which is none, and ramp up from the present pace."""
+        """Forget a limit that turned out not to exist, and ramp up from the present rate."""
         ramp, self.rate, self.rate_after_cut = self.rate, inf, inf
         self.restart(now)
         self.ramp = ramp
