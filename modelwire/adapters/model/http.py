@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from modelwire.adapters.credentials import refused_credential
 from modelwire.adapters.model import langchain_hooks
@@ -88,6 +88,8 @@ class HTTPChatModel(WireSettings):
     what came before takes it back, and a sum of the chunks leaves it out. The provider's rate limit is found out and
     kept (`limits()` shows it), shared by all models of this process with the same key.
     """
+
+    SIGNS_ANSWERS: ClassVar[bool] = False
 
     def _codec(self, call: ChatCall) -> Codec:
         """Return the codec of `call`: that of the model's wire."""

@@ -91,8 +91,8 @@ def result_of(message: BaseMessage) -> ChatResult:
         *(_answer_of(choice, message) for choice in about.get("other_choices", ())),
     ]
     output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
-    generations = [ChatGeneration(message=each, generation_info=_info(each)) for each in messages]
-    return ChatResult(generations=generations, llm_output=output or None)
+    generations = [ChatGeneration.of_message(each, _info(each)) for each in messages]
+    return ChatResult.of(generations=generations, llm_output=output or None)
 
 
 def combined_output(outputs: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
