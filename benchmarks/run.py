@@ -29,6 +29,7 @@ BENCHES = (
     "batch_memory",
     "jobs",
     "makespan",
+    "otel",
     "plan",
     "pool",
     "rate_limit",
