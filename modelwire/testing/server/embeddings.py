@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
 __all__ = [
+    "EMBEDDINGS",
     "embeddings_body",
     "embeddings_model",
     "embeddings_problem",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 DEFAULT_DIMENSIONS = 8
+# The wire of a batch's rows that ask for embeddings; everything else about them is as on OpenAI's wire.
+EMBEDDINGS = "embeddings"
 
 
 @lru_cache(maxsize=4096)
