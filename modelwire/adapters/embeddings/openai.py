@@ -51,6 +51,7 @@ DIALECTS = {
     "openai": Dialect(takes_base64=True),
     "azure_openai": Dialect(takes_base64=True),
     "vllm": Dialect(takes_base64=True),
+    "local": Dialect(takes_base64=True),
     "mistralai": Dialect(dimensions="output_dimension"),
     "voyageai": Dialect(takes_base64=True, dimensions="output_dimension"),
 }
