@@ -43,6 +43,10 @@ Wires
     `trust_store`: the TLS context of the certificates that the environment names, for an HTTP client of your own.
     `hide_query`: a request hook of an HTTP client that keeps the query, which may hold a key, out of logs.
 
+    `embeddings_codec`: the codec for rows of embeddings in a batch.
+    `vectors_of`: the vectors of an answer of an embeddings API.
+    `storable_answer`: such an answer with its vectors in a form that can be dumped.
+
 Providers
     `PROVIDERS`, `provider_row`, `service_of`: the providers' rows by name, the row of one, and that of a service.
     `brought_names`: the names that installed plugins bring.
@@ -72,6 +76,9 @@ from modelwire.lazy import exports as lazy_exports
 if TYPE_CHECKING:
     from modelwire._extensions import extension as extension
     from modelwire.adapters.credentials import KEY_HEADERS as KEY_HEADERS
+    from modelwire.adapters.embeddings.codec import storable_answer as storable_answer
+    from modelwire.adapters.embeddings.codec import vectors_of as vectors_of
+    from modelwire.adapters.embeddings.openai import embeddings_codec as embeddings_codec
     from modelwire.adapters.model.cache import cached_answer as cached_answer
     from modelwire.adapters.model.http import HTTPChatModel as HTTPChatModel
     from modelwire.adapters.model.refusals import final_of_row as final_of_row
@@ -129,6 +136,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "modelwire._extensions": "extension",
         "modelwire.adapters.credentials": "KEY_HEADERS",
+        "modelwire.adapters.embeddings.codec": "storable_answer vectors_of",
+        "modelwire.adapters.embeddings.openai": "embeddings_codec",
         "modelwire.adapters.model.cache": "cached_answer",
         "modelwire.adapters.model.http": "HTTPChatModel",
         "modelwire.adapters.model.refusals": "final_of_row",

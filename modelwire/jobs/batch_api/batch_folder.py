@@ -11,6 +11,7 @@ from modelwire import ext
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api.api import BatchApi
 from modelwire.jobs.batch_api.client import BatchClient
+from modelwire.jobs.batch_api.embeddings import codec_of_rows
 from modelwire.jobs.batch_api.open_job import OpenJob
 from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.batch_api.registry import api_of
@@ -89,6 +90,8 @@ class BatchFolder:
         A model may speak two wires; the batch's endpoint shows which one it was made for.
         """
         about = folder.about["batch"]
+        if about.get("embeddings") is not None:
+            return codec_of_rows(about)
         known = [ext.wire_named(name) for name in (str(about["wire"]), *ext.WIRES)]
         wire = next((wire for wire in known if events.endpoint.endswith(wire.path)), known[0])
         return wire.codec(about["provider"])

@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from modelwire import ext
 from modelwire.errors import (
     AuthenticationError,
     ChatError,
@@ -34,6 +35,7 @@ from modelwire.jobs.batch_api.api import checked_id, each_of
 from modelwire.jobs.batch_api.batch_folder import BatchFolder
 from modelwire.jobs.batch_api.batch_table import forget_table, write_table
 from modelwire.jobs.batch_api.chain import Split, split_chain
+from modelwire.jobs.batch_api.embeddings import with_steps
 from modelwire.jobs.batch_api.finished_rows import FinishedRows, check_planned
 from modelwire.jobs.batch_api.part_log import Part, PartEvents
 from modelwire.jobs.batch_api.reconcile import Reconciler
@@ -113,7 +115,10 @@ class BatchJob:
             raise InvalidArgument(
                 f"`{folder.path}` is a batch job of an older modelwire, whose format is not read any more."
             )
-        split = None if chain is None else split_chain(chain, config)
+        split = None
+        if chain is not None:
+            about = folder.about["batch"].get("embeddings") or {}
+            split = split_chain(with_steps(chain, about.get("text")), config)
         if split is not None and not force:
             before = {name: folder.about["fingerprint"].get(name) for name in ("input", "via")}
             changed = differences(folder.about["fingerprint"], before | split.work.fingerprint())
@@ -250,7 +255,8 @@ class BatchJob:
         split = self.place.needed_chain("finish_live")
 
         def ask_live(value: Any) -> Any:
-            return split.live.invoke(split.prepared(value, split.config), split.config)
+            answer = split.live.invoke(split.prepared(value, split.config), split.config)
+            return ext.storable_answer(answer)
 
         with self.place.claimed() as (folder, events):
             _check_done(self.path, events)

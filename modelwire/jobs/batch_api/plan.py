@@ -364,7 +364,7 @@ def _path_of(url: str) -> str:
     return next(
         (
             known
-            for known in ("/chat/completions", "/responses", "/messages")
+            for known in ("/chat/completions", "/responses", "/messages", "/embeddings")
             if path.endswith(known)
         ),
         path,

@@ -14,6 +14,7 @@ from typing import Any, Unpack
 
 from modelwire import ext
 from modelwire.errors import CallerError, DiskError, InvalidArgument, JobChanged, ModelwireError
+from modelwire.jobs.batch_api import embeddings
 from modelwire.jobs.batch_api.api import BatchApi
 from modelwire.jobs.batch_api.azure import is_azure
 from modelwire.jobs.batch_api.batch_options import BatchOptions, checked_options
@@ -47,8 +48,8 @@ OF_THEIR_OWN = {
 def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> BatchJob:
     """Submit `inputs` to the Batch API of the chain's provider: answers arrive within a day, at half the price.
 
-    `chain` is a chat model, or a chain with one. `inputs` is an iterable of its inputs, or the path
-    of a CSV, TSV, JSON lines or Parquet file. Steps before the model run now, those after it when
+    `chain` is a chat model, a chain with one, or an embeddings model of OpenAI's. `inputs` is an iterable of its
+    inputs, or the path of a CSV, TSV, JSON lines or Parquet file. Steps before the model run now, those after it when
     results are read. With the `dir` of an interrupted job the submission resumes, and no batch is
     created twice. Raises: `NotBatchable` for a chain that cannot be split at one model,
     `JobChanged` for a `dir` with a different job.
@@ -68,6 +69,7 @@ def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) ->
     Without `searches`, `wait` finds out whether a lost answer had created a batch.
     """
     settings = checked_options(options)
+    chain = embeddings.with_steps(chain, settings["text"])
     split = split_chain(chain, settings["config"])
     api = batch_api_of(split.model, settings["bucket"])
     folder = JobFolder(_place(settings["dir"]))
@@ -153,6 +155,7 @@ def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
     facts = {name: options[name] for name in names}
     client = None if model.client is None else type(model.client).__name__
     facts |= {"base_url": base_url, "client": client, "azure": is_azure(model)}
+    facts["embeddings"] = embeddings.embeddings_facts(split.before)
     return {"wire": model._wire().name, "provider": model.provider, "model": model.model, **facts}
 
 
