@@ -205,7 +205,7 @@ DAMAGE = {
     "half a character": b'{"id": "\\ud83d"}',
 }
 FILES = ["o.jsonl.job/job.json", "o.jsonl.job/summary.json", f"o.jsonl.job/{STORE_NAME}"] + [
-    f"b.job/{name}" for name in ("job.json", "rows.jsonl", STORE_NAME)
+    f"b.job/{name}" for name in ("job.json", STORE_NAME)
 ]
 
 

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from modelwire.ext import HTTPChatModel
     from modelwire.jobs.batch_api.chain import Split
 
-__all__ = ["BatchFolder"]
+__all__ = ["FORMAT", "BatchFolder", "check_format"]
+
+
+# The rows, requests and results of a batch are in the job's store since format 3.
+FORMAT = 3
 
 
 class BatchFolder:
@@ -33,7 +37,10 @@ class BatchFolder:
 
     def read(self) -> tuple[JobFolder, PartEvents]:
         """Return the folder and its events, without a lock."""
-        return JobFolder(self.path), PartEvents(self.path).read()
+        folder = JobFolder(self.path)
+        check_format(folder)
+        folder.check_store()
+        return folder, PartEvents(self.path).read()
 
     @contextmanager
     def claimed(self) -> Iterator[tuple[JobFolder, PartEvents]]:
@@ -45,6 +52,7 @@ class BatchFolder:
         folder.claim()
         events = PartEvents(self.path)
         try:
+            check_format(folder)
             yield folder, events.open()
         finally:
             events.close()
@@ -120,3 +128,13 @@ class BatchFolder:
         }
         made: Any = ext.wire_named(str(about["wire"])).make_model(**known)
         return cast("HTTPChatModel", made)
+
+
+def check_format(folder: JobFolder) -> None:
+    """Raise `InvalidArgument` for a batch job whose rows are not in its store."""
+    settings = folder.about.get("batch")
+    if settings is not None and settings.get("format") != FORMAT:
+        raise InvalidArgument(
+            f"`{folder.path}` is a batch job of an older modelwire, whose format is not read any more: fetch its "
+            "results with that version, or delete the folder and submit its rows again."
+        )
