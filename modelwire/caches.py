@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import RLock
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelwire import lazy
@@ -70,36 +73,90 @@ class BaseCache(ABC):
         await asyncio.to_thread(self.clear, **kwargs)
 
 
-class InMemoryCache(BaseCache):
-    """A cache in this process's memory; with `maxsize`, at most that many entries, the oldest going first."""
+# Each update removes at most this many expired entries, so that no single call pays for all of them.
+EXPIRED_PER_UPDATE = 20
 
-    def __init__(self, *, maxsize: int | None = None) -> None:
+
+def _checked_ttl(ttl: Any) -> float | None:
+    """Return the seconds that an entry lives; None is without end. Raises `InvalidArgument`."""
+    if ttl is None:
+        return None
+    is_number = isinstance(ttl, int | float) and not isinstance(ttl, bool)
+    if not is_number or not math.isfinite(ttl) or ttl <= 0:
+        raise InvalidArgument(
+            f"`ttl` is a number of seconds above 0, such as `ttl=3600`, not `{ttl!r}`."
+        )
+    return float(ttl)
+
+
+class InMemoryCache(BaseCache):
+    """A cache in this process's memory.
+
+    Args:
+        maxsize: the cache has at most that many entries, and the oldest is removed first.
+        ttl: an entry is a miss that many seconds after it was stored; None keeps it.
+
+    Raises: `InvalidArgument` if one of them is not above 0.
+    """
+
+    def __init__(self, *, maxsize: int | None = None, ttl: float | None = None) -> None:
         if maxsize is not None and maxsize <= 0:
             raise InvalidArgument(f"`maxsize` is {maxsize}: maxsize must be greater than 0.")
         self._cache: dict[tuple[str, str], RETURN_VAL_TYPE] = {}
         self._maxsize = maxsize
+        self._ttl_s = _checked_ttl(ttl)
+        # When entries expire, by the monotonic clock. All entries live equally long, so the first expires first.
+        self._expires: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._lock = RLock()
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
-            return {"_cache": dict(self._cache), "_maxsize": self._maxsize}
+            now = monotonic()
+            return {
+                "_cache": dict(self._cache),
+                "_maxsize": self._maxsize,
+                "_ttl_s": self._ttl_s,
+                "_left_s": {key: at - now for key, at in self._expires.items()},
+            }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._cache, self._maxsize, self._lock = state["_cache"], state["_maxsize"], RLock()
+        self._ttl_s, left_s = state.get("_ttl_s"), state.get("_left_s", {})
+        now = monotonic()
+        self._expires = OrderedDict((key, now + left) for key, left in left_s.items())
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        return self._cache.get((prompt, llm_string))
+        key = prompt, llm_string
+        if self._ttl_s is not None and self._expires.get(key, math.inf) <= monotonic():
+            return None
+        return self._cache.get(key)
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        key = prompt, llm_string
         with self._lock:
-            self._cache.pop((prompt, llm_string), None)
+            self._remove(key)
+            self._remove_expired()
             if self._maxsize is not None and len(self._cache) >= self._maxsize:
-                del self._cache[next(iter(self._cache))]
-            self._cache[prompt, llm_string] = return_val
+                self._remove(next(iter(self._cache)))
+            self._cache[key] = return_val
+            if self._ttl_s is not None:
+                self._expires[key] = monotonic() + self._ttl_s
+
+    def _remove(self, key: tuple[str, str]) -> None:
+        self._cache.pop(key, None)
+        self._expires.pop(key, None)
+
+    def _remove_expired(self) -> None:
+        for _ in range(min(EXPIRED_PER_UPDATE, len(self._expires))):
+            key, at = next(iter(self._expires.items()))
+            if at > monotonic():
+                return
+            self._remove(key)
 
     def clear(self, **kwargs: Any) -> None:
         with self._lock:
             self._cache.clear()
+            self._expires.clear()
 
     async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         return self.lookup(prompt, llm_string)
@@ -115,6 +172,15 @@ class InMemoryCache(BaseCache):
 _APPLICATION = int.from_bytes(b"mwca", "big")
 _VERSION = 1  # of the table and of what is in it; another one is not read
 _BUSY_S = 2.0  # how long to wait for another process's write before going on without
+# Earlier files have no column of expiry times: it is added to them. They stay readable for an earlier version, and
+# what that version writes has no expiry time.
+_TABLE = "CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL, expires REAL)"
+_ADD_EXPIRES = "ALTER TABLE answers ADD COLUMN expires REAL"
+_INDEX = "CREATE INDEX IF NOT EXISTS expiring ON answers (expires) WHERE expires IS NOT NULL"
+_LOOKUP = "SELECT answer FROM answers WHERE question = ? AND (expires IS NULL OR expires > ?)"
+_UPDATE = "INSERT OR REPLACE INTO answers (question, answer, expires) VALUES (?, ?, ?)"
+_REMOVE_EXPIRED = """DELETE FROM answers WHERE rowid IN (
+    SELECT rowid FROM answers WHERE expires IS NOT NULL AND expires <= ? LIMIT ?)"""
 
 
 class SQLiteCache(BaseCache):
@@ -122,6 +188,13 @@ class SQLiteCache(BaseCache):
 
     The file is made when first needed, readable by its owner only: it holds what models answered. What cannot be read
     (a damaged or locked file, one of another version, an answer that is not JSON) is a miss, and says so in the log.
+
+    Args:
+        path: the file.
+        database_path: the same, under LangChain's name for it.
+        ttl: an entry that this object stores is a miss after that many seconds, in every process; None keeps it.
+
+    Raises: `InvalidType` if the path is not one, `InvalidArgument` if `ttl` is not above 0.
     """
 
     def __init__(
@@ -129,11 +202,13 @@ class SQLiteCache(BaseCache):
         path: str | os.PathLike[str] | None = None,
         *,
         database_path: str | os.PathLike[str] | None = None,
+        ttl: float | None = None,
     ) -> None:
         path = path if path is not None else database_path  # LangChain's name for it
         if not isinstance(path, (str, os.PathLike)):
             raise InvalidType(f"`path` must be the path of a file, not a `{type(path).__name__}`.")
         self.path = os.path.expanduser(path)
+        self._ttl_s = _checked_ttl(ttl)
         self._reset()
 
     def _reset(self) -> None:
@@ -144,20 +219,18 @@ class SQLiteCache(BaseCache):
         self._complaints: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
+        return {"path": self.path, "ttl_s": self._ttl_s}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path = state["path"]
+        self.path, self._ttl_s = state["path"], state.get("ttl_s")
         self._reset()
 
     def __repr__(self) -> str:
         return f"SQLiteCache({self.path!r})"
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        query = "SELECT answer FROM answers WHERE question = ?"
-        row = self._try(
-            lambda connection: connection.execute(query, (_digest(prompt, llm_string),)).fetchone()
-        )
+        key = _digest(prompt, llm_string), time()
+        row = self._try(lambda connection: connection.execute(_LOOKUP, key).fetchone())
         if row is None:
             return None
         try:
@@ -174,10 +247,16 @@ class SQLiteCache(BaseCache):
         except (TypeError, ValueError, RecursionError) as exc:
             self._complain(f"an answer is not JSON and was not cached ({exc})")
             return
-        statement = "INSERT OR REPLACE INTO answers (question, answer) VALUES (?, ?)"
-        self._try(
-            lambda connection: connection.execute(statement, (_digest(prompt, llm_string), answer))
-        )
+        now = time()
+        expires = None if self._ttl_s is None else now + self._ttl_s
+        row = _digest(prompt, llm_string), answer, expires
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(_UPDATE, row)
+            if expires is not None:
+                connection.execute(_REMOVE_EXPIRED, (now, EXPIRED_PER_UPDATE))
+
+        self._try(write)
 
     def clear(self, **kwargs: Any) -> None:
         """Delete all entries. Raises: `CallerError` if that fails."""
@@ -268,9 +347,8 @@ def _prepare(connection: sqlite3.Connection) -> bool:
             use_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
         if _header(connection) == (0, 0, 0):
-            connection.execute(
-                "CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL)"
-            )
+            connection.execute(_TABLE)
+            connection.execute(_INDEX)
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             connection.execute(f"PRAGMA user_version = {_VERSION}")
         connection.execute("COMMIT")
@@ -278,7 +356,19 @@ def _prepare(connection: sqlite3.Connection) -> bool:
     connection.execute(
         "PRAGMA synchronous = NORMAL"
     )  # a power cut may lose the last answers, never damage the file
-    return header[:2] == (_APPLICATION, _VERSION)
+    is_ours = header[:2] == (_APPLICATION, _VERSION)
+    if is_ours and not _has_expiry_times(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        if not _has_expiry_times(connection):
+            connection.execute(_ADD_EXPIRES)
+            connection.execute(_INDEX)
+        connection.execute("COMMIT")
+    return is_ours
+
+
+def _has_expiry_times(connection: sqlite3.Connection) -> bool:
+    columns = connection.execute("SELECT name FROM pragma_table_info('answers')").fetchall()
+    return ("expires",) in columns
 
 
 def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:

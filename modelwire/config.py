@@ -18,6 +18,9 @@
     pool = ["house", "openai:gpt-5-mini"]      # one model made of several: see `modelwire.pool`
     prefer = "first"
 
+    [shared]
+    url = "redis://localhost"      # share limits, budgets and cached answers: see `modelwire.shared`
+
 Then `init_chat_model("house")`, or `MODELWIRE_MODEL=house` and `init_chat_model()`.
 """
 
@@ -39,7 +42,7 @@ from modelwire.errors import (
     UnknownModel,
     did_you_mean,
 )
-from modelwire.user_paths import user_folder
+from modelwire.user_paths import MODEL_FILE_NAME, MODEL_FILE_VARIABLE, user_folder
 
 if TYPE_CHECKING:
     from modelwire import pools
@@ -52,7 +55,7 @@ else:
 
 __all__ = ["ModelFile", "ModelRow", "find_model_file", "init_chat_model", "read_model_file"]
 
-FILE_NAME = "modelwire.toml"
+FILE_NAME = MODEL_FILE_NAME
 POOL = "pool"  # the key of a row that makes one model of several, and the provider of such a row
 _POOL_OPTIONS = ("weights", "prefer", "hedge", "sticky", "max_wait")
 MODEL_VARIABLE = "MODELWIRE_MODEL"  # names the model where the program does not
@@ -71,7 +74,7 @@ MODEL_NAMES = (
 )
 # How the best known models of https://ollama.com/library are called there (read 2026-11).
 _OLLAMA_MODELS = ("llama", "qwen", "gemma", "phi", "mistral", "gpt-oss", "deepseek-r1")
-FILE_VARIABLE = "MODELWIRE_CONFIG"  # names the file
+FILE_VARIABLE = MODEL_FILE_VARIABLE
 
 
 @overload
@@ -348,13 +351,16 @@ class ModelFile:
     default: str | None = None
     budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
     log: bool = True  # whether `modelwire ask` and `chat` keep transcripts
+    shared: dict[str, str] = field(default_factory=dict, repr=False)  # the URL may hold a password
     path: Path | None = None
     text: str = field(default="", repr=False)
     is_found: bool = False  # in the working directory, where somebody else may have written it
 
 
-_SETTINGS = ["default", "models", "budgets", "log", "templates"]  # templates are for the command
-_BUDGET_SETTINGS = ["usd", "tokens", "calls", "seconds", "per", "zone", "unpriced"]
+# Templates are for the command.
+_SETTINGS = ["default", "models", "budgets", "log", "shared", "templates"]
+_SHARED_SETTINGS = ["url", "prefix"]
+_BUDGET_SETTINGS = ["usd", "tokens", "calls", "seconds", "per", "zone", "unpriced", "when_away"]
 
 
 def budget_row(
@@ -373,6 +379,22 @@ def budget_row(
             f"There is no budget `{name}`. {known} Or give it a limit: `budget({name!r}, usd=5)`."
         )
     return budgets[name]
+
+
+def shared_settings() -> dict[str, str]:
+    """Return the settings of `[shared]` of the file, empty without them.
+
+    Raises: `InvalidConfig` for a file of the working directory that the user has not trusted, because its address would
+    receive what this process knows.
+    """
+    file = _model_file(None)
+    if file.shared and file.is_found and not config_trust.is_trusted(file):
+        raise InvalidConfig(
+            f"`{file.path}` names a server in `[shared]`, and you have not trusted this file. If you know who wrote "
+            "it, read it and run `modelwire config trust`.",
+            path=str(file.path),
+        )
+    return file.shared
 
 
 def find_model_file(named: str | Path | None = None) -> Path | None:
@@ -457,7 +479,20 @@ class _Reader:
         log = data.get("log", True)
         if not isinstance(log, bool):
             raise self.error("`log` must be true or false", "log")
-        return ModelFile(models, default, budgets, log)
+        return ModelFile(models, default, budgets, log, self.shared(data.get("shared", {})))
+
+    def shared(self, table: Any) -> dict[str, str]:
+        if not isinstance(table, dict):
+            raise self.error("`shared` must be a table: write `[shared]` and `url` below", "shared")
+        for key, value in table.items():
+            if key not in _SHARED_SETTINGS:
+                hint = did_you_mean(key, _SHARED_SETTINGS)
+                raise self.error(f"`shared` has no `{key}`. {hint}", key)
+            if not isinstance(value, str):
+                raise self.error(f"`{key}` of `shared` must be a string", key)
+        if table and "url" not in table:
+            raise self.error("`shared` has no `url`", "shared")
+        return table
 
     def row(self, name: str, table: Any, tables: Mapping[str, Any]) -> ModelRow:
         if not isinstance(table, dict):

@@ -36,6 +36,7 @@
     │           └── StreamInterrupted    it broke after chunks had been handed out
     ├── OutputParserException       also a ValueError: the answer does not have the requested form; `.raw_message`
     ├── BudgetExceeded              a call was not sent: it may cost more than its `budget` has left
+    │   └── BudgetUnavailable       what the budget has left cannot be known now: its Redis does not answer
     ├── StepLimitReached            `run_tools` ended before the model did; `.messages`
     ├── ToolsPaused                 `run_tools` ended with open calls; `.messages`, `.calls`
     ├── CallLater                   a tool raises it: its result comes later
@@ -61,6 +62,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequest",
     "BudgetExceeded",
+    "BudgetUnavailable",
     "CallLater",
     "CallerError",
     "CassetteError",
@@ -539,6 +541,13 @@ class BudgetExceeded(ModelwireError):
         self.spent = spent
         self.reserved = reserved
         self.needed = needed
+
+
+class BudgetUnavailable(BudgetExceeded):
+    """A call was not sent: its budget is shared over Redis, which does not answer, so what is left is unknown.
+
+    The same call may be sent when Redis is back. `budget(..., when_away="local")` goes on meanwhile.
+    """
 
 
 class JobError(ModelwireError):

@@ -31,6 +31,7 @@ How work runs
     `close`, `aclose`: close nested iterators in order, so that a stream that is left releases its connection at once.
     `affordable_in_flight`: how many calls may be in flight with the open files that the system allows.
     `divide_limits`: tells this process which share of a provider's limits it has.
+    `BudgetStore`: the base class of what named budgets keep their sums in.
 
 Wires
     `WIRES`, `wire_named`: the names of all wires, and the `Wire` of a name: its codec, path, model class, Batch API.
@@ -42,6 +43,10 @@ Wires
     `address_of`, `shown_url`: the parts of a base URL, and a URL without its secrets.
     `trust_store`: the TLS context of the certificates that the environment names, for an HTTP client of your own.
     `hide_query`: a request hook of an HTTP client that keeps the query, which may hold a key, out of logs.
+
+    `embeddings_codec`: the codec for rows of embeddings in a batch.
+    `vectors_of`: the vectors of an answer of an embeddings API.
+    `storable_answer`: such an answer with its vectors in a form that can be dumped.
 
 Providers
     `PROVIDERS`, `provider_row`, `service_of`: the providers' rows by name, the row of one, and that of a service.
@@ -72,6 +77,9 @@ from modelwire.lazy import exports as lazy_exports
 if TYPE_CHECKING:
     from modelwire._extensions import extension as extension
     from modelwire.adapters.credentials import KEY_HEADERS as KEY_HEADERS
+    from modelwire.adapters.embeddings.codec import storable_answer as storable_answer
+    from modelwire.adapters.embeddings.codec import vectors_of as vectors_of
+    from modelwire.adapters.embeddings.openai import embeddings_codec as embeddings_codec
     from modelwire.adapters.model.cache import cached_answer as cached_answer
     from modelwire.adapters.model.http import HTTPChatModel as HTTPChatModel
     from modelwire.adapters.model.refusals import final_of_row as final_of_row
@@ -93,6 +101,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import WIRES as WIRES
     from modelwire.adapters.wires.wire import register_batch_api as register_batch_api
     from modelwire.adapters.wires.wire import wire_named as wire_named
+    from modelwire.budgets.store import BudgetStore as BudgetStore
     from modelwire.messages.base import set_slots as set_slots
     from modelwire.messages.block_translators.v1 import as_v1 as as_v1
     from modelwire.messages.finish_reasons import CUT_REASONS as CUT_REASONS
@@ -129,6 +138,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "modelwire._extensions": "extension",
         "modelwire.adapters.credentials": "KEY_HEADERS",
+        "modelwire.adapters.embeddings.codec": "storable_answer vectors_of",
+        "modelwire.adapters.embeddings.openai": "embeddings_codec",
         "modelwire.adapters.model.cache": "cached_answer",
         "modelwire.adapters.model.http": "HTTPChatModel",
         "modelwire.adapters.model.refusals": "final_of_row",
@@ -148,6 +159,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.adapters.structured_retry": "StructuredRetry",
         "modelwire.adapters.wires.json": "failure_text mask_secrets",
         "modelwire.adapters.wires.wire": "WIRES register_batch_api wire_named",
+        "modelwire.budgets.store": "BudgetStore",
         "modelwire.messages.base": "set_slots",
         "modelwire.messages.block_translators.v1": "as_v1",
         "modelwire.messages.finish_reasons": "CUT_REASONS FILTERED_REASONS finish_reason_of",

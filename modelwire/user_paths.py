@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["owned", "user_folder"]
+__all__ = ["MODEL_FILE_NAME", "MODEL_FILE_VARIABLE", "owned", "user_folder"]
+
+# The file in which a user chooses models and settings, and the environment variable that names another one.
+MODEL_FILE_NAME = "modelwire.toml"
+MODEL_FILE_VARIABLE = "MODELWIRE_CONFIG"
 
 
 def user_folder(kind: Literal["config", "cache", "data"]) -> Path:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelwire.caches import BaseCache, InMemoryCache, SQLiteCache
+from modelwire.caches import EXPIRED_PER_UPDATE, BaseCache, InMemoryCache, SQLiteCache
 from modelwire.errors import CallerError, InvalidArgument, InvalidType
 from modelwire.messages import AIMessage, HumanMessage
 from modelwire.outputs import ChatGeneration, Generation
@@ -114,6 +114,163 @@ def test_a_cache_of_ones_own_has_async_methods_for_free() -> None:
         return found, await cache.alookup("p", "m")
 
     assert asyncio.run(use()) == (texts("one"), None)
+
+
+# ---------------------------------------------------------------- for a time
+
+
+class Clock:
+    """The time that the caches read; a test sets it."""
+
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("modelwire.caches.time", made)
+    monkeypatch.setattr("modelwire.caches.monotonic", made)
+    return made
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def ten_seconds(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if request.param == "memory":
+        return InMemoryCache(ttl=10)
+    return SQLiteCache(tmp_path / "answers.db", ttl=10)
+
+
+def stored(cache: Any) -> int:
+    """Return how many entries a cache holds, expired ones included."""
+    if isinstance(cache, InMemoryCache):
+        assert len(cache._cache) == len(cache._expires)
+        return len(cache._cache)
+    with sqlite3.connect(cache.path) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM answers").fetchone()
+    connection.close()
+    return int(count)
+
+
+def test_an_entry_is_a_miss_after_its_ttl(ten_seconds: Any, clock: Clock, colour: Any) -> None:
+    cache = ten_seconds
+    look = lambda: colour.run(lambda: cache.lookup("p", "m"), lambda: cache.alookup("p", "m"))  # noqa: E731
+    colour.run(
+        lambda: cache.update("p", "m", texts("one")), lambda: cache.aupdate("p", "m", texts("one"))
+    )
+    clock.now_s += 9.9
+    assert look() == texts("one")
+    clock.now_s += 0.1
+    assert look() is None
+    cache.update("p", "m", texts("two"))
+    clock.now_s += 5
+    assert look() == texts("two")
+
+
+def test_without_a_ttl_nothing_expires(cache: BaseCache, clock: Clock) -> None:
+    cache.update("p", "m", texts("one"))
+    clock.now_s += 10**9
+    assert cache.lookup("p", "m") == texts("one")
+
+
+def test_a_renewed_entry_lives_from_then_on(ten_seconds: Any, clock: Clock) -> None:
+    for prompt in ("a", "b", "a"):
+        ten_seconds.update(prompt, "m", texts(prompt))
+        clock.now_s += 4
+    clock.now_s += 1  # "b" is 9 seconds old, and the second "a" 5
+    assert ten_seconds.lookup("b", "m") == texts("b")
+    clock.now_s += 2
+    assert ten_seconds.lookup("b", "m") is None
+    assert ten_seconds.lookup("a", "m") == texts("a")
+
+
+def test_expired_entries_are_removed_a_few_at_a_time(ten_seconds: Any, clock: Clock) -> None:
+    for i in range(50):
+        ten_seconds.update(f"p{i}", "m", texts("x"))
+    clock.now_s += 11
+    ten_seconds.update("new", "m", texts("x"))
+    assert stored(ten_seconds) == 51 - EXPIRED_PER_UPDATE
+    for _ in range(2):
+        ten_seconds.update("new", "m", texts("x"))
+    assert stored(ten_seconds) == 1
+    ten_seconds.clear()
+    assert stored(ten_seconds) == 0
+
+
+def test_maxsize_and_ttl_hold_together(clock: Clock) -> None:
+    cache = InMemoryCache(maxsize=2, ttl=10)
+    for prompt in "abc":
+        cache.update(prompt, "m", texts(prompt))
+    assert [prompt for prompt in "abc" if cache.lookup(prompt, "m")] == ["b", "c"]
+    assert stored(cache) == 2
+
+
+def test_a_pickled_cache_keeps_the_time_that_its_entries_have_left(
+    ten_seconds: Any, clock: Clock
+) -> None:
+    ten_seconds.update("p", "m", texts("one"))
+    clock.now_s += 8
+    other = pickle.loads(pickle.dumps(ten_seconds))
+    assert other.lookup("p", "m") == texts("one")
+    clock.now_s += 3
+    assert other.lookup("p", "m") is None
+    other.update("p", "m", texts("two"))
+    clock.now_s += 11
+    assert other.lookup("p", "m") is None
+
+
+def test_a_memory_cache_that_an_earlier_version_pickled_can_be_used() -> None:
+    cache = InMemoryCache()
+    cache.__setstate__({"_cache": {("p", "m"): texts("one")}, "_maxsize": None})
+    assert cache.lookup("p", "m") == texts("one")
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), "10", True])
+@pytest.mark.parametrize("make", [InMemoryCache, lambda **kwargs: SQLiteCache("x.db", **kwargs)])
+def test_a_ttl_is_a_number_of_seconds_above_0(make: Any, ttl: Any) -> None:
+    with pytest.raises(InvalidArgument, match="`ttl` is a number of seconds above 0"):
+        make(ttl=ttl)
+
+
+EARLIER_TABLE = "CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL)"
+
+
+def test_a_file_of_an_earlier_version_is_read_and_gets_expiry_times(
+    tmp_path: Path, clock: Clock
+) -> None:
+    path = tmp_path / "answers.db"
+    SQLiteCache(path).update("old", "m", texts("old"))
+    with sqlite3.connect(path) as connection:
+        (answer,) = connection.execute("SELECT answer FROM answers").fetchone()
+        (question,) = connection.execute("SELECT question FROM answers").fetchone()
+        connection.executescript(f"DROP TABLE answers; {EARLIER_TABLE}")
+        connection.execute("INSERT INTO answers VALUES (?, ?)", (question, answer))
+    connection.close()
+    cache = SQLiteCache(path, ttl=10)
+    assert cache.lookup("old", "m") == texts("old")
+    cache.update("new", "m", texts("new"))
+    clock.now_s += 11
+    assert cache.lookup("old", "m") == texts("old")
+    assert cache.lookup("new", "m") is None
+    # An earlier version reads and writes the file with the columns that it knows.
+    with sqlite3.connect(path) as connection:
+        statement = "INSERT OR REPLACE INTO answers (question, answer) VALUES (?, ?)"
+        connection.execute(statement, (question, answer))
+    connection.close()
+    assert cache.lookup("old", "m") == texts("old")
+
+
+def test_another_cache_of_the_file_honours_the_ttl_of_the_one_that_wrote(
+    tmp_path: Path, clock: Clock
+) -> None:
+    path = tmp_path / "answers.db"
+    SQLiteCache(path, ttl=10).update("p", "m", texts("one"))
+    SQLiteCache(path).update("q", "m", texts("two"))
+    clock.now_s += 11
+    assert SQLiteCache(path).lookup("p", "m") is None
+    assert SQLiteCache(path, ttl=10).lookup("q", "m") == texts("two")
 
 
 # ---------------------------------------------------------------- in a file

@@ -26,6 +26,9 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     # The table of what stands on the core: nothing else of the core names an extension.
     "_extensions": ({"errors"}, set()),
     "user_paths": (set(), set()),
+    # Whether state is shared with other processes; the code that shares it is an extension.
+    "sharing": ({"errors", "user_paths"}, set()),
+    "fleet": ({"budgets", "caches", "config", "errors", "ext", "sharing"}, set()),
     "sqlite_files": (set(), set()),
     "prompt_caches": (set(), {"adapters.model.prompt_prefixes"}),
     # A price is listed under the name that the row of a provider has for it.
@@ -37,6 +40,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "messages.block_readers": ({"errors"}, {"adapters.wires", "adapters.providers"}),
     "transport": ({"errors"}, set()),
     # The line about a call has its price.
+    "transport.ratelimit.registry": ({"errors", "transport"}, {"sharing"}),
     "transport.logs": ({"errors", "transport"}, {"usage.prices"}),
     "callbacks": ({"errors", "user_paths", "messages", "outputs"}, {"runnables"}),
     "runnables": (
@@ -62,11 +66,11 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "budgets": (
-        {"errors", "sqlite_files", "user_paths", "transport.observer"},
+        {"errors", "sharing", "sqlite_files", "user_paths", "transport.observer"},
         {"config", "usage.prices", "messages"},
     ),
     "rate_limiters": ({"errors"}, set()),
-    "caches": ({"errors", "messages", "sqlite_files"}, {"outputs"}),
+    "caches": ({"errors", "messages", "sharing", "sqlite_files"}, {"outputs"}),
     "globals": ({"adapters"}, set()),
     "profiles": ({"errors"}, {"adapters", "usage.prices"}),
     "exceptions": ({"errors"}, set()),

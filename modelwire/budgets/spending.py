@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from modelwire.errors import BudgetExceeded, InvalidArgument
+from modelwire.errors import BudgetExceeded, BudgetUnavailable, InvalidArgument
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT, CallObserver
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ __all__ = ["Budget", "Left", "Spending", "budget"]
 LEAST_ANSWER = 1024
 # Numbers of tokens are rounded up to a multiple of this, so that few prices are looked up.
 STEP = 64
+
+# Stores count money in 10^-12 dollars: SQLite and Redis have integers of 64 bits.
+UNITS_PER_USD = 10**12
 
 # With this lock, several budgets admit a call together or not at all.
 _lock = threading.Lock()
@@ -45,6 +48,15 @@ class Spending(NamedTuple):
 
     def minus(self, other: Spending) -> Spending:
         return Spending(self.usd - other.usd, self.tokens - other.tokens, self.calls - other.calls)
+
+    def units(self) -> tuple[int, int, int]:
+        """Return the amounts as stores keep them, the money in units of 10^-12 dollars."""
+        return int((self.usd * UNITS_PER_USD).to_integral_value()), self.tokens, self.calls
+
+    @classmethod
+    def from_units(cls, usd: int, tokens: int, calls: int) -> Spending:
+        """Return the spending whose `units` these are."""
+        return cls(Decimal(usd) / UNITS_PER_USD, tokens, calls)
 
     def passed(self, limits: Sequence[Any]) -> str | None:
         """Return the name of a limit that this exceeds, or None.
@@ -76,6 +88,7 @@ def budget(
     per: Literal["hour", "day", "month"] | None = None,
     zone: str | None = None,
     unpriced: Literal["refuse", "ignore"] | None = None,
+    when_away: Literal["refuse", "local"] | None = None,
     config_file: str | None = None,
 ) -> Budget:
     """Limit what the calls of models inside a `with` block may spend. With nested budgets, all of them apply.
@@ -85,7 +98,8 @@ def budget(
     the budget is not sent.
 
     A budget with a `name` continues in later runs and in other processes, through a file of the
-    user. `modelwire.toml` may contain its limits; an argument overrides the file's:
+    user, or through Redis if the process shares its state (`modelwire.shared`). `modelwire.toml`
+    may contain its limits; an argument overrides the file's:
 
         [budgets.team]
         usd = 20
@@ -100,12 +114,15 @@ def budget(
         per: a named budget starts anew each hour, day or month.
         zone: the IANA time zone of those days; "UTC" by default.
         unpriced: under `usd`, a model without a known price is refused (the default), or its calls count as free.
+        when_away: of a named budget that is shared over Redis, while Redis does not answer: calls are refused (the
+            default), or each process spends its part of what was left when it last knew.
         config_file: the `modelwire.toml` to read; by default the one that `init_chat_model` reads.
 
     Raises:
         InvalidArgument: limits that are not above 0, or no limit; an unknown zone or period; an invalid name.
         MissingDependency: `usd` without the price list.
         BudgetExceeded: by a call, before it is sent.
+        BudgetUnavailable: by a call, before it is sent, if Redis does not answer.
 
     Example:
         with budget(usd=1.50, calls=100) as b:
@@ -122,12 +139,17 @@ def budget(
             or_empty=any(value is not None for value in limits.values()),
         )
         limits = {key: row.get(key) if value is None else value for key, value in limits.items()}
-        per, zone, unpriced = (
-            per or row.get("per"),
-            zone or row.get("zone"),
-            unpriced or row.get("unpriced"),
-        )
-    return Budget(name, limits, per=per, zone=zone or "UTC", unpriced=unpriced or "refuse")
+        per, zone = per or row.get("per"), zone or row.get("zone")
+        unpriced = unpriced or row.get("unpriced")
+        when_away = when_away or row.get("when_away")
+    return Budget(
+        name,
+        limits,
+        per=per,
+        zone=zone or "UTC",
+        unpriced=unpriced or "refuse",
+        when_away=when_away,
+    )
 
 
 class Budget:
@@ -146,6 +168,7 @@ class Budget:
         per: str | None,
         zone: str,
         unpriced: str,
+        when_away: str | None = None,
     ) -> None:
         self.name = name
         self.usd = _dollars(limits["usd"])
@@ -161,8 +184,11 @@ class Budget:
             from modelwire.usage.prices import check_price_list
 
             check_price_list()
-        if per is not None and name is None:
-            raise InvalidArgument(f'`per="{per}"` needs a name: `budget("team", ...)`.')
+        if when_away not in (None, "refuse", "local"):
+            raise InvalidArgument(f'`when_away` is "refuse" or "local", not `{when_away!r}`.')
+        for setting, value in {"per": per, "when_away": when_away}.items():
+            if value is not None and name is None:
+                raise InvalidArgument(f'`{setting}="{value}"` needs a name: `budget("team", ...)`.')
         self.unpriced = unpriced
         self.spent = Spending()
         self.reserved = Spending()
@@ -171,9 +197,9 @@ class Budget:
         self._longest = LEAST_ANSWER
         self._store: BudgetStore | None = None
         if name is not None:
-            from modelwire.budgets.store import BudgetStore
+            from modelwire.budgets.store import store_of
 
-            self._store = BudgetStore(name, per, zone)
+            self._store = store_of(name, per, zone, when_away or "refuse")
 
     def __enter__(self) -> Budget:
         if self.seconds is not None and self._ends_at is None:
@@ -236,7 +262,12 @@ class Budget:
         if self._store is None:
             passed, period = self._used().plus(amount).passed(limits), None
         else:
-            passed, period = self._store.add_within(amount, limits)
+            try:
+                passed, period = self._store.add_within(amount, limits)
+            except BudgetUnavailable as exc:
+                exc.budget, exc.needed = self, amount
+                exc.spent, exc.reserved = self.spent, self.reserved
+                raise
         if passed is not None:
             raise self._exceeded(passed, amount, model)
         self.reserved = self.reserved.plus(amount)

@@ -1,7 +1,8 @@
-"""What named budgets have spent, in one SQLite file of the user that all processes share.
+"""What named budgets have spent: the interface of a store, and the SQLite file of the user that his processes share.
 
-A row has a name, a period, and the amounts spent and reserved. The reservations of a killed process
-are kept, since its calls may have been billed. So a total is never too low.
+Another store is that of processes which share a Redis (`modelwire/fleet/budgets.py`). Each keeps one sum for a name
+and a period: what is spent and what is reserved. The reservations of a killed process stay, since its calls may
+have been billed. So a total is never too low.
 """
 
 from __future__ import annotations
@@ -11,24 +12,23 @@ import os
 import sqlite3
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from modelwire.budgets.spending import Spending
 from modelwire.errors import DiskError, InvalidArgument
+from modelwire.sharing import shared_state
 from modelwire.sqlite_files import close_sqlite, open_sqlite, use_wal
 from modelwire.user_paths import user_folder
 
-__all__ = ["BudgetStore"]
+__all__ = ["BudgetStore", "SQLiteBudgetStore", "store_of"]
 
 _log = logging.getLogger(__name__)
 
-# SQLite's integers have 64 bits, so amounts are stored in 10^-12 dollars.
-PER_USD = 10**12
 PERIODS = {None: "", "hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 _SCHEMA = """CREATE TABLE IF NOT EXISTS spent (
     name TEXT, period TEXT, usd INTEGER NOT NULL, tokens INTEGER NOT NULL, calls INTEGER NOT NULL,
@@ -38,10 +38,10 @@ _ADD = """INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, period) DO
     usd = usd + excluded.usd, tokens = tokens + excluded.tokens, calls = calls + excluded.calls"""
 
 
-class BudgetStore:
-    """The row of one named budget. Only one thread at a time may call its methods.
+class BudgetStore(ABC):
+    """The sums of one named budget. Only one thread at a time may call its methods.
 
-    Raises: InvalidArgument for an unknown zone or period, or a file that cannot be used.
+    `per` and `zone` determine the periods. Raises: `InvalidArgument` for an unknown one.
     """
 
     def __init__(self, name: str, per: str | None, zone: str) -> None:
@@ -54,6 +54,35 @@ class BudgetStore:
                 f'`{zone}` is not a time zone: write an IANA name, such as "Europe/Vienna".'
             ) from None
         self._name, self._format = name, PERIODS[per]
+
+    def period(self) -> str:
+        """Return the name of the current hour, day or month."""
+        return datetime.now(self._zone).strftime(self._format)
+
+    @abstractmethod
+    def total(self) -> Spending:
+        """Return what is spent and reserved now, by all processes."""
+
+    @abstractmethod
+    def add(self, amount: Spending, period: Any) -> None:
+        """Add to what is spent, once for each `add_within` and in the period that it has returned.
+
+        Amounts may be negative. An amount that cannot be written now is written later.
+        """
+
+    @abstractmethod
+    def add_within(self, amount: Spending, limits: Sequence[Any]) -> tuple[str | None, Any]:
+        """Add `amount` unless that exceeds a limit; return the name of that limit (or None), and the period.
+
+        The period is a value for `add` alone. Raises: `DiskError`, `BudgetUnavailable`.
+        """
+
+
+class SQLiteBudgetStore(BudgetStore):
+    """The row of one named budget in the user's file. Raises: `InvalidArgument` if the file cannot be used."""
+
+    def __init__(self, name: str, per: str | None, zone: str) -> None:
+        super().__init__(name, per, zone)
         self._lock = threading.Lock()
         # These amounts, by period, could not be written yet.
         self._owed: dict[str, Spending] = {}
@@ -69,10 +98,6 @@ class BudgetStore:
             raise InvalidArgument(
                 f"`{path}`, the file of named budgets, cannot be used: {exc}."
             ) from exc
-
-    def period(self) -> str:
-        """Return the name of the current hour, day or month."""
-        return datetime.now(self._zone).strftime(self._format)
 
     def total(self) -> Spending:
         """Return what is spent and reserved now, by all processes. Raises `DiskError`."""
@@ -119,7 +144,7 @@ class BudgetStore:
         row = self._db.execute(_TOTAL, (self._name, period)).fetchone()
         if row is None:
             return Spending()
-        return Spending(Decimal(row[0]) / PER_USD, row[1], row[2])
+        return Spending.from_units(*row)
 
     @contextmanager
     def _reported(self, what: str) -> Iterator[None]:
@@ -133,9 +158,16 @@ class BudgetStore:
             ) from exc
 
 
+def store_of(name: str, per: str | None, zone: str, when_away: str) -> BudgetStore:
+    """Return the store of a named budget: on the Redis of this process's fleet, else in the user's file."""
+    fleet = shared_state()
+    if fleet is None:
+        return SQLiteBudgetStore(name, per, zone)
+    return fleet.budget_store(name, per, zone, when_away)
+
+
 def _row(name: str, amount: Spending, period: str) -> tuple[Any, ...]:
-    usd = int((amount.usd * PER_USD).to_integral_value())
-    return name, period, usd, amount.tokens, amount.calls
+    return name, period, *amount.units()
 
 
 def _write_owed(connection: sqlite3.Connection, name: str, owed: dict[str, Spending]) -> None:

@@ -55,6 +55,7 @@ def submit(
         dedupe=not settings["no_dedupe"],
         command=command,
         bucket=settings.get("bucket"),
+        text=settings.get("text"),
         on_progress=None if quiet or detach else _Lines(),
     )
     if detach:

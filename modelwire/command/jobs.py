@@ -40,13 +40,15 @@ else:
     outputs = lazy.module("modelwire.jobs.output")
 
 __all__ = [
+    "DETACH",
+    "VIA",
     "add_setting",
     "batch",
     "dry_run",
     "list_jobs",
     "register",
     "retry",
-    "run",
+    "run_or_submit",
     "show",
     "wait",
     "write",
@@ -80,6 +82,12 @@ _WORK = {
         metavar="MODULE:NAME",
     ),
 }
+VIA = Setting(
+    "batch-api: through the provider's Batch API, at half the price, within a day",
+    "live",
+    choices=("live", "batch-api"),
+)
+DETACH = Setting("with --via batch-api: submit and leave; `modelwire jobs wait` fetches", False)
 # These arguments are the command's own; the others are options of `run_job`.
 _OWN = {
     "schema": Setting(
@@ -90,14 +98,8 @@ _OWN = {
         "jsonl",
         choices=FORMATS,
     ),
-    "via": Setting(
-        "batch-api: through the provider's Batch API, at half the price, within a day",
-        "live",
-        choices=("live", "batch-api"),
-    ),
-    "detach": Setting(
-        "with --via batch-api: submit and leave; `modelwire jobs wait` fetches", False
-    ),
+    "via": VIA,
+    "detach": DETACH,
     "plan": Setting(
         "with --finish-by: show the expected rows, cost and end, and call no model", False
     ),
@@ -251,15 +253,24 @@ def _batch(settings: dict[str, Any], options: argparse.Namespace) -> int:
     if options.dry_run:
         dry_run(settings)
         return 0
-    if options.detach and options.via != "batch-api":
-        raise InvalidArgument(
-            "`--detach` leaves a job to the provider: it needs `--via batch-api`."
-        )
+    return run_or_submit(settings, options)
+
+
+def run_or_submit(settings: dict[str, Any], options: argparse.Namespace) -> int:
+    """Run a job directly or by a Batch API, as `--via` says; return the exit code."""
     if options.via == "batch-api":
-        work, source = _checked(settings)
+        _, source = _checked(settings)
         source.close()
         return batch_api.submit(
-            settings, work.chain, _command(settings), quiet=options.quiet, detach=options.detach
+            settings,
+            _chain(settings),
+            _command(settings),
+            quiet=options.quiet,
+            detach=options.detach,
+        )
+    if options.detach:
+        raise InvalidArgument(
+            "`--detach` leaves a job to the provider: it needs `--via batch-api`."
         )
     return run(settings, retry_failed=options.retry_failed, quiet=options.quiet)
 
@@ -275,6 +286,9 @@ def _command(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chain(settings: Mapping[str, Any]) -> Any:
+    """Return what a batch job was submitted with: a chain, or an embeddings model."""
+    if settings.get("text") is not None:
+        return _embeddings(settings)
     return _asked_work(settings).chain
 
 

@@ -125,6 +125,12 @@ class SharedOptions(TypedDict, total=False):
             metavar="NAME",
         ),
     ]
+    text: Annotated[
+        str | None,
+        Setting(
+            "with an embeddings model, the column that holds the texts (default: the rows are texts)",
+        ),
+    ]
     config: Annotated[
         "RunnableConfig | None",
         Setting(
@@ -176,12 +182,6 @@ class JobOptions(SharedOptions, total=False):
         Setting(
             "the folder at which relative paths of attachments begin (default: the working folder)",
             read=Path,
-        ),
-    ]
-    text: Annotated[
-        str | None,
-        Setting(
-            "with an embeddings model, the column that holds the texts (default: the rows are texts)",
         ),
     ]
     job_dir: Annotated[

@@ -26,6 +26,7 @@ from modelwire.errors import (
 from modelwire.ext import CUT_REASONS, failure_text, finish_reason_of
 from modelwire.jobs.attachments import QuestionWithAttachments
 from modelwire.jobs.row_records import digest_of, record_json
+from modelwire.jobs.stored_vectors import COLUMN, Vector, stored_vector
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
 from modelwire.runnables import (
@@ -406,10 +407,12 @@ def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
 
 
 def answer_value(answer: Any) -> Any:
-    """Return an answer as JSON: a message becomes its text or its tool calls, an object its fields.
+    """Return an answer as JSON: a message becomes its text or its tool calls, an object its fields, a vector a column.
 
     Raises: `ValueError` for values that JSON does not have, and for JSON that no reader takes.
     """
+    if isinstance(answer, Vector):
+        return {COLUMN: stored_vector(answer)}
     if isinstance(answer, BaseMessage):
         calls = getattr(answer, "tool_calls", None)
         answer = str(answer.text) or calls or ""

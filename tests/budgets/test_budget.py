@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-import json
 import os
 import signal
 import sqlite3
@@ -17,15 +16,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.biller import OUTPUT, Biller, billing, model_at
 
-from modelwire import AIMessage, ChatOpenAI, RunnableLambda, budget
+from modelwire import AIMessage, RunnableLambda, budget
 from modelwire.budgets import Budget, Left, Spending
-from modelwire.budgets.store import BudgetStore
+from modelwire.budgets.store import SQLiteBudgetStore
 from modelwire.caches import InMemoryCache
 from modelwire.callbacks import BaseCallbackHandler
 from modelwire.errors import (
@@ -45,86 +44,11 @@ from modelwire.tools.loop import astream_tools, stream_tools
 
 pytest.importorskip("genai_prices")
 
-MODEL = "gpt-4o-mini"  # USD for a million tokens: https://openai.com/api/pricing, read 2026-11
-INPUT, OUTPUT = Decimal("0.15") / 10**6, Decimal("0.60") / 10**6
-
-
-class Biller(ThreadingHTTPServer):
-    """Answers every request with `output` tokens and adds up what it would charge."""
-
-    request_queue_size = 512
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-        self.lock, self.calls, self.tokens, self.usd = threading.Lock(), 0, 0, Decimal(0)
-        self.output: Callable[[dict[str, Any]], int] = lambda body: 10
-        self.status, self.delay_s, self.cut = 200, 0.0, False
-        self.meanwhile: Callable[[], object] = lambda: None  # done while a request is answered
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print nothing about callers who have gone: it would stand in what another test reads of stderr."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = (
-        True  # head and body are two writes: the second would wait 40 ms for the first one's ack
-    )
-    server: Biller
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        time.sleep(self.server.delay_s)
-        self.server.meanwhile()
-        output = self.server.output(body)
-        usage = {"prompt_tokens": 8, "completion_tokens": output, "total_tokens": 8 + output}
-        with self.server.lock:
-            self.server.calls += 1
-            if self.server.status == 200:
-                self.server.tokens += 8 + output
-                self.server.usd += 8 * INPUT + output * OUTPUT
-        if body.get("stream"):
-            chunk = {"id": "c", "object": "chat.completion.chunk", "model": MODEL}
-            choice = {"index": 0, "delta": {"content": "word "}, "finish_reason": None}
-            parts = [{**chunk, "choices": [choice]}] * 20
-            if not self.server.cut:
-                parts += [{**chunk, "choices": [{**choice, "delta": {}, "finish_reason": "stop"}]}]
-                parts += [{**chunk, "choices": [], "usage": usage}]
-            answer = "".join(f"data: {json.dumps(part)}\n\n" for part in parts)
-            answer += "" if self.server.cut else "data: [DONE]\n\n"
-        else:
-            message = {"role": "assistant", "content": "ok"}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            answer = json.dumps(
-                {
-                    "id": "c",
-                    "object": "chat.completion",
-                    "model": MODEL,
-                    "choices": [choice],
-                    "usage": usage,
-                }
-            )
-        self.send_response(self.server.status)
-        self.send_header(
-            "content-type", "text/event-stream" if body.get("stream") else "application/json"
-        )
-        self.send_header("content-length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer.encode())
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
 
 @pytest.fixture
 def biller() -> Iterator[Biller]:
-    server = Biller()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with billing() as server:
+        yield server
 
 
 class Heard(BaseCallbackHandler):
@@ -137,11 +61,6 @@ class Heard(BaseCallbackHandler):
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-
-
-def model_at(server: Biller, **settings: Any) -> ChatOpenAI:
-    defaults: dict[str, Any] = {"max_tokens": 100, "max_retries": 0, "rate_limit": None}
-    return ChatOpenAI(model=MODEL, base_url=server.url, api_key="k", **{**defaults, **settings})
 
 
 # ---------------------------------------------------------------- what is not afforded is not sent
@@ -594,16 +513,16 @@ def test_a_day_is_that_of_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     from zoneinfo import ZoneInfo as zone_of
 
     monkeypatch.setattr("modelwire.budgets.store.datetime", Clock)
-    assert BudgetStore("a", "day", "UTC").period() == "2026-11-22"
-    assert BudgetStore("a", "day", "Europe/Vienna").period() == "2026-11-23"
-    assert BudgetStore("a", "month", "UTC").period() == "2026-11"
-    assert BudgetStore("a", "hour", "UTC").period() == "2026-11-22T23"
+    assert SQLiteBudgetStore("a", "day", "UTC").period() == "2026-11-22"
+    assert SQLiteBudgetStore("a", "day", "Europe/Vienna").period() == "2026-11-23"
+    assert SQLiteBudgetStore("a", "month", "UTC").period() == "2026-11"
+    assert SQLiteBudgetStore("a", "hour", "UTC").period() == "2026-11-22T23"
 
 
 def test_each_period_has_its_own_sum(biller: Biller, monkeypatch: pytest.MonkeyPatch) -> None:
     days = iter(["2026-11-22", "2026-11-22", "2026-11-23", "2026-11-23", "2026-11-23"])
     today = next(days)
-    monkeypatch.setattr(BudgetStore, "period", lambda self: today)
+    monkeypatch.setattr(SQLiteBudgetStore, "period", lambda self: today)
     with budget("d", calls=1, per="day") as b:
         model_at(biller).invoke("hi")
         with pytest.raises(BudgetExceeded):
@@ -628,6 +547,7 @@ with budget("killed", usd="0.01", per="month"):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "pauses_s",
     [(0.02,), pytest.param((0.01, 0.02, 0.05), marks=pytest.mark.long)],
@@ -654,7 +574,7 @@ def test_a_killed_process_never_leaves_a_sum_that_is_too_low(
         child.wait()
         child.stdout.close()
         time.sleep(0.05)  # what it had sent is billed
-        total = BudgetStore("killed", "month", "UTC").total()
+        total = SQLiteBudgetStore("killed", "month", "UTC").total()
         assert total.usd >= biller.usd > 0
         assert total.calls >= biller.calls
     ended = subprocess.run(
@@ -731,7 +651,7 @@ def test_it_prints_what_is_spent(biller: Biller) -> None:
 
 
 def test_the_file_of_a_named_budget_is_closed_with_it() -> None:
-    store = BudgetStore("closed", None, "UTC")
+    store = SQLiteBudgetStore("closed", None, "UTC")
     connection = store._db
     del store
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):

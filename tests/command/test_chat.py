@@ -257,6 +257,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_chat(
     assert screen.program.wait(30) == 0
 
 
+@pytest.mark.long
 def test_text_that_is_typed_while_an_answer_streams_waits_for_the_prompt_also_after_ctrl_c(
     terminal: Callable[..., Terminal], provider: ProviderServer
 ) -> None:
@@ -372,6 +373,7 @@ def test_a_key_typed_in_a_chat_is_neither_sent_nor_stored(
     assert run("log").err == "The log is empty.\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_logged", [True, False])
 def test_the_history_of_the_prompt_is_for_the_user_alone_and_only_with_the_log(
     run: Callable[..., Any],
@@ -412,6 +414,7 @@ def test_clearing_the_log_asks_first(
 TITLE = "\x1b]0;owned\x07"  # the escape sequence that changes a terminal's title
 
 
+@pytest.mark.long
 def test_escape_sequences_reach_no_terminal(
     run: Callable[..., Any],
     terminal: Callable[..., Terminal],

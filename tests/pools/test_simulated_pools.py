@@ -36,6 +36,7 @@ def test_a_short_job_loses_nothing_while_a_key_is_revoked_and_another_place_is_d
     assert (score.outcome.done, score.outcome.lost) == (1500, 0)
 
 
+@pytest.mark.long
 def test_hedges_cut_the_tail_at_few_extra_calls() -> None:
     alone, hedged = tail(None), tail("p95")
     assert hedged.p99_s <= 0.6 * alone.p99_s

@@ -87,6 +87,11 @@ modelwire.otel.instrument()
 assert model.invoke("one").text == "one"
 modelwire.otel.uninstrument()
 """,
+    "redis": """
+import modelwire
+assert modelwire.shared("redis://127.0.0.1:1").is_away
+assert model.invoke("one").text == "one"
+""",
     "aiohttp": """
 async def main():
     quick = init_chat_model("openai:m", engine="aiohttp")

@@ -15,6 +15,7 @@ from support.parsed import MODULES, PACKAGE, parsed
 EXTENSIONS = (
     "jobs",
     "compare",
+    "fleet",
     "langchain",
     "local",
     "command",

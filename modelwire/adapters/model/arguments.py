@@ -112,9 +112,9 @@ def parameter_of(cls: type[WireSettings], name: str, provider: str | None = None
 
 
 def without_headers(options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value for name, value in options.items() if name != "extra_headers"
-    }  # nobody is told a secret
+    if "extra_headers" not in options:
+        return options
+    return {name: value for name, value in options.items() if name != "extra_headers"}
 
 
 def seconds_of(timeout: Any) -> Any:

@@ -9,7 +9,17 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    overload,
+)
 from uuid import UUID, uuid4
 
 from pydantic.fields import Field
@@ -104,6 +114,8 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     """Metadata of every run of this model."""
     verbose: bool = Field(default=False, exclude=True, repr=False)
     """Print what goes in and out."""
+    SIGNS_ANSWERS: ClassVar[bool] = True
+    """Whether an answer that no handler receives gets an id, if it has none."""
     # `stream` gives the whole answer at once: always, or where the call has tools.
     disable_streaming: bool | Literal["tool_calling"] = Field(
         default=False, exclude=True, repr=False
@@ -324,7 +336,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             return self._entry()._answer(messages, stop, config, **kwargs)
         with start_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
             result = self._entry()._result(messages, stop, run.config, run=run, **kwargs)
-            run.end(signed(result, f"lc_run--{run.run_id}"))
+            run.end(run.signed(result))
         return only_message(result)
 
     async def ainvoke(
@@ -343,7 +355,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             return await self._entry()._aanswer(messages, stop, config, **kwargs)
         async with await astart_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
             result = await self._entry()._aresult(messages, stop, run.config, run=run, **kwargs)
-            await run.end(signed(result, f"lc_run--{run.run_id}"))
+            await run.end(run.signed(result))
         return only_message(result)
 
     def stream(

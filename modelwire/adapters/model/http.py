@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from modelwire.adapters.credentials import refused_credential
 from modelwire.adapters.model import langchain_hooks
@@ -96,6 +96,8 @@ class HTTPChatModel(WireSettings):
     removes what it has shown so far, and a sum of the chunks leaves it out. The provider's rate limit is learned and
     obeyed (`limits()` shows it); all models of this process with the same key share it.
     """
+
+    SIGNS_ANSWERS: ClassVar[bool] = False
 
     def _codec(self, call: ChatCall) -> Codec:
         """Return the codec of `call`: that of the model's wire."""

@@ -90,10 +90,8 @@ def result_of(message: BaseMessage) -> ChatResult:
         *(_answer_of(choice, message) for choice in about.get("other_choices", ())),
     ]
     output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
-    generations = [
-        outputs.ChatGeneration(message=each, generation_info=_info(each)) for each in messages
-    ]
-    return outputs.ChatResult(generations=generations, llm_output=output or None)
+    generations = [outputs.ChatGeneration.of_message(each, _info(each)) for each in messages]
+    return outputs.ChatResult.of(generations=generations, llm_output=output or None)
 
 
 def combined_output(outputs: Sequence[dict[str, Any] | None]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Reconciler:
                     failure = exc
         if failure is not None:
             raise failure
-        if all(part.stage in ("downloaded", "replaced") for part in self.events.parts):
+        if all(part.is_final for part in self.events.parts):
             self._close_round()
 
     def _creatable(self) -> list[Part]:
@@ -251,7 +251,7 @@ class Reconciler:
         """
         left_s = 0.0
         for part in self.events.parts:
-            if part.stage in ("downloaded", "replaced", "ended"):
+            if part.is_final or part.stage == "ended":
                 continue
             look = self.looks.get(part.number)
             if part.stage != "created" or look is None or not look.done:
@@ -277,7 +277,7 @@ class Reconciler:
         is_unusable: Callable[[BatchResult], bool] | None = None,
     ) -> int:
         """Plan the rows again whose result has one of the statuses; return their number."""
-        index = Index(self.folder.path, self.events, self.api, self.folder.id)
+        index = Index(self.folder.path, self.events, self.api)
         codec = self.batch_client.codec
         wanted: set[int] = set()
         for number in range(self.events.rows):
@@ -294,13 +294,11 @@ class Reconciler:
         if not wanted:
             return 0
 
-        def is_wanted(part: Part, line: int, name: str) -> bool:
-            row = int(name.split("-")[1])
+        def is_wanted(part: Part, line: int, row: int) -> bool:
             return row in wanted and index.part_of(row) == part.number
 
         following = max(part.round for part in self.events.parts) + 1
-        files = self.job.new_part_files(round=round or following)
-        self.job.submit_anew(list(self.events.parts), files, is_wanted)
+        self.job.submit_anew(self.events.parts, is_wanted, round=round or following)
         return len(wanted)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic_core import from_json, to_json
 
 from modelwire.testing.server.answers import Answer, Call, Usage
-from modelwire.testing.server.embeddings import embeddings_body, embeddings_problem
+from modelwire.testing.server.embeddings import EMBEDDINGS, embeddings_body, embeddings_problem
 from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
@@ -157,6 +157,8 @@ class ChatDesk:
         """Return status and body of one row of a batch, which takes its answer from the script like any request."""
         # The header with the betas of a row came with its batch: a row may have the fields of all of them.
         request = SeenRequest("POST", "?beta=true", {}, to_json(body))
+        if wire == EMBEDDINGS:
+            wire = request.embeddings = "openai"
         request.wire, request.number = wire, number
         problem = self._problem(wire, request)
         if problem is not None:
@@ -170,6 +172,8 @@ class ChatDesk:
             return 500, None
         if isinstance(answer, dict):
             return 200, answer
+        if request.embeddings is not None:
+            return 200, embeddings_body(request.embeddings, request)
         return 200, body_of(answer, _call(request, answer))
 
     def _spoiled(

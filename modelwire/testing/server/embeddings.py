@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
 __all__ = [
+    "EMBEDDINGS",
     "embeddings_body",
     "embeddings_model",
     "embeddings_problem",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 DEFAULT_DIMENSIONS = 8
+# The wire of a batch's rows that ask for embeddings; everything else about them is as on OpenAI's wire.
+EMBEDDINGS = "embeddings"
 
 
 @lru_cache(maxsize=4096)
@@ -56,17 +59,27 @@ def embeddings_wire(path: str) -> str | None:
 
 _PATHS = (
     (re.compile(r"/embeddings$"), "openai"),
-    (re.compile(r":batchEmbedContents$"), "gemini"),
+    (re.compile(r":(batchEmbedContents|embedContent|predict)$"), "gemini"),
     (re.compile(r"/model/[^/]+/invoke$"), "bedrock"),
     (re.compile(r"/v2/embed$"), "cohere"),
 )
 
 
 def _wanted(wire: str, fields: dict[str, Any]) -> Wanted:
+    if "instances" in fields:
+        length = fields.get("parameters", {}).get("outputDimensionality", DEFAULT_DIMENSIONS)
+        return Wanted([one.get("content") for one in fields["instances"]], length, 250)
+    if "embedContentConfig" in fields:
+        length = fields["embedContentConfig"].get("outputDimensionality", DEFAULT_DIMENSIONS)
+        return Wanted([_joined(fields.get("content", {}).get("parts", ()))], length, 1)
     if wire == "gemini":
         requests = fields.get("requests") or [{}]
         texts = [_joined(one.get("content", {}).get("parts", ())) for one in requests]
         return Wanted(texts, requests[0].get("outputDimensionality", DEFAULT_DIMENSIONS), 100)
+    if "singleEmbeddingParams" in fields:
+        params = fields["singleEmbeddingParams"]
+        length = params.get("embeddingDimension", DEFAULT_DIMENSIONS)
+        return Wanted([params.get("text", {}).get("value", "")], length, 1)
     if "inputText" in fields:
         return Wanted([fields["inputText"]], fields.get("dimensions", DEFAULT_DIMENSIONS), 1)
     dimensions = fields.get("dimensions", fields.get("output_dimension", DEFAULT_DIMENSIONS))
@@ -96,8 +109,12 @@ def embeddings_body(wire: str, request: SeenRequest) -> dict[str, Any]:
     """Return the answer to a request: the vectors of its texts, one token for four bytes."""
     wanted = _wanted(wire, request.fields)
     vectors = [list(unit_vector(str(text), wanted.dimensions)) for text in wanted.texts]
-    tokens = sum(max(1, len(str(text).encode()) // 4) for text in wanted.texts)
+    tokens = sum(_tokens(text) for text in wanted.texts)
     return _WRITERS[wire](request, vectors, tokens)
+
+
+def _tokens(text: Any) -> int:
+    return max(1, len(str(text).encode()) // 4)
 
 
 def _openai(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
@@ -119,10 +136,22 @@ def _packed(vector: list[float]) -> str:
 
 
 def _gemini(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+    if "instances" in request.fields:
+        texts = [one["content"] for one in request.fields["instances"]]
+        found = [
+            {"values": vector, "statistics": {"token_count": _tokens(text), "truncated": False}}
+            for text, vector in zip(texts, vectors, strict=True)
+        ]
+        return {"predictions": [{"embeddings": embedding} for embedding in found]}
+    if "embedContentConfig" in request.fields:
+        usage = {"promptTokenCount": tokens}
+        return {"embedding": {"values": vectors[0]}, "usageMetadata": usage, "truncated": False}
     return {"embeddings": [{"values": vector} for vector in vectors]}
 
 
 def _bedrock(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+    if "singleEmbeddingParams" in request.fields:
+        return {"embeddings": [{"embeddingType": "TEXT", "embedding": vectors[0]}]}
     if "inputText" in request.fields:
         return {"embedding": vectors[0], "inputTextTokenCount": tokens}
     texts = request.fields["texts"]
@@ -141,6 +170,12 @@ _OPENAI: dict[str, Any] = {"model": "text-embedding-test", "base_url": "/v1", "a
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "azure_openai": {"azure_endpoint": "", "base_url": "/openai/v1"},
     "google_genai": {"model": "gemini-embedding-001", "base_url": "/v1beta"},
+    "google_vertexai": {
+        "model": "text-embedding-005",
+        "base_url": "",
+        "project": "p",
+        "location": "europe-west4",
+    },
     "bedrock": {
         "model": "amazon.titan-embed-text-v2:0",
         "base_url": "",

@@ -26,6 +26,7 @@ from modelwire.testing.server.batch_records import (
     list_batches,
     show,
 )
+from modelwire.testing.server.embeddings import EMBEDDINGS
 from modelwire.testing.server.replies import Reply, Step, json_reply, page_reply
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["API"]
 
-_WIRE_OF_URL = {"/v1/chat/completions": "openai", "/v1/responses": "responses"}
+_WIRE_OF_URL = {
+    "/v1/chat/completions": "openai",
+    "/v1/responses": "responses",
+    "/v1/embeddings": EMBEDDINGS,
+}
 # All batches on Azure are created for one endpoint, and each row names its own.
 # https://learn.microsoft.com/azure/foundry/openai/how-to/batch, read 2026-11
 _AZURE_ENDPOINT = "/chat/completions"

@@ -1,0 +1,57 @@
+"""The clients of event loops: each loop has its own, which is closed with the loop.
+
+`asyncio.run` and the like close every asynchronous generator that is still open (`loop.shutdown_asyncgens`). Ours wait
+for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+__all__ = ["LoopClients"]
+
+
+class LoopClients:
+    """One client of redis-py for each event loop that uses the connection."""
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self._url, self._options = url, options
+        self._held: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient] = WeakKeyDictionary()
+
+    async def of_running_loop(self) -> Any:
+        """Return the client of the loop that runs."""
+        loop = asyncio.get_running_loop()
+        held = self._held.get(loop)
+        if held is None or held.keeper is None:
+            client = redis.asyncio.Redis.from_url(
+                self._url, retry=Retry(NoBackoff(), 0), **self._options
+            )
+            held = self._held[loop] = _LoopClient(client)
+            held.keeper = _close_with_the_loop(held)
+            await anext(held.keeper)
+        return held.client
+
+
+class _LoopClient:
+    """A client, and the generator that closes it; None once it is closed."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.keeper: AsyncGenerator[None] | None = None
+
+
+async def _close_with_the_loop(held: _LoopClient) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        held.keeper = None
+        with suppress(redis.RedisError, OSError):
+            await held.client.aclose()

@@ -1,0 +1,142 @@
+"""This process's part in the fleet: on or off, for which server, and what follows a fork and the end of the program."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from modelwire import config
+from modelwire.errors import InvalidArgument, InvalidConfig
+from modelwire.fleet.connection import Connection
+from modelwire.sharing import VARIABLE
+
+if TYPE_CHECKING:
+    from modelwire.fleet.budgets import Accounts, SharedBudgetStore
+
+__all__ = ["Fleet", "current", "share", "share_by_config"]
+
+_log = logging.getLogger("modelwire.fleet")
+
+_lock = Lock()
+_current: Fleet | None = None
+
+
+class Fleet:
+    """What `modelwire.shared` returns: this process shares its limits, budgets and cached answers until `close`."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._settings = (url, prefix)
+        self.connection = Connection(url, prefix=prefix)
+        self._accounts: Accounts | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server does not answer, so that this process goes on alone."""
+        return self.connection.is_away
+
+    def budget_store(
+        self, name: str, per: str | None, zone: str, when_away: str
+    ) -> SharedBudgetStore:
+        """Return the store of a named budget. Raises: `InvalidArgument` for an unknown period or zone."""
+        from modelwire.fleet import budgets
+
+        with _lock:
+            if self._accounts is None:
+                self._accounts = budgets.Accounts(self.connection)
+        return budgets.SharedBudgetStore(self._accounts, name, per, zone, when_away)
+
+    def close(self) -> None:
+        """Give back what this process holds, and share nothing from now on."""
+        global _current
+        with _lock:
+            if _current is self:
+                _current = None
+        if self._accounts is not None:
+            self._accounts.close()
+        self.connection.close()
+
+    def __repr__(self) -> str:
+        state = "away" if self.is_away else "here"
+        return f"<Fleet {self.connection.shown} {state}>"
+
+
+def share(url: str | None = None, *, prefix: str | None = None) -> Fleet:
+    """Share state over the server at `url`; this is `modelwire.shared`."""
+    settings = _settings(url, prefix)
+    fleet, is_new = _joined(*settings)
+    if is_new:
+        try:
+            fleet.connection.check()
+        except InvalidArgument:
+            fleet.close()
+            raise
+    return fleet
+
+
+def share_by_config() -> Fleet | None:
+    """Share state as the environment or the file says; the server is not tried before it is used.
+
+    A file that cannot be used is logged, and nothing is shared: the program may not know of it.
+    """
+    try:
+        settings = _settings(None, None)
+    except InvalidConfig as exc:
+        _log.warning("Nothing is shared with other processes. %s", exc)
+        return None
+    return _joined(*settings)[0]
+
+
+def current() -> Fleet | None:
+    """Return the fleet that is in use, or None."""
+    return _current
+
+
+def _settings(url: str | None, prefix: str | None) -> tuple[str, str]:
+    """Return the URL and the prefix: those of the arguments, the environment or the file."""
+    found: dict[str, str] = {}
+    if url is None:
+        url = os.environ.get(VARIABLE)
+    if not url:
+        found = config.shared_settings()
+        url = found.get("url")
+    if not url:
+        raise InvalidArgument(
+            f'No server is named: write `modelwire.shared("redis://HOST")`, set `{VARIABLE}`, or give '
+            f"`{config.FILE_NAME}` a table `[shared]` with a `url`."
+        )
+    return url, prefix or found.get("prefix") or "modelwire"
+
+
+def _joined(url: str, prefix: str) -> tuple[Fleet, bool]:
+    """Return the fleet with these settings, and whether it is new."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = Fleet(url, prefix)
+            return _current, True
+        if _current._settings != (url, prefix):
+            raise InvalidArgument(
+                f"This process shares its state over {_current.connection.shown} already. Close that first, or pass "
+                "the same URL and prefix."
+            )
+        return _current, False
+
+
+def _close_at_exit() -> None:
+    if _current is not None:
+        _current.close()
+
+
+def _start_after_fork() -> None:
+    global _lock
+    _lock = Lock()
+    if _current is not None:
+        _current.connection.start_after_fork()
+
+
+atexit.register(_close_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_after_fork)

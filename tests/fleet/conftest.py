@@ -1,0 +1,33 @@
+"""A Redis of its own for each test file, emptied for each test, and no fleet that outlives its test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.redis_server import RedisServer, redis_server
+
+from modelwire import sharing
+from modelwire.fleet import current
+
+
+@pytest.fixture(scope="module")
+def running_redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(running_redis: RedisServer) -> RedisServer:
+    with running_redis.client() as client:
+        client.flushall()
+    return running_redis
+
+
+@pytest.fixture(autouse=True)
+def no_fleet_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(sharing, "_is_read", False)
+    monkeypatch.delenv(sharing.VARIABLE, raising=False)
+    yield
+    if (fleet := current()) is not None:
+        fleet.close()
