@@ -77,9 +77,10 @@ test-langchain:
 	$(VENV)-langchain/$(SCRIPTS)/python -m pytest -c tests/langchain/langchain.ini -q -n $(WORKERS) \
 	  -m "not long" tests/langchain
 
-# Random chains, schemas and messages through LangChain and through us: about a minute.
+# Random chains, schemas and messages through LangChain and through us, and the agent tests of LangChain and LangGraph
+# with our models: about two minutes.
 test-langchain-long:
-	@$(MAKE) --no-print-directory VENV=$(VENV)-langchain $(VENV)-langchain/.ready-langchain-dev
+	@$(MAKE) --no-print-directory VENV=$(VENV)-langchain $(VENV)-langchain/.ready-agent-suites
 	$(VENV)-langchain/$(SCRIPTS)/python -m pytest -c tests/langchain/langchain.ini -q -n 2 -m long tests/langchain
 
 # pytest compiles each test file when it is first read. Without this every worker does so, for all files.
@@ -104,6 +105,8 @@ $(VENV)/.ready-mcp-conformance: Makefile
 # The test suites of others, for tests/third_party. Where one cannot be fetched, its tests are skipped.
 $(VENV)/.ready-third-party: tests/third_party/fetch.py $(VENV)/.ready-long
 	@$(BIN)/python tests/third_party/fetch.py json-schema && touch $@ || true
+$(VENV)/.ready-agent-suites: tests/third_party/fetch.py $(VENV)/.ready-langchain-dev
+	@$(BIN)/python tests/third_party/fetch.py langgraph-prebuilt langchain && touch $@ || true
 
 test-long: $(VENV)/.ready-long $(VENV)/.ready-mcp-conformance $(VENV)/.ready-third-party
 	@$(MAKE) --no-print-directory test-langchain-long
