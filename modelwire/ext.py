@@ -11,6 +11,7 @@ Calls of models
     `result_of`: the `ChatResult` of an answer, as callback handlers receive it.
     `final_of_row`: an answer of a batch, checked for a refusal and for a suspended turn.
     `as_v1`: an answer with standard content blocks as its content (`output_version="v1"`).
+    `V1Stream`: converts the chunks of one stream to such content.
     `StructuredRetry`: the step that `with_structured_output(..., retries=n)` makes; `once` is the chain inside it.
     `JsonSchemaCheck`: validates values against a JSON schema.
 
@@ -103,6 +104,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import wire_named as wire_named
     from modelwire.budgets.store import BudgetStore as BudgetStore
     from modelwire.messages.base import set_slots as set_slots
+    from modelwire.messages.block_translators.v1 import V1Stream as V1Stream
     from modelwire.messages.block_translators.v1 import as_v1 as as_v1
     from modelwire.messages.finish_reasons import CUT_REASONS as CUT_REASONS
     from modelwire.messages.finish_reasons import FILTERED_REASONS as FILTERED_REASONS
@@ -161,7 +163,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.adapters.wires.wire": "WIRES register_batch_api wire_named",
         "modelwire.budgets.store": "BudgetStore",
         "modelwire.messages.base": "set_slots",
-        "modelwire.messages.block_translators.v1": "as_v1",
+        "modelwire.messages.block_translators.v1": "V1Stream as_v1",
         "modelwire.messages.finish_reasons": "CUT_REASONS FILTERED_REASONS finish_reason_of",
         "modelwire.runnables.background": "background_loop",
         "modelwire.runnables.closing": "aclose close",
