@@ -76,6 +76,10 @@ class Congestion:
         self._burst_sent = 0
         self._suspicion = Suspicion()
 
+    def rejected(self, error: ChatError) -> None:
+        """Called when a call found that the key, its credit or the model is invalid."""
+        self.last_refusal = copy_for_followers(error)
+
     def recovered(self, now: float) -> bool:
         """Open the gate, because a request sent after the last cut was answered. Return whether it was closed."""
         self.concurrency.overloads = 0

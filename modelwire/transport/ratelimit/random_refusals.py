@@ -127,10 +127,10 @@ class RandomRefusals:
         """Whether so few requests are refused that chance may explain it."""
         return self.share <= _RANDOM_SHARE
 
-    def sent(self) -> None:
-        """Count a request as accepted; `refused` corrects that."""
-        self.share *= 1 - _REQUEST_WEIGHT
-        self._lasted += 1
+    def sent(self, count: int = 1) -> None:
+        """Count requests as accepted; `refused` corrects that."""
+        self.share *= (1 - _REQUEST_WEIGHT) ** count
+        self._lasted += count
 
     def refused(self) -> bool:
         """Count a refusal. Return whether it ends a trial."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.admission import Admission
 
-__all__ = ["BURST_S", "AcceptedCount", "RateEstimate"]
+__all__ = ["BURST_S", "PACE_PART", "AcceptedCount", "RateEstimate"]
 
 # R10: the ramp begins with a burst of this many requests,
 _RAMP_BURST = 8.0
@@ -33,7 +33,7 @@ _CROWD_BURST = 2.0
 _REQUESTS_PER_ANSWER = 2.0
 
 # R8: the pace is this part of the estimated rate,
-_PACE_PART = 0.99
+PACE_PART = 0.99
 # requests may be sent in bursts of this length,
 BURST_S = 0.25
 # and after the ramp as many as the rate allows in this time may be sent early.
@@ -174,7 +174,7 @@ class RateEstimate:
 
         If `mirrored`, headers show how many requests are left, and only the ramp limits the pace.
         """
-        rate = inf if mirrored else min(self.rate, self.ceiling) * _PACE_PART
+        rate = inf if mirrored else min(self.rate, self.ceiling) * PACE_PART
         if self.ramp == inf and rate == inf:
             return now
         if now > self.at:
@@ -182,6 +182,17 @@ class RateEstimate:
         if self.level >= 1 or self.ramp == rate == inf:
             return now
         return now + (1 - self.level) / min(rate, self.ramp)
+
+    def wait_s(self, now: float, turn: int, *, mirrored: bool) -> float:
+        """Return after how many seconds the pace allows the request that is in turn, the next one having turn 1."""
+        steady = inf if mirrored else min(self.rate, self.ceiling)
+        pace = min(steady, self.ramp)
+        if pace == inf:
+            return 0.0
+        gained = max(now - self.at, 0.0) * pace
+        most = max(_RAMP_BURST, self.ramp * BURST_S) if self.ramp < steady else 1.0
+        level = max(min(self.level + gained, most), min(self.level, _RAMP_BURST))
+        return max(self.at - now, 0.0) + max(turn - level, 0.0) / pace
 
     def _refill(self, now: float, rate: float, *, waiting: bool) -> None:
         elapsed_s, self.at = now - self.at, now
@@ -348,12 +359,17 @@ class AcceptedCount:
         # The start of the previous window and its count, and the same of the present window.
         self._window = (now, 0, now, 0)
 
-    def sent(self, now: float) -> None:
-        """Count a request. This is needed until the first refusal."""
+    def sent(self, now: float, count: int = 1) -> None:
+        """Count requests. This is needed until the first refusal."""
         before_at, before, since_at, since = self._window
         if now - since_at >= _WINDOW_S:
             before_at, before, since_at, since = since_at, since, now, 0
-        self._window = (before_at, before, since_at, since + 1)
+        self._window = (before_at, before, since_at, since + count)
+
+    def begin_at(self, admission: Admission) -> None:
+        """Begin a new count just before this request, because nothing was accepted before it."""
+        self._index = admission.index - self.refusals
+        self._window = (admission.started, 0, admission.started, 0)
 
     def refused(self, admission: Admission) -> None:
         """Begin a new count at this refusal."""
