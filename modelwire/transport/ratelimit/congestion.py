@@ -75,15 +75,24 @@ class Congestion:
         # The number of requests sent when the first refusal of a limit was read.
         self._burst_sent = 0
         self._suspicion = Suspicion()
+        # True while the gate is closed because of an overload or an outage.
+        self._was_down = False
 
     def recovered(self, now: float) -> bool:
         """Open the gate, because a request sent after the last cut was answered. Return whether it was closed."""
         self.concurrency.overloads = 0
         if not self.gate.open():
             return False
-        if self.concurrency.reopen() or self.rate.rate == inf:
+        if self._was_down and self.rate.is_known:
+            # The pace is known, and the calls in flight were not the cause.
+            if not self.concurrency.reopen_unused():
+                self.concurrency.reopen()
+            self.rate.return_to_known(now)
+            self.accepted.restart(self.sent, now)
+        elif self.concurrency.reopen() or self.rate.rate == inf:
             self.rate.restart(now)
         self.concurrency.full = inf
+        self._was_down = False
         self.note("resumed", now)
         return True
 
@@ -100,6 +109,9 @@ class Congestion:
         trial_failed = self.random_refusals.refused()
         if self.random_refusals.random and not self.gate.probing:
             self.accepted.ignored()
+            return
+        if trial_failed and self.rate.forgotten < inf:
+            self._recall_rate(admission, now, error, advertised)
             return
         onset = None
         is_rate_known = self.rate.rate < inf
@@ -162,11 +174,23 @@ class Congestion:
             self.rate.forget(now)
             self.pause(now, 0.0)  # A pause that has begun still holds.
         else:
-            self.gate.pauses = 0
-            asked_s = self.gate.retry_after_s(error)
-            least_s = self.gate.spread(max(BURST_S, min(1 / self.rate.rate, PAUSE_CAP_S)))
-            self._pause_as_asked(now, admission, least_s, asked_s)
-            self.note("cut", now)
+            self._pause_after_cut(now, admission, error)
+
+    def _recall_rate(
+        self, admission: Admission, now: float, error: ChatError, advertised: Advertised | None
+    ) -> None:
+        """Take the limit again that a trial has ignored."""
+        self.rate.recall(now)
+        self.cut_index = self.sent
+        self.accepted.refused(admission)
+        self._pause_after_cut(now, admission, error)
+
+    def _pause_after_cut(self, now: float, admission: Admission, error: ChatError) -> None:
+        self.gate.pauses = 0
+        asked_s = self.gate.retry_after_s(error)
+        least_s = self.gate.spread(max(BURST_S, min(1 / self.rate.rate, PAUSE_CAP_S)))
+        self._pause_as_asked(now, admission, least_s, asked_s)
+        self.note("cut", now)
 
     def _refused_with_the_last(self, admission: Admission, now: float, error: ChatError) -> None:
         """Count a refusal that the last cut already covers."""
@@ -213,6 +237,7 @@ class Congestion:
 
     def start_probing(self, now: float, error: ChatError) -> None:
         """Close the gate after an overload or in an outage, and let single probes through."""
+        self._was_down = True
         self._close_gate(now, error, _PROBE_FIRST_S)
 
     def _close_gate(self, now: float, error: ChatError, first_s: float) -> None:

@@ -32,6 +32,9 @@ _CROWD_BURST = 2.0
 # Each answer allows this many more requests on the ramp.
 _REQUESTS_PER_ANSWER = 2.0
 
+# After an outage the ramp to a known rate begins at this part of it.
+_KNOWN_RAMP_PART = 0.25
+
 # R8: the pace is this part of the estimated rate,
 _PACE_PART = 0.99
 # requests may be sent in bursts of this length,
@@ -127,6 +130,7 @@ class RateEstimate:
         "ceiling",
         "cut_at",
         "cuts",
+        "forgotten",
         "held_cuts",
         "level",
         "proven",
@@ -143,6 +147,8 @@ class RateEstimate:
         # The rate that the latest cut has set, and the time of the cut.
         self.rate_after_cut = inf
         self.cut_at = now
+        # The learned rate before `forget`, until it is certain that there is no limit.
+        self.forgotten = inf
         # The number of cuts that changed the estimate.
         self.cuts = 0
         # The rate after the latest cut of a pace that had grown.
@@ -245,9 +251,32 @@ class RateEstimate:
 
     def forget(self, now: float) -> None:
         """Forget the limit, which is none, and ramp up from the present pace."""
-        ramp, self.rate, self.rate_after_cut = self.rate, inf, inf
+        self.forgotten = self.ramp = self.rate
+        self.rate = self.rate_after_cut = inf
+        self.at, self.level = now, 1.0
+
+    def recall(self, now: float) -> None:
+        """Take the forgotten limit again: it was one."""
+        self.rate = self.rate_after_cut = min(self.forgotten, self.ceiling)
+        self.ramp = self.forgotten = inf
+        self.cut_at = now
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a limit of the rate was learned, advertised or stated."""
+        return min(self.rate, self.ceiling) < inf
+
+    def return_to_known(self, now: float) -> None:
+        """Ramp up to the known rate after an outage, and hold it as after a cut: the outage has shown nothing of it."""
         self.restart(now)
-        self.ramp = ramp
+        self.ramp = _KNOWN_RAMP_PART * min(self.rate, self.ceiling)
+        self.cut_at = now
+
+    def held_back(self, now: float) -> None:
+        """Called while another limit holds requests back: a rate that is not used must not grow."""
+        if self.rate < inf and now > self.at:
+            self.cut_at += now - self.at
+            self._refill(now, min(self.rate, self.ceiling) * _PACE_PART, waiting=False)
 
     def resume(self, at: float) -> None:
         """Send one request at the end of a pause, and the others at even intervals after it."""
@@ -358,6 +387,11 @@ class AcceptedCount:
     def refused(self, admission: Admission) -> None:
         """Begin a new count at this refusal."""
         self._index, self._started, self.refusals = admission.index, admission.started, 1
+
+    def restart(self, sent: int, now: float) -> None:
+        """Begin a new count after the `sent` requests: those of an outage were not accepted."""
+        if self.refusals:
+            self._index, self._started, self.refusals = sent, now, 1
 
     def ignored(self) -> None:
         """Count a refusal that has no limit as its cause."""
