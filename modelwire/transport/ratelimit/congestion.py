@@ -72,6 +72,8 @@ class Congestion:
         # The index of the latest request at the last cut. Only requests sent after it may cause
         # another cut, or show that the trouble is over (R7).
         self.cut_index = 0
+        # The cut after which a refusal did not cause another one.
+        self._spared_cut = -1
         # The number of requests sent when the first refusal of a limit was read.
         self._burst_sent = 0
         self._suspicion = Suspicion()
@@ -109,9 +111,6 @@ class Congestion:
         trial_failed = self.random_refusals.refused()
         if self.random_refusals.random and not self.gate.probing:
             self.accepted.ignored()
-            return
-        if trial_failed and self.rate.forgotten < inf:
-            self._recall_rate(admission, now, error, advertised)
             return
         onset = None
         is_rate_known = self.rate.rate < inf
@@ -153,8 +152,12 @@ class Congestion:
             self._refused_with_the_last(admission, now, error)
             return
         in_vain = self.rate.is_cut_in_vain(now)
-        if in_vain and self.rate.is_cut_enough and self.random_refusals.may_be_random:
-            self._refused_by_chance(now, advertised)
+        is_cut_enough = in_vain and self.rate.is_cut_enough and self.random_refusals.may_be_random
+        if is_cut_enough or self._is_single():
+            self._spared_cut = self.cut_index
+            self._refused_by_chance(now, advertised, in_vain=in_vain)
+            if error.retry_after is not None:
+                self._pause_as_asked(now, admission, 0.0, error.retry_after)
             return
         self.last_refusal = copy_for_followers(error)
         if onset is None:
@@ -176,15 +179,6 @@ class Congestion:
         else:
             self._pause_after_cut(now, admission, error)
 
-    def _recall_rate(
-        self, admission: Admission, now: float, error: ChatError, advertised: Advertised | None
-    ) -> None:
-        """Take the limit again that a trial has ignored."""
-        self.rate.recall(now)
-        self.cut_index = self.sent
-        self.accepted.refused(admission)
-        self._pause_after_cut(now, admission, error)
-
     def _pause_after_cut(self, now: float, admission: Admission, error: ChatError) -> None:
         self.gate.pauses = 0
         asked_s = self.gate.retry_after_s(error)
@@ -200,10 +194,15 @@ class Congestion:
         if error.retry_after is not None:
             self._pause_as_asked(now, admission, 0.0, error.retry_after)
 
-    def _refused_by_chance(self, now: float, advertised: Advertised | None) -> None:
+    def _is_single(self) -> bool:
+        """Return whether this is the first refusal since the last cut, at a pace that is hardly ever refused."""
+        is_first = self._spared_cut < self.cut_index
+        return is_first and self.rate.is_at_proven_pace and self.random_refusals.are_rare
+
+    def _refused_by_chance(self, now: float, advertised: Advertised | None, *, in_vain: bool) -> None:
         """Count a refusal that no pace would have avoided."""
         self.accepted.ignored()
-        if advertised is None and self.random_refusals.slowed(in_vain=True):
+        if advertised is None and in_vain and self.random_refusals.slowed(in_vain=True):
             self.rate.forget(now)
 
     def _overloaded(self, admission: Admission, now: float, error: ChatError) -> None:

@@ -28,6 +28,10 @@ _PROOF_OF_FIRST = 6.5
 
 # The share of refusals is a moving average; each request has this weight.
 _REQUEST_WEIGHT = 0.06
+# The lasting share is another one, with this weight.
+_LASTING_WEIGHT = 0.005
+# Up to this lasting share, one refusal at a proven pace is random.
+_RARE_SHARE = 0.03
 # A trial begins after this many cuts if the pace had grown before each of them,
 _CUTS_TO_TRIAL = 100.0
 # or after this many if it had not grown.
@@ -101,11 +105,21 @@ class Suspicion:
 class RandomRefusals:
     """Compares refusals before and after cuts. While `random` is True, refusals do not slow the limiter down."""
 
-    __slots__ = ("_cuts", "_cuts_factor", "_lasted", "_most_share", "_widest", "share")
+    __slots__ = (
+        "_cuts",
+        "_cuts_factor",
+        "_lasted",
+        "_lasting_share",
+        "_most_share",
+        "_widest",
+        "share",
+    )
 
     def __init__(self) -> None:
         # The share of refusals among the latest requests.
         self.share = 0.0
+        # The share among many more requests.
+        self._lasting_share = 0.0
         # A trial fails above this share of refusals; 0.0 if no trial runs.
         self._most_share = 0.0
         # The cuts since the last trial, as parts of the number that begins a trial.
@@ -127,14 +141,21 @@ class RandomRefusals:
         """Whether so few requests are refused that chance may explain it."""
         return self.share <= _RANDOM_SHARE
 
+    @property
+    def are_rare(self) -> bool:
+        """Whether so few requests have been refused for long that one more need not have a limit as its cause."""
+        return self._lasting_share <= _RARE_SHARE
+
     def sent(self) -> None:
         """Count a request as accepted; `refused` corrects that."""
         self.share *= 1 - _REQUEST_WEIGHT
+        self._lasting_share *= 1 - _LASTING_WEIGHT
         self._lasted += 1
 
     def refused(self) -> bool:
         """Count a refusal. Return whether it ends a trial."""
         self.share += _REQUEST_WEIGHT
+        self._lasting_share += _LASTING_WEIGHT
         if not 0 < self._most_share < self.share:
             return False
         self._most_share = 0.0

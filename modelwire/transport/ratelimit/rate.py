@@ -114,6 +114,8 @@ _AIM_HOLD_S = 1.0
 _AIM_GROWTH_PER_S = 0.2
 # A pace that cuts have reduced to less than this part of the proven one is cut enough.
 _CUT_ENOUGH = 0.5
+# Up to this many times the rate that the latest cut has set, a pace counts as proven.
+_HARDLY_GROWN = 1.03
 # If this many times the learned rate is accepted, the limit was raised, and the pace grows by this
 # part a second.
 _RAISED_FACTOR = 2.0
@@ -245,6 +247,12 @@ class RateEstimate:
         )
 
     @property
+    def is_at_proven_pace(self) -> bool:
+        """Whether the pace is about the one that the latest cut has set, at which a large bucket is hardly emptied."""
+        has_grown = self.rate > _HARDLY_GROWN * self.rate_after_cut
+        return self.cuts > 1 and self.takes_bursts and self.rate >= self.aim and not has_grown
+
+    @property
     def is_cut_enough(self) -> bool:
         """Whether cuts without effect have brought the pace far below the one at which a limit was found."""
         return self.rate < _CUT_ENOUGH * self.proven
@@ -254,12 +262,6 @@ class RateEstimate:
         self.forgotten = self.ramp = self.rate
         self.rate = self.rate_after_cut = inf
         self.at, self.level = now, 1.0
-
-    def recall(self, now: float) -> None:
-        """Take the forgotten limit again: it was one."""
-        self.rate = self.rate_after_cut = min(self.forgotten, self.ceiling)
-        self.ramp = self.forgotten = inf
-        self.cut_at = now
 
     @property
     def is_known(self) -> bool:
@@ -327,13 +329,17 @@ class RateEstimate:
         self.aim = 0.0
         if growth and self.takes_bursts:
             self.aim = self.rate * (_AIM_PART_OF_GUESS if self.cuts == 1 else _AIM_PART)
+        forgotten, self.forgotten = self.forgotten, inf
         if accepted <= 0:
             # Nothing was learned; the gate stays closed for longer.
+            self.rate = min(self.rate, forgotten)
             return
         if self.rate == inf:
             # The smallest common bucket holds the requests of a second. What was accepted in a
             # shorter time is what the bucket held.
             estimate = _FIRST_CUT * accepted / max(elapsed_s, 1.0)
+            if forgotten < inf:
+                estimate = max(estimate, forgotten)
         else:
             estimate = self._later_estimate(growth, accepted, elapsed_s, ago_s)
         is_proof = growth > 0 or self.rate == inf
