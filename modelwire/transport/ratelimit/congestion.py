@@ -155,7 +155,7 @@ class Congestion:
         is_cut_enough = in_vain and self.rate.is_cut_enough and self.random_refusals.may_be_random
         if is_cut_enough or self._is_single():
             self._spared_cut = self.cut_index
-            self._refused_by_chance(now, advertised, in_vain=in_vain)
+            self._refused_by_chance(now, advertised, in_vain=is_cut_enough)
             if error.retry_after is not None:
                 self._pause_as_asked(now, admission, 0.0, error.retry_after)
             return
