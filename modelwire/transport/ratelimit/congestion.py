@@ -152,10 +152,13 @@ class Congestion:
             self._refused_with_the_last(admission, now, error)
             return
         in_vain = self.rate.is_cut_in_vain(now)
-        is_cut_enough = in_vain and self.rate.is_cut_enough and self.random_refusals.may_be_random
-        if is_cut_enough or self._is_single():
+        if in_vain and self.rate.is_cut_enough and self.random_refusals.may_be_random:
+            self._refused_by_chance(now, advertised)
+            return
+        if self._is_single():
             self._spared_cut = self.cut_index
-            self._refused_by_chance(now, advertised, in_vain=is_cut_enough)
+            self.accepted.ignored()
+            self.rate.hold(now)
             if error.retry_after is not None:
                 self._pause_as_asked(now, admission, 0.0, error.retry_after)
             return
@@ -197,12 +200,12 @@ class Congestion:
     def _is_single(self) -> bool:
         """Return whether this is the first refusal since the last cut, at a pace that is hardly ever refused."""
         is_first = self._spared_cut < self.cut_index
-        return is_first and self.rate.is_at_proven_pace and self.random_refusals.are_rare
+        return is_first and self.sent >= 200 and self.rate.is_at_proven_pace and self.random_refusals.are_rare
 
-    def _refused_by_chance(self, now: float, advertised: Advertised | None, *, in_vain: bool) -> None:
+    def _refused_by_chance(self, now: float, advertised: Advertised | None) -> None:
         """Count a refusal that no pace would have avoided."""
         self.accepted.ignored()
-        if advertised is None and in_vain and self.random_refusals.slowed(in_vain=True):
+        if advertised is None and self.random_refusals.slowed(in_vain=True):
             self.rate.forget(now)
 
     def _overloaded(self, admission: Admission, now: float, error: ChatError) -> None:

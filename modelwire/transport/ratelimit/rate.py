@@ -246,6 +246,10 @@ class RateEstimate:
             and (self.takes_bursts or self.held_cuts > _MOST_PAIRS)
         )
 
+    def hold(self, now: float) -> None:
+        """Keep the pace from now on for as long as after a cut."""
+        self.cut_at = now
+
     @property
     def is_at_proven_pace(self) -> bool:
         """Whether the pace is about the one that the latest cut has set, at which a large bucket is hardly emptied."""
