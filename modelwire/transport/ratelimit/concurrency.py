@@ -60,18 +60,18 @@ class ConcurrencyLimit:
         """Remove the limit."""
         self.most = self.full = inf
 
-    def reopen_unused(self) -> bool:
-        """Set the limit that held no request back before the overloads; return whether there was such a limit."""
-        if self.full == inf or self._unused is None:
-            return False
-        self.most = self._unused
-        return True
+    def reopen(self, *, keeps_unused: bool = False) -> bool:
+        """Set the limit below the number that was too high before. Return whether there was such a number.
 
-    def reopen(self) -> bool:
-        """Set the limit below the number that was too high before. Return whether there was such a number."""
-        if self.full < inf:
-            self.most = max(1.0, _LATER_FACTOR * self.full)
-        return self.full < inf
+        With `keeps_unused` a limit that held no request back is set again as it was.
+        """
+        was_too_high, self.full = self.full, inf
+        if was_too_high == inf:
+            return False
+        self.most = max(1.0, _LATER_FACTOR * was_too_high)
+        if keeps_unused and self._unused is not None:
+            self.most = self._unused
+        return True
 
     @property
     def places(self) -> int | None:

@@ -44,6 +44,8 @@ _PAUSE_FIRST_S = 1.0
 _OVERLOADS_TO_CLOSE = 3
 # R11: the first probe after an overload or an outage is sent after this time.
 _PROBE_FIRST_S = 0.5
+# Before so many requests no pace counts as long proven.
+_LONG_PROVEN_REQUESTS = 200
 # At most one change of the limits is reported within this time.
 _CHANGE_EVERY_S = 1.0
 
@@ -85,16 +87,14 @@ class Congestion:
         self.concurrency.overloads = 0
         if not self.gate.open():
             return False
-        if self._was_down and self.rate.is_known:
-            # The pace is known, and the calls in flight were not the cause.
-            if not self.concurrency.reopen_unused():
-                self.concurrency.reopen()
+        is_pace_known = self._was_down and self.rate.is_known
+        self._was_down = False
+        was_narrowed = self.concurrency.reopen(keeps_unused=is_pace_known)
+        if is_pace_known:
             self.rate.return_to_known(now)
             self.accepted.restart(self.sent, now)
-        elif self.concurrency.reopen() or self.rate.rate == inf:
+        elif was_narrowed or self.rate.rate == inf:
             self.rate.restart(now)
-        self.concurrency.full = inf
-        self._was_down = False
         self.note("resumed", now)
         return True
 
@@ -156,11 +156,7 @@ class Congestion:
             self._refused_by_chance(now, advertised)
             return
         if self._is_single():
-            self._spared_cut = self.cut_index
-            self.accepted.ignored()
-            self.rate.hold(now)
-            if error.retry_after is not None:
-                self._pause_as_asked(now, admission, 0.0, error.retry_after)
+            self._keep_pace(admission, now, error)
             return
         self.last_refusal = copy_for_followers(error)
         if onset is None:
@@ -200,7 +196,16 @@ class Congestion:
     def _is_single(self) -> bool:
         """Return whether this is the first refusal since the last cut, at a pace that is hardly ever refused."""
         is_first = self._spared_cut < self.cut_index
-        return is_first and self.sent >= 200 and self.rate.is_at_proven_pace and self.random_refusals.are_rare
+        is_long_proven = self.sent >= _LONG_PROVEN_REQUESTS and self.rate.is_at_proven_pace
+        return is_first and is_long_proven and self.random_refusals.are_rare
+
+    def _keep_pace(self, admission: Admission, now: float, error: ChatError) -> None:
+        """Count a refusal that may be random: the pace is kept, and not raised for a while."""
+        self._spared_cut = self.cut_index
+        self.accepted.ignored()
+        self.rate.hold(now)
+        if error.retry_after is not None:
+            self._pause_as_asked(now, admission, 0.0, error.retry_after)
 
     def _refused_by_chance(self, now: float, advertised: Advertised | None) -> None:
         """Count a refusal that no pace would have avoided."""

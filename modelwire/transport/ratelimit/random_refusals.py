@@ -36,6 +36,8 @@ _RARE_SHARE = 0.03
 _CUTS_TO_TRIAL = 100.0
 # or after this many if it had not grown.
 _CUTS_IN_VAIN_TO_TRIAL = 6.0
+# Among rare refusals, a cut of a pace that had grown leaves this part of the cuts in vain: it speaks for a limit.
+_IN_VAIN_KEPT = 0.7
 # After a trial that failed, the next one needs this many times as many cuts.
 _LATER_TRIAL_FACTOR = 4
 # A trial without a concurrency limit begins if the limit was narrowed to this part in vain.
@@ -108,6 +110,7 @@ class RandomRefusals:
     __slots__ = (
         "_cuts",
         "_cuts_factor",
+        "_in_vain",
         "_lasted",
         "_lasting_share",
         "_most_share",
@@ -124,6 +127,8 @@ class RandomRefusals:
         self._most_share = 0.0
         # The cuts since the last trial, as parts of the number that begins a trial.
         self._cuts = 0.0
+        # The same of the cuts of a pace that had not grown.
+        self._in_vain = 0.0
         # A trial begins after this many times the usual number of cuts.
         self._cuts_factor = 1
         # The number of requests since the trial began.
@@ -170,8 +175,13 @@ class RandomRefusals:
 
         `in_vain` is True if the pace had not grown since the last cut.
         """
-        self._cuts += 1 / (_CUTS_IN_VAIN_TO_TRIAL if in_vain else _CUTS_TO_TRIAL)
-        return self._cuts >= self._cuts_factor and self._start_trial()
+        if in_vain:
+            self._in_vain += 1 / _CUTS_IN_VAIN_TO_TRIAL
+        else:
+            self._cuts += 1 / _CUTS_TO_TRIAL
+            if self.are_rare:
+                self._in_vain *= _IN_VAIN_KEPT
+        return self._cuts + self._in_vain >= self._cuts_factor and self._start_trial()
 
     def narrowed(self, at_once: float) -> bool:
         """Record that fewer than `at_once` requests may be in flight. Return whether to try without such a limit."""
@@ -180,7 +190,7 @@ class RandomRefusals:
 
     def _start_trial(self) -> bool:
         """Start a trial if the refusals may be random. Return whether one runs."""
-        self._cuts = self._widest = 0.0
+        self._cuts = self._in_vain = self._widest = 0.0
         self._lasted = 0
         if self.may_be_random:
             self._most_share = max(_TRIAL_FAILS_FACTOR * self.share, _RANDOM_SHARE)

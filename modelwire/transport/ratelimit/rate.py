@@ -276,7 +276,7 @@ class RateEstimate:
         """Ramp up to the known rate after an outage, and hold it as after a cut: the outage has shown nothing of it."""
         self.restart(now)
         self.ramp = _KNOWN_RAMP_PART * min(self.rate, self.ceiling)
-        self.cut_at = now
+        self.hold(now)
 
     def held_back(self, now: float) -> None:
         """Called while another limit holds requests back: a rate that is not used must not grow."""
