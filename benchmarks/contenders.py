@@ -5,6 +5,7 @@ Everything is imported inside the classes, so that a missing library is a missin
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import json
@@ -12,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-__all__ = ["CONTENDERS", "QUESTION", "Contender", "NotInstalled"]
+__all__ = ["CONTENDERS", "QUESTION", "Contender", "NotInstalled", "imported"]
 
 QUESTION = "What is the capital of France?"
 Take = Callable[[str], object]  # is handed the text of each chunk
@@ -37,13 +38,14 @@ class Contender(ABC):
 
     @classmethod
     def versions(cls) -> str:
-        """Name what is measured. Raises `NotInstalled`."""
-        try:
-            return ", ".join(
-                f"{name} {importlib.metadata.version(name)}" for name in cls.distributions
-            )
-        except importlib.metadata.PackageNotFoundError as missing:
-            raise NotInstalled(str(missing)) from missing
+        """Name what is measured; raise `NotInstalled` if none of it is installed."""
+        found = []
+        for name in cls.distributions:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found.append(f"{name} {importlib.metadata.version(name)}")
+        if not found:
+            raise NotInstalled(", ".join(cls.distributions))
+        return ", ".join(found)
 
     @abstractmethod
     async def acall(self) -> str: ...
@@ -174,18 +176,14 @@ class Sdk(Contender):
         super().__init__(root, wire)
         question: Any = [{"role": "user", "content": QUESTION}]
         if wire == "openai":
-            import openai
-
             base: dict[str, Any] = {"base_url": f"{root}/v1", "api_key": "x", "max_retries": 0}
-            sync_create: Any = openai.OpenAI(**base).chat.completions.create
-            async_create: Any = openai.AsyncOpenAI(**base).chat.completions.create
+            sync_create: Any = imported("openai", "OpenAI")(**base).chat.completions.create
+            async_create: Any = imported("openai", "AsyncOpenAI")(**base).chat.completions.create
             arguments: dict[str, Any] = {"model": "m", "messages": question}
         else:
-            import anthropic
-
             base = {"base_url": root, "api_key": "x", "max_retries": 0}
-            sync_create = anthropic.Anthropic(**base).messages.create
-            async_create = anthropic.AsyncAnthropic(**base).messages.create
+            sync_create = imported("anthropic", "Anthropic")(**base).messages.create
+            async_create = imported("anthropic", "AsyncAnthropic")(**base).messages.create
             arguments = {"model": "m", "messages": question, "max_tokens": 64}
         self._ask: Callable[..., Any] = lambda **more: sync_create(**arguments, **more)
         self._async_ask: Callable[..., Any] = lambda **more: async_create(**arguments, **more)
@@ -230,10 +228,10 @@ class _ChatModels(Contender):
         super().__init__(root, wire)
         if wire == "openai":
             named: dict[str, Any] = {"base_url": f"{root}/v1"}
-            made = _take(self.openai_module, "ChatOpenAI")
+            made = imported(self.openai_module, "ChatOpenAI")
         else:
             named = {"base_url": root, "max_tokens": 64}
-            made = _take(self.anthropic_module, "ChatAnthropic")
+            made = imported(self.anthropic_module, "ChatAnthropic")
         self.model = made(model="m", api_key="x", max_retries=0, **named, **self.settings)
         self._chain: Any = None
 
@@ -264,10 +262,10 @@ class _ChatModels(Contender):
     @property
     def chain(self) -> Any:
         if self._chain is None:
-            prompt = _take(self.prompts_module, "ChatPromptTemplate").from_messages(
+            prompt = imported(self.prompts_module, "ChatPromptTemplate").from_messages(
                 [("human", "{question}")]
             )
-            self._chain = prompt | self.model | _take(self.parsers_module, "StrOutputParser")()
+            self._chain = prompt | self.model | imported(self.parsers_module, "StrOutputParser")()
         return self._chain
 
     async def read_events(self, take: Take) -> None:
@@ -279,7 +277,7 @@ class _ChatModels(Contender):
 
     @classmethod
     def runnable_lambda(cls, function: Callable[..., Any]) -> Any:
-        return _take(cls.runnables_module, "RunnableLambda")(function)
+        return imported(cls.runnables_module, "RunnableLambda")(function)
 
 
 class Modelwire(_ChatModels):
@@ -290,7 +288,7 @@ class Modelwire(_ChatModels):
 
     @classmethod
     def versions(cls) -> str:
-        _take("modelwire.adapters", "ChatOpenAI")
+        imported("modelwire.adapters", "ChatOpenAI")
         try:
             return super().versions()
         except NotInstalled:
@@ -305,7 +303,9 @@ class ModelwireAiohttp(Modelwire):
 
     @classmethod
     def versions(cls) -> str:
-        if "engine" not in getattr(_take("modelwire.adapters", "ChatOpenAI"), "model_fields", ()):
+        if "engine" not in getattr(
+            imported("modelwire.adapters", "ChatOpenAI"), "model_fields", ()
+        ):
             raise NotInstalled("`ChatOpenAI` has no `engine` yet")
         return f"{super().versions()}, aiohttp {importlib.metadata.version('aiohttp')}"
 
@@ -323,7 +323,8 @@ class LangChain(_ChatModels):
     runnables_module = "langchain_core.runnables"
 
 
-def _take(module: str, name: str) -> Any:
+def imported(module: str, name: str) -> Any:
+    """Import a name; raise `NotInstalled` where it is missing."""
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as missing:

@@ -6,6 +6,7 @@ says how to answer; the last part, `/v1/messages` or anything else, says on whic
     /plain/...                one whole answer at once
     /sse-CHUNKS/...           one stream of that many chunks, in one body at once
     /wait-MS/...              one whole answer after that many milliseconds
+    /embed-DIMENSIONS/...     a vector of that many numbers for each text of the request, in base64 if it asks for that
     /pace/...                 tokens at a steady rate, from the moment when all streams of the plan are open
     /plan-STREAMS-RATE-COUNT  make that plan: COUNT tokens in each of STREAMS streams, RATE a second
 
@@ -16,9 +17,13 @@ that a reader knows its lag. The streams are spread over the interval between tw
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
+import json
+import math
 import sys
 import time
+from array import array
 from dataclasses import dataclass, field
 
 from benchmarks.answers import (
@@ -65,14 +70,21 @@ class Connection(asyncio.Protocol):
             size = end + 4 + _content_length(head)
             if len(self._received) < size:
                 return
+            body = self._received[end + 4 : size]
             self._received = self._received[size:]
-            self._answer(head.split(b" ", 2)[1].decode())
+            self._answer(head.split(b" ", 2)[1].decode(), body)
 
-    def _answer(self, path: str) -> None:
+    def _answer(self, path: str, request: bytes) -> None:
         kind, *numbers = path.split("/", 2)[1].split("-")
         wire = "anthropic" if path.endswith("/v1/messages") else "openai"
         if kind == "plain":
             self._transport.write(_whole_reply(wire))
+        elif kind == "embed":
+            fields = json.loads(request)
+            in_base64 = fields.get("encoding_format") == "base64"
+            self._transport.write(
+                _vectors_reply(len(fields["input"]), int(numbers[0]), in_base64=in_base64)
+            )
         elif kind == "sse":
             self._transport.write(_streamed_reply(wire, int(numbers[0])))
         elif kind == "wait":
@@ -122,6 +134,17 @@ def _http_chunk(data: bytes) -> bytes:
 @functools.cache
 def _whole_reply(wire: str) -> bytes:
     body = whole_answer(wire)
+    return _JSON_HEAD % len(body) + body
+
+
+@functools.cache
+def _vectors_reply(count: int, dimensions: int, *, in_base64: bool) -> bytes:
+    numbers = array("f", [math.sin(place) / 40 for place in range(dimensions)])
+    vector = base64.b64encode(numbers.tobytes()).decode() if in_base64 else numbers.tolist()
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index in range(count)]
+    usage = {"prompt_tokens": count, "total_tokens": count}
+    answer = {"object": "list", "data": data, "model": "text-embedding-3-small", "usage": usage}
+    body = json.dumps(answer).encode()
     return _JSON_HEAD % len(body) + body
 
 

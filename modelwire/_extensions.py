@@ -19,6 +19,7 @@ __all__ = ["extension", "loaded_extension"]
 _MODULES = {
     "batch_api": "modelwire.jobs.batch_api",
     "fleet": "modelwire.fleet",
+    "jobs": "modelwire.jobs",
     "langchain": "modelwire.langchain",
     "local": "modelwire.local",
     "local_server": "modelwire.local.server",

@@ -18,6 +18,7 @@ from threading import RLock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from modelwire import lazy
 from modelwire._extensions import extension
 from modelwire.errors import CallerError, InvalidArgument, InvalidType
 from modelwire.sqlite_files import open_sqlite, use_wal
@@ -25,12 +26,14 @@ from modelwire.sqlite_files import open_sqlite, use_wal
 if TYPE_CHECKING:
     import sqlite3
 
+    from modelwire import outputs
     from modelwire.fleet import RedisCache as RedisCache
     from modelwire.messages import BaseMessage
     from modelwire.outputs import Generation
 
     RETURN_VAL_TYPE: TypeAlias = Sequence[Generation]
 else:
+    outputs = lazy.module("modelwire.outputs")
     RETURN_VAL_TYPE = Sequence  # what a lookup returns, under the name custom caches annotate with
 
 __all__ = ["RETURN_VAL_TYPE", "BaseCache", "InMemoryCache", "SQLiteCache"]
@@ -460,9 +463,8 @@ def _message_dict(message: BaseMessage) -> dict[str, Any]:
 
 def _read_generation(written: dict[str, Any]) -> Generation:
     from modelwire.messages import messages_from_dict
-    from modelwire.outputs import ChatGeneration, Generation
 
     if "message" not in written:
-        return Generation(text=written["text"], generation_info=written["info"])
+        return outputs.Generation(text=written["text"], generation_info=written["info"])
     (message,) = messages_from_dict([written["message"]])
-    return ChatGeneration(message=message, generation_info=written["info"])
+    return outputs.ChatGeneration(message=message, generation_info=written["info"])

@@ -15,17 +15,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from modelwire import __version__, lazy
+from modelwire import __version__, local
+from modelwire.command.model_options import masked_keys
+from modelwire.command.reserved_words import RESERVED_WORDS
+from modelwire.command.shell_errors import shell_text
 from modelwire.errors import CallerError, ModelwireError, did_you_mean
+from modelwire.local import server as local_server
 from modelwire.terminal_text import echo, printable
-
-if TYPE_CHECKING:
-    from modelwire import local
-    from modelwire.local import server as local_server
-else:
-    local, local_server = lazy.module("modelwire.local"), lazy.module("modelwire.local.server")
 
 __all__ = ["main"]
 
@@ -42,8 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     _prepare_output()
     parser = _parser()
-    from modelwire.command.reserved_words import RESERVED_WORDS
-
     typed = sys.argv[1:] if arguments is None else arguments
     if typed and typed[0] in RESERVED_WORDS:
         print(
@@ -61,8 +57,6 @@ def _run(arguments: Sequence[str] | None) -> int:
     except ModelwireError as exc:
         if debug:
             raise
-        from modelwire.command.shell_errors import shell_text
-
         text = shell_text(exc, options)
         text = " ".join(text.split()) if hasattr(options, "debug") else text
         echo(f"modelwire: {text}", file=sys.stderr)
@@ -114,8 +108,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and what is wrong, without keys, and leave with exit code 2."""
-        from modelwire.command.model_options import masked_keys
-
         line = " ".join(self._typed)
         has_key = masked_keys(line) != line
         about_key = " What looks like an API key was neither sent nor stored." if has_key else ""
@@ -166,8 +158,10 @@ def _parser() -> _Parser:
     for name in ("ask", "chat", "inspect", "keys", "mcp", "transcripts", "completion"):
         import_module(f"modelwire.command.{name}").register(commands)
 
-    local = commands.add_parser("local", help="a real model on this machine, no key needed")
-    below = local.add_subparsers(required=True, metavar="COMMAND")
+    local_commands = commands.add_parser(
+        "local", help="a real model on this machine, no key needed"
+    )
+    below = local_commands.add_subparsers(required=True, metavar="COMMAND")
     for name, run, what, model in (
         ("pull", _local_pull, "fetch a model's weights (94 MB) into the cache folder", "which one"),
         ("path", _local_path, "print the path of a model's weights", "which one"),
@@ -212,6 +206,7 @@ def _parser() -> _Parser:
         "migrate.command",
     ):
         import_module(f"modelwire.{module}").register(commands)
+    commands.choices["completion"].set_defaults(parser=parser)
     parser.commands = list(commands.choices)
     return parser
 

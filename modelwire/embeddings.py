@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from modelwire.adapters.embeddings import (
         GoogleGenerativeAIEmbeddings as GoogleGenerativeAIEmbeddings,
     )
+    from modelwire.adapters.embeddings import LocalEmbeddings as LocalEmbeddings
     from modelwire.adapters.embeddings import MistralAIEmbeddings as MistralAIEmbeddings
     from modelwire.adapters.embeddings import OllamaEmbeddings as OllamaEmbeddings
     from modelwire.adapters.embeddings import OpenAIEmbeddings as OpenAIEmbeddings
+    from modelwire.adapters.embeddings import VertexAIEmbeddings as VertexAIEmbeddings
     from modelwire.adapters.embeddings import VoyageAIEmbeddings as VoyageAIEmbeddings
     from modelwire.adapters.embeddings import init_embeddings as init_embeddings
 
@@ -35,9 +37,11 @@ __getattr__, __dir__, __all__ = lazy.exports(
             "DeterministicFakeEmbedding",
             "FakeEmbeddings",
             "GoogleGenerativeAIEmbeddings",
+            "LocalEmbeddings",
             "MistralAIEmbeddings",
             "OllamaEmbeddings",
             "OpenAIEmbeddings",
+            "VertexAIEmbeddings",
             "VoyageAIEmbeddings",
             "init_embeddings",
         ]

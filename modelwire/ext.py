@@ -11,6 +11,7 @@ Calls of models
     `result_of`: the `ChatResult` of an answer, as callback handlers receive it.
     `final_of_row`: an answer of a batch, checked for a refusal and for a suspended turn.
     `as_v1`: an answer with standard content blocks as its content (`output_version="v1"`).
+    `V1Stream`: converts the chunks of one stream to such content.
     `StructuredRetry`: the step that `with_structured_output(..., retries=n)` makes; `once` is the chain inside it.
     `JsonSchemaCheck`: validates values against a JSON schema.
 
@@ -44,6 +45,10 @@ Wires
     `trust_store`: the TLS context of the certificates that the environment names, for an HTTP client of your own.
     `hide_query`: a request hook of an HTTP client that keeps the query, which may hold a key, out of logs.
 
+    `embeddings_codec`: the codec for rows of embeddings in a batch.
+    `vectors_of`: the vectors of an answer of an embeddings API.
+    `storable_answer`: such an answer with its vectors in a form that can be dumped.
+
 Providers
     `PROVIDERS`, `provider_row`, `service_of`: the providers' rows by name, the row of one, and that of a service.
     `brought_names`: the names that installed plugins bring.
@@ -54,7 +59,7 @@ Providers
 
 Secrets
     `KEY_HEADERS`: the names of the headers that carry a key, in lower case.
-    `mask_secrets`: replaces keys in a text.
+    `mask_secrets`, `failure_text`: replaces keys in a text, and writes an error as one line without keys.
     `conceal`: removes the secrets of one call from its error.
     `Redactor`: masks the secrets of one call in what a file records about it: headers, bodies, texts.
 
@@ -73,6 +78,9 @@ from modelwire.lazy import exports as lazy_exports
 if TYPE_CHECKING:
     from modelwire._extensions import extension as extension
     from modelwire.adapters.credentials import KEY_HEADERS as KEY_HEADERS
+    from modelwire.adapters.embeddings.codec import storable_answer as storable_answer
+    from modelwire.adapters.embeddings.codec import vectors_of as vectors_of
+    from modelwire.adapters.embeddings.openai import embeddings_codec as embeddings_codec
     from modelwire.adapters.model.cache import cached_answer as cached_answer
     from modelwire.adapters.model.http import HTTPChatModel as HTTPChatModel
     from modelwire.adapters.model.refusals import final_of_row as final_of_row
@@ -89,12 +97,14 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers.registry import service_names as service_names
     from modelwire.adapters.providers.services import service_of as service_of
     from modelwire.adapters.structured_retry import StructuredRetry as StructuredRetry
+    from modelwire.adapters.wires.json import failure_text as failure_text
     from modelwire.adapters.wires.json import mask_secrets as mask_secrets
     from modelwire.adapters.wires.wire import WIRES as WIRES
     from modelwire.adapters.wires.wire import register_batch_api as register_batch_api
     from modelwire.adapters.wires.wire import wire_named as wire_named
     from modelwire.budgets.store import BudgetStore as BudgetStore
     from modelwire.messages.base import set_slots as set_slots
+    from modelwire.messages.block_translators.v1 import V1Stream as V1Stream
     from modelwire.messages.block_translators.v1 import as_v1 as as_v1
     from modelwire.messages.finish_reasons import CUT_REASONS as CUT_REASONS
     from modelwire.messages.finish_reasons import FILTERED_REASONS as FILTERED_REASONS
@@ -130,6 +140,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "modelwire._extensions": "extension",
         "modelwire.adapters.credentials": "KEY_HEADERS",
+        "modelwire.adapters.embeddings.codec": "storable_answer vectors_of",
+        "modelwire.adapters.embeddings.openai": "embeddings_codec",
         "modelwire.adapters.model.cache": "cached_answer",
         "modelwire.adapters.model.http": "HTTPChatModel",
         "modelwire.adapters.model.refusals": "final_of_row",
@@ -147,11 +159,11 @@ __getattr__, __dir__, __all__ = lazy_exports(
         ],
         "modelwire.adapters.providers.services": "service_of",
         "modelwire.adapters.structured_retry": "StructuredRetry",
-        "modelwire.adapters.wires.json": "mask_secrets",
+        "modelwire.adapters.wires.json": "failure_text mask_secrets",
         "modelwire.adapters.wires.wire": "WIRES register_batch_api wire_named",
         "modelwire.budgets.store": "BudgetStore",
         "modelwire.messages.base": "set_slots",
-        "modelwire.messages.block_translators.v1": "as_v1",
+        "modelwire.messages.block_translators.v1": "V1Stream as_v1",
         "modelwire.messages.finish_reasons": "CUT_REASONS FILTERED_REASONS finish_reason_of",
         "modelwire.runnables.background": "background_loop",
         "modelwire.runnables.closing": "aclose close",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelwire.adapters.model import global_cache
+
 if TYPE_CHECKING:
     from modelwire.caches import BaseCache
 
@@ -12,7 +14,6 @@ __all__ = ["get_llm_cache", "set_llm_cache"]
 
 def set_llm_cache(value: BaseCache | None) -> None:
     """Set the cache of every model whose `cache` is `None` or `True`; `None` removes it."""
-    from modelwire.adapters.model import global_cache
     from modelwire.adapters.model.cache import checked_cache
 
     global_cache.llm_cache = None if value is None else checked_cache(value)
@@ -20,6 +21,4 @@ def set_llm_cache(value: BaseCache | None) -> None:
 
 def get_llm_cache() -> BaseCache | None:
     """Return the cache of models that name none."""
-    from modelwire.adapters.model import global_cache
-
     return global_cache.llm_cache

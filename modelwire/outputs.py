@@ -6,7 +6,7 @@ Built without validation where the types are right, so that a custom model's fir
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
@@ -15,6 +15,9 @@ from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.base import BaseMessage, BaseMessageChunk, set_slots
 from modelwire.messages.merge import merge_dicts
 from modelwire.messages.serialised import LangChainForm
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = [
     "ChatGeneration",
@@ -34,6 +37,13 @@ class _Value(BaseModel):
     def _fill(self, **values: Any) -> None:
         """Set every field, unchecked."""
         set_slots(self, values, set(values))
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Return a value with every field set to what is known to be right."""
+        made = cls.__new__(cls)
+        made._fill(**values)
+        return made
 
     def _check(self, **values: Any) -> None:
         """Set the fields as pydantic would: for subclasses with fields of their own, and for dumps read back."""
@@ -100,6 +110,14 @@ class ChatGeneration(Generation):
         if not isinstance(message, (BaseMessage, dict)):
             raise InvalidType(f"`message` must be a message, not a `{type(message).__name__}`.")
         self._take(message, generation_info, more)
+
+    @classmethod
+    def of_message(cls, message: BaseMessage, generation_info: dict[str, Any] | None) -> Self:
+        """Return the generation of a message, without checking its class."""
+        text = _text_of(message)
+        return cls.of(
+            text=text, generation_info=generation_info, type=cls.__name__, message=message
+        )
 
     def _take(
         self, message: Any, generation_info: dict[str, Any] | None, more: dict[str, Any]

@@ -158,6 +158,7 @@ def set_timeouts_of_calls() -> int:
     return max(one.cache_info().currsize for one in (http._policy, call_parts._timeouts))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fill", [name_providers, make_classes_of_messages, set_timeouts_of_calls, replace_keys_of_aws]
 )

@@ -214,6 +214,7 @@ def test_the_chat_keeps_the_conversation() -> None:
     )
 
 
+@pytest.mark.long
 def test_the_tools_of_an_mcp_server_are_called() -> None:
     pytest.importorskip("mcp", reason="needs the extra `mcp`")
     done = _run("-W", "default", "examples/mcp_tools.py")
@@ -332,6 +333,7 @@ print(json.dumps([output for cell in notebook.cells for output in cell.get("outp
     ] == [True]
 
 
+@pytest.mark.long
 def test_the_page_writes_answers_and_keeps_the_conversation(example: Any) -> None:
     # In a process of its own: streamlit starts threads, and warns of what is deprecated in its own libraries.
     script = """
@@ -477,6 +479,7 @@ def test_quickstart_answers_over_both_wires(local_model: Path) -> None:
         assert " 0 out" not in half
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["openai:gpt-4o-mini", "anthropic:claude-haiku-4-5", "local:smolm2", "nobody:x"]
 )

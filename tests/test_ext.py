@@ -16,7 +16,7 @@ from modelwire.runnables import RunnableLambda, ensure_config, get_config_list
 from modelwire.testing import FakeListChatModel, ProviderServer
 from modelwire.transport.wire import MASK
 
-MOST_NAMES = 54
+MOST_NAMES = 60
 
 
 class _Noting(ext.CallObserver):

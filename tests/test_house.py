@@ -1,6 +1,6 @@
 """The ceilings of the house: volume in nodes of the syntax tree, and density apart from it (HOUSE, section 3).
 
-Each ceiling has 5 % slack, so that a patch which adds a little need not touch this file. A ceiling is lowered at a
+Most ceilings have 5 % slack, so that a patch which adds a little need not touch this file. A ceiling is lowered at a
 release to what is reached. It is raised only in the issue that asks for a feature, by the number that issue names.
 """
 
@@ -59,10 +59,18 @@ CORE_NODES = CORE_NODES_WITHOUT_NEW_FEATURES + sum(
 EXTENSION_NODES = EXTENSION_NODES_WITHOUT_NEW_FEATURES + sum(
     extensions for _, extensions in NODES_OF_NEW_FEATURES.values()
 )
-NODES_OF_A_FUNCTION = 445
+# The goals are reached, so these three have no slack.
+NODES_OF_A_FUNCTION = 350
 NODES_OF_A_MODULE = 4_500
-
 METHODS_OF_A_CLASS = 25
+# These are left, with what they have.
+LARGER = {
+    "fleet/budgets.py _exchange": 365,
+    "jobs/batch_api/results.py _fill": 355,
+    "jobs/batch_api/chain.py split_chain": 376,
+    "pools/choice.py choose": 382,
+    "pools/model.py PoolChatModel": 26,
+}
 MANY_METHODS = {"Runnable", "BaseChatModel"}  # LangChain's interface asks for them
 
 # Density: what formatting and naming change, and adding code does not.
@@ -71,7 +79,7 @@ CONDITIONAL_EXPRESSIONS_IN_1000_LINES = 20
 FORMATTING_SKIPPED = 0  # lines with `fmt: skip`
 
 # Borders. The goal of the two arrows is 0.
-NAMES_IMPORTED_INSIDE_OR_LAZILY = 250  # three of them for pools, one for `modelwire embed`
+NAMES_IMPORTED_INSIDE_OR_LAZILY = 180
 ARROWS_FROM_CORE_TO_EXTENSIONS = 0
 PRIVATE_NAMES_USED_BY_EXTENSIONS = 0
 
@@ -164,33 +172,37 @@ def test_the_formatter_formats_nearly_everything() -> None:
     assert sum(len(re.findall("# fmt: (skip|off)", text)) for text in texts) <= FORMATTING_SKIPPED
 
 
-def test_no_module_is_much_larger_than_the_largest() -> None:
-    sizes = {str(path.relative_to(PACKAGE)): node_count(parsed(path)) for path in FILES}
-    assert {name: size for name, size in sizes.items() if size > SLACK * NODES_OF_A_MODULE} == {}
+def larger(sizes: Iterator[tuple[str, int]], most: int) -> dict[str, int]:
+    """Return what is larger than `most`, and than it is known to be."""
+    return {name: size for name, size in sizes if size > max(most, LARGER.get(name, 0))}
 
 
-def test_no_function_is_much_larger_than_the_largest() -> None:
-    sizes = {
-        f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}": node_count(node)
+def test_no_module_is_too_large() -> None:
+    sizes = ((str(path.relative_to(PACKAGE)), node_count(parsed(path))) for path in FILES)
+    assert larger(sizes, NODES_OF_A_MODULE) == {}
+
+
+def test_no_function_is_too_large() -> None:
+    sizes = (
+        (f"{path.relative_to(PACKAGE)} {node.name}", node_count(node))
         for path in FILES
         for node in ast.walk(parsed(path))
         if isinstance(node, FUNCTIONS)
-    }
-    assert {name: size for name, size in sizes.items() if size > SLACK * NODES_OF_A_FUNCTION} == {}
+    )
+    assert larger(sizes, NODES_OF_A_FUNCTION) == {}
 
 
-def test_no_class_has_many_more_methods_than_the_largest() -> None:
-    methods = {
-        f"{path.relative_to(PACKAGE)} {node.name}": sum(
-            isinstance(one, FUNCTIONS) for one in node.body
+def test_no_class_has_too_many_methods() -> None:
+    counts = (
+        (
+            f"{path.relative_to(PACKAGE)} {node.name}",
+            sum(isinstance(one, FUNCTIONS) for one in node.body),
         )
         for path in FILES
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef) and node.name not in MANY_METHODS
-    }
-    assert {
-        name: count for name, count in methods.items() if count > SLACK * METHODS_OF_A_CLASS
-    } == {}
+    )
+    assert larger(counts, METHODS_OF_A_CLASS) == {}
 
 
 def test_late_imports_do_not_spread() -> None:
@@ -223,8 +235,6 @@ def test_extensions_use_no_further_private_name_of_the_core() -> None:
 
 # Which extension may import which. `command` is where all of them meet a terminal.
 ALLOWED_ARROWS = {("compare", "testing")}
-# These arrows are left. The goal is none.
-ARROWS_LEFT = {("compare", "jobs")}
 
 
 def extension_of(path: Path) -> str:
@@ -242,7 +252,7 @@ def test_an_extension_imports_no_other_extension() -> None:
         if (target := file_of(one)) and is_extension(target)
     }
     between = {(one, other) for one, other in arrows if one not in ("command", other)}
-    assert between <= ALLOWED_ARROWS | ARROWS_LEFT
+    assert between <= ALLOWED_ARROWS
 
 
 def test_every_extension_is_there() -> None:

@@ -71,7 +71,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     ),
     "rate_limiters": ({"errors"}, set()),
     "caches": ({"errors", "messages", "sharing", "sqlite_files"}, {"outputs"}),
-    "globals": (set(), {"adapters"}),
+    "globals": ({"adapters"}, set()),
     "profiles": ({"errors"}, {"adapters", "usage.prices"}),
     "exceptions": ({"errors"}, set()),
     "chat_history": ({"messages"}, set()),
@@ -151,6 +151,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "otel": ({"errors", "callbacks", "ext"}, set()),
     "jobs": (
         {
+            "adapters",
             "errors",
             "embeddings",
             "messages",
@@ -163,7 +164,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "sqlite_files",
             "usage",
         },
-        {"config", "adapters", "transport"},
+        {"config", "transport"},
     ),
     # The border to LangChain: everything of ours becomes something of LangChain's. Only `langchain_bridge` names it.
     "langchain": (
@@ -182,18 +183,23 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         },
         set(),
     ),
+    # The names of `messages`, `tools` and `usage` load when they are first used.
     "command": (
-        {"config_trust", "embeddings", "errors", "ext", "sqlite_files", "user_paths", "jobs"},
         {
-            "adapters",
-            "compare",
             "config",
+            "config_trust",
+            "embeddings",
+            "errors",
+            "ext",
+            "jobs",
             "local",
-            "usage",
             "messages",
-            "profiles",
+            "sqlite_files",
             "tools",
+            "usage",
+            "user_paths",
         },
+        {"adapters", "compare", "profiles"},
     ),
     # Loaded by a command of `modelwire mcp`.
     "command.mcp_servers": ({"errors", "callbacks", "command", "tools"}, set()),
@@ -207,7 +213,6 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "errors",
             "ext",
             "user_paths",
-            "jobs",
             "usage",
             "messages",
             "runnables",
@@ -219,8 +224,8 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     ),
     "__main__": ({"cli"}, set()),
     "cli": (
-        {"errors"},
-        {"command", "compare", "local", "config", "adapters", "jobs", "migrate", "testing"},
+        {"command", "errors", "local"},
+        {"compare", "config", "adapters", "jobs", "migrate", "testing"},
     ),
 }
 FREE = ("lazy", "_extensions", "langchain_bridge", "terminal_text")
@@ -465,6 +470,11 @@ def test_importing_modelwire_loads_nothing_heavy_and_almost_nothing_of_ours() ->
         "modelwire.lazy",
     }
     assert len(loaded) <= 40, sorted(loaded)
+
+
+def test_the_command_loads_nothing_heavy_before_it_knows_what_to_do() -> None:
+    loaded = _roots(_loaded_by("from modelwire import cli\ncli._parser()"))
+    assert loaded & HEAVY == set()
 
 
 def test_no_part_loads_http_or_a_provider() -> None:

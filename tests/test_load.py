@@ -235,6 +235,7 @@ FINITE = st.recursive(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wire", ["openai", "responses", "anthropic", "gemini", "bedrock"])
 @settings(max_examples=settings().max_examples // 3)  # each of them is five calls
 @given(args=st.lists(st.dictionaries(NAMES, FINITE, max_size=3), min_size=1, max_size=3))

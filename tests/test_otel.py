@@ -13,14 +13,17 @@ import pytest
 pytest.importorskip("opentelemetry.sdk")
 
 from opentelemetry import trace
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from modelwire import otel
+from modelwire.callbacks import BaseCallbackHandler
 from modelwire.errors import ServerError
+from modelwire.ext import CallObserver
 from modelwire.jobs import arun_job, run_job
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import RunnableLambda, RunnableParallel
@@ -303,20 +306,13 @@ def test_a_tool_is_a_span_of_its_own(colour: Any, seen: Seen) -> None:
 def test_the_request_goes_out_inside_of_the_span(
     colour: Any, server: ProviderServer, seen: Seen
 ) -> None:
-    from modelwire.transport.observer import CallObserver
-
     current: list[Any] = []
 
     class After(CallObserver):
         def sent(self, exchange: Any) -> None:
             current.append(trace.get_current_span().get_span_context().span_id)
 
-    class Handler(otel.BaseCallbackHandler):
-        def call_observer(self, run_id: Any) -> CallObserver:
-            return After()
-
-    spans = otel._everywhere.handler
-    colour.invoke(server.model(), PROMPT, {"callbacks": [spans, Handler()]})
+    colour.invoke(server.model(), PROMPT, {"observers": (After(),)})
     (span,) = seen.exporter.get_finished_spans()
     assert current == [span.context.span_id]
 
@@ -327,6 +323,113 @@ def test_nothing_is_seen_after_uninstrument(
     otel.ModelwireInstrumentor().uninstrument()
     colour.invoke(server.model(), PROMPT)
     assert seen.exporter.get_finished_spans() == ()
+
+
+def test_the_wait_for_each_later_chunk_is_measured(
+    colour: Any, server: ProviderServer, seen: Seen
+) -> None:
+    server.say("one two three four")
+    chunks = colour.stream(server.model(), PROMPT)
+    colour.invoke(server.model(), PROMPT)
+    points = seen.points()
+    for name in ("inference", "operation"):
+        [point] = points[f"gen_ai.client.{name}.time_per_output_chunk"]
+        assert point.count == len(chunks) - 1 > 1
+        assert point.sum >= 0
+
+
+def test_a_span_processor_that_raises_ends_no_call(
+    colour: Any, server: ProviderServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            if self.at == "start":
+                raise ValueError("the disk is full")
+
+        def on_end(self, span: Any) -> None:
+            if self.at == "end":
+                raise ValueError("the disk is full")
+
+    for at in ("start", "end"):
+        broken, provider = Broken(), TracerProvider()
+        broken.at = at
+        provider.add_span_processor(broken)
+        otel.instrument(tracer_provider=provider)
+        caplog.clear()
+        try:
+            server.say("good")
+            assert colour.invoke(server.model(), PROMPT).text == "good"
+        finally:
+            otel.uninstrument()
+        assert "the disk is full" in caplog.text
+
+
+def test_instrumenting_twice_makes_one_span_with_the_later_providers(
+    colour: Any, server: ProviderServer, seen: Seen
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    otel.instrument(tracer_provider=provider)
+    colour.invoke(server.model(), PROMPT)
+    assert [span.name for span in exporter.get_finished_spans()] == ["chat gpt-test"]
+    assert seen.exporter.get_finished_spans() == ()
+
+
+def test_handlers_receive_what_they_receive_without_spans(
+    colour: Any, server: ProviderServer, seen: Seen
+) -> None:
+    heard: list[str] = []
+
+    class Handler(BaseCallbackHandler):
+        run_inline = True
+
+        def on_chat_model_start(self, serialized: Any, messages: Any, **about: Any) -> None:
+            heard.append("start")
+
+        def on_llm_end(self, response: Any, **about: Any) -> None:
+            heard.append("end")
+
+    colour.invoke(server.model(), PROMPT, {"callbacks": [Handler()]})
+    assert heard == ["start", "end"]
+    assert list(seen.spans()) == ["chat gpt-test"]
+
+
+def test_a_span_costs_a_call_fewer_functions_of_ours_than_of_opentelemetrys(
+    server: ProviderServer,
+) -> None:
+    model, provider = server.model(), TracerProvider()
+    provider.add_span_processor(SpanProcessor())
+    entered: Counter[str] = Counter()
+
+    def count(frame: Any, event: str, arg: Any) -> None:
+        if event == "call":
+            folder = frame.f_code.co_filename.replace("\\", "/")
+            entered["theirs"] += "/opentelemetry/" in folder
+            entered["ours"] += "/modelwire/" in folder
+
+    def counted() -> Counter[str]:
+        for _ in range(3):
+            model.invoke(PROMPT)
+        least: Counter[str] = Counter()
+        for _ in range(3):
+            entered.clear()
+            sys.setprofile(count)
+            try:
+                model.invoke(PROMPT)
+            finally:
+                sys.setprofile(None)
+            least = min(least or Counter(entered), Counter(entered), key=Counter.total)
+        return least
+
+    without = counted()
+    otel.instrument(tracer_provider=provider, meter_provider=NoOpMeterProvider())
+    try:
+        with_spans = counted()
+    finally:
+        otel.uninstrument()
+    ours = with_spans["ours"] - without["ours"]
+    assert ours <= 80
+    assert ours < with_spans["theirs"]
 
 
 def test_it_is_loaded_only_when_asked() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from support.thinned import thinned
 
 pytest.importorskip("opentelemetry.sdk")
 
@@ -148,8 +149,7 @@ def server() -> Iterator[ProviderServer]:
         yield server
 
 
-@pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("scene", SCENES)
+@thinned(scene=SCENES.keys(), wire=WIRES)
 def test_a_scene_violates_nothing(
     scene: str, wire: Any, colour: Any, server: ProviderServer, seen: Seen
 ) -> None:

@@ -160,6 +160,7 @@ def sayable(runs: Sequence[AgentRun], wire: Any) -> list[AgentRun]:
     return fitting
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wire", ["anthropic", "bedrock"])
 def test_our_placement_is_as_cheap_as_the_best_of_some_on_a_run_with_parallel_calls(
     wire: str,

@@ -67,6 +67,7 @@ def _table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long
 def test_every_review_is_asked_about_twice_and_none_of_it_again(tmp_path: Path) -> None:
     with ProviderServer(default=_answer) as server:
         said = _end(_start(tmp_path, "openai:gpt-4o-mini", server=server))

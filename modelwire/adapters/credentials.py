@@ -1,7 +1,7 @@
-"""Who a call is made as: one credential, chosen as both SDKs choose it. No I/O here but a look into the environment.
+"""Chooses the one credential of a call, as both SDKs do. The only I/O here is reading the environment.
 
-What is set in the code shuts out whatever the environment has: a key for one host is never sent along to another.
-Only a model that has none asks the environment, and takes the first it finds. Source: openai 3.54
+A credential that the code sets replaces all that the environment has, so that a key for one host is never sent to
+another. Only a model without one reads the environment, and takes the first that it finds. Source: openai 3.54
 (`lib/azure.py`, `_client.py`) and anthropic 2.12 (`_client.py`), read 2026-11.
 """
 
@@ -25,6 +25,7 @@ __all__ = [
     "ask_for_key",
     "credential_of",
     "credential_of_environment",
+    "has_sdk_client",
     "is_said_elsewhere",
     "is_set_in_code",
     "one_credential",
@@ -44,6 +45,11 @@ def one_credential(cls: type[WireSettings], values: Mapping[str, Any]) -> None:
         raise InvalidArgument(
             f"`{cls.__name__}` was given {' and '.join(names)}: a call is made with one of them. Leave out the others."
         )
+
+
+def has_sdk_client(values: Mapping[str, Any]) -> bool:
+    """Return whether the calls of a model with these values go through a client of the provider's SDK."""
+    return values.get("client") is not None or values.get("async_client") is not None
 
 
 def credential_of_environment(
@@ -70,7 +76,7 @@ def is_said_elsewhere(values: Mapping[str, Any]) -> bool:
 
 
 def is_set_in_code(model: WireSettings) -> bool:
-    """Return whether the code says who calls: by a credential, a header, the address or the HTTP client."""
+    """Return whether the code authenticates calls: by a credential, a header, the address or the HTTP client."""
     for name in model.SECRETS:
         secret = getattr(model, name)
         if secret.__class__ is LostSecret:
@@ -86,7 +92,7 @@ def _is_of_environment(secret: Any) -> bool:
 
 
 def credential_of(model: WireSettings, headers: Mapping[str, str] | None) -> str | None:
-    """Return the field that says who makes a call with these headers; None where they say it, or nobody does."""
+    """Return the field with the credential of a call; None if its headers authenticate it, or nothing does."""
     ambient = None
     for name in model.SECRETS:
         secret = getattr(model, name)
@@ -144,7 +150,7 @@ class Credentials(NamedTuple):
 
     def are_from_function(self) -> bool:
         """Return whether a function gives the key, and not a client of an SDK."""
-        return self.model._asks_for_key() and not self.model._through_sdk()
+        return self.model._asks_for_key() and not has_sdk_client(self.model.__dict__)
 
     async def key(self, kwargs: Mapping[str, Any], deadline: float | None) -> Secret | None:
         """Return the key of an async call; None if no function gives it."""

@@ -1,4 +1,4 @@
-"""The names that one parameter goes by, in one table: what is set later replaces what was set before, by any name.
+"""The names of each parameter, in one table: a later value replaces an earlier one, whichever name each has.
 
 A call beats `bind`, `bind` beats the model's arguments. No I/O here.
 """

@@ -1,6 +1,6 @@
 """`with_structured_output(schema, retries=n)`: an answer that does not fit goes back to the model, with what is wrong.
 
-Each time is a call of its own: callbacks, usage counters and jobs count them all. A refusal is not asked again.
+Each attempt is a separate call: callbacks, usage counters and jobs count all of them. A refusal is not retried.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = ["StructuredRetry"]
 class StructuredRetry(WholeStep[Any, Any]):
     """Ask `once`, a model and its parser, up to `retries` times more while the answer does not fit.
 
-    The last error is raised, or stands under "parsing_error" with `include_raw`. In a stream, what was handed out of an
-    answer that did not fit is followed by the next one from its beginning; a raw message then begins with a chunk that
+    The last error is raised, or returned under "parsing_error" with `include_raw`. In a stream, the parts of an answer
+    that did not fit are followed by the next answer from its beginning; a raw message then begins with a chunk that
     has "stream_restart" in its `response_metadata`, so that a sum of the chunks is the last answer.
     """
 
@@ -61,7 +61,7 @@ class StructuredRetry(WholeStep[Any, Any]):
 
     @property
     def answer_columns(self) -> Any:
-        """The keys of the answers, None where nobody knows them."""
+        """The keys of the answers, None if they are unknown."""
         return getattr(getattr(self.once, "last", None), "answer_columns", None)
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
@@ -155,7 +155,7 @@ class _Attempts:
         self._include_raw = owner.include_raw
 
     def error_of(self, found: Any) -> Any:
-        """Return the error that stands beside a raw answer."""
+        """Return the parsing error of a result with `include_raw`."""
         if self._include_raw and isinstance(found, Mapping):
             return found.get("parsing_error")
         return None
@@ -175,7 +175,7 @@ class _Attempts:
 
 
 def _feedback(answer: AIMessage, error: OutputParserException) -> list[BaseMessage]:
-    """Return the answer, and what is wrong with it: to each tool call where there are any, as providers want it."""
+    """Return the answer followed by its errors: one tool message for each call, which providers require, or a text."""
     text = (
         f"This answer does not fit the form that was asked for:\n{_reasons(error)}\n"
         "Answer again, with the whole value in that form."

@@ -6,7 +6,7 @@ This module is all that a run without callbacks loads; it must stay small.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,7 @@ from modelwire.errors import InvalidArgument
 if TYPE_CHECKING:
     from modelwire.callbacks.base import BaseCallbackHandler
 
-__all__ = ["listening", "register_configure_hook"]
+__all__ = ["listening", "listening_to_models", "register_configure_hook"]
 
 
 class Hook(NamedTuple):
@@ -66,6 +66,29 @@ def listening(config: Mapping[str, Any] | None) -> bool:
     return bool(_hooks) and any(_is_set(hook) for hook in _hooks)
 
 
+def listening_to_models(config: Mapping[str, Any]) -> bool:
+    """Return whether the run of a chat model under `config` has a handler that wants its events."""
+    callbacks = config.get("callbacks")
+    if callbacks:
+        handlers = getattr(callbacks, "handlers", callbacks)
+        if not isinstance(handlers, list) or any(map(_wants_models, handlers)):
+            return True
+    for hook in _hooks:  # noqa: SIM110 - a loop, as every call comes here
+        if _is_set(hook, _wants_models):
+            return True
+    return False
+
+
+def _wants_models(handler: Any) -> bool:
+    """Return whether a handler receives anything of a run of a model."""
+    is_deaf = (
+        getattr(handler, "ignore_chat_model", False)
+        and getattr(handler, "ignore_llm", False)
+        and getattr(handler, "ignore_retry", False)
+    )
+    return not is_deaf
+
+
 def hooked_handlers() -> list[tuple[BaseCallbackHandler, bool]]:
     """Return the handlers that hooks add in this context, each with whether child runs inherit it."""
     found: list[tuple[BaseCallbackHandler, bool]] = []
@@ -80,8 +103,14 @@ def hooked_handlers() -> list[tuple[BaseCallbackHandler, bool]]:
     return found
 
 
-def _is_set(hook: Hook) -> bool:
-    return hook.context_var.get(None) not in (None, ()) or _env_asks(hook.env_var)
+def _is_set(hook: Hook, wants: Callable[[Any], bool] | None = None) -> bool:
+    """Return whether a hook adds a handler, or one that `wants` accepts."""
+    held = hook.context_var.get(None)
+    if held in (None, ()):
+        return _env_asks(hook.env_var)
+    if wants is None:
+        return True
+    return any(map(wants, held if isinstance(held, tuple) else (held,)))
 
 
 def _env_asks(name: str | None) -> bool:

@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import lazy
+from modelwire import tools
 from modelwire.command.keyboard import with_echo
 from modelwire.command.model_options import warn
 from modelwire.terminal_text import printable
 
-if TYPE_CHECKING:
-    from modelwire import tools
-else:
-    tools = lazy.module("modelwire.tools")
-
 __all__ = ["Approver"]
 
-QUESTION = "Run it? y, n, a (always run {name} in this conversation), or why not: "
+QUESTION = "Run it? y, n, a (always run {name} in this conversation), or the reason why not: "
 NOBODY = "There is no terminal at which the user could approve it."
 
 

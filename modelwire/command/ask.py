@@ -5,24 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import lazy
-from modelwire.command import model_options, transcripts
+from modelwire import ext, messages
+from modelwire import tools as loop
+from modelwire.command import model_options, templates, transcripts, waiting
 from modelwire.command.approvals import Approver
 from modelwire.command.model_options import warn
 from modelwire.command.terminal import Screen, bill
 from modelwire.errors import InvalidArgument, StepLimitReached
 from modelwire.terminal_text import echo
-
-if TYPE_CHECKING:
-    from modelwire import ext, messages
-    from modelwire import tools as loop
-    from modelwire.command import templates, waiting
-else:
-    messages, loop = lazy.module("modelwire.messages"), lazy.module("modelwire.tools")
-    ext, waiting = lazy.module("modelwire.ext"), lazy.module("modelwire.command.waiting")
-    templates = lazy.module("modelwire.command.templates")
 
 __all__ = ["register"]
 
@@ -38,8 +30,8 @@ def register(commands: Any) -> None:
     ask = commands.add_parser(
         "ask",
         help='ask a model one thing; `modelwire "a question"` does the same',
-        description="Ask a model one thing. What is piped in is put after the words. Without a model that is named or "
-        "a key, a model on this machine answers. Exit code: 0 done, 1 the model refused or the call failed, "
+        description="Ask a model one thing. Piped text is appended to the question. If no model is named and no key "
+        "is set, a model on this machine answers. Exit code: 0 done, 1 the model refused or the call failed, "
         "2 wrong usage, 130 Ctrl-C.",
         epilog='example: modelwire ask "Which of these is urgent?" -m openai:gpt-4o-mini < mails.txt',
     )
@@ -73,7 +65,7 @@ def register(commands: Any) -> None:
         action="store_true",
         help="print only the last block of code of the answer",
     )
-    add("-n", "--no-stream", action="store_true", help="print the answer when it is whole")
+    add("-n", "--no-stream", action="store_true", help="print the answer only when it is complete")
     add(
         "-u",
         "--usage",
@@ -103,7 +95,7 @@ def _ask(options: argparse.Namespace) -> None:
     schema = None if options.schema is None else model_options.schema_of(options.schema)
     if schema is not None and options.tools:
         raise InvalidArgument(
-            "`--schema` and `--tools` do not go together: the form of the answer is a tool itself."
+            "`--schema` and `--tools` cannot be combined: the form of the answer is sent as a tool."
         )
     if options.extract and (options.json or schema is not None):
         raise InvalidArgument("`-x` is for answers in text: leave out `--json` and `--schema`.")

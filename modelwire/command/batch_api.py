@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelwire import jobs
+from modelwire.command.job_reports import print_failures
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.options import JobOptions, settings_of
@@ -30,8 +32,6 @@ def submit(
 
     Return the exit code.
     """
-    from modelwire.jobs.batch_api.submission import submit_batch
-
     unset = {
         name: setting.default
         for name, setting in settings_of(JobOptions).items()
@@ -40,13 +40,13 @@ def submit(
     for name, default in {**unset, "plan": False}.items():
         if settings.get(name, default) != default:
             raise InvalidArgument(
-                f"`--{name.replace('_', '-')}` is for rows that are asked live, not for a batch."
+                f"`--{name.replace('_', '-')}` applies to rows that are called directly, not to a batch."
             )
     folder = Path(settings["job_dir"] or f"{settings['output']}.job")
     JobFolder(folder).check_output_is_free(Path(settings["output"]))
     if settings.get("retry_failed"):
         return finish(folder, chain, settings, quiet=quiet, again=True)
-    job = submit_batch(
+    job = jobs.submit_batch(
         chain,
         settings["input"],
         dir=folder,
@@ -55,6 +55,7 @@ def submit(
         dedupe=not settings["no_dedupe"],
         command=command,
         bucket=settings.get("bucket"),
+        text=settings.get("text"),
         on_progress=None if quiet or detach else _Lines(),
     )
     if detach:
@@ -75,20 +76,16 @@ def finish(
 
     Return the exit code.
     """
-    from modelwire.jobs.batch_api.job import BatchJob
-
-    job = BatchJob.load(path, chain, on_progress=None if quiet else _Lines())
+    job = jobs.BatchJob.load(path, chain, on_progress=None if quiet else _Lines())
     if (
         again
         and job.resubmit(ASKED_AGAIN, inputs=settings["input"], encoding=settings["encoding"]) == 0
     ):
-        print("There is nothing to ask again.", file=sys.stderr)
+        print("No row is left to submit again.", file=sys.stderr)
     return _write(job, settings, quiet=quiet)
 
 
 def _write(job: BatchJob, settings: Mapping[str, Any], *, quiet: bool) -> int:
-    from modelwire.command.jobs import say_failures
-
     job.wait()
     rows = job.write(settings["output"], order=settings["order"])
     cost = job.cost()
@@ -112,7 +109,7 @@ def _write(job: BatchJob, settings: Mapping[str, Any], *, quiet: bool) -> int:
             marked = ""
         print(f"{rows:,} rows{failed}{marked}, {price}", file=sys.stderr)
         if failed:
-            say_failures(job.path)
+            print_failures(job.path)
     print(settings["output"])
     return int(failures >= rows)
 

@@ -15,26 +15,17 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import lazy
-from modelwire.command import model_options, transcripts
+from modelwire import config, ext, messages
+from modelwire import tools as loop
+from modelwire.command import model_options, templates, transcripts, waiting
 from modelwire.command.approvals import Approver
 from modelwire.command.model_options import warn
 from modelwire.command.shell_errors import shell_text
 from modelwire.command.terminal import Screen, bill, is_terminal
 from modelwire.errors import InvalidArgument, ModelwireError, StepLimitReached, did_you_mean
 from modelwire.user_paths import owned
-
-if TYPE_CHECKING:
-    from modelwire import config, ext, messages
-    from modelwire import tools as loop
-    from modelwire.command import templates, waiting
-else:
-    messages, loop = lazy.module("modelwire.messages"), lazy.module("modelwire.tools")
-    config, ext = lazy.module("modelwire.config"), lazy.module("modelwire.ext")
-    waiting = lazy.module("modelwire.command.waiting")
-    templates = lazy.module("modelwire.command.templates")
 
 __all__ = ["Chat", "register"]
 
@@ -132,7 +123,7 @@ class Chat:
         self._talk = talk
 
     def take(self, line: str) -> None:
-        """Do what a line says. What goes wrong is one line, and the chat goes on."""
+        """Run one line of input. An error is printed as one line, and the chat continues."""
         try:
             if line.strip() in ("quit", "exit"):
                 self.ended = True
@@ -165,13 +156,12 @@ class Chat:
         asked_before = len(self.history)
         self.history.append(messages.HumanMessage(content if self.attached else text))
         screen = Screen(is_plain=self.options.plain, hides_reasoning=self.options.hide_reasoning)
-        system = [messages.SystemMessage(self.system)] if self.system else []
         try:
+            self.approver.end_line = screen.end_line
             with ext.observing(waiting.WaitingNote()):
-                whole = [*system, *self.history]
-                self.approver.end_line = screen.end_line
-                events = loop.stream_tools(self.model, whole, self.tools, approve=self.approver)
-                screen.show(events)
+                screen.show(
+                    loop.stream_tools(self.model, self._whole(), self.tools, approve=self.approver)
+                )
         except BaseException as exc:
             self.failed = True
             stopped = screen.stopped()
@@ -188,11 +178,17 @@ class Chat:
                 self.attached = []
             elif self.attached:
                 warn(f"{len(self.attached)} attached to the next question; /undo drops them")
-            model = model_options.model_of(self.model)
             if self.history:
+                model = model_options.model_of(self.model)
                 self._talk = transcripts.keep(
-                    self._talk, model, [*system, *self.history], off=self.options.no_log
+                    self._talk, model, self._whole(), off=self.options.no_log
                 )
+
+    def _whole(self) -> list[Any]:
+        """Return the conversation with its system message."""
+        if not self.system:
+            return list(self.history)
+        return [messages.SystemMessage(self.system), *self.history]
 
     def _model(self, name: str) -> None:
         if name:
@@ -205,7 +201,7 @@ class Chat:
         warn(self.system or "(no system message)")
 
     def _save(self, place: str) -> None:
-        whole = [*([messages.SystemMessage(self.system)] if self.system else []), *self.history]
+        whole = self._whole()
         if place.endswith(".md"):
             text = "\n\n".join(f"## {message.type}\n\n{message.text}" for message in whole) + "\n"
         else:
@@ -255,7 +251,7 @@ class Chat:
             (place for place, one in enumerate(self.history) if one.type == "human"), default=None
         )
         if at is None:
-            raise InvalidArgument("There is nothing to take back.")
+            raise InvalidArgument("There is nothing to undo.")
         del self.history[at:]
         warn(f"{len(self.history)} messages are left")
 

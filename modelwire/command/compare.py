@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
+from modelwire.command import model_options, templates
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
-    from modelwire.command import model_options, templates
     from modelwire.compare import comparison, page
 else:
-    model_options = lazy.module("modelwire.command.model_options")
-    templates = lazy.module("modelwire.command.templates")
     comparison = lazy.module("modelwire.compare.comparison")
     page = lazy.module("modelwire.compare.page")
 
@@ -52,30 +50,35 @@ def register(commands: Any) -> None:
     add(
         "--judge",
         metavar="NAME",
-        help="a model that says whether texts that differ mean the same (default: none)",
+        help="a model that judges whether differing texts mean the same (default: none)",
     )
     add(
         "--batch",
         action="store_true",
-        help="by the providers' Batch APIs: half the price, within a day",
+        help="use the providers' Batch APIs: half the price, within a day",
     )
     add(
         "--bucket",
         metavar="GS",
-        help="with --batch, of Gemini on Vertex AI: gs://my-bucket/folder (default: none)",
+        help="with --batch and Gemini on Vertex AI: the bucket, gs://my-bucket/folder (default: none)",
     )
-    add("--max-cost", metavar="USD", help="of each model (default: no limit); not with --batch")
+    add(
+        "--max-cost",
+        metavar="USD",
+        help="the most that each model may cost (default: no limit); not with --batch",
+    )
     add("--limit", type=int, metavar="N", help="the first N calls (default: all)")
     add(
         "--dir",
-        help="where the jobs' state lies; run again, it goes on (default: RECORDING.compare)",
+        metavar="FOLDER",
+        help="the folder of the jobs, from which the same command continues (default: RECORDING.compare)",
     )
     add(
         "--html",
         metavar="FILE",
         help="write the report as one HTML file (default: no file)",
     )
-    add("--json", action="store_true", help="print all of it as JSON")
+    add("--json", action="store_true", help="print the whole result as JSON")
     add("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=_compare)
 

@@ -19,6 +19,8 @@ _OWN = {
         least=1,
         metavar="N",
     ),
+    "via": jobs.VIA,
+    "detach": jobs.DETACH,
     "dry_run": Setting("show three texts and an estimate of the cost, call no model", False),
 }
 
@@ -64,10 +66,10 @@ def embed(options: argparse.Namespace) -> int:
     """Run `modelwire embed`; return its exit code."""
     settings = vars(options)
     settings |= {name: _SETTINGS[name].default for name in _NOT_FOR_EMBEDDINGS}
-    settings |= {"text": settings.pop("column"), "chain": None, "via": "live"}
+    settings |= {"text": settings.pop("column"), "chain": None}
     if options.dimensions is not None:
         settings["param"].append(f"dimensions={options.dimensions}")
     if options.dry_run:
         jobs.dry_run(settings)
         return 0
-    return jobs.run(settings, retry_failed=options.retry_failed, quiet=options.quiet)
+    return jobs.run_or_submit(settings, options)

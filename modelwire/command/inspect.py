@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire import __version__, config_trust, ext, lazy
+from modelwire import __version__, config, config_trust, ext, lazy, local
+from modelwire.command import keys, provider_lists, templates, toml_edits
 from modelwire.command.model_options import LOCAL, refuse_key, warn
 from modelwire.errors import (
     InvalidArgument,
@@ -26,16 +27,9 @@ from modelwire.terminal_text import echo
 from modelwire.user_paths import user_folder
 
 if TYPE_CHECKING:
-    from modelwire import config, local, profiles
-    from modelwire.command import keys, provider_lists, templates, toml_edits
+    from modelwire import profiles
 else:
-    config, local = lazy.module("modelwire.config"), lazy.module("modelwire.local")
     profiles = lazy.module("modelwire.profiles")
-
-    keys = lazy.module("modelwire.command.keys")
-    provider_lists = lazy.module("modelwire.command.provider_lists")
-    templates = lazy.module("modelwire.command.templates")
-    toml_edits = lazy.module("modelwire.command.toml_edits")
 
 __all__ = ["register"]
 
@@ -76,7 +70,7 @@ def register(commands: Any) -> None:
         "--query",
         metavar="TEXT",
         default="",
-        help="only names that hold this text (default: all)",
+        help="only names that contain this text (default: all)",
     )
     models.add_argument(
         "--all", action="store_true", help="every service, with the variables it reads"
@@ -87,17 +81,17 @@ def register(commands: Any) -> None:
         metavar="MODEL",
         nargs="?",
         const="",
-        help="what is known of a model: limits, abilities, prices (default: each row of modelwire.toml)",
+        help="show what is known about a model: limits, abilities, prices (default: each row of modelwire.toml)",
     )
     models.set_defaults(run=_models)
     parser = commands.add_parser("config", help="show, check and change modelwire.toml")
     below = parser.add_subparsers(required=True, metavar="COMMAND")
-    below.add_parser("show", help="print what the file says").set_defaults(run=_show)
-    below.add_parser("path", help="print where the file lies").set_defaults(run=_path)
+    below.add_parser("show", help="print the contents of the file").set_defaults(run=_show)
+    below.add_parser("path", help="print the path of the file").set_defaults(run=_path)
     below.add_parser("check", help="check every row of the file").set_defaults(run=_check)
     trusting = below.add_parser(
         "trust",
-        help="let the file of this folder name addresses and variables for keys, as it is now",
+        help="trust the modelwire.toml of this folder: it may name addresses, and the variables of keys",
         description="Let the modelwire.toml of this folder say to which address a key goes, and from which variable "
         "it comes. Read the file first: whoever wrote it gets the keys. A changed file has to be trusted again.",
     )
@@ -114,13 +108,13 @@ def register(commands: Any) -> None:
     change.add_argument(
         "setting",
         type=_setting,
-        help="default: the model; log: true or false; models.NAME.SETTING: a setting of a row, which is made",
+        help="default: the model; log: true or false; models.NAME.SETTING: a setting of a row, created if missing",
     )
     change.add_argument("value", help="the new value; numbers, true and false as in JSON")
     change.set_defaults(run=_set)
     doctor = commands.add_parser(
         "doctor",
-        help="versions, keys, proxies, certificates; can a provider be reached, does it take the key?",
+        help="show versions, keys, proxies and certificates; test a provider and its key",
         description="Show versions, keys, proxies and certificates. With a provider: reach it, and try the key by its "
         "list of models, which costs nothing.",
     )
@@ -176,11 +170,11 @@ def _readiness(name: str, stored: list[str]) -> tuple[bool, str]:
     if known.elsewhere is not None:
         lacks = f", {known.lacks}" if known.lacks else ""
         return not lacks, known.elsewhere + lacks
-    return not known.how, known.how or "a plugin that takes no key we know of"
+    return not known.how, known.how or "a plugin without a known key"
 
 
 def _names() -> list[str]:
-    """Return the providers, services and plugins that somebody has to be known to."""
+    """Return the names of all providers, services and plugins, except the local server."""
     every = dict.fromkeys((*ext.PROVIDERS, *ext.service_names(), *ext.brought_names()))
     return [name for name in every if name != "local"]
 
@@ -246,7 +240,7 @@ def _list_provider(options: argparse.Namespace) -> None:
     for name in found:
         echo(f"{provider + ':' + name:{width}}  {_limits_and_prices(rows[name])}".rstrip())
     if not found:
-        warn(f"{provider} lists {len(names)} models, and none holds `{options.query}`.")
+        warn(f"{provider} lists {len(names)} models, and none contains `{options.query}`.")
 
 
 def _limits_and_prices(profile: Any) -> str:
@@ -518,7 +512,7 @@ def _echo_credentials() -> bool:
 
 
 def masked(secret: str) -> str:
-    """Return a secret's length and enough of it to tell two apart, never most of it."""
+    """Return a secret's length and a few of its characters, enough to distinguish two secrets."""
     shown = f"{secret[:3]}...{secret[-2:]}" if len(secret) >= 20 else "..."
     return f"{shown} ({len(secret)} characters)"
 

@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import lazy
+from modelwire import config, jobs, lazy
+from modelwire.command import model_options, templates
 from modelwire.embeddings import init_embeddings
 from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
 from modelwire.jobs.options import COUNT, JobOptions, Setting, settings_of
@@ -20,21 +21,18 @@ from modelwire.jobs.pipes import FORMATS, piped
 from modelwire.terminal_text import agrees, echo
 
 if TYPE_CHECKING:
-    from modelwire.command import batch_api, model_options, templates
+    from modelwire.command import batch_api, job_reports
     from modelwire.jobs import embedding_rows
     from modelwire.jobs import folder as folders
     from modelwire.jobs import output as outputs
     from modelwire.jobs import row_records as records
     from modelwire.jobs import work as works
-    from modelwire.jobs.batch_api.part_log import Part, PartEvents
     from modelwire.jobs.folder import JobFolder
-    from modelwire.jobs.progress import Standing
     from modelwire.jobs.rows import Source
     from modelwire.jobs.work import Work
 else:
-    model_options = lazy.module("modelwire.command.model_options")
-    templates = lazy.module("modelwire.command.templates")
     batch_api = lazy.module("modelwire.command.batch_api")
+    job_reports = lazy.module("modelwire.command.job_reports")
     works = lazy.module("modelwire.jobs.work")
     embedding_rows = lazy.module("modelwire.jobs.embedding_rows")
     folders = lazy.module("modelwire.jobs.folder")
@@ -42,23 +40,20 @@ else:
     outputs = lazy.module("modelwire.jobs.output")
 
 __all__ = [
+    "DETACH",
+    "VIA",
     "add_setting",
     "batch",
     "dry_run",
     "list_jobs",
     "register",
     "retry",
-    "run",
-    "say_failures",
+    "run_or_submit",
     "show",
     "wait",
     "write",
 ]
 
-# After a run and in `jobs show`, at most this many reasons of failures are printed.
-REASONS_AFTER_RUN, REASONS_SHOWN = 3, 10
-# Each reason names at most this many lines of the input.
-LINES_NAMED = 5
 _SETTINGS = settings_of(JobOptions)
 # `_run` sets these options itself, or the command has none of that name.
 _NOT_PASSED = {
@@ -79,7 +74,7 @@ _WORK = {
         metavar="TEXT",
     ),
     "prompt_file": Setting(
-        "a file that holds the question",
+        "a file with the question",
         metavar="FILE",
     ),
     "chain": Setting(
@@ -87,24 +82,24 @@ _WORK = {
         metavar="MODULE:NAME",
     ),
 }
+VIA = Setting(
+    "batch-api: through the provider's Batch API, at half the price, within a day",
+    "live",
+    choices=("live", "batch-api"),
+)
+DETACH = Setting("with --via batch-api: submit and leave; `modelwire jobs wait` fetches", False)
 # These arguments are the command's own; the others are options of `run_job`.
 _OWN = {
     "schema": Setting(
         "a JSON schema of the answers; each property becomes a column", metavar="FILE"
     ),
     "format": Setting(
-        "of - as input and output",
+        "the format of standard input and output",
         "jsonl",
         choices=FORMATS,
     ),
-    "via": Setting(
-        "batch-api: through the provider's Batch API, at half the price, within a day",
-        "live",
-        choices=("live", "batch-api"),
-    ),
-    "detach": Setting(
-        "with --via batch-api: submit and leave; `modelwire jobs wait` fetches", False
-    ),
+    "via": VIA,
+    "detach": DETACH,
     "plan": Setting(
         "with --finish-by: show the expected rows, cost and end, and call no model", False
     ),
@@ -117,10 +112,10 @@ _OWN = {
 def register(commands: Any) -> None:
     """Add the commands to `modelwire`."""
     _register_batch(commands)
-    jobs = commands.add_parser(
+    parser = commands.add_parser(
         "jobs", help="the jobs of a folder: list, show, retry, write, wait, rm"
     )
-    below = jobs.add_subparsers(required=True, metavar="COMMAND")
+    below = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, help_text, run in (
         ("list", "one line for each job: its state, rows, failed rows, and cost in USD", list_jobs),
         ("show", "the state of one job, and which rows have failed", show),
@@ -149,7 +144,7 @@ def _register_batch(commands: Any) -> None:
         "batch",
         help="ask a prompt about every row of a file",
         description="Ask a prompt about every row of a CSV, TSV, JSON lines or Parquet file. Killed at any moment, the "
-        "same command goes on where it was. The path of the result goes to standard output, all else to standard "
+        "same command continues where it was. The path of the result goes to standard output, all else to standard "
         "error. Exit code: 0 done (single rows may have failed), 1 stopped, refused or every row failed, 2 wrong "
         "usage, 130 Ctrl-C.",
         epilog='example: modelwire batch reviews.csv --prompt "Summarise: {review}" --model openai:gpt-4o-mini '
@@ -258,15 +253,24 @@ def _batch(settings: dict[str, Any], options: argparse.Namespace) -> int:
     if options.dry_run:
         dry_run(settings)
         return 0
-    if options.detach and options.via != "batch-api":
-        raise InvalidArgument(
-            "`--detach` leaves a job to the provider: it needs `--via batch-api`."
-        )
+    return run_or_submit(settings, options)
+
+
+def run_or_submit(settings: dict[str, Any], options: argparse.Namespace) -> int:
+    """Run a job directly or by a Batch API, as `--via` says; return the exit code."""
     if options.via == "batch-api":
-        work, source = _checked(settings)
+        _, source = _checked(settings)
         source.close()
         return batch_api.submit(
-            settings, work.chain, _command(settings), quiet=options.quiet, detach=options.detach
+            settings,
+            _chain(settings),
+            _command(settings),
+            quiet=options.quiet,
+            detach=options.detach,
+        )
+    if options.detach:
+        raise InvalidArgument(
+            "`--detach` leaves a job to the provider: it needs `--via batch-api`."
         )
     return run(settings, retry_failed=options.retry_failed, quiet=options.quiet)
 
@@ -282,6 +286,9 @@ def _command(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chain(settings: Mapping[str, Any]) -> Any:
+    """Return what a batch job was submitted with: a chain, or an embeddings model."""
+    if settings.get("text") is not None:
+        return _embeddings(settings)
     return _asked_work(settings).chain
 
 
@@ -304,8 +311,6 @@ def _folder(settings: Mapping[str, Any]) -> Path:
 
 def run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
     """Run a job with the settings of a command; return the exit code."""
-    from modelwire.jobs import plan_job, run_job
-
     options: Any = {name: settings[name] for name in (*_PASSED, *_OF_ONE_RUN) if name in settings}
     options |= {
         "dedupe": not settings["no_dedupe"],
@@ -314,50 +319,27 @@ def run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
     }
     work, model = _work(settings), _model(settings)
     if settings.get("plan"):
-        echo(plan_job(work, settings["input"], model=model, **options))
+        echo(jobs.plan_job(work, settings["input"], model=model, **options))
         return 0
-    result = run_job(
+    result = jobs.run_job(
         work, settings["input"], model=model, quiet=quiet, command=_command(settings), **options
     )
     if not quiet:
         echo(result, file=sys.stderr)
     if result.stopped == "max_cost":
         echo(
-            f"Stopped near --max-cost {settings['max_cost']}; a higher one goes on, and `modelwire jobs write "
-            f"{result.job_id}` writes the table of what is done.",
+            f"Stopped near --max-cost {settings['max_cost']}; run again with a higher one to continue; "
+            f"`modelwire jobs write {result.job_id}` writes the finished rows.",
             file=sys.stderr,
         )
     none_answered = result.failed == result.rows > 0
     if result.failed and (none_answered or not quiet):
-        say_failures(result.job_dir, can_retry=not (result.complete and settings.get("to_stdout")))
+        job_reports.print_failures(
+            result.job_dir, can_retry=not (result.complete and settings.get("to_stdout"))
+        )
     if result.complete and not settings.get("to_stdout"):
         echo(result.output)
     return int(none_answered or not result.complete)
-
-
-def say_failures(path: Path, *, can_retry: bool = True) -> None:
-    """Print why rows of a job have failed, the most frequent reasons first, and what to do."""
-    job = folders.JobFolder(path)
-    failures = _standing(job)[1]
-    lines = _reasons(failures, REASONS_AFTER_RUN)
-    if any("bytes that are not" in line for line in lines):
-        lines.append(
-            "Name the file's encoding: the same command with `--encoding cp1252 --retry-failed`, say."
-        )
-    asks = f"`modelwire jobs retry {job.id}` asks them again, once the cause is put right."
-    lines.append(
-        asks if can_retry else "To ask them again later, write to a file: `--output FILE`."
-    )
-    unsent = sum(
-        record.get("attempts", 0) is None
-        for record in records.stored_records(path)
-        if "error" in record
-    )
-    if unsent:  # Only a batch job has these.
-        lines.append(
-            f"{unsent:,} of them were not submitted: put each right where it stands in the input."
-        )
-    echo("\n".join(lines), file=sys.stderr)
 
 
 def _work(settings: Mapping[str, Any]) -> Any:
@@ -399,35 +381,31 @@ def _model(settings: Mapping[str, Any]) -> Any:
         return None
     if settings["chain"] is not None:
         return settings["model"]
-    from modelwire.config import make_named_model
-
     parameters = model_options.parameters_of(settings["param"])
     file = _model_file(settings.get("folder"))
     place: dict[str, Any] = {"config_file": file, "config_is_found": file is not None}
     try:
         return model_options.with_stored_key(
-            make_named_model, settings["model"], **place, **parameters
+            config.make_named_model, settings["model"], **place, **parameters
         )
     except MissingKey:
         if not settings.get("dry_run"):
             raise
-        return make_named_model(settings["model"], **place, **parameters, api_key=_no_key)
+        return config.make_named_model(settings["model"], **place, **parameters, api_key=_no_key)
     except UnknownModel as exc:
         if not str(exc).startswith("No model is named"):
             raise
         raise UnknownModel(
-            "No model is named: say `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give `modelwire.toml` a "
+            "No model is named: write `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give `modelwire.toml` a "
             "`default`."
         ) from exc
 
 
 def _model_file(folder: str | None) -> Path | None:
     """Return the `modelwire.toml` of the folder in which a job was started, unless the environment names one."""
-    from modelwire.config import FILE_NAME, FILE_VARIABLE
-
-    if folder is None or os.environ.get(FILE_VARIABLE):
+    if folder is None or os.environ.get(config.FILE_VARIABLE):
         return None
-    path = Path(folder) / FILE_NAME
+    path = Path(folder) / config.FILE_NAME
     if path.is_file():
         return path
     return None
@@ -478,14 +456,14 @@ def _read(path: str) -> str:
 
 def list_jobs(options: argparse.Namespace) -> None:
     """Run `modelwire jobs list`."""
-    jobs, unreadable = folders.jobs_below(Path(options.dir))
+    readable, unreadable = folders.jobs_below(Path(options.dir))
     echo(f"{'ID':<10}{'STATE':<13}{'ROWS':>10}{'FAILED':>8}{'USD':>10}  FOLDER")
-    for job in jobs:
+    for job in readable:
         numbers = job.summary()
         if "failed" not in numbers:  # The job runs, was killed, or is at the provider.
-            standing, failures = _standing(job)
+            standing, failures = job_reports.standing_of(job)
             numbers = {**asdict(standing), "failed": len(failures)}
-        cost = "-" if numbers["unpriced"] or _is_out(job) else numbers["cost"]
+        cost = "-" if numbers["unpriced"] or job_reports.is_at_provider(job) else numbers["cost"]
         echo(
             f"{job.id:<10}{job.state():<13}{numbers['rows']:>10}{numbers['failed']:>8}{cost!s:>10.8}  {job.path}"
         )
@@ -508,93 +486,9 @@ def show(options: argparse.Namespace) -> None:
         if isinstance(value, dict):
             shown = ", ".join(f"{key} {one}" for key, one in value.items())
         echo(f"{name:<9}{shown}")
-    for part in _parts(job):
+    for part in job_reports.parts_of(job):
         echo(f"batch    {part.batch_id or '-'}, {part.rows:,} rows, {part.outcome or part.stage}")
-    _show_rows(job, is_complete=state == "complete")
-
-
-def _show_rows(job: JobFolder, *, is_complete: bool) -> None:
-    standing, failures = _standing(job)
-    line = f"rows     {standing.rows:,}"
-    if not is_complete:
-        line += " so far"
-    line += f", {len(failures):,} failed"
-    refused = sum(records.is_refusal(error) for _, error in failures.values())
-    if refused:
-        line += f" ({refused:,} refused)"
-    if not _is_out(job):
-        tokens = f"{standing.input_tokens:,} + {standing.output_tokens:,} tokens"
-        line += f", {tokens}, {standing.cost_text()}"
-    echo(line)
-    if standing.cut:
-        echo(
-            f"         {standing.cut:,} answered and cut by max_tokens: `finish_reason` in the output marks them"
-        )
-    for text in _reasons(failures, REASONS_SHOWN):
-        echo(f"         {text}")
-
-
-def _is_out(job: JobFolder) -> bool:
-    """Return whether a job's answers are still at the provider, or not read yet, so that their cost is unknown."""
-    return "batch" in job.about and next(records.stored_records(job.path), None) is None
-
-
-def _parts(job: JobFolder) -> list[Part]:
-    """Return the batches of a batch job, or those of a job with a deadline."""
-    within = (
-        folders.JobFolder(path.parent) for path in sorted(job.path.glob("batches/*/job.json"))
-    )
-    return [
-        part for one in (job, *within) if "batch" in one.about for part in _part_events(one).parts
-    ]
-
-
-def _part_events(job: JobFolder) -> PartEvents:
-    from modelwire.jobs.batch_api.part_log import PartEvents
-
-    return PartEvents(job.path).read()
-
-
-def _reasons(failures: Mapping[int, tuple[int, str]], most: int) -> list[str]:
-    """Return the reasons of failures as lines, the most frequent first.
-
-    Texts that differ only in a number or an id are counted together, and the first of them is shown
-    after "such as".
-    """
-    groups: dict[str, tuple[dict[str, None], list[int]]] = {}
-    for line, error in sorted(failures.values()):
-        texts, at = groups.setdefault(re.sub(r"\S*\d\S*", "", error), ({}, []))
-        texts[error] = None
-        at.append(line)
-    lines = []
-    for texts, at in sorted(groups.values(), key=lambda group: -len(group[1]))[:most]:
-        error = f"{'such as: ' * (len(texts) > 1)}{next(iter(texts))}"
-        numbers = ", ".join(map(str, at[:LINES_NAMED])) + ", ..." * (len(at) > LINES_NAMED)
-        lines.append(f"{len(at):,} x {error} (line{'s' * (len(at) > 1)} {numbers})")
-    if len(groups) > most:
-        lines.append(f"and {len(groups) - most:,} more reasons; `error` in the output has them all")
-    return lines
-
-
-def _standing(job: JobFolder) -> tuple[Standing, dict[int, tuple[int, str]]]:
-    """Return the counts in a job's store, also while it runs, and line and error of its failed rows by number."""
-    from modelwire.jobs.progress import Standing
-
-    standing, seen = Standing(), bytearray()
-    failures: dict[int, tuple[int, str]] = {}
-    for record in records.stored_records(job.path):
-        number = record["n"]
-        seen += bytes(max(0, number + 1 - len(seen)))
-        seen[number] = 1
-        standing.count(record)
-        failures.pop(number, None)
-        if "error" in record:
-            line = record["line"]
-            failures[number] = line, record["error"].removeprefix(f"Line {line}: ")
-    standing.rows = sum(seen)
-    if "batch" in job.about and not standing.rows:
-        standing.rows = _part_events(job).rows
-    return standing, failures
+    job_reports.print_rows(job, is_complete=state == "complete")
 
 
 def retry(options: argparse.Namespace) -> int:
@@ -647,7 +541,7 @@ def write(options: argparse.Namespace) -> None:
             )
     finally:
         job.release()
-    echo(f"{table.rows:,} rows that are done", file=sys.stderr)
+    echo(f"{table.rows:,} finished rows", file=sys.stderr)
     echo(output)
 
 
@@ -659,7 +553,7 @@ def wait(options: argparse.Namespace) -> int:
         _refuse_batch_of_python(job, "wait()")
     if command.get("via") != "batch-api":
         raise InvalidArgument(
-            f"`{job.path}` has no batches to wait for alone: run the command that began it again, which goes on."
+            f"`{job.path}` is not a batch job: run its command again, which continues it."
         )
     return batch_api.finish(job.path, _chain(command), command, quiet=options.quiet)
 
@@ -671,7 +565,7 @@ def remove(options: argparse.Namespace) -> None:
     """
     job = folders.find_job(options.job, Path(options.dir))
     question = f"Delete `{job.path}`, with the answers that are in it?"
-    if _is_out(job):
+    if job_reports.is_at_provider(job):
         question = (
             f"{question} Its batches stay at the provider, are billed, and cannot be fetched."
         )

@@ -50,7 +50,7 @@ def register(commands: Any) -> None:
     set_key.add_argument("key", nargs="?", help=argparse.SUPPRESS)  # to refuse it without an echo
     set_key.set_defaults(run=_set)
     below.add_parser("list", help="list the providers whose key is stored").set_defaults(run=_list)
-    below.add_parser("path", help="print where the file lies").set_defaults(run=_print_path)
+    below.add_parser("path", help="print the path of the file").set_defaults(run=_print_path)
     remove = below.add_parser("rm", help="remove a provider's key from the store")
     remove.add_argument("provider", help="as `modelwire keys list` shows it")
     remove.set_defaults(run=_remove)
@@ -103,7 +103,7 @@ def _index() -> dict[str, dict[str, Any]]:
         raise DiskError(f"`{_path()}` cannot be read: {exc}.", path=str(_path())) from None
     is_index = isinstance(found, dict) and all(isinstance(one, dict) for one in found.values())
     if not is_index:
-        raise DiskError(f"`{_path()}` is not a store of keys.", path=str(_path()))
+        raise DiskError(f"`{_path()}` does not contain stored keys.", path=str(_path()))
     return dict(found)
 
 
@@ -184,7 +184,7 @@ def _read_key(name: str) -> str:
         key = decoded(sys.stdin.buffer.readline()) if sys.stdin is not None else ""
     key = key.strip()
     if not key or not key.isprintable() or " " in key:
-        raise InvalidArgument("There is no key in what was read: it must be one word.")
+        raise InvalidArgument("The input is not a key: it must be one word.")
     return key
 
 

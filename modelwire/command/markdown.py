@@ -45,7 +45,7 @@ class MarkdownStyles:
         return self._styled(is_whole=False)
 
     def end(self) -> str:
-        """Return what is still held back, and begin anew."""
+        """Return the text that is still held back, and reset."""
         rest = self._styled(is_whole=True)
         self._end_line()
         self._fence = ""

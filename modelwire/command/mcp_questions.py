@@ -22,7 +22,7 @@ def answer_question(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
     """Return the user's answer to a question of the server. Without a terminal it is declined."""
     warn(f"The MCP server {question.server} asks: {question.message}")
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
-        warn("This is declined, as there is no terminal to ask you on.")
+        warn("The question is declined, as there is no terminal to ask you on.")
         return question.decline()
     try:
         if question.url is not None:
@@ -34,7 +34,7 @@ def answer_question(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
 
 def _visit(question: mcp.Elicitation, url: str) -> mcp.ElicitationAnswer:
     """Show the whole address; open it where the user agrees."""
-    warn(f"It wants you to visit this page:\n  {url}")
+    warn(f"It asks you to visit this page:\n  {url}")
     if not _is_yes(_typed("Open it in your browser? [y/N] ")):
         return question.decline()
     if url.startswith(("http://", "https://")):

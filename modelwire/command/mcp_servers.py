@@ -77,7 +77,7 @@ def log_in(options: argparse.Namespace) -> None:
     if mcp.login(_url(options.url), auth=auth):
         warn("You are logged in. The tokens are in a file that only you can read.")
     else:
-        warn("The server wants no login.")
+        warn("The server needs no login.")
 
 
 def log_out(options: argparse.Namespace) -> None:

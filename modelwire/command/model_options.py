@@ -16,18 +16,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire import lazy
+from modelwire import config, ext, lazy, messages, tools
 from modelwire.errors import InvalidArgument, UnknownModel
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
-    from modelwire import config, ext, messages, tools
     from modelwire.command import keys
 else:
-    ext = lazy.module("modelwire.ext")
-    config, messages = lazy.module("modelwire.config"), lazy.module("modelwire.messages")
-    tools, keys = lazy.module("modelwire.tools"), lazy.module("modelwire.command.keys")
+    keys = lazy.module("modelwire.command.keys")
 
 __all__ = [
     "add_call_options",
@@ -143,9 +140,9 @@ def warn_of_cut(new: Sequence[Any]) -> None:
 
 
 def choose_model(name: str | None, settings: Sequence[str] = ()) -> Any:
-    """Make the model that is named here, in the environment or in the file; without a name, say which one it is.
+    """Return the model that the option, the environment or the file names; if none does, print which one is used.
 
-    A key that neither an option nor the environment has comes from the store of `modelwire keys`.
+    A key that neither an option nor the environment has is read from the store of `modelwire keys`.
     """
     params = parameters_of(settings)
     if not name and config.default_name() is None:
@@ -164,7 +161,7 @@ def _usual_model() -> str:
 
 
 def with_stored_key(make: Callable[..., Any], name: str | None, **arguments: Any) -> Any:
-    """Make a model by `make`, with its provider's stored key where the environment has none. Raises as `make`."""
+    """Return `make(...)`, with the provider's stored key if the environment has none. Raises as `make`."""
     if keys.stored_names():
         try:
             provider = config.provider_of_name(name, arguments.get("config_file"))
@@ -243,7 +240,7 @@ def refuse_key(text: str) -> None:
     if found is not None:
         raise InvalidArgument(
             f"The text holds what looks like an API key (`{found[0][:6]}...`), so it was neither sent nor stored. "
-            "Take the key out. `modelwire keys set PROVIDER` stores one."
+            "Remove the key. `modelwire keys set PROVIDER` stores one."
         )
 
 
@@ -303,7 +300,7 @@ def _fetched(url: str) -> str:
 
 
 def decoded(data: bytes) -> str:
-    """Read what is piped in. Raises `InvalidArgument` where it is no text."""
+    """Return piped input as text. Raises `InvalidArgument` if it is not text."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -311,7 +308,7 @@ def decoded(data: bytes) -> str:
             warn("The piped text ends within a character: that character is left out.")
             return data[: exc.start].decode("utf-8-sig")
         raise InvalidArgument(
-            f"What is piped in is not UTF-8 text (byte {exc.start}). Send a file with `modelwire ask -a FILE`."
+            f"The piped text is not UTF-8 (byte {exc.start}). Send a file with `modelwire ask -a FILE`."
         ) from None
 
 
@@ -327,7 +324,7 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
     kind = block["type"]
     if getattr(model, "provider", None) == "local" and kind in ("image", "audio", "video", "file"):
         raise InvalidArgument(
-            f"{model_of(model)} reads text only, and `{place}` is of type `{kind}`. Choose another model: "
+            f"{model_of(model)} takes text only, and `{place}` is of type `{kind}`. Choose another model: "
             "-m openai:gpt-4o-mini."
         )
     if (
@@ -335,7 +332,7 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
         and (getattr(model, "profile", None) or {}).get(f"{kind}_inputs") is False
     ):
         raise InvalidArgument(
-            f"{model_of(model)} takes no {kind}, says its profile, and `{place}` is of that type. Choose another model "
+            f"{model_of(model)} takes no {kind} by its profile, and `{place}` is of that type. Choose another model "
             f"with -m, or, if it does take them: -p 'profile={{\"{kind}_inputs\": true}}'."
         )
     return dict(block)

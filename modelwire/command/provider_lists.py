@@ -9,16 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from modelwire import lazy
+from modelwire import ext
 from modelwire.command.model_options import choose_model
 from modelwire.errors import InvalidArgument, ModelwireError
-
-if TYPE_CHECKING:
-    from modelwire import ext
-else:
-    ext = lazy.module("modelwire.ext")
 
 __all__ = ["ListRefused", "ModelList", "listed_models"]
 
@@ -120,7 +115,7 @@ def _body(provider: str, httpx2: Any, client: Any, url: str) -> Any:
     if reply.status_code != 200 or not isinstance(body, dict | list):
         reason = _reason(body)
         raise ListRefused(
-            f"{where} sends no list of models: status {reply.status_code}{reason}.",
+            f"{where} does not send its list of models: status {reply.status_code}{reason}.",
             reply.status_code,
         )
     return body

@@ -11,7 +11,7 @@ __all__ = ["shell_text"]
 _REPLACED = (
     (r" The part is in `\.partial`\.", ""),
     (
-        r" \(`max_steps`\)\. What was done is in `\.messages`.*",
+        r" \(`max_steps`\)\. The conversation so far is in `\.messages`.*",
         '. `modelwire ask -c "Go on."` continues the conversation of `ask`.',
     ),
     (r", or name it in the config of the call: `config=[^`]*`", ""),

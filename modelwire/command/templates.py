@@ -10,16 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import lazy
+from modelwire import config
 from modelwire.command import toml_edits
 from modelwire.errors import InvalidArgument, InvalidConfig, did_you_mean
-
-if TYPE_CHECKING:
-    from modelwire import config
-else:
-    config = lazy.module("modelwire.config")
 
 __all__ = ["apply_template", "save_template", "template_rows"]
 
@@ -83,7 +78,7 @@ def apply_template(options: argparse.Namespace) -> None:
         known = did_you_mean(options.template, [*rows]) if rows else "There is none yet."
         raise InvalidArgument(
             f"There is no template `{options.template}`. {known} "
-            "`modelwire ask -s TEXT --save NAME` saves one; those of a file in this folder count once you have run "
+            "`modelwire ask -s TEXT --save NAME` saves one; those of a file in this folder are used after "
             "`modelwire config trust`."
         )
     row = rows[options.template]
@@ -111,6 +106,6 @@ def save_template(name: str, options: argparse.Namespace, params: dict[str, Any]
         values["params"] = params
     if not values:
         raise InvalidArgument(
-            "There is nothing to save: name `-s`, `-m`, `-p`, `--schema` or `--tools`."
+            "There is nothing to save: set `-s`, `-m`, `-p`, `--schema` or `--tools`."
         )
     return toml_edits.edit(toml_edits.own_file(), ("templates", name), values)

@@ -7,20 +7,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import lazy
+from modelwire import messages, tools, usage
 from modelwire.command.keyboard import without_echo
 from modelwire.command.markdown import MarkdownStyles
 from modelwire.command.model_options import warn
 from modelwire.errors import MissingDependency
 from modelwire.terminal_text import printable
-
-if TYPE_CHECKING:
-    from modelwire import messages, tools, usage
-else:
-    messages, tools = lazy.module("modelwire.messages"), lazy.module("modelwire.tools")
-    usage = lazy.module("modelwire.usage")
 
 __all__ = ["Screen", "bill", "is_terminal"]
 

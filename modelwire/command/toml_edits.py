@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import config_trust, lazy
+from modelwire import config, config_trust
 from modelwire.errors import InvalidConfig, MissingDependency
 from modelwire.user_paths import owned, user_folder
-
-if TYPE_CHECKING:
-    from modelwire import config
-else:
-    config = lazy.module("modelwire.config")
 
 __all__ = ["edit", "is_untrusted", "own_file"]
 

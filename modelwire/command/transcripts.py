@@ -13,22 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import lazy
+from modelwire import config, messages
 from modelwire.command.model_options import warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.sqlite_files import open_sqlite
 from modelwire.terminal_text import agrees, echo
 from modelwire.user_paths import user_folder
-
-if TYPE_CHECKING:
-    import sqlite3
-
-    from modelwire import config, messages
-else:
-    sqlite3, config = lazy.module("sqlite3"), lazy.module("modelwire.config")
-    messages = lazy.module("modelwire.messages")
 
 __all__ = ["earlier", "keep", "own_file", "read_messages", "register", "without_data"]
 
@@ -53,11 +45,15 @@ def register(commands: Any) -> None:
     log.add_argument(
         "-n", type=int, default=10, metavar="N", help="how many to list (default: %(default)s)"
     )
-    log.add_argument("--find", metavar="TEXT", help="list those that hold this text (default: all)")
-    log.add_argument("--json", action="store_true", help="as JSON")
-    log.add_argument("--path", action="store_true", help="print where the file lies")
     log.add_argument(
-        "--clear", action="store_true", help="delete all of it, and the prompt's history of `chat`"
+        "--find", metavar="TEXT", help="list those that contain this text (default: all)"
+    )
+    log.add_argument("--json", action="store_true", help="as JSON")
+    log.add_argument("--path", action="store_true", help="print the path of the file")
+    log.add_argument(
+        "--clear",
+        action="store_true",
+        help="delete all conversations, and the input history of `chat`",
     )
     log.add_argument("--yes", "-y", action="store_true", help="with --clear: do not ask")
     log.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -79,7 +75,9 @@ def own_file(name: str) -> Path:
 
 @contextmanager
 def _opened() -> Iterator[Any]:
-    """Open the file, made where it is not there, for what is done together or not at all. Raises: `DiskError`."""
+    """Open the file, created if it is missing, for one transaction. Raises: `DiskError`."""
+    import sqlite3
+
     path = _path()
     try:
         try:
@@ -197,7 +195,7 @@ def _log(options: argparse.Namespace) -> None:
 def _clear(base: Any, *, is_confirmed: bool) -> None:
     """Delete all conversations and the prompt's history, once the user agrees."""
     (count,) = base.execute("SELECT count(*) FROM talks").fetchone()
-    if not is_confirmed and not agrees(f"Delete {count} conversations and what you typed?"):
+    if not is_confirmed and not agrees(f"Delete {count} conversations and your input history?"):
         raise InvalidArgument("Nothing was deleted. `modelwire log --clear --yes` does not ask.")
     base.execute("DELETE FROM messages")
     base.execute("DELETE FROM talks")

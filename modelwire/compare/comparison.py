@@ -19,11 +19,14 @@ from pydantic_core import from_json, to_json
 from modelwire.compare.recording import RecordedCall, read_recording
 from modelwire.config import init_chat_model
 from modelwire.errors import CallerError, InvalidArgument, MissingKey, ParameterWarning
-from modelwire.ext import FILTERED_REASONS, HTTPChatModel, JsonSchemaCheck, finish_reason_of
-from modelwire.jobs import BatchJob, run_job, submit_batch
-from modelwire.jobs.batch_api.submission import batch_api_of, takes_bucket
-from modelwire.jobs.options import amount_of
-from modelwire.jobs.work import failure_text
+from modelwire.ext import (
+    FILTERED_REASONS,
+    HTTPChatModel,
+    JsonSchemaCheck,
+    extension,
+    failure_text,
+    finish_reason_of,
+)
 from modelwire.messages import (
     AIMessage,
     SystemMessage,
@@ -32,7 +35,7 @@ from modelwire.messages import (
     messages_to_dict,
 )
 from modelwire.runnables import RunnableLambda
-from modelwire.usage import known_price
+from modelwire.usage import amount_of, known_price
 
 __all__ = ["Comparison", "Outcome", "Row", "Total", "compare"]
 
@@ -145,11 +148,7 @@ def compare(
     of `run_job`.
     """
     options = _Options.checked(batch=batch, max_cost=max_cost, limit=limit, quiet=quiet)
-    calls = read_recording(path)
-    if system is not None:
-        calls = [_with_system(call, system) for call in calls]
-    if params is not None:
-        calls = [call._replace(params={**call.params, **params}) for call in calls]
+    calls = _changed_calls(read_recording(path), system, params)
     named = _named(models)
     buckets = _buckets(named, bucket, batch=batch)
     judging = None if judge is None else _made(judge)
@@ -157,16 +156,10 @@ def compare(
     # No request has been sent up to here.
     folder = Path(dir or f"{os.fspath(path)}.compare")
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = calls[: limit or len(calls)]
+    wanted = calls[:limit]
     rows = [Row(call.line, _last_words(call), _recorded(call), {}) for call in wanted]
     inputs = [call.messages for call in calls]
-    with warnings.catch_warnings():
-        # The report lists these warnings.
-        warnings.simplefilter("ignore", ParameterWarning)
-        if batch:
-            found = _by_batch(plans, inputs, len(rows), folder, buckets)
-        else:
-            found = _by_jobs(plans, inputs, len(rows), folder, options)
+    found = _outcomes(plans, inputs, len(rows), folder, options, buckets)
     _fill_in(rows, plans, found, wanted)
     if judging is not None:
         _judge(rows, judging, folder / "judge", options)
@@ -190,6 +183,23 @@ class _Options(NamedTuple):
                 "`max_cost` holds for live calls; a batch is made whole. Leave one of the two out."
             )
         return cls(amount, quiet)
+
+
+def _outcomes(
+    plans: Mapping[str, Sequence[_Planned]],
+    inputs: Sequence[Any],
+    count: int,
+    folder: Path,
+    options: _Options,
+    buckets: Mapping[str, str | None] | None,
+) -> dict[str, dict[int, Outcome]]:
+    """Run the first `count` calls on each model, in batches if there are `buckets`; see `_by_jobs`."""
+    with warnings.catch_warnings():
+        # The report lists these warnings.
+        warnings.simplefilter("ignore", ParameterWarning)
+        if buckets is None:
+            return _by_jobs(plans, inputs, count, folder, options)
+        return _by_batch(plans, inputs, count, folder, buckets)
 
 
 def _planned_outcome(planned: _Planned, found: Outcome | None) -> Outcome:
@@ -218,6 +228,17 @@ def _fill_in(
             _hold_against(outcome, row.recorded)
 
 
+def _changed_calls(
+    calls: list[RecordedCall], system: str | None, params: Mapping[str, Any] | None
+) -> list[RecordedCall]:
+    """Return the calls with another system message and with other parameters, as far as they are set."""
+    if system is not None:
+        calls = [_with_system(call, system) for call in calls]
+    if params is not None:
+        calls = [call._replace(params={**call.params, **params}) for call in calls]
+    return calls
+
+
 def _with_system(call: RecordedCall, system: str) -> RecordedCall:
     others = [message for message in call.messages if message.type != "system"]
     return call._replace(messages=[SystemMessage(system), *others])
@@ -237,18 +258,25 @@ def _named(models: Any) -> dict[str, Any]:
     return named
 
 
-def _buckets(named: Mapping[str, Any], bucket: str | None, *, batch: bool) -> dict[str, str | None]:
-    """Return the bucket of each model that takes one.
+def _buckets(
+    named: Mapping[str, Any], bucket: str | None, *, batch: bool
+) -> dict[str, str | None] | None:
+    """Return the bucket of each model, None for those that take none; None unless the calls go in a `batch`.
 
-    For a `batch`, check that each model has a Batch API.
+    Raises: `NotBatchable` if a model has no Batch API.
     """
-    buckets = {name: bucket if takes_bucket(model) else None for name, model in named.items()}
+    batch_api = extension("batch_api")
+    buckets = {
+        name: bucket if batch_api.takes_bucket(model) else None for name, model in named.items()
+    }
     if bucket is not None and not (batch and any(buckets.values())):
         raise InvalidArgument(
             "`bucket` is for batches of Gemini on Vertex AI, and there are none. Leave it out."
         )
-    for name, model in named.items() if batch else ():
-        batch_api_of(model, buckets[name])
+    if not batch:
+        return None
+    for name, model in named.items():
+        batch_api.batch_api_of(model, buckets[name])
     return buckets
 
 
@@ -347,7 +375,7 @@ def _by_jobs_of_model(
         chain = RunnableLambda(_messages_of_row) | bound | RunnableLambda(_row_of_message)
         # Rows may be missing from a result, so they are matched by their `place`.
         rows = [{"place": place, "messages": messages_to_dict(inputs[place])} for place in places]
-        result = run_job(
+        result = extension("jobs").run_job(
             chain,
             rows,
             job_dir=folder,
@@ -394,12 +422,12 @@ def _by_batch(
     return {name: _outcomes_of_batches(batches) for name, batches in submitted.items()}
 
 
-def _submit(group: _Group, inputs: Sequence[Any], bucket: str | None) -> BatchJob:
+def _submit(group: _Group, inputs: Sequence[Any], bucket: str | None) -> Any:
     rows = [inputs[place] for place in group.places]
-    return submit_batch(group.bound, rows, dir=group.folder, bucket=bucket, dedupe=False)
+    return group.bound.submit_batch(rows, dir=group.folder, bucket=bucket, dedupe=False)
 
 
-def _outcomes_of_batches(batches: Iterable[tuple[_Group, BatchJob]]) -> dict[int, Outcome]:
+def _outcomes_of_batches(batches: Iterable[tuple[_Group, Any]]) -> dict[int, Outcome]:
     """Wait for the batches of a model; return the outcome of each call by its position."""
     outcomes: dict[int, Outcome] = {}
     for group, job in batches:
@@ -490,7 +518,7 @@ def _judge(rows: Iterable[Row], model: Any, folder: Path, options: _Options) -> 
         return
     # The digest names the job, since different answers make different questions.
     digest = sha256(to_json(questions)).hexdigest()[:8]
-    answers = run_job(
+    answers = extension("jobs").run_job(
         _VERDICT,
         questions,
         model=model,

@@ -16,6 +16,7 @@ from modelwire.errors import (
     CallerError,
     ChatError,
     InvalidArgument,
+    InvalidType,
     MalformedResponse,
     NotFound,
 )
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["EmbeddingCaller", "EmbeddingWork", "embedding_work"]
+__all__ = ["EmbeddingCaller", "EmbeddingWork", "embedding_work", "text_error"]
 
 # A request that is not full is sent once no row has joined it for this long.
 GATHER_S = 0.02
@@ -198,9 +199,9 @@ class EmbeddingCaller(RowCaller):
 
     async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
         """Return the facts for a row's record, and the scope of its failure; see `RowCaller.ask`."""
-        problem = _problem(values)
-        if problem:
-            return {"error": problem, "attempts": 0}, ""
+        problem = text_error(values)
+        if problem is not None:
+            return {"error": failure_text(problem), "attempts": 0}, ""
         from asyncio import get_running_loop
 
         loop = get_running_loop()
@@ -255,12 +256,12 @@ class EmbeddingCaller(RowCaller):
             call.cancel()
 
 
-def _problem(text: Any) -> str | None:
-    """Return why a row has no vector; None if its text can be sent."""
+def text_error(text: Any) -> CallerError | None:
+    """Return the error of a row whose text has no vector; None if its text can be sent."""
     if text is None or text == "":
-        return "InvalidArgument: The text is empty, and an empty text has no vector."
+        return InvalidArgument("The text is empty, and an empty text has no vector.")
     if not isinstance(text, str):
-        return f"InvalidType: The text is no text but a `{type(text).__name__}`."
+        return InvalidType(f"The text is not a text but a `{type(text).__name__}`.")
     return None
 
 

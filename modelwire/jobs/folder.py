@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from modelwire.errors import DiskError, InvalidArgument, JobBusy, JobChanged
-from modelwire.jobs.owned_files import lock_file, write_whole
+from modelwire.jobs.owned_files import disk_errors, lock_file, write_whole
 from modelwire.jobs.store import STORE_NAME
 from modelwire.jobs.work import differences
 
@@ -67,7 +67,7 @@ class JobFolder:
                 lock, f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n".encode()
             )
             self.about = self._about()
-            self._check_store()
+            self.check_store()
         except OSError as exc:
             self.release()
             if isinstance(exc, DiskError):
@@ -83,16 +83,17 @@ class JobFolder:
                     f"`{self.path}` is not a job's folder: it has `{min(others)}`, and no `job.json`. Name another."
                 )
 
-    def _check_store(self) -> None:
-        """Raise `DiskError` if a job's store is missing or empty: started anew, the job would pay
-        for its rows again.
+    def check_store(self) -> None:
+        """Check that a job still has its store: started anew, the job would pay for its rows again.
+
+        Raises: `DiskError` if the store is missing or empty.
         """
         store = self.path / STORE_NAME
-        if not self.about or (store.exists() and store.stat().st_size > 0):
-            return
-        state = "is gone"
-        if store.exists():
-            state = "is empty"
+        with disk_errors(store):
+            is_there = store.exists()
+            if not self.about or (is_there and store.stat().st_size > 0):
+                return
+        state = "is empty" if is_there else "is gone"
         batches = ""
         if "batch" in self.about or (self.path / "batches").is_dir():
             batches = (

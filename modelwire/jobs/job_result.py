@@ -96,31 +96,7 @@ class JobResult:
         return str(ext.extension("notebooks").show_result(self))
 
     def __str__(self) -> str:
-        parts = [f"{self.rows:,} rows"]
-        of_them = ""
-        if self.refused:
-            of_them = f" ({self.refused:,} refused)"
-        parts += [f"{self.failed:,} failed{of_them}"] if self.failed else []
-        parts += [f"{self.same:,} duplicate{'s' if self.same > 1 else ''}"] if self.same else []
-        parts += [f"{self.cached:,} answers from the cache"] if self.cached else []
-        parts += (
-            [f"{self.cut:,} {'answers' if self.cut > 1 else 'answer'} cut by max_tokens"]
-            if self.cut
-            else []
-        )
-        parts.append(f"{self.input_tokens:,} + {self.output_tokens:,} tokens")
-        cost = "cost unknown"
-        if self.cost or not self.unpriced:
-            cost = dollars(self.cost)
-        parts.append(
-            cost
-            + (f" ({self.unpriced:,} rows of unknown price)" if self.unpriced and self.cost else "")
-        )
-        use = PromptCacheUse(
-            self.input_tokens, self.cache_read, self.cache_written, self.cache_saved
-        )
-        parts += [str(use)] if str(use) else []
-        parts += [f"about {dollars(self.saved)} saved"] if self.saved >= Decimal("0.00005") else []
+        parts = [*self._counts_text(), *self._costs_text()]
         nothing = ""
         if self.complete and self.rows and not self.asked:
             nothing = " (nothing was asked: all was done before)"
@@ -128,6 +104,37 @@ class JobResult:
         if self.stopped and not self.complete:
             stopped = f" (stopped: {self.stopped})"
         return f"{', '.join(parts)}, {self.elapsed_s:,.1f} s{nothing}{stopped}"
+
+    def _counts_text(self) -> Iterator[str]:
+        """Yield how many rows there are, and how many of each kind; kinds without a row are left out."""
+        yield f"{self.rows:,} rows"
+        if self.failed:
+            refused = ""
+            if self.refused:
+                refused = f" ({self.refused:,} refused)"
+            yield f"{self.failed:,} failed{refused}"
+        if self.same:
+            yield f"{self.same:,} duplicate{'s' * (self.same > 1)}"
+        if self.cached:
+            yield f"{self.cached:,} answers from the cache"
+        if self.cut:
+            yield f"{self.cut:,} answer{'s' * (self.cut > 1)} cut by max_tokens"
+
+    def _costs_text(self) -> Iterator[str]:
+        """Yield the tokens, the cost as far as prices are known, and what caching and batches saved."""
+        yield f"{self.input_tokens:,} + {self.output_tokens:,} tokens"
+        cost = dollars(self.cost)
+        if self.unpriced:
+            of_unknown_price = f" ({self.unpriced:,} rows of unknown price)"
+            cost = cost + of_unknown_price if self.cost else "cost unknown"
+        yield cost
+        use = PromptCacheUse(
+            self.input_tokens, self.cache_read, self.cache_written, self.cache_saved
+        )
+        if str(use):
+            yield str(use)
+        if self.saved >= Decimal("0.00005"):
+            yield f"about {dollars(self.saved)} saved"
 
 
 def _stored_rows(path: Path, types: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.jobs.finish_by import hour_of
+from modelwire.usage import amount_of
 
 if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
@@ -25,7 +26,6 @@ __all__ = [
     "JobOptions",
     "Setting",
     "SharedOptions",
-    "amount_of",
     "check_choice",
     "checked",
     "checked_attachments",
@@ -36,19 +36,6 @@ __all__ = [
 
 ENGINES, ORDERS = ("local", "ray"), ("input", "arrival")
 COUNT = "a whole number of at least {}"
-
-
-def amount_of(value: Any) -> Decimal:
-    """Return an amount in USD. Raises: `InvalidArgument` unless it is above 0."""
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if isinstance(value, bool) or not amount.is_finite() or amount <= 0:
-        raise InvalidArgument(
-            f"`max_cost` must be an amount in USD above 0, such as 0.5, not {value!r}."
-        )
-    return amount
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
@@ -138,6 +125,12 @@ class SharedOptions(TypedDict, total=False):
             metavar="NAME",
         ),
     ]
+    text: Annotated[
+        str | None,
+        Setting(
+            "with an embeddings model, the column that holds the texts (default: the rows are texts)",
+        ),
+    ]
     config: Annotated[
         "RunnableConfig | None",
         Setting(
@@ -189,12 +182,6 @@ class JobOptions(SharedOptions, total=False):
         Setting(
             "the folder at which relative paths of attachments begin (default: the working folder)",
             read=Path,
-        ),
-    ]
-    text: Annotated[
-        str | None,
-        Setting(
-            "with an embeddings model, the column that holds the texts (default: the rows are texts)",
         ),
     ]
     job_dir: Annotated[

@@ -61,8 +61,7 @@ def preview(
     yield "---"
     total: float = measured
     if more:
-        total = source.total or measured / (source.fraction() or 1)
-        total = round(min(count for count in (total, limit, sample) if count is not None))
+        total = _row_count(source, measured, (limit, sample))
     yield from _estimate(
         work, total, tokens / max(measured, 1), more=more, in_batch=in_batch, dedupe=dedupe
     )
@@ -70,6 +69,12 @@ def preview(
         yield note
     if unreadable:
         yield f"{unreadable:,} of the first {measured:,} rows cannot be asked. The first: {first}"
+
+
+def _row_count(source: Source, measured: int, limits: tuple[int | None, ...]) -> int:
+    """Return about how many rows a job has, of which `measured` were read; `limits` are the most it may have."""
+    counted = source.total or measured / (source.fraction() or 1)
+    return round(min(count for count in (counted, *limits) if count is not None))
 
 
 def question_text(work: Work, row: Row) -> tuple[str, int]:

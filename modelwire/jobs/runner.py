@@ -127,10 +127,12 @@ def _caller(work: Work, config: Any, options: Mapping[str, Any]) -> tuple[RowCal
         return EmbeddingCaller(work.chain, config, work.texts_of_request), most
     if options["engine"] == "local":
         return RowCaller(work.chain, config), most
-    from modelwire.jobs.ray_engine import RayCaller, portion
+    from modelwire.jobs import ray_engine
 
-    caller = RayCaller(work.chain, config, workers=options["workers"])
-    most = options["max_concurrency"] or portion(with_max_cost=options["max_cost"] is not None)
+    caller = ray_engine.RayCaller(work.chain, config, workers=options["workers"])
+    most = options["max_concurrency"] or ray_engine.portion(
+        with_max_cost=options["max_cost"] is not None
+    )
     return caller, most
 
 

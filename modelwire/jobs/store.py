@@ -4,12 +4,15 @@ All tables have the same columns, and rows are only ever appended to them:
 
 - `rows`: the result of a row, by the row's `number`; if a row has two records, the later one is valid
 - `events`: the events of the parts of a batch job, by the `number` of the part
+- `inputs`: the rows of a batch job as they were submitted, by the row's `number`
+- `requests`: the requests of the parts of a batch job, in the order in which they are sent, by the row's `number`
+- `replies`: the provider's results for the rows of a batch job, by the row's `number`; `kind` is the part's number
 - `ways`: which rows of a job with a deadline are in which batch, and which batches have returned
 - `live`, `tiered`: answers of a batch job that did not come through a batch, by the row's `number`
 
 `record` is JSON and `checksum` its CRC-32: SQLite detects a torn page, but not a flipped bit.
-Records that are appended together are one transaction, and survive a power failure once `append`
-returns.
+Records that are appended together, or in one `transaction`, survive a power failure once it is
+committed; before that none of them is stored.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
@@ -28,15 +31,29 @@ from zlib import crc32
 from modelwire.errors import DiskError
 from modelwire.sqlite_files import open_sqlite, use_wal
 
-__all__ = ["STORE_NAME", "WAYS", "Entry", "JobStore"]
+__all__ = [
+    "EVENTS",
+    "INPUTS",
+    "LIVE",
+    "REPLIES",
+    "REQUESTS",
+    "STORE_NAME",
+    "TIERED",
+    "WAYS",
+    "Entry",
+    "JobStore",
+]
 
 STORE_NAME = "job.sqlite"
-WAYS = "ways"
+EVENTS, INPUTS, REQUESTS, REPLIES = "events", "inputs", "requests", "replies"
+LIVE, TIERED, WAYS = "live", "tiered", "ways"
 # In WAL mode, this syncs the log at each commit.
 SYNCHRONOUS = "FULL"
 # A statement waits this long for the lock of another process.
 LOCK_TIMEOUT_S = 5.0
-TABLES = ("rows", "events", "live", "tiered", WAYS)
+TABLES = ("rows", EVENTS, INPUTS, REQUESTS, REPLIES, LIVE, TIERED, WAYS)
+# SQLite's ids are at most this.
+LARGEST_ID = 2**63 - 1
 
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS {} "
@@ -130,34 +147,61 @@ class JobStore:
                 whole.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return Path(self._copy.name) / path.name
 
-    def append(self, table: str, entries: Iterable[Entry]) -> None:
-        """Append and sync entries.
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make one transaction of all changes in the block, synced when it ends.
 
-        They survive a crash once this returns; after a failure none of them is stored.
+        Readers see none of them before that. After a failure none of them is stored.
         """
         writer = self._writing()
+        self._run("BEGIN IMMEDIATE")
         try:
-            with writer:
-                writer.execute("BEGIN IMMEDIATE")
-                writer.executemany(_INSERT.format(table), entries)
+            yield
+            self._run("COMMIT")
+        finally:
+            # Some errors of the disk have ended the transaction already.
+            writer.rollback()
+
+    def append(self, table: str, entries: Iterable[Entry]) -> None:
+        """Append entries, and sync them unless a `transaction` does that at its end.
+
+        They survive a crash once they are synced; after a failure none of them is stored.
+        """
+        if self._writing().in_transaction:
+            self._insert(table, entries)
+            return
+        with self.transaction():
+            self._insert(table, entries)
+
+    def _insert(self, table: str, entries: Iterable[Entry]) -> None:
+        try:
+            self._writing().executemany(_INSERT.format(table), entries)
         except sqlite3.Error as exc:
             raise self._disk_error(exc) from exc
 
-    def clear(self, table: str) -> None:
-        """Delete all entries of a table."""
+    def clear(self, table: str, first: int = 0) -> None:
+        """Delete the entries of a table, from the one with the id `first` on."""
+        self._run(f"DELETE FROM {table} WHERE id >= {first}")  # noqa: S608 - a name of ours
+
+    def _run(self, statement: str) -> None:
         try:
-            self._writing().execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
+            self._writing().execute(statement)
         except sqlite3.Error as exc:
             raise self._disk_error(exc) from exc
 
-    def entries(self, table: str) -> Iterator[Entry]:
-        """Yield the entries of a table in the order of insertion, including damaged ones."""
+    def entries(self, table: str, first: int = 0, last: int = LARGEST_ID) -> Iterator[Entry]:
+        """Yield the entries of a table in the order of insertion, including damaged ones.
+
+        `first` and `last` are the ids of the first and the last one.
+        """
         if self._read_only and not self.path.exists():
             return
+        query = (
+            f"SELECT id, number, kind, checksum, record FROM {table} "  # noqa: S608 - a name of ours
+            "WHERE id BETWEEN ? AND ? ORDER BY id"
+        )
         try:
-            for id, number, kind, checksum, record in self._reading().execute(
-                f"SELECT id, number, kind, checksum, record FROM {table} ORDER BY id"  # noqa: S608 - a name of ours
-            ):
+            for id, number, kind, checksum, record in self._reading().execute(query, (first, last)):
                 yield Entry(
                     id, number, (kind or b"").decode(errors="replace"), checksum, record or b""
                 )
@@ -179,6 +223,14 @@ class JobStore:
                 path=str(self.path),
             )
         return bytes(found[1])
+
+    def numbers(self, table: str) -> Iterator[tuple[int, int]]:
+        """Yield the id and the number of each entry of a table, without reading its record."""
+        query = f"SELECT id, number FROM {table} ORDER BY id"  # noqa: S608 - a name of ours
+        try:
+            yield from self._reading().execute(query)
+        except sqlite3.Error as exc:
+            raise self._disk_error(exc) from exc
 
     def next_id(self, table: str) -> int:
         """Return the id after the highest one."""

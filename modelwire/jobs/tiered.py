@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from shutil import rmtree
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from pydantic_core import from_json
+
 from modelwire.errors import InvalidArgument, Timeout, did_you_mean
 from modelwire.ext import CallObserver, observing
 from modelwire.jobs.batch_api import BatchJob, submit_batch
-from modelwire.jobs.batch_api.plan import row_record
-from modelwire.jobs.batch_api.results import LiveAnswers
+from modelwire.jobs.batch_api.plan import direct_answer, row_record
 from modelwire.jobs.row_records import digest_of, json_of
 from modelwire.jobs.rows import Row
+from modelwire.jobs.store import TIERED
 from modelwire.messages import messages_from_dict
 from modelwire.runnables import RunnableLambda, run_in_executor
 
@@ -110,13 +111,15 @@ class _Live:
     ) -> None:
         self._job, self._chain, self._config = job, chain, config
         self._split = job.place.needed_chain("tiered_batch")
-        self._stored = LiveAnswers(job.path, "tiered")
         self._lock = Lock()
 
     def answers(self, inputs: list[tuple[int, Any]]) -> list[Any]:
         """Return the result of each input in order; an exception for one that fails."""
-        with self._job.place.claimed(), closing(self._stored):
-            known = {record["n"]: record for record in self._stored.records()}
+        with self._job.place.claimed() as (_, events):
+            self._store = events.store
+            stored = self._store.entries(TIERED)
+            records = (from_json(entry.record) for entry in stored if not entry.is_damaged)
+            known = {record["n"]: record for record in records}
             pairs = [(place, value, known.get(place)) for place, value in inputs]
             answers = RunnableLambda(self._answer)
             return answers.batch(pairs, self._config, return_exceptions=True)
@@ -137,7 +140,7 @@ class _Live:
             if last.message is not None:
                 # With retries or fallbacks, the last model's answer is the one that counts.
                 with self._lock:
-                    self._stored.add(place, last.message, check=check)
+                    self._store.append(TIERED, [direct_answer(place, last.message, check=check)])
 
 
 class _LastAnswer(CallObserver):

@@ -16,17 +16,17 @@ from unicodedata import normalize
 
 from pydantic_core import from_json, to_json
 
-from modelwire import ext
+from modelwire import adapters, ext
 from modelwire.errors import (
     InvalidArgument,
     InvalidType,
     ParameterWarning,
     did_you_mean,
-    message_of,
 )
-from modelwire.ext import CUT_REASONS, finish_reason_of
+from modelwire.ext import CUT_REASONS, failure_text, finish_reason_of
 from modelwire.jobs.attachments import QuestionWithAttachments
 from modelwire.jobs.row_records import digest_of, record_json
+from modelwire.jobs.stored_vectors import COLUMN, Vector, stored_vector
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
 from modelwire.runnables import (
@@ -250,9 +250,7 @@ def models_with_arguments(
     step: Runnable[Any, Any], kwargs: Mapping[str, Any] = MappingProxyType({}), times: int = 1
 ) -> Iterator[tuple[BaseChatModel, Mapping[str, Any], int]]:
     """Yield the chat models of a chain with their bound arguments, and how often each may answer for one row."""
-    from modelwire.adapters import BaseChatModel
-
-    if isinstance(step, BaseChatModel):
+    if isinstance(step, adapters.BaseChatModel):
         yield step, kwargs, times
         return
     kwargs = {**step.kwargs, **kwargs} if isinstance(step, RunnableBinding) else {}
@@ -268,9 +266,7 @@ def _chosen_models(
     kwargs: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[tuple[BaseChatModel, Mapping[str, Any]]]:
     """Yield the chat models that a call with `config` uses, each with its bound arguments."""
-    from modelwire.adapters import BaseChatModel
-
-    if isinstance(step, BaseChatModel):
+    if isinstance(step, adapters.BaseChatModel):
         yield step, kwargs
         return
     if isinstance(step, DynamicRunnable):
@@ -411,10 +407,12 @@ def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
 
 
 def answer_value(answer: Any) -> Any:
-    """Return an answer as JSON: a message becomes its text or its tool calls, an object its fields.
+    """Return an answer as JSON: a message becomes its text or its tool calls, an object its fields, a vector a column.
 
     Raises: `ValueError` for values that JSON does not have, and for JSON that no reader takes.
     """
+    if isinstance(answer, Vector):
+        return {COLUMN: stored_vector(answer)}
     if isinstance(answer, BaseMessage):
         calls = getattr(answer, "tool_calls", None)
         answer = str(answer.text) or calls or ""
@@ -517,11 +515,3 @@ def check_prices(chain: Runnable[Any, Any]) -> None:
                 f"`max_cost` cannot be held: no price of `{name}` is known. No request was sent. Leave `max_cost` out "
                 "and hold the cost by `limit`, a number of rows; or name the model as its provider's price list does."
             )
-
-
-def failure_text(error: BaseException) -> str:
-    """Return an error as one line for a table, without secrets."""
-    text = " ".join(ext.mask_secrets(message_of(error)).split())
-    if text:
-        return f"{type(error).__name__}: {text}"
-    return type(error).__name__

@@ -54,6 +54,12 @@ def _start(options: dict[str, Any], place: str) -> Any:
     params.n_parallel = options["n_parallel"]
     params.cpuparams.n_threads = options["n_threads"]
     params.use_jinja = True
+    if options["embeddings"]:
+        # A text is embedded in one piece, so that the longest one must fit into a batch.
+        params.embedding = True
+        params.n_batch = params.n_ubatch = options["n_ctx"] // options["n_parallel"]
+        if not _names_pooling(options["model"]):
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     # If it is empty, llama.cpp uses the template in the weights.
     params.chat_template = options["chat_template"]
     params.verbosity = 1  # llama.cpp logs errors only; the log is for a failed start.
@@ -64,6 +70,15 @@ def _start(options: dict[str, Any], place: str) -> Any:
     # llama.cpp's default allows any web page in the user's browser to read answers.
     params.cors_origins = "http://127.0.0.1"
     return xllamacpp.Server(params)
+
+
+def _names_pooling(path: str) -> bool:
+    """Return whether the weights of a model say how the vectors of a text's tokens become one.
+
+    The hyperparameters of a model are before its vocabulary in a GGUF file, so within the first bytes.
+    """
+    with open(path, "rb") as file:
+        return b".pooling_type" in file.read(1 << 16)
 
 
 async def _serve(listener: socket.socket, inner: str) -> None:

@@ -33,9 +33,9 @@ class LocalServer:
     """Start a local model's server, and return when it answers.
 
     `n_ctx` is the number of tokens of all `n_parallel` slots together: one conversation has `n_ctx
-    / n_parallel`. `port=0` lets the system choose a free one. `n_threads=None` uses half the cores.
-    Raises `ConnectFailed`, with the last lines of its log, if it does not answer within
-    `start_timeout_s` seconds.
+    / n_parallel`. With `embeddings` it turns texts into vectors, and answers no chats. `port=0`
+    lets the system choose a free one. `n_threads=None` uses half the cores. Raises `ConnectFailed`,
+    with the last lines of its log, if it does not answer within `start_timeout_s` seconds.
 
         with LocalServer("smollm2") as server:
             model = ChatOpenAI(model="smollm2", base_url=server.base_url_for("openai"), api_key="none")
@@ -50,6 +50,7 @@ class LocalServer:
         port: int = 0,
         n_threads: int | None = None,
         start_timeout_s: float = 120.0,
+        embeddings: bool = False,
     ) -> None:
         import tempfile
         import weakref
@@ -66,6 +67,7 @@ class LocalServer:
             "chat_template": KNOWN[str(model)].chat_template if model in KNOWN else "",
             "n_ctx": _positive("n_ctx", n_ctx),
             "n_parallel": _positive("n_parallel", n_parallel),
+            "embeddings": embeddings,
             "n_threads": _half_the_cores()
             if n_threads is None
             else _positive("n_threads", n_threads),
@@ -116,22 +118,28 @@ class LocalServer:
         return f"LocalServer({self.model_name!r}, {self.base_url if self.running else 'stopped'})"
 
 
-_shared: dict[tuple[Path, int, int], LocalServer] = {}
+_shared: dict[tuple[Path, int, int, bool], LocalServer] = {}
 _lock = threading.Lock()
 
 
 def ensure_server(
-    model: str | os.PathLike[str] = "smollm2", *, n_ctx: int = N_CTX, n_parallel: int = N_PARALLEL
+    model: str | os.PathLike[str] = "smollm2",
+    *,
+    n_ctx: int = N_CTX,
+    n_parallel: int = N_PARALLEL,
+    embeddings: bool = False,
 ) -> LocalServer:
     """Return the server of `model` that this process shares. It is started by the first call, or again if it has died.
 
     A call with different numbers starts another server, which needs another half a gigabyte.
     """
-    key = find_weights(model), n_ctx, n_parallel
+    key = find_weights(model), n_ctx, n_parallel, embeddings
     with _lock:
         server = _shared.get(key)
         if server is None or not server.running:
-            server = _shared[key] = LocalServer(model, n_ctx=n_ctx, n_parallel=n_parallel)
+            server = _shared[key] = LocalServer(
+                model, n_ctx=n_ctx, n_parallel=n_parallel, embeddings=embeddings
+            )
         return server
 
 

@@ -7,9 +7,11 @@ Needs `modelwire[otel]`; which exporter and sampler there are, the program's SDK
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from modelwire.callbacks import BaseCallbackHandler, register_configure_hook
+from modelwire.ext import observing
 from modelwire.otel.content import CAPTURE
 from modelwire.otel.spans import Spans
 
@@ -26,6 +28,8 @@ class _Everywhere:
 
 
 _everywhere: Any = _Everywhere()
+# Closed, it ends the observation of calls.
+_observation = ExitStack()
 
 
 def instrument(*, tracer_provider: Any = None, meter_provider: Any = None) -> None:
@@ -34,13 +38,16 @@ def instrument(*, tracer_provider: Any = None, meter_provider: Any = None) -> No
     Names that the conventions have changed are written in both forms;
     `OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental`, read here, leaves out the old ones.
     """
-    _everywhere.handler = Spans(tracer_provider, meter_provider)
+    uninstrument()
+    spans = _everywhere.handler = Spans(tracer_provider, meter_provider)
     register_configure_hook(_everywhere, inheritable=True)
+    _observation.enter_context(observing(spans.calls, everywhere=True))
 
 
 def uninstrument() -> None:
     """Make no more spans; those of calls that are under way end with them."""
     _everywhere.handler = None
+    _observation.close()
 
 
 class ModelwireInstrumentor:

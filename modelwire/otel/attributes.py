@@ -14,6 +14,7 @@ from typing import Any
 from modelwire.ext import names_of
 
 __all__ = [
+    "LEVEL",
     "answer_attributes",
     "conversation_id",
     "embedding_attributes",
@@ -81,6 +82,7 @@ def _chosen_tier(value: Any) -> str | None:
     return None if value == "auto" else value
 
 
+LEVEL = "gen_ai.request.reasoning.level"
 # The parameters of a call, by all names under which providers and we have them: attribute, and how it is read.
 PARAMETERS: dict[str, tuple[str, Reader]] = {
     "temperature": ("gen_ai.request.temperature", _double),
@@ -93,10 +95,10 @@ PARAMETERS: dict[str, tuple[str, Reader]] = {
     "frequency_penalty": ("gen_ai.request.frequency_penalty", _double),
     "presence_penalty": ("gen_ai.request.presence_penalty", _double),
     "n": ("gen_ai.request.choice.count", _choices),
-    "reasoning_effort": ("gen_ai.request.reasoning.level", _word),
-    "effort": ("gen_ai.request.reasoning.level", _word),
-    "thinking_level": ("gen_ai.request.reasoning.level", _word),
-    "reasoning": ("gen_ai.request.reasoning.level", _field("effort")),
+    "reasoning_effort": (LEVEL, _word),
+    "effort": (LEVEL, _word),
+    "thinking_level": (LEVEL, _word),
+    "reasoning": (LEVEL, _field("effort")),
     "response_format": ("gen_ai.output.type", _output_type),
     "response_mime_type": ("gen_ai.output.type", _output_of_mime_type),
     "modalities": ("gen_ai.output.type", _output_of_modalities),
@@ -111,6 +113,10 @@ OWN_PARAMETERS: dict[str, dict[str, tuple[str, Reader]]] = {
 }
 # The metadata of a run under which programs, LangGraph and LangChain's histories have the conversation.
 CONVERSATIONS = ("gen_ai.conversation.id", "conversation_id", "thread_id", "session_id")
+USAGE = {
+    "input_tokens": "gen_ai.usage.input_tokens",
+    "output_tokens": "gen_ai.usage.output_tokens",
+}
 # The details of a usage, of the input and of the output.
 DETAILS = {
     "input_token_details": {
@@ -127,6 +133,8 @@ DETAILS = {
         "image": "gen_ai.usage.image.output_tokens",
     },
 }
+# The metadata of an answer that are attributes.
+ANSWERS = {"model_name": "gen_ai.response.model", "id": "gen_ai.response.id"}
 # The metadata of an answer that are attributes of one provider alone.
 OWN_ANSWERS = {
     "openai": {
@@ -201,33 +209,38 @@ def conversation_id(metadata: Mapping[str, Any]) -> str | None:
     return next((str(metadata[name]) for name in CONVERSATIONS if metadata.get(name)), None)
 
 
-def answer_attributes(message: Any, reasons: Sequence[str], provider: str) -> Facts:
-    """Return the attributes of an answer, without its tokens."""
-    about = getattr(message, "response_metadata", None) or {}
-    facts: Facts = {
-        "gen_ai.response.model": about.get("model_name"),
-        "gen_ai.response.id": about.get("id"),
-        "gen_ai.response.finish_reasons": list(reasons) or None,
-    }
-    for name, attribute in OWN_ANSWERS.get(provider, {}).items():
-        facts[attribute] = about.get(name)
-    return known(facts)
+def answer_attributes(message: Any, provider: str) -> Facts:
+    """Return the attributes of an answer, without its tokens and the reason why it ended."""
+    about = message.response_metadata
+    facts: Facts = {}
+    for name, attribute in _answers_of(provider).items():
+        value = about.get(name)
+        if value is not None:
+            facts[attribute] = value
+    return facts
+
+
+@lru_cache(maxsize=256)
+def _answers_of(provider: str) -> dict[str, str]:
+    return ANSWERS | OWN_ANSWERS.get(provider, {})
 
 
 def usage_attributes(usage: Mapping[str, Any], *, with_earlier: bool) -> Facts:
     """Return the token counts of an answer; `with_earlier` also under the names that the conventions had before."""
-    facts: Facts = {
-        "gen_ai.usage.input_tokens": usage.get("input_tokens"),
-        "gen_ai.usage.output_tokens": usage.get("output_tokens"),
-    }
+    facts: Facts = {}
+    for name, attribute in USAGE.items():
+        count = usage.get(name)
+        if count is not None:
+            facts[attribute] = count
     for side, table in DETAILS.items():
         for name, count in (usage.get(side) or {}).items():
-            if name in table:
+            if name in table and count is not None:
                 facts[table[name]] = count
     if with_earlier:
         for today, before in EARLIER.items():
-            facts[before] = facts.get(today)
-    return known(facts)
+            if today in facts:
+                facts[before] = facts[today]
+    return facts
 
 
 def tool_attributes(

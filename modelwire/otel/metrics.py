@@ -25,6 +25,8 @@ COUNTERS = (
     "cache_write.input_tokens",
     "reasoning.output_tokens",
 )
+# The counts of every usage; the others are parts of them.
+TOTALS = COUNTERS[:2]
 # No provider's usage is divided by modality in full.
 MODALITY = {"gen_ai.token.modality": "unknown"}
 
@@ -40,38 +42,47 @@ class Meters:
                 name, unit, text, explicit_bucket_boundaries_advisory=bounds
             )
 
+        def tokens(name: str) -> Any:
+            return histogram(name, "{token}", "Tokens of a call.", TOKENS)
+
         def seconds(name: str, text: str) -> Any:
             return histogram(name, "s", text, SECONDS)
 
         self.inference_s = [seconds("gen_ai.client.inference.duration", "How long a call took.")]
         first = "From a call's start to its first chunk."
         self.first_s = [seconds("gen_ai.client.inference.time_to_first_chunk", first)]
+        later = "From the end of a chunk to the end of the next one."
+        self.later_s = [seconds("gen_ai.client.inference.time_per_output_chunk", later)]
         self.operation_s = seconds("gen_ai.client.operation.duration", "How long a call took.")
         self.tool_s = seconds("gen_ai.execute_tool.duration", "How long a tool ran.")
-        self.counters = {
-            f"gen_ai.usage.{name}": meter.create_counter(
-                f"gen_ai.client.inference.usage.{name}", "{token}", "Tokens of calls."
+        # Of each kind of tokens: its attribute in a span, its counter and, of a total, its histogram.
+        self.tokens = [
+            (
+                f"gen_ai.usage.{name}",
+                meter.create_counter(
+                    f"gen_ai.client.inference.usage.{name}", "{token}", "Tokens of calls."
+                ),
+                tokens(f"gen_ai.client.inference.operation.{name}") if name in TOTALS else None,
             )
             for name in COUNTERS
-        }
-        self.histograms = {
-            f"gen_ai.usage.{name}": histogram(
-                f"gen_ai.client.inference.operation.{name}", "{token}", "Tokens of a call.", TOKENS
-            )
-            for name in COUNTERS[:2]
-        }
+        ]
         self.earlier_tokens: Any = None
         if with_earlier:
             self.inference_s.append(self.operation_s)
             self.first_s.append(
                 seconds("gen_ai.client.operation.time_to_first_chunk", first),
             )
-            self.earlier_tokens = histogram(
-                "gen_ai.client.token.usage", "{token}", "Tokens of a call.", TOKENS
+            self.later_s.append(
+                seconds("gen_ai.client.operation.time_per_output_chunk", later),
             )
+            self.earlier_tokens = tokens("gen_ai.client.token.usage")
 
     def record_first_chunk(self, passed_s: float, about: Mapping[str, Any]) -> None:
         for one in self.first_s:
+            one.record(passed_s, about)
+
+    def record_later_chunk(self, passed_s: float, about: Mapping[str, Any]) -> None:
+        for one in self.later_s:
             one.record(passed_s, about)
 
     def record_call(self, passed_s: float, about: Mapping[str, Any], *, is_inference: bool) -> None:
@@ -87,14 +98,14 @@ class Meters:
         A part that is 0 is not added to its counter: that would cost each call as much as its span.
         """
         counted = {**about, **MODALITY}
-        for name, counter in self.counters.items():
-            tokens = usage.get(name, 0)
-            if tokens or name in self.histograms:
-                counter.add(tokens, counted)
         if error is not None:
             about = {**about, "error.type": error}
-        for name, one in self.histograms.items():
-            one.record(usage.get(name, 0), about)
+        for name, counter, histogram in self.tokens:
+            count = usage.get(name, 0)
+            if count or histogram is not None:
+                counter.add(count, counted)
+            if histogram is not None:
+                histogram.record(count, about)
         if self.earlier_tokens is None:
             return
         for kind in ("input", "output"):

@@ -69,7 +69,7 @@ def _rebuilt(
 
 
 def _line(error: dict[str, Any]) -> InitErrorDetails:
-    """Return one of `errors()` as pydantic takes it back: a type of the user's own goes with its text."""
+    """Return one of `errors()` as pydantic's constructor takes it: a custom type needs its text."""
     kind: Any = error["type"]
     try:
         PydanticKnownError(kind, error.get("ctx"))

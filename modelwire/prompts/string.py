@@ -11,6 +11,7 @@ from modelwire.prompts.template import (
     compile_template,
     get_template_variables,
 )
+from modelwire.runnables.lazy_rooms import schemas
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -70,18 +71,17 @@ def mustache_template_vars(template: str) -> set[str]:
 
 def mustache_schema(template: str) -> type[BaseModel]:
     """Return a pydantic model of the keys that a mustache template looks up; all of them are optional."""
-    from modelwire.prompts.mustache import MustacheTemplate, paths
-    from modelwire.runnables.schema import object_schema
+    from modelwire.prompts import mustache
 
     tree: dict[str, Any] = {}
-    for path in paths(MustacheTemplate(template)):
+    for path in mustache.paths(mustache.MustacheTemplate(template)):
         below = tree
         for name in path:
             below = below.setdefault(name, {})
 
     def model(name: str, keys: dict[str, Any]) -> type[BaseModel]:
         fields = {key: (model(key, inner) if inner else str, None) for key, inner in keys.items()}
-        return object_schema(name, fields)
+        return schemas.object_schema(name, fields)
 
     return model("PromptInput", tree)
 

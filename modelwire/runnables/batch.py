@@ -24,6 +24,7 @@ from contextvars import Context, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from modelwire import lazy
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import (
@@ -39,7 +40,10 @@ from modelwire.runnables.reading_context import abound, bound
 if TYPE_CHECKING:
     import asyncio
 
+    from modelwire.runnables import background as loops
     from modelwire.runnables.base import Runnable
+else:
+    loops = lazy.module("modelwire.runnables.background")
 
 __all__ = [
     "abatch_as_completed",
@@ -299,10 +303,8 @@ class _LoopCrew(_Crew):
     interruptible = True
 
     def __init__(self, limit: int) -> None:
-        from modelwire.runnables.background import background_loop
-
         self.limit = limit
-        self._home = background_loop()
+        self._home = loops.background_loop()
         self._tasks: set[asyncio.Task[Finished]] = set()
 
     def start(
@@ -339,11 +341,8 @@ def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
     """Return the place where the calls of a sync batch run."""
     if isinstance(inputs, Sized) and len(inputs) == 1:
         return _InlineCrew()
-    if runnable._may_answer_on_loop():
-        from modelwire.runnables.background import background_loop
-
-        if not background_loop().is_here():
-            return _LoopCrew(limit or LOOP_CONCURRENCY)
+    if runnable._may_answer_on_loop() and not loops.background_loop().is_here():
+        return _LoopCrew(limit or LOOP_CONCURRENCY)
     return _ThreadCrew(limit or THREAD_CONCURRENCY)
 
 

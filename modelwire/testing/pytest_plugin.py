@@ -102,12 +102,14 @@ def cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
     `--modelwire-record=once`, or the variable `MODELWIRE_RECORD=1`, opens the network for a test that records. Without
     them only calls to loopback, and those of tests marked `live`, are recorded.
     """
-    from modelwire.testing.cassettes.fixture import Cassette, cassette_path
+    from modelwire.testing.cassettes import fixture
 
     in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
     chosen = request.config.getoption("--modelwire-record") or _record_mode_of_environment()
     mode = chosen or ("none" if in_ci else "once")
-    found = request.node.stash[_CASSETTE] = Cassette(cassette_path(request.node), mode)
+    found = request.node.stash[_CASSETTE] = fixture.Cassette(
+        fixture.cassette_path(request.node), mode
+    )
     block = request.node.stash.get(_BLOCK, None)
     if chosen and found.recording and block is not None:
         block.lift()

@@ -35,8 +35,8 @@ FAULTS = (
 
 # Each row is an option: its name, type, default, metavar and help.
 NUMBERS: tuple[tuple[str, type, float | None, str, str], ...] = (
-    ("--port", int, 0, "N", "where it listens, on this machine (default: any free port)"),
-    ("--latency", float, 0.0, "S", "seconds to an answer, in the median (default: 0)"),
+    ("--port", int, 0, "N", "the port on this machine (default: any free one)"),
+    ("--latency", float, 0.0, "S", "median seconds to an answer (default: 0)"),
     ("--sigma", float, 0.0, "S", "sigma of the lognormal latency; 0.4 is realistic (default: 0)"),
     ("--chunk-gap", float, 0.0, "S", "seconds between the words of a stream (default: 0)"),
     ("--rpm", float, None, "N", "requests a minute, for each key and model (default: no limit)"),
@@ -48,13 +48,19 @@ NUMBERS: tuple[tuple[str, type, float | None, str, str], ...] = (
         "S",
         "seconds of a limit that a burst may spend ahead: 60 (default) or 1",
     ),
-    ("--max-concurrent", int, None, "N", "requests in flight; above it 503 (default: no limit)"),
+    (
+        "--max-concurrent",
+        int,
+        None,
+        "N",
+        "requests in flight; more are refused with 503 (default: no limit)",
+    ),
     (
         "--time-scale",
         float,
         1.0,
         "X",
-        "length of the server's seconds: 0.01 makes a minute 0.6 s (default: 1)",
+        "length of one of the server's seconds: with 0.01 its minute takes 0.6 s (default: 1)",
     ),
     (
         "--seed",

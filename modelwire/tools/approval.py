@@ -68,7 +68,7 @@ class Waiting(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A call of the model with what was decided: it runs unless it has an outcome already."""
+    """A call of the model and the decision about it: it runs unless it has an outcome already."""
 
     call: dict[str, Any]
     outcome: ToolMessage | Waiting | list[Any] | None = None

@@ -12,7 +12,7 @@ from modelwire.messages import AIMessage, BaseMessage, ToolMessage
 
 __all__ = ["answered", "error_message", "open_calls", "with_call_ids"]
 
-NOT_RUN = "This call was not run: the conversation went on without it."
+NOT_RUN = "This call was not run: the conversation continued without it."
 
 
 def with_call_ids(answer: BaseMessage) -> BaseMessage:
@@ -39,7 +39,7 @@ def with_call_ids(answer: BaseMessage) -> BaseMessage:
 
 
 def error_message(call: Mapping[str, Any], text: str) -> ToolMessage:
-    """Return the answer of a call that tells the model what was wrong."""
+    """Return the answer of a failed call, which tells the model the error."""
     return ToolMessage(text, tool_call_id=call["id"], name=call.get("name"), status="error")
 
 

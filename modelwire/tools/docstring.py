@@ -33,8 +33,8 @@ def parse_google_docstring(
     """Return the description and that of each argument.
 
     The description is the text before the first section, its paragraphs joined by a space. With `named`, the names
-    of the arguments that there are, a docstring that does not fit raises `InvalidArgument`: a section that cannot be
-    read, none where there are arguments, or an argument that is not there. Without it such a section says nothing.
+    of the function's arguments, a docstring that does not fit raises `InvalidArgument`: a section cannot be read or is
+    missing, or it describes an argument that the function does not have. Without `named` such a section is ignored.
     """
     from docstring_parser import ParseError
 

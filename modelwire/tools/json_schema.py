@@ -203,7 +203,7 @@ OPENAI_FORMATS = FORMATS - {"uri"}
 def anthropic_schema(schema: Mapping[str, Any]) -> Schema:
     """Close every object, and move keywords that Anthropic's strict modes do not take into the description.
 
-    A reference stands alone, as in `transform_schema` of the SDK.
+    A `$ref` loses the keys beside it, as in `transform_schema` of the SDK.
     """
 
     def change(node: Schema) -> Schema:

@@ -333,8 +333,8 @@ class _Loop:
         calls = open_calls(self.messages)
         if calls and self.step >= self.max_steps:
             raise StepLimitReached(
-                f"The model still calls tools after {self.max_steps} answers (`max_steps`). What was done is in "
-                "`.messages`; pass it in again to go on, or raise `max_steps`.",
+                f"The model still calls tools after {self.max_steps} answers (`max_steps`). The conversation so far "
+                "is in `.messages`; pass it in again to continue, or raise `max_steps`.",
                 messages=self.messages,
             )
         return [self.supplied.task(call) for call in calls]
@@ -406,7 +406,7 @@ class _Loop:
 
 
 class _ToolCaller(Runnable[Any, Any]):
-    """Runs one call of a model: the tool's `ToolMessage`, or the one that tells the model what was wrong."""
+    """Runs one call of a model and returns its `ToolMessage`: the output of the tool, or its error."""
 
     def __init__(
         self, tools: Sequence[Any], *, max_concurrency: int | None, is_async: bool
@@ -511,7 +511,7 @@ class _ToolCaller(Runnable[Any, Any]):
         return _failure(exc, call, config, tool)
 
     def _tool_to_run(self, task: Task) -> BaseTool | None:
-        """Return the tool that runs now; None if there is none, or the call has an outcome already."""
+        """Return the tool to run; None if it is unknown, or the call has an outcome already."""
         if task.outcome is not None:
             return None
         return self._tool_for(task.call)
@@ -545,7 +545,7 @@ def _as_call(call: Mapping[str, Any], tool: BaseTool) -> dict[str, Any]:
 
 
 def _answer(result: Any, task: Task, tool: BaseTool) -> Any:
-    """Return what a tool gave as the answer of its call. Raises `InvalidType` if it is none."""
+    """Return the output of a tool as the answer of its call. Raises `InvalidType` if it cannot be one."""
     answer = checked(result, task.call)
     if task.has_changed_args and not tool.return_direct:
         return with_changed_args(answer, task.call)

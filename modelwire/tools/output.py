@@ -34,7 +34,7 @@ def format_output(
     """Return `content` itself without a call id, else a `ToolMessage` with it.
 
     A `ToolOutputMixin` (a `ToolMessage` is one), or a list of them, is returned unchanged; a `ToolMessage` of
-    LangChain's as one of ours.
+    LangChain is converted.
     Text and content blocks become the message's content, anything else its JSON.
     """
     if tool_call_id is None:

@@ -32,7 +32,7 @@ class BaseToolkit(BaseModel, ABC):
 
 
 def render_text_description(tools: Sequence[BaseTool]) -> str:
-    """Return one line a tool: its name, its parameters where it is made of a function, and what it does."""
+    """Return one line for each tool: its name, its parameters if it was made from a function, and its description."""
     return "\n".join(_line(tool) for tool in tools)
 
 

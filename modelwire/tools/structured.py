@@ -52,8 +52,8 @@ def _arguments(
 
     Without listeners the manager does nothing.
 
-    The config is that of the context, as `config` may be the name of an argument of the tool itself; where it is not,
-    one that a subclass hands to `_run` counts.
+    Its config is that of the context. If no argument of the tool is named `config`, a `config` that a subclass passes
+    to `_run` is used instead.
     """
     signature = signature_of(func)
     takes_any = any(

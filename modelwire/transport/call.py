@@ -1,8 +1,8 @@
 """The life of a call, written once for sync and async. No I/O here, and no clock but the one passed in.
 
-A flow is a generator: it yields what it needs (the steps of `steps.py`) and is sent what happened; a failure of the
-wire is thrown into it as an error of ours. The two drivers in `drivers.py` do what it asks. A whole answer is the
-generator's return value; the chunks of a stream leave as lists that it yields.
+A flow is a generator. It yields the steps that it needs (`steps.py`) and is sent their results; a failed connection is
+thrown into it as an error of `modelwire.errors`. The two drivers in `drivers.py` execute the steps. The generator
+returns a whole answer; it yields the chunks of a stream as lists.
 """
 
 from __future__ import annotations
@@ -168,7 +168,8 @@ def _try_until_done(
     committed: Callable[[], bool] = _never,
 ) -> Generator[Step[C], Any, T]:
     load_error_path()
-    limiter, failed = exchange.policy.limiter, None
+    limiter = exchange.policy.limiter
+    failed = None
     if exchange.before is not None:
         yield Call(exchange.before)
     while True:
@@ -193,7 +194,7 @@ def _try_until_done(
                 return (yield from once(exchange))
             except ChatError as error:
                 failed = error
-                _record_failure(exchange, error, exchange.clock() - started)
+                _record_failure(exchange, error, started)
                 wait = yield from _wait_after(exchange, error, committed=committed())
         finally:
             if limiter is not None and exchange.admission is not None:
@@ -217,9 +218,9 @@ def _sleep(
     yield from wait_reporting(exchange, Sleep(wait_s, failed, attempts, expected_s))
 
 
-def _record_failure(exchange: Exchange[M, C], error: ChatError, seconds: float) -> None:
+def _record_failure(exchange: Exchange[M, C], error: ChatError, started: float) -> None:
     """Add a failed attempt to the history of its call, and report it to the observers."""
-    attempt = exchange.history.record(exchange.signed(error), seconds)
+    attempt = exchange.history.record(exchange.signed(error), exchange.clock() - started)
     for observer in exchange.observers:
         observer.failed(error, attempt)
 
@@ -234,7 +235,7 @@ def _report_change(exchange: Exchange[M, C], limiter: AdaptiveRateLimiter) -> No
 
 
 def _renewed(exchange: Exchange[M, C], error: ChatError) -> Generator[Step[C], Any, bool]:
-    """Ask for the key again, once, where a function gives it and it was refused; tell whether it is another."""
+    """Ask for the key again, once, if a function provides it and it was refused. Return whether the key has changed."""
     policy, renew = exchange.policy.retry, exchange.renew
     refused_who = error.status == 401 or isinstance(error, AuthenticationError)
     if not refused_who or renew is None or policy.max_retries == 0:
@@ -250,7 +251,7 @@ def _renewed(exchange: Exchange[M, C], error: ChatError) -> Generator[Step[C], A
 def _wait_after(
     exchange: Exchange[M, C], error: ChatError, *, committed: bool
 ) -> Generator[Step[C], Any, float]:
-    """Return the seconds to the next try; raise `error` where there is none."""
+    """Return the seconds until the next attempt; raise `error` if there is none."""
     renewed = yield from _renewed(exchange, error)
     if isinstance(error, AuthenticationError) and not renewed and exchange.refused_credential:
         sentence = exchange.refused_credential(exchange.headers)
@@ -373,7 +374,7 @@ def _stream_head(exchange: Exchange[M, C]) -> Generator[Step[C], Any, Reply]:
 
 
 def _is_whole_answer(exchange: Exchange[Any, Any], reply: Reply, data: bytes) -> bool:
-    """Return whether a body that begins with `data` is no stream, but one JSON value.
+    """Return whether a body that begins with `data` is one JSON value and not a stream.
 
     It is an error under a 200, or comes from a server that does not stream (corpus, surprise 32).
     """

@@ -135,9 +135,9 @@ def provider_error(
 ) -> ProviderError:
     """Return the error for a reply.
 
-    `status` is the HTTP status, or the one an error event inside a 200 stands for. `code` may itself be a status
+    `status` is the HTTP status, or the one that an error event inside a 200 means. `code` may itself be a status
     (OpenRouter sends `{"error": {"code": 502}}` under a 200); it then counts as the status. `headers` have lower-case
-    names. Billing is told by codes only, never by the message's words.
+    names. Only codes identify billing errors, never the text of the message.
     """
     headers = headers or {}
     status = _embedded_status(code) or status

@@ -8,13 +8,17 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from modelwire import lazy
 from modelwire.errors import InvalidArgument
 from modelwire.transport.observer import OBSERVERS_EVERYWHERE, OBSERVERS_IN_CONTEXT, CallObserver
 
 if TYPE_CHECKING:
     from modelwire.errors import ChatError
+    from modelwire.transport import logs
     from modelwire.transport.ratelimit.limits import Change
     from modelwire.transport.steps import Sleep
+else:
+    logs = lazy.module("modelwire.transport.logs")
 
 __all__ = ["observers_of", "warn_of", "warn_of_outage"]
 
@@ -22,16 +26,12 @@ __all__ = ["observers_of", "warn_of", "warn_of_outage"]
 def warn_of(about: Sleep | Change) -> None:
     """Write a warning to the log: a call is retried, or a limit was found."""
     if _logger.isEnabledFor(logging.WARNING):
-        from modelwire.transport.logs import warn
-
-        warn(about)
+        logs.write_warning(about)
 
 
 def warn_of_outage(name: str, error: ChatError | None, wait: str) -> None:
     """Write a warning that the rows of a batch wait; to stderr if the program has set up no logging."""
     if _logger.isEnabledFor(logging.WARNING):
-        from modelwire.transport import logs
-
         logs.warn_of_outage(name, error, wait)
 
 
@@ -48,9 +48,7 @@ def observers_of(config: Mapping[str, Any]) -> tuple[CallObserver, ...]:
     if OBSERVERS_EVERYWHERE:
         found = (*OBSERVERS_EVERYWHERE, *found)
     if _logger.isEnabledFor(logging.INFO):
-        from modelwire.transport.logs import LOG
-
-        found = (*found, LOG)
+        found = (*found, logs.LOG)
     return found
 
 
@@ -58,10 +56,8 @@ def _ask_environment() -> None:
     level = os.environ.get("MODELWIRE_LOG", "").strip().lower()
     if not level or level in ("0", "false", "no", "off"):
         return
-    from modelwire.transport.logs import enable_logging
-
     try:
-        enable_logging(level)  # type: ignore[arg-type]  # it says which there are
+        logs.enable_logging(level)  # type: ignore[arg-type]  # it says which there are
     except InvalidArgument as exc:
         warnings.warn(f"`MODELWIRE_LOG`: {exc}", RuntimeWarning, stacklevel=2)
 

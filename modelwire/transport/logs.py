@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from modelwire.errors import Attempt, ChatError
     from modelwire.transport.steps import Exchange, Sleep
 
-__all__ = ["LOG", "enable_logging", "warn"]
+__all__ = ["LOG", "enable_logging", "write_warning"]
 
 LEVELS: Final = {"info": logging.INFO, "debug": logging.DEBUG, "bodies": logging.DEBUG}
 Level = Literal["info", "debug", "bodies"]
@@ -56,7 +56,7 @@ def enable_logging(level: Level = "info", *, stream: TextIO | None = None) -> No
     _bodies = level == "bodies"
 
 
-def warn(about: Sleep | Change) -> None:
+def write_warning(about: Sleep | Change) -> None:
     """Log that an attempt failed and another one follows, or that a provider's limit has changed."""
     if isinstance(about, Change):
         _warn_of_limit(about)

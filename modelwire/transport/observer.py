@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.run import StartedCall
     from modelwire.errors import Attempt
     from modelwire.transport.ratelimit.limits import Change
     from modelwire.transport.steps import Exchange, Sleep, Wait
@@ -36,6 +37,10 @@ class CallObserver:
     ) -> CallObserver | None:
         """Called when a call starts. Return the observer of the rest: this one, one for this call alone, or None."""
         return self
+
+    def call_started(self, call: StartedCall) -> CallObserver | None:
+        """Called when a call starts, with its config too. Unless overridden, it returns what `started` returns."""
+        return self.started(call.model, call.messages, call.options)
 
     def sent(self, exchange: Exchange[Any, Any]) -> None:
         """Called when an attempt is sent, with its `url`, `headers` (secrets among them) and `content`."""

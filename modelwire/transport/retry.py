@@ -217,7 +217,7 @@ def _after_bad_luck(
 
 
 def _provably_unsent(error: ChatError) -> bool:
-    """No connection, or a kept-alive one the server had already left: nobody has read the request."""
+    """Return whether no server has read the request: no connection opened, or a kept-alive one was closed already."""
     return isinstance(error, ConnectFailed) or (
         isinstance(error, ConnectionLost) and error.code == "stale_connection"
     )

@@ -307,7 +307,7 @@ class Exchange(Generic[M, C]):
             note(answer, "maybe_billed_attempts", count)
 
     def remaining_s(self) -> float | None:
-        """Return the seconds to the deadline; raise the `Timeout` when there are none."""
+        """Return the seconds to the deadline; raise the `Timeout` if it has passed."""
         if self.deadline is None:
             return None
         remaining_s = self.deadline - self.clock()

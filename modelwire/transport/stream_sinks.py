@@ -40,11 +40,11 @@ class _Pack:
 
 
 class EmittedChunks(Generic[M, C]):
-    """Hands chunks to the caller, and can say what they were should the stream fail.
+    """Yields chunks to the caller, and can return their sum if the stream fails.
 
-    It keeps the bytes they came in and decodes them again when asked: a codec is pure, so that is exact, and bytes cost
-    the garbage collector nothing, where the chunks of hundreds of live streams cost it a sixth of a core. The bytes of
-    a long stream are compressed: the frames of its events are all the same.
+    It stores the received bytes and decodes them again if needed. That is exact, as a codec is pure, and bytes cost the
+    garbage collector nothing, while the chunks of hundreds of live streams cost it a sixth of a core. The bytes of a
+    long stream are compressed, since the frames of its events are alike.
     """
 
     PACK_AT_BYTES = 1024 * 1024

@@ -11,6 +11,7 @@ from modelwire import lazy
 
 if TYPE_CHECKING:
     from modelwire.usage.prices import BATCH_SHARE as BATCH_SHARE
+    from modelwire.usage.prices import amount_of as amount_of
     from modelwire.usage.prices import check_price_list as check_price_list
     from modelwire.usage.prices import dollars as dollars
     from modelwire.usage.prices import known_price as known_price
@@ -30,7 +31,7 @@ __getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.usage.prices": (
-            "BATCH_SHARE check_price_list dollars known_price listed_model price_list price_of"
+            "BATCH_SHARE amount_of check_price_list dollars known_price listed_model price_list price_of"
             " price_of_usage prices_of"
         ),
         "modelwire.usage.prompt_cache_use": "PromptCacheUse prompt_cache_use_of",

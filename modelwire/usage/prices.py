@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
-from modelwire.errors import MissingDependency
+from modelwire.errors import InvalidArgument, MissingDependency
 
 if TYPE_CHECKING:
     from modelwire.adapters.providers import registry
@@ -23,6 +23,7 @@ else:
 
 __all__ = [
     "BATCH_SHARE",
+    "amount_of",
     "check_price_list",
     "dollars",
     "has_price_list",
@@ -49,6 +50,19 @@ LISTED_INPUTS = {
     "ephemeral_1h_input_tokens": "cache_write_1h_tokens",
 }
 LISTED_OUTPUTS = {"audio": "output_audio_tokens", "reasoning": "output_reasoning_tokens"}
+
+
+def amount_of(value: Any) -> Decimal:
+    """Return a `max_cost` in USD. Raises: `InvalidArgument` unless it is above 0."""
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if isinstance(value, bool) or not amount.is_finite() or amount <= 0:
+        raise InvalidArgument(
+            f"`max_cost` must be an amount in USD above 0, such as 0.5, not {value!r}."
+        )
+    return amount
 
 
 def dollars(amount: Decimal) -> str:

@@ -501,6 +501,7 @@ NAMES = st.sampled_from(
 ) | st.text(max_size=8)
 
 
+@pytest.mark.long
 @given(
     params=st.dictionaries(NAMES, VALUES, max_size=6),
     place=st.sampled_from(

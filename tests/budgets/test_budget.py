@@ -547,6 +547,7 @@ with budget("killed", usd="0.01", per="month"):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "pauses_s",
     [(0.02,), pytest.param((0.01, 0.02, 0.05), marks=pytest.mark.long)],

@@ -14,6 +14,7 @@ from modelwire.callbacks import (
     listening,
     register_configure_hook,
 )
+from modelwire.callbacks.hooks import listening_to_models
 from modelwire.errors import InvalidArgument
 
 held: ContextVar[Any] = ContextVar("held", default=None)
@@ -31,6 +32,30 @@ def no_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("config", [None, {}, {"callbacks": None}, {"callbacks": []}])
 def test_nobody_listens_by_default(config: Any) -> None:
     assert listening(config) is False
+
+
+class Deaf(BaseCallbackHandler):
+    ignore_chat_model = ignore_llm = ignore_retry = True  # type: ignore[assignment]
+
+
+class ToRetries(Deaf):
+    ignore_retry = False  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("put", [lambda one: [one], lambda one: CallbackManager([one])])
+def test_a_handler_that_ignores_models_does_not_listen_to_them(put: Any) -> None:
+    assert not listening_to_models({})
+    for handler, wants in ((Made(), True), (Deaf(), False), (ToRetries(), True)):
+        assert listening({"callbacks": put(handler)})
+        assert listening_to_models({"callbacks": put(handler)}) is wants
+
+
+def test_a_hook_listens_to_models_if_its_handler_does() -> None:
+    register_configure_hook(held, inheritable=True)
+    for value, wants in ((Made(), True), (Deaf(), False), ((Deaf(), Made()), True), (None, False)):
+        token = held.set(value)
+        assert listening_to_models({}) is wants
+        held.reset(token)
 
 
 def test_a_handler_listens_in_a_list_or_a_manager() -> None:

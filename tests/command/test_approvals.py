@@ -89,6 +89,7 @@ def test_the_user_answers_at_a_terminal(
     assert (tool_results(provider), notes()) == ([result], written)
 
 
+@pytest.mark.long
 def test_always_holds_for_the_tool_in_this_chat(
     terminal: Callable[..., Any], provider: ProviderServer, notes: Callable[[], str]
 ) -> None:
@@ -96,7 +97,7 @@ def test_always_holds_for_the_tool_in_this_chat(
     screen = terminal("chat", "-m", "openai:m", "--tools", "t.py")
     screen.until(">")
     screen.type("note it\r")
-    screen.until("or why not: ")
+    screen.until("or the reason why not: ")
     screen.type("a\r")
     screen.until("first")
     screen.type("twice more\r")

@@ -260,7 +260,7 @@ BAD = {
     ),
     "no model for pictures": (
         ["ask", "x", "-a", "sky.png", "-m", "openai:gpt-3.5-turbo"],
-        "takes no image, says its",
+        "takes no image by its",
     ),
     "no such schema": (["ask", "x", "--schema", "none.json"], "`none.json` cannot be read"),
     "schema that is no JSON": (
@@ -273,7 +273,7 @@ BAD = {
     "no tools": (["ask", "x", "--tools", "none.py"], "cannot be read as a Python file"),
     "broken tools": (["ask", "x", "--tools", "broken.py"], "SyntaxError"),
     "empty tools": (["ask", "x", "--tools", "nothing.py"], "has no tools"),
-    "both": (["ask", "x", "--tools", "broken.py", "--schema", "{}"], "do not go together"),
+    "both": (["ask", "x", "--tools", "broken.py", "--schema", "{}"], "cannot be combined"),
 }
 
 
@@ -315,7 +315,7 @@ def test_what_is_piped_in_and_no_text_is_refused_and_a_cut_character_left_out(
 ) -> None:
     done = run("ask", "x", "-m", "openai:m", stdin=b"\x89PNG\r\n\xff")
     assert (done.code, provider.requests) == (2, [])
-    assert "not UTF-8 text (byte 0)" in done.err
+    assert "not UTF-8 (byte 0)" in done.err
     done = run("ask", "x", "-m", "openai:m", stdin="Zürich é".encode()[:-1])
     assert done.code == 0
     assert "ends within a character" in done.err

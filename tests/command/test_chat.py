@@ -68,7 +68,7 @@ def test_undo_takes_question_and_answer_back(
 ) -> None:
     done = run("chat", "-m", "openai:m", stdin=_lines("/undo", "one", "two", "/undo", "three"))
     assert _texts(provider) == [("user", "one"), ("assistant", "one"), ("user", "three")]
-    assert "nothing to take back" in done.err
+    assert "nothing to undo" in done.err
 
 
 def test_a_saved_conversation_goes_on(
@@ -193,7 +193,7 @@ def test_what_is_piped_in_and_no_text_ends_the_chat_before_it_is_sent(
 ) -> None:
     done = run("chat", "-m", "openai:m", stdin=b"one\n\x7fELF\xff\xfe\nthree\n")
     assert (done.code, done.out) == (2, "one\n")
-    assert "not UTF-8 text" in done.err
+    assert "not UTF-8" in done.err
     assert len(done.err.splitlines()) == 1
     assert len(provider.requests) == 1
     done = run("chat", "-m", "openai:m", stdin="Zürich é".encode()[:-1])
@@ -257,6 +257,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_chat(
     assert screen.program.wait(30) == 0
 
 
+@pytest.mark.long
 def test_text_that_is_typed_while_an_answer_streams_waits_for_the_prompt_also_after_ctrl_c(
     terminal: Callable[..., Terminal], provider: ProviderServer
 ) -> None:
@@ -372,6 +373,7 @@ def test_a_key_typed_in_a_chat_is_neither_sent_nor_stored(
     assert run("log").err == "The log is empty.\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_logged", [True, False])
 def test_the_history_of_the_prompt_is_for_the_user_alone_and_only_with_the_log(
     run: Callable[..., Any],
@@ -403,7 +405,7 @@ def test_clearing_the_log_asks_first(
     run("ask", "hello", "-m", "openai:m")
     for answer, left in (("n", 1), ("y", 0)):
         screen = terminal("log", "--clear")
-        screen.until("Delete 1 conversations and what you typed? [y/N]")
+        screen.until("Delete 1 conversations and your input history? [y/N]")
         screen.type(f"{answer}\r")
         screen.program.wait(30)
         assert len(run("log").out.splitlines()) == left
@@ -412,6 +414,7 @@ def test_clearing_the_log_asks_first(
 TITLE = "\x1b]0;owned\x07"  # the escape sequence that changes a terminal's title
 
 
+@pytest.mark.long
 def test_escape_sequences_reach_no_terminal(
     run: Callable[..., Any],
     terminal: Callable[..., Terminal],

@@ -363,7 +363,7 @@ def test_bash_completes_commands_and_options(run: Callable[..., Any], tmp_path: 
 
     def completed(*words: str) -> set[str]:
         line = " ".join(f"'{word}'" for word in ("modelwire", *words))
-        ask = f'COMP_WORDS=({line}); COMP_CWORD={len(words)}; _modelwire; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        ask = f'COMP_WORDS=({line}); COMP_CWORD={len(words)}; _shtab_modelwire; printf "%s\\n" "${{COMPREPLY[@]}}"'
         done = subprocess.run(
             ["bash", "-c", script + ask], capture_output=True, text=True, check=True
         )
@@ -373,9 +373,48 @@ def test_bash_completes_commands_and_options(run: Callable[..., Any], tmp_path: 
     assert completed("config", "s") == {"show", "set"}
     assert completed("ask", "why", "--sch") == {"--schema"}
     assert "--max-cost" in completed("batch", "--max")
+    assert completed("batch", "--order", "") == {"input", "arrival"}
+    assert completed("completion", "power") == {"powershell"}
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
+@pytest.mark.parametrize(
+    ("before", "found"),
+    [
+        (["batch"], {"data.csv", "data"}),
+        (["ask", "--schema"], {"data.csv", "data"}),
+        (["batch", "in.csv", "--job-dir"], {"data"}),
+        (["compare", "--dir"], {"data"}),
+        (["ask", "--model"], set()),
+    ],
+)
+def test_bash_completes_paths_where_a_path_belongs(
+    run: Callable[..., Any],
+    tmp_path: Path,
+    before: list[str],
+    found: set[str],
+) -> None:
+    if which("bash") is None:
+        pytest.skip("no bash here")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data.csv").touch()
+    line = " ".join(["modelwire", *before, "dat"])
+    ask = f"COMP_WORDS=({line}); COMP_CWORD={len(before) + 1}; _shtab_modelwire; echo ${{COMPREPLY[@]}}"
+    program = run("completion", "bash").out + ask
+    done = subprocess.run(
+        ["bash", "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert set(done.stdout.split()) == found
+
+
+def test_fish_shows_what_an_option_means(run: Callable[..., Any]) -> None:
+    if which("fish") is None:
+        pytest.skip("no fish here")
+    program = run("completion", "fish").out + '\ncomplete -C "modelwire jobs show x --d"'
+    done = subprocess.run(["fish", "-c", program], capture_output=True, text=True, check=True)
+    assert "--dir\twhere the jobs are" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish", "tcsh", "powershell"])
 def test_other_shells_get_a_script(run: Callable[..., Any], shell: str) -> None:
     done = run("completion", shell)
     assert done.code == 0

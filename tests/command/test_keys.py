@@ -166,7 +166,7 @@ def test_a_list_has_limits_and_prices_and_a_query(run: Callable[..., Any]) -> No
     (line,) = run("models", "openai", "-q", "MINI").out.splitlines()
     assert "128,000 window" in line
     assert "per million tokens" in line
-    assert "none holds `zzz`" in run("models", "openai", "-q", "zzz").err
+    assert "none contains `zzz`" in run("models", "openai", "-q", "zzz").err
 
 
 @pytest.mark.usefixtures("lists")

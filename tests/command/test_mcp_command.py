@@ -143,6 +143,7 @@ def on_terminal(server: str, tool: str, typed: Sequence[str], home: Path) -> tup
     return out, shown.decode()
 
 
+@pytest.mark.long
 def test_a_form_is_questions_on_a_terminal(server: str, tmp_path: Path) -> None:
     lines = ["y", "", "Ada", "three", "", "third", "second", "yes", "y"]
     out, shown = on_terminal(server, "ask", lines, tmp_path)
@@ -155,6 +156,7 @@ def test_a_form_is_questions_on_a_terminal(server: str, tmp_path: Path) -> None:
     assert "`class` is one of first, second" in shown
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("typed", "action"),
     [(["n"], "decline"), (["y", "Ada", "", "", "", "n"], "cancel"), (["y", "\x04"], "cancel")],
@@ -176,6 +178,7 @@ def test_a_page_is_shown_whole_and_opened_where_the_user_agrees(
     assert (tmp_path / "opened").read_text(encoding="utf-8") == "https://pay.example/order/7"
 
 
+@pytest.mark.long
 def test_a_page_is_not_opened_where_the_user_does_not_agree(server: str, tmp_path: Path) -> None:
     out, _ = on_terminal(server, "ask_url", ["n"], tmp_path)
     assert json.loads(out) == {"action": "decline"}

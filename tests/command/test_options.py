@@ -262,6 +262,7 @@ def test_arguments_of_python_become_options() -> None:
     assert StepLimitReached.__mro__  # it is a class of ours with a text of its own
 
 
+@pytest.mark.long
 def test_a_long_silence_says_what_it_waits_for() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -420,6 +420,7 @@ with ProviderServer(default=faults.gzip_bomb(100_000_000)) as server:
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="counts in KiB")
 @pytest.mark.parametrize(
     "way",
@@ -464,6 +465,7 @@ MEGABYTE = {
 }
 
 
+@pytest.mark.long
 def test_a_megabyte_of_anything_is_read_at_once() -> None:
     program = "\n".join(
         (

@@ -35,6 +35,7 @@ def leave_streams(
     return json.loads(ended.stdout or "null"), ended.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("engine", "streamed"),
     [

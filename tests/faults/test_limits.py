@@ -106,6 +106,7 @@ def check_an_outage(colour: Colour, rows: int, width: int, seconds: float, most:
     assert 0 < fewest(refused, most) <= most
 
 
+@pytest.mark.long
 def test_l8_an_outage_is_met_with_few_requests_and_loses_nothing(colour: Colour) -> None:
     check_an_outage(colour, 300, 32, 3, most=50)
 

@@ -373,6 +373,7 @@ def test_a_proxy_that_refuses_is_named_as_such(colour: Any, raw_server: Any, sta
     assert "pass-canary" not in str(caught.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "lingers",
     [pytest.param(True, id="N28", marks=pytest.mark.long), pytest.param(False, id="N28-abrupt")],
@@ -542,6 +543,7 @@ print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "most_kib"),
     [
@@ -563,6 +565,7 @@ def test_an_answer_without_measure_takes_no_memory(
     assert int(peak_kib) < most_kib
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is set by `setrlimit`")
 @pytest.mark.parametrize("way", ["sync httpx2", "async httpx2", "async aiohttp"])
 def test_a_process_out_of_file_descriptors_fails_as_a_connection_does(

@@ -469,6 +469,7 @@ async def leave_by_a_cancel(model: Any) -> None:
     await task
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "leave",
     [leave_at_the_deadline, leave_by_a_timeout, leave_a_stream_by_a_timeout, leave_by_a_cancel],

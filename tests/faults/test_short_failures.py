@@ -37,6 +37,7 @@ WAYS = [by_gather, by_abatch, by_batch, by_threads, by_astream]
 ENGINES = ["httpx2", "aiohttp"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ask", WAYS)
 @pytest.mark.parametrize(
     ("status", "seconds", "calls"),
@@ -77,6 +78,7 @@ def check_a_lasting_refusal(server: RawProvider, requests: int, least_gap_s: flo
         assert all(later - earlier >= least_gap_s for earlier, later in pairwise(times))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("status", "retry_after"), [(503, None), (503, 0.01), (429, 0.01), (529, 1)]
 )
@@ -132,6 +134,7 @@ def test_more_of_the_grid_of_lasting_refusals(
             check_a_lasting_refusal(server, most)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ask", [by_batch, by_abatch])
 def test_rows_of_a_batch_outwait_refusals_whatever_their_retries_are(ask: Ask) -> None:
     """A row that waits for the provider's limit has not failed."""

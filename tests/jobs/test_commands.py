@@ -185,7 +185,7 @@ def test_the_commonest_reasons_of_failed_rows_are_said(
     assert said[1:] == [
         "2 x such as: BadRequest: Refused, request req_2x. (lines 3, 4)",
         "1 x BadRequest: Too long. (line 2)",
-        f"`modelwire jobs retry {job_id}` asks them again, once the cause is put right.",
+        f"`modelwire jobs retry {job_id}` calls the model for them again, once the cause is fixed.",
     ]
     (here / "in.csv").write_text("id,text\n1,a\n")
     assert batch("--chain", "failing_chain:chain", "-o", "all.csv", "-q") == 1
@@ -373,7 +373,7 @@ def test_a_prompt_file_and_a_schema_are_read(here: Path, monkeypatch: pytest.Mon
         ),
         (
             ["--prompt", "{text}"],
-            "No model is named: say `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give",
+            "No model is named: write `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give",
         ),
         (
             ["--prompt", "Hello", "--model", "openai:m"],
@@ -675,10 +675,7 @@ def test_a_job_that_a_command_cannot_do_says_what_does(
     batch("-q")
     if command == "wait":
         assert cli.main(["jobs", "wait", "out.csv"]) == 2
-        assert (
-            "no batches to wait for alone: run the command that began it again"
-            in capsys.readouterr().err
-        )
+        assert "is not a batch job: run its command again" in capsys.readouterr().err
     about = json.loads((here / "out.csv.job" / "job.json").read_text())
     (here / "out.csv.job" / "job.json").write_text(
         json.dumps({**about, "batch": {}, "command": None})

@@ -135,6 +135,7 @@ def test_a_killed_job_in_a_folder_that_is_read_only_now_shows_its_rows(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 def test_an_input_that_becomes_shorter_while_it_is_read_ends_the_job(
     tmp_path: Path, suffix: str

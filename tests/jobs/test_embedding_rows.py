@@ -20,7 +20,7 @@ import pytest
 
 from modelwire.embeddings import Embeddings, OpenAIEmbeddings
 from modelwire.errors import AuthenticationError, InvalidArgument, JobStopped
-from modelwire.jobs import run_job, submit_batch
+from modelwire.jobs import run_job
 from modelwire.testing import ProviderServer, faults
 
 
@@ -293,11 +293,6 @@ def test_another_column_or_model_is_another_job(provider: _Provider, tmp_path: P
         run_job(model_of(provider), rows, text="b", **options)
     with pytest.raises(JobChanged, match="dimensions"):
         run_job(model_of(provider, dimensions=3), rows, text="a", **options)
-
-
-def test_a_batch_api_takes_no_embeddings_yet(provider: _Provider) -> None:
-    with pytest.raises(InvalidArgument, match="run_job"):
-        submit_batch(model_of(provider), ["a"])  # type: ignore[call-overload]
 
 
 def test_a_wrong_key_stops_the_job(provider: _Provider) -> None:

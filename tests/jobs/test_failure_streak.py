@@ -59,6 +59,7 @@ def test_one_refused_row_fails_alone(
     assert (again.complete, failed_ids(again)) == (True, [bad])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error", KINDS)
 @pytest.mark.parametrize(
     "bad", [range(10, 320), range(300), range(30, 330), range(5, 325, 2)], ids=str

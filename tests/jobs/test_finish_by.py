@@ -428,6 +428,7 @@ DEATHS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "death",
     [

@@ -71,6 +71,7 @@ def test_standard_input_goes_on_and_takes_more_rows(tmp_path: Path) -> None:
     assert batch(tmp_path, "a\nz\n", "--output", "o.jsonl", "--format", "csv").returncode == 1
 
 
+@pytest.mark.long
 def test_what_a_stopped_job_has_paid_for_is_kept_though_its_table_was_for_standard_output(
     tmp_path: Path,
 ) -> None:

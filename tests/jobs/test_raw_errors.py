@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.thinned import thinned
 
 from modelwire import cli
 from modelwire.errors import InvalidConfig, ModelwireError
@@ -169,8 +170,7 @@ def prepare(door: str, folder: Path) -> None:
         batch_job(folder)
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("door", DOORS)
+@thinned(one_in=4, door=DOORS.keys(), point=POINTS.keys())
 def test_a_call_of_the_system_that_fails_is_an_error_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, door: str, point: str
 ) -> None:
@@ -205,12 +205,11 @@ DAMAGE = {
     "half a character": b'{"id": "\\ud83d"}',
 }
 FILES = ["o.jsonl.job/job.json", "o.jsonl.job/summary.json", f"o.jsonl.job/{STORE_NAME}"] + [
-    f"b.job/{name}" for name in ("job.json", "rows.jsonl", STORE_NAME)
+    f"b.job/{name}" for name in ("job.json", STORE_NAME)
 ]
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("file", FILES)
+@thinned(file=FILES, damage=DAMAGE.keys())
 def test_a_damaged_file_is_an_error_of_ours(
     tmp_path: Path, capsys: Any, file: str, damage: str
 ) -> None:

@@ -85,6 +85,7 @@ def run(server: Refusing, output: Path, finish_by: str | None) -> None:
     assert server.billed == {f"say {row['t']}": 1 for row in ROWS}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/batches$", "/files$"])
 @pytest.mark.parametrize("status", [400, 403, 404])
 def test_rows_are_called_directly_when_the_provider_refuses_to_create_batches(
@@ -111,6 +112,7 @@ def test_a_job_that_had_stopped_at_a_refusal_goes_on_without_a_deadline(
     run(server, tmp_path / "o.jsonl", None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [409, 500, 0])
 def test_a_batch_that_cannot_be_cancelled_at_once_does_not_end_the_job(
     serve: Callable[..., Refusing], tmp_path: Path, status: int

@@ -100,6 +100,7 @@ def killed_often(scene: Scene, kills: int, seed: int) -> None:
     scene.check(interruptions=done)
 
 
+@pytest.mark.long
 def test_a_job_killed_at_any_moment_completes_without_a_row_missing_or_twice(
     tmp_path: Path,
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_signal_drains_the_job_and_it_goes_on(
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("second", SIGNALS, ids=["then INT", "then TERM"])
 @pytest.mark.parametrize("first", SIGNALS, ids=["INT", "TERM"])
 def test_calls_that_do_not_end_are_not_waited_for_for_ever(
@@ -192,6 +194,7 @@ run_job(RunnableLambda(answer), ["a"], output=sys.argv[1])
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["early", "waiting"])
 @pytest.mark.parametrize("signals", ["INT TERM", "TERM INT", "TERM TERM"])
 def test_two_signals_at_once_end_a_job_as_two_in_turn_do(
@@ -271,6 +274,7 @@ run_job("{text}", sys.argv[1], model=ParrotFakeChatModel(), output=sys.argv[2], 
 """
 
 
+@pytest.mark.long
 def test_killed_while_the_output_is_written_it_is_the_old_one_and_then_the_whole_new_one(
     tmp_path: Path,
 ) -> None:
@@ -292,6 +296,7 @@ def test_killed_while_the_output_is_written_it_is_the_old_one_and_then_the_whole
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.jsonl", "out.jsonl.job"}
 
 
+@pytest.mark.long
 def test_a_second_process_is_refused_and_a_dead_one_is_no_hindrance(tmp_path: Path) -> None:
     scene = Scene(tmp_path, rows=60, wait_ms=60_000)
     first = scene.start()
@@ -308,6 +313,7 @@ def test_a_second_process_is_refused_and_a_dead_one_is_no_hindrance(tmp_path: Pa
     scene.check(interruptions=1)
 
 
+@pytest.mark.long
 def test_a_torn_store_costs_its_last_row_only(tmp_path: Path) -> None:
     scene = Scene(tmp_path, rows=50, wait_ms=1)
     scene.finish()

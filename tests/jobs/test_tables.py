@@ -215,6 +215,7 @@ def as_csv(lines: Sequence[Sequence[str]], mark: str, end: str, *, quote_all: bo
     return "".join(mark.join(map(cell, line)) + end for line in lines)
 
 
+@pytest.mark.long
 @properties(8, 500)
 def test_any_csv_is_read_row_by_row_and_written_cell_by_cell(data: Any, folder: Path) -> None:
     encoding = data.draw(st.sampled_from(ENCODINGS))
@@ -307,6 +308,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.long
 @properties(15, 500)
 def test_any_json_lines_come_back_value_by_value(data: Any, folder: Path) -> None:
     names = st.one_of(st.sampled_from(["a", "b", "answer", "error", "job_error"]), texts(nul=True))

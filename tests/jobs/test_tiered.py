@@ -63,6 +63,7 @@ def live_calls(server: ProviderServer) -> int:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
 @pytest.mark.parametrize("colour", ["sync", "async"])
 @pytest.mark.parametrize("own_folder", [False, True])

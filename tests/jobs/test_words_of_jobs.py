@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelwire.cli import main
-from modelwire.command.jobs import _reasons
+from modelwire.command.job_reports import reasons_of
 from modelwire.jobs import run_job
 from modelwire.jobs.preview import preview
 from modelwire.jobs.sources import open_source
@@ -42,8 +42,8 @@ def test_a_finished_job_that_runs_again_says_that_nothing_was_asked(tmp_path: Pa
 
 def test_reasons_that_differ_in_a_number_are_not_counted_as_the_first() -> None:
     few, many = "The row has 1 cells and the header 2.", "The row has 9 cells and the header 2."
-    assert _reasons({0: (2, few), 1: (3, many)}, 3) == [f"2 x such as: {few} (lines 2, 3)"]
-    assert _reasons({0: (2, few), 1: (3, few)}, 3) == [f"2 x {few} (lines 2, 3)"]
+    assert reasons_of({0: (2, few), 1: (3, many)}, 3) == [f"2 x such as: {few} (lines 2, 3)"]
+    assert reasons_of({0: (2, few), 1: (3, few)}, 3) == [f"2 x {few} (lines 2, 3)"]
 
 
 def test_the_error_of_bytes_that_are_no_text_names_the_option(tmp_path: Path) -> None:

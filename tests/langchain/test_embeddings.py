@@ -34,6 +34,11 @@ CLASSES: dict[str, tuple[dict[str, Any], str, str]] = {
         "",
         "AWS_BEARER_TOKEN_BEDROCK",
     ),
+    "VertexAIEmbeddings": (
+        {"model": "text-embedding-005", "location": "us-central1"},
+        "/v1/projects/p/locations/us-central1",
+        "GOOGLE_API_KEY",
+    ),
     "CohereEmbeddings": ({"model": "embed-v4.0"}, "/v2", "COHERE_API_KEY"),
     "VoyageAIEmbeddings": ({"model": "voyage-4"}, "/v1", "VOYAGE_API_KEY"),
     "MistralAIEmbeddings": ({"model": "mistral-embed"}, "/v1", "MISTRAL_API_KEY"),

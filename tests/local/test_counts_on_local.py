@@ -17,6 +17,7 @@ TOOL = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wire", ["openai", "responses", "anthropic"])
 def test_a_local_model_counts_what_its_answer_then_says(
     wire: str, local_server: str, colour: Any

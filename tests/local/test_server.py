@@ -105,6 +105,7 @@ def test_a_server_stops_at_the_end_of_its_block(local_model: Path) -> None:
     running.stop()
 
 
+@pytest.mark.long
 def test_a_server_nobody_holds_is_stopped(local_model: Path) -> None:
     running = LocalServer(local_model, **SMALL)
     base_url = running.base_url
@@ -161,6 +162,7 @@ def test_a_missing_extra_says_what_to_install(
 # ---------------------------------------------------------------- one for all models of the program
 
 
+@pytest.mark.long
 def test_all_threads_share_one_server(local_model: Path) -> None:
     found: list[LocalServer] = []
     threads = [
@@ -224,6 +226,7 @@ def _program(code: str, model: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 @posix_only
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_server_ends_with_the_program_that_started_it(local_model: Path, ending: str) -> None:

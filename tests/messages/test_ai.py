@@ -310,6 +310,7 @@ def test_a_sum_is_last_when_any_part_is() -> None:
     assert (AIMessageChunk("a") + AIMessageChunk("b")).chunk_position is None
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_deltas_are_touched_once_each() -> None:
     class Counted(str):
         added = 0

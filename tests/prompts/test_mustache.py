@@ -217,6 +217,7 @@ def test_any_text_is_read_or_refused(pieces: list[str]) -> None:
         pass
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("piece", ["{{!}}", "{{x}}", "{{#x}}{{/x}}", " {{!}} ", "\n{{!}}\n"])
 def test_memory_grows_with_the_length_of_the_template(piece: str) -> None:
     tracemalloc.start()
@@ -226,6 +227,7 @@ def test_memory_grows_with_the_length_of_the_template(piece: str) -> None:
     assert peak < 20_000 * 1_000
 
 
+@pytest.mark.long
 def test_sections_that_multiply_are_given_up() -> None:
     bomb = MustacheTemplate("{{#a}}" * 25 + "x" + "{{/a}}" * 25)
     assert bomb.render({"a": [1]}) == "x"

@@ -457,6 +457,7 @@ def test_chain_goes_through_input_by_input() -> None:
     assert order == ["first 1", "second 1", "first 2", "second 2", "first 3", "second 3"]
 
 
+@pytest.mark.long
 def test_a_large_batch_holds_little_beyond_its_results(colour: Any) -> None:
     chain = RunnablePassthrough() | RunnablePassthrough()
     inputs = list(range(5_000))

@@ -539,6 +539,7 @@ async def heard(work: Any, noise: list[Any]) -> Any:
     return await work
 
 
+@pytest.mark.long
 def test_random_chains_leave_nothing_behind() -> None:
     assert len(fuzz(range(100))) == 11
 

@@ -178,6 +178,7 @@ _USAGE = {**_WITHOUT_ERROR, "gen_ai.token.modality": _MODALITY}
 METRICS: dict[str, tuple[str, dict[str, Attribute]]] = {
     "gen_ai.client.inference.duration": ("s", _OF_CALLS),
     "gen_ai.client.inference.time_to_first_chunk": ("s", _WITHOUT_ERROR),
+    "gen_ai.client.inference.time_per_output_chunk": ("s", _WITHOUT_ERROR),
     **{
         f"gen_ai.client.inference.usage.{name}": ("{token}", _USAGE)
         for name in (
@@ -199,6 +200,7 @@ METRICS: dict[str, tuple[str, dict[str, Attribute]]] = {
 _TYPE = Attribute(str, REQUIRED, frozenset(["input", "output"]))
 EARLIER_METRICS: dict[str, tuple[str, dict[str, Attribute]]] = {
     "gen_ai.client.operation.time_to_first_chunk": ("s", _WITHOUT_ERROR),
+    "gen_ai.client.operation.time_per_output_chunk": ("s", _WITHOUT_ERROR),
     "gen_ai.client.token.usage": ("{token}", {**_OF_CALLS, "gen_ai.token.type": _TYPE}),
 }
 

@@ -275,6 +275,7 @@ def test_in_a_fixture(asked):
     result.stdout.fnmatch_lines(["*something swallowed the `NetworkBlocked`*"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["mark", "ini"])
 def test_the_mark_and_the_ini_option_open_the_network(how: str, suite: pytest.Pytester) -> None:
     if how == "ini":

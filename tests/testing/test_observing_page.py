@@ -36,6 +36,7 @@ def quiet_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logger.setLevel(logging.NOTSET)
 
 
+@pytest.mark.long
 def test_the_test_of_the_page_passes(pytester: pytest.Pytester) -> None:
     shown = re.search(r'```py title="test_translation.py"\n(.*?)```', PAGE, re.DOTALL)
     assert shown is not None

@@ -14,6 +14,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="u
 FIXTURE = "from modelwire.testing.pytest_plugin import provider_server  # stands in for the installed plugin\n"
 
 
+@pytest.mark.long
 def test_every_snippet_of_the_page_passes(pytester: pytest.Pytester) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     pytester.makepyfile(FIXTURE + "\n".join(blocks))

@@ -275,6 +275,7 @@ def test_structured_content_alone_is_the_answer(raw_tools: mcp.MCPTools, colour:
     assert call_tool(colour, tool_of(raw_tools, "structured")).text == '{"sum":3}'
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stderr", ["io.StringIO()", "None"])
 def test_a_program_without_a_stderr_of_its_own_starts_servers_all_the_same(stderr: str) -> None:
     """As a notebook is. The package binds `sys.stderr` when it is imported, hence a process of its own."""

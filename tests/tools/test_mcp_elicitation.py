@@ -153,6 +153,7 @@ def test_an_async_function_runs_on_the_loop_of_the_program(tmp_path: Path) -> No
     assert loops[0] is loops[1]
 
 
+@pytest.mark.long
 def test_the_time_of_a_call_stops_while_the_user_thinks(tmp_path: Path, colour: Any) -> None:
     def elicit(question: Elicitation) -> Any:
         time.sleep(3.5)
@@ -208,6 +209,7 @@ def test_a_user_who_never_answers_does_not_keep_the_connection_open(tmp_path: Pa
     assert len(failed) == 1
 
 
+@pytest.mark.long
 def test_a_server_of_the_newest_protocol_asks_too(colour: Any) -> None:
     """Since 2026-07-28 a question comes as the answer to a call, which is repeated with the user's answer."""
     command = [sys.executable, "-W", "ignore", str(SUPPORT / "mcp_server.py")]

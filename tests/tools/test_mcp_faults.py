@@ -76,6 +76,7 @@ def test_a_silent_or_crashed_server_is_an_error_of_its_call_and_the_others_go_on
     assert answered.text == 'hello {"to": "Bern"}'
 
 
+@pytest.mark.long
 def test_a_call_is_over_in_time_although_the_server_does_not_even_read(
     tmp_path: Path, colour: Any
 ) -> None:
@@ -154,6 +155,7 @@ def test_the_list_of_tools_follows_the_server(tmp_path: Path, colour: Any) -> No
         assert called(colour, tools, new) == "hello {}"
 
 
+@pytest.mark.long
 def test_a_server_of_the_newest_protocol_is_followed_too(colour: Any) -> None:
     command = [sys.executable, "-W", "ignore", str(SUPPORT / "mcp_server.py")]
     with MCPTools(command) as tools:

@@ -215,6 +215,7 @@ def test_an_answer_that_belongs_to_another_login_is_refused(server: OAuthMCPServ
     assert refused == [404, 404]
 
 
+@pytest.mark.long
 def test_the_time_of_a_call_stops_while_the_user_logs_in(server: OAuthMCPServer) -> None:
     def slowly(url: str) -> None:
         time.sleep(3.5)

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from modelwire.adapters.embeddings.google import (
         GoogleGenerativeAIEmbeddings as GoogleGenerativeAIEmbeddings,
     )
+    from modelwire.adapters.embeddings.google import VertexAIEmbeddings as VertexAIEmbeddings
     from modelwire.adapters.embeddings.openai import AzureOpenAIEmbeddings as AzureOpenAIEmbeddings
     from modelwire.adapters.embeddings.openai import OpenAIEmbeddings as OpenAIEmbeddings
     from modelwire.adapters.embeddings.others import CohereEmbeddings as CohereEmbeddings
+    from modelwire.adapters.embeddings.others import LocalEmbeddings as LocalEmbeddings
     from modelwire.adapters.embeddings.others import MistralAIEmbeddings as MistralAIEmbeddings
     from modelwire.adapters.embeddings.others import OllamaEmbeddings as OllamaEmbeddings
     from modelwire.adapters.embeddings.others import VoyageAIEmbeddings as VoyageAIEmbeddings
@@ -27,10 +29,14 @@ __getattr__, __dir__, __all__ = lazy.exports(
     __name__,
     {
         "modelwire.adapters.embeddings.openai": ["AzureOpenAIEmbeddings", "OpenAIEmbeddings"],
-        "modelwire.adapters.embeddings.google": ["GoogleGenerativeAIEmbeddings"],
+        "modelwire.adapters.embeddings.google": [
+            "GoogleGenerativeAIEmbeddings",
+            "VertexAIEmbeddings",
+        ],
         "modelwire.adapters.embeddings.bedrock": ["BedrockEmbeddings"],
         "modelwire.adapters.embeddings.others": [
             "CohereEmbeddings",
+            "LocalEmbeddings",
             "MistralAIEmbeddings",
             "OllamaEmbeddings",
             "VoyageAIEmbeddings",

@@ -1,7 +1,8 @@
 """`BedrockEmbeddings`: Amazon's and Cohere's embeddings on Bedrock, over InvokeModel.
 
-Wire formats: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html and
-https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html, read 2026-11.
+Wire formats: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html,
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html and
+https://docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html, read 2026-11.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from modelwire.transport.wire import WireRequest
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
+    from modelwire.transport.wire import Reply
 
-__all__ = ["BedrockCalls", "BedrockEmbeddings", "CohereOnBedrockCodec", "TitanCodec"]
+__all__ = ["BedrockCalls", "BedrockEmbeddings", "CohereOnBedrockCodec", "NovaCodec", "TitanCodec"]
 
 
 class _InvokeModelCodec(EmbeddingCodec):
@@ -42,6 +44,13 @@ class _InvokeModelCodec(EmbeddingCodec):
         request = WireRequest(url, headers, body)
         request.model = self.model
         return request
+
+    def tokens_in_headers(self, reply: Reply) -> int | None:
+        """Return the tokens that Bedrock has counted. Nova's and Cohere's bodies have none (recorded 2026)."""
+        count = reply.headers.get("x-amzn-bedrock-input-token-count", "")
+        if count.isdecimal():
+            return int(count)
+        return None
 
 
 class TitanCodec(_InvokeModelCodec):
@@ -76,12 +85,40 @@ class CohereOnBedrockCodec(_InvokeModelCodec):
         return vectors, None
 
 
+class NovaCodec(_InvokeModelCodec):
+    """The codec of Amazon's Nova models, which take one text a request and count no tokens."""
+
+    def body(self, call: ChatCall) -> dict[str, Any]:
+        """Return the body of a request. `truncationMode` is set, for by default the end of a long text is cut."""
+        options = dict(self.pack.options)
+        use = options.pop("input_type", "search_document")
+        text = {"truncationMode": "NONE", "value": self.pack.texts[0]}
+        params = {"embeddingPurpose": _NOVA_PURPOSES.get(use, use), "text": text}
+        if "dimensions" in options:
+            params["embeddingDimension"] = options["dimensions"]
+        return {
+            "schemaVersion": "nova-multimodal-embed-v1",
+            "taskType": "SINGLE_EMBEDDING",
+            "singleEmbeddingParams": params,
+        }
+
+    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+        """Return the vector of an answer."""
+        return [item.get("embedding") for item in body["embeddings"]], None
+
+
+_NOVA_PURPOSES = {"search_document": "GENERIC_INDEX", "search_query": "GENERIC_RETRIEVAL"}
+
+
 class BedrockCalls(EmbeddingCalls, ChatBedrockConverse):
     """Calls the embeddings of Bedrock."""
 
     def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
-        if _is_cohere(str(call.model)):
+        model = str(call.model)
+        if _is_cohere(model):
             return CohereOnBedrockCodec
+        if "amazon.nova" in model:
+            return NovaCodec
         return TitanCodec
 
 

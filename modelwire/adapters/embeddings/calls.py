@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.embeddings.codec import EmbeddingCodec
+from modelwire.adapters.embeddings.codec import EmbeddingCodec, pack_of
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall, Codec
@@ -30,7 +30,7 @@ class EmbeddingCalls:
 
     def _codec(self, call: ChatCall) -> Codec:
         errors: Codec = self._wire().codec(self.provider)
-        return self._codec_class(call)(self.provider, call, errors)
+        return self._codec_class(call)(self.provider, str(call.model), pack_of(call), errors)
 
     def _messages(self, input: Any) -> list[BaseMessage]:
         return [input.message()]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
     from modelwire.transport.wire import Reply, WireRequest
 
-__all__ = ["EmbeddingCodec", "Pack", "Vectors", "pack_of", "vectors_of"]
+__all__ = ["EmbeddingCodec", "Pack", "Vectors", "pack_of", "storable_answer", "vectors_of"]
 
 _VECTORS = "vectors"  # The name of the vectors among the `additional_kwargs` of an answer.
 _IS_BIG_ENDIAN: bool = sys.byteorder == "big"  # Providers send little-endian numbers.
@@ -56,8 +56,16 @@ def pack_of(call: ChatCall) -> Pack:
 
 def vectors_of(answer: AIMessage) -> list[list[float]]:
     """Return the vectors of an answer, in the order of the texts of its request."""
-    vectors: Vectors = answer.additional_kwargs[_VECTORS]
-    return vectors.rows
+    vectors: Any = answer.additional_kwargs[_VECTORS]
+    rows: list[list[float]] = getattr(vectors, "rows", vectors)
+    return rows
+
+
+def storable_answer(answer: AIMessage) -> AIMessage:
+    """Return an answer whose vectors, if it has any, are written in full where it is dumped."""
+    if _VECTORS not in answer.additional_kwargs:
+        return answer
+    return answer.model_copy(update={"additional_kwargs": {_VECTORS: vectors_of(answer)}})
 
 
 class EmbeddingCodec:
@@ -69,10 +77,10 @@ class EmbeddingCodec:
     wire = "embeddings"
     has_output = False
 
-    def __init__(self, provider: str, call: ChatCall, errors: Codec) -> None:
+    def __init__(self, provider: str, model: str, pack: Pack, errors: Codec) -> None:
         self.provider = provider
-        self.model = str(call.model)
-        self.pack = pack_of(call)
+        self.model = model
+        self.pack = pack
         self._errors = errors
 
     def encode(self, call: ChatCall) -> WireRequest:
@@ -82,19 +90,29 @@ class EmbeddingCodec:
     def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
         """Return the vectors of an answer in the order of the texts, and its tokens; may raise `UNDOCUMENTED`.
 
-        A vector is a list of numbers, or a text: 32-bit floats in base64. None stands for one that is missing.
+        A vector is a list of numbers, 32-bit floats as bytes, or those in base64. None stands for one that is missing.
         """
         raise NotImplementedError
 
+    def parse(self, reply: Reply) -> Any:
+        """Return the JSON of an answer."""
+        return read_reply(reply, self.provider)
+
+    def tokens_in_headers(self, reply: Reply) -> int | None:
+        """Return the tokens of an answer whose body does not have them; None if they are unknown."""
+        return None
+
     def decode(self, reply: Reply) -> AIMessage:
         """Read a whole answer. Raises `MalformedResponse`, with the position of a bad vector in `index`."""
-        body = read_reply(reply, self.provider)
+        body = self.parse(reply)
         try:
             found, tokens = self.read(body)
             rows = [floats_of(vector) for vector in found]
         except UNDOCUMENTED:
             raise no_answer(reply, self.provider, "has no vectors") from None
-        self._check(rows, reply)
+        self._check(found, rows, reply)
+        if tokens is None:
+            tokens = self.tokens_in_headers(reply)
         usage: UsageMetadata | None = None
         if tokens is not None:
             usage = {"input_tokens": tokens, "output_tokens": 0, "total_tokens": tokens}
@@ -105,14 +123,14 @@ class EmbeddingCodec:
             response_metadata={"model_name": self.model, "model_provider": self.provider},
         )
 
-    def _check(self, rows: list[list[float]], reply: Reply) -> None:
+    def _check(self, found: Sequence[Any], rows: list[list[float]], reply: Reply) -> None:
         count, wanted = len(self.pack.texts), self.pack.options.get("dimensions")
         if len(rows) > count:
             raise no_answer(reply, self.provider, f"has {len(rows)} vectors for {count} texts")
         for index, row in enumerate(rows):
             if not row:
                 raise self._bad_vector(index, "is missing", reply)
-            if not isfinite(sum(row)):
+            if not (_is_small(found[index]) or isfinite(sum(row))):
                 raise self._bad_vector(index, "has a number that is not finite", reply)
             if wanted is not None and len(row) != wanted:
                 problem = f"has {len(row)} numbers, and `dimensions` is {wanted}"
@@ -137,8 +155,10 @@ class EmbeddingCodec:
 def floats_of(vector: Any) -> list[float]:
     """Return a vector as a list, an empty one for None. Raises `UNDOCUMENTED` for what is not a vector."""
     if isinstance(vector, str):
+        vector = a2b_base64(vector)
+    if isinstance(vector, bytes):
         packed = array("f")
-        packed.frombytes(a2b_base64(vector))
+        packed.frombytes(vector)
         if _IS_BIG_ENDIAN:
             packed.byteswap()
         return packed.tolist()
@@ -149,8 +169,24 @@ def floats_of(vector: Any) -> list[float]:
     return list(map(float, vector))
 
 
+def _is_small(vector: Any) -> bool:
+    """Return whether a vector is of 32-bit floats that are all below 1.7e38, found by the byte with their exponent.
+
+    This takes a fifth of the time of a sum.
+    """
+    if not isinstance(vector, bytes):
+        return False
+    exponents = vector[3::4]
+    return b"\x7f" not in exponents and b"\xff" not in exponents
+
+
 def by_index(items: Sequence[Mapping[str, Any]], count: int, name: str) -> list[Any]:
-    """Return the field `name` of the items in the order of their `index`; None where a text has no item."""
+    """Return the field `name` of the items in the order of their `index`; None where a text has no item.
+
+    More items than texts are returned as they are, to be refused.
+    """
+    if len(items) > count:
+        return [item[name] for item in items]
     rows: list[Any] = [None] * count
     for position, item in enumerate(items):
         index = count_or_none(item.get("index"))

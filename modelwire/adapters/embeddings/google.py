@@ -1,6 +1,8 @@
-"""`GoogleGenerativeAIEmbeddings`: the embeddings of the Gemini API, `batchEmbedContents`.
+"""`GoogleGenerativeAIEmbeddings` and `VertexAIEmbeddings`: the embeddings of the Gemini API and of Vertex AI.
 
-Wire format: https://ai.google.dev/api/embeddings, read 2026-11.
+Wire formats: https://ai.google.dev/api/embeddings and
+https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api, read 2026-11; `embedContent`
+on Vertex AI as google-genai 3.6 writes and reads it.
 """
 
 from __future__ import annotations
@@ -12,59 +14,147 @@ from modelwire.adapters.embeddings.calls import EmbeddingCalls
 from modelwire.adapters.embeddings.codec import EmbeddingCodec
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
-from modelwire.adapters.providers.google import ChatGoogleGenerativeAI
+from modelwire.adapters.providers.google import VERTEX, ChatGoogleGenerativeAI, ChatVertexAI
+from modelwire.adapters.wires.gemini.codec import method_url
+from modelwire.adapters.wires.json import count_or_none, dict_or_empty
 from modelwire.adapters.wires.openai_chat.codec import request_for
-from modelwire.adapters.wires.wire import path_segment
-from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["GeminiCalls", "GeminiCodec", "GoogleGenerativeAIEmbeddings"]
+__all__ = [
+    "GeminiCalls",
+    "GeminiCodec",
+    "GoogleGenerativeAIEmbeddings",
+    "VertexAIEmbeddings",
+    "VertexCalls",
+    "VertexCodec",
+    "VertexGeminiCodec",
+]
 
 # The common names of options, and Gemini's.
 _WORDS = {"dimensions": "outputDimensionality", "input_type": "taskType", "title": "title"}
 
 
-class GeminiCodec(EmbeddingCodec):
-    """The codec of `POST {base_url}/v1beta/models/MODEL:batchEmbedContents`."""
+class _MethodCodec(EmbeddingCodec):
+    """The codec of a method of a model; a subclass names it and writes its body."""
+
+    METHOD: ClassVar[str]
+
+    def options(self) -> dict[str, Any]:
+        """Return the options in Gemini's words."""
+        return {_WORDS.get(key, key): value for key, value in self.pack.options.items()}
+
+    def body(self, call: ChatCall) -> dict[str, Any]:
+        """Return the body of a request."""
+        raise NotImplementedError
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request of a call: each text has the model and the options again."""
-        name = self.model.removeprefix("models/")
-        options = {_WORDS.get(key, key): value for key, value in self.pack.options.items()}
-        requests = [
-            {
-                "model": f"models/{name}",
-                "content": {"parts": [{"text": text}]},
-                **options,
-                **call.params,
-            }
-            for text in self.pack.texts
-        ]
-        version = "/v1beta"
-        base = call.endpoint.base_url.partition("?")[0]
-        if base.endswith(("/v1", "/v1beta", "/v1alpha")):
-            version = ""
-        path = f"{version}/models/{path_segment(name)}:batchEmbedContents"
-        return request_for(call, path, {"requests": requests})
+        """Return the request of a call."""
+        request = request_for(call, "", self.body(call))
+        is_vertex = self.provider == VERTEX
+        request.url = method_url(call.endpoint.base_url, self.model, self.METHOD, vertex=is_vertex)
+        return request
+
+
+class GeminiCodec(_MethodCodec):
+    """The codec of the Gemini API's `batchEmbedContents`."""
+
+    METHOD = "batchEmbedContents"
+
+    def body(self, call: ChatCall) -> dict[str, Any]:
+        """Return the body of a request: each text has the model and the options again."""
+        same = {**self.options(), **call.params}
+        model = f"models/{self.model.removeprefix('models/')}"
+        requests = [{"model": model, "content": _content(text), **same} for text in self.pack.texts]
+        return {"requests": requests}
 
     def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
         """Return the vectors of an answer, which are in the order of the texts."""
-        tokens = (body.get("usageMetadata") or {}).get("promptTokenCount")
-        return [item.get("values") for item in body["embeddings"]], tokens
+        return [item.get("values") for item in body["embeddings"]], _tokens(body)
 
 
-class GeminiCalls(EmbeddingCalls, ChatGoogleGenerativeAI):
-    """Calls the embeddings of the Gemini API."""
+class VertexGeminiCodec(_MethodCodec):
+    """The codec of Gemini's embeddings on Vertex AI, `embedContent`, which takes one text."""
+
+    METHOD = "embedContent"
+
+    def body(self, call: ChatCall) -> dict[str, Any]:
+        """Return the body of a request. By default Vertex AI cuts a text that is too long."""
+        config = {"autoTruncate": False, **self.options(), **call.params}
+        return {"content": _content(self.pack.texts[0]), "embedContentConfig": config}
+
+    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+        """Return the vector of an answer."""
+        return [body["embedding"].get("values")], _tokens(body)
+
+
+class VertexCodec(_MethodCodec):
+    """The codec of the other text embeddings on Vertex AI, `predict`."""
+
+    METHOD = "predict"
+
+    def body(self, call: ChatCall) -> dict[str, Any]:
+        """Return the body of a request. By default Vertex AI cuts a text that is too long."""
+        options = self.options()
+        names = {"taskType": "task_type", "title": "title"}
+        same = {word: options.pop(name) for name, word in names.items() if name in options}
+        instances = [{"content": text, **same} for text in self.pack.texts]
+        parameters = {"autoTruncate": False, **options, **call.params}
+        return {"instances": instances, "parameters": parameters}
+
+    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+        """Return the vectors of an answer, which are in the order of the texts, and the sum of their tokens."""
+        found = [prediction["embeddings"] for prediction in body["predictions"]]
+        counts = [
+            count_or_none(dict_or_empty(it.get("statistics")).get("token_count")) for it in found
+        ]
+        tokens = None
+        if None not in counts:
+            tokens = sum(count or 0 for count in counts)
+        return [embedding.get("values") for embedding in found], tokens
+
+
+def _content(text: str) -> dict[str, Any]:
+    return {"parts": [{"text": text}]}
+
+
+def _tokens(body: Any) -> int | None:
+    return count_or_none(dict_or_empty(body.get("usageMetadata")).get("promptTokenCount"))
+
+
+class _GoogleCalls(EmbeddingCalls):
+    """Chooses the codec by where the model is called, and by the model."""
+
+    if TYPE_CHECKING:
+        vertexai: bool | None
 
     def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
-        return GeminiCodec
+        if not self.vertexai:
+            return GeminiCodec
+        if _is_gemini(str(call.model)):
+            return VertexGeminiCodec
+        return VertexCodec
+
+
+def _is_gemini(model: str) -> bool:
+    # google-genai 3.6 (`t_is_vertex_embed_content_model`) calls `embedContent` for these, and `predict` for all others.
+    return "gemini" in model.rpartition("/")[2]
+
+
+class GeminiCalls(_GoogleCalls, ChatGoogleGenerativeAI):
+    """Calls the embeddings of the Gemini API or of Vertex AI."""
+
+
+class VertexCalls(_GoogleCalls, ChatVertexAI):
+    """Calls the embeddings of Vertex AI."""
 
 
 class GoogleGenerativeAIEmbeddings(HTTPEmbeddings):
     """Embeddings of the Gemini API. The key comes from `api_key`, `GOOGLE_API_KEY` or `GEMINI_API_KEY`.
+
+    With `vertexai=True`, or a project, it is Vertex AI, as for `ChatGoogleGenerativeAI`.
 
     `task_type` is one of Gemini's; unset, it is `RETRIEVAL_DOCUMENT` for documents and `RETRIEVAL_QUERY` for a query.
 
@@ -86,9 +176,28 @@ class GoogleGenerativeAIEmbeddings(HTTPEmbeddings):
         "batch_size": "chunk_size",
     }
 
-    def _check_settings(self) -> None:
-        if self.calls.vertexai:
-            raise InvalidArgument(
-                "`GoogleGenerativeAIEmbeddings` calls the Gemini API only, not Vertex AI: pass `vertexai=False` and an "
-                "API key."
-            )
+    # On Vertex AI, Gemini's models take one text a request, the others 250:
+    # https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings, read 2026-11.
+    VERTEX_LIMITS: ClassVar[PackLimits] = PackLimits(250, 20_000, 2_048)
+
+    def own_limits(self) -> PackLimits:
+        """Return the limits of the model where it is called."""
+        if not self.calls.vertexai:
+            return self.LIMITS
+        if _is_gemini(self.model):
+            return self.VERTEX_LIMITS._replace(texts=1)
+        return self.VERTEX_LIMITS
+
+
+class VertexAIEmbeddings(GoogleGenerativeAIEmbeddings):
+    """Embeddings of Vertex AI, with the settings of `ChatVertexAI`: project, location, credentials.
+
+    VertexAIEmbeddings(model="text-embedding-005", project="my-project").embed_query("hello")
+    """
+
+    CALLS: ClassVar[Any] = VertexCalls
+    DEFAULT_MODEL: ClassVar[str | None] = None
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        **GoogleGenerativeAIEmbeddings.ALIASES,
+        "embeddings_task_type": "input_type",
+    }

@@ -135,8 +135,11 @@ class HTTPEmbeddings(Embeddings):
 
     def build_request(self, texts: list[str], *, purpose: str = "document") -> Any:
         """Return the first request for these texts, without sending it."""
-        packs = EmbeddingWork(self, texts, purpose).pack()
-        return self.calls.build_request(packs[0])
+        return self.calls.build_request(self.packs(texts, purpose=purpose)[0])
+
+    def packs(self, texts: list[str], *, purpose: str = "document") -> list[Pack]:
+        """Return what each request for these texts would have: the inputs of `calls`."""
+        return EmbeddingWork(self, texts, purpose).pack()
 
     def embed_documents(self, texts: list[str], chunk_size: int | None = None) -> list[list[float]]:
         """Return a vector for each text.

@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.fields import Field
 
+from modelwire._extensions import extension
 from modelwire.adapters.embeddings.codec import EmbeddingCodec
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.openai import OpenAICalls, OpenAICodec, OpenAIEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
+from modelwire.adapters.wires.json import error_as
 from modelwire.adapters.wires.openai_chat.codec import request_for
+from modelwire.errors import ContextTooLong
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
-    from modelwire.transport.wire import WireRequest
+    from modelwire.errors import ChatError
+    from modelwire.transport.wire import Reply, WireRequest
 
 __all__ = [
     "CohereCodec",
     "CohereEmbeddings",
+    "LocalEmbeddings",
     "MistralAIEmbeddings",
     "OllamaEmbeddings",
     "VoyageAIEmbeddings",
@@ -151,6 +156,51 @@ class MistralAIEmbeddings(OpenAIEmbeddings):
     CALLS: ClassVar[Any] = MistralCalls
     DEFAULT_MODEL: ClassVar[str | None] = "mistral-embed"
     LIMITS: ClassVar[PackLimits] = PackLimits(512, 16_000, 8_000)  # langchain-mistralai 1.1
+
+
+class LocalCodec(OpenAICodec):
+    """The codec of llama.cpp's server."""
+
+    def error(self, reply: Reply) -> ChatError:
+        """Read an error; a text that is too long is status 500 there (xllamacpp 2026.10)."""
+        error = super().error(reply)
+        if "too large to process" in error.message:
+            return error_as(ContextTooLong, error)
+        return error
+
+
+class LocalCalls(OpenAICalls):
+    """Calls llama.cpp's server on this machine."""
+
+    def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
+        return LocalCodec
+
+    provider: str = Field(default="local", repr=False, exclude=True)
+
+
+class LocalEmbeddings(OpenAIEmbeddings):
+    """Embeddings of a model on this machine, by llama.cpp, which starts with the first one (`modelwire[local]`).
+
+    `model` is a name that `modelwire.local` knows, or the path of a GGUF file. Weights that do not say how the vectors
+    of a text's tokens become one get their mean. A text has at most `n_ctx / n_parallel` tokens.
+
+        LocalEmbeddings(model="models/nomic-embed-text-v1.5.Q8_0.gguf").embed_query("hello")
+    """
+
+    CALLS: ClassVar[Any] = LocalCalls
+    # A request may have any number of texts. Small ones let the slots of the server work side by side.
+    LIMITS: ClassVar[PackLimits] = PackLimits(32, 128_000, 2_048)
+
+    def __init__(
+        self, *, model: str = "smollm2", base_url: str | None = None, **settings: Any
+    ) -> None:
+        if base_url is None:
+            of_server = {n: settings.pop(n) for n in ("n_ctx", "n_parallel") if n in settings}
+            server = extension("local").ensure_server(model, embeddings=True, **of_server)
+            base_url = server.base_url_for("openai")
+            # Lengths are estimates, which this share of the context allows for.
+            settings.setdefault("embedding_ctx_length", server.context_tokens // 2)
+        super().__init__(model=model, **{"base_url": base_url, "api_key": "local", **settings})
 
 
 class OllamaCalls(OpenAICalls):

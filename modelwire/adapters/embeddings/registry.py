@@ -19,10 +19,12 @@ EMBEDDINGS = {
     "openai": _OPENAI,
     "azure_openai": "modelwire.adapters.embeddings.openai:AzureOpenAIEmbeddings",
     "google_genai": "modelwire.adapters.embeddings.google:GoogleGenerativeAIEmbeddings",
+    "google_vertexai": "modelwire.adapters.embeddings.google:VertexAIEmbeddings",
     "bedrock": "modelwire.adapters.embeddings.bedrock:BedrockEmbeddings",
     "cohere": "modelwire.adapters.embeddings.others:CohereEmbeddings",
     "voyageai": "modelwire.adapters.embeddings.others:VoyageAIEmbeddings",
     "mistralai": "modelwire.adapters.embeddings.others:MistralAIEmbeddings",
+    "local": "modelwire.adapters.embeddings.others:LocalEmbeddings",
     "ollama": "modelwire.adapters.embeddings.others:OllamaEmbeddings",
 }
 # Beginnings of the models' names that tell the provider.
@@ -30,7 +32,10 @@ MODELS = {
     "text-embedding-3": "openai",
     "text-embedding-ada": "openai",
     "gemini-embedding": "google_genai",
+    "text-embedding-005": "google_vertexai",
+    "text-multilingual-embedding": "google_vertexai",
     "amazon.titan-embed": "bedrock",
+    "amazon.nova-2-multimodal-embeddings": "bedrock",
     "cohere.embed": "bedrock",
     "embed-": "cohere",
     "voyage-": "voyageai",
@@ -39,6 +44,7 @@ MODELS = {
 _OTHER_NAMES = {
     "google": "google_genai",
     "gemini": "google_genai",
+    "vertexai": "google_vertexai",
     "voyage": "voyageai",
     "mistral": "mistralai",
 }

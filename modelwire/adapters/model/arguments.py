@@ -85,7 +85,7 @@ _CONFIG_KEYS = (
 
 @lru_cache(maxsize=1024)
 def parameter_of(cls: type[WireSettings], name: str, provider: str | None = None) -> str:
-    """Return the common name of a keyword of a call. Raises `InvalidArgument` for what is no parameter, and slips.
+    """Return the common name of a keyword of a call. Raises `InvalidArgument` for a typo, or if it is not a parameter.
 
     `provider` is the name of the model's service, whose own parameters pass as they are.
     """
@@ -112,9 +112,9 @@ def parameter_of(cls: type[WireSettings], name: str, provider: str | None = None
 
 
 def without_headers(options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value for name, value in options.items() if name != "extra_headers"
-    }  # nobody is told a secret
+    if "extra_headers" not in options:
+        return options
+    return {name: value for name, value in options.items() if name != "extra_headers"}
 
 
 def seconds_of(timeout: Any) -> Any:
@@ -127,9 +127,9 @@ def seconds_of(timeout: Any) -> Any:
 
 
 def timeouts_of(client: Any) -> tuple[float | None, float | None]:
-    """Return the limits for connecting and reading that the user's own client was made with, None where it has none.
+    """Return the connect and read timeouts of the user's own client, None for those that it does not set.
 
-    The 5 s that httpx has by itself nobody asked for, and no model answers in them: the SDKs pass over them, too.
+    httpx's default of 5 s is ignored, as in the SDKs: the user did not choose it, and it is too short for a model.
     """
     timeout = getattr(client, "timeout", None)
     if isinstance(timeout, (int, float)):
@@ -253,7 +253,7 @@ def service_for(cls: type[WireSettings], values: Mapping[str, Any]) -> Service |
 
 
 def name_service(cls: type[WireSettings], values: dict[str, Any]) -> None:
-    """Call a service by its own name. Raises `InvalidArgument` for one nobody knows, unless there is an address."""
+    """Set `provider` to the service's own name. Raises `InvalidArgument` for an unknown service without an address."""
     service = service_for(cls, values)
     if service is not None:
         values["provider"] = service.name
@@ -325,7 +325,7 @@ _TOKEN = frozenset(
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:
-    """Return the body of a request as it is sent. Raises `InvalidArgument` for what JSON cannot say."""
+    """Return the body of a request as it is sent. Raises `InvalidArgument` for a value that JSON cannot express."""
     try:
         return to_json(body)
     except (PydanticSerializationError, UnicodeEncodeError, ValueError) as exc:

@@ -49,7 +49,7 @@ CANCEL_S = 5.0
 
 
 def placeholder(id: str) -> AIMessage:
-    """Return what stands for an answer of which only the id is known."""
+    """Return a placeholder for an answer of which only the id is known."""
     return AIMessage("", id=id, response_metadata={"id": id, "status": "queued"})
 
 
@@ -127,7 +127,7 @@ async def aresume(
 
 
 def _messages(id: str) -> list[BaseMessage]:
-    """Return what stands for the messages of the earlier call."""
+    """Return a placeholder for the messages of the earlier call, which are not known here."""
     if not id or not isinstance(id, str):
         raise InvalidArgument(f"`id` is the id of an answer, such as `resp_68...`, not {id!r}.")
     return [HumanMessage(f"(background answer {id})")]

@@ -9,13 +9,30 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    overload,
+)
 from uuid import UUID, uuid4
 
 from pydantic.fields import Field
 
 from modelwire.adapters import _reduced
 from modelwire.adapters.model import global_cache
+from modelwire.adapters.model.lazy_rooms import (
+    cache,
+    cache_keys,
+    generation,
+    prompt_values,
+    structured_output,
+)
 from modelwire.adapters.model.results import (
     acollected,
     chunk_from_message,
@@ -97,6 +114,8 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     """Metadata of every run of this model."""
     verbose: bool = Field(default=False, exclude=True, repr=False)
     """Print what goes in and out."""
+    SIGNS_ANSWERS: ClassVar[bool] = True
+    """Whether an answer that no handler receives gets an id, if it has none."""
     # `stream` gives the whole answer at once: always, or where the call has tools.
     disable_streaming: bool | Literal["tool_calling"] = Field(
         default=False, exclude=True, repr=False
@@ -195,9 +214,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """What a cache keeps answers under, beside the messages."""
-        from modelwire.adapters.model.cache_keys import llm_string
-
-        return llm_string(self, self._get_invocation_params(stop, **kwargs))
+        return cache_keys.llm_string(self, self._get_invocation_params(stop, **kwargs))
 
     def _combine_llm_outputs(self, llm_outputs: list[_Data | None], /) -> _Data:
         """Sum up what the provider sent beside the answers of one `generate`."""
@@ -272,31 +289,31 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         stream gives what there is so far: dicts that grow, and objects once their required fields are there.
 
         Raises:
-            OutputParserException: The answer does not fit, or is none; `raw_message` is what the model wrote. Where
-                pydantic refused the value, it is pydantic's `ValidationError` too.
+            OutputParserException: The answer does not fit, or has no value; `raw_message` is the model's message. If
+                pydantic refused the value, the error is a `ValidationError` of pydantic too.
             ModelRefusalError: The model refused.
-            InvalidArgument: Nothing was sent: the schema is none, or the provider cannot take it.
+            InvalidArgument: Nothing was sent: the schema is not valid, or the provider cannot take it.
         """
-        from modelwire.adapters.model.structured_output import structured_answer
-
-        return structured_answer(self, schema, include_raw=include_raw, retries=retries, **kwargs)
+        return structured_output.structured_answer(
+            self, schema, include_raw=include_raw, retries=retries, **kwargs
+        )
 
     with_structured_output.takes_call_kwargs = True  # type: ignore[attr-defined]  # those of a binding: they choose the way
 
     def _structured(
         self, schema: Any, *, include_raw: bool, method: str | None = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, Any]:
-        from modelwire.adapters.model.structured_output import structured_by_tools
-
-        return structured_by_tools(self, schema, include_raw=include_raw, **kwargs)
+        return structured_output.structured_by_tools(
+            self, schema, include_raw=include_raw, **kwargs
+        )
 
     @property
     def InputType(self) -> Any:
         """What this model takes."""
         from modelwire.messages.any_message import AnyMessage
-        from modelwire.prompt_values import ChatPromptValue, StringPromptValue
 
-        return str | StringPromptValue | ChatPromptValue | list[AnyMessage]
+        values = prompt_values.StringPromptValue | prompt_values.ChatPromptValue
+        return str | values | list[AnyMessage]
 
     @property
     def OutputType(self) -> Any:
@@ -319,7 +336,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             return self._entry()._answer(messages, stop, config, **kwargs)
         with start_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
             result = self._entry()._result(messages, stop, run.config, run=run, **kwargs)
-            run.end(signed(result, f"lc_run--{run.run_id}"))
+            run.end(run.signed(result))
         return only_message(result)
 
     async def ainvoke(
@@ -338,7 +355,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             return await self._entry()._aanswer(messages, stop, config, **kwargs)
         async with await astart_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
             result = await self._entry()._aresult(messages, stop, run.config, run=run, **kwargs)
-            await run.end(signed(result, f"lc_run--{run.run_id}"))
+            await run.end(run.signed(result))
         return only_message(result)
 
     def stream(
@@ -422,8 +439,6 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         **kwargs: Any,
     ) -> LLMResult:
         """Answer several lists of messages, one after the other, with all that the provider says."""
-        from modelwire.adapters.model.generation import generate
-
         config = {
             "callbacks": callbacks,
             "tags": tags,
@@ -432,7 +447,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             "run_id": run_id,
         }
         hide_headers(kwargs)
-        return generate(self, messages, stop, config, kwargs)
+        return generation.generate(self, messages, stop, config, kwargs)
 
     async def agenerate(
         self,
@@ -447,8 +462,6 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         **kwargs: Any,
     ) -> LLMResult:
         """Answer several lists of messages, side by side, with all that the provider says."""
-        from modelwire.adapters.model.generation import agenerate
-
         config = {
             "callbacks": callbacks,
             "tags": tags,
@@ -457,7 +470,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             "run_id": run_id,
         }
         hide_headers(kwargs)
-        return await agenerate(self, messages, stop, config, kwargs)
+        return await generation.agenerate(self, messages, stop, config, kwargs)
 
     def generate_prompt(
         self,
@@ -484,7 +497,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         )
 
     def _entry(self) -> BaseChatModel | CachedModel:
-        """Return what answers a call: this model itself as a rule, or one with what stands before it."""
+        """Return what answers a call: this model, or a `CachedModel` if it has a cache, a rate limiter or a version."""
         if (
             global_cache.llm_cache is None
             and self.cache is None
@@ -492,17 +505,13 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             and not self.output_version
         ):
             return self
-        from modelwire.adapters.model.cache import CachedModel
-
-        return CachedModel(self)
+        return cache.CachedModel(self)
 
     def _cache_key(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> tuple[str, str] | None:
         """Return the cache key of a call, without message ids and secrets; None if the call cannot be cached."""
-        from modelwire.adapters.model.cache_keys import message_key
-
-        return message_key(self, messages, stop, kwargs)
+        return cache_keys.message_key(self, messages, stop, kwargs)
 
     def _result(
         self,

@@ -1,4 +1,4 @@
-"""What stands between a call of a model and its answer: a cache, a rate limiter, another version of the content.
+"""Wraps a model's calls with its cache, its rate limiter and the conversion of content to another version.
 
 `_answered` and `_opened` decide what happens, once for sync and async: they yield a `Step` and are sent its result. A
 stream looks up its answer, waits for the same call in flight and fills the cache when it is whole; no call waits for a
@@ -296,7 +296,7 @@ async def _adrive(flow: _Flow) -> Any:
 
 
 class CachedModel:
-    """A model as `BaseChatModel` calls it, with what stands before it."""
+    """A model with its cache, rate limiter and output version, by the methods that `BaseChatModel` calls."""
 
     def __init__(self, model: BaseChatModel) -> None:
         self.model = model

@@ -9,14 +9,15 @@ from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.model.arguments import timeouts_of
+from modelwire.adapters.model.arguments import json_bytes, timeouts_of
+from modelwire.adapters.model.continuation import Continuation
 from modelwire.runnables.config import in_batch
 from modelwire.transport.connections.closed_network import network_blocks
 from modelwire.transport.connections.hook import CONNECTION_HOOKS, hooked
 from modelwire.transport.connections.keepalive import Keepalive
 from modelwire.transport.connections.select import async_connection, sync_connection
 from modelwire.transport.retry import RetryPolicy
-from modelwire.transport.steps import CallPolicy, Exchange, Timeouts
+from modelwire.transport.steps import CallPolicy, Exchange, Hooks, Request, Timeouts
 from modelwire.transport.wire import WireRequest
 
 if TYPE_CHECKING:
@@ -29,11 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "aconnection_of",
-    "call_policy",
     "connection_of",
     "limiter_of_model",
+    "new_exchange",
     "preparation",
-    "reserved_tokens",
 ]
 
 rng = Random()  # noqa: S311 - spreads retries, keeps no secret
@@ -54,15 +54,19 @@ NAMED_BY_CLIENT = (
 )
 
 
-def call_policy(
+def new_exchange(
     model: HTTPChatModel,
+    codec: Codec,
+    request: WireRequest,
+    config: RunnableConfig,
     retry_settings: Mapping[str, Any],
     retry: RetryPolicy,
     limiter: AdaptiveRateLimiter | None,
+    hooks: Hooks[AIMessage, AIMessageChunk],
     *,
     is_async: bool,
-) -> CallPolicy:
-    """Return how patient one call is, and what bounds it."""
+) -> Exchange[AIMessage, AIMessageChunk]:
+    """Return the exchange that sends an encoded request, and the policy of how patient it is and what bounds it."""
     client = model._own_client(is_async=is_async)
     timeouts = _timeouts(
         retry_settings["timeout"],
@@ -70,7 +74,8 @@ def call_policy(
         NO_TIMEOUTS if client is None else timeouts_of(client),
         tcp_keepalive=model.tcp_keepalive,
     )
-    return CallPolicy(
+    most_continuations = retry_settings["max_continuations"]
+    policy = CallPolicy(
         retry,
         timeouts,
         time.monotonic,
@@ -78,9 +83,26 @@ def call_policy(
         limiter,
         in_batch.get(),
         model.max_response_bytes,
-        retry_settings["max_continuations"] > 0,
+        most_continuations > 0,
         retry_settings["stream_resume"],
     )
+    reserved = _reserved_tokens(codec, request.body)
+    content = json_bytes(request.body)
+    deadline = config.get("deadline")
+    exchange = Exchange(
+        Request(request.url, request.headers, content, request.model, max_output=reserved),
+        codec,
+        policy,
+        hooks,
+        observers=config.get("observers", ()),
+        deadline=deadline,
+        timeout_s=getattr(deadline, "limit_s", None),
+    )
+    if policy.polls and hasattr(codec, "continued"):
+        exchange.continuation = Continuation(
+            request, codec.continued, most_continuations, codec.provider
+        )
+    return exchange
 
 
 @lru_cache(maxsize=256)
@@ -122,7 +144,7 @@ def limiter_of_model(model: HTTPChatModel, request: WireRequest) -> AdaptiveRate
     )
 
 
-def reserved_tokens(codec: Codec, body: Mapping[str, Any]) -> int | None:
+def _reserved_tokens(codec: Codec, body: Mapping[str, Any]) -> int | None:
     """Return how many tokens of output the provider counts before there are any; None where that is unknown."""
     if not getattr(codec, "has_output", True):
         return 0

@@ -169,7 +169,7 @@ def _stays_here(name: str) -> bool:
 
 
 def _says_who(name: str, value: Any) -> bool:
-    """Return whether an argument says who calls."""
+    """Return whether an argument authenticates calls: a credential, a header with one, or a URL with a password."""
     if value is None:
         return False
     if isinstance(value, dict):

@@ -80,7 +80,7 @@ def _is_shortened(request: WireRequest) -> bool:
 
 
 def _characters(messages: Sequence[BaseMessage], tools: Any) -> int:
-    """Return the characters of text that surely go out; what stands for images and files is left out."""
+    """Return how many characters of text are surely sent; images and files are not counted."""
     texts = [repr(tools)] if tools else []
     for message in messages:
         for block in [message.content] if isinstance(message.content, str) else message.content:

@@ -1,7 +1,7 @@
-"""Answers that the provider suspends: the request that continues one, and its parts as one answer. No I/O here.
+"""Continues answers that the provider suspends: makes the next request, and joins the parts. No I/O here.
 
-A long turn may come in parts: Anthropic pauses one that runs its own tools (`pause_turn`), Gemini one that has reached
-a limit of its own (`CONTINUATION`). `transport.call` sends a request for each further part.
+A long turn may arrive in parts: Anthropic pauses a turn that runs Anthropic's own tools (`pause_turn`), Gemini one that
+has reached a limit of the service (`CONTINUATION`). `transport.call` sends a request for each further part.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ KEYWORDS_ONLY = inspect.Signature(
 
 
 def settings_docs(cls: type[BaseModel]) -> dict[str, str]:
-    """Return what each field of `cls` means, by its name; {} where there is no source to read (a frozen program)."""
+    """Return the documentation of each field of `cls`; {} if the source cannot be read, as in a frozen program."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if "__annotations__" in vars(base) and base.__module__.partition(".")[0] != "pydantic":

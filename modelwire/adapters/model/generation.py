@@ -1,11 +1,10 @@
-"""Several lists of messages at once, with everything the provider says: what `generate` of a chat model does."""
+"""Implements `generate` of a chat model: answers several lists of messages, with all metadata of the provider."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.model.results import signed
 from modelwire.adapters.model.run import astart_model_run, start_model_run
 from modelwire.outputs import ChatResult, LLMResult, RunInfo
 from modelwire.runnables.batch import gathered
@@ -40,7 +39,7 @@ def generate(
     for messages, own in zip(prompts, _configs(config, len(prompts)), strict=True):
         with start_model_run(model, messages, own, {"stop": stop, **kwargs}) as run:
             result = model._entry()._result(messages, stop, run.config, run=run, **kwargs)
-            run.end(signed(result, f"lc_run--{run.run_id}"))
+            run.end(run.signed(result))
         answered.append((result, run.run_id))
     return _together(model, answered)
 
@@ -57,7 +56,7 @@ async def agenerate(
     async def one(messages: list[BaseMessage], own: RunnableConfig) -> tuple[ChatResult, UUID]:
         async with await astart_model_run(model, messages, own, {"stop": stop, **kwargs}) as run:
             result = await model._entry()._aresult(messages, stop, run.config, run=run, **kwargs)
-            await run.end(signed(result, f"lc_run--{run.run_id}"))
+            await run.end(run.signed(result))
         return result, run.run_id
 
     pairs = zip(prompts, _configs(config, len(prompts)), strict=True)

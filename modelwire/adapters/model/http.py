@@ -1,7 +1,7 @@
 """`HTTPChatModel`: the one place where a Runnable, a codec and the transport meet.
 
-A model here is its parameters; a call of it becomes a `ChatCall`, the codec says that in the provider's words, and a
-flow carries it out (`transport.call`). What differs between providers is data and a codec, never control flow.
+A model is its parameters. A call becomes a `ChatCall`, the codec encodes it as the provider's request, and a flow
+(`transport.call`) sends it. Providers differ in data and in their codec, never in control flow.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from modelwire.adapters.credentials import refused_credential
 from modelwire.adapters.model import langchain_hooks
@@ -19,19 +19,27 @@ from modelwire.adapters.model.arguments import (
     RETRY_SETTINGS,
     check_retry_settings,
     checked_headers,
-    json_bytes,
     parameter_of,
     seconds_of,
 )
 from modelwire.adapters.model.call_parts import (
     aconnection_of,
-    call_policy,
     connection_of,
     limiter_of_model,
+    new_exchange,
     preparation,
-    reserved_tokens,
 )
-from modelwire.adapters.model.continuation import Continuation
+from modelwire.adapters.model.lazy_rooms import (
+    background,
+    cache_keys,
+    loops,
+    model_tools,
+    outgoing,
+    sdk_clients,
+    stream_resume,
+    structured_output,
+    warmup,
+)
 from modelwire.adapters.model.refusals import ON_REFUSAL
 from modelwire.adapters.model.results import (
     chunk_from_message,
@@ -57,7 +65,7 @@ from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.retry import RetryPolicy
-from modelwire.transport.steps import Exchange, Hooks, Request
+from modelwire.transport.steps import Exchange, Hooks
 from modelwire.transport.wire import LostHeaders, WireRequest, hide_headers
 
 if TYPE_CHECKING:
@@ -69,7 +77,7 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
     from modelwire.transport.ratelimit.limits import Limits
 
-__all__ = ["HTTPChatModel", "background_answers"]
+__all__ = ["HTTPChatModel"]
 
 _settings_of = attrgetter(*RETRY_SETTINGS)
 
@@ -79,15 +87,17 @@ class HTTPChatModel(WireSettings):
 
     A parameter that is None is not sent; unknown keywords of a call are parameters too.
 
-    `max_retries`, where it is set, bounds the requests of one `invoke` or `stream` to 1 + `max_retries`, whatever they
-    come to; unset, ten are the most. The rows of a `batch` and of a job wait for limits and outages as long as it
-    takes, and none of that is counted; a `max_wait` that is set holds for them too.
+    If `max_retries` is set, one `invoke` or `stream` sends at most 1 + `max_retries` requests, for whatever reason they
+    fail; otherwise at most ten. The rows of a `batch` and of a job wait for limits and outages as long as it takes, and
+    those requests are not counted; a `max_wait` that is set applies to them too.
 
-    A stream that breaks after its first chunk raises `StreamInterrupted`; with `stream_restart="marker"` (in a call:
-    `restart="marker"`) it begins again, by a chunk with "stream_restart" in its `response_metadata`: whoever has shown
-    what came before takes it back, and a sum of the chunks leaves it out. The provider's rate limit is found out and
-    kept (`limits()` shows it), shared by all models of this process with the same key.
+    A stream that breaks after its first chunk raises `StreamInterrupted`. With `stream_restart="marker"` (in a call:
+    `restart="marker"`) it starts again, with a chunk that has "stream_restart" in its `response_metadata`: a program
+    removes what it has shown so far, and a sum of the chunks leaves it out. The provider's rate limit is learned and
+    obeyed (`limits()` shows it); all models of this process with the same key share it.
     """
+
+    SIGNS_ANSWERS: ClassVar[bool] = False
 
     def _codec(self, call: ChatCall) -> Codec:
         """Return the codec of `call`: that of the model's wire."""
@@ -121,15 +131,12 @@ class HTTPChatModel(WireSettings):
             )
         for message in messages:
             if message.content.__class__ is list:
-                from modelwire.messages.validate_outgoing import (
-                    validate_outgoing,
-                    warn_of_attachments,
-                )
-
-                messages = validate_outgoing(messages)
+                messages = outgoing.validate_outgoing(messages)
                 wire = self._wire()
                 if getattr(self, "provider", wire.owner) == wire.owner:
-                    warn_of_attachments(messages, title=wire.title, **wire.attachments._asdict())
+                    outgoing.warn_of_attachments(
+                        messages, title=wire.title, **wire.attachments._asdict()
+                    )
                 break
         return messages
 
@@ -178,9 +185,7 @@ class HTTPChatModel(WireSettings):
         form = params.get("response_format")
         if form is not None and not isinstance(form, Mapping):
             # The SDKs take a pydantic class here too.
-            from modelwire.adapters.model.tools import response_format
-
-            params["response_format"] = response_format(self, form, strict=None)
+            params["response_format"] = model_tools.response_format(self, form, strict=None)
         return params
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
@@ -202,34 +207,22 @@ class HTTPChatModel(WireSettings):
         retry_settings, retry = self._retry_settings(kwargs)
         builder = RequestBuilder(self, messages, stop, kwargs, ask and counting is None)
         codec, request = builder.build(stream=stream, key=key, ask=ask)
+        limiter = None
         if counting is not None:  # only the input is counted: the limits of answers are not touched
             counting.request(request)
-        content = json_bytes(request.body)
-        deadline = config.get("deadline")
-        limiter = None
-        if self.rate_limit is not None and counting is None:
+        elif self.rate_limit is not None:
             limiter = limiter_of_model(self, request)
-        policy = call_policy(self, retry_settings, retry, limiter, is_async=is_async)
-        reserved = reserved_tokens(codec, request.body)
-        exchange = Exchange(
-            Request(request.url, request.headers, content, request.model, max_output=reserved),
-            codec,
-            policy,
-            _hooks(retry_settings["on_refusal"], retry_settings["stream_restart"]),
-            observers=config.get("observers", ()),
-            deadline=deadline,
-            timeout_s=getattr(deadline, "limit_s", None),
+        hooks = _hooks(retry_settings["on_refusal"], retry_settings["stream_restart"])
+        exchange = new_exchange(
+            self, codec, request, config, retry_settings, retry, limiter, hooks, is_async=is_async
         )
         exchange.refused_credential = partial(refused_credential, self)
         if key is not None or (not is_async and self._asks_for_key()):
-            exchange.renew = builder.renewal(deadline, is_async=is_async)
-        if policy.polls and hasattr(codec, "continued"):
-            limit = retry_settings["max_continuations"]
-            exchange.continuation = Continuation(request, codec.continued, limit, codec.provider)
+            exchange.renew = builder.renewal(exchange.deadline, is_async=is_async)
         if counting is not None:
             return exchange
         is_checked = self.check_context and (
-            len(content) > SMALL_BYTES
+            len(exchange.content) > SMALL_BYTES
             or self.check_context == "exact"
             or self.__dict__["profile"] is not None
         )
@@ -287,8 +280,6 @@ class HTTPChatModel(WireSettings):
     def _cache_key(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> tuple[str, str] | None:
-        from modelwire.adapters.model.cache_keys import request_key
-
         kwargs = {**kwargs, "prompt_cache": False}  # It changes the price of an answer only.
         self._retry_settings(kwargs)
         client = self._own_client()
@@ -296,7 +287,7 @@ class HTTPChatModel(WireSettings):
             getattr(client, "default_headers", None) or getattr(client, "headers", None) or {}
         )
         more = [(name, value) for name, value in named.items() if isinstance(value, str)]
-        return request_key(
+        return cache_keys.request_key(
             self._build_request(messages, stop, kwargs, stream=False, ask=False)[1], more
         )
 
@@ -321,9 +312,7 @@ class HTTPChatModel(WireSettings):
         `tool_choice` is "auto", "none", "any" (or "required", or True: some tool must be called), the name of a tool,
         or a dict as the wire has it. Raises `InvalidArgument` for what the provider cannot take.
         """
-        from modelwire.adapters.model.tools import bind_tools
-
-        return bind_tools(
+        return model_tools.bind_tools(
             self,
             tools,
             tool_choice=tool_choice,
@@ -341,9 +330,7 @@ class HTTPChatModel(WireSettings):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[Any, Any]:
-        from modelwire.adapters.model.structured_output import structured_by_wire
-
-        return structured_by_wire(
+        return structured_output.structured_by_wire(
             self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs
         )
 
@@ -354,30 +341,24 @@ class HTTPChatModel(WireSettings):
         and no key sent: each connection gets a `HEAD`. 0 where calls go through a proxy, another engine or a client of
         your own. Raises the wire's error when none can be opened.
         """
-        from modelwire.transport.connections.warmup import warm
-
         exchange = self._exchange(
             self._messages("hi"), None, settled(None), {}, stream=False, ask=False
         )
-        opened = warm(lambda: connection_of(self, exchange), n)
+        opened = warmup.warm(lambda: connection_of(self, exchange), n)
         if n > 1 and self._loop_native():
             from asyncio import run_coroutine_threadsafe
 
-            from modelwire.runnables.background import background_loop
-
-            home = background_loop()
+            home = loops.background_loop()
             if not home.is_here():  # it would wait for itself
                 run_coroutine_threadsafe(self.awarmup(n), home.loop).result()
         return opened
 
     async def awarmup(self, n: int = 1) -> int:
         """Open `n` connections for the calls of this event loop; see `warmup`."""
-        from modelwire.transport.connections.warmup import awarm
-
         exchange = self._exchange(
             self._messages("hi"), None, settled(None), {}, stream=False, ask=False
         )
-        return await awarm(lambda: aconnection_of(self, exchange), n)
+        return await warmup.awarm(lambda: aconnection_of(self, exchange), n)
 
     def _loop_native(self) -> bool:
         if self.client is not None:
@@ -401,7 +382,7 @@ class HTTPChatModel(WireSettings):
         else:
             answer = drive(call_flow(exchange), line)
         if exchange.policy.polls and answer.response_metadata.get("status") in PENDING:
-            answer = background_answers().final_answer(self, exchange, answer)
+            answer = background.final_answer(self, exchange, answer)
         return cast("RefusalPolicy", exchange.hooks.refusals).checked(answer, exchange)
 
     async def _aanswer(
@@ -430,7 +411,7 @@ class HTTPChatModel(WireSettings):
         else:
             answer = await adrive(call_flow(exchange), line)
         if exchange.policy.polls and answer.response_metadata.get("status") in PENDING:
-            answer = await background_answers().afinal_answer(self, exchange, answer)
+            answer = await background.afinal_answer(self, exchange, answer)
         return cast("RefusalPolicy", exchange.hooks.refusals).checked(answer, exchange)
 
     def _chunks(
@@ -444,7 +425,7 @@ class HTTPChatModel(WireSettings):
             return super()._chunks(messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
         if exchange.policy.stream_resume:
-            more: Iterator[AIMessageChunk] = resuming_streams().resumed(
+            more: Iterator[AIMessageChunk] = stream_resume.resumed(
                 self, exchange, messages, stop, config, kwargs
             )
             return more
@@ -460,14 +441,12 @@ class HTTPChatModel(WireSettings):
         if self._streaming_is_off(kwargs):
             return super()._achunks(messages, stop, config, **kwargs)
         if self.client is not None and not self._loop_native():
-            from modelwire.adapters.model.sdk_clients import by_thread
-
-            return by_thread(self._chunks(messages, stop, config, **kwargs))
+            return sdk_clients.by_thread(self._chunks(messages, stop, config, **kwargs))
         if self._asks_for_key():
             return _achunks_with_key(self, messages, stop, config, kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True, is_async=True)
         if exchange.policy.stream_resume:
-            more: AsyncIterator[AIMessageChunk] = resuming_streams().aresumed(
+            more: AsyncIterator[AIMessageChunk] = stream_resume.aresumed(
                 self, exchange, messages, stop, config, kwargs
             )
             return more
@@ -477,7 +456,7 @@ class HTTPChatModel(WireSettings):
         self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
         """Continue the part of a stream that another model has begun; `with_fallbacks` calls it."""
-        more: Iterator[AIMessageChunk] = resuming_streams().continued_elsewhere(
+        more: Iterator[AIMessageChunk] = stream_resume.continued_elsewhere(
             self, part, input, config, kwargs
         )
         return more
@@ -485,7 +464,7 @@ class HTTPChatModel(WireSettings):
     def _acontinued_from(
         self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
-        more: AsyncIterator[AIMessageChunk] = resuming_streams().acontinued_elsewhere(
+        more: AsyncIterator[AIMessageChunk] = stream_resume.acontinued_elsewhere(
             self, part, input, config, kwargs
         )
         return more
@@ -502,7 +481,7 @@ async def _achunks_with_key(
     key = await model._credentials().key(kwargs, config.get("deadline"))
     exchange = model._exchange(messages, stop, config, kwargs, stream=True, is_async=True, key=key)
     if exchange.policy.stream_resume:
-        chunks = resuming_streams().aresumed(model, exchange, messages, stop, config, kwargs)
+        chunks = stream_resume.aresumed(model, exchange, messages, stop, config, kwargs)
     else:
         chunks = adrive_stream(stream_flow(exchange), aconnection_of(model, exchange))
     try:
@@ -510,20 +489,6 @@ async def _achunks_with_key(
             yield chunk
     finally:
         await aclose(chunks)
-
-
-def background_answers() -> Any:
-    """Return the module that polls answers, which few programs load."""
-    from modelwire.adapters.model import background
-
-    return background
-
-
-def resuming_streams() -> Any:
-    """Return the module that continues cut streams, which few programs load."""
-    from modelwire.adapters.model import stream_resume
-
-    return stream_resume
 
 
 PENDING = ("queued", "in_progress")  # the statuses of an answer that the provider still makes

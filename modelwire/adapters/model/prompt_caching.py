@@ -1,6 +1,6 @@
-"""`prompt_cache`: asks the provider's prompt cache for a call, in the words of its wire. No I/O here.
+"""Adds to a request what the setting `prompt_cache` means on its wire: marks or parameters. No I/O here.
 
-Loaded by a call that has it set.
+Only a call with the setting loads this module.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def ask_prompt_cache(
     model = str(request.model)
     reference = wire_named(wire).prompt_cache if wire in WIRES else None
     if reference is None:
-        return [f"`prompt_cache` is left out for `{model}`: `{provider}` has no words for it."]
+        return [f"`prompt_cache` is left out for `{model}`: `{provider}` has no parameter for it."]
     service = service_row(provider, wire)
     wish = PromptCacheWish(lifetime, provider, wire, model, service, in_batch.get())
     notes: list[str] = loaded(reference)(request, wish)

@@ -1,7 +1,7 @@
 """Compares a prompt with the earlier ones, by digests, and finds its first difference. No I/O but the log.
 
-A text is stored as a digest of each 16 characters (Python's keyed `hash`, whose key is another one in each process), so
-a difference is found to within 16 characters; what is shown comes from the new prompt.
+A text is stored as a digest of each 16 characters (Python's `hash`, whose key differs in each process), so a difference
+is located to within 16 characters. The excerpt in a message is taken from the new prompt.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ def _difference(
     while at < min(len(before), len(now)) and before[at] == now[at]:
         at += 1
     if sorted(before) == sorted(now):
-        return at, "moved here, others stand elsewhere too", "", "moved"
+        return at, "moved here, and others have moved too", "", "moved"
     if at >= len(now):
         return at, "removed", "", "removed"
     blocks = texts[at][1]
@@ -293,16 +293,22 @@ def _difference(
     if at >= len(before) or (is_new and before[at] in now[at:]):
         return at, "added", _joined(blocks)[: 2 * CHARS_SHOWN], "added"
     if not is_new:
-        return at, "behind another one, which was removed", "", "removed"
-    start = 0
-    for was, is_now in zip(earlier[at].chunks, later[at].chunks, strict=False):
-        if was != is_now:
-            break
-        start += CHARS_A_DIGEST
+        return at, "preceded by another one, which was removed", "", "removed"
+    start = _first_change(earlier[at], later[at])
     excerpt = _joined(blocks)[max(0, start - CHARS_SHOWN) : start + CHARS_A_DIGEST + CHARS_SHOWN]
     kind = _kind_at(blocks, start)
     where = f"near character {start}" + (f" (`{kind}`)" if kind != "text" else "")
     return at, f"changed {where}: {excerpt!r}", excerpt, "changed"
+
+
+def _first_change(before: Part, now: Part) -> int:
+    """Return the character near which two parts begin to differ."""
+    start = 0
+    for was, is_now in zip(before.chunks, now.chunks, strict=False):
+        if was != is_now:
+            break
+        start += CHARS_A_DIGEST
+    return start
 
 
 def _break(

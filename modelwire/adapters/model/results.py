@@ -17,6 +17,7 @@ from modelwire.messages import (
 )
 from modelwire.messages.usage import add_usage
 from modelwire.runnables.closing import aclose
+from modelwire.runnables.lazy_rooms import outputs
 
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
@@ -83,16 +84,14 @@ def _args_text(args: Any) -> str:
 
 def result_of(message: BaseMessage) -> ChatResult:
     """Return the result an answer is: one generation a choice; tokens are counted for all, and with the first."""
-    from modelwire.outputs import ChatGeneration, ChatResult
-
     about = message.response_metadata
     messages = [
         message,
         *(_answer_of(choice, message) for choice in about.get("other_choices", ())),
     ]
     output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
-    generations = [ChatGeneration(message=each, generation_info=_info(each)) for each in messages]
-    return ChatResult(generations=generations, llm_output=output or None)
+    generations = [outputs.ChatGeneration.of_message(each, _info(each)) for each in messages]
+    return outputs.ChatResult.of(generations=generations, llm_output=output or None)
 
 
 def combined_output(outputs: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
@@ -140,12 +139,10 @@ async def acollected(chunks: AsyncIterator[AIMessageChunk]) -> ChatResult:
 
 def result_of_chunks(chunks: list[AIMessageChunk]) -> ChatResult:
     """Return what came of a streamed answer, finished or not: the sum of its chunks, or nothing."""
-    from modelwire.outputs import ChatResult
-
-    return ChatResult(generations=[generation_chunk(merge_chunks(chunks))] if chunks else [])
+    return outputs.ChatResult(
+        generations=[generation_chunk(merge_chunks(chunks))] if chunks else []
+    )
 
 
 def generation_chunk(chunk: AIMessageChunk) -> ChatGenerationChunk:
-    from modelwire.outputs import ChatGenerationChunk
-
-    return ChatGenerationChunk(message=chunk, generation_info=_info(chunk))
+    return outputs.ChatGenerationChunk(message=chunk, generation_info=_info(chunk))

@@ -6,12 +6,13 @@ there is no run at all: the model answers directly.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID, uuid4
 
+from modelwire import lazy
 from modelwire.adapters.model.arguments import without_headers
-from modelwire.adapters.model.results import result_of, result_of_chunks, result_of_stream
-from modelwire.callbacks.hooks import listening
+from modelwire.adapters.model.results import result_of, result_of_chunks, result_of_stream, signed
+from modelwire.callbacks.hooks import listening_to_models
 from modelwire.errors import IncompleteAnswer, Refused
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import changed, settled
@@ -21,15 +22,19 @@ from modelwire.transport.observer import CallObserver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
+    from modelwire.adapters.model import handlers
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from modelwire.messages import AIMessageChunk, BaseMessage
     from modelwire.outputs import ChatResult
     from modelwire.runnables import RunnableConfig
+else:
+    handlers = lazy.module("modelwire.adapters.model.handlers")
 
 __all__ = [
     "AsyncModelRun",
     "ModelRun",
+    "StartedCall",
     "astart_model_run",
     "is_observed",
     "report_call",
@@ -37,17 +42,53 @@ __all__ = [
 ]
 
 
-class _RunState:
-    """What sync and async runs share: who observes, what has come, and whether the run was reported as over.
+class StartedCall(NamedTuple):
+    """A call of a model that starts, as observers receive it. Its methods compute what takes time."""
 
-    `config` is the one to go on with, `manager` that of the callback handlers, or None where there are none.
+    model: BaseChatModel
+    messages: Sequence[BaseMessage]
+    options: Mapping[str, Any]
+    """The arguments of the call beside the messages, without secret headers."""
+    config: RunnableConfig
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata of the model and of the config."""
+        own, inherited = self.model.metadata, self.config.get("metadata")
+        if own and inherited:
+            return {**inherited, **own}
+        return own or inherited or {}
+
+    @property
+    def parent_run_id(self) -> UUID | None:
+        """The id of the run around the call, if that has callback handlers."""
+        return getattr(self.config.get("callbacks"), "parent_run_id", None)
+
+    def described(self) -> dict[str, Any]:
+        """Return kind, provider and name of the model, under the names tracers know (`ls_...`)."""
+        return self.model._get_ls_params(**self.options)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of the call, by the names that the model has for them."""
+        return self.model._get_invocation_params(**self.options)
+
+
+class _RunState:
+    """The state of a sync or async run: its observers, the chunks received, and whether its end was reported.
+
+    `config` is passed to the steps of the run; `manager` is that of the callback handlers, None without handlers.
     """
 
-    def __init__(self, manager: Any, observers: list[CallObserver], config: RunnableConfig) -> None:
+    def __init__(
+        self,
+        model: BaseChatModel,
+        manager: Any,
+        observers: list[CallObserver],
+        config: RunnableConfig,
+    ) -> None:
+        self.signs_answers = model.SIGNS_ANSWERS
         self.manager = manager
-        self.run_id: UUID = (
-            manager.run_id if manager is not None else config.get("run_id") or uuid4()
-        )
+        self._run_id: UUID | None = config.get("run_id") if manager is None else manager.run_id
         self.received: list[AIMessageChunk] = []
         self._over = False
         self.observers = observers
@@ -55,6 +96,19 @@ class _RunState:
         self._hearing = [
             one.chunk for one in observers if type(one).chunk is not CallObserver.chunk
         ]
+
+    @property
+    def run_id(self) -> UUID:
+        """The id of the run; without handlers the first use makes it."""
+        if self._run_id is None:
+            self._run_id = uuid4()
+        return self._run_id
+
+    def signed(self, result: ChatResult) -> ChatResult:
+        """Set the id of an answer that has none to that of the run, if handlers or the model want one."""
+        if self.manager is None and not self.signs_answers:
+            return result
+        return signed(result, f"lc_run--{self.run_id}")
 
     def part(self, error: BaseException) -> ChatResult:
         """Return what came of a call that failed. A refused or unfinished answer is in the error, with its usage."""
@@ -168,10 +222,8 @@ def start_model_run(
     )  # who may refuse the call, before a handler hears of it
     manager, own = None, list[CallObserver]()
     if _handled(model, config):
-        from modelwire.adapters.model.handlers import start
-
-        manager, own = start(model, messages, config, options)
-    return ModelRun(manager, [*observers, *own], config)
+        manager, own = handlers.start(model, messages, config, options)
+    return ModelRun(model, manager, [*observers, *own], config)
 
 
 async def astart_model_run(
@@ -184,10 +236,8 @@ async def astart_model_run(
     observers = _observers(model, messages, config, options)
     manager, own = None, list[CallObserver]()
     if _handled(model, config):
-        from modelwire.adapters.model.handlers import astart
-
-        manager, own = await astart(model, messages, config, options)
-    return AsyncModelRun(manager, [*observers, *own], config)
+        manager, own = await handlers.astart(model, messages, config, options)
+    return AsyncModelRun(model, manager, [*observers, *own], config)
 
 
 def report_call(
@@ -220,11 +270,16 @@ def report_call(
 
 def is_observed(model: BaseChatModel, config: RunnableConfig) -> bool:
     """Return whether a call of `model` under `config` has an observer or a handler."""
-    return listening(config) or bool(model.callbacks) or model.verbose or bool(observers_of(config))
+    return (
+        bool(observers_of(config))
+        or listening_to_models(config)
+        or bool(model.callbacks)
+        or model.verbose
+    )
 
 
 def _handled(model: BaseChatModel, config: RunnableConfig) -> bool:
-    return listening(config) or bool(model.callbacks) or model.verbose
+    return listening_to_models(config) or bool(model.callbacks) or model.verbose
 
 
 def _observers(
@@ -234,6 +289,6 @@ def _observers(
     options: dict[str, Any],
 ) -> list[CallObserver]:
     """Report to the observers of the config that a call starts; return the observers of the rest of it."""
-    about = without_headers(options)
-    started = [observer.started(model, messages, about) for observer in observers_of(config)]
+    call = StartedCall(model, messages, without_headers(options), config)
+    started = [observer.call_started(call) for observer in observers_of(config)]
     return [observer for observer in started if observer is not None]

@@ -54,7 +54,7 @@ def take_sdk_clients(cls: type[WireSettings], values: dict[str, Any]) -> None:
 
 
 def _check_package(cls: type[WireSettings], name: str, client: Any) -> None:
-    """Raise `InvalidArgument` for a client that is none of an SDK, or of another SDK than the wire's."""
+    """Raise `InvalidArgument` for a client that is not an SDK's, or is of another SDK than the wire's."""
     if not (hasattr(client, "post") and hasattr(client, "with_options")):
         raise InvalidArgument(
             f"`{name}` must be a client of the `openai` or `anthropic` SDK, such as `AzureOpenAI(...)`, not a "
@@ -81,9 +81,9 @@ class SdkClients:
         self._model = model
 
     def endpoint(self, headers: Mapping[str, str]) -> Endpoint:
-        """Return the endpoint of a call, without the address: the SDK takes paths, and knows where they lead.
+        """Return the endpoint of a call, without the host: the SDK takes paths and adds its own address.
 
-        A header of ours would hide the client's of the same name; beta features are to add up.
+        A header here replaces the client's header of the same name, except that beta features are joined.
         """
         clients = {name.lower(): value for name, value in self._either().default_headers.items()}
         headers = dict(headers)

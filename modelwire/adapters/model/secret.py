@@ -36,10 +36,10 @@ class Secret:
 
 
 class LostSecret:
-    """Stands in an unpickled model for the credential that the code had set, which does not travel.
+    """Marks, in an unpickled model, that the code had set a credential; pickles never contain it.
 
-    A call raises `MissingKey` until another one is set: the environment's key is for another address. Like a key of
-    the environment, it gives way to a header that says who calls.
+    A call raises `MissingKey` until another one is set, because the environment's key is for another address. As with
+    a key of the environment, a header that authenticates the call is used instead.
     """
 
     __slots__ = ()

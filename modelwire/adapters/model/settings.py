@@ -1,6 +1,6 @@
-"""What a model behind an HTTP API is made with: its fields, their other names, the environment, secrets, the address.
+"""The settings of a model behind an HTTP API: its fields, their aliases, the environment, secrets, the address.
 
-`HTTPChatModel` (http.py) adds how it is called. No I/O here but a look into the environment.
+`HTTPChatModel` (http.py) adds the calls. The only I/O here is reading the environment.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from modelwire.adapters.credentials import (
     Credentials,
     credential_of,
     credential_of_environment,
+    has_sdk_client,
     is_said_elsewhere,
     is_set_in_code,
     one_credential,
@@ -40,6 +41,7 @@ from modelwire.adapters.model.arguments import (
 )
 from modelwire.adapters.model.base import BaseChatModel
 from modelwire.adapters.model.documentation import KEYWORDS_ONLY, SettingsDoc, SettingsSignature
+from modelwire.adapters.model.lazy_rooms import profiles, sdk_clients
 from modelwire.adapters.model.secret import LostSecret, Secret, reveal
 from modelwire.adapters.parameter_aliases import set_parameter
 from modelwire.adapters.wires.wire import HOME_WIRE, Endpoint, wire_named
@@ -76,16 +78,14 @@ class _ReadProfile:
     def __get__(self, model: WireSettings | None, owner: type[WireSettings]) -> ModelProfile:
         if model is None:
             raise AttributeError("profile")  # like any other field of a class
-        from modelwire.profiles import profile_of
-
-        return profile_of(model)
+        return profiles.profile_of(model)
 
     def __set__(self, model: WireSettings, profile: ModelProfile) -> None:
         model.__dict__["profile"] = profile
 
 
 class WireSettings(BaseChatModel):
-    """The settings of a `HTTPChatModel`, which says what they mean."""
+    """The settings of an `HTTPChatModel`; its docstring lists them."""
 
     # The profile is a descriptor, which pydantic would take for a value.
     model_config = ConfigDict(ignored_types=(_ReadProfile,))
@@ -303,11 +303,8 @@ class WireSettings(BaseChatModel):
                 **cls._accepted(unknown, values),
             }
         _move_lost_secrets(cls, values)
-        through_sdk = values.get("client") is not None or values.get("async_client") is not None
-        if through_sdk:
-            from modelwire.adapters.model.sdk_clients import take_sdk_clients
-
-            take_sdk_clients(cls, values)
+        if has_sdk_client(values):
+            sdk_clients.take_sdk_clients(cls, values)
         else:
             one_credential(cls, values)
             cls._ask_environment(values)
@@ -391,10 +388,10 @@ class WireSettings(BaseChatModel):
         self._endpoint(ask=False)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there.
+        """Leave out secrets and sockets; a copy in another process reads its key from the environment there.
 
-        It does so where this model did, and where it calls the provider's own address. What the code has set for
-        another address shuts out the environment there too.
+        It does that if this model read its own from the environment, or calls the provider's own address. If the code
+        set a credential for another address, the copy does not read the environment either.
         """
         state = super().__getstate__()
         kept = state["__dict__"]
@@ -437,7 +434,7 @@ class WireSettings(BaseChatModel):
                 setattr(self, field, secret)
 
     def _credential_source(self) -> Literal["code", "environment"] | None:
-        """Return what says who calls: the code, the environment, or neither of them."""
+        """Return where the credential comes from: "code", "environment", or None if there is none."""
         if getattr(self, "provider", None) == "local":  # its key is no secret, and is not asked for
             return None
         if is_set_in_code(self):
@@ -448,14 +445,14 @@ class WireSettings(BaseChatModel):
 
     @classmethod
     def _is_own_address(cls, values: Mapping[str, Any]) -> bool:
-        """Return whether calls go to the provider's own host, or to the one that the environment names for it."""
+        """Return whether calls go to the provider's own host, or to the host that the environment sets for it."""
         if (url := values.get("base_url")) is None:
             return True
         return origin_of(url) in map(origin_of, cls._own_addresses(values))
 
     @classmethod
     def _own_addresses(cls, values: Mapping[str, Any]) -> list[str]:
-        """Return the addresses that get the environment's key wherever a model is made without one."""
+        """Return the addresses to which the environment's key may be sent."""
         own = from_environment(cls._environment_fields(values).get("base_url", ()))
         addresses = [] if own is None else [own]
         service = service_for(cls, values)
@@ -508,13 +505,8 @@ class WireSettings(BaseChatModel):
                 written[name] = masked_fields(written[name])
         return form
 
-    def _through_sdk(self) -> bool:
-        return self.client is not None or self.async_client is not None
-
     def _sdk(self) -> SdkClients:
-        from modelwire.adapters.model.sdk_clients import SdkClients
-
-        return SdkClients(self)
+        return sdk_clients.SdkClients(self)
 
     def _own_client(self, *, is_async: bool = False) -> Any:
         """Return the client of the user's own over which calls go, an SDK's or of httpx's kind; None for ours."""

@@ -1,8 +1,8 @@
-"""Streams that go on after a cut: from the provider's own copy of the answer, or by a request with the part so far.
+"""Continues streams that broke: from the provider's copy of the answer, or by a request with the text so far.
 
-"lossless" reads the rest of a background answer of the Responses API, from the event after the last one that came.
-"anchored" sends the part back and asks the model to go on; where its answer repeats the end of the part, the repetition
-is cut off. Tool calls and structured output are never put together of two answers: they begin anew.
+"lossless" reads the rest of a background answer of the Responses API, beginning after the last event received.
+"anchored" sends the text so far and asks the model to continue it; a repetition of its end is cut off. Tool calls and
+structured output are never joined from two answers: they start again.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ async def acontinued_elsewhere(
 
 
 class _Resumable:
-    """One stream: what has been yielded of it, and the request under way."""
+    """One stream: the chunks that were yielded, and the request in flight."""
 
     def __init__(
         self,
@@ -292,7 +292,7 @@ _STITCHED = frozenset(("text", "reasoning", "thinking", "redacted_thinking", "re
 
 
 class _Seam:
-    """Puts the chunks of a continuation behind the part: without what they repeat of it, numbered on, marked."""
+    """Appends the chunks of a continuation to the part: without the repetition, renumbered, and marked."""
 
     def __init__(self, before: Chunk, text: str, input_bytes: int) -> None:
         self._text = text
@@ -317,7 +317,7 @@ class _Seam:
         return self.end()
 
     def end(self) -> list[Chunk]:
-        """Return what is held, without what it repeats."""
+        """Return the text that was held back, without its repetition of the part."""
         held, self._held = self._held, None
         if not held:
             return []

@@ -320,7 +320,7 @@ def _plain_schema(schema: Mapping[str, Any]) -> tuple[str, JSON]:
 def _read(
     asking: Runnable[Any, Any], parser: Runnable[Any, Any], *, include_raw: bool
 ) -> Runnable[Any, Any]:
-    """Read what `asking` answers; with `include_raw` an answer that cannot be read is no error: it stands beside it."""
+    """Return a chain that parses the answers of `asking`; with `include_raw` it returns the error beside the answer."""
     if not include_raw:
         return asking | parser
 

@@ -1,7 +1,7 @@
-"""`TokenCounts`: how many tokens a model counts in a text or in messages, and who has counted.
+"""`TokenCounts`: how many tokens a text or messages have for a model, and where the count comes from.
 
-The provider's own endpoint is the only exact one. Without it: the user's tokenizer, tiktoken where its vocabulary lies
-on this machine already, and last an estimate by characters.
+Only the provider's own endpoint is exact. Without one, these are tried in turn: the user's tokenizer, tiktoken if its
+vocabulary is on this machine already, an estimate by characters.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.adapters.credentials import has_sdk_client
 from modelwire.adapters.model.arguments import RETRY_SETTINGS
 from modelwire.adapters.model.call_parts import aconnection_of, connection_of
 from modelwire.errors import ChatError, InvalidArgument, MalformedResponse
+from modelwire.runnables.config import settled
+from modelwire.transport.call import call_flow
+from modelwire.transport.drivers import adrive, drive
+from modelwire.transport.wire import shown_url
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
@@ -45,7 +50,7 @@ _ON_EVERY_WIRE = frozenset({"model", "tools", "tool_choice", "extra_headers", *R
 
 
 class TokenCount(int):
-    """A number of tokens. `exact`: the provider has counted them; `source`: who did."""
+    """A number of tokens. `exact` is True if the provider counted them; `source` names what counted them."""
 
     exact: bool
     source: str
@@ -70,7 +75,7 @@ def _remade(tokens: int, exact: bool, source: str) -> TokenCount:  # noqa: FBT00
 
 
 class TokenCounts:
-    """The counting methods of a chat model. Who has a tokenizer overrides `get_token_ids`, or passes one."""
+    """The counting methods of a chat model. Override `get_token_ids`, or pass a function, to use a tokenizer."""
 
     if TYPE_CHECKING:
         custom_get_token_ids: Any
@@ -97,9 +102,6 @@ class TokenCounts:
         messages = self._messages(messages)
         exchange = _exchange(self, messages, tools, config, kwargs)
         if exchange is not None:
-            from modelwire.transport.call import call_flow
-            from modelwire.transport.drivers import drive
-
             model = cast("HTTPChatModel", self)
             try:
                 return drive(call_flow(exchange), connection_of(model, cast("Any", exchange)))
@@ -124,9 +126,6 @@ class TokenCounts:
             key = await model._credentials().key(kwargs, None)
         exchange = _exchange(self, messages, tools, config, kwargs, is_async=True, key=key)
         if exchange is not None:
-            from modelwire.transport.call import call_flow
-            from modelwire.transport.drivers import adrive
-
             try:
                 return await adrive(
                     call_flow(exchange), aconnection_of(model, cast("Any", exchange))
@@ -182,7 +181,7 @@ class TokenCounts:
         )
 
     def _measure(self) -> tuple[Callable[[str], int], str] | None:
-        """Return what counts the tokens of a text, and its name; None where there is no tokenizer."""
+        """Return a function that counts the tokens of a text, and its name; None without a tokenizer."""
         if self._has_tokenizer():
             return lambda text: len(self.get_token_ids(text)), "get_token_ids"
         encoding = _encoding_on_disk(str(getattr(self, "model", "")).rpartition("/")[2])
@@ -201,8 +200,6 @@ class _CountCodec:
     """Reads the answer of a counting endpoint; errors are those of the wire."""
 
     def __init__(self, codec: Codec, url: str, counting: TokenCounting) -> None:
-        from modelwire.transport.wire import shown_url
-
         self._codec, self._source, self._counting = codec, shown_url(url), counting
         self.provider = codec.provider
         self.error = codec.error
@@ -229,7 +226,7 @@ class _CountCodec:
 
 def _counting_of(model: Any) -> TokenCounting | None:
     """Return the endpoint that counts for a model; None where it has none, or is called over an SDK's client."""
-    if not hasattr(model, "_through_sdk") or model._through_sdk():
+    if not hasattr(model, "_exchange") or has_sdk_client(vars(model)):
         return None
     counting: TokenCounting | None = model._wire().counting
     if counting is not None and model.provider in counting.providers:
@@ -246,8 +243,6 @@ def _exchange(
     **how: Any,
 ) -> Exchange[TokenCount, Any] | None:
     """Return the exchange that asks the provider for the count; None where it does not count."""
-    from modelwire.runnables.config import settled
-
     if (counting := _counting_of(model)) is None:
         return None
     if counting.model_options:  # another wire, which may not have the parameters of this one

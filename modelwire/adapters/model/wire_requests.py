@@ -111,7 +111,7 @@ class RequestBuilder(NamedTuple):
             self._warn_of(note.message for note in notes)
 
     def _warn_of(self, notes: Iterable[str]) -> None:
-        """Warn of what is not sent as it is. Raises `InvalidArgument` under `strict_params`."""
+        """Warn of the parts of a call that are changed or left out. Raises `InvalidArgument` under `strict_params`."""
         if self.model.strict_params:
             raise InvalidArgument(f"Nothing was sent (`strict_params`): {' '.join(notes)}")
         for note in notes:

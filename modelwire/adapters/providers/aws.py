@@ -56,7 +56,7 @@ def signed_headers(
 ) -> dict[str, str]:
     """Return the headers with the signature of exactly these bytes for exactly this URL.
 
-    Signed is only what nobody changes on the way. The path is encoded once more than it is sent.
+    Only headers that no proxy changes are signed. The signature needs the path encoded once more than it is sent.
     """
     address, time = urlsplit(url), now.strftime("%Y%m%dT%H%M%SZ")
     ours = {"x-amz-date": time}
@@ -124,10 +124,10 @@ class SignedCall:
         self._used: Any = None  # for the latest attempt
 
     def sign(self) -> Any:
-        """Return the headers of an attempt; an async call awaits them where credentials take files or requests.
+        """Return the headers of an attempt; an async call awaits them if the credentials come from files or requests.
 
-        Raises `MissingDependency`, `MissingKey` where there are no credentials, `AuthenticationError` where they are
-        not to be had.
+        Raises `MissingDependency`, `MissingKey` without credentials, and `AuthenticationError` if they cannot be
+        fetched.
         """
         if self._keys is not None:
             return self._sign()

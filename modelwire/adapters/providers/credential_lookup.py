@@ -1,7 +1,7 @@
-"""What credentials a provider takes, what of them is here, where it is called: for `modelwire models` and `doctor`.
+"""Finds the credentials and the address of a provider on this machine, for `modelwire models` and `doctor`.
 
-Looks into the environment and at files; asks nobody, and loads no cloud's SDK. What only a request can tell, such as
-the role of a machine, is not seen.
+Reads the environment and files; sends no request and loads no cloud's SDK. Credentials that only a request would
+find, such as the role of a machine, are not found.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
     """Chat with Gemini, at the Gemini API (AI Studio) or on Vertex AI.
 
     At the Gemini API the key is `api_key`, `GOOGLE_API_KEY` or `GEMINI_API_KEY`. On Vertex AI, which `vertexai=True`,
-    `project`, `credentials` or `GOOGLE_GENAI_USE_VERTEXAI` chooses, google-auth's credentials say who calls; with
+    `project`, `credentials` or `GOOGLE_GENAI_USE_VERTEXAI` chooses, google-auth's credentials are used; with
     an `api_key` and no project it is express mode.
 
     `reasoning={"effort": "low"}` is understood as on every wire; `thinking_budget`, `thinking_level` and
@@ -344,7 +344,7 @@ class ChatVertexAI(ChatGoogleGenerativeAI):
 class ChatAnthropicVertex(GoogleCloudModel, ChatAnthropic):
     """Chat with Anthropic's models on Vertex AI, in a project of yours.
 
-    Google's credentials say who calls. `location` defaults to `GOOGLE_CLOUD_LOCATION`, then to "global".
+    google-auth's credentials are used. `location` defaults to `GOOGLE_CLOUD_LOCATION`, then to "global".
 
         ChatAnthropicVertex(model="claude-sonnet-4-5@20250929", project="my-project").invoke("hi").content
     """

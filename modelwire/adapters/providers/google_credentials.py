@@ -1,6 +1,6 @@
-"""Who calls Google Cloud: an access token of google-auth, refreshed when it runs out or is refused.
+"""Gets the access tokens for Google Cloud from google-auth, and refreshes one that expires or is refused.
 
-google-auth is loaded with the first token; what it needs to ask over HTTP goes through httpx2.
+google-auth is loaded with the first token; its HTTP requests go through httpx2.
 """
 
 from __future__ import annotations

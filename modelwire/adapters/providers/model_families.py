@@ -33,7 +33,7 @@ def family_of(provider: str, wire: str, model: str) -> Family | None:
 
 
 def service_row(provider: str, wire: str) -> Service | None:
-    """Return the row of a compatible service; None where it is none, or the codec one's own."""
+    """Return the row of a compatible service; None for any other provider, and for a codec from outside the package."""
     if wire not in WIRES or provider in PROVIDERS:
         return None
     from modelwire.adapters.providers.services import service_of

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.fields import Field
 
 from modelwire.adapters.model.arguments import service_for
-from modelwire.adapters.model.http import HTTPChatModel, background_answers
+from modelwire.adapters.model.http import HTTPChatModel
+from modelwire.adapters.model.lazy_rooms import background
 from modelwire.adapters.wires.wire import wire_named
 from modelwire.errors import InvalidArgument
 
@@ -216,14 +217,14 @@ class ChatOpenAI(HTTPChatModel):
         was cancelled or ended incomplete.
         """
         self._check_responses()
-        return cast("AIMessage", background_answers().resume(self, id, config, kwargs))
+        return background.resume(self, id, config, kwargs)
 
     async def aresume_response(
         self, id: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AIMessage:
         """Return the answer that an earlier call began in the background; see `resume_response`."""
         self._check_responses()
-        return cast("AIMessage", await background_answers().aresume(self, id, config, kwargs))
+        return await background.aresume(self, id, config, kwargs)
 
     def _check_responses(self) -> None:
         chosen = self.use_responses_api

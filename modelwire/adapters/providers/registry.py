@@ -98,7 +98,7 @@ def _rows() -> list[Provider]:
 
 
 def provider_row(name: str) -> Provider:
-    """Return the row of a provider. Raises: `UnknownModel` for one that nobody knows."""
+    """Return the row of a provider. Raises: `UnknownModel` if it is unknown."""
     if (row := row_of(name)) is None:
         raise UnknownModel(
             f"No provider is called `{name}`. {did_you_mean(name, provider_names())}"
@@ -118,7 +118,7 @@ def _row_of_service(service: Service) -> Provider:
 
 
 def _arguments_for(service: Service, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a model of the service; its own parameter `provider` goes beside the field."""
+    """Return the arguments of a service's model; a mapping `provider` goes to `model_kwargs` if it takes one."""
     routing = kwargs.get("provider")
     if "provider" in service.own.split() and isinstance(routing, Mapping):
         more = {**(kwargs.get("model_kwargs") or {}), "provider": routing}
@@ -146,7 +146,7 @@ def is_own_address(provider: str, made: Any, url: object) -> bool:
 
 
 def _named(provider: str) -> dict[str, str]:
-    """Return the field of a model that says which service it calls, where it is not its class alone."""
+    """Return the field that names the service of a model, if its class does not imply it."""
     is_field = provider == "local" or service_of(provider) is not None
     return {"provider": provider} if is_field else {}
 

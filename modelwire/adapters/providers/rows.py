@@ -51,7 +51,7 @@ class Provider(NamedTuple):
 
 
 def _on_this_machine(model: str, wire: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Start the local server for `model` (a name of ours, or the path of a GGUF file) and return where to call it."""
+    """Start the local server for `model`, a known name or the path of a GGUF file, and return its address."""
     options = {name: kwargs.pop(name) for name in ("n_ctx", "n_parallel") if name in kwargs}
     server = extension("local").ensure_server(model, **options)
     base_url = server.base_url + wire_named(wire).version_path

@@ -1,7 +1,7 @@
-"""The services that speak like OpenAI or Anthropic, a row of data each; nothing here is a class of its own.
+"""The services with an API like OpenAI's or Anthropic's, as one row of data each, without classes of their own.
 
-A row says only what its service documents, or what its recorded answers show, read 2026-11 unless it says otherwise.
-What a row leaves out is as with OpenAI. Loaded when a model names one of them, never by a plain `ChatOpenAI`.
+A row has only what the service documents or its recorded answers show, read 2026-11 unless the row has another date.
+All else is as with OpenAI. This module is loaded when a model names a service, never by a plain `ChatOpenAI`.
 """
 
 from __future__ import annotations
@@ -660,7 +660,7 @@ SERVICES: dict[str, Service] = {row.name: row for row in _ROWS}
 
 @lru_cache(maxsize=256)
 def service_of(name: str) -> Service | None:
-    """Return the row `name` stands for, ours or else a plugin's, by its name or another it goes by, or None."""
+    """Return the row of a service by its name or an alias, from this table or a plugin's; None if it is unknown."""
     spelled = name.lower().replace("-", "_")
     ours = SERVICES.get(spelled) or next((row for row in _ROWS if spelled in row.aliases), None)
     if ours is None and isinstance(brought := plugins.plugin_of(spelled), Service):
@@ -674,7 +674,7 @@ def service_names() -> list[str]:
 
 
 def service_by_model(model: str) -> Service | None:
-    """Return the service whose models are called like `model`; a path such as `org/model` is nobody's."""
+    """Return the service that has models with such a name; None for a path such as `org/model`, which many have."""
     named = [row for row in _ROWS if model.startswith(row.models) and "/" not in model]
     return named[0] if named else None
 

@@ -1,6 +1,6 @@
-"""What an answer over one wire has that another wire cannot say, a sentence each, for `left_out` of a request. Pure.
+"""Lists the content of answers that another wire cannot take, one sentence each, for `left_out` of a request. Pure.
 
-The wires leave it out themselves; this says so, that nobody loses a model's reasoning or its sources unawares.
+The wires drop that content themselves; these sentences warn the caller, who would miss a model's reasoning or sources.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ def foreign_work(
     is_chat: bool = False,
     sends_thought: bool = False,
     only_words: bool = False,
+    skips_blocks: bool = False,
 ) -> list[str]:
-    """Return a sentence for what answers over other wires have of reasoning, tools of the service, and citations.
+    """Return a sentence for each kind of reasoning, server tool and citation that this wire does not send.
 
-    `own` are the providers whose answers go back as they came. `is_chat`: this wire is Chat Completions, whose answers
-    have reasoning and citations beside the content; `sends_thought`: the service takes that reasoning from any answer.
-    `only_words`: of another wire's blocks this one sends none but texts and calls.
+    `own` are the providers whose answers are sent back unchanged. `is_chat`: this wire is Chat Completions, whose
+    answers have reasoning and citations beside the content; `sends_thought`: the service takes that reasoning from any
+    answer. `only_words`: of another wire's blocks this one sends texts and calls alone. `skips_blocks`: messages with
+    blocks are skipped, because the wire has noted already what it leaves out of them.
     """
     left_out: list[str] = []
     for message in messages:
         content, beside = message.content, message.additional_kwargs
-        if content.__class__ is str and not beside:
+        is_text = isinstance(content, str)
+        if (is_text and not beside) or (skips_blocks and not is_text):
             continue
         thought, notes = beside.get("reasoning_content"), beside.get("annotations")
         metadata = message.response_metadata

@@ -1,7 +1,7 @@
-"""What models take, where it is less than the API they are called by: the form of the rows, and how one is found.
+"""The rows of model families that take less than their API documents, and the search for a model's row.
 
-Each wire has the rows of its models in its own folder. A model whose name fits no row is unknown, and whatever is set
-for it goes out as it is.
+Each wire has the rows of its models in its own folder. A model that matches no row is unknown, and its parameters are
+sent unchanged.
 """
 
 from __future__ import annotations

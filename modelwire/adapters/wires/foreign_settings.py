@@ -1,6 +1,6 @@
-"""Words that another wire has for what all wires can say, put into the common ones. No I/O here.
+"""Converts parameters of one wire that all wires can express into the common ones. No I/O here.
 
-Loaded by a call that has a parameter of another wire.
+Only a call with a parameter of another wire loads this module.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Read the JSON a provider sent, and its errors, into values that are safe to show. No I/O here.
+"""Reads the JSON of a provider, and its errors, into values that are safe to show. No I/O here.
 
-Shared by every codec: what any of them prints of a provider's bytes goes through `snippet`, what they parse through
-`read_json`, what they make of an error answer through `error_from_reply` or `error_from_json`.
+All codecs share this module: they show bytes of a provider by `snippet`, parse them by `read_json`, and make errors
+by `error_from_reply` or `error_from_json`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
 
-from modelwire.errors import MalformedResponse
+from modelwire.errors import MalformedResponse, message_of
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import MASK
 
@@ -30,6 +30,7 @@ __all__ = [
     "error_as",
     "error_from_json",
     "error_from_reply",
+    "failure_text",
     "is_keep_alive",
     "malformed",
     "mask_secrets",
@@ -64,6 +65,14 @@ def snippet(text: bytes | str, limit: int = SNIPPET_CHARS) -> str:
     if len(shown) <= limit:
         return shown
     return shown[: limit - 1] + "…"
+
+
+def failure_text(error: BaseException) -> str:
+    """Return an error as one line for a table, without secrets."""
+    text = " ".join(mask_secrets(message_of(error)).split())
+    if text:
+        return f"{type(error).__name__}: {text}"
+    return type(error).__name__
 
 
 def mask_secrets(text: str) -> str:
@@ -128,7 +137,7 @@ _HUGE = "number out of range"  # jiter's words, pydantic's parser, for an intege
 
 
 def _with_huge_numbers(body: bytes) -> Any:
-    """Parse what is fine but for such an integer: a count that nobody can use shall not cost the answer."""
+    """Parse JSON with an integer too large for the parser: such a count must not make the answer unreadable."""
     import json
 
     return json.loads(
@@ -151,7 +160,7 @@ def read_reply(reply: Reply, provider: str) -> Any:
 
 
 def no_answer(reply: Reply, provider: str, why: str) -> MalformedResponse:
-    """Make the error for JSON that is no answer of this wire, and say why."""
+    """Return the error for JSON that is not an answer of this wire, with the reason."""
     request_id = request_id_of(reply.headers)
     message = f"The answer of `{provider}` {why}."
     return malformed(
@@ -167,7 +176,7 @@ def malformed(
     request_id: str | None = None,
     status: int | None = None,
 ) -> MalformedResponse:
-    """Make the error for an answer nobody can read; a piece of the answer (bytes, text or parsed JSON) is shown."""
+    """Return the error for an answer that cannot be read; it shows a piece of it (bytes, text or parsed JSON)."""
     if not isinstance(body, bytes | str):
         body = _json_text(body)
     if seen := snippet(body):
@@ -323,7 +332,7 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
 
 
 def error_from_reply(reply: Reply, provider: str) -> ProviderError:
-    """Make the error an answer of status >= 300 stands for, of whatever shape and content type; never raises."""
+    """Return the error for an answer with a status >= 300, of any shape and content type; never raises."""
     try:
         body = from_json(_repaired(reply.body))
     except ValueError:
@@ -355,9 +364,9 @@ def error_from_json(
     model: str | None = None,
     fallback: str | None = None,
 ) -> ProviderError:
-    """Make the error that `body`, the parsed JSON of an error answer or of an error event under a 200, stands for.
+    """Return the error for `body`, the parsed JSON of an error answer or of an error event under a 200.
 
-    `fallback` is the text where the body has no words of its own.
+    `fallback` is the message if the body has none.
     """
     headers = headers or {}
     words = provider_words(body)

@@ -301,7 +301,7 @@ def with_results_apart(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]
 
 
 def take_call(calls: list[Any], id: Any) -> Any:
-    """Remove the first call of that id and return it; None where there is none."""
+    """Remove the first call of that id and return it; None if there is none."""
     for at, call in enumerate(calls):
         if call["id"] == id:
             return calls.pop(at)
@@ -321,7 +321,7 @@ def safe_call_id(id: Any, most: int | None = None) -> str:
 
 
 def kind_of(item: Any) -> str:
-    """Return the type of a content block. Raises `InvalidType`, `InvalidArgument` for what is none."""
+    """Return the type of a content block. Raises `InvalidType` or `InvalidArgument` if it is not a block."""
     if not isinstance(item, Mapping):
         raise InvalidType(
             f"A content block must be a string or a dict, not `{type(item).__name__}`."

@@ -1,7 +1,7 @@
-"""One call's parameters on their way to one model: what every wire does to them, and what a call says of reasoning.
+"""Adapts the parameters of a call to one model: the part that all wires share, and the settings of reasoning.
 
-What one wire says in its own words is put into those of the model's; what the model refuses is left out, with a note.
-No I/O here; loaded by a call that may need it.
+Parameters of another wire are converted to the model's; those that the model refuses are left out, with a note. No I/O
+here. Only a call that may need it loads this module.
 """
 
 from __future__ import annotations

@@ -129,18 +129,18 @@ def _marks_by_hand(
             refusal = writer.refusal(block)
             if refusal is not None:
                 raise InvalidArgument(
-                    f"A cache mark in {section.place} cannot stand there: {refusal}."
+                    f"A cache mark in {section.place} is not allowed there: {refusal}."
                 )
             if lifetime == LONG and SHORT in found.values():
                 raise InvalidArgument(
-                    f'A cache mark in {section.place} lasts "1h", but one before it lasts "5m": the provider takes '
+                    f'A cache mark in {section.place} lasts "1h", but one before it lasts "5m": the provider requires '
                     "longer lifetimes first. Give the earlier mark `1h` too, or this one `5m`."
                 )
             found[number, index] = lifetime
     if len(found) + automatic_marks > MOST_MARKS:
         raise InvalidArgument(
             f"The request has {len(found) + automatic_marks} cache marks, and the provider takes {MOST_MARKS}: remove "
-            "some, or all of them, and `prompt_cache` places them."
+            "some, or remove all and let `prompt_cache` place them."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Tools, the choice among them and the form of an answer, read from the words of any wire. No I/O here."""
+"""Reads tools, the tool choice and the form of an answer in the shape of any wire. No I/O here."""
 
 from __future__ import annotations
 

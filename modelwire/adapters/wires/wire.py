@@ -65,7 +65,7 @@ class Endpoint(NamedTuple):
 
 
 class ChatCall:
-    """One call, as the caller meant it: n >= 1 messages and what was set beside them.
+    """One call before it is encoded: n >= 1 messages, and the parameters.
 
     `params` holds wire-ready parameters under the common names (`temperature`, `max_tokens`, `stop`, `tools`,
     `tool_choice`, `response_format` ...), only those that were set: unset is absent, never `None`.
@@ -149,8 +149,8 @@ CONDITIONS = frozenset(
 class ToolDialect(NamedTuple):
     """How tools are bound: `convert(tool, openai_tool, strict=)` returns the dict for `tool` on this wire.
 
-    `openai_tool` is the same tool in OpenAI's shape, which every codec takes too. The others are what the wire's own
-    provider takes as a tool, or as the schema of an answer; a service that only speaks the wire says so itself.
+    `openai_tool` is the same tool in OpenAI's shape, which every codec takes too. The other fields describe what the
+    wire's own provider accepts; a compatible service that differs has the difference in its row.
     """
 
     convert: Callable[..., JSON]

@@ -11,6 +11,7 @@ from modelwire import ext
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api.api import BatchApi
 from modelwire.jobs.batch_api.client import BatchClient
+from modelwire.jobs.batch_api.embeddings import codec_of_rows
 from modelwire.jobs.batch_api.open_job import OpenJob
 from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.batch_api.registry import api_of
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from modelwire.ext import HTTPChatModel
     from modelwire.jobs.batch_api.chain import Split
 
-__all__ = ["BatchFolder"]
+__all__ = ["FORMAT", "BatchFolder", "check_format"]
+
+
+# The rows, requests and results of a batch are in the job's store since format 3.
+FORMAT = 3
 
 
 class BatchFolder:
@@ -32,7 +37,10 @@ class BatchFolder:
 
     def read(self) -> tuple[JobFolder, PartEvents]:
         """Return the folder and its events, without a lock."""
-        return JobFolder(self.path), PartEvents(self.path).read()
+        folder = JobFolder(self.path)
+        check_format(folder)
+        folder.check_store()
+        return folder, PartEvents(self.path).read()
 
     @contextmanager
     def claimed(self) -> Iterator[tuple[JobFolder, PartEvents]]:
@@ -44,6 +52,7 @@ class BatchFolder:
         folder.claim()
         events = PartEvents(self.path)
         try:
+            check_format(folder)
             yield folder, events.open()
         finally:
             events.close()
@@ -89,6 +98,8 @@ class BatchFolder:
         A model may speak two wires; the batch's endpoint shows which one it was made for.
         """
         about = folder.about["batch"]
+        if about.get("embeddings") is not None:
+            return codec_of_rows(about)
         known = [ext.wire_named(name) for name in (str(about["wire"]), *ext.WIRES)]
         wire = next((wire for wire in known if events.endpoint.endswith(wire.path)), known[0])
         return wire.codec(about["provider"])
@@ -117,3 +128,13 @@ class BatchFolder:
         }
         made: Any = ext.wire_named(str(about["wire"])).make_model(**known)
         return cast("HTTPChatModel", made)
+
+
+def check_format(folder: JobFolder) -> None:
+    """Raise `InvalidArgument` for a batch job whose rows are not in its store."""
+    settings = folder.about.get("batch")
+    if settings is not None and settings.get("format") != FORMAT:
+        raise InvalidArgument(
+            f"`{folder.path}` is a batch job of an older modelwire, whose format is not read any more: fetch its "
+            "results with that version, or delete the folder and submit its rows again."
+        )

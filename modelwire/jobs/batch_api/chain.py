@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import ext
-from modelwire.embeddings import Embeddings
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.work import Work, models_of
 from modelwire.runnables import (
@@ -84,10 +83,6 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
 
     Raises: `NotBatchable`, naming the step at which it cannot be split.
     """
-    if isinstance(chain, Embeddings):
-        raise NotBatchable(
-            "A batch needs a chat model. `run_job(embeddings, rows, text=...)` calls an embeddings model directly."
-        )
     if not isinstance(chain, Runnable):
         raise NotBatchable(
             f"A batch needs a chat model or a chain with one, not a `{type(chain).__name__}`."

@@ -9,15 +9,12 @@ guess until its results arrive: it is polled, and never cancelled.
 from __future__ import annotations
 
 import logging
-from hashlib import file_digest
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelwire.errors import (
     BadRequest,
     CallerError,
     ConnectFailed,
-    DiskError,
     ModelwireError,
     NotFound,
     ProviderError,
@@ -26,9 +23,12 @@ from modelwire.errors import (
 from modelwire.jobs.batch_api.api import EndlessList
 from modelwire.jobs.batch_api.open_job import BatchUncertain, OpenJob
 from modelwire.jobs.batch_api.part_log import Part, PartEvents
-from modelwire.jobs.batch_api.plan import part_path
+from modelwire.jobs.batch_api.part_requests import write_requests
+from modelwire.jobs.owned_files import disk_errors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelwire.jobs.batch_api.api import Made
 
 __all__ = ["Creation"]
@@ -71,13 +71,27 @@ class Creation:
             self._hand_in(part)
 
     def _hand_in(self, part: Part) -> None:
-        events, path = self.events, part_path(self.job.parts_folder, part.number)
-        if part.stage == "intent":
-            self._check_requests(part, path)
-            if (
-                uploaded := self.api.upload(self.batch_client, part, path, self.folder.id)
-            ) is not None:
-                events.write("uploaded", part, file_id=uploaded.file_id, file_at=uploaded.made_at)
+        path = self.job.parts_folder / f"{part.name}.req.jsonl"
+        with disk_errors(path):
+            try:
+                self._upload(part, path)
+                made = self._create(part, path)
+            finally:
+                path.unlink(missing_ok=True)
+        self._created(part, made)
+
+    def _upload(self, part: Part, path: Path) -> None:
+        """Write the requests of a part into a file, and upload it if the provider takes files."""
+        if part.stage != "intent":
+            return
+        write_requests(self.events.store, part, self.api, path)
+        uploaded = self.api.upload(self.batch_client, part, path, self.folder.id)
+        if uploaded is not None:
+            facts = {"file_id": uploaded.file_id, "file_at": uploaded.made_at}
+            self.events.write("uploaded", part, **facts)
+
+    def _create(self, part: Part, path: Path) -> Made:
+        events = self.events
         about = {
             "endpoint": events.endpoint,
             "headers": events.headers,
@@ -87,12 +101,11 @@ class Creation:
             # Once the request is sent, its outcome is unknown again.
             events.write("noted", part, refused=False, sought_at=0.0)
         try:
-            made = self.api.create(self.batch_client, part, path, self.folder.id, about)
+            return self.api.create(self.batch_client, part, path, self.folder.id, about)
         except ModelwireError as exc:
             if _is_refusal(exc):
                 events.write("noted", part, refused=True)
             raise
-        self._created(part, made)
 
     def may_be_made(self, part: Part) -> bool:
         """Return whether the provider may have a batch of a part that waits for one."""
@@ -126,21 +139,6 @@ class Creation:
             SEARCH_S / 60,
         )
         return False
-
-    def _check_requests(self, part: Part, path: Path) -> None:
-        """Raise `DiskError` if the requests were changed since they were planned: only the planned
-        ones may be billed.
-        """
-        try:
-            with path.open("rb") as file:
-                found = file_digest(file, "sha256").hexdigest()
-        except OSError as exc:
-            raise DiskError.of(exc, path) from exc
-        if found != part.sha256:
-            raise DiskError(
-                f"`{path}` is damaged: its requests are not those that were written.",
-                path=str(path),
-            )
 
     def adopted(self, part: Part) -> bool:
         """Use a batch that was made of this part although its creation was not recorded; return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,8 @@ from pydantic_core import from_json
 from modelwire.errors import MalformedResponse, NotFound
 from modelwire.jobs.batch_api.api import without_bom
 from modelwire.jobs.batch_api.open_job import BatchUncertain, OpenJob
-from modelwire.jobs.batch_api.plan import stored
+from modelwire.jobs.batch_api.part_requests import name_of, requests_of
+from modelwire.jobs.store import REPLIES, Entry
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import RowReply
@@ -41,11 +42,11 @@ class Downloads:
     def fetch(self, part: Part) -> None:
         if part.outcome == "failed":
             # Some rows have failed validation; the others are submitted once more.
-            files = self.job.new_part_files(round=part.round, again=True)
             self.job.submit_anew(
                 [part],
-                files,
-                lambda part, line, name: str(line) not in part.invalid,
+                lambda part, line, row: str(line) not in part.invalid,
+                round=part.round,
+                again=True,
                 replaces=[part.number],
             )
             return
@@ -61,27 +62,47 @@ class Downloads:
                 except NotFound as exc:
                     raise self.job.unknown_to_provider(part, "the results of batch") from exc
             names.append(name)
-        ours = self._is_ours(part, names) if part.guessed else True
-        if ours is None and not part.confirmed:
+        rows = {
+            name_of(self.api, request): row for row, request in requests_of(self.events.store, part)
+        }
+        kinds = Counter(reply.kind for _, reply, _ in self._replies(names, rows))
+        is_unproved = part.guessed and not kinds
+        if is_unproved and any(self._readable(names)):
+            self._release(part, names)
+        elif is_unproved and not part.confirmed:
             self._unproved(part)
-        elif ours is False:
-            _log.warning(
-                "Batch %s was taken for part %d of this job and is another's.",
-                part.batch_id,
-                part.number,
-            )
-            for name in names:
-                (folder / name).unlink()
-            self.events.write("released", part)
-        elif not self._fetch_again(part, names):
-            self.events.write("downloaded", part, results=names, guessed=False)
+        elif not self._fetch_again(part, self._lacking(part, kinds)):
+            self._store(part, names, rows)
 
-    def _fetch_again(self, part: Part, names: list[str]) -> bool:
+    def _release(self, part: Part, names: list[str]) -> None:
+        """Release a batch whose results are not this part's."""
+        _log.warning(
+            "Batch %s was taken for part %d of this job and is another's.",
+            part.batch_id,
+            part.number,
+        )
+        self._forget(names)
+        self.events.write("released", part)
+
+    def _store(self, part: Part, names: list[str], rows: Mapping[str, int]) -> None:
+        """Store the results of a part, in one transaction with the event, and delete their files."""
+        with self.events.store.transaction():
+            replies = self._replies(names, rows)
+            self.events.store.append(
+                REPLIES, (Entry.of(str(part.number), line, row) for row, _, line in replies)
+            )
+            self.events.write("downloaded", part, guessed=False)
+        self._forget(names)
+
+    def _forget(self, names: list[str]) -> None:
+        for name in names:
+            (self.job.results_folder / name).unlink(missing_ok=True)
+
+    def _fetch_again(self, part: Part, lacking: int) -> bool:
         """Reopen a part whose results lack answers that the provider counts; return whether it was reopened.
 
         After `RESULTS_LATE_S` the results are used as they are, with a warning.
         """
-        lacking = self._lacking(part, names)
         if not lacking:
             return False
         now_s = self.now_s()
@@ -98,27 +119,31 @@ class Downloads:
         self.events.write("reopened", part, short_at=began_s)
         return True
 
-    def _lacking(self, part: Part, names: list[str]) -> int:
+    def _lacking(self, part: Part, kinds: Counter[str]) -> int:
         """Return how many answers that the provider counts are missing from the results."""
         if not part.answered:
             return 0
-        rows = {name for name, _ in stored(self.job.parts_folder, part, self.api)}
-        kinds: dict[str, str] = {}
-        for name in names:
-            for reply in self._replies(name):
-                if reply.custom_id in rows:
-                    kinds.setdefault(reply.custom_id, reply.kind)
-        count = Counter(kinds.values())
         # An answer that cannot be read counts as an answer: fetching it again does not repair it.
-        unreadable = max(0, count["errored"] - part.failed)
-        return max(0, part.answered - count["succeeded"] - unreadable)
+        unreadable = max(0, kinds["errored"] - part.failed)
+        return max(0, part.answered - kinds["succeeded"] - unreadable)
 
-    def _replies(self, name: str) -> Iterator[RowReply]:
-        """Yield the lines of a file of results that can be read."""
-        with (self.job.results_folder / name).open("rb") as file:
-            for line in file:
-                with suppress(ValueError):
-                    yield self.api.read(line)
+    def _replies(
+        self, names: list[str], rows: Mapping[str, int]
+    ) -> Iterator[tuple[int, RowReply, bytes]]:
+        """Yield the first result of each row: the row's number, the result and its line."""
+        open_rows = dict(rows)
+        for reply, line in self._readable(names):
+            row = open_rows.pop(reply.custom_id, None)
+            if row is not None:
+                yield row, reply, line
+
+    def _readable(self, names: list[str]) -> Iterator[tuple[RowReply, bytes]]:
+        """Yield the results in files that can be read, each with its line."""
+        for name in names:
+            with (self.job.results_folder / name).open("rb") as file:
+                for line in file:
+                    with suppress(ValueError):
+                        yield self.api.read(line), line.rstrip()
 
     def _download(self, remote: str, path: Path) -> None:
         """Download a file of results.
@@ -139,17 +164,6 @@ class Downloads:
         raise MalformedResponse(
             "The results end in the middle of a line.", provider=self.batch_client.codec.provider
         )
-
-    def _is_ours(self, part: Part, names: list[str]) -> bool | None:
-        """Return whether the results show that a batch was made of this part; None if there are no results."""
-        rows = {name for name, _ in stored(self.job.parts_folder, part, self.api)}
-        found: bool | None = None
-        for name in names:
-            for reply in self._replies(name):
-                if reply.custom_id in rows:
-                    return True
-                found = False
-        return found
 
     def _unproved(self, part: Part) -> None:
         """Handle a batch that may be this part's, and that has no results to prove it."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument, JobError
-from modelwire.jobs.batch_api.plan import RowsAt, input_of, stored_rows
+from modelwire.jobs.batch_api.plan import input_of, stored_row
 from modelwire.jobs.batch_api.replay_callbacks import report
 from modelwire.jobs.batch_api.results import BatchResult, Index, matches
 
@@ -39,35 +39,32 @@ class FinishedRows:
         folder, events = self.place.read()
         check_planned(folder.path, events)
         with closing(self._index(folder, events)) as index:
-            pairs: Iterator[tuple[int, dict[str, Any]]] = enumerate(stored_rows(folder.path))
-            if by_arrival:
-                rows = RowsAt(folder.path)
-                pairs = ((number, rows[number]) for number in index.by_arrival())
-            yield from self._filled(folder, events, index, pairs)
+            numbers = index.by_arrival() if by_arrival else range(events.rows)
+            yield from self._filled(folder, events, index, numbers)
 
     def unanswered(
         self, folder: JobFolder, events: PartEvents, statuses: tuple[str, ...]
     ) -> Iterator[tuple[int, Any]]:
         """Yield number and input of each row without an answer whose result has one of the statuses."""
         with closing(self._index(folder, events)) as index:
-            pairs = enumerate(stored_rows(folder.path))
-            for result, record in self._filled(folder, events, index, pairs):
+            for result, record in self._filled(folder, events, index, range(events.rows)):
                 is_open = result.status != "succeeded" and result.same is None
                 if is_open and matches(result, statuses):
                     yield result.index, input_of(record)
 
     def _index(self, folder: JobFolder, events: PartEvents) -> Index:
-        return Index(folder.path, events, self.place.api(folder), folder.id)
+        return Index(folder.path, events, self.place.api(folder))
 
     def _filled(
         self,
         folder: JobFolder,
         events: PartEvents,
         index: Index,
-        pairs: Iterator[tuple[int, dict[str, Any]]],
+        numbers: Iterable[int],
     ) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
         codec, on_refusal = self.place.codec(folder, events), self.place.on_refusal
-        for number, record in pairs:
+        for number in numbers:
+            record = stored_row(index.store, number)
             yield index.fill(_blank(number, record), codec, on_refusal), record
 
     def finish(self, result: BatchResult, record: dict[str, Any]) -> None:

@@ -11,11 +11,11 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from modelwire import ext
 from modelwire.errors import (
     AuthenticationError,
     ChatError,
@@ -30,12 +30,15 @@ from modelwire.errors import (
     Timeout,
     did_you_mean,
 )
+from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.batch_api.api import checked_id, each_of
-from modelwire.jobs.batch_api.batch_folder import BatchFolder
+from modelwire.jobs.batch_api.batch_folder import BatchFolder, check_format
 from modelwire.jobs.batch_api.batch_table import forget_table, write_table
 from modelwire.jobs.batch_api.chain import Split, split_chain
+from modelwire.jobs.batch_api.embeddings import with_steps
 from modelwire.jobs.batch_api.finished_rows import FinishedRows, check_planned
 from modelwire.jobs.batch_api.part_log import Part, PartEvents
+from modelwire.jobs.batch_api.plan import direct_answer
 from modelwire.jobs.batch_api.reconcile import Reconciler
 from modelwire.jobs.batch_api.resubmit_invalid import resubmit_invalid
 from modelwire.jobs.batch_api.results import (
@@ -43,11 +46,11 @@ from modelwire.jobs.batch_api.results import (
     BatchCost,
     BatchResult,
     BatchStatus,
-    LiveAnswers,
     checked_statuses,
 )
 from modelwire.jobs.folder import JobFolder, find_job
 from modelwire.jobs.progress import notebook_bar
+from modelwire.jobs.store import LIVE, JobStore
 from modelwire.jobs.work import differences, failure_text
 from modelwire.runnables import RunnableLambda, run_in_executor
 
@@ -62,6 +65,9 @@ _log = logging.getLogger(__name__)
 POLLS_S = (5.0, 10.0, 20.0, 40.0, 60.0)
 SLOW_S, SLOW_AFTER_S = 300.0, 3600.0
 JITTER = 0.2
+# The creation of a batch is tried again after these pauses. A longer Retry-After is raised, since a
+# signal has to wait for the pause.
+BACKOFF = Backoff(first_s=0.5, longest_s=8.0, patience_s=30.0)
 EVERY_ROWS = (AuthenticationError, PermissionDenied, QuotaExhausted, MissingKey, MissingDependency)
 # `resubmit` takes rows of these statuses by default.
 FINISHED = (
@@ -109,11 +115,11 @@ class BatchJob:
             raise InvalidArgument(
                 f"`{folder.path}` is not a batch job: run it with `run_job`, or `modelwire batch`."
             )
-        if "wire" not in folder.about["batch"]:
-            raise InvalidArgument(
-                f"`{folder.path}` is a batch job of an older modelwire, whose format is not read any more."
-            )
-        split = None if chain is None else split_chain(chain, config)
+        check_format(folder)
+        split = None
+        if chain is not None:
+            about = folder.about["batch"].get("embeddings") or {}
+            split = split_chain(with_steps(chain, about.get("text")), config)
         if split is not None and not force:
             before = {name: folder.about["fingerprint"].get(name) for name in ("input", "via")}
             changed = differences(folder.about["fingerprint"], before | split.work.fingerprint())
@@ -250,15 +256,14 @@ class BatchJob:
         split = self.place.needed_chain("finish_live")
 
         def ask_live(value: Any) -> Any:
-            return split.live.invoke(split.prepared(value, split.config), split.config)
+            answer = split.live.invoke(split.prepared(value, split.config), split.config)
+            return ext.storable_answer(answer)
 
         with self.place.claimed() as (folder, events):
             _check_done(self.path, events)
             chunks = _chunks(self.rows.unanswered(folder, events, statuses))
-            with closing(LiveAnswers(folder.path)) as live:
-                return sum(
-                    _call_directly(live, RunnableLambda(ask_live), chunk) for chunk in chunks
-                )
+            step = RunnableLambda(ask_live)
+            return sum(_call_directly(events.store, step, chunk) for chunk in chunks)
 
     def adopt(self, part: int, batch_id: str) -> None:
         """Use `batch_id` as the batch of a part, after `BatchUncertain` was raised."""
@@ -410,6 +415,8 @@ def advance(reconciler: Reconciler) -> bool:
 def create_batches(reconciler: Reconciler, *, tries: int, searches: bool) -> None:
     """Create the batches of the parts that wait for one. A transient failure is retried `tries` times in all.
 
+    It is raised at once if the provider asks for a long pause; `wait` or another submission goes on later.
+
     With `searches` it returns when the outcome of each creation is known.
     """
     events = reconciler.events
@@ -421,9 +428,10 @@ def create_batches(reconciler: Reconciler, *, tries: int, searches: bool) -> Non
             reconciler.create_batches()
         except ChatError as exc:
             failures += 1
-            if not exc.retryable or failures == tries:
+            pause_s = BACKOFF.pause_s(failures, exc.retry_after)
+            if not exc.retryable or failures == tries or pause_s is None:
                 raise
-            time.sleep(min(8.0, exc.retry_after or 0.25 * 2**failures))
+            time.sleep(pause_s)
             continue
         if not searches or not reconciler.is_searching():
             return
@@ -468,7 +476,7 @@ def _check_done(path: Path, events: PartEvents) -> None:
         raise JobError(f"`{path}` is not done: wait for it first.")
 
 
-def _call_directly(live: LiveAnswers, step: Any, rows: list[tuple[int, Any]]) -> int:
+def _call_directly(store: JobStore, step: Any, rows: list[tuple[int, Any]]) -> int:
     """Call the model for some rows and store each answer; return the number of answers.
 
     A row that fails keeps its result. If there was no answer and an error would fail every row,
@@ -483,7 +491,7 @@ def _call_directly(live: LiveAnswers, step: Any, rows: list[tuple[int, Any]]) ->
                 "Row %d could not be asked live: %s", rows[place][0], failure_text(message)
             )
         else:
-            live.add(rows[place][0], message, told=True)
+            store.append(LIVE, [direct_answer(rows[place][0], message, told=True)])
             answered += 1
     every_rows = [error for error in failures if isinstance(error, EVERY_ROWS)]
     if every_rows and not answered:

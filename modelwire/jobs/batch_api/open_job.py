@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import JobStopped
-from modelwire.jobs.batch_api.plan import Limits, PartFiles, refile
+from modelwire.jobs.batch_api.part_requests import Limits, PartRequests, requests_of
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
@@ -55,30 +55,38 @@ class OpenJob:
 
     @property
     def parts_folder(self) -> Path:
-        """The folder of the files of requests."""
+        """The folder of the file of requests that is sent at the moment."""
         return self.folder.path / "parts"
 
     @property
     def results_folder(self) -> Path:
-        """The folder of the downloaded files of results."""
+        """The folder of the files of results that are being downloaded."""
         return self.folder.path / "results"
 
-    def new_part_files(self, *, round: int, again: bool = False) -> PartFiles:
-        """Return a writer of the files of more parts."""
+    def more_parts(self, *, round: int, again: bool = False) -> PartRequests:
+        """Return a writer of the requests of more parts. It needs a transaction of the store."""
         limits = Limits.of(self.api, self.settings["part_rows"], self.settings["part_bytes"])
-        count = len(self.events.parts)
-        return PartFiles(self.parts_folder, self.api, limits, count, round=round, again=again)
+        return PartRequests(
+            self.events.store, self.api, limits, self.events.parts, round=round, again=again
+        )
 
     def submit_anew(
         self,
-        parts: list[Part],
-        files: PartFiles,
-        wanted: Callable[[Part, int, str], bool],
+        parts: Sequence[Part],
+        wanted: Callable[[Part, int, int], bool],
+        *,
+        round: int,
+        again: bool = False,
         **facts: Any,
     ) -> None:
-        """Plan the wanted rows of some parts in new parts: `wanted(part, line, name)` chooses them."""
-        planned = refile(self.parts_folder, parts, files, self.api, wanted)
-        self.events.write("planned", parts=planned, **facts)
+        """Plan the wanted rows of some parts in new parts: `wanted(part, line, row)` chooses them."""
+        with self.events.store.transaction():
+            more = self.more_parts(round=round, again=again)
+            for part in parts:
+                for line, (row, request) in enumerate(requests_of(self.events.store, part), 1):
+                    if wanted(part, line, row):
+                        more.add(row, request)
+            self.events.write("planned", parts=more.close(), **facts)
 
     def unknown_to_provider(self, part: Part, what: str) -> JobStopped:
         """Return the error for a batch, or results, that the provider does not know."""

@@ -19,11 +19,9 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from modelwire.errors import DiskError
-from modelwire.jobs.store import STORE_NAME, Entry, JobStore
+from modelwire.jobs.store import EVENTS, STORE_NAME, Entry, JobStore
 
 __all__ = ["Part", "PartEvents"]
-
-TABLE = "events"
 
 
 @dataclass(slots=True)
@@ -34,6 +32,8 @@ class Part:
     rows: int
     size_bytes: int
     sha256: str  # It is the digest of the requests as they are sent.
+    # The requests are the entries of the table `requests` from this id on, one a row.
+    first: int = 1
     round: int = 1
     # If True, the rows were in a part that failed validation.
     again: bool = False
@@ -66,8 +66,6 @@ class Part:
     # This is when the results first had fewer answers than `answered`, in epoch seconds.
     short_at: float = 0.0
     remote: list[str] = field(default_factory=list)  # These are the addresses of the results.
-    # These files of the job's folder have the results.
-    results: list[str] = field(default_factory=list)
     # These are the errors of validation, by line from 1, or under "all".
     invalid: dict[str, str] = field(default_factory=dict)
     # This counts the refusals for a full queue while no other part of this job was in it.
@@ -78,6 +76,16 @@ class Part:
     @property
     def name(self) -> str:
         return f"{self.number:03}"
+
+    @property
+    def last(self) -> int:
+        """The id of the last of the requests."""
+        return self.first + self.rows - 1
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more is done for this part."""
+        return self.stage in ("downloaded", "replaced")
 
     @property
     def is_guess(self) -> bool:
@@ -130,12 +138,20 @@ class PartEvents:
             self.write("damaged", lines=damaged)
         return self
 
-    def write(self, event: str, part: Part | None = None, **facts: Any) -> None:
-        """Write an event. It survives a crash once this returns."""
+    @property
+    def store(self) -> JobStore:
+        """The job's store, open for writing."""
         if self._store is None:
             raise DiskError(
                 f"The job in `{self.folder}` was opened to be read.", path=str(self.folder)
             )
+        return self._store
+
+    def write(self, event: str, part: Part | None = None, **facts: Any) -> None:
+        """Write an event.
+
+        It survives a crash once this returns, or once the store's transaction is committed.
+        """
         number = None if part is None else part.number
         record = {
             "event": event,
@@ -143,7 +159,7 @@ class PartEvents:
             **({} if part is None else {"part": number}),
             **facts,
         }
-        self._store.append(TABLE, [Entry.of(event, to_json(record), number)])
+        self.store.append(EVENTS, [Entry.of(event, to_json(record), number)])
         self._apply(record)
 
     def close(self) -> None:
@@ -163,7 +179,7 @@ class PartEvents:
     def _load(self, store: JobStore) -> int:
         """Apply the events of a store; return the number of damaged ones."""
         damaged = 0
-        for entry in store.entries(TABLE):
+        for entry in store.entries(EVENTS):
             damaged += entry.is_damaged
             if not entry.is_damaged:
                 self._apply(from_json(entry.record))
@@ -194,7 +210,7 @@ class PartEvents:
         elif kind == "done":
             # A damaged store may have lost a part's results: the job is not done before that part
             # is.
-            self.done = all(part.stage in ("downloaded", "replaced") for part in self.parts)
+            self.done = all(part.is_final for part in self.parts)
         elif kind == "damaged":
             self.damaged = facts["lines"]
             for part in self.waiting():

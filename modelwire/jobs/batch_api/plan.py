@@ -1,182 +1,49 @@
-"""Turns rows into requests, and requests into the files of parts, each within the provider's limits for one batch.
+"""Turns rows into requests, and stores both.
 
-`rows.jsonl` in the job's folder has a line for each row: its values, so that it can be called
-directly or written beside its answer, and the error of a row that could not become a request.
-Memory does not grow with the rows.
+The table `inputs` of the store has an entry for each row, whose id is the row's number and 1: its
+values, so that it can be called directly or written beside its answer, and the error of a row that
+could not become a request. Memory does not grow with the rows.
 """
 
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
-from zlib import crc32
 
 from pydantic_core import from_json
 
 from modelwire.errors import DiskError, InvalidArgument, MissingDependency, MissingKey
 from modelwire.jobs.batch_api.azure import deployment_of
-from modelwire.jobs.owned_files import owned
+from modelwire.jobs.batch_api.part_requests import custom_id_of
 from modelwire.jobs.row_records import Digests, digest_of, json_of
 from modelwire.jobs.rows import Row
 from modelwire.jobs.sources import open_source
+from modelwire.jobs.store import INPUTS, LIVE, Entry, JobStore
 from modelwire.jobs.tagged_values import tagged, untagged
 from modelwire.jobs.work import failure_text
-from modelwire.messages import BaseMessage, messages_from_dict, messages_to_dict
+from modelwire.messages import BaseMessage, message_to_dict, messages_from_dict, messages_to_dict
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
     from modelwire.jobs.batch_api.chain import Split
-    from modelwire.jobs.batch_api.part_log import Part
-    from modelwire.jobs.batch_api.results import LiveAnswers
+    from modelwire.jobs.batch_api.part_requests import PartRequests
 
 __all__ = [
-    "Limits",
-    "PartFiles",
     "Plan",
-    "RowsAt",
-    "custom_id_of",
+    "direct_answer",
+    "input_entry",
     "input_of",
-    "number_of",
     "plan_rows",
     "read_rows",
-    "stored",
+    "stored_row",
 ]
 
-ROWS_NAME = "rows.jsonl"
-# A part is filled to this share of the provider's limit in bytes.
-BYTES_SHARE = 0.95
 # The steps before the model run on this many rows at a time.
 PREPARED = 64
-
-
-class Limits(NamedTuple):
-    """The largest size of a part."""
-
-    rows: int
-    size_bytes: int
-
-    @classmethod
-    def of(cls, api: BatchApi, rows: int | None, size_bytes: int | None) -> Limits:
-        """Return the provider's limits, or lower ones that the user has set."""
-        most = int(api.max_bytes * BYTES_SHARE)
-        return cls(min(rows or api.max_rows, api.max_rows), min(size_bytes or most, most))
-
-
-def custom_id_of(job: str, number: int, body_json: bytes) -> str:
-    """Return a row's name for the provider.
-
-    Its result repeats the name, which identifies the row and its request.
-    """
-    return f"{job[:6]}-{number}-{crc32(body_json):08x}"
-
-
-def number_of(custom_id: str, job: str) -> tuple[int, int] | None:
-    """Return a row's number and the CRC-32 of its request; None for a name that is not this job's."""
-    pieces = custom_id.split("-")
-    if len(pieces) != 3 or pieces[0] != job[:6] or not pieces[1].isdecimal():
-        return None
-    try:
-        return int(pieces[1]), int(pieces[2], 16)
-    except ValueError:
-        return None
-
-
-class PartFiles:
-    """Writes requests into the files of parts, from part number `first` on, and closes each file when it is full."""
-
-    def __init__(
-        self,
-        folder: Path,
-        api: BatchApi,
-        limits: Limits,
-        first: int,
-        *,
-        round: int = 1,
-        again: bool = False,
-    ):
-        self._folder, self._api, self._limits = folder, api, limits
-        self._first, self._round, self._again = first, round, again
-        # These are the facts of each part for the event `planned`.
-        self._written: list[dict[str, Any]] = []
-        # This is the open file of the part that is not full yet, if any.
-        self._file: Any = None
-        self._digest: Any = None
-        self._rows = self._bytes = 0
-        folder.mkdir(mode=0o700, exist_ok=True)
-
-    def fits(self, line: bytes) -> bool:
-        """Return whether a request fits into a part on its own."""
-        return len(self._api.head) + len(line) + len(self._api.tail) <= self._limits.size_bytes
-
-    def add(self, line: bytes) -> None:
-        """Add a request."""
-        more = len(self._api.between) + len(line) + len(self._api.tail)
-        if self._file is not None and (
-            self._rows >= self._limits.rows or self._bytes + more > self._limits.size_bytes
-        ):
-            self._finish()
-        if self._file is None:
-            path = part_path(self._folder, self._first + len(self._written))
-            self._file = open(path, "wb", opener=owned)  # noqa: SIM115 - open until its part is full
-            self._digest, self._rows, self._bytes = sha256(), 0, 0
-            self._put(self._api.head)
-        else:
-            self._put(self._api.between)
-        self._put(line)
-        self._rows += 1
-
-    def close(self) -> list[dict[str, Any]]:
-        """Finish the last part; return the facts of all parts for the event `planned`."""
-        if self._file is not None:
-            self._finish()
-        return self._written
-
-    def close_unfinished(self) -> None:
-        """Close the file of an unfinished part, if there is one.
-
-        No event names that part, so it does not exist.
-        """
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _put(self, data: bytes) -> None:
-        self._file.write(data)
-        self._digest.update(data)
-        self._bytes += len(data)
-
-    def _finish(self) -> None:
-        self._put(self._api.tail)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._file = None
-        about = {"rows": self._rows, "size_bytes": self._bytes, "sha256": self._digest.hexdigest()}
-        self._written.append({**about, "round": self._round, "again": self._again})
-
-
-def part_path(folder: Path, number: int) -> Path:
-    """Return the path of a part's requests in the folder of parts."""
-    return folder / f"{number:03}.req.jsonl"
-
-
-def stored(folder: Path, part: Part, api: BatchApi) -> Iterator[tuple[str, bytes]]:
-    """Yield the stored requests of a part, each with its name."""
-    path = part_path(folder, part.number)
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                line = line.rstrip(b",\n")
-                if line.startswith(api.start):
-                    yield line[len(api.start) : line.index(b'"', len(api.start))].decode(), line
-    except OSError as exc:
-        raise DiskError.of(exc, path) from exc
 
 
 class Rows(Protocol):
@@ -224,7 +91,7 @@ def row_record(row: Row, key: str | None) -> dict[str, Any]:
 
 
 def written(row: Row, key: str | None) -> tuple[dict[str, Any], bytes]:
-    """Return a row's record and its line in `rows.jsonl`.
+    """Return a row's record, and the same as JSON.
 
     A row that cannot be serialised gets an error instead.
     """
@@ -263,14 +130,14 @@ class Requests:
     def __init__(
         self,
         split: Split,
-        files: PartFiles,
+        parts: PartRequests,
         api: BatchApi,
         job: str,
-        live: LiveAnswers,
+        store: JobStore,
         *,
         dedupe: bool,
     ) -> None:
-        self._split, self._files, self._api, self._job, self._live = split, files, api, job, live
+        self._split, self._parts, self._api, self._job, self._store = split, parts, api, job, store
         self._asked_before = Digests() if dedupe else None
         self._deployment = deployment_of(split.model)
         # `cached` counts rows that the cache answers, `same` rows whose request equals that of an
@@ -282,7 +149,7 @@ class Requests:
         self.first: Exception | None = None
 
     def line(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
-        """Store the request of a row, and return the row's line for `rows.jsonl`."""
+        """Store the request of a row, and return the row's own record as JSON."""
         try:
             if isinstance(prepared, Exception):
                 raise prepared
@@ -297,7 +164,7 @@ class Requests:
     def _request_line(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
         messages = self._split.messages(prepared)
         if (answer := self._split.cached(messages)) is not None:
-            self._live.add(number, answer)
+            self._store.append(LIVE, [direct_answer(number, answer)])
             self.cached += 1
             return json_of(record)
         request = self._split.request(messages)
@@ -308,10 +175,10 @@ class Requests:
         else:
             payload = {**request.body, "model": self._deployment}
         body = json_of(payload)
-        request_line = self._api.row(custom_id_of(self._job, number, body), payload, self.path)
-        if not self._files.fits(request_line):
+        request_bytes = self._api.row(custom_id_of(self._job, number, body), payload, self.path)
+        if not self._parts.fits(request_bytes):
             raise InvalidArgument(
-                f"The request has {len(request_line):,} bytes, more than a batch may have."
+                f"The request has {len(request_bytes):,} bytes, more than a batch may have."
             )
         if self._asked_before is not None:
             first_of = self._asked_before.find(digest_of(body))
@@ -319,43 +186,36 @@ class Requests:
                 self.same += 1
                 return json_of({**record, "same": first_of})
             self._asked_before.add(digest_of(body), number)
-        self._files.add(request_line)
+        self._parts.add(number, request_bytes)
         return json_of(record)
 
 
 def plan_rows(
     split: Split,
     rows: Iterable[Row],
-    folder: Path,
-    files: PartFiles,
-    api: BatchApi,
-    job: str,
-    live: LiveAnswers,
+    requests: Requests,
+    parts: PartRequests,
+    store: JobStore,
     *,
     key: str | None,
-    limit: int | None,
-    dedupe: bool,
 ) -> Plan:
-    """Store every row in `rows.jsonl`, and the requests of valid rows in the files of parts."""
+    """Store every row, and the requests of valid rows in parts. It needs a transaction of the store."""
     digest, count = sha256(), 0
-    requests = Requests(split, files, api, job, live, dedupe=dedupe)
-    with open(folder / ROWS_NAME, "wb", opener=owned) as out:
-        for row, prepared in prepared_rows(split, islice(rows, limit)):
-            record, line = written(row, key)
-            digest.update(line)
-            out.write(
-                (line if "error" in record else requests.line(count, record, prepared)) + b"\n"
-            )
-            count += 1
-        out.flush()
+    for row, prepared in prepared_rows(split, rows):
+        record, line = written(row, key)
+        digest.update(line)
+        if "error" not in record:
+            line = requests.line(count, record, prepared)
+        store.append(INPUTS, [input_entry(count, line)])
+        count += 1
     if not count:
         raise InvalidArgument("There are no rows to ask about.")
-    parts = files.close()
-    if not parts and not requests.cached and requests.first is not None:
+    facts = parts.close()
+    if not facts and not requests.cached and requests.first is not None:
         # No row became a request, so the cause is not in the rows.
         raise requests.first
     endpoint = f"/v1{requests.path}"
-    return Plan(parts, count, requests.same, digest.hexdigest(), requests.headers, endpoint)
+    return Plan(facts, count, requests.same, digest.hexdigest(), requests.headers, endpoint)
 
 
 def _path_of(url: str) -> str:
@@ -364,7 +224,7 @@ def _path_of(url: str) -> str:
     return next(
         (
             known
-            for known in ("/chat/completions", "/responses", "/messages")
+            for known in ("/chat/completions", "/responses", "/messages", "/embeddings")
             if path.endswith(known)
         ),
         path,
@@ -400,67 +260,21 @@ def rows_digest(rows: Iterable[Row], key: str | None, limit: int | None) -> str:
     return digest.hexdigest()
 
 
-def stored_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the record of every row, in the order of the input."""
-    path = folder / ROWS_NAME
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                yield _record_of(line, path, number)
-    except OSError as exc:
-        raise DiskError.of(exc, path) from exc
+def input_entry(number: int, record: bytes) -> Entry:
+    """Return the entry of a row in the table `inputs`."""
+    return Entry.of("row", record, number, number + 1)
 
 
-def _record_of(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    try:
-        record: Any = from_json(line)
-    except ValueError as exc:
-        text = f"`{path}` is damaged: line {number} is not valid JSON."
-        raise DiskError(text, path=str(path)) from exc
-    if not isinstance(record, dict) or "line" not in record:
-        text = f"`{path}` is damaged: line {number} is not the record of a row."
-        raise DiskError(text, path=str(path))
+def stored_row(store: JobStore, number: int) -> dict[str, Any]:
+    """Return the record of a row. Raises: `DiskError` if it is damaged."""
+    record: dict[str, Any] = from_json(store.read(INPUTS, number + 1))
     return record
 
 
-class RowsAt:
-    """The records of rows by number. It takes 8 bytes of memory a row."""
+def direct_answer(number: int, message: Any, **about: Any) -> Entry:
+    """Return the entry of an answer that did not come through a batch, with further facts.
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ROWS_NAME
-        self._offsets = array("Q")
-        offset = 0
-        try:
-            with self._path.open("rb") as file:
-                for line in file:
-                    self._offsets.append(offset)
-                    offset += len(line)
-        except OSError as exc:
-            raise DiskError.of(exc, self._path) from exc
-
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offsets[number])
-                line = file.readline()
-        except OSError as exc:
-            raise DiskError.of(exc, self._path) from exc
-        return _record_of(line, self._path, number + 1)
-
-
-def refile(
-    folder: Path,
-    parts: Iterable[Part],
-    files: PartFiles,
-    api: BatchApi,
-    wanted: Callable[[Part, int, str], bool],
-) -> list[dict[str, Any]]:
-    """Put the wanted requests of `parts` into new parts.
-
-    `wanted` takes the part, the line's number and the row's name.
+    The fact `told` marks an answer that callbacks have reported.
     """
-    for part in parts:
-        for number, (name, line) in enumerate(stored(folder, part, api), 1):
-            if wanted(part, number, name):
-                files.add(line)
-    return files.close()
+    record = json_of({"n": number, **about, "message": message_to_dict(message)})
+    return Entry.of("answered", record, number)

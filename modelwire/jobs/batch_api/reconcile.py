@@ -15,6 +15,7 @@ from modelwire.errors import (
     JobStopped,
     NotFound,
 )
+from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.batch_api.creation import Creation
 from modelwire.jobs.batch_api.downloads import Downloads
 from modelwire.jobs.batch_api.open_job import OpenJob
@@ -31,9 +32,8 @@ _log = logging.getLogger(__name__)
 
 # A batch that still runs this long after its time limit stops the job with an error.
 LATE_S = 3600.0
-# If the queue is full without a batch of this job in it, the part is submitted again after a pause,
-# which doubles with each refusal.
-QUEUE_PAUSE_S, QUEUE_LONGEST_S = 30.0, 600.0
+# If the queue is full without a batch of this job in it, the part is submitted again after a pause.
+QUEUE_BACKOFF = Backoff(first_s=30.0, longest_s=600.0, patience_s=600.0)
 FULL = "token_limit_exceeded"
 
 
@@ -73,7 +73,7 @@ class Reconciler:
                     failure = exc
         if failure is not None:
             raise failure
-        if all(part.stage in ("downloaded", "replaced") for part in self.events.parts):
+        if all(part.is_final for part in self.events.parts):
             self._close_round()
 
     def _creatable(self) -> list[Part]:
@@ -251,7 +251,7 @@ class Reconciler:
         """
         left_s = 0.0
         for part in self.events.parts:
-            if part.stage in ("downloaded", "replaced", "ended"):
+            if part.is_final or part.stage == "ended":
                 continue
             look = self.looks.get(part.number)
             if part.stage != "created" or look is None or not look.done:
@@ -277,7 +277,7 @@ class Reconciler:
         is_unusable: Callable[[BatchResult], bool] | None = None,
     ) -> int:
         """Plan the rows again whose result has one of the statuses; return their number."""
-        index = Index(self.folder.path, self.events, self.api, self.folder.id)
+        index = Index(self.folder.path, self.events, self.api)
         codec = self.batch_client.codec
         wanted: set[int] = set()
         for number in range(self.events.rows):
@@ -294,13 +294,11 @@ class Reconciler:
         if not wanted:
             return 0
 
-        def is_wanted(part: Part, line: int, name: str) -> bool:
-            row = int(name.split("-")[1])
+        def is_wanted(part: Part, line: int, row: int) -> bool:
             return row in wanted and index.part_of(row) == part.number
 
         following = max(part.round for part in self.events.parts) + 1
-        files = self.job.new_part_files(round=round or following)
-        self.job.submit_anew(list(self.events.parts), files, is_wanted)
+        self.job.submit_anew(self.events.parts, is_wanted, round=round or following)
         return len(wanted)
 
 
@@ -308,7 +306,7 @@ def _queue_pause_s(part: Part) -> float:
     """Return the seconds between a refusal for a full queue and the next submission of a part."""
     if part.stage != "planned" or not part.refused_alone:
         return 0.0
-    return float(min(QUEUE_LONGEST_S, QUEUE_PAUSE_S * 2 ** min(part.refused_alone - 1, 10)))
+    return QUEUE_BACKOFF.pause_s(part.refused_alone) or 0.0
 
 
 def _refusal_text(look: Look) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from hashlib import sha256
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
@@ -14,10 +13,10 @@ from pydantic_core import from_json
 from modelwire.errors import JobChanged
 from modelwire.jobs.batch_api import plan
 from modelwire.jobs.batch_api.open_job import OpenJob
-from modelwire.jobs.batch_api.results import Index, LiveAnswers
-from modelwire.jobs.owned_files import owned
+from modelwire.jobs.batch_api.results import Index
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.rows import Row
+from modelwire.jobs.store import INPUTS, JobStore
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
@@ -39,79 +38,73 @@ def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, rou
     if not unsent:
         return 0
     rows, fingerprint = plan.read_rows(inputs, encoding)
-    files = job.new_part_files(round=round)
-    live = LiveAnswers(folder.path)
-    requests = plan.Requests(split, files, api, folder.id, live, dedupe=True)
-    try:
-        facts = _replanned(
-            split, islice(rows, settings["limit"]), folder.path, requests, settings["key"], unsent
-        )
-        parts = files.close()
-    finally:
-        live.close()
-        files.close_unfinished()
-        rows.close()
-    if fingerprint:
-        limit = {} if settings["limit"] is None else {"limit": settings["limit"]}
-        folder.note(fingerprint={**folder.about["fingerprint"], "input": fingerprint | limit})
-    if requests.path:
-        facts |= {
-            "endpoint": f"/v1{requests.path}",
-            "headers": {**events.headers, **requests.headers},
-        }
-    events.write("planned", parts=parts, **facts)
-    return sum(int(part["rows"]) for part in parts) + requests.same + requests.cached
+    with closing(rows), events.store.transaction():
+        parts = job.more_parts(round=round)
+        requests = plan.Requests(split, parts, api, folder.id, events.store, dedupe=True)
+        chosen = islice(rows, settings["limit"])
+        facts = _replanned(split, chosen, folder, events.store, requests, settings["key"], unsent)
+        planned = parts.close()
+        if fingerprint:
+            limit = {} if settings["limit"] is None else {"limit": settings["limit"]}
+            folder.note(fingerprint={**folder.about["fingerprint"], "input": fingerprint | limit})
+        if requests.path:
+            facts |= {
+                "endpoint": f"/v1{requests.path}",
+                "headers": {**events.headers, **requests.headers},
+            }
+        events.write("planned", parts=planned, **facts)
+    return sum(int(part["rows"]) for part in planned) + requests.same + requests.cached
 
 
 def _unsent_rows(folder: JobFolder, events: PartEvents, api: BatchApi) -> set[int]:
     """Return the numbers of the rows that no part has and that were not called directly."""
-    index = Index(folder.path, events, api, folder.id)
-    unsent = {
-        number
-        for number, record in enumerate(plan.stored_rows(folder.path))
-        if "same" not in record and not index.is_answered_live(number) and index.part_of(number) < 0
-    }
-    index.close()
-    return unsent
+    with closing(Index(folder.path, events, api)) as index:
+        return {
+            number
+            for number in range(events.rows)
+            if index.part_of(number) < 0
+            and not index.is_answered_live(number)
+            and "same" not in plan.stored_row(index.store, number)
+        }
 
 
 def _replanned(
     split: Split,
     rows: Iterable[Row],
-    folder: Path,
+    folder: JobFolder,
+    store: JobStore,
     requests: plan.Requests,
     key: str | None,
     unsent: set[int],
 ) -> dict[str, Any]:
     """Store every row again, and the requests of those that were not sent; return the facts of the event."""
     digest, count, same = sha256(), 0, 0
-    before = plan.stored_rows(folder)
-    part = folder / f"{plan.ROWS_NAME}.part"
+    # The reader sees the entries that the transaction replaces.
+    before = store.entries(INPUTS)
+    store.clear(INPUTS)
     wanted = plan.prepared_rows(
         split, rows, lambda row: row.problem is None and row.number in unsent
     )
-    with open(part, "wb", opener=owned) as out:
-        for row, prepared in wanted:
-            record, line = plan.written(row, key)
-            digest.update(line)
-            old = next(before, None)
-            if old is None or not _may_be(old, record):
-                raise JobChanged(
-                    f"Row {count + 1}, line {row.line} of the input, is not what it was when `{folder}` was submitted. "
-                    "Put only those rows right that could not be sent, each in its place."
-                )
-            if count not in unsent:
-                line = json_of(old)
-            elif "error" not in record:
-                line = requests.line(count, record, prepared)
-            same += "same" in from_json(line)
-            out.write(line + b"\n")
-            count += 1
-        out.flush()
-        os.fsync(out.fileno())
+    for row, prepared in wanted:
+        record, line = plan.written(row, key)
+        digest.update(line)
+        old = next(before, None)
+        if old is None or not _may_be(from_json(old.record), record):
+            raise JobChanged(
+                f"Row {count + 1}, line {row.line} of the input, is not what it was when `{folder.path}` was "
+                "submitted. Put only those rows right that could not be sent, each in its place."
+            )
+        if count not in unsent:
+            line = old.record
+        elif "error" not in record:
+            line = requests.line(count, record, prepared)
+        same += "same" in from_json(line)
+        store.append(INPUTS, [plan.input_entry(count, line)])
+        count += 1
     if next(before, None) is not None:
-        raise JobChanged(f"The input has {count:,} rows, fewer than when `{folder}` was submitted.")
-    part.replace(folder / plan.ROWS_NAME)
+        raise JobChanged(
+            f"The input has {count:,} rows, fewer than when `{folder.path}` was submitted."
+        )
     return {"same": same, "rows_sha256": digest.hexdigest()}
 
 

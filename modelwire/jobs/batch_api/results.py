@@ -1,25 +1,24 @@
 """The results of a batch job: exactly one for each input, even if the provider omits rows or sends them twice.
 
-Results are raw files in the job's folder. This module reads them, and keeps the place of each row's
-result in 16 bytes.
+The provider's results are in the store as they were sent. This module reads them, and keeps the
+places of each row's entries in 24 bytes.
 """
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic_core import from_json
 
 from modelwire import ext
 from modelwire.errors import (
     BadRequest,
-    DiskError,
     InvalidArgument,
     MalformedResponse,
     ModelwireError,
@@ -27,25 +26,22 @@ from modelwire.errors import (
 )
 from modelwire.jobs.batch_api.api import RowReply
 from modelwire.jobs.batch_api.client import answer_of
-from modelwire.jobs.batch_api.plan import number_of, stored
-from modelwire.jobs.row_records import json_of
-from modelwire.jobs.store import Entry, JobStore
-from modelwire.messages import message_to_dict, messages_from_dict
+from modelwire.jobs.store import LIVE, REPLIES, REQUESTS, JobStore
+from modelwire.messages import messages_from_dict
 from modelwire.usage import known_price
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelwire.adapters.wires.wire import Codec
     from modelwire.jobs.batch_api.api import BatchApi
     from modelwire.jobs.batch_api.part_log import PartEvents
     from modelwire.messages import AIMessage
 
-__all__ = ["BatchCost", "BatchResult", "BatchStatus", "Index", "LiveAnswers"]
+__all__ = ["BatchCost", "BatchResult", "BatchStatus", "Index"]
 
-LIVE_TABLE = "live"
-# A place has this many bits for the offset, enough for a file of a terabyte.
-OFFSET_BITS = 40
-# At most this many files are open at a time; some systems allow a process no more than 256.
-OPEN_FILES = 16
+_log = logging.getLogger(__name__)
+
 RETRYABLE = "errored_retryable"
 # This status of `resubmit` is for answers for which a step after the model raises, such as those
 # that do not fit a schema.
@@ -114,109 +110,52 @@ class BatchResult:
         )
 
 
-class LiveAnswers:
-    """Answers that did not come through a batch: those of the cache and of `finish_live`."""
+class Index:
+    """The places of each row's entries in the store: its latest request, and its result."""
 
-    def __init__(self, folder: Path, table: str = LIVE_TABLE) -> None:
-        self.folder, self.table = folder, table
-        self._store: JobStore | None = None
+    def __init__(self, folder: Path, events: PartEvents, api: BatchApi) -> None:
+        self.events, self.api = events, api
+        self.store = JobStore(folder, read_only=True)
+        # This is the latest part that has the row.
+        self._parts = array("i", [-1]) * events.rows
+        # This is the row's place in that part, from 1.
+        self._lines = array("I", [0]) * events.rows
+        # These are the ids of entries; 0 is none.
+        self._replies = array("Q", [0]) * events.rows
+        self._live = array("Q", [0]) * events.rows
+        try:
+            self._read()
+        except BaseException:  # Nothing else can close the store.
+            self.store.close()
+            raise
 
-    def _open(self) -> JobStore:
-        self._store = self._store or JobStore(self.folder)
-        return self._store
-
-    def add(self, number: int, message: Any, **about: Any) -> None:
-        """Store the answer of a row with further facts.
-
-        The fact `told` marks an answer that callbacks have reported.
-        """
-        record = json_of({"n": number, **about, "message": message_to_dict(message)})
-        self._open().append(self.table, [Entry.of("answered", record, number)])
-
-    def clear(self) -> None:
-        """Delete all stored answers."""
-        self._open().clear(self.table)
-        self.close()
+    def _read(self) -> None:
+        numbers = self.store.numbers(REQUESTS)
+        for part in self.events.parts:
+            for line, (_, row) in enumerate(islice(numbers, part.rows), 1):
+                self._parts[row], self._lines[row] = part.number, line
+        damaged = 0
+        for entry in self.store.entries(REPLIES):
+            if entry.is_damaged:
+                damaged += 1
+                continue
+            row, part_number = entry.number or 0, int(entry.kind)
+            is_latest = self._parts[row] == part_number and self.events.parts[part_number].is_final
+            # If a row has two results, the first is used.
+            if is_latest and not self._replies[row]:
+                self._replies[row] = entry.id or 0
+        for entry in self.store.entries(LIVE):
+            if not entry.is_damaged:
+                self._live[entry.number or 0] = entry.id or 0
+        if damaged:
+            text = (
+                "`%s` is damaged: %d results of batches cannot be read, and their rows are missing."
+            )
+            _log.warning(text, self.store.path, damaged)
 
     def close(self) -> None:
         """Close the store."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
-
-    def places(self) -> Iterator[tuple[int, int]]:
-        """Yield the number of each row with an answer, and the id of its entry."""
-        return ((entry.number or 0, entry.id or 0) for entry in self._entries())
-
-    def records(self) -> Iterator[dict[str, Any]]:
-        """Yield the stored records with `n`, `message` and further facts.
-
-        If two have the same `n`, the later one is valid.
-        """
-        return (from_json(entry.record) for entry in self._entries())
-
-    def _entries(self) -> Iterator[Entry]:
-        with closing(JobStore(self.folder, read_only=True)) as store:
-            yield from (entry for entry in store.entries(self.table) if not entry.is_damaged)
-
-
-class Index:
-    """The place of each row's result. It reads all downloaded files."""
-
-    def __init__(self, folder: Path, events: PartEvents, api: BatchApi, job: str) -> None:
-        self.folder, self.events, self.api, self.job = folder, events, api, job
-        rows = events.rows
-        self._store = JobStore(folder, read_only=True)
-        self.files: list[Path] = []
-        self._parts = array("i", [-1]) * rows  # This is the latest part that has the row.
-        self._checks = array("I", [0]) * rows
-        # This is the row's line in the file of its part, from 1.
-        self._lines = array("I", [0]) * rows
-        # 0 is no result, a number below 1 << 40 the id of a direct answer, and any other a file
-        # (from 1) and an offset.
-        self._places = array("Q", [0]) * rows
-        # These are the open files by number; the last one was used most recently.
-        self._open: dict[int, IO[bytes]] = {}
-        for part in events.parts:
-            for line, (name, _) in enumerate(stored(folder / "parts", part, api), 1):
-                number, check = number_of(name, job) or (0, 0)
-                self._parts[number], self._checks[number], self._lines[number] = (
-                    part.number,
-                    check,
-                    line,
-                )
-                self._places[number] = 0
-            for result in part.results if part.stage in ("downloaded", "replaced") else ():
-                self._take(part.number, folder / "results" / result)
-        for number, id in LiveAnswers(folder).places():
-            self._places[number] = id
-
-    def _take(self, part: int, path: Path) -> None:
-        self.files.append(path)
-        base = len(self.files) << OFFSET_BITS
-        offset = 0
-        with _opened(path) as file:
-            for line in file:
-                at, offset = offset, offset + len(line)
-                if not line.strip():
-                    continue
-                try:
-                    found = number_of(self.api.read(line).custom_id, self.job)
-                except ValueError:
-                    continue
-                number, check = (-1, 0) if found is None else found
-                is_row = 0 <= number < len(self._parts) and self._parts[number] == part
-                # A line with another checksum answers an older request. If a row has two lines, the
-                # first is used.
-                if is_row and self._checks[number] == check and not self._places[number]:
-                    self._places[number] = base + at
-
-    def close(self) -> None:
-        """Close the files."""
-        self._store.close()
-        for file in self._open.values():
-            file.close()
-        self._open.clear()
+        self.store.close()
 
     def part_of(self, number: int) -> int:
         """Return the number of the latest part with the row; -1 if there is none, or if a direct
@@ -228,35 +167,17 @@ class Index:
 
     def is_answered_live(self, number: int) -> bool:
         """Return whether a row has an answer that did not come through a batch."""
-        return 0 < self._places[number] < 1 << OFFSET_BITS
+        return self._live[number] > 0
 
     def by_arrival(self) -> Iterator[int]:
-        """Yield the numbers of all rows, those with a result first, in the order of the results."""
-        yield from sorted(
-            range(len(self._places)), key=lambda number: self._places[number] or 1 << 63
-        )
+        """Yield the numbers of all rows: those of direct answers, those of results in their order, the others."""
+        yield from sorted(range(len(self._parts)), key=self._arrival)
 
-    def line(self, number: int) -> bytes | None:
-        """Return the stored line or record of a row, or None."""
-        place = self._places[number]
-        if not place:
-            return None
-        which, offset = divmod(place, 1 << OFFSET_BITS)
-        if which == 0:
-            return self._store.read(LIVE_TABLE, offset)
-        file = self._file(which - 1)
-        file.seek(offset)
-        return bytes(file.readline())
-
-    def _file(self, which: int) -> IO[bytes]:
-        """Return an open file. If too many are open, the least recently used one is closed."""
-        file = self._open.pop(which, None)
-        if file is None:
-            if len(self._open) >= OPEN_FILES:
-                self._open.pop(next(iter(self._open))).close()
-            file = _opened(self.files[which])
-        self._open[which] = file
-        return file
+    def _arrival(self, number: int) -> tuple[int, int]:
+        if self._live[number]:
+            return 0, self._live[number]
+        reply = self._replies[number]
+        return (1 if reply else 2), reply
 
     def fill(self, result: BatchResult, codec: Codec, on_refusal: str) -> BatchResult:
         """Set the status of a row's result, and its message or its error."""
@@ -267,9 +188,8 @@ class Index:
         return result
 
     def _fill(self, result: BatchResult, codec: Codec, on_refusal: str, number: int) -> None:
-        line = self.line(number)
-        if line is not None and self.is_answered_live(number):
-            live = from_json(line)
+        if self.is_answered_live(number):
+            live = from_json(self.store.read(LIVE, self._live[number]))
             message = cast("AIMessage", messages_from_dict([live["message"]])[0])
             result.status, result.message, result.told = (
                 "succeeded",
@@ -283,11 +203,12 @@ class Index:
             return
         part = self.events.parts[self._parts[number]]
         result.round = part.round
-        if line is not None:
+        if self._replies[number]:
+            line = self.store.read(REPLIES, self._replies[number])
             _answered(result, self.api.read(line), codec, on_refusal)
             return
         reason = part.invalid.get(str(self._lines[number])) or part.invalid.get("all")
-        if reason is not None and part.stage in ("downloaded", "replaced"):
+        if reason is not None and part.is_final:
             result.status = "errored"
             result.error = BadRequest(
                 reason, provider=codec.provider, code="batch_validation_failed"
@@ -295,7 +216,7 @@ class Index:
         elif part.stage == "downloaded" and part.outcome in ("cancelled", "expired"):
             reply = RowReply("", part.outcome, None, None, None)
             _answered(result, reply, codec, on_refusal)
-        elif part.stage in ("downloaded", "replaced"):
+        elif part.is_final:
             result.status = "missing"
             result.error = MalformedResponse(
                 "The provider's results have no line for this row.",
@@ -304,13 +225,6 @@ class Index:
             )
         else:
             result.status = "pending"
-
-
-def _opened(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb")
-    except OSError as exc:
-        raise DiskError.of(exc, path) from exc
 
 
 def _answered(result: BatchResult, reply: RowReply, codec: Codec, on_refusal: str) -> None:

@@ -8,21 +8,27 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, Unpack
 
 from modelwire import ext
-from modelwire.errors import CallerError, DiskError, InvalidArgument, JobChanged, ModelwireError
+from modelwire.errors import CallerError, InvalidArgument, JobChanged
+from modelwire.jobs.batch_api import embeddings
 from modelwire.jobs.batch_api.api import BatchApi
 from modelwire.jobs.batch_api.azure import is_azure
+from modelwire.jobs.batch_api.batch_folder import FORMAT
 from modelwire.jobs.batch_api.batch_options import BatchOptions, checked_options
 from modelwire.jobs.batch_api.chain import NotBatchable, Split, split_chain
 from modelwire.jobs.batch_api.job import BatchJob
-from modelwire.jobs.batch_api.plan import Limits, PartFiles, plan_rows, read_rows, rows_digest
+from modelwire.jobs.batch_api.part_log import PartEvents
+from modelwire.jobs.batch_api.part_requests import Limits, PartRequests
+from modelwire.jobs.batch_api.plan import Requests, Rows, plan_rows, read_rows, rows_digest
 from modelwire.jobs.batch_api.registry import api_of
-from modelwire.jobs.batch_api.results import LiveAnswers
 from modelwire.jobs.folder import JobFolder
+from modelwire.jobs.owned_files import disk_errors
+from modelwire.jobs.store import INPUTS, LIVE, REPLIES
 from modelwire.runnables import run_in_executor
 
 __all__ = ["asubmit_batch", "batch_api_of", "submit", "submit_batch", "takes_bucket"]
@@ -47,8 +53,8 @@ OF_THEIR_OWN = {
 def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> BatchJob:
     """Submit `inputs` to the Batch API of the chain's provider: answers arrive within a day, at half the price.
 
-    `chain` is a chat model, or a chain with one. `inputs` is an iterable of its inputs, or the path
-    of a CSV, TSV, JSON lines or Parquet file. Steps before the model run now, those after it when
+    `chain` is a chat model, a chain with one, or an embeddings model of OpenAI's. `inputs` is an iterable of its
+    inputs, or the path of a CSV, TSV, JSON lines or Parquet file. Steps before the model run now, those after it when
     results are read. With the `dir` of an interrupted job the submission resumes, and no batch is
     created twice. Raises: `NotBatchable` for a chain that cannot be split at one model,
     `JobChanged` for a `dir` with a different job.
@@ -68,6 +74,7 @@ def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) ->
     Without `searches`, `wait` finds out whether a lost answer had created a batch.
     """
     settings = checked_options(options)
+    chain = embeddings.with_steps(chain, settings["text"])
     split = split_chain(chain, settings["config"])
     api = batch_api_of(split.model, settings["bucket"])
     folder = JobFolder(_place(settings["dir"]))
@@ -153,15 +160,15 @@ def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
     facts = {name: options[name] for name in names}
     client = None if model.client is None else type(model.client).__name__
     facts |= {"base_url": base_url, "client": client, "azure": is_azure(model)}
-    return {"wire": model._wire().name, "provider": model.provider, "model": model.model, **facts}
+    facts["embeddings"] = embeddings.embeddings_facts(split.before)
+    facts |= {"wire": model._wire().name, "provider": model.provider, "model": model.model}
+    return {"format": FORMAT, **facts}
 
 
 def _check_live(split: Split, inputs: Any, options: Mapping[str, Any]) -> None:
     """Call the model for the first rows directly: a provider may take hours to report an invalid request."""
     if not options["check"]:
         return
-    from itertools import islice
-
     if isinstance(inputs, Iterator):
         raise InvalidArgument(
             "`check` reads the first rows twice: give a list or a file, not an iterator."
@@ -176,34 +183,20 @@ def _check_live(split: Split, inputs: Any, options: Mapping[str, Any]) -> None:
 
 def _plan(
     folder: JobFolder,
-    events: Any,
+    events: PartEvents,
     split: Split,
-    rows: Any,
+    rows: Rows,
     api: BatchApi,
     options: Mapping[str, Any],
 ) -> None:
-    limits = Limits.of(api, options["part_rows"], options["part_bytes"])
-    files = PartFiles(folder.path / "parts", api, limits, 0)
-    live = LiveAnswers(folder.path)
-    live.clear()
-    try:
-        plan = plan_rows(
-            split,
-            rows,
-            folder.path,
-            files,
-            api,
-            folder.id,
-            live,
-            key=options["key"],
-            limit=options["limit"],
-            dedupe=options["dedupe"],
-        )
-    except OSError as exc:
-        if isinstance(exc, ModelwireError):
-            raise
-        raise DiskError.of(exc, folder.path) from exc
-    finally:
-        live.close()
-        files.close_unfinished()
-    events.write("planned", **plan._asdict())
+    """Store the rows and their requests, in one transaction with the event that names the parts."""
+    limits, store = Limits.of(api, options["part_rows"], options["part_bytes"]), events.store
+    with store.transaction(), disk_errors(folder.path):
+        # The event of an earlier plan may have been damaged.
+        for table in (INPUTS, REPLIES, LIVE):
+            store.clear(table)
+        parts = PartRequests(store, api, limits, ())
+        requests = Requests(split, parts, api, folder.id, store, dedupe=options["dedupe"])
+        chosen = islice(rows, options["limit"])
+        plan = plan_rows(split, chosen, requests, parts, store, key=options["key"])
+        events.write("planned", **plan._asdict())

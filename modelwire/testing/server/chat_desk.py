@@ -1,6 +1,6 @@
 """How the server answers chat calls: rate limits, faults, the script, latencies. No I/O.
 
-A call passes these in order: a fault that stands for an outage, the rate limits, the rules of its
+A call passes these in order: a fault that simulates an outage, the rate limits, the rules of its
 provider, and then the script, whose entry may be damaged by another fault.
 """
 
@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic_core import from_json, to_json
 
 from modelwire.testing.server.answers import Answer, Call, Usage
-from modelwire.testing.server.embeddings import embeddings_body, embeddings_problem
+from modelwire.testing.server.embeddings import (
+    EMBEDDINGS,
+    embeddings_body,
+    embeddings_problem,
+    embeddings_reply,
+)
 from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
@@ -95,10 +100,10 @@ class ChatDesk:
 
     def handle(self, request: SeenRequest, wire: str, in_flight: int) -> Reply | Iterable[Step]:
         """Return the answer to a chat call; `in_flight` counts the requests to the server, this one included."""
-        number = request.number
         self._calls += 1
         if not isinstance(request.body, dict):
-            return error_reply(wire, 400, number=number, message="The body is not a JSON object.")
+            message = "The body is not a JSON object."
+            return error_reply(wire, 400, number=request.number, message=message)
         fault = self.rules.choose(request, self._calls, self._pace.now_s(), self._rng)
         if fault is not None and fault.name.startswith("status_"):
             # During an outage, rate limits are not counted.
@@ -106,12 +111,9 @@ class ChatDesk:
         limited = self._limit(request, wire, in_flight)
         if isinstance(limited, Reply):
             return limited
-        problem = self._problem(wire, request)
-        if problem is not None:
-            return error_reply(wire, 400, number=number, **problem._asdict())
-        cached = self.prompt_cache.look_up(wire, request, self._pace.now_s())
-        if isinstance(cached, Refused):
-            return error_reply(wire, cached.status, number=number, message=cached.message)
+        cached = self._refused_or_cached(wire, request)
+        if isinstance(cached, Reply):
+            return cached
         request.prompt_cache = cached
         entry = self._script.take()
         answer = answer_of(entry, request)
@@ -127,6 +129,17 @@ class ChatDesk:
         reply = self._reply(answer, request, limited)
         self.prompt_cache.store(cached, self._pace.now_s() + reply.latency_s)
         return reply
+
+    def _refused_or_cached(self, wire: str, request: SeenRequest) -> Reply | Cached:
+        """Return the error of a request that the provider refuses, or else what the prompt cache holds of it."""
+        number = request.number
+        problem = self._problem(wire, request)
+        if problem is not None:
+            return error_reply(wire, 400, number=number, **problem._asdict())
+        cached = self.prompt_cache.look_up(wire, request, self._pace.now_s())
+        if isinstance(cached, Refused):
+            return error_reply(wire, cached.status, number=number, message=cached.message)
+        return cached
 
     def _problem(self, wire: str, request: SeenRequest) -> Problem | None:
         """Return the reason why the provider refuses a request."""
@@ -149,6 +162,8 @@ class ChatDesk:
         """Return status and body of one row of a batch, which takes its answer from the script like any request."""
         # The header with the betas of a row came with its batch: a row may have the fields of all of them.
         request = SeenRequest("POST", "?beta=true", {}, to_json(body))
+        if wire == EMBEDDINGS:
+            wire = request.embeddings = "openai"
         request.wire, request.number = wire, number
         problem = self._problem(wire, request)
         if problem is not None:
@@ -162,6 +177,8 @@ class ChatDesk:
             return 500, None
         if isinstance(answer, dict):
             return 200, answer
+        if request.embeddings is not None:
+            return 200, embeddings_body(request.embeddings, request)
         return 200, body_of(answer, _call(request, answer))
 
     def _spoiled(
@@ -181,7 +198,7 @@ class ChatDesk:
         if facts is answer:
             self._use_tokens(request, call)
             if request.embeddings is not None:
-                reply = raw_reply(embeddings_body(request.embeddings, request), call)
+                reply = embeddings_reply(request.embeddings, request, call)
             else:
                 reply = answer_reply(facts, call)
         else:

@@ -36,7 +36,7 @@ def _unknown(path: str) -> Problem:
 
 
 def _unknown_in(name: str, value: Any, key: str, known: dict[str, list[str]]) -> Iterator[Problem]:
-    """Yield a problem for each unknown field in a list of objects, whose field `key` says what they are."""
+    """Yield a problem for each unknown field in a list of objects; their field `key` names their type."""
     for index, one in objects(value):
         fields = known.get(str(one.get(key)))
         if fields is not None:

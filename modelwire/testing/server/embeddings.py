@@ -12,20 +12,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.embeddings import init_embeddings
 from modelwire.testing.server.request_rules import Problem
+from modelwire.testing.server.wires import raw_reply
 
 if TYPE_CHECKING:
     from modelwire.embeddings import Embeddings
+    from modelwire.testing.server.answers import Call
+    from modelwire.testing.server.replies import Reply
     from modelwire.testing.server.requests import SeenRequest
 
 __all__ = [
+    "EMBEDDINGS",
     "embeddings_body",
     "embeddings_model",
     "embeddings_problem",
+    "embeddings_reply",
     "embeddings_wire",
     "unit_vector",
 ]
 
 DEFAULT_DIMENSIONS = 8
+# The wire of a batch's rows that ask for embeddings; everything else about them is as on OpenAI's wire.
+EMBEDDINGS = "embeddings"
 
 
 @lru_cache(maxsize=4096)
@@ -56,17 +63,28 @@ def embeddings_wire(path: str) -> str | None:
 
 _PATHS = (
     (re.compile(r"/embeddings$"), "openai"),
-    (re.compile(r":batchEmbedContents$"), "gemini"),
+    (re.compile(r":(batchEmbedContents|embedContent|predict)$"), "gemini"),
     (re.compile(r"/model/[^/]+/invoke$"), "bedrock"),
     (re.compile(r"/v2/embed$"), "cohere"),
 )
 
 
 def _wanted(wire: str, fields: dict[str, Any]) -> Wanted:
+    if "instances" in fields:
+        length = fields.get("parameters", {}).get("outputDimensionality", DEFAULT_DIMENSIONS)
+        return Wanted([one.get("content") for one in fields["instances"]], length, 250)
+    if "content" in fields:
+        config = fields.get("embedContentConfig", {})
+        length = config.get("outputDimensionality", DEFAULT_DIMENSIONS)
+        return Wanted([_joined(fields["content"].get("parts", ()))], length, 1)
     if wire == "gemini":
         requests = fields.get("requests") or [{}]
         texts = [_joined(one.get("content", {}).get("parts", ())) for one in requests]
         return Wanted(texts, requests[0].get("outputDimensionality", DEFAULT_DIMENSIONS), 100)
+    if "singleEmbeddingParams" in fields:
+        params = fields["singleEmbeddingParams"]
+        length = params.get("embeddingDimension", DEFAULT_DIMENSIONS)
+        return Wanted([params.get("text", {}).get("value", "")], length, 1)
     if "inputText" in fields:
         return Wanted([fields["inputText"]], fields.get("dimensions", DEFAULT_DIMENSIONS), 1)
     dimensions = fields.get("dimensions", fields.get("output_dimension", DEFAULT_DIMENSIONS))
@@ -92,12 +110,27 @@ def embeddings_problem(wire: str, request: SeenRequest) -> Problem | None:
     return None
 
 
-def embeddings_body(wire: str, request: SeenRequest) -> dict[str, Any]:
+def embeddings_reply(wire: str, request: SeenRequest, call: Call) -> Reply:
     """Return the answer to a request: the vectors of its texts, one token for four bytes."""
+    reply = raw_reply(embeddings_body(wire, request), call)
+    if wire == "bedrock":
+        reply.headers["x-amzn-bedrock-input-token-count"] = str(_tokens_of(wire, request))
+    return reply
+
+
+def embeddings_body(wire: str, request: SeenRequest) -> dict[str, Any]:
+    """Return the body of the answer to a request."""
     wanted = _wanted(wire, request.fields)
     vectors = [list(unit_vector(str(text), wanted.dimensions)) for text in wanted.texts]
-    tokens = sum(max(1, len(str(text).encode()) // 4) for text in wanted.texts)
-    return _WRITERS[wire](request, vectors, tokens)
+    return _WRITERS[wire](request, vectors, _tokens_of(wire, request))
+
+
+def _tokens_of(wire: str, request: SeenRequest) -> int:
+    return sum(_tokens(text) for text in _wanted(wire, request.fields).texts)
+
+
+def _tokens(text: Any) -> int:
+    return max(1, len(str(text).encode()) // 4)
 
 
 def _openai(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
@@ -119,10 +152,22 @@ def _packed(vector: list[float]) -> str:
 
 
 def _gemini(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+    if "instances" in request.fields:
+        texts = [one["content"] for one in request.fields["instances"]]
+        found = [
+            {"values": vector, "statistics": {"token_count": _tokens(text), "truncated": False}}
+            for text, vector in zip(texts, vectors, strict=True)
+        ]
+        return {"predictions": [{"embeddings": embedding} for embedding in found]}
+    if "content" in request.fields:
+        usage = {"promptTokenCount": tokens}
+        return {"embedding": {"values": vectors[0]}, "usageMetadata": usage, "truncated": False}
     return {"embeddings": [{"values": vector} for vector in vectors]}
 
 
 def _bedrock(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+    if "singleEmbeddingParams" in request.fields:
+        return {"embeddings": [{"embeddingType": "TEXT", "embedding": vectors[0]}]}
     if "inputText" in request.fields:
         return {"embedding": vectors[0], "inputTextTokenCount": tokens}
     texts = request.fields["texts"]
@@ -141,6 +186,12 @@ _OPENAI: dict[str, Any] = {"model": "text-embedding-test", "base_url": "/v1", "a
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "azure_openai": {"azure_endpoint": "", "base_url": "/openai/v1"},
     "google_genai": {"model": "gemini-embedding-001", "base_url": "/v1beta"},
+    "google_vertexai": {
+        "model": "text-embedding-005",
+        "base_url": "",
+        "project": "p",
+        "location": "europe-west4",
+    },
     "bedrock": {
         "model": "amazon.titan-embed-text-v2:0",
         "base_url": "",

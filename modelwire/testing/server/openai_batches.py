@@ -26,6 +26,7 @@ from modelwire.testing.server.batch_records import (
     list_batches,
     show,
 )
+from modelwire.testing.server.embeddings import EMBEDDINGS
 from modelwire.testing.server.replies import Reply, Step, json_reply, page_reply
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["API"]
 
-_WIRE_OF_URL = {"/v1/chat/completions": "openai", "/v1/responses": "responses"}
+_WIRE_OF_URL = {
+    "/v1/chat/completions": "openai",
+    "/v1/responses": "responses",
+    "/v1/embeddings": EMBEDDINGS,
+}
 # All batches on Azure are created for one endpoint, and each row names its own.
 # https://learn.microsoft.com/azure/foundry/openai/how-to/batch, read 2026-11
 _AZURE_ENDPOINT = "/chat/completions"
@@ -97,16 +102,6 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
     if not has_begun:
         counts = dict.fromkeys(counts, 0)
-    began, ended = batch.made_at, batch.ended_at
-    times: dict[str, int | None] = dict.fromkeys(map("{}_at".format, _STATES))
-    if has_begun:
-        times["in_progress_at"] = began
-    if batch.cancelled_at_share is not None:
-        times["cancelling_at"] = began
-    if status in _ENDS:
-        times[f"{status}_at"] = ended
-    if status == "completed":
-        times["finalizing_at"] = ended
     return {
         "id": batch.id,
         "object": "batch",
@@ -118,9 +113,9 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
         "status": status,
         "output_file_id": batch.files.get("output"),
         "error_file_id": batch.files.get("error"),
-        "created_at": began,
-        "expires_at": began + DAY_S,
-        **times,
+        "created_at": batch.made_at,
+        "expires_at": batch.made_at + DAY_S,
+        **_times(batch, status, has_begun=has_begun),
         "request_counts": counts,
         "metadata": batch.fields.get("metadata"),
         "usage": {
@@ -129,6 +124,20 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
             "output_tokens_details": {"reasoning_tokens": batch.reasoning_tokens},
         },
     }
+
+
+def _times(batch: SeenBatch, status: str, *, has_begun: bool) -> dict[str, int | None]:
+    """Return when the batch came to each of its states, None for those that it has not come to."""
+    times: dict[str, int | None] = dict.fromkeys(map("{}_at".format, _STATES))
+    if has_begun:
+        times["in_progress_at"] = batch.made_at
+    if batch.cancelled_at_share is not None:
+        times["cancelling_at"] = batch.made_at
+    if status in _ENDS:
+        times[f"{status}_at"] = batch.ended_at
+    if status == "completed":
+        times["finalizing_at"] = batch.ended_at
+    return times
 
 
 def _errors(batch: SeenBatch) -> dict[str, Any]:

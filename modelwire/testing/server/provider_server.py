@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire import ext
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType, did_you_mean
+from modelwire.testing.server import request_rules, strict_modes
 from modelwire.testing.server.answers import Answer
 from modelwire.testing.server.background import BackgroundDesk
 from modelwire.testing.server.batches import BatchDesk, BatchPlan
@@ -53,6 +54,12 @@ def echo(request: SeenRequest) -> Answer:
     return Answer(request.text)
 
 
+def check_port(port: int) -> None:
+    """Raise `InvalidArgument` for a number that no port has."""
+    if not 0 <= port <= 65535:
+        raise InvalidArgument(f"`port` must be from 0 to 65535, not {port}.")
+
+
 class ProviderServer:
     """Serve the providers' wires on a loopback port, in a thread of its own, until it is closed.
 
@@ -86,11 +93,10 @@ class ProviderServer:
         keep: int | None = None,
         port: int = 0,
     ) -> None:
+        check_latency(latency)
         check_number("time_scale", time_scale)
         check_number("chunk_gap_s", chunk_gap_s, least=0, unit="seconds")
-        check_latency(latency)
-        if not 0 <= port <= 65535:
-            raise InvalidArgument(f"`port` must be from 0 to 65535, not {port}.")
+        check_port(port)
         self.latency = latency
         self.strict = strict
         self.chunk_gap_s = chunk_gap_s
@@ -317,6 +323,9 @@ def _run(server: ProviderServer, ready: threading.Event, trouble: list[OSError])
         # The connections are notified of their loss, and their tasks end.
         await asyncio.sleep(0)
 
+    # The tables are read before the loop runs, so that no request waits for a file.
+    request_rules.table()
+    strict_modes.table()
     try:
         asyncio.run(serve())
     finally:

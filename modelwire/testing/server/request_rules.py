@@ -1,7 +1,7 @@
-"""What the rules of all wires for requests share: a problem, the table of fields, tool calls and their results. No I/O.
+"""The common part of all wires' rules for requests: problems, the table of fields, tool calls and results. No I/O.
 
-A rule stands in the module of its wire (`chat_rules.py` and others) only if the provider enforces it, and the text is
-the provider's own. What a model of one family does not take is not checked; `prompt_cache.py` counts the cache marks.
+A rule is in the module of its wire (`chat_rules.py` and others) only if the provider enforces it, and its text is the
+provider's own. What a model of one family does not take is not checked; `prompt_cache.py` counts the cache marks.
 `request_fields.json` has the fields of the SDKs' types (openai 3.54, anthropic 2.12, google-genai 3.4).
 """
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-__all__ = ["JSON", "Problem", "Turn", "fields_of", "joined", "objects", "unpaired"]
+__all__ = ["JSON", "Problem", "Turn", "fields_of", "joined", "objects", "table", "unpaired"]
 
 JSON = dict[str, Any]
 
@@ -28,7 +28,8 @@ class Problem(NamedTuple):
 
 
 @cache
-def _table() -> JSON:
+def table() -> JSON:
+    """Return the table of `request_fields.json`, which is read once."""
     text = files(__package__).joinpath("request_fields.json").read_text("utf-8")
     table: JSON = from_json(text)
     return table
@@ -36,7 +37,7 @@ def _table() -> JSON:
 
 def fields_of(wire: str) -> JSON:
     """Return the names of the fields of a body and of its parts."""
-    fields: JSON = _table()[wire]
+    fields: JSON = table()[wire]
     return fields
 
 

@@ -146,7 +146,7 @@ class Connection:
                 answer = await self._answer(None, params)
                 if getattr(answer, "action", None) != "accept":
                     raise ToolException(
-                        f"The user has not visited the page that the tool needs first: {page['url']}"
+                        f"The tool needs the user to visit a page first, and the user has not: {page['url']}"
                     ) from None
         return await client.call_tool(name, arguments, progress_callback=report)
 
@@ -235,7 +235,7 @@ class Connection:
                 self.listed_tools = await self._timed(_all_tools(client))
             except Exception as exc:  # noqa: BLE001 - the tools that are known stay
                 _log.warning(
-                    "The MCP server %s does not list its tools again: %s",
+                    "The MCP server %s could not list its tools again: %s",
                     self.description,
                     reason(exc),
                 )
@@ -251,7 +251,11 @@ class Connection:
                 async for _ in changes:
                     self._wake.set()
         except Exception as exc:  # noqa: BLE001 - the list stays as it is
-            _log.debug("MCP server %s: no news of its tools: %s", self.description, reason(exc))
+            _log.debug(
+                "MCP server %s: does not report changes of its tools: %s",
+                self.description,
+                reason(exc),
+            )
 
     async def _receive(self, message: Any) -> None:
         """Called with each notification of the server, and with what it has sent that is not a message."""

@@ -1,4 +1,4 @@
-"""What MCP servers send, as content blocks and messages of ours."""
+"""Converts the content that MCP servers send to content blocks and messages."""
 
 from __future__ import annotations
 

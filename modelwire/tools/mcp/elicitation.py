@@ -59,7 +59,7 @@ class Elicitation:
         return ElicitationAnswer("accept", values)
 
     def decline(self) -> ElicitationAnswer:
-        """Return the answer of a user who says no."""
+        """Return the answer of a user who declines."""
         return ElicitationAnswer("decline")
 
     def cancel(self) -> ElicitationAnswer:

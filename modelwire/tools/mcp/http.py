@@ -63,7 +63,7 @@ def _trouble_of(response: Any) -> str | None:
     status = response.status_code
     if status == 401:
         url = plain_url(str(response.request.url))
-        return f"the server answered 401: it wants a login. Run `modelwire mcp login {url}`, or pass `headers`"
+        return f"the server answered 401: it requires a login. Run `modelwire mcp login {url}`, or pass `headers`"
     is_json = response.headers.get("content-type", "").lower().startswith("application/json")
     is_known = status < 400 or status == 404 or is_json
     if is_known:

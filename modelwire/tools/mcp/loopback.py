@@ -22,7 +22,7 @@ PATH = "/callback"
 # A browser sends its request within this many seconds after it has connected.
 REQUEST_S = 10.0
 _DONE = "You are logged in. You can close this page."
-_FAILED = "The login has failed. The program says why; you can close this page."
+_FAILED = "The login has failed. The program shows the reason; you can close this page."
 
 
 class LoopbackPage:

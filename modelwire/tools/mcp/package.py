@@ -1,4 +1,4 @@
-"""Imports the official package `mcp` and what it stands on, when they are first needed."""
+"""Imports the official package `mcp` and its HTTP client when they are first needed."""
 
 from __future__ import annotations
 

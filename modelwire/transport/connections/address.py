@@ -1,6 +1,6 @@
-"""Where a URL leads, read once. No I/O here.
+"""Parses base URLs, each once. No I/O here.
 
-Who we are is said by headers: a user and password in the URL become one, unless a key has said it already.
+A user and password in a URL become an `authorization` header, unless a key authenticates the call.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Address(NamedTuple):
 
 @lru_cache(maxsize=1000)
 def address_of(url: str) -> Address:
-    """Take `url` apart. Raises `InvalidArgument`, which shows no part of it, for what is no address."""
+    """Return the parts of `url`. Raises `InvalidArgument`, which shows no part of it, for an invalid URL."""
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").lower(), parts.port

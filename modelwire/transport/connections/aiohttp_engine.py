@@ -46,14 +46,16 @@ def _as_written(url: str) -> Any:
 
 @cache
 def _connector_class() -> Any:
-    """Make a connector that mends three things of aiohttp's.
+    """Return a class of connector that corrects aiohttp in three points.
 
-    It drops an idle connection on which something has come, for nobody has asked for that: aiohttp asks a connection
-    `should_close` when it is given back, and not again when it is taken. And a body that stops being HTTP on its way
-    fails at once: aiohttp's parser forgets the body before it raises, and who reads it would wait for ever.
-    A connection that it drops is closed now where it would wait: half a minute for the farewell of a TLS server, or for
-    a peer that takes no more of the request. A loop that ends before would leave a socket open. `_get`, `_conns`,
-    `_factory` and `_payload` are aiohttp's own names, of 3.14; where they are others, nothing changes.
+    1. An idle connection that has received bytes is dropped, as no request asked for them: aiohttp checks
+    `should_close` when a connection is returned to the pool, and not again when it is taken.
+    2. A body that stops being valid HTTP fails immediately: aiohttp's parser forgets the body before it raises, so
+    that its reader would wait for ever.
+    3. A dropped connection is closed immediately. aiohttp waits half a minute for a TLS server's closing message, or
+    for a peer that no longer reads the request; if the event loop ends before that, a socket stays open.
+
+    `_get`, `_conns`, `_factory` and `_payload` are private names of aiohttp 3.14; without them nothing changes.
     """
     import aiohttp
     from aiohttp.client_proto import ResponseHandler

@@ -57,9 +57,9 @@ def joined(pieces: Iterable[bytes], max_bytes: int = MAX_RESPONSE_BYTES) -> byte
 
 
 class Unpacking:
-    """Unpacks one body. What is broken is a `ConnectionLost`: bytes went missing on their way.
+    """Decompresses one body. Corrupt data raises `ConnectionLost`, as bytes were lost in transit.
 
-    Not `strict`, it hands on as they are the bytes it cannot unpack.
+    If not `strict`, bytes that cannot be decompressed are passed on unchanged.
     """
 
     def __init__(

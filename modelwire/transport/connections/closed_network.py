@@ -1,9 +1,8 @@
-"""Calls that may not leave this machine: while a test runs, connections of ours go to loopback and nowhere else.
+"""Blocks calls that would leave this machine: while a test runs, they may connect to loopback only.
 
-`modelwire.testing` closes the network. The question is asked where a connection is opened or written to, below every
-mock, cassette and transport of the user's own, so whatever answers in the provider's place still does. It is asked for
-our calls, and for what finds their credentials, alone: a context variable tells them from what else goes over the same
-libraries.
+`modelwire.testing` closes the network. The check is made where a connection is opened or written to, below all mocks,
+cassettes and transports of the user, so these still answer. It applies only to the calls of this package, and to the
+requests for their credentials: a context variable distinguishes them from other traffic of the same libraries.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ class Block:
 
 
 def is_watched() -> bool:
-    """Whether a call has to say where it goes."""
+    """Return whether the hosts that calls connect to are checked."""
     return bool(network_blocks) or ("respx" in sys.modules and bool(_active_mockers()))
 
 
@@ -105,7 +104,7 @@ def fetching_credentials(host: str | None = None) -> Iterator[None]:
 
 
 def refuse_to_leave(host: str | None = None) -> None:
-    """Raise `NetworkBlocked` where a call of ours, or its connection to `host`, would leave this machine."""
+    """Raise `NetworkBlocked` if a call of this package, or its connection to `host`, would leave this machine."""
     call = _call.get()
     if call is None:
         return

@@ -1,9 +1,9 @@
-"""Sockets that end with their call: the only I/O is httpcore2's.
+"""Sockets that obey the deadline of their call. All I/O is httpcore2's.
 
-httpcore2 takes one limit for a try and grants it to every read anew, so a server that trickles header lines could hold
-a call past its deadline; an async call has `asyncio.timeout` around all of it. A `Limit` carries the deadline along.
-The same with connecting: each address of a name would get the whole limit, and looking the name up has none.
-And where an async call is cancelled while it shakes hands for TLS, httpcore2 forgets the socket and does not close it.
+httpcore2 applies one timeout to every read, so a server that sends header lines slowly could hold a call past its
+deadline; a `Limit` carries the deadline to each read. (Async calls have `asyncio.timeout` around all of it.) Connecting
+has the same problem: each address of a name would get the whole timeout, and the lookup of the name has none. If an
+async call is cancelled during a TLS handshake, httpcore2 does not close the socket; this backend does.
 """
 
 from __future__ import annotations

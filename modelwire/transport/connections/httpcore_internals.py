@@ -1,11 +1,11 @@
-"""The private names of httpx2 and httpcore2 that we use, as release 2.16.2 of both has them; no other file has any.
+"""The private names of httpx2 and httpcore2 (release 2.16.2) that this package uses; no other file uses any.
 
-httpx 0.28 and its httpcore have the same ones, where a user's own client is of httpx.
+httpx 0.28 and its httpcore have the same names, which matters for a user's own client of httpx.
 
-Their public names have no word for seven things: another pool behind a transport, bytes that were read and belong to
-nobody, a connection that is not to be used again, the streams that lead to it, one that reads while it sends, the
-streams that all bytes go through, and what a jar takes for a cookie (the standard library's). `test_private_names.py`
-fails when a release has changed them.
+The public names do not cover seven things: to replace the pool behind a transport, to see bytes that were read but
+belong to no answer, to mark a connection as not reusable, to find its streams, to read while sending, to wrap the
+streams of all bytes, and to learn which cookies a jar accepts (the standard library's). `test_private_names.py` fails
+if a release changes a name.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ def _is_read_ahead(connection: Any) -> bool:
 
 
 def close_after_this_answer(stream: Any, status: int) -> None:
-    """See to it that a connection is not used again where bytes follow the answer, or a 425 asks for another one.
+    """Close a connection after this answer if more bytes follow it, or if a 425 demands a new connection.
 
-    The next call would take those bytes for its answer: httpcore2 looks at the socket only, not at what it has read
-    already. To h11 we say what makes it close. RFC 8470, 5.2, is about the 425.
+    The next call would read those bytes as its answer: httpcore2 checks the socket only, not the bytes that it has read
+    already. The state of h11 makes the connection close. RFC 8470, 5.2, defines the 425.
     """
     connection = getattr(stream, "_connection", None)
     protocol = getattr(connection, "_h11_state", None)
@@ -95,10 +95,10 @@ def close_after_this_answer(stream: Any, status: int) -> None:
 
 
 def closing_where_bytes_follow(response: Any) -> None:
-    """See to it that a client's connection is not used again where bytes follow this answer, which is still open.
+    """Make the connection of a client close after this open answer if more bytes follow it.
 
-    The body is held by streams that hold one another: httpx2's own, the pool's, and the connection's. The last one is
-    replaced by one that looks before it closes. Where a transport of the user's own has others, nothing changes.
+    The body is wrapped in nested streams: httpx2's, the pool's, and the connection's. The innermost is replaced by one
+    that checks for such bytes before it closes. With a transport of the user that nests others, nothing changes.
     """
     stream: Any = response.stream
     for name in _TO_THE_CONNECTION:
@@ -138,10 +138,10 @@ def cookie_policy_of(jar: Any) -> Any:
 
 
 def reading_while_sending(connection: Any) -> Callable[[str, object], Awaitable[None]]:
-    """Return a `trace` for a request, so that an async connection takes an answer in while the body still goes out.
+    """Return a `trace` for a request that makes an async connection read the answer while it sends the body.
 
-    anyio reads only where somebody waits for it. A server that refuses a large body answers, and may reset the
-    connection before all of it has gone: what was not read by then is lost.
+    anyio reads only when a reader waits. A server that refuses a large body answers and may reset the connection
+    before the whole body was sent; an answer that was not read by then is lost.
     """
 
     async def trace(event: str, _: object) -> None:

@@ -92,14 +92,14 @@ class PooledConnection:
         return "httpx2"
 
     def headers(self) -> Mapping[str, str]:
-        """Return the headers to send; a user and password in the URL count where no header says who we are."""
+        """Return the headers to send; a user and password in the URL are used if no header authenticates the call."""
         headers = self.exchange.headers
         if self.address.basic is None or "authorization" in map(str.lower, headers):
             return headers
         return {**headers, "Authorization": self.address.basic}
 
     def timeout(self) -> dict[str, float | None]:
-        """Return the limits of a try, which stay ours to change while the answer comes in."""
+        """Return the timeouts of an attempt as a dict, which may be changed while the answer is read."""
         timeouts, left_s = self.exchange.policy.timeouts, self.exchange.remaining_s()
         connect_s, first_byte_s = timeouts.connect_s, timeouts.first_byte_s
         if left_s is not None:

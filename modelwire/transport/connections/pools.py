@@ -1,8 +1,9 @@
 """The shared connections: one pool a process for sync calls, one an event loop for async ones.
 
-A call is let in before it reaches a client, and httpcore2, which httpx2 stands on, never queues. Its own pools scan
-every connection on every request, a quarter of a call for one connection and more with each: so a client here is one
-connection, or where it has to be httpx2's, one of many small pools (shards).
+A call waits for its place before it reaches a client, so httpcore2, on which httpx2 is built, never queues. Its own
+pools scan every connection on every request, which costs a quarter of a call with one connection and more with each
+further one. Therefore a client here is a single connection or, where it must be httpx2's, one of many small pools
+(shards).
 
     lease = pool.lease(origin)    # waits for a place, never raises PoolTimeout
     lease.client.handle_request(...)
@@ -88,7 +89,7 @@ class Lease:
 
 
 class SyncLease(Lease):
-    """Gives its place back also where Ctrl-C came before, or while, somebody could."""
+    """Returns its place to the pool even if Ctrl-C interrupts the return."""
 
     __slots__ = ()
 
@@ -151,7 +152,7 @@ class _Pool:
         return shard
 
     def _warm(self, roomy: list[_Shard]) -> _Shard | None:
-        """Return an idle connection; None, and room for a new one, where there is none."""
+        """Return an idle connection; None if there is none, and then there is room for a new one."""
         while roomy:
             if not self._is_spent(roomy[-1].client):
                 return roomy.pop()
@@ -207,7 +208,7 @@ class SyncPool(_Pool):
         self.renew_lock()
 
     def renew_lock(self) -> None:
-        """Forget who holds the lock: in a forked child nobody does, and a stream of the parent's may be closed."""
+        """Replace the lock in a forked child, where no thread holds it; a stream of the parent may be closed there."""
         self._lock = (
             threading.RLock()
         )  # entered twice where the garbage collector closes a forgotten stream in it
@@ -267,7 +268,7 @@ class AsyncPool(_Pool):
         self._spent: list[Any] = []  # clients to be closed by whoever may wait for it
 
     async def lease(self, origin: str = "") -> Lease:
-        """Wait for a place, first come first served: whoever leaves hands the place to the one in front."""
+        """Wait for a place, in order of arrival: a call that ends passes its place to the first in the queue."""
         lease = Lease(self)
         lease.shard = self._take(origin)  # there is none while anybody waits
         try:
@@ -341,10 +342,10 @@ P = TypeVar("P", bound=_Pool)
 
 
 class _LoopPools:
-    """The pools of one event loop, closed when the loop winds up.
+    """The pools of one event loop, closed when the loop shuts down.
 
-    `asyncio.run` and friends close every async generator that is still open (`loop.shutdown_asyncgens`); ours waits
-    for that moment, so that no connection outlives its loop and nobody has to call a `close`.
+    `asyncio.run` and its like close every async generator that is still open (`loop.shutdown_asyncgens`). One generator
+    here waits for that, so that no connection outlives its loop and the program need not call `close`.
     """
 
     def __init__(self) -> None:
@@ -526,7 +527,7 @@ def trust_nobody() -> ssl.SSLContext:
 
 
 def affordable_in_flight() -> int:
-    """Return how many calls a pool lets in at a time, where nobody says."""
+    """Return how many calls a pool admits at a time by default."""
     try:
         import resource
     except ImportError:  # Windows has no such limit

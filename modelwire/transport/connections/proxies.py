@@ -1,6 +1,6 @@
-"""Which proxy the environment names for an address, read anew for every call. No I/O here.
+"""Finds the proxy that the environment names for an address, for every call again. No I/O here.
 
-Every engine asks here, so that `NO_PROXY` means the same for all of them: what it means for httpx2.
+All engines use it, so that `NO_PROXY` has the same meaning for all of them: that of httpx2.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _HTTP_PROXY = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
 
 def proxy_of(address: Address) -> str | None:
-    """Return the URL of the proxy that the environment names for `address`; None: the call goes straight.
+    """Return the URL of the proxy that the environment names for `address`; None for a direct connection.
 
-    On macOS and Windows the settings of the system count where the environment has none.
+    On macOS and Windows the settings of the system are used if the environment has none.
     """
     if address.is_loopback or not _may_have_proxy(address):
         return None

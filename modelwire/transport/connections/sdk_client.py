@@ -1,8 +1,9 @@
-"""Lines over a client of the `openai` or `anthropic` SDK, for what it knows of clouds: addresses, keys, signatures.
+"""Connections over a client of the `openai` or `anthropic` SDK, which knows a cloud's addresses, keys and signatures.
 
-Nothing of an SDK is imported here. What is used of one is its `post` alone, as openai 3.52 and anthropic 2.11 have it:
-with `cast_to=httpx2.Response` it hands the answer over unread, with another type a stream whose `response` that is; a
-status that is no success it raises, as an error with the `response`. Its own retries are off: ours count.
+No SDK is imported here. Only the client's `post` is used, as openai 3.52 and anthropic 2.11 have it: with
+`cast_to=httpx2.Response` it returns the response unread, with another type a stream that has the response as
+`response`. For a status that is not a success it raises an error that has the `response`. The SDK's own retries are
+off.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ __all__ = ["async_connection", "sync_connection"]
 def sync_connection(
     exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None
 ) -> SyncPooledConnection:
-    """Choose the line of a sync call: over the user's `client`, through a proxy, or straight."""
+    """Return the connection of a sync call: over the user's `client`, through a proxy, or direct."""
     if client is None and proxy is None:
         proxy = proxy_of(address_of(exchange.url))
     if client is not None or proxy is not None:
@@ -35,7 +35,7 @@ def async_connection(
     proxy: str | None = None,
     engine: str = "httpx2",
 ) -> AsyncPooledConnection:
-    """Choose the line of an async call: over the user's `client`, through a proxy, over aiohttp, or straight."""
+    """Return the connection of an async call: over the user's `client`, a proxy, aiohttp, or direct."""
     if (
         client is None and engine == "aiohttp" and not mocks_seeing("httpx2")
     ):  # a mock of httpx2 answers for both

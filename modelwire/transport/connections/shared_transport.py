@@ -1,11 +1,11 @@
-"""The transports that our calls pass: httpx2's own, with our pools behind them.
+"""The transports that calls pass: subclasses of httpx2's, with the pools of this package behind them.
 
-Tracing, cassettes and mocks replace `handle_request` and `handle_async_request` of httpx2's transport classes. Ours
-inherit them, so whoever watches httpx2 sees every call. What stands behind is asked for a connection to the request's
-origin, and gets it back when the body is closed, whoever closes it.
+Tracing, cassettes and mocks replace `handle_request` and `handle_async_request` of httpx2's transport classes. The
+subclasses inherit these methods, so such tools see every call. The pool behind them provides the connection, and gets
+it back when the body is closed.
 
-To load httpx2 takes a fifth of a short script. Where nothing in the process has, nobody can be watching its classes,
-and a call goes to what stands behind them.
+Loading httpx2 takes a fifth of the time of a short script. If no other code has loaded it, no tool can have replaced
+its methods, so calls use the pool directly.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def is_unwatched(url: str) -> bool:
 
 
 def sync_transport(settings: ClientSettings, *, unwatched: bool = False) -> Any:
-    """Return the process's `httpx2.HTTPTransport` for `settings`, or what stands behind it."""
+    """Return the process's `httpx2.HTTPTransport` for `settings`, or the pool behind it."""
     pool = sync_pool(settings)
     if unwatched:
         return _SyncConnections(pool)
@@ -48,7 +48,7 @@ def sync_transport(settings: ClientSettings, *, unwatched: bool = False) -> Any:
 
 
 async def async_transport(settings: ClientSettings, *, unwatched: bool = False) -> Any:
-    """Return the running loop's `httpx2.AsyncHTTPTransport` for `settings`, or what stands behind it."""
+    """Return the running loop's `httpx2.AsyncHTTPTransport` for `settings`, or the pool behind it."""
     pool = await async_pool(settings)
     if unwatched:
         return _AsyncConnections(pool)
@@ -96,7 +96,7 @@ class _SyncConnections:
 
 
 class _Body:
-    """The body of an answer. To close it gives the connection back, or drops it where it was not read to its end."""
+    """The body of an answer. `close` returns the connection to the pool, or drops it if bytes were left unread."""
 
     def __init__(self, response: Any, lease: Lease) -> None:
         self._stream = response.stream

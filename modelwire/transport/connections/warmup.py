@@ -1,7 +1,7 @@
-"""Connections opened before the first call needs them: name looked up, TCP and TLS shaken hands, left idle in the pool.
+"""Opens connections before the first call needs them: name lookup, TCP and TLS handshakes; they stay idle in the pool.
 
-There is no way to open a connection and say nothing, so each gets one `HEAD` without credentials; what is answered does
-not matter. A connection is kept busy until all are open, or the second request would go over the first one.
+A connection cannot be opened without a request, so each gets one `HEAD` without credentials, whatever the answer. Each
+connection is kept busy until all are open, because the second request would otherwise reuse the first one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 """The rate limiter: one for each provider, credential and model of a process. Pure but for `waiting`.
 
-`limiter` decides, `rate` is what refusals have taught, `headers` what providers say, `registry` who shares which.
+`limiter` grants permits, `rate` learns from refusals, `headers` reads what providers advertise, `registry` finds the
+limiter that a call shares with others.
 """

@@ -226,6 +226,7 @@ class AdaptiveRateLimiter:
                 return known_at
         in_flight = self.congestion.in_flight
         if in_flight >= self.concurrency.most and not self.concurrency.admits(in_flight):
+            self.rate.held_back(now)
             return inf
         if self.advertised is None:
             return self.rate.ready_at(now, waiting=waiting, mirrored=False)

@@ -305,12 +305,12 @@ def test_a_long_text_is_split_or_refused_by_the_limit_of_its_model() -> None:
     assert len(found) == 8
 
 
-def test_vertex_and_a_missing_key_are_clear_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_and_dimensions_of_another_model_are_clear_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("VOYAGE_API_KEY", raising=False)
     with pytest.raises(MissingKey, match="VOYAGE_API_KEY"):
         VoyageAIEmbeddings(model="voyage-4")
-    with pytest.raises(InvalidArgument, match="calls the Gemini API only, not Vertex AI"):
-        GoogleGenerativeAIEmbeddings(vertexai=True, project="p", credentials=lambda: "token")
     with pytest.raises(InvalidArgument, match="does not shorten its vectors"):
         BedrockEmbeddings(
             model_id="amazon.titan-embed-text-v1", region_name="us-east-1", dimensions=3

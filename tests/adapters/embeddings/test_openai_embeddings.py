@@ -8,8 +8,13 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic_core import to_json
 
 from modelwire import budget, init_embeddings
+from modelwire.adapters.embeddings.codec import vectors_of
+from modelwire.adapters.embeddings.openai import embeddings_codec
 from modelwire.embeddings import AzureOpenAIEmbeddings, OpenAIEmbeddings
 from modelwire.errors import (
     AuthenticationError,
@@ -24,6 +29,7 @@ from modelwire.errors import (
 )
 from modelwire.testing import ProviderServer, faults
 from modelwire.testing.server.embeddings import unit_vector
+from modelwire.transport.wire import Reply
 from modelwire.usage import track
 from tests.support.colours import AsyncColour, SyncColour
 
@@ -132,6 +138,56 @@ def test_bad_texts_are_refused_with_their_index_before_any_request(
     with ProviderServer() as server, pytest.raises(kind, match=words):
         documents(colour, server.embeddings(), texts)
     assert server.requests == []
+
+
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+VECTORS = st.lists(FLOATS, min_size=1, max_size=6)
+
+
+@given(rows=st.lists(VECTORS, min_size=1, max_size=4), in_base64=st.booleans())
+def test_every_finite_vector_is_read_as_it_was_written(
+    rows: list[list[float]], *, in_base64: bool
+) -> None:
+    codec = embeddings_codec("openai", "m", {})
+    codec.pack = codec.pack._replace(texts=["text"] * len(rows))
+    sent = [_packed(row) if in_base64 else row for row in rows]
+    assert vectors_of(codec.decode(_reply(*sent))) == rows
+
+
+@given(
+    row=VECTORS,
+    place=st.integers(0, 5),
+    bad=st.sampled_from([float("nan"), float("inf"), float("-inf")]),
+    in_base64=st.booleans(),
+)
+def test_a_number_that_is_not_finite_is_found_at_every_place(
+    row: list[float], place: int, bad: float, *, in_base64: bool
+) -> None:
+    row.insert(min(place, len(row)), bad)
+    sent: Any = _packed(row) if in_base64 else row
+    with pytest.raises(MalformedResponse, match="not finite"):
+        embeddings_codec("openai", "m", {}).decode(_reply(sent))
+
+
+@pytest.mark.parametrize("embedding", ["AAC", "AACA", "AACA%w==", "", {}, 7, ["a"], [None]])
+def test_what_is_no_vector_is_refused(embedding: Any) -> None:
+    with pytest.raises(MalformedResponse, match=r"has no vectors|is missing"):
+        embeddings_codec("openai", "m", {}).decode(_reply(embedding))
+
+
+def test_two_vectors_for_one_text_are_refused() -> None:
+    data = [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [2.0]}]
+    reply = Reply(200, {}, to_json({"data": data}))
+    with pytest.raises(MalformedResponse, match="2 vectors for 1 texts"):
+        embeddings_codec("openai", "m", {}).decode(reply)
+
+
+def _packed(row: list[float]) -> str:
+    return b64encode(array("f", row)).decode()
+
+
+def _reply(*embeddings: Any) -> Reply:
+    return Reply(200, {}, to_json(_rows(*embeddings), inf_nan_mode="constants"))
 
 
 def _rows(*rows: Any) -> dict[str, Any]:

@@ -46,7 +46,47 @@ def test_google_genai_reads_the_same_vectors() -> None:
         assert one == other
 
 
-@pytest.mark.parametrize("model", ["amazon.titan-embed-text-v2:0", "cohere.embed-english-v3"])
+@pytest.mark.parametrize("model", ["text-embedding-005", "gemini-embedding-001"])
+def test_google_genai_reads_the_same_vectors_on_vertex_ai(model: str) -> None:
+    genai = pytest.importorskip("google.genai")
+    credentials = pytest.importorskip("google.oauth2.credentials")
+    texts = TEXTS if model.startswith("text") else TEXTS[:1]
+    with ProviderServer() as server:
+        ours = server.embeddings("google_vertexai", model=model, dimensions=7)
+        found = ours.embed_documents(texts)
+        path, body = _last(server)
+        client = genai.Client(
+            vertexai=True,
+            project="p",
+            location="europe-west4",
+            credentials=credentials.Credentials("token"),
+            http_options={"base_url": server.base_url},
+        )
+        config = {
+            "task_type": "RETRIEVAL_DOCUMENT",
+            "output_dimensionality": 7,
+            "auto_truncate": False,
+        }
+        answer = client.models.embed_content(model=model, contents=texts, config=config)
+        assert [item.values for item in answer.embeddings] == found
+        assert answer.embeddings[0].statistics.token_count == 1
+        their_path, theirs = _last(server)
+    assert (
+        their_path.rpartition("/locations/")[2].partition("/")[2]
+        == (path.rpartition("/locations/")[2].partition("/")[2])
+    )
+    theirs.get("content", {}).pop("role", None)
+    assert theirs == body
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "amazon.titan-embed-text-v2:0",
+        "amazon.nova-2-multimodal-embeddings-v1:0",
+        "cohere.embed-english-v3",
+    ],
+)
 def test_boto3_reads_the_same_vectors(model: str) -> None:
     boto3 = pytest.importorskip("boto3")
     with ProviderServer() as server:
@@ -62,5 +102,6 @@ def test_boto3_reads_the_same_vectors(model: str) -> None:
         answer = json.loads(
             client.invoke_model(modelId=model, body=json.dumps(body))["body"].read()
         )
-        assert (answer.get("embeddings") or [answer.get("embedding")]) == ours
+        found = answer.get("embeddings") or [answer.get("embedding")]
+        assert [one["embedding"] if isinstance(one, dict) else one for one in found] == ours
         assert _last(server) == (path, body)

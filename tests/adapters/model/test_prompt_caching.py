@@ -211,7 +211,7 @@ def test_a_mark_on_thinking_is_refused_before_sending() -> None:
         "cache_control": {"type": "ephemeral"},
     }
     history = [HumanMessage("q"), AIMessage([thought]), HumanMessage("more")]
-    with pytest.raises(InvalidArgument, match=r"message 1 cannot stand there.*`thinking`"):
+    with pytest.raises(InvalidArgument, match=r"message 1 is not allowed there.*`thinking`"):
         body_of(anthropic(prompt_cache=True), history)
 
 

@@ -169,6 +169,7 @@ def test_80_streams_cut_anywhere_lose_nothing_and_double_nothing(wire: str) -> N
         check_anchored(wire, seed, read)
 
 
+@pytest.mark.long
 def test_100_lossless_streams_are_as_if_never_cut() -> None:
     for seed in range(100):
         check_lossless(seed, read)

@@ -86,7 +86,7 @@ def test_what_only_live_rows_know_is_refused(
     server: ProviderServer, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
 ) -> None:
     assert batch(*more) == 2
-    assert "not for a batch" in capsys.readouterr().err
+    assert "not to a batch" in capsys.readouterr().err
     assert not server.batches.made
 
 
@@ -134,11 +134,11 @@ def test_what_a_retry_needs_is_said(
     assert batch() == 0  # the second is missing, the third and the fourth cannot be read
     said = capsys.readouterr().err
     name = JobFolder(Path("out.csv.job")).id
-    assert f"`modelwire jobs retry {name}` asks them again" in said
-    assert "2 of them were not submitted: put each right where it stands in the input.\n" in said
+    assert f"`modelwire jobs retry {name}` calls the model for them again" in said
+    assert "2 of them were not submitted: correct these rows in the input.\n" in said
     assert cli.main(["jobs", "retry", name, "-q"]) == 0
     assert cli.main(["jobs", "retry", name]) == 0  # nothing is left that it could ask
-    assert "There is nothing to ask again." in capsys.readouterr().err
+    assert "No row is left to submit again." in capsys.readouterr().err
     assert answers() == [("1", "Say a"), ("2", "Say b"), ("", ""), ("", "")]
 
 
@@ -153,7 +153,7 @@ def test_rows_that_could_not_be_read_are_asked_once_they_are_put_right(
     Path("in.csv").write_text(BROKEN)
     assert batch() == 0
     said = capsys.readouterr().err
-    assert "asks them again" in said and "A quote is opened" in said
+    assert "calls the model for them again" in said and "A quote is opened" in said
     name = JobFolder(Path("out.csv.job")).id
 
     def once_more() -> int:
@@ -162,7 +162,7 @@ def test_rows_that_could_not_be_read_are_asked_once_they_are_put_right(
         return batch("--retry-failed")
 
     assert once_more() == 0
-    assert "nothing to ask again" in capsys.readouterr().err  # it is as it was
+    assert "No row is left to submit again" in capsys.readouterr().err  # it is as it was
     Path("in.csv").write_text(BROKEN.replace('"b', "b").replace("1,a", "1,x"))
     assert once_more() == 1
     assert "Row 1, line 2 of the input, is not what it was" in capsys.readouterr().err

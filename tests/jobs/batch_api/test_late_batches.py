@@ -108,6 +108,7 @@ def test_a_batch_that_never_appears_is_made_after_the_search_and_the_user_is_tol
     assert texts(job) == ["To a", "To b"]
 
 
+@pytest.mark.long
 @every
 def test_a_batch_that_appears_after_the_job_was_cancelled_is_cancelled_or_watched(
     serve: Serve, clock: Clock, tmp_path: Path, dialect: str, monkeypatch: pytest.MonkeyPatch

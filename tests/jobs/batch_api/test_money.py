@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zlib import crc32
 
 import anthropic
 import pytest
@@ -356,6 +357,7 @@ def changed_results(server: ProviderServer, change: Callable[[bytes], bytes]) ->
     server.batches.download = changed  # type: ignore[method-assign]
 
 
+@pytest.mark.long
 @both
 @pytest.mark.parametrize(
     "change",
@@ -498,6 +500,7 @@ def damage(folder: Path, *lines: int) -> None:
         )
 
 
+@pytest.mark.long
 @both
 @pytest.mark.parametrize("lines", [(-1,), (-1, -2), (-1, -2, -3), (1,), (0, 1, 2, 3)], ids=str)
 def test_events_of_the_store_that_are_lost_make_no_second_batch(
@@ -541,14 +544,20 @@ def test_a_store_that_is_gone_names_where_its_batches_are(
     assert asked(server) == [6]
 
 
-def test_requests_that_were_damaged_are_not_handed_in(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("checksum", ["written", "forged"])
+def test_requests_that_were_damaged_are_not_handed_in(
+    serve: Serve, tmp_path: Path, checksum: str
+) -> None:
     server = serve()
     answering(server, is_create, 403, times=1)
     with pytest.raises(Exception, match="403"):
         submit(server, tmp_path, "anthropic")
-    path = tmp_path / "a.job" / "parts" / "000.req.jsonl"
-    path.write_bytes(path.read_bytes().replace(b"say w3", b"say w9"))
-    with pytest.raises(DiskError, match="is damaged"):
+    with closing(sqlite3.connect(tmp_path / "a.job" / "job.sqlite")) as store, store:
+        store.create_function("crc32", 1, lambda text: crc32(text.encode()))
+        store.execute("UPDATE requests SET record = replace(record, 'say w3', 'say w9')")
+        if checksum == "forged":
+            store.execute("UPDATE requests SET checksum = crc32(record)")
+    with pytest.raises(DiskError, match=r"job\.sqlite` is damaged"):
         submit(server, tmp_path, "anthropic")
     assert asked(server) == []
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,8 +21,9 @@ from modelwire.jobs import BatchJob, row_records
 from modelwire.jobs.batch_api import downloads
 from modelwire.jobs.batch_api.openai import OpenAIBatches
 from modelwire.jobs.batch_api.part_log import PartEvents
-from modelwire.jobs.batch_api.plan import stored
+from modelwire.jobs.batch_api.part_requests import name_of, requests_of
 from modelwire.jobs.row_records import Results
+from modelwire.jobs.store import STORE_NAME, JobStore
 
 RESET = -1
 Odd = list[tuple[int, Any]]  # answers that come in the place of the first ones: a status and a body
@@ -227,7 +230,8 @@ def test_results_that_lack_answers_are_fetched_again_until_they_have_them(
     # First the error file alone is named, then the download of the answers is empty once.
     server = serve(look=[(200, errors_only), (200, both), (200, both)])
     job = submit(server, tmp_path / "a.job", "a", "b", "c")
-    names = [row for row, _ in stored(tmp_path / "a.job" / "parts", _part(job), OpenAIBatches())]
+    with closing(JobStore(tmp_path / "a.job", read_only=True)) as store:
+        names = [name_of(OpenAIBatches(), request) for _, request in requests_of(store, _part(job))]
     error = {"status_code": 400, "body": {"error": {"message": "no"}}}
     server.files["wrong"] = json.dumps({"custom_id": names[2], "response": error}).encode()
     answers = [{"custom_id": name, "response": answered(_asking(name))} for name in names[:2]]
@@ -291,12 +295,12 @@ def test_rows_that_are_gone_or_damaged_are_a_disk_error(
     serve: Callable[..., Server], tmp_path: Path, order: Any, damage: str
 ) -> None:
     job = submit(serve(), tmp_path / "a.job").wait(poll=0.01)
-    rows = tmp_path / "a.job" / "rows.jsonl"
+    change = "UPDATE inputs SET record = '{' || substr(record, 3)"
     if damage == "gone":
-        rows.unlink()
-    else:
-        rows.write_bytes(b"{" + rows.read_bytes()[2:])
-    with pytest.raises(DiskError, match=r"rows\.jsonl"):
+        change = "DELETE FROM inputs"
+    with closing(sqlite3.connect(tmp_path / "a.job" / STORE_NAME)) as store, store:
+        store.execute(change)
+    with pytest.raises(DiskError, match=r"`inputs` in .*job\.sqlite` is damaged"):
         list(job.results(order))
 
 

@@ -38,7 +38,8 @@ from modelwire.jobs.batch_api import part_log as events_module
 from modelwire.jobs.batch_api import reconcile as reconciler_module
 from modelwire.jobs.batch_api.open_job import BatchUncertain
 from modelwire.jobs.batch_api.part_log import PartEvents
-from modelwire.jobs.batch_api.plan import stored
+from modelwire.jobs.batch_api.part_requests import name_of, requests_of
+from modelwire.jobs.store import JobStore
 
 LUCK = ["lose_create", "refuse_create", "refuse_cancel"]
 SKEWS_S = [0.0, -3e6, -4000.0, -360.0, 360.0, 4000.0, 3e6]  # of this machine's clock
@@ -235,12 +236,11 @@ class BatchMachine(RuleBasedStateMachine):
         number, ids = self.uncertain.part, self.uncertain.batch_ids
         events = PartEvents(self.folder).read()
         job = self.job()
-        names = [
-            name
-            for name, _ in stored(
-                self.folder / "parts", events.parts[number], job.place.api(job.place.read()[0])
-            )
-        ]
+        api = job.place.api(job.place.read()[0])
+        with closing(JobStore(self.folder, read_only=True)) as store:
+            names = [
+                name_of(api, request) for _, request in requests_of(store, events.parts[number])
+            ]
         truth = [
             batch.id
             for batch in self.ours()
@@ -432,6 +432,7 @@ def run(examples: int) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_batch_job_keeps_its_promises_whatever_happens() -> None:
     run(examples=5)
 

@@ -142,15 +142,27 @@ def test_a_row_that_cannot_be_asked_fails_alone(serve: Serve, tmp_path: Path) ->
     assert sum(asked(server)) == 2
 
 
-def test_parts_keep_to_the_bytes_they_may_have(serve: Serve, tmp_path: Path) -> None:
+def test_parts_keep_to_the_bytes_they_may_have(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    upload = OpenAIBatches.upload
+
+    def uploading(self: OpenAIBatches, client: Any, part: Any, path: Path, job: str) -> Any:
+        sizes.append(path.stat().st_size)
+        assert path.stat().st_mode & 0o777 == 0o600
+        return upload(self, client, part, path, job)
+
+    monkeypatch.setattr(OpenAIBatches, "upload", uploading)
     server = serve()
     server.model().submit_batch(
         [f"{n}" * 100 for n in range(10)], dir=tmp_path / "a.job", part_bytes=800
     )
-    files = sorted((tmp_path / "a.job" / "parts").glob("*.req.jsonl"))
-    assert len(files) == len(server.batches.made) > 1
-    assert all(file.stat().st_size <= 800 for file in files)
+    assert len(sizes) == len(server.batches.made) > 1
+    assert all(size <= 800 for size in sizes)
+    assert sizes == [part.size_bytes for part in PartEvents(tmp_path / "a.job").read().parts]
     assert sum(asked(server)) == 10
+    assert list((tmp_path / "a.job" / "parts").iterdir()) == []  # none is left
 
 
 def test_what_is_wrong_with_every_row_is_raised_and_nothing_is_handed_in(
@@ -448,9 +460,9 @@ def test_more_files_of_results_than_a_process_may_open_are_read(
         assert job.write(tmp_path / "out.jsonl", order="arrival") == len(words)
 
 
-def test_a_file_of_results_that_has_gone_is_named(serve: Serve, tmp_path: Path) -> None:
+def test_a_store_of_results_that_has_gone_is_named(serve: Serve, tmp_path: Path) -> None:
     job = serve().model().submit_batch(["a"], dir=tmp_path / "a.job").wait(poll=0.01)
-    (found,) = (tmp_path / "a.job" / "results").iterdir()
+    found = tmp_path / "a.job" / "job.sqlite"
     found.unlink()
     for read in (lambda: list(job.results()), job.cost, lambda: job.write(tmp_path / "out.jsonl")):
         with pytest.raises(DiskError, match=found.name):
@@ -519,14 +531,19 @@ def test_a_poll_returns_whether_the_job_is_done_and_waits_for_nothing(
 def test_a_folder_of_an_older_modelwire_is_refused_with_a_sentence(
     serve: Serve, tmp_path: Path
 ) -> None:
-    """Before 2026-12 a batch's folder had the name of the wire under `shape`."""
+    """Before 2026-12 the rows, requests and results of a batch were files, and its settings had no `format`."""
     serve().model().submit_batch(["a"], dir=tmp_path / "a.job")
     place = tmp_path / "a.job" / "job.json"
     about = json.loads(place.read_text())
-    about["batch"]["shape"] = about["batch"].pop("wire")
+    del about["batch"]["format"]
     place.write_text(json.dumps(about))
-    with pytest.raises(InvalidArgument, match="older modelwire"):
-        BatchJob.load(tmp_path / "a.job")
+    for use in (
+        lambda: BatchJob.load(tmp_path / "a.job"),
+        lambda: serve().model().submit_batch(["a"], dir=tmp_path / "a.job"),
+        lambda: list(BatchJob(tmp_path / "a.job", None).results()),
+    ):
+        with pytest.raises(InvalidArgument, match=r"older modelwire.* fetch its results"):
+            use()
 
 
 def test_progress_is_told_at_every_look(serve: Serve, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+from support.thinned import thinned
 
 from modelwire.errors import ChatError, IncompleteStream, QuotaExhausted, StreamInterrupted
 from modelwire.testing import Answer, Fault, ProviderServer, faults
@@ -323,11 +324,11 @@ def test_early_hints_come_before_a_good_answer(spoil: Ask, serve: Serve) -> None
 # ---------------------------------------------------------------- all of them
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(faults.NAMED) - {"gzip_bomb", "endless_header", "endless_event"})
+@thinned(
+    name=sorted(set(faults.NAMED) - {"gzip_bomb", "endless_header", "endless_event"}),
+    wire=WIRES,
+    stream=[True, False],
 )
-@pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("stream", [True, False])
 def test_every_fault_can_be_said_on_every_wire(
     name: str, wire: str, stream: bool, serve: Serve, ask_raw: Ask
 ) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 import httpx2
 import pytest
 from pydantic import AnyUrl, BaseModel, Field, Json, create_model
+from support.thinned import thinned
 
 from modelwire.adapters import AzureChatOpenAI
 from modelwire.errors import BadRequest, InvalidArgument, OutputParserException
@@ -100,8 +101,7 @@ def model_of(server: ProviderServer, wire: str) -> Any:
     return server.model(wire)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("schema", CLASSES.values(), ids=CLASSES)
+@thinned(schema=CLASSES, wire=WIRES)
 def test_no_strict_mode_refuses_what_is_made_of_a_class(
     server: ProviderServer, wire: str, schema: type[BaseModel]
 ) -> None:

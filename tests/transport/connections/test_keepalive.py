@@ -165,6 +165,7 @@ def test_a_keepalive_that_no_kernel_takes_is_refused_when_the_model_is_made(valu
         ChatOpenAI(model="m", api_key="k", tcp_keepalive=value)
 
 
+@pytest.mark.long
 @linux
 @pytest.mark.parametrize("road", ["sync", "async", "aiohttp"], indirect=False)
 def test_a_server_that_vanishes_is_noticed_and_is_a_lost_connection(road: str) -> None:

@@ -545,6 +545,7 @@ def test_the_users_own_client_is_used_and_its_errors_are_ours(
     assert all(b"x-mine: 1" in request for request in server.requests)
 
 
+@pytest.mark.long
 def test_fifty_event_loops_in_turn_close_what_they_opened(engine: str, raw_server: Any) -> None:
     server = raw_server([[answer()]], repeat=True)
 
@@ -635,6 +636,7 @@ def test_what_the_client_says_of_a_bad_header_hangs_on_nothing(
     assert not any("secret-canary" in text for text in seen)
 
 
+@pytest.mark.long
 def test_a_part_is_told_though_what_followed_was_too_large(caller: Caller, raw_server: Any) -> None:
     import gzip
 
@@ -712,6 +714,7 @@ def test_a_certificate_for_another_name_is_told_as_such(
         caller.call(exchange(url.replace("127.0.0.1", "localhost")))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="cannot send two records in a packet")
 def test_a_second_answer_under_tls_is_not_taken_for_that_of_the_next_call(
     caller: Caller, tls_server: Any, monkeypatch: pytest.MonkeyPatch
@@ -722,6 +725,7 @@ def test_a_second_answer_under_tls_is_not_taken_for_that_of_the_next_call(
     assert caller.calls(*(exchange(url) for _ in range(3))) == ["hello"] * 3
 
 
+@pytest.mark.long
 def test_a_connection_under_tls_is_closed_though_the_server_sends_no_farewell(
     caller: Caller, tls_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ CALLS = {"rows": 1000, "workers": 200, "latency_s": 0.3}
 SEEDS = range(1, 9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [429, pytest.param(503, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("share", "most", "worst"), [(0.01, 1.5, 1.8), (0.02, 1.5, 1.8), (0.05, 2.0, 2.5)]
@@ -32,6 +33,7 @@ def test_refusals_by_chance_do_not_slow_a_job(
     assert max(ratios) <= worst, ratios
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_long_job_heeds_chance_no_more_than_a_short_one(status: int) -> None:
     for seed in (1, 2):
@@ -46,6 +48,7 @@ def test_a_limit_that_nobody_speaks_of_is_found_with_few_refusals() -> None:
         assert score.wasted <= 0.03, str(score)
 
 
+@pytest.mark.long
 def test_chance_beside_a_limit_does_not_cut_the_pace_to_nothing() -> None:
     """Of ten seeds this one took 11 times the ideal: cuts in vain went on until few requests were left."""
     limit = TokenBucket(((0.0, 50.0),), 1.0)

@@ -373,6 +373,7 @@ def test_without_credit_a_crowd_of_single_calls_is_one_request() -> None:
 # ---------------------------------------------------------------- over a socket
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "headers"), [(ChatOpenAI, "none"), (ChatAnthropic, "own")])
 def test_a_limit_is_held_over_a_socket(colour: Any, kind: type, headers: Any) -> None:
     """P1, scaled: 30 requests a second, few at once. Without the limiter more than 100 are refused, with it ten."""

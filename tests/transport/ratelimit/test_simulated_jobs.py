@@ -201,6 +201,7 @@ def test_a_limit_that_allows_few_requests_at_once_is_held(
     assert score.wasted <= refused, str(score)
 
 
+@pytest.mark.long
 def test_three_processes_share_a_limit_nobody_speaks_of() -> None:
     """P30: 200 calls each at 20 a second in all; the slowest of them counts. One seed differs from the next by 0.1."""
     ratios = [_three_processes(seed) for seed in range(2, 14)]
@@ -227,6 +228,7 @@ def during(score: Score, start: float, end: float) -> int:
     return sum(start <= time < end for time, _ in score.provider.arrivals)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "status",
     [

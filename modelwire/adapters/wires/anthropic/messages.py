@@ -241,7 +241,7 @@ def _results_first(content: Content) -> Content:
 
 
 def _without_trailing_space(turns: list[Turn]) -> list[Turn]:
-    """Strip the end of a prefill; what is left without text goes whole."""
+    """Strip white space from the end of a prefill, and drop blocks that have no text after that."""
     if not turns or turns[-1][0] != "assistant":
         return turns
     *before, (role, content) = turns

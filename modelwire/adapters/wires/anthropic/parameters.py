@@ -1,6 +1,6 @@
-"""Say what is set beside the messages in Anthropic's words: tools, limits, the form of the answer. No I/O here.
+"""Encodes the parameters of a call for Anthropic: tools, limits, the form of the answer. No I/O here.
 
-Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11. A parameter nobody knows here passes as it is.
+Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11. Unknown parameters are passed unchanged.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ MAX_TOKENS_NAMES = (
 
 
 def say_parameters(params: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
-    """Return the body's fields beside `model` and `messages`; `max_tokens` stands in where the caller set none."""
+    """Return the body's fields beside `model` and `messages`; `max_tokens` is the default if the caller set none."""
     rest = dict(params)
     body: dict[str, Any] = {"max_tokens": _max_tokens(rest, max_tokens)}
     if "stop" in rest:

@@ -186,7 +186,7 @@ LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 def event_error(
     data: Mapping[str, Any], *, provider: str, headers: Mapping[str, str] | None = None
 ) -> ProviderError:
-    """Make the error that `{"type": "error", "error": {...}}` stands for, in a stream or under a 200."""
+    """Return the error of an event `{"type": "error", "error": {...}}`, in a stream or under a 200."""
     kind = dict_or_empty(data.get("error")).get("type")
     status = STATUS_OF_ERROR.get(kind, 400) if isinstance(kind, str) else 400
     return error_from_json(data, provider=provider, status=status, headers=headers)

@@ -66,7 +66,7 @@ class MessagesStreamDecoder:
         self._arguments: dict[int, _Arguments] = {}  # by index of block
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
-        """Return the chunk of this event, or nothing. Events and deltas nobody knows are ignored."""
+        """Return the chunk of this event, or nothing. Unknown events and deltas are ignored."""
         if self._ended:
             return []
         try:

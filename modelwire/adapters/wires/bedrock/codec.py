@@ -54,7 +54,7 @@ def _tool_notes(is_parallel: Any, choice: Any) -> list[str]:
 
 
 class ConverseCodec(NamedTuple):
-    """How Bedrock says a chat call, whoever made the model. `model` is its name: answers do not say it."""
+    """The codec of Bedrock's Converse API, for the models of all companies. `model` is set because answers lack it."""
 
     provider: str = "bedrock_converse"
     wire: str = "bedrock"  # its name in the registry
@@ -82,17 +82,17 @@ class ConverseCodec(NamedTuple):
         body |= fields_from_parameters(params, turns)
         method = "converse-stream" if call.stream else "converse"
         base, question_mark, query = call.endpoint.base_url.partition("?")
-        # A name may have colons, and one that is an ARN slashes: what is signed is the path as it is sent.
+        # A name may have colons, and an ARN slashes: what is signed is the path as it is sent.
         url = f"{base.rstrip('/')}/model/{path_segment(name)}/{method}{question_mark}{query}"
         headers = {"content-type": "application/json"}
         for more in (call.endpoint.headers, call.extra_headers):
             for header, value in more.items():
                 headers[header.lower()] = value
-        request = WireRequest(url, headers, body | dict(call.extra_body), stream=call.stream)
-        texts = [
-            message for message in call.messages if isinstance(message.content, str)
-        ]  # blocks were seen to above
-        request.left_out = left_out + foreign_work(texts, (None, self.provider))
+        body |= call.extra_body
+        request = WireRequest(url, headers, body, stream=call.stream)
+        request.left_out = left_out + foreign_work(
+            call.messages, (None, self.provider), skips_blocks=True
+        )
         return request
 
     def decode(self, reply: Reply) -> AIMessage:

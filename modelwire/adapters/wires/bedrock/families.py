@@ -94,7 +94,7 @@ def _fit(adaptation: ParameterAdaptation, family: Any, service: object) -> None:
 
 
 def _reasoning(adaptation: ParameterAdaptation, family: Family) -> dict[str, Any]:
-    """Take out what is set about reasoning, and say it in the words of Nova or of gpt-oss."""
+    """Remove the parameters of reasoning, and return them as Nova or gpt-oss takes them."""
     if (
         taken := adaptation.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")
     ) is None:

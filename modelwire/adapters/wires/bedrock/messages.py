@@ -6,9 +6,9 @@ One history runs on every wire. This one needs:
   history of system messages alone becomes a user's turn.
 - Neighbours of one role become one turn, as turns must alternate. A turn's tool results come first.
 - Text without a character to read is left out, and so is a message that has nothing else.
-- White space at the end of a last assistant turn goes.
-- Of an answer over another wire only text, data and tool calls go: reasoning, citations and what tools of a provider
-  did are their provider's alone.
+- White space at the end of a last assistant turn is removed.
+- Of an answer over another wire only text, data and tool calls are sent: reasoning, citations and the work of server
+  tools can go back only to their own provider.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Say what is set beside the messages in Converse's words: tools, limits, the form of the answer. No I/O here.
+"""Encodes the parameters of a call for Converse: tools, limits, the form of the answer. No I/O here.
 
-Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, read 2026-11. What
-Converse has no field for is the model's own, and goes into `additionalModelRequestFields` as it is.
+Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, read 2026-11. A
+parameter without a field in Converse is the model's own; it goes into `additionalModelRequestFields` unchanged.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ FIELDS = {
     "prompt_variables": "promptVariables",
     "additional_model_response_field_paths": "additionalModelResponseFieldPaths",
 }
-WIRED = frozenset(
-    {*FIELDS.values(), "inferenceConfig", "toolConfig", "outputConfig", "serviceTier"}
-)
+_WIRE_NAMES = (*FIELDS.values(), "inferenceConfig", "toolConfig", "outputConfig", "serviceTier")
+FIELDS |= {name: name for name in _WIRE_NAMES}
 # These hold fields of one model family, as the user wrote them; the first one counts.
 _OWN_FIELDS = ("additional_model_request_fields", "additionalModelRequestFields")
 OWN_TOOLS = frozenset({"toolSpec", "cachePoint", "systemTool"})
@@ -52,13 +51,13 @@ def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
     body: JSON = {}
     more: JSON = {}
     last_turn_only = params.pop("guard_last_turn_only", False)
-    tools, choice = params.pop("tools", None), params.pop("tool_choice", None)
+    tool_config = _tool_config(params.pop("tools", None), params.pop("tool_choice", None), turns)
     for name, value in params.items():
         if name in INFERENCE:
             is_one_stop = INFERENCE[name] == "stopSequences" and isinstance(value, str)
             inference[INFERENCE[name]] = [value] if is_one_stop else value
-        elif name in FIELDS or name in WIRED:
-            body[FIELDS.get(name, name)] = value
+        elif name in FIELDS:
+            body[FIELDS[name]] = value
         elif name == "service_tier":
             body["serviceTier"] = {"type": value} if isinstance(value, str) else value
         elif name == "response_format":
@@ -71,7 +70,7 @@ def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
             more.setdefault(name, value)
     if inference:
         body["inferenceConfig"] = {**inference, **(body.get("inferenceConfig") or {})}
-    if tool_config := _tool_config(tools, choice, turns):
+    if tool_config:
         body["toolConfig"] = {**tool_config, **(body.get("toolConfig") or {})}
     for own_name in _OWN_FIELDS:
         if own_fields := params.get(own_name):

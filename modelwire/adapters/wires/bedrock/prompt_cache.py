@@ -29,7 +29,7 @@ __all__ = ["ask"]
 def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     """Add cache points to the request, and return what is left out.
 
-    Raises `InvalidArgument` for cache points by hand that the model would refuse.
+    Raises `InvalidArgument` for cache points of the caller's own that the model would refuse.
     """
     known = prompt_cache_of(wish.model)
     if known is None:

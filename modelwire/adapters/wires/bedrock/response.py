@@ -73,7 +73,7 @@ _STATUSES = {
 
 
 def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
-    """Read a whole answer. Raises `MalformedResponse` for JSON that is none."""
+    """Read a whole answer. Raises `MalformedResponse` if it is not valid."""
     data, request_id = read_reply(reply, provider), request_id_of(reply.headers)
     message = dict_or_empty(dict_or_empty(data).get("output")).get("message")
     wired = message.get("content") if isinstance(message, Mapping) else None
@@ -122,7 +122,7 @@ def _calls_of_blocks(blocks: Sequence[Block]) -> tuple[list[ToolCall], list[Inva
 
 
 def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
-    """Return our block for one of an answer; `None` for an empty text. One nobody knows is a `non_standard` block."""
+    """Return a block of an answer as a standard block, an unknown one as `non_standard`; None for an empty text."""
     if isinstance(text := block.get("text"), str):
         if text:
             return {"type": "text", "text": text}

@@ -51,7 +51,7 @@ class ConverseStreamDecoder:
         self._parts: dict[int, list[Any]] = {}  # and what has come of them
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
-        """Return the chunk of this event, or nothing. Events and deltas nobody knows are ignored."""
+        """Return the chunk of this event, or nothing. Unknown events and deltas are ignored."""
         try:
             data = from_json(event.data)
         except ValueError:

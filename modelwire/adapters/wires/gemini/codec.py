@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.transport.wire import Reply
 
-__all__ = ["GenerateContentCodec"]
+__all__ = ["GenerateContentCodec", "method_url"]
 
 VERTEX = "google_vertexai"
 # Only the words tell this 400 from others (recorded 2026-11).
@@ -85,9 +85,8 @@ class GenerateContentCodec(NamedTuple):
             **call.endpoint.headers,
             **call.extra_headers,
         }
-        url = _url(
-            call.endpoint.base_url, model, vertex=self.provider == VERTEX, stream=call.stream
-        )
+        method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
+        url = method_url(call.endpoint.base_url, model, method, vertex=self.provider == VERTEX)
         request = WireRequest(url, headers, body | dict(call.extra_body), stream=call.stream)
         request.left_out = foreign_work(call.messages, OWN)
         return request
@@ -147,8 +146,8 @@ def _seconds(duration: Any) -> float | None:
 
 
 @lru_cache(maxsize=256)
-def _url(base_url: str, model: str, *, vertex: bool, stream: bool) -> str:
-    """Name the method of the model; a base URL without a version gets the one that has all features."""
+def method_url(base_url: str, model: str, method: str, *, vertex: bool) -> str:
+    """Return the address of a method of the model. A base URL without a version gets the one that has all features."""
     base, _, query = base_url.partition("?")
     if not re.search(r"/v\d\w*(/|$)", base):
         base += "/v1beta1" if vertex else "/v1beta"
@@ -160,8 +159,7 @@ def _url(base_url: str, model: str, *, vertex: bool, stream: bool) -> str:
         resource = f"{'publishers/google/' if vertex else ''}models/{path_segment(model)}"
     if resource.startswith("projects/"):
         base = base.partition("/projects/")[0]
-    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-    mark = "&" if stream else "?"
+    mark = "&" if "?" in method else "?"
     return f"{base}/{resource}:{method}{mark + query if query else ''}"
 
 

@@ -5,9 +5,9 @@ One history runs on every wire. This one needs:
 - All system messages become the one `systemInstruction`. A history of system messages alone becomes a user's turn.
 - The results of one turn's tool calls are one content, in the order of the calls; each names its function.
 - A message without a part is left out: the wire refuses an empty one.
-- What another provider's model thought, and the tools that its service ran, are left out.
-- A model of Gemini 3 wants the signature of the first call of a turn. Where there is none to give (the call is another
-  provider's), it gets the word that the documentation has for that.
+- The reasoning of another provider's model, and the server tools that it ran, are left out.
+- A model of Gemini 3 requires the signature of the first call of a turn. A call of another provider has none; it gets
+  the placeholder that the documentation names for that.
   https://ai.google.dev/gemini-api/docs/thought-signatures, read 2026-11
 """
 
@@ -209,7 +209,7 @@ def _call_part(call: Mapping[str, Any], wire_id: Any, signature: Any) -> Part:
 
 
 def _sign_first_call(parts: list[Part]) -> None:
-    """Mark the first call of an answer that has no signature: Gemini 3 takes it back only so."""
+    """Add a placeholder to the first call of an answer if it has no signature: Gemini 3 refuses it otherwise."""
     if any("thoughtSignature" in part for part in parts):
         return
     for part in parts:

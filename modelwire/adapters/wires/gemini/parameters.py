@@ -1,7 +1,7 @@
-"""Parameters in the words of generateContent: `generationConfig`, tools, the form of the answer. No I/O here.
+"""Encodes the parameters of a call for generateContent: `generationConfig`, tools, the form of the answer. No I/O.
 
 Wire format: https://ai.google.dev/api/generate-content#generationconfig, read 2026-11. camelCase and snake_case are
-both taken, as the API takes both; what is known nowhere goes into the body as it is.
+both accepted, as the API accepts both; unknown parameters go into the body unchanged.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ OWN_TOOLS = (
 
 
 def body_of_params(params: Mapping[str, Any], model: str) -> JSON:
-    """Return the body's fields beside the contents. Raises `InvalidArgument` for what the wire cannot say."""
+    """Return the body's fields beside the contents. Raises `InvalidArgument` for what the API cannot express."""
     body: JSON = {}
     config: JSON = {}
     for name, value in params.items():
@@ -170,7 +170,7 @@ def _openapi(schema: Mapping[str, Any]) -> JSON:
 
     Source: https://ai.google.dev/api/caching#Schema, read 2026-11.
     """
-    from modelwire.tools.json_schema import inlined, rebuilt
+    from modelwire.tools import json_schema
 
     def change(node: JSON) -> JSON:
         open_node = {key: value for key, value in node.items() if key in _OPENAPI}
@@ -197,7 +197,7 @@ def _openapi(schema: Mapping[str, Any]) -> JSON:
             open_node["propertyOrdering"] = list(open_node["properties"])
         return open_node
 
-    return rebuilt(inlined(schema), change)
+    return json_schema.rebuilt(json_schema.inlined(schema), change)
 
 
 _OPENAPI = frozenset(

@@ -164,7 +164,7 @@ def _fields(candidate: Mapping[str, Any], response_id: Any) -> dict[str, Any]:
 
 
 def not_to_run(candidate: Mapping[str, Any]) -> str | None:
-    """Return why the calls of a candidate must not run: it calls tools that nobody declared."""
+    """Return why the calls of a candidate must not run: it calls tools that were not declared."""
     reason = candidate.get("finishReason")
     if reason == "UNEXPECTED_TOOL_CALL":
         return str(candidate.get("finishMessage") or reason)

@@ -220,7 +220,7 @@ class GenerateStreamDecoder:
         )
 
     def _call(self, part: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
-        """Keep a whole call for the end; hand out one that comes in pieces as it begins, and again when it is there."""
+        """Keep a complete call for the end of the stream; add a chunk when a call that comes in pieces begins."""
         call = part["functionCall"]
         if self._open is not None and call.get("name"):
             chunks.append(self._finished())
@@ -245,7 +245,7 @@ class GenerateStreamDecoder:
             chunks.append(self._finished())
 
     def _finished(self, *, is_whole: bool = True) -> AIMessageChunk:
-        """Make the chunk with the arguments of the call that has come in pieces; those of one cut short cannot run."""
+        """Return the chunk with the arguments of a call that came in pieces; a call that was cut short cannot run."""
         assert self._open is not None  # noqa: S101 - for the type checker
         (index, args, kind), self._open = self._open, None
         text = to_json(args).decode()
@@ -258,7 +258,7 @@ class GenerateStreamDecoder:
         )
 
     def _answered_by_service(self, result: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
-        """Hand out the calls that the service has answered: they are none of the caller's."""
+        """Add the calls that the service has answered itself as plain content, so that the caller does not run them."""
         names, waiting = answered_names((result,)), self._calls
         self._calls = [it for it in waiting if it[1]["functionCall"].get("name") not in names]
         for index, part in waiting:
@@ -346,7 +346,7 @@ def _add(args: dict[str, Any], call: dict[str, Any]) -> None:
 
 
 def _put(place: Any, path: str, value: Any) -> None:
-    """Set what a path such as `$.steps[0].name` names; a text goes on with the text that is there."""
+    """Set the value at a path such as `$.steps[0].name`; a text is appended to the text that is there."""
     steps: list[Any] = []
     for name, number, _, quoted in _STEPS.findall(path):
         steps.append(int(number) if number else name or quoted)

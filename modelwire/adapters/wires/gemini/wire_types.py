@@ -34,7 +34,7 @@ class FunctionResponse(TypedDict, total=False):
 
 
 class Part(TypedDict, total=False):
-    """One of `text` to `toolResponse`, and what may stand beside it."""
+    """One of `text` to `toolResponse`, with its optional companions."""
 
     text: str
     inlineData: Blob

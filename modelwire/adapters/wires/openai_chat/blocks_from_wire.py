@@ -16,7 +16,7 @@ Block = dict[str, Any]
 
 
 def read_image_url(block: Block) -> Block | None:
-    """Read an image whose URL stands in `image_url`, as a string or in a dict."""
+    """Read an image whose URL is in `image_url`, as a string or in a dict."""
     image = block.get("image_url")
     image = {"url": image} if isinstance(image, str) else image
     if not isinstance(image, Mapping) or not isinstance(image.get("url"), str):
@@ -60,7 +60,7 @@ def read_file(file: Mapping[str, Any], rest: Block) -> Block | None:
 
 
 def _by_url(key: str, kind: str) -> Callable[[Block], Block | None]:
-    """Make the reader of a compatible service's block, whose URL stands under `key`, alone or in a dict."""
+    """Return the reader of a compatible service's block that has its URL under `key`, alone or in a dict."""
 
     def read(block: Block) -> Block | None:
         url = block.get(key)

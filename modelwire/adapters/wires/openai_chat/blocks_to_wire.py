@@ -125,7 +125,7 @@ def block_to_wire(block: Mapping[str, Any], place: Place) -> Part:
 
 
 class Place(NamedTuple):
-    """Where a block stands, for the error texts."""
+    """The position of a block in the history, for error texts."""
 
     where: str
     role: str = "user"

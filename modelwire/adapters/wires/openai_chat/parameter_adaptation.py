@@ -64,7 +64,7 @@ def fit_responses(
 def _taken(
     adaptation: ParameterAdaptation, family: Family | None, *, own_word: str = ""
 ) -> tuple[str, Reasoning, str | None] | None:
-    """Take out what is set about reasoning; return the parameter, what it sets, and the effort the model takes."""
+    """Remove the parameters of reasoning; return the parameter's name, its value, and the effort the model takes."""
     format_as_openai(adaptation.params)
     if adaptation.params.get("service_tier") == "standard_only" and family is not None:
         adaptation.params["service_tier"] = "default"

@@ -43,7 +43,7 @@ _INSTRUCTIONS = ("system", "developer")
 def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     """Add the parameters, or marks for Claude behind a gateway, and return what is left out.
 
-    Raises `InvalidArgument` for marks by hand that the provider would refuse.
+    Raises `InvalidArgument` for marks of the caller's own that the provider would refuse.
     """
     service = wish.service
     if service is not None and service.cache_control:

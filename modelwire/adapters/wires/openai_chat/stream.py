@@ -1,8 +1,8 @@
 """The events of a streamed Chat Completions answer as chunks. No I/O here.
 
-A piece of text is a chunk at once. What services repeat, add to, or send when they like (id, model, finish reason,
-usage, log probabilities, annotations) is kept and leaves once, in the last chunk, because the sum of chunks joins texts
-and adds numbers. So do the choices beside the first.
+Each piece of text becomes a chunk immediately. Values that services repeat, extend, or send at any time (id, model,
+finish reason, usage, log probabilities, annotations) are collected and sent once, in the last chunk, because a sum of
+chunks joins texts and adds numbers. The choices after the first are in the last chunk, too.
 Wire format: https://platform.openai.com/docs/api-reference/chat-streaming, read 2026-11.
 """
 
@@ -277,8 +277,8 @@ class ChatCompletionsDecoder:
     def _call_of(self, wire_index: Any, id_: str | None, name: str | None) -> _Call:
         """Return the call a piece belongs to.
 
-        By the wire's index, unless another id says that it is another call (Gemini numbers all calls 0); without an
-        index the latest call goes on, until an id, or a name after whole arguments, begins the next.
+        The index decides, unless the id differs, which means another call (Gemini numbers all calls 0). Without an
+        index the piece continues the latest call; an id, or a name after complete arguments, begins the next one.
         """
         call = self._call_by_wire_index.get(wire_index) if type(wire_index) is int else self._call
         if call is not None:

@@ -68,7 +68,7 @@ def _tool(tool: Any, position: int) -> dict[str, Any]:
 
 
 def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tool as this wire has it, where what a function or custom tool is stands in a dict of its own."""
+    """Return a tool as this wire has it: the description of a function or custom tool is in an inner dict."""
     kind = tool["type"]
     if kind not in ("function", "custom") or kind in tool or "name" not in tool:
         return dict(tool)

@@ -149,7 +149,7 @@ def _params(params: Params, model: str) -> Params:
 
 
 def _included(fields: Params, model: str) -> Params:
-    """Ask for what the caller needs beside the answer: log probabilities, reasoning that nobody else keeps."""
+    """Request what the caller needs beside the answer: log probabilities, and reasoning if it is not stored."""
     wanted = [LOGPROBS] if fields.pop("logprobs", False) else []
     reasons = model.startswith(REASONING_MODELS) and "-chat" not in model
     if fields.get("store") is False and (reasons or "reasoning" in fields):
@@ -185,7 +185,7 @@ def _tool(tool: Mapping[str, Any]) -> Params:
 
 
 def _flat(value: Mapping[str, Any], inner: str) -> Params:
-    """Put what stands in the dict `inner` beside it."""
+    """Move the entries of the dict `inner` to the outer dict."""
     if not isinstance(value.get(inner), Mapping):
         return dict(value)
     return {**{key: item for key, item in value.items() if key != inner}, **value[inner]}

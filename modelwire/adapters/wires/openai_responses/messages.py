@@ -1,7 +1,7 @@
 """Messages as the `input` of the Responses API: a list of items. No I/O here.
 
-An answer of this API goes back as its items: its messages with ids and phases, its reasoning with what is
-encrypted in it, its calls, and the tools the provider ran. Of another API's answer, the text and the calls are sent.
+An answer of this API is sent back as its items: messages with ids and phases, reasoning with its encrypted content,
+calls, and server tools with their results. Of another API's answer, the text and the calls are sent.
 Wire format: https://platform.openai.com/docs/api-reference/responses/create, read 2026-11.
 """
 

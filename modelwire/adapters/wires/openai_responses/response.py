@@ -1,8 +1,8 @@
 """The items of an answer of the Responses API as the content and the fields of a message, whole or streamed.
 
 No I/O here. The JSON is unchecked: a piece of a wrong type counts as absent. The content is a
-list of blocks: an item as it came, but for messages, of which each part is a `text` or a `refusal` block with the
-item's `id` and `phase` ("commentary" beside calls, "final_answer"). `message.text` is all of the texts.
+list of blocks. A message becomes one `text` or `refusal` block for each part, with the item's `id` and `phase`
+("commentary" beside calls, "final_answer"); any other item is a block as it came. `message.text` is all of the texts.
 Wire format: https://platform.openai.com/docs/api-reference/responses/object, read 2026-11.
 """
 

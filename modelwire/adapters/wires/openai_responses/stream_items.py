@@ -327,7 +327,7 @@ class CallItem(Item):
     def more_arguments(self, text: str) -> list[AIMessageChunk]:
         """Return the chunk for a piece of the arguments.
 
-        For a call without a beginning there is none: its name and id come with the end.
+        Return None for a call whose beginning was not sent: its name and id come with the end.
         """
         if not self.has_begun:
             return []
@@ -373,5 +373,5 @@ _CLASSES: dict[str, type[Item]] = {
 
 
 def item_of(whole: JSON, output: Output) -> Item:
-    """Return a new item for what the provider tells of it so far: at least its `type`."""
+    """Return a new item with the fields that the provider has sent so far: at least its `type`."""
     return _CLASSES.get(whole["type"], ToolItem)(whole, output)

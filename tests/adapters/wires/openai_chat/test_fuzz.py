@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +106,7 @@ def test_any_answer_is_a_message_or_a_chat_error(answer: Any) -> None:
     assert AIMessage.model_validate(message.model_dump()) == message
 
 
+@pytest.mark.long
 @given(st.lists(st.tuples(st.sampled_from(["", "", "", "x", "error"]), ANSWER), max_size=4))
 def test_any_stream_is_chunks_that_add_up_or_a_chat_error(events: list[tuple[str, Any]]) -> None:
     decoder = CODEC.stream_decoder()
