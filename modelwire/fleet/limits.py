@@ -131,10 +131,15 @@ class LimitSharing:
         while not self._is_closed:
             with suppress(Away):
                 for digest in self._connection.listen(self._channel):
-                    for renewal in list(self._due.values()):
-                        if renewal.digest == digest.decode():
-                            self._urge(renewal)
+                    if self._is_closed:
+                        return
+                    self._urge_all(digest)
             sleep(_LISTEN_AGAIN_S)
+
+    def _urge_all(self, digest: bytes | None) -> None:
+        for renewal in list(self._due.values()):
+            if digest == renewal.digest.encode():
+                self._urge(renewal)
 
 
 class _Renewal:

@@ -133,6 +133,8 @@ class Lease:
             self.rate.restart(now)
         if self.concurrency.most < inf:
             self.concurrency.most = max(1.0, floor(self.concurrency.whole * share))
+        if self.limiter.advertised is not None:
+            self.limiter.advertised.members = 1
         self.limiter.take_share(share, now)
 
     def report(self, now: float) -> dict[str, Any] | None:
@@ -231,6 +233,8 @@ class Lease:
             gate.closed_at = now - (server_now - pub["closed_at"])
         self.may_probe = reply["may_probe"] and gate.probe is None
         self.limiter.outage.is_on = pub["is_outage"]
+        if self.limiter.advertised is not None:
+            self.limiter.advertised.members = self.active
         if pub["is_proven"]:
             self._skip_the_first()
         self.concurrency.whole = _or_inf(pub["most"])
