@@ -350,8 +350,10 @@ def test_the_least_limit_that_a_member_states_counts_for_all(fleet: Any) -> None
     members = joined(fleet(2))
     members[0].limiter.state(600.0, None, time.monotonic())
     eventually(
-        lambda: all(one.limiter.rate.rate + one.limiter.rate.ramp > 0 for one in members)
-        and all(_whole_pace(one) <= 10 for one in members),
+        lambda: (
+            all(one.limiter.rate.rate + one.limiter.rate.ramp > 0 for one in members)
+            and all(_whole_pace(one) <= 10 for one in members)
+        ),
         lambda: [member.ask().look().answer() for member in members],
     )
 
@@ -374,7 +376,6 @@ def test_the_forecast_of_a_member_is_that_of_its_part(redis: RedisServer, fleet:
     members = joined(fleet(2))
     for member in members:
         member.ask(60)
-
 
     def is_right(member: Member) -> bool:
         forecast = start_forecast(member.limiter, time.monotonic())

@@ -82,15 +82,21 @@ def test_a_refusal_of_an_older_epoch_does_not_cut_again() -> None:
     assert state.epoch == 2
 
 
-def test_the_rate_is_what_was_accepted_between_two_refusals() -> None:
-    state = fed(100, 3)
-    refuse(state, 3.0, 300, 8, 0)
-    sent = 300
-    for tenth in range(1, 101):
-        sent = 300 + tenth * 8
-        state.take_turn(news(3 + tenth / 10, sent, answered=8))
-    refuse(state, 13.0, sent, 1, 1)
-    assert 75 <= state.congestion.rate.rate <= 90
+def test_the_fleet_finds_a_hidden_limit_and_keeps_to_it() -> None:
+    state, level, sent, refused, accepted = SharedCongestion(0.0), 80.0, 0.0, 0, 0
+    for tenth in range(1, 601):
+        now, pub = tenth / 10, state.published()
+        level = min(level + 8, 80.0)
+        new = 0 if pub.paused_until > now else int(sent + pub.pace / 10) - int(sent)
+        sent += 0 if pub.paused_until > now else pub.pace / 10
+        answered = min(new, int(level))
+        level -= answered
+        refused, accepted = refused + new - answered, accepted + answered
+        events = [Event("throttled", 0.05, pub.epoch)] * (new - answered)
+        state.take_turn(news(now, int(sent), *events, answered=answered))
+    assert 72 <= state.congestion.rate.rate <= 96
+    assert accepted >= 0.97 * 80 * 60
+    assert refused <= 0.02 * sent
 
 
 def test_nothing_is_sent_after_a_refusal_before_anything_was_answered() -> None:
