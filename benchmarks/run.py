@@ -24,6 +24,7 @@ BENCHES = (
     "call_overhead",
     "chain_overhead",
     "concurrency",
+    "fleet",
     "stream_decoding",
     "live_streams",
     "batch_memory",

@@ -328,7 +328,7 @@ def test_a_member_that_does_not_renew_leaves_its_part_to_the_others(
     first, second = joined(fleet(2))
     for member in (first, second):
         member.ask(100)
-    first.sharing._is_closed = True  # as a process that was killed
+    first.sharing._closed.set()  # as a process that was killed
     eventually(lambda: second.lease.members == 1, lambda: second.look().answer())
     assert second.limiter.rate.rate == pytest.approx(30, rel=0.2)
 

@@ -12,9 +12,10 @@ from support.limited_provider import LimitedProvider
 from support.redis_server import RedisServer
 
 import modelwire
-from modelwire import ext
+from modelwire import ext, sharing
 from modelwire.adapters import ChatOpenAI
 from modelwire.errors import AuthenticationError
+from modelwire.runnables import RunnableLambda
 from modelwire.transport.ratelimit import registry
 
 
@@ -96,6 +97,22 @@ def test_a_fleet_divides_the_limits_itself(redis: RedisServer) -> None:
         ext.divide_limits(4, time.monotonic())
     (limiter,) = registry._limiters.values()
     assert limiter.share == 1.0
+
+
+def test_a_worker_of_ray_joins_the_fleet_of_the_job(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from modelwire.jobs import ray_engine
+
+    monkeypatch.setattr(ray_engine._Worker, "_beat", lambda _: None)
+    monkeypatch.setattr(ray_engine._Worker, "_beat_for_ever", lambda _: None)
+    chain = RunnableLambda(str)
+    ray_engine._Worker(chain, {}, None, None)
+    assert sharing.shared_state() is None
+    ray_engine._Worker(chain, {}, None, (redis.url, "team"))
+    fleet = sharing.shared_state()
+    assert fleet is not None
+    assert fleet.settings == (redis.url, "team")
 
 
 def test_a_wrong_key_fails_as_ever(redis: RedisServer) -> None:

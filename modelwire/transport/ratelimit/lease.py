@@ -96,6 +96,11 @@ class Lease:
         self.congestion.concurrency = self.concurrency
         limiter.lease = self
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the fleet should know at once what this process has seen."""
+        return bool(self._events) or self._rejection is not None
+
     def holds(self, now: float) -> bool:
         """Return whether the fleet decides now."""
         return now < self.expires_at
