@@ -25,6 +25,7 @@ BENCHES = (
     "chain_overhead",
     "concurrency",
     "embeddings",
+    "fleet",
     "stream_decoding",
     "live_streams",
     "batch_memory",

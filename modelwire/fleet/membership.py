@@ -28,7 +28,8 @@ class Fleet:
     """What `modelwire.shared` returns: this process shares its limits, budgets and cached answers until `close`."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        self._settings = (url, prefix)
+        # The URL, which may hold a password, and the prefix.
+        self.settings = (url, prefix)
         self.connection = Connection(url, prefix=prefix)
         self._accounts: Accounts | None = None
         self._limits = LimitSharing(self.connection)
@@ -132,7 +133,7 @@ def _joined(url: str, prefix: str) -> tuple[Fleet, bool]:
             _current = Fleet(url, prefix)
             ext.exchange_limiters({})  # Those of before share nothing.
             return _current, True
-        if _current._settings != (url, prefix):
+        if _current.settings != (url, prefix):
             raise InvalidArgument(
                 f"This process shares its state over {_current.connection.shown} already. Close that first, or pass "
                 "the same URL and prefix."
