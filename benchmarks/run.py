@@ -35,6 +35,7 @@ BENCHES = (
     "plan",
     "pool",
     "rate_limit",
+    "shared_budget",
     "short_failures",
 )
 _BUSY_LOAD = 0.7
