@@ -31,6 +31,7 @@ from modelwire.testing import faults, recorded, replayed
 from modelwire.testing.server import ProviderServer
 from modelwire.tools import tool
 
+OURS = str(Path(otel.__file__).parents[1])
 PROMPT = "the canary sings at noon"
 
 
@@ -403,9 +404,11 @@ def test_a_span_costs_a_call_fewer_functions_of_ours_than_of_opentelemetrys(
 
     def count(frame: Any, event: str, arg: Any) -> None:
         if event == "call":
-            folder = frame.f_code.co_filename.replace("\\", "/")
-            entered["theirs"] += "/opentelemetry/" in folder
-            entered["ours"] += "/modelwire/" in folder
+            path = frame.f_code.co_filename
+            if path.startswith(OURS):
+                entered["ours"] += 1
+            elif "opentelemetry" in Path(path).parts:
+                entered["theirs"] += 1
 
     def counted() -> Counter[str]:
         for _ in range(3):

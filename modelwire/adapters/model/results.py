@@ -86,12 +86,11 @@ def result_of(message: BaseMessage) -> ChatResult:
     from modelwire.outputs import ChatGeneration, ChatResult
 
     about = message.response_metadata
-    messages = [
-        message,
-        *(_answer_of(choice, message) for choice in about.get("other_choices", ())),
-    ]
     output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
-    generations = [ChatGeneration.of_message(each, _info(each)) for each in messages]
+    generations = [ChatGeneration.of_message(message, _info(message))]
+    for choice in about.get("other_choices", ()):
+        other = _answer_of(choice, message)
+        generations.append(ChatGeneration.of_message(other, _info(other)))
     return ChatResult.of(generations=generations, llm_output=output or None)
 
 
