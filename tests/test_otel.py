@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from modelwire import otel
-from modelwire.callbacks import BaseCallbackHandler
+from modelwire.callbacks import BaseCallbackHandler, CallbackManager
 from modelwire.errors import ServerError
 from modelwire.ext import CallObserver
 from modelwire.jobs import arun_job, run_job
@@ -316,6 +316,23 @@ def test_the_request_goes_out_inside_of_the_span(
     colour.invoke(server.model(), PROMPT, {"observers": (After(),)})
     (span,) = seen.exporter.get_finished_spans()
     assert current == [span.context.span_id]
+
+
+def test_the_conversation_is_found_in_the_callbacks_that_a_step_passes_on(
+    colour: Any, server: ProviderServer, seen: Seen
+) -> None:
+    model = server.model(metadata={"conversation_id": "of the model"})
+    for metadata, expected in (
+        ({"conversation_id": "of the config"}, "of the model"),
+        ({"thread_id": "t1"}, "of the model"),
+    ):
+        seen.exporter.clear()
+        colour.invoke(model, PROMPT, {"metadata": metadata})
+        assert seen.spans()["chat gpt-test"].attributes["gen_ai.conversation.id"] == expected
+    seen.exporter.clear()
+    above = CallbackManager([], metadata={"thread_id": "t2"})
+    colour.invoke(server.model(), PROMPT, {"callbacks": above})
+    assert seen.spans()["chat gpt-test"].attributes["gen_ai.conversation.id"] == "t2"
 
 
 def test_nothing_is_seen_after_uninstrument(
