@@ -52,6 +52,7 @@ NODES_OF_NEW_FEATURES = {
     "shared state: the connection, limits": (6_450, 3_800),
     "shared state: budgets and caches; entries that expire": (1_500, 6_000),
     "OpenTelemetry's names, strict answers of the test server": (250, 6_700),
+    "spans without handlers, attributes of requests to MCP servers": (1_200, 500),
 }
 CORE_NODES = CORE_NODES_WITHOUT_NEW_FEATURES + sum(
     core for core, _ in NODES_OF_NEW_FEATURES.values()
