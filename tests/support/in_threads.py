@@ -12,6 +12,7 @@ RECORDS = "it is one object for all threads, and the test counts what it has rec
 PROCESS = "it looks at the whole process: its memory, its threads, its modules, its log"
 SERVER = "its server, or the child process that it starts, has one script for all threads"
 FIRST = "calls that come first at once make equal codecs, which have no state; one of them is kept"
+WAITS = "its provider refuses all calls of one key, so they wait for each other, as they should: for two minutes"
 CONSUMED = "it changes the parameter that all threads share"
 
 # Fixture -> why a test with it runs in one thread.
@@ -26,6 +27,8 @@ FIXTURES = {
 }
 # File, or file and test -> the same.
 TESTS = {
+    "tests/adapters/wires/openai_chat/test_surprises.py::test_an_answer_that_ended_in_an_error_is_none": WAITS,
+    "tests/adapters/wires/openai_responses/test_model.py::test_a_failed_answer_is_an_error_on_every_way": WAITS,
     "tests/adapters/wires/test_registry.py::test_a_wire_is_what_its_parts_say": FIRST,
     "tests/output_parsers/test_parser_base.py::test_a_users_parse_does_not_block_the_loop_and_an_async_one_is_used": (
         "it compares the main thread with its own"
