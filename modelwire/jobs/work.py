@@ -94,8 +94,9 @@ class Work:
         self.named_by = "The prompt"
         # False if an answer is a vector, which has no tokens.
         self.has_answer_tokens = True
-        # How many rows are in flight by default; None leaves that to the window.
+        # How many rows are in flight at first, and at most; None leaves that to the window.
         self.rows_at_once: int | None = None
+        self.rows_at_most: int | None = None
         self._prompt_columns = (
             None if self.columns is None else tuple(sorted({*self.columns, *optional}))
         )
