@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import copy_context
 from time import monotonic
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
 
 __all__ = ["HedgedAnswer", "HedgedStream", "chunks_on_loop", "on_loop"]
+
+
+# A call that was interrupted waits at most this long for the end of its work.
+_CANCELLED_WITHIN_S = 5.0
 
 
 class _Entry:
@@ -201,14 +205,18 @@ def on_loop(work: Callable[[], Awaitable[Any]]) -> Any:
             except BaseException as error:  # noqa: BLE001 - the caller raises it
                 done.set_exception(error)
 
-        tasks.append(home.loop.create_task(run(), context=context))
+        task = home.loop.create_task(run(), context=context)
+        task.add_done_callback(lambda _: done.cancel())  # A task that was cancelled before it began sets nothing.
+        tasks.append(task)
 
     home.post(start)
     try:
         return done.result()
     except BaseException:
         if not done.done():
+            # After a Ctrl-C: the work ends before the caller goes on, and closes what it uses.
             home.post(lambda: [task.cancel() for task in tasks])
+            wait([done], timeout=_CANCELLED_WITHIN_S)
         raise
 
 
