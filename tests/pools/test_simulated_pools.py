@@ -17,7 +17,9 @@ MOST = dict.fromkeys(SCENES, (1.05, 0.02))
 @pytest.mark.parametrize("scene", list(SCENES))
 def test_a_scene(scene: str) -> None:
     scores = [run_pool(SCENES[scene], rows=ROWS, seed=seed) for seed in SEEDS]
-    assert [(score.outcome.done, score.outcome.lost) for score in scores] == [(ROWS, 0)] * len(SEEDS)
+    assert [(score.outcome.done, score.outcome.lost) for score in scores] == [(ROWS, 0)] * len(
+        SEEDS
+    )
     ratio = sum(score.ratio for score in scores) / len(scores)
     refused = sum(score.refused for score in scores) / len(scores)
     most_ratio, most_refused = MOST[scene]
