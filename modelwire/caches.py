@@ -1,7 +1,7 @@
-"""Caches of answers, so that the same request is sent once: in memory, or in a file that many processes share.
+"""Caches of answers, so that the same request is sent once: in memory, in a file, or on a Redis server.
 
 A cache maps two texts, the prompt and what else makes the answer, to a list of generations. It is only ever a saving:
-`SQLiteCache` turns whatever goes wrong with its file into a miss.
+whatever goes wrong with the file or the server is a miss. `RedisCache` is an extension (`modelwire/fleet/cache.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from threading import RLock
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from modelwire import lazy
+from modelwire._extensions import extension
 from modelwire.errors import CallerError, InvalidArgument, InvalidType
 from modelwire.sqlite_files import open_sqlite, use_wal
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from modelwire import outputs
+    from modelwire.fleet import RedisCache as RedisCache
     from modelwire.messages import BaseMessage
     from modelwire.outputs import Generation
 
@@ -37,6 +39,31 @@ else:
 __all__ = ["RETURN_VAL_TYPE", "BaseCache", "InMemoryCache", "SQLiteCache"]
 
 _log = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    """Load `RedisCache` when it is first used. Raises: `MissingDependency` without redis-py (`modelwire[redis]`)."""
+    if name != "RedisCache":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return extension("fleet").RedisCache
+
+
+class Claim(Protocol):
+    """The right of one process to make a call, for which equal calls of other processes wait.
+
+    A cache that several processes share may have the method `lookup_or_claim(prompt, llm_string, timeout_s)`, and an
+    async `alookup_or_claim`. It returns the cached generations, if there are none a claim, or None for both. If another
+    process has the claim, it waits until that one has stored its answer or lost its claim.
+    """
+
+    reader_since: float | None
+    """When the reader of a stream got its last chunk (`time.monotonic()`); None while the provider is waited for.
+
+    A claim ends after a while in which the reader reads nothing.
+    """
+
+    def release(self) -> None:
+        """Give the claim up. Called when the call has ended, whether its answer was stored or not; does not wait."""
 
 
 class BaseCache(ABC):
@@ -168,6 +195,49 @@ class InMemoryCache(BaseCache):
         self.clear()
 
 
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+class TextCache(BaseCache):
+    """A cache that stores each answer as a JSON text under a digest. What cannot be read or written is a miss.
+
+    `place` is where, for the log. Raises: `InvalidArgument` if `ttl` is not a number of seconds above 0.
+    """
+
+    place: str
+
+    def __init__(self, ttl: float | None = None) -> None:
+        self._ttl_s = _checked_ttl(ttl)
+        self._complaints: set[str] = set()
+
+    def _digest(self, prompt: str, llm_string: str) -> bytes:
+        """Return what an answer is stored under."""
+        from hashlib import sha256
+
+        return sha256(json.dumps([prompt, llm_string]).encode()).digest()
+
+    def _text_of(self, answers: RETURN_VAL_TYPE) -> str | None:
+        """Return the text of an answer; None if it is not JSON."""
+        try:
+            return json.dumps([_written(each) for each in answers], separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError) as exc:
+            self._complain(f"an answer is not JSON and was not cached ({exc})")
+            return None
+
+    def _answers_of(self, text: str | bytes) -> RETURN_VAL_TYPE | None:
+        """Return the answer of a text; None if it cannot be read."""
+        try:
+            return [_read_generation(each) for each in json.loads(text)]
+        except _UNREADABLE as exc:
+            self._complain(f"an answer in it cannot be read ({type(exc).__name__})")
+            return None
+
+    def _complain(self, what: str) -> None:
+        if what not in self._complaints:
+            self._complaints.add(what)
+            _log.warning("The cache at %s cannot be used: %s.", self.place, what)
+
+
 # Both stand in the file's header, https://www.sqlite.org/fileformat.html, read 2026-11.
 _APPLICATION = int.from_bytes(b"mwca", "big")
 _VERSION = 1  # of the table and of what is in it; another one is not read
@@ -183,7 +253,7 @@ _REMOVE_EXPIRED = """DELETE FROM answers WHERE rowid IN (
     SELECT rowid FROM answers WHERE expires IS NOT NULL AND expires <= ? LIMIT ?)"""
 
 
-class SQLiteCache(BaseCache):
+class SQLiteCache(TextCache):
     """A cache in the SQLite file `path`, for many threads and processes at a time; it stays when they end.
 
     The file is made when first needed, readable by its owner only: it holds what models answered. What cannot be read
@@ -207,8 +277,8 @@ class SQLiteCache(BaseCache):
         path = path if path is not None else database_path  # LangChain's name for it
         if not isinstance(path, (str, os.PathLike)):
             raise InvalidType(f"`path` must be the path of a file, not a `{type(path).__name__}`.")
-        self.path = os.path.expanduser(path)
-        self._ttl_s = _checked_ttl(ttl)
+        super().__init__(ttl)
+        self.place = self.path = os.path.expanduser(path)
         self._reset()
 
     def _reset(self) -> None:
@@ -216,40 +286,33 @@ class SQLiteCache(BaseCache):
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
         self._unusable = False
-        self._complaints: set[str] = set()
+        self._complaints = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "ttl_s": self._ttl_s}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path, self._ttl_s = state["path"], state.get("ttl_s")
+        super().__init__(state.get("ttl_s"))
+        self.place = self.path = state["path"]
         self._reset()
 
     def __repr__(self) -> str:
         return f"SQLiteCache({self.path!r})"
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        key = _digest(prompt, llm_string), time()
+        key = self._digest(prompt, llm_string), time()
         row = self._try(lambda connection: connection.execute(_LOOKUP, key).fetchone())
         if row is None:
             return None
-        try:
-            return [_read_generation(one) for one in json.loads(row[0])]
-        except _UNREADABLE as exc:
-            self._complain(f"an answer in it cannot be read ({type(exc).__name__})")
-            return None
+        return self._answers_of(row[0])
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        try:
-            answer = json.dumps(
-                [_written(generation) for generation in return_val], separators=(",", ":")
-            )
-        except (TypeError, ValueError, RecursionError) as exc:
-            self._complain(f"an answer is not JSON and was not cached ({exc})")
+        answer = self._text_of(return_val)
+        if answer is None:
             return
         now = time()
         expires = None if self._ttl_s is None else now + self._ttl_s
-        row = _digest(prompt, llm_string), answer, expires
+        row = self._digest(prompt, llm_string), answer, expires
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_UPDATE, row)
@@ -320,11 +383,6 @@ class SQLiteCache(BaseCache):
             _close_to_others(self.path)
         return connection
 
-    def _complain(self, what: str) -> None:
-        if what not in self._complaints:
-            self._complaints.add(what)
-            _log.warning("The cache at %s cannot be used: %s.", self.path, what)
-
 
 def _close_to_others(path: str) -> None:
     """Restrict a file that somebody else made, and SQLite's files beside it, to its owner."""
@@ -382,15 +440,6 @@ def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:
     if is_alone:
         connection.execute("COMMIT")
     return application, version, tables
-
-
-def _digest(prompt: str, llm_string: str) -> bytes:
-    from hashlib import sha256
-
-    return sha256(json.dumps([prompt, llm_string]).encode()).digest()
-
-
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 def _written(generation: Generation) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Calls of models
     `result_of`: the `ChatResult` of an answer, as callback handlers receive it.
     `final_of_row`: an answer of a batch, checked for a refusal and for a suspended turn.
     `as_v1`: an answer with standard content blocks as its content (`output_version="v1"`).
+    `V1Stream`: converts the chunks of one stream to such content.
     `StructuredRetry`: the step that `with_structured_output(..., retries=n)` makes; `once` is the chain inside it.
     `JsonSchemaCheck`: validates values against a JSON schema.
 
@@ -32,6 +33,7 @@ How work runs
     `affordable_in_flight`: how many calls may be in flight with the open files that the system allows.
     `divide_limits`: tells this process which share of a provider's limits it has.
     `BudgetStore`: the base class of what named budgets keep their sums in.
+    `TextCache`: the base class of caches that store answers as texts, in the form of `SQLiteCache`.
 
 Wires
     `WIRES`, `wire_named`: the names of all wires, and the `Wire` of a name: its codec, path, model class, Batch API.
@@ -102,7 +104,9 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import register_batch_api as register_batch_api
     from modelwire.adapters.wires.wire import wire_named as wire_named
     from modelwire.budgets.store import BudgetStore as BudgetStore
+    from modelwire.caches import TextCache as TextCache
     from modelwire.messages.base import set_slots as set_slots
+    from modelwire.messages.block_translators.v1 import V1Stream as V1Stream
     from modelwire.messages.block_translators.v1 import as_v1 as as_v1
     from modelwire.messages.finish_reasons import CUT_REASONS as CUT_REASONS
     from modelwire.messages.finish_reasons import FILTERED_REASONS as FILTERED_REASONS
@@ -160,8 +164,9 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.adapters.wires.json": "failure_text mask_secrets",
         "modelwire.adapters.wires.wire": "WIRES register_batch_api wire_named",
         "modelwire.budgets.store": "BudgetStore",
+        "modelwire.caches": "TextCache",
         "modelwire.messages.base": "set_slots",
-        "modelwire.messages.block_translators.v1": "as_v1",
+        "modelwire.messages.block_translators.v1": "V1Stream as_v1",
         "modelwire.messages.finish_reasons": "CUT_REASONS FILTERED_REASONS finish_reason_of",
         "modelwire.runnables.background": "background_loop",
         "modelwire.runnables.closing": "aclose close",

@@ -40,7 +40,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "messages.block_readers": ({"errors"}, {"adapters.wires", "adapters.providers"}),
     "transport": ({"errors"}, set()),
     # The line about a call has its price.
-    "transport.ratelimit.registry": ({"errors", "transport"}, {"sharing"}),
+    "transport.ratelimit.registry": ({"errors", "transport", "sharing"}, set()),
     "transport.logs": ({"errors", "transport"}, {"usage.prices"}),
     "callbacks": ({"errors", "user_paths", "messages", "outputs"}, {"runnables"}),
     "runnables": (

@@ -8,7 +8,17 @@
 
 from __future__ import annotations
 
+from modelwire.fleet.cache import RedisCache
 from modelwire.fleet.connection import Away, Connection, Script
 from modelwire.fleet.membership import Fleet, current, share, share_by_config
 
-__all__ = ["Away", "Connection", "Fleet", "Script", "current", "share", "share_by_config"]
+__all__ = [
+    "Away",
+    "Connection",
+    "Fleet",
+    "RedisCache",
+    "Script",
+    "current",
+    "share",
+    "share_by_config",
+]

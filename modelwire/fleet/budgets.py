@@ -11,8 +11,6 @@ the server has lost its data, each process raises the sum to the last one that i
 from __future__ import annotations
 
 import math
-import os
-import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -391,12 +389,7 @@ class Accounts:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._start()
-        _all_accounts.add(self)
-
-    def _start(self) -> None:
-        self._lock = Lock()
-        self._accounts: OrderedDict[tuple[Any, ...], Account] = OrderedDict()
+        self.start_after_fork()
 
     def of(self, name: str, period: str, limits: tuple[int | None, ...], ttl_s: int) -> Account:
         """Return the account of a name, a period and limits."""
@@ -433,8 +426,9 @@ class Accounts:
             pass
 
     def start_after_fork(self) -> None:
-        """Forget the accounts, which belong to the parent process."""
-        self._start()
+        """Begin without accounts; those that there were belong to the parent process."""
+        self._lock = Lock()
+        self._accounts: OrderedDict[tuple[Any, ...], Account] = OrderedDict()
 
     def _forget_idle(self) -> None:
         surplus = len(self._accounts) - _MOST_ACCOUNTS
@@ -442,9 +436,6 @@ class Accounts:
             idle = [key for key, one in self._accounts.items() if one.is_idle]
             for key in idle[:surplus]:
                 del self._accounts[key]
-
-
-_all_accounts: weakref.WeakSet[Accounts] = weakref.WeakSet()
 
 
 class SharedBudgetStore(BudgetStore):
@@ -508,12 +499,3 @@ class SharedBudgetStore(BudgetStore):
             f"What the budget `{self._name}` has left is unknown, so the call was not sent. {why}. Try again later."
             f"{advice}"
         )
-
-
-def _start_after_fork() -> None:
-    for one in list(_all_accounts):
-        one.start_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_after_fork)

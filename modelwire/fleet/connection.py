@@ -82,7 +82,7 @@ class Connection:
 
     def __init__(self, url: str, *, prefix: str = "modelwire") -> None:
         self._url = _checked(url)
-        self._prefix = prefix
+        self.prefix = prefix
         # The URL without its password, for logs and errors.
         self.shown = shown_url(url)
         self._open()
@@ -93,6 +93,7 @@ class Connection:
         self._is_away = False
         self._retry_at = 0.0
         self._client = _client(self._url, self.shown)
+        self._subscription: Any = None
         self._loop_clients: LoopClients | None = None
 
     @property
@@ -103,7 +104,7 @@ class Connection:
     def key(self, *parts: str) -> str:
         """Return the name of a key on the server. Keys with the same last part can be used by one script."""
         *kinds, last = parts
-        return ":".join([self._prefix, *kinds, f"{{{last}}}"])
+        return ":".join([self.prefix, *kinds, f"{{{last}}}"])
 
     def check(self) -> None:
         """Try the server once. If it does not answer, it is away. Raises: `InvalidArgument` if it rejects us."""
@@ -145,6 +146,24 @@ class Connection:
         with self._watched():
             client = await self._loop_client()
             return await client.execute_command(*words)
+
+    def listen(self, channel: str) -> Generator[bytes]:
+        """Yield what is published on a channel, in a thread of its own, until the connection fails or is closed.
+
+        Raises: `Away`.
+        """
+        client = _client(self._url, self.shown, socket_timeout=None)
+        try:
+            with client.pubsub(ignore_subscribe_messages=True) as subscription:
+                self._subscription = subscription
+                subscription.subscribe(channel)
+                for message in subscription.listen():
+                    yield message["data"]
+        except (*_FAILURES, ValueError) as exc:  # Reading from a closed socket is a ValueError.
+            raise Away(f"The server at `{self.shown}` does not answer: {exc}") from exc
+        finally:
+            self._subscription = None
+            client.close()
 
     def close(self) -> None:
         """Close the connections of threads. Those of an event loop are closed with their loop."""
@@ -207,10 +226,10 @@ class Connection:
             _log.warning("The shared state at %s is back.", self.shown)
 
 
-def _client(url: str, shown: str) -> Any:
+def _client(url: str, shown: str, **options: Any) -> Any:
     try:
         # redis-py would repeat what failed for seconds by itself; here the caller decides.
-        client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options())
+        client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options() | options)
         client.connection_pool.make_connection()  # It reads the options, and connects later.
     except (TypeError, ValueError) as exc:
         raise InvalidArgument(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+from collections.abc import Sequence
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from modelwire import config
+from modelwire import config, ext
 from modelwire.errors import InvalidArgument, InvalidConfig
 from modelwire.fleet.connection import Connection
+from modelwire.fleet.limits import LimitSharing
 from modelwire.sharing import VARIABLE
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ class Fleet:
         self._settings = (url, prefix)
         self.connection = Connection(url, prefix=prefix)
         self._accounts: Accounts | None = None
+        self._limits = LimitSharing(self.connection)
+
+    def share_limits(self, lease: Any, identity: Sequence[str | None]) -> None:
+        """Share the limits of one limiter, whose `identity` is the same in all processes."""
+        self._limits.add(lease, identity)
 
     @property
     def is_away(self) -> bool:
@@ -52,11 +59,22 @@ class Fleet:
         """Give back what this process holds, and share nothing from now on."""
         global _current
         with _lock:
-            if _current is self:
+            is_current = _current is self
+            if is_current:
                 _current = None
         if self._accounts is not None:
             self._accounts.close()
+        if is_current:
+            ext.exchange_limiters({})  # New limiters share nothing.
+        self._limits.close()
         self.connection.close()
+
+    def start_after_fork(self) -> None:
+        """Begin anew in a child process."""
+        self.connection.start_after_fork()
+        self._limits.start_after_fork()
+        if self._accounts is not None:
+            self._accounts.start_after_fork()
 
     def __repr__(self) -> str:
         state = "away" if self.is_away else "here"
@@ -116,6 +134,7 @@ def _joined(url: str, prefix: str) -> tuple[Fleet, bool]:
     with _lock:
         if _current is None:
             _current = Fleet(url, prefix)
+            ext.exchange_limiters({})  # Those of before share nothing.
             return _current, True
         if _current._settings != (url, prefix):
             raise InvalidArgument(
@@ -134,7 +153,7 @@ def _start_after_fork() -> None:
     global _lock
     _lock = Lock()
     if _current is not None:
-        _current.connection.start_after_fork()
+        _current.start_after_fork()
 
 
 atexit.register(_close_at_exit)

@@ -22,6 +22,7 @@ from modelwire.errors import (
     message_of,
 )
 from modelwire.ext import CallObserver, row_context
+from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.progress import clock
 from modelwire.jobs.work import Tally, answer_value, failure_text
 
@@ -36,10 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RowCaller", "stopped"]
 
-# A row that was throttled for as long as its model retries is retried after this pause.
-PAUSE_S = 2.0
-# Stop the job if Retry-After is longer than this.
-LONGEST_PAUSE_S = 3600.0
+# A row that was throttled for as long as its model retries is retried after 2 s. The job stops if
+# Retry-After is longer than an hour.
+BACKOFF = Backoff(first_s=2.0, longest_s=2.0, patience_s=3600.0)
 
 # These errors fail every row in the same way, so the job stops.
 _HOPELESS = (AuthenticationError, QuotaExhausted, MissingKey, MissingDependency)
@@ -184,10 +184,10 @@ class RowCaller:
                     or self.is_over
                 ):
                     raise
-                pause_s = max(exc.retry_after or 0.0, PAUSE_S)
-                if pause_s > LONGEST_PAUSE_S:
+                pause_s = BACKOFF.pause_s(1, exc.retry_after)
+                if pause_s is None:
                     raise stopped(
-                        str(exc), f"run the same command again in {pause_s:,.0f} s"
+                        str(exc), f"run the same command again in {exc.retry_after:,.0f} s"
                     ) from exc
             row.waits += 1
             row.check()

@@ -7,7 +7,7 @@ observers that LangChain does not know: `track()`, the log, spans, and handlers 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +19,13 @@ from modelwire import runnables
 from modelwire.adapters import BaseChatModel
 from modelwire.config import init_chat_model
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
-from modelwire.ext import aclose, close, result_of, set_slots
+from modelwire.ext import (
+    V1Stream,
+    aclose,
+    close,
+    result_of,
+    set_slots,
+)
 from modelwire.langchain.callbacks import config_below
 from modelwire.langchain.errors import as_theirs
 from modelwire.langchain.profile import profile_of
@@ -29,12 +35,22 @@ from modelwire.load import dumpd, loads
 from modelwire.messages import LC_ID_PREFIX, HumanMessage
 from modelwire.runnables import RunnableBinding, RunnableSequence
 
+try:  # A version of LangChain may have no such events, or make them elsewhere.
+    from langchain_core.language_models._compat_bridge import achunks_to_events, chunks_to_events
+except ImportError:
+    achunks_to_events = chunks_to_events = None
+
 __all__ = ["ModelwireChatModel"]
 
 # Makes a key of a model's settings, where the messages are a key of their own.
 _ANY_MESSAGE = HumanMessage("hi")
 # LangChain's own bookkeeping among the keywords of a call.
-_NOT_SENT = ("stream", "ls_structured_output_format", "structured_output_format")
+_NOT_SENT = (
+    "stream",
+    "ls_structured_output_format",
+    "structured_output_format",
+    "standard_blocks",
+)
 
 
 class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  # LangChain may not be installed
@@ -52,7 +68,8 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
     """The model of modelwire."""
 
     def __init__(self, wrapped: BaseChatModel | str | None = None, **kwargs: Any) -> None:
-        own = {name: kwargs.pop(name) for name in _THEIR_FIELDS if name in kwargs}
+        fields = type(self).model_fields.keys() - {"wrapped", "output_version"}
+        own = {name: kwargs.pop(name) for name in fields if name in kwargs}
         own["output_version"] = None  # `wrapped` converts its content itself.
         if wrapped is not None and kwargs.get("output_version") is None:
             kwargs.pop(
@@ -189,7 +206,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
             first, *rest = runnable.steps
             chain = self._with(first, **traced)
             for step in rest:
-                chain = chain | as_langchain(step)
+                chain = chain | as_langchain(_unchecked(step))
             return chain
         if (
             isinstance(runnable, RunnableBinding)
@@ -243,8 +260,9 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
             chunks = self.wrapped.stream(
                 own_messages(messages), config_below(), stop=stop, **self._streamed(kwargs)
             )
+            blocks = self._blocks(kwargs)
             for chunk in chunks:
-                yield _generation(chunk)
+                yield _generation(blocks(chunk))
         except ModelwireError as error:
             raise as_theirs(error)  # noqa: B904 - the same error
         finally:
@@ -262,12 +280,38 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
             chunks = self.wrapped.astream(
                 own_messages(messages), config_below(), stop=stop, **self._streamed(kwargs)
             )
+            blocks = self._blocks(kwargs)
             async for chunk in chunks:
-                yield _generation(chunk)
+                yield _generation(blocks(chunk))
         except ModelwireError as error:
             raise as_theirs(error)  # noqa: B904 - the same error
         finally:
             await aclose(chunks)
+
+    if chunks_to_events is not None:
+        # LangChain's own way to these events is the same, but from chunks in the format of its providers' packages.
+
+        def _stream_chat_model_events(
+            self, messages: list[Any], run_manager: Any = None, **kwargs: Any
+        ) -> Any:
+            """Yield the events of `stream_events(version="v3")`."""
+            chunks = self._stream(messages, run_manager=run_manager, standard_blocks=True, **kwargs)
+            return chunks_to_events(chunks, message_id=_message_id(run_manager))
+
+        def _astream_chat_model_events(
+            self, messages: list[Any], run_manager: Any = None, **kwargs: Any
+        ) -> Any:
+            """Yield the events of `astream_events(version="v3")`."""
+            chunks = self._astream(
+                messages, run_manager=run_manager, standard_blocks=True, **kwargs
+            )
+            return achunks_to_events(chunks, message_id=_message_id(run_manager))
+
+    def _blocks(self, kwargs: Mapping[str, Any]) -> Callable[[Any], Any]:
+        """Return a function that converts the chunks of one stream to standard blocks, if the call asks for them."""
+        if kwargs.get("standard_blocks") and self.wrapped.output_version != "v1":
+            return V1Stream().convert
+        return lambda chunk: chunk
 
     def _keywords(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keywords of a call. LangChain's programs read `stop_reason`, so a refusal is a message for them.
@@ -288,11 +332,18 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         return sent
 
 
-_THEIR_FIELDS = frozenset(TheirChatModel.model_fields) - {"output_version"}
-
-
 def _sent(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kwargs.items() if name not in _NOT_SENT}
+
+
+def _unchecked(step: Any) -> Any:
+    """Return a step of `with_structured_output` without its check of objects against a JSON schema: LangChain has none.
+
+    LangChain's programs check it themselves, such as `LLMToolSelectorMiddleware` for `on_parsing_failure`.
+    """
+    if getattr(step, "check", None) is None:
+        return step
+    return step.model_copy(update={"check": None})
 
 
 def _own_field(field: Any) -> Any:
@@ -318,6 +369,13 @@ def _generation(chunk: Any) -> ChatGenerationChunk:
         generation, {**_PLAIN, "text": str(chunk.text), "message": message}, {"text", "message"}
     )
     return generation
+
+
+def _message_id(run_manager: Any) -> str | None:
+    """Return the id that LangChain gives the message of a run."""
+    if run_manager is None:
+        return None
+    return f"{LC_ID_PREFIX}-{run_manager.run_id}"
 
 
 def _forget_run(message: Any) -> None:

@@ -345,7 +345,10 @@ def _words(message: AIMessage) -> list[AIMessageChunk]:
             for i, block in enumerate(content)
         ]
     chunks = [AIMessageChunk(content=piece) for piece in pieces]
-    for number, call in enumerate((*message.tool_calls, *message.invalid_tool_calls)):
+    calls = [*message.tool_calls, *message.invalid_tool_calls]
+    if message.additional_kwargs.get("tool_calls"):
+        calls = []  # The chunk with these, in OpenAI's format, has the same calls.
+    for number, call in enumerate(calls):
         # It is the text of an invalid tool call.
         args = json.dumps(call["args"]) if isinstance(call["args"], dict) else call["args"]
         part = tool_call_chunk(name=call["name"], args=args, id=call["id"], index=number)

@@ -4,10 +4,9 @@ import asyncio
 import csv
 import json
 import os
-import resource
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import cache
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from support.full_disk import file_limit
 
 from modelwire.caches import InMemoryCache
 from modelwire.errors import (
@@ -429,7 +429,7 @@ def test_the_rows_whose_failures_stopped_the_job_are_asked_anew_and_no_others(
 def test_a_throttled_row_is_asked_again(
     job: Any, out: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "PAUSE_S", 0.0)
+    monkeypatch.setattr(asking, "BACKOFF", asking.BACKOFF._replace(first_s=0.0))
     asked = Asked()
 
     def answer(row: Any) -> str:
@@ -805,17 +805,6 @@ def endless() -> Iterator[dict[str, Any]]:
 
 
 # ---------------------------------------------------------------- disks, secrets, wrong arguments
-
-
-@contextmanager
-def file_limit(size_bytes: int) -> Iterator[None]:
-    """Have the disk be full as soon as a file reaches this size."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_stops_the_job_and_room_lets_it_go_on(

@@ -3,15 +3,14 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from support.full_disk import file_limit
 
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.jobs.folder import JobFolder
@@ -33,17 +32,6 @@ def written(folder: Path, payloads: list[bytes] = PAYLOADS, table: str = "rows")
 def stored(folder: Path, table: str = "rows", *, read_only: bool = True) -> list[bytes]:
     with closing(JobStore(folder, read_only=read_only)) as store:
         return [entry.record for entry in store.entries(table) if not entry.is_damaged]
-
-
-@contextmanager
-def file_limit(size_bytes: int) -> Iterator[None]:
-    """Have the disk be full as soon as a file reaches this size."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_what_was_appended_is_read_in_its_order_and_by_its_id(tmp_path: Path) -> None:

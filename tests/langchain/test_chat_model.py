@@ -201,6 +201,40 @@ def test_structured_output_streams_partials(server: ProviderServer, colour: Any)
     assert all(type(part["name"]) is str for part in partials if "name" in part)
 
 
+def test_an_object_that_breaks_a_json_schema_is_for_langchains_program_to_check(
+    server: ProviderServer, colour: Any
+) -> None:
+    server.default = json.dumps({"name": "Ada"})
+    lc = as_langchain(server.model("openai"))
+    assert colour.invoke(lc.with_structured_output(Person.model_json_schema()), "who?") == {
+        "name": "Ada"
+    }
+    with pytest.raises(their_errors.OutputParserException):
+        colour.invoke(lc.with_structured_output(Person), "who?")
+    checked = lc.with_structured_output(Person.model_json_schema(), retries=1)
+    with pytest.raises(their_errors.OutputParserException):
+        colour.invoke(checked, "who?")
+    assert server.counts.chat_calls == 4
+
+
+def test_a_subclass_has_fields_of_its_own(server: ProviderServer) -> None:
+    class Named(ModelwireChatModel):
+        title: str = "none"
+        seen: int = 0
+
+        def _generate(self, *args: Any, **kwargs: Any) -> Any:
+            self.seen += 1
+            return super()._generate(*args, **kwargs)
+
+    server.say("Hello!")
+    named = Named(server.model("openai"), title="first", disable_streaming=True)
+    assert (named.title, named.seen, named.disable_streaming) == ("first", 0, True)
+    assert named.invoke("hi").text == "Hello!"
+    assert named.seen == 1
+    with pytest.raises(errors.InvalidArgument, match="`temperature`"):
+        Named(server.model("openai"), temperature=0)
+
+
 def test_an_answer_of_another_form_is_an_error_of_both_sides(
     server: ProviderServer, colour: Any
 ) -> None:

@@ -196,6 +196,17 @@ def test_middleware_selects_tools(server: ProviderServer, colour: Any) -> None:
     assert [one["function"]["name"] for one in server.requests[-1].fields["tools"]] == ["multiply"]
 
 
+def test_middleware_selects_tools_again_after_a_wrong_form(
+    server: ProviderServer, colour: Any
+) -> None:
+    server.say("{}", json.dumps({"tools": ["multiply"]}), "done")
+    lc = as_langchain(server.model("openai"))
+    selector = LLMToolSelectorMiddleware(model=lc, max_retries=1)
+    agent = create_agent(lc, [add, multiply], middleware=[selector])
+    colour.invoke(agent, {"messages": [("user", "2*3?")]})
+    assert [one["function"]["name"] for one in server.requests[-1].fields["tools"]] == ["multiply"]
+
+
 def graph_of(lc: Any, **options: Any) -> Any:
     async def acall(state: MessagesState) -> Any:
         return {"messages": [await bound.ainvoke(state["messages"])]}
@@ -330,6 +341,31 @@ def test_events_of_an_agent_have_each_token_once(server: ProviderServer) -> None
         event["data"]["chunk"].text for event in events if event["event"] == "on_chat_model_stream"
     ]
     assert "".join(tokens) == "It is three."
+
+
+def test_an_agent_calls_its_tool_under_the_events_of_version_3(
+    model: Any, server: ProviderServer, colour: Any
+) -> None:
+    server.say(Answer("Let me see.", tool_calls=ADDS.tool_calls, reasoning="Two."), "It is 3.")
+    agent = create_agent(as_langchain(model), [add])
+    talk = {"messages": [("user", "1+2?")]}
+
+    def heard() -> Any:
+        run = agent.stream_events(talk, version="v3")
+        return [str(message.text) for message in run.messages], run.output
+
+    async def aheard() -> Any:
+        run = await agent.astream_events(talk, version="v3")
+        return [await message.text async for message in run.messages], await run.output()
+
+    texts, state = colour.run(heard, aheard)
+    assert texts == ["Let me see.", "It is 3."]
+    assert [message.text for message in state["messages"]][1:] == ["Let me see.", "3", "It is 3."]
+    (call,) = state["messages"][1].tool_calls
+    assert (call["name"], call["args"]) == ("add", {"a": 1, "b": 2})
+    assert call["id"]
+    assert len({message.id for message in state["messages"]}) == 4
+    assert server.counts.by_status == {200: 2}
 
 
 def test_their_init_chat_model_makes_ours_after_install(

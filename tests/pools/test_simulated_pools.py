@@ -7,22 +7,19 @@ from support.pool_scenes import SCENES
 from support.pool_tails import tail, warmth
 from support.simulated_pool import run_pool
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5)
 ROWS = 6000
 # Makespan against a client that knows the limits, and the part of answers that refuse because of a limit.
 MOST = dict.fromkeys(SCENES, (1.05, 0.02))
-# One key alone that refuses 1 % at random takes 1.10 of the time, too: its limiter takes some of these refusals for
-# the limit.
-MOST["random 429"] = (1.10, 0.022)
-# After an outage of 503 a limiter looks for the pace again: one key alone is refused 6 %.
-MOST["all down for 20 s (503)"] = (1.10, 0.05)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("scene", list(SCENES))
 def test_a_scene(scene: str) -> None:
     scores = [run_pool(SCENES[scene], rows=ROWS, seed=seed) for seed in SEEDS]
-    assert [(score.outcome.done, score.outcome.lost) for score in scores] == [(ROWS, 0)] * 3
+    assert [(score.outcome.done, score.outcome.lost) for score in scores] == [(ROWS, 0)] * len(
+        SEEDS
+    )
     ratio = sum(score.ratio for score in scores) / len(scores)
     refused = sum(score.refused for score in scores) / len(scores)
     most_ratio, most_refused = MOST[scene]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.limited_provider import hurry
 
 _START_WITHIN_S = 20.0
 
@@ -62,6 +63,7 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        hurry(self._process.pid)
         end = time.monotonic() + _START_WITHIN_S
         while time.monotonic() < end:
             if self._process.poll() is not None:

@@ -151,6 +151,15 @@ def test_what_is_beside_the_content_is_streamed_key_by_key(colour: Any) -> None:
         AIMessage(
             "see", tool_calls=[{"name": "t", "args": {}, "id": "1"}], invalid_tool_calls=[BAD_CALL]
         ),
+        # A call in OpenAI's format, which the message reads.
+        AIMessage(
+            "",
+            additional_kwargs={
+                "tool_calls": [
+                    {"id": "1", "type": "function", "function": {"name": "t", "arguments": "{}"}}
+                ]
+            },
+        ),
     ],
 )
 def test_the_chunks_of_a_message_add_up_to_it(colour: Any, message: AIMessage) -> None:

@@ -40,6 +40,19 @@ SUITES = {
         "0c26707e2efad8aa1bfc5b7ce170f3fccc2e4918ff85989ba9ffa9facb2be326",
         ("json/tests",),
     ),
+    # The extra `langchain-dev` pins both packages to these versions.
+    "langchain": Suite(
+        "langchain",
+        "1.5.2",
+        "63816aee7f55503db5c4f266a0874047d417957ae70cbf27397325c584982c52",
+        ("tests", "pyproject.toml"),
+    ),
+    "langgraph-prebuilt": Suite(
+        "langgraph-prebuilt",
+        "1.1.3",
+        "7ee72332e925000e3d24d2d491dd0ebb9d3a44dbffe650185943b730a832cf6d",
+        ("tests", "pyproject.toml"),
+    ),
 }
 
 
@@ -61,7 +74,8 @@ def fetch(suite: Suite) -> None:
         (root,) = (folder / "unpacked").iterdir()
         wanted = folder / "wanted"
         for part in suite.parts:
-            shutil.copytree(root / part, wanted / part)
+            (wanted / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(root / part, wanted / part)
         wanted.rename(suite.home)
 
 

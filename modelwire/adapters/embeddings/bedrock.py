@@ -21,6 +21,7 @@ from modelwire.transport.wire import WireRequest
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
+    from modelwire.transport.wire import Reply
 
 __all__ = ["BedrockCalls", "BedrockEmbeddings", "CohereOnBedrockCodec", "NovaCodec", "TitanCodec"]
 
@@ -43,6 +44,13 @@ class _InvokeModelCodec(EmbeddingCodec):
         request = WireRequest(url, headers, body)
         request.model = self.model
         return request
+
+    def tokens_in_headers(self, reply: Reply) -> int | None:
+        """Return the tokens that Bedrock has counted. Nova's and Cohere's bodies have none (recorded 2026)."""
+        count = reply.headers.get("x-amzn-bedrock-input-token-count", "")
+        if count.isdecimal():
+            return int(count)
+        return None
 
 
 class TitanCodec(_InvokeModelCodec):

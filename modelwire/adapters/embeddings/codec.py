@@ -98,6 +98,10 @@ class EmbeddingCodec:
         """Return the JSON of an answer."""
         return read_reply(reply, self.provider)
 
+    def tokens_in_headers(self, reply: Reply) -> int | None:
+        """Return the tokens of an answer whose body does not have them; None if they are unknown."""
+        return None
+
     def decode(self, reply: Reply) -> AIMessage:
         """Read a whole answer. Raises `MalformedResponse`, with the position of a bad vector in `index`."""
         body = self.parse(reply)
@@ -107,6 +111,8 @@ class EmbeddingCodec:
         except UNDOCUMENTED:
             raise no_answer(reply, self.provider, "has no vectors") from None
         self._check(found, rows, reply)
+        if tokens is None:
+            tokens = self.tokens_in_headers(reply)
         usage: UsageMetadata | None = None
         if tokens is not None:
             usage = {"input_tokens": tokens, "output_tokens": 0, "total_tokens": tokens}

@@ -2,7 +2,8 @@
 
 `_answered` and `_opened` decide what happens, once for sync and async: they yield a `Step` and are sent its result. A
 stream looks up its answer, waits for the same call in flight and fills the cache when it is whole; no call waits for a
-stream, since its reader sets its pace.
+stream of its own process, since its reader sets its pace. A cache that several processes share may have claims
+(`modelwire.caches.Claim`): then a call waits for the same call of another process, streams too, while that goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from modelwire.adapters.model.base import BaseChatModel
-    from modelwire.caches import BaseCache
+    from modelwire.caches import BaseCache, Claim
     from modelwire.messages import AIMessageChunk
     from modelwire.runnables.config import RunnableConfig
 
@@ -80,10 +81,17 @@ class _Call:
         if self.cache is not None:
             sent = {name: value for name, value in kwargs.items() if name != "run"}
             self.key = model._cache_key(messages, stop, sent)
+        # The right to make the call, while other processes wait for its answer.
+        self.claim: Claim | None = None
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What equal calls in flight have in common: the cache, or its group of caches, and the key."""
+        # The cache lives as long as the call.
+        return getattr(self.cache, "group", id(self.cache)), self.key
 
     def join(self) -> tuple[coalescing.PendingCall, bool]:
-        place = id(self.cache), self.key  # the cache lives as long as the call
-        return coalescing.join(place, loop=self.loop)
+        return coalescing.join(self.place, loop=self.loop)
 
     def may_wait_for(self, pending: coalescing.PendingCall) -> bool:
         return pending.may_be_awaited(self.loop)
@@ -108,6 +116,17 @@ class _Call:
         """Return the step that asks the cache for the answer."""
         return self._of_cache("lookup")
 
+    def look_up_or_claim(self) -> Step:
+        """Return the step that asks the cache for the answer, or for a claim if the cache has them."""
+        if hasattr(self.cache, "lookup_or_claim"):
+            return Step(self._look_up_or_claim, self._alook_up_or_claim)
+        return self.look_up()
+
+    def release(self) -> None:
+        """Give the claim up, if there is one."""
+        if self.claim is not None:
+            self.claim.release()
+
     def store(self, kept: Generations) -> Step:
         """Return the step that stores an answer in the cache."""
         return self._of_cache("update", kept)
@@ -129,6 +148,23 @@ class _Call:
     async def _aacquire(self) -> None:
         acquiring = self.model.rate_limiter.aacquire(blocking=True)
         await covered(acquiring, self._deadline, self.model)
+
+    def _look_up_or_claim(self) -> Any:
+        found, self.claim = self.cache.lookup_or_claim(*self._words())
+        return self._unless_late(found)
+
+    async def _alook_up_or_claim(self) -> Any:
+        found, self.claim = await self.cache.alookup_or_claim(*self._words())
+        return self._unless_late(found)
+
+    def _words(self) -> tuple[Any, ...]:
+        timeout_s = None if self._deadline is None else self._left_s(self._deadline)
+        return *cast("tuple[str, str]", self.key), timeout_s
+
+    def _unless_late(self, found: Any) -> Any:
+        if found is None and self.claim is None:
+            check(self._deadline, self.model)
+        return found
 
     def _wait(self, pending: coalescing.PendingCall) -> None:
         pending.wait(None if self._deadline is None else self._left_s(self._deadline))
@@ -158,7 +194,7 @@ def _answered(call: _Call) -> _Flow:
         pending, is_leader = call.join()
         if is_leader:
             try:
-                kept = _kept((yield call.look_up()))
+                kept = _kept((yield call.look_up_or_claim()))
                 if kept is None:
                     made = yield from _made(call)
                     kept = yield from _stored(call, made)
@@ -168,6 +204,7 @@ def _answered(call: _Call) -> _Flow:
                 pending.resolve(kept)
             finally:
                 pending.resolve()
+                call.release()
             return _hit(kept)
         if not call.may_wait_for(pending):
             break
@@ -185,12 +222,12 @@ def _answered(call: _Call) -> _Flow:
 def _opened(call: _Call) -> _Flow:
     """Return the answer of a stream if there is one already; else wait for the rate limiter and return None."""
     if call.key is not None:
-        pending = coalescing.find((id(call.cache), call.key))
+        pending = coalescing.find(call.place)
         if pending is not None and call.may_wait_for(pending):
             yield call.wait(pending)
             if pending.result is not None:
                 return _hit(pending.result)
-        kept = _kept((yield call.look_up()))
+        kept = _kept((yield call.look_up_or_claim()))
         if kept is not None:
             return _hit(kept)
     if call.model.rate_limiter is not None:
@@ -313,21 +350,29 @@ class CachedModel:
     ) -> Iterator[AIMessageChunk]:
         call = _Call(self.model, messages, stop, config, kwargs, loop=None)
         version = _versions(self.model)
-        found = _drive(_opened(call))
-        if found is not None:
-            yield version(_one_chunk(found))
-            return
-        source = self.model._chunks(messages, stop, config, **kwargs)
-        received: list[AIMessageChunk] = []
+        source = None
         try:
+            found = _drive(_opened(call))
+            if found is not None:
+                yield version(_one_chunk(found))
+                return
+            source = self.model._chunks(messages, stop, config, **kwargs)
+            received: list[AIMessageChunk] = []
             for chunk in source:
                 if call.key is not None:
                     received.append(chunk)
+                if call.claim is None:
+                    yield version(chunk)
+                    continue
+                call.claim.reader_since = monotonic()
                 yield version(chunk)
+                call.claim.reader_since = None
             if received:
                 _drive(_stored(call, result_of_stream(received)))
         finally:
-            close(source)
+            call.release()
+            if source is not None:
+                close(source)
 
     async def _achunks(
         self,
@@ -338,21 +383,29 @@ class CachedModel:
     ) -> AsyncIterator[AIMessageChunk]:
         call = _Call(self.model, messages, stop, config, kwargs, loop=_running_loop())
         version = _versions(self.model)
-        found = await _adrive(_opened(call))
-        if found is not None:
-            yield version(_one_chunk(found))
-            return
-        source = self.model._achunks(messages, stop, config, **kwargs)
-        received: list[AIMessageChunk] = []
+        source = None
         try:
+            found = await _adrive(_opened(call))
+            if found is not None:
+                yield version(_one_chunk(found))
+                return
+            source = self.model._achunks(messages, stop, config, **kwargs)
+            received: list[AIMessageChunk] = []
             async for chunk in source:
                 if call.key is not None:
                     received.append(chunk)
+                if call.claim is None:
+                    yield version(chunk)
+                    continue
+                call.claim.reader_since = monotonic()
                 yield version(chunk)
+                call.claim.reader_since = None
             if received:
                 await _adrive(_stored(call, result_of_stream(received)))
         finally:
-            await aclose(source)
+            call.release()
+            if source is not None:
+                await aclose(source)
 
 
 def _one_chunk(found: ChatResult) -> AIMessageChunk:

@@ -30,6 +30,7 @@ from modelwire.errors import (
     Timeout,
     did_you_mean,
 )
+from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.batch_api.api import checked_id, each_of
 from modelwire.jobs.batch_api.batch_folder import BatchFolder, check_format
 from modelwire.jobs.batch_api.batch_table import forget_table, write_table
@@ -64,6 +65,9 @@ _log = logging.getLogger(__name__)
 POLLS_S = (5.0, 10.0, 20.0, 40.0, 60.0)
 SLOW_S, SLOW_AFTER_S = 300.0, 3600.0
 JITTER = 0.2
+# The creation of a batch is tried again after these pauses. A longer Retry-After is raised, since a
+# signal has to wait for the pause.
+BACKOFF = Backoff(first_s=0.5, longest_s=8.0, patience_s=30.0)
 EVERY_ROWS = (AuthenticationError, PermissionDenied, QuotaExhausted, MissingKey, MissingDependency)
 # `resubmit` takes rows of these statuses by default.
 FINISHED = (
@@ -411,6 +415,8 @@ def advance(reconciler: Reconciler) -> bool:
 def create_batches(reconciler: Reconciler, *, tries: int, searches: bool) -> None:
     """Create the batches of the parts that wait for one. A transient failure is retried `tries` times in all.
 
+    It is raised at once if the provider asks for a long pause; `wait` or another submission goes on later.
+
     With `searches` it returns when the outcome of each creation is known.
     """
     events = reconciler.events
@@ -422,9 +428,10 @@ def create_batches(reconciler: Reconciler, *, tries: int, searches: bool) -> Non
             reconciler.create_batches()
         except ChatError as exc:
             failures += 1
-            if not exc.retryable or failures == tries:
+            pause_s = BACKOFF.pause_s(failures, exc.retry_after)
+            if not exc.retryable or failures == tries or pause_s is None:
                 raise
-            time.sleep(min(8.0, exc.retry_after or 0.25 * 2**failures))
+            time.sleep(pause_s)
             continue
         if not searches or not reconciler.is_searching():
             return

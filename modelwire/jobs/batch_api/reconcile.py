@@ -15,6 +15,7 @@ from modelwire.errors import (
     JobStopped,
     NotFound,
 )
+from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.batch_api.creation import Creation
 from modelwire.jobs.batch_api.downloads import Downloads
 from modelwire.jobs.batch_api.open_job import OpenJob
@@ -31,9 +32,8 @@ _log = logging.getLogger(__name__)
 
 # A batch that still runs this long after its time limit stops the job with an error.
 LATE_S = 3600.0
-# If the queue is full without a batch of this job in it, the part is submitted again after a pause,
-# which doubles with each refusal.
-QUEUE_PAUSE_S, QUEUE_LONGEST_S = 30.0, 600.0
+# If the queue is full without a batch of this job in it, the part is submitted again after a pause.
+QUEUE_BACKOFF = Backoff(first_s=30.0, longest_s=600.0, patience_s=600.0)
 FULL = "token_limit_exceeded"
 
 
@@ -306,7 +306,7 @@ def _queue_pause_s(part: Part) -> float:
     """Return the seconds between a refusal for a full queue and the next submission of a part."""
     if part.stage != "planned" or not part.refused_alone:
         return 0.0
-    return float(min(QUEUE_LONGEST_S, QUEUE_PAUSE_S * 2 ** min(part.refused_alone - 1, 10)))
+    return QUEUE_BACKOFF.pause_s(part.refused_alone) or 0.0
 
 
 def _refusal_text(look: Look) -> str:

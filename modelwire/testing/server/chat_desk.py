@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic_core import from_json, to_json
 
 from modelwire.testing.server.answers import Answer, Call, Usage
-from modelwire.testing.server.embeddings import EMBEDDINGS, embeddings_body, embeddings_problem
+from modelwire.testing.server.embeddings import (
+    EMBEDDINGS,
+    embeddings_body,
+    embeddings_problem,
+    embeddings_reply,
+)
 from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
@@ -194,7 +199,7 @@ class ChatDesk:
         if facts is answer:
             self._use_tokens(request, call)
             if request.embeddings is not None:
-                reply = raw_reply(embeddings_body(request.embeddings, request), call)
+                reply = embeddings_reply(request.embeddings, request, call)
             else:
                 reply = answer_reply(facts, call)
         else:

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.embeddings import init_embeddings
 from modelwire.testing.server.request_rules import Problem
+from modelwire.testing.server.wires import raw_reply
 
 if TYPE_CHECKING:
     from modelwire.embeddings import Embeddings
+    from modelwire.testing.server.answers import Call
+    from modelwire.testing.server.replies import Reply
     from modelwire.testing.server.requests import SeenRequest
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "embeddings_body",
     "embeddings_model",
     "embeddings_problem",
+    "embeddings_reply",
     "embeddings_wire",
     "unit_vector",
 ]
@@ -69,9 +73,10 @@ def _wanted(wire: str, fields: dict[str, Any]) -> Wanted:
     if "instances" in fields:
         length = fields.get("parameters", {}).get("outputDimensionality", DEFAULT_DIMENSIONS)
         return Wanted([one.get("content") for one in fields["instances"]], length, 250)
-    if "embedContentConfig" in fields:
-        length = fields["embedContentConfig"].get("outputDimensionality", DEFAULT_DIMENSIONS)
-        return Wanted([_joined(fields.get("content", {}).get("parts", ()))], length, 1)
+    if "content" in fields:
+        config = fields.get("embedContentConfig", {})
+        length = config.get("outputDimensionality", DEFAULT_DIMENSIONS)
+        return Wanted([_joined(fields["content"].get("parts", ()))], length, 1)
     if wire == "gemini":
         requests = fields.get("requests") or [{}]
         texts = [_joined(one.get("content", {}).get("parts", ())) for one in requests]
@@ -105,12 +110,23 @@ def embeddings_problem(wire: str, request: SeenRequest) -> Problem | None:
     return None
 
 
-def embeddings_body(wire: str, request: SeenRequest) -> dict[str, Any]:
+def embeddings_reply(wire: str, request: SeenRequest, call: Call) -> Reply:
     """Return the answer to a request: the vectors of its texts, one token for four bytes."""
+    reply = raw_reply(embeddings_body(wire, request), call)
+    if wire == "bedrock":
+        reply.headers["x-amzn-bedrock-input-token-count"] = str(_tokens_of(wire, request))
+    return reply
+
+
+def embeddings_body(wire: str, request: SeenRequest) -> dict[str, Any]:
+    """Return the body of the answer to a request."""
     wanted = _wanted(wire, request.fields)
     vectors = [list(unit_vector(str(text), wanted.dimensions)) for text in wanted.texts]
-    tokens = sum(_tokens(text) for text in wanted.texts)
-    return _WRITERS[wire](request, vectors, tokens)
+    return _WRITERS[wire](request, vectors, _tokens_of(wire, request))
+
+
+def _tokens_of(wire: str, request: SeenRequest) -> int:
+    return sum(_tokens(text) for text in _wanted(wire, request.fields).texts)
 
 
 def _tokens(text: Any) -> int:
@@ -143,7 +159,7 @@ def _gemini(request: SeenRequest, vectors: list[list[float]], tokens: int) -> di
             for text, vector in zip(texts, vectors, strict=True)
         ]
         return {"predictions": [{"embeddings": embedding} for embedding in found]}
-    if "embedContentConfig" in request.fields:
+    if "content" in request.fields:
         usage = {"promptTokenCount": tokens}
         return {"embedding": {"values": vectors[0]}, "usageMetadata": usage, "truncated": False}
     return {"embeddings": [{"values": vector} for vector in vectors]}

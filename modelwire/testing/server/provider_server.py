@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire import ext
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType, did_you_mean
+from modelwire.testing.server import request_rules, strict_modes
 from modelwire.testing.server.answers import Answer
 from modelwire.testing.server.background import BackgroundDesk
 from modelwire.testing.server.batches import BatchDesk, BatchPlan
@@ -322,6 +323,9 @@ def _run(server: ProviderServer, ready: threading.Event, trouble: list[OSError])
         # The connections are notified of their loss, and their tasks end.
         await asyncio.sleep(0)
 
+    # The tables are read before the loop runs, so that no request waits for a file.
+    request_rules.table()
+    strict_modes.table()
     try:
         asyncio.run(serve())
     finally:

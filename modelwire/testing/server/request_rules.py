@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-__all__ = ["JSON", "Problem", "Turn", "fields_of", "joined", "objects", "unpaired"]
+__all__ = ["JSON", "Problem", "Turn", "fields_of", "joined", "objects", "table", "unpaired"]
 
 JSON = dict[str, Any]
 
@@ -28,7 +28,8 @@ class Problem(NamedTuple):
 
 
 @cache
-def _table() -> JSON:
+def table() -> JSON:
+    """Return the table of `request_fields.json`, which is read once."""
     text = files(__package__).joinpath("request_fields.json").read_text("utf-8")
     table: JSON = from_json(text)
     return table
@@ -36,7 +37,7 @@ def _table() -> JSON:
 
 def fields_of(wire: str) -> JSON:
     """Return the names of the fields of a body and of its parts."""
-    fields: JSON = _table()[wire]
+    fields: JSON = table()[wire]
     return fields
 
 

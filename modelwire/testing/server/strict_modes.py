@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["strict_problem"]
+__all__ = ["strict_problem", "table"]
 
 JSON = dict[str, Any]
 
@@ -26,7 +26,7 @@ def strict_problem(wire: str, request: SeenRequest) -> str | None:
         return None
     is_azure = "/openai/" in request.path
     provider = "azure_openai" if is_azure else wire.replace("responses", "openai")
-    if provider not in _table():
+    if provider not in table():
         return None
     body = request.body
     # Anthropic's response formats are always strict.
@@ -39,7 +39,8 @@ def strict_problem(wire: str, request: SeenRequest) -> str | None:
 
 
 @cache
-def _table() -> JSON:
+def table() -> JSON:
+    """Return the table of `strict_modes.json`, which is read once."""
     text = files(__package__).joinpath("strict_modes.json").read_text("utf-8")
     table: JSON = from_json(text)
     return table
@@ -76,10 +77,10 @@ _FORMS = (
 
 def _problems(provider: str, schema: JSON) -> Iterator[str]:
     jsonschema: Any = import_module("jsonschema")  # It has no types, and takes a while to import.
-    mode = _table()[provider]
+    mode = table()[provider]
     for error in jsonschema.Draft202012Validator(mode["schema"]).iter_errors(schema):
         where = ".".join(map(str, error.absolute_path)) or "the schema"
-        yield f"{where}: {error.message:.300} ({mode['source']}, read {_table()['read']})"
+        yield f"{where}: {error.message:.300} ({mode['source']}, read {table()['read']})"
     if mode["all_required"]:
         yield from _optional(schema)
 

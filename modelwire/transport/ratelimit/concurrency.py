@@ -19,13 +19,15 @@ _IN_USE = 0.9
 class ConcurrencyLimit:
     """A limit that overloads reduce, and answers raise."""
 
-    __slots__ = ("_answers", "full", "most", "overloads")
+    __slots__ = ("_answers", "_unused", "full", "most", "overloads")
 
     def __init__(self) -> None:
         # At most this many requests may be in flight; infinity if no limit is known.
         self.most = inf
         # The number that was in flight at the first overload.
         self.full = inf
+        # The limit before the first overload, if so few requests were in flight that it held none back.
+        self._unused: float | None = None
         # The number of overloads in a row.
         self.overloads = 0
         # The number of answers since the limit last changed.
@@ -48,6 +50,7 @@ class ConcurrencyLimit:
         """Reduce the limit below `at_once`, the number of requests in flight. `in_a_row` counts this as an overload."""
         if not self.overloads:
             self.full = at_once
+            self._unused = self.most if at_once < _IN_USE * self.most else None
         factor = _LATER_FACTOR if self.overloads else _FIRST_FACTOR
         self.most = max(1.0, at_once * factor)
         self.overloads += in_a_row
@@ -57,11 +60,18 @@ class ConcurrencyLimit:
         """Remove the limit."""
         self.most = self.full = inf
 
-    def reopen(self) -> bool:
-        """Set the limit below the number that was too high before. Return whether there was such a number."""
-        if self.full < inf:
-            self.most = max(1.0, _LATER_FACTOR * self.full)
-        return self.full < inf
+    def reopen(self, *, keeps_unused: bool = False) -> bool:
+        """Set the limit below the number that was too high before. Return whether there was such a number.
+
+        With `keeps_unused` a limit that held no request back is set again as it was.
+        """
+        was_too_high, self.full = self.full, inf
+        if was_too_high == inf:
+            return False
+        self.most = max(1.0, _LATER_FACTOR * was_too_high)
+        if keeps_unused and self._unused is not None:
+            self.most = self._unused
+        return True
 
     @property
     def places(self) -> int | None:

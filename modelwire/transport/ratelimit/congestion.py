@@ -44,6 +44,8 @@ _PAUSE_FIRST_S = 1.0
 _OVERLOADS_TO_CLOSE = 3
 # R11: the first probe after an overload or an outage is sent after this time.
 _PROBE_FIRST_S = 0.5
+# Before so many requests no pace counts as long proven.
+_LONG_PROVEN_REQUESTS = 200
 # At most one change of the limits is reported within this time.
 _CHANGE_EVERY_S = 1.0
 
@@ -72,18 +74,31 @@ class Congestion:
         # The index of the latest request at the last cut. Only requests sent after it may cause
         # another cut, or show that the trouble is over (R7).
         self.cut_index = 0
+        # The cut after which a refusal did not cause another one.
+        self._spared_cut = -1
         # The number of requests sent when the first refusal of a limit was read.
         self._burst_sent = 0
         self._suspicion = Suspicion()
+        # True while the gate is closed because of an overload or an outage.
+        self._was_down = False
+
+    def rejected(self, error: ChatError) -> None:
+        """Called when a call found that the key, its credit or the model is invalid."""
+        self.last_refusal = copy_for_followers(error)
 
     def recovered(self, now: float) -> bool:
         """Open the gate, because a request sent after the last cut was answered. Return whether it was closed."""
         self.concurrency.overloads = 0
         if not self.gate.open():
             return False
-        if self.concurrency.reopen() or self.rate.rate == inf:
+        is_pace_known = self._was_down and self.rate.is_known
+        self._was_down = False
+        was_narrowed = self.concurrency.reopen(keeps_unused=is_pace_known)
+        if is_pace_known:
+            self.rate.return_to_known(now)
+            self.accepted.restart(self.sent, now)
+        elif was_narrowed or self.rate.rate == inf:
             self.rate.restart(now)
-        self.concurrency.full = inf
         self.note("resumed", now)
         return True
 
@@ -144,6 +159,9 @@ class Congestion:
         if in_vain and self.rate.is_cut_enough and self.random_refusals.may_be_random:
             self._refused_by_chance(now, advertised)
             return
+        if self._is_single():
+            self._keep_pace(admission, now, error)
+            return
         self.last_refusal = copy_for_followers(error)
         if onset is None:
             onset = self._onset_of(admission)
@@ -162,17 +180,34 @@ class Congestion:
             self.rate.forget(now)
             self.pause(now, 0.0)  # A pause that has begun still holds.
         else:
-            self.gate.pauses = 0
-            asked_s = self.gate.retry_after_s(error)
-            least_s = self.gate.spread(max(BURST_S, min(1 / self.rate.rate, PAUSE_CAP_S)))
-            self._pause_as_asked(now, admission, least_s, asked_s)
-            self.note("cut", now)
+            self._pause_after_cut(now, admission, error)
+
+    def _pause_after_cut(self, now: float, admission: Admission, error: ChatError) -> None:
+        self.gate.pauses = 0
+        asked_s = self.gate.retry_after_s(error)
+        least_s = self.gate.spread(max(BURST_S, min(1 / self.rate.rate, PAUSE_CAP_S)))
+        self._pause_as_asked(now, admission, least_s, asked_s)
+        self.note("cut", now)
 
     def _refused_with_the_last(self, admission: Admission, now: float, error: ChatError) -> None:
         """Count a refusal of an attempt that was sent before the last reduction of the limit."""
         self.accepted.refused_with_the_last(admission)
         if admission.index <= self._burst_sent:
             self.rate.refused_of_burst()
+        if error.retry_after is not None:
+            self._pause_as_asked(now, admission, 0.0, error.retry_after)
+
+    def _is_single(self) -> bool:
+        """Return whether this is the first refusal since the last cut, at a pace that is hardly ever refused."""
+        is_first = self._spared_cut < self.cut_index
+        is_long_proven = self.sent >= _LONG_PROVEN_REQUESTS and self.rate.is_at_proven_pace
+        return is_first and is_long_proven and self.random_refusals.are_rare
+
+    def _keep_pace(self, admission: Admission, now: float, error: ChatError) -> None:
+        """Count a refusal that may be random: the pace is kept, and not raised for a while."""
+        self._spared_cut = self.cut_index
+        self.accepted.ignored()
+        self.rate.hold(now)
         if error.retry_after is not None:
             self._pause_as_asked(now, admission, 0.0, error.retry_after)
 
@@ -213,6 +248,7 @@ class Congestion:
 
     def start_probing(self, now: float, error: ChatError) -> None:
         """Close the gate after an overload or in an outage, and let single probes through."""
+        self._was_down = True
         self._close_gate(now, error, _PROBE_FIRST_S)
 
     def _close_gate(self, now: float, error: ChatError, first_s: float) -> None:

@@ -5,17 +5,11 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelwire.transport.ratelimit.rate import BURST_S
-
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.headers import Advertised
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
-    from modelwire.transport.ratelimit.rate import RateEstimate
 
 __all__ = ["StartForecast", "holds_nothing_back", "start_forecast"]
-
-# The ramp of a new key allows at least this many requests at once.
-_RAMP_BURST = 8.0
 
 
 class StartForecast(NamedTuple):
@@ -65,7 +59,8 @@ def start_forecast(
     queued = limiter._queue.length + ahead
     turn = queued + 1
     pause_s = gate.pause_s(now)
-    wait_s = max(pause_s, _pace_wait_s(limiter, now, turn))
+    pace_s = limiter.rate.wait_s(now, turn, mirrored=limiter._mirrors())
+    wait_s = max(pause_s, pace_s)
     if limiter._quota is not None:
         wait_s = max(wait_s, limiter._quota.ready_at(now) - now)
     per_s = min(limiter.rate.rate, limiter.rate.ceiling)
@@ -79,20 +74,6 @@ def start_forecast(
         excess = max(limiter.congestion.in_flight + turn - places, 0.0)
     is_probed = gate.probing and (gate.probe is not None or queued > 0)
     return StartForecast(wait_s, pause_s, queued, excess, places, per_s, gate.probing, is_probed)
-
-
-def _pace_wait_s(limiter: AdaptiveRateLimiter, now: float, turn: int) -> float:
-    rate: RateEstimate = limiter.rate
-    steady = inf if limiter._mirrors() else min(rate.rate, rate.ceiling)
-    pace = min(steady, rate.ramp)
-    if pace == inf:
-        return 0.0
-    gained = max(now - rate.at, 0.0) * pace
-    most = 1.0
-    if rate.ramp < steady:
-        most = max(_RAMP_BURST, rate.ramp * BURST_S)
-    level = max(min(rate.level + gained, most), min(rate.level, _RAMP_BURST))
-    return max(rate.at - now, 0.0) + max(turn - level, 0.0) / pace
 
 
 def _advertised_wait(

@@ -37,10 +37,11 @@ from modelwire.transport.ratelimit.retry_budget import RetryBudget
 from modelwire.transport.retry import is_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from random import Random
 
     from modelwire.transport.ratelimit.headers import Advertised
+    from modelwire.transport.ratelimit.lease import Lease
     from modelwire.transport.ratelimit.limits import Change, Limits
 
 __all__ = ["AdaptiveRateLimiter"]
@@ -99,6 +100,8 @@ class AdaptiveRateLimiter:
         self.outage = Outage()
         self._budget = RetryBudget()
         self._rejected_at = -inf
+        # The part of this limiter in a fleet of processes (`lease.py`), or None.
+        self.lease: Lease | None = None
 
     def state(
         self, requests_per_minute: float | None, tokens_per_minute: float | None, now: float
@@ -108,20 +111,35 @@ class AdaptiveRateLimiter:
             self._is_changing = True
             try:
                 self.stated = (requests_per_minute, tokens_per_minute)
-                before, self._quota = self._quota, None
-                if requests_per_minute is not None:
-                    self._quota = MinuteQuota(requests_per_minute * self.share, before)
-                if tokens_per_minute is not None or self.advertised is not None:
-                    ours = None if tokens_per_minute is None else tokens_per_minute * self.share
-                    self._advertised(now).state("tokens", ours, now)
-                self._set_ceiling()
+                self.take_share(self.share, now)
             finally:
                 self._is_changing = False
 
     def take_share(self, share: float, now: float) -> None:
         """Use only this part of the stated or advertised limits; other processes use the rest."""
-        self.share = share
-        self.state(*self.stated, now)
+        with self._lock:
+            self.share = share
+            requests_per_minute, tokens_per_minute = self.stated
+            before, self._quota = self._quota, None
+            # A fleet keeps to the limit together, by its pace.
+            is_led = self.lease is not None and self.lease.alone_since is None
+            if requests_per_minute is not None and not is_led:
+                self._quota = MinuteQuota(requests_per_minute * share, before)
+            if tokens_per_minute is not None or self.advertised is not None:
+                ours = None if tokens_per_minute is None else tokens_per_minute * share
+                self._advertised(now).state("tokens", ours, now)
+            self._set_ceiling()
+
+    def refresh(self, change: Callable[[float], object], now: float) -> None:
+        """Call `change`, which sets what the fleet has decided, and grant what is due then."""
+        with self._lock:
+            self._is_changing = True
+            try:
+                change(now)
+                to_wake = self._advance(now) if self._queue.length else []
+            finally:
+                self._is_changing = False
+        _wake_all(to_wake)
 
     def limits(self, now: float) -> Limits:
         """Return what is known of the limits now."""
@@ -208,6 +226,7 @@ class AdaptiveRateLimiter:
                 return known_at
         in_flight = self.congestion.in_flight
         if in_flight >= self.concurrency.most and not self.concurrency.admits(in_flight):
+            self.rate.held_back(now)
             return inf
         if self.advertised is None:
             return self.rate.ready_at(now, waiting=waiting, mirrored=False)
@@ -222,6 +241,8 @@ class AdaptiveRateLimiter:
     def _mirrors(self) -> bool:
         """Return whether headers show how many requests are left, so that no pace must be learned."""
         if self.advertised is None or self.stated[0] is not None or self.share < 1:
+            return False
+        if self.lease is not None:
             return False
         return self.advertised.mirrors_requests()
 
@@ -332,7 +353,8 @@ class AdaptiveRateLimiter:
                     self._read(headers, admission, now, refused=is_refusal(error))
                 is_key_bad = _concerns_all(error) and not congestion.proven and not renewed
                 if isinstance(error, QuotaExhausted) or is_key_bad:
-                    self._rejected_at, congestion.last_refusal = now, copy_for_followers(error)
+                    self._rejected_at = now
+                    congestion.rejected(error)
                     to_wake = self._reject_all()
                 elif is_refusal(error):
                     self._refused(admission, now, error)
@@ -364,6 +386,13 @@ class AdaptiveRateLimiter:
             admission.rejection, admission.released = self.congestion.last_refusal, True
         self._queue = AdmissionQueue()
         return rejected
+
+    def reject_queued(self, error: ChatError, now: float) -> None:
+        """Reject all queued calls: a call of another process found that the key, its credit or the model is invalid."""
+        with self._lock:
+            self._rejected_at, self.congestion.last_refusal = now, error
+            to_wake = self._reject_all()
+        _wake_all(to_wake)
 
     def may_retry(self, admission: Admission, now: float, error: ChatError) -> bool:
         """Pay for another attempt after a transient error.

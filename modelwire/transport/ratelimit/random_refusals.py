@@ -28,10 +28,16 @@ _PROOF_OF_FIRST = 6.5
 
 # The share of refusals is a moving average; each request has this weight.
 _REQUEST_WEIGHT = 0.06
+# The lasting share is another one, with this weight.
+_LASTING_WEIGHT = 0.005
+# Up to this lasting share, one refusal at a proven pace is random.
+_RARE_SHARE = 0.03
 # A trial begins after this many cuts if the pace had grown before each of them,
 _CUTS_TO_TRIAL = 100.0
 # or after this many if it had not grown.
 _CUTS_IN_VAIN_TO_TRIAL = 6.0
+# Among rare refusals, a cut of a pace that had grown leaves this part of the cuts in vain: it speaks for a limit.
+_IN_VAIN_KEPT = 0.7
 # After a trial that failed, the next one needs this many times as many cuts.
 _LATER_TRIAL_FACTOR = 4
 # A trial without a concurrency limit begins if the limit was narrowed to this part in vain.
@@ -101,15 +107,28 @@ class Suspicion:
 class RandomRefusals:
     """Compares refusals before and after cuts. While `random` is True, refusals do not slow the limiter down."""
 
-    __slots__ = ("_cuts", "_cuts_factor", "_lasted", "_most_share", "_widest", "share")
+    __slots__ = (
+        "_cuts",
+        "_cuts_factor",
+        "_in_vain",
+        "_lasted",
+        "_lasting_share",
+        "_most_share",
+        "_widest",
+        "share",
+    )
 
     def __init__(self) -> None:
         # The share of refusals among the latest requests.
         self.share = 0.0
+        # The share among many more requests.
+        self._lasting_share = 0.0
         # A trial fails above this share of refusals; 0.0 if no trial runs.
         self._most_share = 0.0
         # The cuts since the last trial, as parts of the number that begins a trial.
         self._cuts = 0.0
+        # The same of the cuts of a pace that had not grown.
+        self._in_vain = 0.0
         # A trial begins after this many times the usual number of cuts.
         self._cuts_factor = 1
         # The number of requests since the trial began.
@@ -127,14 +146,21 @@ class RandomRefusals:
         """Whether so few requests are refused that chance may explain it."""
         return self.share <= _RANDOM_SHARE
 
-    def sent(self) -> None:
-        """Count a request as accepted; `refused` corrects that."""
-        self.share *= 1 - _REQUEST_WEIGHT
-        self._lasted += 1
+    @property
+    def are_rare(self) -> bool:
+        """Whether so few requests have been refused for long that one more need not have a limit as its cause."""
+        return self._lasting_share <= _RARE_SHARE
+
+    def sent(self, count: int = 1) -> None:
+        """Count requests as accepted; `refused` corrects that."""
+        self.share *= (1 - _REQUEST_WEIGHT) ** count
+        self._lasting_share *= (1 - _LASTING_WEIGHT) ** count
+        self._lasted += count
 
     def refused(self) -> bool:
         """Count a refusal. Return whether it ends a trial."""
         self.share += _REQUEST_WEIGHT
+        self._lasting_share += _LASTING_WEIGHT
         if not 0 < self._most_share < self.share:
             return False
         self._most_share = 0.0
@@ -149,8 +175,13 @@ class RandomRefusals:
 
         `in_vain` is True if the pace had not grown since the last cut.
         """
-        self._cuts += 1 / (_CUTS_IN_VAIN_TO_TRIAL if in_vain else _CUTS_TO_TRIAL)
-        return self._cuts >= self._cuts_factor and self._start_trial()
+        if in_vain:
+            self._in_vain += 1 / _CUTS_IN_VAIN_TO_TRIAL
+        else:
+            self._cuts += 1 / _CUTS_TO_TRIAL
+            if self.are_rare:
+                self._in_vain *= _IN_VAIN_KEPT
+        return self._cuts + self._in_vain >= self._cuts_factor and self._start_trial()
 
     def narrowed(self, at_once: float) -> bool:
         """Record that fewer than `at_once` requests may be in flight. Return whether to try without such a limit."""
@@ -159,7 +190,7 @@ class RandomRefusals:
 
     def _start_trial(self) -> bool:
         """Start a trial if the refusals may be random. Return whether one runs."""
-        self._cuts = self._widest = 0.0
+        self._cuts = self._in_vain = self._widest = 0.0
         self._lasted = 0
         if self.may_be_random:
             self._most_share = max(_TRIAL_FAILS_FACTOR * self.share, _RANDOM_SHARE)

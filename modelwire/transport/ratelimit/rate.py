@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.admission import Admission
 
-__all__ = ["BURST_S", "AcceptedCount", "RateEstimate"]
+__all__ = ["BURST_S", "PACE_PART", "AcceptedCount", "RateEstimate"]
 
 # R10: the ramp begins with a burst of this many requests,
 _RAMP_BURST = 8.0
@@ -32,8 +32,11 @@ _CROWD_BURST = 2.0
 # Each answer allows this many more requests on the ramp.
 _REQUESTS_PER_ANSWER = 2.0
 
+# After an outage the ramp to a known rate begins at this part of it.
+_KNOWN_RAMP_PART = 0.25
+
 # R8: the pace is this part of the estimated rate,
-_PACE_PART = 0.99
+PACE_PART = 0.99
 # requests may be sent in bursts of this length,
 BURST_S = 0.25
 # and after the ramp as many as the rate allows in this time may be sent early.
@@ -111,6 +114,8 @@ _AIM_HOLD_S = 1.0
 _AIM_GROWTH_PER_S = 0.2
 # A pace that cuts have reduced to less than this part of the proven one is cut enough.
 _CUT_ENOUGH = 0.5
+# Up to this many times the rate that the latest cut has set, a pace counts as proven.
+_HARDLY_GROWN = 1.03
 # If this many times the learned rate is accepted, the limit was raised, and the pace grows by this
 # part a second.
 _RAISED_FACTOR = 2.0
@@ -127,6 +132,7 @@ class RateEstimate:
         "ceiling",
         "cut_at",
         "cuts",
+        "forgotten",
         "held_cuts",
         "level",
         "proven",
@@ -143,6 +149,8 @@ class RateEstimate:
         # The rate that the latest cut has set, and the time of the cut.
         self.rate_after_cut = inf
         self.cut_at = now
+        # The learned rate before `forget`, until it is certain that there is no limit.
+        self.forgotten = inf
         # The number of cuts that changed the estimate.
         self.cuts = 0
         # The rate after the latest cut of a pace that had grown.
@@ -174,7 +182,7 @@ class RateEstimate:
 
         If `mirrored`, headers show how many requests are left, and only the ramp limits the pace.
         """
-        rate = inf if mirrored else min(self.rate, self.ceiling) * _PACE_PART
+        rate = inf if mirrored else min(self.rate, self.ceiling) * PACE_PART
         if self.ramp == inf and rate == inf:
             return now
         if now > self.at:
@@ -182,6 +190,17 @@ class RateEstimate:
         if self.level >= 1 or self.ramp == rate == inf:
             return now
         return now + (1 - self.level) / min(rate, self.ramp)
+
+    def wait_s(self, now: float, turn: int, *, mirrored: bool) -> float:
+        """Return after how many seconds the pace allows the request that is in turn, the next one having turn 1."""
+        steady = inf if mirrored else min(self.rate, self.ceiling)
+        pace = min(steady, self.ramp)
+        if pace == inf:
+            return 0.0
+        gained = max(now - self.at, 0.0) * pace
+        most = max(_RAMP_BURST, self.ramp * BURST_S) if self.ramp < steady else 1.0
+        level = max(min(self.level + gained, most), min(self.level, _RAMP_BURST))
+        return max(self.at - now, 0.0) + max(turn - level, 0.0) / pace
 
     def _refill(self, now: float, rate: float, *, waiting: bool) -> None:
         elapsed_s, self.at = now - self.at, now
@@ -238,6 +257,16 @@ class RateEstimate:
             and (self.takes_bursts or self.held_cuts > _MOST_PAIRS)
         )
 
+    def hold(self, now: float) -> None:
+        """Keep the pace from now on for as long as after a cut."""
+        self.cut_at = now
+
+    @property
+    def is_at_proven_pace(self) -> bool:
+        """Whether the pace is about the one that the latest cut has set, at which a large bucket is hardly emptied."""
+        has_grown = self.rate > _HARDLY_GROWN * self.rate_after_cut
+        return self.cuts > 1 and self.takes_bursts and self.rate >= self.aim and not has_grown
+
     @property
     def is_cut_enough(self) -> bool:
         """Whether cuts without effect have brought the pace far below the one at which a limit was found."""
@@ -245,9 +274,26 @@ class RateEstimate:
 
     def forget(self, now: float) -> None:
         """Forget a limit that turned out not to exist, and ramp up from the present rate."""
-        ramp, self.rate, self.rate_after_cut = self.rate, inf, inf
+        self.forgotten = self.ramp = self.rate
+        self.rate = self.rate_after_cut = inf
+        self.at, self.level = now, 1.0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a limit of the rate was learned, advertised or stated."""
+        return min(self.rate, self.ceiling) < inf
+
+    def return_to_known(self, now: float) -> None:
+        """Ramp up to the known rate after an outage, and hold it as after a cut: the outage has shown nothing of it."""
         self.restart(now)
-        self.ramp = ramp
+        self.ramp = _KNOWN_RAMP_PART * min(self.rate, self.ceiling)
+        self.hold(now)
+
+    def held_back(self, now: float) -> None:
+        """Called while another limit holds requests back: a rate that is not used must not grow."""
+        if self.rate < inf and now > self.at:
+            self.cut_at += now - self.at
+            self._refill(now, min(self.rate, self.ceiling) * PACE_PART, waiting=False)
 
     def resume(self, at: float) -> None:
         """Send one request at the end of a pause, and the others at even intervals after it."""
@@ -298,13 +344,17 @@ class RateEstimate:
         self.aim = 0.0
         if growth and self.takes_bursts:
             self.aim = self.rate * (_AIM_PART_OF_GUESS if self.cuts == 1 else _AIM_PART)
+        forgotten, self.forgotten = self.forgotten, inf
         if accepted <= 0:
             # Nothing was learned; the gate stays closed for longer.
+            self.rate = min(self.rate, forgotten)
             return
         if self.rate == inf:
             # The smallest common bucket holds the requests of a second. What was accepted in a
             # shorter time is what the bucket held.
             estimate = _FIRST_CUT * accepted / max(elapsed_s, 1.0)
+            if forgotten < inf:
+                estimate = max(estimate, forgotten)
         else:
             estimate = self._later_estimate(growth, accepted, elapsed_s, ago_s)
         is_proof = growth > 0 or self.rate == inf
@@ -348,16 +398,26 @@ class AcceptedCount:
         # The start of the previous window and its count, and the same of the present window.
         self._window = (now, 0, now, 0)
 
-    def sent(self, now: float) -> None:
-        """Count a request. This is needed until the first refusal."""
+    def sent(self, now: float, count: int = 1) -> None:
+        """Count requests. This is needed until the first refusal."""
         before_at, before, since_at, since = self._window
         if now - since_at >= _WINDOW_S:
             before_at, before, since_at, since = since_at, since, now, 0
-        self._window = (before_at, before, since_at, since + 1)
+        self._window = (before_at, before, since_at, since + count)
+
+    def begin_at(self, admission: Admission) -> None:
+        """Begin a new count just before this request, because nothing was accepted before it."""
+        self._index = admission.index - self.refusals
+        self._window = (admission.started, 0, admission.started, 0)
 
     def refused(self, admission: Admission) -> None:
         """Begin a new count at this refusal."""
         self._index, self._started, self.refusals = admission.index, admission.started, 1
+
+    def restart(self, sent: int, now: float) -> None:
+        """Begin a new count after the `sent` requests: those of an outage were not accepted."""
+        if self.refusals:
+            self._index, self._started, self.refusals = sent, now, 1
 
     def ignored(self) -> None:
         """Count a refusal that has no limit as its cause."""

@@ -10,6 +10,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from modelwire.sharing import shared_state
 from modelwire.transport.connections.address import address_of
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
@@ -62,6 +63,8 @@ _share = 1.0
 def divide_limits(among: int, now: float) -> None:
     """Use one part of every stated or advertised limit: `among` processes, including this one, share it."""
     global _share
+    if shared_state() is not None:
+        return  # A fleet divides them by what its members need.
     _share = 1 / among
     for limiter in list(_limiters.values()):
         limiter.take_share(_share, now)
@@ -95,7 +98,7 @@ def limiter_of(
     key = (hash(url), model, hash(tuple(named)))
     limiter = _limiters.get(key)
     if limiter is None or (now - limiter.used_at > _IDLE_S and limiter.is_idle()):
-        limiter = _made(key, url, now, rng)
+        limiter = _made(key, url, now, rng, (named[1:], who))
     if limiter.stated != (requests_per_minute, tokens_per_minute):
         limiter.state(requests_per_minute, tokens_per_minute, now)
     return limiter
@@ -143,9 +146,14 @@ def exchange_limiters(limiters: Limiters) -> Limiters:
 
 
 def _made(
-    key: tuple[int, str | None, int], url: str, now: float, rng: Random
+    key: tuple[int, str | None, int],
+    url: str,
+    now: float,
+    rng: Random,
+    credentials: tuple[Sequence[str | None], Sequence[Any]],
 ) -> AdaptiveRateLimiter:
     _, model, who = key
+    fleet = shared_state()
     with _lock:
         _drop_idle(now, but=key)
         limiter = _limiters.get(key)
@@ -153,9 +161,26 @@ def _made(
             del _limiters[key]
         if key not in _limiters:
             name = f"{address_of(url).authority} {model} #{who & 0xFFFFFFFF:08x}"
-            _limiters[key] = AdaptiveRateLimiter(now, rng, name=name)
-            _limiters[key].share = _share
+            limiter = _limiters[key] = AdaptiveRateLimiter(now, rng, name=name)
+            limiter.share = 1.0 if fleet is not None else _share
+            if fleet is not None:
+                _share_limits(fleet, limiter, [url, model, *credentials[0]], credentials[1], rng)
         return _limiters[key]
+
+
+def _share_limits(
+    fleet: Any,
+    limiter: AdaptiveRateLimiter,
+    identity: list[str | None],
+    credentials: Sequence[Any],
+    rng: Random,
+) -> None:
+    """Let the limiter share its limits with other processes, if its credentials are the same in all of them."""
+    from modelwire.transport.ratelimit.lease import Lease
+
+    names = [_name_of(credential) for credential in credentials]
+    if all(name is None or isinstance(name, str) for name in names):
+        fleet.share_limits(Lease(limiter, limiter.used_at, rng), [*identity, *names])
 
 
 def _is_old(limiter: AdaptiveRateLimiter, now: float) -> bool:

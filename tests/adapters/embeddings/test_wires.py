@@ -241,6 +241,16 @@ def test_vertex_ai_is_called_in_the_project_with_a_token() -> None:
     assert request.body["instances"] == [{"content": "a", "task_type": "CLUSTERING"}]
 
 
+@pytest.mark.parametrize(
+    "wire", ["titan", "nova", "cohere on bedrock", "vertex", "gemini on vertex"]
+)
+def test_the_tokens_of_a_request_are_known(wire: str) -> None:
+    with ProviderServer() as server:
+        model = model_of(wire, server)
+        answer = model.calls.invoke(model.packs(["a text of some tokens"])[0])
+    assert answer.usage_metadata == {"input_tokens": 5, "output_tokens": 0, "total_tokens": 5}
+
+
 def test_nova_has_its_own_words() -> None:
     with ProviderServer() as server:
         model = server.embeddings("bedrock", **NOVA, dimensions=256, input_type="CLUSTERING")
@@ -314,3 +324,114 @@ def test_fake_embeddings_have_the_size_that_is_set() -> None:
     assert len(FakeEmbeddings(size=3).embed_query("a")) == 3
     fake = DeterministicFakeEmbedding(size=4)
     assert fake.embed_documents(["a", "b"])[0] == fake.embed_query("a") != fake.embed_query("b")
+
+
+FLOATS = [0.5, -0.25]
+PACKED = "AAAAPwAAgL4="  # the same numbers as 32-bit floats in base64
+# Bodies of our own in the shapes of answers that are recorded in public (pydantic-ai's cassettes of 2026).
+SHAPES: dict[str, tuple[str, dict[str, Any], int | None]] = {
+    "titan 1": ("titan", {"embedding": FLOATS, "inputTextTokenCount": 4}, 4),
+    "titan 2": (
+        "titan",
+        {
+            "embedding": FLOATS,
+            "embeddingsByType": {"float": FLOATS},
+            "inputTextTokenCount": 5,
+        },
+        5,
+    ),
+    "nova": ("nova", {"embeddings": [{"embeddingType": "TEXT", "embedding": FLOATS}]}, None),
+    "cohere 3 on bedrock": (
+        "cohere on bedrock",
+        {"id": "i", "response_type": "embeddings_floats", "texts": ["a"], "embeddings": [FLOATS]},
+        None,
+    ),
+    "cohere 4 on bedrock": (
+        "cohere on bedrock",
+        {
+            "id": "i",
+            "response_type": "embeddings_by_type",
+            "texts": ["a"],
+            "embeddings": {"float": [FLOATS]},
+        },
+        None,
+    ),
+    "cohere": (
+        "cohere",
+        {
+            "id": "i",
+            "texts": ["a"],
+            "embeddings": {"float": [FLOATS]},
+            "meta": {
+                "api_version": {"version": "2"},
+                "billed_units": {"input_tokens": 2, "image_tokens": 0},
+            },
+        },
+        2,
+    ),
+    "gemini": ("gemini", {"embeddings": [{"values": FLOATS}]}, None),
+    "gemini 2": (
+        "gemini",
+        {
+            "embeddings": [{"values": FLOATS}],
+            "usageMetadata": {
+                "promptTokenCount": 3,
+                "promptTokenDetails": [{"modality": "TEXT", "tokenCount": 3}],
+            },
+        },
+        3,
+    ),
+    "predict on vertex": (
+        "vertex",
+        {
+            "predictions": [
+                {
+                    "embeddings": {
+                        "values": FLOATS,
+                        "statistics": {"truncated": False, "token_count": 6},
+                    }
+                }
+            ],
+            "metadata": {"billableCharacterCount": 21},
+        },
+        6,
+    ),
+    "gemini on vertex": (
+        "gemini on vertex",
+        {
+            "embedding": {"values": FLOATS},
+            "usageMetadata": {"promptTokenCount": 7, "totalTokenCount": 7},
+        },
+        7,
+    ),
+    "openai": (
+        "openai",
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "index": 0, "embedding": PACKED}],
+            "model": "m",
+            "usage": {"prompt_tokens": 8, "total_tokens": 8},
+        },
+        8,
+    ),
+    "voyage": (
+        "voyage",
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "index": 0, "embedding": PACKED}],
+            "model": "m",
+            "usage": {"total_tokens": 9},
+        },
+        9,
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_shapes_of_recorded_answers_are_read(shape: str) -> None:
+    wire, body, tokens = SHAPES[shape]
+    with ProviderServer(default=body) as server:
+        model = model_of(wire, server)
+        assert model.embed_documents(["a"]) == [FLOATS]
+        usage = model.calls.invoke(model.packs(["a"])[0]).usage_metadata
+    assert (usage and usage["input_tokens"]) == tokens

@@ -17,7 +17,8 @@ def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search a moment for batches; the tests of that search have a fixture of this name that does nothing."""
     monkeypatch.setattr(creation, "SEARCH_S", 0.02)
     monkeypatch.setattr(downloads, "RESULTS_LATE_S", 0.02)
-    monkeypatch.setattr(reconcile, "QUEUE_PAUSE_S", 0.02)
+    quick = reconcile.QUEUE_BACKOFF._replace(first_s=0.02)
+    monkeypatch.setattr(reconcile, "QUEUE_BACKOFF", quick)
     monkeypatch.setattr(job_module, "POLLS_S", (0.01,))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.full_disk import file_limit
 
 from modelwire.errors import DiskError, ServerError
 from modelwire.jobs import BatchJob
@@ -241,3 +242,14 @@ def test_an_answer_of_the_cache_is_in_the_plan(serve: Serve, tmp_path: Path) -> 
     job: BatchJob = model.submit_batch(WORDS, dir=folder).wait(poll=0.01)
     assert counts(folder) == {INPUTS: 7, REQUESTS: 6, REPLIES: 6, LIVE: 1}
     assert [result.output.text for result in job.results()] == WORDS
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_a_plan(serve: Serve, tmp_path: Path) -> None:
+    folder = tmp_path / "a.job"
+    server = serve()
+    words = [f"{number}{'x' * 5_000}" for number in range(40)]
+    with file_limit(100_000), pytest.raises(DiskError, match=r"job\.sqlite"):
+        server.model().submit_batch(words, dir=folder)
+    assert set(counts(folder).values()) == {0} and server.batches.made == []
+    job = server.model().submit_batch(words, dir=folder).wait(poll=0.01)
+    assert [result.output.text for result in job.results()] == words

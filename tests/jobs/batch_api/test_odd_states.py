@@ -198,7 +198,8 @@ def test_a_queue_that_others_fill_is_waited_for_and_the_user_is_told(
 
 
 def test_the_pauses_of_a_full_queue_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconciler, "QUEUE_PAUSE_S", 30.0)
+    slow = reconciler.QUEUE_BACKOFF._replace(first_s=30.0)
+    monkeypatch.setattr(reconciler, "QUEUE_BACKOFF", slow)
     parts = [Part(0, 1, 1, "", refused_alone=count) for count in (0, 1, 2, 5, 9, 5000)]
     assert [reconciler._queue_pause_s(part) for part in parts] == [0, 30, 60, 480, 600, 600]
 

@@ -1,0 +1,226 @@
+"""Limits that all processes of a fleet share: one daemon thread renews the leases of this process's limiters.
+
+What is learned of a provider is a text on the server (`shared_congestion.py` of the core makes and reads it), with a
+version. Beside it, the server has what its script needs: the pace, the time of the next free *slot*, the members, and
+what they have reported since. One script does a renewal in one round trip:
+
+1. It counts what the member has sent, and how many answers it had, and stores what it has seen (refusals, recoveries).
+2. It gives the member slots: times, at even intervals over all members, at which one request may be sent each. They lie
+   at most 0.25 s ahead, and no member gets more than its part of them while others wait. So all members together send
+   at the shared pace, however many they are, and the slots of a member that dies are few.
+3. It gives the member its part of the requests that may be in flight, and one member the right to send a probe.
+4. If something was seen, or the pace grows, it gives the member a *turn*: that one brings the text up to date, with the
+   rules of an ordinary limiter, and stores it with its next renewal, at once. A turn that is not used lapses.
+
+A renewal comes every 0.1 s, and at once after a refusal; a cut is published, so that all members renew. A member whose
+renewals fail keeps its lease for 0.5 s, and then goes on alone with 1/n of what was known. A server that has lost its
+memory gets the text from the first member that knows a later version than the server does. All times are those of the
+server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import pbkdf2_hmac
+from pathlib import Path
+from threading import Event, Lock, Thread
+from time import monotonic, sleep
+from typing import Any
+from uuid import uuid4
+
+from modelwire.fleet.connection import Away, Connection, Script
+
+__all__ = ["LimitSharing", "limiter_digest"]
+
+# A lease is renewed at this interval while calls run,
+_RENEW_S = 0.1
+# more often while no limit is known, because a refusal must be known soon,
+_RAMP_RENEW_S = 0.05
+# at this one otherwise,
+_IDLE_RENEW_S = 0.25
+# and at once if a call waits for it, but not more often than this.
+_LEAST_RENEW_S = 0.01
+# After this time a lost subscription is made again.
+_LISTEN_AGAIN_S = 1.0
+# Large fleets renew less often: this many members at the first interval.
+_MEMBERS_AT_ONCE = 30
+# A key of one byte more takes an attacker 256 times as long. A key that is guessed costs this many rounds.
+_ROUNDS = 10_000
+
+# What a member needs for its turn, besides the state and the events.
+_NEWS = ("now", "sent", "answered", "in_flight", "members", "is_waiting", "ceiling")
+
+_RENEW = Script((Path(__file__).parent / "renew_lease.lua").read_text(encoding="utf-8"))
+
+
+def limiter_digest(identity: Sequence[str | None], prefix: str) -> str:
+    """Return the name under which a limiter is shared: a digest of its address, model, headers and credentials.
+
+    It cannot be turned back into a credential, and guessing a short one is made slow: PBKDF2 with the prefix as salt.
+    """
+    text = json.dumps(list(identity)).encode()
+    return pbkdf2_hmac("sha256", text, f"limits of {prefix}".encode(), _ROUNDS, 16).hex()
+
+
+class LimitSharing:
+    """The leases of one process, and the thread that renews them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        # The digest of a limiter is published here when its members must slow down.
+        self._channel = f"{connection.prefix}:limits:cut"
+        self._start()
+
+    def _start(self) -> None:
+        self._member = uuid4().hex
+        self._lock = Lock()
+        self._due: dict[Any, _Renewal] = {}
+        self._woken = Event()
+        self._is_closed = False
+        self._thread: Thread | None = None
+
+    def add(self, lease: Any, identity: Sequence[str | None]) -> None:
+        """Renew a lease from its first call on, until the limiter has no calls."""
+        digest = limiter_digest(identity, self._connection.prefix)
+        renewal = _Renewal(lease, digest, self._connection, self._channel)
+        lease.urge = lambda: self._urge(renewal)
+
+    def close(self) -> None:
+        """End all leases. Their limiters go on alone."""
+        self._is_closed = True
+        self._woken.set()
+        for renewal in list(self._due.values()):
+            renewal.lease.end(monotonic())
+
+    def start_after_fork(self) -> None:
+        """Begin anew in a child process: its limiters are new, too."""
+        self._start()
+
+    def _urge(self, renewal: _Renewal) -> None:
+        """Renew a lease as soon as possible."""
+        renewal.is_urgent = True
+        self._due[renewal.lease] = renewal
+        if self._thread is None and not self._is_closed:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = Thread(target=self._run, name="modelwire-fleet", daemon=True)
+                    self._thread.start()
+                    Thread(target=self._listen, name="modelwire-fleet-news", daemon=True).start()
+        self._woken.set()
+
+    def _run(self) -> None:
+        while not self._is_closed:
+            self._woken.clear()
+            due = list(self._due.values())
+            next_at = min((one.due_at() for one in due), default=None)
+            wait_s = None if next_at is None else next_at - monotonic()
+            if wait_s is None or wait_s > 0:
+                self._woken.wait(wait_s)
+            else:
+                self._renew([one for one in due if one.due_at() <= monotonic()])
+
+    def _renew(self, due: list[_Renewal]) -> None:
+        for renewal in due:
+            if not renewal.renew(self._member):
+                self._due.pop(renewal.lease, None)
+
+    def _listen(self) -> None:
+        """Renew a lease as soon as another member has slowed down. Without that, it is renewed a little later."""
+        while not self._is_closed:
+            with suppress(Away):
+                for digest in self._connection.listen(self._channel):
+                    for renewal in list(self._due.values()):
+                        if renewal.digest == digest.decode():
+                            self._urge(renewal)
+            sleep(_LISTEN_AGAIN_S)
+
+
+class _Renewal:
+    """Renews the lease of one limiter."""
+
+    def __init__(self, lease: Any, digest: str, connection: Connection, channel: str) -> None:
+        self.lease = lease
+        self.digest = digest
+        self.is_urgent = False
+        self._connection = connection
+        self._args = [digest, channel]
+        self._keys = [connection.key("limits", kind, digest) for kind in ("state", "members")]
+        self._keys.append(connection.key("limits", "events", digest))
+        self._renewed_at = 0.0
+        self._interval_s = _RENEW_S
+
+    def due_at(self) -> float:
+        """Return when the lease must be renewed."""
+        interval_s = self._interval_s
+        if self.is_urgent:
+            interval_s = _LEAST_RENEW_S
+        return self._renewed_at + interval_s
+
+    def renew(self, member: str) -> bool:
+        """Renew the lease. Return False if the limiter does not need it any more."""
+        now = monotonic()
+        self._renewed_at, self.is_urgent = now, False
+        report = self.lease.report(now)
+        if report is None:
+            return False
+        is_active = report["in_flight"] or report["is_waiting"] or report["per_s"] > 0.1
+        self._interval_s = _RENEW_S if is_active else _IDLE_RENEW_S
+        self._interval_s *= max(1.0, self.lease.members / _MEMBERS_AT_ONCE)
+        try:
+            reply = self._ask(member, report, now)
+            if reply["behind"]:
+                report = self.lease.report(now) or report
+                self._ask(member, report, now, _restored(self.lease, reply))
+                return True
+            if reply["pub"] and reply["pub"]["is_ramping"] and is_active:
+                self._interval_s = _RAMP_RENEW_S
+            if reply["turn"]:
+                publication = self._take_turn(reply)
+                report = self.lease.report(now) or report
+                self._ask(member, report, monotonic(), publication)
+        except Away:
+            self._interval_s = _IDLE_RENEW_S
+        return True
+
+    def _ask(
+        self,
+        member: str,
+        report: dict[str, Any],
+        now: float,
+        publication: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        words = {"member": member, **report, "publication": publication or False}
+        text = self._connection.run(_RENEW, self._keys, [json.dumps(words), *self._args])
+        reply: dict[str, Any] = json.loads(text)
+        reply["pub"] = json.loads(reply["pub"]) if reply["pub"] else None
+        reply["report"] = report
+        self.lease.apply(reply, monotonic(), now)
+        return reply
+
+    def _take_turn(self, reply: dict[str, Any]) -> dict[str, Any]:
+        events = [json.loads(event) for event in reply["events"]]
+        news = {name: reply[name] for name in _NEWS}
+        text, pub = self.lease.take_turn(reply["state"], {**news, "events": events})
+        return {
+            "base": reply["version"],
+            "text": text,
+            "pub": json.dumps(pub),
+            "sent": reply["sent"],
+            "answered": reply["answered"],
+            "handled": len(events),
+        }
+
+
+def _restored(lease: Any, reply: dict[str, Any]) -> dict[str, Any]:
+    """Return the publication that gives a server without memory the state that this process knows."""
+    text, pub = lease.restored(reply["now"])
+    return {
+        "base": lease.version - 1,
+        "text": text,
+        "pub": json.dumps(pub),
+        "sent": pub["sent"],
+        "answered": 0,
+        "handled": 0,
+    }

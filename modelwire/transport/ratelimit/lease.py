@@ -1,0 +1,498 @@
+"""Lets a limiter send what a fleet of processes allows it, instead of what it has learned alone. No I/O and no clock.
+
+A limiter with a lease is an ordinary limiter whose pace, gate, concurrency and congestion are those of this module. Its
+calls queue as ever and are granted without a round trip, from *slots*: times at which one request may be sent, each
+given to one member of the fleet. An extension renews the lease some times a second:
+
+    report = lease.report(now)                 # what this process has sent and seen, and what it wants
+    lease.apply(reply, now, asked_at)          # the slots, the pause, the places; an applied report is confirmed
+    lease.take_turn(text, news)                # sometimes: brings the shared state up to date for all members
+
+In three cases the limiter decides by itself:
+
+- It *joins*: for a moment after its first call it waits for the first reply.
+- It is *alone*: the lease has ended, because the server is away or this process was stopped. Then it goes on with its
+  part of what the fleet knew, which is 1/n of it for n members, and learns as a limiter without a lease.
+- It comes *back*: for a little longer than the members take to find the server again, each keeps to its part.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import ceil, floor, inf
+from typing import TYPE_CHECKING, Any
+
+from modelwire import errors
+from modelwire.transport.ratelimit.admission import copy_for_followers
+from modelwire.transport.ratelimit.concurrency import ConcurrencyLimit
+from modelwire.transport.ratelimit.congestion import Congestion
+from modelwire.transport.ratelimit.gate import Gate
+from modelwire.transport.ratelimit.rate import RateEstimate
+from modelwire.transport.ratelimit.shared_congestion import Event, News, SharedCongestion, scaled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from modelwire.errors import ChatError
+    from modelwire.transport.ratelimit.admission import Admission
+    from modelwire.transport.ratelimit.headers import Advertised
+    from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
+
+__all__ = ["Lease"]
+
+# A lease ends this long after the request for it, if it is not renewed.
+LEASE_S = 0.5
+# The first call waits at most this long for the first reply.
+_JOIN_S = 0.3
+# A call that waits for the fleet polls after this time, if no reply has woken it.
+_POLL_S = 0.1
+# A slot that was not used for this long is lost.
+_SLOT_LASTS_S = 0.5
+# Slots are wanted for the calls of this time.
+_AHEAD_S = 0.25
+# A process that was alone for longer than this comes back slowly, because others may still be alone.
+_ALONE_LONG_S = 1.0
+# This is a little longer than members take to find a server that is back.
+_RETURN_S = 1.3
+# After a sign of trouble, nothing is sent for this time, in which the fleet decides.
+_HOLD_S = 0.05
+# A limiter without calls for this long no longer renews its lease.
+_DORMANT_S = 30.0
+
+
+class Lease:
+    """The part of one limiter in a fleet. `urge` is called when the lease should be renewed at once."""
+
+    def __init__(self, limiter: AdaptiveRateLimiter, now: float, rng: Random) -> None:
+        self.limiter = limiter
+        self.urge: Callable[[], object] = _ignore
+        # The shared state: its version, its text, and the number of its cuts.
+        self.version = 0
+        self.text = ""
+        self.epoch = 0
+        # The number of live members, and of those that send.
+        self.members = self.active = 1
+        # True if no limit of the pace is known.
+        self.is_free = False
+        self.may_probe = False
+        # The lease holds until this time; the first call waits for it until the other.
+        self.expires_at = self.join_until = -inf
+        # The time since which the limiter decides by itself, or None.
+        self.alone_since: float | None = None
+        self.is_dormant = True
+        self._returns_at = -inf
+        self._reported_at = now
+        self._reported_sent = self._reported_answers = 0
+        self._sent_per_s = 0.0
+        self._events: list[tuple[float, Event]] = []
+        self._rejection: str | None = None
+        self.congestion = limiter.congestion = _LeasedCongestion(self, now, rng, limiter.name)
+        self.rate = limiter.rate = _LeasedRate(self, now)
+        self.gate = limiter.gate = _LeasedGate(self, now, rng)
+        self.concurrency = limiter.concurrency = _LeasedConcurrency(self)
+        limiter.random_refusals = self.congestion.random_refusals
+        self.congestion.rate, self.congestion.gate = self.rate, self.gate
+        self.congestion.concurrency = self.concurrency
+        limiter.lease = self
+
+    def holds(self, now: float) -> bool:
+        """Return whether the fleet decides now."""
+        return now < self.expires_at
+
+    def end(self, now: float) -> None:
+        """End the lease for good: the limiter decides by itself."""
+        self.limiter.refresh(self._end, now)
+
+    def _end(self, now: float) -> None:
+        self.expires_at = self.join_until = -inf
+        self.urge = _ignore
+        self.is_dormant = False
+        if self.alone_since is None:
+            self._go_alone(now)
+
+    def joins(self, now: float) -> bool:
+        """Called when there is no lease. Return whether the call should wait for one, or the limiter is alone."""
+        if self.is_dormant:
+            self.is_dormant = False
+            self.join_until = now + _JOIN_S
+            self.urge()
+        if now < self.join_until:
+            return True
+        if self.alone_since is None:
+            self._go_alone(now)
+        return False
+
+    def _go_alone(self, now: float) -> None:
+        self.alone_since = now
+        share = 1 / self.members
+        self.rate.slots.clear()
+        if self.text:
+            scaled(self.rate, self.text, share, now)
+        else:
+            self.rate.restart(now)
+        if self.concurrency.most < inf:
+            self.concurrency.most = max(1.0, floor(self.concurrency.whole * share))
+        self.limiter.take_share(share, now)
+
+    def report(self, now: float) -> dict[str, Any] | None:
+        """Return what the fleet should know, as values of JSON; None if there is nothing to renew."""
+        limiter, congestion = self.limiter, self.congestion
+        if limiter.is_idle() and now - limiter.used_at > _DORMANT_S:
+            self.is_dormant = True
+            return None
+        elapsed_s = max(now - self._reported_at, 1e-3)
+        sent = congestion.sent - self._reported_sent
+        weight = min(elapsed_s, 0.5) / 0.5
+        self._sent_per_s += weight * (sent / elapsed_s - self._sent_per_s)
+        waiting = limiter._queue.length
+        held = self.rate.held(now)
+        wanted = ceil(waiting + self._sent_per_s * _AHEAD_S - held)
+        ceiling = self.rate.ceiling / limiter.share
+        return {
+            "version": self.version,
+            "sent": sent,
+            "sent_alone": 0 if self.alone_since is None else sent,
+            "answered": self.rate.answered - self._reported_answers,
+            "in_flight": congestion.in_flight,
+            "is_waiting": waiting > 0,
+            "per_s": round(self._sent_per_s, 3),
+            "wanted": 0 if self.is_free or now < self._returns_at else max(wanted, 0),
+            "held": held,
+            "wants_probe": self.gate.probing and self.gate.probe is None and waiting > 0,
+            "has_probe": self.gate.probe is not None,
+            "places": congestion.in_flight + waiting,
+            "ceiling": _or_minus(ceiling),
+            "rejected": self._rejection or "",
+            "events": [
+                event._replace(age_s=round(now - started, 4))._asdict()
+                for started, event in self._events
+            ],
+        }
+
+    def apply(self, reply: dict[str, Any], now: float, asked_at: float) -> None:
+        """Use a reply to `report`, which was sent at `asked_at`."""
+        self.limiter.refresh(lambda now: self._apply(reply, now, asked_at), now)
+
+    def _apply(self, reply: dict[str, Any], now: float, asked_at: float) -> None:
+        report = reply["report"]
+        self._reported_at = asked_at
+        self._reported_sent += report["sent"]
+        self._reported_answers += report["answered"]
+        del self._events[: len(report["events"])]
+        if report["rejected"]:
+            self._rejection = None
+        self.members, self.active = reply["members"], reply["active"]
+        if not reply.get("pub"):
+            return
+        if reply.get("text"):
+            self.version, self.text = reply["version"], reply["text"]
+        if self._is_returning(now):
+            return
+        if self.alone_since is not None:
+            self._stop_alone(now)
+        self.expires_at = asked_at + LEASE_S
+        if reply["rejected"] and self._rejection is None:
+            self.limiter.reject_queued(_error_named(reply["rejected"]), now)
+        self._follow(reply, reply["pub"], now)
+
+    def _is_returning(self, now: float) -> bool:
+        """Return whether this process was alone for long, and keeps to its part for a moment."""
+        if self.alone_since is None:
+            return False
+        if self._returns_at < self.alone_since:
+            was_long = now - self.alone_since > _ALONE_LONG_S
+            self._returns_at = now + _RETURN_S if was_long else now
+        return now < self._returns_at
+
+    def _stop_alone(self, now: float) -> None:
+        self.alone_since = None
+        self.rate.level = 0.0
+        self.gate.asked_index = 0
+        self.limiter.take_share(1.0, now)
+
+    def _follow(self, reply: dict[str, Any], pub: dict[str, Any], now: float) -> None:
+        congestion, gate, rate = self.congestion, self.gate, self.rate
+        server_now = reply["now"]
+        if pub["epoch"] != self.epoch:
+            self.epoch = pub["epoch"]
+            congestion.cut_index = congestion.sent
+            rate.slots.clear()
+            congestion.note("half_open" if pub["is_probing"] else "cut", now)
+        elif gate.closed_at is not None and not pub["is_probing"]:
+            congestion.note("resumed", now)
+        pause_s = max(pub["paused_until"] - server_now, 0.0)
+        if reply["is_held"]:
+            pause_s = max(pause_s, _HOLD_S)
+        gate.paused_until = now + pause_s
+        gate.probing, gate.pauses = pub["is_probing"], pub["pauses"]
+        gate.closed_at = None
+        if pub["closed_at"] is not None:
+            gate.closed_at = now - (server_now - pub["closed_at"])
+        self.may_probe = reply["may_probe"] and gate.probe is None
+        self.limiter.outage.is_on = pub["is_outage"]
+        if pub["is_proven"]:
+            self._skip_the_first()
+        self.concurrency.whole = _or_inf(pub["most"])
+        self.concurrency.most = _or_inf(reply["places"])
+        pace = _or_inf(pub["pace"])
+        self.is_free = pace == inf
+        rate.give(reply["slots"], now + reply["first_slot"] - server_now, pace)
+        rate.show(pace * reply["share"], is_ramp=pub["is_ramping"], now=now)
+
+    def _skip_the_first(self) -> None:
+        """Hold no request back for the first one of this process, because others have been answered."""
+        self.congestion.proven = True
+        self.limiter._first = None
+        if not self.congestion.sent:
+            self.congestion.sent = self._reported_sent = 1
+
+    def take_turn(self, text: str, news: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Bring the shared state up to date. Return its text, and what members need to know of it."""
+        now = news["now"]
+        events = [(one.pop("at"), Event(**one)) for one in news["events"]]
+        state = SharedCongestion.load(text, now)
+        state.take_turn(
+            News(
+                now,
+                news["sent"],
+                news["answered"],
+                news["in_flight"],
+                news["members"],
+                news["is_waiting"],
+                _or_inf(news["ceiling"]),
+                events,
+            )
+        )
+        return state.dump(), _plain(state)
+
+    def restored(self, server_now: float) -> tuple[str, dict[str, Any]]:
+        """Return the latest state that this process knows, for a server that has lost it."""
+        state = SharedCongestion.load(self.text, server_now)
+        pub = _plain(state)
+        return self.text, {**pub, "sent": state.congestion.sent}
+
+    def emit(
+        self, kind: str, admission: Admission | None, now: float, error: ChatError | None = None
+    ) -> None:
+        """Tell the fleet what this process has seen, and send nothing until it has decided."""
+        started, epoch = now, self.epoch
+        if admission is not None:
+            started = admission.started
+            if admission.index <= self.congestion.cut_index:
+                epoch -= 1
+        retry_after = None if error is None else error.retry_after
+        self._events.append((started, Event(kind, 0.0, epoch, retry_after)))
+        self.may_probe = False
+        if kind != "recovered":
+            self.gate.paused_until = max(self.gate.paused_until, now + _HOLD_S)
+        self.urge()
+
+    def missed(self, now: float) -> None:
+        """Count a refusal that came while this process was alone."""
+        if self.text:
+            self._events.append((now, Event("missed", 0.0, 0)))
+
+    def reject(self, error: ChatError) -> None:
+        """Tell the fleet that one call found the key, its credit or the model invalid."""
+        self._rejection = type(error).__name__
+        self.urge()
+
+
+class _LeasedRate(RateEstimate):
+    """The slots of this process. Alone, an ordinary estimate of its part of the rate."""
+
+    __slots__ = ("answered", "lease", "slots")
+
+    def __init__(self, lease: Lease, now: float) -> None:
+        super().__init__(now)
+        self.lease = lease
+        self.slots: deque[float] = deque()
+        # The number of requests that were ever answered.
+        self.answered = 0
+
+    def ready_at(self, now: float, *, waiting: bool, mirrored: bool) -> float:
+        lease = self.lease
+        if now >= lease.expires_at:
+            if lease.joins(now):
+                return now + _POLL_S
+            return super().ready_at(now, waiting=waiting, mirrored=mirrored)
+        if lease.is_free:
+            self.level = 0.0
+            return now
+        self._drop_used(now)
+        if self.level >= 1:  # A request that was not sent has given its slot back.
+            return now
+        if self.slots:
+            return max(self.slots[0], now)
+        lease.urge()
+        return now + _POLL_S
+
+    def _drop_used(self, now: float) -> None:
+        """Remove the slots of the requests granted since the last call, and those that are too old."""
+        slots = self.slots
+        while slots and self.level < 0:
+            slots.popleft()
+            self.level += 1
+        while slots and slots[0] < now - _SLOT_LASTS_S:
+            slots.popleft()
+
+    def held(self, now: float) -> int:
+        """Return the number of slots that are left."""
+        if self.lease.holds(now):
+            self._drop_used(now)
+        return len(self.slots)
+
+    def give(self, count: int, first_at: float, pace: float) -> None:
+        """Add slots, at even intervals from `first_at` on."""
+        self.level = max(self.level, 0.0) if not self.slots else self.level
+        self.slots.extend(first_at + number / pace for number in range(count))
+
+    def show(self, pace: float, *, is_ramp: bool, now: float) -> None:
+        """Set the fields that forecasts and users read: the part of the pace that this process has now."""
+        self.at = now
+        self.rate = inf if is_ramp else pace
+        self.ramp = pace if is_ramp else inf
+
+    def wait_s(self, now: float, turn: int, *, mirrored: bool) -> float:
+        if not self.lease.holds(now):
+            return super().wait_s(now, turn, mirrored=mirrored)
+        if self.lease.is_free:
+            return 0.0
+        self._drop_used(now)
+        if turn <= len(self.slots):
+            return max(self.slots[turn - 1] - now, 0.0)
+        last_at = self.slots[-1] if self.slots else now
+        lacking = turn - len(self.slots)
+        return max(last_at - now, 0.0) + lacking / min(self.rate, self.ramp)
+
+    def accepted(self, *, mirrored: bool) -> None:
+        self.answered += 1
+        if self.lease.alone_since is not None:
+            super().accepted(mirrored=mirrored)
+
+    def hold_until(self, at: float) -> None:
+        if self.lease.alone_since is not None:
+            super().hold_until(at)
+
+    def _growth(self, now: float) -> float:
+        # Alone, a member of several does not try how much the others leave.
+        if self.lease.members > 1:
+            return 0.0
+        return super()._growth(now)
+
+
+class _LeasedGate(Gate):
+    """The gate of the fleet: only one of all members sends a probe."""
+
+    __slots__ = ("lease",)
+
+    def __init__(self, lease: Lease, now: float, rng: Random) -> None:
+        super().__init__(now, rng)
+        self.lease = lease
+
+    def ready_at(self, now: float) -> float:
+        if self.probe is not None:
+            return inf
+        if now >= self.lease.expires_at:
+            if self.lease.joins(now):
+                return now + _POLL_S
+            return now
+        if self.lease.may_probe:
+            return now
+        self.lease.urge()
+        return now + _POLL_S
+
+
+class _LeasedConcurrency(ConcurrencyLimit):
+    """The places of this process; there may be none."""
+
+    __slots__ = ("lease", "whole")
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__()
+        self.lease = lease
+        # The limit of the whole fleet.
+        self.whole = inf
+
+    def admits(self, in_flight: int) -> bool:
+        if self.lease.alone_since is not None:
+            return super().admits(in_flight)
+        self.lease.urge()
+        return in_flight < self.most
+
+    def answered(self, in_flight: int) -> None:
+        if self.lease.alone_since is not None:
+            super().answered(in_flight)
+
+
+class _LeasedCongestion(Congestion):
+    """Tells the fleet what happens to the calls of this process. Alone, it decides itself."""
+
+    def __init__(self, lease: Lease, now: float, rng: Random, name: str) -> None:
+        super().__init__(now, rng, name)
+        self.lease = lease
+
+    def refused(
+        self, admission: Admission, now: float, error: ChatError, advertised: Advertised | None
+    ) -> None:
+        if self.lease.alone_since is not None:
+            self.lease.missed(now)
+            super().refused(admission, now, error, advertised)
+            return
+        admission.refusals += 1
+        if self._concerns_own_call(admission, now):
+            self.lease.emit("ignored", admission, now)
+            return
+        self.last_refusal = copy_for_followers(error)
+        is_throttle = error.retry_class is errors.RetryClass.THROTTLE
+        self.lease.emit("throttled" if is_throttle else "overloaded", admission, now, error)
+
+    def narrow(self, admission: Admission, now: float, *, in_a_row: bool) -> bool:
+        if self.lease.alone_since is not None:
+            return super().narrow(admission, now, in_a_row=in_a_row)
+        self.lease.emit("timeout", admission, now)
+        return True
+
+    def start_probing(self, now: float, error: ChatError) -> None:
+        if self.lease.alone_since is not None:
+            super().start_probing(now, error)
+            return
+        self.lease.emit("outage", None, now, error)
+
+    def recovered(self, now: float) -> bool:
+        if self.lease.alone_since is not None:
+            return super().recovered(now)
+        self.lease.emit("recovered", None, now)
+        return self.gate.closed_at is not None
+
+    def rejected(self, error: ChatError) -> None:
+        super().rejected(error)
+        self.lease.reject(error)
+
+
+def _error_named(name: str) -> ChatError:
+    """Return the error for calls that another process has found to be in vain."""
+    found = getattr(errors, name, None)
+    if not (isinstance(found, type) and issubclass(found, errors.ProviderError)):
+        found = errors.ProviderError
+    return found("The provider refuses this key or model, as another process has just found.")
+
+
+def _plain(state: SharedCongestion) -> dict[str, Any]:
+    """Return what is published of a state, as values of JSON."""
+    pub = state.published()._asdict()
+    return pub | {"pace": _or_minus(pub["pace"]), "most": _or_minus(pub["most"])}
+
+
+def _or_inf(value: float) -> float:
+    """Read a limit, which JSON cannot hold if it is infinite."""
+    return inf if value < 0 else value
+
+
+def _or_minus(value: float) -> float:
+    return -1.0 if value == inf else value
+
+
+def _ignore() -> None:
+    """Stand in for `urge` while no extension renews the lease."""
