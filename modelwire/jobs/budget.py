@@ -172,7 +172,8 @@ def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int 
     """Return the limit of an answer in tokens, as the request would state it, and the number of answers it asks for."""
     body: Mapping[str, Any] = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
     if isinstance(model, ext.HTTPChatModel):
-        arguments, messages = dict(kwargs), [HumanMessage("?")]
+        arguments = dict(kwargs)
+        messages = [HumanMessage("?")]
         with suppress(ModelwireError, TypeError, ValueError):
             # The call itself will raise the error.
             model._retry_settings(arguments)
@@ -184,4 +185,5 @@ def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int 
         part[name] for part in parts for name in _LIMITS & part.keys() if type(part[name]) is int
     ]
     count = body.get("n")
-    return max(limits, default=None), count if type(count) is int and count > 0 else 1
+    answers = count if type(count) is int and count > 0 else 1
+    return max(limits, default=None), answers

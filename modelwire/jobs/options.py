@@ -34,7 +34,8 @@ __all__ = [
     "settings_of",
 ]
 
-ENGINES, ORDERS = ("local", "ray"), ("input", "arrival")
+ENGINES = ("local", "ray")
+ORDERS = ("input", "arrival")
 COUNT = "a whole number of at least {}"
 
 
@@ -335,7 +336,8 @@ def checked_options(keywords: JobOptions) -> dict[str, Any]:
             "`output` is the path of the file its results go to, or None for rows in memory."
         )
     options = checked(JobOptions, keywords, "job")
-    is_on_ray, has_deadline = options["engine"] == "ray", options["finish_by"] is not None
+    is_on_ray = options["engine"] == "ray"
+    has_deadline = options["finish_by"] is not None
     if options["workers"] is not None and not is_on_ray:
         raise InvalidArgument('`workers` are those of Ray: it needs `engine="ray"`.')
     if options["bucket"] is not None and not has_deadline:

@@ -297,7 +297,8 @@ def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Mapping[str, Any]]
     """
     bodies = []
     for model, kwargs in models:
-        first, second = _body_of_probe(model, kwargs), _body_of_probe(model, kwargs)
+        first = _body_of_probe(model, kwargs)
+        second = _body_of_probe(model, kwargs)
         if first is not None and first == second:
             bodies.append(first)
     if bodies:
@@ -388,7 +389,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _changed_input(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     for name, unit in (("file", ""), ("bytes", " bytes"), ("limit", " rows of it")):
-        old, new = before.get(name), now.get(name)
+        old = before.get(name)
+        new = now.get(name)
         if old != new:
             texts = [
                 f"{one:,}" if isinstance(one, int) else str(one or "all") for one in (old, new)
@@ -470,7 +472,8 @@ def prompt_cache_facts(messages: Sequence[Any], *, batch: bool = False) -> dict[
         if usage is None:
             continue
         about = message.response_metadata
-        model, provider = str(about.get("model_name")), about.get("model_provider")
+        model = str(about.get("model_name"))
+        provider = about.get("model_provider")
         tier = about.get("service_tier")
         total.add(prompt_cache_use_of(usage, model, provider=provider, batch=batch, tier=tier))
     if not (total.read_tokens or total.written_tokens):
@@ -515,7 +518,8 @@ def check_prices(chain: Runnable[Any, Any]) -> None:
     """Raise if a cost limit cannot be enforced, because the price of one of the chain's models is unknown."""
     check_price_list()
     for model in [member for whole in models_of(chain) for member in members_of(whole)]:
-        name, client = getattr(model, "model", None), getattr(model, "client", None)
+        name = getattr(model, "model", None)
+        client = getattr(model, "client", None)
         if name is None or client is not None or getattr(model, "provider", None) == "azure_openai":
             continue  # It is a deployment or a custom model; only its answers name the model.
         if price_of_counts(model, 1000, 1000) is None:

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     import threading
     from concurrent.futures import Future
 else:
-    asyncio, threading = module("asyncio"), module("threading")
+    asyncio = module("asyncio")
+    threading = module("threading")
 
 __all__ = ["Connection"]
 
@@ -452,7 +453,8 @@ class _SecretsDropped(logging.Filter):
             return True
         if record.exc_info:
             return False
-        record.msg, record.args = _URL.sub(r"\1\2", record.getMessage()), ()
+        record.msg = _URL.sub(r"\1\2", record.getMessage())
+        record.args = ()
         return True
 
 

@@ -190,7 +190,7 @@ class Congestion:
         self.note("cut", now)
 
     def _refused_with_the_last(self, admission: Admission, now: float, error: ChatError) -> None:
-        """Count a refusal that the last cut already covers."""
+        """Count a refusal of an attempt that was sent before the last reduction of the limit."""
         self.accepted.refused_with_the_last(admission)
         if admission.index <= self._burst_sent:
             self.rate.refused_of_burst()
