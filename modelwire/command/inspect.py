@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -436,7 +437,9 @@ def _doctor(options: argparse.Namespace) -> int:
     if brought := ext.brought_names():
         echo("plugins:", ", ".join(brought))
     if not _echo_credentials():
-        echo("keys: none found; `modelwire models --all` lists what each provider takes")
+        echo(
+            "keys: none found under the providers' own names; `modelwire models --all` lists what each provider takes"
+        )
     for name in PROXIES:
         if value := os.environ.get(name) or os.environ.get(name.lower()):
             echo(f"proxy: {name} = {_without_password(value)}")
@@ -486,7 +489,19 @@ def _part(member: str, models: Mapping[str, config.ModelRow]) -> str:
     variable = row.api_key_env
     if variable is not None and not os.environ.get(variable):
         return f"{shown} (`{variable}` is not set)"
+    if variable is None and _lacks_key(shown):
+        return f"{shown} (no key: {ext.credentials_of(row.provider).how})"
     return shown
+
+
+def _lacks_key(name: str) -> bool:
+    """Return whether a model cannot be made for want of a key. Its other errors are raised where the pool is made."""
+    with suppress(ModelwireError):
+        try:
+            config.init_chat_model(name)
+        except MissingKey:
+            return True
+    return False
 
 
 def _echo_credentials() -> bool:

@@ -109,7 +109,7 @@ def test_without_credentials_each_cloud_says_what_it_takes(
     assert "key of anthropic: ANTHROPIC_AUTH_TOKEN = a-t...89 (31 characters)" in run("doctor").out
     monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN")
     assert (
-        "keys: none found; `modelwire models --all` lists what each provider takes"
+        "keys: none found under the providers' own names; `modelwire models --all` lists what each provider takes"
         in run("doctor").out
     )
 

@@ -70,10 +70,12 @@ def test_the_doctor_shows_the_parts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("US_KEY")
-    written(tmp_path, 'pool = ["eu", "us", "groq:some-model", "nonsense"]')
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    written(tmp_path, 'pool = ["eu", "us", "groq:some-model", "ollama:llama3", "nonsense"]')
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
     assert "pool all:\n  eu: openai:gpt-5-mini\n" in shown
     assert "  us: anthropic:claude-haiku-4-5 (`US_KEY` is not set)\n" in shown
-    assert "  groq:some-model: groq:some-model\n" in shown
+    assert "  groq:some-model: groq:some-model (no key: set `GROQ_API_KEY`)\n" in shown
+    assert "  ollama:llama3: ollama:llama3\n" in shown
     assert "  nonsense: `nonsense` is neither a row" in shown

@@ -59,6 +59,12 @@ class HTTPEmbeddings(Embeddings):
         "skip_empty": "leave out empty texts yourself",
     }
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "CALLS" in cls.__dict__:
+            # Errors and warnings of the calls name the class that the user has written.
+            cls.CALLS.__name__ = cls.__name__
+
     def __init__(
         self,
         *,

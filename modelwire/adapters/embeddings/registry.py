@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from modelwire.adapters.providers.registry import row_of
 from modelwire.adapters.providers.services import SERVICES, service_of
 from modelwire.adapters.wires.wire import loaded
 from modelwire.errors import InvalidArgument, InvalidType, UnknownModel, did_you_mean
@@ -81,12 +82,13 @@ def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -
 def _of_service(name: str, model: str, kwargs: dict[str, Any]) -> HTTPEmbeddings:
     service = service_of(name)
     known = [*EMBEDDINGS, *(row.name for row in SERVICES.values() if row.embeds)]
-    if service is None:
+    row = row_of(name)
+    if row is None:
         raise UnknownModel(f"No provider is called `{name}`. {did_you_mean(name, known)}")
-    if not service.embeds:
+    if service is None or not service.embeds:
+        see = "" if service is None else f" See {service.docs}."
         raise InvalidArgument(
-            f"`{service.name}` has no embeddings, as far as we know. Providers with embeddings: {', '.join(known)}. "
-            f"See {service.docs}."
+            f"`{name}` has no embeddings, as far as we know. Providers with embeddings: {', '.join(known)}.{see}"
         )
     made: HTTPEmbeddings = loaded(_OPENAI)(model=model, provider=service.name, **kwargs)
     return made

@@ -159,7 +159,9 @@ class Requests:
                 # These errors would fail every row.
                 raise
             self.first = self.first or exc
-            return json_of({**record, "error": failure_text(exc)})
+            # The row's result is an `InvalidArgument` of this text, which therefore does not begin with that name.
+            text = failure_text(exc).removeprefix("InvalidArgument: ")
+            return json_of({**record, "error": text})
 
     def _request_line(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
         messages = self._split.messages(prepared)

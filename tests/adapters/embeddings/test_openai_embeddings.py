@@ -344,8 +344,10 @@ def test_the_key_may_be_a_function_and_settings_are_those_of_the_chat_model(
     assert server.requests[0].headers["authorization"] == "Bearer from-a-function"
     assert server.requests[0].headers["openai-organization"] == "mine"
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(MissingKey):
+    with pytest.raises(MissingKey, match="`OpenAIEmbeddings` needs an API key"):
         OpenAIEmbeddings(model="text-embedding-3-small")
+    with pytest.warns(UserWarning, match="no parameter `OpenAIEmbeddings` knows"):
+        server.embeddings(colour_of_vectors="blue")
     monkeypatch.setenv("OPENAI_API_KEY", "of-the-environment")
     model = OpenAIEmbeddings(model="text-embedding-3-small", dimensions=4)
     assert model.openai_api_key.get_secret_value() == "of-the-environment"
@@ -376,8 +378,9 @@ def test_a_name_says_which_model_is_meant() -> None:
         init_embeddings("a-model")
     with pytest.raises(UnknownModel, match="No provider is called `opena1`"):
         init_embeddings("opena1:a-model")
-    with pytest.raises(InvalidArgument, match="`groq` has no embeddings"):
-        init_embeddings("groq:a-model")
+    for provider in ("groq", "anthropic"):
+        with pytest.raises(InvalidArgument, match=f"`{provider}` has no embeddings"):
+            init_embeddings(f"{provider}:a-model")
 
 
 def test_arguments_of_langchain_without_effect_do_not_reach_the_provider() -> None:

@@ -47,7 +47,7 @@ def test_each_row_has_its_vector_or_its_error_at_half_the_price(
     assert [r.output for r in results] == [vector(t, 4) if t else None for t in TEXTS]
     assert [r.status for r in results] == ["succeeded"] * 3 + ["invalid", "succeeded"]
     assert [r.key for r in results] == [0, 1, 2, 3, 4]
-    assert "empty text has no vector" in str(results[3].error)
+    assert str(results[3].error) == "The text is empty, and an empty text has no vector."
     assert results[2].same == 0
     (batch,) = server.batches.made
     assert batch.fields["endpoint"] == "/v1/embeddings"
@@ -76,7 +76,8 @@ def test_a_table_has_a_column_of_vectors(serve: Serve, tmp_path: Path) -> None:
     table = parquet.read_table(tmp_path / "vectors.parquet")
     assert str(table.schema.field("embedding").type).startswith("list<element: float>")
     assert table["embedding"].to_pylist() == [vector(t) if t else None for t in TEXTS]
-    assert "empty" in table["error"].to_pylist()[3]
+    empty = "InvalidArgument: The text is empty, and an empty text has no vector."
+    assert table["error"].to_pylist()[3] == empty
     job.write(tmp_path / "vectors.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "vectors.jsonl").read_text().splitlines()]
     assert [line["embedding"] for line in lines] == [vector(t) if t else None for t in TEXTS]
