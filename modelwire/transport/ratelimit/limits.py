@@ -26,7 +26,8 @@ class Limits(NamedTuple):
     """The known limits of a provider for one credential and model; an unknown limit is None.
 
     `requests_per_minute` is the least of three: learned from refusals, advertised by headers, and stated by the user.
-    The limits of tokens are advertised or stated.
+    The limits of tokens are advertised or stated. Where several processes share a limit (`modelwire.shared`),
+    `requests_per_minute` and `concurrency` are the part of this process.
     """
 
     requests_per_minute: float | None = None
