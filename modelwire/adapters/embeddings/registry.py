@@ -81,7 +81,8 @@ def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -
 
 def _of_service(name: str, model: str, kwargs: dict[str, Any]) -> HTTPEmbeddings:
     service = service_of(name)
-    known = [*EMBEDDINGS, *(row.name for row in SERVICES.values() if row.embeds)]
+    services = (row.name for row in SERVICES.values() if row.embeds)
+    known = list(dict.fromkeys([*EMBEDDINGS, *services]))
     row = row_of(name)
     if row is None:
         raise UnknownModel(f"No provider is called `{name}`. {did_you_mean(name, known)}")

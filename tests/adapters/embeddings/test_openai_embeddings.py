@@ -379,8 +379,9 @@ def test_a_name_says_which_model_is_meant() -> None:
     with pytest.raises(UnknownModel, match="No provider is called `opena1`"):
         init_embeddings("opena1:a-model")
     for provider in ("groq", "anthropic"):
-        with pytest.raises(InvalidArgument, match=f"`{provider}` has no embeddings"):
+        with pytest.raises(InvalidArgument, match=f"`{provider}` has no embeddings") as caught:
             init_embeddings(f"{provider}:a-model")
+        assert str(caught.value).count(" ollama,") == 1
 
 
 def test_arguments_of_langchain_without_effect_do_not_reach_the_provider() -> None:
