@@ -155,7 +155,7 @@ class Sign(Call):
 
 
 class Wait:
-    """Wait until `admission` is woken, `seconds` at most; nothing is open meanwhile."""
+    """Wait until `admission` is woken, `seconds` at most; no connection is held meanwhile."""
 
     __slots__ = ("admission", "seconds")
 

@@ -112,7 +112,7 @@ class Continuation:
         )
 
     def next_part(self, before: AIMessageChunk) -> NextPart:
-        """Return what makes the chunks of the next part continue `before`."""
+        """Return the function that changes the chunks of the next part so that they can be added to `before`."""
         return NextPart(before, self._metadata)
 
     def added(self, before: AIMessageChunk, part: AIMessageChunk) -> AIMessageChunk:

@@ -86,7 +86,10 @@ def calling(host: str, library: str = "httpx2") -> Iterator[None]:
 
 @contextmanager
 def fetching_credentials(host: str | None = None) -> Iterator[None]:
-    """Refuse what leaves this machine meanwhile for the credentials of a call, to `host` or by botocore."""
+    """Refuse, in a test without network, requests to other machines that fetch the credentials of a call.
+
+    Refused are connections to `host`, and what botocore sends, while the block runs.
+    """
     if not network_blocks:
         yield
         return

@@ -187,7 +187,7 @@ class PooledConnection:
         return self._unpacking.feed(data)
 
     def failure(self, exc: Exception) -> Exception:
-        """Return what `exc` is in our words; `exc` itself where it is nothing of the wire."""
+        """Return the error of this package for `exc`; `exc` itself if it is no error of a connection."""
         exchange = self.exchange
         if isinstance(exc, (ChatError, InvalidArgument)):
             return exc.with_traceback(None)  # the frames it comes from hold headers

@@ -37,7 +37,10 @@ class _SdkConnection(PooledConnection):
         self._path = path
 
     def failure(self, exc: Exception) -> Exception:
-        """Return what `exc` is in our words, or what an SDK's error was made of; the rest kept the client from it."""
+        """Return the error of this package for `exc`, or for the error that an SDK's error was raised from.
+
+        It is an `InvalidArgument` if the SDK's client itself could not make the call.
+        """
         wrapped = "APIConnectionError" in (cls.__name__ for cls in type(exc).__mro__)
         if wrapped and isinstance(exc.__cause__, Exception):
             cause = exc.__cause__

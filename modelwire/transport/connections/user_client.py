@@ -43,7 +43,7 @@ class _ClientConnection(PooledConnection):
     engine = "client"
 
     def failure(self, exc: Exception) -> Exception:
-        """Return what `exc` is in our words; a closed client, or loop of one, is a bare `RuntimeError` of httpx's."""
+        """Return the error of this package for `exc`. A closed client or loop raises a bare `RuntimeError`."""
         found = super().failure(exc)
         if found is exc and isinstance(exc, RuntimeError) and self.client is not None:
             error = InvalidArgument(

@@ -204,7 +204,10 @@ class Lease:
         self._follow(reply, reply["pub"], now)
 
     def _is_returning(self, now: float) -> bool:
-        """Return whether this process was alone for long, and keeps to its part for a moment."""
+        """Return whether this process has just reached the server again after a long time without it.
+
+        For a moment it then sends no more than its part.
+        """
         if self.alone_since is None:
             return False
         if self._returns_at < self.alone_since:
