@@ -47,6 +47,7 @@ NODES_OF_NEW_FEATURES = {
     "MCP": (8_050, 2_300),
     "prompt caches": (10_250, 5_000),
     "embeddings": (9_000, 6_000),
+    "embeddings by Batch API, of Vertex AI, Nova and llama.cpp, and faster": (1_700, 1_310),
     # The issue aimed at 5,500 and 500.
     "pool": (12_200, 600),
     "shared state: the connection, limits": (6_450, 3_800),
