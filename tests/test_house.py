@@ -70,6 +70,10 @@ LARGER = {
     "jobs/batch_api/chain.py split_chain": 376,
     "pools/choice.py choose": 382,
     "pools/model.py PoolChatModel": 26,
+    "transport/ratelimit/limiter.py AdaptiveRateLimiter": 27,
+    "transport/ratelimit/lease.py _follow": 387,
+    "transport/ratelimit/lease.py report": 355,
+    "transport/ratelimit/shared_congestion.py _take": 358,
 }
 MANY_METHODS = {"Runnable", "BaseChatModel"}  # LangChain's interface asks for them
 
@@ -86,10 +90,10 @@ PRIVATE_NAMES_USED_BY_EXTENSIONS = 0
 # Words of a language of our own, counted in the whole text of the package.
 WORDS = {
     "said": 15,
-    "given": 33,
+    "given": 34,
     "asked": 44,
     "told": 18,
-    "kept": 61,
+    "kept": 64,
     "nobody": 9,
     "somebody": 5,
     "stands": 22,
