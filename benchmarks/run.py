@@ -25,6 +25,7 @@ BENCHES = (
     "chain_overhead",
     "concurrency",
     "embeddings",
+    "fleet",
     "stream_decoding",
     "live_streams",
     "batch_memory",
@@ -34,6 +35,7 @@ BENCHES = (
     "plan",
     "pool",
     "rate_limit",
+    "shared_budget",
     "short_failures",
 )
 _BUSY_LOAD = 0.7

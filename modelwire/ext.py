@@ -33,7 +33,6 @@ How work runs
     `affordable_in_flight`: how many calls may be in flight with the open files that the system allows.
     `divide_limits`: tells this process which share of a provider's limits it has.
     `BudgetStore`: the base class of what named budgets keep their sums in.
-    `TextCache`: the base class of caches that store answers as texts, in the form of `SQLiteCache`.
 
 Wires
     `WIRES`, `wire_named`: the names of all wires, and the `Wire` of a name: its codec, path, model class, Batch API.
@@ -104,7 +103,6 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import register_batch_api as register_batch_api
     from modelwire.adapters.wires.wire import wire_named as wire_named
     from modelwire.budgets.store import BudgetStore as BudgetStore
-    from modelwire.caches import TextCache as TextCache
     from modelwire.messages.base import set_slots as set_slots
     from modelwire.messages.block_translators.v1 import V1Stream as V1Stream
     from modelwire.messages.block_translators.v1 import as_v1 as as_v1
@@ -164,7 +162,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "modelwire.adapters.wires.json": "failure_text mask_secrets",
         "modelwire.adapters.wires.wire": "WIRES register_batch_api wire_named",
         "modelwire.budgets.store": "BudgetStore",
-        "modelwire.caches": "TextCache",
         "modelwire.messages.base": "set_slots",
         "modelwire.messages.block_translators.v1": "V1Stream as_v1",
         "modelwire.messages.finish_reasons": "CUT_REASONS FILTERED_REASONS finish_reason_of",

@@ -161,6 +161,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "ext",
             "globals",
             "budgets",
+            "sharing",
             "sqlite_files",
             "usage",
         },

@@ -9,6 +9,7 @@ actual and the reserved cost of calls in flight.
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,16 @@ UNITS_PER_USD = 10**12
 
 # With this lock, several budgets admit a call together or not at all.
 _lock = threading.Lock()
+
+
+def _start_after_fork() -> None:
+    """Begin with a free lock: another thread of the parent process may have held it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_after_fork)
 
 
 class Spending(NamedTuple):

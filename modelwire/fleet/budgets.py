@@ -303,22 +303,25 @@ class Account:
                     self._parcel = _plus(self._parcel, used)
                 raise
             with self._lock:
-                exceeded, epoch, self._exchanges, self._members, *amounts = reply
-                self._epoch = epoch.decode()
-                known, added = amounts[:3], amounts[3:]
-                self._known = int(known[0]), int(known[1]), int(known[2])
-                self._read = self._number
+                exceeded, added = self._read_reply(reply)
                 self._owed = _minus(self._owed, owed)
-                self._allowance = None
-                self._exchanged_at = monotonic()
                 if exceeded:
                     self._parcel = _plus(self._parcel, used)
-                else:
-                    extra = _minus([int(amount) for amount in added], lacking)
-                    self._parcel = _plus(self._parcel, extra)
-                    if is_call:
-                        self._note_reserved(needed)
-        return int(exceeded)
+                    return exceeded
+                self._parcel = _plus(self._parcel, _minus(added, lacking))
+                if is_call:
+                    self._note_reserved(needed)
+        return 0
+
+    def _read_reply(self, reply: Any) -> tuple[int, list[int]]:
+        """Note what the server has replied; return the number of the exceeded limit (0: none), and what was added."""
+        exceeded, epoch, self._exchanges, self._members, *amounts = reply
+        self._epoch, self._read = epoch.decode(), self._number
+        usd, tokens, calls, *added = map(int, amounts)
+        self._known = usd, tokens, calls
+        self._allowance = None
+        self._exchanged_at = monotonic()
+        return exceeded, added
 
     def _args(self, owed: Amounts, needed: Amounts, besides: Amounts) -> tuple[Any, ...]:
         limits = ["" if limit is None else limit for limit in self._limits]

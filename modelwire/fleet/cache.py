@@ -7,7 +7,6 @@ taken by the next. A process never waits for a lock of its own: its calls wait f
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import re
@@ -19,9 +18,9 @@ from threading import Lock
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from modelwire.caches import RETURN_VAL_TYPE
-from modelwire.errors import CallerError, InvalidArgument
-from modelwire.ext import TextCache, shown_url
+from modelwire.caches import RETURN_VAL_TYPE, TextCache
+from modelwire.errors import CallerError, InvalidArgument, InvalidType
+from modelwire.ext import shown_url
 from modelwire.fleet.connection import Away, Connection, Script
 from modelwire.fleet.ticker import start_ticking
 from modelwire.sharing import shared_state
@@ -83,20 +82,30 @@ class RedisCache(TextCache):
 
     Args:
         url: `redis://HOST`, or `rediss://`, `unix://`, `valkey://`; the server of `modelwire.shared` if left out.
+        redis_url: the same, under the name that LangChain's `RedisCache` has for it.
         ttl: an entry is removed after that many seconds; None keeps it until the server removes it.
         prefix: begins the names of all keys. `clear` removes those with this prefix, and no others.
 
     Raises: `InvalidArgument` for a URL that cannot be used, without a URL if nothing is shared, and for a `ttl` that is
-        not above 0.
+        not above 0; `InvalidType` for a client in place of a URL.
 
     Example:
         set_llm_cache(RedisCache("redis://localhost", ttl=86_400))
     """
 
     def __init__(
-        self, url: str | None = None, *, ttl: float | None = None, prefix: str = "modelwire"
+        self,
+        url: str | None = None,
+        *,
+        redis_url: str | None = None,
+        ttl: float | None = None,
+        prefix: str = "modelwire",
     ) -> None:
         super().__init__(ttl)
+        url = url if url is not None else redis_url
+        for name, value in {"url": url or "", "prefix": prefix}.items():
+            if not isinstance(value, str):
+                raise InvalidType(f"`{name}` must be a text, not a `{type(value).__name__}`.")
         self._url, self._prefix = url, prefix
         self._claims: dict[bytes, RedisClaim] = {}
         self._lacks_password = False
@@ -183,6 +192,8 @@ class RedisCache(TextCache):
 
         Both are None after `timeout_s`, if the server does not answer, and if this process has the claim already.
         """
+        import asyncio
+
         looking = _Looking(self, prompt, llm_string, timeout_s)
         for pause_s in looking.pauses():
             if pause_s:

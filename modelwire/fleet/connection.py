@@ -48,6 +48,8 @@ _FAILURES_TO_BE_AWAY = 2
 _RETRY_FIRST_S = 0.1
 # up to this.
 _RETRY_MOST_S = 1.0
+# A listener looks this often whether it is still needed.
+_LISTEN_S = 1.0
 # The schemes of a URL, and those by which redis-py knows them.
 _SCHEMES = {
     "redis": "redis",
@@ -93,7 +95,6 @@ class Connection:
         self._is_away = False
         self._retry_at = 0.0
         self._client = _client(self._url, self.shown)
-        self._subscription: Any = None
         self._loop_clients: LoopClients | None = None
 
     @property
@@ -147,22 +148,18 @@ class Connection:
             client = await self._loop_client()
             return await client.execute_command(*words)
 
-    def listen(self, channel: str) -> Generator[bytes]:
-        """Yield what is published on a channel, in a thread of its own, until the connection fails or is closed.
-
-        Raises: `Away`.
-        """
-        client = _client(self._url, self.shown, socket_timeout=None)
+    def listen(self, channel: str) -> Generator[bytes | None]:
+        """Yield what is published on a channel, and None in each second without news. Raises: `Away`."""
+        client = _client(self._url, self.shown)
         try:
             with client.pubsub(ignore_subscribe_messages=True) as subscription:
-                self._subscription = subscription
                 subscription.subscribe(channel)
-                for message in subscription.listen():
-                    yield message["data"]
-        except (*_FAILURES, ValueError) as exc:  # Reading from a closed socket is a ValueError.
+                while True:
+                    message = subscription.get_message(timeout=_LISTEN_S)
+                    yield None if message is None else message["data"]
+        except _FAILURES as exc:
             raise Away(f"The server at `{self.shown}` does not answer: {exc}") from exc
         finally:
-            self._subscription = None
             client.close()
 
     def close(self) -> None:
@@ -226,10 +223,10 @@ class Connection:
             _log.warning("The shared state at %s is back.", self.shown)
 
 
-def _client(url: str, shown: str, **options: Any) -> Any:
+def _client(url: str, shown: str) -> Any:
     try:
         # redis-py would repeat what failed for seconds by itself; here the caller decides.
-        client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options() | options)
+        client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options())
         client.connection_pool.make_connection()  # It reads the options, and connects later.
     except (TypeError, ValueError) as exc:
         raise InvalidArgument(

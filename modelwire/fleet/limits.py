@@ -26,7 +26,7 @@ from contextlib import suppress
 from hashlib import pbkdf2_hmac
 from pathlib import Path
 from threading import Event, Lock, Thread
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -40,8 +40,10 @@ _RENEW_S = 0.1
 _RAMP_RENEW_S = 0.05
 # at this one otherwise,
 _IDLE_RENEW_S = 0.25
-# and at once if a call waits for it, but not more often than this.
-_LEAST_RENEW_S = 0.01
+# and soon if a call waits for it,
+_SOON_S = 0.025
+# or after a refusal; but not more often than these.
+_NEWS_S = 0.005
 # After this time a lost subscription is made again.
 _LISTEN_AGAIN_S = 1.0
 # Large fleets renew less often: this many members at the first interval.
@@ -78,7 +80,7 @@ class LimitSharing:
         self._lock = Lock()
         self._due: dict[Any, _Renewal] = {}
         self._woken = Event()
-        self._is_closed = False
+        self._closed = Event()
         self._thread: Thread | None = None
 
     def add(self, lease: Any, identity: Sequence[str | None]) -> None:
@@ -89,7 +91,7 @@ class LimitSharing:
 
     def close(self) -> None:
         """End all leases. Their limiters go on alone."""
-        self._is_closed = True
+        self._closed.set()
         self._woken.set()
         for renewal in list(self._due.values()):
             renewal.lease.end(monotonic())
@@ -99,10 +101,12 @@ class LimitSharing:
         self._start()
 
     def _urge(self, renewal: _Renewal) -> None:
-        """Renew a lease as soon as possible."""
+        """Renew a lease soon. This is called often, so a lease that is urgent already costs nothing more."""
+        if renewal.is_urgent and not renewal.lease.has_news:
+            return
         renewal.is_urgent = True
         self._due[renewal.lease] = renewal
-        if self._thread is None and not self._is_closed:
+        if self._thread is None and not self._closed.is_set():
             with self._lock:
                 if self._thread is None:
                     self._thread = Thread(target=self._run, name="modelwire-fleet", daemon=True)
@@ -111,7 +115,7 @@ class LimitSharing:
         self._woken.set()
 
     def _run(self) -> None:
-        while not self._is_closed:
+        while not self._closed.is_set():
             self._woken.clear()
             due = list(self._due.values())
             next_at = min((one.due_at() for one in due), default=None)
@@ -128,13 +132,18 @@ class LimitSharing:
 
     def _listen(self) -> None:
         """Renew a lease as soon as another member has slowed down. Without that, it is renewed a little later."""
-        while not self._is_closed:
+        while not self._closed.is_set():
             with suppress(Away):
                 for digest in self._connection.listen(self._channel):
-                    for renewal in list(self._due.values()):
-                        if renewal.digest == digest.decode():
-                            self._urge(renewal)
-            sleep(_LISTEN_AGAIN_S)
+                    if self._closed.is_set():
+                        return
+                    self._urge_all(digest)
+            self._closed.wait(_LISTEN_AGAIN_S)
+
+    def _urge_all(self, digest: bytes | None) -> None:
+        for renewal in list(self._due.values()):
+            if digest == renewal.digest.encode():
+                self._urge(renewal)
 
 
 class _Renewal:
@@ -155,7 +164,7 @@ class _Renewal:
         """Return when the lease must be renewed."""
         interval_s = self._interval_s
         if self.is_urgent:
-            interval_s = _LEAST_RENEW_S
+            interval_s = _NEWS_S if self.lease.has_news else _SOON_S
         return self._renewed_at + interval_s
 
     def renew(self, member: str) -> bool:
@@ -174,7 +183,7 @@ class _Renewal:
                 report = self.lease.report(now) or report
                 self._ask(member, report, now, _restored(self.lease, reply))
                 return True
-            if reply["pub"] and reply["pub"]["is_ramping"] and is_active:
+            if reply["pub"] and reply["pub"]["is_ramping"] and report["is_waiting"]:
                 self._interval_s = _RAMP_RENEW_S
             if reply["turn"]:
                 publication = self._take_turn(reply)

@@ -18,6 +18,11 @@ from redis.backoff import NoBackoff
 
 __all__ = ["LoopClients"]
 
+# A loop opens at most this many connections; more commands at a time wait for one,
+_MOST_CONNECTIONS = 20
+# so long at most.
+_WAIT_S = 1.0
+
 
 class LoopClients:
     """One client of redis-py for each event loop that uses the connection."""
@@ -31,10 +36,14 @@ class LoopClients:
         loop = asyncio.get_running_loop()
         held = self._held.get(loop)
         if held is None or held.keeper is None:
-            client = redis.asyncio.Redis.from_url(
-                self._url, retry=Retry(NoBackoff(), 0), **self._options
+            pool = redis.asyncio.BlockingConnectionPool.from_url(
+                self._url,
+                retry=Retry(NoBackoff(), 0),
+                max_connections=_MOST_CONNECTIONS,
+                timeout=_WAIT_S,
+                **self._options,
             )
-            held = self._held[loop] = _LoopClient(client)
+            held = self._held[loop] = _LoopClient(redis.asyncio.Redis.from_pool(pool))
             held.keeper = _close_with_the_loop(held)
             await anext(held.keeper)
         return held.client

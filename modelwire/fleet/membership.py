@@ -7,16 +7,14 @@ import logging
 import os
 from collections.abc import Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelwire import config, ext
 from modelwire.errors import InvalidArgument, InvalidConfig
+from modelwire.fleet.budgets import Accounts, SharedBudgetStore
 from modelwire.fleet.connection import Connection
 from modelwire.fleet.limits import LimitSharing
 from modelwire.sharing import VARIABLE
-
-if TYPE_CHECKING:
-    from modelwire.fleet.budgets import Accounts, SharedBudgetStore
 
 __all__ = ["Fleet", "current", "share", "share_by_config"]
 
@@ -30,7 +28,8 @@ class Fleet:
     """What `modelwire.shared` returns: this process shares its limits, budgets and cached answers until `close`."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        self._settings = (url, prefix)
+        # The URL, which may hold a password, and the prefix.
+        self.settings = (url, prefix)
         self.connection = Connection(url, prefix=prefix)
         self._accounts: Accounts | None = None
         self._limits = LimitSharing(self.connection)
@@ -48,12 +47,10 @@ class Fleet:
         self, name: str, per: str | None, zone: str, when_away: str
     ) -> SharedBudgetStore:
         """Return the store of a named budget. Raises: `InvalidArgument` for an unknown period or zone."""
-        from modelwire.fleet import budgets
-
         with _lock:
             if self._accounts is None:
-                self._accounts = budgets.Accounts(self.connection)
-        return budgets.SharedBudgetStore(self._accounts, name, per, zone, when_away)
+                self._accounts = Accounts(self.connection)
+        return SharedBudgetStore(self._accounts, name, per, zone, when_away)
 
     def close(self) -> None:
         """Give back what this process holds, and share nothing from now on."""
@@ -136,7 +133,7 @@ def _joined(url: str, prefix: str) -> tuple[Fleet, bool]:
             _current = Fleet(url, prefix)
             ext.exchange_limiters({})  # Those of before share nothing.
             return _current, True
-        if _current._settings != (url, prefix):
+        if _current.settings != (url, prefix):
             raise InvalidArgument(
                 f"This process shares its state over {_current.connection.shown} already. Close that first, or pass "
                 "the same URL and prefix."

@@ -171,7 +171,7 @@ local turn = false
 local events = {}
 if not behind and number('turn_until') <= now then
   local every = SELDOM_S
-  if pub and pub.is_growing and (waiting > 0 or pub.is_ramping) then every = TURN_EVERY_S end
+  if pub and pub.is_growing and waiting > 0 then every = TURN_EVERY_S end
   if pending > 0 or now - number('published_at') >= every then
     turn = true
     set('turn', report.member)

@@ -205,7 +205,7 @@ class JobOptions(SharedOptions, total=False):
         int | None,
         Setting(
             "rows in flight at a time (default: 200, then more while that is faster; with Ray 10,000; of an embeddings "
-            "model, those of 8 full requests)",
+            "model, those of 8 full requests, then of up to 32)",
             least=1,
             metavar="N",
             is_direct_only=True,

@@ -24,6 +24,7 @@ from modelwire.errors import JobStopped, MissingDependency, ModelwireError
 from modelwire.jobs.row_caller import RowCaller, stopped
 from modelwire.jobs.row_records import exact_json
 from modelwire.jobs.tagged_values import tagged, untagged
+from modelwire.sharing import shared, shared_state
 
 if TYPE_CHECKING:
     from modelwire.runnables import Runnable, RunnableConfig
@@ -85,7 +86,16 @@ class Shares:
 class _Worker:
     """Calls the chain for batches of rows inside an actor of Ray's."""
 
-    def __init__(self, chain: Runnable[Any, Any], config: RunnableConfig, shares: Any) -> None:
+    def __init__(
+        self,
+        chain: Runnable[Any, Any],
+        config: RunnableConfig,
+        shares: Any,
+        fleet: tuple[str, str] | None = None,
+    ) -> None:
+        if fleet is not None:
+            url, prefix = fleet
+            shared(url, prefix=prefix)
         self._caller = RowCaller(chain, config)
         self._shares = shares
         self._name = uuid4().hex
@@ -202,10 +212,12 @@ class RayCaller(RowCaller):
             max_tasks_in_flight_per_actor=BATCHES_AT_ONCE,
             max_concurrent_calls_per_actor=BATCHES_AT_ONCE,
         )
+        state = shared_state()
+        fleet = None if state is None else state.settings
         dataset = ray.data.from_items(rows, override_num_blocks=blocks)
         dataset = dataset.map_batches(
             _Worker,
-            fn_constructor_args=(self.chain, self.config, self._shares),
+            fn_constructor_args=(self.chain, self.config, self._shares, fleet),
             batch_size=None,
             batch_format="pyarrow",
             compute=pool,

@@ -116,14 +116,15 @@ def _claimed(
     opened.callback(store.close)
     failures = Failures(store)
     calls = RowCalls(work, caller, store.results, failures, dedupe=options["dedupe"])
-    job = Job(input, RowWindow(most), ledger, failures, store, table, folder, calls, options)
+    window = RowWindow(most or work.rows_at_most, most or work.rows_at_once)
+    job = Job(input, window, ledger, failures, store, table, folder, calls, options)
     job.restore(fingerprint, input_changed=input_changed)
     return job
 
 
 def _caller(work: Work, config: Any, options: Mapping[str, Any]) -> tuple[RowCaller, int | None]:
-    """Return what calls the chain for a row, and how many rows may run at a time, if that is limited."""
-    most = options["max_concurrency"] or config.get("max_concurrency") or work.rows_at_once
+    """Return what calls the chain for a row, and how many rows may run at a time, if the user limits that."""
+    most = options["max_concurrency"] or config.get("max_concurrency")
     if isinstance(work, EmbeddingWork):
         return EmbeddingCaller(work.chain, config, work.texts_of_request), most
     if options["engine"] == "local":

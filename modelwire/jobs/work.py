@@ -60,6 +60,7 @@ __all__ = [
     "failure_text",
     "finish_reason",
     "make_work",
+    "members_of",
     "models_of",
     "models_with_arguments",
     "price_of_counts",
@@ -94,8 +95,9 @@ class Work:
         self.named_by = "The prompt"
         # False if an answer is a vector, which has no tokens.
         self.has_answer_tokens = True
-        # How many rows are in flight by default; None leaves that to the window.
+        # How many rows are in flight at first, and at most; None leaves that to the window.
         self.rows_at_once: int | None = None
+        self.rows_at_most: int | None = None
         self._prompt_columns = (
             None if self.columns is None else tuple(sorted({*self.columns, *optional}))
         )
@@ -258,6 +260,12 @@ def models_with_arguments(
     times *= getattr(step, "max_attempt_number", 1)
     for inner in step._runnables_inside():
         yield from models_with_arguments(inner, kwargs, times)
+
+
+def members_of(model: BaseChatModel) -> list[BaseChatModel]:
+    """Return the models of a pool, any of which may answer; of another model itself."""
+    deployments: Mapping[str, BaseChatModel] = getattr(model, "deployments", {"": model})
+    return [*deployments.values()]
 
 
 def _chosen_models(
@@ -509,7 +517,7 @@ def price_of_counts(
 def check_prices(chain: Runnable[Any, Any]) -> None:
     """Raise if a cost limit cannot be enforced, because the price of one of the chain's models is unknown."""
     check_price_list()
-    for model in models_of(chain):
+    for model in [member for whole in models_of(chain) for member in members_of(whole)]:
         name = getattr(model, "model", None)
         client = getattr(model, "client", None)
         if name is None or client is not None or getattr(model, "provider", None) == "azure_openai":

@@ -34,6 +34,8 @@ RENAMED = {
     "langchain_core.load.load.loads": "modelwire.load.loads",
     "langchain_core.load.dump.dumpd": "modelwire.load.dumpd",
     "langchain_core.load.dump.dumps": "modelwire.load.dumps",
+    "langchain_redis.RedisCache": "modelwire.caches.RedisCache",
+    "langchain_redis.cache.RedisCache": "modelwire.caches.RedisCache",
 }
 # LangChain has had these names at several paths over the years.
 SEARCHED = (

@@ -23,7 +23,7 @@ import pytest
 from support.biller import OUTPUT, Biller, billing, model_at
 
 from modelwire import AIMessage, RunnableLambda, budget
-from modelwire.budgets import Budget, Left, Spending
+from modelwire.budgets import Budget, Left, Spending, spending
 from modelwire.budgets.store import SQLiteBudgetStore
 from modelwire.caches import InMemoryCache
 from modelwire.callbacks import BaseCallbackHandler
@@ -502,6 +502,18 @@ def test_what_could_not_be_written_is_written_when_the_budget_goes(
     del b
     gc.collect()
     assert budget("team", usd=1).left.usd == 1 - biller.usd
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_process_that_is_forked_while_a_call_is_admitted_can_admit_calls(biller: Biller) -> None:
+    with spending._lock:
+        child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # A lock that is held for ever ends the child.
+        with budget(calls=1) as b:
+            model_at(biller).invoke("hi")
+        os._exit(0 if b.spent.calls == 1 else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_day_is_that_of_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:

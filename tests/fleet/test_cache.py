@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import pickle
@@ -147,10 +148,16 @@ def test_it_takes_the_server_of_the_fleet(redis: RedisServer) -> None:
     assert RedisCache(redis.url).lookup("p", "m") == texts("one")
 
 
-@pytest.mark.parametrize("settings", [{"url": "http://x"}, {"ttl": 0}, {"ttl": "1"}])
+@pytest.mark.parametrize(
+    "settings", [{"url": "http://x"}, {"url": object()}, {"ttl": 0}, {"ttl": "1"}, {"prefix": 3}]
+)
 def test_wrong_settings_are_refused(redis: RedisServer, settings: Any) -> None:
     with pytest.raises(InvalidArgument):
         RedisCache(**{"url": redis.url, **settings})
+
+
+def test_the_url_may_have_the_name_that_langchain_has_for_it(redis: RedisServer) -> None:
+    assert repr(RedisCache(redis_url=redis.url)) == repr(RedisCache(redis.url))
 
 
 def test_it_is_pickled_without_a_connection_and_without_a_password(redis: RedisServer) -> None:
@@ -374,6 +381,24 @@ def test_two_equal_streams_in_one_process_do_not_wait_for_each_other(
     pairs = list(zip(model.stream("hi"), model.stream("hi"), strict=False))
     assert len(pairs) > 10
     assert biller.calls == 2
+
+
+def test_many_calls_at_a_time_open_few_connections(redis: RedisServer) -> None:
+    cache = RedisCache(redis.url)
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*(cache.alookup_or_claim(f"p{i}", "m") for i in range(500)))
+
+    def opened() -> int:
+        with redis.client() as client:
+            return int(client.info("stats")["total_connections_received"])
+
+    before = opened()
+    found = asyncio.run(ask())
+    assert all(claim is not None for _, claim in found)
+    assert opened() - before < 40
+    for _, claim in found:
+        claim.release()
 
 
 def test_two_caches_of_one_server_in_one_process_make_one_call(

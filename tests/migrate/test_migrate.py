@@ -59,6 +59,7 @@ from modelwire.migrate.rewrite import rewrite
             "from langchain_community.chat_message_histories import ChatMessageHistory",
             "from modelwire.chat_history import InMemoryChatMessageHistory as ChatMessageHistory",
         ),
+        ("from langchain_redis import RedisCache", "from modelwire.caches import RedisCache"),
         ("from langchain_core import messages", "from modelwire import messages"),
         ("from langchain_core.messages import *", "from modelwire.messages import *"),
         ("import langchain_core.messages as m", "import modelwire.messages as m"),

@@ -53,12 +53,12 @@ class StartedCall(NamedTuple):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The metadata of the model and of the config."""
-        own = self.model.metadata
-        inherited = self.config.get("metadata")
-        if own and inherited:
-            return {**inherited, **own}
-        return own or inherited or {}
+        """The metadata of the model, of the config, and of the runs around the call."""
+        above = getattr(self.config.get("callbacks"), "metadata", None)
+        known = [one for one in (above, self.config.get("metadata"), self.model.metadata) if one]
+        if len(known) == 1:
+            return known[0]
+        return {name: value for one in known for name, value in one.items()}
 
     @property
     def parent_run_id(self) -> UUID | None:

@@ -96,6 +96,8 @@ class Advertised:
         # True while the remaining requests in the headers are for this process only, and may be sent
         # in a burst.
         self._trusted = True
+        # As many processes spend the same tokens, so each call of this one counts so many times.
+        self.members = 1
         self._spent_at = now
         # The sum of all costs, by kind of limit.
         self._spent = dict.fromkeys(_KINDS, 0.0)
@@ -164,6 +166,7 @@ class Advertised:
         if admission.spent is None:
             return
         costs = admission.costs
+        took_in, took_out = took_in * self.members, took_out * self.members
         took = _costs(took_in or costs["input-tokens"], took_out or costs["output-tokens"])
         for kind, bucket in self._buckets.items():
             # The last header already includes a request that was sent before its own. A limit that
@@ -180,7 +183,8 @@ class Advertised:
         output = self._answer_tokens
         if admission.max_output is not None:
             output = float(admission.max_output)
-        admission.costs = _costs(admission.size * self._tokens_per_byte, output)
+        tokens_in = admission.size * self._tokens_per_byte
+        admission.costs = _costs(tokens_in * self.members, output * self.members)
 
     def requests_per_s(self) -> float:
         bucket = self._buckets.get("requests")

@@ -96,6 +96,11 @@ class Lease:
         self.congestion.concurrency = self.concurrency
         limiter.lease = self
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the fleet should know at once what this process has seen."""
+        return bool(self._events) or self._rejection is not None
+
     def holds(self, now: float) -> bool:
         """Return whether the fleet decides now."""
         return now < self.expires_at
@@ -133,6 +138,8 @@ class Lease:
             self.rate.restart(now)
         if self.concurrency.most < inf:
             self.concurrency.most = max(1.0, floor(self.concurrency.whole * share))
+        if self.limiter.advertised is not None:
+            self.limiter.advertised.members = 1
         self.limiter.take_share(share, now)
 
     def report(self, now: float) -> dict[str, Any] | None:
@@ -231,6 +238,8 @@ class Lease:
             gate.closed_at = now - (server_now - pub["closed_at"])
         self.may_probe = reply["may_probe"] and gate.probe is None
         self.limiter.outage.is_on = pub["is_outage"]
+        if self.limiter.advertised is not None:
+            self.limiter.advertised.members = self.active
         if pub["is_proven"]:
             self._skip_the_first()
         self.concurrency.whole = _or_inf(pub["most"])

@@ -153,7 +153,9 @@ def _made(
     credentials: tuple[Sequence[str | None], Sequence[Any]],
 ) -> AdaptiveRateLimiter:
     _, model, who = key
-    fleet = shared_state()
+    fleet, identity = shared_state(), None
+    if fleet is not None:
+        identity = _shared_identity(url, model, *credentials)
     with _lock:
         _drop_idle(now, but=key)
         limiter = _limiters.get(key)
@@ -163,24 +165,20 @@ def _made(
             name = f"{address_of(url).authority} {model} #{who & 0xFFFFFFFF:08x}"
             limiter = _limiters[key] = AdaptiveRateLimiter(now, rng, name=name)
             limiter.share = 1.0 if fleet is not None else _share
-            if fleet is not None:
-                _share_limits(fleet, limiter, [url, model, *credentials[0]], credentials[1], rng)
+            if fleet is not None and identity is not None:
+                from modelwire.transport.ratelimit.lease import Lease
+
+                fleet.share_limits(Lease(limiter, now, rng), identity)
         return _limiters[key]
 
 
-def _share_limits(
-    fleet: Any,
-    limiter: AdaptiveRateLimiter,
-    identity: list[str | None],
-    credentials: Sequence[Any],
-    rng: Random,
-) -> None:
-    """Let the limiter share its limits with other processes, if its credentials are the same in all of them."""
-    from modelwire.transport.ratelimit.lease import Lease
-
+def _shared_identity(
+    url: str, model: str | None, headers: Sequence[str | None], credentials: Sequence[Any]
+) -> list[str | None] | None:
+    """Return what identifies a limiter in all processes, None if its credentials have no name in others."""
     names = [_name_of(credential) for credential in credentials]
-    if all(name is None or isinstance(name, str) for name in names):
-        fleet.share_limits(Lease(limiter, limiter.used_at, rng), [*identity, *names])
+    texts = [name for name in names if name is None or isinstance(name, str)]
+    return [url, model, *headers, *texts] if len(texts) == len(names) else None
 
 
 def _is_old(limiter: AdaptiveRateLimiter, now: float) -> bool:
