@@ -284,7 +284,7 @@ class Lease:
     def emit(
         self, kind: str, admission: Admission | None, now: float, error: ChatError | None = None
     ) -> None:
-        """Tell the fleet what this process has seen, and send nothing until it has decided."""
+        """Report to the fleet what this process has seen, and send nothing until it has decided."""
         started, epoch = now, self.epoch
         if admission is not None:
             started = admission.started
@@ -303,7 +303,7 @@ class Lease:
             self._events.append((now, Event("missed", 0.0, 0)))
 
     def reject(self, error: ChatError) -> None:
-        """Tell the fleet that one call found the key, its credit or the model invalid."""
+        """Report to the fleet that one call found the key, its credit or the model invalid."""
         self._rejection = type(error).__name__
         self.urge()
 
