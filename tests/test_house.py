@@ -51,7 +51,7 @@ NODES_OF_NEW_FEATURES = {
     # The issue aimed at 5,500 and 500.
     "pool": (12_100, 750),
     "a pace that outlasts outages and refusals by chance": (720, 0),
-    "shared state: the connection, limits": (6_450, 3_800),
+    "shared state: the connection, limits": (6_600, 3_900),
     "shared state: budgets and caches; entries that expire": (1_500, 6_000),
     "OpenTelemetry's names, strict answers of the test server": (250, 6_700),
     "spans without handlers, attributes of requests to MCP servers": (1_200, 500),
