@@ -8,7 +8,7 @@ import pytest
 from support.redis_server import RedisServer, redis_server
 
 from modelwire import sharing
-from modelwire.fleet import current
+from modelwire.fleet import connection, current
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,12 @@ def redis(running_redis: RedisServer) -> RedisServer:
     with running_redis.client() as client:
         client.flushall()
     return running_redis
+
+
+@pytest.fixture(autouse=True)
+def no_reply_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer for a server than programs do, because the machine of the tests may be busy."""
+    monkeypatch.setattr(connection, "_TIMEOUT_S", 20.0)
 
 
 @pytest.fixture(autouse=True)
