@@ -5,6 +5,7 @@
 #   make test                               lint, types and tests
 #   make test-langchain                     those of the border to LangChain, in .venv-langchain (`make test` runs them)
 #   make test-langchain-long                those of that border that take minutes (`make test-long` runs them)
+#   make test-threads                       tests of what threads may share, each in 8 at once (`make test-long` runs them)
 #   make test-long                          the tests that take minutes, some on a local Ray (270 MB), and more
 #                                           examples for every property
 #   make test-browser                       the pages of the examples in headless Chromium, which it installs where it may
@@ -25,7 +26,7 @@ SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := $(VENV)/$(SCRIPTS)
 SOURCES := modelwire tests examples $(wildcard benchmarks)
 
-.PHONY: demo quick test cases beside test-langchain test-langchain-long test-long test-browser test-all dist bench docs lint types format clean help
+.PHONY: demo quick test cases beside test-langchain test-langchain-long test-threads test-long test-browser test-all dist bench docs lint types format clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -118,8 +119,16 @@ $(VENV)/.ready-agent-suites: tests/third_party/fetch.py $(VENV)/.ready-langchain
 
 test-long: $(VENV)/.ready-long $(VENV)/.ready-redis $(VENV)/.ready-mcp-conformance $(VENV)/.ready-third-party
 	@$(MAKE) --no-print-directory test-langchain-long
+	@$(MAKE) --no-print-directory test-threads
 	$(BIN)/python -m pytest -q -n 3 -m "long or hypothesis" --hypothesis-profile=long \
 	  $(call ONCE_MORE,$(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile=long)
+
+# What threads may share: values, codecs, runnables, tools. `tests/support/in_threads.py` names what runs in one thread.
+IN_THREADS := tests/messages tests/output_parsers tests/prompts tests/runnables tests/tools tests/adapters/wires \
+  tests/transport/test_sse.py tests/transport/test_classify.py tests/test_caches.py
+test-threads: $(VENV)/.ready-dev
+	PYTHONPATH=tests $(BIN)/python -m pytest -q -n 2 -p support.in_threads --parallel-threads=8 \
+	  -m "not long and not hypothesis and not local and not browser" --ignore-glob="*/test_mcp*.py" $(IN_THREADS)
 
 # Debian's packages, where we may install them; without a browser the tests are skipped, and say what is missing.
 test-browser: $(VENV)/.ready-browser

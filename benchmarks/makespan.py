@@ -77,7 +77,7 @@ def run(lineup: Lineup) -> list[Table]:
         few,
         budgets=True,
     )
-    return [table, chance, _beside_rows(), _stated()]
+    return [table, chance, _beside_rows(), _stated(), _embeddings(quick=lineup.quick)]
 
 
 _Settings = dict[str, Any]
@@ -177,6 +177,35 @@ def _stated() -> Table:
         table.budgets.append(
             Budget(f"rpm={per_minute}: fullest minute", per_minute, fullest, unit="")
         )
+    return table
+
+
+def _embeddings(*, quick: bool) -> Table:
+    """Embed short texts at limits of tokens a minute."""
+    from support.embedding_scene import embedding_scene
+
+    texts = 200_000 if quick else 1_000_000
+    table = Table(
+        f"Embeddings: {texts:,} short texts at a limit of tokens, which the job is not told",
+        ["tokens a minute", "saved up", "headers", "of the ideal", "refused", "requests at most"],
+    )
+    for tokens_a_minute in (1_000_000, 5_000_000, 10_000_000):
+        for headers in ("none", "full"):
+            score = embedding_scene(
+                texts=texts, tokens_a_minute=tokens_a_minute, burst_s=10, headers=headers
+            )
+            table.rows.append(
+                [
+                    f"{tokens_a_minute:,}",
+                    "10 s",
+                    headers,
+                    f"{score.ratio:.3f}x",
+                    f"{score.wasted:.1%}",
+                    f"{score.most_rows // 2048}",
+                ]
+            )
+            what = f"embeddings at {tokens_a_minute:,} tokens a minute, headers `{headers}`"
+            table.budgets.append(Budget(what, 1.05, score.ratio))
     return table
 
 

@@ -123,7 +123,8 @@ class _Parser(argparse.ArgumentParser):
         if choice := re.match(
             r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)", message
         ):
-            known, word = re.findall(r"[\w-]+", choice[2]), choice[1]
+            known = re.findall(r"[\w-]+", choice[2])
+            word = choice[1]
             hint = f' To ask a model: modelwire ask "{word}"' if "ask" in known else ""
             return f"there is no `{word}`. {did_you_mean(word, known)}{hint}"
         if message.endswith("required: COMMAND"):

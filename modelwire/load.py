@@ -1,10 +1,10 @@
 """`dumpd`, `dumps`, `load`, `loads`: objects in LangChain's own JSON form, written and read.
 
-Read are messages, generations, documents, `PromptTemplate` and the chat models of this package, by a table of names:
-nothing a file names is imported. Anything else is written as `not_implemented`, and cannot be read.
+They read messages, generations, documents, `PromptTemplate` and the chat models of this package, by a table of names,
+so that a file cannot cause an import. Any other object is written as `not_implemented`, and cannot be read.
 
-A dict of the data that looks like this form (a tool's arguments, a block that a model wrote) is written inside of
-`{"__lc_escaped__": ...}` and read as the dict it was: only `dumps` itself decides what becomes an object.
+A dict in the data that looks like this form (a tool's arguments, a block that a model wrote) is written inside of
+`{"__lc_escaped__": ...}` and read as a dict, so that data never becomes an object.
 """
 
 from __future__ import annotations

@@ -97,7 +97,8 @@ def show_result(result: Any) -> str:
 def _block(block: Mapping[str, Any]) -> str:
     kind = block["type"]
     if kind == "text":
-        reader, text = _markdown(), str(block["text"])
+        reader = _markdown()
+        text = str(block["text"])
         if reader is None:
             return _preformatted(text)
         return str(reader.render(text))

@@ -42,7 +42,7 @@ class _Value(BaseModel):
     def of(cls, **values: Any) -> Self:
         """Return a value with every field set to what is known to be right."""
         made = cls.__new__(cls)
-        made._fill(**values)
+        set_slots(made, values, set(values))
         return made
 
     def _check(self, **values: Any) -> None:

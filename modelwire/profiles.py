@@ -208,7 +208,8 @@ def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
 def _fill_from_prices(profile: ModelProfile, listed: Any) -> None:
     """Put in what the price list knows of a model."""
     source = _source("genai-prices", "genai-prices", listed.id, _newest_of_prices())
-    window, list_prices = listed.context_window, price_list.prices_of(listed)
+    window = listed.context_window
+    list_prices = price_list.prices_of(listed)
     prices = {ours: _lowest(getattr(list_prices, theirs)) for ours, theirs in _PRICES.items()}
     known = {name: price for name, price in prices.items() if price is not None}
     status = "deprecated" if listed.deprecated else None
@@ -274,7 +275,9 @@ def _spellings(model: str) -> Iterator[str]:
 
 
 def _abilities(row: Any) -> dict[str, Any]:
-    limits, takes, gives = row.limit, row.modalities.input, row.modalities.output
+    limits = row.limit
+    takes = row.modalities.input
+    gives = row.modalities.output
     context, most_in, most_out = (
         tokens if tokens and tokens < _TOO_MANY else None
         for tokens in (limits.context, limits.input, limits.output)

@@ -228,17 +228,22 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def clean_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, one_authority: str
-) -> None:
-    """Take the developer's keys, models, proxies and configuration away."""
-    monkeypatch.setenv("SSL_CERT_FILE", one_authority)
-    for name in list(os.environ):
-        if name in _KEPT:
-            continue
-        if name.startswith(_FOREIGN) or name.upper().endswith("_PROXY"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "no-data"))
+    tmp_path_factory: pytest.TempPathFactory, one_authority: str
+) -> Iterator[None]:
+    """Take the developer's keys, models, proxies and configuration away.
+
+    Without the fixture `monkeypatch`: a test that uses it does not run in several threads.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", one_authority)
+        for name in list(os.environ):
+            if name in _KEPT:
+                continue
+            if name.startswith(_FOREIGN) or name.upper().endswith("_PROXY"):
+                patch.delenv(name)
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "no-data"))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -251,16 +256,18 @@ def no_limits_learned() -> None:
 
 
 @pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_waits() -> Iterator[None]:
     """Try again at once. The tests that are about these waits have a fixture of this name that does nothing."""
-    for owner, name, seconds in (
-        (retry, "_TRANSIENT_FIRST_S", 0.01),
-        (retry, "_REFUSED_FIRST_S", 0.01),
-        (retry, "_REFUSED_LEAST_S", 0.01),
-        (congestion, "_PAUSE_FIRST_S", 0.02),
-        (congestion, "_PROBE_FIRST_S", 0.02),
-    ):
-        monkeypatch.setattr(owner, name, seconds)
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name, seconds in (
+            (retry, "_TRANSIENT_FIRST_S", 0.01),
+            (retry, "_REFUSED_FIRST_S", 0.01),
+            (retry, "_REFUSED_LEAST_S", 0.01),
+            (congestion, "_PAUSE_FIRST_S", 0.02),
+            (congestion, "_PROBE_FIRST_S", 0.02),
+        ):
+            patch.setattr(owner, name, seconds)
+        yield
 
 
 # ---------------------------------------------------------------- the real model

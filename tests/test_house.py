@@ -47,11 +47,13 @@ NODES_OF_NEW_FEATURES = {
     "MCP": (8_050, 2_300),
     "prompt caches": (10_250, 5_000),
     "embeddings": (9_000, 6_000),
+    "embeddings by Batch API, of Vertex AI, Nova and llama.cpp, and faster": (1_700, 1_310),
     # The issue aimed at 5,500 and 500.
     "pool": (12_200, 600),
     "shared state: the connection, limits": (6_450, 3_800),
     "shared state: budgets and caches; entries that expire": (1_500, 6_000),
     "OpenTelemetry's names, strict answers of the test server": (250, 6_700),
+    "spans without handlers, attributes of requests to MCP servers": (1_200, 500),
 }
 CORE_NODES = CORE_NODES_WITHOUT_NEW_FEATURES + sum(
     core for core, _ in NODES_OF_NEW_FEATURES.values()
@@ -72,8 +74,8 @@ LARGER = {
 }
 MANY_METHODS = {"Runnable", "BaseChatModel"}  # LangChain's interface asks for them
 
-# Density: what formatting and naming change, and adding code does not.
-NODES_A_LINE = 8.1
+# Density: what formatting and naming change, and adding code does not. The goal is 8.0 for both.
+NODES_A_LINE = {"core": 8.0, "extensions": 8.3}
 CONDITIONAL_EXPRESSIONS_IN_1000_LINES = 20
 FORMATTING_SKIPPED = 0  # lines with `fmt: skip`
 
@@ -83,7 +85,16 @@ ARROWS_FROM_CORE_TO_EXTENSIONS = 0
 PRIVATE_NAMES_USED_BY_EXTENSIONS = 0
 
 # Words of a language of our own, counted in the whole text of the package.
-WORDS = {"said": 16, "given": 33, "asked": 49, "told": 20, "kept": 63}
+WORDS = {
+    "said": 15,
+    "given": 33,
+    "asked": 44,
+    "told": 18,
+    "kept": 61,
+    "nobody": 9,
+    "somebody": 5,
+    "stands": 22,
+}
 DOCSTRINGS_THAT_SAY_TELL_OR_HEAR = 0
 
 
@@ -161,7 +172,8 @@ def test_the_volume_stays_below_its_ceiling(of_extensions: bool, most: int) -> N
 @pytest.mark.parametrize("of_extensions", [False, True])
 def test_the_code_does_not_become_denser(of_extensions: bool) -> None:
     found = volume(of_extensions=of_extensions)
-    assert found.nodes_a_line <= SLACK * NODES_A_LINE
+    storey = "extensions" if of_extensions else "core"
+    assert found.nodes_a_line <= SLACK * NODES_A_LINE[storey]
     most = SLACK * CONDITIONAL_EXPRESSIONS_IN_1000_LINES
     assert found.conditional_expressions_in_1000_lines <= most
 

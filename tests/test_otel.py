@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from modelwire import otel
-from modelwire.callbacks import BaseCallbackHandler
+from modelwire.callbacks import BaseCallbackHandler, CallbackManager
 from modelwire.errors import ServerError
 from modelwire.ext import CallObserver
 from modelwire.jobs import arun_job, run_job
@@ -31,6 +31,7 @@ from modelwire.testing import faults, recorded, replayed
 from modelwire.testing.server import ProviderServer
 from modelwire.tools import tool
 
+OURS = str(Path(otel.__file__).parents[1])
 PROMPT = "the canary sings at noon"
 
 
@@ -317,6 +318,23 @@ def test_the_request_goes_out_inside_of_the_span(
     assert current == [span.context.span_id]
 
 
+def test_the_conversation_is_found_in_the_callbacks_that_a_step_passes_on(
+    colour: Any, server: ProviderServer, seen: Seen
+) -> None:
+    model = server.model(metadata={"conversation_id": "of the model"})
+    for metadata, expected in (
+        ({"conversation_id": "of the config"}, "of the model"),
+        ({"thread_id": "t1"}, "of the model"),
+    ):
+        seen.exporter.clear()
+        colour.invoke(model, PROMPT, {"metadata": metadata})
+        assert seen.spans()["chat gpt-test"].attributes["gen_ai.conversation.id"] == expected
+    seen.exporter.clear()
+    above = CallbackManager([], metadata={"thread_id": "t2"})
+    colour.invoke(server.model(), PROMPT, {"callbacks": above})
+    assert seen.spans()["chat gpt-test"].attributes["gen_ai.conversation.id"] == "t2"
+
+
 def test_nothing_is_seen_after_uninstrument(
     colour: Any, server: ProviderServer, seen: Seen
 ) -> None:
@@ -403,9 +421,11 @@ def test_a_span_costs_a_call_fewer_functions_of_ours_than_of_opentelemetrys(
 
     def count(frame: Any, event: str, arg: Any) -> None:
         if event == "call":
-            folder = frame.f_code.co_filename.replace("\\", "/")
-            entered["theirs"] += "/opentelemetry/" in folder
-            entered["ours"] += "/modelwire/" in folder
+            path = frame.f_code.co_filename
+            if path.startswith(OURS):
+                entered["ours"] += 1
+            elif "opentelemetry" in Path(path).parts:
+                entered["theirs"] += 1
 
     def counted() -> Counter[str]:
         for _ in range(3):

@@ -6,7 +6,7 @@ The conventions' facts with their commits: `tests/support/genai_conventions.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -191,10 +191,11 @@ def test_every_attribute_that_can_apply_is_set(
         "gen_ai.request.choice.count",
         "gen_ai.request.top_k",
         "gen_ai.request.previous_response.id",
-        # The library does not know them: no template has a name, no history is compacted.
         "gen_ai.prompt.name",
         "gen_ai.prompt.version",
         "gen_ai.conversation.compacted",
+        # See `WHY_NOT`.
+        "gen_ai.prompt.variable",
         # No provider of these scenes divides its tokens by modality, or counts what it writes to a cache.
         *(
             name
@@ -455,3 +456,278 @@ def test_the_names_are_those_of_opentelemetrys_package_where_it_knows_them() -> 
         or name in ("gen_ai.request.previous_response.id", "gen_ai.request.reasoning.level")
         for name in newer
     )
+
+
+# Why attributes of the conventions are in no span.
+WHY_NOT = {
+    "chat": {
+        "gen_ai.prompt.variable": "The values of a template are filled in before the call; it has the text only.",
+        **{
+            f"gen_ai.usage.text.{side}_tokens": "`usage_metadata` counts the modalities beside text."
+            for side in ("input", "output")
+        },
+        **{
+            f"gen_ai.usage.{kind}.cache_read.input_tokens": "`usage_metadata` has one count of cached tokens."
+            for kind in ("text", "image", "audio")
+        },
+    },
+    "embeddings": {},
+    "execute_tool": {
+        "mcp.resource.uri": "A call of a tool has none; resources are read outside of a tool's run.",
+        "jsonrpc.protocol.version": "It is 2.0, the only version, and recommended only if it is another one.",
+        "rpc.response.status_code": "The package `mcp` has the same error for a server's code and for its own.",
+        "network.protocol.version": "The package `mcp` keeps the HTTP response, with its version, to itself.",
+    },
+}
+# Those of MCP servers that need one: `tests/tools/test_mcp.py` checks them on real servers.
+OF_MCP_SERVERS = {
+    "mcp.protocol.version",
+    "mcp.session.id",
+    "jsonrpc.request.id",
+    "network.protocol.name",
+    "server.address",
+    "server.port",
+}
+
+
+class Setting(NamedTuple):
+    """Calls that set attributes, with the names of these."""
+
+    operation: str
+    run: Callable[[ProviderServer], object]
+    sets: tuple[str, ...]
+
+
+def _openai_usage(**details: Any) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18, **details}
+    about = {"id": "c1", "object": "chat.completion", "created": 1, "model": "m"}
+    return {
+        **about,
+        "choices": [choice],
+        "usage": usage,
+        "service_tier": "flex",
+        "system_fingerprint": "fp",
+    }
+
+
+def _sampling(server: ProviderServer) -> None:
+    model = server.model("openai", temperature=1, top_p=0.5, max_tokens=9, seed=7, n=2)
+    model.bind(stop=["y"], frequency_penalty=1, presence_penalty=1).invoke(
+        "hi", response_format={"type": "json_object"}
+    )
+
+
+def _anthropic(server: ProviderServer) -> None:
+    usage = {"input_tokens": 3, "output_tokens": 2}
+    counts = {"cache_creation_input_tokens": 5, "cache_read_input_tokens": 4}
+    server.default = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [{"type": "text", "text": "x"}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {**usage, **counts},
+    }
+    model = server.model("anthropic", top_k=4, effort="low")
+    model.bind_tools([weather]).invoke(HISTORY)
+
+
+def _of_the_program(server: ProviderServer) -> None:
+    about = {"gen_ai.prompt.name": "capital", "gen_ai.prompt.version": "2", "thread_id": "t1"}
+    metadata = {**about, "gen_ai.conversation.compacted": True}
+    list(server.model("openai").stream("hi", {"metadata": metadata}))
+
+
+def _details(server: ProviderServer) -> None:
+    server.default = _openai_usage(
+        prompt_tokens_details={"audio_tokens": 2},
+        completion_tokens_details={"audio_tokens": 3, "reasoning_tokens": 4},
+    )
+    server.model("openai", service_tier="flex").invoke("hi")
+
+
+def _images(server: ProviderServer) -> None:
+    tokens = [{"modality": "IMAGE", "tokenCount": 5}]
+    server.default = {
+        "candidates": [
+            {"content": {"role": "model", "parts": [{"text": "x"}]}, "finishReason": "STOP"}
+        ],
+        "usageMetadata": {
+            "promptTokenCount": 9,
+            "candidatesTokenCount": 9,
+            "totalTokenCount": 18,
+            "promptTokensDetails": tokens,
+            "candidatesTokensDetails": tokens,
+        },
+        "modelVersion": "m",
+        "responseId": "r",
+    }
+    server.model("gemini").invoke("hi")
+
+
+def _failing(server: ProviderServer) -> None:
+    server.default = faults.status(500)
+    with pytest.raises(ModelwireError):
+        server.model("openai", max_retries=0).invoke("hi")
+
+
+def _guarded(server: ProviderServer) -> None:
+    guardrail = {"guardrailIdentifier": "gr-1", "guardrailVersion": "1"}
+    server.model("bedrock", guardrail_config=guardrail).invoke("hi")
+
+
+def _failing_tool(server: ProviderServer) -> None:
+    lenient = weather.model_copy(update={"handle_tool_error": True})
+    lenient.invoke({"name": "weather", "args": {"city": "nowhere"}, "id": "c", "type": "tool_call"})
+
+
+def _mcp_tool(server: ProviderServer) -> None:
+    about = {"mcp.method.name": "tools/call", "network.transport": "pipe"}
+    weather.model_copy(update={"metadata": about}).invoke({"city": "Bern"})
+
+
+def _embed(server: ProviderServer) -> None:
+    model = server.embeddings("openai", dimensions=3)
+    model.embed_query("hi")
+
+
+def _failing_embeddings(server: ProviderServer) -> None:
+    server.say(faults.status(500))
+    with pytest.raises(ModelwireError):
+        server.embeddings("openai", max_retries=0).embed_query("hi")
+
+
+SETTINGS = [
+    Setting(
+        "chat",
+        _sampling,
+        (
+            "gen_ai.operation.name",
+            "gen_ai.provider.name",
+            "gen_ai.request.model",
+            "gen_ai.request.temperature",
+            "gen_ai.request.top_p",
+            "gen_ai.request.max_tokens",
+            "gen_ai.request.seed",
+            "gen_ai.request.choice.count",
+            "gen_ai.request.stop_sequences",
+            "gen_ai.request.frequency_penalty",
+            "gen_ai.request.presence_penalty",
+            "gen_ai.output.type",
+            "gen_ai.response.id",
+            "gen_ai.response.model",
+            "gen_ai.response.finish_reasons",
+            "gen_ai.usage.input_tokens",
+            "gen_ai.usage.output_tokens",
+            "gen_ai.input.messages",
+            "gen_ai.output.messages",
+            "server.address",
+            "server.port",
+            "openai.api.type",
+        ),
+    ),
+    Setting(
+        "chat",
+        _anthropic,
+        (
+            "gen_ai.request.top_k",
+            "gen_ai.request.reasoning.level",
+            "gen_ai.system_instructions",
+            "gen_ai.tool.definitions",
+            "gen_ai.usage.cache_read.input_tokens",
+            "gen_ai.usage.cache_write.input_tokens",
+        ),
+    ),
+    Setting(
+        "chat",
+        _of_the_program,
+        (
+            "gen_ai.prompt.name",
+            "gen_ai.prompt.version",
+            "gen_ai.conversation.id",
+            "gen_ai.conversation.compacted",
+            "gen_ai.request.stream",
+            "gen_ai.response.time_to_first_chunk",
+        ),
+    ),
+    Setting(
+        "chat",
+        _details,
+        (
+            "gen_ai.usage.audio.input_tokens",
+            "gen_ai.usage.audio.output_tokens",
+            "gen_ai.usage.reasoning.output_tokens",
+            "openai.request.service_tier",
+            "openai.response.service_tier",
+            "openai.response.system_fingerprint",
+        ),
+    ),
+    Setting(
+        "chat", _images, ("gen_ai.usage.image.input_tokens", "gen_ai.usage.image.output_tokens")
+    ),
+    Setting("chat", _failing, ("error.type",)),
+    Setting("chat", _guarded, ("aws.bedrock.guardrail.id",)),
+    Setting(
+        "chat",
+        lambda server: server.model("responses", previous_response_id="resp_1").invoke("hi"),
+        ("gen_ai.request.previous_response.id",),
+    ),
+    Setting(
+        "execute_tool",
+        _failing_tool,
+        (
+            "gen_ai.operation.name",
+            "gen_ai.tool.name",
+            "gen_ai.tool.type",
+            "gen_ai.tool.description",
+            "gen_ai.tool.call.id",
+            "gen_ai.tool.call.arguments",
+            "gen_ai.tool.call.result",
+            "error.type",
+        ),
+    ),
+    Setting("execute_tool", _mcp_tool, ("mcp.method.name", "network.transport")),
+    Setting(
+        "embeddings",
+        _embed,
+        (
+            "gen_ai.operation.name",
+            "gen_ai.provider.name",
+            "gen_ai.request.model",
+            "gen_ai.request.encoding_formats",
+            "gen_ai.embeddings.dimension.count",
+            "gen_ai.response.model",
+            "gen_ai.usage.input_tokens",
+            "server.address",
+            "server.port",
+        ),
+    ),
+    Setting("embeddings", _failing_embeddings, ("error.type",)),
+]
+
+
+@pytest.mark.parametrize("one", SETTINGS, ids=lambda one: f"{one.operation} {one.run.__name__}")
+def test_an_attribute_is_set_by_its_scene(one: Setting, server: ProviderServer, seen: Seen) -> None:
+    one.run(server)
+    assert set(one.sets) - set(seen.facts(one.operation)) == set()
+    assert seen.violations() == []
+
+
+def test_each_attribute_of_the_conventions_has_a_scene_or_a_reason() -> None:
+    own = {name for names in conventions.OWN.values() for name in names}
+    wanted = {
+        "chat": {*conventions.INFERENCE, *own},
+        "embeddings": set(conventions.EMBEDDINGS),
+        "execute_tool": {*conventions.EXECUTE_TOOL, *conventions.MCP},
+    }
+    for operation, names in wanted.items():
+        set_somewhere = {
+            name for one in SETTINGS if one.operation == operation for name in one.sets
+        }
+        if operation == "execute_tool":
+            set_somewhere |= OF_MCP_SERVERS
+        assert set_somewhere | set(WHY_NOT[operation]) == names
+        assert set_somewhere & set(WHY_NOT[operation]) == set()

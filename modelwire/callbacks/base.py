@@ -35,6 +35,7 @@ EVENTS: dict[str, str | None] = {
     "on_chain_error": "ignore_chain",
     "on_tool_start": "ignore_agent",
     "on_tool_progress": "ignore_agent",
+    "on_tool_request": "ignore_agent",
     "on_tool_end": "ignore_agent",
     "on_tool_error": "ignore_agent",
     "on_agent_action": "ignore_agent",
@@ -127,6 +128,9 @@ class BaseCallbackHandler:
 
     def on_tool_progress(self, progress: float, **kwargs: Any) -> Any:
         """Called while a tool works. Keywords: `total`, at which it is done, and a `message`; both may be None."""
+
+    def on_tool_request(self, facts: dict[str, str], **kwargs: Any) -> Any:
+        """Called when the call of an MCP tool is over: `jsonrpc.request.id` and, in a session, `mcp.session.id`."""
 
     def on_tool_end(self, output: Any, **kwargs: Any) -> Any:
         """Called with a tool's output."""

@@ -200,7 +200,8 @@ async def _in_thread(call: Callable[[], Any], handler: BaseCallbackHandler, hear
     """
     import asyncio
 
-    loop, context = asyncio.get_running_loop(), copy_context()
+    loop = asyncio.get_running_loop()
+    context = copy_context()
     if hearers is None:
         return await loop.run_in_executor(None, context.run, call)
     # The first to pop it decides: the thread starts the call, or a cancellation prevents it.

@@ -190,6 +190,10 @@ class _ToolEvents(BaseRunManager[Told]):
         """Report how far the tool is: `progress` of `total`, where that is known."""
         return self._tell("on_tool_progress", progress, total=total, message=message, **kwargs)
 
+    def on_tool_request(self, facts: dict[str, str], **kwargs: Any) -> Told:
+        """Report what identifies the request that the tool has sent to its server."""
+        return self._tell("on_tool_request", facts, **kwargs)
+
     def on_tool_end(self, output: Any, **kwargs: Any) -> Told:
         """Report the tool's output."""
         return self._tell("on_tool_end", output, **kwargs)

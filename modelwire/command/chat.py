@@ -133,7 +133,8 @@ class Chat:
                     raise InvalidArgument(
                         f"There is no `{name}`. {did_you_mean(name, [*self.commands])}"
                     )
-                rest, what = rest.strip(), HELP[name[1:]]
+                rest = rest.strip()
+                what = HELP[name[1:]]
                 if what.startswith("FILE"):
                     rest = os.path.expanduser(rest)  # no shell has read the line
                     if not rest and "without a file" not in what:

@@ -280,7 +280,8 @@ def _profiles(options: argparse.Namespace) -> None:
             more = " `pip install 'modelwire[profiles]'` has most models."
         echo(f"{name}:" if profile else f"{name}: nothing is known.{more}")
         for key in sorted(set(profile) - {"sources"}):
-            value, source = profile[key], profile["sources"][key]
+            value = profile[key]
+            source = profile["sources"][key]
             if isinstance(value, dict):
                 value = (
                     ", ".join(f"{kind} ${price}" for kind, price in value.items())
@@ -486,7 +487,8 @@ def _part(member: str, models: Mapping[str, config.ModelRow]) -> str:
 
 def _echo_credentials() -> bool:
     """Print where each provider's key and address come from; return whether any key was found."""
-    any_found, stored = False, keys.stored_names()
+    any_found = False
+    stored = keys.stored_names()
     for name in _names():
         try:
             known = ext.credentials_of(name)

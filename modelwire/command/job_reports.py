@@ -105,9 +105,14 @@ def reasons_of(failures: Mapping[int, tuple[int, str]], most: int) -> list[str]:
         at.append(line)
     lines = []
     for texts, at in sorted(groups.values(), key=lambda group: -len(group[1]))[:most]:
-        error = f"{'such as: ' * (len(texts) > 1)}{next(iter(texts))}"
-        numbers = ", ".join(map(str, at[:LINES_NAMED])) + ", ..." * (len(at) > LINES_NAMED)
-        lines.append(f"{len(at):,} x {error} (line{'s' * (len(at) > 1)} {numbers})")
+        error = next(iter(texts))
+        if len(texts) > 1:
+            error = f"such as: {error}"
+        numbers = ", ".join(map(str, at[:LINES_NAMED]))
+        if len(at) > LINES_NAMED:
+            numbers += ", ..."
+        plural = "s" * (len(at) > 1)
+        lines.append(f"{len(at):,} x {error} (line{plural} {numbers})")
     if len(groups) > most:
         lines.append(f"and {len(groups) - most:,} more reasons; `error` in the output has them all")
     return lines
@@ -115,7 +120,8 @@ def reasons_of(failures: Mapping[int, tuple[int, str]], most: int) -> list[str]:
 
 def standing_of(job: JobFolder) -> tuple[Standing, dict[int, tuple[int, str]]]:
     """Return the counts in a job's store, also while it runs, and line and error of its failed rows by number."""
-    standing, seen = Standing(), bytearray()
+    standing = Standing()
+    seen = bytearray()
     failures: dict[int, tuple[int, str]] = {}
     for record in records.stored_records(job.path):
         number = record["n"]

@@ -183,7 +183,8 @@ def _register_batch(commands: Any) -> None:
 
 def add_setting(parser: Any, name: str, setting: Setting) -> None:
     """Add an option to a command, unless it is set from Python only."""
-    option, default = f"--{name.replace('_', '-')}", setting.default
+    option = f"--{name.replace('_', '-')}"
+    default = setting.default
     doc = setting.doc.replace("%", "%%")
     if default is True:
         parser.add_argument(f"--no-{option[2:]}", action="store_true", help=f"do not {doc}")
@@ -317,7 +318,8 @@ def run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
         "retry_failed": retry_failed,
         "attachment_folder": _folder(settings),
     }
-    work, model = _work(settings), _model(settings)
+    work = _work(settings)
+    model = _model(settings)
     if settings.get("plan"):
         echo(jobs.plan_job(work, settings["input"], model=model, **options))
         return 0
@@ -474,7 +476,8 @@ def list_jobs(options: argparse.Namespace) -> None:
 def show(options: argparse.Namespace) -> None:
     """Run `modelwire jobs show`: print the job's settings, its progress, and why rows have failed."""
     job = folders.find_job(options.job, Path(options.dir))
-    about, state = job.about, job.state()
+    about = job.about
+    state = job.state()
     echo(f"job      {job.id}, {state}, begun {about['begun']}")
     if (why := job.summary().get("stopped")) is not None:
         echo(f"stopped  {_STOPS.get(why, why)}")
@@ -520,7 +523,8 @@ def write(options: argparse.Namespace) -> None:
             f"`{job.path}` went through a Batch API: `modelwire jobs wait {job.id}` writes its table."
         )
     command = job.about.get("command") or {}
-    output, order = options.output or command.get("output"), command.get("order", "input")
+    output = options.output or command.get("output")
+    order = command.get("order", "input")
     if output is None:
         raise InvalidArgument(
             f"`{job.path}` was run from Python: name the file to write, `--output FILE`."

@@ -23,7 +23,8 @@ __all__ = ["call_tool", "list_server", "log_in", "log_out"]
 def list_server(options: argparse.Namespace) -> None:
     """Print the tools, resources and prompts of a server."""
     with _connect(options) as server:
-        resources, templates = server.resources(), server.resource_templates()
+        resources = server.resources()
+        templates = server.resource_templates()
         prompts = server.prompts()
         if options.json:
             everything = {
@@ -92,7 +93,8 @@ class _ShownProgress(BaseCallbackHandler):
     """Writes the progress of a call to standard error."""
 
     def on_tool_progress(self, progress: float, **kwargs: Any) -> None:
-        total, message = kwargs["total"], kwargs["message"]
+        total = kwargs["total"]
+        message = kwargs["message"]
         count = f"{progress:g}" if total is None else f"{progress:g} of {total:g}"
         warn(f"{count}: {message}" if message else count)
 

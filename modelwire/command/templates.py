@@ -30,7 +30,8 @@ _OPTIONS = {
 
 def template_rows() -> dict[str, dict[str, Any]]:
     """Return the rows of the user's own file, then those of another one that is in use. Raises: `InvalidConfig`."""
-    in_use, own = config.find_model_file(), toml_edits.own_file()
+    in_use = config.find_model_file()
+    own = toml_edits.own_file()
     found: dict[str, dict[str, Any]] = {}
     if in_use is not None and in_use != own:
         file = config.read_model_file(in_use)

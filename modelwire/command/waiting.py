@@ -30,7 +30,9 @@ class WaitingNote(CallObserver):
     ) -> CallObserver:
         """Start the clock of a call."""
         self.stop()
-        self._model, self._failure, self._attempts = model_of(model), "", 0
+        self._model = model_of(model)
+        self._failure = ""
+        self._attempts = 0
         self._timer = Timer(SILENT_S, self._write)
         self._timer.daemon = True
         self._timer.start()

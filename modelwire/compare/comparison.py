@@ -299,7 +299,8 @@ def _plan(model: Any, call: RecordedCall) -> _Planned:
     No request is sent; a key must be set.
     """
     params = dict(call.params)
-    tools, choice = params.pop("tools", None), params.pop("tool_choice", None)
+    tools = params.pop("tools", None)
+    choice = params.pop("tool_choice", None)
     notes = [
         f"`{name}` of the recorded call is not sent to another model." for name in call.left_out
     ]
@@ -467,9 +468,12 @@ def _outcome(message: Any, error: str | None) -> Outcome:
 def _fits(outcome: Outcome, params: Mapping[str, Any]) -> bool | None:
     """Return whether an answer fits the schema of its request, and its tool calls the schemas of their tools."""
     tools = dict(map(_name_and_schema, params.get("tools") or ()))
-    pairs = [(call["args"], tools.get(call["name"], False)) for call in outcome.tool_calls if tools]
+    pairs: list[tuple[Any, Any]] = []
+    if tools:
+        pairs = [(call["args"], tools.get(call["name"], False)) for call in outcome.tool_calls]
     form = params.get("response_format") or {}
-    if form.get("type") == "json_schema" and not outcome.tool_calls and outcome.error is None:
+    is_text = not outcome.tool_calls and outcome.error is None
+    if is_text and form.get("type") == "json_schema":
         pairs.append((outcome.text, form["json_schema"]["schema"]))
     for value, schema in pairs:
         if schema is False:  # The request does not have this tool.
@@ -504,12 +508,14 @@ def _hold_against(outcome: Outcome, recorded: Outcome) -> None:
 
 def _judge(rows: Iterable[Row], model: Any, folder: Path, options: _Options) -> None:
     """Ask the judge model whether differing texts mean the same; unclear verdicts stay None."""
-    pairs = [
-        (row, one) for row in rows for one in row.outcomes.values() if one.similarity is not None
-    ]
-    for _, outcome in pairs:
-        outcome.same_meaning = True if outcome.similarity == 1 else None
-    pairs = [(row, outcome) for row, outcome in pairs if outcome.same_meaning is None]
+    pairs = []
+    for row in rows:
+        for outcome in row.outcomes.values():
+            if outcome.similarity == 1:
+                outcome.same_meaning = True
+            elif outcome.similarity is not None:
+                outcome.same_meaning = None
+                pairs.append((row, outcome))
     questions = [
         {"pair": pair, "request": row.request, "first": row.recorded.text, "second": one.text}
         for pair, (row, one) in enumerate(pairs)
@@ -538,7 +544,8 @@ def _judge(rows: Iterable[Row], model: Any, folder: Path, options: _Options) -> 
 
 
 def _last_words(call: RecordedCall) -> str:
-    return next((str(it.text) for it in reversed(call.messages) if str(it.text)), "")
+    texts = [str(message.text) for message in reversed(call.messages)]
+    return next(filter(None, texts), "")
 
 
 def _models_of(calls: Sequence[RecordedCall]) -> str:
@@ -566,17 +573,21 @@ def _total(model: str, outcomes: Sequence[Outcome]) -> Total:
 
     answered = [one for one in outcomes if one.error is None]
     priced = known("cost")
+    are_all_priced = bool(priced) and len(priced) == len(answered)
+    similarities = known("similarity")
+    times_s = known("seconds")
+    notes = dict.fromkeys(note for one in outcomes for note in one.not_taken)
     return Total(
         model,
         (len(answered), len(outcomes)),
         sum(one.refused for one in outcomes),
         share("same_tools"),
         share("fits_schema"),
-        round(fmean(texts), 3) if (texts := known("similarity")) else None,
+        round(fmean(similarities), 3) if similarities else None,
         share("same_meaning"),
         sum(known("input_tokens")),
         sum(known("output_tokens")),
-        sum(priced, Decimal(0)) if priced and len(priced) == len(answered) else None,
-        round(median(times), 3) if (times := known("seconds")) else None,
-        list(dict.fromkeys(note for one in outcomes for note in one.not_taken)),
+        sum(priced, Decimal(0)) if are_all_priced else None,
+        round(median(times_s), 3) if times_s else None,
+        list(notes),
     )

@@ -50,7 +50,11 @@ class OpenBatch:
     """
 
     def __init__(self, number: int, rows: int, at: float, first: int, job: BatchJob) -> None:
-        self.number, self.rows, self.at, self.first, self.job = number, rows, at, first, job
+        self.number = number
+        self.rows = rows
+        self.at = at
+        self.first = first
+        self.job = job
         self.done = 0
         self.reserved = Decimal(0)
         self.is_cancelling = False
@@ -90,7 +94,9 @@ class Assignments:
     """
 
     def __init__(self, folder: Path, store: JobStore, split: Split | None) -> None:
-        self._folder, self._store, self._split = folder, store, split
+        self._folder = folder
+        self._store = store
+        self._split = split
         self.open_batches: dict[int, OpenBatch] = {}
         # These are the durations of finished batches.
         self.seconds: list[float] = []

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import ext
 from modelwire.errors import ModelwireError
-from modelwire.jobs.work import Work, models_with_arguments, price_of_counts
+from modelwire.jobs.work import Work, members_of, models_with_arguments, price_of_counts
 from modelwire.messages import HumanMessage
 
 if TYPE_CHECKING:
@@ -62,20 +62,23 @@ class RowMoney:
         named = [words.count(f"{{{name}}}") for name in work.columns or ()]
         # A prompt may contain a column this many times.
         self._times = max([1, *named])
-        self._calls: list[_Call] = []
+        # For each call of a row the models that may answer it: one, or those of a pool.
+        self._calls: list[list[_Call]] = []
         for model, kwargs, times in models_with_arguments(work.chain):
+            calls = [_Call(one, 0, UNKNOWN_CONTEXT) for one in members_of(model)]
             if work.has_answer_tokens:
-                call = _call(model, kwargs)
-            else:
-                call = _Call(model, 0, UNKNOWN_CONTEXT)
-            self._calls += [call] * times
-        if any(price_of_counts(call.model, STEP, STEP) is None for call in self._calls):
+                calls = [_call(one, kwargs) for one in members_of(model)]
+            self._calls += [calls] * times
+        if any(price_of_counts(one.model, STEP, STEP) is None for one in self._each_call()):
             self._calls = []
+
+    def _each_call(self) -> list[_Call]:
+        return [one for calls in self._calls for one in calls]
 
     @property
     def answer_tokens(self) -> int:
         """Tokens of the longest answer that is reserved for; 0 if no model of the chain can be found."""
-        return max((call.answer_tokens for call in self._calls), default=0)
+        return max((call.answer_tokens for call in self._each_call()), default=0)
 
     @property
     def left(self) -> Decimal:
@@ -97,13 +100,10 @@ class RowMoney:
             + IMAGE_TOKENS * len(_IMAGE.findall(row_json))
         )
         total = Decimal(0)
-        for call in self._calls:
+        for calls in self._calls:
             # The input of a later call may contain the answers of earlier ones.
-            sent = min(tokens, call.context_tokens)
-            total += price_of_counts(
-                call.model, -(-sent // STEP) * STEP, call.answer_tokens
-            ) or Decimal(0)
-            tokens += call.answer_tokens
+            total += max(_price(call, tokens) for call in calls)
+            tokens += max(call.answer_tokens for call in calls)
         return total * self._scale
 
     def hold(self, amount: Decimal) -> bool:
@@ -153,6 +153,12 @@ def _rounded(amount: Decimal) -> str:
     return f"{amount:.6f}".rstrip("0").rstrip(".")
 
 
+def _price(call: _Call, tokens: int) -> Decimal:
+    """Return the price of the longest answer to so many tokens, or to as many as the context holds."""
+    sent = min(tokens, call.context_tokens)
+    return price_of_counts(call.model, -(-sent // STEP) * STEP, call.answer_tokens) or Decimal(0)
+
+
 def _call(model: BaseChatModel, kwargs: Mapping[str, Any]) -> _Call:
     profile = getattr(model, "profile", None) or {}
     context = profile.get("context_window") or UNKNOWN_CONTEXT
@@ -166,7 +172,8 @@ def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int 
     """Return the limit of an answer in tokens, as the request would state it, and the number of answers it asks for."""
     body: Mapping[str, Any] = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
     if isinstance(model, ext.HTTPChatModel):
-        arguments, messages = dict(kwargs), [HumanMessage("?")]
+        arguments = dict(kwargs)
+        messages = [HumanMessage("?")]
         with suppress(ModelwireError, TypeError, ValueError):
             # The call itself will raise the error.
             model._retry_settings(arguments)
@@ -178,4 +185,5 @@ def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int 
         part[name] for part in parts for name in _LIMITS & part.keys() if type(part[name]) is int
     ]
     count = body.get("n")
-    return max(limits, default=None), count if type(count) is int and count > 0 else 1
+    answers = count if type(count) is int and count > 0 else 1
+    return max(limits, default=None), answers

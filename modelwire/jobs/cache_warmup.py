@@ -118,7 +118,8 @@ def saving_note(work: Work, rows: Sequence[Any], total: float) -> str:
     (beginning,) = beginnings
     if not beginning:
         return ""
-    tokens, model = count_tokens_approximately([beginning]), models[0][0]
+    tokens = count_tokens_approximately([beginning])
+    model = models[0][0]
     plain, read, written = (
         _price(model, tokens, {name: tokens} if name else {})
         for name in ("", "cache_read", "cache_creation")

@@ -42,7 +42,8 @@ class ConcurrencyTuner:
 
         `full` says whether as many rows run as may.
         """
-        if not full or now < self._not_before or (self.size >= self.most and self._before is None):
+        cannot_grow = self.size >= self.most and self._before is None
+        if not full or now < self._not_before or cannot_grow:
             self._settled = self._measured = None
         elif self._settled is None:
             self._settled = done + self.size
@@ -57,7 +58,8 @@ class ConcurrencyTuner:
     def _step(self, now: float, rate: float) -> None:
         self._settled = self._measured = None
         if self._before is not None and rate < _WORTH * self._before[1]:
-            self.size, self._not_before = self._before[0], now + _AGAIN_S
+            self.size = self._before[0]
+            self._not_before = now + _AGAIN_S
             self._before = None
         elif self.size < self.most:
             self._before = (self.size, rate)

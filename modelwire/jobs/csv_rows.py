@@ -123,7 +123,8 @@ class CsvSource(FileSource):
     def _rows(self) -> Iterator[Row]:
         import csv
 
-        lines, names = self._lines, self.columns or []
+        lines = self._lines
+        names = self.columns or []
         number = 0
         while True:
             lines.begin()
@@ -176,7 +177,8 @@ def _numbered(names: list[str]) -> list[str]:
     """
     if len(set(names)) == len(names):
         return names
-    unique, taken = [], set(names)
+    unique = []
+    taken = set(names)
     for name in names:
         number, own = 1, name
         while own in taken and names.count(name) > 1:

@@ -34,8 +34,8 @@ __all__ = ["EmbeddingCaller", "EmbeddingWork", "embedding_work", "text_error"]
 
 # A request that is not full is sent once no row has joined it for this long.
 GATHER_S = 0.02
-# This many full requests are in flight by default.
-REQUESTS_AT_ONCE = 8
+# This many full requests are in flight at first, and up to so many if that is faster. The rows of one take 10 MB.
+REQUESTS_AT_ONCE, REQUESTS_AT_MOST = 8, 32
 # An embeddings model without `limits()` gets this many texts at a time.
 TEXTS_OF_UNKNOWN_MODEL = 256
 # Costs are divided among rows in units of a millionth of a millionth of a US dollar.
@@ -66,6 +66,7 @@ class EmbeddingWork(Work):
         # The most texts of one request.
         self.texts_of_request = _texts_of_request(model)
         self.rows_at_once = REQUESTS_AT_ONCE * self.texts_of_request
+        self.rows_at_most = REQUESTS_AT_MOST * self.texts_of_request
 
     def question(self, values: Any) -> Any:
         """Return the text of a row, or its values if they have none."""

@@ -73,5 +73,6 @@ def record_of_probe(record: dict[str, Any], about: dict[str, Any]) -> Record:
         for name, value in about.items()
         if name not in ("answer", "error", "finish_reason")
     }
-    row_json, check = exact_json(record["row"]), bytes.fromhex(record["check"])
+    row_json = exact_json(record["row"])
+    check = bytes.fromhex(record["check"])
     return Record(record["n"], record["line"], row_json, check, {**facts, **paid, "again": True})

@@ -150,7 +150,8 @@ class JobPlan(NamedTuple):
             (line.way, f"{line.rows:,}", usd(line.cost), self._at(line.end_s))
             for line in self.plan.lines
         ]
-        rows.append(("all", f"{self.plan.rows:,}", usd(self.plan.cost), self._at(self.plan.end_s)))
+        end = self._at(self.plan.end_s)
+        rows.append(("all", f"{self.plan.rows:,}", usd(self.plan.cost), end))
         widths = [max(len(row[place]) for row in rows) for place in range(4)]
         lines = [
             "  ".join(

@@ -62,10 +62,8 @@ class FlexTier:
         self._timeout_s = min(
             LONGEST_S, (state.left_s - state.spare_s - state.unfinished / rate) / 2
         )
-        share, self._planned_rate = (
-            float(self._share),
-            min(state.rate, self.rate or GUESS * state.rate),
-        )
+        share = float(self._share)
+        self._planned_rate = min(state.rate, self.rate or GUESS * state.rate)
         if self._rows:
             # The other rows were billed at the full price.
             share += (1 - share) * (1 - self._billed / self._rows)
@@ -75,7 +73,8 @@ class FlexTier:
 
     def start_pass(self, tier: str) -> Runnable[Any, Any] | None:
         """Start a pass on `tier`, and return the chain for its rows, or None for the usual one."""
-        self._is_on, self._billed_before = tier == self.NAME, self._billed
+        self._is_on = tier == self.NAME
+        self._billed_before = self._billed
         if self._split is None or not self._is_on:
             return None
         live = self._split.live
@@ -118,7 +117,8 @@ def _takes_tiers(split: Split) -> bool:
 
     A cached answer of another tier would not be found again, so a model with a cache is excluded.
     """
-    model, live = split.model, split.live
+    model = split.model
+    live = split.live
     if getattr(model, "provider", None) not in PROVIDERS or all(
         step is not live for step in _steps(split)
     ):

@@ -142,7 +142,8 @@ class JobFolder:
         if not self.about:
             return False
         before = self.about["fingerprint"]
-        old, new = before.get("input", {}), fingerprint["input"]
+        old = before.get("input", {})
+        new = fingerprint["input"]
         if input_may_differ or (rows_may_come and "file" in old and old["file"] == new.get("file")):
             before = {**before, "input": new}
         changed = differences(before, fingerprint)

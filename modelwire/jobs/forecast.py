@@ -42,8 +42,11 @@ class Forecast:
     def __init__(
         self, job: Job, hour: datetime | None, flex: FlexTier, assignments: Assignments, chunk: int
     ) -> None:
-        self._job, self._hour, self._chunk = job, hour, chunk
-        self._flex, self._assignments = flex, assignments
+        self._job = job
+        self._hour = hour
+        self._chunk = chunk
+        self._flex = flex
+        self._assignments = assignments
         self._models = list(models_of(job.calls.work.chain))
         self._began_at = time.time()
         # Rows and seconds of each pass.
@@ -124,8 +127,10 @@ class Forecast:
 
     def state(self, *, has_batches: bool) -> State:
         """Return the input of the plan. `has_batches` says whether rows may be submitted now."""
-        ledger, total_s = self._job.ledger, self._total_s()
-        money, s = ledger.money, ledger.standing
+        ledger = self._job.ledger
+        total_s = self._total_s()
+        money = ledger.money
+        s = ledger.standing
         price = self._guess
         if s.live_rows:
             price = float(s.live_cost / s.live_rows)
@@ -151,7 +156,8 @@ class Forecast:
         Raises: `InvalidArgument` if the deadline cannot be met, or not within the budget, as far as
         that is known.
         """
-        state, money = self.state(has_batches=has_batches), self._job.ledger.money
+        state = self.state(has_batches=has_batches)
+        money = self._job.ledger.money
         short = shortage(state)
         if short is not None and self._hour is not None:
             text = f"{shortage_text(short, state, self._hour)} "
@@ -185,7 +191,8 @@ class Forecast:
     def _assumed_answer(self, *, in_batches: bool) -> str:
         """Return sentences about the assumed length of answers, and what `max_cost` reserves for longer ones."""
         text = f"An answer is taken to have {self._answer_tokens:,} tokens."
-        money, mean = self._job.ledger.money, Decimal(0)
+        money = self._job.ledger.money
+        mean = Decimal(0)
         if self._needs:
             mean = sum(self._needs, Decimal(0)) / len(self._needs)
         if money is None or not mean or money.answer_tokens <= self._answer_tokens:
@@ -193,7 +200,8 @@ class Forecast:
         text += f" `max_cost` sets {money.answer_tokens:,} aside for each until it is there"
         where = ""
         if in_batches:
-            mean, where = mean * BATCH_SHARE, " in batches"
+            mean = mean * BATCH_SHARE
+            where = " in batches"
         at_once = int(money.left / mean)
         if at_once >= self.unassigned:
             return f"{text}."

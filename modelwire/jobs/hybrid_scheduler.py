@@ -51,10 +51,12 @@ class HybridScheduler(LiveScheduler):
             raise InvalidArgument(
                 "`finish_by` counts the rows first, and reads them again: give a list, or a file."
             )
-        self.job, self.hour = job, hour
+        self.job = job
+        self.hour = hour
         self._notes: list[str] = []
         # Rows called in this pass.
-        self._called, self._pass_began = 0, 0.0
+        self._called = 0
+        self._pass_began = 0.0
         # True if this pass has skipped rows that a later pass must look at.
         self._left_behind = False
         # Rows that batches have returned without an answer since the last pass.
@@ -77,7 +79,8 @@ class HybridScheduler(LiveScheduler):
 
     def _split_chain(self) -> Split | None:
         """Return the chain split for a batch; None if all rows are called directly."""
-        chain, bucket = self.job.calls.work.chain, self.job.options["bucket"]
+        chain = self.job.calls.work.chain
+        bucket = self.job.options["bucket"]
         kinds = dict.fromkeys(
             f"{type(one).__name__}({getattr(one, 'model', '')!r})" for one in models_of(chain)
         )
@@ -194,7 +197,8 @@ class HybridScheduler(LiveScheduler):
             for count in step.submit:
                 if not await self._submit_next(count):
                     break
-            is_at_end, is_away = self.job.input.exhausted, bool(self.assignments.open_batches)
+            is_at_end = self.job.input.exhausted
+            is_away = bool(self.assignments.open_batches)
             if is_at_end and not is_away and not self._left_behind:
                 return False
             has_rows = self.forecast.unassigned > 0 and not self._is_short
@@ -205,7 +209,8 @@ class HybridScheduler(LiveScheduler):
 
     def _begin_next_pass(self, tier: str) -> None:
         if self.job.input.exhausted:
-            self._left_behind, self._returned = False, 0
+            self._left_behind = False
+            self._returned = 0
             self.job.input.begin_again()
         quota = math.inf
         if tier == self.flex.NAME:
@@ -305,7 +310,8 @@ class HybridScheduler(LiveScheduler):
 
     def _take_for_batch(self, count: int) -> tuple[list[Question], Decimal]:
         """Take at most `count` rows, and return them with what was reserved for them."""
-        money, reserved = self.job.ledger.money, Decimal(0)
+        money = self.job.ledger.money
+        reserved = Decimal(0)
         questions: list[Question] = []
         while len(questions) < count and (question := self._eligible()) is not None:
             if money is not None:
@@ -347,7 +353,9 @@ class HybridScheduler(LiveScheduler):
 
     async def _collect(self, batch: OpenBatch) -> None:
         """Store the answers of an ended batch, and release the other rows for direct calls."""
-        job, numbers, left = self.job, [], 0
+        job = self.job
+        numbers = []
+        left = 0
         groups = groups_of(self.assignments.answers(batch), _size_bytes)
         while some := await asyncio.to_thread(next, groups, None):
             entries = []
@@ -366,7 +374,8 @@ class HybridScheduler(LiveScheduler):
 
     async def _end(self, batch: OpenBatch, numbers: list[int], *, left: int) -> None:
         """Record that a batch has returned, and release its rows."""
-        job, seconds = self.job, time.time() - batch.at
+        job = self.job
+        seconds = time.time() - batch.at
         if not batch.is_cancelling:
             self.assignments.seconds.append(seconds)
         await job.store.on_disk(

@@ -48,7 +48,8 @@ class InputRows:
     """
 
     def __init__(self, rows: Any, options: Mapping[str, Any]) -> None:
-        self._rows, self._options = rows, options
+        self._rows = rows
+        self._options = options
         self.source: Source = self.opened()
         self.among: Sequence[int] | None = None
         self.exhausted = False
@@ -75,7 +76,8 @@ class InputRows:
         """Select the rows. If a sample is wanted, the input is read to its end here."""
         choice = {name: self._options[name] for name in ("limit", "sample", "seed")}
         self.unread, self.among = chosen(iter(self.source), **choice)
-        self.exhausted, self.taken = False, 0
+        self.exhausted = False
+        self.taken = 0
         self._ahead.clear()
 
     def begin_again(self) -> None:

@@ -87,7 +87,8 @@ class JobResult:
 
         A column with values of several types becomes JSON text.
         """
-        pa, held = require_pyarrow(), list(self)
+        pa = require_pyarrow()
+        held = list(self)
         return pa.table(
             {name: _column(pa, [row[name] for row in held]) for name in (held[0] if held else ())}
         )

@@ -34,7 +34,8 @@ __all__ = [
     "settings_of",
 ]
 
-ENGINES, ORDERS = ("local", "ray"), ("input", "arrival")
+ENGINES = ("local", "ray")
+ORDERS = ("input", "arrival")
 COUNT = "a whole number of at least {}"
 
 
@@ -204,7 +205,7 @@ class JobOptions(SharedOptions, total=False):
         int | None,
         Setting(
             "rows in flight at a time (default: 200, then more while that is faster; with Ray 10,000; of an embeddings "
-            "model, those of 8 full requests)",
+            "model, those of 8 full requests, then of up to 32)",
             least=1,
             metavar="N",
             is_direct_only=True,
@@ -335,7 +336,8 @@ def checked_options(keywords: JobOptions) -> dict[str, Any]:
             "`output` is the path of the file its results go to, or None for rows in memory."
         )
     options = checked(JobOptions, keywords, "job")
-    is_on_ray, has_deadline = options["engine"] == "ray", options["finish_by"] is not None
+    is_on_ray = options["engine"] == "ray"
+    has_deadline = options["finish_by"] is not None
     if options["workers"] is not None and not is_on_ray:
         raise InvalidArgument('`workers` are those of Ray: it needs `engine="ray"`.')
     if options["bucket"] is not None and not has_deadline:

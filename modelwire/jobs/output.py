@@ -178,7 +178,9 @@ class JobTable:
     """The destination of a run's table: a file, or `rows` if `path` is None."""
 
     def __init__(self, path: Path | None, options: Mapping[str, Any], folder: JobFolder) -> None:
-        self.path, self._options, self._folder = path, options, folder
+        self.path = path
+        self._options = options
+        self._folder = folder
         self.rows: list[dict[str, Any]] | None = None
         names = ("order", "formula_guard", "limit", "sample", "seed")
         self._form = [
@@ -390,7 +392,8 @@ def _kind(value: Any) -> type:
 
 def _parts(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the values of a row and of its answer, by name."""
-    row, answer = record["row"], record.get("answer")
+    row = record["row"]
+    answer = record.get("answer")
     if not isinstance(row, dict):
         row = {} if row is None else {INPUT_COLUMN: row}
     if not isinstance(answer, dict):

@@ -95,7 +95,10 @@ class Pace:
         low, high = 0.0, LONGEST_S
         for _ in range(40):
             middle = (low + high) / 2
-            low, high = (middle, high) if self._share(middle) < share else (low, middle)
+            if self._share(middle) < share:
+                low = middle
+            else:
+                high = middle
         return high
 
     def _share(self, seconds: float) -> float:
@@ -173,12 +176,15 @@ def rate_of(advertised: float | None, rows: int, seconds: float) -> tuple[float,
         return advertised, True
     if not rows or seconds <= 0:
         return ASSUMED_RATE, False
-    return min(rows / seconds, max(ASSUMED_RATE, rows / PROVEN_S)), seconds >= PROVEN_S
+    over_longer_time = max(ASSUMED_RATE, rows / PROVEN_S)
+    is_proven = seconds >= PROVEN_S
+    return min(rows / seconds, over_longer_time), is_proven
 
 
 def next_step(state: State) -> Step:
     """Return what to do now."""
-    rate, lag_s = SAFE * state.rate, state.cancel_s + state.poll_s
+    rate = SAFE * state.rate
+    lag_s = state.cancel_s + state.poll_s
     usable_s = state.left_s - state.spare_s
     away = [batch for batch in state.batches if not batch.is_cancelling]
     live = state.rows
@@ -193,17 +199,12 @@ def next_step(state: State) -> Step:
     if waiting or coming:
         idle_s = max(0.0, lag_s - live / rate)
     slack_s = usable_s - (live + coming + waiting) / rate - idle_s
-    cancel = (
-        _cancelled(state, away, busy=live + coming, wanted=rate * lag_s)
-        if slack_s <= 0 and not submit
-        else ()
-    )
-    return Step(
-        submit,
-        cancel,
-        live,
-        _tier(state, live + coming, waiting, usable_s - (lag_s if waiting else 0.0)),
-    )
+    cancel: tuple[int, ...] = ()
+    if slack_s <= 0 and not submit:
+        cancel = _cancelled(state, away, busy=live + coming, wanted=rate * lag_s)
+    if waiting:
+        usable_s -= lag_s
+    return Step(submit, cancel, live, _tier(state, live + coming, waiting, usable_s))
 
 
 def _kept_live(state: State, rate: float, wait_s: float) -> int:
@@ -216,17 +217,21 @@ def _kept_live(state: State, rate: float, wait_s: float) -> int:
     # Direct calls can process this many rows after the wait.
     redone = rate * max(0.0, wait_s - worth_s)
     count = min(state.rows, math.ceil(max(0.0, state.unfinished - redone)))
-    if state.unfinished > rate * state.left_s and state.pace.share_within(state.left_s) > WORTH:
+    is_too_slow = state.unfinished > rate * state.left_s
+    if is_too_slow and state.pace.share_within(state.left_s) > WORTH:
         # Direct calls alone would miss the deadline, so batches take the rows beyond their rate.
         count = min(count, math.floor(rate * state.left_s))
     flex = max((tier.rate for tier in state.tiers if tier.share <= BATCH_SHARE), default=0.0)
     # The other rows are called directly if no batch finishes.
     flex_s = min(wait_s / 2, SAFE * (wait_s - state.unfinished / rate))
     # The flex tier is as cheap as a batch, and its answers arrive one by one.
-    count = max(count, min(state.rows, math.floor(flex * max(0.0, flex_s))))
+    by_flex = math.floor(flex * max(0.0, flex_s))
+    count = max(count, min(state.rows, by_flex))
     if state.money is not None and state.price:
         spare = state.money - state.unfinished * state.price * BATCH_SHARE
-        count = min(count, max(0, math.floor(spare / (state.price * (1 - BATCH_SHARE)))))
+        extra_price = state.price * (1 - BATCH_SHARE)
+        affordable = math.floor(spare / extra_price)
+        count = min(count, max(0, affordable))
     return count
 
 
@@ -253,11 +258,12 @@ def _cancelled(
         spare = state.money - state.price * (state.unfinished - cheap)
     found = []
     for batch in sorted(away, key=lambda one: (one.done / max(1, one.rows), -one.number)):
-        spare -= (batch.rows - batch.done) * (1 - BATCH_SHARE) * (state.price or 0.0)
+        unfinished = batch.rows - batch.done
+        spare -= unfinished * (1 - BATCH_SHARE) * (state.price or 0.0)
         if busy >= wanted or spare < 0:
             break
         found.append(batch.number)
-        busy += batch.rows - batch.done
+        busy += unfinished
     return tuple(found)
 
 
@@ -275,7 +281,10 @@ def _tier(state: State, live: int, waiting: int, usable_s: float) -> str:
     faster = [tier for tier in state.tiers if tier.share > 1 and tier.rate > state.rate]
     if faster and rows > state.rate * state.left_s:
         best = min(faster, key=lambda tier: tier.share)
-        if state.money is None or not state.price or rows * state.price * best.share <= state.money:
+        is_affordable = True
+        if state.money is not None and state.price:
+            is_affordable = rows * state.price * best.share <= state.money
+        if is_affordable:
             return best.name
     return LIVE
 
@@ -317,7 +326,8 @@ class Plan(NamedTuple):
 
 def expected(state: State) -> Plan:
     """Return the forecast for all rows."""
-    step, rate = next_step(state), max(SAFE * state.rate, 1e-9)
+    step = next_step(state)
+    rate = max(SAFE * state.rate, 1e-9)
     away = sum(step.submit) + sum(batch.rows for batch in state.batches if not batch.is_cancelling)
     live = state.unfinished - away
     tier = _tier_named(state, step.tier)

@@ -49,7 +49,8 @@ def preview(
         try:
             text, count = question_text(work, row)
         except CallerError as exc:  # The prompt needs a column that this row does not have.
-            text, count = f"cannot be asked: {exc}", 0
+            text = f"cannot be asked: {exc}"
+            count = 0
         if not count:
             unreadable += 1
             first = first or f"line {row.line} {text}"

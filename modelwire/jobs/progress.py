@@ -159,7 +159,8 @@ class NotebookBar:
 
     def __call__(self, progress: Mapping[str, Any]) -> None:
         """Show the progress of a provider's batch."""
-        done, submitted = progress["done"], progress["submitted"]
+        done = progress["done"]
+        submitted = progress["submitted"]
         batches = f"{progress['ended']} of {progress['parts']} batches ended"
         self.show(
             done / submitted if submitted else None, f"{done:,} of {submitted:,} rows, {batches}"

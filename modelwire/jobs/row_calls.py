@@ -26,8 +26,11 @@ class RowCalls:
     def __init__(
         self, work: Work, caller: RowCaller, results: Results, failures: Failures, *, dedupe: bool
     ) -> None:
-        self.work, self.caller = work, caller
-        self._results, self._failures, self._dedupe = results, failures, dedupe
+        self.work = work
+        self.caller = caller
+        self._results = results
+        self._failures = failures
+        self._dedupe = dedupe
         self._warmup = CacheWarmup(work)
         # This maps the deduplication keys of rows in flight to their outcomes.
         self._asking: dict[bytes, Future[Outcome]] = {}

@@ -63,7 +63,8 @@ def groups_of(records: Iterable[T], size_bytes: Callable[[T], int]) -> Iterator[
         size += size_bytes(record)
         if len(group) >= GROUP_ROWS or size >= GROUP_BYTES:
             yield group
-            group, size = [], 0
+            group = []
+            size = 0
     if group:
         yield group
 
@@ -252,7 +253,8 @@ class Results:
                 continue
             record = from_json(entry.record)
             question = record.get("ask")
-            check, error = bytes.fromhex(record["check"]), record.get("error")
+            check = bytes.fromhex(record["check"])
+            error = record.get("error")
             self._note(record["n"], entry.id or 0, check, "error" in record)
             self._note_refusal(record["n"], refused=is_refusal(error))
             if question is not None:

@@ -35,7 +35,8 @@ class RowStore:
         self.results = Results(folder)
         self.disk = ThreadPoolExecutor(1, thread_name_prefix="modelwire-job")
         self.has_failed = False
-        self._folder, self._retry_failed = folder, retry_failed
+        self._folder = folder
+        self._retry_failed = retry_failed
         self._entries: list[Entry] = []
         self._dirty, self._synced = asyncio.Event(), asyncio.Event()
 

@@ -64,7 +64,8 @@ SIGNALS = ("interrupted", "terminated")
 def open_job(work: Any, rows: Any, keywords: JobOptions) -> Job:
     """Return a job, after checking everything that can be checked before the first request."""
     options = checked_options(keywords)
-    output, job_dir = options["output"], options["job_dir"]
+    output = options["output"]
+    job_dir = options["job_dir"]
     if output is not None:
         job_dir = job_dir or f"{output}.job"
         check_output(output, options["order"], rows, job_dir)
@@ -115,14 +116,15 @@ def _claimed(
     opened.callback(store.close)
     failures = Failures(store)
     calls = RowCalls(work, caller, store.results, failures, dedupe=options["dedupe"])
-    job = Job(input, RowWindow(most), ledger, failures, store, table, folder, calls, options)
+    window = RowWindow(most or work.rows_at_most, most or work.rows_at_once)
+    job = Job(input, window, ledger, failures, store, table, folder, calls, options)
     job.restore(fingerprint, input_changed=input_changed)
     return job
 
 
 def _caller(work: Work, config: Any, options: Mapping[str, Any]) -> tuple[RowCaller, int | None]:
-    """Return what calls the chain for a row, and how many rows may run at a time, if that is limited."""
-    most = options["max_concurrency"] or config.get("max_concurrency") or work.rows_at_once
+    """Return what calls the chain for a row, and how many rows may run at a time, if the user limits that."""
+    most = options["max_concurrency"] or config.get("max_concurrency")
     if isinstance(work, EmbeddingWork):
         return EmbeddingCaller(work.chain, config, work.texts_of_request), most
     if options["engine"] == "local":
@@ -166,7 +168,9 @@ class Job:
 
     def restore(self, fingerprint: dict[str, Any], *, input_changed: bool) -> None:
         """Restore the state of earlier runs. New rows may have been appended to the input."""
-        options, folder, store = self.options, self.folder, self.store
+        options = self.options
+        folder = self.folder
+        store = self.store
         is_new = not folder.about
         for record in store.results.recover():
             self.ledger.count(record)
@@ -367,7 +371,8 @@ class Job:
         self.ending.set()
 
     def _start_no_more(self, reason: str) -> None:
-        self.stopped, self.failures.is_stopped = reason, True
+        self.stopped = reason
+        self.failures.is_stopped = True
 
     def fail(self, error: BaseException) -> None:
         """Stop the job with an error, which is raised when the rows in flight have ended."""
@@ -382,7 +387,8 @@ class Job:
                 self._check_end()
                 await self.store.on_disk(self._write)
             except (DiskError, JobChanged, JobStopped) as exc:
-                self._error, complete = exc, False
+                self._error = exc
+                complete = False
         elif self.output.path is None and self._error is None:
             # The results in memory were billed, so they are returned.
             await self.store.on_disk(self._write)
@@ -396,7 +402,9 @@ class Job:
 
     def _check_end(self) -> None:
         """Raise unless every row of this run has a result, and every row with a result is still in the input."""
-        among, taken, results = self.input.among, self.input.taken, self.store.results
+        among = self.input.among
+        taken = self.input.taken
+        results = self.store.results
         recorded = results.count(ANSWERED, among) + results.count(FAILED, among)
         if recorded < taken:
             raise stopped(f"{taken - recorded:,} of {taken:,} rows have no result.")
@@ -459,15 +467,20 @@ class Job:
         )
 
     def _measure(self) -> None:
-        s, results, among = self.ledger.standing, self.store.results, self.input.among
+        s = self.ledger.standing
+        results = self.store.results
+        among = self.input.among
         held, held_refusals = self.failures.counts()
         refused = {row for row in results.refused if among is None or row in among}
-        answered, failed = results.count(ANSWERED), results.count(FAILED)
+        answered = results.count(ANSWERED)
+        failed = results.count(FAILED)
         s.recorded = answered + failed + held
         if among is not None:
-            answered, failed = results.count(ANSWERED, among), results.count(FAILED, among)
+            answered = results.count(ANSWERED, among)
+            failed = results.count(FAILED, among)
             s.recorded -= held
-        s.failed, s.rows = failed + held, answered + failed + held
+        s.failed = failed + held
+        s.rows = answered + failed + held
         s.refused = len(refused) + held_refusals
         s.elapsed_s = monotonic() - self._began
         s.waiting = self.calls.caller.why_waiting() or self.scheduler.waiting()

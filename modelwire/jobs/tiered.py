@@ -109,7 +109,9 @@ class _Live:
     def __init__(
         self, job: BatchJob, chain: Runnable[Any, Any], config: RunnableConfig | None
     ) -> None:
-        self._job, self._chain, self._config = job, chain, config
+        self._job = job
+        self._chain = chain
+        self._config = config
         self._split = job.place.needed_chain("tiered_batch")
         self._lock = Lock()
 

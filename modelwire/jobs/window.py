@@ -27,8 +27,8 @@ class RowWindow:
     # After a Ctrl-C, a SIGTERM or an error of the job, calls in flight may take this long to finish.
     DRAIN_S = 10.0
 
-    def __init__(self, most: int | None) -> None:
-        self._tuner = ConcurrencyTuner(most or START, most)
+    def __init__(self, most: int | None, start: int | None = None) -> None:
+        self._tuner = ConcurrencyTuner(start or most or START, most)
         self._workers: set[asyncio.Task[None]] = set()
         self._is_idle = asyncio.Event()
         self.quota = math.inf

@@ -60,6 +60,7 @@ __all__ = [
     "failure_text",
     "finish_reason",
     "make_work",
+    "members_of",
     "models_of",
     "models_with_arguments",
     "price_of_counts",
@@ -94,8 +95,9 @@ class Work:
         self.named_by = "The prompt"
         # False if an answer is a vector, which has no tokens.
         self.has_answer_tokens = True
-        # How many rows are in flight by default; None leaves that to the window.
+        # How many rows are in flight at first, and at most; None leaves that to the window.
         self.rows_at_once: int | None = None
+        self.rows_at_most: int | None = None
         self._prompt_columns = (
             None if self.columns is None else tuple(sorted({*self.columns, *optional}))
         )
@@ -260,6 +262,12 @@ def models_with_arguments(
         yield from models_with_arguments(inner, kwargs, times)
 
 
+def members_of(model: BaseChatModel) -> list[BaseChatModel]:
+    """Return the models of a pool, any of which may answer; of another model itself."""
+    deployments: Mapping[str, BaseChatModel] = getattr(model, "deployments", {"": model})
+    return [*deployments.values()]
+
+
 def _chosen_models(
     step: Runnable[Any, Any],
     config: RunnableConfig | None,
@@ -289,7 +297,8 @@ def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Mapping[str, Any]]
     """
     bodies = []
     for model, kwargs in models:
-        first, second = _body_of_probe(model, kwargs), _body_of_probe(model, kwargs)
+        first = _body_of_probe(model, kwargs)
+        second = _body_of_probe(model, kwargs)
         if first is not None and first == second:
             bodies.append(first)
     if bodies:
@@ -380,7 +389,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _changed_input(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     for name, unit in (("file", ""), ("bytes", " bytes"), ("limit", " rows of it")):
-        old, new = before.get(name), now.get(name)
+        old = before.get(name)
+        new = now.get(name)
         if old != new:
             texts = [
                 f"{one:,}" if isinstance(one, int) else str(one or "all") for one in (old, new)
@@ -462,7 +472,8 @@ def prompt_cache_facts(messages: Sequence[Any], *, batch: bool = False) -> dict[
         if usage is None:
             continue
         about = message.response_metadata
-        model, provider = str(about.get("model_name")), about.get("model_provider")
+        model = str(about.get("model_name"))
+        provider = about.get("model_provider")
         tier = about.get("service_tier")
         total.add(prompt_cache_use_of(usage, model, provider=provider, batch=batch, tier=tier))
     if not (total.read_tokens or total.written_tokens):
@@ -506,8 +517,9 @@ def price_of_counts(
 def check_prices(chain: Runnable[Any, Any]) -> None:
     """Raise if a cost limit cannot be enforced, because the price of one of the chain's models is unknown."""
     check_price_list()
-    for model in models_of(chain):
-        name, client = getattr(model, "model", None), getattr(model, "client", None)
+    for model in [member for whole in models_of(chain) for member in members_of(whole)]:
+        name = getattr(model, "model", None)
+        client = getattr(model, "client", None)
         if name is None or client is not None or getattr(model, "provider", None) == "azure_openai":
             continue  # It is a deployment or a custom model; only its answers name the model.
         if price_of_counts(model, 1000, 1000) is None:

@@ -117,7 +117,8 @@ def _converted_command(value: Any, target: Callable[[type], type | None]) -> Any
 
 
 def _moved(value: Any, cls: Any, target: Callable[[type], type | None]) -> Any:
-    form, source = _form(cls), value.__dict__
+    form = _form(cls)
+    source = value.__dict__
     fields: dict[str, Any] = {}
     for name, field in form.fields:
         if name not in source:

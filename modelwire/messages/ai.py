@@ -277,7 +277,8 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
                 # The answer has started again, so earlier chunks are dropped.
                 return cast("Self", others[at]._sum(others[at + 1 :]))
         total = super()._sum(others)
-        fields, fields_set = get_fields(total), total.__pydantic_fields_set__
+        fields = get_fields(total)
+        fields_set = total.__pydantic_fields_set__
         deltas = []
         for other in others:
             if not isinstance(other, AIMessageChunk):

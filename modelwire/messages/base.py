@@ -290,8 +290,10 @@ class BaseMessageChunk(BaseMessage):
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
         """Return the sum of this chunk and `others` in order. It has the class of this one."""
         fields = get_fields(self).copy()
-        contents, ids = [], [fields["id"]]
-        kwargs, metadata = [], []
+        contents = []
+        ids = [fields["id"]]
+        kwargs = []
+        metadata = []
         for other in others:
             part = get_fields(other)
             contents.append(part["content"])

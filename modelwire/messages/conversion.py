@@ -268,7 +268,8 @@ def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> dict[str, Any]:
         if isinstance(raw, Mapping):
             read, unread = reading.default_tool_parser([cast("dict[str, Any]", raw)])
         else:
-            read, unread = ([], [])
+            read = []
+            unread = []
         if read or unread:
             calls += read
             invalid += unread

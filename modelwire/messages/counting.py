@@ -52,7 +52,8 @@ def count_tokens_approximately(
             ceil(chars / chars_per_token) + images * tokens_per_image + extra_tokens_per_message
         )
         if isinstance(message, AIMessage) and message.usage_metadata is not None:
-            reported, estimated = message.usage_metadata["total_tokens"], total
+            reported = message.usage_metadata["total_tokens"]
+            estimated = total
     if use_usage_metadata_scaling and reported and estimated and _by_one_provider(history):
         total *= min(MOST_SCALING, max(1.0, reported / estimated))
     return ceil(total)

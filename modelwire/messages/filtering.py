@@ -222,7 +222,8 @@ def _joins(first: BaseMessage, message: BaseMessage) -> bool:
 
 
 def _joined(run: Sequence[BaseMessage], separator: str) -> BaseMessage:
-    first, names = run[0], {message.name for message in run}
+    first = run[0]
+    names = {message.name for message in run}
     update: dict[str, Any] = {
         "content": _joined_contents([message.content for message in run], separator),
         "additional_kwargs": merge_dicts(*(message.additional_kwargs for message in run)),

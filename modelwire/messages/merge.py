@@ -161,7 +161,8 @@ class _ListSum:
         group = [item]
         self.groups.append(group)
         if index is not None:
-            known, identity = self.indexed.setdefault(index, {}), item.get("id")
+            known = self.indexed.setdefault(index, {})
+            identity = item.get("id")
             if not identity or not isinstance(identity, str):
                 identity = None
             known.pop(identity, None)

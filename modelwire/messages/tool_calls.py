@@ -158,7 +158,9 @@ def read_tool_call_chunks(
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for chunk in chunks:
-        name, args, id = chunk["name"], chunk["args"], chunk["id"]
+        name = chunk["name"]
+        args = chunk["args"]
+        id = chunk["id"]
         try:
             call = read_tool_call(name, args if complete else _parse_so_far(args), id)
         except ValueError:
@@ -202,7 +204,8 @@ def default_tool_parser(
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for raw in raw_tool_calls:
-        function, custom = raw.get("function"), raw.get("custom")
+        function = raw.get("function")
+        custom = raw.get("custom")
         if not isinstance(function, Mapping):
             if isinstance(custom, Mapping) and custom.get("name"):
                 calls.append(free_text_call(custom.get("name"), custom.get("input"), raw.get("id")))
@@ -232,7 +235,8 @@ def default_tool_chunk_parser(raw_tool_calls: list[dict[str, Any]]) -> list[Tool
     chunks = []
     for raw in raw_tool_calls:
         function = raw.get("function") or {}
-        name, args = function.get("name"), function.get("arguments")
+        name = function.get("name")
+        args = function.get("arguments")
         chunks.append(
             tool_call_chunk(name=name, args=args, id=raw.get("id"), index=raw.get("index"))
         )

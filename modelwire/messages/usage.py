@@ -65,7 +65,8 @@ def _combine(
 ) -> dict[str, Any]:
     combined: dict[str, Any] = dict(left)
     for key in left.keys() | right.keys():
-        ours, theirs = left.get(key), right.get(key)
+        ours = left.get(key)
+        theirs = right.get(key)
         if isinstance(ours, Mapping) or isinstance(theirs, Mapping):
             combined[key] = _combine(ours or {}, theirs or {}, operation)
         elif ours is None and theirs is None:

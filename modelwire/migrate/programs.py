@@ -98,7 +98,8 @@ def _migrate_notebook(path: Path, before: bytes) -> Migrated:
     cells = notebook.get("cells") if isinstance(notebook, dict) else None
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
         raise ValueError("it is JSON, and no notebook with cells")
-    imports, left = 0, []
+    imports = 0
+    left = []
     for number, cell in enumerate(cells, 1):
         if cell.get("cell_type") != "code":
             continue

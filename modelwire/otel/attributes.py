@@ -7,6 +7,7 @@ Names: https://github.com/open-telemetry/semantic-conventions-genai, read 2026-1
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,9 +17,10 @@ from modelwire.ext import names_of
 __all__ = [
     "LEVEL",
     "answer_attributes",
-    "conversation_id",
     "embedding_attributes",
+    "encoding_formats",
     "known",
+    "metadata_attributes",
     "provider_name",
     "request_attributes",
     "tool_attributes",
@@ -43,6 +45,10 @@ def _int(value: Any) -> int | None:
 
 def _word(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _only_true(value: Any) -> bool | None:
+    return True if value is True else None
 
 
 def _choices(value: Any) -> int | None:
@@ -110,6 +116,14 @@ PARAMETERS: dict[str, tuple[str, Reader]] = {
 # The parameters that are attributes of one provider alone.
 OWN_PARAMETERS: dict[str, dict[str, tuple[str, Reader]]] = {
     "openai": {"service_tier": ("openai.request.service_tier", _chosen_tier)}
+}
+# The field with the format of vectors: of OpenAI and the services like it, and of Cohere.
+ENCODING = re.compile(rb'"(?:encoding_format|embedding_types)":\[?"(\w+)"')
+# Attributes that only the program knows; it says them under these names in the metadata of a run.
+OF_PROGRAM: dict[str, Reader] = {
+    "gen_ai.prompt.name": _word,
+    "gen_ai.prompt.version": _word,
+    "gen_ai.conversation.compacted": _only_true,
 }
 # The metadata of a run under which programs, LangGraph and LangChain's histories have the conversation.
 CONVERSATIONS = ("gen_ai.conversation.id", "conversation_id", "thread_id", "session_id")
@@ -195,18 +209,21 @@ def embedding_attributes(messages: Sequence[Any]) -> Facts:
     """Return the attributes of a request for embeddings, whose message holds the options."""
     pack = messages[0].additional_kwargs.get("pack") if messages else None
     options = getattr(pack, "options", {})
-    formats = options.get("encoding_format")
-    return known(
-        {
-            "gen_ai.embeddings.dimension.count": options.get("dimensions"),
-            "gen_ai.request.encoding_formats": [formats] if formats else None,
-        }
+    return known({"gen_ai.embeddings.dimension.count": options.get("dimensions")})
+
+
+def encoding_formats(content: bytes) -> list[str]:
+    """Return the formats of vectors that a request asks for, in its body. A text in it has its quotes escaped."""
+    return [name.decode() for name in ENCODING.findall(content)]
+
+
+def metadata_attributes(metadata: Mapping[str, Any]) -> Facts:
+    """Return what the program says of a call: the id of the conversation, the name of the prompt."""
+    facts: Facts = {name: read(metadata.get(name)) for name, read in OF_PROGRAM.items()}
+    facts["gen_ai.conversation.id"] = next(
+        (str(metadata[name]) for name in CONVERSATIONS if metadata.get(name)), None
     )
-
-
-def conversation_id(metadata: Mapping[str, Any]) -> str | None:
-    """Return the id of the conversation that the program gives a call."""
-    return next((str(metadata[name]) for name in CONVERSATIONS if metadata.get(name)), None)
+    return known(facts)
 
 
 def answer_attributes(message: Any, provider: str) -> Facts:

@@ -21,9 +21,10 @@ from modelwire.ext import CallObserver, finish_reason_of
 from modelwire.otel.attributes import (
     LEVEL,
     answer_attributes,
-    conversation_id,
     embedding_attributes,
+    encoding_formats,
     known,
+    metadata_attributes,
     provider_name,
     request_attributes,
     usage_attributes,
@@ -121,6 +122,8 @@ class _CallSpan(CallObserver):
         # Whether the model takes a level of reasoning, and under which word, is known only now.
         if self.level is not None and _contains_word(exchange.content, self.level):
             self.facts[LEVEL] = self.level
+        if not self.is_inference and (formats := encoding_formats(exchange.content)):
+            self.facts["gen_ai.request.encoding_formats"] = formats
         own = trace.set_span_in_context(self.span)
         self._attached = own, context.attach(own)
 
@@ -248,8 +251,9 @@ def _describe(observer: _CallSpan, call: Any, stop: Any) -> None:
     facts = observer.facts = request_attributes(params, stop, observer.provider)
     observer.level = facts.pop(LEVEL, None)
     metadata = call.metadata
-    if metadata and (conversation := conversation_id(metadata)) is not None:
-        facts.setdefault("gen_ai.conversation.id", conversation)
+    if metadata:
+        # The provider's own id of a conversation is among the parameters.
+        facts |= metadata_attributes(metadata) | facts
     observer.has_content = captures()
     if observer.has_content:
         facts |= prompt_attributes(call.messages, params)

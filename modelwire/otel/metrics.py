@@ -27,6 +27,8 @@ COUNTERS = (
 )
 # The counts of every usage; the others are parts of them.
 TOTALS = COUNTERS[:2]
+# The attributes that the earlier histogram of tokens had as its types.
+EARLIER_TYPES = {"gen_ai.usage.input_tokens": "input", "gen_ai.usage.output_tokens": "output"}
 # No provider's usage is divided by modality in full.
 MODALITY = {"gen_ai.token.modality": "unknown"}
 
@@ -108,7 +110,7 @@ class Meters:
                 histogram.record(count, about)
         if self.earlier_tokens is None:
             return
-        for kind in ("input", "output"):
-            tokens = usage.get(f"gen_ai.usage.{kind}_tokens")
+        for name, kind in EARLIER_TYPES.items():
+            tokens = usage.get(name)
             if tokens is not None:
                 self.earlier_tokens.record(tokens, {**about, "gen_ai.token.type": kind})

@@ -97,6 +97,11 @@ class Spans(BaseCallbackHandler):
             self._open(f"execute_tool {name}", run_id, parent_run_id, facts)
             self.tools[run_id] = monotonic(), name
 
+        def on_tool_request(self, facts, *, run_id, **about):
+            span = self.spans.get(run_id)
+            if span is not None:
+                span.set_attributes(facts)
+
         def on_tool_end(self, output, *, run_id, **about):
             span = self.spans.get(run_id)
             if span is not None and captures():

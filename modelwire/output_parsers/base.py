@@ -53,7 +53,8 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
         """
         for cls in type(self).__mro__:
             for base in cls.__dict__.get("__orig_bases__", ()):
-                origin, args = get_origin(base), get_args(base)
+                origin = get_origin(base)
+                args = get_args(base)
                 of_parser = isinstance(origin, type) and issubclass(origin, BaseLLMOutputParser)
                 if of_parser and len(args) == 1 and not isinstance(args[0], TypeVar):
                     return args[0]

@@ -54,7 +54,8 @@ def parse_tool_call(
     function = raw_tool_call.get("function")
     if not isinstance(function, Mapping):
         return None
-    name, text = function.get("name") or "", function.get("arguments")
+    name = function.get("name") or ""
+    text = function.get("arguments")
     if partial and not text:
         return None
     try:
@@ -79,7 +80,8 @@ def parse_tool_calls(
     return_id: bool = True,
 ) -> list[dict[str, Any]]:
     """Read tool calls in OpenAI's shape. Raises one `OutputParserException` for all that cannot be read."""
-    calls, failures = [], []
+    calls = []
+    failures = []
     for raw in raw_tool_calls:
         try:
             call = parse_tool_call(raw, partial=partial, strict=strict, return_id=return_id)

@@ -43,7 +43,8 @@ class PydanticOutputParser(JsonOutputParser, Generic[Model]):
         except ValueError as exc:  # pydantic's `ValidationError`, of v1 and of v2
             if partial:
                 return None
-            name, text = model_name(self.pydantic_object), json_text(value)
+            name = model_name(self.pydantic_object)
+            text = json_text(value)
             raise validation_error(
                 f"Failed to parse {name} from completion {text}. Got: {exc}",
                 exc,

@@ -51,7 +51,8 @@ def validation_error(
         both = _of_v1()(text, error)
     else:
         both = OutputParserException(text)
-    both.llm_output, both.raw_message = llm_output, raw_message
+    both.llm_output = llm_output
+    both.raw_message = raw_message
     return both
 
 
@@ -90,7 +91,8 @@ def _of_v1() -> Any:
         def __init__(self, text: str, error: Any) -> None:
             OldValidationError.__init__(self, error.raw_errors, error.model)
             self.args = (text,)
-            self.observation, self.send_to_llm = None, False
+            self.observation = None
+            self.send_to_llm = False
 
         def __str__(self) -> str:
             return str(self.args[0])

@@ -23,6 +23,9 @@ _PRIMED = 2
 # Deployments whose expected times differ by less than this part, or by less than this time, are equal.
 _EQUAL_PART = 0.25
 _EQUAL_S = 0.05
+# A slower deployment takes a call if the queues of the better ones last this many times as long as the call would
+# end later there: of slow calls some end far later than the median.
+_QUEUE_PART = 1.2
 # The rate of deployments whose rate is 0.
 _LEAST_PER_S = 0.001
 # A waiting call looks again at least after the first and at most after the second time.
@@ -95,7 +98,7 @@ def choose(
         per_s = max(sum([one.per_s for one in better]), _LEAST_PER_S)
         # The last call of all queues would start at the better ones after this time.
         all_started_s = (waiting + sum([one.queued for one in better])) / per_s
-        if least_s > best_s + all_started_s:
+        if least_s > best_s + _QUEUE_PART * all_started_s:
             return _wait(better)
     limit_s = _as_good_as(least_s)
     equal = [position for position in startable if costs[position] <= limit_s]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import copy_context
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +29,18 @@ if TYPE_CHECKING:
 __all__ = ["HedgedAnswer", "HedgedStream", "chunks_on_loop", "on_loop"]
 
 
+# A call that was interrupted waits at most this long for the end of its work.
+_CANCELLED_WITHIN_S = 5.0
+
+
+@dataclass(eq=False)
 class _Entry:
     """One of the calls that run for an answer: of a deployment, with its task."""
 
-    def __init__(self, call: PoolCall, deployment: Deployment, task: asyncio.Task[Any]) -> None:
-        self.call = call
-        self.deployment = deployment
-        self.task = task
-        self.chunks: Any = None
+    call: PoolCall
+    deployment: Deployment
+    task: asyncio.Task[Any]
+    chunks: Any
 
 
 class HedgedAnswer:
@@ -62,22 +67,19 @@ class HedgedAnswer:
         return entry.deployment.marked(answer)
 
     def _start(self, call: PoolCall, deployment: Deployment) -> _Entry:
-        token = QUEUE_TIME.set(call)  # The tasks below copy it.
-        try:
-            return self._started(call, deployment)
-        finally:
-            QUEUE_TIME.reset(token)
-
-    def _started(self, call: PoolCall, deployment: Deployment) -> _Entry:
         own = self.model._config_of(self.config, call, deployment)
         runnable = self.model._runnable(deployment)
-        if not self.is_stream:
-            work = runnable.ainvoke(self.messages, own, **self.kwargs)
-            return _Entry(call, deployment, asyncio.ensure_future(work))
-        chunks = runnable.astream(self.messages, own, **self.kwargs)
-        entry = _Entry(call, deployment, asyncio.ensure_future(anext(chunks)))
-        entry.chunks = chunks
-        return entry
+        chunks: Any = None
+        token = QUEUE_TIME.set(call)  # The task copies it.
+        try:
+            if self.is_stream:
+                chunks = runnable.astream(self.messages, own, **self.kwargs)
+                work = anext(chunks)
+            else:
+                work = runnable.ainvoke(self.messages, own, **self.kwargs)
+            return _Entry(call, deployment, asyncio.ensure_future(work), chunks)
+        finally:
+            QUEUE_TIME.reset(token)
 
     async def _first(self) -> tuple[_Entry, Any]:
         """Return the call that answers first, and its answer or first chunk."""
@@ -118,20 +120,12 @@ class HedgedAnswer:
                     return entry
                 running.remove(entry)
                 await aclose(entry.chunks)
-                self._fail(entry, error, is_last=not running, first=first)
+                try:
+                    entry.call.failed(monotonic(), error)
+                except Exception:
+                    if not running:  # No other call may still answer.
+                        raise
         return None
-
-    def _fail(self, entry: _Entry, error: BaseException, *, is_last: bool, first: _Entry) -> None:
-        """Report a failed call. Its error is raised only if no other call is running."""
-        if entry is first or is_last:
-            try:
-                entry.call.failed(monotonic(), error)
-            except Exception:
-                if is_last:
-                    raise
-        else:
-            with suppress(Exception):
-                entry.call.failed(monotonic(), error)
 
     def _second(self, first: _Entry) -> _Entry | None:
         """Return a call of another deployment that starts now; None if there is none, or no budget for it."""
@@ -201,14 +195,20 @@ def on_loop(work: Callable[[], Awaitable[Any]]) -> Any:
             except BaseException as error:  # noqa: BLE001 - the caller raises it
                 done.set_exception(error)
 
-        tasks.append(home.loop.create_task(run(), context=context))
+        task = home.loop.create_task(run(), context=context)
+        task.add_done_callback(
+            lambda _: done.cancel()
+        )  # A task that was cancelled before it began sets nothing.
+        tasks.append(task)
 
     home.post(start)
     try:
         return done.result()
     except BaseException:
         if not done.done():
+            # After a Ctrl-C: the work ends before the caller goes on, and closes what it uses.
             home.post(lambda: [task.cancel() for task in tasks])
+            wait([done], timeout=_CANCELLED_WITHIN_S)
         raise
 
 

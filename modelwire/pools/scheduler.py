@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import inf
 from threading import Lock
 from types import MappingProxyType
@@ -74,8 +75,14 @@ class Scheduler:
         self.waiting: deque[PoolCall] = deque()
 
     def __reduce__(self) -> Any:
-        options = (self.prefer, self.sticky, self.hedges.after, self.max_wait_s)
-        return _remade, (self.deployments, *options)
+        make = partial(
+            Scheduler,
+            prefer=self.prefer,
+            sticky=self.sticky,
+            hedge=self.hedges.after,
+            max_wait=self.max_wait_s,
+        )
+        return make, (self.deployments,)
 
     def picked(self, call: PoolCall, now: float) -> Deployment | WaitFor:
         """Return where the call goes now, or how long it waits."""
@@ -135,10 +142,6 @@ def _medians(deployments: Iterable[Deployment], size: int, now: float) -> list[f
         return cast("list[float]", medians)
     least_s = min([one for one in medians if one is not None], default=_MEDIAN_S)
     return [least_s if one is None else one for one in medians]
-
-
-def _remade(deployments: Any, prefer: Any, sticky: Any, hedge: Any, max_wait: Any) -> Scheduler:
-    return Scheduler(deployments, prefer=prefer, sticky=sticky, hedge=hedge, max_wait=max_wait)
 
 
 class PoolCall(QueueTime):

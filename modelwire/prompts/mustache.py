@@ -147,7 +147,8 @@ def _tags(text: str) -> Iterator[_Tag]:
         else:
             alone = None
         if alone is not None:  # A line with only such a tag is removed from the text.
-            before, end = before[:line], alone.end()
+            before = before[:line]
+            end = alone.end()
         yield _Tag(kind, name, before, start)
         blank = alone is not None
         position = end

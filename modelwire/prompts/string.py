@@ -95,7 +95,8 @@ def validate_jinja2(template: str, input_variables: list[str]) -> None:
     """Warn if `input_variables` and the variables of a jinja2 template differ."""
     import warnings
 
-    used, declared = set(get_template_variables(template, "jinja2")), set(input_variables)
+    used = set(get_template_variables(template, "jinja2"))
+    declared = set(input_variables)
     texts = [
         f"{what} variables: {names}"
         for what, names in (("Missing", used - declared), ("Extra", declared - used))

@@ -109,7 +109,8 @@ def check_variables(
     absent = sorted([name for name in expected if name not in values])
     if not absent:
         return
-    one, received = absent[0], sorted(map(str, values))
+    one = absent[0]
+    received = sorted(map(str, values))
     raise MissingVariable(
         f"Input to `{type(prompt).__name__}` is missing variables {absent}."
         f" Expected: {sorted(expected)}. Received: {received}.\n"

@@ -157,7 +157,8 @@ class RunnableBinding(Forwarding[Input, Output]):
         beside = {name: value for name, value in self.kwargs.items() if name not in FORM}
         if getattr(method, "takes_call_kwargs", False):  # Such a method chooses the request itself.
             kwargs, beside = {**beside, **kwargs}, {}
-        made, binding = method(*args, **kwargs), self._with(kwargs=beside)
+        made = method(*args, **kwargs)
+        binding = self._with(kwargs=beside)
         if not isinstance(made, RunnableSequence):
             return binding._rebound(made)
         return RunnableSequence(binding._rebound(made.first), *made.steps[1:], name=made.name)

@@ -176,7 +176,8 @@ def _lay_over(ready: dict[str, Any], layer: RunnableConfig) -> None:
         raise InvalidType(
             f"`config` must be a dict such as `{{'tags': ['a']}}`, not a `{type(layer).__name__}`."
         )
-    inherited, observers = ready.get("deadline"), ready.get("observers")
+    inherited = ready.get("deadline")
+    observers = ready.get("observers")
     ready.update((key, value) for key, value in layer.items() if value is not None and key in _KEYS)
     if inherited is not None:
         ready["deadline"] = min(ready["deadline"], inherited)

@@ -173,7 +173,10 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
         kwargs: dict[str, Any],
         default: Runnable[Input, Output] | None = None,
     ) -> None:
-        self.source, self.method, self.args, self.kwargs = source, name, args, kwargs
+        self.source = source
+        self.method = name
+        self.args = args
+        self.kwargs = kwargs
         if default is not None:
             self.default = default
 

@@ -116,7 +116,8 @@ def _laid_out(
     left = 0.0
     for part in graphs.Graph(list(vertices.values()), links).C:
         layout = layouts.SugiyamaLayout(part)
-        layout.xspace, layout.yspace = GAP, LINES
+        layout.xspace = GAP
+        layout.yspace = LINES
         layout.init_all(roots=[], inverted_edges=_back_edges(list(part.sV)))
         layout.draw()
         views = [vertex.view for vertex in part.sV], [link.view for link in part.sE]
@@ -226,7 +227,8 @@ def draw_mermaid(
 
 def _mermaid_nodes(graph: Graph, ids: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each node; the first and the last have a class of their own."""
-    first, last = graph.first_node(), graph.last_node()
+    first = graph.first_node()
+    last = graph.last_node()
     for id, node in graph.nodes.items():
         text = _label(node.name, node.metadata)
         if node == first:

@@ -89,7 +89,8 @@ class EventsV2(RunListener):
             self.runs[run_id].twins += 1
             return
         if run_id == self.root_id:
-            name, input = self.root_name(name), self.root_input
+            name = self.root_name(name)
+            input = self.root_input
         parent = self.runs.get(about.get("parent_run_id"))  # type: ignore[arg-type]  # None is no key
         parents = parent.lineage if parent is not None else []
         tags = about.get("tags") or []
@@ -119,7 +120,8 @@ class EventsV2(RunListener):
         if run is None or run.twins or not run.wanted:
             return None
         run.tapped = True
-        put, blank = self.put, {"event": f"on_{run.kind}_stream", "data": None, **run.about}
+        put = self.put
+        blank = {"event": f"on_{run.kind}_stream", "data": None, **run.about}
 
         def hear(chunk: Any) -> None:
             # Copying is the fastest way to create a dict of seven keys.

@@ -232,7 +232,10 @@ class _Attempts:
         config: RunnableConfig,
         run: Run | AsyncRun | None,
     ) -> None:
-        self._owner, self._input, self._config, self._run = owner, input, config, run
+        self._owner = owner
+        self._input = input
+        self._config = config
+        self._run = run
         self._first: BaseException | None = None
         self._notes: list[_Note] = []
 

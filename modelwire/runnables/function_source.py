@@ -128,14 +128,16 @@ def input_keys(func: Any) -> list[str]:
 
 def _key_read(node: ast.AST, argument: str) -> str | None:
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
-        holder, key = node.value, node.slice
+        holder = node.value
+        key = node.slice
     elif (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == "get"
         and node.args
     ):
-        holder, key = node.func.value, node.args[0]
+        holder = node.func.value
+        key = node.args[0]
     else:
         return None
     named = isinstance(holder, ast.Name) and holder.id == argument

@@ -163,13 +163,15 @@ class RunnableLambda(WholeStep[Input, Output]):
                 raise InvalidType(
                     "`func` is async and there is an `afunc` too. Give the sync function as `func`."
                 )
-            self.func, self.afunc = None, func
+            self.func = None
+            self.afunc = func
         else:
             if afunc is not None and not is_async(afunc):
                 raise InvalidType(
                     f"`afunc` must be an async function, not `{getattr(afunc, '__name__', afunc)}`."
                 )
-            self.func, self.afunc = func, afunc
+            self.func = func
+            self.afunc = afunc
         own = getattr(func, "__name__", None)
         self.name = name or (own if own != "<lambda>" else None)
         self._takes = (False, False) if self.func is None else accepted_kwargs(self.func)

@@ -156,7 +156,8 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
     def _value(
         self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
     ) -> Any:
-        history, questions = self._history(config), self._new_messages(input)
+        history = self._history(config)
+        questions = self._new_messages(input)
         output = self.runnable.invoke(self._joined(input, list(history.messages)), config, **kwargs)
         history.add_messages([*questions, *self._answered(output)])
         return output
@@ -164,7 +165,8 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
     async def _avalue(
         self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
     ) -> Any:
-        history, questions = self._history(config), self._new_messages(input)
+        history = self._history(config)
+        questions = self._new_messages(input)
         output = await self.runnable.ainvoke(
             self._joined(input, list(await history.aget_messages())), config, **kwargs
         )
@@ -174,7 +176,9 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
     def _opened(
         self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
     ) -> Iterator[Any]:
-        history, questions, chunks = self._history(config), self._new_messages(input), []
+        history = self._history(config)
+        questions = self._new_messages(input)
+        chunks = []
         output = self.runnable.stream(self._joined(input, list(history.messages)), config, **kwargs)
         try:
             for chunk in output:
@@ -194,7 +198,9 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
     async def _arecorded(
         self, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
     ) -> AsyncIterator[Any]:
-        history, questions, chunks = self._history(config), self._new_messages(input), []
+        history = self._history(config)
+        questions = self._new_messages(input)
+        chunks = []
         earlier = list(await history.aget_messages())
         output = self.runnable.astream(self._joined(input, earlier), config, **kwargs)
         try:

@@ -276,7 +276,8 @@ async def astream_log(
     """Stream `runnable` and yield patches, or without `diff` the whole `RunLog` so far."""
     channel: Channel[RunLogPatch] = Channel()
     name = (config or {}).get("run_name") or runnable.get_name()
-    chosen, listed = RunFilter(hidden(kwargs)), with_streamed_output_list
+    chosen = RunFilter(hidden(kwargs))
+    listed = with_streamed_output_list
     ready, listener = attach(
         config, lambda root_id: LogListener(root_id, name, chosen, channel, listed=listed)
     )

@@ -219,7 +219,8 @@ def _observed_stream(
     ends with the sums of input and output. A stream that its reader closes early has ended, not
     failed. If the input fails before its first item, no run is reported.
     """
-    inputs_seen, outputs = _Recorder(), _Recorder()
+    inputs_seen = _Recorder()
+    outputs = _Recorder()
     output: Iterator[Output] | None = None
     run: Run | None = None
     try:
@@ -294,7 +295,8 @@ async def _aobserved_stream(
     run_type: str | None,
 ) -> AsyncIterator[Output]:
     """Do what `_observed_stream` does, async."""
-    inputs_seen, outputs = _Recorder(), _Recorder()
+    inputs_seen = _Recorder()
+    outputs = _Recorder()
     output: AsyncIterator[Output] | None = None
     run: AsyncRun | None = None
     try:

@@ -153,7 +153,8 @@ class Step(Reported[Input, Output]):
     ) -> AsyncIterator[Output]:
         hidden(kwargs)
         config = settled(config)
-        deadline, grace_s = config.get("deadline"), self._grace_s
+        deadline = config.get("deadline")
+        grace_s = self._grace_s
         return abound(
             atransformed(
                 self,

@@ -60,7 +60,8 @@ def tee(source: Iterator[Any], readers: int) -> list[Iterator[Any]]:
     """
     from threading import Lock
 
-    shared, lock = _Shared(readers), Lock()
+    shared = _Shared(readers)
+    lock = Lock()
 
     def pull(queue: deque[Any]) -> Any:
         with lock:
@@ -134,7 +135,8 @@ def atee(source: Pulled, readers: int) -> list[AsyncIterator[Any]]:
     """
     from asyncio import Lock
 
-    shared, lock = _Shared(readers), Lock()
+    shared = _Shared(readers)
+    lock = Lock()
 
     async def pull(queue: deque[Any]) -> Any:
         async with lock:
@@ -180,7 +182,8 @@ class _Closing:
     """Closes an iterator in the context in which it runs."""
 
     def __init__(self, context: Context, stream: Iterator[Any]) -> None:
-        self._context, self._stream = context, stream
+        self._context = context
+        self._stream = stream
 
     def close(self) -> None:
         self._context.run(close, self._stream)

@@ -370,7 +370,8 @@ def model_from_typed_dict(
 def _unqualified(hint: Any, *, required: bool) -> tuple[Any, bool]:
     """Return a type without `Required` and `NotRequired`, also within `Annotated`, and whether it is required."""
     while (origin := get_origin(hint)) in (typing.Required, typing.NotRequired):
-        hint, required = get_args(hint)[0], origin is typing.Required
+        hint = get_args(hint)[0]
+        required = origin is typing.Required
     if get_origin(hint) is Annotated:
         inner, *marks = get_args(hint)
         inner, required = _unqualified(inner, required=required)

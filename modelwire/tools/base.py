@@ -391,7 +391,8 @@ class _Run(NamedTuple):
         self, run_name: str | None, run_id: UUID | None, color: str | None, kwargs: dict[str, Any]
     ) -> dict[str, Any]:
         """Return what the start of the run reports, without injected arguments."""
-        shown, tool = self.tool_input, self.tool
+        shown = self.tool_input
+        tool = self.tool
         if isinstance(shown, dict):
             hidden = tool._hidden_args
             shown = {key: value for key, value in shown.items() if key not in hidden}
@@ -462,7 +463,8 @@ def _prepared(
     tool_call_id = kwargs.pop("tool_call_id", None)
     tool_input = input
     if isinstance(input, dict) and input.get("type") == "tool_call":
-        tool_call_id, tool_input = input["id"], input["args"]
+        tool_call_id = input["id"]
+        tool_input = input["args"]
     if isinstance(tool_input, dict):
         tool_input = dict(tool_input)
     return tool_input, {"config": settled(config), "tool_call_id": tool_call_id, **kwargs}

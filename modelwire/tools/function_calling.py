@@ -240,7 +240,8 @@ def _from_python(thing: Any) -> JSON:
 
 def _from_model(model: Any, name: str | None = None, description: str | None = None) -> JSON:
     schema = inlined(json_schema_of(model))
-    title, text = schema.pop("title", model.__name__), schema.pop("description", "")
+    title = schema.pop("title", model.__name__)
+    text = schema.pop("description", "")
     description = text if description is None else description
     about = {"description": description} if description else {}
     return {"name": name or tool_name(title), **about, "parameters": without_titles(schema)}

@@ -281,7 +281,8 @@ class _Loop:
         try:
             if self.journal is not None:
                 restored = self.journal.restore(history)
-            self.messages, self.step = restored.messages, restored.answers
+            self.messages = restored.messages
+            self.step = restored.answers
             still_open = open_calls(self.messages)
             self.supplied = SuppliedResults(oversight.results, still_open, restored.interrupted)
             self.is_done = self.step > 0 and not still_open and self._is_final(self.messages)
@@ -439,7 +440,8 @@ class _ToolCaller(Runnable[Any, Any]):
             self.tools[ready.name] = ready
 
     def invoke(self, input: Task, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        call, tool = input.call, self._tool_to_run(input)
+        call = input.call
+        tool = self._tool_to_run(input)
         if tool is None:
             return self._noted(call, self._without_run(input))
         mark = in_batch.set(self._in_batch)  # Concurrent calls are not rows of a batch.
@@ -455,7 +457,8 @@ class _ToolCaller(Runnable[Any, Any]):
     async def ainvoke(
         self, input: Task, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Any:
-        call, tool = input.call, self._tool_to_run(input)
+        call = input.call
+        tool = self._tool_to_run(input)
         if tool is None:
             return self._noted(call, self._without_run(input))
         mark = in_batch.set(self._in_batch)

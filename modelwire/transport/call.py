@@ -149,7 +149,8 @@ def collected_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, C]:
     except ChatError as error:
         error.partial = gathered.sum() if gathered.chunks else None
         raise
-    part, continuation = gathered.sum(), exchange.continuation
+    part = gathered.sum()
+    continuation = exchange.continuation
     if continuation is None or not continuation.is_suspended(part):
         return part
     ask = partial(whole, continuation=continuation)
@@ -236,14 +237,16 @@ def _report_change(exchange: Exchange[M, C], limiter: AdaptiveRateLimiter) -> No
 
 def _renewed(exchange: Exchange[M, C], error: ChatError) -> Generator[Step[C], Any, bool]:
     """Ask for the key again, once, if a function provides it and it was refused. Return whether the key has changed."""
-    policy, renew = exchange.policy.retry, exchange.renew
+    policy = exchange.policy.retry
+    renew = exchange.renew
     refused_who = error.status == 401 or isinstance(error, AuthenticationError)
     if not refused_who or renew is None or policy.max_retries == 0:
         return False
     if len(exchange.history.attempts) >= policy.max_requests:
         return False
     exchange.renew = None
-    refused, headers = exchange.headers, (yield Call(renew))
+    refused = exchange.headers
+    headers = yield Call(renew)
     exchange.headers = headers or refused
     return exchange.headers != refused
 
@@ -273,8 +276,11 @@ def _wait_after(
 
 
 def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | GiveUp:
-    policy, admission, history = exchange.policy, exchange.admission, exchange.history
-    limiter, now = policy.limiter, exchange.clock()
+    policy = exchange.policy
+    admission = exchange.admission
+    history = exchange.history
+    limiter = policy.limiter
+    now = exchange.clock()
     if history.refused_at is None and is_refusal(error):
         history.refused_at = now
     wait = wait_before_retry(
@@ -335,7 +341,8 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
         exchange.annotate(message)
         yield from sink.end([exchange.hooks.as_chunk(message)])
         return
-    body, max_bytes = _StreamBody(exchange, reply), exchange.policy.max_stream_bytes
+    body = _StreamBody(exchange, reply)
+    max_bytes = exchange.policy.max_stream_bytes
     has_deadline = exchange.deadline is not None
     sink.begin(reply)
     try:
@@ -416,7 +423,8 @@ class _StreamBody(Generic[M, C]):
 
     def end(self) -> tuple[list[C], bool]:
         """Return the last chunks, and whether the decoder has found a refusal."""
-        exchange, reply = self._exchange, self._reply
+        exchange = self._exchange
+        reply = self._reply
         if (end_of_framing := getattr(self._framing, "close", None)) is not None:
             end_of_framing()
         if self._unframed:
@@ -442,7 +450,9 @@ def _first_bytes(
     Returns the bytes to decode and the number of bytes read. Of many blank lines only the last one is held: the others
     have no meaning in any format.
     """
-    blank, received_bytes, max_bytes = b"", 0, exchange.policy.max_stream_bytes
+    blank = b""
+    received_bytes = 0
+    max_bytes = exchange.policy.max_stream_bytes
     while True:
         data: bytes | None = yield READ
         if data is None:

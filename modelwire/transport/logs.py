@@ -192,10 +192,8 @@ class _LoggedCall(CallObserver):
         words.append(f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}")
         if request_id:
             words.append(f"request {request_id}")
-        inputs, outputs = (
-            usage.get("input_token_details") or {},
-            usage.get("output_token_details") or {},
-        )
+        inputs = usage.get("input_token_details") or {}
+        outputs = usage.get("output_token_details") or {}
         facts = {
             "event": "call",
             "provider": self.provider,
@@ -214,7 +212,8 @@ class _LoggedCall(CallObserver):
         _logger.info("%s", ", ".join(words), extra=facts)
 
     def _log_request(self, exchange: Exchange[Any, Any]) -> None:
-        url, size = shown_url(exchange.url), len(exchange.content)
+        url = shown_url(exchange.url)
+        size = len(exchange.content)
         headers = shown_headers(exchange.headers)
         facts = {
             "event": "request",

@@ -58,7 +58,7 @@ class CallObserver:
         """Called with each chunk of a streamed answer."""
 
     def answered(self, result: Any) -> Any:
-        """Called with the answer; if the reader has left the stream, with the part that had come."""
+        """Called with the answer; if the reader left the stream, with the part received until then."""
 
 
 # The observers of every call in this context and in those it starts. An error of their `started` ends the call.

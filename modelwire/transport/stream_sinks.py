@@ -33,7 +33,8 @@ class _Pack:
     def __iter__(self) -> Iterator[bytes]:
         from zlib import decompress
 
-        data, begin = decompress(self._data), 0
+        data = decompress(self._data)
+        begin = 0
         for size in self._sizes:
             yield data[begin : begin + size]
             begin += size
@@ -71,7 +72,10 @@ class EmittedChunks(Generic[M, C]):
             max_event_bytes=MAX_EVENT_BYTES
         )
         self._decoder = self._exchange.wire.stream_decoder(head.headers)
-        self._packed, self._held, self._held_bytes, self._folded = [], [], 0, []
+        self._packed = []
+        self._held = []
+        self._held_bytes = 0
+        self._folded = []
 
     def _next_part(self) -> Callable[[Sequence[C]], list[C]] | None:
         """Return what makes the chunks continue the answer's earlier parts; None for its first part."""
@@ -86,7 +90,8 @@ class EmittedChunks(Generic[M, C]):
             self._held_bytes += len(data)
             if self._held_bytes > self.PACK_AT_BYTES:
                 self._packed.append(_Pack(self._held))
-                self._held, self._held_bytes = [], 0
+                self._held = []
+                self._held_bytes = 0
         if chunks:
             if self._in_place is not None:
                 chunks = self._in_place(chunks)
@@ -99,7 +104,8 @@ class EmittedChunks(Generic[M, C]):
     def _again(self) -> list[C]:
         """Return the marker, and after it the earlier parts of the answer: only this part begins again."""
         assert self._exchange.hooks.marker is not None  # noqa: S101 - for the type checker
-        marker, continuation = self._exchange.hooks.marker(), self._exchange.continuation
+        marker = self._exchange.hooks.marker()
+        continuation = self._exchange.continuation
         if self.before is None or continuation is None:
             return [marker]
         return [marker, continuation.opened(self.before)]
@@ -116,7 +122,8 @@ class EmittedChunks(Generic[M, C]):
             self._end, chunks = [], refusals.ending(whole, chunks)
         continuation = self._exchange.continuation
         if continuation is not None and chunks and continuation.is_suspended(chunks[-1]):
-            self.suspended, self._end = True, chunks
+            self.suspended = True
+            self._end = chunks
             chunks = [*chunks[:-1], continuation.opened(chunks[-1])]
         return self.take(chunks)
 
@@ -126,7 +133,8 @@ class EmittedChunks(Generic[M, C]):
         chunks = [*self._folded, *self._end]
         if not chunks:
             return cast("C", self.before if self._earlier is None else self._earlier)
-        part, continuation = self._exchange.hooks.merge(chunks), self._exchange.continuation
+        part = self._exchange.hooks.merge(chunks)
+        continuation = self._exchange.continuation
         if self.before is None or continuation is None:
             return part
         return continuation.added(self.before, part)
@@ -143,7 +151,9 @@ class EmittedChunks(Generic[M, C]):
                     chunks = [self._exchange.hooks.merge(chunks)]
         except ChatError:  # the failure that ended the stream: what came before it is all there
             pass
-        self._packed, self._held, self._held_bytes = [], [], 0
+        self._packed = []
+        self._held = []
+        self._held_bytes = 0
         self._folded = [self._exchange.hooks.merge(chunks)] if chunks else []
 
 

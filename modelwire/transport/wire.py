@@ -52,7 +52,8 @@ class WireRequest:
         self.storable: Any = None
 
     def __repr__(self) -> str:
-        url, headers = shown_url(self.url), shown_headers(self.headers)
+        url = shown_url(self.url)
+        headers = shown_headers(self.headers)
         body = masked_fields(dict(self.body))
         return f"WireRequest({self.method} {url}, headers={headers}, body={body}, stream={self.stream})"
 
@@ -71,7 +72,7 @@ def shown_url(url: str) -> str:
 
 
 def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers with all values masked but a few that are no secrets."""
+    """Return headers with masked values, except a few that are not secret."""
     return {
         name: value if name.lower() in _SHOWN_HEADERS else MASK for name, value in headers.items()
     }

@@ -59,6 +59,7 @@ def test_both_colours_say_the_same_of_every_event(colour: Any) -> None:
         sync.on_chat_model_start({}, [[HumanMessage("h")]], run_id)
         tool = sync.on_tool_start({}, "s", run_id, inputs={"k": 1}, tool_call_id="c")
         tool.on_tool_progress(1, total=2, message="half")
+        tool.on_tool_request({"jsonrpc.request.id": "7"})
         tool.on_tool_end("o")
         tool.on_tool_error(error)
         found = sync.on_retriever_start({}, "q", run_id)
@@ -83,6 +84,7 @@ def test_both_colours_say_the_same_of_every_event(colour: Any) -> None:
         await twin.on_chat_model_start({}, [[HumanMessage("h")]], run_id)
         tool = await twin.on_tool_start({}, "s", run_id, inputs={"k": 1}, tool_call_id="c")
         await tool.on_tool_progress(1, total=2, message="half")
+        await tool.on_tool_request({"jsonrpc.request.id": "7"})
         await tool.on_tool_end("o")
         await tool.on_tool_error(error)
         found = await twin.on_retriever_start({}, "q", run_id)
@@ -110,6 +112,7 @@ def test_both_colours_say_the_same_of_every_event(colour: Any) -> None:
         ("on_chat_model_start", ({}, [[HumanMessage("h")]]), at_start),
         ("on_tool_start", ({}, "s"), {**at_start, "inputs": {"k": 1}, "tool_call_id": "c"}),
         ("on_tool_progress", (1,), {**of_run, "total": 2, "message": "half"}),
+        ("on_tool_request", ({"jsonrpc.request.id": "7"},), of_run),
         ("on_tool_end", ("o",), of_run),
         ("on_tool_error", (error,), of_run),
         ("on_retriever_start", ({}, "q"), at_start),

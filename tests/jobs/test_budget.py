@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelwire import pool
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
 from modelwire.adapters.model.base import BaseChatModel
+from modelwire.errors import InvalidArgument
 from modelwire.jobs import JobResult, run_job, work
 from modelwire.jobs.budget import RowMoney
 from modelwire.jobs.work import make_work
@@ -148,7 +150,7 @@ MODELS = {
 def test_the_largest_answer_is_what_the_request_allows(name: str) -> None:
     make, tokens = MODELS[name]
     budget = RowMoney(Decimal(1), make_work("{text}", make()))
-    assert [call.answer_tokens for call in budget._calls] == [tokens]
+    assert [call.answer_tokens for call in budget._each_call()] == [tokens]
 
 
 def test_every_model_of_a_chain_is_reckoned_and_again_for_each_retry() -> None:
@@ -163,6 +165,43 @@ def test_every_model_of_a_chain_is_reckoned_and_again_for_each_retry() -> None:
     assert len(RowMoney(Decimal(1), make_work(chain))._calls) == 2
     assert len(RowMoney(Decimal(1), make_work(chain.with_retry(stop_after_attempt=3)))._calls) == 6
     assert RowMoney(Decimal(1), make_work(chain)).needed(row) > single.needed(row) > 0
+
+
+def test_a_row_of_a_pool_is_reckoned_at_the_dearest_member() -> None:
+    small = ChatOpenAI(model="gpt-4o-mini", max_tokens=100, api_key="k")
+    large = ChatOpenAI(model="gpt-4o", max_tokens=100, api_key="k")
+    row = b'{"text":"a"}'
+
+    def needed(model: Any) -> Decimal:
+        money = RowMoney(Decimal(1), make_work("{text}", model))
+        # The texts of a pool's own work are longer than those of a model's.
+        money._own_tokens = 100
+        return money.needed(row)
+
+    assert needed(pool([small, large])) == needed(pool([large, small])) == needed(large)
+    assert needed(pool([small])) == needed(small) < needed(large)
+
+
+def test_a_pool_with_a_member_whose_price_is_unknown_is_refused_under_a_limit(
+    tmp_path: Path,
+) -> None:
+    models = [ChatOpenAI(model=name, api_key="k") for name in ("gpt-4o", "nobody-knows-1")]
+    with pytest.raises(InvalidArgument, match="no price of `nobody-knows-1`"):
+        run_job("{text}", texts(2), model=pool(models), output=tmp_path / "o.jsonl", max_cost=1)
+
+
+def test_a_job_over_a_pool_stops_before_a_row_that_could_pass_the_limit(tmp_path: Path) -> None:
+    with ProviderServer(default="one") as a, ProviderServer(default="one") as b:
+        models = [one.model(model=MODEL, max_tokens=100) for one in (a, b)]
+        result = run_job(
+            "{text}",
+            texts(3),
+            model=pool(models),
+            output=tmp_path / "o.jsonl",
+            max_cost="0.0000001",
+        )
+        assert len(a.requests) + len(b.requests) == 0
+    assert (result.stopped, result.rows) == ("max_cost", 0)
 
 
 @settings(max_examples=12, deadline=None)

@@ -123,6 +123,8 @@ INFERENCE = {
     **{f"gen_ai.usage.{name}": Attribute(int) for name in _TOKENS},
     "gen_ai.input.messages": Attribute(str, OPT_IN),
     "gen_ai.output.messages": Attribute(str, OPT_IN),
+    # A template: the name of a variable follows.
+    "gen_ai.prompt.variable": Attribute(str, OPT_IN),
     "gen_ai.system_instructions": Attribute(str, OPT_IN),
     "gen_ai.tool.definitions": Attribute(str, OPT_IN),
 }
@@ -161,6 +163,8 @@ MCP = {
     "mcp.session.id": Attribute(str),
     "mcp.resource.uri": Attribute(str, CONDITIONAL),
     "jsonrpc.request.id": Attribute(str, CONDITIONAL),
+    "jsonrpc.protocol.version": Attribute(str),
+    "rpc.response.status_code": Attribute(str, CONDITIONAL),
     "network.transport": Attribute(
         str, RECOMMENDED, frozenset(["pipe", "quic", "tcp", "udp", "unix"])
     ),

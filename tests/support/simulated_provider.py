@@ -419,9 +419,16 @@ def _modelwire_call(job: Job, row: int) -> Generator[Any, Any, Any]:
     return answer
 
 
-def ideal_s(settings: Mapping[str, Any], *, rows: int, workers: int, seed: int = 1) -> float:
+def ideal_s(
+    settings: Mapping[str, Any],
+    *,
+    rows: int,
+    workers: int,
+    seed: int = 1,
+    kind: type[Provider] = Provider,
+) -> float:
     """Return how long the rows take a client that knows the buckets, and meets the same latencies."""
-    provider = Provider(World(), seed=seed, **_fresh(settings))
+    provider = kind(World(), seed=seed, **_fresh(settings))
     free = [0.0] * min(workers, provider.slots or workers)
     end = 0.0
     for row in range(rows):

@@ -158,7 +158,8 @@ def test_a_declined_call_does_not_run_and_the_model_reads_why(
         approve=lambda request: request.name == "read" or decision,
     )
     assert box.sent == []
-    assert results(messages) == [(text, "error"), ("no mails", "success")]
+    # A stream yields the results in the order in which the tools end.
+    assert set(results(messages)) == {(text, "error"), ("no mails", "success")}
 
 
 def test_changed_arguments_run_and_the_model_is_told(run: Callable[..., Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -350,8 +351,8 @@ def test_an_error_shows_no_secret_of_a_server(server: Any, shown: str) -> None:
     assert "sk-secret" not in str(caught.value)
 
 
-def test_a_span_of_a_tool_has_the_attributes_of_its_server(tools: mcp.MCPTools) -> None:
-    """The conventions of OpenTelemetry for MCP: `tests/support/genai_conventions.py`."""
+def _spans_of(work: Any) -> list[Any]:
+    """Return the spans of `work`, and check them by the conventions of OpenTelemetry."""
     exporting = pytest.importorskip("opentelemetry.sdk.trace.export")
     memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
     from opentelemetry.sdk.trace import TracerProvider
@@ -363,16 +364,85 @@ def test_a_span_of_a_tool_has_the_attributes_of_its_server(tools: mcp.MCPTools) 
     provider.add_span_processor(exporting.SimpleSpanProcessor(exporter))
     otel.instrument(tracer_provider=provider)
     try:
-        _named(tools, "weather").invoke({"city": "Bern", "days": 2})
+        work()
     finally:
         otel.uninstrument()
-    [span] = exporter.get_finished_spans()
-    assert list(conventions.violations(span, with_earlier=True)) == []
-    facts = dict(span.attributes)
+    spans = list(exporter.get_finished_spans())
+    assert [one for span in spans for one in conventions.violations(span, with_earlier=True)] == []
+    return spans
+
+
+def test_a_span_of_a_tool_has_the_attributes_of_its_server(
+    tools: mcp.MCPTools, colour: Any
+) -> None:
+    weather = _named(tools, "weather")
+    call = {"city": "Bern", "days": 2}
+    first, second = _spans_of(lambda: [colour.invoke(weather, call) for _ in range(2)])
+    facts, later = dict(first.attributes), dict(second.attributes)
     assert facts["mcp.method.name"] == "tools/call"
     assert facts["mcp.protocol.version"] >= "2025-06-18"
+    assert int(facts["jsonrpc.request.id"]) < int(later["jsonrpc.request.id"])
     if facts["network.transport"] == "tcp":
         assert facts["server.address"] == "127.0.0.1"
         assert isinstance(facts["server.port"], int)
     else:
         assert facts["network.transport"] == "pipe"
+        assert "mcp.session.id" not in facts
+
+
+def test_calls_side_by_side_have_their_own_request_ids(tools: mcp.MCPTools, colour: Any) -> None:
+    calls = [{"city": "Bern", "days": days} for days in range(1, 6)]
+    spans = _spans_of(lambda: colour.batch(_named(tools, "weather"), calls))
+    assert len({span.attributes["jsonrpc.request.id"] for span in spans}) == 5
+
+
+def test_the_session_of_a_server_is_in_the_span(colour: Any) -> None:
+    with _session_server() as url, mcp.MCPTools(url) as tools:
+        [span] = _spans_of(lambda: colour.invoke(tools[0], {}))
+    assert span.attributes["mcp.session.id"] == "session-1"
+    assert span.attributes["jsonrpc.request.id"]
+
+
+@contextlib.contextmanager
+def _session_server() -> Iterator[str]:
+    """Serve one tool over HTTP, with a session, as protocol 2025-06-18 has it."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            results = {
+                "initialize": {
+                    "protocolVersion": "2025-06-18",
+                    "capabilities": {"tools": {}},
+                    "serverInfo": {"name": "s", "version": "1"},
+                },
+                "tools/list": {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]},
+                "tools/call": {"content": [{"type": "text", "text": "done"}]},
+            }
+            answer: dict[str, Any] = {"jsonrpc": "2.0", "id": message.get("id")}
+            if message["method"] in results:
+                answer["result"] = results[message["method"]]
+            else:
+                answer["error"] = {"code": -32601, "message": "no such method"}
+            body = json.dumps(answer).encode() if "id" in message else b""
+            self.send_response(200 if body else 202)
+            self.send_header("content-type", "application/json")
+            if message["method"] == "initialize":
+                self.send_header("mcp-session-id", "session-1")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            self.send_error(405)
+
+        def do_DELETE(self) -> None:
+            self.send_error(405)
+
+        def log_message(self, *about: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/mcp"
+        server.shutdown()

@@ -134,7 +134,8 @@ def timeouts_of(client: Any) -> tuple[float | None, float | None]:
     timeout = getattr(client, "timeout", None)
     if isinstance(timeout, (int, float)):
         return None, timeout
-    connect_s, read_s = getattr(timeout, "connect", None), getattr(timeout, "read", None)
+    connect_s = getattr(timeout, "connect", None)
+    read_s = getattr(timeout, "read", None)
     if connect_s == read_s == 5.0:
         return (None, None)
     return (connect_s, read_s)

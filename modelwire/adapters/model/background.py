@@ -105,7 +105,8 @@ def resume(
     model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: dict[str, Any]
 ) -> AIMessage:
     """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
-    settings, messages = settled(config), _messages(id)
+    settings = settled(config)
+    messages = _messages(id)
     with start_model_run(model, messages, settings, kwargs) as run:
         call = _call(model, messages, run.config, kwargs)
         answer = _checked(call, final_answer(model, call, placeholder(id), first_s=0.0))
@@ -117,7 +118,8 @@ async def aresume(
     model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: dict[str, Any]
 ) -> AIMessage:
     """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
-    settings, messages = settled(config), _messages(id)
+    settings = settled(config)
+    messages = _messages(id)
     key = await model._credentials().key(kwargs, settings.get("deadline"))
     async with await astart_model_run(model, messages, settings, kwargs) as run:
         call = _call(model, messages, run.config, kwargs, is_async=True, key=key)
@@ -174,7 +176,7 @@ class _PollWire:
 
 
 class _Poll:
-    """The polls of one answer. `call` is the request that began it."""
+    """Polls one answer. `call` is the request that started it."""
 
     def __init__(self, call: Exchange[Any, Any], answer: AIMessage, first_s: float) -> None:
         self.call = call

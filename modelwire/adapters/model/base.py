@@ -190,7 +190,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             yield chunk
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        """What handlers hear of the model as run metadata, under the names tracers know."""
+        """Return the model's metadata for handlers, under the names that tracers know."""
         name = type(self).__name__
         shown = name.removeprefix("Chat") if name.startswith("Chat") else name.removesuffix("Chat")
         provider = getattr(self, "provider", None) or shown.lower()
@@ -331,7 +331,8 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         """Answer `input`."""
         if kwargs:
             hide_headers(kwargs)
-        config, messages = settled(config), self._messages(input)
+        config = settled(config)
+        messages = self._messages(input)
         if not is_observed(self, config):
             return self._entry()._answer(messages, stop, config, **kwargs)
         with start_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
@@ -350,7 +351,8 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         """Answer `input`."""
         if kwargs:
             hide_headers(kwargs)
-        config, messages = settled(config), self._messages(input)
+        config = settled(config)
+        messages = self._messages(input)
         if not is_observed(self, config):
             return await self._entry()._aanswer(messages, stop, config, **kwargs)
         async with await astart_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
@@ -369,7 +371,8 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         """Answer `input` chunk by chunk; the chunks add up to the answer of `invoke`."""
         if kwargs:
             hide_headers(kwargs)
-        config, messages = settled(config), self._messages(input)
+        config = settled(config)
+        messages = self._messages(input)
         if not is_observed(self, config):
             return self._entry()._chunks(messages, stop, config, **kwargs)
         return bound(self._observed_stream(messages, stop, config, **kwargs))
@@ -403,7 +406,8 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         """Answer `input` chunk by chunk; the chunks add up to the answer of `ainvoke`."""
         if kwargs:
             hide_headers(kwargs)
-        config, messages = settled(config), self._messages(input)
+        config = settled(config)
+        messages = self._messages(input)
         if not is_observed(self, config):
             return self._entry()._achunks(messages, stop, config, **kwargs)
         return abound(self._observed_astream(messages, stop, config, **kwargs))

@@ -1,4 +1,4 @@
-"""What a call of a model needs besides its request: the limiter, the patience, the connection."""
+"""Makes the parts of a call besides its request: the limiter, the policy, the exchange, the connection."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def limiter_of_model(model: HTTPChatModel, request: WireRequest) -> AdaptiveRate
     """Return the limiter that all calls with the model's address, credential and name share."""
     from modelwire.transport.ratelimit.registry import limiter_of
 
-    client, who = model.client or model.async_client, []
+    client = model.client or model.async_client
+    who = []
     if client is not None:
         who = [getattr(client, name, None) for name in NAMED_BY_CLIENT]
     elif model.SIGNED_BY:
@@ -165,7 +166,7 @@ def preparation(
     *,
     is_async: bool,
 ) -> Callable[[], Any] | None:
-    """Return what is called, or awaited, before a call is sent: it asks for the length, or stores the prompt's head."""
+    """Return a function to call before sending: it counts the tokens or stores the prompt's head. None if neither."""
     before = None
     if model.check_context:
         from modelwire.adapters.model.context_check import context_check

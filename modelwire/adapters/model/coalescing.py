@@ -40,7 +40,8 @@ class PendingCall:
         with self._lock:
             if self._resolved:
                 return
-            self._resolved, self.result = True, result
+            self._resolved = True
+            self.result = result
             waiters, self._waiters = self._waiters, []
         for wake in waiters:
             wake()

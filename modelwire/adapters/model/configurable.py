@@ -93,7 +93,8 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         """Return a copy for this process: unlike a pickle it keeps the credentials and clients."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.arguments, other._made = dict(self.arguments), {}
+        other.arguments = dict(self.arguments)
+        other._made = {}
         return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ConfigurableModel:

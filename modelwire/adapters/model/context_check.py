@@ -100,5 +100,6 @@ def _too_long(
         provider=getattr(model, "provider", None),
         model=str(request.model),
     )
-    error.tokens, error.max_input_tokens = int(tokens), window
+    error.tokens = int(tokens)
+    error.max_input_tokens = window
     return error

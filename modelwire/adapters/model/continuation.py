@@ -75,7 +75,8 @@ class Continuation:
 
     def joined(self, answer: AIMessage, part: AIMessage) -> AIMessage:
         """Return the answer so far and its next part as one message; the usage is the sum."""
-        first, second = answer.content, part.content
+        first = answer.content
+        second = part.content
         content: Any
         if isinstance(first, str) and isinstance(second, str):
             content = first + second

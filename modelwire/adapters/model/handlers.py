@@ -107,7 +107,7 @@ class _AsyncHandlers(_Handlers):
         return None
 
     def limit_changed(self, change: Change) -> None:
-        """Report it in a task: a slow handler must not delay the answer, or the calls that wait for it."""
+        """Report the change in a task, so that a slow handler delays neither the answer nor waiting calls."""
         if not self.hears_limits:
             return
         if not _has_loop():
@@ -164,10 +164,8 @@ async def astart(
     options: dict[str, Any],
 ) -> tuple[AsyncCallbackManagerForLLMRun, list[CallObserver]]:
     """Report to the handlers that `model` starts; return their manager, and the observers of the call."""
-    manager, about = (
-        AsyncCallbackManager.configure(**_listeners(model, config, options)),
-        _serialized(model),
-    )
+    manager = AsyncCallbackManager.configure(**_listeners(model, config, options))
+    about = _serialized(model)
     (run,) = await manager.on_chat_model_start(
         about, [list(messages)], **_opening(model, config, options)
     )

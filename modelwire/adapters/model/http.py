@@ -104,7 +104,7 @@ class HTTPChatModel(WireSettings):
         return self._wire().codec(getattr(self, "provider", self.WIRE))
 
     def build_request(self, messages: Any, *, stream: bool = False, **kwargs: Any) -> WireRequest:
-        """Return what a call with these arguments would send, without sending it."""
+        """Return the request of a call with these arguments, without sending it."""
         for name in [name for name in kwargs if self.ALIASES.get(name, name) in RETRY_SETTINGS]:
             del kwargs[name]  # it is never sent
         return self._build_request(
@@ -149,7 +149,8 @@ class HTTPChatModel(WireSettings):
         stream: bool,
         **credential: Any,
     ) -> ChatCall:
-        extra_body, extra_headers = self.extra_body or {}, self.extra_headers or {}
+        extra_body = self.extra_body or {}
+        extra_headers = self.extra_headers or {}
         model = self.model
         if kwargs:
             extra_body = {**extra_body, **(kwargs.get("extra_body") or {})}
@@ -261,12 +262,14 @@ class HTTPChatModel(WireSettings):
         if kwargs:
             overridden = [name for name in kwargs if self.ALIASES.get(name, name) in RETRY_SETTINGS]
         for name in overridden:
-            field, value = self.ALIASES.get(name, name), kwargs.pop(name)
+            field = self.ALIASES.get(name, name)
+            value = kwargs.pop(name)
             retry_settings[field] = seconds_of(value) if field == "timeout" else value
             retries_are_set = retries_are_set or field == "max_retries"
         if overridden:
             check_retry_settings(retry_settings)
-        max_retries, max_wait_s = retry_settings["max_retries"], retry_settings["max_wait"]
+        max_retries = retry_settings["max_retries"]
+        max_wait_s = retry_settings["max_wait"]
         max_requests: float = 1 + max_retries if retries_are_set else _MAX_REQUESTS
         # A row of a batch waits for as long as it takes, unless `max_wait` is set.
         if in_batch.get() and self.rate_limit is not None:

@@ -219,7 +219,8 @@ def _is_related(earlier: Prompt, later: Prompt) -> bool:
     are_versions = is_same_head or _are_versions(earlier, later)
     if not are_versions or not _share_tools(earlier.tools, later.tools):
         return False
-    before, now = earlier.messages[earlier.head :], later.messages[later.head :]
+    before = earlier.messages[earlier.head :]
+    now = later.messages[later.head :]
     common = len(set(_wholes(before)) & set(_wholes(now)))
     if before and common >= SHARED_MESSAGES * len(before):
         return True
@@ -280,7 +281,8 @@ def _difference(
     earlier: Sequence[Part], later: Sequence[Part], texts: Sequence[Named]
 ) -> tuple[int, str, str, str]:
     """Return the place of the first part that differs, what became of it in words, an excerpt, and that in one word."""
-    before, now = _wholes(earlier), _wholes(later)
+    before = _wholes(earlier)
+    now = _wholes(later)
     at = 0
     while at < min(len(before), len(now)) and before[at] == now[at]:
         at += 1

@@ -85,12 +85,12 @@ def _args_text(args: Any) -> str:
 def result_of(message: BaseMessage) -> ChatResult:
     """Return the result an answer is: one generation a choice; tokens are counted for all, and with the first."""
     about = message.response_metadata
-    messages = [
-        message,
-        *(_answer_of(choice, message) for choice in about.get("other_choices", ())),
-    ]
     output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
-    generations = [outputs.ChatGeneration.of_message(each, _info(each)) for each in messages]
+    make = outputs.ChatGeneration.of_message
+    generations = [make(message, _info(message))]
+    for choice in about.get("other_choices", ()):
+        other = _answer_of(choice, message)
+        generations.append(make(other, _info(other)))
     return outputs.ChatResult.of(generations=generations, llm_output=output or None)
 
 

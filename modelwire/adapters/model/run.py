@@ -53,11 +53,12 @@ class StartedCall(NamedTuple):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The metadata of the model and of the config."""
-        own, inherited = self.model.metadata, self.config.get("metadata")
-        if own and inherited:
-            return {**inherited, **own}
-        return own or inherited or {}
+        """The metadata of the model, of the config, and of the runs around the call."""
+        above = getattr(self.config.get("callbacks"), "metadata", None)
+        known = [one for one in (above, self.config.get("metadata"), self.model.metadata) if one]
+        if len(known) == 1:
+            return known[0]
+        return {name: value for one in known for name, value in one.items()}
 
     @property
     def parent_run_id(self) -> UUID | None:
@@ -124,7 +125,7 @@ class _RunState:
 
 
 class ModelRun(_RunState):
-    """A sync run. Used as a context, it reports what leaves the block as an error, with what was received."""
+    """A sync run. As a context manager it reports an error that leaves the block, with the chunks received."""
 
     manager: CallbackManagerForLLMRun | None
 
@@ -135,7 +136,7 @@ class ModelRun(_RunState):
             hear(chunk)
 
     def collect(self, chunks: Iterator[AIMessageChunk]) -> ChatResult:
-        """Read a whole stream, chunk by chunk reported, and return what it adds up to."""
+        """Read a whole stream, report each chunk, and return the sum."""
         try:
             for chunk in chunks:
                 self.token(chunk)
@@ -179,7 +180,7 @@ class AsyncModelRun(_RunState):
                 await telling
 
     async def collect(self, chunks: AsyncIterator[AIMessageChunk]) -> ChatResult:
-        """Read a whole stream, chunk by chunk reported, and return what it adds up to."""
+        """Read a whole stream, report each chunk, and return the sum."""
         try:
             async for chunk in chunks:
                 await self.token(chunk)
@@ -220,7 +221,8 @@ def start_model_run(
     observers = _observers(
         model, messages, config, options
     )  # who may refuse the call, before a handler hears of it
-    manager, own = None, list[CallObserver]()
+    manager = None
+    own = list[CallObserver]()
     if _handled(model, config):
         manager, own = handlers.start(model, messages, config, options)
     return ModelRun(model, manager, [*observers, *own], config)
@@ -234,7 +236,8 @@ async def astart_model_run(
 ) -> AsyncModelRun:
     """Report that `model` starts under the settled `config`."""
     observers = _observers(model, messages, config, options)
-    manager, own = None, list[CallObserver]()
+    manager = None
+    own = list[CallObserver]()
     if _handled(model, config):
         manager, own = await handlers.astart(model, messages, config, options)
     return AsyncModelRun(model, manager, [*observers, *own], config)

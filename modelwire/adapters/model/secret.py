@@ -1,4 +1,4 @@
-"""A value that does not show itself. Loads nothing: pydantic's `SecretStr` costs a script 10 ms of its start."""
+"""A secret value with a masked `repr`. It loads nothing: pydantic's `SecretStr` would add 10 ms to a script's start."""
 
 from __future__ import annotations
 

@@ -423,7 +423,8 @@ class WireSettings(BaseChatModel):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
-        source, is_own = state.get("credential_source"), self._is_own_address(self.__dict__)
+        source = state.get("credential_source")
+        is_own = self._is_own_address(self.__dict__)
         if source == "code" and not is_own:
             setattr(self, self.SECRETS[0], LostSecret())
         elif source is not None or is_own:

@@ -68,7 +68,9 @@ class _ReadingWire:
     """The codec of a call that repeats a head: it notes whether the provider has read that from its own cache."""
 
     def __init__(self, codec: Any, head: _Head, head_tokens: float) -> None:
-        self._codec, self._head, self._head_tokens = codec, head, head_tokens
+        self._codec = codec
+        self._head = head
+        self._head_tokens = head_tokens
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._codec, name)
@@ -115,7 +117,7 @@ class _Head:
         self.latest: tuple[Control, StoredHead] | None = None  # what a deletion needs to know
 
     def is_due(self, now: float, lifetime_s: float, *, is_repeated: bool) -> bool:
-        """Note a call, and return whether the head is to be stored or renewed."""
+        """Count a call, and return whether the head should be stored or renewed now."""
         self.is_missed = self.is_missed and is_repeated
         self.last_s = now
         if now > self.ends_s:
@@ -160,7 +162,8 @@ class _Storing:
 @contextmanager
 def _storing(model: HTTPChatModel, call: Control, request: WireRequest) -> Iterator[_Storing]:
     """Decide what is due for the head of a call, and put the name of a stored one into the call."""
-    store, now = cast("StoredHead", request.storable), time.monotonic()
+    store = cast("StoredHead", request.storable)
+    now = time.monotonic()
     head = _head_of(model, call, store)
     control = None
     with _lock:

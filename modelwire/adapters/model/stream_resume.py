@@ -118,7 +118,9 @@ def continued_elsewhere(
     model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
 ) -> Iterator[Chunk]:
     """Yield the chunks with which `model` continues a part that another model has begun."""
-    config, messages, stop = settled(config), model._messages(input), kwargs.pop("stop", None)
+    config = settled(config)
+    messages = model._messages(input)
+    stop = kwargs.pop("stop", None)
     with start_model_run(model, messages, config, {"stop": stop, **kwargs}) as run:
         exchange = model._exchange(messages, stop, run.config, kwargs, stream=True)
         for chunk in resumed(model, exchange, messages, stop, run.config, kwargs, part):
@@ -131,7 +133,9 @@ async def acontinued_elsewhere(
     model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
 ) -> AsyncIterator[Chunk]:
     """Yield the chunks with which `model` continues a part that another model has begun."""
-    config, messages, stop = settled(config), model._messages(input), kwargs.pop("stop", None)
+    config = settled(config)
+    messages = model._messages(input)
+    stop = kwargs.pop("stop", None)
     key = await model._credentials().key(kwargs, config.get("deadline"))
     async with await astart_model_run(model, messages, config, {"stop": stop, **kwargs}) as run:
         exchange = model._exchange(
@@ -158,8 +162,12 @@ class _Resumable:
         *,
         is_async: bool = False,
     ) -> None:
-        self._model, self._messages, self._stop = model, messages, stop
-        self._config, self._kwargs, self._is_async = config, kwargs, is_async
+        self._model = model
+        self._messages = messages
+        self._stop = stop
+        self._config = config
+        self._kwargs = kwargs
+        self._is_async = is_async
         self._policy = cast("RefusalPolicy", exchange.hooks.refusals)
         self._lossless = exchange.policy.stream_resume == "lossless"
         self._whole_request = exchange
@@ -266,7 +274,8 @@ class _Resumable:
 
     def _takes_prefill(self) -> bool:
         """Return whether the model continues a last turn of the assistant, by its family and its parameters."""
-        wire, body = self._model._wire(), from_json(self._whole_request.content)
+        wire = self._model._wire()
+        body = from_json(self._whole_request.content)
         family = family_of(wire.owner, wire.name, str(self._model.model))
         thinks = (body.get("thinking") or {}).get("type") in ("enabled", "adaptive")
         return bool(getattr(family, "prefill", False)) and not thinks and not body.get("tools")
@@ -420,7 +429,8 @@ class _TrackedWire:
         url = self._wire.answer_url(self._url, decoder.response_id)
         mark = "&" if "?" in url else "?"
         exchange.url = f"{url}{mark}stream=true&starting_after={decoder.sequence}"
-        exchange.method, exchange.content = "GET", b""
+        exchange.method = "GET"
+        exchange.content = b""
         # A copy of the provider's answer costs nothing.
         exchange.hooks = exchange.hooks._replace(note=None)
         exchange.wire = cast("Any", self)

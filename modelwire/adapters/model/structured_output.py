@@ -248,7 +248,8 @@ def _check(schema: Any) -> None:
 
 def _default_method(model: HTTPChatModel, kwargs: Mapping[str, Any]) -> str:
     """Return the method that suits the model and its parameters as they will be sent, in whichever words they are."""
-    wire, name = model._wire(), str(model.model)
+    wire = model._wire()
+    name = str(model.model)
 
     def sent() -> Mapping[str, Any]:
         params = {**model._params(), **kwargs}

@@ -57,7 +57,8 @@ class TokenCount(int):
 
     def __new__(cls, tokens: int, *, exact: bool = False, source: str = "estimate") -> TokenCount:
         made = super().__new__(cls, tokens)
-        made.exact, made.source = exact, source
+        made.exact = exact
+        made.source = source
         return made
 
     def __repr__(self) -> str:

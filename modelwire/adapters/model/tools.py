@@ -70,10 +70,11 @@ def bind_tools(
 
 
 def _converted(model: HTTPChatModel, tool: Any, *, strict: bool | None) -> JSON:
-    """Return one tool as the model's wire has it, after a look at what its provider takes."""
+    """Return one tool in the form of the model's wire, checked against the limits of its provider."""
     openai_tool = convert_to_openai_tool(tool)
     if "function" in openai_tool:
-        function, limits = openai_tool["function"], _limits_of(model)
+        function = openai_tool["function"]
+        limits = _limits_of(model)
         what = f"The tool `{function.get('name')}`"
         _check_name(function.get("name"), what, limits)
         is_strict = function.get("strict") if strict is None else strict
@@ -106,7 +107,7 @@ def _name(tool: JSON) -> str:
 
 
 def _choice(choice: Any, tools: list[JSON], names: list[str]) -> Any:
-    """Check a choice against the tools; the codec says it in the wire's words."""
+    """Check a tool choice against the tools; the codec encodes it."""
     if not tools:
         raise InvalidArgument("`tool_choice` was given without any tools to choose from.")
     if choice is True:
@@ -141,7 +142,8 @@ def response_format(model: WireSettings, schema: Any, *, strict: bool | None) ->
         return {"type": "json_schema", "json_schema": dict(schema)}
     function = convert_to_openai_function(schema)
     plain = function.get("parameters") or {"type": "object", "properties": {}}
-    limits, by_wire = _limits_of(model), model._wire().structured
+    limits = _limits_of(model)
+    by_wire = model._wire().structured
     if strict is None and not isinstance(schema, Mapping):
         strict = _defaults_to_strict(schema, plain, model._wire().tools)
     what = f"The form of the answer, `{function['name']}`,"

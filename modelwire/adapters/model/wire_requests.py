@@ -1,4 +1,4 @@
-"""`RequestBuilder`: from the settings of a model and the arguments of one call to the provider's request. No I/O."""
+"""`RequestBuilder` makes the provider's request from the settings of a model and the arguments of a call. No I/O."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ class RequestBuilder(NamedTuple):
         """Change the parameters of the call to those that the model takes, with a warning or an error for each."""
         from modelwire.adapters.providers.parameters import fit_call
 
-        kind, service = type(self.model), getattr(self.model, "provider", None)
+        kind = type(self.model)
+        service = getattr(self.model, "provider", None)
         call_parameters = frozenset(
             parameter_of(kind, name, service) for name in self.kwargs if name not in NO_PARAMETERS
         )

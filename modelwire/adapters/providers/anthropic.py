@@ -23,10 +23,10 @@ __all__ = ["ChatAnthropic"]
 class ChatAnthropic(HTTPChatModel):
     """Chat with Anthropic's models, or with a service that speaks Messages, at `base_url`.
 
-    Who calls is set by `api_key` or `auth_token` (a bearer token), each a text or a function that gives one, sync or
-    async; where neither is set, by `ANTHROPIC_API_KEY` or else `ANTHROPIC_AUTH_TOKEN`. Under a `base_url` of your own
-    none is needed. `base_url` defaults to `ANTHROPIC_BASE_URL`. The wire wants `max_tokens`: left out, it is as much as
-    the model can say.
+    The credential is `api_key` or `auth_token` (a bearer token), each a text or a function that returns one, sync or
+    async; if neither is set, `ANTHROPIC_API_KEY` or else `ANTHROPIC_AUTH_TOKEN`. With a `base_url` of your own none is
+    needed. `base_url` defaults to `ANTHROPIC_BASE_URL`. The API requires `max_tokens`: the default is the most that the
+    model can write.
 
         ChatAnthropic(model="claude-sonnet-4-5").invoke("hi").content
     """

@@ -58,7 +58,8 @@ def signed_headers(
 
     Only headers that no proxy changes are signed. The signature needs the path encoded once more than it is sent.
     """
-    address, time = urlsplit(url), now.strftime("%Y%m%dT%H%M%SZ")
+    address = urlsplit(url)
+    time = now.strftime("%Y%m%dT%H%M%SZ")
     ours = {"x-amz-date": time}
     if keys.token is not None:
         ours["x-amz-security-token"] = keys.token

@@ -210,7 +210,8 @@ class ChatBedrockConverse(HTTPChatModel):
         exchange = super()._exchange(*args, is_async=is_async, **kwargs)
         if "authorization" in exchange.headers:
             return exchange
-        profile, keys = self.credentials_profile_name, None
+        profile = self.credentials_profile_name
+        keys = None
         if (region := self.region_name or region_of_profile(profile)) is None:
             raise InvalidArgument(
                 f"A call to `{self.model}` is signed for a region: pass `region_name=`."
@@ -218,7 +219,8 @@ class ChatBedrockConverse(HTTPChatModel):
         if self.aws_access_key_id is not None:
             keys = Keys(*[cast("str", reveal(getattr(self, name))) for name in _CREDENTIALS])
         signed = SignedCall(exchange, region, keys, self.credentials, profile, is_async=is_async)
-        exchange.sign, exchange.renew = signed.sign, signed.renew
+        exchange.sign = signed.sign
+        exchange.renew = signed.renew
         return exchange
 
 

@@ -33,7 +33,7 @@ class FoundCredentials(NamedTuple):
 
 
 class Cloud(NamedTuple):
-    """Credentials that a library of the cloud's finds."""
+    """Credentials that a library of the cloud provider finds."""
 
     found: Callable[[], str | None]
     how: str

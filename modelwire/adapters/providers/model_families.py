@@ -43,7 +43,8 @@ def service_row(provider: str, wire: str) -> Service | None:
 
 def refuses(provider: str, wire: str, model: str, parameter: str) -> bool:
     """Return whether the model, or the service that has it, is known not to take a parameter."""
-    family, service = family_of(provider, wire, model), service_row(provider, wire)
+    family = family_of(provider, wire, model)
+    service = service_row(provider, wire)
     return (family is not None and parameter in family.refuses) or (
         service is not None and parameter in service.lacks_over(wire)
     )
@@ -51,7 +52,8 @@ def refuses(provider: str, wire: str, model: str, parameter: str) -> bool:
 
 def touched_parameters(provider: str, wire: str, model: str) -> frozenset[str]:
     """Return the parameters `fit_parameters` looks at: in a call without them there is nothing to fit."""
-    families, service = families_of(wire), service_row(provider, wire)
+    families = families_of(wire)
+    service = service_row(provider, wire)
     names = set(REASONING) if service is not None and wire == HOME_WIRE else set()
     if families is not None and (family := family_of(provider, wire, model)) is not None:
         names = {

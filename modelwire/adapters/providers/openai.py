@@ -243,7 +243,8 @@ class ChatOpenAI(HTTPChatModel):
 
     def _is_only_in_responses(self, call: ChatCall) -> bool:
         """Return whether only the Responses API has what the call needs, or the model."""
-        params, model = call.params, call.model
+        params = call.params
+        model = call.model
         if not RESPONSES_ONLY.isdisjoint(params) or self.use_previous_response_id:
             return True
         reasoning = params.get("reasoning")

@@ -1,6 +1,6 @@
-"""One vocabulary of parameters, fitted to what a model takes. No I/O here; loaded by a call that may need it.
+"""Adapts the common parameters to what a model takes. No I/O here. Only a call that may need it loads this module.
 
-A parameter that no table lists is sent as it is, and for a model of no family every one that its wire has.
+A parameter that no table lists is sent unchanged; a model without a family gets all parameters that its wire has.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def fit_parameters(
     if families is None or touched_parameters(provider, wire, model).isdisjoint(params):
         return params, []
     adaptation = ParameterAdaptation(dict(params), model, wire_named(wire).title, call_parameters)
-    family, service = family_of(provider, wire, model), service_row(provider, wire)
+    family = family_of(provider, wire, model)
+    service = service_row(provider, wire)
     foreign = foreign_words(wire, service)
     if not foreign.isdisjoint(params):
         translate(adaptation, foreign)

@@ -167,7 +167,7 @@ def _own_names() -> list[str]:
 
 
 def provider_of(model: str) -> str | None:
-    """Return the provider whose models are called like `model`, or None."""
+    """Return the provider that has models with such a name, or None."""
     for name, row in PROVIDERS.items():
         if model.startswith(row.models):
             return name

@@ -78,7 +78,8 @@ def usage_beside_cache(
     fresh, output, read, created = counts_of(usage, names)
     if fresh is None and output is None:
         return None
-    all_input, out = (fresh or 0) + (read or 0) + (created or 0), output or 0
+    all_input = (fresh or 0) + (read or 0) + (created or 0)
+    out = output or 0
     metadata: dict[str, Any] = {
         "input_tokens": all_input,
         "output_tokens": out,

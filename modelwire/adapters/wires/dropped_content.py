@@ -36,11 +36,13 @@ def foreign_work(
     """
     left_out: list[str] = []
     for message in messages:
-        content, beside = message.content, message.additional_kwargs
+        content = message.content
+        beside = message.additional_kwargs
         is_text = isinstance(content, str)
         if (is_text and not beside) or (skips_blocks and not is_text):
             continue
-        thought, notes = beside.get("reasoning_content"), beside.get("annotations")
+        thought = beside.get("reasoning_content")
+        notes = beside.get("annotations")
         metadata = message.response_metadata
         of = metadata.get("model_provider")
         if is_chat:

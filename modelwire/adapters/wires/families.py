@@ -47,7 +47,7 @@ class Family(NamedTuple):
 
 
 class ModelFamilies(NamedTuple):
-    """What a wire knows of the models that are called over it, and how their parameters are fitted to them."""
+    """The model families of a wire, and the function that adapts parameters to a family."""
 
     rows: Mapping[str, tuple[Family, ...]]  # by provider
     fit: Callable[

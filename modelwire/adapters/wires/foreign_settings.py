@@ -57,14 +57,18 @@ def _has_common_name(adaptation: ParameterAdaptation, parameter: str, key: str, 
         ]
         return all(parts)
     if key in COMMON:
-        name, common = COMMON[key], value
+        name = COMMON[key]
+        common = value
     elif key == "response_json_schema":
         schema = {"name": "answer", "schema": value}
-        name, common = "response_format", {"type": "json_schema", "json_schema": schema}
+        name = "response_format"
+        common = {"type": "json_schema", "json_schema": schema}
     elif key == "thinking_level" and isinstance(value, str):
-        name, common = "reasoning_effort", value.lower()
+        name = "reasoning_effort"
+        common = value.lower()
     elif key == "thinking_budget" and isinstance(value, int) and value >= 0:
-        name, common = "reasoning", {"budget_tokens": value}
+        name = "reasoning"
+        common = {"budget_tokens": value}
     else:
         return False
     if (

@@ -188,7 +188,7 @@ class _Pairing:
         return message.model_copy(update=update)
 
     def _answered(self, id: str) -> str:
-        """Return the new id of the next call that waits for a result; the last one may get several."""
+        """Return the new id of the next call that has no result; further results get the id of the last call."""
         waiting = self._open.get(id)
         if not waiting:
             return id
@@ -290,7 +290,8 @@ def with_results_apart(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]
                 from modelwire.messages import ToolMessage
 
                 status: Any = "error" if it.get("is_error") else "success"
-                id, result = str(it.get("tool_use_id")), it.get("content") or ""
+                id = str(it.get("tool_use_id"))
+                result = it.get("content") or ""
                 apart.append(ToolMessage(result, tool_call_id=id, status=status))
             if results:
                 message = message.model_copy(

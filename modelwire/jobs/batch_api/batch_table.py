@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire.ext import CUT_REASONS
 from modelwire.jobs.output import check_output, write_output
 from modelwire.jobs.row_records import TABLE, Record, Results, digest_of, exact_json, groups_of
-from modelwire.jobs.store import Entry, JobStore
+from modelwire.jobs.store import Entry
 from modelwire.jobs.tagged_values import untagged
 from modelwire.jobs.work import answer_value, failure_text, finish_reason, prompt_cache_facts
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.job import BatchJob
+    from modelwire.jobs.batch_api.part_log import PartEvents
     from modelwire.jobs.batch_api.results import BatchResult
     from modelwire.jobs.folder import JobFolder
 
-__all__ = ["forget_table", "record_of", "write_table"]
+__all__ = ["record_of", "write_table"]
 
 
-def forget_table(folder: JobFolder) -> None:
-    """Delete the stored rows of the last table, which are out of date."""
-    with closing(JobStore(folder.path)) as store:
-        store.clear(TABLE)
-
-
-def write_table(job: BatchJob, folder: JobFolder, path: Path, order: str, *, done: bool) -> int:
+def write_table(
+    job: BatchJob, folder: JobFolder, events: PartEvents, path: Path, order: str
+) -> int:
     """Write the table and return its number of rows.
 
-    Unless `done`, the job's summary stays unfinished.
+    Unless the job is done, its summary stays unfinished.
     """
     check_output(path, order, folder.path)
     folder.check_output_is_free(path)
-    forget_table(folder)
+    # The stored rows of the last table are out of date.
+    events.store.clear(TABLE)
     results = Results(folder.path)
     counts: dict[str, Any] = {"rows": 0, "failed": 0, "unpriced": 0, "cut": 0, "state": "complete"}
     cost: Any = 0
@@ -59,9 +56,9 @@ def write_table(job: BatchJob, folder: JobFolder, path: Path, order: str, *, don
         write_output(results, path, order=order, answer_columns=columns)
     finally:
         results.close()
-        if not done:
-            forget_table(folder)
-    if done:
+        if not events.done:
+            events.store.clear(TABLE)
+    if events.done:
         folder.end({**counts, "cost": str(cost)})
     return int(counts["rows"])
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["chain_of_embeddings", "codec_of_rows", "embeddings_facts", "with_steps"]
+__all__ = ["chain_of_embeddings", "codec_of_rows", "embeddings_facts", "output_of", "with_steps"]
 
 # The Batch APIs of other providers take no embeddings, or others than these.
 PROVIDERS = ("openai",)
@@ -94,6 +94,16 @@ def chain_of_embeddings(model: Any, column: str | None) -> Runnable[Any, Any]:
             "`run_job(embeddings, rows, text=...)` calls the model directly."
         )
     return RunnableSequence(_Texts(model, column), model.calls, _VectorOfAnswer())
+
+
+def output_of(message: AIMessage | None) -> Any:
+    """Return the output of a row without its chain: the vector of an answer that has one, or the message."""
+    if message is None:
+        return None
+    try:
+        return _VectorOfAnswer().invoke(message)
+    except KeyError:
+        return message
 
 
 def embeddings_facts(before: Runnable[Any, Any] | None) -> dict[str, Any] | None:

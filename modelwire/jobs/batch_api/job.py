@@ -33,7 +33,7 @@ from modelwire.errors import (
 from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.batch_api.api import checked_id, each_of
 from modelwire.jobs.batch_api.batch_folder import BatchFolder, check_format
-from modelwire.jobs.batch_api.batch_table import forget_table, write_table
+from modelwire.jobs.batch_api.batch_table import write_table
 from modelwire.jobs.batch_api.chain import Split, split_chain
 from modelwire.jobs.batch_api.embeddings import with_steps
 from modelwire.jobs.batch_api.finished_rows import FinishedRows, check_planned
@@ -50,6 +50,7 @@ from modelwire.jobs.batch_api.results import (
 )
 from modelwire.jobs.folder import JobFolder, find_job
 from modelwire.jobs.progress import notebook_bar
+from modelwire.jobs.row_records import TABLE
 from modelwire.jobs.store import LIVE, JobStore
 from modelwire.jobs.work import differences, failure_text
 from modelwire.runnables import RunnableLambda, run_in_executor
@@ -203,7 +204,7 @@ class BatchJob:
             create_batches(reconciler, tries=tries, searches=searches)
             self._show_progress(reconciler)
         if not events.done:
-            forget_table(folder)
+            events.store.clear(TABLE)  # The rows of the last table are out of date.
         folder.end({"state": "answered" if events.done else "submitted", "rows": events.rows})
 
     async def await_end(
@@ -390,7 +391,7 @@ class BatchJob:
         `DiskError`, and `JobBusy` for the output of another job.
         """
         with self.place.claimed() as (folder, events):
-            return write_table(self, folder, Path(path), order, done=events.done)
+            return write_table(self, folder, events, Path(path), order)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> int:
         """Write a Parquet file; see `write`."""

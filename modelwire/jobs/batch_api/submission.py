@@ -157,12 +157,11 @@ def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
     address = model.base_url if options["bucket"] is None else model._endpoint().base_url
     base_url = None if address is None else ext.shown_url(address)
     names = ("key", "metadata", "part_rows", "part_bytes", "max_rounds", "limit", "bucket")
-    facts = {name: options[name] for name in names}
+    facts = {"format": FORMAT, **{name: options[name] for name in names}}
     client = None if model.client is None else type(model.client).__name__
     facts |= {"base_url": base_url, "client": client, "azure": is_azure(model)}
     facts["embeddings"] = embeddings.embeddings_facts(split.before)
-    facts |= {"wire": model._wire().name, "provider": model.provider, "model": model.model}
-    return {"format": FORMAT, **facts}
+    return {"wire": model._wire().name, "provider": model.provider, "model": model.model, **facts}
 
 
 def _check_live(split: Split, inputs: Any, options: Mapping[str, Any]) -> None:

@@ -275,7 +275,8 @@ _OLDER = {"url": ("url", "url"), "base64": ("base64", "data"), "id": ("file_id",
 
 def _from_source_type(block: Block) -> Block | None:
     """Return the standard block for the older form of data blocks, in which `source_type` names the key of the data."""
-    kind, source = block.get("type"), block["source_type"]
+    kind = block.get("type")
+    source = block["source_type"]
     if kind not in ("image", "audio", "file", "video"):
         return None
     used = {"source_type", "data", "url", "mime_type", "text"}

@@ -70,7 +70,8 @@ class V1Stream:
         )
 
     def _number(self, block: Any) -> int:
-        kind, index = block["type"], block.get("index")
+        kind = block["type"]
+        index = block.get("index")
         if kind != self._kind:
             self._kind, self._run = kind, self._run + 1
         run = ("run", self._run)

@@ -179,7 +179,8 @@ class Writer:
         if exchange not in self._recorded:
             return
         if exchange in self._left:
-            call.answer, call.error = None, "The answer was not read to its end."
+            call.answer = None
+            call.error = "The answer was not read to its end."
         line = call_to_line(call, exchange, self._texts)
         with self._lock:
             self._ended[self._begun] = line

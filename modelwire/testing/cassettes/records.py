@@ -65,7 +65,8 @@ class Request:
     def of(cls, exchange: Exchange[Any, Any]) -> Request:
         """Return the request of a call that is about to be sent."""
         redactor = Redactor(exchange)
-        url, body = _url(exchange.url), redactor.body(_json_or_text(exchange.content))
+        url = _url(exchange.url)
+        body = redactor.body(_json_or_text(exchange.content))
         whole = f"{exchange.method} {url}\n{json.dumps(body, sort_keys=True)}"
         headers = redactor.request_headers(exchange.headers)
         return cls(
@@ -277,7 +278,8 @@ def _check_head(line: bytes, path: object) -> None:
 
 
 def _exchange_of(line: Any, texts: dict[str, str]) -> tuple[Request, Answer]:
-    sent, came = line["request"], line["answer"]
+    sent = line["request"]
+    came = line["answer"]
     texts.update(sent.get("texts", {}))
     request = Request(sent["method"], sent["url"], sent["sha256"], sent["headers"], sent["body"])
     pieces = [(float(piece["s"]), _as_bytes(piece)) for piece in came["body"]]
@@ -303,7 +305,8 @@ def _url(url: str) -> str:
     """Return the URL for comparison: without secrets, and without this machine's ports, which test
     servers get at random.
     """
-    address, shown = address_of(url), shown_url(url)
+    address = address_of(url)
+    shown = shown_url(url)
     if address.is_loopback:
         return re.sub(r"(//[^/]*):\d+", r"\1", shown, count=1)
     return shown

@@ -31,14 +31,14 @@ def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
     others = [_facts(other) for other in recorded]
     names = [_different(facts, other) for other in others]
     nearest = min(range(len(names)), key=lambda place: len(names[place]))
-    shown = [_difference(name, facts, others[nearest]) for name in names[nearest][:MAX_NAMED]]
-    if len(names[nearest]) > MAX_NAMED:
-        more = f"; and {len(names[nearest]) - MAX_NAMED} more"
-    else:
-        more = ""
+    differing = names[nearest]
+    shown = [_difference(name, facts, others[nearest]) for name in differing[:MAX_NAMED]]
+    if len(differing) > MAX_NAMED:
+        shown.append(f"and {len(differing) - MAX_NAMED} more")
+    line = nearest + 2
     return (
-        f"{this}. The nearest of {len(recorded)} recorded is on line {nearest + 2}, and differs in: "
-        f"{'; '.join(shown)}{more}. {_WHAT_TO_DO}"
+        f"{this}. The nearest of {len(recorded)} recorded is on line {line}, and differs in: "
+        f"{'; '.join(shown)}. {_WHAT_TO_DO}"
     )
 
 
@@ -74,7 +74,8 @@ def _different(now: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
 
 
 def _difference(name: str, now: dict[str, Any], recorded: dict[str, Any]) -> str:
-    new, old = now.get(name, _ABSENT), recorded.get(name, _ABSENT)
+    new = now.get(name, _ABSENT)
+    old = recorded.get(name, _ABSENT)
     return f"`{name}`: recorded {_shown(old, new)}, now {_shown(new, old)}"
 
 
@@ -85,9 +86,10 @@ def _shown(value: Any, other: Any) -> str:
     if not isinstance(value, str) or len(value) <= MAX_CHARS:
         return repr(value)
     text = other if isinstance(other, str) else ""
-    same = next(
-        (at for at, (one, two) in enumerate(zip(value, text, strict=False)) if one != two), 0
-    )
+    pairs = enumerate(zip(value, text, strict=False))
+    same = next((at for at, (one, two) in pairs if one != two), 0)
     start = max(0, min(same - 10, len(value) - MAX_CHARS))
     end = start + MAX_CHARS
-    return f"{'…' if start else ''}{value[start:end]!r}{'…' if end < len(value) else ''}"
+    before = "…" * (start > 0)
+    after = "…" * (end < len(value))
+    return f"{before}{value[start:end]!r}{after}"

@@ -63,7 +63,8 @@ def _results(call: BatchCall) -> Reply | Iterable[Step]:
 
 def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     """Return a batch as Anthropic's API shows it."""
-    has_ended, is_cancelled = batch.ended_at is not None, batch.cancelled_at_share is not None
+    has_ended = batch.ended_at is not None
+    is_cancelled = batch.cancelled_at_share is not None
     status = "in_progress"
     if has_ended:
         status = "ended"
@@ -99,7 +100,8 @@ def end_batch(
         if custom_id not in counted and not custom_id.startswith("foreign-"):
             counts[result["type"]] += 1
         counted.add(custom_id)
-    batch.results, batch.counts = b"".join(lines), counts
+    batch.results = b"".join(lines)
+    batch.counts = counts
 
 
 def _result(status: int | None, body: Any) -> dict[str, Any]:

@@ -66,7 +66,8 @@ class BatchDesk:
 
     def set_plans(self, plans: BatchPlan | Sequence[BatchPlan]) -> None:
         """Set one plan for all later batches, or a list for the next ones."""
-        later, next_ones = BatchPlan(), list[BatchPlan]()
+        later = BatchPlan()
+        next_ones = list[BatchPlan]()
         if isinstance(plans, BatchPlan):
             later = plans
         else:
@@ -76,7 +77,8 @@ class BatchDesk:
                 f"`batches` must be a `BatchPlan`, or a list of them, not {plans!r:.100}."
             )
         # `plan` applies to every batch after those that have a plan in the list.
-        self.plan, self.plans = later, next_ones
+        self.plan = later
+        self.plans = next_ones
 
     def handle(self, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
         """Return the answer to a request about files and batches; None for any other request."""
@@ -124,12 +126,14 @@ class BatchDesk:
         reply = Reply(200, {"content-type": kind, "accept-ranges": "bytes"}, [content])
         requested_range = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if requested_range:
-            first, last = int(requested_range[1]), len(content) - 1
+            first = int(requested_range[1])
+            last = len(content) - 1
             if requested_range[2]:
                 last = min(last, int(requested_range[2]))
             if first > last:
                 return Reply(416, {"content-range": f"bytes */{len(content)}"}, [b""])
-            reply.status, reply.parts = 206, [content[first : last + 1]]
+            reply.status = 206
+            reply.parts = [content[first : last + 1]]
             reply.headers["content-range"] = f"bytes {first}-{last}/{len(content)}"
         limit = batch.plan.cut_results if batch is not None else None
         if limit is not None and id_ not in self._cut:

@@ -36,14 +36,25 @@ _ERRORS = {
 }
 
 
+# The type of a header whose value is text, and the bytes of two sizes and two checksums.
+_TEXT = b"\x07"
+_AROUND_BYTES = 16
+
+
 def frame(payload: bytes, headers: Mapping[str, str], *, packed: bytes = b"") -> bytes:
     """Return one frame. Its text headers follow the `packed` ones, which are bytes already."""
     for name, value in headers.items():
         text = value.encode()
-        packed += bytes([len(name)]) + name.encode() + b"\x07" + len(text).to_bytes(2, "big") + text
-    prelude = (16 + len(packed) + len(payload)).to_bytes(4, "big") + len(packed).to_bytes(4, "big")
-    whole = prelude + crc32(prelude).to_bytes(4, "big") + packed + payload
-    return whole + crc32(whole).to_bytes(4, "big")
+        packed += bytes([len(name)]) + name.encode() + _TEXT
+        packed += len(text).to_bytes(2, "big") + text
+    size_bytes = _AROUND_BYTES + len(packed) + len(payload)
+    prelude = _number(size_bytes) + _number(len(packed))
+    whole = prelude + _number(crc32(prelude)) + packed + payload
+    return whole + _number(crc32(whole))
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(4, "big")
 
 
 def _event(name: str, **data: Any) -> bytes:

@@ -164,7 +164,8 @@ class ChatDesk:
         request = SeenRequest("POST", "?beta=true", {}, to_json(body))
         if wire == EMBEDDINGS:
             wire = request.embeddings = "openai"
-        request.wire, request.number = wire, number
+        request.wire = wire
+        request.number = number
         problem = self._problem(wire, request)
         if problem is not None:
             return 400, error_body(wire, 400, number=number, **problem._asdict())
@@ -232,12 +233,14 @@ class ChatDesk:
 
     def _limit(self, request: SeenRequest, wire: str, in_flight: int) -> Reply | dict[str, str]:
         """Return the reply that rejects a request, or the headers for an admitted one."""
-        limits, number = self.limiter.limits, request.number
+        limits = self.limiter.limits
+        number = request.number
         if limits.max_concurrent is not None and in_flight > limits.max_concurrent:
             return error_reply(wire, limits.busy_status, number=number)
         if limits.rpm is None and limits.tpm is None:
             return {}
-        at, now_s = (request.key_hash, request.model), self._pace.now_s()
+        at = (request.key_hash, request.model)
+        now_s = self._pace.now_s()
         tokens = _tokens_to_reserve(request)
         refused = self.limiter.admit(at, tokens, now_s)
         headers = self.limiter.headers(

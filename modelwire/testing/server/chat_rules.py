@@ -47,11 +47,13 @@ def _unknown_in(name: str, value: Any, key: str, known: dict[str, list[str]]) ->
 
 def chat_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     known = fields_of("openai")
-    fields, required = known["body"], ["model", "messages"]
+    fields = known["body"]
+    required = ["model", "messages"]
     if "/deployments/" in request.path:
         # Azure has the model in the URL, and sources of data:
         # https://learn.microsoft.com/azure/ai-services/openai/reference, read 2026-11.
-        fields, required = [*fields, "data_sources"], ["messages"]
+        fields = [*fields, "data_sources"]
+        required = ["messages"]
     yield from _required(body, required)
     for name in body:
         if name not in fields:
@@ -104,7 +106,8 @@ def responses_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     yield from _unknown_in("input", body.get("input"), "type", known["input"])
     if "previous_response_id" in body or "conversation" in body:
         return  # The provider has the items before.
-    calls, results = set[str](), set[str]()
+    calls = set[str]()
+    results = set[str]()
     for _, item in objects(body.get("input")):
         kind = item.get("type")
         if kind in _CALLS_OF_RESPONSES:

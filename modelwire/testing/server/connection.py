@@ -141,7 +141,8 @@ class Connection:
     async def _play(self, request: SeenRequest, steps: Iterable[Step]) -> None:
         playing = iter(steps)
         try:
-            step, following = next(playing, b""), next(playing, None)
+            step = next(playing, b"")
+            following = next(playing, None)
             while following is not None:
                 await self._do(request, step)
                 step, following = following, next(playing, None)

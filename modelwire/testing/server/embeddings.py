@@ -110,11 +110,15 @@ def embeddings_problem(wire: str, request: SeenRequest) -> Problem | None:
     return None
 
 
+# The headers that have the tokens of a request.
+_COUNT_HEADERS = {"bedrock": "x-amzn-bedrock-input-token-count"}
+
+
 def embeddings_reply(wire: str, request: SeenRequest, call: Call) -> Reply:
     """Return the answer to a request: the vectors of its texts, one token for four bytes."""
     reply = raw_reply(embeddings_body(wire, request), call)
-    if wire == "bedrock":
-        reply.headers["x-amzn-bedrock-input-token-count"] = str(_tokens_of(wire, request))
+    if wire in _COUNT_HEADERS:
+        reply.headers[_COUNT_HEADERS[wire]] = str(_tokens_of(wire, request))
     return reply
 
 

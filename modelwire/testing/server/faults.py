@@ -268,7 +268,8 @@ def stall(
     check_word("at", at, ("request", "body"))
 
     def change(reply: Reply) -> Iterable[Step]:
-        whole, begun = reply.whole(), b""
+        whole = reply.whole()
+        begun = b""
         if at == "body":
             begun = _begun(reply, events=after_events)
         yield from (begun, seconds, whole[len(begun) :])
@@ -372,7 +373,8 @@ def gzip_bomb(decoded_bytes: int = 200_000_000) -> Fault:
 
 @lru_cache(maxsize=8)
 def _bomb(decoded_bytes: int) -> bytes:
-    packer, block = zlib.compressobj(9, wbits=31), b" " * 1_000_000
+    packer = zlib.compressobj(9, wbits=31)
+    block = b" " * 1_000_000
     blocks = (packer.compress(block) for _ in range(decoded_bytes // len(block)))
     return b"".join((packer.compress(b"{"), *blocks, packer.flush()))
 

@@ -45,7 +45,8 @@ _CODE_OF = {400: 3, 401: 16, 403: 7, 404: 5, 429: 8, 500: 13, 503: 14, 504: 4}
 
 def _upload(call: BatchCall) -> Reply:
     """Receive a file in two requests: the first one names it, and its response has the upload URL."""
-    request, desk = call.request, call.desk
+    request = call.request
+    desk = call.desk
     command = request.headers.get("x-goog-upload-command", "")
     if command == "start":
         name = str((request.fields.get("file") or {}).get("displayName", ""))
@@ -72,7 +73,8 @@ def _download(call: BatchCall) -> Reply | Iterable[Step]:
 
 
 def _make(call: BatchCall) -> Reply | Iterable[Step]:
-    payload, files = call.request.fields.get("batch") or {}, call.desk.files
+    payload = call.request.fields.get("batch") or {}
+    files = call.desk.files
     source = payload.get("inputConfig") or {}
     file = str(source.get("fileName")).removeprefix("files/")
     if not payload.get("displayName"):
@@ -102,7 +104,8 @@ def _row(key: Any, line: dict[str, Any]) -> Row:
 def page_of(call: BatchCall, field: str) -> Reply:
     """Return a page of the batches of an API, newest first."""
     params = {name: values[0] for name, values in parse_qs(call.request.query).items()}
-    start, size = int(params.get("pageToken", 0)), int(params.get("pageSize", 50))
+    start = int(params.get("pageToken", 0))
+    size = int(params.get("pageSize", 50))
     batches = call.desk.of_wire(call.api.name)[::-1]
     page: dict[str, Any] = {}
     if shown := batches[start : start + size]:
@@ -196,7 +199,8 @@ def end_batch(
     desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
 ) -> None:
     """Write the results; into a file if the requests came in one."""
-    lines, failed = [], set[str]()
+    lines = []
+    failed = set[str]()
     for key, status, body in [*answered, *foreign]:
         if status is None and body == batch.outcome:
             continue  # An unanswered row has no line.

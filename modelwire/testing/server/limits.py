@@ -31,9 +31,11 @@ def check_number(name: str, value: Any, *, least: float | None = None, unit: str
     """Raise `InvalidArgument` unless `value` is a number of at least `least`; without `least`, one above 0."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if least is None:
-        is_valid, bound = is_number and value > 0, "more than 0"
+        is_valid = is_number and value > 0
+        bound = "more than 0"
     else:
-        is_valid, bound = is_number and value >= least, f"at least {least:g} {unit}".rstrip()
+        is_valid = is_number and value >= least
+        bound = f"at least {least:g} {unit}".rstrip()
     if not is_valid:
         raise InvalidArgument(f"`{name}` must be {bound}, not {value!r}.")
 
@@ -169,7 +171,8 @@ class Limiter:
 
         Return the rejection, or None.
         """
-        buckets, costs = self._of(at, now_s), {"requests": 1.0, "tokens": tokens}
+        buckets = self._of(at, now_s)
+        costs = {"requests": 1.0, "tokens": tokens}
         worst: Refusal | None = None
         for name, bucket in buckets.items():
             bucket.refill(now_s)
@@ -220,7 +223,9 @@ def _state_headers(
 ) -> dict[str, str]:
     """Return the headers about one limit, which is full again in `full_in_s` of the client's seconds."""
     form = _FORMS.get(dialect, _Form())
-    limit, left, reset = bucket.capacity, bucket.level, duration(full_in_s)
+    limit = bucket.capacity
+    left = bucket.level
+    reset = duration(full_in_s)
     if form.by_time:
         reset = _rfc3339(epoch_s + full_in_s)
     if dialect == "lying":

@@ -50,7 +50,8 @@ def messages_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
 
 def _pairs(body: JSON) -> Iterator[Problem]:
     for turn, ids, is_result in unpaired(joined(_turns(body), ["user", "assistant"])):
-        where, named = f"messages.{turn.place}", ", ".join(ids)
+        where = f"messages.{turn.place}"
+        named = ", ".join(ids)
         if is_result:
             yield Problem(
                 f"{where}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: {named}. Each"

@@ -50,7 +50,8 @@ def _blocks(answer: Answer, call: Call) -> list[dict[str, Any]]:
 
 def body(answer: Answer, call: Call) -> dict[str, Any]:
     """Return the message object."""
-    usage, stop_details = call.usage, None
+    usage = call.usage
+    stop_details = None
     if answer.refusal:
         stop_details = {"type": "refusal", "category": None, "explanation": answer.refusal}
     return {

@@ -96,7 +96,8 @@ def _make(call: BatchCall) -> Reply | Iterable[Step]:
 
 def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     """Return a batch as OpenAI's API shows it."""
-    status, total = _status(batch, share), len(batch.rows)
+    status = _status(batch, share)
+    total = len(batch.rows)
     is_refused = batch.outcome in _REFUSED
     has_begun = status != "validating" and not is_refused
     counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
@@ -214,7 +215,8 @@ def _read_rows(content: bytes, wires: Mapping[str, str]) -> tuple[list[Row], lis
     for number, line in enumerate(filter(None, content.splitlines()), 1):
         try:
             row = from_json(line)
-            custom_id, body = str(row["custom_id"]), dict(row["body"])
+            custom_id = str(row["custom_id"])
+            body = dict(row["body"])
         except (ValueError, KeyError, TypeError):
             errors.append(_error("invalid_json_line", number, "This line is not parseable."))
             continue

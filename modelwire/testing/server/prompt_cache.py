@@ -172,7 +172,8 @@ class PromptCache:
         self, places: Sequence[_Place], marks: Sequence[int], back: int, least: int, now_s: float
     ) -> Cached:
         """Return the longest prefix that is found from any of the marks, and what the marks write behind it."""
-        cached, hit = Cached(), -1
+        cached = Cached()
+        hit = -1
         for mark in marks:
             for at in range(mark, max(mark - back, -1), -1):
                 if at > hit and self._is_there(places[at], now_s):
@@ -201,7 +202,8 @@ class PromptCache:
         """Return the longest beginning in whole steps that an earlier request had too."""
         prompt = b"".join(to_json(part) for part in _messages(body))
         step_bytes = STEP_TOKENS * BYTES_A_TOKEN
-        cached, digest = Cached(tells_writes=False), blake2b(scope, digest_size=16)
+        cached = Cached(tells_writes=False)
+        digest = blake2b(scope, digest_size=16)
         is_hit = True
         for end in range(step_bytes, len(prompt) + 1, step_bytes):
             digest.update(prompt[end - step_bytes : end])
@@ -295,7 +297,9 @@ def _places(
 ) -> list[_Place]:
     """Return the prefix that ends with each block."""
     places: list[_Place] = []
-    digest, size, settings = blake2b(scope, digest_size=16), 0, to_json(list(_settings(body)))
+    digest = blake2b(scope, digest_size=16)
+    size = 0
+    settings = to_json(list(_settings(body)))
     is_in_turns = False
     for section, block in blocks:
         if not is_in_turns and section not in ("tools", "system"):

@@ -133,8 +133,10 @@ def page_reply(rows: list[dict[str, Any]], query: str, *, default_limit: int) ->
     """Return a page of a list, newest first, by `after` (or `after_id`, `before_id`) and `limit`."""
     params = {name: values[0] for name, values in parse_qs(query).items()}
     ids = [row["id"] for row in rows]
-    start, limit = 0, int(params.get("limit", default_limit))
-    after, before = params.get("after", params.get("after_id")), params.get("before_id")
+    start = 0
+    limit = int(params.get("limit", default_limit))
+    after = params.get("after", params.get("after_id"))
+    before = params.get("before_id")
     if after in ids:
         start = ids.index(after) + 1
     elif before in ids:

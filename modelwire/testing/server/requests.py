@@ -176,13 +176,15 @@ class Seen:
     def begin(self, request: SeenRequest, now_s: float) -> None:
         counts = self.counts
         counts.requests += 1
-        request.number, request.at_s = counts.requests, now_s
+        request.number = counts.requests
+        request.at_s = now_s
         self.requests.append(request)
         counts.in_flight += 1
         counts.max_in_flight = max(counts.max_in_flight, counts.in_flight)
 
     def end(self, request: SeenRequest, now_s: float, *, whole: bool) -> None:
-        counts, status = self.counts, request.status
+        counts = self.counts
+        status = request.status
         counts.in_flight -= 1
         request.in_flight_s = now_s - request.at_s
         if status is not None:

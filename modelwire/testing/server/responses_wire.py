@@ -76,7 +76,8 @@ def _items(answer: Answer, call: Call) -> list[dict[str, Any]]:
 
 def body(answer: Answer, call: Call) -> dict[str, Any]:
     """Return the response object."""
-    reason, usage = _INCOMPLETE.get(answer.stop_reason), call.usage
+    reason = _INCOMPLETE.get(answer.stop_reason)
+    usage = call.usage
     ending: dict[str, Any] = {"status": "completed", "incomplete_details": None}
     ending["completed_at"] = call.created
     if reason:

@@ -58,7 +58,9 @@ def _upload(call: BatchCall) -> Reply:
 
 def _read_or_list(call: BatchCall) -> Reply | Iterable[Step]:
     """Return an object, its content, or a list of objects."""
-    files, params, place = call.desk.files, _params(call), _place(call)
+    files = call.desk.files
+    params = _params(call)
+    place = _place(call)
     if not call.path["object"]:
         prefix = place + params.get("prefix", "")
         found = sorted(name for name in files if name.startswith(prefix))
@@ -109,8 +111,10 @@ def _put(desk: BatchDesk, place: str, content: bytes) -> dict[str, Any]:
 
 
 def _make(call: BatchCall) -> Reply | Iterable[Step]:
-    payload, files = call.request.fields, call.desk.files
-    source, target = payload.get("inputConfig") or {}, payload.get("outputConfig") or {}
+    payload = call.request.fields
+    files = call.desk.files
+    source = payload.get("inputConfig") or {}
+    target = payload.get("outputConfig") or {}
     uris = (source.get("gcsSource") or {}).get("uris") or [""]
     prefix = (target.get("gcsDestination") or {}).get("outputUriPrefix")
     if not payload.get("displayName") or uris[0] not in files or not prefix:
@@ -148,7 +152,8 @@ def end_batch(
 ) -> None:
     """Write the results. Each line repeats its request, and has no name of its own."""
     requests = {key: body for key, _, body in batch.rows}
-    lines, good = [], set[str]()
+    lines = []
+    good = set[str]()
     for key, status, body in [*answered, *foreign]:
         if status is None and body == batch.outcome:
             continue  # An unanswered row has no line.

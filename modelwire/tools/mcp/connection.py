@@ -33,6 +33,7 @@ from modelwire.tools.mcp.elicitation import ElicitationHandler, checked_answer, 
 from modelwire.tools.mcp.http import http_transport
 from modelwire.tools.mcp.oauth import Pause
 from modelwire.tools.mcp.package import package
+from modelwire.tools.mcp.requests import FACTS, noting
 from modelwire.tools.mcp.servers import Server, reason, run_metadata, shown
 from modelwire.tools.mcp.user_thread import in_thread
 
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     import threading
     from concurrent.futures import Future
 else:
-    asyncio, threading = module("asyncio"), module("threading")
+    asyncio = module("asyncio")
+    threading = module("threading")
 
 __all__ = ["Connection"]
 
@@ -128,12 +130,18 @@ class Connection:
         return asyncio.run_coroutine_threadsafe(self._timed(request(client)), self._loop)
 
     async def call_tool(
-        self, client: Any, name: str, arguments: dict[str, Any], report: Any = None
+        self,
+        client: Any,
+        name: str,
+        arguments: dict[str, Any],
+        report: Any = None,
+        facts: dict[str, str] | None = None,
     ) -> Any:
         """Call a tool; where the server wants the user to visit pages first, ask for that and call it once more.
 
-        `report` is called with each progress, total and message.
+        `report` is called with each progress, total and message. `facts` gets what identifies the request.
         """
+        FACTS.set(facts)  # of this task, which makes no other call
         try:
             return await client.call_tool(name, arguments, progress_callback=report)
         except package("mcp").MCPError as exc:
@@ -415,10 +423,10 @@ async def _stdio_transport(parameters: Any) -> AsyncIterator[Any]:
     """Yield the transport that starts a command. What the command writes to its stderr appears on ours."""
     stdio = package("mcp.client.stdio")
     if (stream := _stream_of_errors()) is not None:
-        yield stdio.stdio_client(parameters, errlog=stream)
+        yield noting(stdio.stdio_client(parameters, errlog=stream))
         return
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: ASYNC230 - it never blocks
-        yield stdio.stdio_client(parameters, errlog=nowhere)
+        yield noting(stdio.stdio_client(parameters, errlog=nowhere))
 
 
 def _stream_of_errors() -> TextIO | None:
@@ -445,7 +453,8 @@ class _SecretsDropped(logging.Filter):
             return True
         if record.exc_info:
             return False
-        record.msg, record.args = _URL.sub(r"\1\2", record.getMessage()), ()
+        record.msg = _URL.sub(r"\1\2", record.getMessage())
+        record.args = ()
         return True
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from modelwire.tools.mcp.oauth import Pause, http_auth
 from modelwire.tools.mcp.package import package
+from modelwire.tools.mcp.requests import noting
 from modelwire.tools.mcp.servers import plain_url, reason
 
 __all__ = ["http_transport"]
@@ -20,6 +21,8 @@ __all__ = ["http_transport"]
 # A server may be silent for this many seconds within a stream; the time of a call is counted by `Connection`.
 CONNECT_TIMEOUT_S = 30.0
 READ_TIMEOUT_S = 300.0
+# Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports, read 2026-11.
+SESSION_HEADER = "mcp-session-id"
 
 
 @asynccontextmanager
@@ -33,7 +36,8 @@ async def http_transport(
         http_auth(url, headers, auth, pause) as signer,
         _client_class()(headers=dict(headers), timeout=timeout, auth=signer) as client,
     ):
-        yield http.streamable_http_client(url, http_client=client)
+        transport = http.streamable_http_client(url, http_client=client)
+        yield noting(transport, lambda: client.session_id)
 
 
 @cache
@@ -41,6 +45,8 @@ def _client_class() -> Any:
     httpx2 = package("httpx2")
 
     class Client(httpx2.AsyncClient):  # type: ignore[misc, name-defined]
+        session_id: str | None = None
+
         async def send(self, request: Any, **options: Any) -> Any:
             """Send a request. A message to the server that fails is answered with a JSON-RPC error."""
             if request.method != "POST":
@@ -49,6 +55,7 @@ def _client_class() -> Any:
                 response = await super().send(request, **options)
             except Exception as exc:  # noqa: BLE001 - it becomes the error of the call
                 return httpx2.Response(502, json=_error(reason(exc)), request=request)
+            self.session_id = response.headers.get(SESSION_HEADER) or self.session_id
             text = _trouble_of(response)
             if text is None:
                 return response

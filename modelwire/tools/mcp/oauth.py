@@ -88,7 +88,8 @@ def _provider(
     url: str, store: TokenStore, login: OAuthLogin, page: LoopbackPage | None, pause: Pause
 ) -> Any:
     """Return the package's provider of tokens. Without a `page` it uses and refreshes stored tokens only."""
-    auth, shared = package("mcp.client.auth"), package("mcp.shared.auth")
+    auth = package("mcp.client.auth")
+    shared = package("mcp.shared.auth")
 
     async def redirect(authorization_url: str) -> None:
         if page is None:

@@ -30,8 +30,10 @@ Report: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 Begin: TypeAlias = "Callable[[Report | None], Future[Any]]"
 
 
-def listeners(config: RunnableConfig, own: Any) -> dict[str, Any] | None:
-    """Return the run and the handlers that want its progress, as arguments of a manager, or None.
+def listeners(
+    config: RunnableConfig, own: Any, event: str = "on_tool_progress"
+) -> dict[str, Any] | None:
+    """Return the run and the handlers that want an event of it, as arguments of a manager, or None.
 
     `config` is that of the calls inside the tool, and `own` are the tool's own handlers.
     """
@@ -42,7 +44,7 @@ def listeners(config: RunnableConfig, own: Any) -> dict[str, Any] | None:
     handlers = list(inside.handlers)  # type: ignore[union-attr]
     if isinstance(own, list):
         handlers += [handler for handler in own if handler not in handlers]
-    found = wanting(handlers, "on_tool_progress")
+    found = wanting(handlers, event)
     if not found:
         return None
     return {"run_id": run_id, "handlers": found, "inheritable_handlers": []}

@@ -13,6 +13,7 @@ from modelwire.tools.base import BaseTool
 from modelwire.tools.mcp.connection import Connection
 from modelwire.tools.mcp.content import outcome
 from modelwire.tools.mcp.progress import aresult_of, listeners, result_of
+from modelwire.tools.mcp.requests import areport_request, report_request
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -41,9 +42,9 @@ class MCPTool(BaseTool):
             metadata=server.run_metadata,
         )
 
-    def _begin(self, arguments: dict[str, Any], report: Any) -> Future[Any]:
+    def _begin(self, arguments: dict[str, Any], facts: dict[str, str], report: Any) -> Future[Any]:
         future: Future[Any] = self.server.submit(
-            lambda client: self.server.call_tool(client, self.server_name, arguments, report)
+            lambda client: self.server.call_tool(client, self.server_name, arguments, report, facts)
         )
         return future
 
@@ -51,17 +52,25 @@ class MCPTool(BaseTool):
         config = ensure_config()
         deadline = config.get("deadline")
         listening = listeners(config, self.callbacks)
+        facts: dict[str, str] = {}
         try:
             with self.server.errors():
-                return outcome(result_of(partial(self._begin, kwargs), listening, deadline))
+                return outcome(result_of(partial(self._begin, kwargs, facts), listening, deadline))
         except Exception:
             check(deadline, self)
             raise
+        finally:
+            report_request(listeners(config, self.callbacks, "on_tool_request"), facts)
 
     async def _arun(self, /, **kwargs: Any) -> Any:
-        listening = listeners(ensure_config(), self.callbacks)
-        with self.server.errors():
-            return outcome(await aresult_of(partial(self._begin, kwargs), listening))
+        config = ensure_config()
+        listening = listeners(config, self.callbacks)
+        facts: dict[str, str] = {}
+        try:
+            with self.server.errors():
+                return outcome(await aresult_of(partial(self._begin, kwargs, facts), listening))
+        finally:
+            await areport_request(listeners(config, self.callbacks, "on_tool_request"), facts)
 
 
 def model_names(names: Sequence[str]) -> list[str]:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import threading
     from concurrent import futures
 else:
-    asyncio, threading = module("asyncio"), module("threading")
+    asyncio = module("asyncio")
+    threading = module("threading")
     futures = module("concurrent.futures")
 
 __all__ = ["in_thread"]

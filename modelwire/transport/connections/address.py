@@ -45,7 +45,8 @@ def address_of(url: str) -> Address:
     """Return the parts of `url`. Raises `InvalidArgument`, which shows no part of it, for an invalid URL."""
     try:
         parts = urlsplit(url)
-        host, port = (parts.hostname or "").lower(), parts.port
+        host = (parts.hostname or "").lower()
+        port = parts.port
     except ValueError:
         host, port = "", None
     labels = [""] if _UNUSABLE.search(url) else host.removesuffix(".").split(".")

@@ -131,7 +131,8 @@ class AiohttpConnection(AsyncPooledConnection):
         session = (await self._open()).client  # says what to install, where aiohttp is missing
         import aiohttp
 
-        exchange, timeouts = self.exchange, self.exchange.policy.timeouts
+        exchange = self.exchange
+        timeouts = self.exchange.policy.timeouts
         refused: InvalidArgument | None = None
         try:
             self._response = response = await session.request(
@@ -205,7 +206,8 @@ class AiohttpConnection(AsyncPooledConnection):
         """Limit the silence of one read of the body, and let none outlast the call's deadline."""
         from asyncio import timeout
 
-        idle_s, left_s = self.exchange.policy.timeouts.idle_s, self.exchange.remaining_s()
+        idle_s = self.exchange.policy.timeouts.idle_s
+        left_s = self.exchange.remaining_s()
         return timeout(idle_s if left_s is None else min(idle_s, left_s))
 
     async def close(self) -> None:

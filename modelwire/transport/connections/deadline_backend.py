@@ -75,7 +75,8 @@ class _Stream:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self.close, self.get_extra_info = stream.close, stream.get_extra_info
+        self.close = stream.close
+        self.get_extra_info = stream.get_extra_info
 
     def read(self, max_bytes: int, timeout: float | None = None) -> Any:
         return self._stream.read(max_bytes, timeout.now() if type(timeout) is Limit else timeout)

@@ -100,8 +100,10 @@ class PooledConnection:
 
     def timeout(self) -> dict[str, float | None]:
         """Return the timeouts of an attempt as a dict, which may be changed while the answer is read."""
-        timeouts, left_s = self.exchange.policy.timeouts, self.exchange.remaining_s()
-        connect_s, first_byte_s = timeouts.connect_s, timeouts.first_byte_s
+        timeouts = self.exchange.policy.timeouts
+        left_s = self.exchange.remaining_s()
+        connect_s = timeouts.connect_s
+        first_byte_s = timeouts.first_byte_s
         if left_s is not None:
             connect_s, first_byte_s = self._limit(min(connect_s, left_s)), min(first_byte_s, left_s)
         limit_s = self._limit(first_byte_s)
@@ -111,7 +113,8 @@ class PooledConnection:
         return self._timeout
 
     def _request(self, *, unwatched: bool) -> Any:
-        exchange, sent = self.exchange, self.headers()
+        exchange = self.exchange
+        sent = self.headers()
         url = (_core_url if unwatched else _url)(self.address.url)
         headers = [(b"Content-Length", b"%d" % len(exchange.content))]
         try:
@@ -150,9 +153,11 @@ class PooledConnection:
         """Read the status and the headers of an answer, and see to the compression they name."""
         watched = hasattr(response, "status_code")
         if watched:
-            status, raw = (response.status_code, response.headers.raw)
+            status = response.status_code
+            raw = response.headers.raw
         else:
-            status, raw = (response.status, response.headers)
+            status = response.status
+            raw = response.headers
         headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in raw}
         # An error is told by its status; its words, where they cannot be unpacked, are no reason to hide that.
         self._unpacking = self._unpacking_of(headers.get("content-encoding"), status)
@@ -164,7 +169,7 @@ class PooledConnection:
         )
 
     def _body_begins(self) -> None:
-        """From now on the answer may be silent for `idle_s`, not for `first_byte_s`."""
+        """Apply the timeout `idle_s` from now on, in place of `first_byte_s`."""
         left_s = self.exchange.remaining_s()
         idle_s = self.exchange.policy.timeouts.idle_s
         self._timeout["read"] = self._limit(idle_s if left_s is None else min(idle_s, left_s))

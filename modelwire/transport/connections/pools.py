@@ -108,7 +108,7 @@ class _Shard:
 
 
 class _Pool:
-    """The bookkeeping of shards, the same for sync and async; callers never enter it twice at once."""
+    """Tracks the connections (shards) of a sync or async pool, by origin. Callers must not use it concurrently."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         self.settings = settings
@@ -550,7 +550,9 @@ def _forget_the_parents() -> None:
     _left_to_the_parent.extend((_sync_pools, _loop_pools))
     for pool in _sync_pools.values():
         pool.renew_lock()
-    _lock, _sync_pools, _loop_pools = threading.Lock(), {}, WeakKeyDictionary()
+    _lock = threading.Lock()
+    _sync_pools = {}
+    _loop_pools = WeakKeyDictionary()
 
 
 atexit.register(_close_sync_pools)

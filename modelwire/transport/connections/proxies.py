@@ -60,7 +60,8 @@ def _is_excluded(url: str, no_proxy: str) -> bool:
     it, `10.0.0.0/8` a network, `https://a.test` one scheme, `*` every host.
     """
     parts = urlsplit(url)
-    host, port = str(parts.hostname), parts.port or _DEFAULT_PORTS[parts.scheme]
+    host = str(parts.hostname)
+    port = parts.port or _DEFAULT_PORTS[parts.scheme]
     labels = host.split(".")
     above = [".".join(labels[position:]) for position in range(1, len(labels))]
     names = {"*", host, f"[{host}]", *(dots + name for name in above for dots in ("", ".", "*."))}

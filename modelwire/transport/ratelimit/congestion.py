@@ -190,7 +190,7 @@ class Congestion:
         self.note("cut", now)
 
     def _refused_with_the_last(self, admission: Admission, now: float, error: ChatError) -> None:
-        """Count a refusal that the last cut already covers."""
+        """Count a refusal of an attempt that was sent before the last reduction of the limit."""
         self.accepted.refused_with_the_last(admission)
         if admission.index <= self._burst_sent:
             self.rate.refused_of_burst()
@@ -204,7 +204,7 @@ class Congestion:
         return is_first and is_long_proven and self.random_refusals.are_rare
 
     def _keep_pace(self, admission: Admission, now: float, error: ChatError) -> None:
-        """Count a refusal that may be random: the pace is kept, and not raised for a while."""
+        """Count a refusal that may be random: the pace stays, and does not grow for a while."""
         self._spared_cut = self.cut_index
         self.accepted.ignored()
         self.rate.hold(now)

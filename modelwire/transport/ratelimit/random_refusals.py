@@ -37,7 +37,7 @@ _CUTS_TO_TRIAL = 100.0
 # or after this many if it had not grown.
 _CUTS_IN_VAIN_TO_TRIAL = 6.0
 # Among rare refusals, a cut of a pace that had grown leaves this part of the cuts in vain: it speaks for a limit.
-_IN_VAIN_KEPT = 0.7
+_IN_VAIN_LEFT = 0.7
 # After a trial that failed, the next one needs this many times as many cuts.
 _LATER_TRIAL_FACTOR = 4
 # A trial without a concurrency limit begins if the limit was narrowed to this part in vain.
@@ -180,7 +180,7 @@ class RandomRefusals:
         else:
             self._cuts += 1 / _CUTS_TO_TRIAL
             if self.are_rare:
-                self._in_vain *= _IN_VAIN_KEPT
+                self._in_vain *= _IN_VAIN_LEFT
         return self._cuts + self._in_vain >= self._cuts_factor and self._start_trial()
 
     def narrowed(self, at_once: float) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,33 @@ def test_a_killed_batch_job_makes_as_many_batches_as_it_has_parts(
     killed = run(wire, server, tmp_path / "a.job", *death, count)
     assert killed.returncode == -9, killed.stderr
     finished = run(wire, server, tmp_path / "a.job")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.splitlines() == [f"{n} succeeded say w{n}" for n in range(7)]
+    assert [len(batch.rows) for batch in server.batches.made] == [3, 3, 1]
+
+
+def locked_at(folder: Path) -> int:
+    """Return when a process has last locked the folder; 0 if none has."""
+    lock = folder / "lock"
+    return lock.stat().st_mtime_ns if lock.exists() else 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(4))
+def test_a_batch_job_that_is_killed_at_random_moments_loses_no_row_and_pays_none_twice(
+    serve: Serve, tmp_path: Path, seed: int
+) -> None:
+    server, folder, rng = serve(batches=BatchPlan(polls=2)), tmp_path / "a.job", random.Random(seed)
+    command = [sys.executable, batch_program.__file__, "openai", server.base_url_for("openai")]
+    for _ in range(10):
+        before = locked_at(folder)
+        process = subprocess.Popen([*command, str(folder)], stdout=subprocess.DEVNULL)
+        while process.poll() is None and locked_at(folder) == before:
+            time.sleep(0.002)  # it imports
+        time.sleep(rng.uniform(0, 0.4))
+        process.kill()
+        process.wait()
+    finished = run("openai", server, folder)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.splitlines() == [f"{n} succeeded say w{n}" for n in range(7)]
     assert [len(batch.rows) for batch in server.batches.made] == [3, 3, 1]

@@ -1,8 +1,8 @@
 """Standard blocks as blocks of Anthropic's Messages API: of users, assistants and tools. No I/O here.
 
 Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11, and the request types of `anthropic` 2.11.
-A block in another wire's shape is made standard first. One that is Anthropic's already passes unchanged but for the
-keys that only an answer has (`index`).
+A block in another wire's shape is converted to a standard block first. A block of Anthropic's own is sent unchanged,
+without the keys that only an answer has (`index`).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def to_wire(item: Any) -> Block | None:
 
 
 def is_sayable(item: Mapping[str, Any]) -> bool:
-    """Return whether a block of another provider's answer can be sent here: text and data."""
+    """Return whether a block of another provider's answer can be sent to Anthropic: only text and data can."""
     return standard_block(dict(item))["type"] in TO_WIRE.keys() - {"non_standard"}
 
 
@@ -187,7 +187,7 @@ def _base64_source(data: str, media_type: str | None, kind: str) -> Block:
 
 
 def _url_source(url: str, kind: str) -> Block:
-    """Return the source for a URL; a `data:` URL is the data itself. Only http(s): the provider fetches it, not we."""
+    """Return the source for a URL; a `data:` URL is sent as data. The provider fetches others: only http(s)."""
     if url[:5].lower() == "data:":
         head, comma, data = url[5:].partition(",")
         if not comma or not head.lower().endswith(";base64"):
@@ -333,9 +333,11 @@ def _thinking(item: Mapping[str, Any]) -> Block | None:
 def _server_tool_use(item: Mapping[str, Any]) -> Block:
     """Return the call of a tool that Anthropic or an MCP server ran."""
     extras = extras_of(item)
-    kind, name = "server_tool_use", item.get("name")
+    kind = "server_tool_use"
+    name = item.get("name")
     if name == "remote_mcp":
-        kind, name = "mcp_tool_use", extras.pop("tool_name", None)
+        kind = "mcp_tool_use"
+        name = extras.pop("tool_name", None)
     elif name == "code_interpreter":
         name = "code_execution"
     return {

@@ -106,7 +106,7 @@ class MessagesCodec(NamedTuple):
         return following
 
     def error(self, reply: Reply) -> ChatError:
-        """Read an error answer of whatever shape; never raises."""
+        """Return the error of an answer of any shape; never raises."""
         error = error_from_reply(reply, self.provider)
         if type(error) is BadRequest and any(words in error.message.lower() for words in TOO_LONG):
             return error_as(ContextTooLong, error)

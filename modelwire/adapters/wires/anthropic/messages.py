@@ -120,7 +120,8 @@ def _assistant_content(message: AIMessage) -> Content:
     A tool call's arguments come from `tool_calls`, which the caller may have changed.
     """
     content: Any = message.content
-    calls, invalid = calls_of(message), message.invalid_tool_calls
+    calls = calls_of(message)
+    invalid = message.invalid_tool_calls
     if isinstance(content, str) and not calls:
         return content if content.strip() else ""
     if message.response_metadata.get("output_version") == "v1":

@@ -112,7 +112,8 @@ def _think(
     *,
     own_effort: bool,
 ) -> None:
-    level, link = reasoning.level(), f"see {family.link}"
+    level = reasoning.level()
+    link = f"see {family.link}"
     if level == "none":
         _do_not_think(adaptation, family, name, own_effort=own_effort)
     elif not family.thinking:

@@ -163,7 +163,7 @@ TOOL_KEYS = (
 
 
 def _tool_choice(params: dict[str, Any], *, has_tools: bool) -> ToolChoice | None:
-    """Take `tool_choice` and `parallel_tool_calls`, which is a field of the choice on this wire."""
+    """Encode `tool_choice` and `parallel_tool_calls`, which on this wire is a field of the choice."""
     parallel = params.pop("parallel_tool_calls", None)
     choice = say_tool_choice(params.pop("tool_choice")) if "tool_choice" in params else None
     if parallel is False and (has_tools or choice is not None):

@@ -1,4 +1,4 @@
-"""`prompt_cache` in the words of the Messages API: `cache_control` on blocks. No I/O here.
+"""Encodes `prompt_cache` for the Messages API: `cache_control` on blocks. No I/O here.
 
 Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching, read 2026-11.
 """

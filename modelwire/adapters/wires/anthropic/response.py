@@ -75,7 +75,8 @@ def read_message(reply: Reply, provider: str) -> AIMessage:
 
     Raises `MalformedResponse` for JSON that is no answer, and the classed error for an error under a 200.
     """
-    data, request_id = read_reply(reply, provider), reply.headers.get("request-id")
+    data = read_reply(reply, provider)
+    request_id = reply.headers.get("request-id")
     if isinstance(data, dict) and "content" not in data and data.get("error"):
         raise event_error(data, provider=provider, headers=reply.headers)
     content = data.get("content") if isinstance(data, dict) else None

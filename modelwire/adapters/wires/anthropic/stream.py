@@ -188,7 +188,8 @@ class MessagesStreamDecoder:
 
     def _block_start(self, data: dict[str, Any]) -> list[AIMessageChunk]:
         self._started = True
-        index, block = data["index"], data["content_block"]
+        index = data["index"]
+        block = data["content_block"]
         kind = _string(block["type"])
         if is_plain_text(block) and not self._is_list:
             if self._head is None:

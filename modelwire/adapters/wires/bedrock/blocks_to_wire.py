@@ -104,7 +104,7 @@ def _text(item: Mapping[str, Any]) -> Block | None:
 
 
 def _media(item: Mapping[str, Any]) -> Block:
-    """Return an image, a video, audio or a document, as the MIME type of its data says."""
+    """Return an image, a video, audio or a document, depending on the MIME type of its data."""
     kind, media_type, source = _source(item)
     family, _, form = media_type.partition("/")
     if family in ("image", "video", "audio"):
@@ -144,14 +144,13 @@ def _text_file(item: Mapping[str, Any]) -> Block:
 
 def _source(item: Mapping[str, Any]) -> tuple[str, str, Block]:
     """Return the type of a block of data, its MIME type, and where the data is."""
-    kind, media_type, url, data = (
-        item["type"],
-        item.get("mime_type"),
-        item.get("url"),
-        item.get("base64"),
-    )
+    kind = item["type"]
+    media_type = item.get("mime_type")
+    url = item.get("url")
+    data = item.get("base64")
     if isinstance(url, str) and (inline := split_data_url(url)) is not None:
-        media_type, data = media_type or inline[0], inline[1]
+        media_type = media_type or inline[0]
+        data = inline[1]
     if isinstance(data, str):
         source: Block = {"bytes": data}
     elif isinstance(url, str) and url.startswith("s3://"):

@@ -22,7 +22,8 @@ __all__ = ["ERROR", "EventStreamDecoder"]
 
 ERROR = "!"  # before the type of an exception, in the `event` of a `ServerEvent`
 
-_PRELUDE, _CRC = Struct(">III"), Struct(">I")
+_PRELUDE = Struct(">III")
+_CRC = Struct(">I")
 _LEAST = _PRELUDE.size + _CRC.size  # a frame without headers and payload
 _MAX_HEADERS_BYTES = 128 * 1024
 # The type of a header's value -> its bytes; bytes and texts begin with their length.
@@ -39,7 +40,9 @@ class EventStreamDecoder:
 
     def feed(self, data: bytes) -> list[ServerEvent]:
         """Return the events whose frames end within `data`. Raises `MalformedResponse` for one that is corrupt."""
-        rest, start, events = self._rest, 0, []
+        rest = self._rest
+        start = 0
+        events = []
         rest += data
         while len(rest) - start >= _PRELUDE.size:
             try:

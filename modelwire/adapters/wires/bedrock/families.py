@@ -99,7 +99,9 @@ def _reasoning(adaptation: ParameterAdaptation, family: Family) -> dict[str, Any
         taken := adaptation.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")
     ) is None:
         return {}
-    name, level, is_nova = taken[0], taken[1].level(), family.thinking[0] == "reasoningConfig"
+    name = taken[0]
+    level = taken[1].level()
+    is_nova = family.thinking[0] == "reasoningConfig"
     if level == "none" and is_nova:
         return {"reasoningConfig": {"type": "disabled"}}
     if level == "none":

@@ -65,7 +65,8 @@ def turns_from_messages(
         role = role_of(message, ROLES, "Bedrock's Converse")
         only_texts = only_texts and message.content.__class__ is str
         if role == "tool":
-            role, blocks = "user", [tool_result(message)]
+            role = "user"
+            blocks = [tool_result(message)]
         elif isinstance(message, AIMessage):
             blocks = _assistant_blocks(message, left_out)
         else:
@@ -140,14 +141,13 @@ def _assistant_blocks(message: AIMessage, left_out: list[str]) -> list[Block]:
 def _of_another_wire(item: Any, message: AIMessage, left_out: list[str]) -> list[Block]:
     """Return what can be said here of a standard block of an answer over another wire."""
     kind = item.get("type") if isinstance(item, Mapping) else "text"
-    provider, why, blocks = (
-        message.response_metadata.get("model_provider"),
-        "only its own wire takes it back.",
-        [],
-    )
+    provider = message.response_metadata.get("model_provider")
+    why = "only its own wire takes it back."
+    blocks = []
     if kind in TO_WIRE and kind != "non_standard":
         try:
-            blocks, why = blocks_to_wire([item]), ""
+            blocks = blocks_to_wire([item])
+            why = ""
         except InvalidArgument as exc:
             why = str(exc)
     if why:
@@ -160,7 +160,7 @@ def _of_another_wire(item: Any, message: AIMessage, left_out: list[str]) -> list
 
 
 def _results_first(role: str, blocks: list[Block]) -> list[Block]:
-    """Put the results of the user's tools first; those of the service's own stay behind their calls."""
+    """Move the results of the user's tools to the front; results of server tools stay behind their calls."""
     if role != "user" or len(blocks) == 1:
         return blocks
     return sorted(blocks, key=lambda block: "toolResult" not in block)  # stable
@@ -176,7 +176,8 @@ def _name_documents_apart(turns: list[Turn]) -> None:
         for place in (block, *dicts_in(dict_or_empty(block.get("toolResult")).get("content"))):
             if not (document := dict_or_empty(place.get("document"))):
                 continue
-            name, number = (first := str(document.get("name"))), 1
+            name = (first := str(document.get("name")))
+            number = 1
             while name.casefold() in names:
                 number += 1
                 name = f"{first} ({number})"

@@ -46,7 +46,7 @@ OWN_TOOLS = frozenset({"toolSpec", "cachePoint", "systemTool"})
 
 
 def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
-    """Return the body's fields beside `messages` and `system`. Raises `InvalidArgument` for what the wire has not."""
+    """Return the body's fields beside `messages` and `system`. Raises `InvalidArgument` for what it cannot express."""
     inference: JSON = {}
     body: JSON = {}
     more: JSON = {}

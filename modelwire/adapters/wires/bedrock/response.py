@@ -74,7 +74,8 @@ _STATUSES = {
 
 def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
     """Read a whole answer. Raises `MalformedResponse` if it is not valid."""
-    data, request_id = read_reply(reply, provider), request_id_of(reply.headers)
+    data = read_reply(reply, provider)
+    request_id = request_id_of(reply.headers)
     message = dict_or_empty(dict_or_empty(data).get("output")).get("message")
     wired = message.get("content") if isinstance(message, Mapping) else None
     if isinstance(data, dict) and wired is None and isinstance(name := data.get("__type"), str):
@@ -107,10 +108,13 @@ def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
 
 def _calls_of_blocks(blocks: Sequence[Block]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     """Return the tool calls of an answer, and those whose arguments are not a JSON object."""
-    calls, invalid_calls = [], []
+    calls = []
+    invalid_calls = []
     for block in blocks:
         if block["type"] == "tool_use":
-            id, name, args = block["id"], block["name"], block["input"]
+            id = block["id"]
+            name = block["name"]
+            args = block["input"]
             if isinstance(args, dict):
                 calls.append(tool_call(name=name, args=args, id=id))
             else:
@@ -154,7 +158,8 @@ def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
 
 def _tool_use(use: Mapping[str, Any], index: int) -> Block:
     """Return the block of a tool call, the user's or the service's own."""
-    id, name = str(use.get("toolUseId") or f"tooluse_{index}"), str(use.get("name") or "")
+    id = str(use.get("toolUseId") or f"tooluse_{index}")
+    name = str(use.get("name") or "")
     args = use.get("input")
     if use.get("type") == "server_tool_use":
         return {"type": "server_tool_call", "id": id, "name": name, "args": args or {}}

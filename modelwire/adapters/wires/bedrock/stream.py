@@ -181,7 +181,8 @@ class ConverseStreamDecoder:
 
     def _stop(self, index: int) -> list[AIMessageChunk]:
         """Emit what a block is only at its end: parsed arguments, a result, an image."""
-        block, parts = self._started.pop(index, None), self._parts.pop(index, [])
+        block = self._started.pop(index, None)
+        parts = self._parts.pop(index, [])
         if block is None:
             return []
         kind = block.get("type")

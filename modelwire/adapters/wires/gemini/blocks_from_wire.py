@@ -31,11 +31,9 @@ Block = dict[str, Any]
 
 def _from_media(block: Block) -> Block | None:
     """Read `{"type": "media", "mime_type": ..., "data" | "file_uri": ...}`."""
-    data, uri, mime_type = (
-        block.get("data"),
-        block.get("file_uri"),
-        str(block.get("mime_type") or ""),
-    )
+    data = block.get("data")
+    uri = block.get("file_uri")
+    mime_type = str(block.get("mime_type") or "")
     if data is None and uri is None:
         return None
     kind = mime_type.partition("/")[0]

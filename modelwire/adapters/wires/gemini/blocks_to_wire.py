@@ -35,7 +35,7 @@ def user_parts(content: str | Sequence[Any]) -> list[Part]:
 
 
 def media_parts(item: Any) -> list[Part] | None:
-    """Return the part of a block with data in a list, `None` where the block is no data of any wire."""
+    """Return a list with the part of a block that has data; None if no wire has such a block."""
     if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
         return None
     standard = standard_block(dict(item))
@@ -103,9 +103,11 @@ def _with_fields(part: Part, item: Mapping[str, Any]) -> Part:
 def _data(item: Mapping[str, Any]) -> Part:
     """Return the part for an image, audio, a video or a file: its bytes, or where they are."""
     mime_type = item.get("mime_type")
-    url, data = item.get("url"), item.get("base64")
+    url = item.get("url")
+    data = item.get("base64")
     if isinstance(url, str) and (split := split_data_url(url)) is not None:
-        mime_type, data = split[0] or mime_type, split[1]
+        mime_type = split[0] or mime_type
+        data = split[1]
     if isinstance(data, str):
         mime_type = mime_type or ("application/pdf" if item["type"] == "file" else None)
         if not mime_type:

@@ -109,7 +109,8 @@ class GenerateContentCodec(NamedTuple):
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer of whatever shape; never raises."""
         error = error_from_reply(reply, self.provider)
-        details, words = _details(error.body), error.message.lower()
+        details = _details(error.body)
+        words = error.message.lower()
         if (delay := _seconds(details.get("RetryInfo", {}).get("retryDelay"))) is not None:
             error.retry_after = delay
         if (

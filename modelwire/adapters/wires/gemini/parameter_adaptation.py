@@ -43,7 +43,9 @@ def fit(adaptation: ParameterAdaptation, family: Family, service: object = None)
 def _think(
     adaptation: ParameterAdaptation, family: Family, name: str, reasoning: Reasoning
 ) -> None:
-    params, model, link = adaptation.params, adaptation.model, f"see {family.link}"
+    params = adaptation.params
+    model = adaptation.model
+    link = f"see {family.link}"
     level = reasoning.level()
     if not family.thinking:
         if level != "none":

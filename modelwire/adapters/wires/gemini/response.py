@@ -141,7 +141,8 @@ def parts_of(candidate: Mapping[str, Any]) -> list[Any]:
 
 def _fields(candidate: Mapping[str, Any], response_id: Any) -> dict[str, Any]:
     """Return content and tool calls of a candidate."""
-    parts, error = parts_of(candidate), not_to_run(candidate)
+    parts = parts_of(candidate)
+    error = not_to_run(candidate)
     answered = answered_names(parts)
     blocks: list[Block] = []
     calls: list[Any] = []
@@ -247,7 +248,8 @@ def call_of(
 ) -> Block:
     """Return the block of a call of the caller's tool; `error` says why it must not run."""
     call = part["functionCall"]
-    name, args = str(call.get("name") or ""), call.get("args") or {}
+    name = str(call.get("name") or "")
+    args = call.get("args") or {}
     if (id := text_or_none(call.get("id"))) is None:
         seed = response_id or to_json([name, args], fallback=str).decode()
         id = f"gemini_{zlib.crc32(str(seed).encode('utf-8', 'replace')):08x}_{position}"
@@ -298,7 +300,8 @@ def check_answered(metadata: Mapping[str, Any], *, provider: str, has_content: b
     """
     feedback = dict_or_empty(metadata.get("prompt_feedback"))
     if not has_content and feedback.get("blockReason") is None:
-        reason, words = metadata.get("finish_reason"), metadata.get("finish_message")
+        reason = metadata.get("finish_reason")
+        words = metadata.get("finish_message")
         check_empty("gemini", reason, provider=provider, words=words)
 
 
@@ -312,7 +315,8 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     prompt, answer, thoughts, tools, cached, total = counts_of(usage, _COUNTS)
     if prompt is None and answer is None and total is None:  # none of those that are `COUNTED`
         return None
-    into, out = (prompt or 0) + (tools or 0), (answer or 0) + (thoughts or 0)
+    into = (prompt or 0) + (tools or 0)
+    out = (answer or 0) + (thoughts or 0)
     metadata: Any = {
         "input_tokens": into,
         "output_tokens": out,

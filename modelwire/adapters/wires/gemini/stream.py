@@ -78,7 +78,8 @@ class GenerateFraming(SSEDecoder):
             if text[:1] in (b"{", b"[") and _is_whole(text):
                 events.append(ServerEvent("", text))
                 self._line.clear()
-                self._data, self._pending_bytes = None, 0
+                self._data = None
+                self._pending_bytes = 0
         return events
 
 
@@ -152,7 +153,8 @@ class GenerateStreamDecoder:
 
     def _set(self, answer: dict[str, Any]) -> Any:
         """Keep what an event has beside its candidates, and return these."""
-        candidates, usage = answer.pop("candidates", None), answer.pop("usageMetadata", None)
+        candidates = answer.pop("candidates", None)
+        usage = answer.pop("usageMetadata", None)
         if usage and not COUNTED.isdisjoint(usage):  # a running total; the first may have no counts
             self._usage = usage
         if self._id is None:
@@ -185,7 +187,8 @@ class GenerateStreamDecoder:
 
     def _text(self, text: str) -> AIMessageChunk:
         """Make the chunk of plain text while the content is a string: the hot path."""
-        self._index, self._kind = 0, "text"
+        self._index = 0
+        self._kind = "text"
         if self._begun:
             return AIMessageChunk.from_wire(text, id=self._id)
         self._begun = True
@@ -197,12 +200,14 @@ class GenerateStreamDecoder:
         """Make the chunk of a block: text of one kind goes on, all else begins a block of its own."""
         kind = block["type"]
         if "extras" in block or kind not in ("text", "reasoning"):
-            self._index, self._kind = self._index + 1, ""
+            self._index = self._index + 1
+            self._kind = ""
         else:
             if not block[kind]:
                 return
             if kind != self._kind:
-                self._index, self._kind = self._index + 1, kind
+                self._index = self._index + 1
+                self._kind = kind
         chunks.append(self._listed({**block, "index": self._index}))
 
     def _listed(self, block: Block, *calls: Any) -> AIMessageChunk:
@@ -227,7 +232,8 @@ class GenerateStreamDecoder:
         if self._open is None:
             if not call.get("name") and "args" not in call:
                 return  # the end mark of a call that has ended
-            self._index, self._kind = self._index + 1, ""
+            self._index = self._index + 1
+            self._kind = ""
             if not call.get("willContinue") and "partialArgs" not in call:
                 self._calls.append((self._index, part))
                 return
@@ -259,7 +265,8 @@ class GenerateStreamDecoder:
 
     def _answered_by_service(self, result: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
         """Add the calls that the service has answered itself as plain content, so that the caller does not run them."""
-        names, waiting = answered_names((result,)), self._calls
+        names = answered_names((result,))
+        waiting = self._calls
         self._calls = [it for it in waiting if it[1]["functionCall"].get("name") not in names]
         for index, part in waiting:
             if part["functionCall"].get("name") in names:
@@ -278,7 +285,8 @@ class GenerateStreamDecoder:
             raise self._malformed("The end of", exc, self._answer | self._candidate) from exc
 
     def _ended(self) -> list[AIMessageChunk]:
-        answer, candidate = self._answer, self._candidate
+        answer = self._answer
+        candidate = self._candidate
         if "finishReason" not in candidate and not dict_or_empty(answer.get("promptFeedback")).get(
             "blockReason"
         ):
@@ -309,7 +317,7 @@ class GenerateStreamDecoder:
         return [*chunks, last]
 
     def _waiting_calls(self) -> list[AIMessageChunk]:
-        """Return the chunks of the whole calls that came so far, in their order."""
+        """Return the chunks of the complete calls received so far, in order."""
         waiting, self._calls = self._calls, []
         return [self._waited(index, part) for index, part in waiting]
 
@@ -338,7 +346,7 @@ _VALUES = ("stringValue", "numberValue", "boolValue")
 
 
 def _add(args: dict[str, Any], call: dict[str, Any]) -> None:
-    """Add a piece of a call, whose arguments come each with the JSON path of what it sets (Vertex, Gemini 3)."""
+    """Add a piece of a call; each argument has the JSON path of the value that it sets (Vertex, Gemini 3)."""
     args |= call.get("args") or {}
     for piece in call.get("partialArgs") or ():
         value = next((piece[name] for name in _VALUES if name in piece), None)

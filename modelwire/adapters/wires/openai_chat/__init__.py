@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions, and every service that speaks it. Importing this loads no codec.
+"""The wire of OpenAI's Chat Completions and of all compatible services. Importing this loads no codec.
 
 Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 """

@@ -146,7 +146,8 @@ class Place(NamedTuple):
     def text(self, block: Mapping[str, Any], key: str) -> str:
         value = block.get(key)
         if not isinstance(value, str):
-            kind, found = block.get("type"), type(value).__name__
+            kind = block.get("type")
+            found = type(value).__name__
             raise InvalidArgument(
                 f"{self}: a `{kind}` block needs `{key}`, a string, not a `{found}`."
             )

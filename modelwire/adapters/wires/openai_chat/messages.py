@@ -50,7 +50,7 @@ def turns_from_messages(
     where that is empty), the model's thinking and its server-side tools are left out, and `tool_result` blocks of a
     human message become `tool` messages before it. Extra fields of tool calls go
     back to the `provider` that sent them.
-    Raises `InvalidArgument` for what the wire does not take, `InvalidType` for a message of a foreign type.
+    Raises `InvalidArgument` for content that the wire does not take, `InvalidType` for an unknown type of message.
     """
     turns: list[Turn] = []
     for position, message in enumerate(with_paired_calls(messages)):
@@ -307,7 +307,7 @@ def _free_text(arguments: str) -> str:
 
 
 def arguments_json(args: Any, position: int) -> str:
-    """Return the arguments of a call in a message as the text they are on the wire."""
+    """Return the arguments of a call as JSON text, the form that the wire requires."""
     from pydantic_core import PydanticSerializationError, to_json
 
     try:

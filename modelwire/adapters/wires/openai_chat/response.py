@@ -75,7 +75,7 @@ _PARTS = ("text", "thinking", "reasoning")
 def content_and_thinking(content: Any) -> tuple[str | list[Any], str]:
     """Return text and reasoning of `content`: text, null, or a list of parts (Mistral, Databricks, 2026-11).
 
-    The first is a text, or a list if there are parts that are neither text nor thinking.
+    The text is a list instead if the content has other parts, such as images.
     """
     if isinstance(content, str):
         return content, ""
@@ -189,7 +189,8 @@ def tool_call_parts(call: Mapping[str, Any]) -> tuple[str | None, str | None, bo
     Some services leave `type` away (Mistral), send both structs, one of them empty (Snowflake), null or an object
     for arguments. Read 2026-11.
     """
-    function, custom = dict_or_empty(call.get("function")), dict_or_empty(call.get("custom"))
+    function = dict_or_empty(call.get("function"))
+    custom = dict_or_empty(call.get("custom"))
     if (
         call.get("type") == "custom"
         or (custom and not function)

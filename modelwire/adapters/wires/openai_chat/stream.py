@@ -175,7 +175,9 @@ class ChatCompletionsDecoder:
         decoder, chunks = self._others.setdefault(
             str(choice["index"]), (ChatCompletionsDecoder(self._provider), [])
         )
-        decoder._response, decoder._id, decoder._begun = self._response, self._id, True
+        decoder._response = self._response
+        decoder._id = self._id
+        decoder._begun = True
         decoder._choice["index"] = choice["index"]
         decoder._extras |= response_extras({}, choice)
         chunks += decoder._read_choice(choice)

@@ -238,7 +238,8 @@ def _function_call(item: Block, message: AIMessage) -> list[Block]:
 
 
 def _parsed(item: Block) -> Block:
-    name, id_ = item.get("name"), item.get("call_id")
+    name = item.get("name")
+    id_ = item.get("call_id")
     if item["type"] == "custom_tool_call":
         return {**free_text_call(name, item.get("input"), id_)}
     return {**read_tool_call(name, item.get("arguments"), id_)}
@@ -258,7 +259,9 @@ SERVER_TOOLS = {
 def _server_tool(item: Block, message: AIMessage) -> list[Block]:
     """Return the call and the result of a tool that the provider ran."""
     name, call_index, result_index = SERVER_TOOLS[item["type"]]
-    is_mcp, error, status = item["type"].startswith("mcp_"), item.get("error"), item.get("status")
+    is_mcp = item["type"].startswith("mcp_")
+    error = item.get("error")
+    status = item.get("status")
     extras = {
         name: item[key]
         for key, name in EXTRAS.items()

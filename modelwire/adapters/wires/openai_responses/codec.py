@@ -46,7 +46,8 @@ class ResponsesCodec(NamedTuple):
         """Return the request; with `use_previous_response_id`, only the messages after this API's latest answer."""
         if not call.messages:
             raise InvalidArgument("`messages` is empty: a chat call needs at least one message.")
-        params, since = dict(call.params), 0
+        params = dict(call.params)
+        since = 0
         if params.pop("use_previous_response_id", False) and "previous_response_id" not in params:
             since, answered = _latest_answer(call.messages)
             params |= {"previous_response_id": answered} if answered else {}

@@ -46,7 +46,8 @@ def items_from_messages(
 
     Raises `InvalidArgument` for what the wire does not take, `InvalidType` for a message of a foreign type.
     """
-    known, new = messages[:since], with_paired_calls(messages[since:])
+    known = messages[:since]
+    new = with_paired_calls(messages[since:])
     free_text_calls = frozenset(_free_text_calls([*known, *new], history))
     items: list[Item] = []
     for position, message in enumerate(new, since):

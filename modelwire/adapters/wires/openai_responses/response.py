@@ -136,7 +136,7 @@ def named_in(item: JSON) -> JSON:
 
 
 def parts_in(item: Mapping[str, Any]) -> list[JSON]:
-    """Return the parts of a message, without those whose `type` is no name."""
+    """Return the parts of a message that have a text as `type`."""
     return [part for part in dicts_in(item.get("content")) if isinstance(part.get("type", ""), str)]
 
 
@@ -161,7 +161,8 @@ def with_call_id(item: JSON, response: Mapping[str, Any], position: int) -> JSON
 
 
 def _call(item: JSON) -> ToolCall | InvalidToolCall:
-    name, id_ = text_or_none(item.get("name")) or "", item["call_id"]
+    name = text_or_none(item.get("name")) or ""
+    id_ = item["call_id"]
     raw = item.get(CALL_TEXT[item["type"]])
     if item["type"] == "custom_tool_call":
         return free_text_call(name, text_or_none(raw), id_)

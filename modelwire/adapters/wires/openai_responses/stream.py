@@ -91,10 +91,8 @@ class ResponsesDecoder:
         # The usual event, tested for everything that would make it unusual.
         try:
             if payload["type"] == "response.output_text.delta" and not payload.get("logprobs"):
-                piece, text = (
-                    self._usual[payload["output_index"], payload["content_index"]],
-                    payload["delta"],
-                )
+                piece = self._usual[payload["output_index"], payload["content_index"]]
+                text = payload["delta"]
                 if type(text) is str:
                     piece.sent["text"] += len(text)
                     return [
@@ -156,7 +154,7 @@ class ResponsesDecoder:
         self._output.id = self._output.id or text_or_none(self._response.get("id"))
 
     def _over(self, payload: JSON) -> list[AIMessageChunk]:
-        """Finish what no event has finished; the whole answer's encrypted content is the one to keep."""
+        """Complete the items that no event has completed; take the encrypted content from the final answer."""
         self._take(payload)
         chunks: list[AIMessageChunk] = []
         for position, whole in enumerate(items_in(self._response)):

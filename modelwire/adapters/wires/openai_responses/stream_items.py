@@ -228,7 +228,8 @@ class ReasoningItem(Item):
         return []
 
     def _texts_left(self, field: str, parts: Any) -> list[JSON]:
-        piece, rest = self.block(), []
+        piece = self.block()
+        rest = []
         numbers = [key[1] for key in piece.sent if isinstance(key, tuple) and key[0] == field]
         for place, part in enumerate(dicts_in(parts)):
             number = numbers[place] if place < len(numbers) else place
@@ -268,7 +269,8 @@ class MessageItem(Item):
 
     def words(self, number: int | None, kind: str, event: JSON) -> list[AIMessageChunk]:
         """Return the chunk for a piece of a part; `kind` is "text" or "refusal"."""
-        piece, text = self.part(number), event["delta"]
+        piece = self.part(number)
+        text = event["delta"]
         named = {} if piece.sent else self.named
         piece.add(kind, text)
         if kind == "refusal":
@@ -295,7 +297,8 @@ class MessageItem(Item):
         block = block_of_part(part)
         key = "text"
         if block.get("type") == "refusal":
-            key, self.output.refused = "refusal", True
+            key = "refusal"
+            self.output.refused = True
         if not piece.sent.get(key):
             self.output.logprobs += dicts_in(part.get("logprobs"))
         if piece.sent:
@@ -314,8 +317,10 @@ class CallItem(Item):
 
     def begin(self, whole: JSON) -> list[AIMessageChunk]:
         """Return the chunks for name and id, and for the arguments that came with them."""
-        piece, field = self.block(), CALL_TEXT[self.kind]
-        name, id_ = text_or_none(whole.get("name")) or "", whole["call_id"]
+        piece = self.block()
+        field = CALL_TEXT[self.kind]
+        name = text_or_none(whole.get("name")) or ""
+        id_ = whole["call_id"]
         call = tool_call_chunk(name=name, args=self._args(""), id=id_, index=piece.index)
         piece.sent.update({"name": 0, "call_id": 0, field: 0})
         text = piece.rest_of(field, whole.get(field))
