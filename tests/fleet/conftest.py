@@ -37,3 +37,10 @@ def no_fleet_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     if (fleet := current()) is not None:
         fleet.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the server as long as a busy machine may need. A server that is stopped still fails at once."""
+    monkeypatch.setattr("modelwire.fleet.connection._TIMEOUT_S", 60.0)
+    monkeypatch.setattr("modelwire.fleet.loop_clients._WAIT_S", 60.0)
