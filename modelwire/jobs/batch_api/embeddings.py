@@ -18,6 +18,7 @@ from modelwire.jobs.stored_vectors import COLUMN, Vector
 from modelwire.runnables import Runnable, RunnableSequence
 
 if TYPE_CHECKING:
+    from modelwire.adapters.wires.wire import Codec
     from modelwire.messages import AIMessage
     from modelwire.runnables import RunnableConfig
 
@@ -113,6 +114,8 @@ def embeddings_facts(before: Runnable[Any, Any] | None) -> dict[str, Any] | None
     return {"text": before.column, "options": before.model.options("document")}
 
 
-def codec_of_rows(about: Mapping[str, Any]) -> Any:
+def codec_of_rows(about: Mapping[str, Any]) -> Codec:
     """Return the codec for the rows of a job with these settings."""
-    return ext.embeddings_codec(about["provider"], about["model"], about["embeddings"]["options"])
+    codec: Codec = ext.embeddings_codec(
+        about["provider"], about["model"], about["embeddings"]["options"]
+    )
