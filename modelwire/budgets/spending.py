@@ -320,9 +320,14 @@ class Budget:
             why = f"its {self.seconds:g} s are over"
         if limit in ("usd", "tokens"):
             advice = ", or lower `max_tokens`."
-        aside = f", {dollars(self.reserved.usd)} of calls in flight" if self.reserved.usd else ""
+        # The sums of a named budget count all processes, and what it has spent in this one is no sum of them.
+        spent = f"{dollars(self.spent.usd)} spent"
+        if self._store is not None:
+            spent += " by this process"
+        if self.reserved.usd:
+            spent += f", {dollars(self.reserved.usd)} of calls in flight"
         return BudgetExceeded(
-            f"T{self._called[1:]} is used up: {why} ({dollars(self.spent.usd)} spent{aside}). The call to `{model}` "
+            f"T{self._called[1:]} is used up: {why} ({spent}). The call to `{model}` "
             f"was not sent. Give the budget more `{limit}`{advice}",
             budget=self,
             spent=self.spent,

@@ -47,7 +47,10 @@ def deliver(
     kwargs: dict[str, Any],
     hearers: Told = None,
 ) -> None:
-    """Do what `handle_event` does. The arguments are packed, which saves time for each token."""
+    """Call the hook `event_name` of each handler, as `handle_event` does, with `args` and `kwargs` not unpacked.
+
+    That saves time for each token.
+    """
     waiting: list[Coroutine[Any, Any, None]] = []
     failed: BaseException | None = None
     try:
@@ -105,7 +108,10 @@ async def adeliver(
     kwargs: dict[str, Any],
     hearers: Told = None,
 ) -> None:
-    """Do what `ahandle_event` does. The arguments are packed, which saves time for each token."""
+    """Call the hook `event_name` of each handler, as `ahandle_event` does, with `args` and `kwargs` not unpacked.
+
+    That saves time for each token.
+    """
     later = []
     failed: BaseException | None = None
     for handler in handlers:

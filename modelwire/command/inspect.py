@@ -414,7 +414,11 @@ def _setting(text: str) -> str:
 
 
 def _setting_of_model(name: str, text: str) -> Any:
-    """Return the value of a setting of a row; names stay text. Raises: `InvalidArgument` for a key."""
+    """Return the value for the setting `name` of a model in `modelwire.toml`, read as JSON where it is JSON.
+
+    Names of models, providers and variables stay text. Raises: `InvalidArgument` for an API key, which the file
+    must not hold.
+    """
     refuse_key(text)
     if name in ("model", "provider", "api_key_env"):
         return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -131,6 +132,7 @@ def _joined(url: str, prefix: str) -> tuple[Fleet, bool]:
     with _lock:
         if _current is None:
             _current = Fleet(url, prefix)
+            _close_with_child()
             ext.exchange_limiters({})  # Those of before share nothing.
             return _current, True
         if _current.settings != (url, prefix):
@@ -146,11 +148,23 @@ def _close_at_exit() -> None:
         _current.close()
 
 
+def _close_with_child(_: object = None) -> None:
+    """Close the fleet when this process ends, if it is a child of `multiprocessing`: those do not run `atexit`."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _close_at_exit, exitpriority=0)
+
+
 def _start_after_fork() -> None:
     global _lock
     _lock = Lock()
     if _current is not None:
         _current.start_after_fork()
+        # A child of `multiprocessing` first forgets the finalizers of its parent, and calls this function then.
+        if (util := sys.modules.get("multiprocessing.util")) is not None:
+            util.register_after_fork(_current, _close_with_child)
 
 
 atexit.register(_close_at_exit)

@@ -154,7 +154,10 @@ def _rounded(amount: Decimal) -> str:
 
 
 def _price(call: _Call, tokens: int) -> Decimal:
-    """Return the price of the longest answer to so many tokens, or to as many as the context holds."""
+    """Return the most that a call costs whose input has `tokens` tokens and whose answer is the longest allowed.
+
+    An input longer than the context window is priced at the length of the window.
+    """
     sent = min(tokens, call.context_tokens)
     return price_of_counts(call.model, -(-sent // STEP) * STEP, call.answer_tokens) or Decimal(0)
 

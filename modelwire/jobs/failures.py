@@ -43,7 +43,7 @@ class Failures:
                 self._store.place(record)
 
     def counts(self) -> tuple[int, int]:
-        """Return how many rows without another record are held back, and how many refusals."""
+        """Return two counts of the failures held back: rows that have no record yet, and answers the model refused."""
         held = self.streak.held
         failed = sum(self._store.results.state(record.number) == UNKNOWN for record in held)
         return failed, sum(record.refused for record in held)

@@ -36,13 +36,13 @@ class Calls:
         return from_langchain(value)
 
     def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
-        """Run it on one input."""
+        """Run `wrapped` on one input."""
         with errors_of_both():
             output = self.wrapped.invoke(self._inward(input), inward(config), **kwargs)
         return to_langchain(output)
 
     async def ainvoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
-        """Run it on one input."""
+        """Run `wrapped` on one input."""
         with errors_of_both():
             output = await self.wrapped.ainvoke(self._inward(input), inward(config), **kwargs)
         return to_langchain(output)
@@ -89,7 +89,7 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Run it on several inputs, side by side."""
+        """Run `wrapped` on several inputs, side by side."""
         with errors_of_both():
             outputs = self.wrapped.batch(
                 from_langchain(inputs),
@@ -107,7 +107,7 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Run it on several inputs, side by side."""
+        """Run `wrapped` on several inputs, side by side."""
         with errors_of_both():
             outputs = await self.wrapped.abatch(
                 from_langchain(inputs),
@@ -240,7 +240,7 @@ class LangChainStep(Runnable[Any, Any]):
         return Any
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Run it on one input."""
+        """Run `wrapped` on one input."""
         config = ensure_config(config)
         with _reported_there(config):
             output = self.wrapped.invoke(
@@ -249,7 +249,7 @@ class LangChainStep(Runnable[Any, Any]):
         return from_langchain(output)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Run it on one input."""
+        """Run `wrapped` on one input."""
         config = ensure_config(config)
         with _reported_there(config):
             output = await self.wrapped.ainvoke(

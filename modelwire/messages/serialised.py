@@ -12,17 +12,17 @@ ESCAPE = "__lc_escaped__"
 
 
 def needs_escape(data: dict[Any, Any]) -> bool:
-    """Return whether a dict of the data could be mistaken for an object's form, or for one that is escaped."""
+    """Return whether a dict of the data could be mistaken for a serialised object, or for an escaped dict."""
     return "lc" in data or is_escaped(data)
 
 
 def is_escaped(form: dict[Any, Any]) -> bool:
-    """Return whether a dict that was read is data under `ESCAPE`."""
+    """Return whether a dict has `ESCAPE` as its only key: its value is data, not a serialised object."""
     return len(form) == 1 and ESCAPE in form
 
 
 def unescaped(form: Any) -> Any:
-    """Return the data in a form, without creating an object."""
+    """Return data as it was before it was serialised, without `ESCAPE`. No object is created of it."""
     if isinstance(form, list):
         return [unescaped(item) for item in form]
     if not isinstance(form, dict):

@@ -57,7 +57,7 @@ def _choices(value: Any) -> int | None:
 
 
 def _field(name: str) -> Reader:
-    """Return a reader of a text, or of a field of an object."""
+    """Return a function that reads a parameter: a text as it is, or the text in the field `name` of an object."""
 
     def read(value: Any) -> str | None:
         if isinstance(value, Mapping):

@@ -112,15 +112,16 @@ class Described:
     def _input_schema_before(
         self, rest: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
     ) -> type[BaseModel]:
-        """Return the input of a sequence of this step and the `rest`, which may need values that
-        this step passes on.
+        """Return the schema of the input of a sequence: this step, then the steps `rest`.
+
+        A step that passes its input on adds to its own fields those that `rest` needs.
         """
         return self.get_input_schema(config)
 
     def _output_schema_after(
         self, before: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
     ) -> type[BaseModel]:
-        """Return the output of a sequence of the steps `before` and this one."""
+        """Return the schema of the output of a sequence: the steps `before`, then this step."""
         return self.get_output_schema(config)
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:

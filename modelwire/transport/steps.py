@@ -116,7 +116,7 @@ READ: Final = Read()
 
 
 class Pause:
-    """Wait for so many seconds; nothing is open meanwhile."""
+    """Wait for a number of seconds; no connection is held meanwhile."""
 
     __slots__ = ("seconds",)
 

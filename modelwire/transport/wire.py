@@ -191,9 +191,9 @@ def masked_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def masked_fields(value: Any, found: list[str] | None = None) -> Any:
-    """Return JSON with the texts masked that have the name of a secret, or are headers; append them to `found`.
+    """Return a JSON value in which texts under the name of a secret, and all values of headers, are masked.
 
-    Property names in a JSON schema are not compared.
+    The texts are appended to `found`. The names of properties in a JSON schema are not taken for names of secrets.
     """
     if isinstance(value, list):
         return [masked_fields(item, found) for item in value]

@@ -438,9 +438,10 @@ def test_a_named_budget_goes_on_in_the_next_run(colour: Any, biller: Biller) -> 
         colour.invoke(model_at(biller), "hi")
     with budget("team", calls=2) as b:
         colour.invoke(model_at(biller), "hi")
-        with pytest.raises(BudgetExceeded, match="The budget `team` is used up"):
+        with pytest.raises(BudgetExceeded, match="The budget `team` is used up") as caught:
             colour.invoke(model_at(biller), "hi")
     assert b.left.calls == 0
+    assert f"(${caught.value.spent.usd:f} spent by this process)" in str(caught.value)
     with budget("other", calls=2):
         colour.invoke(model_at(biller), "hi")
 

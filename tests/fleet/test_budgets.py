@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,6 +138,40 @@ with budget("team", usd=5):
 def test_a_process_that_ends_gives_its_parcel_back(redis: RedisServer, biller: Biller) -> None:
     environment = {**os.environ, "MODELWIRE_SHARED": redis.patient_url}
     words = [sys.executable, "-c", ENDS, biller.url]
+    subprocess.run(words, env=environment, check=True, timeout=120)
+    assert stored(redis) == (int(biller.usd * PER_USD), biller.tokens, 20)
+
+
+ENDS_AS_CHILD = f"""
+import multiprocessing
+import sys
+
+import modelwire
+
+
+def work():
+    exec({ENDS!r})
+
+
+if __name__ == "__main__":
+    if sys.argv[3] == "parent":
+        modelwire.shared()
+    child = multiprocessing.get_context(sys.argv[2]).Process(target=work)
+    child.start()
+    child.join()
+    sys.exit(child.exitcode)
+"""
+
+
+@pytest.mark.parametrize("shares_first", ["parent", "child"])
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_child_of_multiprocessing_gives_its_parcel_back(
+    redis: RedisServer, biller: Biller, tmp_path: Path, method: str, shares_first: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(ENDS_AS_CHILD, encoding="utf-8")
+    environment = {**os.environ, "MODELWIRE_SHARED": redis.url}
+    words = [sys.executable, str(program), biller.url, method, shares_first]
     subprocess.run(words, env=environment, check=True, timeout=120)
     assert stored(redis) == (int(biller.usd * PER_USD), biller.tokens, 20)
 

@@ -161,7 +161,7 @@ class SignedCall:
         return (self._profile, *map(os.environ.get, _VARIABLES))
 
     def _found(self) -> Any:
-        """Return the credentials of now, renewed where they are about to expire."""
+        """Return the current credentials, renewed if they are about to expire."""
         if self._keys is not None:
             return self._keys
         with fetching_credentials():

@@ -1,8 +1,9 @@
 """The prompt cache of the server: prefixes that earlier requests have written, with a minimum and a lifetime. No I/O.
 
-Anthropic's and Bedrock's wires cache what marks end, and look back 20 blocks from each mark. OpenAI's
-and Gemini's cache every long prompt by themselves: by its beginning in steps of 128 tokens, and GPT-5.6
-and later at the end of each request. A prefix can be read once the answer to its writer has begun.
+On Anthropic's and Bedrock's wires a request marks blocks (`cache_control`, `cachePoint`): the prompt up to a mark is
+cached, and a prefix that ends up to 20 blocks before a mark is found, too. On OpenAI's and Gemini's wires every long
+prompt is cached: its beginning in steps of 128 tokens, and by GPT-5.6 and later also the whole request. Other requests
+find a prefix as soon as the answer to the request that wrote it has begun.
 Sources, read 2026-11:
 https://platform.claude.com/docs/en/build-with-claude/prompt-caching
 https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html

@@ -84,7 +84,7 @@ def hide_query(request: Any) -> None:
 
 
 def unlogged(url: Any) -> Any:
-    """Return a client's URL whose text has no query; what is sent is made of its parts."""
+    """Return a URL that logs print without its query, which may be a secret. The request is sent with the query."""
     if url.query:
         return _without_query(cast("Any", type(url)))(url)
     return url

@@ -44,7 +44,7 @@ class Whole:
         self._pieces.append(data)
 
     def joined(self) -> bytes:
-        """Return it all."""
+        """Return the whole body."""
         return b"".join(self._pieces)
 
 

@@ -204,7 +204,7 @@ class Congestion:
         return is_first and is_long_proven and self.random_refusals.are_rare
 
     def _keep_pace(self, admission: Admission, now: float, error: ChatError) -> None:
-        """Count a refusal that may be random: the pace stays, and does not grow for a while."""
+        """Count a refusal that the pace may not have caused: the pace stays, and does not grow for a while."""
         self._spared_cut = self.cut_index
         self.accepted.ignored()
         self.rate.hold(now)

@@ -51,7 +51,7 @@ def start_forecast(
     max_output: int | None = None,
     ahead: int = 0,
 ) -> StartForecast:
-    """Return when a call of so many input tokens could start.
+    """Return when a call with `tokens` input tokens could start.
 
     `max_output` are the tokens reserved for its answer; `ahead` calls come before it and are not in the queue yet.
     """

@@ -217,7 +217,7 @@ def _parsed(text: str) -> Any:
 
 
 def _joined(parts: list[str]) -> str:
-    """Return the base64 of what the parts are base64 of."""
+    """Join parts that are each encoded in base64: decode them, and encode the whole."""
     if len(parts) == 1:
         return parts[0]
     from base64 import b64decode, b64encode
