@@ -119,3 +119,4 @@ def codec_of_rows(about: Mapping[str, Any]) -> Codec:
     codec: Codec = ext.embeddings_codec(
         about["provider"], about["model"], about["embeddings"]["options"]
     )
+    return codec
