@@ -126,9 +126,11 @@ test-long: $(VENV)/.ready-long $(VENV)/.ready-redis $(VENV)/.ready-mcp-conforman
 # What threads may share: values, codecs, runnables, tools. `tests/support/in_threads.py` names what runs in one thread.
 IN_THREADS := tests/messages tests/output_parsers tests/prompts tests/runnables tests/tools tests/adapters/wires \
   tests/transport/test_sse.py tests/transport/test_classify.py tests/test_caches.py
+IN_8_THREADS := -p support.in_threads --parallel-threads=8 -m "not long and not hypothesis and not local and not browser" \
+  --ignore-glob="*/test_mcp*.py" $(IN_THREADS)
 test-threads: $(VENV)/.ready-dev
-	PYTHONPATH=tests $(BIN)/python -m pytest -q -n 2 -p support.in_threads --parallel-threads=8 \
-	  -m "not long and not hypothesis and not local and not browser" --ignore-glob="*/test_mcp*.py" $(IN_THREADS)
+	PYTHONPATH=tests $(BIN)/python -m pytest -q -n 2 $(IN_8_THREADS) \
+	  $(call ONCE_MORE,PYTHONPATH=tests $(BIN)/python -m pytest $(IN_8_THREADS))
 
 # Debian's packages, where we may install them; without a browser the tests are skipped, and say what is missing.
 test-browser: $(VENV)/.ready-browser

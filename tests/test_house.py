@@ -47,9 +47,11 @@ NODES_OF_NEW_FEATURES = {
     "MCP": (8_050, 2_300),
     "prompt caches": (10_250, 5_000),
     "embeddings": (9_000, 6_000),
+    "embeddings by Batch API, of Vertex AI, Nova and llama.cpp, and faster": (1_700, 1_400),
     # The issue aimed at 5,500 and 500.
-    "pool": (12_200, 600),
-    "shared state: the connection, limits": (6_450, 3_800),
+    "pool": (12_100, 750),
+    "a pace that outlasts outages and refusals by chance": (720, 0),
+    "shared state: the connection, limits": (6_600, 3_900),
     "shared state: budgets and caches; entries that expire": (1_500, 6_000),
     "OpenTelemetry's names, strict answers of the test server": (250, 6_700),
     "spans without handlers, attributes of requests to MCP servers": (1_200, 500),
@@ -68,8 +70,12 @@ METHODS_OF_A_CLASS = 25
 LARGER = {
     "jobs/batch_api/results.py _fill": 355,
     "jobs/batch_api/chain.py split_chain": 376,
-    "pools/choice.py choose": 382,
+    "pools/choice.py choose": 386,
     "pools/model.py PoolChatModel": 26,
+    "transport/ratelimit/limiter.py AdaptiveRateLimiter": 27,
+    "transport/ratelimit/lease.py _follow": 410,
+    "transport/ratelimit/lease.py report": 355,
+    "transport/ratelimit/shared_congestion.py _take": 358,
 }
 MANY_METHODS = {"Runnable", "BaseChatModel"}  # LangChain's interface asks for them
 
@@ -86,10 +92,10 @@ PRIVATE_NAMES_USED_BY_EXTENSIONS = 0
 # Words of a language of our own, counted in the whole text of the package.
 WORDS = {
     "said": 15,
-    "given": 33,
+    "given": 34,
     "asked": 44,
     "told": 18,
-    "kept": 61,
+    "kept": 64,
     "nobody": 9,
     "somebody": 5,
     "stands": 22,

@@ -15,7 +15,7 @@ from modelwire.errors import InvalidArgument
 if TYPE_CHECKING:
     from modelwire.callbacks.base import BaseCallbackHandler
 
-__all__ = ["listening", "listening_to_models", "register_configure_hook"]
+__all__ = ["listening", "register_configure_hook"]
 
 
 class Hook(NamedTuple):

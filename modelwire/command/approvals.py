@@ -9,7 +9,7 @@ from typing import Any
 
 from modelwire import tools
 from modelwire.command.keyboard import with_echo
-from modelwire.command.model_options import warn
+from modelwire.command.standard_streams import warn
 from modelwire.terminal_text import printable
 
 __all__ = ["Approver"]

@@ -11,7 +11,7 @@ from modelwire import ext, messages
 from modelwire import tools as loop
 from modelwire.command import model_options, templates, transcripts, waiting
 from modelwire.command.approvals import Approver
-from modelwire.command.model_options import warn
+from modelwire.command.standard_streams import warn
 from modelwire.command.terminal import Screen, bill
 from modelwire.errors import InvalidArgument, StepLimitReached
 from modelwire.terminal_text import echo

@@ -21,8 +21,8 @@ from modelwire import config, ext, messages
 from modelwire import tools as loop
 from modelwire.command import model_options, templates, transcripts, waiting
 from modelwire.command.approvals import Approver
-from modelwire.command.model_options import warn
 from modelwire.command.shell_errors import shell_text
+from modelwire.command.standard_streams import decoded, warn
 from modelwire.command.terminal import Screen, bill, is_terminal
 from modelwire.errors import InvalidArgument, ModelwireError, StepLimitReached, did_you_mean
 from modelwire.user_paths import owned
@@ -278,7 +278,7 @@ def _piped() -> str:
     line = sys.stdin.buffer.readline() if sys.stdin is not None else b""
     if not line:
         raise EOFError
-    return model_options.decoded(line).rstrip("\r\n")
+    return decoded(line).rstrip("\r\n")
 
 
 def _typed() -> str:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import __version__, config, config_trust, ext, lazy, local
 from modelwire.command import keys, provider_lists, templates, toml_edits
-from modelwire.command.model_options import LOCAL, refuse_key, warn
+from modelwire.command.model_options import LOCAL, refuse_key
+from modelwire.command.standard_streams import warn
 from modelwire.errors import (
     InvalidArgument,
     InvalidConfig,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from modelwire import ext
-from modelwire.command.model_options import decoded, warn
+from modelwire.command.standard_streams import decoded, warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned, user_folder

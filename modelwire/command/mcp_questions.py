@@ -7,7 +7,7 @@ import sys
 import webbrowser
 from typing import Any
 
-from modelwire.command.model_options import warn
+from modelwire.command.standard_streams import warn
 from modelwire.errors import InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.tools import mcp

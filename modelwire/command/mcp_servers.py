@@ -12,7 +12,7 @@ from typing import Any
 
 from modelwire.callbacks import BaseCallbackHandler
 from modelwire.command.mcp_questions import answer_question
-from modelwire.command.model_options import warn
+from modelwire.command.standard_streams import warn
 from modelwire.errors import InvalidArgument, MissingKey, did_you_mean
 from modelwire.terminal_text import echo
 from modelwire.tools import mcp

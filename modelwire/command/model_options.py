@@ -14,17 +14,13 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelwire import config, ext, lazy, messages, tools
+from modelwire import config, ext, messages, tools
+from modelwire.command import keys
+from modelwire.command.standard_streams import decoded, warn
 from modelwire.errors import InvalidArgument, UnknownModel
-from modelwire.terminal_text import echo
 from modelwire.user_paths import owned
-
-if TYPE_CHECKING:
-    from modelwire.command import keys
-else:
-    keys = lazy.module("modelwire.command.keys")
 
 __all__ = [
     "add_call_options",
@@ -39,7 +35,6 @@ __all__ = [
     "refuse_key",
     "schema_of",
     "tools_of",
-    "warn",
     "warn_of_cut",
     "with_stored_key",
 ]
@@ -123,11 +118,6 @@ def add_conversation_options(parser: argparse.ArgumentParser) -> None:
     add("--plain", action="store_true", help="print no colours, also on a terminal")
     add("--no-log", action="store_true", help="keep this out of `modelwire log`")
     add("--debug", action="store_true", help="show the traceback of an error")
-
-
-def warn(text: str) -> None:
-    """Write a line to standard error."""
-    echo(text, file=sys.stderr, flush=True)
 
 
 def warn_of_cut(new: Sequence[Any]) -> None:
@@ -297,19 +287,6 @@ def _fetched(url: str) -> str:
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         raise InvalidArgument(f"`{url}` cannot be read: {type(exc).__name__}: {exc}.") from exc
     return str(reply.text).strip("\n")
-
-
-def decoded(data: bytes) -> str:
-    """Return piped input as text. Raises `InvalidArgument` if it is not text."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        if exc.reason == "unexpected end of data" and exc.end == len(data):
-            warn("The piped text ends within a character: that character is left out.")
-            return data[: exc.start].decode("utf-8-sig")
-        raise InvalidArgument(
-            f"The piped text is not UTF-8 (byte {exc.start}). Send a file with `modelwire ask -a FILE`."
-        ) from None
 
 
 def attachment(place: str, model: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from modelwire import messages, tools, usage
 from modelwire.command.keyboard import without_echo
 from modelwire.command.markdown import MarkdownStyles
-from modelwire.command.model_options import warn
+from modelwire.command.standard_streams import warn
 from modelwire.errors import MissingDependency
 from modelwire.terminal_text import printable
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from modelwire import config, messages
-from modelwire.command.model_options import warn
+from modelwire.command.standard_streams import warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.sqlite_files import open_sqlite
 from modelwire.terminal_text import agrees, echo

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from threading import Timer
 from typing import Any
 
-from modelwire.command.model_options import model_of, warn
+from modelwire.command.model_options import model_of
+from modelwire.command.standard_streams import warn
 from modelwire.ext import CallObserver
 
 __all__ = ["WaitingNote"]

@@ -206,21 +206,31 @@ class RedisCache(TextCache):
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         """Store the generations for this prompt."""
-        connection, words = self._connected(), self._storing(prompt, llm_string, return_val)
-        if connection is not None and words is not None:
-            try:
-                connection.run(_STORE, *words)
-            except Away:
-                pass
+        connection, text = self._connected(), self._text_of(return_val)
+        if connection is None or text is None:
+            return
+        digest = self._digest(prompt, llm_string)
+        claim = self._claim_of(digest)
+        try:
+            connection.run(_STORE, self._keys(digest), self._storing(text, claim))
+        except Away:
+            return
+        if claim is not None:
+            claim.has_ended = True
 
     async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         """Store the generations for this prompt."""
-        connection, words = self._connected(), self._storing(prompt, llm_string, return_val)
-        if connection is not None and words is not None:
-            try:
-                await connection.arun(_STORE, *words)
-            except Away:
-                pass
+        connection, text = self._connected(), self._text_of(return_val)
+        if connection is None or text is None:
+            return
+        digest = self._digest(prompt, llm_string)
+        claim = self._claim_of(digest)
+        try:
+            await connection.arun(_STORE, self._keys(digest), self._storing(text, claim))
+        except Away:
+            return
+        if claim is not None:
+            claim.has_ended = True
 
     def clear(self, **kwargs: Any) -> None:
         """Delete all entries with the prefix of this cache. Raises: `CallerError` if that fails."""
@@ -284,20 +294,15 @@ class RedisCache(TextCache):
         name = f"{self._prefix}:answer:{{{digest.hex()}}}"
         return name, f"{name}:lock"
 
-    def _storing(
-        self, prompt: str, llm_string: str, answers: RETURN_VAL_TYPE
-    ) -> tuple[tuple[str, str], tuple[Any, ...]] | None:
-        """Return the keys and arguments of the script that stores an answer; None if it is not JSON."""
-        text = self._text_of(answers)
-        if text is None:
-            return None
-        digest = self._digest(prompt, llm_string)
+    def _claim_of(self, digest: bytes) -> RedisClaim | None:
         claim = self._claims.get(digest)
-        name = ""
-        if claim is not None and _is_of_this_process(claim.name):
-            name = claim.name
+        is_own = claim is not None and _is_of_this_process(claim.name)
+        return claim if is_own else None
+
+    def _storing(self, text: str, claim: RedisClaim | None) -> tuple[Any, ...]:
+        """Return the arguments of the script that stores an answer, and ends the lock of its call."""
         lives_ms = 0 if self._ttl_s is None else max(1, round(self._ttl_s * 1000))
-        return self._keys(digest), (text, lives_ms, name)
+        return text, lives_ms, "" if claim is None else claim.name
 
 
 class RedisClaim:
@@ -306,6 +311,8 @@ class RedisClaim:
     def __init__(self, cache: RedisCache, connection: Connection, digest: bytes, name: str) -> None:
         self.name = name
         self.reader_since: float | None = None
+        # Whether the lock has ended: with the answer.
+        self.has_ended = False
         self._cache, self._connection, self._digest = cache, connection, digest
         self._lock_key = cache._keys(digest)[1]
         self._renewed_at = time.monotonic()
@@ -320,19 +327,22 @@ class RedisClaim:
             del self._cache._claims[self._digest]
 
     def _tick(self) -> bool:
-        now = time.monotonic()
+        """Renew the lock, or end it; return whether that is to be done again."""
+        if self.has_ended:
+            return False
+        now, is_released = time.monotonic(), self._is_released
         is_due = now - self._renewed_at > _RENEW_AFTER_S
         is_left = self.reader_since is not None and now - self.reader_since > _LOCK_S
-        if not self._is_released and (is_left or not is_due):
+        if not is_released and (is_left or not is_due):
             return True
-        lives_ms = 0 if self._is_released else round(_LOCK_S * 1000)
+        lives_ms = 0 if is_released else round(_LOCK_S * 1000)
         try:
             is_held = self._connection.run(_HOLD, (self._lock_key,), (self.name, lives_ms))
         except Away:
             # The lock ends by itself.
-            return not self._is_released
+            return not is_released
         self._renewed_at = now
-        return bool(is_held) and not self._is_released
+        return bool(is_held) and not is_released
 
 
 class _Looking:

@@ -164,8 +164,9 @@ class Connection:
 
     def close(self) -> None:
         """Close the connections of threads. Those of an event loop are closed with their loop."""
+        # Another thread may use a connection now; it is closed when that thread ends.
         with suppress(*_FAILURES):
-            self._client.close()
+            self._client.connection_pool.disconnect(inuse_connections=False)
 
     def start_after_fork(self) -> None:
         """Forget the connections of the parent process, which goes on using them."""

@@ -44,6 +44,8 @@ _IDLE_RENEW_S = 0.25
 _SOON_S = 0.025
 # or after a refusal; but not more often than these.
 _NEWS_S = 0.005
+# Closing waits at most this long for a renewal that runs.
+_END_S = 1.0
 # After this time a lost subscription is made again.
 _LISTEN_AGAIN_S = 1.0
 # Large fleets renew less often: this many members at the first interval.
@@ -93,6 +95,8 @@ class LimitSharing:
         """End all leases. Their limiters go on alone."""
         self._closed.set()
         self._woken.set()
+        if self._thread is not None:
+            self._thread.join(_END_S)
         for renewal in list(self._due.values()):
             renewal.lease.end(monotonic())
 
@@ -127,8 +131,10 @@ class LimitSharing:
 
     def _renew(self, due: list[_Renewal]) -> None:
         for renewal in due:
-            if not renewal.renew(self._member):
-                self._due.pop(renewal.lease, None)
+            # A call that needs the lease meanwhile adds it again.
+            self._due.pop(renewal.lease, None)
+            if renewal.renew(self._member):
+                self._due[renewal.lease] = renewal
 
     def _listen(self) -> None:
         """Renew a lease as soon as another member has slowed down. Without that, it is renewed a little later."""

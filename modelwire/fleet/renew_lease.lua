@@ -4,7 +4,8 @@
 
 local HORIZON_S = 0.25        -- Slots are given at most this long before their time.
 local RAMP_HORIZON_S = 0.1    -- It is shorter while no limit is known.
-local MEMBER_S = 0.6          -- A member that has not renewed for this long is dead.
+local MEMBER_S = 1.5          -- A member that has not renewed for this long is dead.
+local SILENT_S = 0.6          -- One that has not renewed for this long needs no slots now.
 local SLACK_S = 0.025         -- The slots of this time may be used late.
 local TURN_S = 0.1            -- A turn lapses after this time.
 local TURN_EVERY_S = 0.1      -- The pace is brought up to date at this interval, if it changes with time,
@@ -45,6 +46,7 @@ if #dead > 0 then redis.call('HDEL', KEYS[2], unpack(dead)) end
 local me = members[report.member] or {places = 0, since = now, got = 0}
 members[report.member] = me
 me.ends = now + MEMBER_S
+me.renewed = now
 me.in_flight, me.per_s, me.is_waiting = report.in_flight, report.per_s, report.is_waiting
 me.ceiling, me.has_probe = report.ceiling, report.has_probe
 
@@ -98,12 +100,14 @@ local placed, is_one_starving, oldest_got = 0, false, now
 for name, one in pairs(members) do
   count = count + 1
   in_flight = in_flight + one.in_flight
-  if one.is_waiting or one.per_s > 0.05 then active = active + 1 end
-  if one.is_waiting then waiting = waiting + 1 else others_per_s = others_per_s + one.per_s end
+  if now - one.renewed < SILENT_S then
+    if one.is_waiting or one.per_s > 0.05 then active = active + 1 end
+    if one.is_waiting then waiting = waiting + 1 else others_per_s = others_per_s + one.per_s end
+  end
   if one.ceiling >= 0 and (ceiling < 0 or one.ceiling < ceiling) then ceiling = one.ceiling end
   if name ~= report.member then
     placed = placed + math.max(one.places, one.in_flight)
-    if one.is_waiting then
+    if one.is_waiting and now - one.renewed < SILENT_S then
       oldest_got = math.min(oldest_got, one.got)
       if one.places < 1 then is_one_starving = true end
     end
@@ -146,7 +150,9 @@ if pub then
   end
   if pub.most >= 0 then
     local fair = math.max(math.floor(pub.most / math.max(active, 1)), 1)
-    places = math.min(report.places + 1, pub.most - placed)
+    -- One place more than it needs lets the next call start without waiting.
+    local spare = is_one_starving and 0 or 1
+    places = math.min(report.places + spare, pub.most - placed)
     if is_one_starving then places = math.min(places, fair) end
     if is_one_starving and pub.most < active and me.places > 0 and now - me.since > PLACE_S then
       places = 0

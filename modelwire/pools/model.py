@@ -59,13 +59,12 @@ class PoolChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        """The deployments, and what identifies their models."""
-        return {
-            "deployments": {
-                one.name: dict(getattr(one.model, "_identifying_params", {}))
-                for one in self._scheduler.deployments
-            }
-        }
+        """The deployments, what identifies their models, and the arguments that are bound to them."""
+        deployments = {}
+        for one, runnable in zip(self._scheduler.deployments, self.runnables, strict=True):
+            params = dict(getattr(one.model, "_identifying_params", {}))
+            deployments[one.name] = params | dict(getattr(runnable, "kwargs", {}))
+        return {"deployments": deployments}
 
     @property
     def _scheduler(self) -> Scheduler:

@@ -20,6 +20,7 @@ from collections.abc import (
     Sequence,
     Sized,
 )
+from contextlib import suppress
 from contextvars import Context, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -66,6 +67,8 @@ THREAD_CONCURRENCY = min(32, (os.cpu_count() or 1) + 4)
 # Reading inputs may be slow (a generator that reads a file): after this long, the calls started so
 # far may proceed.
 READING_S = 0.001
+# While a batch that was stopped waits for its cancelled calls, it counts them this often.
+_REST_POLL_S = 0.05
 
 # The outcome of one call: its position, and the output or the error.
 Finished: TypeAlias = tuple[int, Any, BaseException | None]
@@ -353,9 +356,17 @@ def _finished(
 
     Closing the iterator cancels the rest.
     """
-    from queue import SimpleQueue
+    from queue import Empty, SimpleQueue
 
     reports: SimpleQueue[Finished] = SimpleQueue()
+    # The positions of the calls that are over. Their number is right even if a Ctrl-C arrives between
+    # reading a report and counting it.
+    over: list[int] = []
+
+    def report(finished: Finished) -> None:
+        over.append(finished[0])
+        reports.put(finished)
+
     sent = reported = 0
     more = True
     awaits_rest = True
@@ -366,7 +377,7 @@ def _finished(
                 if call is None:
                     more = False
                     break
-                crew.start(sent, call, reports.put)
+                crew.start(sent, call, report)
                 sent += 1
             if reported < sent:
                 position, output, error = reports.get()
@@ -382,9 +393,9 @@ def _finished(
         try:
             if reported < sent:
                 crew.cancel()
-            while reported < sent and awaits_rest:
-                reports.get()
-                reported += 1
+            while len(over) < sent and awaits_rest:
+                with suppress(Empty):
+                    reports.get(timeout=_REST_POLL_S)
         finally:
             crew.dismiss()
 

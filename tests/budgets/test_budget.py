@@ -507,8 +507,17 @@ def test_what_could_not_be_written_is_written_when_the_budget_goes(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_process_that_is_forked_while_a_call_is_admitted_can_admit_calls(biller: Biller) -> None:
-    with spending._lock:
-        child = os.fork()
+    is_held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with spending._lock:
+            is_held.set()
+            may_end.wait(60)
+
+    threading.Thread(target=hold, daemon=True).start()
+    is_held.wait(60)
+    child = os.fork()
+    may_end.set()
     if child == 0:
         signal.alarm(30)  # A lock that is held for ever ends the child.
         with budget(calls=1) as b:

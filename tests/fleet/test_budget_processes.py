@@ -59,7 +59,7 @@ def biller() -> Iterator[Biller]:
 
 def start(biller: Biller, redis: RedisServer, usd: Decimal, calls: int) -> subprocess.Popen[str]:
     words = [biller.url, str(usd), str(calls), str(AT_A_TIME)]
-    environment = {**os.environ, "MODELWIRE_SHARED": redis.url}
+    environment = {**os.environ, "MODELWIRE_SHARED": redis.patient_url}
     return subprocess.Popen(
         [sys.executable, "-c", SPENDS, *words], stdout=subprocess.PIPE, env=environment, text=True
     )

@@ -27,6 +27,7 @@ from modelwire.errors import BudgetExceeded
 from modelwire.fleet.budgets import SharedBudgetStore
 
 pytest.importorskip("genai_prices")
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def place(
 ) -> str:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     if request.param == "redis":
-        monkeypatch.setenv("MODELWIRE_SHARED", redis.url)
+        monkeypatch.setenv("MODELWIRE_SHARED", redis.patient_url)
         modelwire.shared()
     return str(request.param)
 

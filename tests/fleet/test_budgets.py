@@ -29,6 +29,7 @@ from modelwire.fleet.budgets import Account, Accounts, Amounts
 from modelwire.fleet.connection import Away
 
 pytest.importorskip("genai_prices")
+pytestmark = pytest.mark.usefixtures("patient")
 
 PER_USD = 10**12
 
@@ -102,6 +103,17 @@ def test_a_parcel_is_at_most_a_hundredth_of_what_is_left(redis: RedisServer, fle
     assert spent == 10
 
 
+def test_what_is_left_does_not_lack_the_parcels_of_this_process(
+    redis: RedisServer, fleet: Fleet, no_ticks: None
+) -> None:
+    store: Any = budget("team", usd=1000)._store
+    for _ in range(2):
+        _, account = store.add_within(Spending(Decimal(1), 10, 1), (Decimal(1000), None, None))
+    assert account.parcel[0] > 0
+    assert budget("team", usd=1000).left.usd == 998
+    assert budget("team", usd=500).left.usd == 498
+
+
 def test_an_idle_process_gives_its_parcel_back(redis: RedisServer, fleet: Fleet) -> None:
     store: Any = budget("team", usd=1000)._store
     for _ in range(100):
@@ -124,7 +136,7 @@ with budget("team", usd=5):
 
 
 def test_a_process_that_ends_gives_its_parcel_back(redis: RedisServer, biller: Biller) -> None:
-    environment = {**os.environ, "MODELWIRE_SHARED": redis.url}
+    environment = {**os.environ, "MODELWIRE_SHARED": redis.patient_url}
     words = [sys.executable, "-c", ENDS, biller.url]
     subprocess.run(words, env=environment, check=True, timeout=120)
     assert stored(redis) == (int(biller.usd * PER_USD), biller.tokens, 20)
@@ -259,10 +271,12 @@ def test_while_the_server_is_away_a_call_is_refused(
 
 
 def test_a_server_that_hangs_does_not_stop_the_calls_for_long(
-    redis: RedisServer, fleet: Fleet, biller: Biller
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("modelwire.fleet.connection._TIMEOUT_S", 0.5)
+    fleet = modelwire.shared(redis.url)
     with budget("team", calls=100) as b:
-        model_at(biller).invoke("hi")
+        until(lambda: not refused(b))
         redis.send_signal(signal.SIGSTOP)
         try:
             until(lambda: refused(b))
@@ -415,6 +429,18 @@ class Unreliable:
         if loses == "reply":
             raise Away
         return reply
+
+
+@pytest.mark.parametrize("loses", ["request", "reply"])
+def test_one_lost_exchange_does_not_refuse_a_call(
+    redis: RedisServer, no_ticks: None, loses: str
+) -> None:
+    connection: Any = Unreliable(redis.url)
+    account = Accounts(connection).of("team", "", (None, None, 10), 0)
+    connection.loses = loses
+    assert account.reserve((0, 0, 3), goes_on_alone=False) is None
+    account.close()
+    assert stored(redis)[2] == 3
 
 
 @given(steps=STEPS)

@@ -27,6 +27,8 @@ from modelwire.fleet import cache as fleet_cache
 from modelwire.messages import AIMessage
 from modelwire.outputs import ChatGeneration, Generation
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 @pytest.fixture
 def biller() -> Iterator[Biller]:
@@ -375,11 +377,12 @@ def test_a_stream_that_is_left_gives_up_its_lock(redis: RedisServer, biller: Bil
 
 
 def test_two_equal_streams_in_one_process_do_not_wait_for_each_other(
-    redis: RedisServer, biller: Biller
+    redis: RedisServer, biller: Biller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fleet_cache, "_LOCK_S", 3600.0)
     model = model_at(biller, cache=RedisCache(redis.url))
-    pairs = list(zip(model.stream("hi"), model.stream("hi"), strict=False))
-    assert len(pairs) > 10
+    streams = [model.stream("hi", {"timeout": 30}) for _ in range(2)]
+    assert len(list(zip(*streams, strict=False))) > 10
     assert biller.calls == 2
 
 
@@ -417,6 +420,8 @@ ASKS = """
 import asyncio, sys
 from modelwire import ChatOpenAI
 from modelwire.caches import RedisCache
+from modelwire.fleet import cache as fleet_cache
+fleet_cache._LOCK_S = float(sys.argv[4])
 cache = RedisCache(sys.argv[2])
 model = ChatOpenAI(model="gpt-4o-mini", base_url=sys.argv[1], api_key="k", rate_limit=None, cache=cache)
 print("ready", flush=True)
@@ -430,13 +435,13 @@ elif sys.argv[3] == "stream":
 """
 
 
-def asking(biller: Biller, redis: RedisServer, ways: list[str]) -> list[subprocess.Popen[str]]:
+def asking(
+    biller: Biller, redis: RedisServer, ways: list[str], lock_s: float = fleet_cache._LOCK_S
+) -> list[subprocess.Popen[str]]:
     """Start a process for each way to call, and let them call when all are ready."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    children = [
-        subprocess.Popen([sys.executable, "-c", ASKS, biller.url, redis.url, way], **pipes)
-        for way in ways
-    ]
+    words = [sys.executable, "-c", ASKS, biller.url, redis.patient_url]
+    children = [subprocess.Popen([*words, way, str(lock_s)], **pipes) for way in ways]
     for child in children:
         child.stdout.readline()  # type: ignore[union-attr]
     for child in children:
@@ -449,7 +454,7 @@ def test_equal_calls_of_several_processes_are_one_request(
     redis: RedisServer, biller: Biller
 ) -> None:
     biller.delay_s = 1.0
-    children = asking(biller, redis, ["invoke", "ainvoke", "stream", "invoke"])
+    children = asking(biller, redis, ["invoke", "ainvoke", "stream", "invoke"], lock_s=600)
     said = {child.communicate(timeout=120)[0].strip() for child in children}
     assert len(said) == 1
     assert biller.calls == 1

@@ -115,6 +115,9 @@ def test_a_server_that_hangs_is_away_and_calls_then_fail_at_once(
 
     connection = Connection(own_redis.url)
     add(connection, colour)
+    connection.close()
+    monkeypatch.setattr(module, "_TIMEOUT_S", 0.2)
+    connection = Connection(own_redis.url)
     own_redis.send_signal(signal.SIGSTOP)
     for _ in range(2):
         with pytest.raises(Away):
@@ -194,7 +197,7 @@ fleet.connection.run(script, [])
 asyncio.run(fleet.connection.arun(script, []))
 """
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", program, redis.url],
+        [sys.executable, "-W", "error", "-c", program, redis.url],
         capture_output=True,
         text=True,
     )

@@ -26,7 +26,11 @@ def test_the_program_prints_what_the_page_shows(redis: RedisServer, tmp_path: Pa
     done = subprocess.run(
         [sys.executable, "shared_budget.py"],
         cwd=tmp_path,
-        env={**os.environ, "MODELWIRE_SHARED": redis.url, "PYTHONPATH": str(PAGE.parents[1])},
+        env={
+            **os.environ,
+            "MODELWIRE_SHARED": redis.patient_url,
+            "PYTHONPATH": str(PAGE.parents[1]),
+        },
         capture_output=True,
         text=True,
         check=True,

@@ -45,7 +45,7 @@ def test_a_batch_is_not_created_before_the_provider_allows_it(
     def refuse() -> None:
         raise RateLimited("slower", retry_after=retry_after_s)
 
-    monkeypatch.setattr(job_module.time, "sleep", pauses.append)
+    monkeypatch.setattr(job_module, "time", SimpleNamespace(sleep=pauses.append))
     events = SimpleNamespace(parts=["one"], done=False)
     reconciler: Any = SimpleNamespace(events=events, create_batches=refuse)
     with pytest.raises(RateLimited):

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from modelwire import init_chat_model
+from modelwire import init_chat_model, pool
 from modelwire.adapters import ChatOpenAI
 from modelwire.errors import JobChanged
 from modelwire.jobs import JobResult, run_job
+from modelwire.jobs.work import make_work
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import ConfigurableField, RunnableLambda
 
@@ -105,3 +106,18 @@ def test_a_chain_without_a_model_over_http_resumes(run: Run) -> None:
     chain = RunnableLambda(lambda row: f"to {row['id']}")
     assert run(None, chain=chain).asked == 3
     assert run(None, chain=chain).asked == 0
+
+
+def test_the_tools_of_a_pool_are_a_part_of_its_work() -> None:
+    model = pool({"a": ChatOpenAI(model="m", api_key="k"), "b": ChatOpenAI(model="n", api_key="k")})
+
+    def work(*names: str) -> Any:
+        schema = {"type": "object", "properties": {}}
+        tools = [
+            {"type": "function", "function": {"name": name, "parameters": schema}} for name in names
+        ]
+        return make_work(PROMPT | model.bind_tools(tools)).fingerprint()
+
+    assert work("weather") == work("weather")
+    assert work("weather") != work("stock")
+    assert work("weather") != make_work(PROMPT | model).fingerprint()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import os
 import signal
 import subprocess
@@ -20,7 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwire.errors import InvalidArgument, InvalidType, Timeout
-from modelwire.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
+from modelwire.runnables import (
+    Runnable,
+    RunnableLambda,
+    RunnableParallel,
+    RunnablePassthrough,
+    batch,
+)
 from modelwire.runnables.background import BackgroundLoop, background_loop
 from modelwire.runnables.batch import LOOP_CONCURRENCY, THREAD_CONCURRENCY
 
@@ -532,6 +539,37 @@ def test_ctrl_c_cancels_the_calls_and_awaits_them() -> None:
         "try:\n    Native().batch([60, 60, 60])\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
     )
     assert done.stdout.split() == ["cancelled"] * 3 + ["interrupted"], done.stderr
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_ctrl_c_before_a_report_is_counted_ends_a_batch(native: bool) -> None:
+    """A tracer raises it where a signal might arrive: after a report was read, before it is counted."""
+    lines, first = inspect.getsourcelines(batch._finished)
+    counted = first + next(at for at, line in enumerate(lines) if "reported += 1" in line)
+    ends: list[BaseException] = []
+
+    def trace(frame: Any, event: str, arg: object) -> Any:
+        is_ours = frame.f_code is batch._finished.__code__
+        if is_ours and event == "line" and frame.f_lineno == counted and not ends:
+            ends.append(KeyboardInterrupt())
+            raise ends[0]
+        return trace
+
+    def run() -> None:
+        sys.settrace(trace)
+        try:
+            Waiting(native=native).batch([1, 2, 3])
+        except KeyboardInterrupt as exc:
+            ends.append(exc)
+        finally:
+            sys.settrace(None)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(ends) == 2
+    assert ends[0] is ends[1]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

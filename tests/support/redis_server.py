@@ -54,6 +54,11 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def patient_url(self) -> str:
+        """The URL for a process that waits for the server as long as a busy machine may need."""
+        return f"{self.url}?socket_timeout=60&socket_connect_timeout=60"
+
     def start(self) -> RedisServer:
         """Start it, empty, on its port; return when it takes connections."""
         words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name]

@@ -14,7 +14,7 @@ from modelwire.adapters.embeddings.openai import OpenAICalls, OpenAICodec, OpenA
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.wires.json import error_as
 from modelwire.adapters.wires.openai_chat.codec import request_for
-from modelwire.errors import ContextTooLong
+from modelwire.errors import ContextTooLong, ServerError
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
@@ -164,7 +164,7 @@ class LocalCodec(OpenAICodec):
     def error(self, reply: Reply) -> ChatError:
         """Read an error; a text that is too long is status 500 there (xllamacpp 2026.10)."""
         error = super().error(reply)
-        if "too large to process" in error.message:
+        if isinstance(error, ServerError) and "too large to process" in error.message:
             return error_as(ContextTooLong, error)
         return error
 

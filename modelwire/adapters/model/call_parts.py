@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from modelwire.transport.wire import WireRequest
 if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.adapters.wires.wire import Codec
-    from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage
+    from modelwire.messages import AIMessage, AIMessageChunk
     from modelwire.runnables import RunnableConfig
     from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPooledConnection
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
@@ -33,7 +33,6 @@ __all__ = [
     "connection_of",
     "limiter_of_model",
     "new_exchange",
-    "preparation",
 ]
 
 rng = Random()  # noqa: S311 - spreads retries, keeps no secret
@@ -154,32 +153,6 @@ def _reserved_tokens(codec: Codec, body: Mapping[str, Any]) -> int | None:
         if type(tokens) is int:  # a bool is none
             return tokens
     return None
-
-
-def preparation(
-    model: HTTPChatModel,
-    exchange: Exchange[AIMessage, AIMessageChunk],
-    messages: Sequence[BaseMessage],
-    config: RunnableConfig,
-    kwargs: Mapping[str, Any],
-    request: WireRequest,
-    *,
-    is_async: bool,
-) -> Callable[[], Any] | None:
-    """Return a function to call before sending: it counts the tokens or stores the prompt's head. None if neither."""
-    before = None
-    if model.check_context:
-        from modelwire.adapters.model.context_check import context_check
-
-        size_bytes = len(exchange.content)
-        before = context_check(
-            model, messages, config, kwargs, request, size_bytes, is_async=is_async
-        )
-    if before is None and request.storable is not None:
-        from modelwire.adapters.model.stored_prompts import before_call
-
-        before = before_call(model, exchange, request, is_async=is_async)
-    return before
 
 
 def connection_of(

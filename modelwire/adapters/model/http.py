@@ -7,7 +7,7 @@ A model is its parameters. A call becomes a `ChatCall`, the codec encodes it as 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import inf
 from operator import attrgetter
@@ -27,15 +27,16 @@ from modelwire.adapters.model.call_parts import (
     connection_of,
     limiter_of_model,
     new_exchange,
-    preparation,
 )
 from modelwire.adapters.model.lazy_rooms import (
     background,
     cache_keys,
+    context_check,
     loops,
     model_tools,
     outgoing,
     sdk_clients,
+    stored_prompts,
     stream_resume,
     structured_output,
     warmup,
@@ -228,7 +229,7 @@ class HTTPChatModel(WireSettings):
             or self.__dict__["profile"] is not None
         )
         if is_checked or request.storable is not None:
-            exchange.before = preparation(
+            exchange.before = _preparation(
                 self, exchange, messages, config, kwargs, request, is_async=is_async
             )
         return exchange
@@ -498,6 +499,28 @@ PENDING = ("queued", "in_progress")  # the statuses of an answer that the provid
 _MAX_REQUESTS = RetryPolicy().max_requests
 # The context of every model is larger than such a request, so it is not looked at any closer.
 SMALL_BYTES = 16_384
+
+
+def _preparation(
+    model: HTTPChatModel,
+    exchange: Exchange[AIMessage, AIMessageChunk],
+    messages: Sequence[BaseMessage],
+    config: RunnableConfig,
+    kwargs: Mapping[str, Any],
+    request: WireRequest,
+    *,
+    is_async: bool,
+) -> Callable[[], Any] | None:
+    """Return a function to call before sending: it counts the tokens or stores the prompt's head. None if neither."""
+    before = None
+    if model.check_context:
+        size_bytes = len(exchange.content)
+        before = context_check.context_check(
+            model, messages, config, kwargs, request, size_bytes, is_async=is_async
+        )
+    if before is None and request.storable is not None:
+        before = stored_prompts.before_call(model, exchange, request, is_async=is_async)
+    return before
 
 
 @lru_cache(maxsize=256)

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
         background,
         cache,
         cache_keys,
+        context_check,
         generation,
         sdk_clients,
+        stored_prompts,
         stream_resume,
         structured_output,
     )
@@ -25,6 +27,7 @@ else:
     background = lazy.module("modelwire.adapters.model.background")
     cache = lazy.module("modelwire.adapters.model.cache")
     cache_keys = lazy.module("modelwire.adapters.model.cache_keys")
+    context_check = lazy.module("modelwire.adapters.model.context_check")
     generation = lazy.module("modelwire.adapters.model.generation")
     loops = lazy.module("modelwire.runnables.background")
     model_tools = lazy.module("modelwire.adapters.model.tools")
@@ -32,6 +35,7 @@ else:
     profiles = lazy.module("modelwire.profiles")
     prompt_values = lazy.module("modelwire.prompt_values")
     sdk_clients = lazy.module("modelwire.adapters.model.sdk_clients")
+    stored_prompts = lazy.module("modelwire.adapters.model.stored_prompts")
     stream_resume = lazy.module("modelwire.adapters.model.stream_resume")
     structured_output = lazy.module("modelwire.adapters.model.structured_output")
     warmup = lazy.module("modelwire.transport.connections.warmup")
@@ -40,6 +44,7 @@ __all__ = [
     "background",
     "cache",
     "cache_keys",
+    "context_check",
     "generation",
     "loops",
     "model_tools",
@@ -47,6 +52,7 @@ __all__ = [
     "profiles",
     "prompt_values",
     "sdk_clients",
+    "stored_prompts",
     "stream_resume",
     "structured_output",
     "warmup",

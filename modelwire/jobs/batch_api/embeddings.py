@@ -18,10 +18,11 @@ from modelwire.jobs.stored_vectors import COLUMN, Vector
 from modelwire.runnables import Runnable, RunnableSequence
 
 if TYPE_CHECKING:
+    from modelwire.adapters.wires.wire import Codec
     from modelwire.messages import AIMessage
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["chain_of_embeddings", "codec_of_rows", "embeddings_facts", "with_steps"]
+__all__ = ["chain_of_embeddings", "codec_of_rows", "embeddings_facts", "output_of", "with_steps"]
 
 # The Batch APIs of other providers take no embeddings, or others than these.
 PROVIDERS = ("openai",)
@@ -96,6 +97,16 @@ def chain_of_embeddings(model: Any, column: str | None) -> Runnable[Any, Any]:
     return RunnableSequence(_Texts(model, column), model.calls, _VectorOfAnswer())
 
 
+def output_of(message: AIMessage | None) -> Any:
+    """Return the output of a row without its chain: the vector of an answer that has one, or the message."""
+    if message is None:
+        return None
+    try:
+        return _VectorOfAnswer().invoke(message)
+    except KeyError:
+        return message
+
+
 def embeddings_facts(before: Runnable[Any, Any] | None) -> dict[str, Any] | None:
     """Return what another process needs to read the vectors of a job; None for a chain of a chat model."""
     if not isinstance(before, _Texts):
@@ -103,6 +114,9 @@ def embeddings_facts(before: Runnable[Any, Any] | None) -> dict[str, Any] | None
     return {"text": before.column, "options": before.model.options("document")}
 
 
-def codec_of_rows(about: Mapping[str, Any]) -> Any:
+def codec_of_rows(about: Mapping[str, Any]) -> Codec:
     """Return the codec for the rows of a job with these settings."""
-    return ext.embeddings_codec(about["provider"], about["model"], about["embeddings"]["options"])
+    codec: Codec = ext.embeddings_codec(
+        about["provider"], about["model"], about["embeddings"]["options"]
+    )
+    return codec

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument, JobError
+from modelwire.jobs.batch_api.embeddings import output_of
 from modelwire.jobs.batch_api.plan import input_of, stored_row
 from modelwire.jobs.batch_api.replay_callbacks import report
 from modelwire.jobs.batch_api.results import BatchResult, Index, matches
@@ -75,7 +76,7 @@ class FinishedRows:
             report(split, result, input_of(record), self._name)
         if result.status == "errored":
             return
-        result.output = result.message
+        result.output = output_of(result.message) if split is None else result.message
         if result.message is None or split is None or split.after is None:
             return
         try:

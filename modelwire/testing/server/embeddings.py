@@ -110,11 +110,16 @@ def embeddings_problem(wire: str, request: SeenRequest) -> Problem | None:
     return None
 
 
+# On these wires, a header has the tokens of the input.
+_TOKEN_HEADERS = {"bedrock": "x-amzn-bedrock-input-token-count"}
+
+
 def embeddings_reply(wire: str, request: SeenRequest, call: Call) -> Reply:
     """Return the answer to a request: the vectors of its texts, one token for four bytes."""
     reply = raw_reply(embeddings_body(wire, request), call)
-    if wire == "bedrock":
-        reply.headers["x-amzn-bedrock-input-token-count"] = str(_tokens_of(wire, request))
+    header = _TOKEN_HEADERS.get(wire)
+    if header is not None:
+        reply.headers[header] = str(_tokens_of(wire, request))
     return reply
 
 

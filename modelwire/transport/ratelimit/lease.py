@@ -2,7 +2,7 @@
 
 A limiter with a lease is an ordinary limiter whose pace, gate, concurrency and congestion are those of this module. Its
 calls queue as ever and are granted without a round trip, from *slots*: times at which one request may be sent, each
-given to one member of the fleet. An extension renews the lease some times a second:
+of which belongs to one member of the fleet. An extension renews the lease some times a second:
 
     report = lease.report(now)                 # what this process has sent and seen, and what it wants
     lease.apply(reply, now, asked_at)          # the slots, the pause, the places; an applied report is confirmed
@@ -200,8 +200,13 @@ class Lease:
             self._stop_alone(now)
         self.expires_at = asked_at + LEASE_S
         if reply["rejected"] and self._rejection is None:
-            self.limiter.reject_queued(_error_named(reply["rejected"]), now)
+            self._reject_queued(reply["rejected"], now)
         self._follow(reply, reply["pub"], now)
+
+    def _reject_queued(self, error: str, now: float) -> None:
+        self.limiter._rejected_at, self.congestion.last_refusal = now, _error_named(error)
+        for admission in self.limiter._reject_all():
+            admission.wake()
 
     def _is_returning(self, now: float) -> bool:
         """Return whether this process has just reached the server again after a long time without it.
@@ -287,7 +292,7 @@ class Lease:
     def emit(
         self, kind: str, admission: Admission | None, now: float, error: ChatError | None = None
     ) -> None:
-        """Tell the fleet what this process has seen, and send nothing until it has decided."""
+        """Report what this process has seen, and send nothing until the fleet has decided."""
         started, epoch = now, self.epoch
         if admission is not None:
             started = admission.started
@@ -306,7 +311,7 @@ class Lease:
             self._events.append((now, Event("missed", 0.0, 0)))
 
     def reject(self, error: ChatError) -> None:
-        """Tell the fleet that one call found the key, its credit or the model invalid."""
+        """Report that one call found the key, its credit or the model invalid."""
         self._rejection = type(error).__name__
         self.urge()
 
@@ -333,7 +338,7 @@ class _LeasedRate(RateEstimate):
             self.level = 0.0
             return now
         self._drop_used(now)
-        if self.level >= 1:  # A request that was not sent has given its slot back.
+        if self.level >= 1:  # A request that was not sent has returned its slot.
             return now
         if self.slots:
             return max(self.slots[0], now)

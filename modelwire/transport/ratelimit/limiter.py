@@ -380,19 +380,15 @@ class AdaptiveRateLimiter:
         self.congestion.refused(admission, now, error, self.advertised)
 
     def _reject_all(self) -> list[Admission]:
-        """Reject all queued calls: one call found that the key, its credit or the model is invalid."""
+        """Reject all queued calls: one call found that the key, its credit or the model is invalid.
+
+        Return those that must be woken.
+        """
         rejected = self._queue.waiting()
         for admission in rejected:
             admission.rejection, admission.released = self.congestion.last_refusal, True
         self._queue = AdmissionQueue()
         return rejected
-
-    def reject_queued(self, error: ChatError, now: float) -> None:
-        """Reject all queued calls: a call of another process found that the key, its credit or the model is invalid."""
-        with self._lock:
-            self._rejected_at, self.congestion.last_refusal = now, error
-            to_wake = self._reject_all()
-        _wake_all(to_wake)
 
     def may_retry(self, admission: Admission, now: float, error: ChatError) -> bool:
         """Pay for another attempt after a transient error.

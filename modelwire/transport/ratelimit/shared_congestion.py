@@ -1,4 +1,4 @@
-"""What the answers and refusals of a whole fleet teach, kept as a text that any member can continue. No I/O, no clock.
+"""What the answers and refusals of a whole fleet teach: a text that any member can continue. No I/O, no clock.
 
 The members of a fleet store this state on a server and take turns: one loads it, adds what all members have reported
 since the last turn, and stores it again. So a member that dies takes nothing with it. The rules are those of one
@@ -26,10 +26,10 @@ from modelwire.transport.ratelimit.rate import PACE_PART, RateEstimate
 
 __all__ = ["Event", "News", "Published", "SharedCongestion"]
 
-# The numbers of sent requests of the latest turns are kept for this long. They tell how many requests were sent before
-# a refused one.
+# The numbers of sent requests of the latest turns are stored for this long. They show how many requests were sent
+# before a refused one.
 _HISTORY_S = 5.0
-# At most this many of them are kept.
+# At most this many of them are stored.
 _MOST_HISTORY = 60
 # At most this many answers of a turn raise the concurrency limit, and allow more requests on the ramp.
 _MOST_ANSWERS = 5_000

@@ -106,6 +106,13 @@ def test_another_process_reads_the_vectors(serve: Serve, tmp_path: Path, chain: 
         messages = [r.message for r in job.results()]
         tokens = {"input_tokens": 1, "output_tokens": 0, "total_tokens": 1}
         assert [m.usage_metadata for m in messages if m] == [tokens, tokens]
+        assert [r.output for r in job.results()] == [vector("good", 4), vector("bad", 4)]
+        job.write(tmp_path / "vectors.jsonl")
+        lines = (tmp_path / "vectors.jsonl").read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line)["embedding"] for line in lines] == [
+            vector("good", 4),
+            vector("bad", 4),
+        ]
         return
     job = BatchJob.load(tmp_path / "a.job", server.embeddings(model=SMALL, dimensions=4))
     assert [r.output for r in job.results()] == [vector("good", 4), vector("bad", 4)]
