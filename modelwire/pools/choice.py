@@ -95,10 +95,7 @@ def choose(
     least_s = min([costs[position] for position in startable])
     if least_s > _as_good_as(best_s):
         better = [one for one, cost_s in zip(candidates, costs, strict=True) if cost_s < least_s]
-        per_s = max(sum([one.per_s for one in better]), _LEAST_PER_S)
-        # The last call of all queues would start at the better ones after this time.
-        all_started_s = (waiting + sum([one.queued for one in better])) / per_s
-        if least_s > best_s + _QUEUE_PART * all_started_s:
+        if least_s > best_s + _QUEUE_PART * _all_started_s(better, waiting):
             return _wait(better)
     limit_s = _as_good_as(least_s)
     equal = [position for position in startable if costs[position] <= limit_s]
@@ -124,6 +121,12 @@ def _patience_s(candidates: Sequence[Candidate], waiting: int) -> float:
     if per_s <= 0:
         return 0.0
     return waiting / per_s
+
+
+def _all_started_s(candidates: Sequence[Candidate], waiting: int) -> float:
+    """Return after what time the last call of all queues would start at these deployments."""
+    per_s = max(sum([one.per_s for one in candidates]), _LEAST_PER_S)
+    return (waiting + sum([one.queued for one in candidates])) / per_s
 
 
 def _may_join(candidate: Candidate, patience_s: float) -> bool:

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
+from modelwire.pools.attempts import config_of_attempt
 from modelwire.pools.deployment import Deployment
 from modelwire.runnables.closing import aclose
 from modelwire.transport.ratelimit.waiting import QUEUE_TIME
@@ -67,7 +68,7 @@ class HedgedAnswer:
         return entry.deployment.marked(answer)
 
     def _start(self, call: PoolCall, deployment: Deployment) -> _Entry:
-        own = self.model._config_of(self.config, call, deployment)
+        own = config_of_attempt(self.config, call, deployment)
         runnable = self.model._runnable(deployment)
         chunks: Any = None
         token = QUEUE_TIME.set(call)  # The task copies it.

@@ -17,14 +17,14 @@ from modelwire import lazy
 from modelwire.adapters.model.base import BaseChatModel
 from modelwire.adapters.model.results import result_of
 from modelwire.adapters.model.structured_output import structured_by_members
-from modelwire.callbacks.hooks import listening
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage
 from modelwire.outputs import LLMResult
+from modelwire.pools.attempts import config_of_attempt
 from modelwire.pools.limits import PoolLimits
 from modelwire.pools.scheduler import PoolCall, Scheduler
 from modelwire.pools.sticky import LEAST_CHARS, prefix_of
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import changed, in_batch, merge_configs, settled
+from modelwire.runnables.config import in_batch, merge_configs, settled
 from modelwire.runnables.deadline import check
 from modelwire.runnables.reading_context import abound, bound
 from modelwire.transport.ratelimit.limits import Limits
@@ -142,18 +142,6 @@ class PoolChatModel(BaseChatModel):
             config = merge_configs(own, config)
         return settled(config)
 
-    def _config_of(
-        self, config: RunnableConfig, call: PoolCall, deployment: Deployment
-    ) -> RunnableConfig:
-        """Return the config of one attempt: its run is named after the deployment, and a run id names the first."""
-        if not (listening(config) or config.get("run_id")):
-            return config
-        metadata = {**(config.get("metadata") or {}), "deployment": deployment.name}
-        config = changed(config, metadata=metadata)
-        if call.errors:
-            config.pop("run_id", None)
-        return config
-
     def _placed(self, call: PoolCall, config: RunnableConfig) -> Deployment:
         deadline = config.get("deadline")
         while (deployment := call.poll(monotonic())) is None:
@@ -189,7 +177,7 @@ class PoolChatModel(BaseChatModel):
         try:
             while True:
                 deployment = self._placed(call, config)
-                own = self._config_of(config, call, deployment)
+                own = config_of_attempt(config, call, deployment)
                 token = QUEUE_TIME.set(call)
                 try:
                     answer = self._runnable(deployment).invoke(messages, own, **kwargs)
@@ -222,7 +210,7 @@ class PoolChatModel(BaseChatModel):
         try:
             while True:
                 deployment = await self._aplaced(call, config)
-                own = self._config_of(config, call, deployment)
+                own = config_of_attempt(config, call, deployment)
                 token = QUEUE_TIME.set(call)
                 try:
                     answer = await self._runnable(deployment).ainvoke(messages, own, **kwargs)
@@ -260,7 +248,7 @@ class PoolChatModel(BaseChatModel):
         try:
             while True:
                 deployment = self._placed(call, config)
-                own = self._config_of(config, call, deployment)
+                own = config_of_attempt(config, call, deployment)
                 has_begun = False
                 try:
                     chunks = self._runnable(deployment).stream(messages, own, **kwargs)
@@ -305,7 +293,7 @@ class PoolChatModel(BaseChatModel):
         try:
             while True:
                 deployment = await self._aplaced(call, config)
-                own = self._config_of(config, call, deployment)
+                own = config_of_attempt(config, call, deployment)
                 has_begun = False
                 try:
                     chunks = self._runnable(deployment).astream(messages, own, **kwargs)

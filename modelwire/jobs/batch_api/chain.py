@@ -99,16 +99,12 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
                 f"Step {position + 1}, `{step.get_name()}`, has the model `{hidden.get_name()}` inside it. A batch "
                 "needs one model that is a step of the chain: `prompt | model | parser`."
             )
-    if len(found) != 1:
-        names = ", ".join(
-            f"step {position + 1} `{steps[position].get_name()}`" for position, *_ in found
-        )
+    if not found:
         raise NotBatchable(
-            f"A batch needs one model in the chain, and there are {len(found)}: {names}. Submit the part up to the "
-            "first one, then a second batch with what came of it."
-            if found
-            else f"There is no model of a provider in `{chain.get_name()}`: a batch needs one, such as `ChatOpenAI`."
+            f"There is no model of a provider in `{chain.get_name()}`: a batch needs one, such as `ChatOpenAI`."
         )
+    if len(found) > 1:
+        raise _several_models({position: steps[position] for position, *_ in found})
     position, model, kwargs, inner = found[0]
     before, after = _joined(steps[:position]), _joined(steps[position + 1 :])
     return Split(
@@ -120,6 +116,17 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
         kwargs,
         merge_configs(merged, inner),
         Work(chain),
+    )
+
+
+def _several_models(found: Mapping[int, Runnable[Any, Any]]) -> NotBatchable:
+    """Return the error for a chain with several models; `found` has the position of each."""
+    names = ", ".join(
+        f"step {position + 1} `{step.get_name()}`" for position, step in found.items()
+    )
+    return NotBatchable(
+        f"A batch needs one model in the chain, and there are {len(found)}: {names}. Submit the part up to the "
+        "first one, then a second batch with its results."
     )
 
 

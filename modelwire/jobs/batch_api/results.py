@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
@@ -189,14 +189,7 @@ class Index:
 
     def _fill(self, result: BatchResult, codec: Codec, on_refusal: str, number: int) -> None:
         if self.is_answered_live(number):
-            live = from_json(self.store.read(LIVE, self._live[number]))
-            message = cast("AIMessage", messages_from_dict([live["message"]])[0])
-            result.status, result.message, result.told = (
-                "succeeded",
-                message,
-                live.get("told", False),
-            )
-            result.cost = known_price(message)
+            _answered_directly(result, from_json(self.store.read(LIVE, self._live[number])))
             return
         if self._parts[number] < 0:
             result.status = "invalid" if result.error is not None else "missing"
@@ -225,6 +218,14 @@ class Index:
             )
         else:
             result.status = "pending"
+
+
+def _answered_directly(result: BatchResult, stored: Mapping[str, Any]) -> None:
+    message = cast("AIMessage", messages_from_dict([stored["message"]])[0])
+    result.status = "succeeded"
+    result.message = message
+    result.told = stored.get("told", False)
+    result.cost = known_price(message)
 
 
 def _answered(result: BatchResult, reply: RowReply, codec: Codec, on_refusal: str) -> None:
