@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelwire.transport.ratelimit.limits import mirrors_requests
+
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.headers import Advertised
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
@@ -59,7 +61,7 @@ def start_forecast(
     queued = limiter._queue.length + ahead
     turn = queued + 1
     pause_s = gate.pause_s(now)
-    pace_s = limiter.rate.wait_s(now, turn, mirrored=limiter._mirrors())
+    pace_s = limiter.rate.wait_s(now, turn, mirrored=mirrors_requests(limiter))
     wait_s = max(pause_s, pace_s)
     if limiter._quota is not None:
         wait_s = max(wait_s, limiter._quota.ready_at(now) - now)

@@ -148,10 +148,8 @@ class Lease:
         if limiter.is_idle() and now - limiter.used_at > _DORMANT_S:
             self.is_dormant = True
             return None
-        elapsed_s = max(now - self._reported_at, 1e-3)
         sent = congestion.sent - self._reported_sent
-        weight = min(elapsed_s, 0.5) / 0.5
-        self._sent_per_s += weight * (sent / elapsed_s - self._sent_per_s)
+        self._measure(sent, now)
         waiting = limiter._queue.length
         held = self.rate.held(now)
         wanted = ceil(waiting + self._sent_per_s * _AHEAD_S - held)
@@ -176,6 +174,12 @@ class Lease:
                 for started, event in self._events
             ],
         }
+
+    def _measure(self, sent: int, now: float) -> None:
+        """Update the mean of the requests a second; `sent` were sent since the latest reply."""
+        elapsed_s = max(now - self._reported_at, 1e-3)
+        weight = min(elapsed_s, 0.5) / 0.5
+        self._sent_per_s += weight * (sent / elapsed_s - self._sent_per_s)
 
     def apply(self, reply: dict[str, Any], now: float, asked_at: float) -> None:
         """Use a reply to `report`, which was sent at `asked_at`."""
@@ -236,15 +240,7 @@ class Lease:
             congestion.note("half_open" if pub["is_probing"] else "cut", now)
         elif gate.closed_at is not None and not pub["is_probing"]:
             congestion.note("resumed", now)
-        pause_s = max(pub["paused_until"] - server_now, 0.0)
-        if reply["is_held"]:
-            pause_s = max(pause_s, _HOLD_S)
-        gate.paused_until = now + pause_s
-        gate.probing, gate.pauses = pub["is_probing"], pub["pauses"]
-        gate.closed_at = None
-        if pub["closed_at"] is not None:
-            gate.closed_at = now - (server_now - pub["closed_at"])
-        self.may_probe = reply["may_probe"] and gate.probe is None
+        self._follow_gate(reply, pub, now)
         self.limiter.outage.is_on = pub["is_outage"]
         if self.limiter.advertised is not None:
             self.limiter.advertised.members = self.active
@@ -256,6 +252,19 @@ class Lease:
         self.is_free = pace == inf
         rate.give(reply["slots"], now + reply["first_slot"] - server_now, pace)
         rate.show(pace * reply["share"], is_ramp=pub["is_ramping"], now=now)
+
+    def _follow_gate(self, reply: dict[str, Any], pub: dict[str, Any], now: float) -> None:
+        gate, server_now = self.gate, reply["now"]
+        pause_s = max(pub["paused_until"] - server_now, 0.0)
+        if reply["is_held"]:
+            pause_s = max(pause_s, _HOLD_S)
+        gate.paused_until = now + pause_s
+        gate.probing = pub["is_probing"]
+        gate.pauses = pub["pauses"]
+        gate.closed_at = None
+        if pub["closed_at"] is not None:
+            gate.closed_at = now - (server_now - pub["closed_at"])
+        self.may_probe = reply["may_probe"] and gate.probe is None
 
     def _skip_the_first(self) -> None:
         """Hold no request back for the first one of this process, because others have been answered."""

@@ -30,7 +30,7 @@ from modelwire.errors import (
 )
 from modelwire.transport.ratelimit.admission import Admission, AdmissionQueue, copy_for_followers
 from modelwire.transport.ratelimit.congestion import Congestion
-from modelwire.transport.ratelimit.limits import limits_of
+from modelwire.transport.ratelimit.limits import limits_of, mirrors_requests
 from modelwire.transport.ratelimit.minute_quota import MinuteQuota
 from modelwire.transport.ratelimit.outage import Outage
 from modelwire.transport.ratelimit.retry_budget import RetryBudget
@@ -231,20 +231,14 @@ class AdaptiveRateLimiter:
         if self.advertised is None:
             return self.rate.ready_at(now, waiting=waiting, mirrored=False)
         left_at = self.advertised.ready_at(now, admission)
-        return max(left_at, self.rate.ready_at(now, waiting=waiting, mirrored=self._mirrors()))
+        return max(
+            left_at, self.rate.ready_at(now, waiting=waiting, mirrored=mirrors_requests(self))
+        )
 
     def _first_ended(self, now: float) -> None:
         """Stop holding requests back for the first one, whose outcome is known."""
         self._first = None
         self.rate.at = min(self.rate.at, now)
-
-    def _mirrors(self) -> bool:
-        """Return whether headers show how many requests are left, so that no pace must be learned."""
-        if self.advertised is None or self.stated[0] is not None or self.share < 1:
-            return False
-        if self.lease is not None:
-            return False
-        return self.advertised.mirrors_requests()
 
     def _grant(self, admission: Admission, now: float) -> None:
         congestion = self.congestion
@@ -315,7 +309,9 @@ class AdaptiveRateLimiter:
                         self.gate.shorten()
                         self.rate.resume(max(self.gate.paused_until, now))
                     self._budget.answered(admission)
-                    self.rate.accepted(mirrored=self.advertised is not None and self._mirrors())
+                    self.rate.accepted(
+                        mirrored=self.advertised is not None and mirrors_requests(self)
+                    )
                     if self.concurrency.most < inf:
                         self.concurrency.answered(congestion.in_flight)
                     if admission.index > congestion.cut_index and (
@@ -357,7 +353,7 @@ class AdaptiveRateLimiter:
                     congestion.rejected(error)
                     to_wake = self._reject_all()
                 elif is_refusal(error):
-                    self._refused(admission, now, error)
+                    _refused(self, admission, now, error)
                 elif error.retry_class is RetryClass.TRANSIENT:
                     self._budget.failed(admission)
                     if isinstance(error, Timeout):
@@ -372,12 +368,6 @@ class AdaptiveRateLimiter:
                 self._is_changing = False
         if to_wake:
             _wake_all(to_wake)
-
-    def _refused(self, admission: Admission, now: float, error: ChatError) -> None:
-        if admission is self.gate.probe:
-            many_failed = self.gate.pauses >= _RETRIED_PROBES
-            self._queue.new_first = admission.is_retry and many_failed
-        self.congestion.refused(admission, now, error, self.advertised)
 
     def _reject_all(self) -> list[Admission]:
         """Reject all queued calls: one call found that the key, its credit or the model is invalid.
@@ -476,6 +466,15 @@ class AdaptiveRateLimiter:
         with self._lock:
             change, self.congestion.change = self.congestion.change, None
         return change
+
+
+def _refused(
+    limiter: AdaptiveRateLimiter, admission: Admission, now: float, error: ChatError
+) -> None:
+    if admission is limiter.gate.probe:
+        many_failed = limiter.gate.pauses >= _RETRIED_PROBES
+        limiter._queue.new_first = admission.is_retry and many_failed
+    limiter.congestion.refused(admission, now, error, limiter.advertised)
 
 
 def _first_known_at(

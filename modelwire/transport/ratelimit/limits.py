@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.congestion import Congestion
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
-__all__ = ["Change", "Limits", "change_of", "limits_of"]
+__all__ = ["Change", "Limits", "change_of", "limits_of", "mirrors_requests"]
 
 
 class Change(NamedTuple):
@@ -72,3 +72,12 @@ def limits_of(limiter: AdaptiveRateLimiter, now: float) -> Limits:
 def _rate_of(congestion: Congestion) -> float | None:
     rate = min(congestion.rate.rate, congestion.rate.ceiling)
     return None if rate == inf else rate
+
+
+def mirrors_requests(limiter: AdaptiveRateLimiter) -> bool:
+    """Return whether headers show how many requests are left, so that no pace must be learned."""
+    if limiter.advertised is None or limiter.stated[0] is not None or limiter.share < 1:
+        return False
+    if limiter.lease is not None:
+        return False
+    return limiter.advertised.mirrors_requests()

@@ -175,14 +175,8 @@ class SharedCongestion:
 
     def _take(self, event: Event, started: float, now: float) -> None:
         congestion, cut_index = self.congestion, self.congestion.cut_index
-        admission = Admission(started, again=False, patient=False, size=0, max_output=None)
-        admission.started = started
-        admission.index = self._sent_before(started)
         is_of_this_epoch = event.epoch >= self.epoch
-        if is_of_this_epoch:
-            admission.index = max(admission.index, cut_index + 1)
-        else:
-            admission.index = min(admission.index, cut_index)
+        admission = self._admission_at(started, is_of_this_epoch=is_of_this_epoch)
         is_nothing_accepted = congestion.gate.probing or not congestion.proven
         if is_of_this_epoch and is_nothing_accepted:
             congestion.accepted.begin_at(admission)
@@ -204,6 +198,17 @@ class SharedCongestion:
             self.is_outage = False
         if congestion.cut_index != cut_index:
             self.epoch += 1
+
+    def _admission_at(self, started: float, *, is_of_this_epoch: bool) -> Admission:
+        """Return an admission that stands for the request that a member sent at this time."""
+        admission = Admission(started, again=False, patient=False, size=0, max_output=None)
+        admission.started = started
+        sent_before, cut_index = self._sent_before(started), self.congestion.cut_index
+        if is_of_this_epoch:
+            admission.index = max(sent_before, cut_index + 1)
+        else:
+            admission.index = min(sent_before, cut_index)
+        return admission
 
     def _sent_before(self, at: float) -> int:
         """Return how many requests the fleet had sent at this time."""
