@@ -469,6 +469,7 @@ def test_chat_and_batch_run_on_the_real_model_over_both_wires(local_server: str,
 
 
 @pytest.mark.local
+@pytest.mark.long  # 10 s of CPU; tests/local asks the same model, and the example above runs against a stand-in
 def test_quickstart_answers_over_both_wires(local_model: Path) -> None:
     done = _run("examples/quickstart.py")
     assert done.returncode == 0, done.stderr

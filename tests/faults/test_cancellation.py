@@ -224,7 +224,10 @@ def test_c2_a_timeout_of_asyncio_around_a_call_is_its_own(server: ProviderServer
 # ---------------------------------------------------------------- leaving a stream
 
 
-@pytest.mark.parametrize("leave", ["break", "close", "forget"])
+@thinned(
+    wire=["openai", "responses", "anthropic", "bedrock", "gemini"],
+    leave=["break", "close", "forget"],
+)
 def test_c3_a_stream_that_is_left_gives_all_back(colour: Any, wire: Any, leave: str) -> None:
     with ProviderServer(["one two " * 50], chunk_gap_s=0.05) as server:
         leave_a_stream(colour, server, server.model(wire), leave)
