@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
+from support.thinned import thinned
 
 from modelwire.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from modelwire.errors import ChatError, InvalidArgument, ServerError, Timeout
