@@ -30,6 +30,8 @@ def test_the_program_prints_what_the_page_shows(redis: RedisServer, tmp_path: Pa
             **os.environ,
             "MODELWIRE_SHARED": redis.patient_url,
             "PYTHONPATH": str(PAGE.parents[1]),
+            # Unbuffered, `print` writes a text and the end of its line apart, and two processes may mix them.
+            "PYTHONUNBUFFERED": "",
         },
         capture_output=True,
         text=True,
