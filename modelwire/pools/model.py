@@ -114,8 +114,7 @@ class PoolChatModel(BaseChatModel):
         stream: bool,
         shut: frozenset[int] = frozenset(),
     ) -> PoolCall:
-        scheduler = self._scheduler
-        prefix, chars = None, 0
+        scheduler, prefix, chars = self._scheduler, None, 0
         if isinstance(messages, str):
             chars = len(messages)
         else:
@@ -187,7 +186,8 @@ class PoolChatModel(BaseChatModel):
                 finally:
                     QUEUE_TIME.reset(token)
                 call.answered(monotonic())
-                return cast("AIMessage", deployment.marked(answer))
+                marked: AIMessage = deployment.marked(answer)
+                return marked
         except BaseException:
             call.leave(monotonic())
             raise
@@ -220,7 +220,8 @@ class PoolChatModel(BaseChatModel):
                 finally:
                     QUEUE_TIME.reset(token)
                 call.answered(monotonic())
-                return cast("AIMessage", deployment.marked(answer))
+                marked: AIMessage = deployment.marked(answer)
+                return marked
         except BaseException:
             call.leave(monotonic())
             raise

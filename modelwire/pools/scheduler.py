@@ -287,7 +287,8 @@ class PoolCall(QueueTime):
             deployment.times.took(max(elapsed_s - self.queued_s, 0.0), self.size)
             if not self.stream and self.scheduler.hedges.after is not None:
                 self.scheduler.hedges.took(elapsed_s, stream=False)
-        self._wake(now)
+        if self.scheduler.waiting:
+            self._wake(now)
 
     def failed(self, now: float, error: BaseException, *, has_begun: bool = False) -> None:
         """Called when the deployment has failed. Raise the error of the call unless it can go elsewhere.
