@@ -36,7 +36,8 @@ _MOST_ANSWERS = 5_000
 # The parts of a congestion whose fields are stored, and the fields that are not.
 _PARTS = ("rate", "concurrency", "gate", "accepted", "random_refusals")
 _NOT_STORED = frozenset({"_rng", "probe", "onset"})
-_COUNTS = ("sent", "proven", "cut_index", "_burst_sent")
+# The numbers of a congestion itself that are not stored: the first comes with the news, the second is of one process.
+_NUMBERS_NOT_STORED = frozenset({"in_flight", "_changed_at"})
 
 
 class Event(NamedTuple):
@@ -99,8 +100,7 @@ class SharedCongestion:
         congestion = state.congestion
         for part in _PARTS:
             _set_fields(getattr(congestion, part), data[part])
-        for name in _COUNTS:
-            setattr(congestion, name, data[name])
+        _set_fields(congestion, data["numbers"])
         suspicion = congestion._suspicion
         _set_fields(suspicion, data["suspicion"])
         if data["onset"] is not None:
@@ -114,7 +114,11 @@ class SharedCongestion:
         """Return the state as a text."""
         congestion, suspicion = self.congestion, self.congestion._suspicion
         data: dict[str, Any] = {part: _fields(getattr(congestion, part)) for part in _PARTS}
-        data |= {name: getattr(congestion, name) for name in _COUNTS}
+        data["numbers"] = {
+            name: value
+            for name, value in vars(congestion).items()
+            if isinstance(value, int | float) and name not in _NUMBERS_NOT_STORED
+        }
         data["suspicion"] = _fields(suspicion)
         data["onset"] = None if suspicion.onset is None else _fields(suspicion.onset)
         data |= {"epoch": self.epoch, "is_outage": self.is_outage, "history": self._history}

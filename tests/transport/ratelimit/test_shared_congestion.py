@@ -6,7 +6,7 @@ from math import inf
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelwire.transport.ratelimit.rate import RateEstimate
@@ -43,6 +43,16 @@ EVENTS = st.builds(
 )
 
 
+# An overload of a known pace, which recovers: the state must know that the gate was closed for it.
+DOWN = [
+    Event("throttled", 0.0, 0),
+    Event("throttled", 0.0, 0),
+    Event("throttled", 0.0, 1),
+    Event("overloaded", 0.0, 1),
+]
+
+
+@example([(2, DOWN), (0, [Event("recovered", 0.0, 1)])])
 @given(st.lists(st.tuples(st.integers(0, 50), st.lists(EVENTS, max_size=4)), max_size=12))
 def test_a_stored_state_goes_on_as_one_that_was_not(
     turns: list[tuple[int, list[Event]]],
