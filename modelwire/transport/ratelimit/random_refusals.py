@@ -31,7 +31,7 @@ _REQUEST_WEIGHT = 0.06
 # The lasting share is another one, with this weight.
 _LASTING_WEIGHT = 0.005
 # Up to this lasting share, one refusal at a proven pace is random.
-_RARE_SHARE = 0.03
+_RARE_SHARE = 0.025
 # A trial begins after this many cuts if the pace had grown before each of them,
 _CUTS_TO_TRIAL = 100.0
 # or after this many if it had not grown.
