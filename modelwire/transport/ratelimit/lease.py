@@ -401,6 +401,11 @@ class _LeasedRate(RateEstimate):
         if self.lease.alone_since is not None:
             super().hold_until(at)
 
+    def held_back(self, now: float) -> None:
+        # The fleet decides how its pace grows, and a request takes a slot, which time does not bring.
+        if self.lease.alone_since is not None:
+            super().held_back(now)
+
     def _growth(self, now: float) -> float:
         # Alone, a member of several does not try how much the others leave.
         if self.lease.members > 1:

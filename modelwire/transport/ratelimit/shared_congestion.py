@@ -140,7 +140,10 @@ class SharedCongestion:
         ordered = sorted(news.events, key=lambda one: one[0] - one[1].age_s)
         for reported_at, event in ordered:
             self._take(event, min(reported_at, now) - event.age_s, now)
-        congestion.rate.ready_at(now, waiting=news.is_waiting, mirrored=False)
+        if news.in_flight >= congestion.concurrency.most:
+            congestion.rate.held_back(now)
+        else:
+            congestion.rate.ready_at(now, waiting=news.is_waiting, mirrored=False)
         congestion.rate.level = 0.0
 
     def published(self) -> Published:

@@ -92,6 +92,19 @@ def test_a_refusal_of_an_older_epoch_does_not_cut_again() -> None:
     assert state.epoch == 2
 
 
+def test_a_pace_that_the_concurrency_limit_leaves_unused_does_not_grow() -> None:
+    state, sent = fed(100, 3), 300
+    refuse(state, 3.0, sent, 8, 0)
+    known = state.congestion.rate.rate
+    state.take_turn(news(3.2, sent, Event("overloaded", 0.0, 1), in_flight=20))
+    for tenth in range(1, 1200):
+        sent += 1
+        in_flight = int(state.congestion.concurrency.most) + 5
+        state.take_turn(news(3.2 + tenth / 10, sent, answered=1, in_flight=in_flight))
+    assert state.published().most < inf
+    assert state.congestion.rate.rate == known
+
+
 def test_the_fleet_finds_a_hidden_limit_and_keeps_to_it() -> None:
     state, level, sent, refused, accepted = SharedCongestion(0.0), 80.0, 0.0, 0, 0
     for tenth in range(1, 601):
