@@ -15,15 +15,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cached_answers import check_in_a_fork, texts
 
 from modelwire.caches import EXPIRED_PER_UPDATE, BaseCache, InMemoryCache, SQLiteCache
 from modelwire.errors import CallerError, InvalidArgument, InvalidType
 from modelwire.messages import AIMessage, HumanMessage
 from modelwire.outputs import ChatGeneration, Generation
-
-
-def texts(*values: str) -> list[Generation]:
-    return [Generation(text=value) for value in values]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -452,15 +449,7 @@ for i in range(50):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_process_opens_the_file_for_itself(tmp_path: Path) -> None:
-    cache = SQLiteCache(tmp_path / "answers.db")
-    cache.update("p", "m", texts("one"))
-    child = os.fork()
-    if child == 0:
-        seen = cache.lookup("p", "m") == texts("one")
-        cache.update("q", "m", texts("child"))
-        os._exit(0 if seen else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert cache.lookup("q", "m") == texts("child")
+    check_in_a_fork(SQLiteCache(tmp_path / "answers.db"))
 
 
 def test_the_file_may_be_named_as_langchain_names_it(tmp_path: Path) -> None:

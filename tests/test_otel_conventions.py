@@ -319,21 +319,7 @@ def test_of_responses_the_api_and_the_conversation_are_set(
 def test_earlier_names_stand_beside_todays_until_the_program_opts_in(
     server: ProviderServer, seen: Seen
 ) -> None:
-    server.default = {
-        "id": "m",
-        "type": "message",
-        "role": "assistant",
-        "model": "m",
-        "content": [{"type": "text", "text": "x"}],
-        "stop_reason": "end_turn",
-        "stop_sequence": None,
-        "usage": {
-            "input_tokens": 3,
-            "output_tokens": 2,
-            "cache_creation_input_tokens": 5,
-            "cache_read_input_tokens": 0,
-        },
-    }
+    server.default = _anthropic_body(cache_creation_input_tokens=5, cache_read_input_tokens=0)
     server.model("anthropic").invoke("hi")
     facts = seen.facts("chat")
     assert facts["gen_ai.usage.cache_write.input_tokens"] == 5
@@ -498,6 +484,19 @@ class Setting(NamedTuple):
     sets: tuple[str, ...]
 
 
+def _anthropic_body(**counts: int) -> dict[str, Any]:
+    return {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [{"type": "text", "text": "x"}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 3, "output_tokens": 2, **counts},
+    }
+
+
 def _openai_usage(**details: Any) -> dict[str, Any]:
     choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18, **details}
@@ -519,18 +518,7 @@ def _sampling(server: ProviderServer) -> None:
 
 
 def _anthropic(server: ProviderServer) -> None:
-    usage = {"input_tokens": 3, "output_tokens": 2}
-    counts = {"cache_creation_input_tokens": 5, "cache_read_input_tokens": 4}
-    server.default = {
-        "id": "m",
-        "type": "message",
-        "role": "assistant",
-        "model": "m",
-        "content": [{"type": "text", "text": "x"}],
-        "stop_reason": "end_turn",
-        "stop_sequence": None,
-        "usage": {**usage, **counts},
-    }
+    server.default = _anthropic_body(cache_creation_input_tokens=5, cache_read_input_tokens=4)
     model = server.model("anthropic", top_k=4, effort="low")
     model.bind_tools([weather]).invoke(HISTORY)
 

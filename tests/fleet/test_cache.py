@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from support.biller import Biller, billing, model_at
+from support.cached_answers import check_in_a_fork, texts
 from support.redis_server import RedisServer, redis_server
 
 import modelwire
@@ -25,7 +26,7 @@ from modelwire.caches import RedisCache
 from modelwire.errors import BadRequest, CallerError, InvalidArgument, Timeout
 from modelwire.fleet import cache as fleet_cache
 from modelwire.messages import AIMessage
-from modelwire.outputs import ChatGeneration, Generation
+from modelwire.outputs import ChatGeneration
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -42,10 +43,6 @@ def until(holds: Callable[[], Any]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
-
-
-def texts(*values: str) -> list[Generation]:
-    return [Generation(text=value) for value in values]
 
 
 def keys(redis: RedisServer, pattern: str = "modelwire:answer:*") -> list[str]:
@@ -480,16 +477,7 @@ def test_a_killed_process_holds_the_others_up_for_the_life_of_its_lock_at_most(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_process_has_a_connection_of_its_own(redis: RedisServer) -> None:
-    cache = RedisCache(redis.url)
-    cache.update("p", "m", texts("one"))
-    child = os.fork()
-    if child == 0:
-        seen = cache.lookup("p", "m") == texts("one")
-        cache.update("q", "m", texts("child"))
-        os._exit(0 if seen else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert cache.lookup("q", "m") == texts("child")
-    assert cache.lookup("p", "m") == texts("one")
+    check_in_a_fork(RedisCache(redis.url))
 
 
 # The server is away

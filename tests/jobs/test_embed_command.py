@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.embed_command import embed, serving_reviews, written_vectors
 
 from modelwire import cli
 from modelwire.testing import ProviderServer
@@ -15,25 +14,9 @@ from modelwire.testing import ProviderServer
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    monkeypatch.chdir(tmp_path)
-    with ProviderServer() as provider:
-        monkeypatch.setenv("OPENAI_API_KEY", "k")
-        monkeypatch.setenv("OPENAI_BASE_URL", provider.base_url)
-        with open("reviews.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerows([["id", "review"], [1, "good"], [2, ""], [3, "bad"]])
+    rows = [(1, "good"), (2, ""), (3, "bad")]
+    with serving_reviews(tmp_path, monkeypatch, rows) as provider:
         yield provider
-
-
-def embed(*more: str, output: str = "vectors.jsonl") -> int:
-    model = "openai:text-embedding-3-small"
-    arguments = ["embed", "reviews.csv", "-m", model, "--column", "review", "-o", output]
-    return cli.main([*arguments, *more])
-
-
-def vectors() -> list[list[float] | None]:
-    text = Path("vectors.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line)["embedding"] for line in text.splitlines()]
 
 
 def test_it_writes_vectors_and_the_path(
@@ -44,7 +27,7 @@ def test_it_writes_vectors_and_the_path(
     assert printed.out == "vectors.jsonl\n"
     assert "3 rows, 1 failed" in printed.err
     assert "empty text" in printed.err
-    first, second, third = vectors()
+    first, second, third = written_vectors()
     assert first is not None
     assert len(first) == 4
     assert second is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.embed_command import embed, serving_reviews, written_vectors
 
 from modelwire import cli
 from modelwire.embeddings import FakeEmbeddings
@@ -253,43 +253,32 @@ def test_every_text_gets_its_own_vector_whatever_a_batch_leaves_out(
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    monkeypatch.chdir(tmp_path)
-    with ProviderServer() as provider:
-        monkeypatch.setenv("OPENAI_API_KEY", "k")
-        monkeypatch.setenv("OPENAI_BASE_URL", provider.base_url)
-        with open("reviews.csv", "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([["id", "review"], *enumerate(TEXTS)])
+    with serving_reviews(tmp_path, monkeypatch, enumerate(TEXTS)) as provider:
         yield provider
 
 
-def embed(*more: str) -> int:
-    named = ["-m", f"openai:{SMALL}", "--column", "review", "-o", "vectors.jsonl"]
-    return cli.main(["embed", "reviews.csv", *named, "--via", "batch-api", *more])
-
-
-def written() -> list[list[float] | None]:
-    text = Path("vectors.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line)["embedding"] for line in text.splitlines()]
+def embed_by_batch(*more: str) -> int:
+    return embed("--via", "batch-api", *more)
 
 
 def test_the_command_submits_waits_and_writes(
     server: ProviderServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert embed("--dimensions", "4") == 0
+    assert embed_by_batch("--dimensions", "4") == 0
     printed = capsys.readouterr()
     assert printed.out == "vectors.jsonl\n"
     assert "5 rows, 1 without an answer" in printed.err
-    assert written() == [vector(text, 4) if text else None for text in TEXTS]
+    assert written_vectors() == [vector(text, 4) if text else None for text in TEXTS]
     assert server.batches.made[0].fields["endpoint"] == "/v1/embeddings"
 
 
 def test_a_detached_job_is_fetched_later(
     server: ProviderServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert embed("--detach") == 0
+    assert embed_by_batch("--detach") == 0
     job = capsys.readouterr().out.strip()
     assert cli.main(["jobs", "wait", job]) == 0
-    assert written() == [vector(text) if text else None for text in TEXTS]
+    assert written_vectors() == [vector(text) if text else None for text in TEXTS]
     assert cli.main(["jobs", "show", job]) == 0
     assert "5, 1 failed" in capsys.readouterr().out
 
@@ -297,7 +286,7 @@ def test_a_detached_job_is_fetched_later(
 def test_a_dry_run_shows_half_the_price(
     server: ProviderServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert embed("--dry-run") == 0
+    assert embed_by_batch("--dry-run") == 0
     assert "At half the price" in capsys.readouterr().out
     assert server.requests == []
 
@@ -305,5 +294,5 @@ def test_a_dry_run_shows_half_the_price(
 def test_detaching_needs_the_batch_api(
     server: ProviderServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert embed("--via", "live", "--detach") == 2
+    assert embed_by_batch("--via", "live", "--detach") == 2
     assert "`--detach` leaves a job to the provider" in capsys.readouterr().err
