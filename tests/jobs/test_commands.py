@@ -475,7 +475,10 @@ def test_every_option_of_a_job_is_explained(where: str) -> None:
     [
         (("--engine", "ray"), "modelwire[ray]"),
         (("--workers", "2"), "needs `--engine ray`"),
-        (("--via", "batch-api", "--engine", "ray"), "asked live"),
+        (
+            ("--via", "batch-api", "--engine", "ray"),
+            "`--engine` applies to rows that are called directly",
+        ),
     ],
 )
 def test_ray_is_asked_for_by_its_own_options(

@@ -489,7 +489,7 @@ def _call_directly(store: JobStore, step: Any, rows: list[tuple[int, Any]]) -> i
         if isinstance(message, BaseException):
             failures.append(message)
             _log.warning(
-                "Row %d could not be asked live: %s", rows[place][0], failure_text(message)
+                "Row %d could not be called directly: %s", rows[place][0], failure_text(message)
             )
         else:
             store.append(LIVE, [direct_answer(rows[place][0], message, told=True)])
