@@ -27,15 +27,15 @@ from modelwire.sharing import shared_state
 
 __all__ = ["RedisCache"]
 
-# The lock of a call lives for this time: so long do others wait for a process that was killed.
+# The lock of a call ends after this time unless it is renewed; other processes wait that long for a killed one.
 _LOCK_S = 5.0
-# It is renewed when this much of it has passed.
+# The lock is renewed when this much of its time has passed.
 _RENEW_AFTER_S = 1.5
-# A call that waits for a lock looks again after this time, which grows by half each time
+# A call that waits for a lock looks it up again after this time, which grows by half with each look.
 _FIRST_PAUSE_S = 0.02
-# up to this.
+# The time between two looks does not grow beyond this.
 _LONGEST_PAUSE_S = 0.25
-# As many keys are looked at for each step of `clear`.
+# Each step of `clear` looks at about this many keys.
 _KEYS_PER_STEP = 1_000
 
 # KEYS: answer, lock. ARGV: the name of the claim, milliseconds. Returns the answer and no name, else whose lock it is.

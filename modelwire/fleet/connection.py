@@ -44,9 +44,9 @@ _log = logging.getLogger("modelwire.fleet")
 _TIMEOUT_S = 0.5
 # The server is away after this many failures in a row. One alone may be a pause of this process.
 _FAILURES_TO_BE_AWAY = 2
-# While the server is away, it is tried again after this time, which doubles with each failure
+# While the server is away, one call tries it again after this time, which doubles with each failure.
 _RETRY_FIRST_S = 0.1
-# up to this.
+# The time between two tries does not grow beyond this.
 _RETRY_MOST_S = 1.0
 # A listener looks this often whether it is still needed.
 _LISTEN_S = 1.0
@@ -58,9 +58,9 @@ _SCHEMES = {
     "valkey": "redis",
     "valkeys": "rediss",
 }
-# What redis-py raises if the server or the network fails.
+# redis-py raises these if the server or the network fails.
 _FAILURES = (redis.RedisError, OSError)
-# What a server replies to a client that it does not let in.
+# redis-py raises these if the server rejects the user or the password.
 _REJECTIONS = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
 
 
@@ -149,7 +149,7 @@ class Connection:
             return await client.execute_command(*words)
 
     def listen(self, channel: str) -> Generator[bytes | None]:
-        """Yield what is published on a channel, and None in each second without news. Raises: `Away`."""
+        """Yield each message that is published on a channel, and None in each second without one. Raises: `Away`."""
         client = _client(self._url, self.shown)
         try:
             with client.pubsub(ignore_subscribe_messages=True) as subscription:
@@ -201,7 +201,8 @@ class Connection:
         with self._lock:
             if now < self._retry_at:
                 raise Away(f"The server at `{self.shown}` does not answer.")
-            self._retry_at = now + _TIMEOUT_S * 2  # The calls of this time leave it to this one.
+            # Until this one has its reply, all other calls fail at once.
+            self._retry_at = now + _TIMEOUT_S * 2
 
     def _failed(self, exc: Exception, *, is_certain: bool = False) -> None:
         with self._lock:

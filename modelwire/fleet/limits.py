@@ -34,15 +34,15 @@ from modelwire.fleet.connection import Away, Connection, Script
 
 __all__ = ["LimitSharing", "limiter_digest"]
 
-# A lease is renewed at this interval while calls run,
+# A lease is renewed at this interval while calls run.
 _RENEW_S = 0.1
-# more often while no limit is known, because a refusal must be known soon,
+# It is renewed at this interval while no limit is known, because the fleet must learn of a refusal soon.
 _RAMP_RENEW_S = 0.05
-# at this one otherwise,
+# It is renewed at this interval while no calls run.
 _IDLE_RENEW_S = 0.25
-# and soon if a call waits for it,
+# It is renewed this soon after the last time if a call waits for it.
 _SOON_S = 0.025
-# or after a refusal; but not more often than these.
+# It is renewed this soon after the last time if the fleet must learn of a refusal.
 _NEWS_S = 0.005
 # Closing waits at most this long for a renewal that runs.
 _END_S = 1.0

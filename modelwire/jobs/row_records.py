@@ -46,9 +46,9 @@ TABLE = "rows"
 UNKNOWN, ANSWERED, FAILED = 0, 1, 2
 # `last_asked` searches this many rows for one with an answer.
 SEARCHED = 100_000
-# `groups_of` ends a group at this many records,
+# `groups_of` ends a group at this many records.
 GROUP_ROWS = 500
-# or with the record that makes it this large.
+# It also ends a group with the record that makes the group this large.
 GROUP_BYTES = 4_000_000
 
 T = TypeVar("T")

@@ -73,7 +73,7 @@ def _start(options: dict[str, Any], place: str) -> Any:
 
 
 def _names_pooling(path: str) -> bool:
-    """Return whether the weights of a model say how the vectors of a text's tokens become one.
+    """Return whether the file of a model names a pooling type, by which token vectors become one vector of a text.
 
     The hyperparameters of a model are before its vocabulary in a GGUF file, so within the first bytes.
     """

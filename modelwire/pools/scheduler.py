@@ -41,9 +41,9 @@ _AGAIN_FIRST_S = 0.25
 _AGAIN_MOST_S = 8.0
 # A call that a limiter has returned unsent may go there again after this time.
 _UNSENT_S = 0.05
-# A call fails after so many failures that were not probes, and one more for each deployment,
+# A call fails after this many failures that were not probes, and one more for each deployment.
 _MOST_FAILURES = 4
-# or after so many refusals between which the same deployment answered other calls.
+# A call fails after this many refusals between which the same deployment answered other calls.
 _MOST_OWN_REFUSALS = 20
 # The pool assumes this median before any call was answered.
 _MEDIAN_S = 1.0

@@ -28,9 +28,9 @@ _logger = logging.getLogger("modelwire")
 
 # The oldest prompts above this number are forgotten.
 MOST_PROMPTS = 32
-# A text has one digest for each so many characters,
+# A text has one digest for each block of this many characters.
 CHARS_A_DIGEST = 16
-# and at most so many digests: behind its first 65,536 characters a difference is known, but not its place.
+# A text has at most this many digests: a difference behind its first 65,536 characters is known, but not its place.
 MOST_DIGESTS = 4_096
 # The excerpt of a break shows so many characters on each side of the difference.
 CHARS_SHOWN = 40

@@ -89,7 +89,7 @@ class Lease:
 
 
 class SyncLease(Lease):
-    """Returns its place to the pool even if Ctrl-C interrupts the return."""
+    """A lease that returns its place to the pool even if a Ctrl-C interrupts `release`."""
 
     __slots__ = ()
 

@@ -6,9 +6,9 @@ from math import inf
 
 __all__ = ["ConcurrencyLimit"]
 
-# The limit is multiplied by this at the first overload,
+# The first overload multiplies the limit by this.
 _FIRST_FACTOR = 0.9
-# and by this at each further overload in a row.
+# Each further overload in a row multiplies the limit by this.
 _LATER_FACTOR = 0.7
 # The limit grows by this part of itself after as many answers as it allows requests.
 _GROWTH = 0.03

@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers", "count_own_refusal"]
 
-# A refusal concerns its own call only if it is at least the third refusal of the call,
+# A refusal concerns its own call only if the call had at least this many refusals.
 _REFUSALS_TO_BE_OWN = 3
-# and at least this many other requests were answered meanwhile.
+# At least this many other requests must have been answered in the meantime, too.
 _OTHERS_ANSWERED = 5
-# A call fails after this many such refusals,
+# A call fails after this many such refusals, if one of the next two conditions holds.
 _INCURABLE_REFUSALS = 6
-# if at least this many other requests were answered since its first refusal,
+# At least this many other requests were answered since its first refusal.
 _INCURABLE_ANSWERED = 200
-# or the gate has been closed for this long. At a low limit a call may be refused repeatedly although
+# The gate has been closed for this long. At a low limit a call may be refused repeatedly although
 # waiting would help, so both numbers are large.
 _INCURABLE_CLOSED_S = 60.0
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BURST_S", "PACE_PART", "AcceptedCount", "RateEstimate"]
 
-# R10: the ramp begins with a burst of this many requests,
+# R10: the ramp begins with a burst of this many requests.
 _RAMP_BURST = 8.0
-# goes on at this pace,
+# After the burst the ramp goes on at this pace.
 _RAMP_PER_S = 40.0
-# which doubles in this time as long as calls are queued,
+# The pace of the ramp doubles in this time as long as calls are queued.
 _RAMP_DOUBLING_S = 0.3
-# and ends at this pace, above which no limit is assumed.
+# The ramp ends at this pace, above which no limit is assumed.
 _RAMP_END_PER_S = 20_000.0
 # The ramp grows by at most this time between two polls. A later poll means that the CPU is busy, and
 # that refusals which have arrived are not read yet.
@@ -35,38 +35,38 @@ _REQUESTS_PER_ANSWER = 2.0
 # After an outage the ramp to a known rate begins at this part of it.
 _KNOWN_RAMP_PART = 0.25
 
-# R8: the pace is this part of the estimated rate,
+# R8: the pace is this part of the estimated rate.
 PACE_PART = 0.99
-# requests may be sent in bursts of this length,
+# Requests may be sent in bursts of this length.
 BURST_S = 0.25
-# and after the ramp as many as the rate allows in this time may be sent early.
+# After the ramp, as many requests as the rate allows in this time may be sent early.
 SLACK_S = 0.025
 # The first cut sets this part of the accepted rate, and each later cut at most this part of the old.
 _FIRST_CUT = 0.85
 _LATER_CUT = 0.97
 
-# R8: after a cut the pace is held for this time,
+# R8: after a cut the pace is held for this time.
 _HOLD_S = 5.0
-# or for this many requests if they are few,
+# A slow pace is held for the time of this many requests instead.
 _HOLD_REQUESTS = 40.0
-# but at most for this time, or for this many requests. Several processes that share a limit send few
-# requests each. They should neither test the limit all the time, nor leave unused what one of them
-# no longer needs.
+# The pace is held at most for this time, or for the time of this many requests. Several processes
+# that share a limit send few requests each. They should neither test the limit all the time, nor
+# leave unused what one of them no longer needs.
 _HOLD_MOST_S = 11.0
 _HOLD_LEAST_REQUESTS = 11.0
-# Then the pace grows by this part a second, faster the longer it was not refused,
+# After that the pace grows by this part a second, and faster the longer it was not refused.
 _GROWTH_PER_S = 0.01
-# so that the growth doubles after this part of the time for which the pace was held,
+# The growth doubles after this part of the time for which the pace was held.
 _GROWTH_SCALE = 0.6
-# up to this part a second.
+# The pace grows at most by this part a second.
 _GROWTH_CAP_PER_S = 0.25
 
 # The first estimate is a guess, because the size of the bucket is unknown. Until the second refusal
-# the pace is held only for this time,
+# the pace is held only for this time.
 _GUESS_HOLD_S = 1.5
-# or for this many requests,
+# It may be held for the time of this many requests instead.
 _GUESS_HOLD_REQUESTS = 3.0
-# and then grows by this part a second.
+# After that it grows by this part a second.
 _GUESS_GROWTH_PER_S = 0.5
 # If at least this part of the pace was accepted, the bucket may have overflowed: the true rate then
 # lies between the accepted rate and the pace, whose logarithms are weighted by this number.
@@ -105,12 +105,13 @@ _MOST_PAIRS = 3
 _LEAST_PER_S = 1 / 120
 
 # A limit that counts the requests of a time window saves nothing up, so the accepted rate lies below
-# it. This part of the pace before the refusal is tried again soon,
+# it. This part of the pace before the refusal is tried again soon.
 _AIM_PART = 0.8
-# or this part if the pace was the first guess:
+# If the pace was the first guess, this part is tried again instead.
 _AIM_PART_OF_GUESS = 0.6
-# after this time the pace grows by this part a second.
+# The pace begins to grow towards that part after this time.
 _AIM_HOLD_S = 1.0
+# It grows by this part a second then.
 _AIM_GROWTH_PER_S = 0.2
 # A pace that cuts have reduced to less than this part of the proven one is cut enough.
 _CUT_ENOUGH = 0.5

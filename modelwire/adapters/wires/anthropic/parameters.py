@@ -1,4 +1,4 @@
-"""Encodes the parameters of a call for Anthropic: tools, limits, the form of the answer. No I/O here.
+"""Encodes the parameters of a call for Anthropic: tools, limits, the format of the answer. No I/O here.
 
 Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11. Unknown parameters are passed unchanged.
 """

@@ -1,4 +1,4 @@
-"""Encodes the parameters of a call for Converse: tools, limits, the form of the answer. No I/O here.
+"""Encodes the parameters of a call for Converse: tools, limits, the format of the answer. No I/O here.
 
 Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, read 2026-11. A
 parameter without a field in Converse is the model's own; it goes into `additionalModelRequestFields` unchanged.

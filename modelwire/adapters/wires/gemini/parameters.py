@@ -1,4 +1,4 @@
-"""Encodes the parameters of a call for generateContent: `generationConfig`, tools, the form of the answer. No I/O.
+"""Encodes the parameters of a call for generateContent: `generationConfig`, tools, the format of the answer. No I/O.
 
 Wire format: https://ai.google.dev/api/generate-content#generationconfig, read 2026-11. camelCase and snake_case are
 both accepted, as the API accepts both; unknown parameters go into the body unchanged.
