@@ -13,6 +13,7 @@ PROCESS = "it looks at the whole process: its memory, its threads, its modules, 
 SERVER = "its server, or the child process that it starts, has one script for all threads"
 FIRST = "calls that come first at once make equal codecs, or schemas, which have no state; one of them is kept"
 WAITS = "its provider refuses all calls of one key, so they wait for each other, as they should: for two minutes"
+FORKS = "it forks, and a child of several threads waits for ever for a lock that another thread had"
 CONSUMED = "it changes the parameter that all threads share"
 
 # Fixture -> why a test with it runs in one thread.
@@ -36,6 +37,8 @@ TESTS = {
     "tests/prompts/test_mustache.py::test_memory_grows_with_the_length_of_the_template": PROCESS,
     "tests/runnables/test_fallbacks.py::test_bad_arguments_are_told_at_construction": CONSUMED,
     "tests/tools/test_base_tool.py::test_what_the_model_sees_follows_the_tool": FIRST,
+    "tests/test_caches.py::test_a_forked_process_opens_the_file_for_itself": FORKS,
+    "tests/test_caches.py::test_a_later_answer_replaces_the_earlier_one": RECORDS,
     "tests/test_caches.py::test_a_cache_returns_what_it_was_given_for_the_same_question_only": RECORDS,
     "tests/runnables/test_parallel.py::test_leaving_a_woven_stream_ends_its_threads_and_tasks": PROCESS,
 }

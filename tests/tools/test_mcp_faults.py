@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import sys
@@ -132,6 +133,20 @@ def test_a_cancelled_call_is_cancelled_at_the_server(tmp_path: Path) -> None:
 
     assert asyncio.run(main()) == "hello {}"
     assert is_cancelled(tmp_path)
+
+
+def test_a_cancelled_call_of_a_connection_that_closes_logs_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with asking(tmp_path) as tools:
+        connection = tools._connection
+        call = connection.submit(lambda client: client.call_tool("wait", {}))
+        assert until(lambda: (tmp_path / "heard.wait").exists())
+        connection._is_closing = True  # as `close` does first, in another thread
+        call.cancel()
+    del call, connection, tools
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_call_that_is_late_is_cancelled_at_the_server(tmp_path: Path, colour: Any) -> None:

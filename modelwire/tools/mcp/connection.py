@@ -127,7 +127,7 @@ class Connection:
         client = self._client
         if client is None:
             raise ToolException(f"The connection to the MCP server {self.description} is closed.")
-        return asyncio.run_coroutine_threadsafe(self._timed(request(client)), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._submitted(request(client)), self._loop)
 
     async def call_tool(
         self,
@@ -282,6 +282,15 @@ class Connection:
             self.description,
         )
 
+    async def _submitted(self, request: Awaitable[Result]) -> Result:
+        """Await a request of `submit`, whose future raises what it raises.
+
+        A future that its caller has cancelled takes no error over, and asyncio would log the task's as never retrieved.
+        """
+        if task := asyncio.current_task():
+            task.add_done_callback(_retrieve_error)
+        return await self._timed(request)
+
     async def _timed(self, request: Awaitable[Result]) -> Result:
         """Await a request for at most `timeout_s`, without the time in which the user answers questions."""
         try:
@@ -358,6 +367,11 @@ def _pages_to_visit(error: Any) -> list[dict[str, Any]]:
 
 async def _awaited(answer: Awaitable[Any]) -> Any:
     return await answer
+
+
+def _retrieve_error(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 async def _all_tools(client: Any) -> Sequence[Any]:
