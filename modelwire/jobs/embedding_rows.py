@@ -35,7 +35,7 @@ __all__ = ["EmbeddingCaller", "EmbeddingWork", "embedding_work", "text_error"]
 # A request that is not full is sent once no row has joined it for this long.
 GATHER_S = 0.02
 # This many full requests are in flight at first, and up to so many if that is faster. The rows of one take 10 MB.
-REQUESTS_AT_ONCE, REQUESTS_AT_MOST = 8, 32
+REQUESTS_AT_ONCE, REQUESTS_AT_MOST = 16, 32
 # An embeddings model without `limits()` gets this many texts at a time.
 TEXTS_OF_UNKNOWN_MODEL = 256
 # Costs are divided among rows in units of a millionth of a millionth of a US dollar.

@@ -16,8 +16,11 @@ def test_short_texts_take_the_least_time_that_a_limit_of_tokens_allows(headers: 
 
 @pytest.mark.long
 @pytest.mark.parametrize("headers", ["none", "full"])
-@pytest.mark.parametrize("burst_s", [10, 60])
-@pytest.mark.parametrize("tokens_a_minute", [1_000_000, 5_000_000])
+@pytest.mark.parametrize(
+    ("tokens_a_minute", "burst_s"),
+    # A full bucket of 10 million tokens holds the whole job, so there is no such scene.
+    [(1_000_000, 10), (1_000_000, 60), (5_000_000, 10), (5_000_000, 60), (10_000_000, 10)],
+)
 def test_a_million_texts_take_the_least_time(
     tokens_a_minute: float, burst_s: float, headers: str
 ) -> None:
@@ -30,6 +33,6 @@ def test_a_million_texts_take_the_least_time(
 
 
 def test_more_requests_are_in_flight_if_that_is_faster() -> None:
-    few = embedding_scene(texts=300_000, tokens_a_minute=200_000)
+    few = embedding_scene(texts=300_000, tokens_a_minute=1_000_000)
     many = embedding_scene(texts=1_000_000, tokens_a_minute=10_000_000, burst_s=10)
     assert few.most_rows < many.most_rows
