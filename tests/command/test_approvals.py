@@ -65,8 +65,8 @@ def test_without_a_terminal_a_call_is_declined_unless_yes_is_there(
     ("typed", "result", "written"),
     [
         ("y", "noted", "buy tea\n"),
-        ("n", "The user declined this call.", ""),
-        ("", "The user declined this call.", ""),
+        pytest.param("n", "The user declined this call.", "", marks=pytest.mark.long),
+        pytest.param("", "The user declined this call.", "", marks=pytest.mark.long),
         ("I have tea", "The user declined this call. I have tea", ""),
     ],
 )

@@ -233,7 +233,7 @@ def test_ctrl_c_ends_a_chat_that_is_piped_in(provider: ProviderServer) -> None:
     assert len(provider.requests) == 1
 
 
-@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("plain", [pytest.param(True, marks=pytest.mark.long), False])
 def test_ctrl_c_stops_an_answer_and_keeps_the_chat(
     terminal: Callable[..., Terminal], provider: ProviderServer, *, plain: bool
 ) -> None:

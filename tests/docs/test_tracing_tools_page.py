@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.thinned import of_make_test
 from support.trace_ingest import Ingest, ReceivedSpan, receiving, tree
 
 from modelwire.testing import ProviderServer
@@ -124,7 +125,7 @@ def test_every_tool_has_a_page_with_a_short_program() -> None:
         assert parts >= {"input", "output"} or "messages" in parts
 
 
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize("name", of_make_test("phoenix", WANTED))
 def test_a_tool_gets_what_its_page_shows(name: str, tmp_path: Path) -> None:
     with receiving(*WANTED[name]) as ingest:
         done = run_program(name, ingest, tmp_path)
@@ -152,7 +153,7 @@ def test_an_attribute_that_a_view_needs_is_missed(name: str) -> None:
                 assert part in missing(needs, rest)
 
 
-@pytest.mark.parametrize("name", ["langfuse", "grafana", "datadog"])
+@pytest.mark.parametrize("name", of_make_test("langfuse", ["langfuse", "grafana", "datadog"]))
 def test_the_server_is_strict(name: str, tmp_path: Path) -> None:
     path, headers = WANTED[name]
     with receiving(path, {**headers, next(iter(headers)): "another"}) as ingest:

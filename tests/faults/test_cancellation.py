@@ -226,6 +226,7 @@ def test_c2_a_timeout_of_asyncio_around_a_call_is_its_own(server: ProviderServer
 
 
 @thinned(
+    one_in=5,
     wire=["openai", "responses", "anthropic", "bedrock", "gemini"],
     leave=["break", "close", "forget"],
 )

@@ -78,8 +78,9 @@ RESERVED = 64 * INPUT + 64 * OUTPUT
 
 @pytest.mark.parametrize(
     ("processes", "calls", "killed"),
-    [(3, 600, 1), pytest.param(8, 10_000, 3, marks=pytest.mark.long)],
+    [(3, 600, 1), (8, 10_000, 3)],
 )
+@pytest.mark.long
 def test_together_they_never_spend_more_than_the_budget(
     biller: Biller, redis: RedisServer, processes: int, calls: int, killed: int
 ) -> None:

@@ -223,6 +223,7 @@ def test_a_killed_process_never_leaves_a_sum_that_is_too_low(biller: Biller) -> 
     assert biller.usd <= Decimal("0.01")
 
 
+@pytest.mark.long
 def test_three_processes_one_of_them_killed_never_spend_more_together(biller: Biller) -> None:
     biller.output = lambda body: 60
     usd = 300 * 60 * OUTPUT

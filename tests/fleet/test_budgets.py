@@ -18,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.biller import Biller, billing, model_at
 from support.redis_server import RedisServer, redis_server
+from support.thinned import thinned
 
 import modelwire
 from modelwire import budget
@@ -163,8 +164,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("shares_first", ["parent", "child"])
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@thinned(one_in=2, method=multiprocessing.get_all_start_methods(), shares_first=["parent", "child"])
 def test_a_child_of_multiprocessing_gives_its_parcel_back(
     redis: RedisServer, biller: Biller, tmp_path: Path, method: str, shares_first: str
 ) -> None:

@@ -457,6 +457,7 @@ def test_equal_calls_of_several_processes_are_one_request(
     assert biller.calls == 1
 
 
+@pytest.mark.long
 def test_a_killed_process_holds_the_others_up_for_the_life_of_its_lock_at_most(
     redis: RedisServer, biller: Biller
 ) -> None:

@@ -32,6 +32,7 @@ def test_a_million_texts_take_the_least_time(
     assert score.wasted <= 0.1
 
 
+@pytest.mark.long
 def test_more_requests_are_in_flight_if_that_is_faster() -> None:
     few = embedding_scene(texts=300_000, tokens_a_minute=1_000_000)
     many = embedding_scene(texts=1_000_000, tokens_a_minute=10_000_000, burst_s=10)

@@ -114,8 +114,10 @@ def test_fifty_kills_of_a_job_of_two_thousand_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "code"),
-    [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)],
-    ids=["INT", "TERM"],
+    [
+        pytest.param(signal.SIGINT, -signal.SIGINT, id="INT", marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, id="TERM"),
+    ],
 )
 def test_a_signal_drains_the_job_and_it_goes_on(
     tmp_path: Path, sent: signal.Signals, code: int

@@ -1,4 +1,4 @@
-"""Tables of test cases: a part that meets every pair in `make test`, all of them in `make test-long`."""
+"""Tables of test cases: a part of them in `make test`, a part that meets every pair, and all in `make test-long`."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def thinned(*, one_in: int = 3, **axes: Mapping[str, Any] | Iterable[Any]) -> py
         for row in product(*(list(enumerate(axis.items())) for axis in named.values()))
     ]
     return pytest.mark.parametrize(tuple(named), rows)
+
+
+def of_make_test(first: str, names: Iterable[str]) -> list[Any]:
+    """Return the names as parameters, of which all but `first` are `long`."""
+    return [pytest.param(name, marks=() if name == first else pytest.mark.long) for name in names]

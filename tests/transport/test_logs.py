@@ -217,9 +217,14 @@ ChatOpenAI(model="m", api_key="k", base_url=os.environ["URL"]).invoke("the promp
     [
         ("", [], ["m answered", "POST"]),
         ("info", ["m answered in", "1 attempt"], ["POST", "the prompt"]),
-        ("debug", ["m answered in", "POST"], ["the prompt"]),
+        pytest.param("debug", ["m answered in", "POST"], ["the prompt"], marks=pytest.mark.long),
         ("bodies", ["m answered in", "POST", "the prompt"], []),
-        ("lod", ["`MODELWIRE_LOG`: `level` must be one of"], ["m answered"]),
+        pytest.param(
+            "lod",
+            ["`MODELWIRE_LOG`: `level` must be one of"],
+            ["m answered"],
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_the_variable_switches_the_log_of_a_script_on(

@@ -111,7 +111,7 @@ linux = pytest.mark.skipif(
     ("settings", "options"),
     [
         ({}, (True, 60, 15, 3, 120_000)),
-        ({"tcp_keepalive": True}, (True, 60, 15, 3, 120_000)),
+        pytest.param({"tcp_keepalive": True}, (True, 60, 15, 3, 120_000), marks=pytest.mark.long),
         ({"tcp_keepalive": (30, 5, 2)}, (True, 30, 5, 2, 45_000)),
     ],
 )

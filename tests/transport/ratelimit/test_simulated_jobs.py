@@ -112,6 +112,9 @@ JOBS: dict[str, tuple[dict[str, Any], float, float]] = {
 
 # Jobs whose kind another, cheaper one stands for in `make test`.
 LONG = {
+    "P4, 600 -> 300 -> 1200 a minute",
+    "no bursts at all",
+    "one 500 in a hundred",
     "P1, Retry-After",
     "P2, full headers",
     "P4, full headers",

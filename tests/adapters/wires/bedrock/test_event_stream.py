@@ -44,29 +44,29 @@ def test_botocore_reads_the_same_frames() -> None:
     assert [(it.headers[":event-type"], it.payload) for it in buffer] == EVENTS
 
 
-@pytest.mark.parametrize("at", range(len(STREAM)))
-def test_every_wrong_byte_is_found_and_what_was_whole_before_it_is_handed_out(at: int) -> None:
-    wrong = STREAM[:at] + bytes([STREAM[at] ^ 0x20]) + STREAM[at + 1 :]
-    framing = decoder()
+def test_every_wrong_byte_is_found_and_what_was_whole_before_it_is_handed_out() -> None:
     first = len(frame(EVENTS[0][1], event_type=EVENTS[0][0]))
-    if at >= first:
-        assert framing.feed(wrong)[0] == ServerEvent(*EVENTS[0])
-    with pytest.raises(MalformedResponse, match="checksum"):
-        framing.feed(b"")
-        framing.feed(wrong if at < first else b"")
+    for at in range(len(STREAM)):
+        wrong = STREAM[:at] + bytes([STREAM[at] ^ 0x20]) + STREAM[at + 1 :]
+        framing = decoder()
+        if at >= first:
+            assert framing.feed(wrong)[0] == ServerEvent(*EVENTS[0]), at
+        with pytest.raises(MalformedResponse, match="checksum"):
+            framing.feed(b"")
+            framing.feed(wrong if at < first else b"")
 
 
-@pytest.mark.parametrize("end", range(1, len(STREAM)))
-def test_a_body_that_ends_within_a_frame_is_incomplete(end: int) -> None:
-    framing = decoder()
-    framing.feed(STREAM[:end])
+def test_a_body_that_ends_within_a_frame_is_incomplete() -> None:
     ends = [len(frame(EVENTS[0][1], event_type=EVENTS[0][0]))]
     ends.append(ends[0] + len(frame(EVENTS[1][1], event_type=EVENTS[1][0])))
-    if end in ends:
-        framing.close()
-    else:
-        with pytest.raises(IncompleteStream, match="within a frame"):
+    for end in range(1, len(STREAM)):
+        framing = decoder()
+        framing.feed(STREAM[:end])
+        if end in ends:
             framing.close()
+        else:
+            with pytest.raises(IncompleteStream, match="within a frame"):
+                framing.close()
 
 
 def test_an_exception_and_an_error_are_marked_as_such() -> None:
