@@ -15,7 +15,7 @@ from modelwire.adapters.embeddings.codec import EmbeddingCodec
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.providers.bedrock import ChatBedrockConverse
-from modelwire.adapters.wires.wire import path_segment
+from modelwire.adapters.wires.wire import JSON, path_segment
 from modelwire.errors import InvalidArgument
 from modelwire.transport.wire import WireRequest
 
@@ -29,7 +29,7 @@ __all__ = ["BedrockCalls", "BedrockEmbeddings", "CohereOnBedrockCodec", "NovaCod
 class _InvokeModelCodec(EmbeddingCodec):
     """The codec of `POST {base_url}/model/MODEL/invoke`; a subclass writes the model's own body."""
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request."""
         raise NotImplementedError
 
@@ -56,7 +56,7 @@ class _InvokeModelCodec(EmbeddingCodec):
 class TitanCodec(_InvokeModelCodec):
     """The codec of Amazon's Titan models, which take one text a request."""
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request."""
         options = {key: value for key, value in self.pack.options.items() if key == "dimensions"}
         return {"inputText": self.pack.texts[0], **options}
@@ -69,7 +69,7 @@ class TitanCodec(_InvokeModelCodec):
 class CohereOnBedrockCodec(_InvokeModelCodec):
     """The codec of Cohere's models on Bedrock."""
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request."""
         options = dict(self.pack.options)
         dimensions = options.pop("dimensions", None)
@@ -88,7 +88,7 @@ class CohereOnBedrockCodec(_InvokeModelCodec):
 class NovaCodec(_InvokeModelCodec):
     """The codec of Amazon's Nova models, which take one text a request and count no tokens."""
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request. `truncationMode` is set, for by default the end of a long text is cut."""
         options = dict(self.pack.options)
         use = options.pop("input_type", "search_document")

@@ -18,6 +18,7 @@ from modelwire.adapters.providers.google import VERTEX, ChatGoogleGenerativeAI, 
 from modelwire.adapters.wires.gemini.codec import method_url
 from modelwire.adapters.wires.json import count_or_none, dict_or_empty
 from modelwire.adapters.wires.openai_chat.codec import request_for
+from modelwire.adapters.wires.wire import JSON
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
@@ -42,11 +43,11 @@ class _MethodCodec(EmbeddingCodec):
 
     METHOD: ClassVar[str]
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> JSON:
         """Return the options in Gemini's words."""
         return {_WORDS.get(key, key): value for key, value in self.pack.options.items()}
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request."""
         raise NotImplementedError
 
@@ -63,7 +64,7 @@ class GeminiCodec(_MethodCodec):
 
     METHOD = "batchEmbedContents"
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request: each text has the model and the options again."""
         same = {**self.options(), **call.params}
         model = f"models/{self.model.removeprefix('models/')}"
@@ -80,7 +81,7 @@ class VertexGeminiCodec(_MethodCodec):
 
     METHOD = "embedContent"
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request. By default Vertex AI cuts a text that is too long."""
         config = {"autoTruncate": False, **self.options(), **call.params}
         return {"content": _content(self.pack.texts[0]), "embedContentConfig": config}
@@ -95,7 +96,7 @@ class VertexCodec(_MethodCodec):
 
     METHOD = "predict"
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request. By default Vertex AI cuts a text that is too long."""
         options = self.options()
         names = {"taskType": "task_type", "title": "title"}
@@ -116,7 +117,7 @@ class VertexCodec(_MethodCodec):
         return [embedding.get("values") for embedding in found], tokens
 
 
-def _content(text: str) -> dict[str, Any]:
+def _content(text: str) -> JSON:
     return {"parts": [{"text": text}]}
 
 

@@ -18,7 +18,7 @@ from modelwire.adapters.providers.azure import AzureChatOpenAI
 from modelwire.adapters.providers.openai import ChatOpenAI
 from modelwire.adapters.wires.json import count_or_none, dict_or_empty
 from modelwire.adapters.wires.openai_chat.codec import request_for
-from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
+from modelwire.adapters.wires.wire import HOME_WIRE, JSON, wire_named
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class OpenAICodec(EmbeddingCodec):
     def encode(self, call: ChatCall) -> WireRequest:
         """Return the request of a call, with `extra_body` over all of it."""
         dialect = DIALECTS.get(self.provider, Dialect())
-        body: dict[str, Any] = {"input": list(self.pack.texts), "model": call.model}
+        body: JSON = {"input": list(self.pack.texts), "model": call.model}
         if dialect.takes_base64:
             body["encoding_format"] = "base64"
         options = dict(self.pack.options)

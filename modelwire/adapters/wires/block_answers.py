@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.json import counts_of
-from modelwire.messages.block_translators.standard import call_blocks, with_tool_calls
+from modelwire.adapters.wires.wire import JSON
+from modelwire.messages.block_translators.standard import Block, call_blocks, with_tool_calls
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
@@ -19,7 +20,6 @@ __all__ = [
     "usage_beside_cache",
 ]
 
-Block = dict[str, Any]
 Translator = Callable[[Block, Any], list[Block]]
 
 
@@ -80,7 +80,7 @@ def usage_beside_cache(
         return None
     all_input = (fresh or 0) + (read or 0) + (created or 0)
     out = output or 0
-    metadata: dict[str, Any] = {
+    metadata: JSON = {
         "input_tokens": all_input,
         "output_tokens": out,
         "total_tokens": all_input + out,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
 
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import MalformedResponse, message_of
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import MASK
@@ -277,11 +278,11 @@ def text_or_none(value: Any) -> str | None:
     return None
 
 
-def dict_or_empty(value: Any) -> dict[str, Any]:
+def dict_or_empty(value: Any) -> JSON:
     return value if isinstance(value, dict) else {}
 
 
-def dicts_in(value: Any) -> list[dict[str, Any]]:
+def dicts_in(value: Any) -> list[JSON]:
     """Return the objects in a list; none for what is no list."""
     if isinstance(value, list):
         return [it for it in value if isinstance(it, dict)]

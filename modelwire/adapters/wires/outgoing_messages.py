@@ -7,8 +7,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import BaseMessage
+from modelwire.messages.block_translators.standard import AnyBlock
 from modelwire.messages.tool_calls import CALL_EXTRAS
 
 __all__ = [
@@ -175,7 +177,7 @@ class _Pairing:
         return new
 
     def _result(self, message: Any) -> Any:
-        update: dict[str, Any] = {}
+        update: JSON = {}
         own: dict[str, str] = {}  # of a tool's message, which blocks in its content may repeat
         if message.type == "tool":
             id = str(message.tool_call_id or "")
@@ -219,7 +221,7 @@ def _results_of(id: str, later: Sequence[BaseMessage]) -> int:
 def _with_call_ids(message: Any, new_ids: Mapping[str, list[str | None]]) -> Any:
     """Return the answer with the new ids of its calls, wherever it has them."""
     kwargs = dict(message.additional_kwargs)
-    update: dict[str, Any] = {"additional_kwargs": kwargs}
+    update: JSON = {"additional_kwargs": kwargs}
     raw = kwargs.pop("tool_calls", None)
     calls = [*message.tool_calls, *message.invalid_tool_calls]
     if calls:
@@ -332,7 +334,7 @@ def kind_of(item: Any) -> str:
     return kind
 
 
-def text_of(item: Mapping[str, Any]) -> str:
+def text_of(item: AnyBlock) -> str:
     if not isinstance(text := item.get("text"), str):
         raise InvalidArgument(
             f"A block of type `{item.get('type')}` needs its `text` as a string; it has {key_names(item)}."
@@ -340,18 +342,18 @@ def text_of(item: Mapping[str, Any]) -> str:
     return text
 
 
-def value_of(item: Mapping[str, Any]) -> dict[str, Any]:
+def value_of(item: AnyBlock) -> JSON:
     """Return what a `non_standard` block wraps."""
     if not isinstance(value := item.get("value"), Mapping):
         raise InvalidArgument("A block of type `non_standard` needs its `value` as a dict.")
     return dict(value)
 
 
-def without_data(item: Mapping[str, Any], kind: str) -> InvalidArgument:
+def without_data(item: AnyBlock, kind: str) -> InvalidArgument:
     return InvalidArgument(
         f"A block of type `{kind}` needs `url`, `base64` with `mime_type`, or `file_id`; it has {key_names(item)}."
     )
 
 
-def key_names(item: Mapping[str, Any]) -> str:
+def key_names(item: AnyBlock) -> str:
     return ", ".join(f"`{key}`" for key in list(item)[:8]) or "no keys"

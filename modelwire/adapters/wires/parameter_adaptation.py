@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from modelwire.adapters.wires.families import LEVELS, Family
+from modelwire.adapters.wires.wire import JSON
 
 __all__ = [
     "BUDGETS",
@@ -30,8 +31,6 @@ class Note(NamedTuple):
     parameter: str
     message: str
 
-
-JSON = dict[str, Any]
 
 # What the API does where a parameter is not set: one with just this value changes nothing.
 DEFAULTS: JSON = {

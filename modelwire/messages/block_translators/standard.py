@@ -21,6 +21,7 @@ __all__ = [
     "DATA_TYPES",
     "KNOWN_BLOCK_TYPES",
     "MODEL_WORK",
+    "Block",
     "call_blocks",
     "data_block",
     "extra_field",
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 Block = dict[str, Any]
+AnyBlock = Mapping[str, Any]  # This is a block of any wire that is only read.
 
 # These are the keys of standard data blocks; other keys of a foreign block go to `extras`.
 _DATA_KEYS = frozenset(

@@ -18,6 +18,7 @@ from modelwire.adapters.wires.block_answers import (
     translated_blocks,
 )
 from modelwire.messages.block_translators.standard import (
+    Block,
     call_blocks,
     data_block,
     extras_of,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from modelwire.messages.content import ContentBlock
 
 __all__ = ["CITATIONS", "FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
-
-Block = dict[str, Any]
 
 # LangChain's names for tools that several providers run.
 STANDARD_NAMES = {"code_execution": "code_interpreter"}

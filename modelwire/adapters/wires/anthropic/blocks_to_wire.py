@@ -21,7 +21,13 @@ from modelwire.adapters.wires.outgoing_messages import (
 )
 from modelwire.errors import InvalidArgument
 from modelwire.messages.block_readers import is_readable
-from modelwire.messages.block_translators.standard import extra_field, extras_of, standard_block
+from modelwire.messages.block_translators.standard import (
+    AnyBlock,
+    Block,
+    extra_field,
+    extras_of,
+    standard_block,
+)
 
 __all__ = [
     "ANSWER_TO_WIRE",
@@ -37,8 +43,6 @@ __all__ = [
     "tool_use",
     "user_blocks",
 ]
-
-Block = dict[str, Any]
 
 # Set by us or by LangChain on answers; the wire refuses keys it does not know.
 ANSWER_KEYS = frozenset({"index", "partial_json"})
@@ -69,7 +73,7 @@ def to_wire(item: Any) -> Block | None:
     kind = kind_of(item)
     if "source" in item and kind in ("image", "document"):
         return as_it_is(item)
-    standard: Mapping[str, Any] = standard_block(dict(item))
+    standard: AnyBlock = standard_block(dict(item))
     standard_kind = standard["type"]
     if (medium := NO_WIRE.get(kind) or NO_WIRE.get(standard_kind)) is not None:
         raise InvalidArgument(
@@ -86,7 +90,7 @@ def to_wire(item: Any) -> Block | None:
     return as_it_is(item)
 
 
-def is_sayable(item: Mapping[str, Any]) -> bool:
+def is_sayable(item: AnyBlock) -> bool:
     """Return whether a block of another provider's answer can be sent to Anthropic: only text and data can."""
     return standard_block(dict(item))["type"] in TO_WIRE.keys() - {"non_standard"}
 
@@ -95,12 +99,12 @@ def plain_text(text: str) -> Block:
     return {"type": "text", "text": text}
 
 
-def as_it_is(item: Mapping[str, Any]) -> Block:
+def as_it_is(item: AnyBlock) -> Block:
     """Copy a block of Anthropic's own without the keys that only an answer has."""
     return {key: value for key, value in item.items() if key not in ANSWER_KEYS}
 
 
-def text_block(item: Mapping[str, Any]) -> Block | None:
+def text_block(item: AnyBlock) -> Block | None:
     text = text_of(item)
     if not text.strip():
         return None
@@ -117,26 +121,26 @@ def text_block(item: Mapping[str, Any]) -> Block | None:
     return _marked(block, item)
 
 
-def _refusal(item: Mapping[str, Any]) -> Block | None:
+def _refusal(item: AnyBlock) -> Block | None:
     return text_block({"type": "refusal", "text": item.get("refusal")})
 
 
-def _image(item: Mapping[str, Any]) -> Block:
+def _image(item: AnyBlock) -> Block:
     return _marked({"type": "image", "source": _source(item, "image")}, item)
 
 
-def _file(item: Mapping[str, Any]) -> Block:
+def _file(item: AnyBlock) -> Block:
     """Return a document, or an image for a file that is one."""
     return _document(_source(item, "file"), item)
 
 
-def _text_file(item: Mapping[str, Any]) -> Block:
+def _text_file(item: AnyBlock) -> Block:
     if not isinstance(text := item.get("text"), str):
         return _file({"mime_type": "text/plain", **item})
     return _document({"type": "text", "media_type": "text/plain", "data": text}, item)
 
 
-def _document(source: Block, item: Mapping[str, Any]) -> Block:
+def _document(source: Block, item: AnyBlock) -> Block:
     if str(source.get("media_type") or _media_type(item) or "").startswith("image/"):
         return _marked({"type": "image", "source": source}, item)
     block: Block = {"type": "document", "source": _document_source(source)}
@@ -148,7 +152,7 @@ def _document(source: Block, item: Mapping[str, Any]) -> Block:
     return _marked(block, item)
 
 
-TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Block | None]] = {
+TO_WIRE: dict[str, Callable[[AnyBlock], Block | None]] = {
     "text": text_block,
     "refusal": _refusal,
     "image": _image,
@@ -158,7 +162,7 @@ TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Block | None]] = {
 }
 
 
-def _source(item: Mapping[str, Any], kind: str) -> Block:
+def _source(item: AnyBlock, kind: str) -> Block:
     """Return the `source` of a standard block that holds data."""
     if isinstance(data := item.get("base64"), str):
         return _base64_source(data, _media_type(item), kind)
@@ -169,7 +173,7 @@ def _source(item: Mapping[str, Any], kind: str) -> Block:
     raise without_data(item, kind)
 
 
-def _media_type(item: Mapping[str, Any]) -> str | None:
+def _media_type(item: AnyBlock) -> str | None:
     value = item.get("mime_type")
     if isinstance(value, str) and value:
         return value
@@ -224,7 +228,7 @@ def text_of_data(data: str) -> str:
         raise InvalidArgument("The `base64` of a text file is not base64 of UTF-8 text.") from exc
 
 
-def _marked(block: Block, item: Mapping[str, Any]) -> Block:
+def _marked(block: Block, item: AnyBlock) -> Block:
     """Carry the cache breakpoint over."""
     if (cache_control := extra_field(item, "cache_control")) is not None:
         block["cache_control"] = cache_control
@@ -242,7 +246,7 @@ def system_blocks(content: str | Sequence[Any]) -> list[Block]:
     return blocks
 
 
-def tool_use(call: Mapping[str, Any]) -> Block:
+def tool_use(call: AnyBlock) -> Block:
     """Return the block of a tool call."""
     return {
         "type": "tool_use",
@@ -286,7 +290,7 @@ def _result_blocks(content: Sequence[Any]) -> list[Block]:
     return blocks
 
 
-def citations_of(item: Mapping[str, Any]) -> list[Block] | None:
+def citations_of(item: AnyBlock) -> list[Block] | None:
     """Return the citations of a text, Anthropic's own or made of standard `annotations`."""
     if citations := _dicts(item.get("citations")):
         return citations
@@ -300,7 +304,7 @@ def _dicts(value: Any) -> list[Block]:
     return []
 
 
-def _citation(annotation: Mapping[str, Any]) -> Block | None:
+def _citation(annotation: AnyBlock) -> Block | None:
     """Return the citation for an annotation; `None` for one of another provider."""
     if annotation.get("type") == "non_standard_annotation" and isinstance(
         annotation.get("value"), Mapping
@@ -316,7 +320,7 @@ def _citation(annotation: Mapping[str, Any]) -> Block | None:
     return None
 
 
-def _thinking(item: Mapping[str, Any]) -> Block | None:
+def _thinking(item: AnyBlock) -> Block | None:
     """Return the `thinking` of a `reasoning` block that still has Anthropic's signature, else `None`."""
     extras = extras_of(item)
     signature = item.get("signature") or extras.get("signature")
@@ -330,7 +334,7 @@ def _thinking(item: Mapping[str, Any]) -> Block | None:
     }
 
 
-def _server_tool_use(item: Mapping[str, Any]) -> Block:
+def _server_tool_use(item: AnyBlock) -> Block:
     """Return the call of a tool that Anthropic or an MCP server ran."""
     extras = extras_of(item)
     kind = "server_tool_use"
@@ -349,7 +353,7 @@ def _server_tool_use(item: Mapping[str, Any]) -> Block:
     }
 
 
-def _server_tool_result(item: Mapping[str, Any]) -> Block | None:
+def _server_tool_result(item: AnyBlock) -> Block | None:
     """Return the result of such a tool; `None` if the block does not tell which tool it was."""
     extras = extras_of(item)
     kind = extras.pop("block_type", None)
@@ -367,7 +371,7 @@ def _server_tool_result(item: Mapping[str, Any]) -> Block | None:
 
 
 # What an answer has beside text and data.
-ANSWER_TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Block | None]] = {
+ANSWER_TO_WIRE: dict[str, Callable[[AnyBlock], Block | None]] = {
     "reasoning": _thinking,
     "server_tool_call": _server_tool_use,
     "server_tool_result": _server_tool_result,

@@ -41,6 +41,7 @@ from modelwire.adapters.wires.outgoing_messages import (
     tool_call_id_of,
     with_paired_calls,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 
@@ -62,7 +63,7 @@ ROLES = {
 
 def turns_from_messages(
     messages: Sequence[BaseMessage], *, system_turns: bool = False
-) -> tuple[Content, list[dict[str, Any]]]:
+) -> tuple[Content, list[JSON]]:
     """Return the wire's `system` (empty for none) and its `messages`.
 
     `system_turns`: the model takes system messages after the head. Raises `InvalidArgument` for a history

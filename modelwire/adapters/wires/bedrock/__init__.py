@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from modelwire.adapters.wires.anthropic import default_method
 from modelwire.adapters.wires.wire import (
+    JSON,
     AttachmentLimits,
     StructuredOutput,
     TokenCounting,
@@ -36,7 +37,7 @@ _REGION = (
 )
 
 
-def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
+def _tool(tool: Any, openai_tool: JSON, *, strict: bool | None) -> JSON:
     """Leave a tool in OpenAI's shape, by which it is found by its name; the codec says it in Converse's."""
     from modelwire.tools.function_calling import convert_to_openai_tool
 
@@ -47,7 +48,7 @@ def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dic
     return {**converted, **(getattr(tool, "extras", None) or {})}
 
 
-def _schema(schema: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
+def _schema(schema: JSON, *, strict: bool | None) -> JSON:
     from modelwire.tools.json_schema import anthropic_schema
 
     return anthropic_schema(schema)  # the limits are the same

@@ -17,6 +17,7 @@ from modelwire.adapters.wires.block_answers import (
 )
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in
 from modelwire.messages.block_translators.standard import (
+    Block,
     data_block,
     refusal_block,
     rest,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from modelwire.messages.content import ContentBlock
 
 __all__ = ["DOCUMENT_TYPES", "FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
-
-Block = dict[str, Any]
 
 # The formats of documents whose MIME type says it in other words.
 DOCUMENT_TYPES = {

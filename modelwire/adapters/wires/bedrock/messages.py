@@ -33,6 +33,7 @@ from modelwire.adapters.wires.outgoing_messages import (
     with_paired_calls,
     with_results_apart,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 
@@ -53,7 +54,7 @@ ROLES = {
 
 def turns_from_messages(
     messages: Sequence[BaseMessage], left_out: list[str]
-) -> tuple[list[Block], list[dict[str, Any]]]:
+) -> tuple[list[Block], list[JSON]]:
     """Return the wire's `system` (empty for none) and its `messages`; add to `left_out` what cannot be said here.
 
     Raises `InvalidArgument` without content.

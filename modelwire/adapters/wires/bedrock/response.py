@@ -26,6 +26,7 @@ from modelwire.adapters.wires.json import (
     request_id_of,
     snippet,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -36,6 +37,7 @@ from modelwire.errors import (
     RateLimited,
 )
 from modelwire.messages import AIMessage
+from modelwire.messages.block_translators.standard import Block
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 from modelwire.transport.classify import provider_error
 
@@ -55,7 +57,6 @@ __all__ = [
 
 MODEL_PROVIDER = "bedrock_converse"  # the dialect of the blocks in `content`
 
-Block = dict[str, Any]
 
 # The status that an exception inside a stream, or under a 200, stands for; any other is a 500.
 _STATUSES = {
@@ -180,9 +181,7 @@ def server_result(result: Mapping[str, Any], output: Any) -> Block:
     return block
 
 
-def metadata_of(
-    data: Mapping[str, Any], request_id: str | None, model: str | None
-) -> dict[str, Any]:
+def metadata_of(data: Mapping[str, Any], request_id: str | None, model: str | None) -> JSON:
     """Return what an answer has beside its content: `stopReason`, `metrics`, the `trace` of a guardrail ..."""
     metadata = {key: value for key, value in data.items() if key not in ("output", "p")}
     if model is not None:
@@ -197,7 +196,7 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     """Return the tokens; those of reasoning are in the wire's `outputTokens`, and nowhere else."""
     if not isinstance(usage, Mapping):
         return None
-    written: dict[str, Any] = {}
+    written: JSON = {}
     for part in dicts_in(usage.get("cacheDetails")):
         written[f"ephemeral_{part.get('ttl')}_input_tokens"] = (
             count_or_none(part.get("inputTokens")) or None

@@ -26,12 +26,11 @@ from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import UNDOCUMENTED, dict_or_empty, malformed, read_json
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
+from modelwire.messages.block_translators.standard import Block
 from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
 from modelwire.transport.wire import ServerEvent
 
 __all__ = ["ConverseStreamDecoder"]
-
-Block = dict[str, Any]
 
 
 class ConverseStreamDecoder:

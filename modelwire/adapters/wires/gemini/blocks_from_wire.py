@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire.adapters.wires.gemini.response import in_order
 from modelwire.adapters.wires.json import UNDOCUMENTED, dict_or_empty
 from modelwire.messages.block_translators.standard import (
+    Block,
     call_blocks,
     data_block,
     is_known_block,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from modelwire.messages.content import ContentBlock
 
 __all__ = ["FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
-
-Block = dict[str, Any]
 
 
 def _from_media(block: Block) -> Block | None:

@@ -15,6 +15,7 @@ from modelwire.errors import InvalidArgument
 from modelwire.messages.block_readers import is_readable
 from modelwire.messages.block_translators.standard import (
     DATA_TYPES,
+    AnyBlock,
     extra_field,
     extras_of,
     is_model_work,
@@ -72,7 +73,7 @@ def _to_wire(item: Any) -> Part | None:
     if isinstance(item, str):
         return {"text": item} if item else None
     kind = kind_of(item)
-    standard: Mapping[str, Any] = standard_block(dict(item))
+    standard: AnyBlock = standard_block(dict(item))
     write = TO_WIRE.get(standard["type"])
     if write is None or (standard["type"] == "non_standard" and kind != "non_standard"):
         if is_readable(kind):
@@ -84,14 +85,14 @@ def _to_wire(item: Any) -> Part | None:
     return write(standard)
 
 
-def _text(item: Mapping[str, Any]) -> Part | None:
+def _text(item: AnyBlock) -> Part | None:
     text = text_of(item)
     if text:
         return _with_fields({"text": text}, item)
     return None
 
 
-def _with_fields(part: Part, item: Mapping[str, Any]) -> Part:
+def _with_fields(part: Part, item: AnyBlock) -> Part:
     """Add the fields that a block has for its part beside the data."""
     if len(item) > 2:
         for theirs, ours in PART_FIELDS.items():
@@ -100,7 +101,7 @@ def _with_fields(part: Part, item: Mapping[str, Any]) -> Part:
     return part
 
 
-def _data(item: Mapping[str, Any]) -> Part:
+def _data(item: AnyBlock) -> Part:
     """Return the part for an image, audio, a video or a file: its bytes, or where they are."""
     mime_type = item.get("mime_type")
     url = item.get("url")
@@ -132,13 +133,13 @@ def _guessed(uri: str, kind: str) -> str:
     return guess_type(uri.partition("?")[0])[0] or usual
 
 
-def _plain_text(item: Mapping[str, Any]) -> Part | None:
+def _plain_text(item: AnyBlock) -> Part | None:
     if isinstance(item.get("text"), str):
         return _text(item)
     return _data({"mime_type": "text/plain", **item})
 
 
-TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
+TO_WIRE: dict[str, Callable[[AnyBlock], Part | None]] = {
     "text": _text,
     "text-plain": _plain_text,
     "image": _data,
@@ -149,26 +150,26 @@ TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
 }
 
 
-def _signed(part: Part, item: Mapping[str, Any]) -> Part:
+def _signed(part: Part, item: AnyBlock) -> Part:
     signature = extras_of(item).get("signature")
     if signature:
         return {**part, "thoughtSignature": signature}
     return part
 
 
-def _answered_text(item: Mapping[str, Any]) -> Part | None:
+def _answered_text(item: AnyBlock) -> Part | None:
     signed = _signed(_with_fields({"text": item.get("text") or ""}, item), item)
     return signed if signed != {"text": ""} else None
 
 
-def _thought(item: Mapping[str, Any]) -> Part | None:
+def _thought(item: AnyBlock) -> Part | None:
     text = item.get("reasoning") or item.get("thinking") or ""  # `thinking`: LangChain's
     if isinstance(text, str) and text:
         return _signed({"text": text, "thought": True}, item)
     return None
 
 
-def _as_it_came(item: Mapping[str, Any]) -> Part | None:
+def _as_it_came(item: AnyBlock) -> Part | None:
     """Return the part of a tool that the service ran."""
     part = extras_of(item).get("part")
     if isinstance(part, Mapping):
@@ -177,7 +178,7 @@ def _as_it_came(item: Mapping[str, Any]) -> Part | None:
 
 
 # What an answer of this wire has beside data.
-ANSWER_TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
+ANSWER_TO_WIRE: dict[str, Callable[[AnyBlock], Part | None]] = {
     "text": _answered_text,
     "reasoning": _thought,
     "thinking": _thought,

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwire.adapters.wires.tool_params import Function, read_choice, read_form, read_function
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType
 
 __all__ = ["body_of_params"]
-
-JSON = dict[str, Any]
 
 # Our name -> the one in `generationConfig`; the wire's own spelling is taken too.
 GENERATION = {

@@ -30,7 +30,9 @@ from modelwire.adapters.wires.json import (
     read_reply,
     text_or_none,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.messages import AIMessage
+from modelwire.messages.block_translators.standard import Block
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 
 if TYPE_CHECKING:
@@ -55,8 +57,6 @@ __all__ = [
     "read_answer",
     "usage_metadata_of",
 ]
-
-Block = dict[str, Any]
 
 MODEL_PROVIDER = "google_genai"  # the dialect of the blocks in `content`, whoever served the model
 
@@ -111,7 +111,7 @@ def read_answer(reply: Reply, provider: str) -> AIMessage:
 _ANSWERED = frozenset(("candidates", "promptFeedback", "usageMetadata"))
 
 
-def choices_of(candidates: Iterable[dict[str, Any]], response_id: Any) -> list[dict[str, Any]]:
+def choices_of(candidates: Iterable[JSON], response_id: Any) -> list[JSON]:
     """Return the candidates that are not the answer, as `response_metadata["other_choices"]` has them."""
     return [
         {
@@ -139,7 +139,7 @@ def parts_of(candidate: Mapping[str, Any]) -> list[Any]:
     return []
 
 
-def _fields(candidate: Mapping[str, Any], response_id: Any) -> dict[str, Any]:
+def _fields(candidate: Mapping[str, Any], response_id: Any) -> JSON:
     """Return content and tool calls of a candidate."""
     parts = parts_of(candidate)
     error = not_to_run(candidate)
@@ -187,7 +187,7 @@ def answered_names(parts: Iterable[Mapping[str, Any]]) -> set[str]:
     }
 
 
-def block_from_part(part: dict[str, Any]) -> Block:
+def block_from_part(part: JSON) -> Block:
     """Return the standard block for a part; a `functionCall` is taken for one that the service has answered itself."""
     text = part.get("text")
     block: Block
@@ -215,7 +215,7 @@ def block_from_part(part: dict[str, Any]) -> Block:
     return block
 
 
-def _server_block(part: dict[str, Any]) -> Block:
+def _server_block(part: JSON) -> Block:
     """Return the block of a tool that the service ran, with the part as it came."""
     extras = {"part": part}
     for key in (*SERVER_CALLS, "functionCall"):
@@ -274,9 +274,9 @@ def is_made_up(id: str | None) -> bool:
     return id is None or _MADE_UP_ID.fullmatch(id) is not None
 
 
-def metadata_of(data: Mapping[str, Any], candidate: Mapping[str, Any]) -> dict[str, Any]:
+def metadata_of(data: Mapping[str, Any], candidate: Mapping[str, Any]) -> JSON:
     """Return the fields of the answer besides its content, under LangChain's names."""
-    metadata: dict[str, Any] = {"model_provider": MODEL_PROVIDER} if data else {}
+    metadata: JSON = {"model_provider": MODEL_PROVIDER} if data else {}
     for source in (data, candidate):
         for key, value in source.items():
             if key not in _PLACED and value is not None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from modelwire.messages.block_translators.standard import data_block, split_data_url
+from modelwire.messages.block_translators.standard import Block, data_block, split_data_url
 
 __all__ = ["FROM_WIRE", "OWN_TYPES", "read_file", "read_image_url"]
-
-Block = dict[str, Any]
 
 
 def read_image_url(block: Block) -> Block | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.outgoing_messages import with_paired_calls
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.tool_calls import CALL_EXTRAS
 
@@ -253,7 +254,7 @@ def _assistant_content(content: Any, position: int, dialect: Dialect) -> Any:
     return parts
 
 
-def _tool_calls(message: AIMessage, position: int) -> list[dict[str, Any]]:
+def _tool_calls(message: AIMessage, position: int) -> list[JSON]:
     calls = [
         _tool_call(it["id"], it["name"], arguments_json(it["args"], position))
         for it in message.tool_calls
@@ -277,11 +278,11 @@ def _tool_calls(message: AIMessage, position: int) -> list[dict[str, Any]]:
     ]
 
 
-def _tool_call(id_: Any, name: Any, arguments: str) -> dict[str, Any]:
+def _tool_call(id_: Any, name: Any, arguments: str) -> JSON:
     return {"id": id_, "type": "function", "function": {"name": name or "", "arguments": arguments}}
 
 
-def _put_extras(calls: list[dict[str, Any]] | None, extras: Mapping[str, Any]) -> None:
+def _put_extras(calls: list[JSON] | None, extras: Mapping[str, Any]) -> None:
     """Add the extra fields of calls; a custom tool gets its plain text again."""
     for position, call in enumerate(calls or ()):
         if (

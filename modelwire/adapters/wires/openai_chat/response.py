@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.json import count_or_none, dict_or_empty, text_or_none
+from modelwire.adapters.wires.wire import JSON
 from modelwire.messages.tool_calls import (
     CALL_EXTRAS,
     free_text_call,
@@ -35,8 +36,6 @@ __all__ = [
     "tool_calls_of",
     "usage_of",
 ]
-
-JSON = dict[str, Any]
 
 
 def message_fields(message: Mapping[str, Any], response: Mapping[str, Any]) -> JSON:

@@ -23,7 +23,6 @@ from modelwire.adapters.wires.json import (
     text_or_none,
 )
 from modelwire.adapters.wires.openai_chat.response import (
-    JSON,
     content_and_thinking,
     error_within,
     generated_call_id,
@@ -36,6 +35,7 @@ from modelwire.adapters.wires.openai_chat.response import (
     tool_call_parts,
     usage_of,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk, merge_chunks
 from modelwire.messages.tool_calls import (

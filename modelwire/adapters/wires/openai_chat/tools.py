@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ __all__ = ["tool_params"]
 WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
 
-def tool_params(params: Mapping[str, Any]) -> dict[str, Any]:
+def tool_params(params: Mapping[str, Any]) -> JSON:
     """Return what `tools` and `tool_choice` of `params` are on the wire; may add `parallel_tool_calls`.
 
     A tool is a dict as OpenAI has it (`{"type": "function", "function": {...}}`), as Anthropic has it
@@ -27,7 +28,7 @@ def tool_params(params: Mapping[str, Any]) -> dict[str, Any]:
     is "auto", "none", "required", "any", the name of one of the tools, or a dict as either provider has it.
     Raises `InvalidArgument` for anything else.
     """
-    chat_params: dict[str, Any] = {}
+    chat_params: JSON = {}
     tools = params.get("tools")
     if tools is not None:
         if isinstance(tools, str | Mapping) or not isinstance(tools, Sequence):
@@ -43,13 +44,13 @@ def tool_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return chat_params
 
 
-def _tool(tool: Any, position: int) -> dict[str, Any]:
+def _tool(tool: Any, position: int) -> JSON:
     if not isinstance(tool, Mapping):
         raise InvalidType(
             f"Tool {position} is a `{type(tool).__name__}`; on the wire a tool is a dict. Use `bind_tools`."
         )
     if "input_schema" in tool:
-        converted: dict[str, Any] = {"type": "function", "function": _function_from_anthropic(tool)}
+        converted: JSON = {"type": "function", "function": _function_from_anthropic(tool)}
     elif "type" in tool:
         converted = _nested(tool)
     elif "function" in tool:  # as Mistral's SDK sends it
@@ -67,7 +68,7 @@ def _tool(tool: Any, position: int) -> dict[str, Any]:
     return converted
 
 
-def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _nested(tool: Mapping[str, Any]) -> JSON:
     """Return a tool as this wire has it: the description of a function or custom tool is in an inner dict."""
     kind = tool["type"]
     if kind not in ("function", "custom") or kind in tool or "name" not in tool:
@@ -80,7 +81,7 @@ def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": kind, kind: inner}
 
 
-def _function_from_anthropic(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _function_from_anthropic(tool: Mapping[str, Any]) -> JSON:
     function = {"name": tool.get("name")}
     for key, name in (
         ("description", "description"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.openai_chat.blocks_from_wire import read_file, read_image_url
 from modelwire.messages.block_translators.standard import (
+    Block,
     call_blocks,
     data_block,
     extras_of,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
 
-Block = dict[str, Any]
 # Where scripts before LangChain 1.0 have the ids of the items that are calls: call id -> item id.
 CALL_IDS = "__openai_function_call_ids__"
 

@@ -17,7 +17,7 @@ from modelwire.adapters.wires.openai_chat.blocks_to_wire import (
     file_name,
 )
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages.block_translators.standard import extra_field, standard_block
+from modelwire.messages.block_translators.standard import AnyBlock, extra_field, standard_block
 
 __all__ = ["ADDED", "TO_WIRE", "to_wire"]
 
@@ -52,7 +52,7 @@ def to_wire(block: Any, where: str) -> Part:
         else:
             sent = {}
         return {**sent, "type": "input_text", "text": text}
-    standard: Mapping[str, Any] = standard_block(dict(block))
+    standard: AnyBlock = standard_block(dict(block))
     place = Place(where, api="the Responses API")
     write = TO_WIRE.get(standard["type"])
     if write is None:
@@ -66,7 +66,7 @@ def to_wire(block: Any, where: str) -> Part:
     return part
 
 
-def _image(block: Mapping[str, Any], place: Place) -> Part:
+def _image(block: AnyBlock, place: Place) -> Part:
     source = data_source(block, place)
     key = "file_id" if source.kind == "file_id" else "image_url"
     part = {
@@ -79,7 +79,7 @@ def _image(block: Mapping[str, Any], place: Place) -> Part:
     return part
 
 
-def _file(block: Mapping[str, Any], place: Place) -> Part:
+def _file(block: AnyBlock, place: Place) -> Part:
     if block.get("base64") is not None and not block.get("mime_type"):
         block = {**block, "mime_type": "application/pdf"}
     source = data_source(block, place)
@@ -95,13 +95,13 @@ def _file(block: Mapping[str, Any], place: Place) -> Part:
     }
 
 
-def _plain_text(block: Mapping[str, Any], place: Place) -> Part:
+def _plain_text(block: AnyBlock, place: Place) -> Part:
     if isinstance(block.get("text"), str):
         return {"type": "input_text", "text": block["text"]}
     return _file({"mime_type": "text/plain", **block}, place)
 
 
-TO_WIRE: dict[str, Callable[[Mapping[str, Any], Place], Part]] = {
+TO_WIRE: dict[str, Callable[[AnyBlock, Place], Part]] = {
     "text-plain": _plain_text,
     "image": _image,
     "audio": audio_to_wire,

@@ -16,6 +16,7 @@ from modelwire.adapters.wires.openai_chat.response import error_within
 from modelwire.adapters.wires.openai_chat.tools import tool_params
 from modelwire.adapters.wires.openai_responses.messages import History, items_from_messages
 from modelwire.adapters.wires.openai_responses.response import failure, message_from_response
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply, WireRequest
 
 __all__ = ["ResponsesCodec"]
-
-Params = dict[str, Any]
 
 # Models whose reasoning can be had encrypted, so that the program keeps it where the provider does not.
 # https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items, read 2026-11.
@@ -58,7 +57,7 @@ class ResponsesCodec(NamedTuple):
         history = History(
             self.provider, fields.get("store") is not False, frozenset(filter(None, custom))
         )
-        body: Params = {
+        body: JSON = {
             "input": items_from_messages(call.messages, history, since=since),
             "model": call.model,
             **fields,
@@ -124,7 +123,7 @@ def _latest_answer(messages: Sequence[BaseMessage]) -> tuple[int, str | None]:
     return 0, None
 
 
-def _params(params: Params, model: str) -> Params:
+def _params(params: JSON, model: str) -> JSON:
     """Return the parameters in this wire's words; one the caller already named so is left alone."""
     fields = dict(params)
     if fields.pop("n", 1) != 1:
@@ -149,7 +148,7 @@ def _params(params: Params, model: str) -> Params:
     return _included(fields, model)
 
 
-def _included(fields: Params, model: str) -> Params:
+def _included(fields: JSON, model: str) -> JSON:
     """Request what the caller needs beside the answer: log probabilities, and reasoning if it is not stored."""
     wanted = [LOGPROBS] if fields.pop("logprobs", False) else []
     reasons = model.startswith(REASONING_MODELS) and "-chat" not in model
@@ -160,7 +159,7 @@ def _included(fields: Params, model: str) -> Params:
     return fields
 
 
-def _tools(params: Params) -> Params:
+def _tools(params: JSON) -> JSON:
     """Return the tools and the choice among them; forms of other providers are read as in Chat Completions."""
     chat = tool_params(params)
     if "tools" in chat:
@@ -173,7 +172,7 @@ def _tools(params: Params) -> Params:
     return chat
 
 
-def _tool(tool: Mapping[str, Any]) -> Params:
+def _tool(tool: Mapping[str, Any]) -> JSON:
     flat = _flat(tool, tool["type"])
     if tool["type"] == "function":
         # Left out, it would mean strict here, and that optional arguments are none; on Chat Completions it does not.
@@ -185,7 +184,7 @@ def _tool(tool: Mapping[str, Any]) -> Params:
     return flat
 
 
-def _flat(value: Mapping[str, Any], inner: str) -> Params:
+def _flat(value: Mapping[str, Any], inner: str) -> JSON:
     """Move the entries of the dict `inner` to the outer dict."""
     if not isinstance(value.get(inner), Mapping):
         return dict(value)

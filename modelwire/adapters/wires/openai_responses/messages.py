@@ -16,7 +16,7 @@ from modelwire.adapters.wires.openai_responses.blocks_from_wire import OWN_TYPES
 from modelwire.adapters.wires.openai_responses.blocks_to_wire import ADDED, to_wire
 from modelwire.adapters.wires.outgoing_messages import with_paired_calls
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages.block_translators.standard import MODEL_WORK, extras_of
+from modelwire.messages.block_translators.standard import MODEL_WORK, AnyBlock, extras_of
 from modelwire.messages.tool_calls import CALL_EXTRAS, parse_tool_args
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _screenshot(content: Any, place: _Place) -> Item:
     )
 
 
-def _without(block: Mapping[str, Any], names: frozenset[str]) -> Item:
+def _without(block: AnyBlock, names: frozenset[str]) -> Item:
     return {key: value for key, value in block.items() if key not in names}
 
 
@@ -259,7 +259,7 @@ class _Answer:
             ]
         return self._items or [{"type": "message", "role": "assistant", "content": ""}]
 
-    def _words(self, block: Mapping[str, Any], kind: str) -> None:
+    def _words(self, block: AnyBlock, kind: str) -> None:
         key = "refusal" if kind == "refusal" else "text"
         words = block.get(key)
         if not isinstance(words, str):
@@ -311,7 +311,7 @@ class _Answer:
             return last
         return None
 
-    def _call(self, block: Mapping[str, Any]) -> None:
+    def _call(self, block: AnyBlock) -> None:
         """Add a call as it came, with new arguments if the program has changed them."""
         if not isinstance(
             id_ := block.get("id" if block["type"] == "tool_call" else "call_id"), str | None
@@ -346,7 +346,7 @@ class _Answer:
     def _arguments(self, args: Any) -> str:
         return arguments_json({} if args is None else args, self._place.position)
 
-    def _reasoning(self, block: Mapping[str, Any]) -> None:
+    def _reasoning(self, block: AnyBlock) -> None:
         if "summary" in block or "content" in block or "encrypted_content" in block:
             item = _without(block, ADDED)
             for key in ("summary", "content"):
@@ -376,7 +376,7 @@ class _Answer:
             self._forgotten = True
 
 
-def _annotations(block: Mapping[str, Any]) -> list[Any]:
+def _annotations(block: AnyBlock) -> list[Any]:
     """Return the citations of a text that are still in the wire's form."""
     annotations = block.get("annotations")
     return [

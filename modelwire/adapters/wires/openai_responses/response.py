@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import dict_or_empty, error_from_json, text_or_none
 from modelwire.adapters.wires.openai_chat.response import generated_call_id, usage_of
+from modelwire.adapters.wires.wire import JSON
 from modelwire.messages import AIMessage
 from modelwire.messages.tool_calls import free_text_call, read_tool_call
 
@@ -35,8 +36,6 @@ __all__ = [
     "usage_metadata",
     "with_call_id",
 ]
-
-JSON = dict[str, Any]
 
 # Items that are calls of the caller's tools, and where each has its arguments.
 CALL_TEXT = {"function_call": "arguments", "custom_tool_call": "input"}

@@ -23,7 +23,6 @@ from modelwire.adapters.wires.json import (
     text_or_none,
 )
 from modelwire.adapters.wires.openai_responses.response import (
-    JSON,
     end_of,
     failure,
     items_in,
@@ -42,6 +41,7 @@ from modelwire.adapters.wires.openai_responses.stream_items import (
     item_of,
     new_chunk,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
 from modelwire.transport.wire import ServerEvent

@@ -13,12 +13,12 @@ from pydantic_core import to_json
 from modelwire.adapters.wires.json import text_or_none
 from modelwire.adapters.wires.openai_responses.response import (
     CALL_TEXT,
-    JSON,
     block_of_part,
     dicts_in,
     named_in,
     parts_in,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.messages import AIMessageChunk
 from modelwire.messages.tool_calls import ToolCallChunk, tool_call_chunk
 
