@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.json import counts_of
 from modelwire.adapters.wires.wire import JSON
-from modelwire.messages.block_translators.standard import Block, call_blocks, with_tool_calls
+from modelwire.messages.block_translators.standard import (
+    Block,
+    call_blocks,
+    type_of,
+    with_tool_calls,
+)
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
@@ -33,7 +38,7 @@ def translated_blocks(
         if isinstance(block, str):
             blocks += [{"type": "text", "text": block}] if block else []
             continue
-        for translated in translators.get(str(block.get("type")), other)(block, message):
+        for translated in translators.get(type_of(block), other)(block, message):
             if "index" in block:
                 translated.setdefault("index", block["index"])
             blocks.append(translated)

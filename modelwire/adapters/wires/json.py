@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import MalformedResponse, message_of
+from modelwire.messages.block_translators.standard import without
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import MASK
 
@@ -388,9 +389,7 @@ def error_from_json(
 def error_as(kind: type[ProviderError], error: ProviderError) -> ProviderError:
     """Return the error as one of another class, where only the words of a provider tell which it is."""
     made = kind(error.message)
-    made.__dict__.update(
-        {name: value for name, value in error.__dict__.items() if name != "retry_class"}
-    )
+    made.__dict__.update(without(error.__dict__, "retry_class"))
     return made
 
 

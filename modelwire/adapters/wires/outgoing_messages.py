@@ -10,7 +10,7 @@ from typing import Any
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import BaseMessage
-from modelwire.messages.block_translators.standard import AnyBlock
+from modelwire.messages.block_translators.standard import AnyBlock, type_of
 from modelwire.messages.tool_calls import CALL_EXTRAS
 
 __all__ = [
@@ -99,7 +99,7 @@ def _call_ids(message: Any) -> list[str]:
     """Return the ids of an answer's calls, "" for a missing one: of its lists of calls, else of what a caller wrote."""
     calls: Sequence[Any] = message.tool_calls + message.invalid_tool_calls
     if not calls and message.content.__class__ is list:
-        calls = [it for it in message.content if _block_type(it) == "tool_use"]
+        calls = [it for it in message.content if type_of(it) == "tool_use"]
     if not calls:
         calls = _raw_calls(message)
     return [str(call.get("id") or "") for call in calls]
@@ -112,19 +112,13 @@ def _raw_calls(message: Any) -> list[Any]:
     return []
 
 
-def _block_type(item: Any) -> str:
-    if isinstance(item, Mapping):
-        return str(item.get("type"))
-    return ""
-
-
 def _result_ids(message: Any) -> list[str]:
     """Return the ids of the calls that a message answers."""
     if message.type == "tool":
         return [str(message.tool_call_id or "")]
     if message.type != "human" or message.content.__class__ is str:
         return []
-    keyed = [(it, _RESULT_BLOCKS.get(_block_type(it))) for it in message.content]
+    keyed = [(it, _RESULT_BLOCKS.get(type_of(it))) for it in message.content]
     return [str(it.get(key) or "") for it, key in keyed if key]
 
 
@@ -199,7 +193,7 @@ class _Pairing:
         return waiting[0]
 
     def _result_block(self, block: Any, own: Mapping[str, str]) -> Any:
-        key = _RESULT_BLOCKS.get(_block_type(block))
+        key = _RESULT_BLOCKS.get(type_of(block))
         if key is None:
             return block
         id = str(block.get(key) or "")
@@ -232,7 +226,7 @@ def _with_call_ids(message: Any, new_ids: Mapping[str, list[str | None]]) -> Any
     elif raw is not None:
         kwargs["tool_calls"] = _with_ids([(it, "id") for it in _raw_calls(message)], new_ids)
     if message.content.__class__ is list:
-        keyed = [(it, _CALL_BLOCKS.get(_block_type(it))) for it in message.content]
+        keyed = [(it, _CALL_BLOCKS.get(type_of(it))) for it in message.content]
         update["content"] = _with_ids(keyed, new_ids)
     for name in (CALL_EXTRAS, CALL_SIGNATURES):
         if isinstance(by_id := kwargs.get(name), Mapping):
@@ -268,9 +262,7 @@ def calls_of(message: Any) -> list[Any]:
     if invalid := message.invalid_tool_calls:
         calls += [{**bad, "args": {}} for bad in invalid if bad["name"]]
     elif not calls and message.content.__class__ is list:
-        written = [
-            it for it in message.content if isinstance(it, Mapping) and it.get("type") == "tool_use"
-        ]
+        written = [it for it in message.content if type_of(it) == "tool_use"]
         calls = [
             {"id": it.get("id"), "name": it["name"], "args": it.get("input")}
             for it in written
@@ -285,9 +277,7 @@ def with_results_apart(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]
     for message in messages:
         content: Any = getattr(message, "content", "")
         if content.__class__ is list and message.type == "human":
-            results = [
-                it for it in content if isinstance(it, Mapping) and it.get("type") == "tool_result"
-            ]
+            results = [it for it in content if type_of(it) == "tool_result"]
             for it in results:
                 from modelwire.messages import ToolMessage
 

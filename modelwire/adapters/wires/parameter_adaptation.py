@@ -11,17 +11,18 @@ from typing import Any, NamedTuple
 
 from modelwire.adapters.wires.families import LEVELS, Family
 from modelwire.adapters.wires.wire import JSON
+from modelwire.errors import InvalidArgument, did_you_mean
+from modelwire.messages.block_translators.standard import without
 
 __all__ = [
-    "BUDGETS",
     "JSON",
     "Note",
     "ParameterAdaptation",
     "Reasoning",
+    "budget_of_effort",
     "format_as_openai",
     "quoted",
     "read_reasoning",
-    "without",
 ]
 
 
@@ -55,6 +56,13 @@ BUDGETS = {
     "xhigh": 24_000,
     "max": 24_000,
 }
+
+
+def budget_of_effort(effort: str) -> int:
+    """Return how many tokens of thinking an effort is worth. Raises `InvalidArgument` for an unknown one."""
+    if effort not in BUDGETS:
+        raise InvalidArgument(f"An effort is `{effort}`. {did_you_mean(effort, list(BUDGETS))}")
+    return BUDGETS[effort]
 
 
 class Reasoning(NamedTuple):
@@ -191,12 +199,6 @@ def read_reasoning(name: str, value: Any) -> Reasoning | None:
     return Reasoning(
         effort, budget if isinstance(budget, int) else None, value.get("summary"), rest
     )
-
-
-def without(value: Any, *names: str) -> JSON:
-    if isinstance(value, Mapping):
-        return {key: part for key, part in value.items() if key not in names}
-    return {}
 
 
 def quoted(values: tuple[str, ...]) -> str:

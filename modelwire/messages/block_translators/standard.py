@@ -32,11 +32,14 @@ __all__ = [
     "non_standard",
     "refusal_block",
     "rest",
+    "some_of",
     "split_data_url",
     "standard_block",
     "standard_blocks",
+    "type_of",
     "with_calls_whole",
     "with_tool_calls",
+    "without",
 ]
 
 Block = dict[str, Any]
@@ -156,13 +159,29 @@ def non_standard(block: Block) -> Block:
     """Return a provider's own block wrapped as `non_standard`; its `index` moves to the wrapper, for sums."""
     if "index" not in block:
         return {"type": "non_standard", "value": block}
-    value = {key: item for key, item in block.items() if key != "index"}
+    value = without(block, "index")
     return {"type": "non_standard", "value": value, "index": block["index"]}
+
+
+def type_of(block: Any) -> str:
+    """Return the type of a block; "" for a block without one, and for a value that is not a block."""
+    kind = block.get("type") if isinstance(block, Mapping) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def without(block: AnyBlock, *names: str) -> Block:
+    """Return a copy of a block, or of another JSON object, without these keys."""
+    return {key: value for key, value in block.items() if key not in names}
+
+
+def some_of(block: AnyBlock, *names: str) -> Block:
+    """Return those of the named fields whose values are true."""
+    return {name: block[name] for name in names if block.get(name)}
 
 
 def rest(block: Block, *known: str) -> Block:
     """Return `{"extras": ...}` with the keys of the block that are not in `known`, or an empty dict."""
-    extras = {key: value for key, value in block.items() if key not in ("type", "index", *known)}
+    extras = without(block, "type", "index", *known)
     return {"extras": extras} if extras else {}
 
 
@@ -261,10 +280,7 @@ def data_block(kind: str, block: Block, used: Collection[str] = (), **fields: An
     made: Block = {"type": kind}
     made |= {key: block[key] for key in ("id", "index") if key in block and key not in used}
     made |= {key: value for key, value in fields.items() if value is not None}
-    extras = {
-        **extras_of(block),
-        **{k: v for k, v in block.items() if k not in _DATA_KEYS and k not in used},
-    }
+    extras = {**extras_of(block), **without(block, *_DATA_KEYS, *used)}
     if extras:
         made["extras"] = extras
     return made

@@ -27,7 +27,9 @@ from modelwire.messages.block_translators.standard import (
     non_standard,
     refusal_block,
     rest,
+    some_of,
     standard_block,
+    type_of,
 )
 from modelwire.messages.tool_calls import parse_tool_args
 
@@ -77,14 +79,14 @@ def _from_source(block: Block) -> Block | None:
     rest = dict(block)
     if kind == "file":  # a standard file has no keys for these
         rest["extras"] = {
-            **{k: block[k] for k in ("title", "context") if block.get(k)},
+            **some_of(block, "title", "context"),
             **extras_of(block),
         }
     used = {"source", "title", "context"}
     if source.get("type") == "text" and isinstance(source.get("data"), str):
         mime_type = source.get("media_type", "text/plain")
         return data_block("text-plain", rest, used, text=source["data"], mime_type=mime_type)
-    keys = _SOURCES.get(str(source.get("type")), {})
+    keys = _SOURCES.get(type_of(source), {})
     fields = {ours: source.get(key) for ours, key in keys.items()}
     if (
         next(iter(fields.values()), None) is None
@@ -112,7 +114,7 @@ translate_content = translate_content_chunk = answer_from_wire  # LangChain's na
 
 
 def _annotation(citation: Any) -> Block:
-    kind = str(citation.get("type")) if isinstance(citation, dict) else ""
+    kind = type_of(citation)
     if (
         kind not in CITATIONS
         or "cited_text" not in citation
@@ -159,7 +161,7 @@ def _server_tool_use(block: Block, message: AIMessage) -> list[Block]:
         args = block.get("partial_json") or (
             to_json(block["input"]).decode() if block.get("input") else ""
         )
-        part = {key: value for key, value in call.items() if value}
+        part = some_of(call, "name", "id")
         return [{"type": "server_tool_call_chunk", "args": args, **part, **extras}]
     return [{"type": "server_tool_call", **call, "args": _input(block), **extras}]
 
@@ -194,7 +196,7 @@ def _server_tool_result(block: Block) -> Block:
 
 
 def _other(block: Block, message: AIMessage) -> list[Block]:
-    kind = str(block.get("type"))
+    kind = type_of(block)
     if kind.endswith("_tool_result"):
         return [_server_tool_result(block)]
     if is_known_block(block):

@@ -27,6 +27,8 @@ from modelwire.messages.block_translators.standard import (
     extra_field,
     extras_of,
     standard_block,
+    type_of,
+    without,
 )
 
 __all__ = [
@@ -101,7 +103,7 @@ def plain_text(text: str) -> Block:
 
 def as_it_is(item: AnyBlock) -> Block:
     """Copy a block of Anthropic's own without the keys that only an answer has."""
-    return {key: value for key, value in item.items() if key not in ANSWER_KEYS}
+    return without(item, *ANSWER_KEYS)
 
 
 def text_block(item: AnyBlock) -> Block | None:
@@ -115,9 +117,7 @@ def text_block(item: AnyBlock) -> Block | None:
             isinstance(citation, Mapping) for citation in citations
         ):
             raise InvalidArgument("The `citations` of a text must be a list of dicts.")
-        block["citations"] = [
-            {k: v for k, v in citation.items() if k != "file_id"} for citation in citations
-        ]
+        block["citations"] = [without(citation, "file_id") for citation in citations]
     return _marked(block, item)
 
 
@@ -279,9 +279,9 @@ def _result_blocks(content: Sequence[Any]) -> list[Block]:
 
     blocks: list[Block] = []
     for item in content:
-        kind = str(item.get("type")) if isinstance(item, Mapping) else None
-        known = kind in TO_WIRE or kind in NO_WIRE or kind in RESULT_TYPES
-        if isinstance(item, str) or known or (kind is not None and is_readable(kind)):
+        kind = type_of(item)
+        is_known = kind in TO_WIRE or kind in NO_WIRE or kind in RESULT_TYPES or is_readable(kind)
+        if isinstance(item, str) or is_known:
             block = to_wire(item)
         else:
             block = plain_text(to_json(item, fallback=str).decode())

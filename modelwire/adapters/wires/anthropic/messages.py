@@ -44,6 +44,7 @@ from modelwire.adapters.wires.outgoing_messages import (
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
+from modelwire.messages.block_translators.standard import type_of
 
 __all__ = ["turns_from_messages"]
 
@@ -103,9 +104,7 @@ def _turn(message: Any) -> Turn:
 def _tool_results(message: BaseMessage) -> list[Block]:
     """Return the result of a tool; `tool_result` blocks in the content pass."""
     content = message.content
-    if content and all(
-        isinstance(block, Mapping) and block.get("type") == "tool_result" for block in content
-    ):
+    if content and all(type_of(block) == "tool_result" for block in content):
         return user_blocks(content)
     id = tool_call_id_of(message)
     is_error = getattr(message, "status", None) == "error"
@@ -134,7 +133,7 @@ def _assistant_content(message: AIMessage) -> Content:
     own = message.response_metadata.get("model_provider") in (None, "anthropic")
     blocks: list[Block] = []
     for item in [content] if isinstance(content, str) else content:
-        if isinstance(item, Mapping) and item.get("type") in ("tool_use", "tool_call"):
+        if type_of(item) in ("tool_use", "tool_call"):
             call = take_call(calls, item.get("id"))
             if call is not None or not any(bad["id"] == item.get("id") for bad in invalid):
                 blocks.append(_tool_use_again(item, call, own=own))
@@ -165,8 +164,8 @@ def _assistant_block(item: Any, *, own: bool) -> Block | None:
 
     `own`: the answer came over this wire, so that blocks we do not know go back unchanged.
     """
-    kind = item.get("type") if isinstance(item, Mapping) else None
-    if not isinstance(kind, str):
+    kind = type_of(item)
+    if not kind:
         return to_wire(item)  # a string, or an error that names what is wrong
     if kind in ("thinking", "redacted_thinking"):
         if kind == "redacted_thinking" or "signature" in item:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire.adapters.wires.tool_params import read_choice, read_form
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.block_translators.standard import type_of
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.anthropic.wire_types import OutputFormat, ToolChoice
@@ -262,13 +263,9 @@ def features_needed(body: Mapping[str, Any], named: Iterable[str]) -> list[str]:
 
 
 def _by_type(items: Any) -> list[str]:
-    if isinstance(items, Sequence):
-        kinds = [item.get("type") for item in items if isinstance(item, Mapping)]
-    else:
-        kinds = []
-    return [
-        FEATURE_OF_TYPE[kind] for kind in kinds if isinstance(kind, str) and kind in FEATURE_OF_TYPE
-    ]
+    if not isinstance(items, Sequence):
+        return []
+    return [FEATURE_OF_TYPE[kind] for kind in map(type_of, items) if kind in FEATURE_OF_TYPE]
 
 
 def _part(body: Mapping[str, Any], name: str, part: str) -> Any:
@@ -279,10 +276,7 @@ def _part(body: Mapping[str, Any], name: str, part: str) -> Any:
 
 
 def _is_file(block: Mapping[str, Any]) -> bool:
-    source = block.get("source")
-    return block["type"] == "container_upload" or (
-        isinstance(source, Mapping) and source.get("type") == "file"
-    )
+    return block["type"] == "container_upload" or type_of(block.get("source")) == "file"
 
 
 def _undated(feature: str) -> str:

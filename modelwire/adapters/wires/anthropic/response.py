@@ -26,6 +26,7 @@ from modelwire.adapters.wires.json import (
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
+from modelwire.messages.block_translators.standard import type_of
 from modelwire.messages.tool_calls import read_tool_call
 
 if TYPE_CHECKING:
@@ -189,6 +190,5 @@ def event_error(
     data: Mapping[str, Any], *, provider: str, headers: Mapping[str, str] | None = None
 ) -> ProviderError:
     """Return the error of an event `{"type": "error", "error": {...}}`, in a stream or under a 200."""
-    kind = dict_or_empty(data.get("error")).get("type")
-    status = STATUS_OF_ERROR.get(kind, 400) if isinstance(kind, str) else 400
+    status = STATUS_OF_ERROR.get(type_of(data.get("error")), 400)
     return error_from_json(data, provider=provider, status=status, headers=headers)

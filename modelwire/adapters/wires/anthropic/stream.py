@@ -27,6 +27,7 @@ from modelwire.adapters.wires.json import is_keep_alive, malformed, read_json
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
+from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
 from modelwire.transport.wire import ServerEvent
 
@@ -206,7 +207,7 @@ class MessagesStreamDecoder:
             block.get("input"), dict
         ):  # a tool of the provider's: its input arrives as ours do
             self._arguments[index] = _Arguments(block, is_ours=False)
-            block = {key: value for key, value in block.items() if key != "input"}
+            block = without(block, "input")
         return self._block(index, block)
 
     def _tool_use_start(self, index: int, block: JSON) -> list[AIMessageChunk]:
@@ -216,9 +217,7 @@ class MessagesStreamDecoder:
         call = tool_call_chunk(
             name=name if isinstance(name, str) else "", args="", id=block["id"], index=index
         )
-        return self._block(
-            index, {key: value for key, value in block.items() if key != "input"}, call=call
-        )
+        return self._block(index, without(block, "input"), call=call)
 
     def _delta(self, index: int, delta: JSON) -> list[AIMessageChunk]:
         kind = delta["type"]
@@ -280,9 +279,7 @@ class MessagesStreamDecoder:
         if not isinstance(delta, dict):
             raise TypeError(f"{type(delta).__name__} where an object was expected")
         self._ending |= delta
-        self._ending |= {
-            key: value for key, value in data.items() if key not in ("type", "delta", "usage")
-        }
+        self._ending |= without(data, "type", "delta", "usage")
         self._merge_usage(data.get("usage"))
         if delta.get("stop_reason") is not None:
             self._stopped = True

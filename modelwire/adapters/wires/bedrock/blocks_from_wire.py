@@ -58,8 +58,7 @@ def _from_source(block: Block) -> Block | None:
         return None
     form = str(inner.get("format"))
     mime_type = DOCUMENT_TYPES.get(form) if kind == "document" else f"{kind}/{form}"
-    extras = {key: value for key, value in inner.items() if key not in ("format", "source")}
-    more = {"extras": extras} if extras else {}
+    more = rest(inner, "format", "source")
     kind = "file" if kind == "document" else kind
     return data_block(kind, more, mime_type=mime_type, base64=source.get("bytes"), url=url)
 

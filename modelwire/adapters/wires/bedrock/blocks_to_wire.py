@@ -25,8 +25,10 @@ from modelwire.messages.block_translators.standard import (
     Block,
     extra_field,
     extras_of,
+    some_of,
     split_data_url,
     standard_block,
+    type_of,
 )
 
 __all__ = ["Block", "answer_block", "blocks_to_wire", "tool_result", "tool_use"]
@@ -216,7 +218,7 @@ _RESULTS = frozenset({"text", "image", "document", "video", "searchResult"})
 
 def answer_block(item: Any) -> Block | None:
     """Return one block of an answer over this wire; `None` to leave it out."""
-    kind = item.get("type") if isinstance(item, Mapping) else None
+    kind = type_of(item)
     if kind == "text" and item.get("citations"):
         return {
             "citationsContent": {
@@ -248,7 +250,7 @@ _PARTS_OF_CALLS = frozenset({"tool_call_chunk", "invalid_tool_call", "server_too
 def _reasoning(reasoning: AnyBlock) -> Block | None:
     if (redacted := reasoning.get("redacted_content")) is not None:
         return {"reasoningContent": {"redactedContent": redacted}}
-    text = {key: reasoning[key] for key in ("text", "signature") if reasoning.get(key)}
+    text = some_of(reasoning, "text", "signature")
     if text:
         return {"reasoningContent": {"reasoningText": {"text": "", **text}}}
     return None

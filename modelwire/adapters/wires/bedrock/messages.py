@@ -36,6 +36,7 @@ from modelwire.adapters.wires.outgoing_messages import (
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
+from modelwire.messages.block_translators.standard import type_of
 
 __all__ = ["turns_from_messages"]
 
@@ -125,7 +126,7 @@ def _assistant_blocks(message: AIMessage, left_out: list[str]) -> list[Block]:
         ]
     blocks: list[Block] = []
     for item in content:
-        if isinstance(item, Mapping) and item.get("type") in (
+        if type_of(item) in (
             "tool_use",
             "tool_call",
             "invalid_tool_call",

@@ -37,7 +37,7 @@ from modelwire.errors import (
     RateLimited,
 )
 from modelwire.messages import AIMessage
-from modelwire.messages.block_translators.standard import Block
+from modelwire.messages.block_translators.standard import Block, without
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 from modelwire.transport.classify import provider_error
 
@@ -183,7 +183,7 @@ def server_result(result: Mapping[str, Any], output: Any) -> Block:
 
 def metadata_of(data: Mapping[str, Any], request_id: str | None, model: str | None) -> JSON:
     """Return what an answer has beside its content: `stopReason`, `metrics`, the `trace` of a guardrail ..."""
-    metadata = {key: value for key, value in data.items() if key not in ("output", "p")}
+    metadata = without(data, "output", "p")
     if model is not None:
         metadata["model_name"] = model
     if request_id is not None:

@@ -17,6 +17,7 @@ from modelwire.messages.block_translators.standard import (
     data_block,
     is_known_block,
     non_standard,
+    some_of,
     standard_block,
     with_tool_calls,
 )
@@ -129,8 +130,7 @@ def _citation(source: Mapping[str, Any], extras: Block) -> Block:
     made |= {
         ours: source[key] for ours, key in (("url", "uri"), ("title", "title")) if source.get(key)
     }
-    if more := extras | {
-        key: source[key] for key in ("license", "publicationDate") if source.get(key)
-    }:
+    more = extras | some_of(source, "license", "publicationDate")
+    if more:
         made["extras"] = more
     return made

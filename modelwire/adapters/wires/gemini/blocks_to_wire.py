@@ -21,6 +21,7 @@ from modelwire.messages.block_translators.standard import (
     is_model_work,
     split_data_url,
     standard_block,
+    type_of,
 )
 
 __all__ = ["ANSWER_TO_WIRE", "TO_WIRE", "Part", "answer_part", "media_parts", "user_parts"]
@@ -37,7 +38,7 @@ def user_parts(content: str | Sequence[Any]) -> list[Part]:
 
 def media_parts(item: Any) -> list[Part] | None:
     """Return a list with the part of a block that has data; None if no wire has such a block."""
-    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+    if not type_of(item):
         return None
     standard = standard_block(dict(item))
     if standard["type"] not in DATA_TYPES:
@@ -48,8 +49,8 @@ def media_parts(item: Any) -> list[Part] | None:
 
 def answer_part(item: Any, *, own: bool) -> Part | None:
     """Return the part of one block of an answer, `None` to leave it out; `own`: the answer came over this wire."""
-    kind = item.get("type") if isinstance(item, Mapping) else None
-    if not isinstance(kind, str):
+    kind = type_of(item)
+    if not kind:
         return _to_wire(item)
     write = ANSWER_TO_WIRE.get(kind)
     if write is not None and own:

@@ -35,7 +35,7 @@ from modelwire.adapters.wires.outgoing_messages import (
 )
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
-from modelwire.messages.block_translators.standard import extras_of
+from modelwire.messages.block_translators.standard import extras_of, type_of
 
 __all__ = ["OWN", "contents_from_messages"]
 
@@ -138,7 +138,7 @@ def _result(
     media: list[Part] = []
     content: Any = message.content
     for item in [content] if isinstance(content, str) else content:
-        if isinstance(item, Mapping) and item.get("type") == "text":
+        if type_of(item) == "text":
             texts.append(item.get("text"))
         elif (parts := media_parts(item)) is not None:
             media += parts
@@ -185,7 +185,7 @@ def _answer(
     if isinstance(content, str):
         content = [content] if content else []
     for item in in_order(content):
-        if isinstance(item, Mapping) and item.get("type") in _CALLS:
+        if type_of(item) in _CALLS:
             if (call := take_call(calls, item.get("id"))) is not None:
                 add_call(call, item)
         elif (part := answer_part(item, own=own)) is not None:

@@ -13,6 +13,7 @@ from typing import Any
 from modelwire.adapters.wires.tool_params import Function, read_choice, read_form, read_function
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.block_translators.standard import type_of, without
 
 __all__ = ["body_of_params"]
 
@@ -152,7 +153,7 @@ def _logprobs(logprobs: Any, top: Any) -> JSON:
 def _form(form: Any, model: str) -> JSON:
     """Return the form of the answer of OpenAI's `response_format`."""
     config: JSON = {"responseMimeType": "application/json"}
-    if isinstance(form, Mapping) and form.get("type") == "json_object":
+    if type_of(form) == "json_object":
         return config
     if (inner := read_form(form, "The Gemini API")) is None:
         return {}
@@ -180,10 +181,7 @@ def _openapi(schema: Mapping[str, Any]) -> JSON:
         if len(others) < len(alternatives):
             open_node["nullable"] = True
         if len(others) == 1:
-            open_node = {
-                **others[0],
-                **{key: value for key, value in open_node.items() if key != "anyOf"},
-            }
+            open_node = others[0] | without(open_node, "anyOf")
         elif others:
             open_node["anyOf"] = others
         kind = open_node.get("type")

@@ -32,7 +32,7 @@ from modelwire.adapters.wires.json import (
 )
 from modelwire.adapters.wires.wire import JSON
 from modelwire.messages import AIMessage
-from modelwire.messages.block_translators.standard import Block
+from modelwire.messages.block_translators.standard import Block, without
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _fields(candidate: Mapping[str, Any], response_id: Any) -> JSON:
         if "functionCall" in part and part["functionCall"].get("name") not in answered:
             block = call_of(part, response_id, len(calls) + len(invalid), error=error)
             made = invalid if block["type"] == "invalid_tool_call" else calls
-            made.append({key: value for key, value in block.items() if key != "extras"})
+            made.append(without(block, "extras"))
         else:
             block = block_from_part(part)
         if blocks and _is_run(blocks[-1], block):

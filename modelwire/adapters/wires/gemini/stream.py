@@ -43,6 +43,7 @@ from modelwire.adapters.wires.json import (
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
+from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import tool_call_chunk
 from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import ServerEvent
@@ -274,7 +275,7 @@ class GenerateStreamDecoder:
     def _other(self, index: int, candidate: JSON) -> None:
         known = self._others.setdefault(index, {"index": index, "content": {"parts": []}})
         known["content"]["parts"] += parts_of(candidate)
-        known |= {key: value for key, value in candidate.items() if key != "content"}
+        known |= without(candidate, "content")
 
     def close(self) -> list[AIMessageChunk]:
         """Return the calls and the last chunk. Raises `IncompleteStream`; the caller knows the part."""

@@ -17,6 +17,8 @@ from modelwire.messages.block_translators.standard import (
     extra_field,
     is_model_work,
     standard_block,
+    type_of,
+    without,
 )
 
 __all__ = [
@@ -86,7 +88,7 @@ def to_wire(
             parts.append(own)
         elif kind == "non_standard":
             value = place.mapping(block, "value")
-            if not (role == "assistant" and _is_left_out(str(value.get("type")))):
+            if not (role == "assistant" and _is_left_out(type_of(value))):
                 parts.append(value)
         elif not (role == "assistant" and _is_left_out(kind)):
             part = block_to_wire(block, place)
@@ -193,11 +195,7 @@ def _names(block: AnyBlock) -> str:
 
 def _text(block: AnyBlock, place: Place) -> Part:
     place.text(block, "text")
-    return {
-        key: value
-        for key, value in block.items()
-        if key not in FOREIGN_KEYS and key != "cache_control"
-    }
+    return without(block, "cache_control", *FOREIGN_KEYS)
 
 
 def _plain_text(block: AnyBlock, place: Place) -> Part:

@@ -18,7 +18,12 @@ from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, warn_caller
 from modelwire.messages.ai import AIMessage
 from modelwire.messages.base import BaseMessage
-from modelwire.messages.block_translators.standard import AnyBlock, extra_field, standard_block
+from modelwire.messages.block_translators.standard import (
+    AnyBlock,
+    extra_field,
+    standard_block,
+    type_of,
+)
 from modelwire.messages.content import is_data_content_block
 from modelwire.messages.conversion import convert_to_messages, openai_role
 from modelwire.messages.tool import ToolMessage
@@ -168,7 +173,7 @@ class _Turn:
 
     def _from_source(self, block: AnyBlock, path: str) -> Iterable[Part]:
         source = _need(block, path, "source")
-        if isinstance(source, Mapping) and source.get("type") == "base64":
+        if type_of(source) == "base64":
             _need(source, f"{path}.source", "media_type", "data")
         standard: JSON = {**standard_block(dict(block))}
         if is_data_content_block(standard) and (block["type"] == "image" or "url" not in standard):

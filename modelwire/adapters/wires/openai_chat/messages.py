@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelwire.adapters.wires.outgoing_messages import with_paired_calls
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.block_translators.standard import type_of
 from modelwire.messages.tool_calls import CALL_EXTRAS
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _human(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
     turns: list[Turn] = []
     rest: list[Any] = []
     for block in content:
-        if isinstance(block, Mapping) and block.get("type") == "tool_result":
+        if type_of(block) == "tool_result":
             turns.append(_tool_result(block, position, dialect))
         else:
             rest.append(block)
@@ -274,7 +275,7 @@ def _tool_calls(message: AIMessage, position: int) -> list[JSON]:
             block.get("id"), block.get("name"), arguments_json(block.get("input") or {}, position)
         )
         for block in message.content
-        if isinstance(block, dict) and block.get("type") == "tool_use"
+        if type_of(block) == "tool_use"
     ]
 
 

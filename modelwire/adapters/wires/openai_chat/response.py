@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.json import count_or_none, dict_or_empty, text_or_none
 from modelwire.adapters.wires.wire import JSON
+from modelwire.messages.block_translators.standard import type_of
 from modelwire.messages.tool_calls import (
     CALL_EXTRAS,
     free_text_call,
@@ -87,7 +88,7 @@ def content_and_thinking(content: Any) -> tuple[str | list[Any], str]:
     parts: list[Any] = []
     thought = ""
     for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
+        kind = type_of(part)
         if kind in ("thinking", "reasoning"):
             thought += _joined(part.get("thinking") or part.get("summary"))
             continue

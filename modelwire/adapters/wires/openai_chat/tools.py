@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.messages.block_translators.standard import type_of, without
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.openai_chat.wire_types import NamedTool
@@ -73,11 +74,10 @@ def _nested(tool: Mapping[str, Any]) -> JSON:
     kind = tool["type"]
     if kind not in ("function", "custom") or kind in tool or "name" not in tool:
         return dict(tool)
-    inner = {key: value for key, value in tool.items() if key != "type"}
+    inner = without(tool, "type")
     form = inner.get("format")
-    if isinstance(form, Mapping) and form.get("type") == "grammar" and "grammar" not in form:
-        grammar = {key: value for key, value in form.items() if key != "type"}
-        inner["format"] = {"type": "grammar", "grammar": grammar}
+    if type_of(form) == "grammar" and "grammar" not in form:
+        inner["format"] = {"type": "grammar", "grammar": without(form, "type")}
     return {"type": kind, kind: inner}
 
 

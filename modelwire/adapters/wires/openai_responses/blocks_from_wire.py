@@ -21,7 +21,9 @@ from modelwire.messages.block_translators.standard import (
     non_standard,
     rest,
     standard_block,
+    type_of,
     with_tool_calls,
+    without,
 )
 from modelwire.messages.tool_calls import free_text_call, parse_tool_args, read_tool_call
 
@@ -63,7 +65,7 @@ def _input_image(block: Block) -> Block | None:
 def _input_file(block: Block) -> Block | None:
     keys = ("file_id", "file_data", "file_url", "filename")
     file = {key: value for key, value in block.items() if key in keys}
-    return read_file(file, {key: value for key, value in block.items() if key not in keys})
+    return read_file(file, without(block, *keys))
 
 
 FROM_WIRE: dict[str, Callable[[Block], Block | None]] = {
@@ -141,8 +143,8 @@ def _with_annotations(blocks: list[Any], annotations: Any) -> list[Any]:
 
 
 def _unwrapped(annotation: Any) -> Any:
-    kind = annotation.get("type") if isinstance(annotation, dict) else None
-    inner = annotation.get(kind) if isinstance(kind, str) else None
+    kind = type_of(annotation)
+    inner = annotation.get(kind) if kind else None
     if isinstance(inner, dict):
         return {"type": kind, **inner}
     return annotation
@@ -159,7 +161,7 @@ def _with_item_id(block: Block, ids: Mapping[str, Any]) -> Block:
 
 
 def _item(item: Block, message: AIMessage) -> Iterable[Block]:
-    translate = _TRANSLATORS.get(str(item.get("type")), _other)
+    translate = _TRANSLATORS.get(type_of(item), _other)
     return translate(item, message)
 
 
@@ -178,21 +180,17 @@ def _text(item: Block, message: AIMessage) -> list[Block]:
 
 
 def _annotation(annotation: Any) -> Block:
-    kind = annotation.get("type") if isinstance(annotation, dict) else None
+    kind = type_of(annotation)
     if kind == "url_citation":
         known = {
             key: annotation[key]
             for key in ("url", "title", "start_index", "end_index")
             if key in annotation
         }
-        extras = {
-            key: value for key, value in annotation.items() if key not in known and key != "type"
-        }
+        extras = without(annotation, "type", *known)
     elif kind == "file_citation":
         known = {"title": annotation["filename"]} if "filename" in annotation else {}
-        extras = {
-            key: value for key, value in annotation.items() if key not in ("type", "filename")
-        }
+        extras = without(annotation, "type", "filename")
     elif kind in ("citation", "non_standard_annotation"):
         return dict(annotation)
     else:

@@ -17,14 +17,20 @@ from modelwire.adapters.wires.openai_chat.blocks_to_wire import (
     file_name,
 )
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages.block_translators.standard import AnyBlock, extra_field, standard_block
+from modelwire.messages.block_translators.standard import (
+    AnyBlock,
+    extra_field,
+    standard_block,
+    type_of,
+    without,
+)
 
 __all__ = ["ADDED", "TO_WIRE", "to_wire"]
 
 Part = dict[str, Any]
 
 OWN_PARTS = frozenset({"input_image", "input_file", "input_audio"})
-TEXTS = frozenset({"text", "input_text", "output_text", "text-plain", None})
+TEXTS = frozenset({"text", "input_text", "output_text", "text-plain", ""})
 KEEP_KEYS = frozenset({"text", "input_text"})
 ADDED = frozenset({"index", "partial_images"})  # what our stream decoder adds to items
 NOT_SENT = FOREIGN_KEYS | {"cache_control", "phase", "logprobs"}
@@ -41,14 +47,14 @@ def to_wire(block: Any, where: str) -> Part:
         raise InvalidType(
             f"{where} holds a `{type(block).__name__}`; a content block is a string or a dict."
         )
-    kind = block.get("type") if isinstance(block.get("type"), str) else None
+    kind = type_of(block)
     if kind in OWN_PARTS:
-        return {key: value for key, value in block.items() if key not in ADDED}
+        return without(block, *ADDED)
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return dict(block["value"])
     if kind in TEXTS and isinstance(text := block.get("text"), str):
         if kind in KEEP_KEYS:
-            sent = {key: value for key, value in block.items() if key not in NOT_SENT}
+            sent = without(block, *NOT_SENT)
         else:
             sent = {}
         return {**sent, "type": "input_text", "text": text}

@@ -18,6 +18,7 @@ from modelwire.adapters.wires.openai_responses.messages import History, items_fr
 from modelwire.adapters.wires.openai_responses.response import failure, message_from_response
 from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument
+from modelwire.messages.block_translators.standard import type_of, without
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall, StreamDecoder
@@ -66,7 +67,7 @@ class ResponsesCodec(NamedTuple):
             "stream_options", None
         )  # as on Chat Completions; but usage comes unasked here
         if isinstance(options, Mapping):
-            options = {name: value for name, value in options.items() if name != "include_usage"}
+            options = without(options, "include_usage")
         if call.stream:
             body |= {"stream": True, "stream_options": options} if options else {"stream": True}
         # Azure's dated API has the model in the body here, read 2026-11
@@ -165,9 +166,9 @@ def _tools(params: JSON) -> JSON:
     if "tools" in chat:
         chat["tools"] = [_tool(tool) for tool in chat["tools"]]
     if isinstance(choice := chat.get("tool_choice"), Mapping):
-        choice = _flat(choice, str(choice.get("type")))
+        choice = _flat(choice, type_of(choice))
         if isinstance(choice.get("tools"), list):  # `allowed_tools`
-            choice["tools"] = [_flat(tool, str(tool.get("type"))) for tool in choice["tools"]]
+            choice["tools"] = [_flat(tool, type_of(tool)) for tool in choice["tools"]]
         chat["tool_choice"] = choice
     return chat
 
@@ -188,4 +189,4 @@ def _flat(value: Mapping[str, Any], inner: str) -> JSON:
     """Move the entries of the dict `inner` to the outer dict."""
     if not isinstance(value.get(inner), Mapping):
         return dict(value)
-    return {**{key: item for key, item in value.items() if key != inner}, **value[inner]}
+    return {**without(value, inner), **value[inner]}

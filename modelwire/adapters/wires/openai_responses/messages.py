@@ -16,7 +16,14 @@ from modelwire.adapters.wires.openai_responses.blocks_from_wire import OWN_TYPES
 from modelwire.adapters.wires.openai_responses.blocks_to_wire import ADDED, to_wire
 from modelwire.adapters.wires.outgoing_messages import with_paired_calls
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages.block_translators.standard import MODEL_WORK, AnyBlock, extras_of
+from modelwire.messages.block_translators.standard import (
+    MODEL_WORK,
+    AnyBlock,
+    extras_of,
+    some_of,
+    type_of,
+    without,
+)
 from modelwire.messages.tool_calls import CALL_EXTRAS, parse_tool_args
 
 if TYPE_CHECKING:
@@ -77,24 +84,18 @@ class _Place(NamedTuple):
         return f"Message {self.position}"
 
 
-def _kind_of(block: Any) -> str | None:
-    """Return the type of a block; `None` if it has none, or one that is not text."""
-    kind = block.get("type") if isinstance(block, Mapping) else None
-    return kind if isinstance(kind, str) else None
-
-
 def _free_text_calls(messages: Sequence[Any], history: History) -> Iterable[str]:
     """Find the ids of the calls of custom tools: their results are another kind of item."""
     for message in messages:
         extras = message.additional_kwargs.get(CALL_EXTRAS)  # as Chat Completions' answers have it
         for id_, more in extras.items() if isinstance(extras, Mapping) else ():
-            if isinstance(more, Mapping) and more.get("type") == "custom":
+            if type_of(more) == "custom":
                 yield id_
         for call in getattr(message, "tool_calls", ()):
             if call["name"] in history.custom_tools and call["id"]:
                 yield call["id"]
         for block in message.content if isinstance(message.content, list) else ():
-            kind = _kind_of(block)
+            kind = type_of(block)
             if kind == "custom_tool_call" and isinstance(block.get("call_id"), str):
                 yield block["call_id"]
             elif kind == "tool_call" and str(extras_of(block).get("item_id")).startswith("ctc_"):
@@ -126,7 +127,7 @@ def _items_of_role(role: str, content: Any, place: _Place) -> list[Item]:
     items: list[Item] = []
     parts: list[Item] = []
     for block in content:
-        kind = _kind_of(block)
+        kind = type_of(block)
         if kind == "tool_result":  # Anthropic's
             output = _output(block.get("content") or "", place)
             items.append(
@@ -136,8 +137,8 @@ def _items_of_role(role: str, content: Any, place: _Place) -> list[Item]:
                     "output": output,
                 }
             )
-        elif kind in OWN_TYPES or str(kind).endswith("_output"):
-            items.append(_without(block, ADDED))
+        elif kind in OWN_TYPES or kind.endswith("_output"):
+            items.append(without(block, *ADDED))
         else:
             if not items or items[-1].get("content") is not parts:
                 parts = []
@@ -148,8 +149,8 @@ def _items_of_role(role: str, content: Any, place: _Place) -> list[Item]:
 
 def _tool(message: Any, place: _Place) -> list[Item]:
     id_ = message.tool_call_id
-    kind = message.additional_kwargs.get("type")
-    if not (isinstance(kind, str) and kind.endswith("_output")):
+    kind = type_of(message.additional_kwargs)
+    if not kind.endswith("_output"):
         kind = "custom_tool_call_output" if id_ in place.free_text_calls else "function_call_output"
     item: Item = {"type": kind, "call_id": id_}
     if kind == "computer_call_output":
@@ -181,15 +182,10 @@ def _screenshot(content: Any, place: _Place) -> Item:
             else:
                 part = to_wire(block, str(place))
             if part["type"] in ("computer_screenshot", "input_image"):
-                source = {key: part[key] for key in ("image_url", "file_id") if part.get(key)}
-                return {"type": "computer_screenshot", **source}
+                return {"type": "computer_screenshot", **some_of(part, "image_url", "file_id")}
     raise InvalidArgument(
         f"{place}: the result of a computer call is a screenshot, and there is no image in it."
     )
-
-
-def _without(block: AnyBlock, names: frozenset[str]) -> Item:
-    return {key: value for key, value in block.items() if key not in names}
 
 
 def _ai(message: AIMessage, place: _Place) -> list[Item]:
@@ -216,7 +212,7 @@ class _Answer:
         self._forgotten = False  # reasoning that the provider does not store was left out
 
     def add(self, block: Any) -> None:
-        kind = _kind_of(block) or Place(str(self._place)).kind_of(block)  # which says what is wrong
+        kind = type_of(block) or Place(str(self._place)).kind_of(block)  # which says what is wrong
         if kind in ("text", "output_text", "refusal"):
             self._words(block, kind)
         elif kind in CALLS:
@@ -238,7 +234,7 @@ class _Answer:
             if self._place.history.stored and block.get("id"):
                 self._items.append({"type": "item_reference", "id": block["id"]})
         elif kind not in MODEL_WORK and not kind.endswith("_tool_result"):
-            self._items.append(_without(block, ADDED))
+            self._items.append(without(block, *ADDED))
 
     def items_and_rest(self) -> list[Item]:
         """Return all items, with the calls that no block has at the end."""
@@ -255,7 +251,7 @@ class _Answer:
         if self._forgotten:  # stored items with ids would not be accepted without it
             named = CALLS | {"message"}
             self._items = [
-                _without(it, ITEM_NAMES) if it.get("type") in named else it for it in self._items
+                without(it, *ITEM_NAMES) if it.get("type") in named else it for it in self._items
             ]
         return self._items or [{"type": "message", "role": "assistant", "content": ""}]
 
@@ -329,7 +325,7 @@ class _Answer:
                     else extras
                 )
         else:
-            item = _without(block, ADDED if self._own else ADDED | ITEM_NAMES)
+            item = without(block, *(ADDED if self._own else ADDED | ITEM_NAMES))
             call = self._calls.get(id_)
             if call is not None and call["args"] != _args_of(item):
                 item |= self._call_item(id_, call["name"], call["args"])
@@ -348,11 +344,11 @@ class _Answer:
 
     def _reasoning(self, block: AnyBlock) -> None:
         if "summary" in block or "content" in block or "encrypted_content" in block:
-            item = _without(block, ADDED)
+            item = without(block, *ADDED)
             for key in ("summary", "content"):
                 if isinstance(parts := item.get(key), list):
                     item[key] = [
-                        _without(part, ADDED) if isinstance(part, Mapping) else part
+                        without(part, *ADDED) if isinstance(part, Mapping) else part
                         for part in parts
                     ]
             item.setdefault("summary", [])

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.empty_answers import check_empty
-from modelwire.adapters.wires.json import dict_or_empty, error_from_json, text_or_none
+from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_from_json, text_or_none
 from modelwire.adapters.wires.openai_chat.response import generated_call_id, usage_of
 from modelwire.adapters.wires.wire import JSON
 from modelwire.messages import AIMessage
+from modelwire.messages.block_translators.standard import some_of
 from modelwire.messages.tool_calls import free_text_call, read_tool_call
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CALL_TEXT",
     "block_of_part",
-    "dicts_in",
     "end_of",
     "failure",
     "items_in",
@@ -76,12 +76,6 @@ FINISH_REASONS = {
     "max_output_tokens": "length",
     "content_filter": "content_filter",
 }  # as Chat Completions names them
-
-
-def dicts_in(value: Any) -> list[JSON]:
-    if isinstance(value, list):
-        return [item for item in value if isinstance(item, dict)]
-    return []
 
 
 def items_in(response: Mapping[str, Any]) -> list[JSON]:
@@ -220,7 +214,7 @@ def failure(
     if (
         not error
     ):  # of an event its `type` is "error" itself; of an answer nothing else says what went wrong
-        error = {name: source[name] for name in ("code", "message", "param") if source.get(name)}
+        error = some_of(source, "code", "message", "param")
     if isinstance(error, dict) and not error.get("code") and error.get("type") in (None, "error"):
         error = {**error, "type": "server_error"}
     return error_from_json(

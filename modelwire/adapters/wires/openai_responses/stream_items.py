@@ -10,16 +10,16 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from modelwire.adapters.wires.json import text_or_none
+from modelwire.adapters.wires.json import dicts_in, text_or_none
 from modelwire.adapters.wires.openai_responses.response import (
     CALL_TEXT,
     block_of_part,
-    dicts_in,
     named_in,
     parts_in,
 )
 from modelwire.adapters.wires.wire import JSON
 from modelwire.messages import AIMessageChunk
+from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import ToolCallChunk, tool_call_chunk
 
 __all__ = [
@@ -302,7 +302,7 @@ class MessageItem(Item):
         if not piece.sent.get(key):
             self.output.logprobs += dicts_in(part.get("logprobs"))
         if piece.sent:
-            named = {name: value for name, value in named.items() if name not in self.named}
+            named = without(named, *self.named)
         if key in block:
             block[key] = piece.rest_of(key, block[key])
         if "annotations" in block:
