@@ -9,6 +9,7 @@ from modelwire.adapters.wires.json import counts_of
 from modelwire.adapters.wires.wire import JSON
 from modelwire.messages.block_translators.standard import (
     Block,
+    as_blocks,
     call_blocks,
     type_of,
     with_tool_calls,
@@ -32,12 +33,8 @@ def translated_blocks(
     message: AIMessage, translators: Mapping[str, Translator], other: Translator
 ) -> list[Any]:
     """Return the content as standard blocks, each made by the translator of its type, and the tool calls beside it."""
-    content = message.content
     blocks: list[Any] = []
-    for block in [content] if isinstance(content, str) else content:
-        if isinstance(block, str):
-            blocks += [{"type": "text", "text": block}] if block else []
-            continue
+    for block in as_blocks(message.content):
         for translated in translators.get(type_of(block), other)(block, message):
             if "index" in block:
                 translated.setdefault("index", block["index"])

@@ -21,6 +21,7 @@ __all__ = [
     "DATA_TYPES",
     "KNOWN_BLOCK_TYPES",
     "MODEL_WORK",
+    "as_blocks",
     "Block",
     "call_blocks",
     "data_block",
@@ -136,6 +137,17 @@ def standard_blocks(content: str | list[str | dict[Any, Any]]) -> list[ContentBl
         standard_block({"type": "text", "text": block} if isinstance(block, str) else block)
         for block in content
     ]
+
+
+def as_blocks(content: Any) -> list[Any]:
+    """Return content as blocks of any wire: a text is a text block, and an empty one none."""
+    blocks: list[Any] = []
+    for item in [content] if isinstance(content, str) else content:
+        if not isinstance(item, str):
+            blocks.append(item)
+        elif item:
+            blocks.append({"type": "text", "text": item})
+    return blocks
 
 
 def standard_block(block: Block) -> ContentBlock:

@@ -132,7 +132,8 @@ def _assistant_content(message: AIMessage) -> Content:
             content = [block for block in content if block["type"] != "refusal"]
     own = message.response_metadata.get("model_provider") in (None, "anthropic")
     blocks: list[Block] = []
-    for item in [content] if isinstance(content, str) else content:
+    items: list[Any] = [content] if isinstance(content, str) else content
+    for item in items:
         if type_of(item) in ("tool_use", "tool_call"):
             call = take_call(calls, item.get("id"))
             if call is not None or not any(bad["id"] == item.get("id") for bad in invalid):

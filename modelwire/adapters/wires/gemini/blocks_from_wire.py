@@ -13,6 +13,7 @@ from modelwire.adapters.wires.gemini.response import in_order
 from modelwire.adapters.wires.json import UNDOCUMENTED, dict_or_empty
 from modelwire.messages.block_translators.standard import (
     Block,
+    as_blocks,
     call_blocks,
     data_block,
     is_known_block,
@@ -49,17 +50,14 @@ OWN_TYPES: frozenset[str] = frozenset()
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
     """Return an answer, or a part of one, as standard blocks, with its sources as annotations of its text."""
-    content = message.content
     blocks: list[Any] = []
-    for block in [content] if isinstance(content, str) else in_order(content):
-        if isinstance(block, str):
-            blocks += [{"type": "text", "text": block}] if block else []
-        elif block.get("type") in ("tool_call", "invalid_tool_call"):
+    for block in as_blocks(in_order(message.content)):
+        if block.get("type") in ("tool_call", "invalid_tool_call"):
             blocks += _call(block, message)
+        elif is_known_block(block):
+            blocks.append(dict(standard_block(block)))
         else:
-            blocks.append(
-                dict(standard_block(block)) if is_known_block(block) else non_standard(block)
-            )
+            blocks.append(non_standard(block))
     metadata = message.response_metadata
     try:
         sources = [

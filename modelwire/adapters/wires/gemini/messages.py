@@ -137,7 +137,8 @@ def _result(
     texts: list[Any] = []
     media: list[Part] = []
     content: Any = message.content
-    for item in [content] if isinstance(content, str) else content:
+    items: list[Any] = [content] if isinstance(content, str) else content
+    for item in items:
         if type_of(item) == "text":
             texts.append(item.get("text"))
         elif (parts := media_parts(item)) is not None:

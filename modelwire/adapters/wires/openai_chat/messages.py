@@ -268,13 +268,14 @@ def _tool_calls(message: AIMessage, position: int) -> list[JSON]:
         return calls
     if raw := message.additional_kwargs.get("tool_calls"):
         return list(raw)
-    if isinstance(message.content, str):
+    content: Any = message.content
+    if isinstance(content, str):
         return []
     return [
         _tool_call(
             block.get("id"), block.get("name"), arguments_json(block.get("input") or {}, position)
         )
-        for block in message.content
+        for block in content
         if type_of(block) == "tool_use"
     ]
 

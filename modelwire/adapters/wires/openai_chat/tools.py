@@ -75,7 +75,7 @@ def _nested(tool: Mapping[str, Any]) -> JSON:
     if kind not in ("function", "custom") or kind in tool or "name" not in tool:
         return dict(tool)
     inner = without(tool, "type")
-    form = inner.get("format")
+    form: Any = inner.get("format")
     if type_of(form) == "grammar" and "grammar" not in form:
         inner["format"] = {"type": "grammar", "grammar": without(form, "type")}
     return {"type": kind, kind: inner}

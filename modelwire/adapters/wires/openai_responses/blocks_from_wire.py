@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire.adapters.wires.openai_chat.blocks_from_wire import read_file, read_image_url
 from modelwire.messages.block_translators.standard import (
     Block,
+    as_blocks,
     call_blocks,
     data_block,
     extras_of,
@@ -79,13 +80,9 @@ FROM_WIRE: dict[str, Callable[[Block], Block | None]] = {
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
     """Return an answer, or a part of one, as standard blocks."""
     kwargs = message.additional_kwargs
-    content = message.content
     blocks: list[Any] = []
-    for item in [content] if isinstance(content, str) else content:
-        if isinstance(item, str):
-            blocks += [{"type": "text", "text": item}] if item else []
-        else:
-            blocks += _item(item, message)
+    for item in as_blocks(message.content):
+        blocks += _item(item, message)
     refusal = kwargs.get("refusal")
     if isinstance(refusal, str) and refusal:
         refused = [{"type": "refusal", "refusal": refusal}]

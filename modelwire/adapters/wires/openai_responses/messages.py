@@ -19,6 +19,7 @@ from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import (
     MODEL_WORK,
     AnyBlock,
+    as_blocks,
     extras_of,
     some_of,
     type_of,
@@ -189,10 +190,9 @@ def _screenshot(content: Any, place: _Place) -> Item:
 
 
 def _ai(message: AIMessage, place: _Place) -> list[Item]:
-    content: Any = message.content
     answer = _Answer(message, place)
-    for block in [content] if isinstance(content, str) else content:
-        answer.add({"type": "text", "text": block} if isinstance(block, str) else block)
+    for block in as_blocks(message.content):
+        answer.add(block)
     return answer.items_and_rest()
 
 
