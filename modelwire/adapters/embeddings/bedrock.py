@@ -69,13 +69,11 @@ class TitanCodec(_InvokeModelCodec):
 class CohereOnBedrockCodec(_InvokeModelCodec):
     """The codec of Cohere's models on Bedrock."""
 
+    WORDS: ClassVar = {"dimensions": "output_dimension"}
+
     def body(self, call: ChatCall) -> JSON:
         """Return the body of a request."""
-        options = dict(self.pack.options)
-        dimensions = options.pop("dimensions", None)
-        if dimensions is not None:
-            options["output_dimension"] = dimensions
-        return {"texts": list(self.pack.texts), **options}
+        return {"texts": list(self.pack.texts), **self.options()}
 
     def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
         """Return the vectors of an answer: a list, or with `embedding_types` an object of lists."""
@@ -132,15 +130,15 @@ class BedrockEmbeddings(HTTPEmbeddings):
     BedrockEmbeddings(model_id="amazon.titan-embed-text-v2:0", region_name="us-east-1").embed_query("hello")
     """
 
-    CALLS: ClassVar[Any] = BedrockCalls
-    DEFAULT_MODEL: ClassVar[str | None] = "amazon.titan-embed-text-v1"  # langchain-aws 1
-    LIMITS: ClassVar[PackLimits] = PackLimits(1, 8_192, 8_192)
-    COHERE_LIMITS: ClassVar[PackLimits] = PackLimits(96, 128_000, 512)
-    INPUT_TYPES: ClassVar[Mapping[str, str]] = {
+    CALLS = BedrockCalls
+    DEFAULT_MODEL = "amazon.titan-embed-text-v1"  # langchain-aws 1
+    LIMITS = PackLimits(1, 8_192, 8_192)
+    COHERE_LIMITS = PackLimits(96, 128_000, 512)
+    INPUT_TYPES: ClassVar = {
         "document": "search_document",
         "query": "search_query",
     }
-    ALIASES: ClassVar[Mapping[str, str]] = {**HTTPEmbeddings.ALIASES, "model_id": "model"}
+    ALIASES: ClassVar = {**HTTPEmbeddings.ALIASES, "model_id": "model"}
 
     def _check_settings(self) -> None:
         # https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html, read 2026-11.

@@ -8,7 +8,7 @@ from binascii import a2b_base64
 from collections import deque
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from modelwire.adapters.wires.json import UNDOCUMENTED, count_or_none, no_answer, read_reply
 from modelwire.messages import AIMessage, HumanMessage
@@ -77,6 +77,8 @@ class EmbeddingCodec:
 
     wire = "embeddings"
     has_output = False
+    WORDS: ClassVar[Mapping[str, str]] = {}
+    """The provider's names of options, by their common names, where they differ."""
 
     def __init__(self, provider: str, model: str, pack: Pack, errors: Codec) -> None:
         self.provider = provider
@@ -87,6 +89,10 @@ class EmbeddingCodec:
     def encode(self, call: ChatCall) -> WireRequest:
         """Return the request of a call."""
         raise NotImplementedError
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the request in the provider's words."""
+        return {self.WORDS.get(key, key): value for key, value in self.pack.options.items()}
 
     def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
         """Return the vectors of an answer in the order of the texts, and its tokens; may raise `UNDOCUMENTED`.

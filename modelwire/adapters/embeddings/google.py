@@ -7,7 +7,7 @@ on Vertex AI as google-genai 3.6 writes and reads it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelwire.adapters.embeddings.calls import EmbeddingCalls
@@ -34,18 +34,12 @@ __all__ = [
     "VertexGeminiCodec",
 ]
 
-# The common names of options, and Gemini's.
-_WORDS = {"dimensions": "outputDimensionality", "input_type": "taskType", "title": "title"}
-
 
 class _MethodCodec(EmbeddingCodec):
     """The codec of a method of a model; a subclass names it and writes its body."""
 
     METHOD: ClassVar[str]
-
-    def options(self) -> JSON:
-        """Return the options in Gemini's words."""
-        return {_WORDS.get(key, key): value for key, value in self.pack.options.items()}
+    WORDS: ClassVar = {"dimensions": "outputDimensionality", "input_type": "taskType"}
 
     def body(self, call: ChatCall) -> JSON:
         """Return the body of a request."""
@@ -165,12 +159,12 @@ class GoogleGenerativeAIEmbeddings(HTTPEmbeddings):
     CALLS: ClassVar[Any] = GeminiCalls
     DEFAULT_MODEL: ClassVar[str | None] = "gemini-embedding-001"
     # https://ai.google.dev/gemini-api/docs/embeddings and langchain-google-genai 4 (`_MAX_TOKENS_PER_BATCH`).
-    LIMITS: ClassVar[PackLimits] = PackLimits(100, 20_000, 2_048)
-    INPUT_TYPES: ClassVar[Mapping[str, str]] = {
+    LIMITS = PackLimits(100, 20_000, 2_048)
+    INPUT_TYPES: ClassVar = {
         "document": "RETRIEVAL_DOCUMENT",
         "query": "RETRIEVAL_QUERY",
     }
-    ALIASES: ClassVar[Mapping[str, str]] = {
+    ALIASES: ClassVar = {
         **HTTPEmbeddings.ALIASES,
         "task_type": "input_type",
         "output_dimensionality": "dimensions",
@@ -179,7 +173,7 @@ class GoogleGenerativeAIEmbeddings(HTTPEmbeddings):
 
     # On Vertex AI, Gemini's models take one text a request, the others 250:
     # https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings, read 2026-11.
-    VERTEX_LIMITS: ClassVar[PackLimits] = PackLimits(250, 20_000, 2_048)
+    VERTEX_LIMITS = PackLimits(250, 20_000, 2_048)
 
     def own_limits(self) -> PackLimits:
         """Return the limits of the model where it is called."""
@@ -196,9 +190,9 @@ class VertexAIEmbeddings(GoogleGenerativeAIEmbeddings):
     VertexAIEmbeddings(model="text-embedding-005", project="my-project").embed_query("hello")
     """
 
-    CALLS: ClassVar[Any] = VertexCalls
-    DEFAULT_MODEL: ClassVar[str | None] = None
-    ALIASES: ClassVar[Mapping[str, str]] = {
+    CALLS = VertexCalls
+    DEFAULT_MODEL = None
+    ALIASES: ClassVar = {
         **GoogleGenerativeAIEmbeddings.ALIASES,
         "embeddings_task_type": "input_type",
     }

@@ -143,7 +143,7 @@ class OpenAIEmbeddings(HTTPEmbeddings):
 
     CALLS: ClassVar[Any] = OpenAICalls
     DEFAULT_MODEL: ClassVar[str | None] = "text-embedding-ada-002"  # langchain-openai 1.7
-    ALIASES: ClassVar[Mapping[str, str]] = {
+    ALIASES: ClassVar = {
         **HTTPEmbeddings.ALIASES,
         "task_type": "input_type",
         "output_dimension": "dimensions",
@@ -170,5 +170,5 @@ class AzureOpenAIEmbeddings(OpenAIEmbeddings):
     AzureOpenAIEmbeddings(azure_endpoint="https://me.openai.azure.com", azure_deployment="my-embeddings")
     """
 
-    CALLS: ClassVar[Any] = AzureCalls
-    DEFAULT_MODEL: ClassVar[str | None] = None
+    CALLS = AzureCalls
+    DEFAULT_MODEL = None

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
 
-from modelwire.adapters.wires.wire import JSON
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import MalformedResponse, message_of
 from modelwire.messages.block_translators.standard import without
 from modelwire.transport.classify import provider_error
@@ -33,6 +34,7 @@ __all__ = [
     "error_from_json",
     "error_from_reply",
     "failure_text",
+    "in_snake_case",
     "is_keep_alive",
     "malformed",
     "mask_secrets",
@@ -231,7 +233,7 @@ def provider_words(body_json: Any) -> ProviderWords:
     if not isinstance(body_json, Mapping):
         return ProviderWords(text_or_none(body_json))
     inner = body_json.get("error")
-    source: Mapping[str, Any] = inner if isinstance(inner, Mapping) else body_json
+    source: Fields = inner if isinstance(inner, Mapping) else body_json
     details = source.get("details")
     return ProviderWords(
         message=_message_of(source, body_json),
@@ -247,7 +249,7 @@ def provider_words(body_json: Any) -> ProviderWords:
     )
 
 
-def _message_of(source: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
+def _message_of(source: Fields, body: Fields) -> str | None:
     places = (
         source.get("message"),
         *(body.get(name) for name in ("error", "detail", "errors", "message", "Message")),
@@ -290,6 +292,12 @@ def dicts_in(value: Any) -> list[JSON]:
     return []
 
 
+@lru_cache(maxsize=64)
+def in_snake_case(name: str) -> str:
+    """Return a name of JSON in snake_case."""
+    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
+
+
 _MOST_DIGITS = 16  # A count that a service sends as a text has fewer digits than this.
 
 
@@ -304,7 +312,7 @@ def count_or_none(value: Any) -> int | None:
     return None
 
 
-def counts_of(usage: Mapping[str, Any], names: Sequence[str]) -> list[int | None]:
+def counts_of(usage: Fields, names: Sequence[str]) -> list[int | None]:
     counts = []
     for name in names:  # a loop, as every answer comes here: a comprehension is a call of its own
         counts.append(count_or_none(usage.get(name)))  # noqa: PERF401

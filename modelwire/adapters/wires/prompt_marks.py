@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.adapters.wires.wire import Fields
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class StoredHead(NamedTuple):
 
     url: str  # of the stored prompts
     origin: str  # with the version: a name behind it is the address of one
-    made_of: Mapping[str, Any]  # what a new one needs beside its head and its lifetime
-    head: Mapping[str, Any]  # the fields of the request that it stands for
+    made_of: Fields  # what a new one needs beside its head and its lifetime
+    head: Fields  # the fields of the request that it stands for
     lifetime_s: float
 
     def named_url(self, name: str) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.families import Family
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["WIRE", "default_method"]
+__all__ = ["WIRE", "default_method", "limited_schema"]
 
 _COUNTING = ("anthropic", "google_anthropic_vertex", "local", "llamacpp")
 # anthropic 2.11, `MessageCountTokensParams`; the version is Vertex AI's.
@@ -55,7 +55,7 @@ def _tool(tool: Any, openai_tool: JSON, *, strict: bool | None) -> JSON:
     return convert_to_anthropic_tool(tool, strict=strict)
 
 
-def _schema(schema: JSON, *, strict: bool | None) -> JSON:
+def limited_schema(schema: JSON, *, strict: bool | None) -> JSON:
     from modelwire.tools.json_schema import anthropic_schema
 
     return anthropic_schema(schema)
@@ -129,7 +129,7 @@ WIRE = Wire(
     structured=StructuredOutput(
         ("json_schema", "function_calling"),
         default_method,
-        _schema,
+        limited_schema,
         always_strict=True,
         describes_in_schema=True,
     ),

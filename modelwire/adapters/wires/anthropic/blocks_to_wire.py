@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.anthropic.blocks_from_wire import CITATIONS
+from modelwire.adapters.wires.json import text_or_none
 from modelwire.adapters.wires.outgoing_messages import (
     kind_of,
     safe_call_id,
@@ -141,7 +142,9 @@ def _text_file(item: AnyBlock) -> Block:
 
 
 def _document(source: Block, item: AnyBlock) -> Block:
-    if str(source.get("media_type") or _media_type(item) or "").startswith("image/"):
+    if str(source.get("media_type") or text_or_none(item.get("mime_type")) or "").startswith(
+        "image/"
+    ):
         return _marked({"type": "image", "source": source}, item)
     block: Block = {"type": "document", "source": _document_source(source)}
     for key in DOCUMENT_KEYS:
@@ -165,19 +168,12 @@ TO_WIRE: dict[str, Callable[[AnyBlock], Block | None]] = {
 def _source(item: AnyBlock, kind: str) -> Block:
     """Return the `source` of a standard block that holds data."""
     if isinstance(data := item.get("base64"), str):
-        return _base64_source(data, _media_type(item), kind)
+        return _base64_source(data, text_or_none(item.get("mime_type")), kind)
     if isinstance(url := item.get("url"), str):
         return _url_source(url, kind)
     if isinstance(file_id := item.get("file_id"), str):
         return {"type": "file", "file_id": file_id}
     raise without_data(item, kind)
-
-
-def _media_type(item: AnyBlock) -> str | None:
-    value = item.get("mime_type")
-    if isinstance(value, str) and value:
-        return value
-    return None
 
 
 def _base64_source(data: str, media_type: str | None, kind: str) -> Block:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.tool_params import read_choice, read_form
-from modelwire.adapters.wires.wire import JSON
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import type_of
 
@@ -90,7 +90,7 @@ MAX_TOKENS_NAMES = (
 )
 
 
-def say_parameters(params: Mapping[str, Any], *, max_tokens: int) -> JSON:
+def say_parameters(params: Fields, *, max_tokens: int) -> JSON:
     """Return the body's fields beside `model` and `messages`; `max_tokens` is the default if the caller set none."""
     rest = dict(params)
     body: JSON = {"max_tokens": _max_tokens(rest, max_tokens)}
@@ -242,7 +242,7 @@ FEATURE_OF_TYPE = {
 }
 
 
-def features_needed(body: Mapping[str, Any], named: Iterable[str]) -> list[str]:
+def features_needed(body: Fields, named: Iterable[str]) -> list[str]:
     """Return the beta features that a body needs beside those `named`; another date of one of these will do."""
     needed = [FEATURE_OF_PARAMETER[name] for name in FEATURE_OF_PARAMETER if name in body]
     if "tools" in body:
@@ -268,14 +268,14 @@ def _by_type(items: Any) -> list[str]:
     return [FEATURE_OF_TYPE[kind] for kind in map(type_of, items) if kind in FEATURE_OF_TYPE]
 
 
-def _part(body: Mapping[str, Any], name: str, part: str) -> Any:
+def _part(body: Fields, name: str, part: str) -> Any:
     whole = body.get(name)
     if isinstance(whole, Mapping):
         return whole.get(part)
     return None
 
 
-def _is_file(block: Mapping[str, Any]) -> bool:
+def _is_file(block: Fields) -> bool:
     return block["type"] == "container_upload" or type_of(block.get("source")) == "file"
 
 

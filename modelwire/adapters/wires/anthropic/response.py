@@ -23,7 +23,7 @@ from modelwire.adapters.wires.json import (
     read_reply,
     text_or_none,
 )
-from modelwire.adapters.wires.wire import JSON
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
 from modelwire.messages.block_translators.standard import type_of
@@ -108,7 +108,7 @@ def read_message(reply: Reply, provider: str) -> AIMessage:
     )
 
 
-def is_plain_text(block: Mapping[str, Any]) -> bool:
+def is_plain_text(block: Fields) -> bool:
     """Return whether a block has only its text."""
     return block["type"] == "text" and block.get("citations") is None
 
@@ -153,7 +153,7 @@ def _tool_calls(blocks: list[JSON]) -> tuple[list[Any], list[Any]]:
     return calls, invalid
 
 
-def metadata_of(data: Mapping[str, Any]) -> JSON:
+def metadata_of(data: Fields) -> JSON:
     """Return the fields of the answer besides its content, also under LangChain's names."""
     metadata = dict(data)
     for name in PLACED:
@@ -187,7 +187,7 @@ LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
 def event_error(
-    data: Mapping[str, Any], *, provider: str, headers: Mapping[str, str] | None = None
+    data: Fields, *, provider: str, headers: Mapping[str, str] | None = None
 ) -> ProviderError:
     """Return the error of an event `{"type": "error", "error": {...}}`, in a stream or under a 200."""
     status = STATUS_OF_ERROR.get(type_of(data.get("error")), 400)

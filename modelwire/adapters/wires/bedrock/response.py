@@ -26,7 +26,7 @@ from modelwire.adapters.wires.json import (
     request_id_of,
     snippet,
 )
-from modelwire.adapters.wires.wire import JSON
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -126,7 +126,7 @@ def _calls_of_blocks(blocks: Sequence[Block]) -> tuple[list[ToolCall], list[Inva
     return calls, invalid_calls
 
 
-def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
+def block_from_wire(block: Fields, index: int) -> Block | None:
     """Return a block of an answer as a standard block, an unknown one as `non_standard`; None for an empty text."""
     if isinstance(text := block.get("text"), str):
         if text:
@@ -157,7 +157,7 @@ def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
     return {"type": "non_standard", "value": dict(block)}
 
 
-def _tool_use(use: Mapping[str, Any], index: int) -> Block:
+def _tool_use(use: Fields, index: int) -> Block:
     """Return the block of a tool call, the user's or the service's own."""
     id = str(use.get("toolUseId") or f"tooluse_{index}")
     name = str(use.get("name") or "")
@@ -167,7 +167,7 @@ def _tool_use(use: Mapping[str, Any], index: int) -> Block:
     return {"type": "tool_use", "id": id, "name": name, "input": {} if args is None else args}
 
 
-def server_result(result: Mapping[str, Any], output: Any) -> Block:
+def server_result(result: Fields, output: Any) -> Block:
     """Return the standard block for what a tool gave that the service ran."""
     block: Block = {
         "type": "server_tool_result",
@@ -181,7 +181,7 @@ def server_result(result: Mapping[str, Any], output: Any) -> Block:
     return block
 
 
-def metadata_of(data: Mapping[str, Any], request_id: str | None, model: str | None) -> JSON:
+def metadata_of(data: Fields, request_id: str | None, model: str | None) -> JSON:
     """Return what an answer has beside its content: `stopReason`, `metrics`, the `trace` of a guardrail ..."""
     metadata = without(data, "output", "p")
     if model is not None:
@@ -207,9 +207,7 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
 _COUNTS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
 
 
-def named_error(
-    name: str, data: Mapping[str, Any], *, provider: str, request_id: str | None
-) -> ProviderError:
+def named_error(name: str, data: Fields, *, provider: str, request_id: str | None) -> ProviderError:
     """Make the error for an exception of Bedrock's under a 200: inside a stream, or in the place of an answer."""
     name = name.rpartition("#")[2]
     name = name[:1].upper() + name[1:]

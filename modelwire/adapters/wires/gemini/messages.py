@@ -33,6 +33,7 @@ from modelwire.adapters.wires.outgoing_messages import (
     with_paired_calls,
     with_results_apart,
 )
+from modelwire.adapters.wires.wire import Fields
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.messages.block_translators.standard import extras_of, type_of
@@ -176,7 +177,7 @@ def _answer(
     signatures = message.additional_kwargs.get(CALL_SIGNATURES) or {}
     parts: list[Part] = []
 
-    def add_call(call: Mapping[str, Any], block: Mapping[str, Any]) -> None:
+    def add_call(call: Fields, block: Fields) -> None:
         id = call["id"]
         wire_id = None if not own or is_made_up(id) else id
         sent[id] = _Sent(len(parts), call["name"], wire_id)
@@ -198,7 +199,7 @@ def _answer(
     return parts
 
 
-def _call_part(call: Mapping[str, Any], wire_id: Any, signature: Any) -> Part:
+def _call_part(call: Fields, wire_id: Any, signature: Any) -> Part:
     """Return the part of a tool call."""
     function: Part = {"name": call["name"], "args": call.get("args") or {}}
     if wire_id is not None:

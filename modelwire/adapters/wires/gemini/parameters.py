@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwire.adapters.wires.tool_params import Function, read_choice, read_form, read_function
-from modelwire.adapters.wires.wire import JSON
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import type_of, without
 
@@ -76,7 +76,7 @@ OWN_TOOLS = (
 )
 
 
-def body_of_params(params: Mapping[str, Any], model: str) -> JSON:
+def body_of_params(params: Fields, model: str) -> JSON:
     """Return the body's fields beside the contents. Raises `InvalidArgument` for what the API cannot express."""
     body: JSON = {}
     config: JSON = {}
@@ -165,7 +165,7 @@ def _form(form: Any, model: str) -> JSON:
     return {**config, "responseJsonSchema": dict(schema)}
 
 
-def _openapi(schema: Mapping[str, Any]) -> JSON:
+def _openapi(schema: Fields) -> JSON:
     """Return a JSON schema as the part of OpenAPI 3.0 that older models take: nothing referred to, types in capitals.
 
     Source: https://ai.google.dev/api/caching#Schema, read 2026-11.
@@ -222,7 +222,7 @@ _OPENAPI = frozenset(
 )
 
 
-def _add_tools(body: JSON, params: Mapping[str, Any]) -> None:
+def _add_tools(body: JSON, params: Fields) -> None:
     declarations: list[JSON] = []
     tools: list[JSON] = []
     is_strict = False

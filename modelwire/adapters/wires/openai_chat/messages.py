@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.outgoing_messages import with_paired_calls
-from modelwire.adapters.wires.wire import JSON
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import type_of
 from modelwire.messages.tool_calls import CALL_EXTRAS
@@ -138,7 +138,7 @@ def _human(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
     return turns
 
 
-def _tool_result(block: Mapping[str, Any], position: int, dialect: Dialect) -> Turn:
+def _tool_result(block: Fields, position: int, dialect: Dialect) -> Turn:
     """Convert Anthropic's block for a tool's result into this wire's message."""
     content = block.get("content") or ""
     if not isinstance(content, str | Sequence):
@@ -284,7 +284,7 @@ def _tool_call(id_: Any, name: Any, arguments: str) -> JSON:
     return {"id": id_, "type": "function", "function": {"name": name or "", "arguments": arguments}}
 
 
-def _put_extras(calls: list[JSON] | None, extras: Mapping[str, Any]) -> None:
+def _put_extras(calls: list[JSON] | None, extras: Fields) -> None:
     """Add the extra fields of calls; a custom tool gets its plain text again."""
     for position, call in enumerate(calls or ()):
         if (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.wires.wire import JSON
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.block_translators.standard import type_of, without
 
@@ -20,7 +20,7 @@ __all__ = ["tool_params"]
 WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
 
-def tool_params(params: Mapping[str, Any]) -> JSON:
+def tool_params(params: Fields) -> JSON:
     """Return what `tools` and `tool_choice` of `params` are on the wire; may add `parallel_tool_calls`.
 
     A tool is a dict as OpenAI has it (`{"type": "function", "function": {...}}`), as Anthropic has it
@@ -69,7 +69,7 @@ def _tool(tool: Any, position: int) -> JSON:
     return converted
 
 
-def _nested(tool: Mapping[str, Any]) -> JSON:
+def _nested(tool: Fields) -> JSON:
     """Return a tool as this wire has it: the description of a function or custom tool is in an inner dict."""
     kind = tool["type"]
     if kind not in ("function", "custom") or kind in tool or "name" not in tool:
@@ -81,7 +81,7 @@ def _nested(tool: Mapping[str, Any]) -> JSON:
     return {"type": kind, kind: inner}
 
 
-def _function_from_anthropic(tool: Mapping[str, Any]) -> JSON:
+def _function_from_anthropic(tool: Fields) -> JSON:
     function = {"name": tool.get("name")}
     for key, name in (
         ("description", "description"),
@@ -93,7 +93,7 @@ def _function_from_anthropic(tool: Mapping[str, Any]) -> JSON:
     return function
 
 
-def _choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
+def _choice(choice: Any, tools: Sequence[Fields]) -> Any:
     if choice is True:
         return "required"
     if isinstance(choice, str):
@@ -106,7 +106,7 @@ def _choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
     raise InvalidType(f"`tool_choice` is a string or a dict, not a `{type(choice).__name__}`.")
 
 
-def _by_name(name: str, tools: Sequence[Mapping[str, Any]]) -> NamedTool:
+def _by_name(name: str, tools: Sequence[Fields]) -> NamedTool:
     kinds = {_name(tool): tool["type"] for tool in tools}
     if kinds and name not in kinds:
         known = [known for known in kinds if known]
@@ -118,7 +118,7 @@ def _by_name(name: str, tools: Sequence[Mapping[str, Any]]) -> NamedTool:
     return {"type": "function", "function": {"name": name}}
 
 
-def _name(tool: Mapping[str, Any]) -> str | None:
+def _name(tool: Fields) -> str | None:
     inner = tool.get(tool["type"])
     name = inner.get("name") if isinstance(inner, Mapping) else None
     return name if isinstance(name, str) else None

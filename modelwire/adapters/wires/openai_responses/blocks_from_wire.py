@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.openai_chat.blocks_from_wire import read_file, read_image_url
+from modelwire.adapters.wires.wire import Fields
 from modelwire.messages.block_translators.standard import (
     Block,
     as_blocks,
@@ -101,7 +102,7 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
 translate_content = translate_content_chunk = answer_from_wire  # LangChain's names
 
 
-def _reasoning_before(kwargs: Mapping[str, Any]) -> list[Any]:
+def _reasoning_before(kwargs: Fields) -> list[Any]:
     """Return what Chat Completions services (a text) and older scripts (an item) keep beside the content."""
     thought = kwargs.get("reasoning_content")
     if isinstance(thought, str) and thought:
@@ -147,7 +148,7 @@ def _unwrapped(annotation: Any) -> Any:
     return annotation
 
 
-def _with_item_id(block: Block, ids: Mapping[str, Any]) -> Block:
+def _with_item_id(block: Block, ids: Fields) -> Block:
     if block["type"] in ("tool_call", "tool_call_chunk"):
         item_id = ids.get(str(block.get("id")))
     else:

@@ -6,7 +6,7 @@ Wire format: https://platform.openai.com/docs/api-reference/responses, read 2026
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from modelwire.adapters.wires.dropped_content import foreign_work
@@ -16,7 +16,7 @@ from modelwire.adapters.wires.openai_chat.response import error_within
 from modelwire.adapters.wires.openai_chat.tools import tool_params
 from modelwire.adapters.wires.openai_responses.messages import History, items_from_messages
 from modelwire.adapters.wires.openai_responses.response import failure, message_from_response
-from modelwire.adapters.wires.wire import JSON
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import InvalidArgument
 from modelwire.messages.block_translators.standard import type_of, without
 
@@ -173,7 +173,7 @@ def _tools(params: JSON) -> JSON:
     return chat
 
 
-def _tool(tool: Mapping[str, Any]) -> JSON:
+def _tool(tool: Fields) -> JSON:
     flat = _flat(tool, tool["type"])
     if tool["type"] == "function":
         # Left out, it would mean strict here, and that optional arguments are none; on Chat Completions it does not.
@@ -185,7 +185,7 @@ def _tool(tool: Mapping[str, Any]) -> JSON:
     return flat
 
 
-def _flat(value: Mapping[str, Any], inner: str) -> JSON:
+def _flat(value: Fields, inner: str) -> JSON:
     """Move the entries of the dict `inner` to the outer dict."""
     if not isinstance(value.get(inner), Mapping):
         return dict(value)
