@@ -175,9 +175,12 @@ def non_standard(block: Block) -> Block:
     return {"type": "non_standard", "value": value, "index": block["index"]}
 
 
+_OBJECTS = (dict, Mapping)  # A check for a dict, which most are, takes a fifth of the time.
+
+
 def type_of(block: Any) -> str:
     """Return the type of a block; "" for a block without one, and for a value that is not a block."""
-    kind = block.get("type") if isinstance(block, Mapping) else None
+    kind = block.get("type") if isinstance(block, _OBJECTS) else None
     return kind if isinstance(kind, str) else ""
 
 

@@ -276,7 +276,9 @@ def _part(body: Fields, name: str, part: str) -> Any:
 
 
 def _is_file(block: Fields) -> bool:
-    return block["type"] == "container_upload" or type_of(block.get("source")) == "file"
+    source = block.get("source")
+    is_stored = source is not None and type_of(source) == "file"
+    return is_stored or block["type"] == "container_upload"
 
 
 def _undated(feature: str) -> str:

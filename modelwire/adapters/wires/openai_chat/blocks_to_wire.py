@@ -18,7 +18,6 @@ from modelwire.messages.block_translators.standard import (
     is_model_work,
     standard_block,
     type_of,
-    without,
 )
 
 __all__ = [
@@ -41,6 +40,7 @@ RESPONSES_ITEMS = frozenset(
 
 # Keys that other wires and the message classes put on blocks; OpenAI refuses parameters it does not know.
 FOREIGN_KEYS = frozenset({"id", "index", "annotations", "citations", "extras", "phase"})
+NOT_SENT = FOREIGN_KEYS | {"cache_control"}
 
 # https://platform.openai.com/docs/guides/audio, read 2026-11: `wav` and `mp3`; compatible services take more.
 AUDIO_FORMATS = {
@@ -195,7 +195,7 @@ def _names(block: AnyBlock) -> str:
 
 def _text(block: AnyBlock, place: Place) -> Part:
     place.text(block, "text")
-    return without(block, "cache_control", *FOREIGN_KEYS)
+    return {key: value for key, value in block.items() if key not in NOT_SENT}
 
 
 def _plain_text(block: AnyBlock, place: Place) -> Part:

@@ -54,7 +54,7 @@ def to_wire(block: Any, where: str) -> Part:
         return dict(block["value"])
     if kind in TEXTS and isinstance(text := block.get("text"), str):
         if kind in KEEP_KEYS:
-            sent = without(block, *NOT_SENT)
+            sent = {key: value for key, value in block.items() if key not in NOT_SENT}
         else:
             sent = {}
         return {**sent, "type": "input_text", "text": text}
