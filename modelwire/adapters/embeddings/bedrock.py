@@ -39,7 +39,8 @@ class _InvokeModelCodec(EmbeddingCodec):
         url = f"{base.rstrip('/')}/model/{path_segment(self.model)}/invoke{mark}{query}"
         headers = {"content-type": "application/json", "accept": "application/json"}
         for more in (call.endpoint.headers, call.extra_headers):
-            headers.update({name.lower(): value for name, value in more.items()})
+            for name, value in more.items():
+                headers[name.lower()] = value
         body = {**self.body(call), **call.params, **call.extra_body}
         request = WireRequest(url, headers, body)
         request.model = self.model
@@ -58,8 +59,10 @@ class TitanCodec(_InvokeModelCodec):
 
     def body(self, call: ChatCall) -> JSON:
         """Return the body of a request."""
-        options = {key: value for key, value in self.pack.options.items() if key == "dimensions"}
-        return {"inputText": self.pack.texts[0], **options}
+        body = {"inputText": self.pack.texts[0]}
+        if "dimensions" in self.pack.options:
+            body["dimensions"] = self.pack.options["dimensions"]
+        return body
 
     def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
         """Return the vector and the tokens of an answer."""

@@ -8,7 +8,7 @@ from binascii import a2b_base64
 from collections import deque
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from modelwire.adapters.wires.json import UNDOCUMENTED, count_or_none, no_answer, read_reply
 from modelwire.messages import AIMessage, HumanMessage
@@ -51,8 +51,7 @@ class Vectors:
 
 def pack_of(call: ChatCall) -> Pack:
     """Return the texts and options that a call was made with."""
-    pack: Pack = call.messages[0].additional_kwargs[_PACK]
-    return pack
+    return cast("Pack", call.messages[0].additional_kwargs[_PACK])
 
 
 def vectors_of(answer: AIMessage) -> list[list[float]]:
@@ -133,25 +132,28 @@ class EmbeddingCodec:
         )
 
     def _check(self, rows: list[list[float]], infinite: set[int], reply: Reply) -> None:
-        count, wanted = len(self.pack.texts), self.pack.options.get("dimensions")
+        count = len(self.pack.texts)
         if len(rows) > count:
             raise no_answer(reply, self.provider, f"has {len(rows)} vectors for {count} texts")
+        wanted = self.pack.options.get("dimensions")
         for index, row in enumerate(rows):
             if not row:
-                raise self._bad_vector(index, "is missing", reply)
-            if index in infinite:
-                raise self._bad_vector(index, "has a number that is not finite", reply)
-            if wanted is not None and len(row) != wanted:
+                problem = "is missing"
+            elif index in infinite:
+                problem = "has a number that is not finite"
+            elif wanted is not None and wanted != len(row):
                 problem = f"has {len(row)} numbers, and `dimensions` is {wanted}"
-                raise self._bad_vector(index, problem, reply)
+            else:
+                continue
+            raise self._bad_vector(index, problem, reply)
         if len(rows) < count:
             raise self._bad_vector(len(rows), f"is missing ({len(rows)} of {count} came)", reply)
 
     def _bad_vector(self, index: int, problem: str, reply: Reply) -> MalformedResponse:
-        error: Any = no_answer(reply, self.provider, f"cannot be used: vector {index} {problem}")
-        error.index = index
-        bad: MalformedResponse = error
-        return bad
+        why = f"cannot be used: vector {index} {problem}"
+        error = no_answer(reply, self.provider, why)
+        error.index = index  # type: ignore[attr-defined]  # `EmbeddingWork` reads it
+        return error
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> Any:
         raise NotImplementedError
@@ -215,7 +217,6 @@ def by_index(items: Sequence[dict[str, Any]], count: int, name: str) -> list[Any
     rows: list[Any] = [None] * count
     for position, item in enumerate(items):
         index = count_or_none(item.get("index"))
-        if index is None:
-            index = position
-        rows[index] = item.pop(name)
+        place = position if index is None else index
+        rows[place] = item.pop(name)
     return rows

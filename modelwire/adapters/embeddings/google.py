@@ -102,9 +102,8 @@ class VertexCodec(_MethodCodec):
     def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
         """Return the vectors of an answer, which are in the order of the texts, and the sum of their tokens."""
         found = [prediction["embeddings"] for prediction in body["predictions"]]
-        counts = [
-            count_or_none(dict_or_empty(it.get("statistics")).get("token_count")) for it in found
-        ]
+        statistics = [dict_or_empty(embedding.get("statistics")) for embedding in found]
+        counts = [count_or_none(it.get("token_count")) for it in statistics]
         tokens = None
         if None not in counts:
             tokens = sum(count or 0 for count in counts)

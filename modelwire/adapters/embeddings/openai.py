@@ -108,8 +108,9 @@ class OpenAICodec(EmbeddingCodec):
     def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
         """Return the vectors and the tokens of an answer."""
         usage = dict_or_empty(body.get("usage"))
-        tokens = count_or_none(usage.get("prompt_tokens", usage.get("total_tokens")))
-        return by_index(body["data"], len(self.pack.texts), "embedding"), tokens
+        tokens = usage.get("prompt_tokens", usage.get("total_tokens"))
+        rows = by_index(body["data"], len(self.pack.texts), "embedding")
+        return rows, count_or_none(tokens)
 
 
 def embeddings_codec(provider: str, model: str, options: Mapping[str, Any]) -> OpenAICodec:

@@ -74,9 +74,11 @@ def turns_from_messages(
     head = 0
     while head < len(turns) and turns[head][0] == "system":
         head += 1
-    system, turns = _joined_system(turns[:head]) if head else "", _merged(turns[head:])
-    if not turns:
-        turns, system = [("user", system)] if system else [], ""
+    system = _joined_system(turns[:head]) if head else ""
+    turns = _merged(turns[head:])
+    if not turns and system:
+        turns = [("user", system)]
+        system = ""
     if "system" in dict(turns):  # by role
         turns = _merged(_system_in_place(turns, allowed=system_turns))
     turns = _without_trailing_space([(role, _results_first(content)) for role, content in turns])

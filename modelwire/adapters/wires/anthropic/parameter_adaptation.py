@@ -88,7 +88,8 @@ def _thinking(adaptation: ParameterAdaptation, family: Family) -> None:
     if (
         own_effort is not None and _level_of(own_effort, params) == "none"
     ):  # no effort of the model's: not to think
-        names, own_effort = [*names, own_effort], None
+        names.append(own_effort)
+        own_effort = None
     if own_effort is not None:
         _clamp_effort(adaptation, own_effort, family)
     taken = adaptation.take_reasoning(*names)

@@ -77,13 +77,15 @@ def turns_from_messages(
             if not turns:
                 system += blocks
                 continue
-            role, blocks = "user", [_later_instruction(block) for block in blocks]
+            role = "user"
+            blocks = [_later_instruction(block) for block in blocks]
         if turns and turns[-1][0] == role:
             turns[-1][1].extend(blocks)
         elif blocks:
             turns.append((role, blocks))
     if not turns and system:
-        turns, system = [("user", system)], []
+        turns = [("user", system)]
+        system = []
     if not turns:
         raise InvalidArgument(
             "The messages are empty: give at least one with text or another content block."

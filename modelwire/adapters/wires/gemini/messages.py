@@ -96,8 +96,9 @@ def contents_from_messages(
             contents.append({"role": role, "parts": parts})
     if results:
         contents.append(_in_order_of_calls(results))
-    if not contents:
-        contents, system = [{"role": "user", "parts": system}] if system else [], []
+    if not contents and system:
+        contents = [{"role": "user", "parts": system}]
+        system = []
     if not contents:
         raise InvalidArgument(
             "The messages are empty: give at least one with text or another content block."
@@ -157,7 +158,8 @@ def _result(
     if wire_id is not None:
         response["id"] = wire_id
     if media and is_gemini_3:
-        response["parts"], media = media, []
+        response["parts"] = media
+        media = []
     return place, [{"functionResponse": response}, *media]
 
 

@@ -227,7 +227,8 @@ def usage_of(usage: Any, names: tuple[str, str, str] = CHAT_COUNTS) -> UsageMeta
     sent, made, total = map(count_or_none, map(usage.get, names))
     if sent is None and made is None and total is None:
         return None
-    sent, made = sent or 0, made or 0
+    sent = sent or 0
+    made = made or 0
     result: UsageMetadata = {
         "input_tokens": sent,
         "output_tokens": made,

@@ -263,7 +263,8 @@ class ChatCompletionsDecoder:
         call = self._call_of(piece.get("index"), id_, name)
         new_id = id_ if call.id is None else None
         new_name = name if call.name is None else None
-        call.id, call.name = call.id or id_, call.name or name
+        call.id = call.id or id_
+        call.name = call.name or name
         call.extras |= tool_call_extras(piece)
         if (
             text == "null" and not call.pieces

@@ -114,13 +114,15 @@ class ResponsesCodec(NamedTuple):
 
 def _latest_answer(messages: Sequence[BaseMessage]) -> tuple[int, str | None]:
     """Return where the messages after the latest answer of this API begin, and its id."""
-    for position in range(len(messages) - 1, -1, -1):
-        metadata = messages[position].response_metadata
-        id_ = metadata.get("id") if messages[position].type in ("ai", "AIMessageChunk") else None
-        if isinstance(id_, str) and (
-            id_.startswith("resp_") or metadata.get("object") == "response"
-        ):
-            return position + 1, id_
+    for after in range(len(messages), 0, -1):
+        message = messages[after - 1]
+        if message.type not in ("ai", "AIMessageChunk"):
+            continue
+        metadata = message.response_metadata
+        id_ = metadata.get("id")
+        is_own = str(id_).startswith("resp_") or metadata.get("object") == "response"
+        if is_own and isinstance(id_, str):
+            return after, id_
     return 0, None
 
 
@@ -152,11 +154,13 @@ def _params(params: JSON, model: str) -> JSON:
 def _included(fields: JSON, model: str) -> JSON:
     """Request what the caller needs beside the answer: log probabilities, and reasoning if it is not stored."""
     wanted = [LOGPROBS] if fields.pop("logprobs", False) else []
-    reasons = model.startswith(REASONING_MODELS) and "-chat" not in model
-    if fields.get("store") is False and (reasons or "reasoning" in fields):
+    is_reasoning_model = model.startswith(REASONING_MODELS) and "-chat" not in model
+    reasons = is_reasoning_model or "reasoning" in fields
+    if reasons and fields.get("store") is False:
         wanted.append(ENCRYPTED_REASONING)
     if wanted:
-        fields["include"] = list(dict.fromkeys((*(fields.get("include") or ()), *wanted)))
+        included = fields.get("include") or ()
+        fields["include"] = list(dict.fromkeys((*included, *wanted)))
     return fields
 
 
