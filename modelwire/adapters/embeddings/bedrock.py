@@ -7,11 +7,11 @@ https://docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html, read 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelwire.adapters.embeddings.calls import EmbeddingCalls
-from modelwire.adapters.embeddings.codec import EmbeddingCodec
+from modelwire.adapters.embeddings.codec import EmbeddingCodec, VectorsAndTokens
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.providers.bedrock import ChatBedrockConverse
@@ -64,7 +64,7 @@ class TitanCodec(_InvokeModelCodec):
             body["dimensions"] = self.pack.options["dimensions"]
         return body
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vector and the tokens of an answer."""
         return [body["embedding"]], body.get("inputTextTokenCount")
 
@@ -78,7 +78,7 @@ class CohereOnBedrockCodec(_InvokeModelCodec):
         """Return the body of a request."""
         return {"texts": list(self.pack.texts), **self.options()}
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors of an answer: a list, or with `embedding_types` an object of lists."""
         vectors = body["embeddings"]
         if isinstance(vectors, Mapping):
@@ -103,7 +103,7 @@ class NovaCodec(_InvokeModelCodec):
             "singleEmbeddingParams": params,
         }
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vector of an answer."""
         return [item.get("embedding") for item in body["embeddings"]], None
 

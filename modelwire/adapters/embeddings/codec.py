@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
     from modelwire.transport.wire import Reply, WireRequest
 
-__all__ = ["EmbeddingCodec", "Pack", "Vectors", "pack_of", "storable_answer", "vectors_of"]
+__all__ = [
+    "EmbeddingCodec",
+    "Pack",
+    "Rows",
+    "Vectors",
+    "VectorsAndTokens",
+    "pack_of",
+    "storable_answer",
+    "vectors_of",
+]
+
+Rows = list[list[float]]
+VectorsAndTokens = tuple[Sequence[Any], int | None]
 
 _VECTORS = "vectors"  # The name of the vectors among the `additional_kwargs` of an answer.
 _IS_BIG_ENDIAN: bool = sys.byteorder == "big"  # Providers send little-endian numbers.
@@ -42,7 +54,7 @@ class Vectors:
 
     __slots__ = ("rows",)
 
-    def __init__(self, rows: list[list[float]]) -> None:
+    def __init__(self, rows: Rows) -> None:
         self.rows = rows
 
     def __repr__(self) -> str:
@@ -54,10 +66,10 @@ def pack_of(call: ChatCall) -> Pack:
     return cast("Pack", call.messages[0].additional_kwargs[_PACK])
 
 
-def vectors_of(answer: AIMessage) -> list[list[float]]:
+def vectors_of(answer: AIMessage) -> Rows:
     """Return the vectors of an answer, in the order of the texts of its request."""
     vectors: Any = answer.additional_kwargs[_VECTORS]
-    rows: list[list[float]] = getattr(vectors, "rows", vectors)
+    rows: Rows = getattr(vectors, "rows", vectors)
     return rows
 
 
@@ -93,7 +105,7 @@ class EmbeddingCodec:
         """Return the options of the request in the provider's words."""
         return {self.WORDS.get(key, key): value for key, value in self.pack.options.items()}
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors of an answer in the order of the texts, and its tokens; may raise `UNDOCUMENTED`.
 
         A vector is a list of numbers, 32-bit floats as bytes, or those in base64. None stands for one that is missing.
@@ -131,7 +143,7 @@ class EmbeddingCodec:
             response_metadata={"model_name": self.model, "model_provider": self.provider},
         )
 
-    def _check(self, rows: list[list[float]], infinite: set[int], reply: Reply) -> None:
+    def _check(self, rows: Rows, infinite: set[int], reply: Reply) -> None:
         count = len(self.pack.texts)
         if len(rows) > count:
             raise no_answer(reply, self.provider, f"has {len(rows)} vectors for {count} texts")
@@ -180,12 +192,12 @@ def floats_of(vector: Any) -> list[float]:
     return list(map(float, vector))
 
 
-def _rows_of(vectors: deque[Any]) -> tuple[list[list[float]], set[int]]:
+def _rows_of(vectors: deque[Any]) -> tuple[Rows, set[int]]:
     """Return the vectors as lists, and the indexes of those with a number that is not finite.
 
     Each vector is taken out before it is converted, so that its memory holds the next list: that is a fifth faster.
     """
-    rows: list[list[float]] = []
+    rows: Rows = []
     infinite = set()
     while vectors:
         vector = vectors.popleft()

@@ -7,11 +7,10 @@ on Vertex AI as google-genai 3.6 writes and reads it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelwire.adapters.embeddings.calls import EmbeddingCalls
-from modelwire.adapters.embeddings.codec import EmbeddingCodec
+from modelwire.adapters.embeddings.codec import EmbeddingCodec, VectorsAndTokens
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.providers.google import VERTEX, ChatGoogleGenerativeAI, ChatVertexAI
@@ -65,7 +64,7 @@ class GeminiCodec(_MethodCodec):
         requests = [{"model": model, "content": _content(text), **same} for text in self.pack.texts]
         return {"requests": requests}
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors of an answer, which are in the order of the texts."""
         return [item.get("values") for item in body["embeddings"]], _tokens(body)
 
@@ -80,7 +79,7 @@ class VertexGeminiCodec(_MethodCodec):
         config = {"autoTruncate": False, **self.options(), **call.params}
         return {"content": _content(self.pack.texts[0]), "embedContentConfig": config}
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vector of an answer."""
         return [body["embedding"].get("values")], _tokens(body)
 
@@ -99,7 +98,7 @@ class VertexCodec(_MethodCodec):
         parameters = {"autoTruncate": False, **options, **call.params}
         return {"instances": instances, "parameters": parameters}
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors of an answer, which are in the order of the texts, and the sum of their tokens."""
         found = [prediction["embeddings"] for prediction in body["predictions"]]
         statistics = [dict_or_empty(embedding.get("statistics")) for embedding in found]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from modelwire.adapters.embeddings.codec import Rows
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.embeddings.work import EmbeddingWork
 from modelwire.adapters.model import global_cache
@@ -181,7 +182,7 @@ class HTTPEmbeddings(Embeddings):
         sized.__dict__ = {**self.__dict__, "chunk_size": _positive("chunk_size", chunk_size)}
         return sized
 
-    def _embed(self, texts: list[str], purpose: str) -> list[list[float]]:
+    def _embed(self, texts: list[str], purpose: str) -> Rows:
         work = EmbeddingWork(self, texts, purpose)
         cache = self._cache()
         if cache is not None:
@@ -195,7 +196,7 @@ class HTTPEmbeddings(Embeddings):
                     cache.update(text, key, stored)
         return work.vectors()
 
-    async def _aembed(self, texts: list[str], purpose: str) -> list[list[float]]:
+    async def _aembed(self, texts: list[str], purpose: str) -> Rows:
         work = EmbeddingWork(self, texts, purpose)
         cache = self._cache()
         if cache is not None:

@@ -5,14 +5,14 @@ Wire format: https://platform.openai.com/docs/api-reference/embeddings/create, r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic_core import SchemaValidator, core_schema
 
 from modelwire.adapters.embeddings.calls import EmbeddingCalls
-from modelwire.adapters.embeddings.codec import EmbeddingCodec, Pack, by_index
+from modelwire.adapters.embeddings.codec import EmbeddingCodec, Pack, VectorsAndTokens, by_index
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.providers.azure import AzureChatOpenAI
 from modelwire.adapters.providers.openai import ChatOpenAI
@@ -105,7 +105,7 @@ class OpenAICodec(EmbeddingCodec):
                 return _IN_BASE64.validate_json(reply.body)
         return super().parse(reply)
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors and the tokens of an answer."""
         usage = dict_or_empty(body.get("usage"))
         tokens = usage.get("prompt_tokens", usage.get("total_tokens"))

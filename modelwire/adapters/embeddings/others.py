@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.fields import Field
 
 from modelwire._extensions import extension
-from modelwire.adapters.embeddings.codec import EmbeddingCodec
+from modelwire.adapters.embeddings.codec import EmbeddingCodec, VectorsAndTokens
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.openai import OpenAICalls, OpenAICodec, OpenAIEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
@@ -50,7 +49,7 @@ class CohereCodec(EmbeddingCodec):
         request.url = request.url.replace("/v2/v2/embed", "/v2/embed")
         return request
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors and the billed tokens of an answer."""
         billed = (body.get("meta") or {}).get("billed_units") or {}
         tokens = billed.get("input_tokens")

@@ -7,7 +7,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.embeddings.codec import Pack, vectors_of
+from modelwire.adapters.embeddings.codec import Pack, Rows, vectors_of
 from modelwire.adapters.embeddings.texts import (
     Splitter,
     average,
@@ -146,7 +146,7 @@ class EmbeddingWork:
                 packed_row = b2a_base64(array("d", row), newline=False)
                 yield text, [Generation(text=packed_row.decode())]
 
-    def vectors(self) -> list[list[float]]:
+    def vectors(self) -> Rows:
         """Return a vector for each text; equal texts have equal vectors, never the same list."""
         rows = [self._vectors[text] for text in self.texts]
         if len(self.unique) == len(rows):

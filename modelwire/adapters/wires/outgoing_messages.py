@@ -122,6 +122,10 @@ def _result_ids(message: Any) -> list[str]:
     return [str(it.get(key) or "") for it, key in keyed if key]
 
 
+# The new ids of the calls that had the same id, in their order; None: the call is left out.
+_NewIds = Mapping[str, list[str | None]]
+
+
 class _Pairing:
     """A history whose calls and results get ids that pair them."""
 
@@ -147,7 +151,7 @@ class _Pairing:
     def _answer(self, message: Any, later: Sequence[BaseMessage]) -> Any:
         first_cut = len(message.tool_calls)
         has_cut_calls = bool(message.invalid_tool_calls)
-        new_ids: dict[str, list[str | None]] = {}  # None: the call is left out
+        new_ids: dict[str, list[str | None]] = {}
         for place, id in enumerate(_call_ids(message)):
             of_this_id = new_ids.setdefault(id, [])
             is_cut = has_cut_calls and place >= first_cut
@@ -212,22 +216,21 @@ def _results_of(id: str, later: Sequence[BaseMessage]) -> int:
     return count
 
 
-def _with_call_ids(message: Any, new_ids: Mapping[str, list[str | None]]) -> Any:
+def _with_call_ids(message: Any, new_ids: _NewIds) -> Any:
     """Return the answer with the new ids of its calls, wherever it has them."""
     kwargs = dict(message.additional_kwargs)
     update: JSON = {"additional_kwargs": kwargs}
     raw = kwargs.pop("tool_calls", None)
     calls = [*message.tool_calls, *message.invalid_tool_calls]
     if calls:
-        named = _with_ids([(it, "id") for it in calls], new_ids)
+        named = _with_ids(calls, new_ids, "id")
         whole_count = len(message.tool_calls)  # none of these is left out
         update["tool_calls"] = named[:whole_count]
         update["invalid_tool_calls"] = named[whole_count:]
     elif raw is not None:
-        kwargs["tool_calls"] = _with_ids([(it, "id") for it in _raw_calls(message)], new_ids)
+        kwargs["tool_calls"] = _with_ids(_raw_calls(message), new_ids, "id")
     if message.content.__class__ is list:
-        keyed = [(it, _CALL_BLOCKS.get(type_of(it))) for it in message.content]
-        update["content"] = _with_ids(keyed, new_ids)
+        update["content"] = _with_ids(message.content, new_ids)
     for name in (CALL_EXTRAS, CALL_SIGNATURES):
         if isinstance(by_id := kwargs.get(name), Mapping):
             copies = {new: by_id[id] for id, ids in new_ids.items() if id in by_id for new in ids}
@@ -235,13 +238,15 @@ def _with_call_ids(message: Any, new_ids: Mapping[str, list[str | None]]) -> Any
     return message.model_copy(update=update)
 
 
-def _with_ids(
-    keyed: Sequence[tuple[Any, str | None]], new_ids: Mapping[str, list[str | None]]
-) -> list[Any]:
-    """Return the items with their new ids under their keys; a call that is left out is missing."""
+def _with_ids(items: Sequence[Any], new_ids: _NewIds, key_of_all: str | None = None) -> list[Any]:
+    """Return the items with their new ids, under the keys of blocks of their types unless all have the same key.
+
+    A call that is left out is missing.
+    """
     left = {id: list(ids) for id, ids in new_ids.items()}
     named: list[Any] = []
-    for item, key in keyed:
+    for item in items:
+        key = key_of_all or _CALL_BLOCKS.get(type_of(item))
         ids = left.get(str(item.get(key) or "")) if key else None
         if not ids:
             named.append(item)

@@ -152,11 +152,15 @@ class ParameterAdaptation:
             if (reasoning := read_reasoning(name, self.params.get(name))) is not None:
                 found.append((name, reasoning))
                 self._take(name)
-        for name, reasoning in found[1:]:
-            overruled = found[0][0] in self.call_parameters and name not in self.call_parameters
-            if not overruled and reasoning.level() != found[0][1].level():
-                self.note(name, f"is left out: `{found[0][0]}` says it too, and otherwise")
-        return found[0] if found else None
+        if not found:
+            return None
+        first, *others = found
+        for name, reasoning in others:
+            is_overruled = first[0] in self.call_parameters and name not in self.call_parameters
+            differs = reasoning.level() != first[1].level()
+            if differs and not is_overruled:
+                self.note(name, f"is left out: `{first[0]}` says it too, and otherwise")
+        return first
 
     def _take(self, name: str) -> None:
         if name == "output_config" and (config := without(self.params[name], "effort")):
