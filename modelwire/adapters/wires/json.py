@@ -234,16 +234,14 @@ def provider_words(body_json: Any) -> ProviderWords:
         return ProviderWords(text_or_none(body_json))
     inner = body_json.get("error")
     source: Fields = inner if isinstance(inner, Mapping) else body_json
-    details = source.get("details")
+    details = dict_or_empty(source.get("details"))
     return ProviderWords(
         message=_message_of(source, body_json),
         # OpenAI says `type`; Google `status` ("INVALID_ARGUMENT").
         type=text_or_none(source.get("type")) or text_or_none(source.get("status")),
         code=_code(source.get("code")) or _code(body_json.get("code")),
         # Anthropic: https://docs.anthropic.com/en/api/errors, read 2026-11
-        detail_code=text_or_none(details.get("error_code"))
-        if isinstance(details, Mapping)
-        else None,
+        detail_code=text_or_none(details.get("error_code")),
         request_id=text_or_none(body_json.get("request_id")),
         status=_status(source.get("status_code")) or _status(source.get("status")),
     )

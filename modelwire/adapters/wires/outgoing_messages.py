@@ -118,8 +118,12 @@ def _result_ids(message: Any) -> list[str]:
         return [str(message.tool_call_id or "")]
     if message.type != "human" or message.content.__class__ is str:
         return []
-    keyed = [(it, _RESULT_BLOCKS.get(type_of(it))) for it in message.content]
-    return [str(it.get(key) or "") for it, key in keyed if key]
+    ids = []
+    for block in message.content:
+        key = _RESULT_BLOCKS.get(type_of(block))
+        if key is not None:
+            ids.append(str(block.get(key) or ""))
+    return ids
 
 
 # The new ids of the calls that had the same id, in their order; None: the call is left out.

@@ -7,7 +7,7 @@ LangChain's data blocks, with `source_type`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.messages.tool_calls import parse_tool_args
@@ -22,6 +22,9 @@ __all__ = [
     "KNOWN_BLOCK_TYPES",
     "MODEL_WORK",
     "Block",
+    "Reader",
+    "Readers",
+    "Writers",
     "as_blocks",
     "call_blocks",
     "data_block",
@@ -45,6 +48,11 @@ __all__ = [
 
 Block = dict[str, Any]
 AnyBlock = Mapping[str, Any]  # This is a block of any wire that is only read.
+# Each wire reads its own blocks and writes standard ones, by their types. None: it is not a block of that type after
+# all, or one that is not sent.
+Reader = Callable[[Block], Block | None]
+Readers = dict[str, Reader]
+Writers = dict[str, Callable[[AnyBlock], Block | None]]
 
 # These are the keys of standard data blocks; other keys of a foreign block go to `extras`.
 _DATA_KEYS = frozenset(

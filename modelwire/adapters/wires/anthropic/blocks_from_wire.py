@@ -6,7 +6,7 @@ read 2026-11. The blocks of a stream keep the `index` they came with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
@@ -19,6 +19,7 @@ from modelwire.adapters.wires.block_answers import (
 )
 from modelwire.messages.block_translators.standard import (
     Block,
+    Readers,
     call_blocks,
     data_block,
     extras_of,
@@ -95,9 +96,7 @@ def _from_source(block: Block) -> Block | None:
     return data_block(kind, rest, used, **fields)
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = dict.fromkeys(
-    ("image", "document", "file"), _from_source
-)
+FROM_WIRE: Readers = dict.fromkeys(("image", "document", "file"), _from_source)
 
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:

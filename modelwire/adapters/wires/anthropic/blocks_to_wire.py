@@ -8,7 +8,7 @@ without the keys that only an answer has (`index`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.anthropic.blocks_from_wire import CITATIONS
@@ -25,6 +25,7 @@ from modelwire.messages.block_readers import is_readable
 from modelwire.messages.block_translators.standard import (
     AnyBlock,
     Block,
+    Writers,
     extra_field,
     extras_of,
     standard_block,
@@ -155,7 +156,7 @@ def _document(source: Block, item: AnyBlock) -> Block:
     return _marked(block, item)
 
 
-TO_WIRE: dict[str, Callable[[AnyBlock], Block | None]] = {
+TO_WIRE: Writers = {
     "text": text_block,
     "refusal": _refusal,
     "image": _image,
@@ -367,7 +368,7 @@ def _server_tool_result(item: AnyBlock) -> Block | None:
 
 
 # What an answer has beside text and data.
-ANSWER_TO_WIRE: dict[str, Callable[[AnyBlock], Block | None]] = {
+ANSWER_TO_WIRE: Writers = {
     "reasoning": _thinking,
     "server_tool_call": _server_tool_use,
     "server_tool_result": _server_tool_result,

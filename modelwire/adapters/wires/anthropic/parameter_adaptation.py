@@ -76,44 +76,41 @@ def _thinking(adaptation: ParameterAdaptation, family: Family) -> None:
     params = adaptation.params
     kind = type_of(params.get("thinking"))
     fits = kind in (*family.thinking, family.off) or (kind == "disabled" and family.off == "")
-    own_effort = None
     names = ["reasoning", "reasoning_effort", *([] if fits else ["thinking"])]
+    own_names = ("effort", "output_config")
+    own_effort = None
     if not family.efforts:  # no parameter for it: all that is known of effort is how much to think
-        names += ["effort", "output_config"]
+        names += own_names
     else:
-        own = ("effort", "output_config")
-        own_effort = next(
-            (name for name in own if read_reasoning(name, params.get(name)) is not None), None
-        )
-    if (
-        own_effort is not None and _level_of(own_effort, params) == "none"
-    ):  # no effort of the model's: not to think
-        names.append(own_effort)
-        own_effort = None
+        own_effort = next((it for it in own_names if read_reasoning(it, params.get(it))), None)
     if own_effort is not None:
-        _clamp_effort(adaptation, own_effort, family)
+        is_none = _clamp_effort(adaptation, own_effort, family) == "none"
+        if is_none:  # no effort of the model's: not to think
+            names.append(own_effort)
+            own_effort = None
     taken = adaptation.take_reasoning(*names)
     if taken is None:
         return
-    if (
-        kind
-        and fits
-        and (taken[0] not in adaptation.call_parameters or "thinking" in adaptation.call_parameters)
-    ):
-        adaptation.note(taken[0], "is left out: `thinking` says it too")
+    name, reasoning = taken
+    is_of_call = name in adaptation.call_parameters
+    wins = is_of_call and "thinking" not in adaptation.call_parameters
+    if kind and fits and not wins:
+        adaptation.note(name, "is left out: `thinking` says it too")
     else:
         params.pop("thinking", None)
-        _think(adaptation, family, *taken, own_effort=own_effort is not None)
+        _think(adaptation, family, name, reasoning, own_effort=own_effort is not None)
 
 
-def _clamp_effort(adaptation: ParameterAdaptation, name: str, family: Family) -> None:
+def _clamp_effort(adaptation: ParameterAdaptation, name: str, family: Family) -> str | None:
+    """Give the call the effort nearest to its own that the model takes, and return it; "none" stays."""
     config = adaptation.params[name]
-    level = config["effort"] if isinstance(config, Mapping) else config
+    is_within = isinstance(config, Mapping)
+    level = config["effort"] if is_within else config
+    if level == "none":
+        return "none"
     effort = adaptation.closest_level("effort", level, family)
-    if isinstance(config, Mapping):
-        adaptation.params[name] = {**config, "effort": effort}
-    else:
-        adaptation.params[name] = effort
+    adaptation.params[name] = {**config, "effort": effort} if is_within else effort
+    return effort
 
 
 def _think(
@@ -187,13 +184,6 @@ def _budget(params: JSON, reasoning: Reasoning) -> int | None:
     if limit > LEAST_BUDGET:
         return min(budget, max(LEAST_BUDGET, limit // 2))
     return None
-
-
-def _level_of(name: str, params: JSON) -> str | None:
-    reasoning = read_reasoning(name, params.get(name))
-    if reasoning is None:
-        return None
-    return reasoning.level()
 
 
 def _forces(choice: Any) -> bool:

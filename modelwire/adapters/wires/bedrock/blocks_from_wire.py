@@ -6,7 +6,7 @@ The blocks of a stream keep the `index` they came with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.block_answers import (
@@ -18,6 +18,7 @@ from modelwire.adapters.wires.block_answers import (
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in
 from modelwire.messages.block_translators.standard import (
     Block,
+    Readers,
     data_block,
     refusal_block,
     rest,
@@ -63,9 +64,7 @@ def _from_source(block: Block) -> Block | None:
     return data_block(kind, more, mime_type=mime_type, base64=source.get("bytes"), url=url)
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = dict.fromkeys(
-    ("image", "document", "video", "audio"), _from_source
-)
+FROM_WIRE: Readers = dict.fromkeys(("image", "document", "video", "audio"), _from_source)
 
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:

@@ -7,7 +7,7 @@ A block in another wire's shape is made standard first. One without a `type` is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.bedrock.blocks_from_wire import DOCUMENT_TYPES, OWN_TYPES
@@ -23,6 +23,7 @@ from modelwire.messages import BaseMessage
 from modelwire.messages.block_translators.standard import (
     AnyBlock,
     Block,
+    Writers,
     extra_field,
     extras_of,
     some_of,
@@ -164,7 +165,7 @@ def _source(item: AnyBlock) -> tuple[str, str, Block]:
     return kind, media_type, source
 
 
-TO_WIRE: dict[str, Callable[[AnyBlock], Block | None]] = {
+TO_WIRE: Writers = {
     "text": _text,
     "refusal": lambda item: _text({**item, "text": item.get("refusal")}),
     "image": _media,

@@ -6,13 +6,14 @@ Content is standard already; the sources that an answer rests on become annotati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.gemini.response import in_order
 from modelwire.adapters.wires.json import UNDOCUMENTED, dict_or_empty
 from modelwire.messages.block_translators.standard import (
     Block,
+    Readers,
     as_blocks,
     call_blocks,
     data_block,
@@ -44,7 +45,7 @@ def _from_media(block: Block) -> Block | None:
     )
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = {"media": _from_media}
+FROM_WIRE: Readers = {"media": _from_media}
 OWN_TYPES: frozenset[str] = frozenset()
 
 

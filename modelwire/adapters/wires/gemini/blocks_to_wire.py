@@ -6,7 +6,7 @@ A block in another wire's shape is made standard first. Wire format: https://ai.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.gemini.response import PART_FIELDS
@@ -16,6 +16,7 @@ from modelwire.messages.block_readers import is_readable
 from modelwire.messages.block_translators.standard import (
     DATA_TYPES,
     AnyBlock,
+    Writers,
     extra_field,
     extras_of,
     is_model_work,
@@ -140,7 +141,7 @@ def _plain_text(item: AnyBlock) -> Part | None:
     return _data({"mime_type": "text/plain", **item})
 
 
-TO_WIRE: dict[str, Callable[[AnyBlock], Part | None]] = {
+TO_WIRE: Writers = {
     "text": _text,
     "text-plain": _plain_text,
     "image": _data,
@@ -179,7 +180,7 @@ def _as_it_came(item: AnyBlock) -> Part | None:
 
 
 # What an answer of this wire has beside data.
-ANSWER_TO_WIRE: dict[str, Callable[[AnyBlock], Part | None]] = {
+ANSWER_TO_WIRE: Writers = {
     "text": _answered_text,
     "reasoning": _thought,
     "thinking": _thought,

@@ -200,13 +200,13 @@ class GenerateStreamDecoder:
         """Make the chunk of a block: text of one kind goes on, all else begins a block of its own."""
         kind = block["type"]
         if "extras" in block or kind not in ("text", "reasoning"):
-            self._index = self._index + 1
+            self._index += 1
             self._kind = ""
         else:
             if not block[kind]:
                 return
             if kind != self._kind:
-                self._index = self._index + 1
+                self._index += 1
                 self._kind = kind
         chunks.append(self._listed({**block, "index": self._index}))
 
@@ -232,7 +232,7 @@ class GenerateStreamDecoder:
         if self._open is None:
             if not call.get("name") and "args" not in call:
                 return  # the end mark of a call that has ended
-            self._index = self._index + 1
+            self._index += 1
             self._kind = ""
             if not call.get("willContinue") and "partialArgs" not in call:
                 self._calls.append((self._index, part))

@@ -5,10 +5,17 @@ Wire format: https://platform.openai.com/docs/api-reference/chat/create, read 20
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from modelwire.messages.block_translators.standard import Block, data_block, split_data_url, without
+from modelwire.messages.block_translators.standard import (
+    Block,
+    Reader,
+    Readers,
+    data_block,
+    split_data_url,
+    without,
+)
 
 __all__ = ["FROM_WIRE", "OWN_TYPES", "read_file", "read_image_url"]
 
@@ -53,7 +60,7 @@ def read_file(file: Mapping[str, Any], rest: Block) -> Block | None:
     return None
 
 
-def _by_url(key: str, kind: str) -> Callable[[Block], Block | None]:
+def _by_url(key: str, kind: str) -> Reader:
     """Return the reader of a compatible service's block that has its URL under `key`, alone or in a dict."""
 
     def read(block: Block) -> Block | None:
@@ -68,7 +75,7 @@ def _by_url(key: str, kind: str) -> Callable[[Block], Block | None]:
     return read
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = {
+FROM_WIRE: Readers = {
     "image_url": read_image_url,
     "input_audio": _input_audio,
     "file": _file,

@@ -22,6 +22,8 @@ from modelwire.messages.block_translators.standard import (
 
 __all__ = [
     "TO_WIRE",
+    "Part",
+    "PartWriters",
     "Place",
     "Source",
     "audio_to_wire",
@@ -255,7 +257,10 @@ def file_name(block: AnyBlock, source: Source, place: Place) -> str:
     return f"file.{source.subtype(place) or 'bin'}"
 
 
-TO_WIRE: dict[str, Callable[[AnyBlock, Place], Part]] = {
+PartWriter = Callable[[AnyBlock, Place], Part]
+PartWriters = dict[str, PartWriter]
+
+TO_WIRE: PartWriters = {
     "text": _text,
     "text-plain": _plain_text,
     "refusal": _refusal,
@@ -291,7 +296,7 @@ def _url(source: Source, place: Place) -> str:
 
 
 # A service's own part -> the standard block it is for, and how that is written.
-OF_SERVICES: dict[str, tuple[str, Callable[[AnyBlock, Place], Part]]] = {
+OF_SERVICES: dict[str, tuple[str, PartWriter]] = {
     "document_url": ("file", _document_url),
     "video_url": ("video", _video_url),
 }
@@ -308,7 +313,7 @@ def _image_url(block: AnyBlock, place: Place) -> Part:
 
 
 # Parts of this wire, which pass without the keys that it refuses.
-OWN_PARTS: dict[str, Callable[[AnyBlock, Place], Part]] = {
+OWN_PARTS: PartWriters = {
     "image_url": _image_url,
     "input_audio": lambda block, place: {
         "type": "input_audio",

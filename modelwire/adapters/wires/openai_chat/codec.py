@@ -27,6 +27,7 @@ from modelwire.adapters.wires.openai_chat.messages import (
 from modelwire.adapters.wires.openai_chat.response import (
     error_within,
     message_fields,
+    number_of,
     other_choice,
     response_extras,
     response_metadata,
@@ -199,13 +200,8 @@ def _choices(response: Any) -> list[JSON]:
         ):
             readable.append(choice)  # noqa: PERF401
     if len(readable) > 1:
-        return sorted(readable, key=_number)
+        return sorted(readable, key=number_of)
     return readable
-
-
-def _number(choice: JSON) -> int:
-    index = choice.get("index")
-    return index if isinstance(index, int) else 0
 
 
 def _message_of(choice: JSON) -> Any:

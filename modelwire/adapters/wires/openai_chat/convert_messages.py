@@ -221,12 +221,14 @@ def _need(block: Any, path: str, *keys: str) -> Any:
     return values if len(keys) > 1 else values[0]
 
 
-def _text(block: AnyBlock, path: str) -> Part:
-    return {"type": "text", "text": _need(block, path, "text")}
+def _bare(block: AnyBlock, path: str) -> Part:
+    """Return a block with nothing but its type and what has the name of that."""
+    kind = block.get("type") or "text"
+    return {"type": kind, kind: _need(block, path, kind)}
 
 
-def _image_url(block: AnyBlock, path: str) -> Part:
-    return {"type": "image_url", "image_url": _need(block, path, "image_url")}
+def _copied(block: AnyBlock, path: str) -> Part:
+    return dict(block)
 
 
 def _bedrock_image(block: AnyBlock, path: str) -> Part:
@@ -286,8 +288,8 @@ _CALLS = {
 }
 # Type of a block -> its part; an empty dict leaves it out, `None` means that it is unknown after all.
 _WRITERS: dict[str, Callable[[AnyBlock, str], Part | None]] = {
-    "text": _text,
-    "image_url": _image_url,
+    "text": _bare,
+    "image_url": _bare,
     "image": _bedrock_image,
     "media": _media,
     "file": _file,
@@ -296,7 +298,5 @@ _WRITERS: dict[str, Callable[[AnyBlock, str], Part | None]] = {
     "guard_content": _guard_content,
     "refusal": _refusal,
     # Some compatible services take the model's thinking back.
-    "thinking": lambda block, path: dict(block),
-    "redacted_thinking": lambda block, path: dict(block),
-    "reasoning": lambda block, path: dict(block),
+    **dict.fromkeys(("thinking", "redacted_thinking", "reasoning"), _copied),
 }

@@ -28,6 +28,7 @@ __all__ = [
     "merged_details",
     "message_extras",
     "message_fields",
+    "number_of",
     "other_choice",
     "reasoning_text",
     "response_extras",
@@ -57,6 +58,12 @@ def message_fields(message: Fields, response: Fields) -> JSON:
         "invalid_tool_calls": invalid,
         "additional_kwargs": kwargs,
     }
+
+
+def number_of(choice: Fields) -> int:
+    """Return the number of a choice; one without a number is the answer, like choice 0."""
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def other_choice(choice: Fields, fields: JSON, extras: JSON) -> JSON:

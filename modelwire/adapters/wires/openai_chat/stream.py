@@ -28,6 +28,7 @@ from modelwire.adapters.wires.openai_chat.response import (
     generated_call_id,
     merged_details,
     message_extras,
+    number_of,
     other_choice,
     reasoning_text,
     response_extras,
@@ -345,11 +346,12 @@ class ChatCompletionsDecoder:
             kwargs["reasoning_details"] = merged_details(self._details)
         if self._audio_rest:
             kwargs["audio"] = {"data": _base64(self._audio_rest)}
-        extras = {
-            self._id_of(it): {"type": "custom", **it.extras} if it.custom else it.extras
-            for it in self._calls
-        }
-        if extras := {id_: more for id_, more in extras.items() if more}:
+        extras: JSON = {}
+        for call in self._calls:
+            more = {"type": "custom", **call.extras} if call.custom else call.extras
+            if more:
+                extras[self._id_of(call)] = more
+        if extras:
             kwargs[CALL_EXTRAS] = extras
         return kwargs
 
@@ -360,9 +362,7 @@ class ChatCompletionsDecoder:
             whole = merge_chunks([*chunks, *decoder.close()])
             fields = {name: getattr(whole, name) for name in OF_CHOICE}
             choices.append(other_choice(decoder._choice, fields, decoder._extras))
-        return sorted(
-            choices, key=lambda choice: choice["index"] if isinstance(choice["index"], int) else 0
-        )
+        return sorted(choices, key=number_of)
 
     def _id_of(self, call: _Call) -> str:
         return call.id or generated_call_id(self._response, call.index, call.name)

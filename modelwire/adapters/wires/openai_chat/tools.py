@@ -83,12 +83,9 @@ def _nested(tool: Fields) -> JSON:
 
 def _function_from_anthropic(tool: Fields) -> JSON:
     function = {"name": tool.get("name")}
-    for key, name in (
-        ("description", "description"),
-        ("input_schema", "parameters"),
-        ("strict", "strict"),
-    ):
+    for key in ("description", "input_schema", "strict"):
         if key in tool:
+            name = "parameters" if key == "input_schema" else key
             function[name] = tool[key]
     return function
 

@@ -17,6 +17,7 @@ from modelwire.adapters.wires.openai_chat.blocks_from_wire import read_file, rea
 from modelwire.adapters.wires.wire import Fields
 from modelwire.messages.block_translators.standard import (
     Block,
+    Readers,
     as_blocks,
     call_blocks,
     data_block,
@@ -72,7 +73,7 @@ def _input_file(block: Block) -> Block | None:
     return read_file(file, without(block, *keys))
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = {
+FROM_WIRE: Readers = {
     "input_text": _input_text,
     "output_text": _input_text,
     "input_image": _input_image,

@@ -6,11 +6,13 @@ Wire format: https://platform.openai.com/docs/api-reference/responses/create, re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from modelwire.adapters.wires.openai_chat.blocks_to_wire import (
     FOREIGN_KEYS,
+    Part,
+    PartWriters,
     Place,
     audio_to_wire,
     data_source,
@@ -27,7 +29,6 @@ from modelwire.messages.block_translators.standard import (
 
 __all__ = ["ADDED", "TO_WIRE", "to_wire"]
 
-Part = dict[str, Any]
 
 OWN_PARTS = frozenset({"input_image", "input_file", "input_audio"})
 TEXTS = frozenset({"text", "input_text", "output_text", "text-plain", ""})
@@ -107,7 +108,7 @@ def _plain_text(block: AnyBlock, place: Place) -> Part:
     return _file({"mime_type": "text/plain", **block}, place)
 
 
-TO_WIRE: dict[str, Callable[[AnyBlock, Place], Part]] = {
+TO_WIRE: PartWriters = {
     "text-plain": _plain_text,
     "image": _image,
     "audio": audio_to_wire,
