@@ -7,15 +7,15 @@ https://docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html, read 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelwire.adapters.embeddings.calls import EmbeddingCalls
-from modelwire.adapters.embeddings.codec import EmbeddingCodec
+from modelwire.adapters.embeddings.codec import EmbeddingCodec, VectorsAndTokens
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.providers.bedrock import ChatBedrockConverse
-from modelwire.adapters.wires.wire import path_segment
+from modelwire.adapters.wires.wire import JSON, path_segment
 from modelwire.errors import InvalidArgument
 from modelwire.transport.wire import WireRequest
 
@@ -29,7 +29,7 @@ __all__ = ["BedrockCalls", "BedrockEmbeddings", "CohereOnBedrockCodec", "NovaCod
 class _InvokeModelCodec(EmbeddingCodec):
     """The codec of `POST {base_url}/model/MODEL/invoke`; a subclass writes the model's own body."""
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request."""
         raise NotImplementedError
 
@@ -39,7 +39,8 @@ class _InvokeModelCodec(EmbeddingCodec):
         url = f"{base.rstrip('/')}/model/{path_segment(self.model)}/invoke{mark}{query}"
         headers = {"content-type": "application/json", "accept": "application/json"}
         for more in (call.endpoint.headers, call.extra_headers):
-            headers.update({name.lower(): value for name, value in more.items()})
+            for name, value in more.items():
+                headers[name.lower()] = value
         body = {**self.body(call), **call.params, **call.extra_body}
         request = WireRequest(url, headers, body)
         request.model = self.model
@@ -56,12 +57,14 @@ class _InvokeModelCodec(EmbeddingCodec):
 class TitanCodec(_InvokeModelCodec):
     """The codec of Amazon's Titan models, which take one text a request."""
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request."""
-        options = {key: value for key, value in self.pack.options.items() if key == "dimensions"}
-        return {"inputText": self.pack.texts[0], **options}
+        body = {"inputText": self.pack.texts[0]}
+        if "dimensions" in self.pack.options:
+            body["dimensions"] = self.pack.options["dimensions"]
+        return body
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vector and the tokens of an answer."""
         return [body["embedding"]], body.get("inputTextTokenCount")
 
@@ -69,15 +72,13 @@ class TitanCodec(_InvokeModelCodec):
 class CohereOnBedrockCodec(_InvokeModelCodec):
     """The codec of Cohere's models on Bedrock."""
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
-        """Return the body of a request."""
-        options = dict(self.pack.options)
-        dimensions = options.pop("dimensions", None)
-        if dimensions is not None:
-            options["output_dimension"] = dimensions
-        return {"texts": list(self.pack.texts), **options}
+    WORDS: ClassVar = {"dimensions": "output_dimension"}
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def body(self, call: ChatCall) -> JSON:
+        """Return the body of a request."""
+        return {"texts": list(self.pack.texts), **self.options()}
+
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors of an answer: a list, or with `embedding_types` an object of lists."""
         vectors = body["embeddings"]
         if isinstance(vectors, Mapping):
@@ -88,7 +89,7 @@ class CohereOnBedrockCodec(_InvokeModelCodec):
 class NovaCodec(_InvokeModelCodec):
     """The codec of Amazon's Nova models, which take one text a request and count no tokens."""
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request. `truncationMode` is set, for by default the end of a long text is cut."""
         options = dict(self.pack.options)
         use = options.pop("input_type", "search_document")
@@ -102,7 +103,7 @@ class NovaCodec(_InvokeModelCodec):
             "singleEmbeddingParams": params,
         }
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vector of an answer."""
         return [item.get("embedding") for item in body["embeddings"]], None
 
@@ -132,15 +133,15 @@ class BedrockEmbeddings(HTTPEmbeddings):
     BedrockEmbeddings(model_id="amazon.titan-embed-text-v2:0", region_name="us-east-1").embed_query("hello")
     """
 
-    CALLS: ClassVar[Any] = BedrockCalls
-    DEFAULT_MODEL: ClassVar[str | None] = "amazon.titan-embed-text-v1"  # langchain-aws 1
-    LIMITS: ClassVar[PackLimits] = PackLimits(1, 8_192, 8_192)
-    COHERE_LIMITS: ClassVar[PackLimits] = PackLimits(96, 128_000, 512)
-    INPUT_TYPES: ClassVar[Mapping[str, str]] = {
+    CALLS = BedrockCalls
+    DEFAULT_MODEL = "amazon.titan-embed-text-v1"  # langchain-aws 1
+    LIMITS = PackLimits(1, 8_192, 8_192)
+    COHERE_LIMITS = PackLimits(96, 128_000, 512)
+    INPUT_TYPES: ClassVar = {
         "document": "search_document",
         "query": "search_query",
     }
-    ALIASES: ClassVar[Mapping[str, str]] = {**HTTPEmbeddings.ALIASES, "model_id": "model"}
+    ALIASES: ClassVar = {**HTTPEmbeddings.ALIASES, "model_id": "model"}
 
     def _check_settings(self) -> None:
         # https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html, read 2026-11.

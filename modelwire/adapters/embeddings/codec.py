@@ -8,7 +8,7 @@ from binascii import a2b_base64
 from collections import deque
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from modelwire.adapters.wires.json import UNDOCUMENTED, count_or_none, no_answer, read_reply
 from modelwire.messages import AIMessage, HumanMessage
@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
     from modelwire.transport.wire import Reply, WireRequest
 
-__all__ = ["EmbeddingCodec", "Pack", "Vectors", "pack_of", "storable_answer", "vectors_of"]
+__all__ = [
+    "EmbeddingCodec",
+    "Pack",
+    "Rows",
+    "Vectors",
+    "VectorsAndTokens",
+    "pack_of",
+    "storable_answer",
+    "vectors_of",
+]
+
+Rows = list[list[float]]
+VectorsAndTokens = tuple[Sequence[Any], int | None]
 
 _VECTORS = "vectors"  # The name of the vectors among the `additional_kwargs` of an answer.
 _IS_BIG_ENDIAN: bool = sys.byteorder == "big"  # Providers send little-endian numbers.
@@ -42,7 +54,7 @@ class Vectors:
 
     __slots__ = ("rows",)
 
-    def __init__(self, rows: list[list[float]]) -> None:
+    def __init__(self, rows: Rows) -> None:
         self.rows = rows
 
     def __repr__(self) -> str:
@@ -51,14 +63,13 @@ class Vectors:
 
 def pack_of(call: ChatCall) -> Pack:
     """Return the texts and options that a call was made with."""
-    pack: Pack = call.messages[0].additional_kwargs[_PACK]
-    return pack
+    return cast("Pack", call.messages[0].additional_kwargs[_PACK])
 
 
-def vectors_of(answer: AIMessage) -> list[list[float]]:
+def vectors_of(answer: AIMessage) -> Rows:
     """Return the vectors of an answer, in the order of the texts of its request."""
     vectors: Any = answer.additional_kwargs[_VECTORS]
-    rows: list[list[float]] = getattr(vectors, "rows", vectors)
+    rows: Rows = getattr(vectors, "rows", vectors)
     return rows
 
 
@@ -77,6 +88,8 @@ class EmbeddingCodec:
 
     wire = "embeddings"
     has_output = False
+    WORDS: ClassVar[Mapping[str, str]] = {}
+    """The provider's names of options, by their common names, where they differ."""
 
     def __init__(self, provider: str, model: str, pack: Pack, errors: Codec) -> None:
         self.provider = provider
@@ -88,7 +101,11 @@ class EmbeddingCodec:
         """Return the request of a call."""
         raise NotImplementedError
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def options(self) -> dict[str, Any]:
+        """Return the options of the request in the provider's words."""
+        return {self.WORDS.get(key, key): value for key, value in self.pack.options.items()}
+
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors of an answer in the order of the texts, and its tokens; may raise `UNDOCUMENTED`.
 
         A vector is a list of numbers, 32-bit floats as bytes, or those in base64. None stands for one that is missing.
@@ -126,26 +143,29 @@ class EmbeddingCodec:
             response_metadata={"model_name": self.model, "model_provider": self.provider},
         )
 
-    def _check(self, rows: list[list[float]], infinite: set[int], reply: Reply) -> None:
-        count, wanted = len(self.pack.texts), self.pack.options.get("dimensions")
+    def _check(self, rows: Rows, infinite: set[int], reply: Reply) -> None:
+        count = len(self.pack.texts)
         if len(rows) > count:
             raise no_answer(reply, self.provider, f"has {len(rows)} vectors for {count} texts")
+        wanted = self.pack.options.get("dimensions")
         for index, row in enumerate(rows):
             if not row:
-                raise self._bad_vector(index, "is missing", reply)
-            if index in infinite:
-                raise self._bad_vector(index, "has a number that is not finite", reply)
-            if wanted is not None and len(row) != wanted:
+                problem = "is missing"
+            elif index in infinite:
+                problem = "has a number that is not finite"
+            elif wanted is not None and wanted != len(row):
                 problem = f"has {len(row)} numbers, and `dimensions` is {wanted}"
-                raise self._bad_vector(index, problem, reply)
+            else:
+                continue
+            raise self._bad_vector(index, problem, reply)
         if len(rows) < count:
             raise self._bad_vector(len(rows), f"is missing ({len(rows)} of {count} came)", reply)
 
     def _bad_vector(self, index: int, problem: str, reply: Reply) -> MalformedResponse:
-        error: Any = no_answer(reply, self.provider, f"cannot be used: vector {index} {problem}")
-        error.index = index
-        bad: MalformedResponse = error
-        return bad
+        why = f"cannot be used: vector {index} {problem}"
+        error = no_answer(reply, self.provider, why)
+        error.index = index  # type: ignore[attr-defined]  # `EmbeddingWork` reads it
+        return error
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> Any:
         raise NotImplementedError
@@ -172,12 +192,12 @@ def floats_of(vector: Any) -> list[float]:
     return list(map(float, vector))
 
 
-def _rows_of(vectors: deque[Any]) -> tuple[list[list[float]], set[int]]:
+def _rows_of(vectors: deque[Any]) -> tuple[Rows, set[int]]:
     """Return the vectors as lists, and the indexes of those with a number that is not finite.
 
     Each vector is taken out before it is converted, so that its memory holds the next list: that is a fifth faster.
     """
-    rows: list[list[float]] = []
+    rows: Rows = []
     infinite = set()
     while vectors:
         vector = vectors.popleft()
@@ -209,7 +229,6 @@ def by_index(items: Sequence[dict[str, Any]], count: int, name: str) -> list[Any
     rows: list[Any] = [None] * count
     for position, item in enumerate(items):
         index = count_or_none(item.get("index"))
-        if index is None:
-            index = position
-        rows[index] = item.pop(name)
+        place = position if index is None else index
+        rows[place] = item.pop(name)
     return rows

@@ -7,17 +7,17 @@ on Vertex AI as google-genai 3.6 writes and reads it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelwire.adapters.embeddings.calls import EmbeddingCalls
-from modelwire.adapters.embeddings.codec import EmbeddingCodec
+from modelwire.adapters.embeddings.codec import EmbeddingCodec, VectorsAndTokens
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.providers.google import VERTEX, ChatGoogleGenerativeAI, ChatVertexAI
 from modelwire.adapters.wires.gemini.codec import method_url
 from modelwire.adapters.wires.json import count_or_none, dict_or_empty
 from modelwire.adapters.wires.openai_chat.codec import request_for
+from modelwire.adapters.wires.wire import JSON
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
@@ -33,20 +33,14 @@ __all__ = [
     "VertexGeminiCodec",
 ]
 
-# The common names of options, and Gemini's.
-_WORDS = {"dimensions": "outputDimensionality", "input_type": "taskType", "title": "title"}
-
 
 class _MethodCodec(EmbeddingCodec):
     """The codec of a method of a model; a subclass names it and writes its body."""
 
     METHOD: ClassVar[str]
+    WORDS: ClassVar = {"dimensions": "outputDimensionality", "input_type": "taskType"}
 
-    def options(self) -> dict[str, Any]:
-        """Return the options in Gemini's words."""
-        return {_WORDS.get(key, key): value for key, value in self.pack.options.items()}
-
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request."""
         raise NotImplementedError
 
@@ -63,14 +57,14 @@ class GeminiCodec(_MethodCodec):
 
     METHOD = "batchEmbedContents"
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request: each text has the model and the options again."""
         same = {**self.options(), **call.params}
         model = f"models/{self.model.removeprefix('models/')}"
         requests = [{"model": model, "content": _content(text), **same} for text in self.pack.texts]
         return {"requests": requests}
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors of an answer, which are in the order of the texts."""
         return [item.get("values") for item in body["embeddings"]], _tokens(body)
 
@@ -80,12 +74,12 @@ class VertexGeminiCodec(_MethodCodec):
 
     METHOD = "embedContent"
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request. By default Vertex AI cuts a text that is too long."""
         config = {"autoTruncate": False, **self.options(), **call.params}
         return {"content": _content(self.pack.texts[0]), "embedContentConfig": config}
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vector of an answer."""
         return [body["embedding"].get("values")], _tokens(body)
 
@@ -95,7 +89,7 @@ class VertexCodec(_MethodCodec):
 
     METHOD = "predict"
 
-    def body(self, call: ChatCall) -> dict[str, Any]:
+    def body(self, call: ChatCall) -> JSON:
         """Return the body of a request. By default Vertex AI cuts a text that is too long."""
         options = self.options()
         names = {"taskType": "task_type", "title": "title"}
@@ -104,19 +98,18 @@ class VertexCodec(_MethodCodec):
         parameters = {"autoTruncate": False, **options, **call.params}
         return {"instances": instances, "parameters": parameters}
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors of an answer, which are in the order of the texts, and the sum of their tokens."""
         found = [prediction["embeddings"] for prediction in body["predictions"]]
-        counts = [
-            count_or_none(dict_or_empty(it.get("statistics")).get("token_count")) for it in found
-        ]
+        statistics = [dict_or_empty(embedding.get("statistics")) for embedding in found]
+        counts = [count_or_none(it.get("token_count")) for it in statistics]
         tokens = None
         if None not in counts:
             tokens = sum(count or 0 for count in counts)
         return [embedding.get("values") for embedding in found], tokens
 
 
-def _content(text: str) -> dict[str, Any]:
+def _content(text: str) -> JSON:
     return {"parts": [{"text": text}]}
 
 
@@ -164,12 +157,12 @@ class GoogleGenerativeAIEmbeddings(HTTPEmbeddings):
     CALLS: ClassVar[Any] = GeminiCalls
     DEFAULT_MODEL: ClassVar[str | None] = "gemini-embedding-001"
     # https://ai.google.dev/gemini-api/docs/embeddings and langchain-google-genai 4 (`_MAX_TOKENS_PER_BATCH`).
-    LIMITS: ClassVar[PackLimits] = PackLimits(100, 20_000, 2_048)
-    INPUT_TYPES: ClassVar[Mapping[str, str]] = {
+    LIMITS = PackLimits(100, 20_000, 2_048)
+    INPUT_TYPES: ClassVar = {
         "document": "RETRIEVAL_DOCUMENT",
         "query": "RETRIEVAL_QUERY",
     }
-    ALIASES: ClassVar[Mapping[str, str]] = {
+    ALIASES: ClassVar = {
         **HTTPEmbeddings.ALIASES,
         "task_type": "input_type",
         "output_dimensionality": "dimensions",
@@ -178,7 +171,7 @@ class GoogleGenerativeAIEmbeddings(HTTPEmbeddings):
 
     # On Vertex AI, Gemini's models take one text a request, the others 250:
     # https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings, read 2026-11.
-    VERTEX_LIMITS: ClassVar[PackLimits] = PackLimits(250, 20_000, 2_048)
+    VERTEX_LIMITS = PackLimits(250, 20_000, 2_048)
 
     def own_limits(self) -> PackLimits:
         """Return the limits of the model where it is called."""
@@ -195,9 +188,9 @@ class VertexAIEmbeddings(GoogleGenerativeAIEmbeddings):
     VertexAIEmbeddings(model="text-embedding-005", project="my-project").embed_query("hello")
     """
 
-    CALLS: ClassVar[Any] = VertexCalls
-    DEFAULT_MODEL: ClassVar[str | None] = None
-    ALIASES: ClassVar[Mapping[str, str]] = {
+    CALLS = VertexCalls
+    DEFAULT_MODEL = None
+    ALIASES: ClassVar = {
         **GoogleGenerativeAIEmbeddings.ALIASES,
         "embeddings_task_type": "input_type",
     }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from modelwire.adapters.embeddings.codec import Rows
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.embeddings.work import EmbeddingWork
 from modelwire.adapters.model import global_cache
@@ -79,11 +80,11 @@ class HTTPEmbeddings(Embeddings):
         **settings: Any,
     ) -> None:
         settings = _with_effect(type(self), settings)
-        other = {
+        own = {
             name: settings.pop(alias) for alias, name in self.ALIASES.items() if alias in settings
         }
         named = {"dimensions": dimensions, "chunk_size": chunk_size, "input_type": input_type}
-        own = {**other, **{name: value for name, value in named.items() if value is not None}}
+        own |= {name: value for name, value in named.items() if value is not None}
         model = model or own.get("model") or self.DEFAULT_MODEL
         # The calls have no cache: the cache here is one of single texts.
         self.calls = self.CALLS(
@@ -118,9 +119,10 @@ class HTTPEmbeddings(Embeddings):
             return getattr(self.calls, name)
 
     def __repr__(self) -> str:
-        shown = {"model": self.model, "dimensions": self.dimensions}
-        fields = (f"{name}={value!r}" for name, value in shown.items() if value is not None)
-        return f"{type(self).__name__}({', '.join(fields)})"
+        shown = f"model={self.model!r}"
+        if self.dimensions is not None:
+            shown += f", dimensions={self.dimensions}"
+        return f"{type(self).__name__}({shown})"
 
     def limits(self) -> PackLimits:
         """Return the most that one request has: the provider's limits, and `chunk_size`."""
@@ -131,9 +133,13 @@ class HTTPEmbeddings(Embeddings):
 
     def options(self, purpose: str) -> dict[str, Any]:
         """Return the options of a request for "document" or "query", by their common names."""
+        options: dict[str, Any] = {}
+        if self.dimensions is not None:
+            options["dimensions"] = self.dimensions
         input_type = self.input_type or self.INPUT_TYPES.get(purpose)
-        options = {"dimensions": self.dimensions, "input_type": input_type}
-        return {name: value for name, value in options.items() if value is not None}
+        if input_type is not None:
+            options["input_type"] = input_type
+        return options
 
     def find_encoding(self) -> Any:
         """Return tiktoken's encoding of the model; None where it is not on this machine."""
@@ -176,8 +182,9 @@ class HTTPEmbeddings(Embeddings):
         sized.__dict__ = {**self.__dict__, "chunk_size": _positive("chunk_size", chunk_size)}
         return sized
 
-    def _embed(self, texts: list[str], purpose: str) -> list[list[float]]:
-        work, cache = EmbeddingWork(self, texts, purpose), self._cache()
+    def _embed(self, texts: list[str], purpose: str) -> Rows:
+        work = EmbeddingWork(self, texts, purpose)
+        cache = self._cache()
         if cache is not None:
             key = self.cache_key(work.options)
             work.use_cached([cache.lookup(text, key) for text in work.unique])
@@ -189,8 +196,9 @@ class HTTPEmbeddings(Embeddings):
                     cache.update(text, key, stored)
         return work.vectors()
 
-    async def _aembed(self, texts: list[str], purpose: str) -> list[list[float]]:
-        work, cache = EmbeddingWork(self, texts, purpose), self._cache()
+    async def _aembed(self, texts: list[str], purpose: str) -> Rows:
+        work = EmbeddingWork(self, texts, purpose)
+        cache = self._cache()
         if cache is not None:
             key = self.cache_key(work.options)
             work.use_cached([await cache.alookup(text, key) for text in work.unique])
@@ -237,17 +245,21 @@ class HTTPEmbeddings(Embeddings):
 
     def cache_key(self, options: Mapping[str, Any]) -> str:
         """Return what makes two vectors of one text the same: provider, address, model and options."""
-        address = shown_url(self.calls._endpoint(ask=False).base_url)
-        about = [self.calls.provider, address, self.model, self.calls.model_kwargs, options]
+        calls = self.calls
+        address = shown_url(calls._endpoint(ask=False).base_url)
+        about = [calls.provider, address, self.model, calls.model_kwargs, options]
         return "embeddings " + json.dumps(about, sort_keys=True, default=str)
 
 
 def _with_effect(cls: type[HTTPEmbeddings], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings without those that have no effect here, with a warning where there is another way."""
-    effective = dict(settings)
-    for name in [name for name in settings if name in cls.WITHOUT_EFFECT]:
+    effective = {}
+    for name, value in settings.items():
+        if name not in cls.WITHOUT_EFFECT:
+            effective[name] = value
+            continue
         instead = cls.WITHOUT_EFFECT[name]
-        if effective.pop(name) and instead:
+        if value and instead:
             warn_caller(f"`{name}` has no effect here: {instead}.")
     return effective
 

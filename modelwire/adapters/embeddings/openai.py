@@ -5,20 +5,20 @@ Wire format: https://platform.openai.com/docs/api-reference/embeddings/create, r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic_core import SchemaValidator, core_schema
 
 from modelwire.adapters.embeddings.calls import EmbeddingCalls
-from modelwire.adapters.embeddings.codec import EmbeddingCodec, Pack, by_index
+from modelwire.adapters.embeddings.codec import EmbeddingCodec, Pack, VectorsAndTokens, by_index
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.providers.azure import AzureChatOpenAI
 from modelwire.adapters.providers.openai import ChatOpenAI
 from modelwire.adapters.wires.json import count_or_none, dict_or_empty
 from modelwire.adapters.wires.openai_chat.codec import request_for
-from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
+from modelwire.adapters.wires.wire import HOME_WIRE, JSON, wire_named
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class OpenAICodec(EmbeddingCodec):
     def encode(self, call: ChatCall) -> WireRequest:
         """Return the request of a call, with `extra_body` over all of it."""
         dialect = DIALECTS.get(self.provider, Dialect())
-        body: dict[str, Any] = {"input": list(self.pack.texts), "model": call.model}
+        body: JSON = {"input": list(self.pack.texts), "model": call.model}
         if dialect.takes_base64:
             body["encoding_format"] = "base64"
         options = dict(self.pack.options)
@@ -105,11 +105,12 @@ class OpenAICodec(EmbeddingCodec):
                 return _IN_BASE64.validate_json(reply.body)
         return super().parse(reply)
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors and the tokens of an answer."""
         usage = dict_or_empty(body.get("usage"))
-        tokens = count_or_none(usage.get("prompt_tokens", usage.get("total_tokens")))
-        return by_index(body["data"], len(self.pack.texts), "embedding"), tokens
+        tokens = usage.get("prompt_tokens", usage.get("total_tokens"))
+        rows = by_index(body["data"], len(self.pack.texts), "embedding")
+        return rows, count_or_none(tokens)
 
 
 def embeddings_codec(provider: str, model: str, options: Mapping[str, Any]) -> OpenAICodec:
@@ -143,7 +144,7 @@ class OpenAIEmbeddings(HTTPEmbeddings):
 
     CALLS: ClassVar[Any] = OpenAICalls
     DEFAULT_MODEL: ClassVar[str | None] = "text-embedding-ada-002"  # langchain-openai 1.7
-    ALIASES: ClassVar[Mapping[str, str]] = {
+    ALIASES: ClassVar = {
         **HTTPEmbeddings.ALIASES,
         "task_type": "input_type",
         "output_dimension": "dimensions",
@@ -170,5 +171,5 @@ class AzureOpenAIEmbeddings(OpenAIEmbeddings):
     AzureOpenAIEmbeddings(azure_endpoint="https://me.openai.azure.com", azure_deployment="my-embeddings")
     """
 
-    CALLS: ClassVar[Any] = AzureCalls
-    DEFAULT_MODEL: ClassVar[str | None] = None
+    CALLS = AzureCalls
+    DEFAULT_MODEL = None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.fields import Field
 
 from modelwire._extensions import extension
-from modelwire.adapters.embeddings.codec import EmbeddingCodec
+from modelwire.adapters.embeddings.codec import EmbeddingCodec, VectorsAndTokens
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.openai import OpenAICalls, OpenAICodec, OpenAIEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
@@ -34,25 +33,23 @@ __all__ = [
 class CohereCodec(EmbeddingCodec):
     """The codec of `POST https://api.cohere.com/v2/embed`: https://docs.cohere.com/reference/embed, read 2026-11."""
 
+    WORDS: ClassVar = {"dimensions": "output_dimension"}
+
     def encode(self, call: ChatCall) -> WireRequest:
         """Return the request of a call. The address may be that of the chat API, which has another path."""
-        options = dict(self.pack.options)
-        dimensions = options.pop("dimensions", None)
-        if dimensions is not None:
-            options["output_dimension"] = dimensions
         body = {
             "model": self.model,
             "texts": list(self.pack.texts),
             "embedding_types": ["float"],
             "truncate": "NONE",  # By default Cohere cuts a text that is too long.
-            **options,
+            **self.options(),
             **call.params,
         }
         request = request_for(call, "/v2/embed", body, cut_at="/compatibility")
         request.url = request.url.replace("/v2/v2/embed", "/v2/embed")
         return request
 
-    def read(self, body: Any) -> tuple[Sequence[Any], int | None]:
+    def read(self, body: Any) -> VectorsAndTokens:
         """Return the vectors and the billed tokens of an answer."""
         billed = (body.get("meta") or {}).get("billed_units") or {}
         tokens = billed.get("input_tokens")
@@ -77,13 +74,13 @@ class CohereEmbeddings(HTTPEmbeddings):
     CohereEmbeddings(model="embed-v4.0").embed_documents(["a", "b"])
     """
 
-    CALLS: ClassVar[Any] = CohereCalls
-    LIMITS: ClassVar[PackLimits] = PackLimits(96, 128_000, 512)
-    INPUT_TYPES: ClassVar[Mapping[str, str]] = {
+    CALLS = CohereCalls
+    LIMITS = PackLimits(96, 128_000, 512)
+    INPUT_TYPES: ClassVar = {
         "document": "search_document",
         "query": "search_query",
     }
-    ALIASES: ClassVar[Mapping[str, str]] = {
+    ALIASES: ClassVar = {
         **HTTPEmbeddings.ALIASES,
         "output_dimension": "dimensions",
     }
@@ -128,12 +125,12 @@ class VoyageAIEmbeddings(OpenAIEmbeddings):
     VoyageAIEmbeddings(model="voyage-4", dimensions=512).embed_query("hello")
     """
 
-    CALLS: ClassVar[Any] = VoyageCalls
-    DEFAULT_MODEL: ClassVar[str | None] = None
+    CALLS = VoyageCalls
+    DEFAULT_MODEL = None
     # The least of its models: https://docs.voyageai.com/reference/embeddings-api, read 2026-11.
-    LIMITS: ClassVar[PackLimits] = PackLimits(1_000, 120_000, 32_000)
-    INPUT_TYPES: ClassVar[Mapping[str, str]] = {"document": "document", "query": "query"}
-    ALIASES: ClassVar[Mapping[str, str]] = {
+    LIMITS = PackLimits(1_000, 120_000, 32_000)
+    INPUT_TYPES: ClassVar = {"document": "document", "query": "query"}
+    ALIASES: ClassVar = {
         **OpenAIEmbeddings.ALIASES,
         "batch_size": "chunk_size",
     }
@@ -153,9 +150,9 @@ class MistralCalls(OpenAICalls):
 class MistralAIEmbeddings(OpenAIEmbeddings):
     """Embeddings of Mistral. The key comes from `api_key` or `MISTRAL_API_KEY`."""
 
-    CALLS: ClassVar[Any] = MistralCalls
-    DEFAULT_MODEL: ClassVar[str | None] = "mistral-embed"
-    LIMITS: ClassVar[PackLimits] = PackLimits(512, 16_000, 8_000)  # langchain-mistralai 1.1
+    CALLS = MistralCalls
+    DEFAULT_MODEL = "mistral-embed"
+    LIMITS = PackLimits(512, 16_000, 8_000)  # langchain-mistralai 1.1
 
 
 class LocalCodec(OpenAICodec):
@@ -187,9 +184,9 @@ class LocalEmbeddings(OpenAIEmbeddings):
         LocalEmbeddings(model="models/nomic-embed-text-v1.5.Q8_0.gguf").embed_query("hello")
     """
 
-    CALLS: ClassVar[Any] = LocalCalls
+    CALLS = LocalCalls
     # A request may have any number of texts. Small ones let the slots of the server work side by side.
-    LIMITS: ClassVar[PackLimits] = PackLimits(32, 128_000, 2_048)
+    LIMITS = PackLimits(32, 128_000, 2_048)
 
     def __init__(
         self, *, model: str = "smollm2", base_url: str | None = None, **settings: Any
@@ -212,9 +209,9 @@ class OllamaCalls(OpenAICalls):
 class OllamaEmbeddings(OpenAIEmbeddings):
     """Embeddings of an Ollama server, by its compatible API. `base_url` is its address, with or without `/v1`."""
 
-    CALLS: ClassVar[Any] = OllamaCalls
-    DEFAULT_MODEL: ClassVar[str | None] = None
-    LIMITS: ClassVar[PackLimits] = PackLimits(256, 128_000, 8_192)
+    CALLS = OllamaCalls
+    DEFAULT_MODEL = None
+    LIMITS = PackLimits(256, 128_000, 8_192)
 
     def __init__(self, *, base_url: str | None = None, **settings: Any) -> None:
         if base_url is not None:

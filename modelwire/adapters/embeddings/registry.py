@@ -66,7 +66,8 @@ def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -
     if provider is None:
         provider = next((name for start, name in MODELS.items() if model.startswith(start)), None)
         if provider is None and colon:
-            provider, model = prefix, rest
+            provider = prefix
+            model = rest
     if provider is None:
         raise UnknownModel(
             f'`{model}` tells no provider: write "provider:model", such as "openai:text-embedding-3-large".'
@@ -81,15 +82,17 @@ def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -
 
 def _of_service(name: str, model: str, kwargs: dict[str, Any]) -> HTTPEmbeddings:
     service = service_of(name)
-    services = (row.name for row in SERVICES.values() if row.embeds)
-    known = list(dict.fromkeys([*EMBEDDINGS, *services]))
-    row = row_of(name)
-    if row is None:
+    if service is not None and service.embeds:
+        made: HTTPEmbeddings = loaded(_OPENAI)(model=model, provider=service.name, **kwargs)
+        return made
+    known = list(EMBEDDINGS)
+    for row in SERVICES.values():
+        if row.embeds and row.name not in known:
+            known.append(row.name)
+    if row_of(name) is None:
         raise UnknownModel(f"No provider is called `{name}`. {did_you_mean(name, known)}")
-    if service is None or not service.embeds:
-        see = "" if service is None else f" See {service.docs}."
-        raise InvalidArgument(
-            f"`{name}` has no embeddings, as far as we know. Providers with embeddings: {', '.join(known)}.{see}"
-        )
-    made: HTTPEmbeddings = loaded(_OPENAI)(model=model, provider=service.name, **kwargs)
-    return made
+    see = "" if service is None else f" See {service.docs}."
+    names = ", ".join(known)
+    raise InvalidArgument(
+        f"`{name}` has no embeddings, as far as we know. Providers with embeddings: {names}.{see}"
+    )

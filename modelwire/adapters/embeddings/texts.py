@@ -111,7 +111,8 @@ def packed(texts: Sequence[str], limits: PackLimits) -> Iterator[list[str]]:
         is_full = len(pack) == limits.texts or tokens + more > limits.tokens
         if pack and is_full:
             yield pack
-            pack, tokens = [], 0
+            pack = []
+            tokens = 0
         pack.append(text)
         tokens += more
     if pack:
@@ -122,6 +123,7 @@ def average(vectors: Sequence[list[float]], weights: Sequence[int]) -> list[floa
     """Return the weighted average of the vectors of a text's pieces, at length 1."""
     summed = [0.0] * len(vectors[0])
     for vector, weight in zip(vectors, weights, strict=True):
-        summed = [total + number * weight for total, number in zip(summed, vector, strict=True)]
+        pairs = zip(summed, vector, strict=True)
+        summed = [total + number * weight for total, number in pairs]
     length = sqrt(sum(number * number for number in summed)) or 1.0
     return [number / length for number in summed]

@@ -7,7 +7,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.embeddings.codec import Pack, vectors_of
+from modelwire.adapters.embeddings.codec import Pack, Rows, vectors_of
 from modelwire.adapters.embeddings.texts import (
     Splitter,
     average,
@@ -81,7 +81,8 @@ class EmbeddingWork:
                 f"{splitter.limit:,}. Nothing was sent. With `check_embedding_ctx_length=True` it is split.",
                 model=self.model.model,
             )
-            error.tokens, error.max_input_tokens = tokens, splitter.limit
+            error.tokens = tokens
+            error.max_input_tokens = splitter.limit
             raise error
 
     def take(self, answers: Iterable[Any]) -> None:
@@ -92,16 +93,18 @@ class EmbeddingWork:
         vectors: dict[str, list[float]] = {}
         failed: tuple[Pack, Exception] | None = None
         for pack, answer in zip(self.packs, answers, strict=True):
-            if isinstance(answer, Exception):
-                failed = failed or (pack, answer)
-            else:
-                vectors.update(zip(pack.texts, vectors_of(answer), strict=True))
-        for text, pieces in self._pieces.items():
-            rows = [vectors[piece] for piece in pieces if piece in vectors]
-            if len(rows) == len(pieces):
-                self._vectors[text] = average(rows, [estimated_tokens(piece) for piece in pieces])
+            if not isinstance(answer, Exception):
+                rows = vectors_of(answer)
+                vectors.update(zip(pack.texts, rows, strict=True))
+            elif failed is None:
+                failed = pack, answer
         for text in self.unique:
-            if text in vectors and text not in self._pieces:
+            pieces = self._pieces.get(text)
+            if pieces is not None and vectors.keys() >= set(pieces):
+                rows = [vectors[piece] for piece in pieces]
+                weights = [*map(estimated_tokens, pieces)]
+                self._vectors[text] = average(rows, weights)
+            if pieces is None and text in vectors:
                 self._vectors[text] = vectors[text]
         if failed is not None:
             raise self._located(*failed)
@@ -110,14 +113,14 @@ class EmbeddingWork:
         """Return the error of a request, with the indexes of its texts."""
         if not isinstance(error, ChatError):
             return error
-        error.partial = [self._vectors.get(text) for text in self.texts]
-        within: Any = error
+        error.partial = [*map(self._vectors.get, self.texts)]
         position = getattr(error, "index", None)
         if position is not None:
-            within.index = self._index_of(pack.texts[position])
-            error.message = and_said(error.message, f"It is that of `texts[{within.index}]`.")
+            index = self._index_of(pack.texts[position])
+            error.index = index  # type: ignore[attr-defined]  # of a bad vector
+            error.message = and_said(error.message, f"It is that of `texts[{index}]`.")
             return error
-        indexes = [self._index_of(text) for text in pack.texts]
+        indexes = [*map(self._index_of, pack.texts)]
         longest = max(pack.texts, key=len)
         sentence = (
             f"The request had {len(indexes)} of {len(self.texts)} texts, `texts[{min(indexes)}]` to "
@@ -134,17 +137,21 @@ class EmbeddingWork:
 
     def new_entries(self) -> Iterator[tuple[str, list[Generation]]]:
         """Yield what the cache is to store: the texts that were sent, with their vectors."""
-        sent = {text for pack in self.packs for text in pack.texts}.union(self._pieces)
+        sent = set(self._pieces)
+        for pack in self.packs:
+            sent.update(pack.texts)
         for text in self.unique:
-            if text in sent and text in self._vectors:
-                packed_row = b2a_base64(array("d", self._vectors[text]), newline=False)
+            row = self._vectors.get(text)
+            if row is not None and text in sent:
+                packed_row = b2a_base64(array("d", row), newline=False)
                 yield text, [Generation(text=packed_row.decode())]
 
-    def vectors(self) -> list[list[float]]:
+    def vectors(self) -> Rows:
         """Return a vector for each text; equal texts have equal vectors, never the same list."""
-        if len(self.unique) == len(self.texts):
-            return [self._vectors[text] for text in self.texts]
-        return [[*self._vectors[text]] for text in self.texts]
+        rows = [self._vectors[text] for text in self.texts]
+        if len(self.unique) == len(rows):
+            return rows
+        return [*map(list, rows)]
 
 
 def _row_of(generations: Sequence[Generation] | None) -> list[float]:

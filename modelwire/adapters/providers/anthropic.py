@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic.fields import Field
 
 from modelwire.adapters.model.http import HTTPChatModel
+from modelwire.messages.block_translators.standard import without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,9 +123,7 @@ class ChatAnthropic(HTTPChatModel):
             params.setdefault("metadata", dict(self.metadata))
         config = params.get("output_config")
         if isinstance(config, dict) and "effort" in config:  # a call may set one without the other
-            params["output_config"] = {
-                name: value for name, value in config.items() if name != "effort"
-            }
+            params["output_config"] = without(config, "effort")
             params.setdefault("effort", config["effort"])
         return params
 

@@ -200,7 +200,8 @@ class ChatBedrockConverse(HTTPChatModel):
     ) -> ChatCall:
         call = super()._call(messages, stop, kwargs, stream=stream, **credential)
         if self.base_model is not None and call.model == self.model:
-            call.model, call.params = self.base_model, {**call.params, "model_id": self.model}
+            call.model = self.base_model
+            call.params = {**call.params, "model_id": self.model}
         return call
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:

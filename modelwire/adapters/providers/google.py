@@ -85,8 +85,18 @@ class GoogleCloudModel(HTTPChatModel):
             return {"x-goog-user-project": paying}
         return {}
 
-    def _vertex_endpoint(self, endpoint: Endpoint, *, ask: bool) -> Endpoint:
+    def _endpoint(
+        self,
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: Secret | None = None,
+        ask: bool = True,
+    ) -> Endpoint:
         """Return the address of the project on Vertex AI; with an API key and no project, of express mode."""
+        endpoint = super()._endpoint(headers, key=key, ask=ask)
+        is_on_vertex = getattr(self, "vertexai", True)  # Some classes know no other place.
+        if not is_on_vertex:
+            return endpoint
         location = self.location or "global"
         base, mark, query = endpoint.base_url.partition("?")
         if self.base_url is None:
@@ -312,18 +322,6 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"x-goog-api-key": key}
 
-    def _endpoint(
-        self,
-        headers: Mapping[str, str] | None = None,
-        *,
-        key: Secret | None = None,
-        ask: bool = True,
-    ) -> Endpoint:
-        endpoint = super()._endpoint(headers, key=key, ask=ask)
-        if self.vertexai:
-            return self._vertex_endpoint(endpoint, ask=ask)
-        return endpoint
-
 
 class ChatVertexAI(ChatGoogleGenerativeAI):
     """`ChatGoogleGenerativeAI` on Vertex AI, under the name that LangChain's scripts have.
@@ -372,12 +370,3 @@ class ChatAnthropicVertex(GoogleCloudModel, ChatAnthropic):
         from modelwire.adapters.wires.anthropic.vertex import VertexMessagesCodec
 
         return VertexMessagesCodec(provider=self.provider)
-
-    def _endpoint(
-        self,
-        headers: Mapping[str, str] | None = None,
-        *,
-        key: Secret | None = None,
-        ask: bool = True,
-    ) -> Endpoint:
-        return self._vertex_endpoint(super()._endpoint(headers, key=key, ask=ask), ask=ask)

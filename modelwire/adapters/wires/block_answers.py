@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.json import counts_of
-from modelwire.messages.block_translators.standard import call_blocks, with_tool_calls
+from modelwire.adapters.wires.wire import JSON
+from modelwire.messages.block_translators.standard import (
+    Block,
+    as_blocks,
+    call_blocks,
+    type_of,
+    with_tool_calls,
+)
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
@@ -19,7 +26,6 @@ __all__ = [
     "usage_beside_cache",
 ]
 
-Block = dict[str, Any]
 Translator = Callable[[Block, Any], list[Block]]
 
 
@@ -27,13 +33,9 @@ def translated_blocks(
     message: AIMessage, translators: Mapping[str, Translator], other: Translator
 ) -> list[Any]:
     """Return the content as standard blocks, each made by the translator of its type, and the tool calls beside it."""
-    content = message.content
     blocks: list[Any] = []
-    for block in [content] if isinstance(content, str) else content:
-        if isinstance(block, str):
-            blocks += [{"type": "text", "text": block}] if block else []
-            continue
-        for translated in translators.get(str(block.get("type")), other)(block, message):
+    for block in as_blocks(message.content):
+        for translated in translators.get(type_of(block), other)(block, message):
             if "index" in block:
                 translated.setdefault("index", block["index"])
             blocks.append(translated)
@@ -80,7 +82,7 @@ def usage_beside_cache(
         return None
     all_input = (fresh or 0) + (read or 0) + (created or 0)
     out = output or 0
-    metadata: dict[str, Any] = {
+    metadata: JSON = {
         "input_tokens": all_input,
         "output_tokens": out,
         "total_tokens": all_input + out,

@@ -5,10 +5,10 @@ Only a call with a parameter of another wire loads this module.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from modelwire.adapters.wires.json import in_snake_case
 from modelwire.adapters.wires.parameter_adaptation import JSON, ParameterAdaptation
 
 __all__ = ["take_system_prompt", "translate"]
@@ -40,12 +40,14 @@ def translate(adaptation: ParameterAdaptation, foreign: Collection[str]) -> None
         if name in (*CONFIGS, *THINKING) and isinstance(value, Mapping):
             rest: JSON = {}
             for key, part in value.items():
-                if not _has_common_name(adaptation, name, _snake(key), part):
+                if not _has_common_name(adaptation, name, in_snake_case(key), part):
                     rest[key] = part
             params[name] = rest
             if not rest:
                 del params[name]
-        elif COMMON.get(name) != name and _has_common_name(adaptation, name, _snake(name), value):
+        elif COMMON.get(name) != name and _has_common_name(
+            adaptation, name, in_snake_case(name), value
+        ):
             del params[name]
 
 
@@ -53,7 +55,8 @@ def _has_common_name(adaptation: ParameterAdaptation, parameter: str, key: str, 
     """Set a parameter under its common name, and return whether it has one."""
     if key == "thinking_config" and isinstance(value, Mapping):
         parts = [
-            _has_common_name(adaptation, parameter, _snake(name), it) for name, it in value.items()
+            _has_common_name(adaptation, parameter, in_snake_case(name), it)
+            for name, it in value.items()
         ]
         return all(parts)
     if key in COMMON:
@@ -76,10 +79,6 @@ def _has_common_name(adaptation: ParameterAdaptation, parameter: str, key: str, 
     ):  # what a call sets wins
         adaptation.params[name] = common
     return True
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
 
 
 def take_system_prompt(params: JSON, foreign: Collection[str]) -> str | None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
 
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import MalformedResponse, message_of
+from modelwire.messages.block_translators.standard import without
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import MASK
 
@@ -31,6 +34,7 @@ __all__ = [
     "error_from_json",
     "error_from_reply",
     "failure_text",
+    "in_snake_case",
     "is_keep_alive",
     "malformed",
     "mask_secrets",
@@ -229,23 +233,21 @@ def provider_words(body_json: Any) -> ProviderWords:
     if not isinstance(body_json, Mapping):
         return ProviderWords(text_or_none(body_json))
     inner = body_json.get("error")
-    source: Mapping[str, Any] = inner if isinstance(inner, Mapping) else body_json
-    details = source.get("details")
+    source: Fields = inner if isinstance(inner, Mapping) else body_json
+    details = dict_or_empty(source.get("details"))
     return ProviderWords(
         message=_message_of(source, body_json),
         # OpenAI says `type`; Google `status` ("INVALID_ARGUMENT").
         type=text_or_none(source.get("type")) or text_or_none(source.get("status")),
         code=_code(source.get("code")) or _code(body_json.get("code")),
         # Anthropic: https://docs.anthropic.com/en/api/errors, read 2026-11
-        detail_code=text_or_none(details.get("error_code"))
-        if isinstance(details, Mapping)
-        else None,
+        detail_code=text_or_none(details.get("error_code")),
         request_id=text_or_none(body_json.get("request_id")),
         status=_status(source.get("status_code")) or _status(source.get("status")),
     )
 
 
-def _message_of(source: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
+def _message_of(source: Fields, body: Fields) -> str | None:
     places = (
         source.get("message"),
         *(body.get(name) for name in ("error", "detail", "errors", "message", "Message")),
@@ -277,15 +279,21 @@ def text_or_none(value: Any) -> str | None:
     return None
 
 
-def dict_or_empty(value: Any) -> dict[str, Any]:
+def dict_or_empty(value: Any) -> JSON:
     return value if isinstance(value, dict) else {}
 
 
-def dicts_in(value: Any) -> list[dict[str, Any]]:
+def dicts_in(value: Any) -> list[JSON]:
     """Return the objects in a list; none for what is no list."""
     if isinstance(value, list):
         return [it for it in value if isinstance(it, dict)]
     return []
+
+
+@lru_cache(maxsize=64)
+def in_snake_case(name: str) -> str:
+    """Return a name of JSON in snake_case."""
+    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
 
 
 _MOST_DIGITS = 16  # A count that a service sends as a text has fewer digits than this.
@@ -302,7 +310,7 @@ def count_or_none(value: Any) -> int | None:
     return None
 
 
-def counts_of(usage: Mapping[str, Any], names: Sequence[str]) -> list[int | None]:
+def counts_of(usage: Fields, names: Sequence[str]) -> list[int | None]:
     counts = []
     for name in names:  # a loop, as every answer comes here: a comprehension is a call of its own
         counts.append(count_or_none(usage.get(name)))  # noqa: PERF401
@@ -387,9 +395,7 @@ def error_from_json(
 def error_as(kind: type[ProviderError], error: ProviderError) -> ProviderError:
     """Return the error as one of another class, where only the words of a provider tell which it is."""
     made = kind(error.message)
-    made.__dict__.update(
-        {name: value for name, value in error.__dict__.items() if name != "retry_class"}
-    )
+    made.__dict__.update(without(error.__dict__, "retry_class"))
     return made
 
 

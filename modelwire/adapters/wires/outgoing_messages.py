@@ -7,8 +7,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import BaseMessage
+from modelwire.messages.block_translators.standard import AnyBlock, type_of
 from modelwire.messages.tool_calls import CALL_EXTRAS
 
 __all__ = [
@@ -97,7 +99,7 @@ def _call_ids(message: Any) -> list[str]:
     """Return the ids of an answer's calls, "" for a missing one: of its lists of calls, else of what a caller wrote."""
     calls: Sequence[Any] = message.tool_calls + message.invalid_tool_calls
     if not calls and message.content.__class__ is list:
-        calls = [it for it in message.content if _block_type(it) == "tool_use"]
+        calls = [it for it in message.content if type_of(it) == "tool_use"]
     if not calls:
         calls = _raw_calls(message)
     return [str(call.get("id") or "") for call in calls]
@@ -110,20 +112,22 @@ def _raw_calls(message: Any) -> list[Any]:
     return []
 
 
-def _block_type(item: Any) -> str:
-    if isinstance(item, Mapping):
-        return str(item.get("type"))
-    return ""
-
-
 def _result_ids(message: Any) -> list[str]:
     """Return the ids of the calls that a message answers."""
     if message.type == "tool":
         return [str(message.tool_call_id or "")]
     if message.type != "human" or message.content.__class__ is str:
         return []
-    keyed = [(it, _RESULT_BLOCKS.get(_block_type(it))) for it in message.content]
-    return [str(it.get(key) or "") for it, key in keyed if key]
+    ids = []
+    for block in message.content:
+        key = _RESULT_BLOCKS.get(type_of(block))
+        if key is not None:
+            ids.append(str(block.get(key) or ""))
+    return ids
+
+
+# The new ids of the calls that had the same id, in their order; None: the call is left out.
+_NewIds = Mapping[str, list[str | None]]
 
 
 class _Pairing:
@@ -151,7 +155,7 @@ class _Pairing:
     def _answer(self, message: Any, later: Sequence[BaseMessage]) -> Any:
         first_cut = len(message.tool_calls)
         has_cut_calls = bool(message.invalid_tool_calls)
-        new_ids: dict[str, list[str | None]] = {}  # None: the call is left out
+        new_ids: dict[str, list[str | None]] = {}
         for place, id in enumerate(_call_ids(message)):
             of_this_id = new_ids.setdefault(id, [])
             is_cut = has_cut_calls and place >= first_cut
@@ -175,7 +179,7 @@ class _Pairing:
         return new
 
     def _result(self, message: Any) -> Any:
-        update: dict[str, Any] = {}
+        update: JSON = {}
         own: dict[str, str] = {}  # of a tool's message, which blocks in its content may repeat
         if message.type == "tool":
             id = str(message.tool_call_id or "")
@@ -197,7 +201,7 @@ class _Pairing:
         return waiting[0]
 
     def _result_block(self, block: Any, own: Mapping[str, str]) -> Any:
-        key = _RESULT_BLOCKS.get(_block_type(block))
+        key = _RESULT_BLOCKS.get(type_of(block))
         if key is None:
             return block
         id = str(block.get(key) or "")
@@ -216,22 +220,21 @@ def _results_of(id: str, later: Sequence[BaseMessage]) -> int:
     return count
 
 
-def _with_call_ids(message: Any, new_ids: Mapping[str, list[str | None]]) -> Any:
+def _with_call_ids(message: Any, new_ids: _NewIds) -> Any:
     """Return the answer with the new ids of its calls, wherever it has them."""
     kwargs = dict(message.additional_kwargs)
-    update: dict[str, Any] = {"additional_kwargs": kwargs}
+    update: JSON = {"additional_kwargs": kwargs}
     raw = kwargs.pop("tool_calls", None)
     calls = [*message.tool_calls, *message.invalid_tool_calls]
     if calls:
-        named = _with_ids([(it, "id") for it in calls], new_ids)
+        named = _with_ids(calls, new_ids, "id")
         whole_count = len(message.tool_calls)  # none of these is left out
         update["tool_calls"] = named[:whole_count]
         update["invalid_tool_calls"] = named[whole_count:]
     elif raw is not None:
-        kwargs["tool_calls"] = _with_ids([(it, "id") for it in _raw_calls(message)], new_ids)
+        kwargs["tool_calls"] = _with_ids(_raw_calls(message), new_ids, "id")
     if message.content.__class__ is list:
-        keyed = [(it, _CALL_BLOCKS.get(_block_type(it))) for it in message.content]
-        update["content"] = _with_ids(keyed, new_ids)
+        update["content"] = _with_ids(message.content, new_ids)
     for name in (CALL_EXTRAS, CALL_SIGNATURES):
         if isinstance(by_id := kwargs.get(name), Mapping):
             copies = {new: by_id[id] for id, ids in new_ids.items() if id in by_id for new in ids}
@@ -239,13 +242,15 @@ def _with_call_ids(message: Any, new_ids: Mapping[str, list[str | None]]) -> Any
     return message.model_copy(update=update)
 
 
-def _with_ids(
-    keyed: Sequence[tuple[Any, str | None]], new_ids: Mapping[str, list[str | None]]
-) -> list[Any]:
-    """Return the items with their new ids under their keys; a call that is left out is missing."""
+def _with_ids(items: Sequence[Any], new_ids: _NewIds, key_of_all: str | None = None) -> list[Any]:
+    """Return the items with their new ids, under the keys of blocks of their types unless all have the same key.
+
+    A call that is left out is missing.
+    """
     left = {id: list(ids) for id, ids in new_ids.items()}
     named: list[Any] = []
-    for item, key in keyed:
+    for item in items:
+        key = key_of_all or _CALL_BLOCKS.get(type_of(item))
         ids = left.get(str(item.get(key) or "")) if key else None
         if not ids:
             named.append(item)
@@ -266,9 +271,7 @@ def calls_of(message: Any) -> list[Any]:
     if invalid := message.invalid_tool_calls:
         calls += [{**bad, "args": {}} for bad in invalid if bad["name"]]
     elif not calls and message.content.__class__ is list:
-        written = [
-            it for it in message.content if isinstance(it, Mapping) and it.get("type") == "tool_use"
-        ]
+        written = [it for it in message.content if type_of(it) == "tool_use"]
         calls = [
             {"id": it.get("id"), "name": it["name"], "args": it.get("input")}
             for it in written
@@ -283,9 +286,7 @@ def with_results_apart(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]
     for message in messages:
         content: Any = getattr(message, "content", "")
         if content.__class__ is list and message.type == "human":
-            results = [
-                it for it in content if isinstance(it, Mapping) and it.get("type") == "tool_result"
-            ]
+            results = [it for it in content if type_of(it) == "tool_result"]
             for it in results:
                 from modelwire.messages import ToolMessage
 
@@ -332,7 +333,7 @@ def kind_of(item: Any) -> str:
     return kind
 
 
-def text_of(item: Mapping[str, Any]) -> str:
+def text_of(item: AnyBlock) -> str:
     if not isinstance(text := item.get("text"), str):
         raise InvalidArgument(
             f"A block of type `{item.get('type')}` needs its `text` as a string; it has {key_names(item)}."
@@ -340,18 +341,18 @@ def text_of(item: Mapping[str, Any]) -> str:
     return text
 
 
-def value_of(item: Mapping[str, Any]) -> dict[str, Any]:
+def value_of(item: AnyBlock) -> JSON:
     """Return what a `non_standard` block wraps."""
     if not isinstance(value := item.get("value"), Mapping):
         raise InvalidArgument("A block of type `non_standard` needs its `value` as a dict.")
     return dict(value)
 
 
-def without_data(item: Mapping[str, Any], kind: str) -> InvalidArgument:
+def without_data(item: AnyBlock, kind: str) -> InvalidArgument:
     return InvalidArgument(
         f"A block of type `{kind}` needs `url`, `base64` with `mime_type`, or `file_id`; it has {key_names(item)}."
     )
 
 
-def key_names(item: Mapping[str, Any]) -> str:
+def key_names(item: AnyBlock) -> str:
     return ", ".join(f"`{key}`" for key in list(item)[:8]) or "no keys"

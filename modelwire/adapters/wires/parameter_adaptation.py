@@ -10,17 +10,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from modelwire.adapters.wires.families import LEVELS, Family
+from modelwire.adapters.wires.wire import JSON
+from modelwire.errors import InvalidArgument, did_you_mean
+from modelwire.messages.block_translators.standard import without
 
 __all__ = [
-    "BUDGETS",
     "JSON",
     "Note",
     "ParameterAdaptation",
     "Reasoning",
+    "budget_of_effort",
     "format_as_openai",
     "quoted",
     "read_reasoning",
-    "without",
 ]
 
 
@@ -30,8 +32,6 @@ class Note(NamedTuple):
     parameter: str
     message: str
 
-
-JSON = dict[str, Any]
 
 # What the API does where a parameter is not set: one with just this value changes nothing.
 DEFAULTS: JSON = {
@@ -56,6 +56,13 @@ BUDGETS = {
     "xhigh": 24_000,
     "max": 24_000,
 }
+
+
+def budget_of_effort(effort: str) -> int:
+    """Return how many tokens of thinking an effort is worth. Raises `InvalidArgument` for an unknown one."""
+    if effort not in BUDGETS:
+        raise InvalidArgument(f"An effort is `{effort}`. {did_you_mean(effort, list(BUDGETS))}")
+    return BUDGETS[effort]
 
 
 class Reasoning(NamedTuple):
@@ -145,11 +152,15 @@ class ParameterAdaptation:
             if (reasoning := read_reasoning(name, self.params.get(name))) is not None:
                 found.append((name, reasoning))
                 self._take(name)
-        for name, reasoning in found[1:]:
-            overruled = found[0][0] in self.call_parameters and name not in self.call_parameters
-            if not overruled and reasoning.level() != found[0][1].level():
-                self.note(name, f"is left out: `{found[0][0]}` says it too, and otherwise")
-        return found[0] if found else None
+        if not found:
+            return None
+        first, *others = found
+        for name, reasoning in others:
+            is_overruled = first[0] in self.call_parameters and name not in self.call_parameters
+            differs = reasoning.level() != first[1].level()
+            if differs and not is_overruled:
+                self.note(name, f"is left out: `{first[0]}` says it too, and otherwise")
+        return first
 
     def _take(self, name: str) -> None:
         if name == "output_config" and (config := without(self.params[name], "effort")):
@@ -192,12 +203,6 @@ def read_reasoning(name: str, value: Any) -> Reasoning | None:
     return Reasoning(
         effort, budget if isinstance(budget, int) else None, value.get("summary"), rest
     )
-
-
-def without(value: Any, *names: str) -> JSON:
-    if isinstance(value, Mapping):
-        return {key: part for key, part in value.items() if key not in names}
-    return {}
 
 
 def quoted(values: tuple[str, ...]) -> str:

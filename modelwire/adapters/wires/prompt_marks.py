@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.adapters.wires.wire import Fields
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class StoredHead(NamedTuple):
 
     url: str  # of the stored prompts
     origin: str  # with the version: a name behind it is the address of one
-    made_of: Mapping[str, Any]  # what a new one needs beside its head and its lifetime
-    head: Mapping[str, Any]  # the fields of the request that it stands for
+    made_of: Fields  # what a new one needs beside its head and its lifetime
+    head: Fields  # the fields of the request that it stands for
     lifetime_s: float
 
     def named_url(self, name: str) -> str:
@@ -147,32 +148,30 @@ def _marks_by_hand(
 
 def _lifetime_between(at: tuple[int, int], by_hand: Mapping[tuple[int, int], str], own: str) -> str:
     """Return the lifetime of a mark that the caller's marks before and behind it allow."""
-    if any(lifetime == LONG for place, lifetime in by_hand.items() if place > at):
-        return LONG
-    if any(lifetime == SHORT for place, lifetime in by_hand.items() if place < at):
-        return SHORT
+    for place, lifetime in by_hand.items():  # No longer one is behind a shorter one.
+        must_be_long = place > at and lifetime == LONG
+        must_be_short = place < at and lifetime == SHORT
+        if must_be_long or must_be_short:
+            return lifetime
     return own
 
 
 def _spots(sections: Sequence[Section], writer: MarkWriter, *, wants_newest: bool) -> list[_Spot]:
     """Return the blocks to mark, the most useful one first: newest turn, system prompt, last stable turn, tools."""
-    ends: dict[int, _Spot] = {}
+    ends: dict[Any, _Spot] = {}  # by section
     size_bytes = 0
     for number, section in enumerate(sections):
-        last = None
         for index, block in enumerate(section.blocks):
             size_bytes += _size_bytes(block)
             if writer.refusal(block) is None:
-                last = _Spot((number, index), size_bytes)
-        if last is not None:
-            ends[number] = last
+                ends[number] = _Spot((number, index), size_bytes)
     turns = [n for n, section in enumerate(sections) if section.name in ("user", "tool")]
-    newest = [ends[n] for n in turns[-1:] if n in ends and wants_newest]
-    stable = [ends[n] for n in _stable_turn(sections, turns) if n in ends]
+    newest = turns[-1:] if wants_newest else []
+    stable = _stable_turn(sections, turns)
     first_turn = min(turns, default=len(sections))
-    heads = {sections[n].name: ends.get(n) for n in range(first_turn)}
+    heads = {section.name: n for n, section in enumerate(sections[:first_turn])}
     wanted = [*newest, heads.get("system"), *stable, heads.get("tools")]
-    return [spot for spot in wanted if spot is not None]
+    return [ends[n] for n in wanted if n in ends]
 
 
 def _stable_turn(sections: Sequence[Section], turns: Sequence[int]) -> list[int]:

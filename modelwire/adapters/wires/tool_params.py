@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from modelwire.adapters.wires.wire import Fields
 from modelwire.errors import InvalidArgument, InvalidType
 
 __all__ = ["Function", "read_choice", "read_form", "read_function"]
@@ -15,7 +16,7 @@ class Function(NamedTuple):
 
     name: str
     description: str | None
-    schema: Mapping[str, Any] | None
+    schema: Fields | None
     strict: bool
 
 
@@ -61,7 +62,7 @@ def read_choice(choice: Any) -> tuple[str, str | None]:
     return ("tool", choice)
 
 
-def read_form(form: Any, api: str) -> Mapping[str, Any] | None:
+def read_form(form: Any, api: str) -> Fields | None:
     """Read OpenAI's `response_format`: the part with the `schema`; None for text, which comes anyway."""
     if not isinstance(form, Mapping):
         raise InvalidType(f"`response_format` must be a dict, not `{type(form).__name__}`.")

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply, ServerEvent, WireRequest
 
 __all__ = [
+    "JSON",
     "WIRES",
     "AttachmentLimits",
     "ChatCall",
     "Codec",
     "Endpoint",
+    "Fields",
     "SdkSeat",
     "StreamDecoder",
     "StructuredOutput",
@@ -79,10 +81,10 @@ class ChatCall:
         messages: Sequence[BaseMessage],
         model: str,
         endpoint: Endpoint,
-        params: Mapping[str, Any] | None = None,
+        params: Fields | None = None,
         *,
         stream: bool = False,
-        extra_body: Mapping[str, Any] | None = None,
+        extra_body: Fields | None = None,
         extra_headers: Mapping[str, str] | None = None,
     ) -> None:
         self.messages = messages
@@ -138,8 +140,9 @@ class Codec(Protocol):
         """Read an error answer (status >= 300) of whatever shape; never raises. A `retry_after` of its body is kept."""
 
 
+# Objects of JSON: one that is written, and one that is only read.
 JSON = dict[str, Any]
-
+Fields = Mapping[str, Any]
 
 CONDITIONS = frozenset(
     ("not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties")
@@ -175,7 +178,7 @@ class StructuredOutput(NamedTuple):
     """
 
     methods: tuple[str, ...]
-    default: Callable[[Any, Callable[[], Mapping[str, Any]], str | None], str]
+    default: Callable[[Any, Callable[[], Fields], str | None], str]
     schema: Callable[..., JSON]
     always_strict: bool = (
         False  # a schema is held to the limits of strict mode, whatever `strict` says
@@ -196,9 +199,7 @@ class SdkSeat(NamedTuple):
     joined_headers: tuple[
         str, ...
     ] = ()  # lower-case names of headers whose values add up, the client's and ours
-    body_fields: Mapping[
-        str, Mapping[str, Any]
-    ] = {}  # by a client's class: what its cloud wants in the body
+    body_fields: Mapping[str, Fields] = {}  # by a client's class: what its cloud wants in the body
 
 
 class TokenCounting(NamedTuple):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
     CONDITIONS,
+    JSON,
     AttachmentLimits,
     SdkSeat,
     StructuredOutput,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.families import Family
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["WIRE", "default_method"]
+__all__ = ["WIRE", "default_method", "limited_schema"]
 
 _COUNTING = ("anthropic", "google_anthropic_vertex", "local", "llamacpp")
 # anthropic 2.11, `MessageCountTokensParams`; the version is Vertex AI's.
@@ -46,7 +47,7 @@ _COUNTED = frozenset(
 )
 
 
-def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
+def _tool(tool: Any, openai_tool: JSON, *, strict: bool | None) -> JSON:
     from modelwire.tools.function_calling import convert_to_anthropic_tool
 
     if not isinstance(tool, Mapping):  # a dict carries the extras itself
@@ -54,7 +55,7 @@ def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dic
     return convert_to_anthropic_tool(tool, strict=strict)
 
 
-def _schema(schema: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
+def limited_schema(schema: JSON, *, strict: bool | None) -> JSON:
     from modelwire.tools.json_schema import anthropic_schema
 
     return anthropic_schema(schema)
@@ -81,9 +82,7 @@ def default_method(
     return "function_calling"
 
 
-def _sdk_client(
-    headers: Mapping[str, str], arguments: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+def _sdk_client(headers: Mapping[str, str], arguments: JSON) -> tuple[Any, JSON]:
     from anthropic import Anthropic
 
     from modelwire.adapters.wires.anthropic.codec import ANTHROPIC_VERSION
@@ -130,7 +129,7 @@ WIRE = Wire(
     structured=StructuredOutput(
         ("json_schema", "function_calling"),
         default_method,
-        _schema,
+        limited_schema,
         always_strict=True,
         describes_in_schema=True,
     ),

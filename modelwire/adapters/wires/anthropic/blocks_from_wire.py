@@ -6,7 +6,7 @@ read 2026-11. The blocks of a stream keep the `index` they came with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
@@ -18,6 +18,8 @@ from modelwire.adapters.wires.block_answers import (
     translated_blocks,
 )
 from modelwire.messages.block_translators.standard import (
+    Block,
+    Readers,
     call_blocks,
     data_block,
     extras_of,
@@ -26,7 +28,9 @@ from modelwire.messages.block_translators.standard import (
     non_standard,
     refusal_block,
     rest,
+    some_of,
     standard_block,
+    type_of,
 )
 from modelwire.messages.tool_calls import parse_tool_args
 
@@ -35,8 +39,6 @@ if TYPE_CHECKING:
     from modelwire.messages.content import ContentBlock
 
 __all__ = ["CITATIONS", "FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
-
-Block = dict[str, Any]
 
 # LangChain's names for tools that several providers run.
 STANDARD_NAMES = {"code_execution": "code_interpreter"}
@@ -78,14 +80,14 @@ def _from_source(block: Block) -> Block | None:
     rest = dict(block)
     if kind == "file":  # a standard file has no keys for these
         rest["extras"] = {
-            **{k: block[k] for k in ("title", "context") if block.get(k)},
+            **some_of(block, "title", "context"),
             **extras_of(block),
         }
     used = {"source", "title", "context"}
     if source.get("type") == "text" and isinstance(source.get("data"), str):
         mime_type = source.get("media_type", "text/plain")
         return data_block("text-plain", rest, used, text=source["data"], mime_type=mime_type)
-    keys = _SOURCES.get(str(source.get("type")), {})
+    keys = _SOURCES.get(type_of(source), {})
     fields = {ours: source.get(key) for ours, key in keys.items()}
     if (
         next(iter(fields.values()), None) is None
@@ -94,9 +96,7 @@ def _from_source(block: Block) -> Block | None:
     return data_block(kind, rest, used, **fields)
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = dict.fromkeys(
-    ("image", "document", "file"), _from_source
-)
+FROM_WIRE: Readers = dict.fromkeys(("image", "document", "file"), _from_source)
 
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
@@ -113,7 +113,7 @@ translate_content = translate_content_chunk = answer_from_wire  # LangChain's na
 
 
 def _annotation(citation: Any) -> Block:
-    kind = str(citation.get("type")) if isinstance(citation, dict) else ""
+    kind = type_of(citation)
     if (
         kind not in CITATIONS
         or "cited_text" not in citation
@@ -160,7 +160,7 @@ def _server_tool_use(block: Block, message: AIMessage) -> list[Block]:
         args = block.get("partial_json") or (
             to_json(block["input"]).decode() if block.get("input") else ""
         )
-        part = {key: value for key, value in call.items() if value}
+        part = some_of(call, "name", "id")
         return [{"type": "server_tool_call_chunk", "args": args, **part, **extras}]
     return [{"type": "server_tool_call", **call, "args": _input(block), **extras}]
 
@@ -195,7 +195,7 @@ def _server_tool_result(block: Block) -> Block:
 
 
 def _other(block: Block, message: AIMessage) -> list[Block]:
-    kind = str(block.get("type"))
+    kind = type_of(block)
     if kind.endswith("_tool_result"):
         return [_server_tool_result(block)]
     if is_known_block(block):

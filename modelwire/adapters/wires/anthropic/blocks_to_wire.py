@@ -8,10 +8,11 @@ without the keys that only an answer has (`index`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.anthropic.blocks_from_wire import CITATIONS
+from modelwire.adapters.wires.json import text_or_none
 from modelwire.adapters.wires.outgoing_messages import (
     kind_of,
     safe_call_id,
@@ -21,7 +22,16 @@ from modelwire.adapters.wires.outgoing_messages import (
 )
 from modelwire.errors import InvalidArgument
 from modelwire.messages.block_readers import is_readable
-from modelwire.messages.block_translators.standard import extra_field, extras_of, standard_block
+from modelwire.messages.block_translators.standard import (
+    AnyBlock,
+    Block,
+    Writers,
+    extra_field,
+    extras_of,
+    standard_block,
+    type_of,
+    without,
+)
 
 __all__ = [
     "ANSWER_TO_WIRE",
@@ -37,8 +47,6 @@ __all__ = [
     "tool_use",
     "user_blocks",
 ]
-
-Block = dict[str, Any]
 
 # Set by us or by LangChain on answers; the wire refuses keys it does not know.
 ANSWER_KEYS = frozenset({"index", "partial_json"})
@@ -69,7 +77,7 @@ def to_wire(item: Any) -> Block | None:
     kind = kind_of(item)
     if "source" in item and kind in ("image", "document"):
         return as_it_is(item)
-    standard: Mapping[str, Any] = standard_block(dict(item))
+    standard: AnyBlock = standard_block(dict(item))
     standard_kind = standard["type"]
     if (medium := NO_WIRE.get(kind) or NO_WIRE.get(standard_kind)) is not None:
         raise InvalidArgument(
@@ -86,7 +94,7 @@ def to_wire(item: Any) -> Block | None:
     return as_it_is(item)
 
 
-def is_sayable(item: Mapping[str, Any]) -> bool:
+def is_sayable(item: AnyBlock) -> bool:
     """Return whether a block of another provider's answer can be sent to Anthropic: only text and data can."""
     return standard_block(dict(item))["type"] in TO_WIRE.keys() - {"non_standard"}
 
@@ -95,12 +103,12 @@ def plain_text(text: str) -> Block:
     return {"type": "text", "text": text}
 
 
-def as_it_is(item: Mapping[str, Any]) -> Block:
+def as_it_is(item: AnyBlock) -> Block:
     """Copy a block of Anthropic's own without the keys that only an answer has."""
-    return {key: value for key, value in item.items() if key not in ANSWER_KEYS}
+    return without(item, *ANSWER_KEYS)
 
 
-def text_block(item: Mapping[str, Any]) -> Block | None:
+def text_block(item: AnyBlock) -> Block | None:
     text = text_of(item)
     if not text.strip():
         return None
@@ -111,33 +119,33 @@ def text_block(item: Mapping[str, Any]) -> Block | None:
             isinstance(citation, Mapping) for citation in citations
         ):
             raise InvalidArgument("The `citations` of a text must be a list of dicts.")
-        block["citations"] = [
-            {k: v for k, v in citation.items() if k != "file_id"} for citation in citations
-        ]
+        block["citations"] = [without(citation, "file_id") for citation in citations]
     return _marked(block, item)
 
 
-def _refusal(item: Mapping[str, Any]) -> Block | None:
+def _refusal(item: AnyBlock) -> Block | None:
     return text_block({"type": "refusal", "text": item.get("refusal")})
 
 
-def _image(item: Mapping[str, Any]) -> Block:
+def _image(item: AnyBlock) -> Block:
     return _marked({"type": "image", "source": _source(item, "image")}, item)
 
 
-def _file(item: Mapping[str, Any]) -> Block:
+def _file(item: AnyBlock) -> Block:
     """Return a document, or an image for a file that is one."""
     return _document(_source(item, "file"), item)
 
 
-def _text_file(item: Mapping[str, Any]) -> Block:
+def _text_file(item: AnyBlock) -> Block:
     if not isinstance(text := item.get("text"), str):
         return _file({"mime_type": "text/plain", **item})
     return _document({"type": "text", "media_type": "text/plain", "data": text}, item)
 
 
-def _document(source: Block, item: Mapping[str, Any]) -> Block:
-    if str(source.get("media_type") or _media_type(item) or "").startswith("image/"):
+def _document(source: Block, item: AnyBlock) -> Block:
+    if str(source.get("media_type") or text_or_none(item.get("mime_type")) or "").startswith(
+        "image/"
+    ):
         return _marked({"type": "image", "source": source}, item)
     block: Block = {"type": "document", "source": _document_source(source)}
     for key in DOCUMENT_KEYS:
@@ -148,7 +156,7 @@ def _document(source: Block, item: Mapping[str, Any]) -> Block:
     return _marked(block, item)
 
 
-TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Block | None]] = {
+TO_WIRE: Writers = {
     "text": text_block,
     "refusal": _refusal,
     "image": _image,
@@ -158,22 +166,15 @@ TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Block | None]] = {
 }
 
 
-def _source(item: Mapping[str, Any], kind: str) -> Block:
+def _source(item: AnyBlock, kind: str) -> Block:
     """Return the `source` of a standard block that holds data."""
     if isinstance(data := item.get("base64"), str):
-        return _base64_source(data, _media_type(item), kind)
+        return _base64_source(data, text_or_none(item.get("mime_type")), kind)
     if isinstance(url := item.get("url"), str):
         return _url_source(url, kind)
     if isinstance(file_id := item.get("file_id"), str):
         return {"type": "file", "file_id": file_id}
     raise without_data(item, kind)
-
-
-def _media_type(item: Mapping[str, Any]) -> str | None:
-    value = item.get("mime_type")
-    if isinstance(value, str) and value:
-        return value
-    return None
 
 
 def _base64_source(data: str, media_type: str | None, kind: str) -> Block:
@@ -224,7 +225,7 @@ def text_of_data(data: str) -> str:
         raise InvalidArgument("The `base64` of a text file is not base64 of UTF-8 text.") from exc
 
 
-def _marked(block: Block, item: Mapping[str, Any]) -> Block:
+def _marked(block: Block, item: AnyBlock) -> Block:
     """Carry the cache breakpoint over."""
     if (cache_control := extra_field(item, "cache_control")) is not None:
         block["cache_control"] = cache_control
@@ -242,7 +243,7 @@ def system_blocks(content: str | Sequence[Any]) -> list[Block]:
     return blocks
 
 
-def tool_use(call: Mapping[str, Any]) -> Block:
+def tool_use(call: AnyBlock) -> Block:
     """Return the block of a tool call."""
     return {
         "type": "tool_use",
@@ -275,9 +276,9 @@ def _result_blocks(content: Sequence[Any]) -> list[Block]:
 
     blocks: list[Block] = []
     for item in content:
-        kind = str(item.get("type")) if isinstance(item, Mapping) else None
-        known = kind in TO_WIRE or kind in NO_WIRE or kind in RESULT_TYPES
-        if isinstance(item, str) or known or (kind is not None and is_readable(kind)):
+        kind = type_of(item)
+        is_known = kind in TO_WIRE or kind in NO_WIRE or kind in RESULT_TYPES or is_readable(kind)
+        if isinstance(item, str) or is_known:
             block = to_wire(item)
         else:
             block = plain_text(to_json(item, fallback=str).decode())
@@ -286,7 +287,7 @@ def _result_blocks(content: Sequence[Any]) -> list[Block]:
     return blocks
 
 
-def citations_of(item: Mapping[str, Any]) -> list[Block] | None:
+def citations_of(item: AnyBlock) -> list[Block] | None:
     """Return the citations of a text, Anthropic's own or made of standard `annotations`."""
     if citations := _dicts(item.get("citations")):
         return citations
@@ -300,7 +301,7 @@ def _dicts(value: Any) -> list[Block]:
     return []
 
 
-def _citation(annotation: Mapping[str, Any]) -> Block | None:
+def _citation(annotation: AnyBlock) -> Block | None:
     """Return the citation for an annotation; `None` for one of another provider."""
     if annotation.get("type") == "non_standard_annotation" and isinstance(
         annotation.get("value"), Mapping
@@ -316,7 +317,7 @@ def _citation(annotation: Mapping[str, Any]) -> Block | None:
     return None
 
 
-def _thinking(item: Mapping[str, Any]) -> Block | None:
+def _thinking(item: AnyBlock) -> Block | None:
     """Return the `thinking` of a `reasoning` block that still has Anthropic's signature, else `None`."""
     extras = extras_of(item)
     signature = item.get("signature") or extras.get("signature")
@@ -330,7 +331,7 @@ def _thinking(item: Mapping[str, Any]) -> Block | None:
     }
 
 
-def _server_tool_use(item: Mapping[str, Any]) -> Block:
+def _server_tool_use(item: AnyBlock) -> Block:
     """Return the call of a tool that Anthropic or an MCP server ran."""
     extras = extras_of(item)
     kind = "server_tool_use"
@@ -349,7 +350,7 @@ def _server_tool_use(item: Mapping[str, Any]) -> Block:
     }
 
 
-def _server_tool_result(item: Mapping[str, Any]) -> Block | None:
+def _server_tool_result(item: AnyBlock) -> Block | None:
     """Return the result of such a tool; `None` if the block does not tell which tool it was."""
     extras = extras_of(item)
     kind = extras.pop("block_type", None)
@@ -367,7 +368,7 @@ def _server_tool_result(item: Mapping[str, Any]) -> Block | None:
 
 
 # What an answer has beside text and data.
-ANSWER_TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Block | None]] = {
+ANSWER_TO_WIRE: Writers = {
     "reasoning": _thinking,
     "server_tool_call": _server_tool_use,
     "server_tool_result": _server_tool_result,

@@ -19,6 +19,7 @@ from modelwire.adapters.wires.anthropic.response import read_message
 from modelwire.adapters.wires.anthropic.stream import MessagesStreamDecoder
 from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_as, error_from_reply
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import BadRequest, ContextTooLong, InvalidArgument, InvalidType
 from modelwire.transport.wire import WireRequest
 
@@ -57,7 +58,7 @@ class MessagesCodec(NamedTuple):
         system, turns = turns_from_messages(
             call.messages, system_turns=takes_system_turns(call.model)
         )
-        body: dict[str, Any] = {"model": call.model, "messages": turns}
+        body: JSON = {"model": call.model, "messages": turns}
         if system:
             body["system"] = system
         headers = {
@@ -89,7 +90,7 @@ class MessagesCodec(NamedTuple):
             provider=self.provider, request_id=(headers or {}).get("request-id")
         )
 
-    def continued(self, body: Mapping[str, Any], answer: AIMessage) -> dict[str, Any] | None:
+    def continued(self, body: Fields, answer: AIMessage) -> JSON | None:
         """Return the body that continues a `pause_turn`: the content so far goes back as the assistant's turn.
 
         A container in which the provider has run code is named again, so that its files are there.
@@ -120,9 +121,7 @@ def _url(base_url: str) -> str:
     return f"{base.rstrip('/')}{path}{question_mark}{query}"
 
 
-def _headers(
-    call: ChatCall, own: Mapping[str, str], betas: Any, body: Mapping[str, Any]
-) -> dict[str, str]:
+def _headers(call: ChatCall, own: Mapping[str, str], betas: Any, body: Fields) -> dict[str, str]:
     """Join the headers; the caller's win, but beta features add up: named ones of every place, and what is needed."""
     headers = {"content-type": "application/json", "anthropic-version": ANTHROPIC_VERSION, **own}
     features = [] if betas is None else _features(betas)

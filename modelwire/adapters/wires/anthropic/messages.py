@@ -41,8 +41,10 @@ from modelwire.adapters.wires.outgoing_messages import (
     tool_call_id_of,
     with_paired_calls,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
+from modelwire.messages.block_translators.standard import type_of
 
 __all__ = ["turns_from_messages"]
 
@@ -62,7 +64,7 @@ ROLES = {
 
 def turns_from_messages(
     messages: Sequence[BaseMessage], *, system_turns: bool = False
-) -> tuple[Content, list[dict[str, Any]]]:
+) -> tuple[Content, list[JSON]]:
     """Return the wire's `system` (empty for none) and its `messages`.
 
     `system_turns`: the model takes system messages after the head. Raises `InvalidArgument` for a history
@@ -72,9 +74,11 @@ def turns_from_messages(
     head = 0
     while head < len(turns) and turns[head][0] == "system":
         head += 1
-    system, turns = _joined_system(turns[:head]) if head else "", _merged(turns[head:])
-    if not turns:
-        turns, system = [("user", system)] if system else [], ""
+    system = _joined_system(turns[:head]) if head else ""
+    turns = _merged(turns[head:])
+    if not turns and system:
+        turns = [("user", system)]
+        system = ""
     if "system" in dict(turns):  # by role
         turns = _merged(_system_in_place(turns, allowed=system_turns))
     turns = _without_trailing_space([(role, _results_first(content)) for role, content in turns])
@@ -102,9 +106,7 @@ def _turn(message: Any) -> Turn:
 def _tool_results(message: BaseMessage) -> list[Block]:
     """Return the result of a tool; `tool_result` blocks in the content pass."""
     content = message.content
-    if content and all(
-        isinstance(block, Mapping) and block.get("type") == "tool_result" for block in content
-    ):
+    if content and all(type_of(block) == "tool_result" for block in content):
         return user_blocks(content)
     id = tool_call_id_of(message)
     is_error = getattr(message, "status", None) == "error"
@@ -132,8 +134,9 @@ def _assistant_content(message: AIMessage) -> Content:
             content = [block for block in content if block["type"] != "refusal"]
     own = message.response_metadata.get("model_provider") in (None, "anthropic")
     blocks: list[Block] = []
-    for item in [content] if isinstance(content, str) else content:
-        if isinstance(item, Mapping) and item.get("type") in ("tool_use", "tool_call"):
+    items: list[Any] = [content] if isinstance(content, str) else content
+    for item in items:
+        if type_of(item) in ("tool_use", "tool_call"):
             call = take_call(calls, item.get("id"))
             if call is not None or not any(bad["id"] == item.get("id") for bad in invalid):
                 blocks.append(_tool_use_again(item, call, own=own))
@@ -164,8 +167,8 @@ def _assistant_block(item: Any, *, own: bool) -> Block | None:
 
     `own`: the answer came over this wire, so that blocks we do not know go back unchanged.
     """
-    kind = item.get("type") if isinstance(item, Mapping) else None
-    if not isinstance(kind, str):
+    kind = type_of(item)
+    if not kind:
         return to_wire(item)  # a string, or an error that names what is wrong
     if kind in ("thinking", "redacted_thinking"):
         if kind == "redacted_thinking" or "signature" in item:

@@ -8,14 +8,13 @@ from typing import Any
 from modelwire.adapters.wires.anthropic.families import CLAUDE_THINKING
 from modelwire.adapters.wires.families import Family
 from modelwire.adapters.wires.parameter_adaptation import (
-    BUDGETS,
     JSON,
     ParameterAdaptation,
     Reasoning,
+    budget_of_effort,
     read_reasoning,
-    without,
 )
-from modelwire.errors import InvalidArgument, did_you_mean
+from modelwire.messages.block_translators.standard import type_of, without
 
 __all__ = ["fit"]
 
@@ -41,67 +40,77 @@ def fit(adaptation: ParameterAdaptation, family: Family, service: object = None)
     if params.get("service_tier") in OPENAI_TIERS:
         adaptation.leave_out("service_tier", f"{adaptation.title} has no such tier")
     _thinking(adaptation, family)
-    kind = _type_of(params.get("thinking"))
+    kind = type_of(params.get("thinking"))
     link = f"see {family.link}"
-    if kind in family.thinking and not family.fixed:  # beside thinking, little is free
-        for name, free in (("temperature", (1,)), ("top_k", ()), ("top_p", _top_p)):
-            value = params.get(name)
-            if value is not None and not (free(value) if callable(free) else value in free):
-                adaptation.leave_out(
-                    name, f"it does not take it while it thinks, see {CLAUDE_THINKING}"
-                )
+    if kind in family.thinking and not family.fixed:
+        _leave_out_samplers(adaptation)
     if family.one_sampler and "temperature" in params and "top_p" in params:
         adaptation.leave_out("top_p", f"it takes `temperature` or `top_p`, not both, {link}")
     if (not family.forced_tools or kind == "enabled") and _forces(params.get("tool_choice")):
-        parallel = without(params["tool_choice"], "type", "name", "function")
-        params["tool_choice"] = {"type": "auto", **parallel}
+        choice = params["tool_choice"]
+        kept = without(choice, "type", "name", "function") if isinstance(choice, Mapping) else {}
+        params["tool_choice"] = {"type": "auto", **kept}
         when = " while it thinks" if family.thinking else ""
         why = f"`{adaptation.model}` cannot be made to use a tool{when}, {link}"
         adaptation.note("tool_choice", f'is "auto": {why}')
 
 
+def _leave_out_samplers(adaptation: ParameterAdaptation) -> None:
+    """Leave out what a model does not take beside thinking, where little is free."""
+    params = adaptation.params
+    top_p = params.get("top_p")
+    is_free = {
+        "temperature": params.get("temperature") == 1,
+        "top_k": False,
+        "top_p": isinstance(top_p, int | float) and top_p >= 0.95,
+    }
+    for name in is_free:
+        if params.get(name) is not None and not is_free[name]:
+            adaptation.leave_out(
+                name, f"it does not take it while it thinks, see {CLAUDE_THINKING}"
+            )
+
+
 def _thinking(adaptation: ParameterAdaptation, family: Family) -> None:
     """Write the thinking budget in the model's own parameters; those that the call already has, and that fit, win."""
     params = adaptation.params
-    kind = _type_of(params.get("thinking"))
+    kind = type_of(params.get("thinking"))
     fits = kind in (*family.thinking, family.off) or (kind == "disabled" and family.off == "")
-    own_effort = None
     names = ["reasoning", "reasoning_effort", *([] if fits else ["thinking"])]
+    own_names = ("effort", "output_config")
+    own_effort = None
     if not family.efforts:  # no parameter for it: all that is known of effort is how much to think
-        names += ["effort", "output_config"]
+        names += own_names
     else:
-        own = ("effort", "output_config")
-        own_effort = next(
-            (name for name in own if read_reasoning(name, params.get(name)) is not None), None
-        )
-    if (
-        own_effort is not None and _level_of(own_effort, params) == "none"
-    ):  # no effort of the model's: not to think
-        names, own_effort = [*names, own_effort], None
+        own_effort = next((it for it in own_names if read_reasoning(it, params.get(it))), None)
     if own_effort is not None:
-        _clamp_effort(adaptation, own_effort, family)
+        is_none = _clamp_effort(adaptation, own_effort, family) == "none"
+        if is_none:  # no effort of the model's: not to think
+            names.append(own_effort)
+            own_effort = None
     taken = adaptation.take_reasoning(*names)
     if taken is None:
         return
-    if (
-        kind is not None
-        and fits
-        and (taken[0] not in adaptation.call_parameters or "thinking" in adaptation.call_parameters)
-    ):
-        adaptation.note(taken[0], "is left out: `thinking` says it too")
+    name, reasoning = taken
+    is_of_call = name in adaptation.call_parameters
+    wins = is_of_call and "thinking" not in adaptation.call_parameters
+    if kind and fits and not wins:
+        adaptation.note(name, "is left out: `thinking` says it too")
     else:
         params.pop("thinking", None)
-        _think(adaptation, family, *taken, own_effort=own_effort is not None)
+        _think(adaptation, family, name, reasoning, own_effort=own_effort is not None)
 
 
-def _clamp_effort(adaptation: ParameterAdaptation, name: str, family: Family) -> None:
+def _clamp_effort(adaptation: ParameterAdaptation, name: str, family: Family) -> str | None:
+    """Give the call the effort nearest to its own that the model takes, and return it; "none" stays."""
     config = adaptation.params[name]
-    level = config["effort"] if isinstance(config, Mapping) else config
+    is_within = isinstance(config, Mapping)
+    level = config["effort"] if is_within else config
+    if level == "none":
+        return "none"
     effort = adaptation.closest_level("effort", level, family)
-    if isinstance(config, Mapping):
-        adaptation.params[name] = {**config, "effort": effort}
-    else:
-        adaptation.params[name] = effort
+    adaptation.params[name] = {**config, "effort": effort} if is_within else effort
+    return effort
 
 
 def _think(
@@ -169,32 +178,12 @@ def _budget(params: JSON, reasoning: Reasoning) -> int | None:
     if reasoning.budget is not None:
         return reasoning.budget
     limit = next((value for name in _LIMITS if isinstance(value := params.get(name), int)), None)
-    if (effort := reasoning.effort) not in (None, *BUDGETS):
-        raise InvalidArgument(
-            f"An effort is `{effort}`. {did_you_mean(str(effort), list(BUDGETS))}"
-        )
-    budget = BUDGETS[effort or "high"]
+    budget = budget_of_effort("high" if reasoning.effort is None else reasoning.effort)
     if limit is None:
         return budget
     if limit > LEAST_BUDGET:
         return min(budget, max(LEAST_BUDGET, limit // 2))
     return None
-
-
-def _level_of(name: str, params: JSON) -> str | None:
-    reasoning = read_reasoning(name, params.get(name))
-    if reasoning is None:
-        return None
-    return reasoning.level()
-
-
-def _type_of(thinking: Any) -> str | None:
-    kind = thinking.get("type") if isinstance(thinking, Mapping) else None
-    return kind if isinstance(kind, str) else None
-
-
-def _top_p(value: Any) -> bool:
-    return isinstance(value, int | float) and value >= 0.95
 
 
 def _forces(choice: Any) -> bool:

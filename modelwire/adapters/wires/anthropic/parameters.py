@@ -11,7 +11,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.tool_params import read_choice, read_form
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.block_translators.standard import type_of
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.anthropic.wire_types import OutputFormat, ToolChoice
@@ -88,10 +90,10 @@ MAX_TOKENS_NAMES = (
 )
 
 
-def say_parameters(params: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
+def say_parameters(params: Fields, *, max_tokens: int) -> JSON:
     """Return the body's fields beside `model` and `messages`; `max_tokens` is the default if the caller set none."""
     rest = dict(params)
-    body: dict[str, Any] = {"max_tokens": _max_tokens(rest, max_tokens)}
+    body: JSON = {"max_tokens": _max_tokens(rest, max_tokens)}
     if "stop" in rest:
         stop = rest.pop("stop")
         if stop := [stop] if isinstance(stop, str) else _listed("stop", stop):
@@ -107,7 +109,7 @@ def say_parameters(params: Mapping[str, Any], *, max_tokens: int) -> dict[str, A
     return body | rest
 
 
-def _max_tokens(params: dict[str, Any], default: int) -> Any:
+def _max_tokens(params: JSON, default: int) -> Any:
     """Take the limit under any of its names; a default leaves room for the answer beside the thinking."""
     set_ones = [params.pop(name) for name in MAX_TOKENS_NAMES if name in params]
     if set_ones:
@@ -125,7 +127,7 @@ def _listed(name: str, value: Any) -> list[Any]:
     raise InvalidType(f"`{name}` must be a list, not `{type(value).__name__}`.")
 
 
-def say_tool(tool: Any) -> dict[str, Any]:
+def say_tool(tool: Any) -> JSON:
     """Return one tool in Anthropic's shape; OpenAI's function shape is converted, built-in tools are unchanged."""
     if not isinstance(tool, Mapping):
         raise InvalidType(
@@ -143,7 +145,7 @@ def say_tool(tool: Any) -> dict[str, Any]:
         )
     if not isinstance(function.get("name"), str):
         raise InvalidArgument("A tool of type `function` needs a `name`.")
-    converted: dict[str, Any] = {"name": function["name"]}
+    converted: JSON = {"name": function["name"]}
     if function.get("description"):
         converted["description"] = function["description"]
     converted["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
@@ -162,7 +164,7 @@ TOOL_KEYS = (
 )
 
 
-def _tool_choice(params: dict[str, Any], *, has_tools: bool) -> ToolChoice | None:
+def _tool_choice(params: JSON, *, has_tools: bool) -> ToolChoice | None:
     """Encode `tool_choice` and `parallel_tool_calls`, which on this wire is a field of the choice."""
     parallel = params.pop("parallel_tool_calls", None)
     choice = say_tool_choice(params.pop("tool_choice")) if "tool_choice" in params else None
@@ -186,7 +188,7 @@ def say_tool_choice(choice: Any) -> ToolChoice | None:
 OUTPUT_NAMES = frozenset(("effort", "output_config", "output_format", "response_format"))
 
 
-def _output_config(params: dict[str, Any]) -> dict[str, Any]:
+def _output_config(params: JSON) -> JSON:
     """Take what is set about the output: `effort`, and the form under OpenAI's name or Anthropic's old one."""
     config = params.pop("output_config", None) or {}
     if not isinstance(config, Mapping):
@@ -240,7 +242,7 @@ FEATURE_OF_TYPE = {
 }
 
 
-def features_needed(body: Mapping[str, Any], named: Iterable[str]) -> list[str]:
+def features_needed(body: Fields, named: Iterable[str]) -> list[str]:
     """Return the beta features that a body needs beside those `named`; another date of one of these will do."""
     needed = [FEATURE_OF_PARAMETER[name] for name in FEATURE_OF_PARAMETER if name in body]
     if "tools" in body:
@@ -261,27 +263,22 @@ def features_needed(body: Mapping[str, Any], named: Iterable[str]) -> list[str]:
 
 
 def _by_type(items: Any) -> list[str]:
-    if isinstance(items, Sequence):
-        kinds = [item.get("type") for item in items if isinstance(item, Mapping)]
-    else:
-        kinds = []
-    return [
-        FEATURE_OF_TYPE[kind] for kind in kinds if isinstance(kind, str) and kind in FEATURE_OF_TYPE
-    ]
+    if not isinstance(items, Sequence):
+        return []
+    return [FEATURE_OF_TYPE[kind] for kind in map(type_of, items) if kind in FEATURE_OF_TYPE]
 
 
-def _part(body: Mapping[str, Any], name: str, part: str) -> Any:
+def _part(body: Fields, name: str, part: str) -> Any:
     whole = body.get(name)
     if isinstance(whole, Mapping):
         return whole.get(part)
     return None
 
 
-def _is_file(block: Mapping[str, Any]) -> bool:
+def _is_file(block: Fields) -> bool:
     source = block.get("source")
-    return block["type"] == "container_upload" or (
-        isinstance(source, Mapping) and source.get("type") == "file"
-    )
+    is_stored = source is not None and type_of(source) == "file"
+    return is_stored or block["type"] == "container_upload"
 
 
 def _undated(feature: str) -> str:

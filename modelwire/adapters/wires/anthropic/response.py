@@ -23,8 +23,10 @@ from modelwire.adapters.wires.json import (
     read_reply,
     text_or_none,
 )
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
+from modelwire.messages.block_translators.standard import type_of
 from modelwire.messages.tool_calls import read_tool_call
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def read_message(reply: Reply, provider: str) -> AIMessage:
         content = [{"type": "text", "text": content}]
     if content is None:
         raise no_answer(reply, provider, "has no `content`")
-    blocks: list[dict[str, Any]] = []
+    blocks: list[JSON] = []
     for block in content if isinstance(content, list) else (None,):
         if not isinstance(block, dict) or not isinstance(block.get("type"), str):
             raise no_answer(reply, provider, "has a `content` that is not a list of blocks")
@@ -106,12 +108,12 @@ def read_message(reply: Reply, provider: str) -> AIMessage:
     )
 
 
-def is_plain_text(block: Mapping[str, Any]) -> bool:
+def is_plain_text(block: Fields) -> bool:
     """Return whether a block has only its text."""
     return block["type"] == "text" and block.get("citations") is None
 
 
-def with_id(block: dict[str, Any], message_id: str | None, index: int) -> dict[str, Any]:
+def with_id(block: JSON, message_id: str | None, index: int) -> JSON:
     """Give a tool call without an id one: the same for the same answer, another for another."""
     if block["type"] != "tool_use" or text_or_none(block.get("id")):
         return block
@@ -121,7 +123,7 @@ def with_id(block: dict[str, Any], message_id: str | None, index: int) -> dict[s
     }
 
 
-def _content(blocks: list[dict[str, Any]]) -> str | list[str | dict[str, Any]]:
+def _content(blocks: list[JSON]) -> str | list[str | JSON]:
     plain = 0
     while plain < len(blocks) and is_plain_text(blocks[plain]):
         plain += 1
@@ -130,13 +132,13 @@ def _content(blocks: list[dict[str, Any]]) -> str | list[str | dict[str, Any]]:
         head += text_or_none(block.get("text")) or ""
     if plain == len(blocks):
         return head
-    rest: list[str | dict[str, Any]] = [*blocks[plain:]]
+    rest: list[str | JSON] = [*blocks[plain:]]
     if plain:
         return [{"type": "text", "text": head}, *rest]
     return rest
 
 
-def _tool_calls(blocks: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
+def _tool_calls(blocks: list[JSON]) -> tuple[list[Any], list[Any]]:
     """Return the calls of the caller's own tools, and those whose input is no object."""
     calls: list[Any] = []
     invalid: list[Any] = []
@@ -151,7 +153,7 @@ def _tool_calls(blocks: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
     return calls, invalid
 
 
-def metadata_of(data: Mapping[str, Any]) -> dict[str, Any]:
+def metadata_of(data: Fields) -> JSON:
     """Return the fields of the answer besides its content, also under LangChain's names."""
     metadata = dict(data)
     for name in PLACED:
@@ -166,7 +168,7 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     """Return the tokens: https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching, read 2026-11."""
     if not isinstance(usage, Mapping):
         return None
-    written: dict[str, Any] = {}
+    written: JSON = {}
     if by_lifetime := dict_or_empty(usage.get("cache_creation")):
         written = {name: count_or_none(by_lifetime.get(name)) or None for name in LIFETIMES}
     metadata = usage_beside_cache(usage, COUNTS, written)
@@ -185,9 +187,8 @@ LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
 def event_error(
-    data: Mapping[str, Any], *, provider: str, headers: Mapping[str, str] | None = None
+    data: Fields, *, provider: str, headers: Mapping[str, str] | None = None
 ) -> ProviderError:
     """Return the error of an event `{"type": "error", "error": {...}}`, in a stream or under a 200."""
-    kind = dict_or_empty(data.get("error")).get("type")
-    status = STATUS_OF_ERROR.get(kind, 400) if isinstance(kind, str) else 400
+    status = STATUS_OF_ERROR.get(type_of(data.get("error")), 400)
     return error_from_json(data, provider=provider, status=status, headers=headers)

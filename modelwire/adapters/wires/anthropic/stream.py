@@ -24,8 +24,10 @@ from modelwire.adapters.wires.anthropic.response import (
 )
 from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import is_keep_alive, malformed, read_json
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
+from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
 from modelwire.transport.wire import ServerEvent
 
@@ -37,7 +39,7 @@ class _Arguments:
 
     __slots__ = ("block", "is_ours", "parts")
 
-    def __init__(self, block: dict[str, Any], *, is_ours: bool) -> None:
+    def __init__(self, block: JSON, *, is_ours: bool) -> None:
         self.block = block  # as it started
         self.is_ours = is_ours
         self.parts: list[str] = []
@@ -53,9 +55,9 @@ class MessagesStreamDecoder:
         self._provider = provider
         self.request_id = request_id
         self._id: str | None = None
-        self._opening: dict[str, Any] | None = None  # metadata that the first chunk takes along
-        self._ending: dict[str, Any] = {}  # metadata of the end
-        self._usage: dict[str, Any] = {}
+        self._opening: JSON | None = None  # metadata that the first chunk takes along
+        self._ending: JSON = {}  # metadata of the end
+        self._usage: JSON = {}
         self._started = False
         self._stopped = False  # a stop reason has come
         self._ended = False  # nothing more counts
@@ -146,10 +148,10 @@ class MessagesStreamDecoder:
         return [AIMessageChunk.from_wire(text, id=self._id)]
 
     def _block(
-        self, index: int, block: dict[str, Any], *, call: ToolCallChunk | None = None
+        self, index: int, block: JSON, *, call: ToolCallChunk | None = None
     ) -> list[AIMessageChunk]:
         """Make the chunk of a piece of a block, which turns the content into a list."""
-        content: list[str | dict[str, Any]] = []
+        content: list[str | JSON] = []
         if not self._is_list:
             self._is_list = True
             if self._head == index:
@@ -160,7 +162,7 @@ class MessagesStreamDecoder:
         return self._listed(content, call)
 
     def _listed(
-        self, content: list[str | dict[str, Any]], call: ToolCallChunk | None
+        self, content: list[str | JSON], call: ToolCallChunk | None
     ) -> list[AIMessageChunk]:
         opening, self._opening = self._opening, None
         return [
@@ -173,7 +175,7 @@ class MessagesStreamDecoder:
             )
         ]
 
-    def _message_start(self, data: dict[str, Any]) -> list[AIMessageChunk]:
+    def _message_start(self, data: JSON) -> list[AIMessageChunk]:
         if self._started:
             return []
         self._started = True
@@ -186,7 +188,7 @@ class MessagesStreamDecoder:
         self._ending = metadata
         return []  # rides on the first chunk: until then the call may be tried again
 
-    def _block_start(self, data: dict[str, Any]) -> list[AIMessageChunk]:
+    def _block_start(self, data: JSON) -> list[AIMessageChunk]:
         self._started = True
         index = data["index"]
         block = data["content_block"]
@@ -205,21 +207,19 @@ class MessagesStreamDecoder:
             block.get("input"), dict
         ):  # a tool of the provider's: its input arrives as ours do
             self._arguments[index] = _Arguments(block, is_ours=False)
-            block = {key: value for key, value in block.items() if key != "input"}
+            block = without(block, "input")
         return self._block(index, block)
 
-    def _tool_use_start(self, index: int, block: dict[str, Any]) -> list[AIMessageChunk]:
+    def _tool_use_start(self, index: int, block: JSON) -> list[AIMessageChunk]:
         block = with_id(block, self._id, index)
         self._arguments[index] = _Arguments(block, is_ours=True)
         name = block.get("name")
         call = tool_call_chunk(
             name=name if isinstance(name, str) else "", args="", id=block["id"], index=index
         )
-        return self._block(
-            index, {key: value for key, value in block.items() if key != "input"}, call=call
-        )
+        return self._block(index, without(block, "input"), call=call)
 
-    def _delta(self, index: int, delta: dict[str, Any]) -> list[AIMessageChunk]:
+    def _delta(self, index: int, delta: JSON) -> list[AIMessageChunk]:
         kind = delta["type"]
         if kind == "text_delta":
             text = delta["text"]
@@ -251,7 +251,7 @@ class MessagesStreamDecoder:
             return self._listed([], tool_call_chunk(args=text, index=index))
         return []
 
-    def _block_stop(self, data: dict[str, Any]) -> list[AIMessageChunk]:
+    def _block_stop(self, data: JSON) -> list[AIMessageChunk]:
         index = data["index"]
         arguments = self._arguments.pop(index, None)
         if arguments is not None:
@@ -274,20 +274,18 @@ class MessagesStreamDecoder:
             call = tool_call_chunk(args=to_json(value or {}).decode(), index=index)
         return self._block(index, {"type": arguments.block["type"], "input": value}, call=call)
 
-    def _message_delta(self, data: dict[str, Any]) -> list[AIMessageChunk]:
+    def _message_delta(self, data: JSON) -> list[AIMessageChunk]:
         delta = data.get("delta") or {}
         if not isinstance(delta, dict):
             raise TypeError(f"{type(delta).__name__} where an object was expected")
         self._ending |= delta
-        self._ending |= {
-            key: value for key, value in data.items() if key not in ("type", "delta", "usage")
-        }
+        self._ending |= without(data, "type", "delta", "usage")
         self._merge_usage(data.get("usage"))
         if delta.get("stop_reason") is not None:
             self._stopped = True
         return []
 
-    def _message_stop(self, data: dict[str, Any]) -> list[AIMessageChunk]:
+    def _message_stop(self, data: JSON) -> list[AIMessageChunk]:
         self._ended = True
         return []
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from modelwire.adapters.wires.anthropic.codec import MessagesCodec
 from modelwire.adapters.wires.wire import path_segment
 from modelwire.errors import NotFound, and_said
+from modelwire.messages.block_translators.standard import without
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
@@ -30,15 +31,12 @@ class VertexMessagesCodec(MessagesCodec):
     def encode(self, call: ChatCall) -> WireRequest:
         """Return the request of a call in Anthropic's form, at Google's address."""
         request = super().encode(call)
-        body = {"anthropic_version": VERSION, **request.body}
-        body.pop("model", None)
+        body = {"anthropic_version": VERSION, **without(request.body, "model")}
         method = "streamRawPredict" if call.stream else "rawPredict"
         base, mark, query = call.endpoint.base_url.partition("?")
         model = path_segment(str(call.model))
         request.url = f"{base}/publishers/anthropic/models/{model}:{method}{mark}{query}"
-        request.headers = {
-            name: value for name, value in request.headers.items() if name != "anthropic-version"
-        }
+        request.headers = without(request.headers, "anthropic-version")
         request.body = body
         request.model = call.model
         return request

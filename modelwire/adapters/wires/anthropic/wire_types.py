@@ -5,7 +5,9 @@ Source: https://docs.anthropic.com/en/api/messages and .../messages-streaming, r
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
+
+from modelwire.adapters.wires.wire import JSON
 
 
 class Block(TypedDict, total=False):
@@ -13,17 +15,17 @@ class Block(TypedDict, total=False):
 
     type: str  # text, thinking, redacted_thinking, tool_use, tool_result, image, document, server_tool_use ...
     text: str
-    citations: list[dict[str, Any]] | None
+    citations: list[JSON] | None
     thinking: str
     signature: str  # of thinking: goes back unchanged
     data: str  # redacted_thinking
     id: str  # tool_use
     name: str
-    input: dict[str, Any]
+    input: JSON
     tool_use_id: str  # tool_result
     content: str | list[Block]
     is_error: bool
-    source: dict[str, Any]  # image, document: base64, url, file
+    source: JSON  # image, document: base64, url, file
     cache_control: dict[str, str]
 
 
@@ -37,7 +39,7 @@ class Turn(TypedDict, total=False):
 class Tool(TypedDict, total=False):
     name: str
     description: str
-    input_schema: dict[str, Any]
+    input_schema: JSON
     strict: bool
     type: str  # of Anthropic's own tools, with a date
 
@@ -50,7 +52,7 @@ class ToolChoice(TypedDict, total=False):
 
 class OutputFormat(TypedDict):
     type: Literal["json_schema"]
-    schema: dict[str, Any]
+    schema: JSON
 
 
 class RequestBody(TypedDict, total=False):
@@ -61,8 +63,8 @@ class RequestBody(TypedDict, total=False):
     stop_sequences: list[str]
     tools: list[Tool]
     tool_choice: ToolChoice
-    thinking: dict[str, Any]
-    output_config: dict[str, Any]  # effort, format
+    thinking: JSON
+    output_config: JSON  # effort, format
     stream: bool
 
 
@@ -92,7 +94,7 @@ class Delta(TypedDict, total=False):
     thinking: str
     signature: str
     partial_json: str
-    citation: dict[str, Any]
+    citation: JSON
     stop_reason: str | None  # of message_delta
     stop_sequence: str | None
 

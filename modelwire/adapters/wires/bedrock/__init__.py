@@ -9,8 +9,9 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from modelwire.adapters.wires.anthropic import default_method
+from modelwire.adapters.wires.anthropic import default_method, limited_schema
 from modelwire.adapters.wires.wire import (
+    JSON,
     AttachmentLimits,
     StructuredOutput,
     TokenCounting,
@@ -36,21 +37,15 @@ _REGION = (
 )
 
 
-def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
+def _tool(tool: Any, openai_tool: JSON, *, strict: bool | None) -> JSON:
     """Leave a tool in OpenAI's shape, by which it is found by its name; the codec says it in Converse's."""
     from modelwire.tools.function_calling import convert_to_openai_tool
 
     converted = convert_to_openai_tool(openai_tool, strict=strict)
     if converted.get("function", {}).get("strict") and "parameters" in openai_tool["function"]:
-        schema = _schema(openai_tool["function"]["parameters"], strict=True)
+        schema = limited_schema(openai_tool["function"]["parameters"], strict=True)
         converted["function"] = {**converted["function"], "parameters": schema}
     return {**converted, **(getattr(tool, "extras", None) or {})}
-
-
-def _schema(schema: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
-    from modelwire.tools.json_schema import anthropic_schema
-
-    return anthropic_schema(schema)  # the limits are the same
 
 
 def _count_request(request: WireRequest) -> None:
@@ -83,7 +78,9 @@ WIRE = Wire(
         strict_recursion=False,
         source="https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html",
     ),
-    structured=StructuredOutput(("json_schema", "function_calling"), default_method, _schema),
+    structured=StructuredOutput(
+        ("json_schema", "function_calling"), default_method, limited_schema
+    ),
     version_path="",
     families=families_at("modelwire.adapters.wires.bedrock.families:FAMILIES"),
     counting=TokenCounting(("bedrock_converse",), _count_request, "inputTokens"),

@@ -6,7 +6,7 @@ The blocks of a stream keep the `index` they came with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.block_answers import (
@@ -17,6 +17,8 @@ from modelwire.adapters.wires.block_answers import (
 )
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in
 from modelwire.messages.block_translators.standard import (
+    Block,
+    Readers,
     data_block,
     refusal_block,
     rest,
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from modelwire.messages.content import ContentBlock
 
 __all__ = ["DOCUMENT_TYPES", "FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
-
-Block = dict[str, Any]
 
 # The formats of documents whose MIME type says it in other words.
 DOCUMENT_TYPES = {
@@ -59,15 +59,12 @@ def _from_source(block: Block) -> Block | None:
         return None
     form = str(inner.get("format"))
     mime_type = DOCUMENT_TYPES.get(form) if kind == "document" else f"{kind}/{form}"
-    extras = {key: value for key, value in inner.items() if key not in ("format", "source")}
-    more = {"extras": extras} if extras else {}
+    more = rest(inner, "format", "source")
     kind = "file" if kind == "document" else kind
     return data_block(kind, more, mime_type=mime_type, base64=source.get("bytes"), url=url)
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = dict.fromkeys(
-    ("image", "document", "video", "audio"), _from_source
-)
+FROM_WIRE: Readers = dict.fromkeys(("image", "document", "video", "audio"), _from_source)
 
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:

@@ -7,7 +7,7 @@ A block in another wire's shape is made standard first. One without a `type` is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.bedrock.blocks_from_wire import DOCUMENT_TYPES, OWN_TYPES
@@ -21,15 +21,18 @@ from modelwire.adapters.wires.outgoing_messages import (
 from modelwire.errors import InvalidArgument
 from modelwire.messages import BaseMessage
 from modelwire.messages.block_translators.standard import (
+    AnyBlock,
+    Block,
+    Writers,
     extra_field,
     extras_of,
+    some_of,
     split_data_url,
     standard_block,
+    type_of,
 )
 
 __all__ = ["Block", "answer_block", "blocks_to_wire", "tool_result", "tool_use"]
-
-Block = dict[str, Any]
 
 NO_URL = "Converse fetches nothing from the web: give the data as `base64` with `mime_type`, or an `s3://` address."
 _FORMATS = {media_type: form for form, media_type in DOCUMENT_TYPES.items()}
@@ -88,7 +91,7 @@ def _to_wire(item: Any) -> Block | None:
         return {name: inner if inner is not None else {"type": "default"}}
     if isinstance(item.get(kind), Mapping) and "source" in item[kind]:
         return {kind: dict(item[kind])}  # Converse's own, beside a `type`
-    standard: Mapping[str, Any] = standard_block(dict(item))
+    standard: AnyBlock = standard_block(dict(item))
     if (write := TO_WIRE.get(standard["type"])) is None or (
         standard["type"] == "non_standard" != kind
     ):
@@ -98,12 +101,12 @@ def _to_wire(item: Any) -> Block | None:
     return write(standard)
 
 
-def _text(item: Mapping[str, Any]) -> Block | None:
+def _text(item: AnyBlock) -> Block | None:
     text = text_of(item)
     return {"text": text} if text.strip() else None
 
 
-def _media(item: Mapping[str, Any]) -> Block:
+def _media(item: AnyBlock) -> Block:
     """Return an image, a video, audio or a document, depending on the MIME type of its data."""
     kind, media_type, source = _source(item)
     family, _, form = media_type.partition("/")
@@ -120,7 +123,7 @@ def _media(item: Mapping[str, Any]) -> Block:
     return _document(item, media_type, source)
 
 
-def _document(item: Mapping[str, Any], media_type: str, source: Block) -> Block:
+def _document(item: AnyBlock, media_type: str, source: Block) -> Block:
     document: Block = {
         "format": _FORMATS.get(media_type) or ("txt" if media_type.startswith("text/") else "pdf")
     }
@@ -136,13 +139,13 @@ def _document(item: Mapping[str, Any], media_type: str, source: Block) -> Block:
     return {"document": document}
 
 
-def _text_file(item: Mapping[str, Any]) -> Block:
+def _text_file(item: AnyBlock) -> Block:
     if not isinstance(text := item.get("text"), str):
         return _media({"mime_type": "text/plain", **item, "type": "file"})
     return _document(item, str(item.get("mime_type") or "text/plain"), {"text": text})
 
 
-def _source(item: Mapping[str, Any]) -> tuple[str, str, Block]:
+def _source(item: AnyBlock) -> tuple[str, str, Block]:
     """Return the type of a block of data, its MIME type, and where the data is."""
     kind = item["type"]
     media_type = item.get("mime_type")
@@ -162,7 +165,7 @@ def _source(item: Mapping[str, Any]) -> tuple[str, str, Block]:
     return kind, media_type, source
 
 
-TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Block | None]] = {
+TO_WIRE: Writers = {
     "text": _text,
     "refusal": lambda item: _text({**item, "text": item.get("refusal")}),
     "image": _media,
@@ -175,7 +178,7 @@ TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Block | None]] = {
 _TAKEN = [f"`{kind}`" for kind in TO_WIRE if kind not in ("refusal", "non_standard")]
 
 
-def tool_use(call: Mapping[str, Any]) -> Block:
+def tool_use(call: AnyBlock) -> Block:
     """Return the block of a tool call."""
     id = safe_call_id(call.get("id"), 64)
     return {"toolUse": {"toolUseId": id, "name": call["name"], "input": call.get("args") or {}}}
@@ -216,7 +219,7 @@ _RESULTS = frozenset({"text", "image", "document", "video", "searchResult"})
 
 def answer_block(item: Any) -> Block | None:
     """Return one block of an answer over this wire; `None` to leave it out."""
-    kind = item.get("type") if isinstance(item, Mapping) else None
+    kind = type_of(item)
     if kind == "text" and item.get("citations"):
         return {
             "citationsContent": {
@@ -245,10 +248,10 @@ def answer_block(item: Any) -> Block | None:
 _PARTS_OF_CALLS = frozenset({"tool_call_chunk", "invalid_tool_call", "server_tool_call_chunk"})
 
 
-def _reasoning(reasoning: Mapping[str, Any]) -> Block | None:
+def _reasoning(reasoning: AnyBlock) -> Block | None:
     if (redacted := reasoning.get("redacted_content")) is not None:
         return {"reasoningContent": {"redactedContent": redacted}}
-    text = {key: reasoning[key] for key in ("text", "signature") if reasoning.get(key)}
+    text = some_of(reasoning, "text", "signature")
     if text:
         return {"reasoningContent": {"reasoningText": {"text": "", **text}}}
     return None

@@ -16,7 +16,7 @@ from modelwire.adapters.wires.bedrock.response import classed_by_words, read_ans
 from modelwire.adapters.wires.bedrock.stream import ConverseStreamDecoder
 from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_from_reply, request_id_of
-from modelwire.adapters.wires.wire import path_segment
+from modelwire.adapters.wires.wire import JSON, path_segment
 from modelwire.errors import NotFound, and_said
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import WireRequest
@@ -71,7 +71,7 @@ class ConverseCodec(NamedTuple):
         left_out: list[str] = []
         system, turns = turns_from_messages(call.messages, left_out)
         system = [*blocks_to_wire(params.pop("system", "")), *system]
-        body: dict[str, Any] = {"messages": turns}
+        body: JSON = {"messages": turns}
         if system:
             body["system"] = system
         is_parallel = params.pop("parallel_tool_calls", None)

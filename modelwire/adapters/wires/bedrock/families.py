@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.anthropic.families import CLAUDE, least_cached_tokens
 from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies
+from modelwire.adapters.wires.wire import JSON
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation
@@ -93,7 +94,7 @@ def _fit(adaptation: ParameterAdaptation, family: Any, service: object) -> None:
     params |= own_words
 
 
-def _reasoning(adaptation: ParameterAdaptation, family: Family) -> dict[str, Any]:
+def _reasoning(adaptation: ParameterAdaptation, family: Family) -> JSON:
     """Remove the parameters of reasoning, and return them as Nova or gpt-oss takes them."""
     if (
         taken := adaptation.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")

@@ -33,8 +33,10 @@ from modelwire.adapters.wires.outgoing_messages import (
     with_paired_calls,
     with_results_apart,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
+from modelwire.messages.block_translators.standard import type_of
 
 __all__ = ["turns_from_messages"]
 
@@ -53,7 +55,7 @@ ROLES = {
 
 def turns_from_messages(
     messages: Sequence[BaseMessage], left_out: list[str]
-) -> tuple[list[Block], list[dict[str, Any]]]:
+) -> tuple[list[Block], list[JSON]]:
     """Return the wire's `system` (empty for none) and its `messages`; add to `left_out` what cannot be said here.
 
     Raises `InvalidArgument` without content.
@@ -75,13 +77,15 @@ def turns_from_messages(
             if not turns:
                 system += blocks
                 continue
-            role, blocks = "user", [_later_instruction(block) for block in blocks]
+            role = "user"
+            blocks = [_later_instruction(block) for block in blocks]
         if turns and turns[-1][0] == role:
             turns[-1][1].extend(blocks)
         elif blocks:
             turns.append((role, blocks))
     if not turns and system:
-        turns, system = [("user", system)], []
+        turns = [("user", system)]
+        system = []
     if not turns:
         raise InvalidArgument(
             "The messages are empty: give at least one with text or another content block."
@@ -124,7 +128,7 @@ def _assistant_blocks(message: AIMessage, left_out: list[str]) -> list[Block]:
         ]
     blocks: list[Block] = []
     for item in content:
-        if isinstance(item, Mapping) and item.get("type") in (
+        if type_of(item) in (
             "tool_use",
             "tool_call",
             "invalid_tool_call",

@@ -14,11 +14,11 @@ from pydantic_core import to_json
 from modelwire.adapters.wires.bedrock.blocks_to_wire import cache_point
 from modelwire.adapters.wires.outgoing_messages import key_names
 from modelwire.adapters.wires.tool_params import read_choice, read_form, read_function
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.block_translators.standard import some_of
 
 __all__ = ["fields_from_parameters"]
-
-JSON = dict[str, Any]
 
 INFERENCE = {
     "max_tokens": "maxTokens",
@@ -156,7 +156,7 @@ def _output_config(form: Any) -> JSON:
     if (inner := read_form(form, "Converse")) is None:
         return {}
     schema: JSON = {"schema": to_json(inner["schema"]).decode()}
-    schema |= {key: inner[key] for key in ("name", "description") if inner.get(key)}
+    schema |= some_of(inner, "name", "description")
     return {
         "outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
     }

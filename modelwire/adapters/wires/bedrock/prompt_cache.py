@@ -18,6 +18,7 @@ from modelwire.adapters.wires.prompt_marks import (
     Section,
     place_marks,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     return notes
 
 
-def _sections_of(body: dict[str, Any], *, marks_tools: bool) -> list[Section]:
+def _sections_of(body: JSON, *, marks_tools: bool) -> list[Section]:
     """Return the blocks of a body in the order of the prompt, and put copies of its lists into the body."""
     sections: list[Section] = []
     config = body.get("toolConfig")

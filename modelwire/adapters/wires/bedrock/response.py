@@ -26,6 +26,7 @@ from modelwire.adapters.wires.json import (
     request_id_of,
     snippet,
 )
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -36,6 +37,7 @@ from modelwire.errors import (
     RateLimited,
 )
 from modelwire.messages import AIMessage
+from modelwire.messages.block_translators.standard import Block, without
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 from modelwire.transport.classify import provider_error
 
@@ -55,7 +57,6 @@ __all__ = [
 
 MODEL_PROVIDER = "bedrock_converse"  # the dialect of the blocks in `content`
 
-Block = dict[str, Any]
 
 # The status that an exception inside a stream, or under a 200, stands for; any other is a 500.
 _STATUSES = {
@@ -125,7 +126,7 @@ def _calls_of_blocks(blocks: Sequence[Block]) -> tuple[list[ToolCall], list[Inva
     return calls, invalid_calls
 
 
-def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
+def block_from_wire(block: Fields, index: int) -> Block | None:
     """Return a block of an answer as a standard block, an unknown one as `non_standard`; None for an empty text."""
     if isinstance(text := block.get("text"), str):
         if text:
@@ -156,7 +157,7 @@ def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
     return {"type": "non_standard", "value": dict(block)}
 
 
-def _tool_use(use: Mapping[str, Any], index: int) -> Block:
+def _tool_use(use: Fields, index: int) -> Block:
     """Return the block of a tool call, the user's or the service's own."""
     id = str(use.get("toolUseId") or f"tooluse_{index}")
     name = str(use.get("name") or "")
@@ -166,7 +167,7 @@ def _tool_use(use: Mapping[str, Any], index: int) -> Block:
     return {"type": "tool_use", "id": id, "name": name, "input": {} if args is None else args}
 
 
-def server_result(result: Mapping[str, Any], output: Any) -> Block:
+def server_result(result: Fields, output: Any) -> Block:
     """Return the standard block for what a tool gave that the service ran."""
     block: Block = {
         "type": "server_tool_result",
@@ -180,11 +181,9 @@ def server_result(result: Mapping[str, Any], output: Any) -> Block:
     return block
 
 
-def metadata_of(
-    data: Mapping[str, Any], request_id: str | None, model: str | None
-) -> dict[str, Any]:
+def metadata_of(data: Fields, request_id: str | None, model: str | None) -> JSON:
     """Return what an answer has beside its content: `stopReason`, `metrics`, the `trace` of a guardrail ..."""
-    metadata = {key: value for key, value in data.items() if key not in ("output", "p")}
+    metadata = without(data, "output", "p")
     if model is not None:
         metadata["model_name"] = model
     if request_id is not None:
@@ -197,7 +196,7 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     """Return the tokens; those of reasoning are in the wire's `outputTokens`, and nowhere else."""
     if not isinstance(usage, Mapping):
         return None
-    written: dict[str, Any] = {}
+    written: JSON = {}
     for part in dicts_in(usage.get("cacheDetails")):
         written[f"ephemeral_{part.get('ttl')}_input_tokens"] = (
             count_or_none(part.get("inputTokens")) or None
@@ -208,9 +207,7 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
 _COUNTS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
 
 
-def named_error(
-    name: str, data: Mapping[str, Any], *, provider: str, request_id: str | None
-) -> ProviderError:
+def named_error(name: str, data: Fields, *, provider: str, request_id: str | None) -> ProviderError:
     """Make the error for an exception of Bedrock's under a 200: inside a stream, or in the place of an answer."""
     name = name.rpartition("#")[2]
     name = name[:1].upper() + name[1:]

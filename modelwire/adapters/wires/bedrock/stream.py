@@ -26,12 +26,11 @@ from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import UNDOCUMENTED, dict_or_empty, malformed, read_json
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
+from modelwire.messages.block_translators.standard import Block, without
 from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
 from modelwire.transport.wire import ServerEvent
 
 __all__ = ["ConverseStreamDecoder"]
-
-Block = dict[str, Any]
 
 
 class ConverseStreamDecoder:
@@ -166,9 +165,7 @@ class ConverseStreamDecoder:
         if block["type"] != "tool_use":
             return []
         call = tool_call_chunk(name=block["name"], args="", id=block["id"], index=index)
-        return self._block(
-            index, {key: value for key, value in block.items() if key != "input"}, call
-        )
+        return self._block(index, without(block, "input"), call)
 
     def _arguments(self, index: int, text: str) -> list[AIMessageChunk]:
         if not text or index not in self._started:

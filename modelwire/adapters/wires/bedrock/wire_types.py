@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from modelwire.adapters.wires.wire import JSON
+
 
 class ToolUse(TypedDict, total=False):
     toolUseId: str
     name: str
-    input: dict[str, Any]
+    input: JSON
     type: str  # "server_tool_use": the service runs it itself
 
 
 class ToolResult(TypedDict, total=False):
     toolUseId: str
-    content: list[dict[str, Any]]  # text, json (an object), image, document, video, searchResult
+    content: list[JSON]  # text, json (an object), image, document, video, searchResult
     status: Literal["success", "error"]
     type: str  # of a tool that the service ran
 
@@ -32,16 +34,16 @@ class Block(TypedDict, total=False):
     """Exactly one of these."""
 
     text: str  # never empty in a request
-    image: dict[str, Any]  # format, source: bytes or s3Location; the same of the next three
-    document: dict[str, Any]  # also its name, which has few characters to choose from
-    video: dict[str, Any]
-    audio: dict[str, Any]
+    image: JSON  # format, source: bytes or s3Location; the same of the next three
+    document: JSON  # also its name, which has few characters to choose from
+    video: JSON
+    audio: JSON
     toolUse: ToolUse
     toolResult: ToolResult
     reasoningContent: ReasoningContent
-    citationsContent: dict[str, Any]  # content: parts of text, which are the answer's; citations
-    searchResult: dict[str, Any]
-    guardContent: dict[str, Any]
+    citationsContent: JSON  # content: parts of text, which are the answer's; citations
+    searchResult: JSON
+    guardContent: JSON
     cachePoint: dict[str, str]  # the end of what is to be cached
 
 
@@ -54,14 +56,14 @@ class RequestBody(TypedDict, total=False):
     """The model is in the address, and so is whether it is a stream."""
 
     messages: list[Turn]
-    system: list[dict[str, Any]]  # text, cachePoint, guardContent
-    inferenceConfig: dict[str, Any]  # maxTokens, temperature, topP, stopSequences
+    system: list[JSON]  # text, cachePoint, guardContent
+    inferenceConfig: JSON  # maxTokens, temperature, topP, stopSequences
     toolConfig: dict[
         str, Any
     ]  # tools: toolSpec, systemTool, cachePoint; toolChoice: auto, any, tool
-    outputConfig: dict[str, Any]  # textFormat: a JSON schema, as a text
-    guardrailConfig: dict[str, Any]
-    additionalModelRequestFields: dict[str, Any]  # the model's own parameters
+    outputConfig: JSON  # textFormat: a JSON schema, as a text
+    guardrailConfig: JSON
+    additionalModelRequestFields: JSON  # the model's own parameters
     additionalModelResponseFieldPaths: list[str]
     performanceConfig: dict[str, str]
     serviceTier: dict[str, str]
@@ -75,7 +77,7 @@ class Usage(TypedDict, total=False):
     totalTokens: int  # with both
     cacheReadInputTokens: int
     cacheWriteInputTokens: int
-    cacheDetails: list[dict[str, Any]]  # what it wrote, by ttl
+    cacheDetails: list[JSON]  # what it wrote, by ttl
 
 
 class Response(TypedDict, total=False):
@@ -85,7 +87,7 @@ class Response(TypedDict, total=False):
     stopReason: str
     usage: Usage
     metrics: dict[str, int]  # latencyMs
-    trace: dict[str, Any]  # guardrail, where it was asked for
+    trace: JSON  # guardrail, where it was asked for
     additionalModelResponseFields: Any
     performanceConfig: dict[str, str]
     serviceTier: dict[str, str]
@@ -97,9 +99,9 @@ class Delta(TypedDict, total=False):
     text: str
     toolUse: dict[str, str]  # input: a piece of JSON text
     reasoningContent: dict[str, str]  # text, signature or redactedContent
-    citation: dict[str, Any]
-    toolResult: list[dict[str, Any]]
-    image: dict[str, Any]
+    citation: JSON
+    toolResult: list[JSON]
+    image: JSON
 
 
 class Event(TypedDict, total=False):
@@ -107,12 +109,12 @@ class Event(TypedDict, total=False):
 
     role: str  # messageStart
     contentBlockIndex: int  # contentBlockStart, contentBlockDelta, contentBlockStop
-    start: dict[str, Any]  # only of tools and images: other blocks begin with a delta
+    start: JSON  # only of tools and images: other blocks begin with a delta
     delta: Delta
     stopReason: str  # messageStop; usage comes after it
     additionalModelResponseFields: Any
     usage: Usage  # metadata
     metrics: dict[str, int]
-    trace: dict[str, Any]
+    trace: JSON
     performanceConfig: dict[str, str]
     serviceTier: dict[str, str]

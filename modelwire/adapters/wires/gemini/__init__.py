@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
+    JSON,
     AttachmentLimits,
     StructuredOutput,
     TokenCounting,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["WIRE"]
 
 
-def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
+def _tool(tool: Any, openai_tool: JSON, *, strict: bool | None) -> JSON:
     if strict is None or "function" not in openai_tool:
         return openai_tool
     return {**openai_tool, "function": {**openai_tool["function"], "strict": strict}}

@@ -6,16 +6,20 @@ Content is standard already; the sources that an answer rests on become annotati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.gemini.response import in_order
 from modelwire.adapters.wires.json import UNDOCUMENTED, dict_or_empty
 from modelwire.messages.block_translators.standard import (
+    Block,
+    Readers,
+    as_blocks,
     call_blocks,
     data_block,
     is_known_block,
     non_standard,
+    some_of,
     standard_block,
     with_tool_calls,
 )
@@ -25,8 +29,6 @@ if TYPE_CHECKING:
     from modelwire.messages.content import ContentBlock
 
 __all__ = ["FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
-
-Block = dict[str, Any]
 
 
 def _from_media(block: Block) -> Block | None:
@@ -43,23 +45,20 @@ def _from_media(block: Block) -> Block | None:
     )
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = {"media": _from_media}
+FROM_WIRE: Readers = {"media": _from_media}
 OWN_TYPES: frozenset[str] = frozenset()
 
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
     """Return an answer, or a part of one, as standard blocks, with its sources as annotations of its text."""
-    content = message.content
     blocks: list[Any] = []
-    for block in [content] if isinstance(content, str) else in_order(content):
-        if isinstance(block, str):
-            blocks += [{"type": "text", "text": block}] if block else []
-        elif block.get("type") in ("tool_call", "invalid_tool_call"):
+    for block in as_blocks(in_order(message.content)):
+        if block.get("type") in ("tool_call", "invalid_tool_call"):
             blocks += _call(block, message)
+        elif is_known_block(block):
+            blocks.append(dict(standard_block(block)))
         else:
-            blocks.append(
-                dict(standard_block(block)) if is_known_block(block) else non_standard(block)
-            )
+            blocks.append(non_standard(block))
     metadata = message.response_metadata
     try:
         sources = [
@@ -130,8 +129,7 @@ def _citation(source: Mapping[str, Any], extras: Block) -> Block:
     made |= {
         ours: source[key] for ours, key in (("url", "uri"), ("title", "title")) if source.get(key)
     }
-    if more := extras | {
-        key: source[key] for key in ("license", "publicationDate") if source.get(key)
-    }:
+    more = extras | some_of(source, "license", "publicationDate")
+    if more:
         made["extras"] = more
     return made

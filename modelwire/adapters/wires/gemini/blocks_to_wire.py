@@ -6,7 +6,7 @@ A block in another wire's shape is made standard first. Wire format: https://ai.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.gemini.response import PART_FIELDS
@@ -15,11 +15,14 @@ from modelwire.errors import InvalidArgument
 from modelwire.messages.block_readers import is_readable
 from modelwire.messages.block_translators.standard import (
     DATA_TYPES,
+    AnyBlock,
+    Writers,
     extra_field,
     extras_of,
     is_model_work,
     split_data_url,
     standard_block,
+    type_of,
 )
 
 __all__ = ["ANSWER_TO_WIRE", "TO_WIRE", "Part", "answer_part", "media_parts", "user_parts"]
@@ -36,7 +39,7 @@ def user_parts(content: str | Sequence[Any]) -> list[Part]:
 
 def media_parts(item: Any) -> list[Part] | None:
     """Return a list with the part of a block that has data; None if no wire has such a block."""
-    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+    if not type_of(item):
         return None
     standard = standard_block(dict(item))
     if standard["type"] not in DATA_TYPES:
@@ -47,8 +50,8 @@ def media_parts(item: Any) -> list[Part] | None:
 
 def answer_part(item: Any, *, own: bool) -> Part | None:
     """Return the part of one block of an answer, `None` to leave it out; `own`: the answer came over this wire."""
-    kind = item.get("type") if isinstance(item, Mapping) else None
-    if not isinstance(kind, str):
+    kind = type_of(item)
+    if not kind:
         return _to_wire(item)
     write = ANSWER_TO_WIRE.get(kind)
     if write is not None and own:
@@ -72,7 +75,7 @@ def _to_wire(item: Any) -> Part | None:
     if isinstance(item, str):
         return {"text": item} if item else None
     kind = kind_of(item)
-    standard: Mapping[str, Any] = standard_block(dict(item))
+    standard: AnyBlock = standard_block(dict(item))
     write = TO_WIRE.get(standard["type"])
     if write is None or (standard["type"] == "non_standard" and kind != "non_standard"):
         if is_readable(kind):
@@ -84,14 +87,14 @@ def _to_wire(item: Any) -> Part | None:
     return write(standard)
 
 
-def _text(item: Mapping[str, Any]) -> Part | None:
+def _text(item: AnyBlock) -> Part | None:
     text = text_of(item)
     if text:
         return _with_fields({"text": text}, item)
     return None
 
 
-def _with_fields(part: Part, item: Mapping[str, Any]) -> Part:
+def _with_fields(part: Part, item: AnyBlock) -> Part:
     """Add the fields that a block has for its part beside the data."""
     if len(item) > 2:
         for theirs, ours in PART_FIELDS.items():
@@ -100,7 +103,7 @@ def _with_fields(part: Part, item: Mapping[str, Any]) -> Part:
     return part
 
 
-def _data(item: Mapping[str, Any]) -> Part:
+def _data(item: AnyBlock) -> Part:
     """Return the part for an image, audio, a video or a file: its bytes, or where they are."""
     mime_type = item.get("mime_type")
     url = item.get("url")
@@ -132,13 +135,13 @@ def _guessed(uri: str, kind: str) -> str:
     return guess_type(uri.partition("?")[0])[0] or usual
 
 
-def _plain_text(item: Mapping[str, Any]) -> Part | None:
+def _plain_text(item: AnyBlock) -> Part | None:
     if isinstance(item.get("text"), str):
         return _text(item)
     return _data({"mime_type": "text/plain", **item})
 
 
-TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
+TO_WIRE: Writers = {
     "text": _text,
     "text-plain": _plain_text,
     "image": _data,
@@ -149,26 +152,26 @@ TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
 }
 
 
-def _signed(part: Part, item: Mapping[str, Any]) -> Part:
+def _signed(part: Part, item: AnyBlock) -> Part:
     signature = extras_of(item).get("signature")
     if signature:
         return {**part, "thoughtSignature": signature}
     return part
 
 
-def _answered_text(item: Mapping[str, Any]) -> Part | None:
+def _answered_text(item: AnyBlock) -> Part | None:
     signed = _signed(_with_fields({"text": item.get("text") or ""}, item), item)
     return signed if signed != {"text": ""} else None
 
 
-def _thought(item: Mapping[str, Any]) -> Part | None:
+def _thought(item: AnyBlock) -> Part | None:
     text = item.get("reasoning") or item.get("thinking") or ""  # `thinking`: LangChain's
     if isinstance(text, str) and text:
         return _signed({"text": text, "thought": True}, item)
     return None
 
 
-def _as_it_came(item: Mapping[str, Any]) -> Part | None:
+def _as_it_came(item: AnyBlock) -> Part | None:
     """Return the part of a tool that the service ran."""
     part = extras_of(item).get("part")
     if isinstance(part, Mapping):
@@ -177,7 +180,7 @@ def _as_it_came(item: Mapping[str, Any]) -> Part | None:
 
 
 # What an answer of this wire has beside data.
-ANSWER_TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
+ANSWER_TO_WIRE: Writers = {
     "text": _answered_text,
     "reasoning": _thought,
     "thinking": _thought,

@@ -17,7 +17,7 @@ from modelwire.adapters.wires.gemini.parameters import body_of_params
 from modelwire.adapters.wires.gemini.response import read_answer
 from modelwire.adapters.wires.gemini.stream import GenerateFraming, GenerateStreamDecoder
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_as, error_from_reply
-from modelwire.adapters.wires.wire import path_segment
+from modelwire.adapters.wires.wire import JSON, path_segment
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -70,7 +70,7 @@ class GenerateContentCodec(NamedTuple):
         """Return the request of a call. Raises `InvalidArgument` for what the Gemini API has no form for."""
         model = str(call.model)
         system, contents = contents_from_messages(call.messages, model)
-        body: dict[str, Any] = {"contents": contents}
+        body: JSON = {"contents": contents}
         if system:
             body["systemInstruction"] = {"parts": system}
         if call.params:
@@ -99,7 +99,7 @@ class GenerateContentCodec(NamedTuple):
         """Make the decoder of one streamed answer."""
         return GenerateStreamDecoder(provider=self.provider)
 
-    def continued(self, body: Mapping[str, Any], answer: AIMessage) -> dict[str, Any] | None:
+    def continued(self, body: Mapping[str, Any], answer: AIMessage) -> JSON | None:
         """Return the body that continues a `CONTINUATION` (google-genai 3.4, `prepare_continuation_config`)."""
         token = answer.response_metadata.get("continuation_token")
         if token:
@@ -132,7 +132,7 @@ class GenerateContentCodec(NamedTuple):
 _CACHED = ("systemInstruction", "tools", "toolConfig")
 
 
-def _details(body: Any) -> dict[str, dict[str, Any]]:
+def _details(body: Any) -> dict[str, JSON]:
     """Return the details of a `google.rpc.Status` by the last word of their type."""
     if isinstance(body, list) and body:
         body = body[0]

@@ -33,9 +33,10 @@ from modelwire.adapters.wires.outgoing_messages import (
     with_paired_calls,
     with_results_apart,
 )
+from modelwire.adapters.wires.wire import Fields
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
-from modelwire.messages.block_translators.standard import extras_of
+from modelwire.messages.block_translators.standard import extras_of, type_of
 
 __all__ = ["OWN", "contents_from_messages"]
 
@@ -95,8 +96,9 @@ def contents_from_messages(
             contents.append({"role": role, "parts": parts})
     if results:
         contents.append(_in_order_of_calls(results))
-    if not contents:
-        contents, system = [{"role": "user", "parts": system}] if system else [], []
+    if not contents and system:
+        contents = [{"role": "user", "parts": system}]
+        system = []
     if not contents:
         raise InvalidArgument(
             "The messages are empty: give at least one with text or another content block."
@@ -137,8 +139,9 @@ def _result(
     texts: list[Any] = []
     media: list[Part] = []
     content: Any = message.content
-    for item in [content] if isinstance(content, str) else content:
-        if isinstance(item, Mapping) and item.get("type") == "text":
+    items: list[Any] = [content] if isinstance(content, str) else content
+    for item in items:
+        if type_of(item) == "text":
             texts.append(item.get("text"))
         elif (parts := media_parts(item)) is not None:
             media += parts
@@ -155,7 +158,8 @@ def _result(
     if wire_id is not None:
         response["id"] = wire_id
     if media and is_gemini_3:
-        response["parts"], media = media, []
+        response["parts"] = media
+        media = []
     return place, [{"functionResponse": response}, *media]
 
 
@@ -175,7 +179,7 @@ def _answer(
     signatures = message.additional_kwargs.get(CALL_SIGNATURES) or {}
     parts: list[Part] = []
 
-    def add_call(call: Mapping[str, Any], block: Mapping[str, Any]) -> None:
+    def add_call(call: Fields, block: Fields) -> None:
         id = call["id"]
         wire_id = None if not own or is_made_up(id) else id
         sent[id] = _Sent(len(parts), call["name"], wire_id)
@@ -185,7 +189,7 @@ def _answer(
     if isinstance(content, str):
         content = [content] if content else []
     for item in in_order(content):
-        if isinstance(item, Mapping) and item.get("type") in _CALLS:
+        if type_of(item) in _CALLS:
             if (call := take_call(calls, item.get("id"))) is not None:
                 add_call(call, item)
         elif (part := answer_part(item, own=own)) is not None:
@@ -197,7 +201,7 @@ def _answer(
     return parts
 
 
-def _call_part(call: Mapping[str, Any], wire_id: Any, signature: Any) -> Part:
+def _call_part(call: Fields, wire_id: Any, signature: Any) -> Part:
     """Return the part of a tool call."""
     function: Part = {"name": call["name"], "args": call.get("args") or {}}
     if wire_id is not None:

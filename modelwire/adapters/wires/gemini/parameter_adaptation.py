@@ -5,12 +5,11 @@ from __future__ import annotations
 from modelwire.adapters.wires.families import REASONING, Family
 from modelwire.adapters.wires.gemini.families import BUDGETS_OF
 from modelwire.adapters.wires.parameter_adaptation import (
-    BUDGETS,
     ParameterAdaptation,
     Reasoning,
+    budget_of_effort,
     format_as_openai,
 )
-from modelwire.errors import InvalidArgument, did_you_mean
 
 __all__ = ["fit"]
 
@@ -72,11 +71,10 @@ def _budget(model: str, level: str | None, reasoning: Reasoning) -> int | None:
     """Return how many tokens to think: within what the model takes, 0 for not at all; None for as it sees fit."""
     if level == "none":
         return 0
-    if reasoning.effort not in (None, *BUDGETS):
-        raise InvalidArgument(
-            f"An effort is `{reasoning.effort}`. {did_you_mean(str(reasoning.effort), list(BUDGETS))}"
-        )
-    wanted = reasoning.budget if reasoning.effort is None else BUDGETS[reasoning.effort]
+    if reasoning.effort is None:
+        wanted = reasoning.budget
+    else:
+        wanted = budget_of_effort(reasoning.effort)
     if wanted is None or wanted < 0:  # -1: dynamic
         return wanted
     least, most = next(

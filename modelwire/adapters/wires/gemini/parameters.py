@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwire.adapters.wires.tool_params import Function, read_choice, read_form, read_function
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.block_translators.standard import type_of, without
 
 __all__ = ["body_of_params"]
-
-JSON = dict[str, Any]
 
 # Our name -> the one in `generationConfig`; the wire's own spelling is taken too.
 GENERATION = {
@@ -76,7 +76,7 @@ OWN_TOOLS = (
 )
 
 
-def body_of_params(params: Mapping[str, Any], model: str) -> JSON:
+def body_of_params(params: Fields, model: str) -> JSON:
     """Return the body's fields beside the contents. Raises `InvalidArgument` for what the API cannot express."""
     body: JSON = {}
     config: JSON = {}
@@ -153,7 +153,7 @@ def _logprobs(logprobs: Any, top: Any) -> JSON:
 def _form(form: Any, model: str) -> JSON:
     """Return the form of the answer of OpenAI's `response_format`."""
     config: JSON = {"responseMimeType": "application/json"}
-    if isinstance(form, Mapping) and form.get("type") == "json_object":
+    if type_of(form) == "json_object":
         return config
     if (inner := read_form(form, "The Gemini API")) is None:
         return {}
@@ -165,7 +165,7 @@ def _form(form: Any, model: str) -> JSON:
     return {**config, "responseJsonSchema": dict(schema)}
 
 
-def _openapi(schema: Mapping[str, Any]) -> JSON:
+def _openapi(schema: Fields) -> JSON:
     """Return a JSON schema as the part of OpenAPI 3.0 that older models take: nothing referred to, types in capitals.
 
     Source: https://ai.google.dev/api/caching#Schema, read 2026-11.
@@ -181,10 +181,7 @@ def _openapi(schema: Mapping[str, Any]) -> JSON:
         if len(others) < len(alternatives):
             open_node["nullable"] = True
         if len(others) == 1:
-            open_node = {
-                **others[0],
-                **{key: value for key, value in open_node.items() if key != "anyOf"},
-            }
+            open_node = others[0] | without(open_node, "anyOf")
         elif others:
             open_node["anyOf"] = others
         kind = open_node.get("type")
@@ -225,7 +222,7 @@ _OPENAPI = frozenset(
 )
 
 
-def _add_tools(body: JSON, params: Mapping[str, Any]) -> None:
+def _add_tools(body: JSON, params: Fields) -> None:
     declarations: list[JSON] = []
     tools: list[JSON] = []
     is_strict = False

@@ -7,11 +7,12 @@ Source: https://ai.google.dev/gemini-api/docs/caching, read 2026-11.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
 from modelwire.adapters.wires.prompt_marks import LONG, PromptCacheWish, StoredHead
+from modelwire.adapters.wires.wire import JSON
 
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
@@ -40,7 +41,7 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     return []
 
 
-def _stored_head(collection: str, wish: PromptCacheWish, head: dict[str, Any]) -> StoredHead:
+def _stored_head(collection: str, wish: PromptCacheWish, head: JSON) -> StoredHead:
     """Return where the head is stored: beside the models, or in the project on Vertex AI."""
     collection = collection.removesuffix("/publishers/google")
     origin, in_project, place = collection.partition("/projects/")

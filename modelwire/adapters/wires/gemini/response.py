@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
@@ -26,11 +25,14 @@ from modelwire.adapters.wires.json import (
     dict_or_empty,
     dicts_in,
     error_from_json,
+    in_snake_case,
     no_answer,
     read_reply,
     text_or_none,
 )
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.messages import AIMessage
+from modelwire.messages.block_translators.standard import Block, without
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 
 if TYPE_CHECKING:
@@ -55,8 +57,6 @@ __all__ = [
     "read_answer",
     "usage_metadata_of",
 ]
-
-Block = dict[str, Any]
 
 MODEL_PROVIDER = "google_genai"  # the dialect of the blocks in `content`, whoever served the model
 
@@ -111,7 +111,7 @@ def read_answer(reply: Reply, provider: str) -> AIMessage:
 _ANSWERED = frozenset(("candidates", "promptFeedback", "usageMetadata"))
 
 
-def choices_of(candidates: Iterable[dict[str, Any]], response_id: Any) -> list[dict[str, Any]]:
+def choices_of(candidates: Iterable[JSON], response_id: Any) -> list[JSON]:
     """Return the candidates that are not the answer, as `response_metadata["other_choices"]` has them."""
     return [
         {
@@ -131,7 +131,7 @@ def in_order(content: Sequence[Any]) -> Sequence[Any]:
     return sorted(content, key=lambda block: block["index"])  # stable
 
 
-def parts_of(candidate: Mapping[str, Any]) -> list[Any]:
+def parts_of(candidate: Fields) -> list[Any]:
     """Return the parts of a candidate: it may have no content, and that no parts."""
     content = candidate.get("content")
     if isinstance(content, dict):
@@ -139,7 +139,7 @@ def parts_of(candidate: Mapping[str, Any]) -> list[Any]:
     return []
 
 
-def _fields(candidate: Mapping[str, Any], response_id: Any) -> dict[str, Any]:
+def _fields(candidate: Fields, response_id: Any) -> JSON:
     """Return content and tool calls of a candidate."""
     parts = parts_of(candidate)
     error = not_to_run(candidate)
@@ -151,7 +151,7 @@ def _fields(candidate: Mapping[str, Any], response_id: Any) -> dict[str, Any]:
         if "functionCall" in part and part["functionCall"].get("name") not in answered:
             block = call_of(part, response_id, len(calls) + len(invalid), error=error)
             made = invalid if block["type"] == "invalid_tool_call" else calls
-            made.append({key: value for key, value in block.items() if key != "extras"})
+            made.append(without(block, "extras"))
         else:
             block = block_from_part(part)
         if blocks and _is_run(blocks[-1], block):
@@ -164,7 +164,7 @@ def _fields(candidate: Mapping[str, Any], response_id: Any) -> dict[str, Any]:
     return {"content": content, "tool_calls": calls, "invalid_tool_calls": invalid}
 
 
-def not_to_run(candidate: Mapping[str, Any]) -> str | None:
+def not_to_run(candidate: Fields) -> str | None:
     """Return why the calls of a candidate must not run: it calls tools that were not declared."""
     reason = candidate.get("finishReason")
     if reason == "UNEXPECTED_TOOL_CALL":
@@ -180,14 +180,14 @@ def _is_run(before: Block, block: Block) -> bool:
     )
 
 
-def answered_names(parts: Iterable[Mapping[str, Any]]) -> set[str]:
+def answered_names(parts: Iterable[Fields]) -> set[str]:
     """Return the functions whose results are in the answer: the service has run them (an MCP server's tools)."""
     return {
         str(part["functionResponse"].get("name")) for part in parts if "functionResponse" in part
     }
 
 
-def block_from_part(part: dict[str, Any]) -> Block:
+def block_from_part(part: JSON) -> Block:
     """Return the standard block for a part; a `functionCall` is taken for one that the service has answered itself."""
     text = part.get("text")
     block: Block
@@ -215,7 +215,7 @@ def block_from_part(part: dict[str, Any]) -> Block:
     return block
 
 
-def _server_block(part: dict[str, Any]) -> Block:
+def _server_block(part: JSON) -> Block:
     """Return the block of a tool that the service ran, with the part as it came."""
     extras = {"part": part}
     for key in (*SERVER_CALLS, "functionCall"):
@@ -243,9 +243,7 @@ def _server_block(part: dict[str, Any]) -> Block:
     return {"type": "non_standard", "value": part}
 
 
-def call_of(
-    part: Mapping[str, Any], response_id: Any, position: int, *, error: str | None = None
-) -> Block:
+def call_of(part: Fields, response_id: Any, position: int, *, error: str | None = None) -> Block:
     """Return the block of a call of the caller's tool; `error` says why it must not run."""
     call = part["functionCall"]
     name = str(call.get("name") or "")
@@ -274,13 +272,13 @@ def is_made_up(id: str | None) -> bool:
     return id is None or _MADE_UP_ID.fullmatch(id) is not None
 
 
-def metadata_of(data: Mapping[str, Any], candidate: Mapping[str, Any]) -> dict[str, Any]:
+def metadata_of(data: Fields, candidate: Fields) -> JSON:
     """Return the fields of the answer besides its content, under LangChain's names."""
-    metadata: dict[str, Any] = {"model_provider": MODEL_PROVIDER} if data else {}
+    metadata: JSON = {"model_provider": MODEL_PROVIDER} if data else {}
     for source in (data, candidate):
         for key, value in source.items():
             if key not in _PLACED and value is not None:
-                metadata[_NAMES.get(key) or _snake(key)] = value
+                metadata[_NAMES.get(key) or in_snake_case(key)] = value
     return metadata
 
 
@@ -288,12 +286,7 @@ _PLACED = frozenset(("candidates", "content", "index"))
 _NAMES = {"modelVersion": "model_name", "responseId": "id", "usageMetadata": "usage"}
 
 
-@lru_cache(maxsize=64)
-def _snake(name: str) -> str:
-    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
-
-
-def check_answered(metadata: Mapping[str, Any], *, provider: str, has_content: bool) -> None:
+def check_answered(metadata: Fields, *, provider: str, has_content: bool) -> None:
     """Raise `MalformedResponse` for an answer without content, unless the reason of its end explains that.
 
     An answer that policy blocked, or whose prompt it blocked, is a message that `messages.refusals` knows.

@@ -40,8 +40,10 @@ from modelwire.adapters.wires.json import (
     read_json,
     text_or_none,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
+from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import tool_call_chunk
 from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import ServerEvent
@@ -105,18 +107,16 @@ class GenerateStreamDecoder:
         self._answer: dict[
             str, Any
         ] = {}  # what the events have beside their candidates, the last of each
-        self._candidate: dict[str, Any] = {}  # what the first candidate has beside its content
+        self._candidate: JSON = {}  # what the first candidate has beside its content
         self._citations: list[Any] = []
         self._usage: Any = None
-        self._others: dict[int, dict[str, Any]] = {}  # further candidates
+        self._others: dict[int, JSON] = {}  # further candidates
         self._begun = False  # a chunk has gone out
         self._is_list = False
         self._kind = ""  # of the latest block
         self._index = -1  # of the latest block
-        self._calls: list[
-            tuple[int, dict[str, Any]]
-        ] = []  # index and part of calls that wait for the end
-        self._open: tuple[int, dict[str, Any], str] | None = (
+        self._calls: list[tuple[int, JSON]] = []  # index and part of calls that wait for the end
+        self._open: tuple[int, JSON, str] | None = (
             None  # a call that comes in pieces: index, args, type
         )
         self._count = 0  # of calls that went out
@@ -151,7 +151,7 @@ class GenerateStreamDecoder:
         message = f"{what} the stream of `{self._provider}` is not as documented ({exc!r})."
         return malformed(message, seen, provider=self._provider)
 
-    def _set(self, answer: dict[str, Any]) -> Any:
+    def _set(self, answer: JSON) -> Any:
         """Keep what an event has beside its candidates, and return these."""
         candidates = answer.pop("candidates", None)
         usage = answer.pop("usageMetadata", None)
@@ -162,7 +162,7 @@ class GenerateStreamDecoder:
         self._answer |= answer
         return candidates or ()
 
-    def _read(self, candidate: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
+    def _read(self, candidate: JSON, chunks: list[AIMessageChunk]) -> None:
         parts = parts_of(candidate)
         candidate.pop("content", None)
         if cited := candidate.pop("citationMetadata", None):
@@ -200,13 +200,13 @@ class GenerateStreamDecoder:
         """Make the chunk of a block: text of one kind goes on, all else begins a block of its own."""
         kind = block["type"]
         if "extras" in block or kind not in ("text", "reasoning"):
-            self._index = self._index + 1
+            self._index += 1
             self._kind = ""
         else:
             if not block[kind]:
                 return
             if kind != self._kind:
-                self._index = self._index + 1
+                self._index += 1
                 self._kind = kind
         chunks.append(self._listed({**block, "index": self._index}))
 
@@ -224,7 +224,7 @@ class GenerateStreamDecoder:
             content, id=self._id, tool_call_chunks=calls, response_metadata=metadata
         )
 
-    def _call(self, part: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
+    def _call(self, part: JSON, chunks: list[AIMessageChunk]) -> None:
         """Keep a complete call for the end of the stream; add a chunk when a call that comes in pieces begins."""
         call = part["functionCall"]
         if self._open is not None and call.get("name"):
@@ -232,7 +232,7 @@ class GenerateStreamDecoder:
         if self._open is None:
             if not call.get("name") and "args" not in call:
                 return  # the end mark of a call that has ended
-            self._index = self._index + 1
+            self._index += 1
             self._kind = ""
             if not call.get("willContinue") and "partialArgs" not in call:
                 self._calls.append((self._index, part))
@@ -263,7 +263,7 @@ class GenerateStreamDecoder:
             {"type": kind, "args": args, "index": index}, tool_call_chunk(args=text, index=index)
         )
 
-    def _answered_by_service(self, result: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
+    def _answered_by_service(self, result: JSON, chunks: list[AIMessageChunk]) -> None:
         """Add the calls that the service has answered itself as plain content, so that the caller does not run them."""
         names = answered_names((result,))
         waiting = self._calls
@@ -272,10 +272,10 @@ class GenerateStreamDecoder:
             if part["functionCall"].get("name") in names:
                 chunks.append(self._listed({**block_from_part(part), "index": index}))
 
-    def _other(self, index: int, candidate: dict[str, Any]) -> None:
+    def _other(self, index: int, candidate: JSON) -> None:
         known = self._others.setdefault(index, {"index": index, "content": {"parts": []}})
         known["content"]["parts"] += parts_of(candidate)
-        known |= {key: value for key, value in candidate.items() if key != "content"}
+        known |= without(candidate, "content")
 
     def close(self) -> list[AIMessageChunk]:
         """Return the calls and the last chunk. Raises `IncompleteStream`; the caller knows the part."""
@@ -321,7 +321,7 @@ class GenerateStreamDecoder:
         waiting, self._calls = self._calls, []
         return [self._waited(index, part) for index, part in waiting]
 
-    def _waited(self, index: int, part: dict[str, Any]) -> AIMessageChunk:
+    def _waited(self, index: int, part: JSON) -> AIMessageChunk:
         """Make the chunk of a call of the caller's tool."""
         block = {
             **call_of(part, self._id, self._count, error=not_to_run(self._candidate)),
@@ -345,7 +345,7 @@ _MOST_ITEMS = (
 _VALUES = ("stringValue", "numberValue", "boolValue")
 
 
-def _add(args: dict[str, Any], call: dict[str, Any]) -> None:
+def _add(args: JSON, call: JSON) -> None:
     """Add a piece of a call; each argument has the JSON path of the value that it sets (Vertex, Gemini 3)."""
     args |= call.get("args") or {}
     for piece in call.get("partialArgs") or ():

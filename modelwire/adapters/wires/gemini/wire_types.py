@@ -5,7 +5,9 @@ Source: https://ai.google.dev/api/generate-content, read 2026-11. Any key may be
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
+
+from modelwire.adapters.wires.wire import JSON
 
 
 class Blob(TypedDict, total=False):
@@ -20,17 +22,17 @@ class FileData(TypedDict, total=False):
 
 class FunctionCall(TypedDict, total=False):
     name: str
-    args: dict[str, Any]
+    args: JSON
     id: str  # most models give none
-    partialArgs: list[dict[str, Any]]  # Vertex, where arguments are streamed on request
+    partialArgs: list[JSON]  # Vertex, where arguments are streamed on request
     willContinue: bool
 
 
 class FunctionResponse(TypedDict, total=False):
     name: str
-    response: dict[str, Any]
+    response: JSON
     id: str
-    parts: list[dict[str, Any]]  # Gemini 3: images of a result
+    parts: list[JSON]  # Gemini 3: images of a result
 
 
 class Part(TypedDict, total=False):
@@ -41,20 +43,20 @@ class Part(TypedDict, total=False):
     fileData: FileData
     functionCall: FunctionCall
     functionResponse: FunctionResponse
-    executableCode: dict[str, Any]
-    codeExecutionResult: dict[str, Any]
-    toolCall: dict[str, Any]
-    toolResponse: dict[str, Any]
+    executableCode: JSON
+    codeExecutionResult: JSON
+    toolCall: JSON
+    toolResponse: JSON
     thought: bool  # of a text: a summary of thoughts, not the answer
     thoughtSignature: str  # goes back on this very part
-    videoMetadata: dict[str, Any]
-    mediaResolution: dict[str, Any]
+    videoMetadata: JSON
+    mediaResolution: JSON
     mediaProcessing: str
-    documentMetadata: dict[str, Any]
-    spreadsheetMetadata: dict[str, Any]
-    speechMetadata: dict[str, Any]
-    audioTranscription: dict[str, Any]
-    partMetadata: dict[str, Any]
+    documentMetadata: JSON
+    spreadsheetMetadata: JSON
+    speechMetadata: JSON
+    audioTranscription: JSON
+    partMetadata: JSON
 
 
 class Content(TypedDict, total=False):
@@ -65,10 +67,10 @@ class Content(TypedDict, total=False):
 class RequestBody(TypedDict, total=False):
     contents: list[Content]  # required
     systemInstruction: Content
-    tools: list[dict[str, Any]]
-    toolConfig: dict[str, Any]
+    tools: list[JSON]
+    toolConfig: JSON
     safetySettings: list[dict[str, str]]
-    generationConfig: dict[str, Any]
+    generationConfig: JSON
     cachedContent: str
     labels: dict[str, str]  # Vertex
     serviceTier: str
@@ -81,12 +83,12 @@ class Candidate(TypedDict, total=False):
     finishReason: str
     finishMessage: str
     index: int  # not from Vertex, where there is one
-    safetyRatings: list[dict[str, Any]]
-    citationMetadata: dict[str, Any]
-    groundingMetadata: dict[str, Any]
-    urlContextMetadata: dict[str, Any]
+    safetyRatings: list[JSON]
+    citationMetadata: JSON
+    groundingMetadata: JSON
+    urlContextMetadata: JSON
     avgLogprobs: float
-    logprobsResult: dict[str, Any]
+    logprobsResult: JSON
 
 
 class Usage(TypedDict, total=False):
@@ -96,15 +98,15 @@ class Usage(TypedDict, total=False):
     thoughtsTokenCount: int
     toolUsePromptTokenCount: int  # in neither
     totalTokenCount: int
-    promptTokensDetails: list[dict[str, Any]]  # by modality
-    candidatesTokensDetails: list[dict[str, Any]]
+    promptTokensDetails: list[JSON]  # by modality
+    candidatesTokensDetails: list[JSON]
 
 
 class Response(TypedDict, total=False):
     """A whole answer, and each event of a stream."""
 
     candidates: list[Candidate]
-    promptFeedback: dict[str, Any]
+    promptFeedback: JSON
     usageMetadata: Usage
     modelVersion: str
     responseId: str

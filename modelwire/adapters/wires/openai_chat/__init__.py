@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
     CONDITIONS,
+    JSON,
     AttachmentLimits,
     SdkSeat,
     StructuredOutput,
@@ -44,13 +45,13 @@ _COUNTED = frozenset(
 )
 
 
-def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
+def _tool(tool: Any, openai_tool: JSON, *, strict: bool | None) -> JSON:
     from modelwire.tools.function_calling import convert_to_openai_tool
 
     return convert_to_openai_tool(openai_tool, strict=strict)
 
 
-def _schema(schema: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
+def _schema(schema: JSON, *, strict: bool | None) -> JSON:
     from modelwire.tools.json_schema import strict_schema
 
     return strict_schema(schema) if strict else schema
@@ -63,9 +64,7 @@ def _default_method(family: Family | None, params: object, of_service: str | Non
     return "function_calling"
 
 
-def _sdk_client(
-    headers: Mapping[str, str], arguments: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+def _sdk_client(headers: Mapping[str, str], arguments: JSON) -> tuple[Any, JSON]:
     from openai import Omit, OpenAI
 
     bearer = headers.get("authorization")

@@ -5,14 +5,19 @@ Wire format: https://platform.openai.com/docs/api-reference/chat/create, read 20
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from modelwire.messages.block_translators.standard import data_block, split_data_url
+from modelwire.messages.block_translators.standard import (
+    Block,
+    Reader,
+    Readers,
+    data_block,
+    split_data_url,
+    without,
+)
 
 __all__ = ["FROM_WIRE", "OWN_TYPES", "read_file", "read_image_url"]
-
-Block = dict[str, Any]
 
 
 def read_image_url(block: Block) -> Block | None:
@@ -21,10 +26,7 @@ def read_image_url(block: Block) -> Block | None:
     image = {"url": image} if isinstance(image, str) else image
     if not isinstance(image, Mapping) or not isinstance(image.get("url"), str):
         return None
-    rest = {
-        **{k: v for k, v in image.items() if k != "url"},
-        **{k: v for k, v in block.items() if k != "image_url"},
-    }
+    rest = without(image, "url") | without(block, "image_url")
     if data := split_data_url(image["url"]):
         return data_block("image", rest, base64=data[1], mime_type=data[0])
     return data_block("image", rest, url=image["url"])
@@ -41,14 +43,13 @@ def _input_audio(block: Block) -> Block | None:
 def _file(block: Block) -> Block | None:
     file = block.get("file")
     if isinstance(file, Mapping):
-        return read_file(file, {k: v for k, v in block.items() if k != "file"})
+        return read_file(file, without(block, "file"))
     return None
 
 
 def read_file(file: Mapping[str, Any], rest: Block) -> Block | None:
     """Read OpenAI's keys for a file: `file_data`, `file_id` or `file_url`, and `filename`."""
-    keys = ("file_data", "file_id", "file_url")
-    rest = {**{k: v for k, v in file.items() if k not in keys}, **rest}
+    rest = without(file, "file_data", "file_id", "file_url") | rest
     if isinstance(file.get("file_data"), str):
         mime_type, base64 = split_data_url(file["file_data"]) or (None, file["file_data"])
         return data_block("file", rest, base64=base64, mime_type=mime_type)
@@ -59,7 +60,7 @@ def read_file(file: Mapping[str, Any], rest: Block) -> Block | None:
     return None
 
 
-def _by_url(key: str, kind: str) -> Callable[[Block], Block | None]:
+def _by_url(key: str, kind: str) -> Reader:
     """Return the reader of a compatible service's block that has its URL under `key`, alone or in a dict."""
 
     def read(block: Block) -> Block | None:
@@ -74,7 +75,7 @@ def _by_url(key: str, kind: str) -> Callable[[Block], Block | None]:
     return read
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = {
+FROM_WIRE: Readers = {
     "image_url": read_image_url,
     "input_audio": _input_audio,
     "file": _file,

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.block_readers import is_readable
-from modelwire.messages.block_translators.standard import extra_field, is_model_work, standard_block
+from modelwire.messages.block_translators.standard import (
+    AnyBlock,
+    extra_field,
+    is_model_work,
+    standard_block,
+    type_of,
+)
 
 __all__ = [
     "TO_WIRE",
+    "Part",
+    "PartWriters",
     "Place",
     "Source",
     "audio_to_wire",
@@ -33,6 +42,7 @@ RESPONSES_ITEMS = frozenset(
 
 # Keys that other wires and the message classes put on blocks; OpenAI refuses parameters it does not know.
 FOREIGN_KEYS = frozenset({"id", "index", "annotations", "citations", "extras", "phase"})
+NOT_SENT = FOREIGN_KEYS | {"cache_control"}
 
 # https://platform.openai.com/docs/guides/audio, read 2026-11: `wav` and `mp3`; compatible services take more.
 AUDIO_FORMATS = {
@@ -80,7 +90,7 @@ def to_wire(
             parts.append(own)
         elif kind == "non_standard":
             value = place.mapping(block, "value")
-            if not (role == "assistant" and _is_left_out(str(value.get("type")))):
+            if not (role == "assistant" and _is_left_out(type_of(value))):
                 parts.append(value)
         elif not (role == "assistant" and _is_left_out(kind)):
             part = block_to_wire(block, place)
@@ -92,11 +102,9 @@ def to_wire(
     return parts
 
 
-def _of_service(
-    block: Mapping[str, Any], extra_types: Collection[str], place: Place
-) -> Part | None:
+def _of_service(block: AnyBlock, extra_types: Collection[str], place: Place) -> Part | None:
     """Return the block in the service's own form, None where it has none."""
-    standard: Mapping[str, Any] = standard_block(dict(block))
+    standard: AnyBlock = standard_block(dict(block))
     for name in extra_types:
         kind, write = OF_SERVICES.get(name, ("", None))
         if kind == standard["type"] and write is not None:
@@ -109,12 +117,12 @@ def _is_left_out(kind: str) -> bool:
     return is_model_work(kind) or kind in RESPONSES_ITEMS
 
 
-def block_to_wire(block: Mapping[str, Any], place: Place) -> Part:
+def block_to_wire(block: AnyBlock, place: Place) -> Part:
     """Return the part for one block. Raises `InvalidArgument` for one that Chat Completions does not take."""
     kind = place.kind_of(block)
     if kind in OWN_PARTS and (kind != "file" or isinstance(block.get("file"), Mapping)):
         return OWN_PARTS[kind](block, place)
-    standard: Mapping[str, Any] = standard_block(dict(block))
+    standard: AnyBlock = standard_block(dict(block))
     incomplete = standard["type"] == "non_standard" and is_readable(
         kind
     )  # a provider's own block, without its data
@@ -143,7 +151,7 @@ class Place(NamedTuple):
             )
         return kind
 
-    def text(self, block: Mapping[str, Any], key: str) -> str:
+    def text(self, block: AnyBlock, key: str) -> str:
         value = block.get(key)
         if not isinstance(value, str):
             kind = block.get("type")
@@ -153,7 +161,7 @@ class Place(NamedTuple):
             )
         return value
 
-    def mapping(self, block: Mapping[str, Any], key: str) -> dict[str, Any]:
+    def mapping(self, block: AnyBlock, key: str) -> JSON:
         value = block.get(key)
         if not isinstance(value, Mapping):
             raise InvalidArgument(f"{self}: a `{block.get('type')}` block needs `{key}`, a dict.")
@@ -166,7 +174,7 @@ class Place(NamedTuple):
             'A dict that the service takes as it is goes into {"type": "non_standard", "value": {...}}.'
         )
 
-    def without_data(self, block: Mapping[str, Any]) -> InvalidArgument:
+    def without_data(self, block: AnyBlock) -> InvalidArgument:
         return InvalidArgument(
             f"{self}: a `{block.get('type')}` block needs one of `url`, `base64` with `mime_type`, `file_id`; "
             f"its keys are {_names(block)}."
@@ -183,30 +191,26 @@ class Place(NamedTuple):
         return self.where
 
 
-def _names(block: Mapping[str, Any]) -> str:
+def _names(block: AnyBlock) -> str:
     return ", ".join(f"`{name}`" for name in block) or "none"
 
 
-def _text(block: Mapping[str, Any], place: Place) -> Part:
+def _text(block: AnyBlock, place: Place) -> Part:
     place.text(block, "text")
-    return {
-        key: value
-        for key, value in block.items()
-        if key not in FOREIGN_KEYS and key != "cache_control"
-    }
+    return {key: value for key, value in block.items() if key not in NOT_SENT}
 
 
-def _plain_text(block: Mapping[str, Any], place: Place) -> Part:
+def _plain_text(block: AnyBlock, place: Place) -> Part:
     if isinstance(block.get("text"), str):
         return {"type": "text", "text": block["text"]}
     return _file(block, place)
 
 
-def _refusal(block: Mapping[str, Any], place: Place) -> Part:
+def _refusal(block: AnyBlock, place: Place) -> Part:
     return {"type": "refusal", "refusal": place.text(block, "refusal")}
 
 
-def _image(block: Mapping[str, Any], place: Place) -> Part:
+def _image(block: AnyBlock, place: Place) -> Part:
     source = data_source(block, place)
     if source.kind == "file_id":  # the wire refers to stored files in `file` parts only
         return {"type": "file", "file": {"file_id": source.value}}
@@ -215,7 +219,7 @@ def _image(block: Mapping[str, Any], place: Place) -> Part:
     return {"type": "image_url", "image_url": {**image, "detail": detail} if detail else image}
 
 
-def audio_to_wire(block: Mapping[str, Any], place: Place) -> Part:
+def audio_to_wire(block: AnyBlock, place: Place) -> Part:
     """Return the part for audio, which is alike in both APIs of OpenAI."""
     source = data_source(block, place)
     if source.kind != "base64":
@@ -229,7 +233,7 @@ def audio_to_wire(block: Mapping[str, Any], place: Place) -> Part:
     }
 
 
-def _file(block: Mapping[str, Any], place: Place) -> Part:
+def _file(block: AnyBlock, place: Place) -> Part:
     source = data_source(block, place)
     if source.kind == "file_id":
         return {"type": "file", "file": {"file_id": source.value}}
@@ -245,7 +249,7 @@ def _file(block: Mapping[str, Any], place: Place) -> Part:
     }
 
 
-def file_name(block: Mapping[str, Any], source: Source, place: Place) -> str:
+def file_name(block: AnyBlock, source: Source, place: Place) -> str:
     """Return the name of a file; the wire needs one (https://platform.openai.com/docs/guides/pdf-files, 2026-11)."""
     name = extra_field(block, "filename", "name", "title")
     if name:
@@ -253,7 +257,10 @@ def file_name(block: Mapping[str, Any], source: Source, place: Place) -> str:
     return f"file.{source.subtype(place) or 'bin'}"
 
 
-TO_WIRE: dict[str, Callable[[Mapping[str, Any], Place], Part]] = {
+PartWriter = Callable[[AnyBlock, Place], Part]
+PartWriters = dict[str, PartWriter]
+
+TO_WIRE: PartWriters = {
     "text": _text,
     "text-plain": _plain_text,
     "refusal": _refusal,
@@ -263,7 +270,7 @@ TO_WIRE: dict[str, Callable[[Mapping[str, Any], Place], Part]] = {
 }
 
 
-def _document_url(block: Mapping[str, Any], place: Place) -> Part:
+def _document_url(block: AnyBlock, place: Place) -> Part:
     """Return Mistral's part for a file: https://docs.mistral.ai/api/ (`DocumentURLChunk`, `FileChunk`), 2026-11."""
     source = data_source(block, place)
     if source.kind == "file_id":
@@ -275,7 +282,7 @@ def _document_url(block: Mapping[str, Any], place: Place) -> Part:
     return part
 
 
-def _video_url(block: Mapping[str, Any], place: Place) -> Part:
+def _video_url(block: AnyBlock, place: Place) -> Part:
     """Return OpenRouter's part for a video: https://openrouter.ai/docs/features/multimodal/videos, 2026-11."""
     return {"type": "video_url", "video_url": {"url": _url(data_source(block, place), place)}}
 
@@ -289,13 +296,13 @@ def _url(source: Source, place: Place) -> str:
 
 
 # A service's own part -> the standard block it is for, and how that is written.
-OF_SERVICES: dict[str, tuple[str, Callable[[Mapping[str, Any], Place], Part]]] = {
+OF_SERVICES: dict[str, tuple[str, PartWriter]] = {
     "document_url": ("file", _document_url),
     "video_url": ("video", _video_url),
 }
 
 
-def _image_url(block: Mapping[str, Any], place: Place) -> Part:
+def _image_url(block: AnyBlock, place: Place) -> Part:
     image = block.get("image_url")
     return {
         "type": "image_url",
@@ -306,7 +313,7 @@ def _image_url(block: Mapping[str, Any], place: Place) -> Part:
 
 
 # Parts of this wire, which pass without the keys that it refuses.
-OWN_PARTS: dict[str, Callable[[Mapping[str, Any], Place], Part]] = {
+OWN_PARTS: PartWriters = {
     "image_url": _image_url,
     "input_audio": lambda block, place: {
         "type": "input_audio",
@@ -344,7 +351,7 @@ class Source(NamedTuple):
         return f"data:{self.mime(place)};base64,{self.value}"
 
 
-def data_source(block: Mapping[str, Any], place: Place) -> Source:
+def data_source(block: AnyBlock, place: Place) -> Source:
     """Return the data of a standard block. Raises `InvalidArgument` if it has none."""
     for key in ("url", "base64", "file_id"):
         if block.get(key) is not None:

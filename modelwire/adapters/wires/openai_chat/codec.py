@@ -27,11 +27,13 @@ from modelwire.adapters.wires.openai_chat.messages import (
 from modelwire.adapters.wires.openai_chat.response import (
     error_within,
     message_fields,
+    number_of,
     other_choice,
     response_extras,
     response_metadata,
     usage_of,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage
 from modelwire.transport.wire import WireRequest
@@ -73,7 +75,7 @@ class ChatCompletionsCodec(
             if not left_out:
                 raise
             turns = turns_from_messages(messages, self.dialect, provider=self.provider)
-        body: dict[str, Any] = {
+        body: JSON = {
             "messages": turns,
             "model": call.model,
             **self._params(call.params),
@@ -95,7 +97,7 @@ class ChatCompletionsCodec(
         request.left_out = left_out
         return request
 
-    def _params(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _params(self, params: Mapping[str, Any]) -> JSON:
         """Return the parameters in the service's words; one the caller already named so is left alone."""
         body = dict(params)
         for name in ("max_tokens", "max_output_tokens"):
@@ -124,9 +126,7 @@ class ChatCompletionsCodec(
             raise no_answer(reply, self.provider, "has no `choices` with a `message`")
         return self._message(response, choices, request_id_of(reply.headers))
 
-    def _message(
-        self, response: dict[str, Any], choices: list[dict[str, Any]], request_id: str | None
-    ) -> AIMessage:
+    def _message(self, response: JSON, choices: list[JSON], request_id: str | None) -> AIMessage:
         choice = choices[0]
         extras = response_extras(response, choice)
         metadata = response_metadata(
@@ -164,9 +164,7 @@ class ChatCompletionsCodec(
 JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
 
-def request_for(
-    call: ChatCall, path: str, body: dict[str, Any], *, cut_at: str | None = None
-) -> WireRequest:
+def request_for(call: ChatCall, path: str, body: JSON, *, cut_at: str | None = None) -> WireRequest:
     """Address `body`, to `path` under the base URL (as far as `cut_at`, if it has that).
 
     `extra_body` goes over the body; of headers of one name, in any case, the last one wins.
@@ -188,7 +186,7 @@ def request_for(
     )
 
 
-def _choices(response: Any) -> list[dict[str, Any]]:
+def _choices(response: Any) -> list[JSON]:
     """Return the choices that have a message, choice 0 (or one without a number) first."""
     choices = response.get("choices") if isinstance(response, dict) else None
     if not isinstance(choices, list):
@@ -202,16 +200,11 @@ def _choices(response: Any) -> list[dict[str, Any]]:
         ):
             readable.append(choice)  # noqa: PERF401
     if len(readable) > 1:
-        return sorted(readable, key=_number)
+        return sorted(readable, key=number_of)
     return readable
 
 
-def _number(choice: dict[str, Any]) -> int:
-    index = choice.get("index")
-    return index if isinstance(index, int) else 0
-
-
-def _message_of(choice: dict[str, Any]) -> Any:
+def _message_of(choice: JSON) -> Any:
     """Return the message of a choice. Azure leaves it away where its filter left nothing of the answer (2024-04)."""
     message = choice.get("message")
     if message is None and choice.get("finish_reason") == "content_filter":

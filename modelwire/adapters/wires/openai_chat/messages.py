@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.outgoing_messages import with_paired_calls
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.block_translators.standard import type_of
 from modelwire.messages.tool_calls import CALL_EXTRAS
 
 if TYPE_CHECKING:
@@ -125,7 +127,7 @@ def _human(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
     turns: list[Turn] = []
     rest: list[Any] = []
     for block in content:
-        if isinstance(block, Mapping) and block.get("type") == "tool_result":
+        if type_of(block) == "tool_result":
             turns.append(_tool_result(block, position, dialect))
         else:
             rest.append(block)
@@ -136,7 +138,7 @@ def _human(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
     return turns
 
 
-def _tool_result(block: Mapping[str, Any], position: int, dialect: Dialect) -> Turn:
+def _tool_result(block: Fields, position: int, dialect: Dialect) -> Turn:
     """Convert Anthropic's block for a tool's result into this wire's message."""
     content = block.get("content") or ""
     if not isinstance(content, str | Sequence):
@@ -253,7 +255,7 @@ def _assistant_content(content: Any, position: int, dialect: Dialect) -> Any:
     return parts
 
 
-def _tool_calls(message: AIMessage, position: int) -> list[dict[str, Any]]:
+def _tool_calls(message: AIMessage, position: int) -> list[JSON]:
     calls = [
         _tool_call(it["id"], it["name"], arguments_json(it["args"], position))
         for it in message.tool_calls
@@ -266,22 +268,23 @@ def _tool_calls(message: AIMessage, position: int) -> list[dict[str, Any]]:
         return calls
     if raw := message.additional_kwargs.get("tool_calls"):
         return list(raw)
-    if isinstance(message.content, str):
+    content: Any = message.content
+    if isinstance(content, str):
         return []
     return [
         _tool_call(
             block.get("id"), block.get("name"), arguments_json(block.get("input") or {}, position)
         )
-        for block in message.content
-        if isinstance(block, dict) and block.get("type") == "tool_use"
+        for block in content
+        if type_of(block) == "tool_use"
     ]
 
 
-def _tool_call(id_: Any, name: Any, arguments: str) -> dict[str, Any]:
+def _tool_call(id_: Any, name: Any, arguments: str) -> JSON:
     return {"id": id_, "type": "function", "function": {"name": name or "", "arguments": arguments}}
 
 
-def _put_extras(calls: list[dict[str, Any]] | None, extras: Mapping[str, Any]) -> None:
+def _put_extras(calls: list[JSON] | None, extras: Fields) -> None:
     """Add the extra fields of calls; a custom tool gets its plain text again."""
     for position, call in enumerate(calls or ()):
         if (

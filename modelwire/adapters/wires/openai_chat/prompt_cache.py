@@ -22,6 +22,7 @@ from modelwire.adapters.wires.anthropic.prompt_cache import (
 )
 from modelwire.adapters.wires.openai_chat.families import has_breakpoints, has_long_prompt_cache
 from modelwire.adapters.wires.prompt_marks import LONG, PromptCacheWish, Section, place_marks
+from modelwire.adapters.wires.wire import JSON
 
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
@@ -74,7 +75,7 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     return [_NO_HOUR.format(model=wish.model)]
 
 
-def _place_breakpoint(body: dict[str, Any], wish: PromptCacheWish) -> None:
+def _place_breakpoint(body: JSON, wish: PromptCacheWish) -> None:
     """End the instructions with a breakpoint, so that other conversations read them.
 
     These models cache at breakpoints only, and place one at the end of each request. That of a row is not wanted.

@@ -6,10 +6,11 @@ Wire format: https://platform.openai.com/docs/api-reference/chat/object, read 20
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.json import count_or_none, dict_or_empty, text_or_none
+from modelwire.adapters.wires.wire import JSON, Fields
+from modelwire.messages.block_translators.standard import type_of
 from modelwire.messages.tool_calls import (
     CALL_EXTRAS,
     free_text_call,
@@ -27,6 +28,7 @@ __all__ = [
     "merged_details",
     "message_extras",
     "message_fields",
+    "number_of",
     "other_choice",
     "reasoning_text",
     "response_extras",
@@ -36,10 +38,8 @@ __all__ = [
     "usage_of",
 ]
 
-JSON = dict[str, Any]
 
-
-def message_fields(message: Mapping[str, Any], response: Mapping[str, Any]) -> JSON:
+def message_fields(message: Fields, response: Fields) -> JSON:
     """Return the fields of a whole message: `content`, `tool_calls`, `invalid_tool_calls`, `additional_kwargs`."""
     content, thought = content_and_thinking(message.get("content"))
     thought += reasoning_text(message)
@@ -60,7 +60,13 @@ def message_fields(message: Mapping[str, Any], response: Mapping[str, Any]) -> J
     }
 
 
-def other_choice(choice: Mapping[str, Any], fields: JSON, extras: JSON) -> JSON:
+def number_of(choice: Fields) -> int:
+    """Return the number of a choice; one without a number is the answer, like choice 0."""
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
+
+
+def other_choice(choice: Fields, fields: JSON, extras: JSON) -> JSON:
     """Return a choice that is not the answer, as `response_metadata["other_choices"]` has them."""
     ending = {
         "finish_reason": text_or_none(choice.get("finish_reason")),
@@ -88,7 +94,7 @@ def content_and_thinking(content: Any) -> tuple[str | list[Any], str]:
     parts: list[Any] = []
     thought = ""
     for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
+        kind = type_of(part)
         if kind in ("thinking", "reasoning"):
             thought += _joined(part.get("thinking") or part.get("summary"))
             continue
@@ -120,7 +126,7 @@ def _joined(thinking: Any) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def reasoning_text(message: Mapping[str, Any]) -> str:
+def reasoning_text(message: Fields) -> str:
     """Return the reasoning of a message or delta, from the first of the three places services put it in.
 
     `reasoning_content` (DeepSeek, vLLM, Qwen), `reasoning` (OpenRouter, Groq, Ollama), both in some; and
@@ -163,9 +169,7 @@ def _same_entry(last: JSON, piece: JSON) -> bool:
     )
 
 
-def tool_calls_of(
-    raw: Any, response: Mapping[str, Any]
-) -> tuple[list[ToolCall], list[InvalidToolCall], JSON]:
+def tool_calls_of(raw: Any, response: Fields) -> tuple[list[ToolCall], list[InvalidToolCall], JSON]:
     """Return the calls of a whole message, those whose arguments parse and the others; and their extras by id."""
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
@@ -183,7 +187,7 @@ def tool_calls_of(
     return calls, invalid, extras
 
 
-def tool_call_parts(call: Mapping[str, Any]) -> tuple[str | None, str | None, bool]:
+def tool_call_parts(call: Fields) -> tuple[str | None, str | None, bool]:
     """Return name and arguments' text of a call or of a piece of one, and whether it is a custom (free text) tool's.
 
     Some services leave `type` away (Mistral), send both structs, one of them empty (Snowflake), null or an object
@@ -205,7 +209,7 @@ def tool_call_parts(call: Mapping[str, Any]) -> tuple[str | None, str | None, bo
     return text_or_none(function.get("name")), arguments, False
 
 
-def generated_call_id(response: Mapping[str, Any], position: int, name: str | None) -> str:
+def generated_call_id(response: Fields, position: int, name: str | None) -> str:
     """Make the id of a tool call that came without one (Gemini's compatible endpoint, 2026-11).
 
     The same answer gives the same id, whole or streamed; OpenAI takes at most 40 characters, Anthropic no others than
@@ -230,7 +234,8 @@ def usage_of(usage: Any, names: tuple[str, str, str] = CHAT_COUNTS) -> UsageMeta
     sent, made, total = map(count_or_none, map(usage.get, names))
     if sent is None and made is None and total is None:
         return None
-    sent, made = sent or 0, made or 0
+    sent = sent or 0
+    made = made or 0
     result: UsageMetadata = {
         "input_tokens": sent,
         "output_tokens": made,
@@ -258,7 +263,7 @@ INPUT_DETAILS = (
 OUTPUT_DETAILS = (("audio_tokens", "audio"), ("reasoning_tokens", "reasoning"))
 
 
-def _counts(details: Mapping[str, Any], names: tuple[tuple[str, str], ...]) -> dict[str, int]:
+def _counts(details: Fields, names: tuple[tuple[str, str], ...]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for theirs, ours in names:
         if (value := details.get(theirs)) is not None and (
@@ -332,7 +337,7 @@ FAILED = {
 }
 
 
-def response_extras(response: Mapping[str, Any], choice: Mapping[str, Any]) -> JSON:
+def response_extras(response: Fields, choice: Fields) -> JSON:
     """Return what a service adds to the answer (`service_tier`, `citations`, `native_finish_reason` ...)."""
     if READ_OF_RESPONSE.issuperset(response) and READ_OF_CHOICE.issuperset(
         choice
@@ -348,8 +353,8 @@ def response_extras(response: Mapping[str, Any], choice: Mapping[str, Any]) -> J
 
 
 def response_metadata(
-    response: Mapping[str, Any],
-    choice: Mapping[str, Any],
+    response: Fields,
+    choice: Fields,
     extras: JSON,
     *,
     provider: str,
@@ -371,7 +376,7 @@ def response_metadata(
     return metadata
 
 
-def message_extras(message: Mapping[str, Any]) -> JSON:
+def message_extras(message: Fields) -> JSON:
     """Return what a message has beside text, reasoning and tool calls: `refusal`, `audio`, `annotations` ..."""
     if READ_OF_MESSAGE.issuperset(message):
         return {}

@@ -23,12 +23,12 @@ from modelwire.adapters.wires.json import (
     text_or_none,
 )
 from modelwire.adapters.wires.openai_chat.response import (
-    JSON,
     content_and_thinking,
     error_within,
     generated_call_id,
     merged_details,
     message_extras,
+    number_of,
     other_choice,
     reasoning_text,
     response_extras,
@@ -36,6 +36,7 @@ from modelwire.adapters.wires.openai_chat.response import (
     tool_call_parts,
     usage_of,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk, merge_chunks
 from modelwire.messages.tool_calls import (
@@ -263,7 +264,8 @@ class ChatCompletionsDecoder:
         call = self._call_of(piece.get("index"), id_, name)
         new_id = id_ if call.id is None else None
         new_name = name if call.name is None else None
-        call.id, call.name = call.id or id_, call.name or name
+        call.id = call.id or id_
+        call.name = call.name or name
         call.extras |= tool_call_extras(piece)
         if (
             text == "null" and not call.pieces
@@ -344,11 +346,12 @@ class ChatCompletionsDecoder:
             kwargs["reasoning_details"] = merged_details(self._details)
         if self._audio_rest:
             kwargs["audio"] = {"data": _base64(self._audio_rest)}
-        extras = {
-            self._id_of(it): {"type": "custom", **it.extras} if it.custom else it.extras
-            for it in self._calls
-        }
-        if extras := {id_: more for id_, more in extras.items() if more}:
+        extras: JSON = {}
+        for call in self._calls:
+            more = {"type": "custom", **call.extras} if call.custom else call.extras
+            if more:
+                extras[self._id_of(call)] = more
+        if extras:
             kwargs[CALL_EXTRAS] = extras
         return kwargs
 
@@ -359,9 +362,7 @@ class ChatCompletionsDecoder:
             whole = merge_chunks([*chunks, *decoder.close()])
             fields = {name: getattr(whole, name) for name in OF_CHOICE}
             choices.append(other_choice(decoder._choice, fields, decoder._extras))
-        return sorted(
-            choices, key=lambda choice: choice["index"] if isinstance(choice["index"], int) else 0
-        )
+        return sorted(choices, key=number_of)
 
     def _id_of(self, call: _Call) -> str:
         return call.id or generated_call_id(self._response, call.index, call.name)

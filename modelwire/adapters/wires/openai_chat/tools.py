@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.messages.block_translators.standard import type_of, without
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.openai_chat.wire_types import NamedTool
@@ -18,7 +20,7 @@ __all__ = ["tool_params"]
 WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
 
-def tool_params(params: Mapping[str, Any]) -> dict[str, Any]:
+def tool_params(params: Fields) -> JSON:
     """Return what `tools` and `tool_choice` of `params` are on the wire; may add `parallel_tool_calls`.
 
     A tool is a dict as OpenAI has it (`{"type": "function", "function": {...}}`), as Anthropic has it
@@ -27,7 +29,7 @@ def tool_params(params: Mapping[str, Any]) -> dict[str, Any]:
     is "auto", "none", "required", "any", the name of one of the tools, or a dict as either provider has it.
     Raises `InvalidArgument` for anything else.
     """
-    chat_params: dict[str, Any] = {}
+    chat_params: JSON = {}
     tools = params.get("tools")
     if tools is not None:
         if isinstance(tools, str | Mapping) or not isinstance(tools, Sequence):
@@ -43,13 +45,13 @@ def tool_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return chat_params
 
 
-def _tool(tool: Any, position: int) -> dict[str, Any]:
+def _tool(tool: Any, position: int) -> JSON:
     if not isinstance(tool, Mapping):
         raise InvalidType(
             f"Tool {position} is a `{type(tool).__name__}`; on the wire a tool is a dict. Use `bind_tools`."
         )
     if "input_schema" in tool:
-        converted: dict[str, Any] = {"type": "function", "function": _function_from_anthropic(tool)}
+        converted: JSON = {"type": "function", "function": _function_from_anthropic(tool)}
     elif "type" in tool:
         converted = _nested(tool)
     elif "function" in tool:  # as Mistral's SDK sends it
@@ -67,32 +69,28 @@ def _tool(tool: Any, position: int) -> dict[str, Any]:
     return converted
 
 
-def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _nested(tool: Fields) -> JSON:
     """Return a tool as this wire has it: the description of a function or custom tool is in an inner dict."""
     kind = tool["type"]
     if kind not in ("function", "custom") or kind in tool or "name" not in tool:
         return dict(tool)
-    inner = {key: value for key, value in tool.items() if key != "type"}
-    form = inner.get("format")
-    if isinstance(form, Mapping) and form.get("type") == "grammar" and "grammar" not in form:
-        grammar = {key: value for key, value in form.items() if key != "type"}
-        inner["format"] = {"type": "grammar", "grammar": grammar}
+    inner = without(tool, "type")
+    form: Any = inner.get("format")
+    if type_of(form) == "grammar" and "grammar" not in form:
+        inner["format"] = {"type": "grammar", "grammar": without(form, "type")}
     return {"type": kind, kind: inner}
 
 
-def _function_from_anthropic(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _function_from_anthropic(tool: Fields) -> JSON:
     function = {"name": tool.get("name")}
-    for key, name in (
-        ("description", "description"),
-        ("input_schema", "parameters"),
-        ("strict", "strict"),
-    ):
+    for key in ("description", "input_schema", "strict"):
         if key in tool:
+            name = "parameters" if key == "input_schema" else key
             function[name] = tool[key]
     return function
 
 
-def _choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
+def _choice(choice: Any, tools: Sequence[Fields]) -> Any:
     if choice is True:
         return "required"
     if isinstance(choice, str):
@@ -105,7 +103,7 @@ def _choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
     raise InvalidType(f"`tool_choice` is a string or a dict, not a `{type(choice).__name__}`.")
 
 
-def _by_name(name: str, tools: Sequence[Mapping[str, Any]]) -> NamedTool:
+def _by_name(name: str, tools: Sequence[Fields]) -> NamedTool:
     kinds = {_name(tool): tool["type"] for tool in tools}
     if kinds and name not in kinds:
         known = [known for known in kinds if known]
@@ -117,7 +115,7 @@ def _by_name(name: str, tools: Sequence[Mapping[str, Any]]) -> NamedTool:
     return {"type": "function", "function": {"name": name}}
 
 
-def _name(tool: Mapping[str, Any]) -> str | None:
+def _name(tool: Fields) -> str | None:
     inner = tool.get(tool["type"])
     name = inner.get("name") if isinstance(inner, Mapping) else None
     return name if isinstance(name, str) else None

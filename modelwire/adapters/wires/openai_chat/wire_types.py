@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from modelwire.adapters.wires.wire import JSON
+
 
 class Function(TypedDict, total=False):
     name: str
     description: str
-    parameters: dict[str, Any]  # a JSON schema
+    parameters: JSON  # a JSON schema
     strict: bool
 
 
 class Tool(TypedDict, total=False):
     type: str  # "function", "custom", or a service's own
     function: Function
-    custom: dict[str, Any]  # name, description, format
+    custom: JSON  # name, description, format
 
 
 class NamedTool(TypedDict, total=False):
@@ -35,7 +37,7 @@ class Turn(TypedDict, total=False):
     """One of the request's `messages`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[dict[str, Any]] | None  # parts: text, image_url, input_audio, file, refusal
+    content: str | list[JSON] | None  # parts: text, image_url, input_audio, file, refusal
     name: str
     tool_calls: list[ToolCall]  # of the assistant
     tool_call_id: str  # of a tool's answer
@@ -76,14 +78,14 @@ class Message(TypedDict, total=False):
     """A choice's `message`, or the `delta` of a stream."""
 
     role: str
-    content: str | list[dict[str, Any]] | None  # a list of parts: Mistral, where the model thinks
+    content: str | list[JSON] | None  # a list of parts: Mistral, where the model thinks
     refusal: str | None
-    annotations: list[dict[str, Any]]
-    audio: dict[str, Any]
+    annotations: list[JSON]
+    audio: JSON
     tool_calls: list[ToolCall]
     reasoning_content: str  # DeepSeek, vLLM, xAI
     reasoning: str  # Groq, OpenRouter, Ollama
-    reasoning_details: list[dict[str, Any]]  # OpenRouter: goes back as it came
+    reasoning_details: list[JSON]  # OpenRouter: goes back as it came
 
 
 class Choice(TypedDict, total=False):
@@ -91,7 +93,7 @@ class Choice(TypedDict, total=False):
     message: Message  # whole
     delta: Message  # streamed
     finish_reason: str | None  # stop, length, tool_calls, content_filter
-    logprobs: dict[str, Any] | None
+    logprobs: JSON | None
 
 
 class Usage(TypedDict, total=False):
@@ -113,4 +115,4 @@ class Completion(TypedDict, total=False):
     usage: Usage | None
     service_tier: str
     system_fingerprint: str
-    error: dict[str, Any]  # an error under a 200: OpenRouter
+    error: JSON  # an error under a 200: OpenRouter

@@ -12,7 +12,6 @@ from modelwire.adapters.wires.wire import AttachmentLimits, TokenCounting, codec
 
 __all__ = ["WIRE"]
 
-
 WIRE = CHAT._replace(
     name="responses",
     title="the Responses API (https://platform.openai.com/docs/api-reference/responses)",

@@ -12,15 +12,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.adapters.wires.json import dict_or_empty, text_or_none
 from modelwire.adapters.wires.openai_chat.blocks_from_wire import read_file, read_image_url
+from modelwire.adapters.wires.wire import Fields
 from modelwire.messages.block_translators.standard import (
+    Block,
+    Readers,
+    as_blocks,
     call_blocks,
     data_block,
     extras_of,
     non_standard,
     rest,
+    some_of,
     standard_block,
+    type_of,
     with_tool_calls,
+    without,
 )
 from modelwire.messages.tool_calls import free_text_call, parse_tool_args, read_tool_call
 
@@ -30,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
 
-Block = dict[str, Any]
 # Where scripts before LangChain 1.0 have the ids of the items that are calls: call id -> item id.
 CALL_IDS = "__openai_function_call_ids__"
 
@@ -63,10 +70,10 @@ def _input_image(block: Block) -> Block | None:
 def _input_file(block: Block) -> Block | None:
     keys = ("file_id", "file_data", "file_url", "filename")
     file = {key: value for key, value in block.items() if key in keys}
-    return read_file(file, {key: value for key, value in block.items() if key not in keys})
+    return read_file(file, without(block, *keys))
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = {
+FROM_WIRE: Readers = {
     "input_text": _input_text,
     "output_text": _input_text,
     "input_image": _input_image,
@@ -77,20 +84,15 @@ FROM_WIRE: dict[str, Callable[[Block], Block | None]] = {
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
     """Return an answer, or a part of one, as standard blocks."""
     kwargs = message.additional_kwargs
-    content = message.content
     blocks: list[Any] = []
-    for item in [content] if isinstance(content, str) else content:
-        if isinstance(item, str):
-            blocks += [{"type": "text", "text": item}] if item else []
-        else:
-            blocks += _item(item, message)
-    refusal = kwargs.get("refusal")
-    if isinstance(refusal, str) and refusal:
-        refused = [{"type": "refusal", "refusal": refusal}]
-    else:
-        refused = []
+    for item in as_blocks(message.content):
+        blocks += _item(item, message)
     blocks = _with_annotations(_with_id(blocks, message), kwargs.get("annotations"))
-    blocks = with_tool_calls([*_reasoning_before(kwargs), *blocks, *refused], message)
+    blocks = [*_reasoning_before(kwargs), *blocks]
+    refusal = text_or_none(kwargs.get("refusal"))
+    if refusal is not None:
+        blocks.append({"type": "refusal", "refusal": refusal})
+    blocks = with_tool_calls(blocks, message)
     ids = kwargs.get(CALL_IDS)
     if isinstance(ids, Mapping):
         blocks = [_with_item_id(block, ids) for block in blocks]
@@ -102,10 +104,10 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
 translate_content = translate_content_chunk = answer_from_wire  # LangChain's names
 
 
-def _reasoning_before(kwargs: Mapping[str, Any]) -> list[Any]:
+def _reasoning_before(kwargs: Fields) -> list[Any]:
     """Return what Chat Completions services (a text) and older scripts (an item) keep beside the content."""
-    thought = kwargs.get("reasoning_content")
-    if isinstance(thought, str) and thought:
+    thought = text_or_none(kwargs.get("reasoning_content"))
+    if thought is not None:
         return [{"type": "reasoning", "reasoning": thought}]
     item = kwargs.get("reasoning")
     if isinstance(item, dict):
@@ -115,51 +117,45 @@ def _reasoning_before(kwargs: Mapping[str, Any]) -> list[Any]:
 
 def _with_id(blocks: list[Any], message: AIMessage) -> list[Any]:
     """Give the text the id of its item, which older scripts have as the message's."""
-    response_id = str(message.response_metadata.get("id") or "")
-    if not (response_id.startswith("resp_") and str(message.id or "").startswith("msg_")):
-        return blocks
-    return [
-        {**block, "id": message.id} if block["type"] == "text" and "id" not in block else block
-        for block in blocks
-    ]
+    response_id = str(message.response_metadata.get("id"))
+    has_items_id = response_id.startswith("resp_") and str(message.id).startswith("msg_")
+    if has_items_id:
+        for block in blocks:
+            if block["type"] == "text":
+                block.setdefault("id", message.id)
+    return blocks
 
 
 def _with_annotations(blocks: list[Any], annotations: Any) -> list[Any]:
     """Give the text the citations that Chat Completions has beside it, each under the name of its type."""
-    place = next(
-        (
-            i
-            for i, block in enumerate(blocks)
-            if block["type"] == "text" and "annotations" not in block
-        ),
-        None,
-    )
-    if place is None or not isinstance(annotations, list) or not annotations:
+    if not isinstance(annotations, list) or not annotations:
         return blocks
-    cited = [_annotation(_unwrapped(annotation)) for annotation in annotations]
-    return [*blocks[:place], {**blocks[place], "annotations": cited}, *blocks[place + 1 :]]
+    for block in blocks:
+        if block["type"] == "text" and "annotations" not in block:
+            block["annotations"] = [_annotation(_unwrapped(it)) for it in annotations]
+            break
+    return blocks
 
 
 def _unwrapped(annotation: Any) -> Any:
-    kind = annotation.get("type") if isinstance(annotation, dict) else None
-    inner = annotation.get(kind) if isinstance(kind, str) else None
+    kind = type_of(annotation)
+    inner = annotation.get(kind) if kind else None
     if isinstance(inner, dict):
         return {"type": kind, **inner}
     return annotation
 
 
-def _with_item_id(block: Block, ids: Mapping[str, Any]) -> Block:
-    if block["type"] in ("tool_call", "tool_call_chunk"):
-        item_id = ids.get(str(block.get("id")))
-    else:
-        item_id = None
+def _with_item_id(block: Block, ids: Fields) -> Block:
+    if block["type"] not in ("tool_call", "tool_call_chunk"):
+        return block
+    item_id = ids.get(str(block.get("id")))
     if item_id:
         return {**block, "extras": {**extras_of(block), "item_id": item_id}}
     return block
 
 
 def _item(item: Block, message: AIMessage) -> Iterable[Block]:
-    translate = _TRANSLATORS.get(str(item.get("type")), _other)
+    translate = _TRANSLATORS.get(type_of(item), _other)
     return translate(item, message)
 
 
@@ -178,21 +174,17 @@ def _text(item: Block, message: AIMessage) -> list[Block]:
 
 
 def _annotation(annotation: Any) -> Block:
-    kind = annotation.get("type") if isinstance(annotation, dict) else None
+    kind = type_of(annotation)
     if kind == "url_citation":
         known = {
             key: annotation[key]
             for key in ("url", "title", "start_index", "end_index")
             if key in annotation
         }
-        extras = {
-            key: value for key, value in annotation.items() if key not in known and key != "type"
-        }
+        extras = without(annotation, "type", *known)
     elif kind == "file_citation":
         known = {"title": annotation["filename"]} if "filename" in annotation else {}
-        extras = {
-            key: value for key, value in annotation.items() if key not in ("type", "filename")
-        }
+        extras = without(annotation, "type", "filename")
     elif kind in ("citation", "non_standard_annotation"):
         return dict(annotation)
     else:
@@ -202,35 +194,40 @@ def _annotation(annotation: Any) -> Block:
 
 def _refusal(item: Block, message: AIMessage) -> list[Block]:
     known: Block = {key: item[key] for key in ("id", "index") if key in item}
-    extras = {**extras_of(item), **rest(item, "id", "refusal", "extras").get("extras", {})}
-    more = {"extras": extras} if extras else {}
-    return [{"type": "refusal", "refusal": item.get("refusal") or "", **known, **more}]
+    refusal: Block = {"type": "refusal", "refusal": item.get("refusal") or "", **known}
+    extras = extras_of(item) | without(item, "type", "index", "id", "refusal", "extras")
+    if extras:
+        refusal["extras"] = extras
+    return [refusal]
 
 
 def _reasoning(item: Block, message: AIMessage | None) -> list[Block]:
     """Return a block for each part of the summary; the other fields of the item go to the first."""
     if "reasoning" in item or not ("summary" in item or "content" in item):
         return [dict(item)]  # a standard block
-    parts = item.get("summary") or item.get("content") or []
-    more = rest(item, "id", "summary", *(() if item.get("summary") else ("content",)))
+    source = "summary" if item.get("summary") else "content"
+    parts = item.get(source)
+    if not isinstance(parts, list) or not parts:
+        parts = [{}]
+    index = item.get("index")
     blocks: list[Block] = []
-    for at, part in enumerate(parts if isinstance(parts, list) and parts else [{}]):
-        block: Block = {"type": "reasoning"}
-        if item.get("id"):
-            block["id"] = item["id"]
-        if isinstance(part, Mapping) and "text" in part:
-            block["reasoning"] = part["text"]
-        if isinstance(item.get("index"), int):
-            place = part.get("index", at) if isinstance(part, Mapping) else at
+    for at, part in enumerate(parts):
+        fields = dict_or_empty(part)
+        block: Block = {"type": "reasoning", **some_of(item, "id")}
+        if "text" in fields:
+            block["reasoning"] = fields["text"]
+        if isinstance(index, int):
             # In hexadecimal: no two places of two numbers look the same, and it is one word.
-            block["index"] = "lc_rs_" + f"{item['index']}_{place}".encode().hex()
-        blocks.append(block if at else {**block, **more})
+            place = f"{index}_{fields.get('index', at)}".encode().hex()
+            block["index"] = f"lc_rs_{place}"
+        blocks.append(block)
+    blocks[0] |= rest(item, "id", "summary", source)
     return blocks
 
 
 def _function_call(item: Block, message: AIMessage) -> list[Block]:
-    known = ("id", "call_id", "name", "arguments", "input")
-    extras = rest({"item_id": item["id"], **item} if item.get("id") else item, *known)
+    named = {"item_id": item["id"]} if item.get("id") else {}
+    extras = rest({**named, **item}, "id", "call_id", "name", "arguments", "input")
     calls = call_blocks(message, item.get("call_id"), item.get("index"))
     if calls is None:
         calls = [_parsed(item)]
@@ -277,11 +274,10 @@ def _server_tool(item: Block, message: AIMessage) -> list[Block]:
     result: Block = {"type": "server_tool_result", "tool_call_id": item.get("id") or ""}
     if outputs := [item[key] for key in OUTPUTS if item.get(key) is not None]:
         result["output"] = outputs[0]
-    if is_mcp or status in STATUSES:
-        if is_mcp:
-            result["status"] = "error" if error else "success"
-        else:
-            result["status"] = STATUSES[str(status)]
+    if is_mcp:
+        result["status"] = "error" if error else "success"
+    elif status in STATUSES:
+        result["status"] = STATUSES[status]
     elif status:
         result["extras"] = {"status": status}
     if error:
@@ -314,9 +310,8 @@ def _image(item: Block, message: AIMessage) -> list[Block]:
     image: Block = {"type": "image", "base64": item["result"]}
     if item.get("output_format"):
         image["mime_type"] = f"image/{item['output_format']}"
-    if item.get("id"):
-        image["id"] = item["id"]
-    return [_indexed({**image, **rest(item, "id", "result")}, item, "img")]
+    image |= some_of(item, "id")
+    return [_indexed(image | rest(item, "id", "result"), item, "img")]
 
 
 def _other(item: Block, message: AIMessage) -> list[Block]:

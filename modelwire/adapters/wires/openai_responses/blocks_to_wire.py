@@ -6,25 +6,32 @@ Wire format: https://platform.openai.com/docs/api-reference/responses/create, re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from modelwire.adapters.wires.openai_chat.blocks_to_wire import (
     FOREIGN_KEYS,
+    Part,
+    PartWriters,
     Place,
     audio_to_wire,
     data_source,
     file_name,
 )
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages.block_translators.standard import extra_field, standard_block
+from modelwire.messages.block_translators.standard import (
+    AnyBlock,
+    extra_field,
+    standard_block,
+    type_of,
+    without,
+)
 
 __all__ = ["ADDED", "TO_WIRE", "to_wire"]
 
-Part = dict[str, Any]
 
 OWN_PARTS = frozenset({"input_image", "input_file", "input_audio"})
-TEXTS = frozenset({"text", "input_text", "output_text", "text-plain", None})
+TEXTS = frozenset({"text", "input_text", "output_text", "text-plain", ""})
 KEEP_KEYS = frozenset({"text", "input_text"})
 ADDED = frozenset({"index", "partial_images"})  # what our stream decoder adds to items
 NOT_SENT = FOREIGN_KEYS | {"cache_control", "phase", "logprobs"}
@@ -41,9 +48,9 @@ def to_wire(block: Any, where: str) -> Part:
         raise InvalidType(
             f"{where} holds a `{type(block).__name__}`; a content block is a string or a dict."
         )
-    kind = block.get("type") if isinstance(block.get("type"), str) else None
+    kind = type_of(block)
     if kind in OWN_PARTS:
-        return {key: value for key, value in block.items() if key not in ADDED}
+        return without(block, *ADDED)
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return dict(block["value"])
     if kind in TEXTS and isinstance(text := block.get("text"), str):
@@ -52,7 +59,7 @@ def to_wire(block: Any, where: str) -> Part:
         else:
             sent = {}
         return {**sent, "type": "input_text", "text": text}
-    standard: Mapping[str, Any] = standard_block(dict(block))
+    standard: AnyBlock = standard_block(dict(block))
     place = Place(where, api="the Responses API")
     write = TO_WIRE.get(standard["type"])
     if write is None:
@@ -66,7 +73,7 @@ def to_wire(block: Any, where: str) -> Part:
     return part
 
 
-def _image(block: Mapping[str, Any], place: Place) -> Part:
+def _image(block: AnyBlock, place: Place) -> Part:
     source = data_source(block, place)
     key = "file_id" if source.kind == "file_id" else "image_url"
     part = {
@@ -79,7 +86,7 @@ def _image(block: Mapping[str, Any], place: Place) -> Part:
     return part
 
 
-def _file(block: Mapping[str, Any], place: Place) -> Part:
+def _file(block: AnyBlock, place: Place) -> Part:
     if block.get("base64") is not None and not block.get("mime_type"):
         block = {**block, "mime_type": "application/pdf"}
     source = data_source(block, place)
@@ -95,13 +102,13 @@ def _file(block: Mapping[str, Any], place: Place) -> Part:
     }
 
 
-def _plain_text(block: Mapping[str, Any], place: Place) -> Part:
+def _plain_text(block: AnyBlock, place: Place) -> Part:
     if isinstance(block.get("text"), str):
         return {"type": "input_text", "text": block["text"]}
     return _file({"mime_type": "text/plain", **block}, place)
 
 
-TO_WIRE: dict[str, Callable[[Mapping[str, Any], Place], Part]] = {
+TO_WIRE: PartWriters = {
     "text-plain": _plain_text,
     "image": _image,
     "audio": audio_to_wire,

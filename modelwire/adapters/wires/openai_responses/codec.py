@@ -6,7 +6,7 @@ Wire format: https://platform.openai.com/docs/api-reference/responses, read 2026
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from modelwire.adapters.wires.dropped_content import foreign_work
@@ -16,7 +16,9 @@ from modelwire.adapters.wires.openai_chat.response import error_within
 from modelwire.adapters.wires.openai_chat.tools import tool_params
 from modelwire.adapters.wires.openai_responses.messages import History, items_from_messages
 from modelwire.adapters.wires.openai_responses.response import failure, message_from_response
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import InvalidArgument
+from modelwire.messages.block_translators.standard import type_of, without
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall, StreamDecoder
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply, WireRequest
 
 __all__ = ["ResponsesCodec"]
-
-Params = dict[str, Any]
 
 # Models whose reasoning can be had encrypted, so that the program keeps it where the provider does not.
 # https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items, read 2026-11.
@@ -58,7 +58,7 @@ class ResponsesCodec(NamedTuple):
         history = History(
             self.provider, fields.get("store") is not False, frozenset(filter(None, custom))
         )
-        body: Params = {
+        body: JSON = {
             "input": items_from_messages(call.messages, history, since=since),
             "model": call.model,
             **fields,
@@ -67,7 +67,7 @@ class ResponsesCodec(NamedTuple):
             "stream_options", None
         )  # as on Chat Completions; but usage comes unasked here
         if isinstance(options, Mapping):
-            options = {name: value for name, value in options.items() if name != "include_usage"}
+            options = without(options, "include_usage")
         if call.stream:
             body |= {"stream": True, "stream_options": options} if options else {"stream": True}
         # Azure's dated API has the model in the body here, read 2026-11
@@ -114,17 +114,19 @@ class ResponsesCodec(NamedTuple):
 
 def _latest_answer(messages: Sequence[BaseMessage]) -> tuple[int, str | None]:
     """Return where the messages after the latest answer of this API begin, and its id."""
-    for position in range(len(messages) - 1, -1, -1):
-        metadata = messages[position].response_metadata
-        id_ = metadata.get("id") if messages[position].type in ("ai", "AIMessageChunk") else None
-        if isinstance(id_, str) and (
-            id_.startswith("resp_") or metadata.get("object") == "response"
-        ):
-            return position + 1, id_
+    for after in range(len(messages), 0, -1):
+        message = messages[after - 1]
+        if message.type not in ("ai", "AIMessageChunk"):
+            continue
+        metadata = message.response_metadata
+        id_ = metadata.get("id")
+        is_own = str(id_).startswith("resp_") or metadata.get("object") == "response"
+        if is_own and isinstance(id_, str):
+            return after, id_
     return 0, None
 
 
-def _params(params: Params, model: str) -> Params:
+def _params(params: JSON, model: str) -> JSON:
     """Return the parameters in this wire's words; one the caller already named so is left alone."""
     fields = dict(params)
     if fields.pop("n", 1) != 1:
@@ -149,31 +151,33 @@ def _params(params: Params, model: str) -> Params:
     return _included(fields, model)
 
 
-def _included(fields: Params, model: str) -> Params:
+def _included(fields: JSON, model: str) -> JSON:
     """Request what the caller needs beside the answer: log probabilities, and reasoning if it is not stored."""
     wanted = [LOGPROBS] if fields.pop("logprobs", False) else []
-    reasons = model.startswith(REASONING_MODELS) and "-chat" not in model
-    if fields.get("store") is False and (reasons or "reasoning" in fields):
+    is_reasoning_model = model.startswith(REASONING_MODELS) and "-chat" not in model
+    reasons = is_reasoning_model or "reasoning" in fields
+    if reasons and fields.get("store") is False:
         wanted.append(ENCRYPTED_REASONING)
     if wanted:
-        fields["include"] = list(dict.fromkeys((*(fields.get("include") or ()), *wanted)))
+        included = fields.get("include") or ()
+        fields["include"] = list(dict.fromkeys((*included, *wanted)))
     return fields
 
 
-def _tools(params: Params) -> Params:
+def _tools(params: JSON) -> JSON:
     """Return the tools and the choice among them; forms of other providers are read as in Chat Completions."""
     chat = tool_params(params)
     if "tools" in chat:
         chat["tools"] = [_tool(tool) for tool in chat["tools"]]
     if isinstance(choice := chat.get("tool_choice"), Mapping):
-        choice = _flat(choice, str(choice.get("type")))
+        choice = _flat(choice, type_of(choice))
         if isinstance(choice.get("tools"), list):  # `allowed_tools`
-            choice["tools"] = [_flat(tool, str(tool.get("type"))) for tool in choice["tools"]]
+            choice["tools"] = [_flat(tool, type_of(tool)) for tool in choice["tools"]]
         chat["tool_choice"] = choice
     return chat
 
 
-def _tool(tool: Mapping[str, Any]) -> Params:
+def _tool(tool: Fields) -> JSON:
     flat = _flat(tool, tool["type"])
     if tool["type"] == "function":
         # Left out, it would mean strict here, and that optional arguments are none; on Chat Completions it does not.
@@ -185,8 +189,8 @@ def _tool(tool: Mapping[str, Any]) -> Params:
     return flat
 
 
-def _flat(value: Mapping[str, Any], inner: str) -> Params:
+def _flat(value: Fields, inner: str) -> JSON:
     """Move the entries of the dict `inner` to the outer dict."""
     if not isinstance(value.get(inner), Mapping):
         return dict(value)
-    return {**{key: item for key, item in value.items() if key != inner}, **value[inner]}
+    return {**without(value, inner), **value[inner]}

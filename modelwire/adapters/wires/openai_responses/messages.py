@@ -10,13 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.adapters.wires.json import dict_or_empty, dicts_in, text_or_none
 from modelwire.adapters.wires.openai_chat.blocks_to_wire import Place
 from modelwire.adapters.wires.openai_chat.messages import arguments_json, unsendable
 from modelwire.adapters.wires.openai_responses.blocks_from_wire import OWN_TYPES
 from modelwire.adapters.wires.openai_responses.blocks_to_wire import ADDED, to_wire
 from modelwire.adapters.wires.outgoing_messages import with_paired_calls
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages.block_translators.standard import MODEL_WORK, extras_of
+from modelwire.messages.block_translators.standard import (
+    MODEL_WORK,
+    AnyBlock,
+    as_blocks,
+    extras_of,
+    some_of,
+    type_of,
+    without,
+)
 from modelwire.messages.tool_calls import CALL_EXTRAS, parse_tool_args
 
 if TYPE_CHECKING:
@@ -29,6 +38,7 @@ Item = dict[str, Any]
 ROLES = frozenset({"user", "assistant", "system", "developer"})
 CALLS = frozenset({"function_call", "custom_tool_call", "tool_call"})
 ITEM_NAMES = frozenset({"id", "status"})
+_NAMED = CALLS | {"message"}  # The items that have these names.
 
 
 class History(NamedTuple):
@@ -77,28 +87,27 @@ class _Place(NamedTuple):
         return f"Message {self.position}"
 
 
-def _kind_of(block: Any) -> str | None:
-    """Return the type of a block; `None` if it has none, or one that is not text."""
-    kind = block.get("type") if isinstance(block, Mapping) else None
-    return kind if isinstance(kind, str) else None
-
-
 def _free_text_calls(messages: Sequence[Any], history: History) -> Iterable[str]:
     """Find the ids of the calls of custom tools: their results are another kind of item."""
     for message in messages:
         extras = message.additional_kwargs.get(CALL_EXTRAS)  # as Chat Completions' answers have it
-        for id_, more in extras.items() if isinstance(extras, Mapping) else ():
-            if isinstance(more, Mapping) and more.get("type") == "custom":
+        for id_, more in dict_or_empty(extras).items():
+            if type_of(more) == "custom":
                 yield id_
         for call in getattr(message, "tool_calls", ()):
             if call["name"] in history.custom_tools and call["id"]:
                 yield call["id"]
-        for block in message.content if isinstance(message.content, list) else ():
-            kind = _kind_of(block)
+        content = message.content
+        if not isinstance(content, list):
+            continue
+        for block in content:
+            kind = type_of(block)
             if kind == "custom_tool_call" and isinstance(block.get("call_id"), str):
                 yield block["call_id"]
-            elif kind == "tool_call" and str(extras_of(block).get("item_id")).startswith("ctc_"):
-                yield str(block.get("id"))  # of a standard block of such an item
+            if kind == "tool_call":  # a standard block, which may be of such an item
+                item_id = str(extras_of(block).get("item_id"))
+                if item_id.startswith("ctc_"):
+                    yield str(block.get("id"))
 
 
 def _human(message: Any, place: _Place) -> list[Item]:
@@ -126,7 +135,7 @@ def _items_of_role(role: str, content: Any, place: _Place) -> list[Item]:
     items: list[Item] = []
     parts: list[Item] = []
     for block in content:
-        kind = _kind_of(block)
+        kind = type_of(block)
         if kind == "tool_result":  # Anthropic's
             output = _output(block.get("content") or "", place)
             items.append(
@@ -136,8 +145,8 @@ def _items_of_role(role: str, content: Any, place: _Place) -> list[Item]:
                     "output": output,
                 }
             )
-        elif kind in OWN_TYPES or str(kind).endswith("_output"):
-            items.append(_without(block, ADDED))
+        elif kind in OWN_TYPES or kind.endswith("_output"):
+            items.append(without(block, *ADDED))
         else:
             if not items or items[-1].get("content") is not parts:
                 parts = []
@@ -148,8 +157,8 @@ def _items_of_role(role: str, content: Any, place: _Place) -> list[Item]:
 
 def _tool(message: Any, place: _Place) -> list[Item]:
     id_ = message.tool_call_id
-    kind = message.additional_kwargs.get("type")
-    if not (isinstance(kind, str) and kind.endswith("_output")):
+    kind = type_of(message.additional_kwargs)
+    if not kind.endswith("_output"):
         kind = "custom_tool_call_output" if id_ in place.free_text_calls else "function_call_output"
     item: Item = {"type": kind, "call_id": id_}
     if kind == "computer_call_output":
@@ -181,22 +190,16 @@ def _screenshot(content: Any, place: _Place) -> Item:
             else:
                 part = to_wire(block, str(place))
             if part["type"] in ("computer_screenshot", "input_image"):
-                source = {key: part[key] for key in ("image_url", "file_id") if part.get(key)}
-                return {"type": "computer_screenshot", **source}
+                return {"type": "computer_screenshot", **some_of(part, "image_url", "file_id")}
     raise InvalidArgument(
         f"{place}: the result of a computer call is a screenshot, and there is no image in it."
     )
 
 
-def _without(block: Mapping[str, Any], names: frozenset[str]) -> Item:
-    return {key: value for key, value in block.items() if key not in names}
-
-
 def _ai(message: AIMessage, place: _Place) -> list[Item]:
-    content: Any = message.content
     answer = _Answer(message, place)
-    for block in [content] if isinstance(content, str) else content:
-        answer.add({"type": "text", "text": block} if isinstance(block, str) else block)
+    for block in as_blocks(message.content):
+        answer.add(block)
     return answer.items_and_rest()
 
 
@@ -216,7 +219,7 @@ class _Answer:
         self._forgotten = False  # reasoning that the provider does not store was left out
 
     def add(self, block: Any) -> None:
-        kind = _kind_of(block) or Place(str(self._place)).kind_of(block)  # which says what is wrong
+        kind = type_of(block) or Place(str(self._place)).kind_of(block)  # which says what is wrong
         if kind in ("text", "output_text", "refusal"):
             self._words(block, kind)
         elif kind in CALLS:
@@ -238,28 +241,28 @@ class _Answer:
             if self._place.history.stored and block.get("id"):
                 self._items.append({"type": "item_reference", "id": block["id"]})
         elif kind not in MODEL_WORK and not kind.endswith("_tool_result"):
-            self._items.append(_without(block, ADDED))
+            self._items.append(without(block, *ADDED))
 
     def items_and_rest(self) -> list[Item]:
         """Return all items, with the calls that no block has at the end."""
         message = self._message
-        refusal = message.additional_kwargs.get("refusal")  # Chat Completions
-        if isinstance(refusal, str) and refusal:
+        items = self._items
+        refusal = text_or_none(message.additional_kwargs.get("refusal"))  # Chat Completions
+        if refusal is not None:
             self._words({"refusal": refusal}, "refusal")
         for call in message.tool_calls:
             if call["id"] not in self._call_ids:
-                self._items.append(self._call_item(call["id"], call["name"], call["args"]))
+                items.append(self._call_item(call["id"], call["name"], call["args"]))
         for bad in message.invalid_tool_calls:
             if bad["id"] not in self._call_ids:
-                self._items.append(_function_call(bad["id"], bad["name"], bad["args"] or ""))
+                items.append(_function_call(bad["id"], bad["name"], bad["args"] or ""))
         if self._forgotten:  # stored items with ids would not be accepted without it
-            named = CALLS | {"message"}
-            self._items = [
-                _without(it, ITEM_NAMES) if it.get("type") in named else it for it in self._items
-            ]
-        return self._items or [{"type": "message", "role": "assistant", "content": ""}]
+            for place, item in enumerate(items):
+                if item.get("type") in _NAMED:
+                    items[place] = without(item, *ITEM_NAMES)
+        return items or [{"type": "message", "role": "assistant", "content": ""}]
 
-    def _words(self, block: Mapping[str, Any], kind: str) -> None:
+    def _words(self, block: AnyBlock, kind: str) -> None:
         key = "refusal" if kind == "refusal" else "text"
         words = block.get(key)
         if not isinstance(words, str):
@@ -269,9 +272,8 @@ class _Answer:
             id_ = None
         if not words and id_ is None:
             return
-        phase_name = block.get("phase") or extras_of(block).get(
-            "phase"
-        )  # where a standard block of a refusal has it
+        # A standard block of a refusal has its phase in `extras`.
+        phase_name = block.get("phase") or extras_of(block).get("phase")
         phase = {"phase": phase_name} if phase_name else {}
         if id_ is None and key == "text":
             last = self._same_message(None, phase, str)
@@ -290,46 +292,39 @@ class _Answer:
         if last is not None:
             last["content"].append(part)
             return
-        if self._message.response_metadata.get("status") == "incomplete":
-            status = "incomplete"
-        else:
-            status = "completed"
-        named = {"id": id_, "status": status} if id_ else {}
-        self._items.append(
-            {"type": "message", "role": "assistant", **named, "content": [part], **phase}
-        )
+        item: Item = {"type": "message", "role": "assistant", "content": [part], **phase}
+        if id_:
+            status = self._message.response_metadata.get("status")
+            item["id"] = id_
+            item["status"] = status if status == "incomplete" else "completed"
+        self._items.append(item)
 
     def _same_message(self, id_: str | None, phase: Mapping[str, str], kind: type) -> Item | None:
         """Return the last item if it is the assistant's message that goes on, with content of that kind."""
         last = self._items[-1] if self._items else {}
-        is_same = (last.get("role"), last.get("id"), last.get("phase")) == (
-            "assistant",
-            id_,
-            phase.get("phase"),
-        )
-        if is_same and isinstance(last["content"], kind):
-            return last
-        return None
+        if last.get("role") != "assistant" or not isinstance(last.get("content"), kind):
+            return None
+        is_same = last.get("id") == id_ and last.get("phase") == phase.get("phase")
+        return last if is_same else None
 
-    def _call(self, block: Mapping[str, Any]) -> None:
+    def _call(self, block: AnyBlock) -> None:
         """Add a call as it came, with new arguments if the program has changed them."""
-        if not isinstance(
-            id_ := block.get("id" if block["type"] == "tool_call" else "call_id"), str | None
-        ):
+        is_standard = block["type"] == "tool_call"
+        id_ = block.get("id" if is_standard else "call_id")
+        if not isinstance(id_, str | None):
             raise InvalidArgument(
                 f"{self._place}: the id of a tool call is a string, not a `{type(id_).__name__}`."
             )
-        if block["type"] == "tool_call":
+        if is_standard:
             item = self._call_item(id_, block.get("name"), self._calls.get(id_, block).get("args"))
             if self._own:
                 extras = extras_of(block)
-                item |= (
-                    {"id": item_id, **extras}
-                    if (item_id := extras.pop("item_id", None))
-                    else extras
-                )
+                item_id = extras.pop("item_id", None)
+                if item_id:
+                    item["id"] = item_id
+                item |= extras
         else:
-            item = _without(block, ADDED if self._own else ADDED | ITEM_NAMES)
+            item = without(block, *(ADDED if self._own else ADDED | ITEM_NAMES))
             call = self._calls.get(id_)
             if call is not None and call["args"] != _args_of(item):
                 item |= self._call_item(id_, call["name"], call["args"])
@@ -346,13 +341,13 @@ class _Answer:
     def _arguments(self, args: Any) -> str:
         return arguments_json({} if args is None else args, self._place.position)
 
-    def _reasoning(self, block: Mapping[str, Any]) -> None:
+    def _reasoning(self, block: AnyBlock) -> None:
         if "summary" in block or "content" in block or "encrypted_content" in block:
-            item = _without(block, ADDED)
+            item = without(block, *ADDED)
             for key in ("summary", "content"):
                 if isinstance(parts := item.get(key), list):
                     item[key] = [
-                        _without(part, ADDED) if isinstance(part, Mapping) else part
+                        without(part, *ADDED) if isinstance(part, Mapping) else part
                         for part in parts
                     ]
             item.setdefault("summary", [])
@@ -376,15 +371,10 @@ class _Answer:
             self._forgotten = True
 
 
-def _annotations(block: Mapping[str, Any]) -> list[Any]:
+def _annotations(block: AnyBlock) -> list[Any]:
     """Return the citations of a text that are still in the wire's form."""
-    annotations = block.get("annotations")
-    return [
-        note
-        for note in (annotations if isinstance(annotations, list) else ())
-        if isinstance(note, Mapping)
-        and note.get("type") not in ("citation", "non_standard_annotation")
-    ]
+    standard = ("citation", "non_standard_annotation")
+    return [it for it in dicts_in(block.get("annotations")) if it.get("type") not in standard]
 
 
 def _function_call(id_: Any, name: Any, arguments: str) -> Item:

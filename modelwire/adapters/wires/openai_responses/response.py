@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.empty_answers import check_empty
-from modelwire.adapters.wires.json import dict_or_empty, error_from_json, text_or_none
+from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_from_json, text_or_none
 from modelwire.adapters.wires.openai_chat.response import generated_call_id, usage_of
+from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.messages import AIMessage
+from modelwire.messages.block_translators.standard import some_of
 from modelwire.messages.tool_calls import free_text_call, read_tool_call
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CALL_TEXT",
     "block_of_part",
-    "dicts_in",
     "end_of",
     "failure",
     "items_in",
@@ -35,8 +36,6 @@ __all__ = [
     "usage_metadata",
     "with_call_id",
 ]
-
-JSON = dict[str, Any]
 
 # Items that are calls of the caller's tools, and where each has its arguments.
 CALL_TEXT = {"function_call": "arguments", "custom_tool_call": "input"}
@@ -79,13 +78,7 @@ FINISH_REASONS = {
 }  # as Chat Completions names them
 
 
-def dicts_in(value: Any) -> list[JSON]:
-    if isinstance(value, list):
-        return [item for item in value if isinstance(item, dict)]
-    return []
-
-
-def items_in(response: Mapping[str, Any]) -> list[JSON]:
+def items_in(response: Fields) -> list[JSON]:
     """Return the items of an answer: every dict with a `type`."""
     return [item for item in dicts_in(response.get("output")) if text_or_none(item.get("type"))]
 
@@ -135,7 +128,7 @@ def named_in(item: JSON) -> JSON:
     return {key: item[key] for key in ("id", "phase") if text_or_none(item.get(key))}
 
 
-def parts_in(item: Mapping[str, Any]) -> list[JSON]:
+def parts_in(item: Fields) -> list[JSON]:
     """Return the parts of a message that have a text as `type`."""
     return [part for part in dicts_in(item.get("content")) if isinstance(part.get("type", ""), str)]
 
@@ -150,7 +143,7 @@ def block_of_part(part: JSON) -> JSON:
     return {key: value for key, value in part.items() if value is not None}
 
 
-def with_call_id(item: JSON, response: Mapping[str, Any], position: int) -> JSON:
+def with_call_id(item: JSON, response: Fields, position: int) -> JSON:
     """Give the call at this place of the answer an id, where it has none."""
     if text_or_none(item.get("call_id")):
         return item
@@ -169,7 +162,7 @@ def _call(item: JSON) -> ToolCall | InvalidToolCall:
     return read_tool_call(name, raw if isinstance(raw, dict) else text_or_none(raw) or "", id_)
 
 
-def end_of(response: Mapping[str, Any]) -> str | None:
+def end_of(response: Fields) -> str | None:
     """Return why an answer ended: the reason of an incomplete one, else its status."""
     status = text_or_none(response.get("status"))
     if status != "incomplete":
@@ -177,13 +170,13 @@ def end_of(response: Mapping[str, Any]) -> str | None:
     return text_or_none(dict_or_empty(response.get("incomplete_details")).get("reason"))
 
 
-def usage_metadata(response: Mapping[str, Any]) -> UsageMetadata | None:
+def usage_metadata(response: Fields) -> UsageMetadata | None:
     """Return the tokens of an answer."""
     return usage_of(response.get("usage"), ("input_tokens", "output_tokens", "total_tokens"))
 
 
 def response_metadata(
-    response: Mapping[str, Any],
+    response: Fields,
     *,
     provider: str,
     request_id: str | None,
@@ -210,7 +203,7 @@ def response_metadata(
 
 
 def failure(
-    source: Mapping[str, Any],
+    source: Fields,
     *,
     provider: str,
     headers: Mapping[str, str] | None = None,
@@ -221,7 +214,7 @@ def failure(
     if (
         not error
     ):  # of an event its `type` is "error" itself; of an answer nothing else says what went wrong
-        error = {name: source[name] for name in ("code", "message", "param") if source.get(name)}
+        error = some_of(source, "code", "message", "param")
     if isinstance(error, dict) and not error.get("code") and error.get("type") in (None, "error"):
         error = {**error, "type": "server_error"}
     return error_from_json(

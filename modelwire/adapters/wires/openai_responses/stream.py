@@ -23,7 +23,6 @@ from modelwire.adapters.wires.json import (
     text_or_none,
 )
 from modelwire.adapters.wires.openai_responses.response import (
-    JSON,
     end_of,
     failure,
     items_in,
@@ -33,6 +32,7 @@ from modelwire.adapters.wires.openai_responses.response import (
 )
 from modelwire.adapters.wires.openai_responses.stream_items import (
     CallItem,
+    Chunks,
     Item,
     MessageItem,
     Output,
@@ -42,8 +42,8 @@ from modelwire.adapters.wires.openai_responses.stream_items import (
     item_of,
     new_chunk,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.errors import IncompleteStream
-from modelwire.messages import AIMessageChunk
 from modelwire.transport.wire import ServerEvent
 
 __all__ = ["ResponsesDecoder"]
@@ -77,7 +77,7 @@ class ResponsesDecoder:
         """Whether a part of a message is a refusal. A resumed stream reads it."""
         return self._output.refused
 
-    def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
+    def feed(self, event: ServerEvent) -> Chunks:
         """Return the chunks this event makes, if any."""
         name, data = event
         try:
@@ -111,7 +111,7 @@ class ResponsesDecoder:
             return {"type": "error", "message": data.decode("utf-8", "replace")}
         return read_json(data, provider=self._provider, status=200, what="stream event")
 
-    def _read(self, name: str, payload: Any) -> list[AIMessageChunk]:
+    def _read(self, name: str, payload: Any) -> Chunks:
         if not isinstance(payload, dict):
             raise malformed(
                 f"A stream event of `{self._provider}` is not a JSON object.",
@@ -143,7 +143,7 @@ class ResponsesDecoder:
         id_ = payload.get("item_id") or dict_or_empty(payload.get("item")).get("id")
         return item is not None and item.done and bool(id_) and item.id == id_
 
-    def _begun(self, payload: JSON) -> list[AIMessageChunk]:
+    def _begun(self, payload: JSON) -> Chunks:
         self._take(payload)
         # A background answer is fetched later, so its stream may end now.
         self._ended = payload.get("type") == "response.queued"
@@ -153,10 +153,10 @@ class ResponsesDecoder:
         self._response = {**self._response, **dict_or_empty(payload.get("response"))}
         self._output.id = self._output.id or text_or_none(self._response.get("id"))
 
-    def _over(self, payload: JSON) -> list[AIMessageChunk]:
+    def _over(self, payload: JSON) -> Chunks:
         """Complete the items that no event has completed; take the encrypted content from the final answer."""
         self._take(payload)
-        chunks: list[AIMessageChunk] = []
+        chunks: Chunks = []
         for position, whole in enumerate(items_in(self._response)):
             if position >= len(self._items):
                 self._begin(position, whole)
@@ -167,11 +167,11 @@ class ResponsesDecoder:
         self._ended = self._final = True
         return chunks
 
-    def _failed(self, payload: JSON) -> list[AIMessageChunk]:
+    def _failed(self, payload: JSON) -> Chunks:
         self._take(payload)
         raise failure(self._response, provider=self._provider)
 
-    def close(self) -> list[AIMessageChunk]:
+    def close(self) -> Chunks:
         """Return the last chunk: no text, but everything that comes once."""
         if not self._ended:
             raise IncompleteStream(
@@ -200,7 +200,7 @@ class ResponsesDecoder:
             )
         ]
 
-    def _added(self, payload: JSON) -> list[AIMessageChunk]:
+    def _added(self, payload: JSON) -> Chunks:
         whole = dict_or_empty(payload.get("item"))
         if not text_or_none(whole.get("type")):
             return []
@@ -225,13 +225,13 @@ class ResponsesDecoder:
     def _item_of(self, payload: JSON, kind: str) -> Any:
         return self._item(payload, {"type": kind, "id": payload.get("item_id")})
 
-    def _item_done(self, payload: JSON) -> list[AIMessageChunk]:
+    def _item_done(self, payload: JSON) -> Chunks:
         whole = dict_or_empty(payload.get("item"))
         if text_or_none(whole.get("type")):
             return self._finish(self._item(payload, whole), whole)
         return []
 
-    def _finish(self, item: Item, whole: JSON) -> list[AIMessageChunk]:
+    def _finish(self, item: Item, whole: JSON) -> Chunks:
         if isinstance(item, MessageItem):
             self._usual.clear()
         return item.finish(self._with_call_id(item, whole))
@@ -241,7 +241,7 @@ class ResponsesDecoder:
             return with_call_id(whole, self._response, self._items.index(item))
         return whole
 
-    def _words(self, payload: JSON, kind: str) -> list[AIMessageChunk]:
+    def _words(self, payload: JSON, kind: str) -> Chunks:
         item: MessageItem = self._item_of(payload, "message")
         number = _number(payload, "content_index")
         chunks = item.words(number, kind, payload)
@@ -249,33 +249,33 @@ class ResponsesDecoder:
             self._usual[_number(payload, "output_index"), number] = item.part(number)
         return chunks
 
-    def _annotation(self, payload: JSON) -> list[AIMessageChunk]:
+    def _annotation(self, payload: JSON) -> Chunks:
         item: MessageItem = self._item_of(payload, "message")
         part = item.part(_number(payload, "content_index"))
         part.annotations.append(payload.get("annotation"))
         return []
 
-    def _thought(self, payload: JSON, field: str, number: str, kind: str) -> list[AIMessageChunk]:
+    def _thought(self, payload: JSON, field: str, number: str, kind: str) -> Chunks:
         item: ReasoningItem = self._item_of(payload, "reasoning")
         return item.text(field, _number(payload, number), kind, payload["delta"])
 
-    def _argument(self, payload: JSON, kind: str) -> list[AIMessageChunk]:
+    def _argument(self, payload: JSON, kind: str) -> Chunks:
         item: CallItem = self._item_of(payload, kind)
         return item.more_arguments(payload["delta"])
 
-    def _code(self, payload: JSON) -> list[AIMessageChunk]:
+    def _code(self, payload: JSON) -> Chunks:
         item: ToolItem = self._item_of(payload, "code_interpreter_call")
         return item.code(payload["delta"])
 
-    def _image(self, payload: JSON) -> list[AIMessageChunk]:
+    def _image(self, payload: JSON) -> Chunks:
         item: ToolItem = self._item_of(payload, "image_generation_call")
         return item.image(payload)
 
-    def _audio(self, payload: JSON, key: str) -> list[AIMessageChunk]:
+    def _audio(self, payload: JSON, key: str) -> Chunks:
         audio = {key: payload["delta"]}
         return [new_chunk("", id=self._output.id, additional_kwargs={"audio": audio})]
 
-    _READERS: ClassVar[dict[str, Callable[[Any, JSON], list[AIMessageChunk]]]] = {
+    _READERS: ClassVar[dict[str, Callable[[Any, JSON], Chunks]]] = {
         "response.created": _begun,
         "response.queued": _begun,
         "response.in_progress": _begun,

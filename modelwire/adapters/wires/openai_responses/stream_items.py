@@ -10,20 +10,21 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from modelwire.adapters.wires.json import text_or_none
+from modelwire.adapters.wires.json import dicts_in, text_or_none
 from modelwire.adapters.wires.openai_responses.response import (
     CALL_TEXT,
-    JSON,
     block_of_part,
-    dicts_in,
     named_in,
     parts_in,
 )
+from modelwire.adapters.wires.wire import JSON
 from modelwire.messages import AIMessageChunk
+from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import ToolCallChunk, tool_call_chunk
 
 __all__ = [
     "CallItem",
+    "Chunks",
     "Item",
     "MessageItem",
     "Output",
@@ -46,6 +47,7 @@ IMAGE_FIELDS = (
 # The arguments of a call with free text are one field of a JSON object.
 FREE_TEXT_HEAD, FREE_TEXT_END = '{"__arg1":"', '"}'
 
+Chunks = list[AIMessageChunk]
 new_chunk = AIMessageChunk.from_wire
 
 
@@ -122,19 +124,22 @@ class Item:
             self._piece = self.output.next_piece()
         return self._piece
 
-    def chunk_of(
-        self, calls: tuple[ToolCallChunk, ...] = (), /, **fields: Any
-    ) -> list[AIMessageChunk]:
+    def chunk_of(self, calls: tuple[ToolCallChunk, ...] = (), /, **fields: Any) -> Chunks:
         """Return a chunk with fields of the item's only block."""
         content = {"type": self.kind, **self.named, **fields, "index": self.block().index}
         self.named = {}
         return [self.output.chunk([content], calls)]
 
-    def begin(self, whole: JSON) -> list[AIMessageChunk]:
+    def _chunk_unless_empty(self, fields: JSON) -> Chunks:
+        if fields or self.named:
+            return self.chunk_of(**fields)
+        return []
+
+    def begin(self, whole: JSON) -> Chunks:
         """Return the chunks for an item that the provider has announced."""
         return []
 
-    def finish(self, whole: JSON) -> list[AIMessageChunk]:
+    def finish(self, whole: JSON) -> Chunks:
         """Return the chunks for everything of an item that has not left yet."""
         if self.done:
             return []
@@ -144,7 +149,7 @@ class Item:
         self.done = True
         return self.rest(whole)
 
-    def rest(self, whole: JSON) -> list[AIMessageChunk]:
+    def rest(self, whole: JSON) -> Chunks:
         """Return the chunks for the rest of a whole item."""
         raise NotImplementedError
 
@@ -175,26 +180,24 @@ class ToolItem(Item):
 
     __slots__ = ()
 
-    def code(self, text: str) -> list[AIMessageChunk]:
+    def code(self, text: str) -> Chunks:
         """Return the chunk for a piece of code that the provider runs."""
         self.block().add("code", text)
         return self.chunk_of(code=text)
 
-    def image(self, event: JSON) -> list[AIMessageChunk]:
+    def image(self, event: JSON) -> Chunks:
         """Return the chunk for an unfinished image. `partial_images` are never sent back."""
         image = {key: event[key] for key in IMAGE_FIELDS if event.get(key) is not None}
         return self.chunk_of(partial_images=[image])
 
-    def rest(self, whole: JSON) -> list[AIMessageChunk]:
+    def rest(self, whole: JSON) -> Chunks:
         """Return the chunk with the fields that have not left yet, unless there is none."""
+        piece = self.block()
         fields = self.fields_left(whole)
-        if "code" in self.block().sent:
-            rest = self.block().rest_of("code", whole.get("code"))
-            if rest:
-                fields["code"] = rest
-        if fields or self.named:
-            return self.chunk_of(**fields)
-        return []
+        if "code" in piece.sent:
+            rest = piece.rest_of("code", whole.get("code"))
+            fields |= {"code": rest} if rest else {}
+        return self._chunk_unless_empty(fields)
 
 
 class ReasoningItem(Item):
@@ -202,19 +205,19 @@ class ReasoningItem(Item):
 
     __slots__ = ()
 
-    def begin(self, whole: JSON) -> list[AIMessageChunk]:
+    def begin(self, whole: JSON) -> Chunks:
         """Return the chunk that begins the block."""
         self.block().sent = {"summary": 0}
         return self.chunk_of(summary=[])
 
-    def text(self, field: str, number: int | None, kind: str, text: str) -> list[AIMessageChunk]:
+    def text(self, field: str, number: int | None, kind: str, text: str) -> Chunks:
         """Return the chunk for a piece of a text of `field`, which is "summary" or "content"."""
         piece = self.block()
         piece.sent[field] = 0
         piece.add((field, number), text)
         return self.chunk_of(**{field: [{"type": kind, "text": text, "index": number}]})
 
-    def rest(self, whole: JSON) -> list[AIMessageChunk]:
+    def rest(self, whole: JSON) -> Chunks:
         """Return the chunk with the texts and fields that have not left yet, unless there is none."""
         fields = self.fields_left(whole, (*PLACED, *REASONING_TEXTS))
         for field in REASONING_TEXTS:
@@ -223,22 +226,21 @@ class ReasoningItem(Item):
             parts = self._texts_left(field, whole[field])
             if parts or field not in self.block().sent:
                 fields[field] = parts
-        if fields or self.named:
-            return self.chunk_of(**fields)
-        return []
+        return self._chunk_unless_empty(fields)
 
     def _texts_left(self, field: str, parts: Any) -> list[JSON]:
         piece = self.block()
         rest = []
-        numbers = [key[1] for key in piece.sent if isinstance(key, tuple) and key[0] == field]
+        keys = [key for key in piece.sent if isinstance(key, tuple) and key[0] == field]
         for place, part in enumerate(dicts_in(parts)):
-            number = numbers[place] if place < len(numbers) else place
-            is_new = (field, number) not in piece.sent
-            text = piece.rest_of((field, number), part.get("text"))
+            key = keys[place] if place < len(keys) else (field, place)
+            is_new = key not in piece.sent
+            text = piece.rest_of(key, part.get("text"))
+            named = {"text": text, "index": key[1]}
             if is_new:
-                rest.append({**part, "text": text, "index": number})
+                rest.append(part | named)
             elif text:
-                rest.append({"text": text, "index": number})
+                rest.append(named)
         return rest
 
     def encrypted_block(self) -> JSON:
@@ -267,7 +269,7 @@ class MessageItem(Item):
             piece = self.parts[number] = self.output.next_piece()
         return piece
 
-    def words(self, number: int | None, kind: str, event: JSON) -> list[AIMessageChunk]:
+    def words(self, number: int | None, kind: str, event: JSON) -> Chunks:
         """Return the chunk for a piece of a part; `kind` is "text" or "refusal"."""
         piece = self.part(number)
         text = event["delta"]
@@ -279,7 +281,7 @@ class MessageItem(Item):
             self.output.logprobs += dicts_in(event.get("logprobs"))
         return [self.output.chunk([{"type": kind, kind: text, **named, "index": piece.index}])]
 
-    def rest(self, whole: JSON) -> list[AIMessageChunk]:
+    def rest(self, whole: JSON) -> Chunks:
         """Return a chunk with the rest of every part.
 
         Usually this is its citations, which a sum of chunks must not take for pieces of each other.
@@ -302,7 +304,7 @@ class MessageItem(Item):
         if not piece.sent.get(key):
             self.output.logprobs += dicts_in(part.get("logprobs"))
         if piece.sent:
-            named = {name: value for name, value in named.items() if name not in self.named}
+            named = without(named, *self.named)
         if key in block:
             block[key] = piece.rest_of(key, block[key])
         if "annotations" in block:
@@ -315,21 +317,22 @@ class CallItem(Item):
 
     __slots__ = ()
 
-    def begin(self, whole: JSON) -> list[AIMessageChunk]:
+    def begin(self, whole: JSON) -> Chunks:
         """Return the chunks for name and id, and for the arguments that came with them."""
         piece = self.block()
         field = CALL_TEXT[self.kind]
         name = text_or_none(whole.get("name")) or ""
         id_ = whole["call_id"]
         call = tool_call_chunk(name=name, args=self._args(""), id=id_, index=piece.index)
-        piece.sent.update({"name": 0, "call_id": 0, field: 0})
+        named = {"name": name, "call_id": id_, field: ""}
+        piece.sent |= dict.fromkeys(named, 0)
         text = piece.rest_of(field, whole.get(field))
-        chunks = self.chunk_of((call,), name=name, call_id=id_, **{field: ""})
+        chunks = self.chunk_of((call,), **named)
         if text:
-            return chunks + self._arguments(text)
+            chunks += self._arguments(text)
         return chunks
 
-    def more_arguments(self, text: str) -> list[AIMessageChunk]:
+    def more_arguments(self, text: str) -> Chunks:
         """Return the chunk for a piece of the arguments.
 
         Return None for a call whose beginning was not sent: its name and id come with the end.
@@ -339,20 +342,22 @@ class CallItem(Item):
         self.block().add(CALL_TEXT[self.kind], text)
         return self._arguments(text)
 
-    def rest(self, whole: JSON) -> list[AIMessageChunk]:
+    def rest(self, whole: JSON) -> Chunks:
         """Return the chunks for the rest of the arguments, their end, and the other fields."""
         chunks = [] if self.has_begun else self.begin(whole)
-        text = self.block().rest_of(CALL_TEXT[self.kind], whole.get(CALL_TEXT[self.kind]))
+        piece = self.block()
+        field = CALL_TEXT[self.kind]
+        text = piece.rest_of(field, whole.get(field))
         if text:
             chunks += self._arguments(text)
         end = "" if self.kind == "function_call" else FREE_TEXT_END
         fields = self.fields_left(whole)
         if end or fields:
-            call = tool_call_chunk(args=end, index=self.block().index)
+            call = tool_call_chunk(args=end, index=piece.index)
             chunks += self.chunk_of((call,), **fields)
         return chunks
 
-    def _arguments(self, text: str) -> list[AIMessageChunk]:
+    def _arguments(self, text: str) -> Chunks:
         call = tool_call_chunk(args=self._args(text), index=self.block().index)
         return self.chunk_of((call,), **{CALL_TEXT[self.kind]: text})
 

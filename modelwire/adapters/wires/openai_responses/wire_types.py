@@ -5,7 +5,9 @@ Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11. 
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
+
+from modelwire.adapters.wires.wire import JSON
 
 
 class Item(TypedDict, total=False):
@@ -31,19 +33,17 @@ class Part(TypedDict, total=False):
     type: str  # input_text, input_image, input_file, output_text, refusal, summary_text, reasoning_text
     text: str
     refusal: str
-    annotations: list[dict[str, Any]]
-    logprobs: list[dict[str, Any]]
+    annotations: list[JSON]
+    logprobs: list[JSON]
 
 
 class RequestBody(TypedDict, total=False):
     model: str
     input: list[Item]
-    tools: list[
-        dict[str, Any]
-    ]  # flat: {"type": "function", "name", "description", "parameters", "strict"}
-    tool_choice: str | dict[str, Any]
-    text: dict[str, Any]  # format (the form of the answer), verbosity
-    reasoning: dict[str, Any]  # effort, summary
+    tools: list[JSON]  # flat: {"type": "function", "name", "description", "parameters", "strict"}
+    tool_choice: str | JSON
+    text: JSON  # format (the form of the answer), verbosity
+    reasoning: JSON  # effort, summary
     include: list[str]
     max_output_tokens: int
     previous_response_id: str
@@ -64,7 +64,7 @@ class Response(TypedDict, total=False):
     object: Literal["response"]
     status: str  # completed, incomplete, failed, queued, in_progress, cancelled
     incomplete_details: dict[str, str] | None  # reason
-    error: dict[str, Any] | None
+    error: JSON | None
     model: str
     output: list[Item]
     usage: Usage | None
@@ -82,4 +82,4 @@ class Event(TypedDict, total=False):
     content_index: int  # which part of it
     summary_index: int
     delta: str  # response.output_text.delta and its like
-    annotation: dict[str, Any]
+    annotation: JSON
