@@ -147,8 +147,11 @@ class InMemoryCache(BaseCache):
             }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._cache, self._maxsize, self._lock = state["_cache"], state["_maxsize"], RLock()
-        self._ttl_s, left_s = state.get("_ttl_s"), state.get("_left_s", {})
+        self._cache = state["_cache"]
+        self._maxsize = state["_maxsize"]
+        self._lock = RLock()
+        self._ttl_s = state.get("_ttl_s")
+        left_s = state.get("_left_s", {})
         now = monotonic()
         self._expires = OrderedDict((key, now + left) for key, left in left_s.items())
 
@@ -331,7 +334,8 @@ class SQLiteCache(TextCache):
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._lock:
-            connection, self._connection = self._connection, None
+            connection = self._connection
+            self._connection = None
             if connection is not None and self._pid == self._getpid():
                 connection.close()
 

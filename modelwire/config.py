@@ -195,7 +195,8 @@ def _pool_of(
 ) -> BaseChatModel:
     """Return the pool of a row; `kwargs` are arguments of each of its models."""
     options = dict(row.parameters)
-    names, weights = options.pop(POOL), options.pop("weights", None)
+    names = options.pop(POOL)
+    weights = options.pop("weights", None)
     members = {
         name: make_named_model(
             name, config_file=config_file, config_is_found=config_is_found, **kwargs
@@ -521,7 +522,8 @@ class _Reader:
         for key in ("model", "provider"):  # without a model nothing says the provider
             if key not in row:
                 raise self.missing(key, name, row)
-        provider, model = row.pop("provider"), row.pop("model")
+        provider = row.pop("provider")
+        model = row.pop("model")
         key_variable = row.pop("api_key_env", None)
         keys = row if key_variable is None else (*row, "api_key_env")
         lines = {key: self.line_of(key, name) for key in keys}
@@ -529,7 +531,8 @@ class _Reader:
 
     def pool_row(self, name: str, row: dict[str, Any], tables: Mapping[str, Any]) -> ModelRow:
         """Return the row of a pool. Its models are rows of this file, or names of models."""
-        members, weights = row[POOL], row.get("weights")
+        members = row[POOL]
+        weights = row.get("weights")
         if not isinstance(members, list) or not all(isinstance(one, str) for one in members):
             raise self.error(f"`pool` of `models.{name}` must be a list of names", POOL, name)
         for member in members:

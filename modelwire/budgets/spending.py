@@ -150,7 +150,8 @@ def budget(
             or_empty=any(value is not None for value in limits.values()),
         )
         limits = {key: row.get(key) if value is None else value for key, value in limits.items()}
-        per, zone = per or row.get("per"), zone or row.get("zone")
+        per = per or row.get("per")
+        zone = zone or row.get("zone")
         unpriced = unpriced or row.get("unpriced")
         when_away = when_away or row.get("when_away")
     return Budget(
@@ -244,7 +245,8 @@ class Budget:
     def __str__(self) -> str:
         from modelwire.usage.prices import dollars
 
-        left, used = self.left, self._used()
+        left = self.left
+        used = self._used()
         parts = []
         if self.usd is not None:
             parts.append(f"{dollars(used.usd)} of ${self.usd}")
@@ -271,13 +273,16 @@ class Budget:
             raise self._exceeded("seconds", amount, model)
         limits = (self.usd, self.tokens, self.calls)
         if self._store is None:
-            passed, period = self._used().plus(amount).passed(limits), None
+            passed = self._used().plus(amount).passed(limits)
+            period = None
         else:
             try:
                 passed, period = self._store.add_within(amount, limits)
             except BudgetUnavailable as exc:
-                exc.budget, exc.needed = self, amount
-                exc.spent, exc.reserved = self.spent, self.reserved
+                exc.budget = self
+                exc.needed = amount
+                exc.spent = self.spent
+                exc.reserved = self.reserved
                 raise
         if passed is not None:
             raise self._exceeded(passed, amount, model)
@@ -306,7 +311,8 @@ class Budget:
         """Return the error for a call that exceeds one of the limits."""
         from modelwire.usage.prices import dollars
 
-        left, advice = self.left, "."
+        left = self.left
+        advice = "."
         if limit == "usd":
             why = f"it may cost {dollars(amount.usd)}, and {dollars(left.usd or Decimal(0))} of ${self.usd} are left"
         elif limit == "tokens":
@@ -426,7 +432,8 @@ class _Call(CallObserver):
         elif first is not None and time.monotonic() >= ends_at:
             raise first._exceeded("seconds", Spending(), self.name)
         if first is not None and (exchange.deadline is None or exchange.deadline > ends_at):
-            exchange.deadline, exchange.timeout_s = ends_at, first.seconds
+            exchange.deadline = ends_at
+            exchange.timeout_s = first.seconds
             exchange.timeout_name = f"the time left in {first._called},"
 
     def admit(self, max_output: int | None) -> None:
@@ -483,7 +490,8 @@ class _Call(CallObserver):
         if self.reserved is None:
             # No request was sent: the answer came from a cache, or is shared with another call.
             return
-        reserved, self.reserved = self.reserved, None
+        reserved = self.reserved
+        self.reserved = None
         if self.in_flight and not messages:
             self.lost += 1
         if any("total_cost" in usage for usage in usages):  # The answer came from a cache.

@@ -53,7 +53,8 @@ class BudgetStore(ABC):
             raise InvalidArgument(
                 f'`{zone}` is not a time zone: write an IANA name, such as "Europe/Vienna".'
             ) from None
-        self._name, self._format = name, PERIODS[per]
+        self._name = name
+        self._format = PERIODS[per]
 
     def period(self) -> str:
         """Return the name of the current hour, day or month."""

@@ -151,8 +151,9 @@ class Account:
         self._in_flight = 0
         # The last sum that the server replied with, and what it is recognised by.
         self._known: Amounts | None = None
-        self._epoch, self._exchanges = "", 0
-        self._number, self._read = 0, 0
+        self._epoch = ""
+        self._exchanges = 0
+        self._number = self._read = 0
         self._members = 1
         # What this process may spend while the server is away, or None before it is needed.
         self._allowance: list[float] | None = None
@@ -316,7 +317,8 @@ class Account:
     def _read_reply(self, reply: Any) -> tuple[int, list[int]]:
         """Note what the server has replied; return the number of the exceeded limit (0: none), and what was added."""
         exceeded, epoch, self._exchanges, self._members, *amounts = reply
-        self._epoch, self._read = epoch.decode(), self._number
+        self._epoch = epoch.decode()
+        self._read = self._number
         usd, tokens, calls, *added = map(int, amounts)
         self._known = usd, tokens, calls
         self._allowance = None

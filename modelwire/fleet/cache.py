@@ -106,7 +106,8 @@ class RedisCache(TextCache):
         for name, value in {"url": url or "", "prefix": prefix}.items():
             if not isinstance(value, str):
                 raise InvalidType(f"`{name}` must be a text, not a `{type(value).__name__}`.")
-        self._url, self._prefix = url, prefix
+        self._url = url
+        self._prefix = prefix
         self._claims: dict[bytes, RedisClaim] = {}
         self._lacks_password = False
         if url is None and shared_state() is None:
@@ -127,7 +128,8 @@ class RedisCache(TextCache):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__init__(state["ttl_s"])
-        self._url, self._prefix = state["url"], state["prefix"]
+        self._url = state["url"]
+        self._prefix = state["prefix"]
         self._claims = {}
         self._lacks_password = state["lacks_password"]
         self._connection = None
@@ -206,7 +208,8 @@ class RedisCache(TextCache):
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         """Store the generations for this prompt."""
-        connection, text = self._connected(), self._text_of(return_val)
+        connection = self._connected()
+        text = self._text_of(return_val)
         if connection is None or text is None:
             return
         digest = self._digest(prompt, llm_string)
@@ -220,7 +223,8 @@ class RedisCache(TextCache):
 
     async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         """Store the generations for this prompt."""
-        connection, text = self._connected(), self._text_of(return_val)
+        connection = self._connected()
+        text = self._text_of(return_val)
         if connection is None or text is None:
             return
         digest = self._digest(prompt, llm_string)
@@ -234,7 +238,9 @@ class RedisCache(TextCache):
 
     def clear(self, **kwargs: Any) -> None:
         """Delete all entries with the prefix of this cache. Raises: `CallerError` if that fails."""
-        connection, cursor, is_whole = self._certain(), 0, False
+        connection = self._certain()
+        cursor = 0
+        is_whole = False
         try:
             while not is_whole:
                 cursor, keys = connection.command(*self._scan(cursor))
@@ -246,7 +252,9 @@ class RedisCache(TextCache):
 
     async def aclear(self, **kwargs: Any) -> None:
         """Delete all entries with the prefix of this cache. Raises: `CallerError` if that fails."""
-        connection, cursor, is_whole = self._certain(), 0, False
+        connection = self._certain()
+        cursor = 0
+        is_whole = False
         try:
             while not is_whole:
                 cursor, keys = await connection.acommand(*self._scan(cursor))
@@ -313,7 +321,9 @@ class RedisClaim:
         self.reader_since: float | None = None
         # Whether the lock has ended: with the answer.
         self.has_ended = False
-        self._cache, self._connection, self._digest = cache, connection, digest
+        self._cache = cache
+        self._connection = connection
+        self._digest = digest
         self._lock_key = cache._keys(digest)[1]
         self._renewed_at = time.monotonic()
         self._is_released = False
@@ -330,7 +340,8 @@ class RedisClaim:
         """Renew the lock, or end it; return whether that is to be done again."""
         if self.has_ended:
             return False
-        now, is_released = time.monotonic(), self._is_released
+        now = time.monotonic()
+        is_released = self._is_released
         is_due = now - self._renewed_at > _RENEW_AFTER_S
         is_left = self.reader_since is not None and now - self.reader_since > _LOCK_S
         if not is_released and (is_left or not is_due):
@@ -356,7 +367,8 @@ class _Looking:
         self._is_over = connection is None
         if connection is not None:
             self.connection = connection
-        self._cache, self._digest = cache, cache._digest(prompt, llm_string)
+        self._cache = cache
+        self._digest = cache._digest(prompt, llm_string)
         self._name = f"{_process}:{token_hex(8)}"
         self.words = cache._keys(self._digest), (self._name, round(_LOCK_S * 1000))
         self._ends_at = None if timeout_s is None else time.monotonic() + timeout_s
@@ -418,7 +430,8 @@ def _connection_to(url: str) -> Connection:
 def _start_after_fork() -> None:
     """The claims and the connections belong to the parent process."""
     global _lock, _process
-    _lock, _process = Lock(), token_hex(8)
+    _lock = Lock()
+    _process = token_hex(8)
     for connection in list(_connections.values()):
         connection.start_after_fork()
 

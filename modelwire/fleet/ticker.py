@@ -31,7 +31,8 @@ class _Ticker:
         while True:
             time.sleep(INTERVAL_S)
             with self._lock:
-                tasks, self._tasks = self._tasks, {}
+                tasks = self._tasks
+                self._tasks = {}
             # A task that is added while it runs stays, whatever it returns.
             unfinished = [task for task in tasks if task()]
             with self._lock:

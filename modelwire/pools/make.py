@@ -87,7 +87,8 @@ def _members(models: Any) -> list[tuple[str, BaseChatModel, float]]:
 
 
 def _member(name: str | None, item: Any) -> tuple[str, BaseChatModel, float]:
-    model, weight = item, 1.0
+    model = item
+    weight = 1.0
     if isinstance(item, tuple):
         if len(item) != 2:
             raise InvalidType("A model with its weight is written `(model, 3)`.")

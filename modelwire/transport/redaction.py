@@ -91,11 +91,9 @@ def conceal(error: E, exchange: Exchange[Any, Any]) -> E:
     error.args = tuple(mask(value) for value in error.args)
     if isinstance(error, ChatError):
         error.message = mask(error.message)
-        error.code, error.type, error.request_id = (
-            mask(error.code),
-            mask(error.type),
-            mask(error.request_id),
-        )
+        error.code = mask(error.code)
+        error.type = mask(error.type)
+        error.request_id = mask(error.request_id)
         error.body = mask(error.body)
     if hasattr(error, "__notes__"):
         error.__notes__ = [mask(note) for note in error.__notes__]

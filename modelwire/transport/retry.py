@@ -55,10 +55,15 @@ class RetryPolicy(NamedTuple):
 # min(0.5 * 2^n, 8) seconds: the first of them anything below that (R3), the others less a quarter at most, as both
 # official SDKs wait. With full jitter throughout, one lone call in a hundred uses up its five tries within a second;
 # many calls at a time are spread by the limiter.
-_TRANSIENT_FIRST_S, _TRANSIENT_CAP_S, _TRANSIENT_JITTER = 0.5, 8.0, 0.25
+_TRANSIENT_FIRST_S = 0.5
+_TRANSIENT_CAP_S = 8.0
+_TRANSIENT_JITTER = 0.25
 # R4: after the k-th refusal min(0.5 * 2^k, 30) seconds, 0.25 at the least; a Retry-After is a floor and not the
 # schedule. Spread upward, so that everybody who was told the same does not come back at once.
-_REFUSED_FIRST_S, _REFUSED_CAP_S, _REFUSED_LEAST_S, _SPREAD = 0.5, 30.0, 0.25, 0.10
+_REFUSED_FIRST_S = 0.5
+_REFUSED_CAP_S = 30.0
+_REFUSED_LEAST_S = 0.25
+_SPREAD = 0.10
 # A batch's row that is refused again and again while others are answered waits twice as long each time, and fails at
 # last: no waiting cures it (a prompt that the provider's own limit of tokens can never take, a broken shard).
 _OWN_REFUSED_CAP_S = 8.0

@@ -98,7 +98,8 @@ class _Call:
 
     def make(self) -> Step:
         """Return the step that makes the call."""
-        result, aresult = self.model._result, self.model._aresult
+        result = self.model._result
+        aresult = self.model._aresult
         return Step(
             partial(result, *self._arguments, **self._kwargs),
             partial(aresult, *self._arguments, **self._kwargs),
@@ -133,7 +134,8 @@ class _Call:
 
     def _of_cache(self, method: str, *args: Any) -> Step:
         arguments = *cast("tuple[str, str]", self.key), *args
-        run, arun = getattr(self.cache, method), getattr(self.cache, f"a{method}")
+        run = getattr(self.cache, method)
+        arun = getattr(self.cache, f"a{method}")
         return Step(partial(run, *arguments), partial(arun, *arguments))
 
     def _acquire(self) -> None:

@@ -42,7 +42,8 @@ class PendingCall:
                 return
             self._resolved = True
             self.result = result
-            waiters, self._waiters = self._waiters, []
+            waiters = self._waiters
+            self._waiters = []
         for wake in waiters:
             wake()
 

@@ -327,7 +327,8 @@ class _Seam:
 
     def end(self) -> list[Chunk]:
         """Return the text that was held back, without its repetition of the part."""
-        held, self._held = self._held, None
+        held = self._held
+        self._held = None
         if not held:
             return []
         text = "".join(str(one.text) for one in held)

@@ -86,7 +86,8 @@ class Unpacking:
         if self._broken:
             return data
         if not self._begun:  # the two bytes that tell the format are read together
-            data, self._head = self._head + data, b""
+            data = self._head + data
+            self._head = b""
             if len(data) < 2:
                 self._head = data
                 return b""

@@ -102,7 +102,8 @@ def closing_where_bytes_follow(response: Any) -> None:
     """
     stream: Any = response.stream
     for name in _TO_THE_CONNECTION:
-        holder, stream = stream, getattr(stream, name, None)
+        holder = stream
+        stream = getattr(stream, name, None)
     if hasattr(stream, "_connection"):
         holder._stream = _CheckedStream(stream, response.status_code)
 

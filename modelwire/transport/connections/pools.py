@@ -368,7 +368,8 @@ class _LoopPools:
         try:
             yield
         finally:
-            pools, self.by_settings = self.by_settings, {}
+            pools = self.by_settings
+            self.by_settings = {}
             self._keeper = None
             for pool in pools.values():
                 await pool.aclose()

@@ -112,7 +112,8 @@ class _SyncBody(_Body):
         return body
 
     def close(self) -> None:
-        lease, self._lease = self._lease, None
+        lease = self._lease
+        self._lease = None
         if lease is None:
             return
         try:
@@ -164,7 +165,8 @@ class _AsyncBody(_Body):
         return body
 
     async def aclose(self) -> None:
-        lease, self._lease = self._lease, None
+        lease = self._lease
+        self._lease = None
         if lease is None:
             return
         try:

@@ -37,7 +37,8 @@ class StartForecast(NamedTuple):
 
 def holds_nothing_back(limiter: AdaptiveRateLimiter, now: float) -> bool:
     """Return whether a call could start at once, and no limit is known yet."""
-    rate, gate = limiter.rate, limiter.gate
+    rate = limiter.rate
+    gate = limiter.gate
     if rate.rate < inf or rate.ceiling < inf or limiter.concurrency.most < inf:
         return False
     if gate.probing or now < gate.paused_until or limiter._queue.length:
@@ -57,7 +58,8 @@ def start_forecast(
 
     `max_output` are the tokens reserved for its answer; `ahead` calls come before it and are not in the queue yet.
     """
-    gate, places = limiter.gate, limiter.concurrency.most
+    gate = limiter.gate
+    places = limiter.concurrency.most
     queued = limiter._queue.length + ahead
     turn = queued + 1
     pause_s = gate.pause_s(now)
@@ -82,7 +84,8 @@ def _advertised_wait(
     advertised: Advertised, now: float, turn: int, tokens: float, max_output: int | None
 ) -> tuple[float, float]:
     """Return the seconds until the advertised limits allow a call, and how many such calls they allow a second."""
-    wait_s, per_s = 0.0, inf
+    wait_s = 0.0
+    per_s = inf
     output = float(max_output or advertised._answer_tokens)
     costs = {"requests": 1.0, "tokens": tokens + output}
     costs |= {"input-tokens": tokens, "output-tokens": output}

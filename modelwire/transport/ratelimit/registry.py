@@ -132,7 +132,8 @@ def forget() -> None:
     """Forget every learned limit. This is for tests, and for a child process after a fork."""
     global _lock, _share
     # In a child process, a lock that was held at the fork is never released.
-    _lock, _share = Lock(), 1.0
+    _lock = Lock()
+    _share = 1.0
     _limiters.clear()
 
 
@@ -153,7 +154,8 @@ def _made(
     credentials: tuple[Sequence[str | None], Sequence[Any]],
 ) -> AdaptiveRateLimiter:
     _, model, who = key
-    fleet, identity = shared_state(), None
+    fleet = shared_state()
+    identity = None
     if fleet is not None:
         identity = _shared_identity(url, model, *credentials)
     with _lock:

@@ -51,7 +51,8 @@ def queued(
     Raises the call's error at once if waiting cannot help: after the deadline, if the wait is longer than `max_wait`,
     or without credit. `failed` is the error of the last attempt.
     """
-    history, max_wait_s = exchange.history, exchange.policy.retry.max_wait_s
+    history = exchange.history
+    max_wait_s = exchange.policy.retry.max_wait_s
     granted = False
     try:
         while (wait_s := limiter.poll(admission, exchange.clock())) is not None:
