@@ -78,7 +78,7 @@ class StructuredRetry(WholeStep[Any, Any]):
                 if not attempts.wants_another(exc):
                     raise
                 continue
-            if not attempts.wants_another(attempts.error_of(found)):
+            if not attempts.unfit(found):
                 return found
 
     async def _avalue(
@@ -92,7 +92,7 @@ class StructuredRetry(WholeStep[Any, Any]):
                 if not attempts.wants_another(exc):
                     raise
                 continue
-            if not attempts.wants_another(attempts.error_of(found)):
+            if not attempts.unfit(found):
                 return found
 
     def _opened(
@@ -113,9 +113,7 @@ class StructuredRetry(WholeStep[Any, Any]):
             again = False
             try:
                 for piece in pieces:
-                    again = attempts.wants_another(
-                        attempts.error_of(piece)
-                    )  # in the last piece, if at all
+                    again = attempts.unfit(piece)  # in the last piece, if at all
                     yield _restart() if again else piece
             except OutputParserException as exc:
                 if not attempts.wants_another(exc):
@@ -134,7 +132,7 @@ class StructuredRetry(WholeStep[Any, Any]):
             again = False
             try:
                 async for piece in pieces:
-                    again = attempts.wants_another(attempts.error_of(piece))
+                    again = attempts.unfit(piece)
                     yield _restart() if again else piece
             except OutputParserException as exc:
                 if not attempts.wants_another(exc):
@@ -154,20 +152,17 @@ class _Attempts:
         self._left = owner.retries
         self._include_raw = owner.include_raw
 
-    def error_of(self, found: Any) -> Any:
-        """Return the parsing error of a result with `include_raw`."""
-        if self._include_raw and isinstance(found, Mapping):
-            return found.get("parsing_error")
-        return None
+    def unfit(self, found: Any) -> bool:
+        """Return whether to call the model again because of the parsing error of a result with `include_raw`."""
+        has_error = self._include_raw and isinstance(found, Mapping)
+        return has_error and self.wants_another(found.get("parsing_error"))
 
     def wants_another(self, error: Any) -> bool:
         """Return whether to call the model again because of `error`; `messages` are then those of the next call."""
         answer = getattr(error, "raw_message", None)
-        if (
-            not isinstance(error, OutputParserException)
-            or not isinstance(answer, AIMessage)
-            or not self._left
-        ):
+        if not isinstance(error, OutputParserException) or not isinstance(answer, AIMessage):
+            return False
+        if not self._left:
             return False
         self._left -= 1
         self.messages = [*self.messages, *_feedback(answer, error)]

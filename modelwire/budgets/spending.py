@@ -184,9 +184,12 @@ class Budget:
     ) -> None:
         self.name = name
         self.usd = _dollars(limits["usd"])
-        self.tokens, self.calls = (_whole(key, limits[key]) for key in ("tokens", "calls"))
+        self.tokens = _whole("tokens", limits["tokens"])
+        self.calls = _whole("calls", limits["calls"])
         self.seconds = _seconds(limits["seconds"])
-        if all(limit is None for limit in (self.usd, self.tokens, self.calls, self.seconds)):
+        # The limits of a `Spending`.
+        self._limits = self.usd, self.tokens, self.calls
+        if all(limit is None for limit in (*self._limits, self.seconds)):
             raise InvalidArgument(
                 "A budget needs a limit: `budget(usd=1.50)`, or `tokens`, `calls`, `seconds`."
             )
@@ -205,7 +208,8 @@ class Budget:
         self.spent = Spending()
         self.reserved = Spending()
         self.guessed = 0
-        self._ends_at: float | None = None
+        # Infinity before the first `with`, and without a limit of seconds.
+        self._ends_at = math.inf
         self._longest = LEAST_ANSWER
         self._store: BudgetStore | None = None
         if name is not None:
@@ -214,7 +218,7 @@ class Budget:
             self._store = store_of(name, per, zone, when_away or "refuse")
 
     def __enter__(self) -> Budget:
-        if self.seconds is not None and self._ends_at is None:
+        if self.seconds is not None and self._ends_at == math.inf:
             self._ends_at = time.monotonic() + self.seconds
         _enter((*_entered(), self))
         return self
@@ -233,14 +237,11 @@ class Budget:
     @property
     def left(self) -> Left:
         """The amount that is left now."""
-        used = self._used()
-        seconds = None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
-        return Left(
-            None if self.usd is None else max(self.usd - used.usd, Decimal(0)),
-            None if self.tokens is None else max(self.tokens - used.tokens, 0),
-            None if self.calls is None else max(self.calls - used.calls, 0),
-            self.seconds if seconds is None else seconds,
-        )
+        seconds = self.seconds
+        if self._ends_at < math.inf:
+            seconds = max(0.0, self._ends_at - time.monotonic())
+        usd, tokens, calls = map(_rest, self._limits, self._used())
+        return Left(usd, tokens, calls, seconds)
 
     def __str__(self) -> str:
         from modelwire.usage.prices import dollars
@@ -250,15 +251,16 @@ class Budget:
         parts = []
         if self.usd is not None:
             parts.append(f"{dollars(used.usd)} of ${self.usd}")
-        else:
-            parts += [dollars(used.usd)] if used.usd else []
+        elif used.usd:
+            parts.append(dollars(used.usd))
         parts.append(f"{used.tokens:,}{_of(self.tokens)} tokens")
         parts.append(f"{used.calls:,}{_of(self.calls)} calls")
-        parts += (
-            [f"{left.seconds:.1f} s of {self.seconds:g} s left"] if left.seconds is not None else []
-        )
-        parts += [f"{self.guessed:,} of them paid as estimated"] if self.guessed else []
-        return f"{f'budget {self.name}: ' if self.name else 'budget: '}{', '.join(parts)}"
+        if left.seconds is not None:
+            parts.append(f"{left.seconds:.1f} s of {self.seconds:g} s left")
+        if self.guessed:
+            parts.append(f"{self.guessed:,} of them paid as estimated")
+        name = f"budget {self.name}" if self.name else "budget"
+        return f"{name}: {', '.join(parts)}"
 
     __repr__ = __str__
 
@@ -269,15 +271,14 @@ class Budget:
 
     def _reserve(self, amount: Spending, model: str) -> Any:
         """Reserve `amount`, or raise `BudgetExceeded`; return the period that it is counted in."""
-        if self._ends_at is not None and time.monotonic() >= self._ends_at:
+        if time.monotonic() >= self._ends_at:
             raise self._exceeded("seconds", amount, model)
-        limits = (self.usd, self.tokens, self.calls)
+        period = None
         if self._store is None:
-            passed = self._used().plus(amount).passed(limits)
-            period = None
+            passed = self._used().plus(amount).passed(self._limits)
         else:
             try:
-                passed, period = self._store.add_within(amount, limits)
+                passed, period = self._store.add_within(amount, self._limits)
             except BudgetUnavailable as exc:
                 exc.budget = self
                 exc.needed = amount
@@ -318,9 +319,8 @@ class Budget:
         elif limit == "tokens":
             why = f"it may take {amount.tokens:,} tokens, and {left.tokens:,} of {self.tokens:,} are left"
         elif limit == "calls":
-            if self.calls == 1:
-                why = "its only call is made"
-            else:
+            why = "its only call is made"
+            if self.calls != 1:
                 why = f"its {self.calls:,} calls are made"
         else:
             why = f"its {self.seconds:g} s are over"
@@ -399,11 +399,8 @@ class _Call(CallObserver):
         kwargs: Mapping[str, Any],
     ) -> None:
         self.budgets = budgets
-        self.name = str(
-            getattr(model, "model", None)
-            or getattr(model, "model_name", None)
-            or type(model).__name__
-        )
+        named = getattr(model, "model", None) or getattr(model, "model_name", None)
+        self.name = str(named or type(model).__name__)
         self.provider = getattr(model, "provider", None)
         self.messages = messages
         self.tools = kwargs.get("tools")
@@ -421,18 +418,15 @@ class _Call(CallObserver):
 
         Raises `BudgetExceeded` if a budget does not cover it.
         """
-        ends_at, first = min(
-            ((each._ends_at, each) for each in self.budgets if each._ends_at is not None),
-            key=lambda pair: pair[0],
-            default=(math.inf, None),
-        )
+        first = min(self.budgets, key=lambda each: each._ends_at)
         self.in_flight = True
         if self.reserved is None:
             self.admit(exchange.max_output)
-        elif first is not None and time.monotonic() >= ends_at:
+        elif time.monotonic() >= first._ends_at:
             raise first._exceeded("seconds", Spending(), self.name)
-        if first is not None and (exchange.deadline is None or exchange.deadline > ends_at):
-            exchange.deadline = ends_at
+        deadline = math.inf if exchange.deadline is None else exchange.deadline
+        if first._ends_at < deadline:
+            exchange.deadline = first._ends_at
             exchange.timeout_s = first.seconds
             exchange.timeout_name = f"the time left in {first._called},"
 
@@ -456,7 +450,7 @@ class _Call(CallObserver):
                 raise
         self.reserved = reserved
 
-    def _price(self, budget: Budget, usage: Mapping[str, Any], tier: Any = None) -> Decimal:
+    def _price(self, budget: Budget, usage: Mapping[str, Any], tier: Any) -> Decimal:
         from modelwire.usage.prices import price_of_usage
 
         price = price_of_usage(usage, self.name, provider=self.provider, tier=tier)
@@ -483,15 +477,15 @@ class _Call(CallObserver):
         self._settle(result)
 
     def _settle(self, result: Any) -> None:
-        messages = [
-            each.message for each in getattr(result, "generations", ()) if hasattr(each, "message")
-        ]
-        usages = [usage for each in messages if (usage := getattr(each, "usage_metadata", None))]
-        if self.reserved is None:
+        reserved = self.reserved
+        if reserved is None:
             # No request was sent: the answer came from a cache, or is shared with another call.
             return
-        reserved = self.reserved
         self.reserved = None
+        generations = getattr(result, "generations", ())
+        messages = [each.message for each in generations if hasattr(each, "message")]
+        found = [getattr(each, "usage_metadata", None) for each in messages]
+        usages = list(filter(None, found))
         if self.in_flight and not messages:
             self.lost += 1
         if any("total_cost" in usage for usage in usages):  # The answer came from a cache.
@@ -507,11 +501,11 @@ class _Call(CallObserver):
         with _lock:
             for each, amount, period in reserved:
                 usd = self._cost(each, usages, tier)
-                is_priced = usd is not None
+                is_guess = guessed or usd is None
                 each._longest = max(each._longest, longest)
                 # A call that was rejected costs nothing, but it counts as a call.
                 cost = Spending(amount.usd if usd is None else usd, tokens, amount.calls)
-                each._pay(amount, cost, period, guessed=guessed or not is_priced)
+                each._pay(amount, cost, period, guessed=is_guess)
 
     def _usages_with_estimates(self, messages: list[Any], usages: list[Any]) -> list[Any]:
         """Add what may be billed but has no usage: an answer that was not read to its end, and lost attempts."""
@@ -537,15 +531,24 @@ def _up(tokens: int) -> int:
     return -(-tokens // STEP) * STEP
 
 
+def _rest(limit: Any, used: Any) -> Any:
+    """Return what remains of a limit, and at least 0; None is no limit."""
+    if limit is None:
+        return None
+    return limit - min(limit, used)
+
+
 def _of(limit: int | None) -> str:
-    return "" if limit is None else f" of {limit:,}"
+    if limit is None:
+        return ""
+    return f" of {limit:,}"
 
 
 def _dollars(value: Any) -> Decimal | None:
     if value is None:
         return None
     try:
-        amount = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
+        amount = Decimal(str(value))  # of a bool it raises
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount <= 0:
@@ -568,12 +571,8 @@ def _whole(name: str, value: Any) -> int | None:
 def _seconds(value: Any) -> float | None:
     if value is None:
         return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value <= 0
-    ):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
         raise InvalidArgument(
             f"`seconds` is a number above 0, such as `budget(seconds=60)`, not `{value!r}`."
         )

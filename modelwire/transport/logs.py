@@ -21,7 +21,7 @@ from modelwire.transport.wire import shown_headers, shown_url
 
 if TYPE_CHECKING:
     from modelwire.errors import Attempt, ChatError
-    from modelwire.transport.steps import Exchange, Sleep
+    from modelwire.transport.steps import AnyExchange, Sleep
 
 __all__ = ["LOG", "enable_logging", "write_warning"]
 
@@ -146,7 +146,7 @@ class _LoggedCall(CallObserver):
         self.attempts = 0
         self.started_s = monotonic()
 
-    def sent(self, exchange: Exchange[Any, Any]) -> None:
+    def sent(self, exchange: AnyExchange) -> None:
         self.attempts += 1
         self.provider = exchange.wire.provider
         self.model = exchange.model or self.model
@@ -211,7 +211,7 @@ class _LoggedCall(CallObserver):
         }
         _logger.info("%s", ", ".join(words), extra=facts)
 
-    def _log_request(self, exchange: Exchange[Any, Any]) -> None:
+    def _log_request(self, exchange: AnyExchange) -> None:
         url = shown_url(exchange.url)
         size = len(exchange.content)
         headers = shown_headers(exchange.headers)

@@ -26,7 +26,7 @@ from modelwire.transport.wire import (
 )
 
 if TYPE_CHECKING:
-    from modelwire.transport.steps import Exchange
+    from modelwire.transport.steps import AnyExchange
 
 __all__ = ["Redactor", "conceal", "masker", "secrets_of", "shown_body"]
 
@@ -79,7 +79,7 @@ _MAY_HOLD_SECRETS = re.compile(
 )
 
 
-def conceal(error: E, exchange: Exchange[Any, Any]) -> E:
+def conceal(error: E, exchange: AnyExchange) -> E:
     """Mask the secrets of a call in its error and its causes, and escape the control sequences of terminals.
 
     Tracebacks end here: the frames below hold headers, which debuggers and `rich` would show. A cause that shows a
@@ -101,7 +101,7 @@ def conceal(error: E, exchange: Exchange[Any, Any]) -> E:
     return error
 
 
-def secrets_of(exchange: Exchange[Any, Any]) -> list[str]:
+def secrets_of(exchange: AnyExchange) -> list[str]:
     """Return the secret texts of a call, in every form in which an error may repeat them, longest first."""
     found = [*_of_headers(exchange.headers), *_of_url(exchange.url)]
     found += _of_body(getattr(exchange, "content", b""))
@@ -187,7 +187,7 @@ class Redactor:
     a common word, so it is masked in headers only.
     """
 
-    def __init__(self, exchange: Exchange[Any, Any]) -> None:
+    def __init__(self, exchange: AnyExchange) -> None:
         words = {
             value
             for name, value in exchange.headers.items()

@@ -139,16 +139,14 @@ class CostTracker(UsageMetadataCallbackHandler):
     ) -> None:
         price = cache_use = None
         if usage:
-            if "total_cost" not in usage:
-                # With this key, the answer came from a cache.
-                self._add(model, usage, metadata)
             provider = metadata.get("model_provider")
             tier = metadata.get("service_tier")
-            price = price_of_usage(usage, model, provider=provider, batch=in_batch, tier=tier)
+            about: dict[str, Any] = {"provider": provider, "batch": in_batch, "tier": tier}
+            price = price_of_usage(usage, model, **about)
+            # With this key, the answer came from a cache.
             if "total_cost" not in usage:
-                cache_use = prompt_cache_use_of(
-                    usage, model, provider=provider, batch=in_batch, tier=tier
-                )
+                self._add(model, usage, metadata)
+                cache_use = prompt_cache_use_of(usage, model, **about)
         with self._lock:
             if cache_use is not None:
                 self.cache.add(cache_use)

@@ -72,6 +72,12 @@ RETRY_SETTINGS = (
     "on_refusal",
     "stream_resume",
 )
+# The values of settings that have few, and how an error names them.
+_CHOICES: dict[str, tuple[tuple[object, ...], str]] = {
+    "stream_restart": ((None, "marker"), '"marker" or None'),
+    "stream_resume": ((False, "lossless", "anchored"), '"lossless", "anchored" or False'),
+    "on_refusal": (("raise", "message"), '"raise" or "message"'),
+}
 # What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
 _CONFIG_KEYS = (
     "callbacks",
@@ -156,18 +162,9 @@ def check_retry_settings(settings: Mapping[str, Any]) -> None:
             raise InvalidArgument(
                 f"`{name}` must be more than 0 seconds and finite, not {value!r}."
             )
-    if settings["stream_restart"] not in (None, "marker"):
-        raise InvalidArgument(
-            f'`stream_restart` must be "marker" or None, not {settings["stream_restart"]!r}.'
-        )
-    if settings["stream_resume"] not in (False, "lossless", "anchored"):
-        raise InvalidArgument(
-            f'`stream_resume` must be "lossless", "anchored" or False, not {settings["stream_resume"]!r}.'
-        )
-    if settings["on_refusal"] not in ("raise", "message"):
-        raise InvalidArgument(
-            f'`on_refusal` must be "raise" or "message", not {settings["on_refusal"]!r}.'
-        )
+    for name, (choices, words) in _CHOICES.items():
+        if settings[name] not in choices:
+            raise InvalidArgument(f"`{name}` must be {words}, not {settings[name]!r}.")
 
 
 _MOST_OF_PROBING = (

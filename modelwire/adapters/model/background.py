@@ -5,7 +5,6 @@ Source: https://platform.openai.com/docs/guides/background (openai 3.52, `respon
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,14 +26,14 @@ from modelwire.runnables.config import settled
 from modelwire.transport.call import call_flow
 from modelwire.transport.drivers import adrive, drive
 from modelwire.transport.retry import History, read_retry_after
-from modelwire.transport.steps import Exchange, Pause, Request
+from modelwire.transport.steps import AnyExchange, Exchange, Pause, Request
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.adapters.model.refusals import RefusalPolicy
     from modelwire.messages import BaseMessage
     from modelwire.runnables import RunnableConfig
-    from modelwire.transport.steps import Step
+    from modelwire.transport.steps import Flow
     from modelwire.transport.wire import Reply
 
 __all__ = ["afinal_answer", "aresume", "final_answer", "resume"]
@@ -60,7 +59,7 @@ def is_pending(answer: AIMessage) -> bool:
 
 def final_answer(
     model: HTTPChatModel,
-    call: Exchange[Any, Any],
+    call: AnyExchange,
     answer: AIMessage,
     *,
     first_s: float = FIRST_POLL_S,
@@ -79,7 +78,7 @@ def final_answer(
 
 async def afinal_answer(
     model: HTTPChatModel,
-    call: Exchange[Any, Any],
+    call: AnyExchange,
     answer: AIMessage,
     *,
     first_s: float = FIRST_POLL_S,
@@ -141,12 +140,12 @@ def _call(
     config: RunnableConfig,
     kwargs: dict[str, Any],
     **more: Any,
-) -> Exchange[Any, Any]:
+) -> AnyExchange:
     sent = {**kwargs, "background": True}
     return model._exchange(messages, None, config, sent, stream=False, **more)
 
 
-def _checked(call: Exchange[Any, Any], answer: AIMessage) -> AIMessage:
+def _checked(call: AnyExchange, answer: AIMessage) -> AIMessage:
     return cast("RefusalPolicy", call.hooks.refusals).checked(answer, call)
 
 
@@ -178,7 +177,7 @@ class _PollWire:
 class _Poll:
     """Polls one answer. `call` is the request that started it."""
 
-    def __init__(self, call: Exchange[Any, Any], answer: AIMessage, first_s: float) -> None:
+    def __init__(self, call: AnyExchange, answer: AIMessage, first_s: float) -> None:
         self.call = call
         self.first_s = first_s
         self.answer = answer
@@ -194,7 +193,7 @@ class _Poll:
         if first_s == 0.0:
             self.exchange.observers = call.observers
 
-    def flow(self) -> Generator[Step[Any], Any, AIMessage]:
+    def flow(self) -> Flow[Any, AIMessage]:
         """Poll until the answer is final; return it, or raise the error that it ended with."""
         pause_s = self.first_s
         retry_after_s: float | None = None
@@ -215,7 +214,9 @@ class _Poll:
                 error.partial = error.partial or chunk_from_message(self.answer)
                 raise
             retry_after_s = read_retry_after(exchange.response_headers or {})
-            exchange.history, exchange.observers = History(), ()  # of the next poll
+            # The next poll has a history of its own, and no observers.
+            exchange.history = History()
+            exchange.observers = ()
         return self._ended()
 
     def _within(self, pause_s: float) -> float:
@@ -251,14 +252,14 @@ class _Poll:
         )
         return left and is_pending(self.answer)
 
-    def cancellation(self) -> Exchange[Any, Any]:
+    def cancellation(self) -> AnyExchange:
         """Return the request that cancels the answer."""
         exchange = self._exchange("POST", "/cancel")
         exchange.deadline = exchange.clock() + CANCEL_S
         exchange.timeout_s = CANCEL_S
         return exchange
 
-    def _exchange(self, method: str, action: str) -> Exchange[Any, Any]:
+    def _exchange(self, method: str, action: str) -> AnyExchange:
         call = self.call
         url = self.wire.answer_url(call.url, self.id, action)
         return Exchange(

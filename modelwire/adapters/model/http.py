@@ -66,11 +66,12 @@ from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.retry import RetryPolicy
-from modelwire.transport.steps import Exchange, Hooks
+from modelwire.transport.steps import Hooks
 from modelwire.transport.wire import LostHeaders, WireRequest, hide_headers
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import LanguageModelInput, ToolLike
+    from modelwire.adapters.model.call_parts import ModelExchange
     from modelwire.adapters.model.refusals import RefusalPolicy
     from modelwire.adapters.model.secret import Secret
     from modelwire.adapters.wires.wire import TokenCounting
@@ -205,7 +206,7 @@ class HTTPChatModel(WireSettings):
         key: Secret | None = None,
         ask: bool = True,
         counting: TokenCounting | None = None,
-    ) -> Exchange[AIMessage, AIMessageChunk]:
+    ) -> ModelExchange:
         retry_settings, retry = self._retry_settings(kwargs)
         builder = RequestBuilder(self, messages, stop, kwargs, ask and counting is None)
         codec, request = builder.build(stream=stream, key=key, ask=ask)
@@ -429,10 +430,8 @@ class HTTPChatModel(WireSettings):
             return super()._chunks(messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
         if exchange.policy.stream_resume:
-            more: Iterator[AIMessageChunk] = stream_resume.resumed(
-                self, exchange, messages, stop, config, kwargs
-            )
-            return more
+            stream = stream_resume.ResumableStream(self, exchange, messages, stop, config, kwargs)
+            return stream_resume.resumed(stream)
         return drive_stream(stream_flow(exchange), connection_of(self, exchange))
 
     def _achunks(
@@ -450,28 +449,22 @@ class HTTPChatModel(WireSettings):
             return _achunks_with_key(self, messages, stop, config, kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True, is_async=True)
         if exchange.policy.stream_resume:
-            more: AsyncIterator[AIMessageChunk] = stream_resume.aresumed(
-                self, exchange, messages, stop, config, kwargs
+            stream = stream_resume.ResumableStream(
+                self, exchange, messages, stop, config, kwargs, is_async=True
             )
-            return more
+            return stream_resume.aresumed(stream)
         return adrive_stream(stream_flow(exchange), aconnection_of(self, exchange))
 
     def _continued_from(
         self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
         """Continue the part of a stream that another model has begun; `with_fallbacks` calls it."""
-        more: Iterator[AIMessageChunk] = stream_resume.continued_elsewhere(
-            self, part, input, config, kwargs
-        )
-        return more
+        return stream_resume.continued_elsewhere(self, part, input, config, kwargs)
 
     def _acontinued_from(
         self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
-        more: AsyncIterator[AIMessageChunk] = stream_resume.acontinued_elsewhere(
-            self, part, input, config, kwargs
-        )
-        return more
+        return stream_resume.acontinued_elsewhere(self, part, input, config, kwargs)
 
 
 async def _achunks_with_key(
@@ -485,7 +478,10 @@ async def _achunks_with_key(
     key = await model._credentials().key(kwargs, config.get("deadline"))
     exchange = model._exchange(messages, stop, config, kwargs, stream=True, is_async=True, key=key)
     if exchange.policy.stream_resume:
-        chunks = stream_resume.aresumed(model, exchange, messages, stop, config, kwargs)
+        stream = stream_resume.ResumableStream(
+            model, exchange, messages, stop, config, kwargs, is_async=True
+        )
+        chunks = stream_resume.aresumed(stream)
     else:
         chunks = adrive_stream(stream_flow(exchange), aconnection_of(model, exchange))
     try:
@@ -503,7 +499,7 @@ SMALL_BYTES = 16_384
 
 def _preparation(
     model: HTTPChatModel,
-    exchange: Exchange[AIMessage, AIMessageChunk],
+    exchange: ModelExchange,
     messages: Sequence[BaseMessage],
     config: RunnableConfig,
     kwargs: Mapping[str, Any],

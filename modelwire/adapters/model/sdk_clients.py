@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
     from modelwire.adapters.wires.wire import SdkSeat
     from modelwire.messages import AIMessageChunk
-    from modelwire.transport.steps import Exchange
+    from modelwire.transport.steps import AnyExchange
     from modelwire.transport.wire import WireRequest
 
 __all__ = ["SdkClients", "by_thread", "take_sdk_clients"]
@@ -100,7 +100,7 @@ class SdkClients:
         for kind in type(self._either()).__mro__ if fields else ():
             request.body = {**fields.get(kind.__name__.removeprefix("Async"), {}), **request.body}
 
-    def sync_connection(self, exchange: Exchange[Any, Any]) -> SyncSdkConnection:
+    def sync_connection(self, exchange: AnyExchange) -> SyncSdkConnection:
         client = self._either()
         if self._model.client is None:
             raise InvalidArgument(
@@ -109,7 +109,7 @@ class SdkClients:
             )
         return SyncSdkConnection(exchange, client, exchange.url.removeprefix(self._address()))
 
-    def async_connection(self, exchange: Exchange[Any, Any]) -> AsyncSdkConnection:
+    def async_connection(self, exchange: AnyExchange) -> AsyncSdkConnection:
         return AsyncSdkConnection(
             exchange, self._model.async_client, exchange.url.removeprefix(self._address())
         )

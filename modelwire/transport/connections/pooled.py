@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 
     from modelwire.transport.connections.body import Unpacking
-    from modelwire.transport.steps import Exchange, Send, Wait
+    from modelwire.transport.steps import AnyExchange, Send, Wait
 
 __all__ = ["AsyncPooledConnection", "PooledConnection", "SyncPooledConnection"]
 
@@ -57,7 +57,7 @@ class PooledConnection:
     is_async = False
 
     def __init__(
-        self, exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None
+        self, exchange: AnyExchange, client: Any = None, *, proxy: str | None = None
     ) -> None:
         self.exchange = exchange
         self.client = client

@@ -188,6 +188,10 @@ class Advertised:
         tokens_in = admission.size * self._tokens_per_byte
         admission.costs = _costs(tokens_in * self.members, output * self.members)
 
+    def costs(self, tokens_in: float) -> dict[str, float]:
+        """Return the likely cost of a call with so many tokens of input."""
+        return _costs(tokens_in, self._answer_tokens)
+
     def requests_per_s(self) -> float:
         bucket = self._buckets.get("requests")
         if bucket is not None:

@@ -143,10 +143,10 @@ class RateEstimate:
         "soon",
     )
 
-    def __init__(self, now: float, ceiling: float = inf) -> None:
+    def __init__(self, now: float) -> None:
         # The learned rate and the advertised or stated one, in requests a second.
         self.rate = inf
-        self.ceiling = ceiling
+        self.ceiling = inf
         # The rate that the latest cut has set, and the time of the cut.
         self.rate_after_cut = inf
         self.cut_at = now

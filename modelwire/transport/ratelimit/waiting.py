@@ -5,7 +5,6 @@ A thread waits on a lock, a task on a future of its own loop. The limiter decide
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from contextlib import suppress
 from contextvars import ContextVar
 from threading import Lock
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from modelwire.transport.ratelimit.admission import Admission
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
-    from modelwire.transport.steps import Exchange, Step
+    from modelwire.transport.steps import AnyExchange, Flow
 
 __all__ = ["QUEUE_TIME", "QueueTime", "await_wake", "queued", "wait_for_wake"]
 
@@ -41,11 +40,11 @@ QUEUE_TIME: ContextVar[QueueTime | None] = ContextVar("queue_time", default=None
 
 
 def queued(
-    exchange: Exchange[Any, Any],
+    exchange: AnyExchange,
     limiter: AdaptiveRateLimiter,
     admission: Admission,
     failed: ChatError | None,
-) -> Generator[Step[Any], Any, None]:
+) -> Flow[Any, None]:
     """Wait until `admission` is granted.
 
     Raises the call's error at once if waiting cannot help: after the deadline, if the wait is longer than `max_wait`,
@@ -84,7 +83,7 @@ def queued(
 
 
 def _reason_to_give_up(
-    exchange: Exchange[Any, Any],
+    exchange: AnyExchange,
     limiter: AdaptiveRateLimiter,
     now: float,
     *,
@@ -110,7 +109,7 @@ def _reason_to_give_up(
 
 
 def _given_up(
-    exchange: Exchange[Any, Any],
+    exchange: AnyExchange,
     limiter: AdaptiveRateLimiter,
     failed: ChatError | None,
     reason: str,
