@@ -24,6 +24,7 @@ from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.step import WholeStep
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.runnables.config import RunnableConfig
     from modelwire.runnables.run import AsyncRun, Run
 
@@ -67,9 +68,7 @@ class StructuredRetry(WholeStep[Any, Any]):
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.once,)
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Any:
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Arguments) -> Any:
         attempts = _Attempts(self, input)
         while True:
             try:
@@ -82,7 +81,7 @@ class StructuredRetry(WholeStep[Any, Any]):
                 return found
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Arguments
     ) -> Any:
         attempts = _Attempts(self, input)
         while True:
@@ -96,17 +95,17 @@ class StructuredRetry(WholeStep[Any, Any]):
                 return found
 
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Arguments
     ) -> Iterator[Any]:
         return self._streamed(_Attempts(self, input), config, kwargs)
 
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Arguments
     ) -> AsyncIterator[Any]:
         return self._astreamed(_Attempts(self, input), config, kwargs)
 
     def _streamed(
-        self, attempts: _Attempts, config: RunnableConfig, kwargs: dict[str, Any]
+        self, attempts: _Attempts, config: RunnableConfig, kwargs: Arguments
     ) -> Iterator[Any]:
         while True:
             pieces = self.once.stream(attempts.messages, config, **kwargs)
@@ -125,7 +124,7 @@ class StructuredRetry(WholeStep[Any, Any]):
                 return
 
     async def _astreamed(
-        self, attempts: _Attempts, config: RunnableConfig, kwargs: dict[str, Any]
+        self, attempts: _Attempts, config: RunnableConfig, kwargs: Arguments
     ) -> AsyncIterator[Any]:
         while True:
             pieces = self.once.astream(attempts.messages, config, **kwargs)

@@ -29,6 +29,7 @@ from modelwire.transport.retry import History, read_retry_after
 from modelwire.transport.steps import AnyExchange, Exchange, Pause, Request
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.adapters.model.refusals import RefusalPolicy
     from modelwire.messages import BaseMessage
@@ -101,7 +102,7 @@ async def afinal_answer(
 
 
 def resume(
-    model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: dict[str, Any]
+    model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: Arguments
 ) -> AIMessage:
     """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
     settings = settled(config)
@@ -114,7 +115,7 @@ def resume(
 
 
 async def aresume(
-    model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: dict[str, Any]
+    model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: Arguments
 ) -> AIMessage:
     """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
     settings = settled(config)
@@ -138,7 +139,7 @@ def _call(
     model: HTTPChatModel,
     messages: list[BaseMessage],
     config: RunnableConfig,
-    kwargs: dict[str, Any],
+    kwargs: Arguments,
     **more: Any,
 ) -> AnyExchange:
     sent = {**kwargs, "background": True}

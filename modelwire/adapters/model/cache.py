@@ -34,6 +34,7 @@ from modelwire.runnables.deadline import check, covered
 if TYPE_CHECKING:
     import asyncio
 
+    from modelwire.adapters.model.arguments import Arguments, Stop
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.caches import BaseCache, Claim
     from modelwire.messages import AIMessageChunk
@@ -65,9 +66,9 @@ class _Call:
         self,
         model: BaseChatModel,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
-        kwargs: dict[str, Any],
+        kwargs: Arguments,
         *,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
@@ -300,7 +301,7 @@ class CachedModel:
     def _answer(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
@@ -310,7 +311,7 @@ class CachedModel:
     async def _aanswer(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
@@ -320,7 +321,7 @@ class CachedModel:
     def _result(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> ChatResult:
@@ -330,7 +331,7 @@ class CachedModel:
     async def _aresult(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> ChatResult:
@@ -340,7 +341,7 @@ class CachedModel:
     def _chunks(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
@@ -373,7 +374,7 @@ class CachedModel:
     async def _achunks(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
@@ -413,8 +414,8 @@ def _one_chunk(found: ChatResult) -> AIMessageChunk:
 def cached_answer(
     model: BaseChatModel,
     messages: list[BaseMessage],
-    stop: list[str] | None,
-    kwargs: dict[str, Any],
+    stop: Stop,
+    kwargs: Arguments,
 ) -> AIMessage | None:
     """Return what the model's cache has for a call that is not going to be made now."""
     cache = _cache_of(model)

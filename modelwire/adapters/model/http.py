@@ -70,6 +70,7 @@ from modelwire.transport.steps import Hooks
 from modelwire.transport.wire import LostHeaders, WireRequest, hide_headers
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments, Stop
     from modelwire.adapters.model.base import LanguageModelInput, ToolLike
     from modelwire.adapters.model.call_parts import ModelExchange
     from modelwire.adapters.model.refusals import RefusalPolicy
@@ -117,7 +118,7 @@ class HTTPChatModel(WireSettings):
         self,
         messages: Sequence[BaseMessage],
         stop: list[str] | str | None,
-        kwargs: dict[str, Any],
+        kwargs: Arguments,
         *,
         stream: bool,
         **credential: Any,
@@ -146,7 +147,7 @@ class HTTPChatModel(WireSettings):
         self,
         messages: Sequence[BaseMessage],
         stop: list[str] | str | None,
-        kwargs: dict[str, Any],
+        kwargs: Arguments,
         *,
         stream: bool,
         **credential: Any,
@@ -199,7 +200,7 @@ class HTTPChatModel(WireSettings):
         messages: Sequence[BaseMessage],
         stop: list[str] | str | None,
         config: RunnableConfig,
-        kwargs: dict[str, Any],
+        kwargs: Arguments,
         *,
         stream: bool,
         is_async: bool = False,
@@ -256,7 +257,7 @@ class HTTPChatModel(WireSettings):
             return None
         return limiter_of_model(self, self.build_request("hi"))
 
-    def _retry_settings(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], RetryPolicy]:
+    def _retry_settings(self, kwargs: Arguments) -> tuple[dict[str, Any], RetryPolicy]:
         """Return the retry settings of a call, and its policy; those among the keywords are removed there, and win."""
         retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self), strict=True))
         retries_are_set = "max_retries" in self.model_fields_set
@@ -283,7 +284,7 @@ class HTTPChatModel(WireSettings):
         )
 
     def _cache_key(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+        self, messages: list[BaseMessage], stop: Stop, kwargs: Arguments
     ) -> tuple[str, str] | None:
         kwargs = {**kwargs, "prompt_cache": False}  # It changes the price of an answer only.
         self._retry_settings(kwargs)
@@ -373,7 +374,7 @@ class HTTPChatModel(WireSettings):
     def _answer(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
@@ -393,7 +394,7 @@ class HTTPChatModel(WireSettings):
     async def _aanswer(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
@@ -422,7 +423,7 @@ class HTTPChatModel(WireSettings):
     def _chunks(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
@@ -437,7 +438,7 @@ class HTTPChatModel(WireSettings):
     def _achunks(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
@@ -470,9 +471,9 @@ class HTTPChatModel(WireSettings):
 async def _achunks_with_key(
     model: HTTPChatModel,
     messages: list[BaseMessage],
-    stop: list[str] | None,
+    stop: Stop,
     config: RunnableConfig,
-    kwargs: dict[str, Any],
+    kwargs: Arguments,
 ) -> AsyncIterator[AIMessageChunk]:
     """Yield the chunks of a stream whose key comes from an async function."""
     key = await model._credentials().key(kwargs, config.get("deadline"))

@@ -17,6 +17,7 @@ from modelwire.transport.connections.sdk_client import AsyncSdkConnection, SyncS
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.settings import WireSettings
     from modelwire.adapters.wires.wire import SdkSeat
     from modelwire.messages import AIMessageChunk
@@ -30,7 +31,7 @@ FIELDS = {"client": "sync", "async_client": "async"}
 KNOWN_BY_CLIENT = ("api_key", "auth_token", "base_url", "proxy", "http_client", "http_async_client")
 
 
-def take_sdk_clients(cls: type[WireSettings], values: dict[str, Any]) -> None:
+def take_sdk_clients(cls: type[WireSettings], values: Arguments) -> None:
     """Check the clients among the arguments of a model, and put them in their places."""
     for name, kind in FIELDS.items():
         client = values.get(name)

@@ -34,6 +34,7 @@ from modelwire.transport.call import interrupted, stream_flow
 from modelwire.transport.drivers import adrive_stream, drive_stream
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments, Stop
     from modelwire.adapters.model.call_parts import ModelExchange
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.adapters.model.refusals import RefusalPolicy
@@ -104,7 +105,7 @@ async def aresumed(stream: ResumableStream) -> AsyncIterator[Chunk]:
 
 
 def continued_elsewhere(
-    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: Arguments
 ) -> Iterator[Chunk]:
     """Yield the chunks with which `model` continues a part that another model has begun."""
     config = settled(config)
@@ -120,7 +121,7 @@ def continued_elsewhere(
 
 
 async def acontinued_elsewhere(
-    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: Arguments
 ) -> AsyncIterator[Chunk]:
     """Yield the chunks with which `model` continues a part that another model has begun."""
     config = settled(config)
@@ -148,9 +149,9 @@ class ResumableStream:
         model: HTTPChatModel,
         exchange: ModelExchange,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
-        kwargs: dict[str, Any],
+        kwargs: Arguments,
         before: Chunk | None = None,
         *,
         is_async: bool = False,

@@ -27,6 +27,7 @@ from modelwire.tools.json_schema import inlined, recursive_references
 from modelwire.tools.schema_check import JsonSchemaCheck, TypedDictCheck
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.runnables import Runnable
@@ -209,7 +210,7 @@ def structured_by_wire(
     return structured_by_tools(model, schema, include_raw=include_raw, **bound_with)
 
 
-def _tool_options(model: HTTPChatModel, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _tool_options(model: HTTPChatModel, kwargs: Arguments) -> dict[str, Any]:
     """Return the keywords that make a model call one tool, without those that it takes no value of."""
     wire = model._wire()
     provider = getattr(model, "provider", wire.owner)
