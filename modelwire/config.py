@@ -42,7 +42,12 @@ from modelwire.errors import (
     UnknownModel,
     did_you_mean,
 )
-from modelwire.user_paths import MODEL_FILE_NAME, MODEL_FILE_VARIABLE, user_folder
+from modelwire.user_paths import (
+    MODEL_FILE_NAME,
+    MODEL_FILE_VARIABLE,
+    model_file_places,
+    user_folder,
+)
 
 if TYPE_CHECKING:
     from modelwire import pools
@@ -396,17 +401,14 @@ def find_model_file(named: str | Path | None = None) -> Path | None:
 
     Raises: `InvalidConfig` where the file that was named does not exist.
     """
-    if named is None:
-        named = os.environ.get(FILE_VARIABLE)
+    places = model_file_places()
     if named is not None:
-        path = Path(os.path.expanduser(named))
-        if not path.is_file():
-            raise InvalidConfig(f"There is no file `{path}`.", path=str(path))
-        return path
-    usual = (Path(FILE_NAME), user_folder("config") / FILE_NAME)
-    return next(
-        filter(os.path.isfile, usual), None
-    )  # `Path.is_file` raises for a folder that is closed to us
+        places = (Path(os.path.expanduser(named)),)
+    # `Path.is_file` raises for a folder that is closed to us.
+    found = next(filter(os.path.isfile, places), None)
+    if found is None and len(places) == 1:
+        raise InvalidConfig(f"There is no file `{places[0]}`.", path=str(places[0]))
+    return found
 
 
 def read_model_file(path: Path) -> ModelFile:

@@ -9,13 +9,14 @@ actual and the reserved cost of calls in flight.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from operator import add, sub
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from modelwire import forks
 from modelwire.errors import BudgetExceeded, BudgetUnavailable, InvalidArgument
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT, CallObserver
 
@@ -37,14 +38,11 @@ UNITS_PER_USD = 10**12
 _lock = threading.Lock()
 
 
+@forks.in_child
 def _start_after_fork() -> None:
     """Begin with a free lock: another thread of the parent process may have held it."""
     global _lock
     _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_after_fork)
 
 
 class Spending(NamedTuple):
@@ -55,10 +53,10 @@ class Spending(NamedTuple):
     calls: int = 0
 
     def plus(self, other: Spending) -> Spending:
-        return Spending(self.usd + other.usd, self.tokens + other.tokens, self.calls + other.calls)
+        return Spending._make(map(add, self, other))
 
     def minus(self, other: Spending) -> Spending:
-        return Spending(self.usd - other.usd, self.tokens - other.tokens, self.calls - other.calls)
+        return Spending._make(map(sub, self, other))
 
     def units(self) -> tuple[int, int, int]:
         """Return the amounts as stores keep them, the money in units of 10^-12 dollars."""
@@ -74,10 +72,10 @@ class Spending(NamedTuple):
 
         `limits` are those of USD, tokens and calls; None is no limit.
         """
-        names = zip(self._fields, self, limits, strict=True)
-        return next(
-            (name for name, used, limit in names if limit is not None and used > limit), None
-        )
+        for name, used, limit in zip(self._fields, self, limits, strict=True):
+            if limit is not None and used > limit:
+                return name
+        return None
 
 
 class Left(NamedTuple):
@@ -144,12 +142,11 @@ def budget(
     if name is not None:
         from modelwire.config import budget_row
 
-        row = budget_row(
-            _checked_name(name),
-            config_file,
-            or_empty=any(value is not None for value in limits.values()),
-        )
-        limits = {key: row.get(key) if value is None else value for key, value in limits.items()}
+        has_limit = any(value is not None for value in limits.values())
+        row = budget_row(_checked_name(name), config_file, or_empty=has_limit)
+        for key, value in limits.items():
+            if value is None:
+                limits[key] = row.get(key)
         per = per or row.get("per")
         zone = zone or row.get("zone")
         unpriced = unpriced or row.get("unpriced")
@@ -201,7 +198,8 @@ class Budget:
             check_price_list()
         if when_away not in (None, "refuse", "local"):
             raise InvalidArgument(f'`when_away` is "refuse" or "local", not `{when_away!r}`.')
-        for setting, value in {"per": per, "when_away": when_away}.items():
+        of_named_budgets = {"per": per, "when_away": when_away}
+        for setting, value in of_named_budgets.items():
             if value is not None and name is None:
                 raise InvalidArgument(f'`{setting}="{value}"` needs a name: `budget("team", ...)`.')
         self.unpriced = unpriced
@@ -224,10 +222,11 @@ class Budget:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        entered = list(_entered())
-        if self in entered:
-            del entered[-1 - entered[::-1].index(self)]
-            _enter(tuple(entered))
+        # A budget that was entered twice is left once.
+        inner_first = list(reversed(_entered()))
+        if self in inner_first:
+            inner_first.remove(self)
+            _enter(tuple(reversed(inner_first)))
 
     @property
     def is_entered(self) -> bool:
@@ -315,7 +314,8 @@ class Budget:
         left = self.left
         advice = "."
         if limit == "usd":
-            why = f"it may cost {dollars(amount.usd)}, and {dollars(left.usd or Decimal(0))} of ${self.usd} are left"
+            left_usd = dollars(left.usd or Decimal(0))
+            why = f"it may cost {dollars(amount.usd)}, and {left_usd} of ${self.usd} are left"
         elif limit == "tokens":
             why = f"it may take {amount.tokens:,} tokens, and {left.tokens:,} of {self.tokens:,} are left"
         elif limit == "calls":
@@ -378,14 +378,18 @@ def _entered() -> tuple[Budget, ...]:
 
     A budget that was entered twice is listed twice.
     """
-    admissions = (one for one in OBSERVERS_IN_CONTEXT.get() if isinstance(one, _Admission))
-    return next((one.entered for one in admissions), ())
+    for observer in OBSERVERS_IN_CONTEXT.get():
+        if isinstance(observer, _Admission):
+            return observer.entered
+    return ()
 
 
 def _enter(entered: tuple[Budget, ...]) -> None:
     """Apply exactly these budgets to the calls of this context."""
-    others = tuple(one for one in OBSERVERS_IN_CONTEXT.get() if not isinstance(one, _Admission))
-    OBSERVERS_IN_CONTEXT.set((*others, _Admission(entered)) if entered else others)
+    observers = [one for one in OBSERVERS_IN_CONTEXT.get() if not isinstance(one, _Admission)]
+    if entered:
+        observers.append(_Admission(entered))
+    OBSERVERS_IN_CONTEXT.set(tuple(observers))
 
 
 class _Call(CallObserver):
@@ -443,7 +447,8 @@ class _Call(CallObserver):
                     likely = {"input_tokens": _up(self.input_tokens), "output_tokens": _up(answer)}
                     usd = self._price(each, likely, self.tier)
                     amount = Spending(usd, self.input_tokens + answer, 1)
-                    reserved.append((each, amount, each._reserve(amount, self.name)))
+                    period = each._reserve(amount, self.name)
+                    reserved.append((each, amount, period))
             except BaseException:  # Ctrl-C is included, because the budgets outlive this call.
                 for each, amount, period in reserved:
                     each._give_back(amount, period)
@@ -493,11 +498,14 @@ class _Call(CallObserver):
                 for each, amount, period in reserved:
                     each._give_back(amount, period)
             return
-        guessed = bool(self.lost) or (bool(messages) and not usages)
+        is_answer_unknown = bool(messages) and not usages
+        guessed = self.lost > 0 or is_answer_unknown
         usages = self._usages_with_estimates(messages, usages)
-        tier = messages[0].response_metadata.get("service_tier") if messages else None
+        tier = None
+        if messages:
+            tier = messages[0].response_metadata.get("service_tier")
         tokens = sum(_tokens(usage) for usage in usages)
-        longest = max((int(usage.get("output_tokens") or 0) for usage in usages), default=0)
+        longest = max([_output_tokens(usage) for usage in usages], default=0)
         with _lock:
             for each, amount, period in reserved:
                 usd = self._cost(each, usages, tier)
@@ -522,8 +530,12 @@ class _Call(CallObserver):
             return None
 
 
+def _output_tokens(usage: Mapping[str, Any]) -> int:
+    return int(usage.get("output_tokens") or 0)
+
+
 def _tokens(usage: Mapping[str, Any]) -> int:
-    both = int(usage.get("input_tokens") or 0) + int(usage.get("output_tokens") or 0)
+    both = int(usage.get("input_tokens") or 0) + _output_tokens(usage)
     return max(both, int(usage.get("total_tokens") or 0))
 
 

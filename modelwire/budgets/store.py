@@ -113,7 +113,8 @@ class SQLiteBudgetStore(BudgetStore):
         written is written together with the next one.
         """
         with self._lock:
-            self._owed[period] = self._owed.get(period, Spending()).plus(amount)
+            owed = self._owed.get(period, Spending())
+            self._owed[period] = owed.plus(amount)
             try:
                 _write_owed(self._db, self._name, self._owed)
             except sqlite3.Error as exc:

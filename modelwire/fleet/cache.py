@@ -7,7 +7,6 @@ taken by the next. A process never waits for a lock of its own: its calls wait f
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import time
@@ -19,6 +18,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from modelwire import forks
 from modelwire.caches import RETURN_VAL_TYPE, TextCache
 from modelwire.errors import CallerError, InvalidArgument, InvalidType
 from modelwire.ext import shown_url
@@ -430,6 +430,7 @@ def _connection_to(url: str) -> Connection:
         return found
 
 
+@forks.in_child
 def _start_after_fork() -> None:
     """The claims and the connections belong to the parent process."""
     global _lock, _process
@@ -437,7 +438,3 @@ def _start_after_fork() -> None:
     _process = token_hex(8)
     for connection in list(_connections.values()):
         connection.start_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_after_fork)

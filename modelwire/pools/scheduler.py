@@ -137,7 +137,9 @@ def _medians(deployments: Iterable[Deployment], size: int, now: float) -> list[f
     fresh_at = now - _STALE_S
     medians = []
     for deployment in deployments:
-        median_s = deployment.times.median_s(size) if deployment.sent_at > fresh_at else None
+        median_s = None
+        if deployment.sent_at > fresh_at:
+            median_s = deployment.times.median_s(size)
         medians.append(median_s)
     if None not in medians:
         return cast("list[float]", medians)

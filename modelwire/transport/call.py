@@ -206,7 +206,7 @@ def _try_until_done(
         yield from _sleep(exchange, wait, failed)
 
 
-def _sleep(exchange: Exchange[M, C], wait_s: float, failed: ChatError) -> Flow[C, None]:
+def _sleep(exchange: AnyExchange, wait_s: float, failed: ChatError) -> Flow[Any, None]:
     """Wait before the next attempt, and report the wait with the time that the limiter will add."""
     limiter = exchange.policy.limiter
     expected_s = None if limiter is None else limiter.gate.pause_s(exchange.clock())
@@ -214,14 +214,14 @@ def _sleep(exchange: Exchange[M, C], wait_s: float, failed: ChatError) -> Flow[C
     yield from wait_reporting(exchange, Sleep(wait_s, failed, attempts, expected_s))
 
 
-def _record_failure(exchange: Exchange[M, C], error: ChatError, started: float) -> None:
+def _record_failure(exchange: AnyExchange, error: ChatError, started: float) -> None:
     """Add a failed attempt to the history of its call, and report it to the observers."""
     attempt = exchange.history.record(exchange.signed(error), exchange.clock() - started)
     for observer in exchange.observers:
         observer.failed(error, attempt)
 
 
-def _report_change(exchange: Exchange[M, C], limiter: AdaptiveRateLimiter) -> None:
+def _report_change(exchange: AnyExchange, limiter: AdaptiveRateLimiter) -> None:
     """Report to the observers and the log that a limit was learned or hit, if no other call does."""
     change = limiter.take_change()
     if change is not None:
@@ -230,7 +230,7 @@ def _report_change(exchange: Exchange[M, C], limiter: AdaptiveRateLimiter) -> No
         warn_of(change)
 
 
-def _renewed(exchange: Exchange[M, C], error: ChatError) -> Flow[C, bool]:
+def _renewed(exchange: AnyExchange, error: ChatError) -> Flow[Any, bool]:
     """Ask for the key again, once, if a function provides it and it was refused. Return whether the key has changed."""
     policy = exchange.policy.retry
     renew = exchange.renew
@@ -246,7 +246,7 @@ def _renewed(exchange: Exchange[M, C], error: ChatError) -> Flow[C, bool]:
     return exchange.headers != refused
 
 
-def _wait_after(exchange: Exchange[M, C], error: ChatError, *, committed: bool) -> Flow[C, float]:
+def _wait_after(exchange: AnyExchange, error: ChatError, *, committed: bool) -> Flow[Any, float]:
     """Return the seconds until the next attempt; raise `error` if there is none."""
     renewed = yield from _renewed(exchange, error)
     if isinstance(error, AuthenticationError) and not renewed and exchange.refused_credential:
@@ -268,7 +268,7 @@ def _wait_after(exchange: Exchange[M, C], error: ChatError, *, committed: bool) 
     return wait
 
 
-def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | GiveUp:
+def _wait_before_retry(exchange: AnyExchange, error: ChatError) -> float | GiveUp:
     policy = exchange.policy
     admission = exchange.admission
     history = exchange.history
@@ -316,10 +316,11 @@ def _ask(exchange: Exchange[M, C]) -> Flow[C, M]:
     return message
 
 
-def _error_of(exchange: Exchange[M, C], reply: Reply) -> ChatError:
+def _error_of(exchange: AnyExchange, reply: Reply) -> ChatError:
     exchange.response_headers = reply.headers
     error = exchange.wire.error(reply)
-    if (wait_s := read_retry_after(reply.headers)) is not None:
+    wait_s = read_retry_after(reply.headers)
+    if wait_s is not None:
         error.retry_after = wait_s  # else what the codec has found in the body
     return error
 
@@ -360,7 +361,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Flow[C, None]:
         raise
 
 
-def _stream_head(exchange: Exchange[M, C]) -> Flow[C, Reply]:
+def _stream_head(exchange: AnyExchange) -> Flow[Any, Reply]:
     """Send the request, and return the head of the stream; raise the error that came instead."""
     exchange.is_stream = True
     for observer in exchange.observers:
@@ -418,7 +419,8 @@ class _StreamBody(Generic[M, C]):
         """Return the last chunks, and whether the decoder has found a refusal."""
         exchange = self._exchange
         reply = self._reply
-        if (end_of_framing := getattr(self._framing, "close", None)) is not None:
+        end_of_framing = getattr(self._framing, "close", None)
+        if end_of_framing is not None:
             end_of_framing()
         if self._unframed:
             reply.body = self._unframed

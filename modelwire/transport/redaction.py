@@ -106,14 +106,14 @@ def secrets_of(exchange: AnyExchange) -> list[str]:
     found = [*_of_headers(exchange.headers), *_of_url(exchange.url)]
     found += _of_body(getattr(exchange, "content", b""))
     client, proxy = exchange.client
-    for address in [proxy] if proxy is not None else _environments_proxies():
+    proxies = _environments_proxies() if proxy is None else [proxy]
+    for address in proxies:
         found += _of_url(address if "://" in address else f"http://{address}")
     # This is a client of httpx or of an SDK, which has its key as an attribute.
     if client is not None:
         found += _of_headers(getattr(client, "headers", {}))
-        found += _of_headers(
-            {"authorization": getattr(getattr(client, "auth", None), "_auth_header", "")}
-        )
+        auth = getattr(client, "auth", None)
+        found += _of_headers({"authorization": getattr(auth, "_auth_header", "")})
         found.append(str(getattr(client, "api_key", "")))
     texts = {text for text in found if len(text) >= _MIN_CHARS}
     return sorted(texts | {quote(text, safe="") for text in texts}, key=len, reverse=True)
@@ -139,8 +139,8 @@ def _of_basic(token: str) -> Iterable[str]:
 
 def _of_url(url: str) -> Iterator[str]:
     parts = urlsplit(url)
-    for text in (parts.username, parts.password):
-        yield from (text or "", unquote(text or ""))
+    for text in filter(None, (parts.username, parts.password)):
+        yield from (text, unquote(text))
     # The basic authentication header has this form.
     if parts.username is not None:
         yield b64encode(unquote(parts.netloc.rpartition("@")[0]).encode()).decode()

@@ -7,9 +7,10 @@ A call that ends without an answer (it failed, it was cancelled) wakes its follo
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Any
+
+from modelwire import forks
 
 if TYPE_CHECKING:
     import asyncio
@@ -82,12 +83,9 @@ def join(
         return made, True
 
 
+@forks.in_child
 def _after_fork() -> None:
     """Forget the calls of the parent: their threads are not here."""
     global _pending_lock
     _pending_lock = threading.RLock()
     _pending.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -618,11 +618,12 @@ def _needs_key(
 
 
 def _missing_key(model: WireSettings, service: Service | None) -> MissingKey:
-    variables = " or ".join(
-        f"`{name}`" for name in (model.KEY_VARIABLES if service is None else service.keys)
-    )
-    owner = f"`{type(model).__name__}` needs an API key" + (
-        f" for `{service.name}`" if service else ""
-    )
-    see = f" See {service.docs}." if service else ""
+    names = model.KEY_VARIABLES
+    owner = f"`{type(model).__name__}` needs an API key"
+    see = ""
+    if service is not None:
+        names = service.keys
+        owner += f" for `{service.name}`"
+        see = f" See {service.docs}."
+    variables = " or ".join(f"`{name}`" for name in names)
     return MissingKey(f"{owner}: set {variables} in the environment, or pass `api_key=`.{see}")

@@ -77,9 +77,10 @@ class Unpacking:
         self._broken = False
 
     def _unpacker(self) -> Any:
-        return self._zlib.decompressobj(
-            self._zlib.MAX_WBITS | 16 if self._encoding == "gzip" else self._zlib.MAX_WBITS
-        )
+        bits = self._zlib.MAX_WBITS
+        if self._encoding == "gzip":
+            bits |= 16
+        return self._zlib.decompressobj(bits)
 
     def feed(self, data: bytes) -> bytes:
         """Return what `data` unpacks to, possibly nothing yet."""

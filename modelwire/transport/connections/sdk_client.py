@@ -66,7 +66,9 @@ class _SdkConnection(PooledConnection):
         import httpx2
         from pydantic_core import from_json
 
-        body = {"body": from_json(self.exchange.content)} if self.exchange.content else {}
+        body = {}
+        if self.exchange.content:
+            body["body"] = from_json(self.exchange.content)
         return {
             "path": self._path,
             "cast_to": object if step.stream else httpx2.Response,

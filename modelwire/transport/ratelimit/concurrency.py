@@ -77,4 +77,6 @@ class ConcurrencyLimit:
     @property
     def places(self) -> int | None:
         """The limit as a whole number, or None without a limit."""
-        return None if self.most == inf else int(self.most)
+        if self.most == inf:
+            return None
+        return int(self.most)

@@ -75,7 +75,8 @@ def queued(
     finally:
         if not granted:
             limiter.leave(admission, exchange.clock(), sent=False)
-        if (queue_time := QUEUE_TIME.get()) is not None:
+        queue_time = QUEUE_TIME.get()
+        if queue_time is not None:
             queue_time.queued_s += exchange.clock() - admission.requested_at
     # A refusal of a probe must not restart the time that this call has waited already.
     if history.refused_at is None:
