@@ -147,10 +147,12 @@ class InMemoryCache(BaseCache):
             }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._cache, self._maxsize, self._lock = state["_cache"], state["_maxsize"], RLock()
-        self._ttl_s, left_s = state.get("_ttl_s"), state.get("_left_s", {})
+        self._cache = state["_cache"]
+        self._maxsize = state["_maxsize"]
+        self._lock = RLock()
+        self._ttl_s = state["_ttl_s"]
         now = monotonic()
-        self._expires = OrderedDict((key, now + left) for key, left in left_s.items())
+        self._expires = OrderedDict((key, now + left) for key, left in state["_left_s"].items())
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         key = prompt, llm_string
@@ -242,11 +244,8 @@ class TextCache(BaseCache):
 _APPLICATION = int.from_bytes(b"mwca", "big")
 _VERSION = 1  # of the table and of what is in it; another one is not read
 _BUSY_S = 2.0  # how long to wait for another process's write before going on without
-# Earlier files have no column of expiry times: it is added to them. They stay readable for an earlier version, and
-# what that version writes has no expiry time.
 _TABLE = "CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL, expires REAL)"
-_ADD_EXPIRES = "ALTER TABLE answers ADD COLUMN expires REAL"
-_INDEX = "CREATE INDEX IF NOT EXISTS expiring ON answers (expires) WHERE expires IS NOT NULL"
+_INDEX = "CREATE INDEX expiring ON answers (expires) WHERE expires IS NOT NULL"
 _LOOKUP = "SELECT answer FROM answers WHERE question = ? AND (expires IS NULL OR expires > ?)"
 _UPDATE = "INSERT OR REPLACE INTO answers (question, answer, expires) VALUES (?, ?, ?)"
 _REMOVE_EXPIRED = """DELETE FROM answers WHERE rowid IN (
@@ -292,7 +291,7 @@ class SQLiteCache(TextCache):
         return {"path": self.path, "ttl_s": self._ttl_s}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__init__(state.get("ttl_s"))
+        super().__init__(state["ttl_s"])
         self.place = self.path = state["path"]
         self._reset()
 
@@ -302,9 +301,7 @@ class SQLiteCache(TextCache):
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         key = self._digest(prompt, llm_string), time()
         row = self._try(lambda connection: connection.execute(_LOOKUP, key).fetchone())
-        if row is None:
-            return None
-        return self._answers_of(row[0])
+        return None if row is None else self._answers_of(row[0])
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         answer = self._text_of(return_val)
@@ -331,7 +328,8 @@ class SQLiteCache(TextCache):
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._lock:
-            connection, self._connection = self._connection, None
+            connection = self._connection
+            self._connection = None
             if connection is not None and self._pid == self._getpid():
                 connection.close()
 
@@ -414,19 +412,7 @@ def _prepare(connection: sqlite3.Connection) -> bool:
     connection.execute(
         "PRAGMA synchronous = NORMAL"
     )  # a power cut may lose the last answers, never damage the file
-    is_ours = header[:2] == (_APPLICATION, _VERSION)
-    if is_ours and not _has_expiry_times(connection):
-        connection.execute("BEGIN IMMEDIATE")
-        if not _has_expiry_times(connection):
-            connection.execute(_ADD_EXPIRES)
-            connection.execute(_INDEX)
-        connection.execute("COMMIT")
-    return is_ours
-
-
-def _has_expiry_times(connection: sqlite3.Connection) -> bool:
-    columns = connection.execute("SELECT name FROM pragma_table_info('answers')").fetchall()
-    return ("expires",) in columns
+    return header[:2] == (_APPLICATION, _VERSION)
 
 
 def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:

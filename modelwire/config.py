@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -42,7 +42,12 @@ from modelwire.errors import (
     UnknownModel,
     did_you_mean,
 )
-from modelwire.user_paths import MODEL_FILE_NAME, MODEL_FILE_VARIABLE, user_folder
+from modelwire.user_paths import (
+    MODEL_FILE_NAME,
+    MODEL_FILE_VARIABLE,
+    model_file_places,
+    user_folder,
+)
 
 if TYPE_CHECKING:
     from modelwire import pools
@@ -167,17 +172,16 @@ def make_named_model(
             f"give `{FILE_NAME}` a `default`, or name it in the config of the call: "
             '`config={"configurable": {"model": "openai:gpt-4o-mini"}}`.'
         )
+    row = None
     if model_provider is None and not _is_full_name(name):
         row = file.models.get(name)
-    else:
-        row = None
     if row is None:
         row = named_row(name, model_provider, file)
     elif row.provider == POOL:
         return _pool_of(row, kwargs, config_file, config_is_found=config_is_found)
     elif file.is_found and not config_trust.is_trusted(file):
         config_trust.check_row(name, row, kwargs)
-    arguments: dict[str, Any] = {**row.arguments(beside=kwargs), **kwargs}
+    arguments = row.arguments(beside=kwargs) | kwargs
     try:
         return registry.make_model(row.provider, row.model, **arguments)
     except InvalidArgument as exc:
@@ -185,9 +189,11 @@ def make_named_model(
         at = next((key for key in row.lines if f"`{key}`" in text and key not in kwargs), None)
         if at is None or isinstance(exc, UnknownModel):
             raise
-        raise InvalidConfig(
-            f"`{row.path}`, line {row.lines[at]}: {text}", path=row.path, line=row.lines[at]
-        ) from None
+        raise _error_at(row.path, row.lines[at], text) from None
+
+
+def _error_at(path: Any, line: int, what: str) -> InvalidConfig:
+    return InvalidConfig(f"`{path}`, line {line}: {what}", path=str(path), line=line)
 
 
 def _pool_of(
@@ -195,23 +201,20 @@ def _pool_of(
 ) -> BaseChatModel:
     """Return the pool of a row; `kwargs` are arguments of each of its models."""
     options = dict(row.parameters)
-    names, weights = options.pop(POOL), options.pop("weights", None)
-    members = {
+    names = options.pop(POOL)
+    weights = options.pop("weights", None)
+    members: dict[str, Any] = {
         name: make_named_model(
             name, config_file=config_file, config_is_found=config_is_found, **kwargs
         )
         for name in names
     }
+    if weights is not None:
+        members = dict(zip(members, zip(members.values(), weights, strict=True), strict=True))
     try:
-        if weights is not None:
-            weighted = zip(members, members.values(), weights, strict=True)
-            return pools.pool(
-                {name: (model, weight) for name, model, weight in weighted}, **options
-            )
         return pools.pool(members, **options)
     except InvalidArgument as exc:
-        line = row.lines[POOL]
-        raise InvalidConfig(f"`{row.path}`, line {line}: {exc}", path=row.path, line=line) from None
+        raise _error_at(row.path, row.lines[POOL], str(exc)) from None
 
 
 def _is_full_name(name: str) -> bool:
@@ -280,9 +283,8 @@ def named_row(name: str, provider: str | None = None, file: ModelFile | None = N
     known = [*registry.provider_names(), *rows]
     if not colon:  # most likely a model's name, then
         known = get_close_matches(name, [*MODEL_NAMES, *rows], n=2, cutoff=0.7) or known
-    guess = _with_its_provider(name)
-    hint = did_you_mean(prefix if colon else name, known)
-    if guess is not None:
+    hint = did_you_mean(prefix, known)
+    if (guess := _with_its_provider(name)) is not None:
         hint = f"Did you mean `{guess}`?"
     raise UnknownModel(
         f"`{name}` is neither a row of `{FILE_NAME}` nor `PROVIDER:MODEL`. Write `PROVIDER:MODEL`, such as "
@@ -368,17 +370,14 @@ def budget_row(
 ) -> dict[str, Any]:
     """Return the settings of `[budgets.NAME]`. Raises `InvalidConfig`, `InvalidArgument` where there are none."""
     budgets = _model_file(config_file).budgets
-    if name not in budgets and or_empty:
-        return {}
-    if name not in budgets:
-        if budgets:
-            known = did_you_mean(name, list(budgets))
-        else:
-            known = f"Write `[budgets.{name}]` into `{FILE_NAME}`."
-        raise InvalidArgument(
-            f"There is no budget `{name}`. {known} Or give it a limit: `budget({name!r}, usd=5)`."
-        )
-    return budgets[name]
+    if name in budgets or or_empty:
+        return budgets.get(name, {})
+    known = f"Write `[budgets.{name}]` into `{FILE_NAME}`."
+    if budgets:
+        known = did_you_mean(name, list(budgets))
+    raise InvalidArgument(
+        f"There is no budget `{name}`. {known} Or give it a limit: `budget({name!r}, usd=5)`."
+    )
 
 
 def shared_settings() -> dict[str, str]:
@@ -402,17 +401,14 @@ def find_model_file(named: str | Path | None = None) -> Path | None:
 
     Raises: `InvalidConfig` where the file that was named does not exist.
     """
-    if named is None:
-        named = os.environ.get(FILE_VARIABLE)
+    places = model_file_places()
     if named is not None:
-        path = Path(os.path.expanduser(named))
-        if not path.is_file():
-            raise InvalidConfig(f"There is no file `{path}`.", path=str(path))
-        return path
-    usual = (Path(FILE_NAME), user_folder("config") / FILE_NAME)
-    return next(
-        filter(os.path.isfile, usual), None
-    )  # `Path.is_file` raises for a folder that is closed to us
+        places = (Path(os.path.expanduser(named)),)
+    # `Path.is_file` raises for a folder that is closed to us.
+    found = next(filter(os.path.isfile, places), None)
+    if found is None and len(places) == 1:
+        raise InvalidConfig(f"There is no file `{places[0]}`.", path=str(places[0]))
+    return found
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -435,9 +431,7 @@ def parse_model_file(path: Path, text: str) -> ModelFile:
     except tomllib.TOMLDecodeError as exc:
         at = re.search(r"line (\d+)", str(exc))
         line = int(at.group(1)) if at else text.count("\n") + 1  # "at end of document"
-        raise InvalidConfig(
-            f"`{path}`, line {line}: not valid TOML: {exc}.", path=str(path), line=line
-        ) from exc
+        raise _error_at(path, line, f"not valid TOML: {exc}.") from exc
     except RecursionError:  # not its cause: a thousand frames say nothing
         raise InvalidConfig(f"`{path}` has values nested too deep.", path=str(path)) from None
     return replace(_Reader(path, text).file(data), path=path, text=text)
@@ -453,11 +447,7 @@ class _Reader:
         self.lines = text.splitlines()
 
     def file(self, data: dict[str, Any]) -> ModelFile:
-        for key in data:
-            if key not in _SETTINGS:
-                raise self.error(
-                    f"there is no setting `{key}`. {did_you_mean(key, _SETTINGS)}", key
-                )
+        self.check_keys("there is no setting", data, _SETTINGS)
         tables = data.get("models", {})
         if not isinstance(tables, dict):
             raise self.error("`models` must hold tables: write `[models.NAME]`", "models")
@@ -471,11 +461,7 @@ class _Reader:
         ):
             raise self.error("`budgets` must hold tables: write `[budgets.NAME]`", "budgets")
         for row in budgets.values():
-            for key in row:
-                if key not in _BUDGET_SETTINGS:
-                    raise self.error(
-                        f"a budget has no `{key}`. {did_you_mean(key, _BUDGET_SETTINGS)}", key
-                    )
+            self.check_keys("a budget has no", row, _BUDGET_SETTINGS)
         log = data.get("log", True)
         if not isinstance(log, bool):
             raise self.error("`log` must be true or false", "log")
@@ -484,10 +470,8 @@ class _Reader:
     def shared(self, table: Any) -> dict[str, str]:
         if not isinstance(table, dict):
             raise self.error("`shared` must be a table: write `[shared]` and `url` below", "shared")
+        self.check_keys("`shared` has no", table, _SHARED_SETTINGS)
         for key, value in table.items():
-            if key not in _SHARED_SETTINGS:
-                hint = did_you_mean(key, _SHARED_SETTINGS)
-                raise self.error(f"`shared` has no `{key}`. {hint}", key)
             if not isinstance(value, str):
                 raise self.error(f"`{key}` of `shared` must be a string", key)
         if table and "url" not in table:
@@ -521,7 +505,8 @@ class _Reader:
         for key in ("model", "provider"):  # without a model nothing says the provider
             if key not in row:
                 raise self.missing(key, name, row)
-        provider, model = row.pop("provider"), row.pop("model")
+        provider = row.pop("provider")
+        model = row.pop("model")
         key_variable = row.pop("api_key_env", None)
         keys = row if key_variable is None else (*row, "api_key_env")
         lines = {key: self.line_of(key, name) for key in keys}
@@ -529,7 +514,8 @@ class _Reader:
 
     def pool_row(self, name: str, row: dict[str, Any], tables: Mapping[str, Any]) -> ModelRow:
         """Return the row of a pool. Its models are rows of this file, or names of models."""
-        members, weights = row[POOL], row.get("weights")
+        members = row[POOL]
+        weights = row.get("weights")
         if not isinstance(members, list) or not all(isinstance(one, str) for one in members):
             raise self.error(f"`pool` of `models.{name}` must be a list of names", POOL, name)
         for member in members:
@@ -539,10 +525,8 @@ class _Reader:
                 )
         if len(set(members)) < len(members):
             raise self.error(f"`pool` of `models.{name}` names a model twice", POOL, name)
-        for key in row:
-            if key not in (POOL, *_POOL_OPTIONS):
-                hint = did_you_mean(key, _POOL_OPTIONS)
-                raise self.error(f"a pool has no `{key}`. {hint}", key, name)
+        options = [key for key in row if key != POOL]
+        self.check_keys("a pool has no", options, _POOL_OPTIONS, name)
         if weights is not None and (not isinstance(weights, list) or len(weights) != len(members)):
             raise self.error(
                 f"`weights` of `models.{name}` must be a list with one number for each model",
@@ -551,6 +535,14 @@ class _Reader:
             )
         lines = {key: self.line_of(key, name) for key in row}
         return ModelRow(POOL, ", ".join(members), None, row, path=str(self.path), lines=lines)
+
+    def check_keys(
+        self, lacks: str, keys: Iterable[str], known: Sequence[str], row: str | None = None
+    ) -> None:
+        """Raise the error of the first key that is not known; `lacks` are its first words."""
+        for key in keys:
+            if key not in known:
+                raise self.error(f"{lacks} `{key}`. {did_you_mean(key, known)}", key, row)
 
     def missing(self, key: str, name: str, row: Mapping[str, Any]) -> InvalidConfig:
         """Return the error of a row without its `model` or `provider`; a key that is spelt alike is named."""
@@ -563,10 +555,7 @@ class _Reader:
         return self.error(f"`models.{name}` has no `{key}`.{hint}", slip or f"models.{name}", name)
 
     def error(self, what: str, key: str, row: str | None = None) -> InvalidConfig:
-        line = self.line_of(key, row)
-        return InvalidConfig(
-            f"`{self.path}`, line {line}: {what.rstrip('.')}.", path=str(self.path), line=line
-        )
+        return _error_at(self.path, self.line_of(key, row), f"{what.rstrip('.')}.")
 
     def line_of(self, key: str, row: str | None) -> int:
         """Find the line where `key` is set, in the table of `row` where one is named; the parser does not report it."""

@@ -621,12 +621,14 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     import sys
     import warnings
 
-    level, frame = 1, sys._getframe()
+    level = 1
+    frame = sys._getframe()
     while (
         frame.f_back is not None
         and frame.f_globals.get("__name__", "").partition(".")[0] in _OUR_FRAMES
     ):
-        level, frame = level + 1, frame.f_back
+        level += 1
+        frame = frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
 

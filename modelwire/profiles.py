@@ -181,7 +181,8 @@ def check_profile(profile: Mapping[str, Any]) -> None:
 @lru_cache(maxsize=256)
 def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
     found = cast("ModelProfile", {})
-    _fill(found, _source("modelwire"), _CORRECTED.get((provider, model), {}))
+    ours = _source("modelwire")
+    _fill(found, ours, _CORRECTED.get((provider, model), {}))
     row = None
     for listed_as, name in _places(provider, model):
         if (row := _row(listed_as, name)) is not None:
@@ -199,9 +200,9 @@ def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
             costs["cache_read"] = None
         dollars = {name: Decimal(str(price)) for name, price in costs.items() if price is not None}
         _fill(found, source, _priced(dollars))
-    _fill(found, _source("modelwire"), _of_our_tables(provider, wire, model, found))
+    _fill(found, ours, _of_our_tables(provider, wire, model, found))
     if found.get("tool_calling"):  # true of every wire: our decoders make chunks of them
-        _fill(found, _source("modelwire"), {"tool_call_streaming": True})
+        _fill(found, ours, {"tool_call_streaming": True})
     return found
 
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire._extensions import extension, loaded_extension
-from modelwire.user_paths import MODEL_FILE_NAME, MODEL_FILE_VARIABLE, user_folder
+from modelwire.user_paths import model_file_places
 
 if TYPE_CHECKING:
     from modelwire.fleet import Fleet
@@ -67,10 +66,7 @@ def shared_state() -> Fleet | None:
 
 
 def _file_may_share() -> bool:
-    named = os.environ.get(MODEL_FILE_VARIABLE)
-    usual = (Path(MODEL_FILE_NAME), user_folder("config") / MODEL_FILE_NAME)
-    places = usual if named is None else (Path(named).expanduser(),)
-    for place in places:
+    for place in model_file_places():
         try:
             return _TABLE.search(place.read_bytes()) is not None
         except OSError:

@@ -7,11 +7,19 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["MODEL_FILE_NAME", "MODEL_FILE_VARIABLE", "owned", "user_folder"]
+__all__ = ["MODEL_FILE_NAME", "MODEL_FILE_VARIABLE", "model_file_places", "owned", "user_folder"]
 
 # The file in which a user chooses models and settings, and the environment variable that names another one.
 MODEL_FILE_NAME = "modelwire.toml"
 MODEL_FILE_VARIABLE = "MODELWIRE_CONFIG"
+
+
+def model_file_places() -> tuple[Path, ...]:
+    """Return where the file of models may be, the first place first; only one if the environment names it."""
+    named = os.environ.get(MODEL_FILE_VARIABLE)
+    if named is not None:
+        return (Path(os.path.expanduser(named)),)
+    return Path(MODEL_FILE_NAME), user_folder("config") / MODEL_FILE_NAME
 
 
 def user_folder(kind: Literal["config", "cache", "data"]) -> Path:

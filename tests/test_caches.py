@@ -218,45 +218,11 @@ def test_a_pickled_cache_keeps_the_time_that_its_entries_have_left(
     assert other.lookup("p", "m") is None
 
 
-def test_a_memory_cache_that_an_earlier_version_pickled_can_be_used() -> None:
-    cache = InMemoryCache()
-    cache.__setstate__({"_cache": {("p", "m"): texts("one")}, "_maxsize": None})
-    assert cache.lookup("p", "m") == texts("one")
-
-
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), "10", True])
 @pytest.mark.parametrize("make", [InMemoryCache, lambda **kwargs: SQLiteCache("x.db", **kwargs)])
 def test_a_ttl_is_a_number_of_seconds_above_0(make: Any, ttl: Any) -> None:
     with pytest.raises(InvalidArgument, match="`ttl` is a number of seconds above 0"):
         make(ttl=ttl)
-
-
-EARLIER_TABLE = "CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL)"
-
-
-def test_a_file_of_an_earlier_version_is_read_and_gets_expiry_times(
-    tmp_path: Path, clock: Clock
-) -> None:
-    path = tmp_path / "answers.db"
-    SQLiteCache(path).update("old", "m", texts("old"))
-    with sqlite3.connect(path) as connection:
-        (answer,) = connection.execute("SELECT answer FROM answers").fetchone()
-        (question,) = connection.execute("SELECT question FROM answers").fetchone()
-        connection.executescript(f"DROP TABLE answers; {EARLIER_TABLE}")
-        connection.execute("INSERT INTO answers VALUES (?, ?)", (question, answer))
-    connection.close()
-    cache = SQLiteCache(path, ttl=10)
-    assert cache.lookup("old", "m") == texts("old")
-    cache.update("new", "m", texts("new"))
-    clock.now_s += 11
-    assert cache.lookup("old", "m") == texts("old")
-    assert cache.lookup("new", "m") is None
-    # An earlier version reads and writes the file with the columns that it knows.
-    with sqlite3.connect(path) as connection:
-        statement = "INSERT OR REPLACE INTO answers (question, answer) VALUES (?, ?)"
-        connection.execute(statement, (question, answer))
-    connection.close()
-    assert cache.lookup("old", "m") == texts("old")
 
 
 def test_another_cache_of_the_file_honours_the_ttl_of_the_one_that_wrote(

@@ -19,6 +19,7 @@ from support.parsed import MODULES, PACKAGE, parsed
 LAW: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "lazy": (set(), set()),
+    "forks": (set(), set()),
     # How an object of LangChain's is seen; what shall become of it is asked of `langchain`, which is loaded only then.
     "langchain_bridge": (set(), set()),
     # The seam: its names load when first used, so it imports nothing itself.
@@ -229,7 +230,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"compare", "config", "adapters", "jobs", "migrate", "testing"},
     ),
 }
-FREE = ("lazy", "_extensions", "langchain_bridge", "terminal_text")
+FREE = ("forks", "lazy", "_extensions", "langchain_bridge", "terminal_text")
 HEAVY = {
     "httpx2",
     "httpx",

@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 # An error shows the last characters of a key that was refused, if the key is long enough to keep the rest a secret.
-_SHOWN_CHARS, _SHOWN_FROM_CHARS = 4, 16
+_SHOWN_CHARS = 4
+_SHOWN_FROM_CHARS = 16
 # A request with one of these headers authenticates, and gets no credential of the environment.
 KEY_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
 

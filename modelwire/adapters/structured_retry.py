@@ -24,6 +24,7 @@ from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.step import WholeStep
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.runnables.config import RunnableConfig
     from modelwire.runnables.run import AsyncRun, Run
 
@@ -67,9 +68,7 @@ class StructuredRetry(WholeStep[Any, Any]):
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.once,)
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Any:
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Arguments) -> Any:
         attempts = _Attempts(self, input)
         while True:
             try:
@@ -78,11 +77,11 @@ class StructuredRetry(WholeStep[Any, Any]):
                 if not attempts.wants_another(exc):
                     raise
                 continue
-            if not attempts.wants_another(attempts.error_of(found)):
+            if not attempts.unfit(found):
                 return found
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Arguments
     ) -> Any:
         attempts = _Attempts(self, input)
         while True:
@@ -92,30 +91,28 @@ class StructuredRetry(WholeStep[Any, Any]):
                 if not attempts.wants_another(exc):
                     raise
                 continue
-            if not attempts.wants_another(attempts.error_of(found)):
+            if not attempts.unfit(found):
                 return found
 
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Arguments
     ) -> Iterator[Any]:
         return self._streamed(_Attempts(self, input), config, kwargs)
 
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Arguments
     ) -> AsyncIterator[Any]:
         return self._astreamed(_Attempts(self, input), config, kwargs)
 
     def _streamed(
-        self, attempts: _Attempts, config: RunnableConfig, kwargs: dict[str, Any]
+        self, attempts: _Attempts, config: RunnableConfig, kwargs: Arguments
     ) -> Iterator[Any]:
         while True:
             pieces = self.once.stream(attempts.messages, config, **kwargs)
             again = False
             try:
                 for piece in pieces:
-                    again = attempts.wants_another(
-                        attempts.error_of(piece)
-                    )  # in the last piece, if at all
+                    again = attempts.unfit(piece)  # in the last piece, if at all
                     yield _restart() if again else piece
             except OutputParserException as exc:
                 if not attempts.wants_another(exc):
@@ -127,14 +124,14 @@ class StructuredRetry(WholeStep[Any, Any]):
                 return
 
     async def _astreamed(
-        self, attempts: _Attempts, config: RunnableConfig, kwargs: dict[str, Any]
+        self, attempts: _Attempts, config: RunnableConfig, kwargs: Arguments
     ) -> AsyncIterator[Any]:
         while True:
             pieces = self.once.astream(attempts.messages, config, **kwargs)
             again = False
             try:
                 async for piece in pieces:
-                    again = attempts.wants_another(attempts.error_of(piece))
+                    again = attempts.unfit(piece)
                     yield _restart() if again else piece
             except OutputParserException as exc:
                 if not attempts.wants_another(exc):
@@ -154,20 +151,17 @@ class _Attempts:
         self._left = owner.retries
         self._include_raw = owner.include_raw
 
-    def error_of(self, found: Any) -> Any:
-        """Return the parsing error of a result with `include_raw`."""
-        if self._include_raw and isinstance(found, Mapping):
-            return found.get("parsing_error")
-        return None
+    def unfit(self, found: Any) -> bool:
+        """Return whether to call the model again because of the parsing error of a result with `include_raw`."""
+        has_error = self._include_raw and isinstance(found, Mapping)
+        return has_error and self.wants_another(found.get("parsing_error"))
 
     def wants_another(self, error: Any) -> bool:
         """Return whether to call the model again because of `error`; `messages` are then those of the next call."""
         answer = getattr(error, "raw_message", None)
-        if (
-            not isinstance(error, OutputParserException)
-            or not isinstance(answer, AIMessage)
-            or not self._left
-        ):
+        if not isinstance(error, OutputParserException) or not isinstance(answer, AIMessage):
+            return False
+        if not self._left:
             return False
         self._left -= 1
         self.messages = [*self.messages, *_feedback(answer, error)]

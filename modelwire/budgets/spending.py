@@ -9,13 +9,14 @@ actual and the reserved cost of calls in flight.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from operator import add, sub
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from modelwire import forks
 from modelwire.errors import BudgetExceeded, BudgetUnavailable, InvalidArgument
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT, CallObserver
 
@@ -37,14 +38,11 @@ UNITS_PER_USD = 10**12
 _lock = threading.Lock()
 
 
+@forks.in_child
 def _start_after_fork() -> None:
     """Begin with a free lock: another thread of the parent process may have held it."""
     global _lock
     _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_after_fork)
 
 
 class Spending(NamedTuple):
@@ -55,10 +53,10 @@ class Spending(NamedTuple):
     calls: int = 0
 
     def plus(self, other: Spending) -> Spending:
-        return Spending(self.usd + other.usd, self.tokens + other.tokens, self.calls + other.calls)
+        return Spending._make(map(add, self, other))
 
     def minus(self, other: Spending) -> Spending:
-        return Spending(self.usd - other.usd, self.tokens - other.tokens, self.calls - other.calls)
+        return Spending._make(map(sub, self, other))
 
     def units(self) -> tuple[int, int, int]:
         """Return the amounts as stores keep them, the money in units of 10^-12 dollars."""
@@ -74,10 +72,10 @@ class Spending(NamedTuple):
 
         `limits` are those of USD, tokens and calls; None is no limit.
         """
-        names = zip(self._fields, self, limits, strict=True)
-        return next(
-            (name for name, used, limit in names if limit is not None and used > limit), None
-        )
+        for name, used, limit in zip(self._fields, self, limits, strict=True):
+            if limit is not None and used > limit:
+                return name
+        return None
 
 
 class Left(NamedTuple):
@@ -144,13 +142,13 @@ def budget(
     if name is not None:
         from modelwire.config import budget_row
 
-        row = budget_row(
-            _checked_name(name),
-            config_file,
-            or_empty=any(value is not None for value in limits.values()),
-        )
-        limits = {key: row.get(key) if value is None else value for key, value in limits.items()}
-        per, zone = per or row.get("per"), zone or row.get("zone")
+        has_limit = any(value is not None for value in limits.values())
+        row = budget_row(_checked_name(name), config_file, or_empty=has_limit)
+        for key, value in limits.items():
+            if value is None:
+                limits[key] = row.get(key)
+        per = per or row.get("per")
+        zone = zone or row.get("zone")
         unpriced = unpriced or row.get("unpriced")
         when_away = when_away or row.get("when_away")
     return Budget(
@@ -183,9 +181,12 @@ class Budget:
     ) -> None:
         self.name = name
         self.usd = _dollars(limits["usd"])
-        self.tokens, self.calls = (_whole(key, limits[key]) for key in ("tokens", "calls"))
+        self.tokens = _whole("tokens", limits["tokens"])
+        self.calls = _whole("calls", limits["calls"])
         self.seconds = _seconds(limits["seconds"])
-        if all(limit is None for limit in (self.usd, self.tokens, self.calls, self.seconds)):
+        # The limits of a `Spending`.
+        self._limits = self.usd, self.tokens, self.calls
+        if all(limit is None for limit in (*self._limits, self.seconds)):
             raise InvalidArgument(
                 "A budget needs a limit: `budget(usd=1.50)`, or `tokens`, `calls`, `seconds`."
             )
@@ -197,14 +198,16 @@ class Budget:
             check_price_list()
         if when_away not in (None, "refuse", "local"):
             raise InvalidArgument(f'`when_away` is "refuse" or "local", not `{when_away!r}`.')
-        for setting, value in {"per": per, "when_away": when_away}.items():
+        of_named_budgets = {"per": per, "when_away": when_away}
+        for setting, value in of_named_budgets.items():
             if value is not None and name is None:
                 raise InvalidArgument(f'`{setting}="{value}"` needs a name: `budget("team", ...)`.')
         self.unpriced = unpriced
         self.spent = Spending()
         self.reserved = Spending()
         self.guessed = 0
-        self._ends_at: float | None = None
+        # Infinity before the first `with`, and without a limit of seconds.
+        self._ends_at = math.inf
         self._longest = LEAST_ANSWER
         self._store: BudgetStore | None = None
         if name is not None:
@@ -213,16 +216,17 @@ class Budget:
             self._store = store_of(name, per, zone, when_away or "refuse")
 
     def __enter__(self) -> Budget:
-        if self.seconds is not None and self._ends_at is None:
+        if self.seconds is not None and self._ends_at == math.inf:
             self._ends_at = time.monotonic() + self.seconds
         _enter((*_entered(), self))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        entered = list(_entered())
-        if self in entered:
-            del entered[-1 - entered[::-1].index(self)]
-            _enter(tuple(entered))
+        # A budget that was entered twice is left once.
+        inner_first = list(reversed(_entered()))
+        if self in inner_first:
+            inner_first.remove(self)
+            _enter(tuple(reversed(inner_first)))
 
     @property
     def is_entered(self) -> bool:
@@ -232,31 +236,30 @@ class Budget:
     @property
     def left(self) -> Left:
         """The amount that is left now."""
-        used = self._used()
-        seconds = None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
-        return Left(
-            None if self.usd is None else max(self.usd - used.usd, Decimal(0)),
-            None if self.tokens is None else max(self.tokens - used.tokens, 0),
-            None if self.calls is None else max(self.calls - used.calls, 0),
-            self.seconds if seconds is None else seconds,
-        )
+        seconds = self.seconds
+        if self._ends_at < math.inf:
+            seconds = max(0.0, self._ends_at - time.monotonic())
+        usd, tokens, calls = map(_rest, self._limits, self._used())
+        return Left(usd, tokens, calls, seconds)
 
     def __str__(self) -> str:
         from modelwire.usage.prices import dollars
 
-        left, used = self.left, self._used()
+        left = self.left
+        used = self._used()
         parts = []
         if self.usd is not None:
             parts.append(f"{dollars(used.usd)} of ${self.usd}")
-        else:
-            parts += [dollars(used.usd)] if used.usd else []
+        elif used.usd:
+            parts.append(dollars(used.usd))
         parts.append(f"{used.tokens:,}{_of(self.tokens)} tokens")
         parts.append(f"{used.calls:,}{_of(self.calls)} calls")
-        parts += (
-            [f"{left.seconds:.1f} s of {self.seconds:g} s left"] if left.seconds is not None else []
-        )
-        parts += [f"{self.guessed:,} of them paid as estimated"] if self.guessed else []
-        return f"{f'budget {self.name}: ' if self.name else 'budget: '}{', '.join(parts)}"
+        if left.seconds is not None:
+            parts.append(f"{left.seconds:.1f} s of {self.seconds:g} s left")
+        if self.guessed:
+            parts.append(f"{self.guessed:,} of them paid as estimated")
+        name = f"budget {self.name}" if self.name else "budget"
+        return f"{name}: {', '.join(parts)}"
 
     __repr__ = __str__
 
@@ -267,17 +270,19 @@ class Budget:
 
     def _reserve(self, amount: Spending, model: str) -> Any:
         """Reserve `amount`, or raise `BudgetExceeded`; return the period that it is counted in."""
-        if self._ends_at is not None and time.monotonic() >= self._ends_at:
+        if time.monotonic() >= self._ends_at:
             raise self._exceeded("seconds", amount, model)
-        limits = (self.usd, self.tokens, self.calls)
+        period = None
         if self._store is None:
-            passed, period = self._used().plus(amount).passed(limits), None
+            passed = self._used().plus(amount).passed(self._limits)
         else:
             try:
-                passed, period = self._store.add_within(amount, limits)
+                passed, period = self._store.add_within(amount, self._limits)
             except BudgetUnavailable as exc:
-                exc.budget, exc.needed = self, amount
-                exc.spent, exc.reserved = self.spent, self.reserved
+                exc.budget = self
+                exc.needed = amount
+                exc.spent = self.spent
+                exc.reserved = self.reserved
                 raise
         if passed is not None:
             raise self._exceeded(passed, amount, model)
@@ -306,15 +311,16 @@ class Budget:
         """Return the error for a call that exceeds one of the limits."""
         from modelwire.usage.prices import dollars
 
-        left, advice = self.left, "."
+        left = self.left
+        advice = "."
         if limit == "usd":
-            why = f"it may cost {dollars(amount.usd)}, and {dollars(left.usd or Decimal(0))} of ${self.usd} are left"
+            left_usd = dollars(left.usd or Decimal(0))
+            why = f"it may cost {dollars(amount.usd)}, and {left_usd} of ${self.usd} are left"
         elif limit == "tokens":
             why = f"it may take {amount.tokens:,} tokens, and {left.tokens:,} of {self.tokens:,} are left"
         elif limit == "calls":
-            if self.calls == 1:
-                why = "its only call is made"
-            else:
+            why = "its only call is made"
+            if self.calls != 1:
                 why = f"its {self.calls:,} calls are made"
         else:
             why = f"its {self.seconds:g} s are over"
@@ -372,14 +378,18 @@ def _entered() -> tuple[Budget, ...]:
 
     A budget that was entered twice is listed twice.
     """
-    admissions = (one for one in OBSERVERS_IN_CONTEXT.get() if isinstance(one, _Admission))
-    return next((one.entered for one in admissions), ())
+    for observer in OBSERVERS_IN_CONTEXT.get():
+        if isinstance(observer, _Admission):
+            return observer.entered
+    return ()
 
 
 def _enter(entered: tuple[Budget, ...]) -> None:
     """Apply exactly these budgets to the calls of this context."""
-    others = tuple(one for one in OBSERVERS_IN_CONTEXT.get() if not isinstance(one, _Admission))
-    OBSERVERS_IN_CONTEXT.set((*others, _Admission(entered)) if entered else others)
+    observers = [one for one in OBSERVERS_IN_CONTEXT.get() if not isinstance(one, _Admission)]
+    if entered:
+        observers.append(_Admission(entered))
+    OBSERVERS_IN_CONTEXT.set(tuple(observers))
 
 
 class _Call(CallObserver):
@@ -393,11 +403,8 @@ class _Call(CallObserver):
         kwargs: Mapping[str, Any],
     ) -> None:
         self.budgets = budgets
-        self.name = str(
-            getattr(model, "model", None)
-            or getattr(model, "model_name", None)
-            or type(model).__name__
-        )
+        named = getattr(model, "model", None) or getattr(model, "model_name", None)
+        self.name = str(named or type(model).__name__)
         self.provider = getattr(model, "provider", None)
         self.messages = messages
         self.tools = kwargs.get("tools")
@@ -415,18 +422,16 @@ class _Call(CallObserver):
 
         Raises `BudgetExceeded` if a budget does not cover it.
         """
-        ends_at, first = min(
-            ((each._ends_at, each) for each in self.budgets if each._ends_at is not None),
-            key=lambda pair: pair[0],
-            default=(math.inf, None),
-        )
+        first = min(self.budgets, key=lambda each: each._ends_at)
         self.in_flight = True
         if self.reserved is None:
             self.admit(exchange.max_output)
-        elif first is not None and time.monotonic() >= ends_at:
+        elif time.monotonic() >= first._ends_at:
             raise first._exceeded("seconds", Spending(), self.name)
-        if first is not None and (exchange.deadline is None or exchange.deadline > ends_at):
-            exchange.deadline, exchange.timeout_s = ends_at, first.seconds
+        deadline = math.inf if exchange.deadline is None else exchange.deadline
+        if first._ends_at < deadline:
+            exchange.deadline = first._ends_at
+            exchange.timeout_s = first.seconds
             exchange.timeout_name = f"the time left in {first._called},"
 
     def admit(self, max_output: int | None) -> None:
@@ -442,14 +447,15 @@ class _Call(CallObserver):
                     likely = {"input_tokens": _up(self.input_tokens), "output_tokens": _up(answer)}
                     usd = self._price(each, likely, self.tier)
                     amount = Spending(usd, self.input_tokens + answer, 1)
-                    reserved.append((each, amount, each._reserve(amount, self.name)))
+                    period = each._reserve(amount, self.name)
+                    reserved.append((each, amount, period))
             except BaseException:  # Ctrl-C is included, because the budgets outlive this call.
                 for each, amount, period in reserved:
                     each._give_back(amount, period)
                 raise
         self.reserved = reserved
 
-    def _price(self, budget: Budget, usage: Mapping[str, Any], tier: Any = None) -> Decimal:
+    def _price(self, budget: Budget, usage: Mapping[str, Any], tier: Any) -> Decimal:
         from modelwire.usage.prices import price_of_usage
 
         price = price_of_usage(usage, self.name, provider=self.provider, tier=tier)
@@ -476,14 +482,15 @@ class _Call(CallObserver):
         self._settle(result)
 
     def _settle(self, result: Any) -> None:
-        messages = [
-            each.message for each in getattr(result, "generations", ()) if hasattr(each, "message")
-        ]
-        usages = [usage for each in messages if (usage := getattr(each, "usage_metadata", None))]
-        if self.reserved is None:
+        reserved = self.reserved
+        if reserved is None:
             # No request was sent: the answer came from a cache, or is shared with another call.
             return
-        reserved, self.reserved = self.reserved, None
+        self.reserved = None
+        generations = getattr(result, "generations", ())
+        messages = [each.message for each in generations if hasattr(each, "message")]
+        found = [getattr(each, "usage_metadata", None) for each in messages]
+        usages = list(filter(None, found))
         if self.in_flight and not messages:
             self.lost += 1
         if any("total_cost" in usage for usage in usages):  # The answer came from a cache.
@@ -491,19 +498,22 @@ class _Call(CallObserver):
                 for each, amount, period in reserved:
                     each._give_back(amount, period)
             return
-        guessed = bool(self.lost) or (bool(messages) and not usages)
+        is_answer_unknown = bool(messages) and not usages
+        guessed = self.lost > 0 or is_answer_unknown
         usages = self._usages_with_estimates(messages, usages)
-        tier = messages[0].response_metadata.get("service_tier") if messages else None
+        tier = None
+        if messages:
+            tier = messages[0].response_metadata.get("service_tier")
         tokens = sum(_tokens(usage) for usage in usages)
-        longest = max((int(usage.get("output_tokens") or 0) for usage in usages), default=0)
+        longest = max([_output_tokens(usage) for usage in usages], default=0)
         with _lock:
             for each, amount, period in reserved:
                 usd = self._cost(each, usages, tier)
-                is_priced = usd is not None
+                is_guess = guessed or usd is None
                 each._longest = max(each._longest, longest)
                 # A call that was rejected costs nothing, but it counts as a call.
                 cost = Spending(amount.usd if usd is None else usd, tokens, amount.calls)
-                each._pay(amount, cost, period, guessed=guessed or not is_priced)
+                each._pay(amount, cost, period, guessed=is_guess)
 
     def _usages_with_estimates(self, messages: list[Any], usages: list[Any]) -> list[Any]:
         """Add what may be billed but has no usage: an answer that was not read to its end, and lost attempts."""
@@ -520,8 +530,12 @@ class _Call(CallObserver):
             return None
 
 
+def _output_tokens(usage: Mapping[str, Any]) -> int:
+    return int(usage.get("output_tokens") or 0)
+
+
 def _tokens(usage: Mapping[str, Any]) -> int:
-    both = int(usage.get("input_tokens") or 0) + int(usage.get("output_tokens") or 0)
+    both = int(usage.get("input_tokens") or 0) + _output_tokens(usage)
     return max(both, int(usage.get("total_tokens") or 0))
 
 
@@ -529,15 +543,24 @@ def _up(tokens: int) -> int:
     return -(-tokens // STEP) * STEP
 
 
+def _rest(limit: Any, used: Any) -> Any:
+    """Return what remains of a limit, and at least 0; None is no limit."""
+    if limit is None:
+        return None
+    return limit - min(limit, used)
+
+
 def _of(limit: int | None) -> str:
-    return "" if limit is None else f" of {limit:,}"
+    if limit is None:
+        return ""
+    return f" of {limit:,}"
 
 
 def _dollars(value: Any) -> Decimal | None:
     if value is None:
         return None
     try:
-        amount = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
+        amount = Decimal(str(value))  # of a bool it raises
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount <= 0:
@@ -560,12 +583,8 @@ def _whole(name: str, value: Any) -> int | None:
 def _seconds(value: Any) -> float | None:
     if value is None:
         return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value <= 0
-    ):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
         raise InvalidArgument(
             f"`seconds` is a number above 0, such as `budget(seconds=60)`, not `{value!r}`."
         )

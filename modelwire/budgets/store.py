@@ -53,7 +53,8 @@ class BudgetStore(ABC):
             raise InvalidArgument(
                 f'`{zone}` is not a time zone: write an IANA name, such as "Europe/Vienna".'
             ) from None
-        self._name, self._format = name, PERIODS[per]
+        self._name = name
+        self._format = PERIODS[per]
 
     def period(self) -> str:
         """Return the name of the current hour, day or month."""
@@ -112,7 +113,8 @@ class SQLiteBudgetStore(BudgetStore):
         written is written together with the next one.
         """
         with self._lock:
-            self._owed[period] = self._owed.get(period, Spending()).plus(amount)
+            owed = self._owed.get(period, Spending())
+            self._owed[period] = owed.plus(amount)
             try:
                 _write_owed(self._db, self._name, self._owed)
             except sqlite3.Error as exc:

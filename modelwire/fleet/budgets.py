@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
+from operator import add, sub
 from secrets import token_hex
 from threading import Lock
 from time import monotonic
@@ -43,7 +44,8 @@ _TTL_S = {None: 0, "hour": 2 * 86_400, "day": 3 * 86_400, "month": 40 * 86_400}
 # More idle accounts than this are forgotten. They know what to restore if the server loses its data.
 _MOST_ACCOUNTS = 1_000
 
-Amounts = tuple[int, int, int]
+# Of USD (in the units of stores), tokens and calls.
+Amounts = tuple[int, ...]
 _NONE: Amounts = (0, 0, 0)
 _NAMES = Spending._fields
 
@@ -123,11 +125,16 @@ return {exceeded, current, count, redis.call('ZCARD', members),
 
 
 def _plus(one: Sequence[int], other: Sequence[int]) -> Amounts:
-    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+    return tuple(map(add, one, other))
 
 
 def _minus(one: Sequence[int], other: Sequence[int]) -> Amounts:
-    return one[0] - other[0], one[1] - other[1], one[2] - other[2]
+    return tuple(map(sub, one, other))
+
+
+def _lacking(amounts: Amounts) -> Amounts:
+    """Return what is missing to 0 where an amount is below it."""
+    return tuple(max(0, -amount) for amount in amounts)
 
 
 class Account:
@@ -151,14 +158,15 @@ class Account:
         self._in_flight = 0
         # The last sum that the server replied with, and what it is recognised by.
         self._known: Amounts | None = None
-        self._epoch, self._exchanges = "", 0
-        self._number, self._read = 0, 0
+        self._epoch = ""
+        self._exchanges = 0
+        self._number = self._read = 0
         self._members = 1
         # What this process may spend while the server is away, or None before it is needed.
         self._allowance: list[float] | None = None
         # What was reserved since the last tick, and the rate of late, each second.
         self._reserved: Amounts = _NONE
-        self._rates = (0.0, 0.0, 0.0)
+        self._rates: tuple[float, ...] = (0.0, 0.0, 0.0)
         self._reserved_at = self._exchanged_at = monotonic()
         self._is_ticking = False
         self._is_closed = False
@@ -190,9 +198,7 @@ class Account:
             with self._lock:
                 self._take_alone(amounts)
             return None
-        if exceeded:
-            return _NAMES[exceeded - 1]
-        return None
+        return _NAMES[exceeded - 1] if exceeded else None
 
     def _exchange_or_repeat(self, amounts: Amounts) -> int:
         """Exchange for a call. One failure may be that of an old connection, so the exchange is repeated once."""
@@ -250,7 +256,7 @@ class Account:
 
     def _hold(self, parcel: Amounts) -> None:
         """Keep this parcel. What it lacks is owed: a call has cost more than it had reserved."""
-        lacking = tuple(max(0, -amount) for amount in parcel)
+        lacking = _lacking(parcel)
         self._parcel = _plus(parcel, lacking)
         self._owed = _plus(self._owed, lacking)
 
@@ -267,12 +273,12 @@ class Account:
                 math.inf if limit is None else max(0, limit - known) // self._members
                 for limit, known in zip(self._limits, self._known, strict=True)
             ]
-        lacking = tuple(max(0, -amount) for amount in _minus(self._parcel, amounts))
-        allowance = [one - lack for one, lack in zip(self._allowance, lacking, strict=True)]
+        parcel = _minus(self._parcel, amounts)
+        allowance = list(map(sub, self._allowance, _lacking(parcel)))
         if min(allowance) < 0:
             raise Away(self._does_not_answer(", and this process has spent its part of the rest"))
         self._allowance = allowance
-        self._hold(_minus(self._parcel, amounts))
+        self._hold(parcel)
         self._note_reserved(amounts)
 
     def _does_not_answer(self, besides: str = "") -> str:
@@ -313,15 +319,16 @@ class Account:
                     self._note_reserved(needed)
         return 0
 
-    def _read_reply(self, reply: Any) -> tuple[int, list[int]]:
+    def _read_reply(self, reply: Any) -> tuple[int, Amounts]:
         """Note what the server has replied; return the number of the exceeded limit (0: none), and what was added."""
         exceeded, epoch, self._exchanges, self._members, *amounts = reply
-        self._epoch, self._read = epoch.decode(), self._number
-        usd, tokens, calls, *added = map(int, amounts)
-        self._known = usd, tokens, calls
+        self._epoch = epoch.decode()
+        self._read = self._number
+        numbers = tuple(map(int, amounts))
+        self._known = numbers[:3]
         self._allowance = None
         self._exchanged_at = monotonic()
-        return exceeded, added
+        return exceeded, numbers[3:]
 
     def _args(self, owed: Amounts, needed: Amounts, besides: Amounts) -> tuple[Any, ...]:
         limits = ["" if limit is None else limit for limit in self._limits]
@@ -331,11 +338,10 @@ class Account:
 
     def _besides(self) -> Amounts:
         """Return what a parcel lacks for the next half second. A burst of calls doubles it each time."""
-        usd, tokens, calls = (
+        return tuple(
             max(0, int(rate * _PARCEL_S) - amount, burst)
             for rate, amount, burst in zip(self._rates, self._parcel, self._reserved, strict=True)
         )
-        return usd, tokens, calls
 
     def _tick(self) -> bool:
         """Keep the parcel as large as it should be; return whether that is to be done again."""
@@ -344,7 +350,7 @@ class Account:
                 return False
             now = monotonic()
             is_in_use = now - self._reserved_at < _IDLE_S
-            self._rates = tuple(  # type: ignore[assignment]
+            self._rates = tuple(
                 rate + _WEIGHT * (amount / INTERVAL_S - rate)
                 for rate, amount in zip(self._rates, self._reserved, strict=True)
             )
@@ -373,18 +379,14 @@ class Account:
             if limit is not None:
                 most = min(most, int(max(0, limit - spent) * _PARCEL_SHARE))
             surplus.append(max(0, amount - most))
-        usd, tokens, calls = surplus
-        return usd, tokens, calls
+        return tuple(surplus)
 
     def _shortage(self) -> Amounts:
         """Return what the parcel lacks, if it is half empty."""
-        wanted = [int(rate * _PARCEL_S) for rate in self._rates]
+        wanted = tuple(int(rate * _PARCEL_S) for rate in self._rates)
         if all(amount * 2 >= want for amount, want in zip(self._parcel, wanted, strict=True)):
             return _NONE
-        usd, tokens, calls = (
-            max(0, want - amount) for amount, want in zip(self._parcel, wanted, strict=True)
-        )
-        return usd, tokens, calls
+        return _lacking(_minus(self._parcel, wanted))
 
 
 class Accounts:

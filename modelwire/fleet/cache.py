@@ -7,17 +7,18 @@ taken by the next. A process never waits for a lock of its own: its calls wait f
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from secrets import token_hex
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from modelwire import forks
 from modelwire.caches import RETURN_VAL_TYPE, TextCache
 from modelwire.errors import CallerError, InvalidArgument, InvalidType
 from modelwire.ext import shown_url
@@ -106,7 +107,8 @@ class RedisCache(TextCache):
         for name, value in {"url": url or "", "prefix": prefix}.items():
             if not isinstance(value, str):
                 raise InvalidType(f"`{name}` must be a text, not a `{type(value).__name__}`.")
-        self._url, self._prefix = url, prefix
+        self._url = url
+        self._prefix = prefix
         self._claims: dict[bytes, RedisClaim] = {}
         self._lacks_password = False
         if url is None and shared_state() is None:
@@ -127,7 +129,8 @@ class RedisCache(TextCache):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__init__(state["ttl_s"])
-        self._url, self._prefix = state["url"], state["prefix"]
+        self._url = state["url"]
+        self._prefix = state["prefix"]
         self._claims = {}
         self._lacks_password = state["lacks_password"]
         self._connection = None
@@ -138,8 +141,10 @@ class RedisCache(TextCache):
     @property
     def place(self) -> str:  # type: ignore[override]
         """The URL of the server without its password."""
-        connection = self._connected()
-        return "nowhere" if connection is None else connection.shown
+        try:
+            return self._connected().shown
+        except Away:
+            return "nowhere"
 
     @property
     def group(self) -> tuple[str, str]:
@@ -148,23 +153,18 @@ class RedisCache(TextCache):
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """Return the generations cached for this prompt, or `None`."""
-        connection = self._connected()
-        if connection is None:
-            return None
+        key = self._keys(self._digest(prompt, llm_string))[0]
         try:
-            text = connection.command("GET", self._keys(self._digest(prompt, llm_string))[0])
+            text = self._connected().command("GET", key)
         except Away:
             return None
         return None if text is None else self._answers_of(text)
 
     async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """Return the generations cached for this prompt, or `None`."""
-        connection = self._connected()
-        if connection is None:
-            return None
+        key = self._keys(self._digest(prompt, llm_string))[0]
         try:
-            key = self._keys(self._digest(prompt, llm_string))[0]
-            text = await connection.acommand("GET", key)
+            text = await self._connected().acommand("GET", key)
         except Away:
             return None
         return None if text is None else self._answers_of(text)
@@ -206,36 +206,26 @@ class RedisCache(TextCache):
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         """Store the generations for this prompt."""
-        connection, text = self._connected(), self._text_of(return_val)
-        if connection is None or text is None:
-            return
-        digest = self._digest(prompt, llm_string)
-        claim = self._claim_of(digest)
-        try:
-            connection.run(_STORE, self._keys(digest), self._storing(text, claim))
-        except Away:
-            return
-        if claim is not None:
-            claim.has_ended = True
+        storing = self._storing(prompt, llm_string, return_val)
+        if storing is not None:
+            with suppress(Away):
+                self._connected().run(_STORE, storing.keys, storing.args)
+                storing.end()
 
     async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         """Store the generations for this prompt."""
-        connection, text = self._connected(), self._text_of(return_val)
-        if connection is None or text is None:
-            return
-        digest = self._digest(prompt, llm_string)
-        claim = self._claim_of(digest)
-        try:
-            await connection.arun(_STORE, self._keys(digest), self._storing(text, claim))
-        except Away:
-            return
-        if claim is not None:
-            claim.has_ended = True
+        storing = self._storing(prompt, llm_string, return_val)
+        if storing is not None:
+            with suppress(Away):
+                await self._connected().arun(_STORE, storing.keys, storing.args)
+                storing.end()
 
     def clear(self, **kwargs: Any) -> None:
         """Delete all entries with the prefix of this cache. Raises: `CallerError` if that fails."""
-        connection, cursor, is_whole = self._certain(), 0, False
+        cursor = 0
+        is_whole = False
         try:
+            connection = self._connected()
             while not is_whole:
                 cursor, keys = connection.command(*self._scan(cursor))
                 if keys:
@@ -246,8 +236,10 @@ class RedisCache(TextCache):
 
     async def aclear(self, **kwargs: Any) -> None:
         """Delete all entries with the prefix of this cache. Raises: `CallerError` if that fails."""
-        connection, cursor, is_whole = self._certain(), 0, False
+        cursor = 0
+        is_whole = False
         try:
+            connection = self._connected()
             while not is_whole:
                 cursor, keys = await connection.acommand(*self._scan(cursor))
                 if keys:
@@ -256,12 +248,14 @@ class RedisCache(TextCache):
         except Away as exc:
             raise self._not_cleared() from exc
 
-    def _connected(self) -> Connection | None:
-        """Return the connection; None if this object was unpickled where nothing is shared."""
+    def _connected(self) -> Connection:
+        """Return the connection. Raises: `Away` if this object was unpickled where nothing is shared."""
         if self._connection is None:
             self._connection = self._connect()
-            if self._connection is None:
-                self._complain("this process shares nothing, and the cache has no URL of its own")
+        if self._connection is None:
+            what = "this process shares nothing, and the cache has no URL of its own"
+            self._complain(what)
+            raise Away(what)
         return self._connection
 
     def _connect(self) -> Connection | None:
@@ -273,12 +267,6 @@ class RedisCache(TextCache):
         ):
             return fleet.connection
         return None if self._url is None else _connection_to(self._url)
-
-    def _certain(self) -> Connection:
-        connection = self._connected()
-        if connection is None:
-            raise self._not_cleared()
-        return connection
 
     def _not_cleared(self) -> CallerError:
         return CallerError(
@@ -299,10 +287,14 @@ class RedisCache(TextCache):
         is_own = claim is not None and _is_of_this_process(claim.name)
         return claim if is_own else None
 
-    def _storing(self, text: str, claim: RedisClaim | None) -> tuple[Any, ...]:
-        """Return the arguments of the script that stores an answer, and ends the lock of its call."""
+    def _storing(self, prompt: str, llm_string: str, answers: RETURN_VAL_TYPE) -> _Storing | None:
+        """Return how the script is called that stores an answer; None if the answer is not JSON."""
+        text = self._text_of(answers)
+        if text is None:
+            return None
+        digest = self._digest(prompt, llm_string)
         lives_ms = 0 if self._ttl_s is None else max(1, round(self._ttl_s * 1000))
-        return text, lives_ms, "" if claim is None else claim.name
+        return _Storing(self._keys(digest), text, lives_ms, self._claim_of(digest))
 
 
 class RedisClaim:
@@ -313,7 +305,9 @@ class RedisClaim:
         self.reader_since: float | None = None
         # Whether the lock has ended: with the answer.
         self.has_ended = False
-        self._cache, self._connection, self._digest = cache, connection, digest
+        self._cache = cache
+        self._connection = connection
+        self._digest = digest
         self._lock_key = cache._keys(digest)[1]
         self._renewed_at = time.monotonic()
         self._is_released = False
@@ -330,7 +324,8 @@ class RedisClaim:
         """Renew the lock, or end it; return whether that is to be done again."""
         if self.has_ended:
             return False
-        now, is_released = time.monotonic(), self._is_released
+        now = time.monotonic()
+        is_released = self._is_released
         is_due = now - self._renewed_at > _RENEW_AFTER_S
         is_left = self.reader_since is not None and now - self.reader_since > _LOCK_S
         if not is_released and (is_left or not is_due):
@@ -345,6 +340,24 @@ class RedisClaim:
         return bool(is_held) and not is_released
 
 
+class _Storing(NamedTuple):
+    """A call of the script that stores an answer, and ends the lock of its call."""
+
+    keys: tuple[str, str]
+    text: str
+    lives_ms: int
+    claim: RedisClaim | None
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return self.text, self.lives_ms, "" if self.claim is None else self.claim.name
+
+    def end(self) -> None:
+        """Called when the answer is stored."""
+        if self.claim is not None:
+            self.claim.has_ended = True
+
+
 class _Looking:
     """A lookup of one call that may have to wait for the same call of another process."""
 
@@ -352,11 +365,13 @@ class _Looking:
         self, cache: RedisCache, prompt: str, llm_string: str, timeout_s: float | None
     ) -> None:
         self.found: Found = (None, None)
-        connection = cache._connected()
-        self._is_over = connection is None
-        if connection is not None:
-            self.connection = connection
-        self._cache, self._digest = cache, cache._digest(prompt, llm_string)
+        self._is_over = False
+        try:
+            self.connection = cache._connected()
+        except Away:
+            self._is_over = True
+        self._cache = cache
+        self._digest = cache._digest(prompt, llm_string)
         self._name = f"{_process}:{token_hex(8)}"
         self.words = cache._keys(self._digest), (self._name, round(_LOCK_S * 1000))
         self._ends_at = None if timeout_s is None else time.monotonic() + timeout_s
@@ -415,13 +430,11 @@ def _connection_to(url: str) -> Connection:
         return found
 
 
+@forks.in_child
 def _start_after_fork() -> None:
     """The claims and the connections belong to the parent process."""
     global _lock, _process
-    _lock, _process = Lock(), token_hex(8)
+    _lock = Lock()
+    _process = token_hex(8)
     for connection in list(_connections.values()):
         connection.start_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_after_fork)

@@ -220,7 +220,9 @@ class Connection:
 
     def _succeeded(self) -> None:
         with self._lock:
-            was_away, self._is_away, self._failures = self._is_away, False, 0
+            was_away = self._is_away
+            self._is_away = False
+            self._failures = 0
         if was_away:
             _log.warning("The shared state at %s is back.", self.shown)
 
@@ -248,7 +250,8 @@ def _checked(url: str) -> str:
         is_complete = bool(parts.path if parts.scheme == "unix" else parts.hostname)
         is_complete = is_complete and parts.port != 0
     except ValueError:
-        parts, is_complete = urlsplit(""), False
+        parts = urlsplit("")
+        is_complete = False
     scheme = _SCHEMES.get(parts.scheme)
     if scheme is None or not is_complete:
         raise InvalidArgument(

@@ -176,7 +176,8 @@ class _Renewal:
     def renew(self, member: str) -> bool:
         """Renew the lease. Return False if the limiter does not need it any more."""
         now = monotonic()
-        self._renewed_at, self.is_urgent = now, False
+        self._renewed_at = now
+        self.is_urgent = False
         report = self.lease.report(now)
         if report is None:
             return False

@@ -28,7 +28,8 @@ class LoopClients:
     """One client of redis-py for each event loop that uses the connection."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
-        self._url, self._options = url, options
+        self._url = url
+        self._options = options
         self._held: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient] = WeakKeyDictionary()
 
     async def of_running_loop(self) -> Any:

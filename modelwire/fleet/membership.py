@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-from modelwire import config, ext
+from modelwire import config, ext, forks
 from modelwire.errors import InvalidArgument, InvalidConfig
 from modelwire.fleet.budgets import Accounts, SharedBudgetStore
 from modelwire.fleet.connection import Connection
@@ -157,6 +157,7 @@ def _close_with_child(_: object = None) -> None:
         Finalize(None, _close_at_exit, exitpriority=0)
 
 
+@forks.in_child
 def _start_after_fork() -> None:
     global _lock
     _lock = Lock()
@@ -168,5 +169,3 @@ def _start_after_fork() -> None:
 
 
 atexit.register(_close_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_after_fork)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
+
+from modelwire import forks
 
 __all__ = ["INTERVAL_S", "start_ticking"]
 
@@ -31,7 +32,8 @@ class _Ticker:
         while True:
             time.sleep(INTERVAL_S)
             with self._lock:
-                tasks, self._tasks = self._tasks, {}
+                tasks = self._tasks
+                self._tasks = {}
             # A task that is added while it runs stays, whatever it returns.
             unfinished = [task for task in tasks if task()]
             with self._lock:
@@ -52,11 +54,8 @@ def start_ticking(task: Callable[[], bool]) -> None:
     _ticker.add(task)
 
 
+@forks.in_child
 def _start_after_fork() -> None:
     """Forget the tasks of the parent process, whose thread is not here."""
     global _ticker
     _ticker = _Ticker()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_after_fork)

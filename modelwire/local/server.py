@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
+from modelwire import forks
 from modelwire.errors import ConnectFailed, InvalidArgument, MissingDependency
 from modelwire.local.weights import KNOWN, find_weights, last_lines
 
@@ -155,16 +156,13 @@ def context_tokens_at(base_url: str | None) -> int | None:
     return None
 
 
+@forks.in_child
 def _forget_shared() -> None:
     # A forked child is not the server's parent, and its copy of the lock may be held by a thread
     # that it does not have.
     global _lock
     _lock = threading.Lock()
     _shared.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_shared)
 
 
 def require_runtime() -> str:

@@ -107,11 +107,13 @@ def choose(
 def choose_free(medians_s: Sequence[float], in_flight: Sequence[int]) -> int:
     """Return what `choose` returns for deployments that hold nothing back: the least busy one of the fast ones."""
     limit_s = _as_good_as(min(medians_s))
-    best, least = 0, -1
+    best = 0
+    least = -1
     for position, median_s in enumerate(medians_s):
         busy = in_flight[position]
         if median_s <= limit_s and (least < 0 or busy < least):
-            best, least = position, busy
+            best = position
+            least = busy
     return best
 
 

@@ -23,29 +23,28 @@ class HedgeBudget:
         self.after = after
         self.calls = 0
         self.hedges = 0
-        self._seconds: dict[bool, deque[float]] = {
-            True: deque(maxlen=_CALLS),
-            False: deque(maxlen=_CALLS),
-        }
-        self._p95: dict[bool, float | None] = {True: None, False: None}
+        # By whether the call is a stream.
+        self._seconds: dict[bool, deque[float]] = {}
+        self._p95: dict[bool, float] = {}
         self._new = {True: 0, False: 0}
 
     def took(self, seconds: float, *, stream: bool) -> None:
         """Record how long an answer, or the first chunk of a stream, took."""
-        times = self._seconds[stream]
+        times = self._seconds.setdefault(stream, deque(maxlen=_CALLS))
         times.append(seconds)
         self._new[stream] += 1
-        if len(times) >= _LEAST_CALLS and (
-            self._p95[stream] is None or self._new[stream] >= _EVERY
-        ):
+        is_due = stream not in self._p95 or self._new[stream] >= _EVERY
+        if is_due and len(times) >= _LEAST_CALLS:
             self._new[stream] = 0
             self._p95[stream] = sorted(times)[int(_PERCENTILE * len(times))]
 
     def wait_s(self, *, stream: bool) -> float | None:
         """Return after how many seconds a second deployment may be called; None while that is unknown."""
         if self.after == "p95":
-            return self._p95[stream]
-        return None if self.after is None else float(self.after)
+            return self._p95.get(stream)
+        if self.after is None:
+            return None
+        return float(self.after)
 
     def spend(self) -> bool:
         """Count a hedge if the budget allows one more, and return whether it does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +17,8 @@ from modelwire.pools.scheduler import Scheduler
 __all__ = ["pool"]
 
 _Named: TypeAlias = "str | BaseChatModel"
+# The name of a deployment, its model and its weight.
+_Member: TypeAlias = tuple[str, BaseChatModel, float]
 # A call of a deployment waits at most this long for a paused limiter; then it goes elsewhere.
 _MEMBER_WAIT_S = 1.0
 
@@ -75,19 +78,19 @@ def pool(
     return PoolChatModel(scheduler=scheduler, runnables=[one.model for one in deployments])
 
 
-def _members(models: Any) -> list[tuple[str, BaseChatModel, float]]:
+def _members(models: Any) -> list[_Member]:
     if isinstance(models, str) or not isinstance(models, Sequence | Mapping):
         raise InvalidType(
             f"`models` must be a list of models or their names, or a mapping to them, not a `{type(models).__name__}`."
         )
-    items = [(None, one) for one in models]
     if isinstance(models, Mapping):
-        items = [*models.items()]
-    return [_member(name, one) for name, one in items]
+        return [_member(name, one) for name, one in models.items()]
+    return [_member(None, one) for one in models]
 
 
-def _member(name: str | None, item: Any) -> tuple[str, BaseChatModel, float]:
-    model, weight = item, 1.0
+def _member(name: str | None, item: Any) -> _Member:
+    model = item
+    weight = 1.0
     if isinstance(item, tuple):
         if len(item) != 2:
             raise InvalidType("A model with its weight is written `(model, 3)`.")
@@ -115,17 +118,16 @@ def _name_of(model: Any) -> str:
 
 
 def _distinct(
-    members: Sequence[tuple[str, BaseChatModel, float]],
-) -> list[tuple[str, BaseChatModel, float]]:
+    members: Sequence[_Member],
+) -> list[_Member]:
     """Return the members with a number behind the name of each that has another one's name."""
-    seen: dict[str, int] = {}
+    seen = Counter[str]()
     named = []
     for name, model, weight in members:
-        seen[name] = seen.get(name, 0) + 1
-        numbered = name
+        seen[name] += 1
         if seen[name] > 1:
-            numbered = f"{name}#{seen[name]}"
-        named.append((numbered, model, weight))
+            name = f"{name}#{seen[name]}"
+        named.append((name, model, weight))
     return named
 
 
@@ -133,11 +135,9 @@ def _impatient(model: BaseChatModel) -> BaseChatModel:
     """Return a copy of the model that neither retries nor waits out a pause: the pool does both."""
     if not hasattr(model, "current_limiter"):
         return model
-    retries = 0
-    if model._asks_for_key():  # type: ignore[attr-defined]
-        retries = 1  # A key from a function is renewed once.
-    copy = model.model_copy(update={"max_retries": retries, "max_wait": _MEMBER_WAIT_S})
-    return copy
+    # A key from a function is renewed once.
+    retries = int(model._asks_for_key())  # type: ignore[attr-defined]
+    return model.model_copy(update={"max_retries": retries, "max_wait": _MEMBER_WAIT_S})
 
 
 def _check_options(hedge: Any, prefer: Any, max_wait: Any) -> None:

@@ -114,7 +114,9 @@ class PoolChatModel(BaseChatModel):
         stream: bool,
         shut: frozenset[int] = frozenset(),
     ) -> PoolCall:
-        scheduler, prefix, chars = self._scheduler, None, 0
+        scheduler = self._scheduler
+        prefix = None
+        chars = 0
         if isinstance(messages, str):
             chars = len(messages)
         else:
@@ -167,7 +169,8 @@ class PoolChatModel(BaseChatModel):
     ) -> AIMessage:
         """Answer `input` by one of the deployments."""
         kwargs = _with_stop(kwargs, stop)
-        config, messages = self._config(config), _read(self, input)
+        config = self._config(config)
+        messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
             return cast(
                 "AIMessage", hedged.on_loop(lambda: self.ainvoke(messages, config, **kwargs))
@@ -202,7 +205,8 @@ class PoolChatModel(BaseChatModel):
     ) -> AIMessage:
         """Answer `input` by one of the deployments."""
         kwargs = _with_stop(kwargs, stop)
-        config, messages = self._config(config), _read(self, input)
+        config = self._config(config)
+        messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
             one = hedged.HedgedAnswer(self, messages, config, kwargs)
             return cast("AIMessage", await one.value())
@@ -236,7 +240,8 @@ class PoolChatModel(BaseChatModel):
     ) -> Iterator[AIMessageChunk]:
         """Answer `input` chunk by chunk. Before the first chunk a failed call goes elsewhere, after it never."""
         kwargs = _with_stop(kwargs, stop)
-        config, messages = self._config(config), _read(self, input)
+        config = self._config(config)
+        messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
             return hedged.chunks_on_loop(lambda: self.astream(messages, config, **kwargs))
         return bound(self._pool_stream(messages, config, kwargs))
@@ -281,7 +286,8 @@ class PoolChatModel(BaseChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """Answer `input` chunk by chunk. Before the first chunk a failed call goes elsewhere, after it never."""
         kwargs = _with_stop(kwargs, stop)
-        config, messages = self._config(config), _read(self, input)
+        config = self._config(config)
+        messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
             return abound(hedged.HedgedStream(self, messages, config, kwargs).chunks())
         return abound(self._pool_astream(messages, config, kwargs))

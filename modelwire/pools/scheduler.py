@@ -86,7 +86,8 @@ class Scheduler:
 
     def picked(self, call: PoolCall, now: float) -> Deployment | WaitFor:
         """Return where the call goes now, or how long it waits."""
-        deployments, size = self.deployments, call.size
+        deployments = self.deployments
+        size = call.size
         medians = _medians(deployments, size, now)
         if not (call.prefix or call.errors or call.shut) and self.prefer == "fastest":
             busy = [one.in_flight for one in deployments if one.is_free(now)]
@@ -136,7 +137,9 @@ def _medians(deployments: Iterable[Deployment], size: int, now: float) -> list[f
     fresh_at = now - _STALE_S
     medians = []
     for deployment in deployments:
-        median_s = deployment.times.median_s(size) if deployment.sent_at > fresh_at else None
+        median_s = None
+        if deployment.sent_at > fresh_at:
+            median_s = deployment.times.median_s(size)
         medians.append(median_s)
     if None not in medians:
         return cast("list[float]", medians)
@@ -235,7 +238,9 @@ class PoolCall(QueueTime):
         if deployment.health.is_out:
             deployment.health.sent(now)
         deployment.sent_at = now
-        self.deployment, self.started, self.queued_s = deployment, now, 0.0
+        self.deployment = deployment
+        self.started = now
+        self.queued_s = 0.0
 
     def kept_off(self, candidate: Candidate, position: int, now: float) -> Candidate:
         """Return the candidate as it is for this call, which it has failed before."""
@@ -310,7 +315,8 @@ class PoolCall(QueueTime):
     def _record(
         self, deployment: Deployment, verdict: Verdict, now: float, error: BaseException
     ) -> None:
-        health, started = deployment.health, self.started
+        health = deployment.health
+        started = self.started
         position = self.scheduler.deployments.index(deployment)
         was_sent = bool(getattr(error, "attempts", ()))
         again_s = self._again_s(position, was_sent=was_sent)

@@ -48,10 +48,11 @@ def prefix_of(messages: Sequence[Any], bound: int = 0) -> tuple[int, int] | None
 
 
 def _text_of(blocks: Any) -> str:
-    texts = [
-        block if isinstance(block, str) else str(block.get("text", block.get("type")))
-        for block in blocks
-    ]
+    texts: list[str] = []
+    for block in blocks:
+        if not isinstance(block, str):
+            block = str(block.get("text", block.get("type")))
+        texts.append(block)
     return "\n".join(texts)
 
 

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from modelwire import forks
+
 __all__ = ["BackgroundLoop", "background_loop"]
 
 # The interpreter's exit waits at most this long until cancelled calls have cleaned up.
@@ -122,11 +124,8 @@ def background_loop() -> BackgroundLoop:
         return _background
 
 
+@forks.in_child
 def _after_fork() -> None:
     global _background, _making
     _background = None
     _making = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

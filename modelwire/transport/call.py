@@ -7,7 +7,7 @@ returns a whole answer; it yields the chunks of a stream as lists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -29,13 +29,14 @@ from modelwire.transport.sse import MAX_EVENT_BYTES, SSEDecoder
 from modelwire.transport.steps import (
     READ,
     SEND,
+    AnyExchange,
     Call,
     Continuation,
     Exchange,
+    Flow,
     Send,
     Sign,
     Sleep,
-    Step,
     usage_of,
     wait_reporting,
 )
@@ -52,16 +53,14 @@ C = TypeVar("C")  # a chunk of one
 T = TypeVar("T")
 
 
-def call_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
+def call_flow(exchange: Exchange[M, C]) -> Flow[C, M]:
     """Ask until there is a whole answer, and return it decoded."""
     if exchange.continuation is None:
         return _try_until_done(exchange, _ask)
     return _whole_answer(exchange, exchange.continuation)
 
 
-def _whole_answer(
-    exchange: Exchange[M, C], continuation: Continuation[M, C]
-) -> Generator[Step[C], Any, M]:
+def _whole_answer(exchange: Exchange[M, C], continuation: Continuation[M, C]) -> Flow[C, M]:
     answer = yield from _try_until_done(exchange, _ask)
     if continuation.is_suspended(answer):
         answer = yield from _continued(exchange, continuation, answer, _ask)
@@ -72,8 +71,8 @@ def _continued(
     exchange: Exchange[M, C],
     continuation: Continuation[M, C],
     answer: M,
-    ask: Callable[[Exchange[M, C]], Generator[Step[C], Any, M]],
-) -> Generator[Step[C], Any, M]:
+    ask: Callable[[Exchange[M, C]], Flow[C, M]],
+) -> Flow[C, M]:
     """Send requests until the provider no longer suspends the answer; return the parts as one."""
     part = answer
     while continuation.is_suspended(part):
@@ -89,13 +88,13 @@ def _continued(
 
 def _next_request(
     exchange: Exchange[M, C], continuation: Continuation[M, C], answer: M
-) -> Generator[Step[C], Any, None]:
+) -> Flow[C, None]:
     """Put the body of the next request into the exchange; the connection is released meanwhile."""
     exchange.content = yield Call(partial(continuation.next_content, answer))
     exchange.before = None
 
 
-def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
+def stream_flow(exchange: Exchange[M, C]) -> Flow[C, None]:
     """Ask, and emit the answer's chunks as they come.
 
     Before the first chunk has left, failures are tried again like those of `call_flow`; after it only where the
@@ -114,9 +113,7 @@ def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
         raise exchange.signed(handed.refusal)
 
 
-def _stream_part(
-    exchange: Exchange[M, C], handed: EmittedChunks[M, C]
-) -> Generator[Step[C], Any, None]:
+def _stream_part(exchange: Exchange[M, C], handed: EmittedChunks[M, C]) -> Flow[C, None]:
     """Emit the chunks of one request's answer."""
     committed = (lambda: handed.any) if exchange.hooks.marker is None else _never
     try:
@@ -132,11 +129,11 @@ def _stream_part(
         raise interrupted(error) from error
 
 
-def collected_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, C]:
+def collected_flow(exchange: Exchange[M, C]) -> Flow[C, C]:
     """Ask over a stream, and return what its chunks add up to; nothing leaves before, so any failure may be retried."""
     gathered = CollectedChunks(exchange)
 
-    def once(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
+    def once(exchange: Exchange[M, C]) -> Flow[C, None]:
         gathered.chunks.clear()
         return _ask_stream(exchange, gathered)
 
@@ -165,9 +162,9 @@ def _never() -> bool:
 
 def _try_until_done(
     exchange: Exchange[M, C],
-    once: Callable[[Exchange[M, C]], Generator[Step[C], Any, T]],
+    once: Callable[[Exchange[M, C]], Flow[C, T]],
     committed: Callable[[], bool] = _never,
-) -> Generator[Step[C], Any, T]:
+) -> Flow[C, T]:
     load_error_path()
     limiter = exchange.policy.limiter
     failed = None
@@ -209,9 +206,7 @@ def _try_until_done(
         yield from _sleep(exchange, wait, failed)
 
 
-def _sleep(
-    exchange: Exchange[M, C], wait_s: float, failed: ChatError
-) -> Generator[Step[C], Any, None]:
+def _sleep(exchange: AnyExchange, wait_s: float, failed: ChatError) -> Flow[Any, None]:
     """Wait before the next attempt, and report the wait with the time that the limiter will add."""
     limiter = exchange.policy.limiter
     expected_s = None if limiter is None else limiter.gate.pause_s(exchange.clock())
@@ -219,14 +214,14 @@ def _sleep(
     yield from wait_reporting(exchange, Sleep(wait_s, failed, attempts, expected_s))
 
 
-def _record_failure(exchange: Exchange[M, C], error: ChatError, started: float) -> None:
+def _record_failure(exchange: AnyExchange, error: ChatError, started: float) -> None:
     """Add a failed attempt to the history of its call, and report it to the observers."""
     attempt = exchange.history.record(exchange.signed(error), exchange.clock() - started)
     for observer in exchange.observers:
         observer.failed(error, attempt)
 
 
-def _report_change(exchange: Exchange[M, C], limiter: AdaptiveRateLimiter) -> None:
+def _report_change(exchange: AnyExchange, limiter: AdaptiveRateLimiter) -> None:
     """Report to the observers and the log that a limit was learned or hit, if no other call does."""
     change = limiter.take_change()
     if change is not None:
@@ -235,7 +230,7 @@ def _report_change(exchange: Exchange[M, C], limiter: AdaptiveRateLimiter) -> No
         warn_of(change)
 
 
-def _renewed(exchange: Exchange[M, C], error: ChatError) -> Generator[Step[C], Any, bool]:
+def _renewed(exchange: AnyExchange, error: ChatError) -> Flow[Any, bool]:
     """Ask for the key again, once, if a function provides it and it was refused. Return whether the key has changed."""
     policy = exchange.policy.retry
     renew = exchange.renew
@@ -251,9 +246,7 @@ def _renewed(exchange: Exchange[M, C], error: ChatError) -> Generator[Step[C], A
     return exchange.headers != refused
 
 
-def _wait_after(
-    exchange: Exchange[M, C], error: ChatError, *, committed: bool
-) -> Generator[Step[C], Any, float]:
+def _wait_after(exchange: AnyExchange, error: ChatError, *, committed: bool) -> Flow[Any, float]:
     """Return the seconds until the next attempt; raise `error` if there is none."""
     renewed = yield from _renewed(exchange, error)
     if isinstance(error, AuthenticationError) and not renewed and exchange.refused_credential:
@@ -275,7 +268,7 @@ def _wait_after(
     return wait
 
 
-def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | GiveUp:
+def _wait_before_retry(exchange: AnyExchange, error: ChatError) -> float | GiveUp:
     policy = exchange.policy
     admission = exchange.admission
     history = exchange.history
@@ -308,7 +301,7 @@ def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | Gi
     return 0.0
 
 
-def _ask(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
+def _ask(exchange: Exchange[M, C]) -> Flow[C, M]:
     for observer in exchange.observers:
         observer.sent(exchange)
     endless = exchange.deadline is None
@@ -323,15 +316,16 @@ def _ask(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
     return message
 
 
-def _error_of(exchange: Exchange[M, C], reply: Reply) -> ChatError:
+def _error_of(exchange: AnyExchange, reply: Reply) -> ChatError:
     exchange.response_headers = reply.headers
     error = exchange.wire.error(reply)
-    if (wait_s := read_retry_after(reply.headers)) is not None:
+    wait_s = read_retry_after(reply.headers)
+    if wait_s is not None:
         error.retry_after = wait_s  # else what the codec has found in the body
     return error
 
 
-def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step[C], Any, None]:
+def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Flow[C, None]:
     reply = yield from _stream_head(exchange)
     data, received_bytes = yield from _first_bytes(exchange)
     if data is not None and _is_whole_answer(exchange, reply, data):
@@ -367,7 +361,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
         raise
 
 
-def _stream_head(exchange: Exchange[M, C]) -> Generator[Step[C], Any, Reply]:
+def _stream_head(exchange: AnyExchange) -> Flow[Any, Reply]:
     """Send the request, and return the head of the stream; raise the error that came instead."""
     exchange.is_stream = True
     for observer in exchange.observers:
@@ -380,7 +374,7 @@ def _stream_head(exchange: Exchange[M, C]) -> Generator[Step[C], Any, Reply]:
     return reply
 
 
-def _is_whole_answer(exchange: Exchange[Any, Any], reply: Reply, data: bytes) -> bool:
+def _is_whole_answer(exchange: AnyExchange, reply: Reply, data: bytes) -> bool:
     """Return whether a body that begins with `data` is one JSON value and not a stream.
 
     It is an error under a 200, or comes from a server that does not stream (corpus, surprise 32).
@@ -425,7 +419,8 @@ class _StreamBody(Generic[M, C]):
         """Return the last chunks, and whether the decoder has found a refusal."""
         exchange = self._exchange
         reply = self._reply
-        if (end_of_framing := getattr(self._framing, "close", None)) is not None:
+        end_of_framing = getattr(self._framing, "close", None)
+        if end_of_framing is not None:
             end_of_framing()
         if self._unframed:
             reply.body = self._unframed
@@ -443,8 +438,8 @@ _UNFRAMED_BYTES = 4096
 
 
 def _first_bytes(
-    exchange: Exchange[Any, Any],
-) -> Generator[Step[Any], Any, tuple[bytes | None, int]]:
+    exchange: AnyExchange,
+) -> Flow[Any, tuple[bytes | None, int]]:
     """Read until something other than white space arrives, as a keep-alive may precede it.
 
     Returns the bytes to decode and the number of bytes read. Of many blank lines only the last one is held: the others
@@ -468,7 +463,7 @@ def _first_bytes(
             raise too_large(max_bytes)
 
 
-def _rest(exchange: Exchange[Any, Any]) -> Generator[Step[Any], Any, bytes]:
+def _rest(exchange: AnyExchange) -> Flow[Any, bytes]:
     whole = Whole(exchange.policy.max_response_bytes)
     while (data := (yield READ)) is not None:
         whole.add(data)

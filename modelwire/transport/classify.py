@@ -141,23 +141,25 @@ def provider_error(
     """
     headers = headers or {}
     status = _embedded_status(code) or status
-    cls = _class_of(status, type, str(code) if code is not None else None, detail_code)
+    code = None if code is None else str(code)
+    cls = _class_of(status, type, code, detail_code)
     if cls is RateLimited and _exceeds_limit(message):
         cls = RequestTooLarge
     # llama.cpp answers so to an image if the model takes none (seen 2026-11).
     if status == 500 and " input is not supported" in message:
         cls = BadRequest
+    retry_class = _retry_class(cls, status, headers.get("x-should-retry"))
+    if cls is Overloaded and NO_ROOM in (code, type):
+        retry_class = RetryClass.TRANSIENT
     return cls(
         message,
         provider=provider,
         model=model,
         status=status,
-        code=str(code) if code is not None else None,
+        code=code,
         type=type,
         request_id=request_id,
-        retry_class=RetryClass.TRANSIENT
-        if cls is Overloaded and NO_ROOM in (code, type)
-        else _retry_class(cls, status, headers.get("x-should-retry")),
+        retry_class=retry_class,
         body=body,
     )
 

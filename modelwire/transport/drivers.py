@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Generator
 
     from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPooledConnection
-    from modelwire.transport.steps import Step
+    from modelwire.transport.steps import Flow
 
 __all__ = ["adrive", "adrive_stream", "drive", "drive_stream"]
 
@@ -23,7 +23,7 @@ M = TypeVar("M")
 C = TypeVar("C")
 
 
-def drive(flow: Generator[Step[C], Any, M], line: SyncPooledConnection) -> M:
+def drive(flow: Flow[C, M], line: SyncPooledConnection) -> M:
     """Run a call to its answer."""
     outcome: Any = None
     failure: Exception | None = None
@@ -42,7 +42,7 @@ def drive(flow: Generator[Step[C], Any, M], line: SyncPooledConnection) -> M:
         flow.close()
 
 
-def drive_stream(flow: Generator[Step[C], Any, None], line: SyncPooledConnection) -> Generator[C]:
+def drive_stream(flow: Flow[C, None], line: SyncPooledConnection) -> Generator[C]:
     """Run a call and yield its chunks."""
     outcome: Any = None
     failure: Exception | None = None
@@ -65,7 +65,7 @@ def drive_stream(flow: Generator[Step[C], Any, None], line: SyncPooledConnection
         flow.close()
 
 
-async def adrive(flow: Generator[Step[C], Any, M], line: AsyncPooledConnection) -> M:
+async def adrive(flow: Flow[C, M], line: AsyncPooledConnection) -> M:
     """Run a call to its answer."""
     outcome: Any = None
     failure: Exception | None = None
@@ -88,9 +88,7 @@ async def adrive(flow: Generator[Step[C], Any, M], line: AsyncPooledConnection) 
         flow.close()
 
 
-async def adrive_stream(
-    flow: Generator[Step[C], Any, None], line: AsyncPooledConnection
-) -> AsyncGenerator[C]:
+async def adrive_stream(flow: Flow[C, None], line: AsyncPooledConnection) -> AsyncGenerator[C]:
     """Run a call and yield its chunks."""
     outcome: Any = None
     failure: Exception | None = None

@@ -112,7 +112,8 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
             if name not in _NOT_SENT and any(
                 isinstance(cause, OSError) and cause.errno == ETIMEDOUT for cause in _causes(exc)
             ):
-                cls, sentence = ConnectionLost, "The server no longer answers"
+                cls = ConnectionLost
+                sentence = "The server no longer answers"
             detail = f" ({exc})" if str(exc) else ""
             hint = _HINTS.get(cls, "")
             if _IS_NO_TLS in str(exc):

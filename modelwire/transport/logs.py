@@ -21,7 +21,7 @@ from modelwire.transport.wire import shown_headers, shown_url
 
 if TYPE_CHECKING:
     from modelwire.errors import Attempt, ChatError
-    from modelwire.transport.steps import Exchange, Sleep
+    from modelwire.transport.steps import AnyExchange, Sleep
 
 __all__ = ["LOG", "enable_logging", "write_warning"]
 
@@ -89,17 +89,14 @@ def _warn_of_retry(step: Sleep) -> None:
 
 def _warn_of_limit(change: Change) -> None:
     facts = {"event": "limit", **change._asdict()}
-    known = (
-        f"{change.requests_per_s:.3g} requests/s" if change.requests_per_s else "",
-        f"{change.concurrency} calls at a time" if change.concurrency else "",
-        f"a pause of {change.pause_s:.3g} s" if change.pause_s else "",
-    )
-    _logger.warning(
-        "rate limit of %s: %s",
-        change.key,
-        ", ".join(filter(None, (change.kind, *known))),
-        extra=facts,
-    )
+    known = [change.kind]
+    if change.requests_per_s:
+        known.append(f"{change.requests_per_s:.3g} requests/s")
+    if change.concurrency:
+        known.append(f"{change.concurrency} calls at a time")
+    if change.pause_s:
+        known.append(f"a pause of {change.pause_s:.3g} s")
+    _logger.warning("rate limit of %s: %s", change.key, ", ".join(known), extra=facts)
 
 
 def warn_of_outage(name: str, error: ChatError | None, wait: str) -> None:
@@ -146,7 +143,7 @@ class _LoggedCall(CallObserver):
         self.attempts = 0
         self.started_s = monotonic()
 
-    def sent(self, exchange: Exchange[Any, Any]) -> None:
+    def sent(self, exchange: AnyExchange) -> None:
         self.attempts += 1
         self.provider = exchange.wire.provider
         self.model = exchange.model or self.model
@@ -159,7 +156,8 @@ class _LoggedCall(CallObserver):
             return
         facts = {
             "error": type(error).__name__,
-            **{name: getattr(error, name, None) for name in ("status", "code")},
+            "status": getattr(error, "status", None),
+            "code": getattr(error, "code", None),
         }
         self._log(f"failed with {_reason(error)}", _message_of(partial), facts, self.request_id)
 
@@ -211,7 +209,7 @@ class _LoggedCall(CallObserver):
         }
         _logger.info("%s", ", ".join(words), extra=facts)
 
-    def _log_request(self, exchange: Exchange[Any, Any]) -> None:
+    def _log_request(self, exchange: AnyExchange) -> None:
         url = shown_url(exchange.url)
         size = len(exchange.content)
         headers = shown_headers(exchange.headers)
@@ -221,6 +219,7 @@ class _LoggedCall(CallObserver):
             "attempt": self.attempts,
             "url": url,
             "size_bytes": size,
+            "headers": headers,
         }
         _logger.debug(
             "%s: attempt %d: %s %s, %d bytes, headers %s",
@@ -230,7 +229,7 @@ class _LoggedCall(CallObserver):
             url,
             size,
             headers,
-            extra={**facts, "headers": headers},
+            extra=facts,
         )
         if _bodies:
             body = shown_body(exchange.content)
@@ -244,12 +243,12 @@ LOG: Final = _Log()
 
 def _reason(error: BaseException) -> str:
     """Return the class and codes of an error, without its text, which may quote the prompt."""
-    facts = [
-        str(fact) for name in ("status", "code") if (fact := getattr(error, name, None)) is not None
-    ]
+    kind = type(error).__name__
+    codes = (getattr(error, "status", None), getattr(error, "code", None))
+    facts = [str(code) for code in codes if code is not None]
     if facts:
-        return f"{type(error).__name__} ({', '.join(facts)})"
-    return type(error).__name__
+        return f"{kind} ({', '.join(facts)})"
+    return kind
 
 
 def _message_of(result: Any) -> Any:

@@ -26,7 +26,7 @@ from modelwire.transport.wire import (
 )
 
 if TYPE_CHECKING:
-    from modelwire.transport.steps import Exchange
+    from modelwire.transport.steps import AnyExchange
 
 __all__ = ["Redactor", "conceal", "masker", "secrets_of", "shown_body"]
 
@@ -79,7 +79,7 @@ _MAY_HOLD_SECRETS = re.compile(
 )
 
 
-def conceal(error: E, exchange: Exchange[Any, Any]) -> E:
+def conceal(error: E, exchange: AnyExchange) -> E:
     """Mask the secrets of a call in its error and its causes, and escape the control sequences of terminals.
 
     Tracebacks end here: the frames below hold headers, which debuggers and `rich` would show. A cause that shows a
@@ -91,11 +91,9 @@ def conceal(error: E, exchange: Exchange[Any, Any]) -> E:
     error.args = tuple(mask(value) for value in error.args)
     if isinstance(error, ChatError):
         error.message = mask(error.message)
-        error.code, error.type, error.request_id = (
-            mask(error.code),
-            mask(error.type),
-            mask(error.request_id),
-        )
+        error.code = mask(error.code)
+        error.type = mask(error.type)
+        error.request_id = mask(error.request_id)
         error.body = mask(error.body)
     if hasattr(error, "__notes__"):
         error.__notes__ = [mask(note) for note in error.__notes__]
@@ -103,19 +101,19 @@ def conceal(error: E, exchange: Exchange[Any, Any]) -> E:
     return error
 
 
-def secrets_of(exchange: Exchange[Any, Any]) -> list[str]:
+def secrets_of(exchange: AnyExchange) -> list[str]:
     """Return the secret texts of a call, in every form in which an error may repeat them, longest first."""
     found = [*_of_headers(exchange.headers), *_of_url(exchange.url)]
     found += _of_body(getattr(exchange, "content", b""))
     client, proxy = exchange.client
-    for address in [proxy] if proxy is not None else _environments_proxies():
+    proxies = _environments_proxies() if proxy is None else [proxy]
+    for address in proxies:
         found += _of_url(address if "://" in address else f"http://{address}")
     # This is a client of httpx or of an SDK, which has its key as an attribute.
     if client is not None:
         found += _of_headers(getattr(client, "headers", {}))
-        found += _of_headers(
-            {"authorization": getattr(getattr(client, "auth", None), "_auth_header", "")}
-        )
+        auth = getattr(client, "auth", None)
+        found += _of_headers({"authorization": getattr(auth, "_auth_header", "")})
         found.append(str(getattr(client, "api_key", "")))
     texts = {text for text in found if len(text) >= _MIN_CHARS}
     return sorted(texts | {quote(text, safe="") for text in texts}, key=len, reverse=True)
@@ -141,8 +139,8 @@ def _of_basic(token: str) -> Iterable[str]:
 
 def _of_url(url: str) -> Iterator[str]:
     parts = urlsplit(url)
-    for text in (parts.username, parts.password):
-        yield from (text or "", unquote(text or ""))
+    for text in filter(None, (parts.username, parts.password)):
+        yield from (text, unquote(text))
     # The basic authentication header has this form.
     if parts.username is not None:
         yield b64encode(unquote(parts.netloc.rpartition("@")[0]).encode()).decode()
@@ -189,7 +187,7 @@ class Redactor:
     a common word, so it is masked in headers only.
     """
 
-    def __init__(self, exchange: Exchange[Any, Any]) -> None:
+    def __init__(self, exchange: AnyExchange) -> None:
         words = {
             value
             for name, value in exchange.headers.items()

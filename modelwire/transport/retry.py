@@ -55,10 +55,15 @@ class RetryPolicy(NamedTuple):
 # min(0.5 * 2^n, 8) seconds: the first of them anything below that (R3), the others less a quarter at most, as both
 # official SDKs wait. With full jitter throughout, one lone call in a hundred uses up its five tries within a second;
 # many calls at a time are spread by the limiter.
-_TRANSIENT_FIRST_S, _TRANSIENT_CAP_S, _TRANSIENT_JITTER = 0.5, 8.0, 0.25
+_TRANSIENT_FIRST_S = 0.5
+_TRANSIENT_CAP_S = 8.0
+_TRANSIENT_JITTER = 0.25
 # R4: after the k-th refusal min(0.5 * 2^k, 30) seconds, 0.25 at the least; a Retry-After is a floor and not the
 # schedule. Spread upward, so that everybody who was told the same does not come back at once.
-_REFUSED_FIRST_S, _REFUSED_CAP_S, _REFUSED_LEAST_S, _SPREAD = 0.5, 30.0, 0.25, 0.10
+_REFUSED_FIRST_S = 0.5
+_REFUSED_CAP_S = 30.0
+_REFUSED_LEAST_S = 0.25
+_SPREAD = 0.10
 # A batch's row that is refused again and again while others are answered waits twice as long each time, and fails at
 # last: no waiting cures it (a prompt that the provider's own limit of tokens can never take, a broken shard).
 _OWN_REFUSED_CAP_S = 8.0
@@ -128,11 +133,9 @@ def wait_before_retry(
     `waited_s` that since its first refusal. `in_queue`: the row of a batch, which the limiter's queue holds for as long
     as refusals ask for; `own_refusals` of them were about this call alone, and it is incurable after many of them.
     """
-    if (
-        policy.max_retries == 0
-        or error.retry_class is RetryClass.FATAL
-        or len(history.attempts) >= policy.max_requests
-    ):
+    if policy.max_retries == 0 or error.retry_class is RetryClass.FATAL:
+        return GiveUp()
+    if len(history.attempts) >= policy.max_requests:
         return GiveUp()
     retry_after_s = error.retry_after
     if retry_after_s is not None and retry_after_s > policy.max_retry_after_s:
@@ -146,12 +149,13 @@ def wait_before_retry(
                 f"It has been refused {len(history.attempts)} times while other calls were answered."
             )
         left_s = policy.max_wait_s - waited_s
-        if in_queue:
-            wait_s = _in_queue(retry_after_s, own_refusals, left_s, rng)
-        else:
-            wait_s = _after_refusal(retry_after_s, history, left_s, rng)
-        if wait_s is None:
+        least_s = max(retry_after_s or 0.0, _REFUSED_LEAST_S)
+        if least_s > left_s:
             return too_long(policy)
+        if in_queue:
+            wait_s = _in_queue(retry_after_s, own_refusals, rng)
+        else:
+            wait_s = _after_refusal(least_s, history, left_s, rng)
     else:
         backoff_s = _after_bad_luck(error, history, policy, rng)
         if backoff_s is None:
@@ -174,27 +178,17 @@ def too_long(policy: RetryPolicy) -> GiveUp:
     return GiveUp(f"Waiting on would take longer than `max_wait` ({policy.max_wait_s:g} s).")
 
 
-def _in_queue(
-    retry_after_s: float | None, own_refusals: int, left_s: float, rng: Random
-) -> float | None:
-    """Return the wait of a batch's row after a refusal; None where a Retry-After is longer than what is left.
+def _in_queue(retry_after_s: float | None, own_refusals: int, rng: Random) -> float:
+    """Return the wait of a batch's row after a refusal.
 
     The limiter's queue holds the row for as long as all have to wait. The row waits longer only for itself.
     """
-    least_s = max(retry_after_s or 0.0, _REFUSED_LEAST_S)
-    if least_s > left_s:
-        return None
     asked_s = (retry_after_s or 0.0) * (1 + rng.uniform(0, _SPREAD))
     return max(asked_s, min(_REFUSED_LEAST_S * 2.0**own_refusals, _OWN_REFUSED_CAP_S))
 
 
-def _after_refusal(
-    retry_after_s: float | None, history: History, left_s: float, rng: Random
-) -> float | None:
-    """Return the wait after a refusal, cut to what is left of `max_wait`; None where a Retry-After is longer."""
-    least_s = max(retry_after_s or 0.0, _REFUSED_LEAST_S)
-    if least_s > left_s:
-        return None
+def _after_refusal(least_s: float, history: History, left_s: float, rng: Random) -> float:
+    """Return the wait after a refusal: at least `least_s`, and cut to what is left of `max_wait`."""
     k = history.count(RetryClass.THROTTLE, RetryClass.OVERLOAD)
     backoff_s = min(_REFUSED_FIRST_S * 2.0 ** min(k, 16), _REFUSED_CAP_S)
     return min(max(least_s, backoff_s) * (1 + rng.uniform(0, _SPREAD)), left_s)
@@ -218,9 +212,8 @@ def _after_bad_luck(
 
 def _provably_unsent(error: ChatError) -> bool:
     """Return whether no server has read the request: no connection opened, or a kept-alive one was closed already."""
-    return isinstance(error, ConnectFailed) or (
-        isinstance(error, ConnectionLost) and error.code == "stale_connection"
-    )
+    is_stale = isinstance(error, ConnectionLost) and error.code == "stale_connection"
+    return is_stale or isinstance(error, ConnectFailed)
 
 
 # What says of an error that the request had not gone, or that the provider itself, no gateway of its, has refused it.

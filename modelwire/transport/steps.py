@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 __all__ = [
     "READ",
     "SEND",
+    "AnyExchange",
     "Call",
     "CallPolicy",
     "Exchange",
+    "Flow",
     "Hooks",
     "Pause",
     "Read",
@@ -44,6 +46,7 @@ __all__ = [
 
 M = TypeVar("M")  # a message
 C = TypeVar("C")  # a chunk of one
+T = TypeVar("T")
 M_co = TypeVar("M_co", covariant=True)
 
 
@@ -164,9 +167,7 @@ class Wait:
         self.seconds = seconds
 
 
-def wait_reporting(
-    exchange: Exchange[Any, Any], step: Sleep | Wait
-) -> Generator[Step[Any], Any, None]:
+def wait_reporting(exchange: AnyExchange, step: Sleep | Wait) -> Flow[Any, None]:
     """Wait, and report it to the observers, which may end the call instead."""
     announced_to: list[CallObserver] = []
     try:
@@ -190,6 +191,8 @@ def wait_reporting(
 
 # A list holds at least one chunk, for the caller.
 Step = Send | Read | Pause | Wait | Call | list[C]
+# Yields the steps of a call, is sent their results, and returns what came of it.
+Flow = Generator[Step[C], Any, T]
 
 
 class Request(NamedTuple):
@@ -336,6 +339,10 @@ class Exchange(Generic[M, C]):
         error.provider = error.provider or self.wire.provider
         error.model = error.model or self.model
         return conceal(error, self)
+
+
+# A call of whatever messages and chunks.
+AnyExchange = Exchange[Any, Any]
 
 
 def usage_of(message: object) -> Mapping[str, int] | None:

@@ -119,7 +119,8 @@ class EmittedChunks(Generic[M, C]):
             self.refusal = refusals.error(whole, self._exchange.wire.provider)
             if self.refusal is not None:
                 return ()
-            self._end, chunks = [], refusals.ending(whole, chunks)
+            chunks = refusals.ending(whole, chunks)
+            self._end = []
         continuation = self._exchange.continuation
         if continuation is not None and chunks and continuation.is_suspended(chunks[-1]):
             self.suspended = True

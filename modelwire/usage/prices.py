@@ -93,7 +93,8 @@ def price_of(message: AIMessage, *, batch: bool = False) -> Decimal | None:
 def known_price(message: AIMessage, *, batch: bool = False) -> Decimal | None:
     """Return `price_of(message)`, or None if the price list is not installed."""
     about = message.response_metadata
-    model, provider = about.get("model_name") or about.get("model"), about.get("model_provider")
+    model = about.get("model_name") or about.get("model")
+    provider = about.get("model_provider")
     if not model or message.usage_metadata is None:
         return None
     tier = about.get("service_tier")
@@ -128,7 +129,8 @@ def price_of_usage(
     call = model, _listed_as(provider), tuple(counts.items())
     if not batch:
         return _price(*call, ("service_tier", tier) if isinstance(tier, str) else None)
-    price, usual = _price(*call, ("processing", "batch")), _price(*call, None)
+    price = _price(*call, ("processing", "batch"))
+    usual = _price(*call, None)
     if usual is not None and price == usual:
         return usual * BATCH_SHARE
     return price
@@ -194,7 +196,8 @@ def _price(
 
     `kind` is a condition of its variants, such as ("processing", "batch").
     """
-    listed, context = _list(), dict([kind]) if kind else None
+    listed = _list()
+    context = dict([kind]) if kind else None
     if _has_unpriced_audio(model, provider, dict(counts)):
         return None
     try:

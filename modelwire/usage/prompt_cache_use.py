@@ -83,7 +83,8 @@ def prompt_cache_use_of(
     others = {name: count for name, count in details.items() if name not in _CACHE_DETAILS}
     uncached = {**usage, "input_token_details": others}
     about: dict[str, Any] = {"provider": provider, "batch": batch, "tier": tier}
-    price, without = price_of_usage(usage, model, **about), price_of_usage(uncached, model, **about)
+    price = price_of_usage(usage, model, **about)
+    without = price_of_usage(uncached, model, **about)
     if price is not None and without is not None:
         use.saved = without - price
     return use

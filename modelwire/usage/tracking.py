@@ -83,7 +83,8 @@ class CostTracker(UsageMetadataCallbackHandler):
         self, serialized: dict[str, Any], messages: Any, *, run_id: Any = None, **kwargs: Any
     ) -> None:
         """Record the start of a call and its metadata."""
-        now, about = monotonic(), kwargs.get("metadata") or {}
+        now = monotonic()
+        about = kwargs.get("metadata") or {}
         with self._lock:
             self._started[run_id] = now, about
             if self._first_start is None and not _is_of_batch(about):
@@ -124,7 +125,8 @@ class CostTracker(UsageMetadataCallbackHandler):
     def _is_new(self, batch_job: str, batch_row: int, batch_round: int, **_: Any) -> bool:
         rounds = self._counted.setdefault(batch_job, bytearray())
         rounds.extend(bytes(max(0, batch_row + 1 - len(rounds))))
-        known, rounds[batch_row] = rounds[batch_row], min(batch_round + 1, 255)
+        known = rounds[batch_row]
+        rounds[batch_row] = min(batch_round + 1, 255)
         return known != rounds[batch_row]
 
     def _count(
@@ -135,17 +137,16 @@ class CostTracker(UsageMetadataCallbackHandler):
         *,
         in_batch: bool,
     ) -> None:
-        price, cache_use = None, None
+        price = cache_use = None
         if usage:
+            provider = metadata.get("model_provider")
+            tier = metadata.get("service_tier")
+            about: dict[str, Any] = {"provider": provider, "batch": in_batch, "tier": tier}
+            price = price_of_usage(usage, model, **about)
+            # With this key, the answer came from a cache.
             if "total_cost" not in usage:
-                # With this key, the answer came from a cache.
                 self._add(model, usage, metadata)
-            provider, tier = metadata.get("model_provider"), metadata.get("service_tier")
-            price = price_of_usage(usage, model, provider=provider, batch=in_batch, tier=tier)
-            if "total_cost" not in usage:
-                cache_use = prompt_cache_use_of(
-                    usage, model, provider=provider, batch=in_batch, tier=tier
-                )
+                cache_use = prompt_cache_use_of(usage, model, **about)
         with self._lock:
             if cache_use is not None:
                 self.cache.add(cache_use)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from pydantic_core import PydanticSerializationError, ValidationError, to_json
 
@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
     from modelwire.adapters.providers.services import Service
 
+# Arguments of a model or a call by their names.
+Arguments: TypeAlias = dict[str, Any]
+# The texts at which an answer ends.
+Stop: TypeAlias = list[str] | None
+
 __all__ = [
     "RETRY_SETTINGS",
+    "Arguments",
+    "Stop",
     "check_client",
     "check_limits",
     "check_retry_settings",
@@ -37,7 +44,7 @@ __all__ = [
 ]
 
 
-def fill(model: WireSettings, values: dict[str, Any]) -> bool:
+def fill(model: WireSettings, values: Arguments) -> bool:
     """Set the fields without pydantic if no value needs its validation; return whether that was possible.
 
     Building the schema of a model takes 10 ms of a script's start, and most scripts give a few strings and numbers.
@@ -72,6 +79,12 @@ RETRY_SETTINGS = (
     "on_refusal",
     "stream_resume",
 )
+# The values of settings that have few, and how an error names them.
+_CHOICES: dict[str, tuple[tuple[object, ...], str]] = {
+    "stream_restart": ((None, "marker"), '"marker" or None'),
+    "stream_resume": ((False, "lossless", "anchored"), '"lossless", "anchored" or False'),
+    "on_refusal": (("raise", "message"), '"raise" or "message"'),
+}
 # What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
 _CONFIG_KEYS = (
     "callbacks",
@@ -111,7 +124,7 @@ def parameter_of(cls: type[WireSettings], name: str, provider: str | None = None
     return name
 
 
-def without_headers(options: dict[str, Any]) -> dict[str, Any]:
+def without_headers(options: Arguments) -> dict[str, Any]:
     if "extra_headers" not in options:
         return options
     return {name: value for name, value in options.items() if name != "extra_headers"}
@@ -156,18 +169,9 @@ def check_retry_settings(settings: Mapping[str, Any]) -> None:
             raise InvalidArgument(
                 f"`{name}` must be more than 0 seconds and finite, not {value!r}."
             )
-    if settings["stream_restart"] not in (None, "marker"):
-        raise InvalidArgument(
-            f'`stream_restart` must be "marker" or None, not {settings["stream_restart"]!r}.'
-        )
-    if settings["stream_resume"] not in (False, "lossless", "anchored"):
-        raise InvalidArgument(
-            f'`stream_resume` must be "lossless", "anchored" or False, not {settings["stream_resume"]!r}.'
-        )
-    if settings["on_refusal"] not in ("raise", "message"):
-        raise InvalidArgument(
-            f'`on_refusal` must be "raise" or "message", not {settings["on_refusal"]!r}.'
-        )
+    for name, (choices, words) in _CHOICES.items():
+        if settings[name] not in choices:
+            raise InvalidArgument(f"`{name}` must be {words}, not {settings[name]!r}.")
 
 
 _MOST_OF_PROBING = (
@@ -253,7 +257,7 @@ def service_for(cls: type[WireSettings], values: Mapping[str, Any]) -> Service |
     return service_of(str(provider))
 
 
-def name_service(cls: type[WireSettings], values: dict[str, Any]) -> None:
+def name_service(cls: type[WireSettings], values: Arguments) -> None:
     """Set `provider` to the service's own name. Raises `InvalidArgument` for an unknown service without an address."""
     service = service_for(cls, values)
     if service is not None:

@@ -5,7 +5,6 @@ Source: https://platform.openai.com/docs/guides/background (openai 3.52, `respon
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,14 +26,15 @@ from modelwire.runnables.config import settled
 from modelwire.transport.call import call_flow
 from modelwire.transport.drivers import adrive, drive
 from modelwire.transport.retry import History, read_retry_after
-from modelwire.transport.steps import Exchange, Pause, Request
+from modelwire.transport.steps import AnyExchange, Exchange, Pause, Request
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.adapters.model.refusals import RefusalPolicy
     from modelwire.messages import BaseMessage
     from modelwire.runnables import RunnableConfig
-    from modelwire.transport.steps import Step
+    from modelwire.transport.steps import Flow
     from modelwire.transport.wire import Reply
 
 __all__ = ["afinal_answer", "aresume", "final_answer", "resume"]
@@ -60,7 +60,7 @@ def is_pending(answer: AIMessage) -> bool:
 
 def final_answer(
     model: HTTPChatModel,
-    call: Exchange[Any, Any],
+    call: AnyExchange,
     answer: AIMessage,
     *,
     first_s: float = FIRST_POLL_S,
@@ -79,7 +79,7 @@ def final_answer(
 
 async def afinal_answer(
     model: HTTPChatModel,
-    call: Exchange[Any, Any],
+    call: AnyExchange,
     answer: AIMessage,
     *,
     first_s: float = FIRST_POLL_S,
@@ -102,7 +102,7 @@ async def afinal_answer(
 
 
 def resume(
-    model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: dict[str, Any]
+    model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: Arguments
 ) -> AIMessage:
     """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
     settings = settled(config)
@@ -115,7 +115,7 @@ def resume(
 
 
 async def aresume(
-    model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: dict[str, Any]
+    model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: Arguments
 ) -> AIMessage:
     """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
     settings = settled(config)
@@ -139,14 +139,14 @@ def _call(
     model: HTTPChatModel,
     messages: list[BaseMessage],
     config: RunnableConfig,
-    kwargs: dict[str, Any],
+    kwargs: Arguments,
     **more: Any,
-) -> Exchange[Any, Any]:
+) -> AnyExchange:
     sent = {**kwargs, "background": True}
     return model._exchange(messages, None, config, sent, stream=False, **more)
 
 
-def _checked(call: Exchange[Any, Any], answer: AIMessage) -> AIMessage:
+def _checked(call: AnyExchange, answer: AIMessage) -> AIMessage:
     return cast("RefusalPolicy", call.hooks.refusals).checked(answer, call)
 
 
@@ -178,7 +178,7 @@ class _PollWire:
 class _Poll:
     """Polls one answer. `call` is the request that started it."""
 
-    def __init__(self, call: Exchange[Any, Any], answer: AIMessage, first_s: float) -> None:
+    def __init__(self, call: AnyExchange, answer: AIMessage, first_s: float) -> None:
         self.call = call
         self.first_s = first_s
         self.answer = answer
@@ -194,7 +194,7 @@ class _Poll:
         if first_s == 0.0:
             self.exchange.observers = call.observers
 
-    def flow(self) -> Generator[Step[Any], Any, AIMessage]:
+    def flow(self) -> Flow[Any, AIMessage]:
         """Poll until the answer is final; return it, or raise the error that it ended with."""
         pause_s = self.first_s
         retry_after_s: float | None = None
@@ -215,7 +215,9 @@ class _Poll:
                 error.partial = error.partial or chunk_from_message(self.answer)
                 raise
             retry_after_s = read_retry_after(exchange.response_headers or {})
-            exchange.history, exchange.observers = History(), ()  # of the next poll
+            # The next poll has a history of its own, and no observers.
+            exchange.history = History()
+            exchange.observers = ()
         return self._ended()
 
     def _within(self, pause_s: float) -> float:
@@ -251,14 +253,14 @@ class _Poll:
         )
         return left and is_pending(self.answer)
 
-    def cancellation(self) -> Exchange[Any, Any]:
+    def cancellation(self) -> AnyExchange:
         """Return the request that cancels the answer."""
         exchange = self._exchange("POST", "/cancel")
         exchange.deadline = exchange.clock() + CANCEL_S
         exchange.timeout_s = CANCEL_S
         return exchange
 
-    def _exchange(self, method: str, action: str) -> Exchange[Any, Any]:
+    def _exchange(self, method: str, action: str) -> AnyExchange:
         call = self.call
         url = self.wire.answer_url(call.url, self.id, action)
         return Exchange(

@@ -60,6 +60,7 @@ from modelwire.runnables.serializable import RunnableSerializable
 from modelwire.transport.wire import hide_headers
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments, Stop
     from modelwire.adapters.model.cache import CachedModel
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from modelwire.messages.any_message import MessageLikeRepresentation
@@ -380,7 +381,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def _observed_stream(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
@@ -415,7 +416,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     async def _observed_astream(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
@@ -512,7 +513,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return cache.CachedModel(self)
 
     def _cache_key(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+        self, messages: list[BaseMessage], stop: Stop, kwargs: Arguments
     ) -> tuple[str, str] | None:
         """Return the cache key of a call, without message ids and secrets; None if the call cannot be cached."""
         return cache_keys.message_key(self, messages, stop, kwargs)
@@ -520,7 +521,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def _result(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         *,
         run: ModelRun | None = None,
@@ -539,7 +540,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     async def _aresult(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         *,
         run: AsyncModelRun | None = None,
@@ -557,7 +558,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def _whole_result(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         run_manager: CallbackManagerForLLMRun | None,
         **kwargs: Any,
@@ -567,7 +568,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     async def _whole_aresult(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         run_manager: AsyncCallbackManagerForLLMRun | None,
         **kwargs: Any,
@@ -578,7 +579,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def _answer(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
@@ -589,7 +590,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     async def _aanswer(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
@@ -600,7 +601,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def _chunks(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
@@ -622,7 +623,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     async def _achunks(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:

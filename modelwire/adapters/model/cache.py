@@ -34,6 +34,7 @@ from modelwire.runnables.deadline import check, covered
 if TYPE_CHECKING:
     import asyncio
 
+    from modelwire.adapters.model.arguments import Arguments, Stop
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.caches import BaseCache, Claim
     from modelwire.messages import AIMessageChunk
@@ -65,9 +66,9 @@ class _Call:
         self,
         model: BaseChatModel,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
-        kwargs: dict[str, Any],
+        kwargs: Arguments,
         *,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
@@ -90,15 +91,10 @@ class _Call:
         # The cache lives as long as the call.
         return getattr(self.cache, "group", id(self.cache)), self.key
 
-    def join(self) -> tuple[coalescing.PendingCall, bool]:
-        return coalescing.join(self.place, loop=self.loop)
-
-    def may_wait_for(self, pending: coalescing.PendingCall) -> bool:
-        return pending.may_be_awaited(self.loop)
-
     def make(self) -> Step:
         """Return the step that makes the call."""
-        result, aresult = self.model._result, self.model._aresult
+        result = self.model._result
+        aresult = self.model._aresult
         return Step(
             partial(result, *self._arguments, **self._kwargs),
             partial(aresult, *self._arguments, **self._kwargs),
@@ -133,7 +129,8 @@ class _Call:
 
     def _of_cache(self, method: str, *args: Any) -> Step:
         arguments = *cast("tuple[str, str]", self.key), *args
-        run, arun = getattr(self.cache, method), getattr(self.cache, f"a{method}")
+        run = getattr(self.cache, method)
+        arun = getattr(self.cache, f"a{method}")
         return Step(partial(run, *arguments), partial(arun, *arguments))
 
     def _acquire(self) -> None:
@@ -143,7 +140,7 @@ class _Call:
             return
         while not limiter.acquire(blocking=False):
             check(self._deadline, self.model)
-            sleep(min(POLL_S, self._left_s(self._deadline)))
+            sleep(min(POLL_S, self._left_s() or 0.0))
 
     async def _aacquire(self) -> None:
         acquiring = self.model.rate_limiter.aacquire(blocking=True)
@@ -158,8 +155,7 @@ class _Call:
         return self._unless_late(found)
 
     def _words(self) -> tuple[Any, ...]:
-        timeout_s = None if self._deadline is None else self._left_s(self._deadline)
-        return *cast("tuple[str, str]", self.key), timeout_s
+        return *cast("tuple[str, str]", self.key), self._left_s()
 
     def _unless_late(self, found: Any) -> Any:
         if found is None and self.claim is None:
@@ -167,14 +163,16 @@ class _Call:
         return found
 
     def _wait(self, pending: coalescing.PendingCall) -> None:
-        pending.wait(None if self._deadline is None else self._left_s(self._deadline))
+        pending.wait(self._left_s())
         check(self._deadline, self.model)
 
     async def _await(self, pending: coalescing.PendingCall) -> None:
         await covered(pending.await_result(), self._deadline, self.model)
 
-    def _left_s(self, deadline: float) -> float:
-        return max(0.0, deadline - monotonic())
+    def _left_s(self) -> float | None:
+        if self._deadline is None:
+            return None
+        return max(0.0, self._deadline - monotonic())
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
@@ -191,7 +189,7 @@ def _answered(call: _Call) -> _Flow:
     if call.key is None:
         return (yield from _made(call))
     for _ in range(MAX_WAITS):
-        pending, is_leader = call.join()
+        pending, is_leader = coalescing.join(call.place, loop=call.loop)
         if is_leader:
             try:
                 kept = _kept((yield call.look_up_or_claim()))
@@ -206,7 +204,7 @@ def _answered(call: _Call) -> _Flow:
                 pending.resolve()
                 call.release()
             return _hit(kept)
-        if not call.may_wait_for(pending):
+        if not pending.may_be_awaited(call.loop):
             break
         yield call.wait(pending)
         if pending.result is not None:
@@ -223,7 +221,7 @@ def _opened(call: _Call) -> _Flow:
     """Return the answer of a stream if there is one already; else wait for the rate limiter and return None."""
     if call.key is not None:
         pending = coalescing.find(call.place)
-        if pending is not None and call.may_wait_for(pending):
+        if pending is not None and pending.may_be_awaited(call.loop):
             yield call.wait(pending)
             if pending.result is not None:
                 return _hit(pending.result)
@@ -247,10 +245,9 @@ def _stored(call: _Call, made: ChatResult) -> _Flow:
         return None
     kept = _copies(made.generations)
     for generation in kept:
-        if (generation.message.id or "").startswith(
-            LC_ID_PREFIX
-        ):  # of this run; the next one has its own
-            generation.message.id = None
+        message = generation.message
+        if (message.id or "").startswith(LC_ID_PREFIX):  # of this run; the next one has its own
+            message.id = None
     yield call.store(kept)
     return kept
 
@@ -304,7 +301,7 @@ class CachedModel:
     def _answer(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
@@ -314,7 +311,7 @@ class CachedModel:
     async def _aanswer(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
@@ -324,7 +321,7 @@ class CachedModel:
     def _result(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> ChatResult:
@@ -334,7 +331,7 @@ class CachedModel:
     async def _aresult(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> ChatResult:
@@ -344,7 +341,7 @@ class CachedModel:
     def _chunks(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
@@ -377,7 +374,7 @@ class CachedModel:
     async def _achunks(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
@@ -417,26 +414,25 @@ def _one_chunk(found: ChatResult) -> AIMessageChunk:
 def cached_answer(
     model: BaseChatModel,
     messages: list[BaseMessage],
-    stop: list[str] | None,
-    kwargs: dict[str, Any],
+    stop: Stop,
+    kwargs: Arguments,
 ) -> AIMessage | None:
     """Return what the model's cache has for a call that is not going to be made now."""
     cache = _cache_of(model)
     key = None if cache is None else model._cache_key(messages, stop, kwargs)
-    if cache is None or key is None or (kept := _kept(cache.lookup(*key))) is None:
+    if cache is None or key is None:
         return None
-    return only_message(_versioned(model, _hit(kept)))
+    kept = _kept(cache.lookup(*key))
+    return None if kept is None else only_message(_versioned(model, _hit(kept)))
 
 
 def _cache_of(model: BaseChatModel) -> BaseCache | None:
     own = model.cache
-    if own is None or own is False:
-        if own is None:
-            return global_cache.llm_cache
+    if own is False:
         return None
-    if own is not True:
+    if own is not None and own is not True:
         return checked_cache(own)
-    if global_cache.llm_cache is None:
+    if own is True and global_cache.llm_cache is None:
         raise InvalidArgument(
             "`cache=True` asks for the global cache, and there is none: call `set_llm_cache(...)` of "
             "`modelwire.globals` first, or give the model a cache object."
@@ -444,11 +440,13 @@ def _cache_of(model: BaseChatModel) -> BaseCache | None:
     return global_cache.llm_cache
 
 
+_CACHE_METHODS = ("lookup", "update", "alookup", "aupdate")
+
+
 def checked_cache(cache: Any) -> BaseCache:
     """Return what can be used as a cache; raise `InvalidType` for anything else."""
-    if isinstance(cache, type) or not all(
-        callable(getattr(cache, name, None)) for name in ("lookup", "update", "alookup", "aupdate")
-    ):
+    methods = [getattr(cache, name, None) for name in _CACHE_METHODS]
+    if isinstance(cache, type) or not all(map(callable, methods)):
         raise InvalidType(
             f"`cache` must be a cache of `modelwire.caches`, True, False or None, not a `{type(cache).__name__}`."
         )
@@ -458,35 +456,29 @@ def checked_cache(cache: Any) -> BaseCache:
 def _kept(found: Sequence[Generation] | None) -> Generations | None:
     """Return the answers that a cache has returned; a bare text, as other programs store, becomes a message.
 
-    Cached entries that are not AI messages are ignored: the call is made and its answer is stored.
+    Cached entries that are not AI messages, or not final, are ignored: the call is made and its answer is stored.
     """
     if not found:
         return None
-    strange = [
-        it.message.type
-        for it in found
-        if isinstance(it, ChatGeneration) and not _is_answer(it.message)
-    ]
-    if strange:
-        _log.warning(
-            "A cache returned a message of the type `%s` for a call, which is not an answer; it is ignored.",
-            strange[0],
-        )
-        return None
-    if any(isinstance(it, ChatGeneration) and _is_not_final(it.message) for it in found):
-        return None  # an earlier version stored it
-    return [
-        generation
-        if isinstance(generation, ChatGeneration)
-        else ChatGeneration(
-            message=AIMessage(generation.text), generation_info=generation.generation_info
-        )
-        for generation in found
-    ]
+    kept: Generations = []
+    for generation in found:
+        if not isinstance(generation, ChatGeneration):
+            message = AIMessage(generation.text)
+            info = generation.generation_info
+            kept.append(ChatGeneration(message=message, generation_info=info))
+            continue
+        kind = generation.message.type
+        if kind not in _ANSWERS:
+            text = "A cache returned a message of the type `%s` for a call, which is not an answer; it is ignored."
+            _log.warning(text, kind)
+            return None
+        if _is_not_final(generation.message):
+            return None
+        kept.append(generation)
+    return kept
 
 
-def _is_answer(message: BaseMessage) -> bool:
-    return message.type in ("ai", "AIMessageChunk", "chat", "ChatMessageChunk")
+_ANSWERS = ("ai", "AIMessageChunk", "chat", "ChatMessageChunk")
 
 
 def _hit(kept: Generations) -> ChatResult:
@@ -500,13 +492,12 @@ def _hit(kept: Generations) -> ChatResult:
 
 
 def _copies(generations: Sequence[ChatGeneration]) -> Generations:
-    return [
-        ChatGeneration(
-            message=generation.message.model_copy(deep=True),
-            generation_info=deepcopy(generation.generation_info),
-        )
-        for generation in generations
-    ]
+    copies = []
+    for generation in generations:
+        message = generation.message.model_copy(deep=True)
+        info = deepcopy(generation.generation_info)
+        copies.append(ChatGeneration(message=message, generation_info=info))
+    return copies
 
 
 def _versioned(model: BaseChatModel, answer: ChatResult) -> ChatResult:

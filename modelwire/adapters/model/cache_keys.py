@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments, Stop
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.messages import BaseMessage
     from modelwire.transport.wire import WireRequest
@@ -91,8 +92,8 @@ def _names_a_container(container: Any) -> bool:
 def message_key(
     model: BaseChatModel,
     messages: Sequence[BaseMessage],
-    stop: list[str] | None,
-    kwargs: dict[str, Any],
+    stop: Stop,
+    kwargs: Arguments,
 ) -> tuple[str, str] | None:
     """Return the key of a call of a model without a wire; None if its arguments have no lasting description."""
     try:

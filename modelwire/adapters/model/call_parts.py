@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelwire.adapters.model.arguments import json_bytes, timeouts_of
 from modelwire.adapters.model.continuation import Continuation
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
     from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPooledConnection
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
+
+    ModelExchange: TypeAlias = Exchange[AIMessage, AIMessageChunk]
 
 __all__ = [
     "aconnection_of",
@@ -64,7 +66,7 @@ def new_exchange(
     hooks: Hooks[AIMessage, AIMessageChunk],
     *,
     is_async: bool,
-) -> Exchange[AIMessage, AIMessageChunk]:
+) -> ModelExchange:
     """Return the exchange that sends an encoded request, and the policy of how patient it is and what bounds it."""
     client = model._own_client(is_async=is_async)
     timeouts = _timeouts(
@@ -155,9 +157,7 @@ def _reserved_tokens(codec: Codec, body: Mapping[str, Any]) -> int | None:
     return None
 
 
-def connection_of(
-    model: HTTPChatModel, exchange: Exchange[AIMessage, AIMessageChunk]
-) -> SyncPooledConnection:
+def connection_of(model: HTTPChatModel, exchange: ModelExchange) -> SyncPooledConnection:
     """Return the connection for a call: a pooled one, the user's own client, or an SDK's."""
     connection: SyncPooledConnection
     if model.client is not None or model.async_client is not None:
@@ -169,9 +169,7 @@ def connection_of(
     return connection
 
 
-def aconnection_of(
-    model: HTTPChatModel, exchange: Exchange[AIMessage, AIMessageChunk]
-) -> AsyncPooledConnection:
+def aconnection_of(model: HTTPChatModel, exchange: ModelExchange) -> AsyncPooledConnection:
     """Return the connection for an async call; see `connection_of`."""
     connection: AsyncPooledConnection
     if model.client is not None or model.async_client is not None:

@@ -7,10 +7,10 @@ A call that ends without an answer (it failed, it was cancelled) wakes its follo
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from modelwire import forks
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,32 +19,29 @@ __all__ = ["PendingCall", "find", "join"]
 
 
 class PendingCall:
-    """One call that others may wait for. `result` is None until there is an answer."""
+    """One call that others may wait for."""
 
     def __init__(self, key: tuple[Any, ...], *, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.result: Any = None
+        from concurrent.futures import Future
+
         self._key = key
         self._thread = threading.get_ident()
         self._loop = loop
-        self._resolved = False
-        self._waiters: list[Callable[[], None]] = []
-        self._lock = (
-            threading.RLock()
-        )  # re-entrant: the garbage collector may end a call at any place
+        self._ended: Future[Any] = Future()
+        self._ended.set_running_or_notify_cancel()  # so that one that no longer waits does not cancel it
+
+    @property
+    def result(self) -> Any:
+        """The answer; None while there is none, and for a call that ended without one."""
+        return self._ended.result() if self._ended.done() else None
 
     def resolve(self, result: Any = None) -> None:
         """Set the result and wake all waiting calls; only the first call has an effect."""
         with _pending_lock:
             if _pending.get(self._key) is self:
                 del _pending[self._key]
-        with self._lock:
-            if self._resolved:
-                return
-            self._resolved = True
-            self.result = result
-            waiters, self._waiters = self._waiters, []
-        for wake in waiters:
-            wake()
+        if not self._ended.done():
+            self._ended.set_result(result)
 
     def may_be_awaited(self, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Return whether this call can end while the caller waits: on `loop`, or, if None, by blocking its thread."""
@@ -54,36 +51,15 @@ class PendingCall:
 
     def wait(self, timeout_s: float | None) -> None:
         """Block until the call has ended, or for `timeout_s`."""
-        ended = threading.Event()
-        self._when_resolved(ended.set)
-        ended.wait(timeout_s)
+        from concurrent.futures import wait
+
+        wait([self._ended], timeout_s)
 
     async def await_result(self) -> None:
         """Wait on this event loop until the call has ended."""
         import asyncio
 
-        loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-
-        def reached() -> None:
-            if not ended.done():
-                ended.set_result(None)
-
-        def wake() -> None:
-            try:
-                loop.call_soon_threadsafe(reached)
-            except RuntimeError:  # the loop has been closed: nobody waits there any more
-                pass
-
-        self._when_resolved(wake)
-        await ended
-
-    def _when_resolved(self, wake: Callable[[], None]) -> None:
-        with self._lock:
-            if not self._resolved:
-                self._waiters.append(wake)
-                return
-        wake()
+        await asyncio.wrap_future(self._ended)
 
 
 _pending: dict[tuple[Any, ...], PendingCall] = {}
@@ -107,12 +83,9 @@ def join(
         return made, True
 
 
+@forks.in_child
 def _after_fork() -> None:
     """Forget the calls of the parent: their threads are not here."""
     global _pending_lock
     _pending_lock = threading.RLock()
     _pending.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -15,6 +15,7 @@ from modelwire.runnables.fields import ConfigurableFieldSpec
 from modelwire.transport.wire import shown_url
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.base import BaseChatModel, LanguageModelInput
     from modelwire.runnables import Runnable, RunnableConfig
 
@@ -151,7 +152,7 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
             values.setdefault("model_provider", None)
         return self._model(values), config
 
-    def _model(self, values: dict[str, Any]) -> BaseChatModel:
+    def _model(self, values: Arguments) -> BaseChatModel:
         try:
             key = frozenset(values.items())
             found = self._made.get(key)

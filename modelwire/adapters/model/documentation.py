@@ -43,7 +43,8 @@ def _docs_below_fields(cls: type) -> dict[str, str]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             field = node.target.id
         elif field and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            docs[field], field = inspect.cleandoc(str(node.value.value)), None
+            docs[field] = inspect.cleandoc(str(node.value.value))
+            field = None
         else:
             field = None
     return docs

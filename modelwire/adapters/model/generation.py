@@ -13,6 +13,7 @@ from modelwire.runnables.config import settled
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from modelwire.adapters.model.arguments import Arguments, Stop
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.messages import BaseMessage
     from modelwire.runnables.config import RunnableConfig
@@ -30,9 +31,9 @@ def _configs(config: Mapping[str, Any], number: int) -> list[RunnableConfig]:
 def generate(
     model: BaseChatModel,
     prompts: Sequence[list[BaseMessage]],
-    stop: list[str] | None,
+    stop: Stop,
     config: Mapping[str, Any],
-    kwargs: dict[str, Any],
+    kwargs: Arguments,
 ) -> LLMResult:
     """Answer `prompts` one after the other."""
     answered = []
@@ -47,9 +48,9 @@ def generate(
 async def agenerate(
     model: BaseChatModel,
     prompts: Sequence[list[BaseMessage]],
-    stop: list[str] | None,
+    stop: Stop,
     config: Mapping[str, Any],
-    kwargs: dict[str, Any],
+    kwargs: Arguments,
 ) -> LLMResult:
     """Answer `prompts` side by side."""
 

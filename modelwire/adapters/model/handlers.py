@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncio import Task
     from collections.abc import Sequence
 
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from modelwire.errors import Attempt, ChatError
@@ -147,7 +148,7 @@ def start(
     model: BaseChatModel,
     messages: Sequence[BaseMessage],
     config: RunnableConfig,
-    options: dict[str, Any],
+    options: Arguments,
 ) -> tuple[CallbackManagerForLLMRun, list[CallObserver]]:
     """Report to the handlers that `model` starts; return their manager, and the observers of the call."""
     manager = CallbackManager.configure(**_listeners(model, config, options))
@@ -161,7 +162,7 @@ async def astart(
     model: BaseChatModel,
     messages: Sequence[BaseMessage],
     config: RunnableConfig,
-    options: dict[str, Any],
+    options: Arguments,
 ) -> tuple[AsyncCallbackManagerForLLMRun, list[CallObserver]]:
     """Report to the handlers that `model` starts; return their manager, and the observers of the call."""
     manager = AsyncCallbackManager.configure(**_listeners(model, config, options))
@@ -181,9 +182,7 @@ def _observers_of(manager: Any, kind: type[_Handlers]) -> list[CallObserver]:
     ]  # handlers may raise: last
 
 
-def _listeners(
-    model: BaseChatModel, config: RunnableConfig, options: dict[str, Any]
-) -> dict[str, Any]:
+def _listeners(model: BaseChatModel, config: RunnableConfig, options: Arguments) -> dict[str, Any]:
     return {
         "inheritable_callbacks": config.get("callbacks"),
         "local_callbacks": model.callbacks,
@@ -198,9 +197,7 @@ def _listeners(
     }
 
 
-def _opening(
-    model: BaseChatModel, config: RunnableConfig, options: dict[str, Any]
-) -> dict[str, Any]:
+def _opening(model: BaseChatModel, config: RunnableConfig, options: Arguments) -> dict[str, Any]:
     options = without_headers(options)
     # A model of one's own may blot out more secrets there.
     params = masked_fields(model._get_invocation_params(**options))

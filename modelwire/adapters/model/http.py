@@ -66,11 +66,13 @@ from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.retry import RetryPolicy
-from modelwire.transport.steps import Exchange, Hooks
+from modelwire.transport.steps import Hooks
 from modelwire.transport.wire import LostHeaders, WireRequest, hide_headers
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments, Stop
     from modelwire.adapters.model.base import LanguageModelInput, ToolLike
+    from modelwire.adapters.model.call_parts import ModelExchange
     from modelwire.adapters.model.refusals import RefusalPolicy
     from modelwire.adapters.model.secret import Secret
     from modelwire.adapters.wires.wire import TokenCounting
@@ -116,7 +118,7 @@ class HTTPChatModel(WireSettings):
         self,
         messages: Sequence[BaseMessage],
         stop: list[str] | str | None,
-        kwargs: dict[str, Any],
+        kwargs: Arguments,
         *,
         stream: bool,
         **credential: Any,
@@ -145,7 +147,7 @@ class HTTPChatModel(WireSettings):
         self,
         messages: Sequence[BaseMessage],
         stop: list[str] | str | None,
-        kwargs: dict[str, Any],
+        kwargs: Arguments,
         *,
         stream: bool,
         **credential: Any,
@@ -198,14 +200,14 @@ class HTTPChatModel(WireSettings):
         messages: Sequence[BaseMessage],
         stop: list[str] | str | None,
         config: RunnableConfig,
-        kwargs: dict[str, Any],
+        kwargs: Arguments,
         *,
         stream: bool,
         is_async: bool = False,
         key: Secret | None = None,
         ask: bool = True,
         counting: TokenCounting | None = None,
-    ) -> Exchange[AIMessage, AIMessageChunk]:
+    ) -> ModelExchange:
         retry_settings, retry = self._retry_settings(kwargs)
         builder = RequestBuilder(self, messages, stop, kwargs, ask and counting is None)
         codec, request = builder.build(stream=stream, key=key, ask=ask)
@@ -255,7 +257,7 @@ class HTTPChatModel(WireSettings):
             return None
         return limiter_of_model(self, self.build_request("hi"))
 
-    def _retry_settings(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], RetryPolicy]:
+    def _retry_settings(self, kwargs: Arguments) -> tuple[dict[str, Any], RetryPolicy]:
         """Return the retry settings of a call, and its policy; those among the keywords are removed there, and win."""
         retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self), strict=True))
         retries_are_set = "max_retries" in self.model_fields_set
@@ -282,7 +284,7 @@ class HTTPChatModel(WireSettings):
         )
 
     def _cache_key(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+        self, messages: list[BaseMessage], stop: Stop, kwargs: Arguments
     ) -> tuple[str, str] | None:
         kwargs = {**kwargs, "prompt_cache": False}  # It changes the price of an answer only.
         self._retry_settings(kwargs)
@@ -372,7 +374,7 @@ class HTTPChatModel(WireSettings):
     def _answer(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
@@ -392,7 +394,7 @@ class HTTPChatModel(WireSettings):
     async def _aanswer(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
@@ -421,7 +423,7 @@ class HTTPChatModel(WireSettings):
     def _chunks(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
@@ -429,16 +431,14 @@ class HTTPChatModel(WireSettings):
             return super()._chunks(messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
         if exchange.policy.stream_resume:
-            more: Iterator[AIMessageChunk] = stream_resume.resumed(
-                self, exchange, messages, stop, config, kwargs
-            )
-            return more
+            stream = stream_resume.ResumableStream(self, exchange, messages, stop, config, kwargs)
+            return stream_resume.resumed(stream)
         return drive_stream(stream_flow(exchange), connection_of(self, exchange))
 
     def _achunks(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
@@ -450,42 +450,39 @@ class HTTPChatModel(WireSettings):
             return _achunks_with_key(self, messages, stop, config, kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True, is_async=True)
         if exchange.policy.stream_resume:
-            more: AsyncIterator[AIMessageChunk] = stream_resume.aresumed(
-                self, exchange, messages, stop, config, kwargs
+            stream = stream_resume.ResumableStream(
+                self, exchange, messages, stop, config, kwargs, is_async=True
             )
-            return more
+            return stream_resume.aresumed(stream)
         return adrive_stream(stream_flow(exchange), aconnection_of(self, exchange))
 
     def _continued_from(
         self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
         """Continue the part of a stream that another model has begun; `with_fallbacks` calls it."""
-        more: Iterator[AIMessageChunk] = stream_resume.continued_elsewhere(
-            self, part, input, config, kwargs
-        )
-        return more
+        return stream_resume.continued_elsewhere(self, part, input, config, kwargs)
 
     def _acontinued_from(
         self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
-        more: AsyncIterator[AIMessageChunk] = stream_resume.acontinued_elsewhere(
-            self, part, input, config, kwargs
-        )
-        return more
+        return stream_resume.acontinued_elsewhere(self, part, input, config, kwargs)
 
 
 async def _achunks_with_key(
     model: HTTPChatModel,
     messages: list[BaseMessage],
-    stop: list[str] | None,
+    stop: Stop,
     config: RunnableConfig,
-    kwargs: dict[str, Any],
+    kwargs: Arguments,
 ) -> AsyncIterator[AIMessageChunk]:
     """Yield the chunks of a stream whose key comes from an async function."""
     key = await model._credentials().key(kwargs, config.get("deadline"))
     exchange = model._exchange(messages, stop, config, kwargs, stream=True, is_async=True, key=key)
     if exchange.policy.stream_resume:
-        chunks = stream_resume.aresumed(model, exchange, messages, stop, config, kwargs)
+        stream = stream_resume.ResumableStream(
+            model, exchange, messages, stop, config, kwargs, is_async=True
+        )
+        chunks = stream_resume.aresumed(stream)
     else:
         chunks = adrive_stream(stream_flow(exchange), aconnection_of(model, exchange))
     try:
@@ -503,7 +500,7 @@ SMALL_BYTES = 16_384
 
 def _preparation(
     model: HTTPChatModel,
-    exchange: Exchange[AIMessage, AIMessageChunk],
+    exchange: ModelExchange,
     messages: Sequence[BaseMessage],
     config: RunnableConfig,
     kwargs: Mapping[str, Any],

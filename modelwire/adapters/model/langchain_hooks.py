@@ -14,6 +14,7 @@ from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import settled
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Stop
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.outputs import ChatGenerationChunk, ChatResult
     from modelwire.runnables import RunnableConfig
@@ -24,7 +25,7 @@ __all__ = ["agenerate", "astream", "generate", "stream", "whole_aresult", "whole
 def whole_result(
     model: HTTPChatModel,
     messages: list[BaseMessage],
-    stop: list[str] | None,
+    stop: Stop,
     config: RunnableConfig,
     run_manager: object,
     **kwargs: Any,
@@ -35,7 +36,7 @@ def whole_result(
 async def whole_aresult(
     model: HTTPChatModel,
     messages: list[BaseMessage],
-    stop: list[str] | None,
+    stop: Stop,
     config: RunnableConfig,
     run_manager: object,
     **kwargs: Any,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from operator import eq
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -115,22 +117,14 @@ class PromptMemory:
 
     def _digested(self, of: tuple[str, str], texts: Texts) -> Prompt:
         known = {part.whole: part for part in self._all_parts()}
-        messages = [self._part(*message, known) for message in texts.messages]
-        head = 0
-        while head < len(messages) and texts.messages[head][0] in _SYSTEM:
-            head += 1
-        words = [
-            word
-            for _, blocks in texts.messages[:head]
-            for _, text in blocks
-            for word in text.split()
-        ]
+        head = list(takewhile(lambda message: message[0] in _SYSTEM, texts.messages))
+        words = " ".join(_joined(blocks) for _, blocks in head).split()
         return Prompt(
             of,
             {name: hash(text) for name, text in texts.parameters.items()},
             tuple(self._part(*tool, known) for tool in texts.tools),
-            tuple(messages),
-            head,
+            tuple(self._part(*message, known) for message in texts.messages),
+            len(head),
             frozenset(map(hash, words[:MOST_WORDS])),
         )
 
@@ -203,14 +197,15 @@ def _continues(later: Prompt, earlier: Prompt) -> bool:
     )
 
 
+def _common(one: Iterable[int], other: Iterable[int]) -> int:
+    """Return how many digests both begin with."""
+    are_equal = map(eq, one, other)
+    return len(list(takewhile(bool, are_equal)))
+
+
 def _shared_messages(earlier: Prompt, later: Prompt) -> int:
     """Return how many messages both begin with."""
-    shared = 0
-    for one, other in zip(earlier.messages, later.messages, strict=False):
-        if one.whole != other.whole:
-            break
-        shared += 1
-    return shared
+    return _common(_wholes(earlier.messages), _wholes(later.messages))
 
 
 def _is_related(earlier: Prompt, later: Prompt) -> bool:
@@ -283,9 +278,7 @@ def _difference(
     """Return the place of the first part that differs, what became of it in words, an excerpt, and that in one word."""
     before = _wholes(earlier)
     now = _wholes(later)
-    at = 0
-    while at < min(len(before), len(now)) and before[at] == now[at]:
-        at += 1
+    at = _common(before, now)
     if sorted(before) == sorted(now):
         return at, "moved here, and others have moved too", "", "moved"
     if at >= len(now):
@@ -296,21 +289,12 @@ def _difference(
         return at, "added", _joined(blocks)[: 2 * CHARS_SHOWN], "added"
     if not is_new:
         return at, "preceded by another one, which was removed", "", "removed"
-    start = _first_change(earlier[at], later[at])
+    # The character near which the two parts begin to differ.
+    start = CHARS_A_DIGEST * _common(earlier[at].chunks, later[at].chunks)
     excerpt = _joined(blocks)[max(0, start - CHARS_SHOWN) : start + CHARS_A_DIGEST + CHARS_SHOWN]
     kind = _kind_at(blocks, start)
     where = f"near character {start}" + (f" (`{kind}`)" if kind != "text" else "")
     return at, f"changed {where}: {excerpt!r}", excerpt, "changed"
-
-
-def _first_change(before: Part, now: Part) -> int:
-    """Return the character near which two parts begin to differ."""
-    start = 0
-    for was, is_now in zip(before.chunks, now.chunks, strict=False):
-        if was != is_now:
-            break
-        start += CHARS_A_DIGEST
-    return start
 
 
 def _break(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from modelwire.adapters.model import handlers
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from modelwire.messages import AIMessageChunk, BaseMessage
@@ -215,7 +216,7 @@ def start_model_run(
     model: BaseChatModel,
     messages: Sequence[BaseMessage],
     config: RunnableConfig,
-    options: dict[str, Any],
+    options: Arguments,
 ) -> ModelRun:
     """Report that `model` starts under the settled `config`."""
     observers = _observers(
@@ -232,7 +233,7 @@ async def astart_model_run(
     model: BaseChatModel,
     messages: Sequence[BaseMessage],
     config: RunnableConfig,
-    options: dict[str, Any],
+    options: Arguments,
 ) -> AsyncModelRun:
     """Report that `model` starts under the settled `config`."""
     observers = _observers(model, messages, config, options)
@@ -289,7 +290,7 @@ def _observers(
     model: BaseChatModel,
     messages: Sequence[BaseMessage],
     config: RunnableConfig,
-    options: dict[str, Any],
+    options: Arguments,
 ) -> list[CallObserver]:
     """Report to the observers of the config that a call starts; return the observers of the rest of it."""
     call = StartedCall(model, messages, without_headers(options), config)

@@ -17,10 +17,11 @@ from modelwire.transport.connections.sdk_client import AsyncSdkConnection, SyncS
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.settings import WireSettings
     from modelwire.adapters.wires.wire import SdkSeat
     from modelwire.messages import AIMessageChunk
-    from modelwire.transport.steps import Exchange
+    from modelwire.transport.steps import AnyExchange
     from modelwire.transport.wire import WireRequest
 
 __all__ = ["SdkClients", "by_thread", "take_sdk_clients"]
@@ -30,7 +31,7 @@ FIELDS = {"client": "sync", "async_client": "async"}
 KNOWN_BY_CLIENT = ("api_key", "auth_token", "base_url", "proxy", "http_client", "http_async_client")
 
 
-def take_sdk_clients(cls: type[WireSettings], values: dict[str, Any]) -> None:
+def take_sdk_clients(cls: type[WireSettings], values: Arguments) -> None:
     """Check the clients among the arguments of a model, and put them in their places."""
     for name, kind in FIELDS.items():
         client = values.get(name)
@@ -100,7 +101,7 @@ class SdkClients:
         for kind in type(self._either()).__mro__ if fields else ():
             request.body = {**fields.get(kind.__name__.removeprefix("Async"), {}), **request.body}
 
-    def sync_connection(self, exchange: Exchange[Any, Any]) -> SyncSdkConnection:
+    def sync_connection(self, exchange: AnyExchange) -> SyncSdkConnection:
         client = self._either()
         if self._model.client is None:
             raise InvalidArgument(
@@ -109,7 +110,7 @@ class SdkClients:
             )
         return SyncSdkConnection(exchange, client, exchange.url.removeprefix(self._address()))
 
-    def async_connection(self, exchange: Exchange[Any, Any]) -> AsyncSdkConnection:
+    def async_connection(self, exchange: AnyExchange) -> AsyncSdkConnection:
         return AsyncSdkConnection(
             exchange, self._model.async_client, exchange.url.removeprefix(self._address())
         )

@@ -58,6 +58,7 @@ from modelwire.transport.connections.body import MAX_RESPONSE_BYTES
 from modelwire.transport.wire import Headers, masked_fields
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.sdk_clients import SdkClients
     from modelwire.adapters.providers.services import Service
     from modelwire.adapters.wires.wire import Wire
@@ -287,7 +288,7 @@ class WireSettings(BaseChatModel):
         __init__.__signature__ = KEYWORDS_ONLY
 
     @classmethod
-    def _read_arguments(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _read_arguments(cls, kwargs: Arguments) -> dict[str, Any]:
         """Resolve other names, keep unknown arguments as `model_kwargs`, look into the environment for the rest."""
         values: dict[str, Any] = {}
         for name, value in kwargs.items():
@@ -317,7 +318,7 @@ class WireSettings(BaseChatModel):
         return values
 
     @classmethod
-    def _ask_environment(cls, values: dict[str, Any]) -> None:
+    def _ask_environment(cls, values: Arguments) -> None:
         """Set unset fields from the environment; a credential only if none is set."""
         variables = cls._environment_fields(values)
         values |= credential_of_environment(cls, values, variables)
@@ -589,7 +590,7 @@ class WireSettings(BaseChatModel):
         return {"model": self.model, **self._params()}
 
 
-def _move_lost_secrets(cls: type[WireSettings], values: dict[str, Any]) -> None:
+def _move_lost_secrets(cls: type[WireSettings], values: Arguments) -> None:
     """Mark the key of a configurable model that was pickled as lost, unless it calls an address of its own."""
     for name in [name for name, value in values.items() if value.__class__ is LostSecret]:
         lost = values.pop(name)
@@ -597,7 +598,7 @@ def _move_lost_secrets(cls: type[WireSettings], values: dict[str, Any]) -> None:
             values[cls.SECRETS[0]] = lost
 
 
-def _take_default_model(cls: type[WireSettings], values: dict[str, Any]) -> None:
+def _take_default_model(cls: type[WireSettings], values: Arguments) -> None:
     """Take LangChain's default model, with a warning, unless the provider is another one than the class's."""
     if "provider" not in values or values["provider"] == cls.model_fields["provider"].default:
         values["model"] = cls.DEFAULT_MODEL
@@ -617,11 +618,12 @@ def _needs_key(
 
 
 def _missing_key(model: WireSettings, service: Service | None) -> MissingKey:
-    variables = " or ".join(
-        f"`{name}`" for name in (model.KEY_VARIABLES if service is None else service.keys)
-    )
-    owner = f"`{type(model).__name__}` needs an API key" + (
-        f" for `{service.name}`" if service else ""
-    )
-    see = f" See {service.docs}." if service else ""
+    names = model.KEY_VARIABLES
+    owner = f"`{type(model).__name__}` needs an API key"
+    see = ""
+    if service is not None:
+        names = service.keys
+        owner += f" for `{service.name}`"
+        see = f" See {service.docs}."
+    variables = " or ".join(f"`{name}`" for name in names)
     return MissingKey(f"{owner}: set {variables} in the environment, or pass `api_key=`.{see}")

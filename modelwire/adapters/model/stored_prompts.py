@@ -179,7 +179,8 @@ def _storing(model: HTTPChatModel, call: Control, request: WireRequest) -> Itera
             head.name = head.name or storing.answer.get("name")
             head.ends_s = now + store.lifetime_s
     except ChatError as error:
-        head.is_refused, head.name = head.name is None, None
+        head.is_refused = head.name is None
+        head.name = None
         _logger.warning("A prompt is not stored for `%s`: %s", request.model, error.message)
     finally:
         if control is not None:

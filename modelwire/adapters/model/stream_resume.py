@@ -7,7 +7,7 @@ structured output are never joined from two answers: they start again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,14 +34,22 @@ from modelwire.transport.call import interrupted, stream_flow
 from modelwire.transport.drivers import adrive_stream, drive_stream
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments, Stop
+    from modelwire.adapters.model.call_parts import ModelExchange
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.adapters.model.refusals import RefusalPolicy
     from modelwire.messages import BaseMessage
     from modelwire.runnables import RunnableConfig
-    from modelwire.transport.steps import Exchange
     from modelwire.transport.wire import ServerEvent
 
-__all__ = ["acontinued_elsewhere", "aresumed", "continued_elsewhere", "overlap", "resumed"]
+__all__ = [
+    "ResumableStream",
+    "acontinued_elsewhere",
+    "aresumed",
+    "continued_elsewhere",
+    "overlap",
+    "resumed",
+]
 
 MOST_RESUMES = 4  # of one stream
 TAIL_CHARS = 200  # of the part: a repetition of its end is looked for in so many
@@ -61,20 +69,11 @@ GO_ON = (
 Chunk = AIMessageChunk
 
 
-def resumed(
-    model: HTTPChatModel,
-    exchange: Exchange[AIMessage, Chunk],
-    messages: list[BaseMessage],
-    stop: list[str] | None,
-    config: RunnableConfig,
-    kwargs: dict[str, Any],
-    before: Chunk | None = None,
-) -> Iterator[Chunk]:
-    """Yield the chunks of a stream and of the requests that continue it; `before` is a part from another model."""
-    stream = _Resumable(model, exchange, messages, stop, config, kwargs, before)
+def resumed(stream: ResumableStream) -> Iterator[Chunk]:
+    """Yield the chunks of a stream and of the requests that continue it."""
     while True:
         exchange = stream.exchange
-        chunks = drive_stream(stream_flow(exchange), connection_of(model, exchange))
+        chunks = drive_stream(stream_flow(exchange), connection_of(stream.model, exchange))
         try:
             for chunk in chunks:
                 yield from stream.take(chunk)
@@ -86,20 +85,11 @@ def resumed(
             close(chunks)
 
 
-async def aresumed(
-    model: HTTPChatModel,
-    exchange: Exchange[AIMessage, Chunk],
-    messages: list[BaseMessage],
-    stop: list[str] | None,
-    config: RunnableConfig,
-    kwargs: dict[str, Any],
-    before: Chunk | None = None,
-) -> AsyncIterator[Chunk]:
-    """Yield the chunks of a stream, and of the requests that continue it; see `resumed`."""
-    stream = _Resumable(model, exchange, messages, stop, config, kwargs, before, is_async=True)
+async def aresumed(stream: ResumableStream) -> AsyncIterator[Chunk]:
+    """Yield the chunks of a stream and of the requests that continue it."""
     while True:
         exchange = stream.exchange
-        chunks = adrive_stream(stream_flow(exchange), aconnection_of(model, exchange))
+        chunks = adrive_stream(stream_flow(exchange), aconnection_of(stream.model, exchange))
         try:
             async for chunk in chunks:
                 for one in stream.take(chunk):
@@ -115,7 +105,7 @@ async def aresumed(
 
 
 def continued_elsewhere(
-    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: Arguments
 ) -> Iterator[Chunk]:
     """Yield the chunks with which `model` continues a part that another model has begun."""
     config = settled(config)
@@ -123,14 +113,15 @@ def continued_elsewhere(
     stop = kwargs.pop("stop", None)
     with start_model_run(model, messages, config, {"stop": stop, **kwargs}) as run:
         exchange = model._exchange(messages, stop, run.config, kwargs, stream=True)
-        for chunk in resumed(model, exchange, messages, stop, run.config, kwargs, part):
+        stream = ResumableStream(model, exchange, messages, stop, run.config, kwargs, part)
+        for chunk in resumed(stream):
             run.token(chunk)
             yield chunk
         run.end(result_of_chunks(run.received))
 
 
 async def acontinued_elsewhere(
-    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: Arguments
 ) -> AsyncIterator[Chunk]:
     """Yield the chunks with which `model` continues a part that another model has begun."""
     config = settled(config)
@@ -141,41 +132,43 @@ async def acontinued_elsewhere(
         exchange = model._exchange(
             messages, stop, run.config, kwargs, stream=True, is_async=True, key=key
         )
-        async for chunk in aresumed(model, exchange, messages, stop, run.config, kwargs, part):
+        stream = ResumableStream(
+            model, exchange, messages, stop, run.config, kwargs, part, is_async=True
+        )
+        async for chunk in aresumed(stream):
             await run.token(chunk)
             yield chunk
         await run.end(result_of_chunks(run.received))
 
 
-class _Resumable:
-    """One stream: the chunks that were yielded, and the request in flight."""
+class ResumableStream:
+    """One stream: the chunks that were yielded, and the request in flight. `before` is a part from another model."""
 
     def __init__(
         self,
         model: HTTPChatModel,
-        exchange: Exchange[AIMessage, Chunk],
+        exchange: ModelExchange,
         messages: list[BaseMessage],
-        stop: list[str] | None,
+        stop: Stop,
         config: RunnableConfig,
-        kwargs: dict[str, Any],
-        before: Chunk | None,
+        kwargs: Arguments,
+        before: Chunk | None = None,
         *,
         is_async: bool = False,
     ) -> None:
-        self._model = model
+        self.model = model
         self._messages = messages
         self._stop = stop
         self._config = config
         self._kwargs = kwargs
         self._is_async = is_async
         self._policy = cast("RefusalPolicy", exchange.hooks.refusals)
-        self._lossless = exchange.policy.stream_resume == "lossless"
         self._whole_request = exchange
         self._parts: list[Chunk] = [] if before is None else [before]
         self._seam: _Seam | None = None
         self._count = 0  # of the requests that continued the stream
         self._tracked: _TrackedWire | None = None
-        if self._lossless:
+        if exchange.policy.stream_resume == "lossless":
             self._tracked = _TrackedWire(exchange)
             exchange.wire = cast("Any", self._tracked)
         exchange.hooks = exchange.hooks._replace(refusals=None)  # judged here, with all parts
@@ -274,14 +267,14 @@ class _Resumable:
 
     def _takes_prefill(self) -> bool:
         """Return whether the model continues a last turn of the assistant, by its family and its parameters."""
-        wire = self._model._wire()
+        wire = self.model._wire()
         body = from_json(self._whole_request.content)
-        family = family_of(wire.owner, wire.name, str(self._model.model))
+        family = family_of(wire.owner, wire.name, str(self.model.model))
         thinks = (body.get("thinking") or {}).get("type") in ("enabled", "adaptive")
         return bool(getattr(family, "prefill", False)) and not thinks and not body.get("tools")
 
-    def _again(self, messages: Sequence[BaseMessage]) -> Exchange[AIMessage, Chunk]:
-        exchange = self._model._exchange(
+    def _again(self, messages: Sequence[BaseMessage]) -> ModelExchange:
+        exchange = self.model._exchange(
             messages,
             self._stop,
             self._config,
@@ -306,13 +299,12 @@ class _Seam:
     def __init__(self, before: Chunk, text: str, input_bytes: int) -> None:
         self._text = text
         self._tail = text[-TAIL_CHARS:]
-        self._in_place: Callable[[Sequence[Chunk]], list[Chunk]]
         self._in_place = NextPart(before, _metadata)
         self._held: list[Chunk] | None = []  # until it is known what they repeat
-        made = ceil(len(text) / CHARS_A_TOKEN)
-        sent = ceil(input_bytes / CHARS_A_TOKEN)
         self._usage = None
         if before.usage_metadata is None:
+            made = ceil(len(text) / CHARS_A_TOKEN)
+            sent = ceil(input_bytes / CHARS_A_TOKEN)
             self._usage = {"input_tokens": sent, "output_tokens": made, "total_tokens": sent + made}
 
     def take(self, chunk: Chunk) -> list[Chunk]:
@@ -327,7 +319,8 @@ class _Seam:
 
     def end(self) -> list[Chunk]:
         """Return the text that was held back, without its repetition of the part."""
-        held, self._held = self._held, None
+        held = self._held
+        self._held = None
         if not held:
             return []
         text = "".join(str(one.text) for one in held)
@@ -390,7 +383,7 @@ def may_overlap(tail: str, text: str) -> bool:
 class _TrackedWire:
     """The codec of a lossless stream: one decoder reads all of its connections, each event once."""
 
-    def __init__(self, exchange: Exchange[AIMessage, Chunk]) -> None:
+    def __init__(self, exchange: ModelExchange) -> None:
         wire: Any = exchange.wire
         body = from_json(exchange.content)
         if not hasattr(wire, "answer_url") or body.get("background") is not True:
@@ -420,7 +413,7 @@ class _TrackedWire:
         decoder = self._decoder
         return decoder is not None and decoder.sequence is not None and bool(decoder.response_id)
 
-    def rest(self, exchange: Exchange[AIMessage, Chunk]) -> Exchange[AIMessage, Chunk]:
+    def rest(self, exchange: ModelExchange) -> ModelExchange:
         """Return the exchange, changed to request the events after the last one that came.
 
         Source: https://platform.openai.com/docs/api-reference/responses/get, read 2026-11.

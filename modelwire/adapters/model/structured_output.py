@@ -27,6 +27,7 @@ from modelwire.tools.json_schema import inlined, recursive_references
 from modelwire.tools.schema_check import JsonSchemaCheck, TypedDictCheck
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.runnables import Runnable
@@ -153,8 +154,8 @@ def structured_by_either(
 ) -> Runnable[Any, Any]:
     """Read a call of the tool `schema`, or the JSON of a text: what a model without a wire has to say."""
     _check(schema)
-    if method is not None and method not in METHODS:
-        raise InvalidArgument(f"`method` is `{method}`. {did_you_mean(str(method), METHODS)}")
+    if method is not None:
+        _check_method(method)
     if method == "function_calling" or (schema is None and method != "json_mode"):
         return structured_by_tools(model, schema, include_raw=include_raw, **kwargs)
     if method is not None:
@@ -187,29 +188,26 @@ def structured_by_wire(
     wire = model._wire()
     _check(schema)
     method = method or _default_method(model, kwargs)
-    if method not in METHODS:
-        raise InvalidArgument(f"`method` is `{method}`. {did_you_mean(str(method), METHODS)}")
+    _check_method(method)
     if method == "json_mode" and method not in wire.structured.methods and schema is not None:
         method = "json_schema"  # this wire knows no JSON without a schema
     if method == "json_mode":
         _check_json_mode(wire, strict=strict)
-        bound: Runnable[Any, Any] = model.bind(
-            response_format={"type": "json_object"}, **_AS_MESSAGE, **kwargs
-        )
-        return _read(bound, _parser(schema), include_raw=include_raw)
-    if schema is None:
+        form: JSON = {"type": "json_object"}
+    elif schema is None:
         raise InvalidArgument(
             f"`with_structured_output(method='{method}')` needs a `schema`: the form of the answer."
         )
-    if method == "json_schema":
+    elif method == "json_schema":
         form = response_format(model, schema, strict=strict)
-        bound = model.bind(response_format=form, **_AS_MESSAGE, **kwargs)
-        return _read(bound, _parser(schema), include_raw=include_raw)
-    bound_with = _tool_options(model, {"strict": strict, **kwargs})
-    return structured_by_tools(model, schema, include_raw=include_raw, **bound_with)
+    else:
+        bound_with = _tool_options(model, {"strict": strict, **kwargs})
+        return structured_by_tools(model, schema, include_raw=include_raw, **bound_with)
+    bound = model.bind(response_format=form, **_AS_MESSAGE, **kwargs)
+    return _read(bound, _parser(schema), include_raw=include_raw)
 
 
-def _tool_options(model: HTTPChatModel, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _tool_options(model: HTTPChatModel, kwargs: Arguments) -> dict[str, Any]:
     """Return the keywords that make a model call one tool, without those that it takes no value of."""
     wire = model._wire()
     provider = getattr(model, "provider", wire.owner)
@@ -236,6 +234,11 @@ def _check_json_mode(wire: Any, *, strict: bool | None) -> None:
         raise InvalidArgument(
             f"{wire.title[0].upper()}{wire.title[1:]} has no JSON mode: give a `schema`."
         )
+
+
+def _check_method(method: str) -> None:
+    if method not in METHODS:
+        raise InvalidArgument(f"`method` is `{method}`. {did_you_mean(str(method), METHODS)}")
 
 
 def _check(schema: Any) -> None:

@@ -201,7 +201,9 @@ class _CountCodec:
     """Reads the answer of a counting endpoint; errors are those of the wire."""
 
     def __init__(self, codec: Codec, url: str, counting: TokenCounting) -> None:
-        self._codec, self._source, self._counting = codec, shown_url(url), counting
+        self._codec = codec
+        self._source = shown_url(url)
+        self._counting = counting
         self.provider = codec.provider
         self.error = codec.error
 

@@ -12,6 +12,7 @@ from modelwire.errors import CallerError, InvalidArgument, ParameterWarning, war
 from modelwire.prompt_caches import WATCHING
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.adapters.model.secret import Secret
     from modelwire.adapters.wires.wire import ChatCall, Codec
@@ -32,7 +33,7 @@ class RequestBuilder(NamedTuple):
     model: HTTPChatModel
     messages: Sequence[BaseMessage]
     stop: list[str] | str | None
-    kwargs: dict[str, Any]
+    kwargs: Arguments
     is_sent: bool = False  # The request is a call, and not only shown, counted or compared.
 
     def build(self, *, stream: bool, **credential: Any) -> tuple[Codec, WireRequest]:

@@ -48,7 +48,8 @@ def address_of(url: str) -> Address:
         host = (parts.hostname or "").lower()
         port = parts.port
     except ValueError:
-        host, port = "", None
+        host = ""
+        port = None
     labels = [""] if _UNUSABLE.search(url) else host.removesuffix(".").split(".")
     if not all(0 < len(label) <= _MOST_OF_LABEL or ":" in label for label in labels):
         host = ""

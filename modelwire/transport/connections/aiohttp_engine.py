@@ -212,8 +212,10 @@ class AiohttpConnection(AsyncPooledConnection):
 
     async def close(self) -> None:
         """Give the connection back, or drop it where the answer was not read to its end."""
-        response, self._response = self._response, None
-        lease, self._lease = self._lease, None
+        response = self._response
+        self._response = None
+        lease = self._lease
+        self._lease = None
         if response is not None and not response.closed:  # it is, from the end of the body on
             response.close()
         if lease is not None:

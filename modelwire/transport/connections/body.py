@@ -77,16 +77,18 @@ class Unpacking:
         self._broken = False
 
     def _unpacker(self) -> Any:
-        return self._zlib.decompressobj(
-            self._zlib.MAX_WBITS | 16 if self._encoding == "gzip" else self._zlib.MAX_WBITS
-        )
+        bits = self._zlib.MAX_WBITS
+        if self._encoding == "gzip":
+            bits |= 16
+        return self._zlib.decompressobj(bits)
 
     def feed(self, data: bytes) -> bytes:
         """Return what `data` unpacks to, possibly nothing yet."""
         if self._broken:
             return data
         if not self._begun:  # the two bytes that tell the format are read together
-            data, self._head = self._head + data, b""
+            data = self._head + data
+            self._head = b""
             if len(data) < 2:
                 self._head = data
                 return b""

@@ -13,7 +13,10 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelwire.transport.connections.keepalive import SocketOptions
 
 __all__ = [
     "bytes_left_over",
@@ -32,7 +35,7 @@ def put_behind(transport: Any, pool: Any) -> None:
     transport._pool = pool
 
 
-def set_socket_options(transport: Any, options: list[tuple[int, int, int]]) -> None:
+def set_socket_options(transport: Any, options: SocketOptions) -> None:
     """Set the socket options of all connections that an `HTTPTransport` or `AsyncHTTPTransport` opens.
 
     Its own argument for them is lost where the connections lead to a proxy.
@@ -44,7 +47,7 @@ def set_socket_options(transport: Any, options: list[tuple[int, int, int]]) -> N
 class _OptionsBackend:
     """A backend of httpcore2, sync or async, whose TCP connections have socket options."""
 
-    def __init__(self, backend: Any, options: list[tuple[int, int, int]]) -> None:
+    def __init__(self, backend: Any, options: SocketOptions) -> None:
         self._backend = backend
         self._options = options
 
@@ -71,13 +74,9 @@ def _is_read_ahead(connection: Any) -> bool:
     encrypted = getattr(stream, "_read_bio", None)
     if encrypted is not None and encrypted.pending:
         return True
-    return bool(
-        getattr(
-            getattr(getattr(stream, "transport_stream", stream), "_protocol", None),
-            "read_queue",
-            None,
-        )
-    )
+    plain = getattr(stream, "transport_stream", stream)
+    protocol = getattr(plain, "_protocol", None)
+    return bool(getattr(protocol, "read_queue", None))
 
 
 def close_after_this_answer(stream: Any, status: int) -> None:
@@ -102,7 +101,8 @@ def closing_where_bytes_follow(response: Any) -> None:
     """
     stream: Any = response.stream
     for name in _TO_THE_CONNECTION:
-        holder, stream = stream, getattr(stream, name, None)
+        holder = stream
+        stream = getattr(stream, name, None)
     if hasattr(stream, "_connection"):
         holder._stream = _CheckedStream(stream, response.status_code)
 

@@ -10,7 +10,11 @@ import socket
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-__all__ = ["USUAL", "Keepalive", "socket_options", "with_options"]
+__all__ = ["USUAL", "Keepalive", "SocketOptions", "socket_options", "with_options"]
+
+
+# Of each option its level, its name and its value.
+SocketOptions = list[tuple[int, int, int]]
 
 
 class Keepalive(NamedTuple):
@@ -25,7 +29,7 @@ USUAL = Keepalive()
 
 
 @lru_cache(maxsize=100)
-def socket_options(keepalive: Keepalive | None) -> list[tuple[int, int, int]]:
+def socket_options(keepalive: Keepalive | None) -> SocketOptions:
     """Return the socket options of `keepalive`, as far as this platform has them.
 
     Linux counts no probes where `TCP_USER_TIMEOUT` is set, but waits for that long (tcp(7), read 2026-11); it also ends

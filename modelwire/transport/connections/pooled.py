@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 
     from modelwire.transport.connections.body import Unpacking
-    from modelwire.transport.steps import Exchange, Send, Wait
+    from modelwire.transport.steps import AnyExchange, Send, Wait
 
 __all__ = ["AsyncPooledConnection", "PooledConnection", "SyncPooledConnection"]
 
@@ -57,7 +57,7 @@ class PooledConnection:
     is_async = False
 
     def __init__(
-        self, exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None
+        self, exchange: AnyExchange, client: Any = None, *, proxy: str | None = None
     ) -> None:
         self.exchange = exchange
         self.client = client
@@ -105,7 +105,8 @@ class PooledConnection:
         connect_s = timeouts.connect_s
         first_byte_s = timeouts.first_byte_s
         if left_s is not None:
-            connect_s, first_byte_s = self._limit(min(connect_s, left_s)), min(first_byte_s, left_s)
+            connect_s = self._limit(min(connect_s, left_s))
+            first_byte_s = min(first_byte_s, left_s)
         limit_s = self._limit(first_byte_s)
         # Whoever waits for one of our places waits as long as the call has.
         pool_s = left_s if self.engine == "core" else first_byte_s
@@ -251,9 +252,12 @@ class SyncPooledConnection(PooledConnection):
 
     def close(self) -> None:
         """Give the connection back, or drop it where the answer was not read to its end."""
-        response, self._response = self._response, None
-        body, self._bytes = self._bytes, cast("Any", None)
-        lease, self._lease = self._lease, None
+        response = self._response
+        self._response = None
+        body = self._bytes
+        self._bytes = cast("Any", None)
+        lease = self._lease
+        self._lease = None
         try:
             try:
                 if body is not None:
@@ -326,7 +330,8 @@ class AsyncPooledConnection(PooledConnection):
         return whole.joined()
 
     async def _read(self) -> bytes | None:
-        begun, self._begun = self._begun, True
+        begun = self._begun
+        self._begun = True
         try:
             data: bytes | None = await (anext(self._bytes) if begun else _apart(anext, self._bytes))
         except StopAsyncIteration:
@@ -335,9 +340,13 @@ class AsyncPooledConnection(PooledConnection):
 
     async def close(self) -> None:
         """Give the connection back, or drop it where the answer was not read to its end."""
-        response, self._response = self._response, None
-        body, self._bytes, self._begun = self._bytes, cast("Any", None), False
-        lease, self._lease = self._lease, None
+        response = self._response
+        self._response = None
+        body = self._bytes
+        self._bytes = cast("Any", None)
+        self._begun = False
+        lease = self._lease
+        self._lease = None
         try:
             try:
                 if body is not None:
@@ -401,7 +410,7 @@ def _steps_apart(begin: Callable[..., Awaitable[T]], *args: Any) -> Generator[An
             return cast("T", done.value)
         finally:
             sys.set_asyncgen_hooks(*hooks)
-        came, failure = None, None
+        came = failure = None
         if waited_for is not None:  # None: a `sleep(0)`
             try:
                 came = yield waited_for

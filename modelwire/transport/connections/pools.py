@@ -23,6 +23,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from modelwire import forks
 from modelwire.errors import InvalidArgument, InvalidConfig, MissingDependency
 from modelwire.transport.connections.client_guards import refusing_jar
 from modelwire.transport.connections.httpcore_internals import bytes_left_over, set_socket_options
@@ -368,7 +369,8 @@ class _LoopPools:
         try:
             yield
         finally:
-            pools, self.by_settings = self.by_settings, {}
+            pools = self.by_settings
+            self.by_settings = {}
             self._keeper = None
             for pool in pools.values():
                 await pool.aclose()
@@ -441,7 +443,15 @@ def _client_of_httpx2(colour: str, settings: ClientSettings) -> Any:
     import httpx2
 
     try:
-        transport = getattr(httpx2, f"{colour}HTTPTransport")(**_transport_arguments(settings))
+        transport = getattr(httpx2, f"{colour}HTTPTransport")(
+            verify=trust_store() if settings.secure else trust_nobody(),
+            proxy=settings.proxy,
+            limits=httpx2.Limits(
+                max_connections=None,
+                max_keepalive_connections=SHARD_CONNECTIONS["client"],
+                keepalive_expiry=KEEPALIVE_EXPIRY_S,
+            ),
+        )
     except ImportError as exc:
         raise MissingDependency(
             'A SOCKS proxy needs socksio: `pip install "httpx2[socks]"`.'
@@ -462,20 +472,6 @@ def _client_of_httpx2(colour: str, settings: ClientSettings) -> Any:
         cookies=refusing_jar(),  # one client serves every model, key and tenant
         follow_redirects=False,  # a followed redirect would carry the key to another origin
     )
-
-
-def _transport_arguments(settings: ClientSettings) -> dict[str, Any]:
-    import httpx2
-
-    return {
-        "verify": trust_store() if settings.secure else trust_nobody(),
-        "proxy": settings.proxy,
-        "limits": httpx2.Limits(
-            max_connections=None,
-            max_keepalive_connections=SHARD_CONNECTIONS["client"],
-            keepalive_expiry=KEEPALIVE_EXPIRY_S,
-        ),
-    }
 
 
 def trust_names() -> tuple[str, str]:
@@ -544,6 +540,7 @@ def _close_sync_pools() -> None:
         pool.close_idle()
 
 
+@forks.in_child
 def _forget_the_parents() -> None:
     """In a forked child: leave the parent's connections alone and start with none."""
     global _lock, _loop_pools, _sync_pools
@@ -556,5 +553,3 @@ def _forget_the_parents() -> None:
 
 
 atexit.register(_close_sync_pools)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_the_parents)

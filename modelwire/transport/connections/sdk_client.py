@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Any
 from modelwire.errors import InvalidArgument, ModelwireError
 from modelwire.transport.connections.client_guards import guard_sdk, refusing_cookies
 from modelwire.transport.connections.pooled import PooledConnection
-from modelwire.transport.connections.user_client import AsyncClientConnection, SyncClientConnection
+from modelwire.transport.connections.user_client import (
+    AsyncClientConnection,
+    SyncClientConnection,
+    agenerated,
+    generated,
+)
 from modelwire.transport.redaction import conceal
 from modelwire.transport.wire import Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-    from modelwire.transport.steps import Exchange, Send
+    from modelwire.transport.steps import AnyExchange, Send
 
 __all__ = ["AsyncSdkConnection", "SyncSdkConnection"]
 
@@ -32,7 +37,7 @@ _BINARY_EVENTS = "application/vnd.amazon.eventstream"
 class _SdkConnection(PooledConnection):
     """What sync and async share. `path` is what comes after the client's own address."""
 
-    def __init__(self, exchange: Exchange[Any, Any], client: Any, path: str) -> None:
+    def __init__(self, exchange: AnyExchange, client: Any, path: str) -> None:
         super().__init__(exchange, client)
         self._path = path
 
@@ -61,7 +66,9 @@ class _SdkConnection(PooledConnection):
         import httpx2
         from pydantic_core import from_json
 
-        body = {"body": from_json(self.exchange.content)} if self.exchange.content else {}
+        body = {}
+        if self.exchange.content:
+            body["body"] = from_json(self.exchange.content)
         return {
             "path": self._path,
             "cast_to": object if step.stream else httpx2.Response,
@@ -98,7 +105,7 @@ class SyncSdkConnection(_SdkConnection, SyncClientConnection):
                 answer = self._method()(**self._question(step))
         except Exception as exc:  # noqa: BLE001 - whatever is no answer is raised again
             response = _response_of(exc)
-            self._bytes = (data for data in (response.content,))
+            self._bytes = generated(response.content)
         else:
             response = self._opened(answer)
             self._bytes = _events(answer) if _is_binary(response) else response.iter_bytes()
@@ -117,13 +124,14 @@ class AsyncSdkConnection(_SdkConnection, AsyncClientConnection):
                 answer = await self._method()(**self._question(step))
         except Exception as exc:  # noqa: BLE001 - whatever is no answer is raised again
             response = _response_of(exc)
-            self._bytes = _alone(response.content)
+            self._bytes = agenerated(response.content)
         else:
             response = self._opened(answer)
             self._bytes = _aevents(answer) if _is_binary(response) else response.aiter_bytes()
-        return Reply(
-            response.status_code, response.headers, b"" if step.stream else await self._whole()
-        )
+        reply = Reply(response.status_code, response.headers)
+        if not step.stream:
+            reply.body = await self._whole()
+        return reply
 
 
 def _response_of(exc: Exception) -> Any:
@@ -131,10 +139,6 @@ def _response_of(exc: Exception) -> Any:
     if not hasattr(exc, "status_code") or not hasattr(exc, "response"):
         raise exc
     return exc.response
-
-
-async def _alone(data: bytes) -> AsyncGenerator[bytes]:
-    yield data
 
 
 def _is_binary(response: Any) -> bool:

@@ -10,13 +10,13 @@ from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPo
 from modelwire.transport.connections.proxies import proxy_of
 
 if TYPE_CHECKING:
-    from modelwire.transport.steps import Exchange
+    from modelwire.transport.steps import AnyExchange
 
 __all__ = ["async_connection", "sync_connection"]
 
 
 def sync_connection(
-    exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None
+    exchange: AnyExchange, client: Any = None, *, proxy: str | None = None
 ) -> SyncPooledConnection:
     """Return the connection of a sync call: over the user's `client`, through a proxy, or direct."""
     if client is None and proxy is None:
@@ -29,7 +29,7 @@ def sync_connection(
 
 
 def async_connection(
-    exchange: Exchange[Any, Any],
+    exchange: AnyExchange,
     client: Any = None,
     *,
     proxy: str | None = None,

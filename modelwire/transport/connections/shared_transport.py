@@ -70,7 +70,9 @@ def _transport_class(name: str) -> Any:
 @lru_cache(maxsize=1000)
 def _authority(host: bytes, port: int | None) -> str:
     name = f"[{host.decode('ascii')}]" if b":" in host else host.decode("ascii")
-    return name if port is None else f"{name}:{port}"
+    if port is None:
+        return name
+    return f"{name}:{port}"
 
 
 class _SyncConnections:
@@ -112,7 +114,8 @@ class _SyncBody(_Body):
         return body
 
     def close(self) -> None:
-        lease, self._lease = self._lease, None
+        lease = self._lease
+        self._lease = None
         if lease is None:
             return
         try:
@@ -164,7 +167,8 @@ class _AsyncBody(_Body):
         return body
 
     async def aclose(self) -> None:
-        lease, self._lease = self._lease, None
+        lease = self._lease
+        self._lease = None
         if lease is None:
             return
         try:

@@ -20,21 +20,25 @@ from modelwire.transport.redaction import conceal
 from modelwire.transport.wire import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
     from modelwire.transport.steps import Send
 
-__all__ = ["AsyncClientConnection", "SyncClientConnection"]
-
+__all__ = ["AsyncClientConnection", "SyncClientConnection", "agenerated", "generated"]
 
 # A 425 is asked again on another connection (RFC 8470, 5.2): a client drops one whose answer was not read.
 _TOO_EARLY = 425
-_NOTHING: tuple[bytes, ...] = ()
 
 
-async def _aunread() -> AsyncGenerator[bytes]:
-    for data in _NOTHING:
+async def agenerated(*pieces: bytes) -> AsyncGenerator[bytes]:
+    """Yield the pieces of a body."""
+    for data in pieces:
         yield data
+
+
+def generated(*pieces: bytes) -> Generator[bytes]:
+    """Yield the pieces of a body."""
+    yield from pieces
 
 
 class _ClientConnection(PooledConnection):
@@ -82,7 +86,7 @@ class SyncClientConnection(_ClientConnection, SyncPooledConnection):
         if response.status_code != _TOO_EARLY:
             self._bytes = response.iter_bytes()
         else:
-            self._bytes = (data for data in _NOTHING)
+            self._bytes = generated()
         reply = Reply(response.status_code, response.headers)
         if step.stream:
             return reply
@@ -105,7 +109,11 @@ class AsyncClientConnection(_ClientConnection, AsyncPooledConnection):
             )
         closing_where_bytes_follow(response)
         self._body_begins()
-        self._bytes = response.aiter_bytes() if response.status_code != _TOO_EARLY else _aunread()
-        return Reply(
-            response.status_code, response.headers, b"" if step.stream else await self._whole()
-        )
+        if response.status_code != _TOO_EARLY:
+            self._bytes = response.aiter_bytes()
+        else:
+            self._bytes = agenerated()
+        reply = Reply(response.status_code, response.headers)
+        if not step.stream:
+            reply.body = await self._whole()
+        return reply

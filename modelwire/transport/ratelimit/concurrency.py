@@ -65,7 +65,8 @@ class ConcurrencyLimit:
 
         With `keeps_unused` a limit that held no request back is set again as it was.
         """
-        was_too_high, self.full = self.full, inf
+        was_too_high = self.full
+        self.full = inf
         if was_too_high == inf:
             return False
         self.most = max(1.0, _LATER_FACTOR * was_too_high)
@@ -76,4 +77,6 @@ class ConcurrencyLimit:
     @property
     def places(self) -> int | None:
         """The limit as a whole number, or None without a limit."""
-        return None if self.most == inf else int(self.most)
+        if self.most == inf:
+            return None
+        return int(self.most)

@@ -165,7 +165,8 @@ class Congestion:
         self.last_refusal = copy_for_followers(error)
         if onset is None:
             onset = self._onset_of(admission)
-        accepted, elapsed_s = onset.accepted, onset.elapsed_s
+        accepted = onset.accepted
+        elapsed_s = onset.elapsed_s
         if not self.rate.cuts:
             self._burst_sent = onset.sent
             self.rate.begin_burst(onset.taken, elapsed_s)

@@ -37,7 +37,8 @@ class StartForecast(NamedTuple):
 
 def holds_nothing_back(limiter: AdaptiveRateLimiter, now: float) -> bool:
     """Return whether a call could start at once, and no limit is known yet."""
-    rate, gate = limiter.rate, limiter.gate
+    rate = limiter.rate
+    gate = limiter.gate
     if rate.rate < inf or rate.ceiling < inf or limiter.concurrency.most < inf:
         return False
     if gate.probing or now < gate.paused_until or limiter._queue.length:
@@ -50,14 +51,14 @@ def start_forecast(
     now: float,
     *,
     tokens: float = 0.0,
-    max_output: int | None = None,
     ahead: int = 0,
 ) -> StartForecast:
     """Return when a call with `tokens` input tokens could start.
 
-    `max_output` are the tokens reserved for its answer; `ahead` calls come before it and are not in the queue yet.
+    `ahead` calls come before it and are not in the queue yet.
     """
-    gate, places = limiter.gate, limiter.concurrency.most
+    gate = limiter.gate
+    places = limiter.concurrency.most
     queued = limiter._queue.length + ahead
     turn = queued + 1
     pause_s = gate.pause_s(now)
@@ -68,7 +69,7 @@ def start_forecast(
     per_s = min(limiter.rate.rate, limiter.rate.ceiling)
     advertised = limiter.advertised
     if advertised is not None:
-        advertised_s, advertised_per_s = _advertised_wait(advertised, now, turn, tokens, max_output)
+        advertised_s, advertised_per_s = _advertised_wait(advertised, now, turn, tokens)
         wait_s = max(wait_s, advertised_s)
         per_s = min(per_s, advertised_per_s)
     excess = 0.0
@@ -79,13 +80,12 @@ def start_forecast(
 
 
 def _advertised_wait(
-    advertised: Advertised, now: float, turn: int, tokens: float, max_output: int | None
+    advertised: Advertised, now: float, turn: int, tokens: float
 ) -> tuple[float, float]:
     """Return the seconds until the advertised limits allow a call, and how many such calls they allow a second."""
-    wait_s, per_s = 0.0, inf
-    output = float(max_output or advertised._answer_tokens)
-    costs = {"requests": 1.0, "tokens": tokens + output}
-    costs |= {"input-tokens": tokens, "output-tokens": output}
+    wait_s = 0.0
+    per_s = inf
+    costs = advertised.costs(tokens)
     for kind, bucket in advertised._buckets.items():
         if bucket.period_s is None:
             wait_s = max(wait_s, bucket.stop_until - now)

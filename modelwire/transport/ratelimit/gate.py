@@ -95,12 +95,16 @@ class Gate:
         backoff_s = self.spread(min(first_s * 2.0 ** min(self.pauses, 10), PAUSE_CAP_S))
         self.pause(now, max(self.retry_after_s(error), backoff_s))
         self.pauses += 1
-        self.probing, self.probe = True, None
+        self.probing = True
+        self.probe = None
 
     def open(self) -> bool:
         """Open the gate, because a request succeeded. Return whether the gate was closed."""
         was_shut = self.closed_at is not None
-        self.pauses, self.closed_at, self.probing, self.probe = 0, None, False, None
+        self.pauses = 0
+        self.closed_at = None
+        self.probing = False
+        self.probe = None
         return was_shut
 
     def retry_after_s(self, error: ChatError) -> float:

@@ -156,7 +156,8 @@ class Advertised:
 
     def correct(self, admission: Admission, usage: Mapping[str, int]) -> None:
         """Replace the estimated cost of a call by its usage, and improve the estimates."""
-        took_in, took_out = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
+        took_in = usage.get("input_tokens") or 0
+        took_out = usage.get("output_tokens") or 0
         if took_in and admission.size:
             self._tokens_per_byte += _LEARNING_RATE * (
                 took_in / admission.size - self._tokens_per_byte
@@ -166,7 +167,8 @@ class Advertised:
         if admission.spent is None:
             return
         costs = admission.costs
-        took_in, took_out = took_in * self.members, took_out * self.members
+        took_in *= self.members
+        took_out *= self.members
         took = _costs(took_in or costs["input-tokens"], took_out or costs["output-tokens"])
         for kind, bucket in self._buckets.items():
             # The last header already includes a request that was sent before its own. A limit that
@@ -185,6 +187,10 @@ class Advertised:
             output = float(admission.max_output)
         tokens_in = admission.size * self._tokens_per_byte
         admission.costs = _costs(tokens_in * self.members, output * self.members)
+
+    def costs(self, tokens_in: float) -> dict[str, float]:
+        """Return the likely cost of a call with so many tokens of input."""
+        return _costs(tokens_in, self._answer_tokens)
 
     def requests_per_s(self) -> float:
         bucket = self._buckets.get("requests")
@@ -242,7 +248,8 @@ class Advertised:
         admission: Admission,
         now: float,
     ) -> bool:
-        limit, remaining = number_in(texts[0]), number_in(texts[1])
+        limit = number_in(texts[0])
+        remaining = number_in(texts[1])
         if limit is None or limit <= 0 or remaining is None or remaining > limit:
             return False
         bucket = self._buckets.get(kind)
@@ -258,10 +265,8 @@ class Advertised:
                     bucket.stop_until = now + min(reset_s, _STOP_CAP_S)
                 return False
         if admission.index > self._read_index:
-            bucket.level, bucket.at = (
-                remaining - self._spent_after(kind, admission),
-                admission.started,
-            )
+            bucket.level = remaining - self._spent_after(kind, admission)
+            bucket.at = admission.started
         if self._mirrored_index is None:
             self._mirrored_index = max(self._sent_index, admission.index)
         return is_new

@@ -92,7 +92,8 @@ class Lease:
         self.gate = limiter.gate = _LeasedGate(self, now, rng)
         self.concurrency = limiter.concurrency = _LeasedConcurrency(self)
         limiter.random_refusals = self.congestion.random_refusals
-        self.congestion.rate, self.congestion.gate = self.rate, self.gate
+        self.congestion.rate = self.rate
+        self.congestion.gate = self.gate
         self.congestion.concurrency = self.concurrency
         limiter.lease = self
 
@@ -144,7 +145,8 @@ class Lease:
 
     def report(self, now: float) -> dict[str, Any] | None:
         """Return what the fleet should know, as values of JSON; None if there is nothing to renew."""
-        limiter, congestion = self.limiter, self.congestion
+        limiter = self.limiter
+        congestion = self.congestion
         if limiter.is_idle() and now - limiter.used_at > _DORMANT_S:
             self.is_dormant = True
             return None
@@ -193,11 +195,13 @@ class Lease:
         del self._events[: len(report["events"])]
         if report["rejected"]:
             self._rejection = None
-        self.members, self.active = reply["members"], reply["active"]
+        self.members = reply["members"]
+        self.active = reply["active"]
         if not reply.get("pub"):
             return
         if reply.get("text"):
-            self.version, self.text = reply["version"], reply["text"]
+            self.version = reply["version"]
+            self.text = reply["text"]
         if self._is_returning(now):
             return
         if self.alone_since is not None:
@@ -208,7 +212,8 @@ class Lease:
         self._follow(reply, reply["pub"], now)
 
     def _reject_queued(self, error: str, now: float) -> None:
-        self.limiter._rejected_at, self.congestion.last_refusal = now, _error_named(error)
+        self.limiter._rejected_at = now
+        self.congestion.last_refusal = _error_named(error)
         for admission in self.limiter._reject_all():
             admission.wake()
 
@@ -231,7 +236,9 @@ class Lease:
         self.limiter.take_share(1.0, now)
 
     def _follow(self, reply: dict[str, Any], pub: dict[str, Any], now: float) -> None:
-        congestion, gate, rate = self.congestion, self.gate, self.rate
+        congestion = self.congestion
+        gate = self.gate
+        rate = self.rate
         server_now = reply["now"]
         if pub["epoch"] != self.epoch:
             self.epoch = pub["epoch"]
@@ -254,7 +261,8 @@ class Lease:
         rate.show(pace * reply["share"], is_ramp=pub["is_ramping"], now=now)
 
     def _follow_gate(self, reply: dict[str, Any], pub: dict[str, Any], now: float) -> None:
-        gate, server_now = self.gate, reply["now"]
+        gate = self.gate
+        server_now = reply["now"]
         pause_s = max(pub["paused_until"] - server_now, 0.0)
         if reply["is_held"]:
             pause_s = max(pause_s, _HOLD_S)
@@ -302,7 +310,8 @@ class Lease:
         self, kind: str, admission: Admission | None, now: float, error: ChatError | None = None
     ) -> None:
         """Report what this process has seen, and send nothing until the fleet has decided."""
-        started, epoch = now, self.epoch
+        started = now
+        epoch = self.epoch
         if admission is not None:
             started = admission.started
             if admission.index <= self.congestion.cut_index:

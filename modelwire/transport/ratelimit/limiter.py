@@ -93,8 +93,10 @@ class AdaptiveRateLimiter:
         # processes divide them.
         self.share = 1.0
         self.congestion = congestion = Congestion(now, rng, name)
-        self.rate, self.concurrency = congestion.rate, congestion.concurrency
-        self.gate, self.random_refusals = congestion.gate, congestion.random_refusals
+        self.rate = congestion.rate
+        self.concurrency = congestion.concurrency
+        self.gate = congestion.gate
+        self.random_refusals = congestion.random_refusals
         # The limits that the provider's headers advertise, from the first such header on.
         self.advertised: Advertised | None = None
         self.outage = Outage()
@@ -120,7 +122,8 @@ class AdaptiveRateLimiter:
         with self._lock:
             self.share = share
             requests_per_minute, tokens_per_minute = self.stated
-            before, self._quota = self._quota, None
+            before = self._quota
+            self._quota = None
             # A fleet keeps to the limit together, by its pace.
             is_led = self.lease is not None and self.lease.alone_since is None
             if requests_per_minute is not None and not is_led:
@@ -160,7 +163,8 @@ class AdaptiveRateLimiter:
 
     def admit(self, admission: Admission) -> None:
         """Grant `admission`, or queue it. Its owner must call `leave` in any case, even after a Ctrl-C in here."""
-        now, queue = admission.requested_at, self._queue
+        now = admission.requested_at
+        queue = self._queue
         to_wake: list[Admission] = []
         with self._lock:
             self._is_changing = True
@@ -246,7 +250,9 @@ class AdaptiveRateLimiter:
         # There must be no call between this line and the next: a Ctrl-C arrives at calls, and the
         # permit would be lost.
         congestion.in_flight += 1
-        admission.index, admission.started, admission.granted = congestion.sent, now, True
+        admission.index = congestion.sent
+        admission.started = now
+        admission.granted = True
         self.rate.level -= 1
         self.random_refusals.sent()
         if congestion.sent == 1:
@@ -376,7 +382,8 @@ class AdaptiveRateLimiter:
         """
         rejected = self._queue.waiting()
         for admission in rejected:
-            admission.rejection, admission.released = self.congestion.last_refusal, True
+            admission.rejection = self.congestion.last_refusal
+            admission.released = True
         self._queue = AdmissionQueue()
         return rejected
 
@@ -464,7 +471,8 @@ class AdaptiveRateLimiter:
     def take_change(self) -> Change | None:
         """Return the latest change of the limits, and forget it."""
         with self._lock:
-            change, self.congestion.change = self.congestion.change, None
+            change = self.congestion.change
+            self.congestion.change = None
         return change
 
 

@@ -52,13 +52,15 @@ class Limits(NamedTuple):
 
 def change_of(congestion: Congestion, kind: str, now: float) -> Change:
     """Return the change of this kind, with the limits that hold from now on."""
-    places, pause_s = congestion.concurrency.places, congestion.gate.pause_s(now)
+    places = congestion.concurrency.places
+    pause_s = congestion.gate.pause_s(now)
     return Change(kind, congestion.name, _rate_of(congestion), places, pause_s)
 
 
 def limits_of(limiter: AdaptiveRateLimiter, now: float) -> Limits:
     """Return the limits that `limiter` knows."""
-    rate, advertised = _rate_of(limiter.congestion), limiter.advertised
+    rate = _rate_of(limiter.congestion)
+    advertised = limiter.advertised
     return Limits(
         None if rate is None else rate * 60,
         *((None, None, None) if advertised is None else advertised.tokens_per_minute()),

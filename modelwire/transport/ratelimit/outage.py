@@ -37,7 +37,8 @@ class Outage:
 
     def stall_message(self, gate: Gate, now: float) -> str | None:
         """Return how long requests have been blocked, if it is long; None if this wait was already reported."""
-        closed_at, paused_until = gate.closed_at, gate.paused_until
+        closed_at = gate.closed_at
+        paused_until = gate.paused_until
         if closed_at is not None and now - closed_at >= _REPORT_AFTER_S:
             wait = f"nothing has got through for {now - closed_at:.3g} s"
         elif paused_until - now >= _REPORT_AFTER_S:

@@ -50,11 +50,13 @@ def count_own_refusal(admission: Admission, answers: Answers, closed_s: float | 
     """
     if not _is_own(admission, answers, is_closed=closed_s is not None):
         if not admission.anchor_index:
-            admission.anchor_index, admission.anchor_answers = admission.index, answers.count
+            admission.anchor_index = admission.index
+            admission.anchor_answers = answers.count
             admission.first_answers = answers.count
         return False
     admission.own_refusals += 1
-    admission.anchor_index, admission.anchor_answers = admission.index, answers.count
+    admission.anchor_index = admission.index
+    admission.anchor_answers = answers.count
     is_shut_for_long = closed_s is not None and closed_s >= _INCURABLE_CLOSED_S
     others_go_on = answers.count - admission.first_answers >= _INCURABLE_ANSWERED
     is_often = admission.own_refusals >= _INCURABLE_REFUSALS

@@ -101,7 +101,8 @@ class Suspicion:
 
     def clear(self) -> None:
         """Forget the evidence."""
-        self._level, self.onset = 0.0, None
+        self._level = 0.0
+        self.onset = None
 
 
 class RandomRefusals:

@@ -143,10 +143,10 @@ class RateEstimate:
         "soon",
     )
 
-    def __init__(self, now: float, ceiling: float = inf) -> None:
+    def __init__(self, now: float) -> None:
         # The learned rate and the advertised or stated one, in requests a second.
         self.rate = inf
-        self.ceiling = ceiling
+        self.ceiling = inf
         # The rate that the latest cut has set, and the time of the cut.
         self.rate_after_cut = inf
         self.cut_at = now
@@ -172,7 +172,9 @@ class RateEstimate:
 
     def restart(self, now: float, level: float = 1.0) -> None:
         """Begin the ramp again."""
-        self.at, self.level, self.ramp = now, level, _RAMP_PER_S
+        self.at = now
+        self.level = level
+        self.ramp = _RAMP_PER_S
 
     def hold_until(self, at: float) -> None:
         """Begin the ramp at this time with a small burst, because many calls wait for the first request."""
@@ -204,7 +206,8 @@ class RateEstimate:
         return max(self.at - now, 0.0) + max(turn - level, 0.0) / pace
 
     def _refill(self, now: float, rate: float, *, waiting: bool) -> None:
-        elapsed_s, self.at = now - self.at, now
+        elapsed_s = now - self.at
+        self.at = now
         if self.ramp < rate:
             burst = max(_RAMP_BURST, self.ramp * BURST_S)
             if waiting:
@@ -216,7 +219,8 @@ class RateEstimate:
                 gained = self.ramp * elapsed_s
         else:
             early = rate * SLACK_S if self.takes_bursts else 0.0
-            gained, burst = rate * elapsed_s, 1.0 + early
+            gained = rate * elapsed_s
+            burst = 1.0 + early
         self.level = max(min(self.level + gained, burst), min(self.level, _RAMP_BURST))
         if waiting and self.rate < inf:
             self.rate = min(self.rate * (1 + self._growth(now) * min(elapsed_s, 1.0)), self.ceiling)
@@ -225,12 +229,14 @@ class RateEstimate:
         """Return by which part the pace grows a second."""
         if self.cuts == 1:
             if self.burst < _SMALL_REQUESTS:
-                hold_s, growth = _SMALL_HOLD_S, _SMALL_GROWTH_PER_S
+                hold_s = _SMALL_HOLD_S
+                growth = _SMALL_GROWTH_PER_S
             else:
                 hold_s = max(_GUESS_HOLD_S, _GUESS_HOLD_REQUESTS / self.rate)
                 growth = _GUESS_GROWTH_PER_S
         elif self.rate < self.aim:
-            hold_s, growth = _AIM_HOLD_S, _AIM_GROWTH_PER_S
+            hold_s = _AIM_HOLD_S
+            growth = _AIM_GROWTH_PER_S
         elif self.rate > _RAISED_FACTOR * self.rate_after_cut:
             return _RAISED_GROWTH_PER_S
         else:
@@ -277,7 +283,8 @@ class RateEstimate:
         """Forget a limit that turned out not to exist, and ramp up from the present rate."""
         self.forgotten = self.ramp = self.rate
         self.rate = self.rate_after_cut = inf
-        self.at, self.level = now, 1.0
+        self.at = now
+        self.level = 1.0
 
     @property
     def is_known(self) -> bool:
@@ -298,7 +305,8 @@ class RateEstimate:
 
     def resume(self, at: float) -> None:
         """Send one request at the end of a pause, and the others at even intervals after it."""
-        self.level, self.at = 1.0, at
+        self.level = 1.0
+        self.at = at
 
     def accepted(self, *, mirrored: bool) -> None:
         """Called when a request was answered. On the ramp, more requests may then be sent."""
@@ -345,7 +353,8 @@ class RateEstimate:
         self.aim = 0.0
         if growth and self.takes_bursts:
             self.aim = self.rate * (_AIM_PART_OF_GUESS if self.cuts == 1 else _AIM_PART)
-        forgotten, self.forgotten = self.forgotten, inf
+        forgotten = self.forgotten
+        self.forgotten = inf
         if accepted <= 0:
             # Nothing was learned; the gate stays closed for longer.
             self.rate = min(self.rate, forgotten)
@@ -393,7 +402,8 @@ class AcceptedCount:
 
     def __init__(self, now: float) -> None:
         # The index and the start of the request that was refused last.
-        self._index, self._started = 0, now
+        self._index = 0
+        self._started = now
         # The number of refusals since then, including that one.
         self.refusals = 0
         # The start of the previous window and its count, and the same of the present window.
@@ -403,7 +413,10 @@ class AcceptedCount:
         """Count requests. This is needed until the first refusal."""
         before_at, before, since_at, since = self._window
         if now - since_at >= _WINDOW_S:
-            before_at, before, since_at, since = since_at, since, now, 0
+            before_at = since_at
+            before = since
+            since_at = now
+            since = 0
         self._window = (before_at, before, since_at, since + count)
 
     def begin_at(self, admission: Admission) -> None:
@@ -413,12 +426,16 @@ class AcceptedCount:
 
     def refused(self, admission: Admission) -> None:
         """Begin a new count at this refusal."""
-        self._index, self._started, self.refusals = admission.index, admission.started, 1
+        self._index = admission.index
+        self._started = admission.started
+        self.refusals = 1
 
     def restart(self, sent: int, now: float) -> None:
         """Begin a new count after the `sent` requests: those of an outage were not accepted."""
         if self.refusals:
-            self._index, self._started, self.refusals = sent, now, 1
+            self._index = sent
+            self._started = now
+            self.refusals = 1
 
     def ignored(self) -> None:
         """Count a refusal that has no limit as its cause."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, islice
@@ -10,6 +9,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from modelwire import forks
 from modelwire.sharing import shared_state
 from modelwire.transport.connections.address import address_of
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
@@ -51,8 +51,10 @@ _ENDINGS = (
     ":streamRawPredict",
 )
 
-Limiters = dict[tuple[int, str | None, int], AdaptiveRateLimiter]
-_limiters: OrderedDict[tuple[int, str | None, int], AdaptiveRateLimiter] = OrderedDict()
+# Digests of the address and the caller, and between them the model.
+_Key = tuple[int, str | None, int]
+Limiters = dict[_Key, AdaptiveRateLimiter]
+_limiters: OrderedDict[_Key, AdaptiveRateLimiter] = OrderedDict()
 _lock = Lock()
 _next_number = count()
 # A number for each credential that is an object.
@@ -132,7 +134,8 @@ def forget() -> None:
     """Forget every learned limit. This is for tests, and for a child process after a fork."""
     global _lock, _share
     # In a child process, a lock that was held at the fork is never released.
-    _lock, _share = Lock(), 1.0
+    _lock = Lock()
+    _share = 1.0
     _limiters.clear()
 
 
@@ -146,14 +149,15 @@ def exchange_limiters(limiters: Limiters) -> Limiters:
 
 
 def _made(
-    key: tuple[int, str | None, int],
+    key: _Key,
     url: str,
     now: float,
     rng: Random,
     credentials: tuple[Sequence[str | None], Sequence[Any]],
 ) -> AdaptiveRateLimiter:
     _, model, who = key
-    fleet, identity = shared_state(), None
+    fleet = shared_state()
+    identity = None
     if fleet is not None:
         identity = _shared_identity(url, model, *credentials)
     with _lock:
@@ -178,14 +182,16 @@ def _shared_identity(
     """Return what identifies a limiter in all processes, None if its credentials have no name in others."""
     names = [_name_of(credential) for credential in credentials]
     texts = [name for name in names if name is None or isinstance(name, str)]
-    return [url, model, *headers, *texts] if len(texts) == len(names) else None
+    if len(texts) == len(names):
+        return [url, model, *headers, *texts]
+    return None
 
 
 def _is_old(limiter: AdaptiveRateLimiter, now: float) -> bool:
     return now - limiter.used_at > _IDLE_S and limiter.is_idle()
 
 
-def _drop_idle(now: float, *, but: tuple[int, str | None, int]) -> None:
+def _drop_idle(now: float, *, but: _Key) -> None:
     """Check the first few limiters: remove the idle ones, and move the others to the end.
 
     Adding a limiter checks a few others and never all of them, so twenty thousand keys in ten minutes stay cheap. More
@@ -201,12 +207,9 @@ def _drop_idle(now: float, *, but: tuple[int, str | None, int]) -> None:
             _limiters.move_to_end(other)
 
 
+@forks.in_child
 def _forget_the_parents() -> None:
     # A stream of the parent process that is closed in the child releases its permit.
     for limiter in _limiters.values():
         limiter._lock = RLock()
     forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_the_parents)

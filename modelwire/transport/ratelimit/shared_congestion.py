@@ -106,13 +106,15 @@ class SharedCongestion:
         if data["onset"] is not None:
             suspicion.onset = Onset(0, 0.0, 0)
             _set_fields(suspicion.onset, data["onset"])
-        state.epoch, state.is_outage = data["epoch"], data["is_outage"]
+        state.epoch = data["epoch"]
+        state.is_outage = data["is_outage"]
         state._history = [(at, sent) for at, sent in data["history"]]
         return state
 
     def dump(self) -> str:
         """Return the state as a text."""
-        congestion, suspicion = self.congestion, self.congestion._suspicion
+        congestion = self.congestion
+        suspicion = congestion._suspicion
         data: dict[str, Any] = {part: _fields(getattr(congestion, part)) for part in _PARTS}
         data["numbers"] = {
             name: value
@@ -126,7 +128,8 @@ class SharedCongestion:
 
     def take_turn(self, news: News) -> None:
         """Add what was reported since the last turn."""
-        congestion, now = self.congestion, news.now
+        congestion = self.congestion
+        now = news.now
         new = max(news.sent - congestion.sent, 0)
         congestion.sent = max(news.sent, congestion.sent)
         congestion.in_flight = news.in_flight
@@ -148,7 +151,8 @@ class SharedCongestion:
 
     def published(self) -> Published:
         """Return what members need to know now."""
-        rate, gate = self.congestion.rate, self.congestion.gate
+        rate = self.congestion.rate
+        gate = self.congestion.gate
         steady = min(rate.rate, rate.ceiling) * PACE_PART
         return Published(
             pace=min(rate.ramp, steady),
@@ -181,7 +185,8 @@ class SharedCongestion:
         self._extra = congestion.rate.level - before if members == 1 else 0.0
 
     def _take(self, event: Event, started: float, now: float) -> None:
-        congestion, cut_index = self.congestion, self.congestion.cut_index
+        congestion = self.congestion
+        cut_index = congestion.cut_index
         is_of_this_epoch = event.epoch >= self.epoch
         admission = self._admission_at(started, is_of_this_epoch=is_of_this_epoch)
         is_nothing_accepted = congestion.gate.probing or not congestion.proven
@@ -210,7 +215,8 @@ class SharedCongestion:
         """Return an admission that stands for the request that a member sent at this time."""
         admission = Admission(started, again=False, patient=False, size=0, max_output=None)
         admission.started = started
-        sent_before, cut_index = self._sent_before(started), self.congestion.cut_index
+        sent_before = self._sent_before(started)
+        cut_index = self.congestion.cut_index
         if is_of_this_epoch:
             admission.index = max(sent_before, cut_index + 1)
         else:

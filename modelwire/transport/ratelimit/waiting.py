@@ -5,7 +5,6 @@ A thread waits on a lock, a task on a future of its own loop. The limiter decide
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from contextlib import suppress
 from contextvars import ContextVar
 from threading import Lock
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from modelwire.transport.ratelimit.admission import Admission
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
-    from modelwire.transport.steps import Exchange, Step
+    from modelwire.transport.steps import AnyExchange, Flow
 
 __all__ = ["QUEUE_TIME", "QueueTime", "await_wake", "queued", "wait_for_wake"]
 
@@ -41,17 +40,18 @@ QUEUE_TIME: ContextVar[QueueTime | None] = ContextVar("queue_time", default=None
 
 
 def queued(
-    exchange: Exchange[Any, Any],
+    exchange: AnyExchange,
     limiter: AdaptiveRateLimiter,
     admission: Admission,
     failed: ChatError | None,
-) -> Generator[Step[Any], Any, None]:
+) -> Flow[Any, None]:
     """Wait until `admission` is granted.
 
     Raises the call's error at once if waiting cannot help: after the deadline, if the wait is longer than `max_wait`,
     or without credit. `failed` is the error of the last attempt.
     """
-    history, max_wait_s = exchange.history, exchange.policy.retry.max_wait_s
+    history = exchange.history
+    max_wait_s = exchange.policy.retry.max_wait_s
     granted = False
     try:
         while (wait_s := limiter.poll(admission, exchange.clock())) is not None:
@@ -75,7 +75,8 @@ def queued(
     finally:
         if not granted:
             limiter.leave(admission, exchange.clock(), sent=False)
-        if (queue_time := QUEUE_TIME.get()) is not None:
+        queue_time = QUEUE_TIME.get()
+        if queue_time is not None:
             queue_time.queued_s += exchange.clock() - admission.requested_at
     # A refusal of a probe must not restart the time that this call has waited already.
     if history.refused_at is None:
@@ -83,7 +84,7 @@ def queued(
 
 
 def _reason_to_give_up(
-    exchange: Exchange[Any, Any],
+    exchange: AnyExchange,
     limiter: AdaptiveRateLimiter,
     now: float,
     *,
@@ -109,7 +110,7 @@ def _reason_to_give_up(
 
 
 def _given_up(
-    exchange: Exchange[Any, Any],
+    exchange: AnyExchange,
     limiter: AdaptiveRateLimiter,
     failed: ChatError | None,
     reason: str,

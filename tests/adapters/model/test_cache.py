@@ -494,11 +494,16 @@ def until(condition: Any) -> None:
     raise AssertionError("it never came to that")
 
 
+def waiting(ended: Any) -> int:
+    """Return how many calls wait for a future: threads, and tasks."""
+    return len(ended._waiters) + len(ended._done_callbacks)
+
+
 def followers(number: int) -> Any:
     from modelwire.adapters.model import coalescing as single_flight
 
     return lambda: (
-        sum(len(flight._waiters) for flight in list(single_flight._pending.values())) == number
+        sum(waiting(flight._ended) for flight in list(single_flight._pending.values())) == number
     )
 
 
