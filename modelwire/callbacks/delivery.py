@@ -13,6 +13,7 @@ from functools import partial
 from inspect import iscoroutine, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from modelwire.aliases import Kwargs
 from modelwire.callbacks.base import EVENTS, SILENT, BaseCallbackHandler
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def deliver(
     event_name: str,
     ignore: str | None,
     args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    kwargs: Kwargs,
     hearers: Told = None,
 ) -> None:
     """Call the hook `event_name` of each handler, as `handle_event` does, with `args` and `kwargs` not unpacked.
@@ -105,7 +106,7 @@ async def adeliver(
     event_name: str,
     ignore: str | None,
     args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    kwargs: Kwargs,
     hearers: Told = None,
 ) -> None:
     """Call the hook `event_name` of each handler, as `ahandle_event` does, with `args` and `kwargs` not unpacked.
@@ -181,7 +182,7 @@ async def _tell(
     handler: BaseCallbackHandler,
     event: str,
     args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    kwargs: Kwargs,
     hearers: Told = None,
 ) -> None:
     """Call one handler, in a thread if it might block, and wait for it."""
@@ -248,7 +249,7 @@ async def _finish(
     handler: BaseCallbackHandler,
     event: str,
     args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    kwargs: Kwargs,
 ) -> None:
     """Wait for a coroutine that a handler has returned to a sync run."""
     try:

@@ -11,6 +11,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from uuid import UUID, uuid4
 
+from modelwire.aliases import JSON, Kwargs
 from modelwire.callbacks.base import EVENTS, BaseCallbackHandler, BaseCallbackManager, Callbacks
 from modelwire.callbacks.custom import adispatch_custom_event, dispatch_custom_event
 from modelwire.callbacks.delivery import adeliver, ahandle_event, deliver, handle_event
@@ -69,8 +70,8 @@ class BaseRunManager(Generic[Told]):
         parent_run_id: UUID | None = None,
         tags: list[str] | None = None,
         inheritable_tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
-        inheritable_metadata: dict[str, Any] | None = None,
+        metadata: JSON | None = None,
+        inheritable_metadata: JSON | None = None,
     ) -> None:
         self.run_id = run_id
         self.handlers = handlers
@@ -90,7 +91,7 @@ class BaseRunManager(Generic[Told]):
         # The sync and the async manager implement it.
         raise NotImplementedError
 
-    def _about(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _about(self, kwargs: Kwargs) -> Kwargs:
         """Return `kwargs` with the keywords that every event has."""
         return {
             "run_id": self.run_id,
@@ -317,8 +318,8 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         verbose: bool = False,  # noqa: FBT001, FBT002
         inheritable_tags: list[str] | None = None,
         local_tags: list[str] | None = None,
-        inheritable_metadata: dict[str, Any] | None = None,
-        local_metadata: dict[str, Any] | None = None,
+        inheritable_metadata: JSON | None = None,
+        local_metadata: JSON | None = None,
     ) -> Self:
         """Return the manager of a run from inherited values (callbacks may be the parent's child
         manager) and its own.
@@ -360,7 +361,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         run_id: UUID | None,
         serialized: Any,
         rows: Iterable[Any],
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> Any:
         # The sync and the async manager implement it.
         raise NotImplementedError
@@ -381,7 +382,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
 
     def on_llm_start(
         self,
-        serialized: dict[str, Any],
+        serialized: JSON,
         prompts: list[str],
         run_id: UUID | None = None,
         **kwargs: Any,
@@ -393,7 +394,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
 
     def on_chat_model_start(
         self,
-        serialized: dict[str, Any],
+        serialized: JSON,
         messages: list[list[BaseMessage]],
         run_id: UUID | None = None,
         **kwargs: Any,
@@ -406,7 +407,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
 
     def on_chain_start(
         self,
-        serialized: dict[str, Any] | None,
+        serialized: JSON | None,
         inputs: Any,
         run_id: UUID | None = None,
         **kwargs: Any,
@@ -416,11 +417,11 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
 
     def on_tool_start(
         self,
-        serialized: dict[str, Any] | None,
+        serialized: JSON | None,
         input_str: str,
         run_id: UUID | None = None,
         parent_run_id: UUID | None = None,
-        inputs: dict[str, Any] | None = None,
+        inputs: JSON | None = None,
         **kwargs: Any,
     ) -> ToolRun:
         """Start the run of a tool."""
@@ -431,7 +432,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
 
     def on_retriever_start(
         self,
-        serialized: dict[str, Any] | None,
+        serialized: JSON | None,
         query: str,
         run_id: UUID | None = None,
         parent_run_id: UUID | None = None,
@@ -495,7 +496,7 @@ class CallbackManager(
         run_id: UUID | None,
         serialized: Any,
         rows: Iterable[Any],
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> Any:
         ids = chain((run_id,), repeat(None))
         return [
@@ -542,7 +543,7 @@ class AsyncCallbackManager(
         run_id: UUID | None,
         serialized: Any,
         rows: Iterable[Any],
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> Any:
         ids = chain((run_id,), repeat(None))
         return [
@@ -566,7 +567,7 @@ def _child(run: BaseRunManager[Any], kind: type[Manager], tag: str | None) -> Ma
     return child
 
 
-def _opening(run: BaseRunManager[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _opening(run: BaseRunManager[Any], kwargs: Kwargs) -> Kwargs:
     """Return `kwargs` with the keywords that every start event has."""
     return run._about({"metadata": run.metadata, **kwargs})
 

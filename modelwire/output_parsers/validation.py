@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError, ValidationError
 
+from modelwire.aliases import JSON
 from modelwire.errors import OutputParserException
 
 __all__ = ["OutputValidationError", "validation_error"]
@@ -61,7 +62,7 @@ def _rebuilt(
     title: str,
     errors: list[Any],
     args: tuple[Any, ...],
-    state: dict[str, Any],
+    state: JSON,
 ) -> OutputValidationError:
     made = kind.from_exception_data(title, [_line(error) for error in errors])
     made.args = args
@@ -69,7 +70,7 @@ def _rebuilt(
     return made
 
 
-def _line(error: dict[str, Any]) -> InitErrorDetails:
+def _line(error: JSON) -> InitErrorDetails:
     """Return one of `errors()` as pydantic's constructor takes it: a custom type needs its text."""
     kind: Any = error["type"]
     try:

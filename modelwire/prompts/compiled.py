@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from modelwire.aliases import Values
 
 __all__ = ["Template"]
 
@@ -19,7 +20,7 @@ class Template:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def render(self, values: Mapping[str, Any]) -> str:
+    def render(self, values: Values) -> str:
         """Return the text with `values` filled in. Raises: `KeyError` for the first missing one."""
         raise NotImplementedError
 

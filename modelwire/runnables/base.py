@@ -274,9 +274,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
             bound=self, config=cast("RunnableConfig", {**(config or {}), **kwargs})
         )
 
-    def with_types(
-        self, *, input_type: Any = None, output_type: Any = None
-    ) -> RunnableBinding[Any, Any]:
+    def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding:
         """Return a runnable with these types of input and output, for schemas and readers."""
         return runnables.RunnableBinding(
             bound=self, custom_input_type=input_type, custom_output_type=output_type
@@ -306,7 +304,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
 
     def with_fallbacks(
         self,
-        fallbacks: Sequence[Runnable[Any, Any]],
+        fallbacks: Sequence[Runnable],
         *,
         exceptions_to_handle: tuple[type[BaseException], ...] = (Exception,),
         exception_key: str | None = None,
@@ -372,7 +370,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         *,
         default_key: str = "default",
         prefix_keys: bool = False,
-        **kwargs: Runnable[Any, Any] | Callable[[], Runnable[Any, Any]],
+        **kwargs: Runnable | Callable[[], Runnable],
     ) -> RunnableConfigurableAlternatives[Input, Output]:
         """Return a runnable that a call's config may replace by an alternative, selected by its keyword.
 
@@ -494,7 +492,7 @@ RunnableLike: TypeAlias = (
 )
 
 
-def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]:
+def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable:
     """Return a runnable made of a function, a generator function or a dict; `place` is for the text of an error.
 
     Raises: `InvalidType` for anything else.
@@ -506,14 +504,14 @@ def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]
             f"Expected a Runnable {place}, not the class `{thing.__name__}`. Did you mean `{thing.__name__}()`?"
         )
     if is_langchain(thing):
-        return cast("Runnable[Any, Any]", own("runnable", thing))
+        return cast("Runnable", own("runnable", thing))
     call = getattr(type(thing), "__call__", None)  # noqa: B004 - an object whose method yields
     if inspect.isgeneratorfunction(thing) or any(map(inspect.isasyncgenfunction, (thing, call))):
         return runnables.RunnableGenerator(thing)
     if callable(thing):
         return runnables.RunnableLambda(cast("Callable[[Any], Any]", thing))
     if isinstance(thing, Mapping):
-        return cast("Runnable[Any, Any]", runnables.RunnableParallel(thing))
+        return cast("Runnable", runnables.RunnableParallel(thing))
     raise InvalidType(
         f"Expected a Runnable, a function or a dict of them {place}, not a `{type(thing).__name__}`. "
         "To pass a constant, write `lambda _: value`."

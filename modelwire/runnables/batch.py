@@ -26,6 +26,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from modelwire import lazy
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import (
@@ -172,7 +173,7 @@ def batch_as_completed(
     config: Configs,
     *,
     return_exceptions: bool,
-    kwargs: dict[str, Any],
+    kwargs: Kwargs,
 ) -> Iterator[tuple[int, Any]]:
     """See `Runnable.batch_as_completed`."""
     rows, limit = _rows(inputs, config)
@@ -188,7 +189,7 @@ def abatch_as_completed(
     config: Configs,
     *,
     return_exceptions: bool,
-    kwargs: dict[str, Any],
+    kwargs: Kwargs,
 ) -> AsyncIterator[tuple[int, Any]]:
     """See `Runnable.abatch_as_completed`."""
     rows, limit = _rows(inputs, config)
@@ -204,7 +205,7 @@ def _row_context() -> Context:
 
 
 def _call(
-    invoke: Callable[..., Any], input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+    invoke: Callable[..., Any], input: Any, config: RunnableConfig, kwargs: Kwargs
 ) -> Callable[[], Any]:
     return lambda: invoke(input, started(config), **kwargs)
 

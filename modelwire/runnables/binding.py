@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial, update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import (
@@ -96,7 +97,7 @@ class RunnableBinding(Forwarding[Input, Output]):
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
         return self.bound.get_graph(self._config(config))
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return (self.bound,)
 
     def __repr__(self) -> str:
@@ -130,7 +131,7 @@ class RunnableBinding(Forwarding[Input, Output]):
 
         return configured
 
-    def _rebound(self, made: Any) -> RunnableBinding[Any, Any]:
+    def _rebound(self, made: Any) -> RunnableBinding:
         """Return this binding around `made`, a result of a method of `bound`.
 
         The kwargs of `made` take precedence.
@@ -143,7 +144,7 @@ class RunnableBinding(Forwarding[Input, Output]):
 
     def _bind_structured(
         self, method: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Runnable[Any, Any]:
+    ) -> Runnable:
         """Return this binding around a model with structured output.
 
         Bound arguments for another form of output are dropped.
@@ -187,9 +188,7 @@ class RunnableBinding(Forwarding[Input, Output]):
     def _with(self, **changes: Any) -> RunnableBinding[Input, Output]:
         return type(self)(**{**self._state(), **changes})
 
-    def with_types(
-        self, *, input_type: Any = None, output_type: Any = None
-    ) -> RunnableBinding[Any, Any]:
+    def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding:
         own = self.custom_input_type, self.custom_output_type
         return self._with(
             custom_input_type=input_type or own[0], custom_output_type=output_type or own[1]
@@ -207,7 +206,7 @@ class RunnableBinding(Forwarding[Input, Output]):
     ) -> RunnableBinding[Input, Output]:
         return self._with(config_factories=[*self.config_factories, factory])
 
-    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
+    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: Kwargs) -> Call:
         return self.bound, input, self._config(config), {**self.kwargs, **hidden(kwargs)}
 
     def astream_events(
@@ -230,8 +229,8 @@ class RunnableBinding(Forwarding[Input, Output]):
         )
 
     def _batched_by(
-        self, config: Configs, kwargs: dict[str, Any]
-    ) -> tuple[Runnable[Input, Output], Configs, dict[str, Any]] | None:
+        self, config: Configs, kwargs: Kwargs
+    ) -> tuple[Runnable[Input, Output], Configs, Kwargs] | None:
         if self.config_factories:
             # A factory makes the config of one call, so each call goes through this binding.
             return None

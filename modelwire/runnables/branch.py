@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig
@@ -37,26 +38,24 @@ class _Choice(WholeStep[Input, Output]):
     InputType: Any = Any
     OutputType: Any = Any
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Output:
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
         body, inner = self._chosen(input, config, run)
         return body.invoke(input, inner, **kwargs)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> Output:
         body, inner = await self._achosen(input, config, run)
         return await body.ainvoke(input, inner, **kwargs)
 
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Output]:
         body, inner = self._chosen(input, config, run)
         return body.stream(input, inner, **kwargs)
 
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> AsyncIterator[Output]:
         body, inner = await self._achosen(input, config, run)
         return body.astream(input, inner, **kwargs)
@@ -108,7 +107,7 @@ class RunnableBranch(_Choice[Input, Output]):
         ]
         return schemas.first_input(candidates, config) or super().get_input_schema(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return [self.default, *(part for pair in self.branches for part in pair)]
 
     def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
@@ -167,7 +166,7 @@ class RunnableRoute(_Choice[Input, Output]):
             [*self.routes.values(), self.choose], config
         ) or super().get_input_schema(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return [self.choose, *self.routes.values()]
 
     def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
@@ -192,7 +191,7 @@ class RunnableRoute(_Choice[Input, Output]):
 
 def route(
     choose: Any, routes: Mapping[str, Any], *, default: str | None = None, name: str | None = None
-) -> RunnableRoute[Any, Any]:
+) -> RunnableRoute:
     """Return a runnable that sends each input to the one of `routes` that `choose` names.
 
     `choose` is a function (sync or async) or runnable from the input to a key of `routes`. For an
@@ -204,7 +203,7 @@ def route(
     return RunnableRoute(choose, routes, default=default, name=name)
 
 
-def _pair(pair: Any, number: int) -> tuple[Runnable[Any, bool], Runnable[Any, Any]]:
+def _pair(pair: Any, number: int) -> tuple[Runnable[Any, bool], Runnable]:
     if not isinstance(pair, (tuple, list)):
         raise InvalidType(
             f"Branch {number} of a `RunnableBranch` must be a pair of a condition and what to run, "

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar,
 from uuid import UUID
 
 from modelwire import callbacks as managers
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, warn_caller
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.deadline import start_clock
@@ -347,7 +348,7 @@ def started(config: RunnableConfig) -> RunnableConfig:
     return cast("RunnableConfig", _Settled(_clocked(dict(config))))
 
 
-def hidden(kwargs: dict[str, Any]) -> dict[str, Any]:
+def hidden(kwargs: Kwargs) -> Kwargs:
     """Return the keywords with their headers wrapped, so that a traceback that prints local
     variables does not show them.
     """
@@ -429,7 +430,7 @@ def row_context(
         in_batch.reset(was_in_batch)
 
 
-def _inheritable(config: RunnableConfig) -> dict[str, Any]:
+def _inheritable(config: RunnableConfig) -> Kwargs:
     return {f"inheritable_{key}": config.get(key) for key in ("callbacks", "tags", "metadata")}
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
@@ -136,13 +137,13 @@ class DynamicRunnable(Forwarding[Input, Output]):
 
         return call
 
-    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
+    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: Kwargs) -> Call:
         runnable, ready = self.prepare(config)
         return runnable, input, ready, kwargs
 
 
 def _config_in(
-    named: int | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    named: int | None, args: tuple[Any, ...], kwargs: Kwargs
 ) -> tuple[int | None, RunnableConfig | None]:
     """Return the config among a call's arguments, and its position, if any; `named` is the position
     of the parameter.
@@ -170,7 +171,7 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
         source: DynamicRunnable[Any, Any],
         name: str,
         args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
         default: Runnable[Input, Output] | None = None,
     ) -> None:
         self.source = source
@@ -255,7 +256,7 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
     def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
         configured = config.get("configurable") or {}
         _warn_of_misspelt(configured, [field.id for field in self.fields.values()])
-        values: dict[str, Any] = {}
+        values: Kwargs = {}
         for name, field in self.fields.items():
             if not isinstance(field, ConfigurableField):
                 values[name] = _option(field, configured.get(field.id, field.default))
@@ -316,7 +317,7 @@ def _field_names(runnable: Any) -> list[str]:
     return [name for name in vars(runnable) if not name.startswith("_")]
 
 
-def _remade(runnable: Any, values: dict[str, Any]) -> Any:
+def _remade(runnable: Any, values: Kwargs) -> Any:
     """Return a copy of `runnable` with other values in some fields.
 
     A pydantic model validates them again.
@@ -336,7 +337,7 @@ def _remade(runnable: Any, values: dict[str, Any]) -> Any:
 
 
 def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> ConfigurableFieldSpec:
-    about: dict[str, Any] = {
+    about: Kwargs = {
         "id": field.id,
         "name": field.name,
         "description": field.description,

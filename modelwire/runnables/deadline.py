@@ -14,6 +14,7 @@ from math import isfinite
 from time import monotonic
 from typing import Any, TypeVar
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, Timeout
 from modelwire.runnables.closing import aclose, close
 
@@ -142,7 +143,7 @@ def guard(cls: type, clocked: Clocked) -> None:
 
 
 def _begun(
-    clocked: Clocked, args: tuple[Any, ...], kwargs: dict[str, Any]
+    clocked: Clocked, args: tuple[Any, ...], kwargs: Kwargs
 ) -> tuple[Any, Any, float | None]:
     """Start the timeout of a call with these arguments; the config is the second one, or `config`."""
     if len(args) > 1:

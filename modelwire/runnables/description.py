@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
+from modelwire.aliases import JSON, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.lazy_rooms import fields, graphs, prompts, schemas
@@ -29,7 +30,7 @@ class ComparedByParts:
     # The names of the attributes to compare. The first one differs most often and gives the hash.
     _parts: ClassVar[tuple[str, ...]] = ()
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> Kwargs:
         return {name: getattr(self, name) for name in self._parts}
 
     def __eq__(self, other: object) -> bool:
@@ -101,16 +102,16 @@ class Described:
         """Return the output as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
         return schemas.schema_of(self.get_name("Output"), schemas.declared(self, "OutputType"))
 
-    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> JSON:
         """Return the input as a JSON schema."""
         return schemas.json_schema(self.get_input_schema(config))
 
-    def get_output_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+    def get_output_jsonschema(self, config: RunnableConfig | None = None) -> JSON:
         """Return the output as a JSON schema."""
         return schemas.json_schema(self.get_output_schema(config))
 
     def _input_schema_before(
-        self, rest: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
+        self, rest: Sequence[Runnable], config: RunnableConfig | None
     ) -> type[BaseModel]:
         """Return the schema of the input of a sequence: this step, then the steps `rest`.
 
@@ -119,12 +120,12 @@ class Described:
         return self.get_input_schema(config)
 
     def _output_schema_after(
-        self, before: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
+        self, before: Sequence[Runnable], config: RunnableConfig | None
     ) -> type[BaseModel]:
         """Return the schema of the output of a sequence: the steps `before`, then this step."""
         return self.get_output_schema(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         """Return the runnables that this one is made of."""
         return ()
 
@@ -139,7 +140,7 @@ class Described:
         """Return the configurable keys as a pydantic model, with the keys of the config named in `include`."""
         return schemas.config_schema(self.get_name("Config"), self.config_specs, include or ())
 
-    def get_config_jsonschema(self, *, include: Sequence[str] | None = None) -> dict[str, Any]:
+    def get_config_jsonschema(self, *, include: Sequence[str] | None = None) -> JSON:
         """Return the configurable keys as a JSON schema."""
         return schemas.json_schema(self.config_schema(include=include))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import Kwargs
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.lazy_rooms import schemas
@@ -50,7 +51,7 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
         return self.bound.get_graph(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return (self.bound,)
 
     def __repr__(self) -> str:
@@ -60,11 +61,11 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
         return RunnableEach(bound=self.bound.bind(**kwargs), name=self.name)
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> list[Output]:
-        return cast("list[Output]", self.bound.batch(input, config, **kwargs))
+        return self.bound.batch(input, config, **kwargs)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> list[Output]:
-        return cast("list[Output]", await self.bound.abatch(input, config, **kwargs))
+        return await self.bound.abatch(input, config, **kwargs)

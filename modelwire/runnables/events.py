@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import CallerError
 from modelwire.runnables.addable import collected
 from modelwire.runnables.channel import Channel
@@ -55,7 +56,7 @@ class _Heard:
     __slots__ = ("about", "input", "kind", "lineage", "tapped", "tool_call_id", "twins", "wanted")
 
     def __init__(
-        self, kind: str, input: Any, about: dict[str, Any], lineage: list[str], *, wanted: bool
+        self, kind: str, input: Any, about: Kwargs, lineage: list[str], *, wanted: bool
     ) -> None:
         self.kind = kind
         self.input = input
@@ -84,7 +85,7 @@ class EventsV2(RunListener):
         self.hear_root: Callable[[Any], None] | None = None
         self.root_seen = False
 
-    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: Kwargs) -> None:
         if run_id in self.runs:  # A run with the id of an enclosing run is left out.
             self.runs[run_id].twins += 1
             return
@@ -226,7 +227,7 @@ class EventsV1(EventsV2):
         self.chunks: list[Any] = []
         self.root: _Heard | None = None
 
-    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: Kwargs) -> None:
         super().begun(kind, name, input, run_id, about)
         if run_id == self.root_id and self.root is None:
             self.root = self.runs[run_id]
@@ -288,7 +289,7 @@ class EventsV1(EventsV2):
 
 
 def astream_events(
-    runnable: Runnable[Any, Any],
+    runnable: Runnable,
     input: Any,
     config: RunnableConfig | None,
     *,

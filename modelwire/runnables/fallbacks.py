@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
@@ -114,7 +115,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
 
         return call
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return self.runnables
 
     def _attempts(
@@ -127,9 +128,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
             )
         return _Attempts(self, input, config, run)
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Output:
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
         attempts = self._attempts(input, config, run)
         for runnable, value, inner in attempts:
             try:
@@ -139,7 +138,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
         raise attempts.first_error()
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> Output:
         attempts = self._attempts(input, config, run)
         for runnable, value, inner in attempts:
@@ -150,7 +149,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
         raise attempts.first_error()
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Fall back until a first chunk has arrived. A later error is raised."""
         stream: Iterator[Any] | None = None
@@ -188,7 +187,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
         input: AsyncIterator[Any],
         config: RunnableConfig,
         run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         stream: AsyncIterator[Any] | None = None
         try:
@@ -227,7 +226,7 @@ class _Attempts:
 
     def __init__(
         self,
-        owner: RunnableWithFallbacks[Any, Any],
+        owner: RunnableWithFallbacks,
         input: Any,
         config: RunnableConfig,
         run: Run | AsyncRun | None,
@@ -239,7 +238,7 @@ class _Attempts:
         self._first: BaseException | None = None
         self._notes: list[_Note] = []
 
-    def __iter__(self) -> Iterator[tuple[Runnable[Any, Any], Any, RunnableConfig]]:
+    def __iter__(self) -> Iterator[tuple[Runnable, Any, RunnableConfig]]:
         for runnable in self._owner.runnables:
             check(self._config.get("deadline"), self._owner)
             yield runnable, self._input, self._run.below() if self._run else self._config
@@ -247,9 +246,9 @@ class _Attempts:
     def continued(
         self,
         error: BaseException,
-        tries: Iterator[tuple[Runnable[Any, Any], Any, RunnableConfig]],
+        tries: Iterator[tuple[Runnable, Any, RunnableConfig]],
         method: str,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> Any:
         """Return the stream of the next fallback that continues what a cut stream has yielded; else raise `error`."""
         for runnable, value, inner in tries:

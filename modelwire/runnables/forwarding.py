@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeAlias
 
+from modelwire.aliases import Kwargs
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.description import ComparedByParts
@@ -13,7 +14,7 @@ from modelwire.runnables.description import ComparedByParts
 __all__ = ["Forwarding"]
 
 # This is the runnable to call, its input, its config and its keywords.
-Call: TypeAlias = tuple[Runnable[Any, Any], Any, RunnableConfig | None, dict[str, Any]]
+Call: TypeAlias = tuple[Runnable, Any, RunnableConfig | None, Kwargs]
 
 
 class Forwarding(ComparedByParts, Runnable[Input, Output]):
@@ -23,7 +24,7 @@ class Forwarding(ComparedByParts, Runnable[Input, Output]):
     """
 
     @abstractmethod
-    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
+    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: Kwargs) -> Call:
         """Return the call that replaces one with these arguments."""
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, get_args, overload
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
@@ -148,7 +149,7 @@ class RunnableLambda(WholeStep[Input, Output]):
     ) -> None: ...
     @overload
     def __init__(
-        self: RunnableLambda[Any, Any],
+        self: RunnableLambda,
         func: Callable[..., Any],
         afunc: _Twin = None,
         name: str | None = None,
@@ -207,7 +208,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return super().get_input_schema(config)
 
     @property
-    def deps(self) -> list[Runnable[Any, Any]]:
+    def deps(self) -> list[Runnable]:
         """The runnables that the function's source refers to."""
         try:
             named = inspect.getclosurevars(cast("Any", self.func or self.afunc))
@@ -231,7 +232,7 @@ class RunnableLambda(WholeStep[Input, Output]):
                 return graphs.parallel_graph(self, deps, config)
         return super().get_graph(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return self.deps
 
     def _loop_native(self) -> bool:
@@ -248,17 +249,13 @@ class RunnableLambda(WholeStep[Input, Output]):
             )
         return self.func
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Output:
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
         output = self._called(input, config, run and run.manager, kwargs)
         if isinstance(output, Runnable):
             output = output.invoke(input, self._deeper(input, config))
         return cast("Output", output)
 
-    def _called(
-        self, input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]
-    ) -> Any:
+    def _called(self, input: Any, config: RunnableConfig, manager: Any, kwargs: Kwargs) -> Any:
         func = self._sync()
         if any(self._takes):
             kwargs = extra_kwargs(self._takes, kwargs, config, manager, sync=True)
@@ -279,7 +276,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return changed(config, recursion_limit=left - 1)
 
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Return the generator function's chunks, or the single value, as an iterator."""
         manager = run and run.manager
@@ -291,7 +288,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return iter((output,))
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> Output:
         manager = run and run.manager
         deadline = config.get("deadline")
@@ -304,7 +301,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return cast("Output", output)
 
     async def _acalled(
-        self, input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, manager: Any, kwargs: Kwargs
     ) -> Any:
         if self.afunc is None:
             return await run_in_executor(None, self._called, input, config, manager, kwargs)
@@ -319,7 +316,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return await await_with_deadline(self.afunc(input, **kwargs), config)
 
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> AsyncIterator[Output]:
         """Return the async generator function's chunks, or the single value, as an async iterator."""
         manager = run and run.manager
@@ -398,20 +395,18 @@ class RunnableGenerator(Step[Input, Output]):
         chunks = list(self.stream(input, config, **kwargs))
         return cast("Output", collected(chunks) if chunks else None)
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Output:
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
         # `invoke` sums a stream, and is reported as a stream.
         raise NotImplementedError
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> Output:
         # `ainvoke` sums a stream, and is reported as a stream.
         raise NotImplementedError
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Output]:
         if self._transform is None:
             raise NotImplementedError(
@@ -430,7 +425,7 @@ class RunnableGenerator(Step[Input, Output]):
         input: AsyncIterator[Any],
         config: RunnableConfig,
         run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         manager = run and run.manager
         if self._atransform is not None:
@@ -442,7 +437,7 @@ class RunnableGenerator(Step[Input, Output]):
         input: AsyncIterator[Any],
         config: RunnableConfig,
         manager: Any,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         inner = None
         try:
@@ -480,7 +475,7 @@ def chain(func: Callable[[In], AsyncIterator[Out]]) -> RunnableLambda[In, Out]: 
 def chain(func: Callable[[In], Iterator[Out]]) -> RunnableLambda[In, Out]: ...
 @overload
 def chain(func: Callable[[In], Out]) -> RunnableLambda[In, Out]: ...
-def chain(func: Callable[..., Any]) -> RunnableLambda[Any, Any]:
+def chain(func: Callable[..., Any]) -> RunnableLambda:
     """Return the decorated function as a runnable.
 
     Calls of other runnables in it inherit its config.

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.runnables import drawing
 from modelwire.runnables.drawing import CurveStyle, NodeStyles
@@ -61,9 +62,7 @@ class Graph:
         """Return an id that no graph has."""
         return uuid4().hex
 
-    def add_node(
-        self, data: Any, id: str | None = None, *, metadata: dict[str, Any] | None = None
-    ) -> Node:
+    def add_node(self, data: Any, id: str | None = None, *, metadata: JSON | None = None) -> Node:
         """Add a runnable or a schema; return its node."""
         if id in self.nodes:
             raise InvalidArgument(f"The graph has a node `{id}` already.")
@@ -153,7 +152,7 @@ class Graph:
             ],
         )
 
-    def to_json(self, *, with_schemas: bool = False) -> dict[str, list[dict[str, Any]]]:
+    def to_json(self, *, with_schemas: bool = False) -> dict[str, list[JSON]]:
         """Return the graph as plain lists and dicts with numbered nodes."""
         ids = {id: number if _is_generated(id) else id for number, id in enumerate(self.nodes)}
         nodes = []
@@ -230,7 +229,7 @@ def _name(data: Any) -> str:
     return name.removeprefix("Runnable") or name
 
 
-def _as_json(node: Node, *, with_schemas: bool) -> dict[str, Any]:
+def _as_json(node: Node, *, with_schemas: bool) -> JSON:
     data = node.data
     if _is_runnable(data):
         return {
@@ -245,7 +244,7 @@ def _as_json(node: Node, *, with_schemas: bool) -> dict[str, Any]:
     return {"type": "unknown", "data": node.name}
 
 
-def graph_of(runnable: Runnable[Any, Any], config: RunnableConfig | None) -> Graph:
+def graph_of(runnable: Runnable, config: RunnableConfig | None) -> Graph:
     """Return the graph of a runnable as one node between its schemas."""
     graph = Graph()
     ends = (
@@ -261,7 +260,7 @@ def graph_of(runnable: Runnable[Any, Any], config: RunnableConfig | None) -> Gra
     return graph
 
 
-def sequence_graph(steps: list[Runnable[Any, Any]], config: RunnableConfig | None) -> Graph:
+def sequence_graph(steps: list[Runnable], config: RunnableConfig | None) -> Graph:
     """Return the graph of steps, one after the other."""
     graph = Graph()
     for position, step in enumerate(steps):
@@ -278,7 +277,7 @@ def sequence_graph(steps: list[Runnable[Any, Any]], config: RunnableConfig | Non
 
 
 def parallel_graph(
-    runnable: Runnable[Any, Any], branches: list[Runnable[Any, Any]], config: RunnableConfig | None
+    runnable: Runnable, branches: list[Runnable], config: RunnableConfig | None
 ) -> Graph:
     """Return the graph of branches, side by side between the schemas of the whole."""
     graph = Graph()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage, message_chunk_to_message
@@ -70,9 +71,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             raise InvalidType(
                 "`get_session_history` must be a function that returns the store of a conversation."
             )
-        self.runnable: Runnable[Any, Any] = coerce_to_runnable(
-            runnable, place="as what has a history"
-        )
+        self.runnable: Runnable = coerce_to_runnable(runnable, place="as what has a history")
         self.get_session_history = get_session_history
         self.input_messages_key = input_messages_key
         self.output_messages_key = output_messages_key
@@ -95,7 +94,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
         return self.runnable.get_graph(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return (self.runnable,)
 
     def _loop_native(self) -> bool:
@@ -153,9 +152,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             return {**input, self.input_messages_key: whole}
         return whole
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Any:
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Any:
         history = self._history(config)
         questions = self._new_messages(input)
         output = self.runnable.invoke(self._joined(input, list(history.messages)), config, **kwargs)
@@ -163,7 +160,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         return output
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> Any:
         history = self._history(config)
         questions = self._new_messages(input)
@@ -174,7 +171,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         return output
 
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Any]:
         history = self._history(config)
         questions = self._new_messages(input)
@@ -191,12 +188,12 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             close(output)
 
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> AsyncIterator[Any]:
         return self._arecorded(input, config, kwargs)
 
     async def _arecorded(
-        self, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, kwargs: Kwargs
     ) -> AsyncIterator[Any]:
         history = self._history(config)
         questions = self._new_messages(input)

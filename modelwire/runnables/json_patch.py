@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelwire.aliases import JSON
+
 __all__ = ["json_patch", "pointer"]
 
 
-def json_patch(before: Any, after: Any) -> list[dict[str, Any]]:
+def json_patch(before: Any, after: Any) -> list[JSON]:
     """Return the operations of a JSON Patch (RFC 6902) that turns `before` into `after`."""
     if isinstance(before, dict) and isinstance(after, dict):
         patch = [_operation("remove", key) for key in before if key not in after]
@@ -35,11 +37,11 @@ def pointer(key: object) -> str:
     return str(key).replace("~", "~0").replace("/", "~1")
 
 
-def _operation(op: str, key: object, **value: Any) -> dict[str, Any]:
+def _operation(op: str, key: object, **value: Any) -> JSON:
     return {"op": op, "path": f"/{pointer(key)}", **value}
 
 
-def _below(key: object, before: Any, after: Any) -> list[dict[str, Any]]:
+def _below(key: object, before: Any, after: Any) -> list[JSON]:
     """Return the operations on the values under `key`."""
     if not (patch := json_patch(before, after)):
         return patch

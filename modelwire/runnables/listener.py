@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from modelwire.aliases import JSON, Kwargs
 from modelwire.callbacks.base import BaseCallbackHandler, BaseCallbackManager
 from modelwire.runnables.config import RunnableConfig, ensure_config
 from modelwire.runnables.run import UNKNOWN_INPUT
@@ -29,7 +30,7 @@ class RunFilter:
     match an exclude.
     """
 
-    def __init__(self, kwargs: dict[str, Any]) -> None:
+    def __init__(self, kwargs: Kwargs) -> None:
         """Remove `include_names`, `exclude_tags` and similar keywords from those of a call; each is a list, or None."""
         chosen = {
             verb: [kwargs.pop(f"{verb}_{what}", None) for what in WHAT]
@@ -75,7 +76,7 @@ class RunListener(BaseCallbackHandler):
         hear = self.listen(run_id)
         return None if hear is None else _Chunks(hear)
 
-    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: Kwargs) -> None:
         """Called when a run starts; `about` has `parent_run_id`, `tags` and `metadata`.
 
         `input` may be `ABSENT`.
@@ -163,7 +164,7 @@ def attach(
     return ready, listener
 
 
-def dict_from_result(result: LLMResult) -> dict[str, Any]:
+def dict_from_result(result: LLMResult) -> JSON:
     """Return a model's result as a dict whose messages stay messages."""
     rows = [[dict(generation.__dict__) for generation in row] for row in result.generations]
     return {"generations": rows, "llm_output": result.llm_output, "run": None, "type": "LLMResult"}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import TypeVar as TypeVarWithDefault
 
 from modelwire._extensions import extension
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunnableMap", "RunnableParallel"]
 
-Branch = tuple[str, Runnable[Any, Any], RunnableConfig]
+Branch = tuple[str, Runnable, RunnableConfig]
 Call = TypeVar("Call")
 # Functions and dicts as branches do not say what they take.
 Input = TypeVarWithDefault("Input", contravariant=True, default=Any)
@@ -41,7 +42,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
 
     def __init__(self, steps__: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         merged = {**(steps__ or {}), **kwargs}
-        self.steps__: dict[str, Runnable[Any, Any]] = {
+        self.steps__: dict[str, Runnable] = {
             key: coerce_to_runnable(step, place=f"as `{key}` of a `RunnableParallel`")
             for key, step in merged.items()
         }
@@ -71,7 +72,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
         return graphs.parallel_graph(self, list(self.steps__.values()), config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return self.steps__.values()
 
     def _repr_markdown_(self) -> str:
@@ -91,7 +92,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         ]
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> dict[str, Any]:
         calls = {
             key: _calling(step.invoke, input, inner, kwargs)
@@ -110,7 +111,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return [key for key, step in self.steps__.items() if step._may_block()]
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> dict[str, Any]:
         calls = {
             key: _calling(step.ainvoke, input, inner, kwargs)
@@ -127,7 +128,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return {key: ready[key] for key in calls}
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[dict[str, Any]]:
         """Pass the whole input stream to every branch; yield their chunks as they arrive, each
         under its branch's key.
@@ -142,7 +143,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         input: AsyncIterator[Any],
         config: RunnableConfig,
         run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[dict[str, Any]]:
         return streams.amerge(
             input, self._branches(config, run), limit=config.get("max_concurrency"), kwargs=kwargs
@@ -153,12 +154,12 @@ RunnableMap = RunnableParallel
 
 
 def _calling(
-    invoke: Callable[..., Call], input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+    invoke: Callable[..., Call], input: Any, config: RunnableConfig, kwargs: Kwargs
 ) -> Callable[[], Call]:
     return lambda: invoke(input, config, **kwargs)
 
 
-def _input_type(step: Runnable[Any, Any]) -> Any:
+def _input_type(step: Runnable) -> Any:
     try:
         return step.InputType
     except InvalidArgument:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import AddableDict, GrowingDict, collected, growing, replaces
 from modelwire.runnables.closing import aclose, close
@@ -84,14 +85,14 @@ class RunnablePassthrough(Step[Other, Other]):
         return self.func is not None or self.afunc is not None
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | AsyncRun | None, kwargs: Kwargs
     ) -> Other:
         if self.func is not None:
             call_func_with_variable_args(self.func, input, config, run and run.manager, **kwargs)
         return cast("Other", input)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> Other:
         if self.afunc is not None:
             await acall_func_with_variable_args(
@@ -102,7 +103,7 @@ class RunnablePassthrough(Step[Other, Other]):
         return cast("Other", input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Other]:
         """Pass on the stream chunk by chunk, and call the function with its sum at the end."""
         if self.func is None:
@@ -114,7 +115,7 @@ class RunnablePassthrough(Step[Other, Other]):
         input: AsyncIterator[Any],
         config: RunnableConfig,
         run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[Other]:
         if self.func is None and self.afunc is None:
             return input
@@ -125,7 +126,7 @@ class RunnablePassthrough(Step[Other, Other]):
         input: Iterator[Other],
         config: RunnableConfig,
         run: Run | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> Iterator[Other]:
         items: list[Other] = []
         try:
@@ -142,7 +143,7 @@ class RunnablePassthrough(Step[Other, Other]):
         input: AsyncIterator[Other],
         config: RunnableConfig,
         run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[Other]:
         items: list[Other] = []
         try:
@@ -187,7 +188,7 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         return schemas.assign_output(read, self.mapper, "RunnableAssignOutput", config)
 
     def _input_schema_before(
-        self, rest: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
+        self, rest: Sequence[Runnable], config: RunnableConfig | None
     ) -> type[BaseModel]:
         needed = schemas.fields_of(schemas.sequence_input(rest, config)) if rest else None
         if needed is None:
@@ -197,7 +198,7 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         return schemas.object_schema("RunnableSequenceInput", {**read, **passed_on})
 
     def _output_schema_after(
-        self, before: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
+        self, before: Sequence[Runnable], config: RunnableConfig | None
     ) -> type[BaseModel]:
         fields = schemas.fields_of(schemas.sequence_output(before, config)) if before else None
         if fields is None:
@@ -210,24 +211,24 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
             self, [*self.mapper.steps__.values(), RunnablePassthrough[Any]()], config
         )
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return (self.mapper,)
 
     def __repr__(self) -> str:
         return f"RunnableAssign(mapper={self.mapper!r})"
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> dict[str, Any]:
         return {**_dict(input), **self.mapper.invoke(input, config, **kwargs)}
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> dict[str, Any]:
         return {**_dict(input), **await self.mapper.ainvoke(input, config, **kwargs)}
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[dict[str, Any]]:
         passed, mapped = streams.tee(input, 2)
         added = self.mapper.transform(mapped, config, **kwargs)
@@ -250,7 +251,7 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         input: AsyncIterator[Any],
         config: RunnableConfig,
         run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[dict[str, Any]]:
         pulled = streams.Pulled(input)
         passed, mapped = streams.atee(pulled, 2)
@@ -286,14 +287,14 @@ class RunnablePick(Step[dict[str, Any], Any]):
         return f"RunnablePick(keys={self.keys!r})"
 
     def _input_schema_before(
-        self, rest: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
+        self, rest: Sequence[Runnable], config: RunnableConfig | None
     ) -> type[BaseModel]:
         if rest:
             return schemas.sequence_input(rest, config)
         return self.get_input_schema(config)
 
     def _output_schema_after(
-        self, before: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
+        self, before: Sequence[Runnable], config: RunnableConfig | None
     ) -> type[BaseModel]:
         fields = schemas.fields_of(schemas.sequence_output(before, config)) if before else None
         if fields is None:
@@ -332,18 +333,16 @@ class RunnablePick(Step[dict[str, Any], Any]):
         held.clear()
         return [one for one in news if one is not None]
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Any:
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Any:
         return self._picked(input)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> Any:
         return self._picked(input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Any]:
         held: list[Any] = []
         try:
@@ -359,7 +358,7 @@ class RunnablePick(Step[dict[str, Any], Any]):
         input: AsyncIterator[Any],
         config: RunnableConfig,
         run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[Any]:
         held: list[Any] = []
         try:

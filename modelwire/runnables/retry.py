@@ -12,6 +12,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import CallerError, ChatError, InvalidArgument, InvalidType
 from modelwire.runnables.base import Input, Output
 from modelwire.runnables.binding import RunnableBinding
@@ -88,7 +89,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         self.max_attempt_number = max_attempt_number
         self._retries = _predicate(retry_exception_types)
 
-    def _options(self, config: RunnableConfig) -> dict[str, Any]:
+    def _options(self, config: RunnableConfig) -> Kwargs:
         """Return tenacity's arguments for when to stop, how long to wait, and which errors to retry."""
         import tenacity
 
@@ -99,7 +100,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
 
         wait: Any = tenacity.wait_none()
         if self.wait_exponential_jitter:
-            jitter_params: dict[str, Any] = dict(self.exponential_jitter_params or {})
+            jitter_params: Kwargs = dict(self.exponential_jitter_params or {})
             jitter = tenacity.wait_random(0, jitter_params.pop("jitter", 1.0))
             wait = (
                 tenacity.wait_exponential(
@@ -140,7 +141,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         )
 
     def _tried(
-        self, input: Input, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Input, config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Output:
         from tenacity import Retrying
 
@@ -151,7 +152,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         raise AssertionError("tenacity ends in an answer or in an error")
 
     async def _atried(
-        self, input: Input, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Input, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> Output:
         from tenacity import AsyncRetrying
 
@@ -161,7 +162,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
                 return await self.bound.ainvoke(input, inner, **{**self.kwargs, **kwargs})
         raise AssertionError("tenacity ends in an answer or in an error")
 
-    def _batched_by(self, config: Configs, kwargs: dict[str, Any]) -> None:
+    def _batched_by(self, config: Configs, kwargs: Kwargs) -> None:
         return None  # Each input is retried on its own.
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from modelwire.aliases import Kwargs
 from modelwire.callbacks.hooks import listening
 from modelwire.runnables.addable import collected
 from modelwire.runnables.closing import aclose, close
@@ -118,8 +119,8 @@ async def _aopened(
     )
 
 
-def _about(runnable: Any, config: RunnableConfig, run_type: str | None) -> dict[str, Any]:
-    about: dict[str, Any] = {
+def _about(runnable: Any, config: RunnableConfig, run_type: str | None) -> Kwargs:
+    about: Kwargs = {
         "name": config.get("run_name") or runnable.get_name(),
         "run_id": config.get("run_id"),
     }

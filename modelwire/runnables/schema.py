@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from typing_extensions import TypedDict
 
+from modelwire.aliases import JSON, Kwargs
 from modelwire.errors import InvalidArgument, did_you_mean
 from modelwire.runnables.annotations import is_v1_model, readable
 from modelwire.runnables.function_source import input_keys
@@ -123,7 +124,7 @@ def schema_of(name: str, kind: Any) -> type[BaseModel]:
 
 def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
     """Return a model called `name` with these fields, whatever their names: `schema`, `_private`, `a b`."""
-    definitions: dict[str, Any] = {}
+    definitions: Kwargs = {}
     for number, (key, (kind, default)) in enumerate(fields.items()):
         if (
             key.isidentifier()
@@ -138,7 +139,7 @@ def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[Base
     return cast("type[BaseModel]", create_model(name, __base__=_Object, **definitions))
 
 
-def json_schema(schema: type[BaseModel]) -> dict[str, Any]:
+def json_schema(schema: type[BaseModel]) -> JSON:
     """Return the JSON schema of a model of either version of pydantic."""
     if is_v1_model(schema):
         return cast("Any", schema).schema()  # type: ignore[no-any-return]
@@ -168,9 +169,7 @@ def _old_field(field: Any) -> tuple[Any, Any]:
     return kind, field.default
 
 
-def parallel_input(
-    steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any
-) -> type[BaseModel] | None:
+def parallel_input(steps: Mapping[str, Runnable], name: str, config: Any) -> type[BaseModel] | None:
     """Return the joined fields that the branches read; None if one of them does not take a dict, or all are unknown."""
     fields: Fields = {}
     for step in steps.values():
@@ -184,9 +183,7 @@ def parallel_input(
     return None
 
 
-def parallel_output(
-    steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any
-) -> type[BaseModel]:
+def parallel_output(steps: Mapping[str, Runnable], name: str, config: Any) -> type[BaseModel]:
     """Return a model with each branch's output under its key."""
     return object_schema(
         name, {key: _as_field(step.get_output_schema(config)) for key, step in steps.items()}
@@ -206,7 +203,7 @@ def list_schema(name: str, item: type[BaseModel]) -> type[BaseModel]:
 
 
 def assign_output(
-    before: Fields | None, mapper: Runnable[Any, Any], name: str, config: Any
+    before: Fields | None, mapper: Runnable, name: str, config: Any
 ) -> type[BaseModel]:
     """Return a model with the input's fields, and those that `mapper` adds or replaces."""
     return object_schema(
@@ -214,24 +211,20 @@ def assign_output(
     )
 
 
-def sequence_input(
-    steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
-) -> type[BaseModel]:
+def sequence_input(steps: Sequence[Runnable], config: RunnableConfig | None) -> type[BaseModel]:
     """Return the input of the first step; if it adds or picks keys, also the fields that the next one needs."""
     first, *rest = steps
     return first._input_schema_before(rest, config)
 
 
-def sequence_output(
-    steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
-) -> type[BaseModel]:
+def sequence_output(steps: Sequence[Runnable], config: RunnableConfig | None) -> type[BaseModel]:
     """Return the output of the last step; if it adds or picks keys, also the fields that come before it."""
     *before, last = steps
     return last._output_schema_after(before, config)
 
 
 def first_input(
-    runnables: Iterable[Runnable[Any, Any]], config: RunnableConfig | None
+    runnables: Iterable[Runnable], config: RunnableConfig | None
 ) -> type[BaseModel] | None:
     """Return the first input schema other than `Any`, or None."""
     for runnable in runnables:

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire._extensions import extension
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
@@ -40,12 +41,12 @@ class RunnableSequence(Step[Input, Output]):
         self,
         *steps: Any,
         name: str | None = None,
-        first: Runnable[Any, Any] | None = None,
-        middle: Sequence[Runnable[Any, Any]] | None = None,
-        last: Runnable[Any, Any] | None = None,
+        first: Runnable | None = None,
+        middle: Sequence[Runnable] | None = None,
+        last: Runnable | None = None,
     ) -> None:
         every = steps or tuple(step for step in (first, *(middle or ()), last) if step is not None)
-        flat: list[Runnable[Any, Any]] = []
+        flat: list[Runnable] = []
         for position, step in enumerate(every, 1):
             runnable = coerce_to_runnable(step, place=f"as step {position} of a `RunnableSequence`")
             if isinstance(runnable, RunnableSequence):
@@ -55,11 +56,11 @@ class RunnableSequence(Step[Input, Output]):
                 flat.append(runnable)
         if len(flat) < 2:
             raise InvalidArgument(f"RunnableSequence must have at least 2 steps, got {len(flat)}.")
-        self._steps: tuple[Runnable[Any, Any], ...] = tuple(flat)
+        self._steps: tuple[Runnable, ...] = tuple(flat)
         self.name = name
 
     @property
-    def steps(self) -> list[Runnable[Any, Any]]:
+    def steps(self) -> list[Runnable]:
         """The steps in order, two or more."""
         return list(self._steps)
 
@@ -69,7 +70,7 @@ class RunnableSequence(Step[Input, Output]):
         return self._steps[0]
 
     @property
-    def middle(self) -> list[Runnable[Any, Any]]:
+    def middle(self) -> list[Runnable]:
         """The steps between the first and the last."""
         return list(self._steps[1:-1])
 
@@ -97,7 +98,7 @@ class RunnableSequence(Step[Input, Output]):
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
         return graphs.sequence_graph(self.steps, config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return self._steps
 
     def _repr_markdown_(self) -> str:
@@ -108,8 +109,8 @@ class RunnableSequence(Step[Input, Output]):
         return "\n".join([first, *("| " + shown.replace("\n", "\n  ") for shown in rest)])
 
     def _calls(
-        self, config: RunnableConfig, kwargs: dict[str, Any], run: Run | AsyncRun | None = None
-    ) -> Iterator[tuple[Runnable[Any, Any], RunnableConfig, dict[str, Any]]]:
+        self, config: RunnableConfig, kwargs: Kwargs, run: Run | AsyncRun | None = None
+    ) -> Iterator[tuple[Runnable, RunnableConfig, Kwargs]]:
         """Yield each step with its config and keywords, checking the deadline; `kwargs` are the first step's."""
         deadline = config.get("deadline")
         for position, step in enumerate(self._steps, 1):
@@ -142,22 +143,20 @@ class RunnableSequence(Step[Input, Output]):
             value = await step.ainvoke(value, inner, **extra)
         return cast("Output", value)
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Output:
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
         for step, inner, extra in self._calls(config, kwargs, run):
             input = step.invoke(input, inner, **extra)
         return cast("Output", input)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> Output:
         for step, inner, extra in self._calls(config, kwargs, run):
             input = await step.ainvoke(input, inner, **extra)
         return cast("Output", input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Chain the steps' transforms."""
         stages: list[Iterator[Any]] = [input]
@@ -173,7 +172,7 @@ class RunnableSequence(Step[Input, Output]):
         input: AsyncIterator[Any],
         config: RunnableConfig,
         run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         stages: list[AsyncIterator[Any]] = [input]
         try:

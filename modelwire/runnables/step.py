@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
+from modelwire.aliases import Kwargs
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.closing import aclose, close
@@ -55,12 +56,12 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
 
     @abstractmethod
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Output: ...
 
     @abstractmethod
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> Output: ...
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
@@ -94,7 +95,7 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
         )
 
     def _value_in_time(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Output:
         deadline = config.get("deadline")
         check(deadline, self)
@@ -108,7 +109,7 @@ class Step(Reported[Input, Output]):
 
     @abstractmethod
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Output]: ...
 
     @abstractmethod
@@ -117,7 +118,7 @@ class Step(Reported[Input, Output]):
         input: AsyncIterator[Any],
         config: RunnableConfig,
         run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]: ...
 
     def stream(
@@ -173,16 +174,16 @@ class WholeStep(Step[Input, Output]):
 
     @abstractmethod
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Any]: ...
 
     @abstractmethod
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
     ) -> AsyncIterator[Any]: ...
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
     ) -> Iterator[Output]:
         output: Iterator[Any] | None = None
         try:
@@ -200,7 +201,7 @@ class WholeStep(Step[Input, Output]):
         input: AsyncIterator[Any],
         config: RunnableConfig,
         run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         output: AsyncIterator[Any] | None = None
         try:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from modelwire.aliases import Kwargs
 from modelwire.runnables.addable import AddableDict
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.invoke_function import END
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pulled", "amerge", "atee", "merge", "tee"]
 
-Branch: TypeAlias = "tuple[str, Runnable[Any, Any], RunnableConfig]"
+Branch: TypeAlias = "tuple[str, Runnable, RunnableConfig]"
 
 
 class _Shared:
@@ -159,7 +160,7 @@ def atee(source: Pulled, readers: int) -> list[AsyncIterator[Any]]:
 
 
 def merge(
-    source: Iterator[Any], branches: list[Branch], *, threads: int, kwargs: dict[str, Any]
+    source: Iterator[Any], branches: list[Branch], *, threads: int, kwargs: Kwargs
 ) -> Iterator[AddableDict]:
     """Stream every branch over `source` and yield chunks as they arrive: in `threads` threads, or with 0 in turn.
 
@@ -243,7 +244,7 @@ def _threaded(streams: dict[str, Iterator[Any]], threads: int) -> Iterator[tuple
 
 
 async def amerge(
-    source: AsyncIterator[Any], branches: list[Branch], *, limit: int | None, kwargs: dict[str, Any]
+    source: AsyncIterator[Any], branches: list[Branch], *, limit: int | None, kwargs: Kwargs
 ) -> AsyncIterator[AddableDict]:
     """Stream every branch over `source`, at most `limit` of them at a time, and yield chunks as they arrive."""
     pulled = Pulled(source)

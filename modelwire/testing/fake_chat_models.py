@@ -89,7 +89,7 @@ class _Fake(BaseChatModel):
 
     def _structured(
         self, schema: Any, *, include_raw: bool, method: str | None = None, **kwargs: Any
-    ) -> Runnable[Any, Any]:
+    ) -> Runnable:
         """Parse the tool calls of the prepared messages, or the JSON of prepared texts; `method`
         selects one of them.
         """

@@ -16,6 +16,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from modelwire.aliases import JSON, Kwargs, Values
 from modelwire.errors import InvalidArgument, warn_caller
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model, readable, replaced_types
 from modelwire.tools.docstring import parse_google_docstring
@@ -39,8 +40,7 @@ __all__ = [
     "json_schema_of",
 ]
 
-ArgsSchema: TypeAlias = type[BaseModel] | dict[str, Any]
-JSON: TypeAlias = dict[str, Any]
+ArgsSchema: TypeAlias = type[BaseModel] | JSON
 
 
 def is_v2_model(thing: Any) -> bool:
@@ -112,7 +112,7 @@ def _narrowed_model(
 
     `built` changes when `model` is rebuilt.
     """
-    fields: dict[str, Any] = {
+    fields: Kwargs = {
         field_name: (field.annotation, copy(field))
         for field_name, field in model.model_fields.items()
         if field_name not in hidden
@@ -149,9 +149,7 @@ def tool_call_schema(
     return json_schema
 
 
-def checked_args(
-    schema: Any, args: Mapping[str, Any], injected: Collection[str], call_id: str | None
-) -> JSON:
+def checked_args(schema: Any, args: Values, injected: Collection[str], call_id: str | None) -> JSON:
     """Validate the arguments of a call; defaults are filled in and what the schema does not know is left out.
 
     The id of the call goes to the field marked so, over anything the language model wrote there; arguments that are
@@ -175,7 +173,7 @@ def checked_args(
     return values
 
 
-def call_id_argument(name: str, args: Mapping[str, Any], call_id: str | None) -> JSON:
+def call_id_argument(name: str, args: Values, call_id: str | None) -> JSON:
     """Return what the argument `name`, marked for the id of the call, is to be."""
     if call_id is not None:
         return {name: call_id}
@@ -299,7 +297,7 @@ def field_of(
     annotation = readable(annotation)
     if isinstance(default, FieldInfo):
         return annotation, default
-    about: dict[str, Any] = {}
+    about: Kwargs = {}
     description = texts[0] if texts else text
     if description is not None and not any(
         getattr(mark, "description", None) for mark in get_args(annotation)[1:]
@@ -310,9 +308,7 @@ def field_of(
     return annotation, Field(default, **about)
 
 
-def made_model(
-    name: str, fields: dict[str, Any], description: str, config: ConfigDict
-) -> type[BaseModel]:
+def made_model(name: str, fields: Kwargs, description: str, config: ConfigDict) -> type[BaseModel]:
     """Return a pydantic model. Its fields may have any name that does not begin with an underscore."""
     # A parameter may be called `json` or `schema`: the fields of such a model are read from its `__dict__`.
     shadowing = any(hasattr(BaseModel, field) for field in fields)

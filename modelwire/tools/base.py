@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import Field, PlainSerializer, SkipValidation, ValidationError
 
 from modelwire import callbacks as managers
+from modelwire.aliases import JSON, Kwargs
 from modelwire.callbacks.hooks import listening
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
 from modelwire.messages import ToolCall
@@ -128,11 +129,11 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         return len([name for name in self.args if name != "kwargs"]) <= 1
 
     @property
-    def args(self) -> dict[str, Any]:
+    def args(self) -> JSON:
         """The arguments the model may pass, by name: the properties of the JSON schema."""
         schema = self.tool_call_schema
         json_schema = schema if isinstance(schema, dict) else json_schema_of(schema)
-        properties: dict[str, Any] = json_schema.get("properties", {})
+        properties: JSON = json_schema.get("properties", {})
         return properties
 
     @property
@@ -148,7 +149,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
             return super().get_input_schema(config)
         return self.args_schema
 
-    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> JSON:
         return json_schema_of(self.get_input_schema(config))
 
     def _functions(self) -> list[Callable[..., Any]]:
@@ -182,9 +183,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
             kwargs["run_manager"] = manager.get_sync()
         return await run_in_executor(None, self._run, *args, **kwargs)
 
-    def _parse_input(
-        self, tool_input: str | dict[str, Any], tool_call_id: str | None
-    ) -> str | dict[str, Any]:
+    def _parse_input(self, tool_input: str | JSON, tool_call_id: str | None) -> str | JSON:
         """Return the validated input. Raises pydantic's `ValidationError` if it does not match the schema."""
         if isinstance(tool_input, str):
             return self._parsed_text(tool_input)
@@ -219,8 +218,8 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         ]
 
     def _to_args_and_kwargs(
-        self, tool_input: str | dict[str, Any], tool_call_id: str | None
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self, tool_input: str | JSON, tool_call_id: str | None
+    ) -> tuple[tuple[Any, ...], Kwargs]:
         """Return the checked input as the arguments of `_run`."""
         parsed = self._parse_input(tool_input, tool_call_id)
         if not isinstance(parsed, str):
@@ -242,14 +241,14 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
     def run(
         self,
-        tool_input: str | dict[str, Any],
+        tool_input: str | JSON,
         verbose: bool | None = None,  # noqa: FBT001 - the place LangChain scripts use
         start_color: str | None = "green",
         color: str | None = "green",
         callbacks: Callbacks = None,
         *,
         tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
+        metadata: JSON | None = None,
         run_name: str | None = None,
         run_id: UUID | None = None,
         config: RunnableConfig | None = None,
@@ -293,14 +292,14 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
     async def arun(
         self,
-        tool_input: str | dict[str, Any],
+        tool_input: str | JSON,
         verbose: bool | None = None,  # noqa: FBT001
         start_color: str | None = "green",
         color: str | None = "green",
         callbacks: Callbacks = None,
         *,
         tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
+        metadata: JSON | None = None,
         run_name: str | None = None,
         run_id: UUID | None = None,
         config: RunnableConfig | None = None,
@@ -375,7 +374,7 @@ class _Run(NamedTuple):
             return True
         return listening({"callbacks": self.callbacks})
 
-    def listeners(self, tags: list[str] | None, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    def listeners(self, tags: list[str] | None, metadata: JSON | None) -> Kwargs:
         """Return the listeners of the run, for `configure`."""
         return {
             "inheritable_callbacks": self.callbacks,
@@ -388,8 +387,8 @@ class _Run(NamedTuple):
         }
 
     def opening(
-        self, run_name: str | None, run_id: UUID | None, color: str | None, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
+        self, run_name: str | None, run_id: UUID | None, color: str | None, kwargs: Kwargs
+    ) -> Kwargs:
         """Return what the start of the run reports, without injected arguments."""
         shown = self.tool_input
         tool = self.tool
@@ -415,7 +414,7 @@ class _Run(NamedTuple):
 
     def arguments(
         self, func: Callable[..., Any], inner: RunnableConfig, manager: Any
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    ) -> tuple[tuple[Any, ...], Kwargs]:
         """Return the arguments for `_run`, with the config and the run manager if it takes them."""
         args, kwargs = self.tool._to_args_and_kwargs(self.tool_input, self.tool_call_id)
         signature = signature_of(func)
@@ -456,9 +455,7 @@ def _is_validation_error(error: BaseException) -> bool:
     return isinstance(error, (ValidationError, old))
 
 
-def _prepared(
-    input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+def _prepared(input: Any, config: RunnableConfig | None, kwargs: Kwargs) -> tuple[Any, Kwargs]:
     """Return the parts of a tool call. Its arguments are copied, so that the caller's never change."""
     tool_call_id = kwargs.pop("tool_call_id", None)
     tool_input = input

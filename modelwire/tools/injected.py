@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
+from modelwire.aliases import Kwargs, Values
 from modelwire.langchain_bridge import is_langchains
 from modelwire.runnables.config import RunnableConfig
 
@@ -37,7 +38,7 @@ class Signature(NamedTuple):
     """The parameters of a function, read once."""
 
     parameters: Mapping[str, inspect.Parameter]
-    hints: Mapping[str, Any]  # The annotations that can be resolved.
+    hints: Values  # The annotations that can be resolved.
     config_name: str | None  # The parameter that takes the config.
     injected: frozenset[str]
 
@@ -52,8 +53,8 @@ def signature_of(func: Callable[..., Any]) -> Signature:
 
 
 def positional(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs
+) -> tuple[tuple[Any, ...], Kwargs]:
     """Return the arguments of a call of `func` with its positional-only parameters among the positional ones."""
     parameters = signature_of(func).parameters.values()
     only = [one for one in parameters if one.kind is one.POSITIONAL_ONLY][len(args) :]
@@ -91,7 +92,7 @@ def _read(func: Callable[..., Any]) -> Signature:
     )
 
 
-def _hints(func: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+def _hints(func: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> Kwargs:
     """Return the annotations that can be resolved, without those that cannot."""
     annotations = {
         name: parameter.annotation
@@ -99,7 +100,7 @@ def _hints(func: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
         if parameter.annotation is not inspect.Parameter.empty
     }
     namespace = getattr(_source(func), "__globals__", {})
-    hints: dict[str, Any] = {}
+    hints: Kwargs = {}
     for name, annotation in annotations.items():
         holder = types.SimpleNamespace(__annotations__={name: annotation})
         try:

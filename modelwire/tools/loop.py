@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from modelwire.aliases import JSON, Kwargs, Values
 from modelwire.errors import (
     BudgetExceeded,
     CallLater,
@@ -78,7 +79,7 @@ def run_tools(
     max_steps: int = MAX_STEPS,
     config: RunnableConfig | None = None,
     approve: Approve | None = None,
-    results: Mapping[str, Any] | None = None,
+    results: Values | None = None,
     journal: str | os.PathLike[str] | None = None,
     **kwargs: Any,
 ) -> list[BaseMessage]:
@@ -135,7 +136,7 @@ async def arun_tools(
     max_steps: int = MAX_STEPS,
     config: RunnableConfig | None = None,
     approve: Approve | None = None,
-    results: Mapping[str, Any] | None = None,
+    results: Values | None = None,
     journal: str | os.PathLike[str] | None = None,
     **kwargs: Any,
 ) -> list[BaseMessage]:
@@ -162,7 +163,7 @@ def stream_tools(
     max_steps: int = MAX_STEPS,
     config: RunnableConfig | None = None,
     approve: Approve | None = None,
-    results: Mapping[str, Any] | None = None,
+    results: Values | None = None,
     journal: str | os.PathLike[str] | None = None,
     **kwargs: Any,
 ) -> Iterator[BaseMessage | ToolCallStarted]:
@@ -203,7 +204,7 @@ async def astream_tools(
     max_steps: int = MAX_STEPS,
     config: RunnableConfig | None = None,
     approve: Approve | None = None,
-    results: Mapping[str, Any] | None = None,
+    results: Values | None = None,
     journal: str | os.PathLike[str] | None = None,
     **kwargs: Any,
 ) -> AsyncIterator[BaseMessage | ToolCallStarted]:
@@ -237,7 +238,7 @@ class Oversight(NamedTuple):
     """What decides over the calls, the results of open ones, and the file that makes the loop durable."""
 
     approve: Approve | None
-    results: Mapping[str, Any] | None
+    results: Values | None
     journal: str | os.PathLike[str] | None
     is_async: bool = False
 
@@ -252,7 +253,7 @@ class _Loop:
         tools: Sequence[Any],
         max_steps: Any,
         config: RunnableConfig | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
         oversight: Oversight,
     ) -> None:
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
@@ -471,11 +472,11 @@ class _ToolCaller(Runnable[Any, Any]):
         finally:
             in_batch.reset(mark)
 
-    def _note_begin(self, call: Mapping[str, Any]) -> None:
+    def _note_begin(self, call: Values) -> None:
         if self.journal is not None:
             self.journal.begin(call)
 
-    def _noted(self, call: Mapping[str, Any], outcome: Any) -> Any:
+    def _noted(self, call: Values, outcome: Any) -> Any:
         """Return what came of a call, after storing its result in the journal."""
         messages = _listed(outcome)
         if self.journal is not None and messages:
@@ -491,7 +492,7 @@ class _ToolCaller(Runnable[Any, Any]):
             own_config["max_concurrency"] = self._max_concurrency
         return cast("RunnableConfig", own_config)
 
-    def _tool_for(self, call: Mapping[str, Any]) -> BaseTool | None:
+    def _tool_for(self, call: Values) -> BaseTool | None:
         if "error" in call:
             return None
         return self.tools.get(call["name"])
@@ -499,7 +500,7 @@ class _ToolCaller(Runnable[Any, Any]):
     def _outcome_of_failure(
         self,
         exc: Exception,
-        call: Mapping[str, Any],
+        call: Values,
         config: RunnableConfig | None,
         tool: BaseTool,
     ) -> Any:
@@ -525,7 +526,7 @@ class _ToolCaller(Runnable[Any, Any]):
             return task.outcome
         return self._refusal(task.call)
 
-    def _refusal(self, call: Mapping[str, Any]) -> ToolMessage:
+    def _refusal(self, call: Values) -> ToolMessage:
         if "error" in call:
             return error_message(
                 call, "The arguments of this call are not valid JSON. Write the call again."
@@ -540,7 +541,7 @@ def _is_async_only(tool: BaseTool) -> bool:
     return not has_function and getattr(tool, "coroutine", None) is not None
 
 
-def _as_call(call: Mapping[str, Any], tool: BaseTool) -> dict[str, Any]:
+def _as_call(call: Values, tool: BaseTool) -> JSON:
     """Return the call without what the model wrote for arguments that only the program may pass."""
     hidden = tool._hidden_args
     args = {name: value for name, value in call["args"].items() if name not in hidden}
@@ -556,7 +557,7 @@ def _answer(result: Any, task: Task, tool: BaseTool) -> Any:
 
 
 def _failure(
-    exc: Exception, call: Mapping[str, Any], config: RunnableConfig | None, tool: BaseTool
+    exc: Exception, call: Values, config: RunnableConfig | None, tool: BaseTool
 ) -> ToolMessage:
     check(
         (config or {}).get("deadline"), tool
@@ -582,7 +583,7 @@ def _listed(result: Any) -> list[Any]:
     return [result]
 
 
-def _with_tools(model: Any, tools: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _with_tools(model: Any, tools: Sequence[Any], kwargs: Values) -> Any:
     """Bind the tools to the model inside of bindings, so that what these add stays."""
     if isinstance(model, RunnableBinding):
         others = {

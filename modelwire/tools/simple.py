@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from modelwire.aliases import JSON, Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import RunnableConfig
 from modelwire.tools.args_schema import ArgsSchema
@@ -25,7 +26,7 @@ class Tool(FunctionTool):
         super().__init__(name=name, func=func, description=description, **kwargs)
 
     @property
-    def args(self) -> dict[str, Any]:
+    def args(self) -> JSON:
         """The arguments the model may pass; without a schema, one text."""
         if self.args_schema is not None:
             return super().args
@@ -52,8 +53,8 @@ class Tool(FunctionTool):
         return create_model(f"{self.name}Input", tool_input=(str, ...))
 
     def _to_args_and_kwargs(
-        self, tool_input: str | dict[str, Any], tool_call_id: str | None
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self, tool_input: str | JSON, tool_call_id: str | None
+    ) -> tuple[tuple[Any, ...], Kwargs]:
         args, kwargs = super()._to_args_and_kwargs(tool_input, tool_call_id)
         values = [*args, *kwargs.values()]
         if len(values) != 1:

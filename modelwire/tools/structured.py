@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import SkipValidation
 
 from modelwire import callbacks as managers
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import ensure_config
 from modelwire.tools.args_schema import ArgsSchema, create_schema_from_function, docstring_of
@@ -46,8 +47,8 @@ class FunctionTool(BaseTool):
 
 
 def _arguments(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], run_manager: Any
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, run_manager: Any
+) -> tuple[tuple[Any, ...], Kwargs]:
     """Return the arguments of `func`, with the config and the run manager that it takes.
 
     Without listeners the manager does nothing.
@@ -61,7 +62,7 @@ def _arguments(
     )
     is_own = (takes_any or "config" in signature.parameters) and signature.config_name != "config"
     config = None if is_own else kwargs.pop("config", None)
-    extra: dict[str, Any] = {}
+    extra: Kwargs = {}
     if signature.config_name is not None:
         extra[signature.config_name] = ensure_config() if config is None else config
     wanted = [name for name in ("callbacks", "run_manager") if name in signature.parameters]

@@ -26,6 +26,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from modelwire import __version__
+from modelwire.aliases import JSON
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType
 from modelwire.lazy import module
 from modelwire.tools.base import ToolException
@@ -133,7 +134,7 @@ class Connection:
         self,
         client: Any,
         name: str,
-        arguments: dict[str, Any],
+        arguments: JSON,
         report: Any = None,
         facts: dict[str, str] | None = None,
     ) -> Any:
@@ -356,7 +357,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _pages_to_visit(error: Any) -> list[dict[str, Any]]:
+def _pages_to_visit(error: Any) -> list[JSON]:
     """Return the pages in the data of an error with the code that says so, since 2025-11-25."""
     is_about_pages = error.error.code == URL_ELICITATION_REQUIRED
     data = error.error.data

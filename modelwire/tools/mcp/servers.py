@@ -9,6 +9,8 @@ from itertools import takewhile
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from modelwire.aliases import JSON
+
 __all__ = ["Server", "plain_url", "reason", "run_metadata", "shown"]
 
 Server: TypeAlias = "str | Sequence[str | os.PathLike[str]] | Any"
@@ -31,13 +33,13 @@ def shown(server: Server) -> str:
     return f"`{' '.join([*plain, '...'] if len(plain) < len(words) else plain)}`"
 
 
-def run_metadata(server: Server) -> dict[str, Any]:
+def run_metadata(server: Server) -> JSON:
     """Return what traces show of a server, by OpenTelemetry's names.
 
     Source: https://github.com/open-telemetry/semantic-conventions-genai, model/mcp/common.yaml at
     0e5e6a8d, read 2026-11.
     """
-    facts: dict[str, Any] = {"mcp.method.name": "tools/call"}
+    facts: JSON = {"mcp.method.name": "tools/call"}
     if isinstance(server, str):
         address = urlsplit(server)
         facts |= {"network.transport": "tcp", "network.protocol.name": "http"}
