@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_origin
 
+from modelwire.aliases import Function
 from modelwire.errors import InvalidType
 from modelwire.messages import BaseMessage
 from modelwire.messages.conversion import own_message
@@ -167,7 +168,7 @@ class BaseOutputParser(BaseGenerationOutputParser[T]):
         return super()._may_block() or not is_ours(type(self).parse)
 
 
-def is_ours(method: Callable[..., Any]) -> bool:
+def is_ours(method: Function) -> bool:
     """Return whether this package defines the method. Its own methods neither block nor wait."""
     return method.__module__.startswith("modelwire.")
 

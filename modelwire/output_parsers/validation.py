@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError, ValidationError
 
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Args
 from modelwire.errors import OutputParserException
 
 __all__ = ["OutputValidationError", "validation_error"]
@@ -26,7 +26,7 @@ class OutputValidationError(OutputParserException, ValidationError):
     def __str__(self) -> str:
         return str(self.args[0])
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> Args:
         return _rebuilt, (
             type(self),
             self.title,
@@ -61,7 +61,7 @@ def _rebuilt(
     kind: type[OutputValidationError],
     title: str,
     errors: list[Any],
-    args: tuple[Any, ...],
+    args: Args,
     state: JSON,
 ) -> OutputValidationError:
     made = kind.from_exception_data(title, [_line(error) for error in errors])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from modelwire.aliases import Values
+from modelwire.aliases import Args, Values
 
 __all__ = ["Template"]
 
@@ -24,5 +22,5 @@ class Template:
         """Return the text with `values` filled in. Raises: `KeyError` for the first missing one."""
         raise NotImplementedError
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> Args:
         return type(self), (self.text,)

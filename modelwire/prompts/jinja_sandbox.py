@@ -12,7 +12,7 @@ from typing import Any
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from modelwire.aliases import Values
+from modelwire.aliases import Function, Values
 
 __all__ = ["ENVIRONMENT"]
 
@@ -56,7 +56,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
         return bounded_format
 
 
-def _bounded_filter(name: str) -> Callable[..., Any]:
+def _bounded_filter(name: str) -> Function:
     """Return the filter of this name with a limit on its width. Such filters take no context."""
     original = ENVIRONMENT.filters[name]
 

@@ -26,7 +26,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from modelwire import lazy
-from modelwire.aliases import Kwargs
+from modelwire.aliases import Function, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import (
@@ -205,7 +205,7 @@ def _row_context() -> Context:
 
 
 def _call(
-    invoke: Callable[..., Any], input: Any, config: RunnableConfig, kwargs: Kwargs
+    invoke: Function, input: Any, config: RunnableConfig, kwargs: Kwargs
 ) -> Callable[[], Any]:
     return lambda: invoke(input, started(config), **kwargs)
 

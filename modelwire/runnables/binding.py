@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial, update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from modelwire.aliases import Kwargs
+from modelwire.aliases import Function, Kwargs
 from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import (
@@ -142,9 +142,7 @@ class RunnableBinding(Forwarding[Input, Output]):
         inner = made.bound if is_plain else made._with(kwargs={})
         return self._with(bound=inner, kwargs={**self.kwargs, **made.kwargs})
 
-    def _bind_structured(
-        self, method: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Runnable:
+    def _bind_structured(self, method: Function, /, *args: Any, **kwargs: Any) -> Runnable:
         """Return this binding around a model with structured output.
 
         Bound arguments for another form of output are dropped.

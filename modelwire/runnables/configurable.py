@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
-from modelwire.aliases import Kwargs
+from modelwire.aliases import Args, Function, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
@@ -115,7 +115,7 @@ class DynamicRunnable(Forwarding[Input, Output]):
             return getattr(self.prepare()[0], name, value)
         return value
 
-    def _configured(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _configured(self, name: str, method: Function) -> Function:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             place, passed = _config_in(config_place(method), args, kwargs)
@@ -143,7 +143,7 @@ class DynamicRunnable(Forwarding[Input, Output]):
 
 
 def _config_in(
-    named: int | None, args: tuple[Any, ...], kwargs: Kwargs
+    named: int | None, args: Args, kwargs: Kwargs
 ) -> tuple[int | None, RunnableConfig | None]:
     """Return the config among a call's arguments, and its position, if any; `named` is the position
     of the parameter.
@@ -170,7 +170,7 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
         self,
         source: DynamicRunnable[Any, Any],
         name: str,
-        args: tuple[Any, ...],
+        args: Args,
         kwargs: Kwargs,
         default: Runnable[Input, Output] | None = None,
     ) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.aliases import Kwargs
+from modelwire.aliases import Function, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
@@ -99,7 +99,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
             return self._on_all(name, value)
         return value
 
-    def _on_all(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _on_all(self, name: str, method: Function) -> Function:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             made = method(*args, **kwargs)

@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import Any
 
+from modelwire.aliases import Args
+
 __all__ = ["format_function", "input_keys", "visiting"]
 
 _one_at_a_time = Lock()
@@ -94,7 +96,7 @@ def _tree(text: str) -> ast.AST:
     raise SyntaxError(text)
 
 
-def _compiled(node: ast.Lambda) -> tuple[bytes, tuple[Any, ...]] | None:
+def _compiled(node: ast.Lambda) -> tuple[bytes, Args] | None:
     module = compile(ast.fix_missing_locations(ast.Expression(node)), "<lambda>", "eval")
     code = next((const for const in module.co_consts if inspect.iscode(const)), None)
     if code is None:

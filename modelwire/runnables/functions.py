@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, get_args, overload
 
-from modelwire.aliases import Kwargs
+from modelwire.aliases import Function, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
@@ -47,7 +47,7 @@ __all__ = ["RunnableGenerator", "RunnableLambda", "chain"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-_Twin: TypeAlias = Callable[..., Any] | None
+_Twin: TypeAlias = Function | None
 
 
 def is_async(func: Any) -> bool:
@@ -109,8 +109,8 @@ class RunnableLambda(WholeStep[Input, Output]):
 
     _parts = ("func", "afunc")
 
-    func: Callable[..., Any] | None
-    afunc: Callable[..., Any] | None
+    func: Function | None
+    afunc: Function | None
 
     @overload
     def __init__(
@@ -150,13 +150,11 @@ class RunnableLambda(WholeStep[Input, Output]):
     @overload
     def __init__(
         self: RunnableLambda,
-        func: Callable[..., Any],
+        func: Function,
         afunc: _Twin = None,
         name: str | None = None,
     ) -> None: ...
-    def __init__(
-        self, func: Callable[..., Any], afunc: _Twin = None, name: str | None = None
-    ) -> None:
+    def __init__(self, func: Function, afunc: _Twin = None, name: str | None = None) -> None:
         if not callable(func):
             raise InvalidType(f"`func` must be a function, not a `{type(func).__name__}`.")
         if is_async(func):
@@ -241,7 +239,7 @@ class RunnableLambda(WholeStep[Input, Output]):
     def _may_block(self) -> bool:
         return not isinstance(self.func, (itemgetter, attrgetter))
 
-    def _sync(self) -> Callable[..., Any]:
+    def _sync(self) -> Function:
         if self.func is None:
             raise InvalidType(
                 f"Cannot invoke a coroutine function synchronously: `{self.get_name()}` has only an async form. "
@@ -475,7 +473,7 @@ def chain(func: Callable[[In], AsyncIterator[Out]]) -> RunnableLambda[In, Out]: 
 def chain(func: Callable[[In], Iterator[Out]]) -> RunnableLambda[In, Out]: ...
 @overload
 def chain(func: Callable[[In], Out]) -> RunnableLambda[In, Out]: ...
-def chain(func: Callable[..., Any]) -> RunnableLambda:
+def chain(func: Function) -> RunnableLambda:
     """Return the decorated function as a runnable.
 
     Calls of other runnables in it inherit its config.

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
-from modelwire.aliases import Kwargs
+from modelwire.aliases import Function, Kwargs
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, var_child_runnable_config
 
@@ -39,7 +39,7 @@ def takes_manager(*functions: Any) -> bool:
     return any(accepted_kwargs(func)[1] for func in functions if func is not None)
 
 
-def config_place(method: Callable[..., Any]) -> int | None:
+def config_place(method: Function) -> int | None:
     """Return the position of the parameter `config` among the positional ones of a bound method; None without one."""
     try:
         parameters = inspect.signature(method).parameters

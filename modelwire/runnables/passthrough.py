@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from modelwire.aliases import Kwargs
+from modelwire.aliases import Function, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import AddableDict, GrowingDict, collected, growing, replaces
 from modelwire.runnables.closing import aclose, close
@@ -46,8 +46,8 @@ class RunnablePassthrough(Step[Other, Other]):
 
     def __init__(
         self,
-        func: Callable[..., Any] | None = None,
-        afunc: Callable[..., Any] | None = None,
+        func: Function | None = None,
+        afunc: Function | None = None,
         *,
         input_type: Any = None,
         name: str | None = None,

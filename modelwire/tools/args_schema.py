@@ -6,7 +6,7 @@ import functools
 import inspect
 import typing
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
@@ -16,7 +16,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from modelwire.aliases import JSON, Kwargs, Values
+from modelwire.aliases import JSON, Args, Function, Kwargs, Values
 from modelwire.errors import InvalidArgument, warn_caller
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model, readable, replaced_types
 from modelwire.tools.docstring import parse_google_docstring
@@ -188,7 +188,7 @@ def call_id_argument(name: str, args: Values, call_id: str | None) -> JSON:
 
 def create_schema_from_function(
     model_name: str,
-    func: Callable[..., Any],
+    func: Function,
     *,
     filter_args: Sequence[str] | None = None,
     parse_docstring: bool = False,
@@ -236,7 +236,7 @@ def docstring_of(thing: Any) -> str | None:
 
 
 def described(
-    func: Callable[..., Any], names: Collection[str], *, parse: bool, strict: bool
+    func: Function, names: Collection[str], *, parse: bool, strict: bool
 ) -> tuple[str, dict[str, str]]:
     """Return the docstring's description of `func` and, if it is parsed, of its arguments."""
     docstring = docstring_of(func) or ""
@@ -249,7 +249,7 @@ def described(
     return description, {name: text for name, text in texts.items() if name in names}
 
 
-def _own_parameters(func: Callable[..., Any], signature: Signature) -> list[str]:
+def _own_parameters(func: Function, signature: Signature) -> list[str]:
     """Return the parameters a schema can have, without the `self` of a method taken from its class."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     names = [
@@ -263,7 +263,7 @@ def _own_parameters(func: Callable[..., Any], signature: Signature) -> list[str]
 
 
 def _field(
-    func: Callable[..., Any], name: str, signature: Signature, text: str | None
+    func: Function, name: str, signature: Signature, text: str | None
 ) -> tuple[Any, FieldInfo]:
     parameter = signature.parameters[name]
     annotation = signature.hints.get(name, Any)
@@ -325,7 +325,7 @@ def made_model(name: str, fields: Kwargs, description: str, config: ConfigDict) 
 
 
 def model_from_typed_dict(
-    typed_dict: Any, above: tuple[Any, ...] = (), *, name: str | None = None
+    typed_dict: Any, above: Args = (), *, name: str | None = None
 ) -> type[BaseModel]:
     """Return a pydantic model of a TypedDict; nested ones become models too.
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import Field, PlainSerializer, SkipValidation, ValidationError
 
 from modelwire import callbacks as managers
-from modelwire.aliases import JSON, Kwargs
+from modelwire.aliases import JSON, Args, Function, Kwargs
 from modelwire.callbacks.hooks import listening
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
 from modelwire.messages import ToolCall
@@ -152,7 +152,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
     def get_input_jsonschema(self, config: RunnableConfig | None = None) -> JSON:
         return json_schema_of(self.get_input_schema(config))
 
-    def _functions(self) -> list[Callable[..., Any]]:
+    def _functions(self) -> list[Function]:
         """Return the functions that the tool calls. Their signatures show which arguments are injected."""
         cls = type(self)
         own = [cls._run is not BaseTool._run, cls._arun is not BaseTool._arun]
@@ -219,7 +219,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
     def _to_args_and_kwargs(
         self, tool_input: str | JSON, tool_call_id: str | None
-    ) -> tuple[tuple[Any, ...], Kwargs]:
+    ) -> tuple[Args, Kwargs]:
         """Return the checked input as the arguments of `_run`."""
         parsed = self._parse_input(tool_input, tool_call_id)
         if not isinstance(parsed, str):
@@ -412,9 +412,7 @@ class _Run(NamedTuple):
             return below(self.config)
         return changed(self.config, callbacks=manager.get_child())
 
-    def arguments(
-        self, func: Callable[..., Any], inner: RunnableConfig, manager: Any
-    ) -> tuple[tuple[Any, ...], Kwargs]:
+    def arguments(self, func: Function, inner: RunnableConfig, manager: Any) -> tuple[Args, Kwargs]:
         """Return the arguments for `_run`, with the config and the run manager if it takes them."""
         args, kwargs = self.tool._to_args_and_kwargs(self.tool_input, self.tool_call_id)
         signature = signature_of(func)

@@ -20,7 +20,7 @@ from typing import (
 
 from pydantic import ConfigDict
 
-from modelwire.aliases import JSON, Kwargs, Values
+from modelwire.aliases import JSON, Function, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model
 from modelwire.runnables.base import Runnable
@@ -93,7 +93,7 @@ def tool(name_or_callable: str, runnable: Runnable, **options: Unpack[ToolOption
 @overload
 def tool(name_or_callable: str | None = None, **options: Unpack[ToolOptions]) -> ToolDecorator: ...
 def tool(
-    name_or_callable: str | Callable[..., Any] | None = None,
+    name_or_callable: str | Function | None = None,
     runnable: Runnable | None = None,
     *,
     description: str | None = None,

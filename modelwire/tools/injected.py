@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
-from modelwire.aliases import Kwargs, Values
+from modelwire.aliases import Args, Function, Kwargs, Values
 from modelwire.langchain_bridge import is_langchains
 from modelwire.runnables.config import RunnableConfig
 
@@ -43,7 +43,7 @@ class Signature(NamedTuple):
     injected: frozenset[str]
 
 
-def signature_of(func: Callable[..., Any]) -> Signature:
+def signature_of(func: Function) -> Signature:
     """Return the signature of `func`; it is cached for each function."""
     if inspect.ismethod(func):  # Each access creates a new bound method.
         cached = _read_once(func.__func__)
@@ -52,9 +52,7 @@ def signature_of(func: Callable[..., Any]) -> Signature:
     return _read_once(func)
 
 
-def positional(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs
-) -> tuple[tuple[Any, ...], Kwargs]:
+def positional(func: Function, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
     """Return the arguments of a call of `func` with its positional-only parameters among the positional ones."""
     parameters = signature_of(func).parameters.values()
     only = [one for one in parameters if one.kind is one.POSITIONAL_ONLY][len(args) :]
@@ -65,10 +63,10 @@ def positional(
 
 
 # The keys are weak references, so the cache keeps no function alive.
-_signatures: WeakKeyDictionary[Callable[..., Any], Signature] = WeakKeyDictionary()
+_signatures: WeakKeyDictionary[Function, Signature] = WeakKeyDictionary()
 
 
-def _read_once(func: Callable[..., Any]) -> Signature:
+def _read_once(func: Function) -> Signature:
     try:
         known = _signatures.get(func)
         if known is None:
@@ -78,7 +76,7 @@ def _read_once(func: Callable[..., Any]) -> Signature:
     return known
 
 
-def _read(func: Callable[..., Any]) -> Signature:
+def _read(func: Function) -> Signature:
     try:
         parameters = dict(inspect.signature(func).parameters)
     except (ValueError, TypeError):  # Some built-ins have no signature.
@@ -92,7 +90,7 @@ def _read(func: Callable[..., Any]) -> Signature:
     )
 
 
-def _hints(func: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> Kwargs:
+def _hints(func: Function, parameters: Mapping[str, inspect.Parameter]) -> Kwargs:
     """Return the annotations that can be resolved, without those that cannot."""
     annotations = {
         name: parameter.annotation

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from modelwire.aliases import Values
+from modelwire.aliases import StrPath, Values
 from modelwire.errors import DiskError, InvalidArgument, JobBusy
 from modelwire.messages import BaseMessage, messages_from_dict, messages_to_dict
 from modelwire.sqlite_files import open_sqlite
@@ -39,7 +39,7 @@ class Restored(NamedTuple):
 class Journal:
     """An open journal. Its methods may be called from any thread."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: StrPath) -> None:
         import sqlite3
 
         self.path = os.fspath(path)

@@ -7,13 +7,12 @@ agent framework: for graphs and memory use LangGraph, whose nodes may call these
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from modelwire.aliases import JSON, Kwargs, Values
+from modelwire.aliases import JSON, Kwargs, StrPath, Values
 from modelwire.errors import (
     BudgetExceeded,
     CallLater,
@@ -80,7 +79,7 @@ def run_tools(
     config: RunnableConfig | None = None,
     approve: Approve | None = None,
     results: Values | None = None,
-    journal: str | os.PathLike[str] | None = None,
+    journal: StrPath | None = None,
     **kwargs: Any,
 ) -> list[BaseMessage]:
     """Call `model` and the tools that it calls, until it calls no more; return the conversation with the final answer.
@@ -137,7 +136,7 @@ async def arun_tools(
     config: RunnableConfig | None = None,
     approve: Approve | None = None,
     results: Values | None = None,
-    journal: str | os.PathLike[str] | None = None,
+    journal: StrPath | None = None,
     **kwargs: Any,
 ) -> list[BaseMessage]:
     """Do what `run_tools` does, async."""
@@ -164,7 +163,7 @@ def stream_tools(
     config: RunnableConfig | None = None,
     approve: Approve | None = None,
     results: Values | None = None,
-    journal: str | os.PathLike[str] | None = None,
+    journal: StrPath | None = None,
     **kwargs: Any,
 ) -> Iterator[BaseMessage | ToolCallStarted]:
     """Do what `run_tools` does, and yield events.
@@ -205,7 +204,7 @@ async def astream_tools(
     config: RunnableConfig | None = None,
     approve: Approve | None = None,
     results: Values | None = None,
-    journal: str | os.PathLike[str] | None = None,
+    journal: StrPath | None = None,
     **kwargs: Any,
 ) -> AsyncIterator[BaseMessage | ToolCallStarted]:
     """Do what `stream_tools` does, async."""
@@ -239,7 +238,7 @@ class Oversight(NamedTuple):
 
     approve: Approve | None
     results: Values | None
-    journal: str | os.PathLike[str] | None
+    journal: StrPath | None
     is_async: bool = False
 
 

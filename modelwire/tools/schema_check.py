@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from modelwire.aliases import Values
+from modelwire.aliases import Args, Values
 from modelwire.errors import InvalidArgument
 from modelwire.tools.args_schema import model_from_typed_dict
 from modelwire.tools.json_schema import schemas_within
@@ -36,7 +36,7 @@ class JsonSchemaCheck:
         self.schema = schema
         self._check_schema()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> Args:
         return type(self), (self.schema,)
 
     def __call__(self, value: Any) -> None:
@@ -104,7 +104,7 @@ class TypedDictCheck:
     def __init__(self, typed_dict: Any) -> None:
         self.typed_dict = typed_dict
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> Args:
         return type(self), (self.typed_dict,)
 
     def __call__(self, value: Any) -> None:

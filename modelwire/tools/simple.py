@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from modelwire.aliases import JSON, Kwargs
+from modelwire.aliases import JSON, Args, Function, Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import RunnableConfig
 from modelwire.tools.args_schema import ArgsSchema
@@ -21,7 +21,7 @@ class Tool(FunctionTool):
     description: str = ""
 
     def __init__(
-        self, name: str, func: Callable[..., Any] | None, description: str = "", **kwargs: Any
+        self, name: str, func: Function | None, description: str = "", **kwargs: Any
     ) -> None:
         super().__init__(name=name, func=func, description=description, **kwargs)
 
@@ -54,7 +54,7 @@ class Tool(FunctionTool):
 
     def _to_args_and_kwargs(
         self, tool_input: str | JSON, tool_call_id: str | None
-    ) -> tuple[tuple[Any, ...], Kwargs]:
+    ) -> tuple[Args, Kwargs]:
         args, kwargs = super()._to_args_and_kwargs(tool_input, tool_call_id)
         values = [*args, *kwargs.values()]
         if len(values) != 1:
@@ -66,7 +66,7 @@ class Tool(FunctionTool):
     @classmethod
     def from_function(
         cls,
-        func: Callable[..., Any] | None,
+        func: Function | None,
         name: str,
         description: str,
         return_direct: bool = False,  # noqa: FBT001, FBT002 - the place LangChain scripts use

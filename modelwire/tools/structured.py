@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import SkipValidation
 
 from modelwire import callbacks as managers
-from modelwire.aliases import Kwargs
+from modelwire.aliases import Args, Function, Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import ensure_config
 from modelwire.tools.args_schema import ArgsSchema, create_schema_from_function, docstring_of
@@ -25,7 +25,7 @@ class FunctionTool(BaseTool):
     func: Annotated[Callable[..., Any] | None, SkipValidation, SaidInJson] = None
     coroutine: Annotated[Callable[..., Awaitable[Any]] | None, SkipValidation, SaidInJson] = None
 
-    def _functions(self) -> list[Callable[..., Any]]:
+    def _functions(self) -> list[Function]:
         return [
             func for func in (self.func, self.coroutine) if func is not None
         ] or super()._functions()
@@ -46,9 +46,7 @@ class FunctionTool(BaseTool):
         return await super()._arun(*args, run_manager=run_manager, **kwargs)
 
 
-def _arguments(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, run_manager: Any
-) -> tuple[tuple[Any, ...], Kwargs]:
+def _arguments(func: Function, args: Args, kwargs: Kwargs, run_manager: Any) -> tuple[Args, Kwargs]:
     """Return the arguments of `func`, with the config and the run manager that it takes.
 
     Without listeners the manager does nothing.
@@ -82,7 +80,7 @@ class StructuredTool(FunctionTool):
     @classmethod
     def from_function(
         cls,
-        func: Callable[..., Any] | None = None,
+        func: Function | None = None,
         coroutine: Callable[..., Awaitable[Any]] | None = None,
         name: str | None = None,
         description: str | None = None,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from modelwire.aliases import JSON, Kwargs
+from modelwire.aliases import JSON, Function, Kwargs
 from modelwire.callbacks.base import AsyncCallbackHandler, BaseCallbackHandler
 from modelwire.runnables.listener import dict_from_result
 from modelwire.tracers.schemas import Run, now
@@ -194,7 +194,7 @@ class AsyncBaseTracer(_RunTree, AsyncCallbackHandler, ABC):
         """Called with each token of a model's run."""
 
 
-def _starting(kind: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _starting(kind: str) -> tuple[Function, Function]:
     hook = f"_on_{kind}_start"
 
     def start(self: BaseTracer, serialized: Any, input: Any, **about: Any) -> None:
@@ -206,7 +206,7 @@ def _starting(kind: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return start, astart
 
 
-def _ending(kind: str, step: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _ending(kind: str, step: str) -> tuple[Function, Function]:
     hook = f"_on_{kind}_{step}"
     close: Callable[..., Run | None] = _RunTree._ended if step == "end" else _RunTree._failed
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from modelwire.aliases import Function
 from modelwire.errors import InvalidType
 from modelwire.tracers.base import AsyncBaseTracer, BaseTracer
 from modelwire.tracers.schemas import Run
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncRootListenersTracer", "RootListenersTracer", "listening_to"]
 
 # `f(run)`, or `f(run, config)`; with `with_alisteners` it is async.
-Listener = Callable[..., Any]
+Listener = Function
 
 
 def listening_to(

@@ -26,7 +26,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from modelwire import __version__
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, StrPath
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType
 from modelwire.lazy import module
 from modelwire.tools.base import ToolException
@@ -71,7 +71,7 @@ class Connection:
         *,
         headers: Mapping[str, str] | None,
         env: Mapping[str, str] | None,
-        cwd: str | os.PathLike[str] | None,
+        cwd: StrPath | None,
         auth: Any,
         elicit: ElicitationHandler | None,
         timeout_s: float,

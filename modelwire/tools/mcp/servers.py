@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, StrPath
 
 __all__ = ["Server", "plain_url", "reason", "run_metadata", "shown"]
 
-Server: TypeAlias = "str | Sequence[str | os.PathLike[str]] | Any"
+Server: TypeAlias = "str | Sequence[StrPath] | Any"
 
 # What follows an option of a command may be a secret, and so may `NAME=VALUE`; these options of launchers are not.
 _OPTION = re.compile("-|[^/]*=")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, StrPath
 from modelwire.lazy import module
 from modelwire.tools.base import BaseTool
 from modelwire.tools.mcp.connection import Connection, running_loop
@@ -68,7 +67,7 @@ class MCPTools(Sequence[BaseTool]):
         *,
         headers: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
+        cwd: StrPath | None = None,
         prefix: str = "",
         timeout_s: float = 60.0,
         auth: Any = None,
