@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from uuid import UUID, uuid4
 
 from modelwire.aliases import JSON, Kwargs
@@ -50,6 +50,8 @@ __all__ = [
 # Reporting returns None in the sync classes, and a coroutine in the async ones.
 Told = TypeVar("Told", covariant=True)
 Run = TypeVar("Run", bound="BaseRunManager[Any]")
+# Reports when it is awaited.
+Awaited: TypeAlias = Coroutine[Any, Any, None]
 Manager = TypeVar("Manager", bound=BaseCallbackManager)
 # Starting returns a run (for models, several), or a coroutine with it.
 ModelRuns = TypeVar("ModelRuns", covariant=True)
@@ -125,7 +127,7 @@ class RunManager(BaseRunManager[None]):
             deliver(self.handlers, event, EVENTS[event], args, self._about(kwargs))
 
 
-class AsyncRunManager(BaseRunManager[Coroutine[Any, Any, None]]):
+class AsyncRunManager(BaseRunManager[Awaited]):
     """Reports on a run, when awaited."""
 
     async def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
@@ -246,32 +248,28 @@ class CallbackManagerForRetrieverRun(ParentRunManager, _RetrieverEvents[None]):
     """Reports on a run of a retriever."""
 
 
-class AsyncCallbackManagerForChainRun(
-    AsyncParentRunManager, _ChainEvents[Coroutine[Any, Any, None]]
-):
+class AsyncCallbackManagerForChainRun(AsyncParentRunManager, _ChainEvents[Awaited]):
     """Reports on an async run of a runnable."""
 
     def get_sync(self) -> CallbackManagerForChainRun:
         return self._as(CallbackManagerForChainRun)
 
 
-class AsyncCallbackManagerForLLMRun(AsyncRunManager, _LLMEvents[Coroutine[Any, Any, None]]):
+class AsyncCallbackManagerForLLMRun(AsyncRunManager, _LLMEvents[Awaited]):
     """Reports on an async run of a model."""
 
     def get_sync(self) -> CallbackManagerForLLMRun:
         return self._as(CallbackManagerForLLMRun)
 
 
-class AsyncCallbackManagerForToolRun(AsyncParentRunManager, _ToolEvents[Coroutine[Any, Any, None]]):
+class AsyncCallbackManagerForToolRun(AsyncParentRunManager, _ToolEvents[Awaited]):
     """Reports on an async run of a tool."""
 
     def get_sync(self) -> CallbackManagerForToolRun:
         return self._as(CallbackManagerForToolRun)
 
 
-class AsyncCallbackManagerForRetrieverRun(
-    AsyncParentRunManager, _RetrieverEvents[Coroutine[Any, Any, None]]
-):
+class AsyncCallbackManagerForRetrieverRun(AsyncParentRunManager, _RetrieverEvents[Awaited]):
     """Reports on an async run of a retriever."""
 
     def get_sync(self) -> CallbackManagerForRetrieverRun:
@@ -309,6 +307,8 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
     """
 
     _handle: Callable[..., Told]
+    # It takes an iterator of starts, which are made while it reads them.
+    _gathered: Callable[..., ModelRuns]
 
     @classmethod
     def configure(
@@ -362,9 +362,13 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         serialized: Any,
         rows: Iterable[Any],
         kwargs: Kwargs,
-    ) -> Any:
-        # The sync and the async manager implement it.
-        raise NotImplementedError
+    ) -> ModelRuns:
+        """Start one run for each row; `run_id` is the first one's."""
+        ids = chain((run_id,), repeat(None))
+        return self._gathered(
+            self._start(event, id, serialized, [row], **kwargs)
+            for id, row in zip(ids, rows, strict=False)
+        )
 
     def _opened(self, event: str, run_id: UUID | None) -> BaseRunManager[Any]:
         """Return the run manager of a run about to start."""
@@ -388,9 +392,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         **kwargs: Any,
     ) -> ModelRuns:
         """Start one run for each prompt; `run_id` is the first one's."""
-        return cast(
-            "ModelRuns", self._start_each("on_llm_start", run_id, serialized, prompts, kwargs)
-        )
+        return self._start_each("on_llm_start", run_id, serialized, prompts, kwargs)
 
     def on_chat_model_start(
         self,
@@ -400,10 +402,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         **kwargs: Any,
     ) -> ModelRuns:
         """Start one run for each list of messages; `run_id` is the first one's."""
-        return cast(
-            "ModelRuns",
-            self._start_each("on_chat_model_start", run_id, serialized, messages, kwargs),
-        )
+        return self._start_each("on_chat_model_start", run_id, serialized, messages, kwargs)
 
     def on_chain_start(
         self,
@@ -472,6 +471,7 @@ class CallbackManager(
     """Starts runs and reports that to handlers, at once."""
 
     _handle = staticmethod(handle_event)
+    _gathered = staticmethod(list[CallbackManagerForLLMRun])
 
     def _start(self, event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Any:
         started = self._opened(event, run_id)
@@ -490,24 +490,10 @@ class CallbackManager(
                 raise
         return started
 
-    def _start_each(
-        self,
-        event: str,
-        run_id: UUID | None,
-        serialized: Any,
-        rows: Iterable[Any],
-        kwargs: Kwargs,
-    ) -> Any:
-        ids = chain((run_id,), repeat(None))
-        return [
-            self._start(event, id, serialized, [row], **kwargs)
-            for id, row in zip(ids, rows, strict=False)
-        ]
-
 
 class AsyncCallbackManager(
     _RunStarter[
-        Coroutine[Any, Any, None],
+        Awaited,
         Coroutine[Any, Any, list[AsyncCallbackManagerForLLMRun]],
         Coroutine[Any, Any, AsyncCallbackManagerForChainRun],
         Coroutine[Any, Any, AsyncCallbackManagerForToolRun],
@@ -537,19 +523,9 @@ class AsyncCallbackManager(
                 raise
         return started
 
-    async def _start_each(
-        self,
-        event: str,
-        run_id: UUID | None,
-        serialized: Any,
-        rows: Iterable[Any],
-        kwargs: Kwargs,
-    ) -> Any:
-        ids = chain((run_id,), repeat(None))
-        return [
-            await self._start(event, id, serialized, [row], **kwargs)
-            for id, row in zip(ids, rows, strict=False)
-        ]
+    @staticmethod
+    async def _gathered(starts: Iterable[Any]) -> list[Any]:
+        return [await start for start in starts]
 
 
 def _child(run: BaseRunManager[Any], kind: type[Manager], tag: str | None) -> Manager:

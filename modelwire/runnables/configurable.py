@@ -337,12 +337,6 @@ def _remade(runnable: Any, values: Kwargs) -> Any:
 
 
 def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> ConfigurableFieldSpec:
-    about: Kwargs = {
-        "id": field.id,
-        "name": field.name,
-        "description": field.description,
-        "is_shared": field.is_shared,
-    }
     if isinstance(field, ConfigurableField):
         annotation = field.annotation
         if annotation is None:
@@ -350,13 +344,17 @@ def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> Configurable
                 annotation = type(runnable).model_fields[name].annotation
             else:
                 annotation = Any
-        return ConfigurableFieldSpec(
-            annotation=annotation, default=getattr(runnable, name), **about
-        )
+        return _spec_with(field, annotation, getattr(runnable, name))
     one = _choice(field.name or field.id, tuple(field.options))
     if isinstance(field, ConfigurableFieldSingleOption):
-        return ConfigurableFieldSpec(annotation=one, default=field.default, **about)
-    return ConfigurableFieldSpec(annotation=list[one], default=list(field.default), **about)  # type: ignore[valid-type]
+        return _spec_with(field, one, field.default)
+    return _spec_with(field, list[one], list(field.default))  # type: ignore[valid-type]
+
+
+def _spec_with(field: AnyConfigurableField, annotation: Any, default: Any) -> ConfigurableFieldSpec:
+    return ConfigurableFieldSpec(
+        field.id, annotation, field.name, field.description, default, field.is_shared
+    )
 
 
 # With the cache, two specs of the same options are equal.
@@ -428,14 +426,8 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         that has been created.
         """
         every = {**self.alternatives, self.default_key: self.default}
-        which = ConfigurableFieldSpec(
-            id=self.which.id,
-            name=self.which.name,
-            description=self.which.description,
-            annotation=_choice(self.which.name or self.which.id, tuple(every)),
-            default=self.default_key,
-            is_shared=self.which.is_shared,
-        )
+        choice = _choice(self.which.name or self.which.id, tuple(every))
+        which = _spec_with(self.which, choice, self.default_key)
         inner = [
             spec._replace(id=self._prefix(key) + spec.id)
             if self.prefix_keys and not spec.is_shared

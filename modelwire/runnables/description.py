@@ -55,12 +55,16 @@ class Described:
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """Return the name under which runs are reported, with `suffix` in the same case style."""
-        named = name or getattr(self, "name", None) or type(self).__name__
+        named = name or getattr(self, "name", None) or self._default_name()
         if not suffix:
             return named
         if named[0].isupper():
             return named + suffix.title()
         return f"{named}_{suffix.lower()}"
+
+    def _default_name(self) -> str:
+        """Return the name of a runnable that was given none."""
+        return type(self).__name__
 
     @property
     def InputType(self) -> Any:

@@ -29,10 +29,8 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
         self.bound = bound
         self.name = name
 
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        return super().get_name(
-            suffix, name=name or self.name or f"RunnableEach<{self.bound.get_name()}>"
-        )
+    def _default_name(self) -> str:
+        return f"RunnableEach<{self.bound.get_name()}>"
 
     @property
     def InputType(self) -> Any:

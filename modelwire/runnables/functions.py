@@ -389,19 +389,9 @@ class RunnableGenerator(Step[Input, Output]):
         return _item_of(_return_type(self._transform or self._atransform))
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Return the sum of the generator's chunks."""
+        """Return the sum of the generator's chunks. It is reported as a stream."""
         chunks = list(self.stream(input, config, **kwargs))
         return cast("Output", collected(chunks) if chunks else None)
-
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
-        # `invoke` sums a stream, and is reported as a stream.
-        raise NotImplementedError
-
-    async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
-    ) -> Output:
-        # `ainvoke` sums a stream, and is reported as a stream.
-        raise NotImplementedError
 
     def _chunks(
         self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs

@@ -137,6 +137,12 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             output = _entry(output, self.output_messages_key, "output_messages_key", "output")
         return _messages(output, AIMessage)
 
+    def _exchange(self, questions: list[BaseMessage], chunks: list[Any]) -> list[BaseMessage]:
+        """Return the new messages in the input and in the chunks of the output."""
+        if not chunks:
+            return questions
+        return [*questions, *self._answered(collected(chunks))]
+
     def _joined(self, input: Any, earlier: list[BaseMessage]) -> Any:
         """Return the input with the earlier messages added."""
         if self.history_messages_key is not None:
@@ -181,9 +187,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             for chunk in output:
                 chunks.append(chunk)
                 yield chunk
-            history.add_messages(
-                [*questions, *(self._answered(collected(chunks)) if chunks else ())]
-            )
+            history.add_messages(self._exchange(questions, chunks))
         finally:
             close(output)
 
@@ -204,9 +208,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             async for chunk in output:
                 chunks.append(chunk)
                 yield chunk
-            await history.aadd_messages(
-                [*questions, *(self._answered(collected(chunks)) if chunks else ())]
-            )
+            await history.aadd_messages(self._exchange(questions, chunks))
         finally:
             await aclose(output)
 

@@ -110,40 +110,25 @@ class RunListener(BaseCallbackHandler):
                     else getattr(chunk, "message", chunk)
                 )
 
-        def on_llm_end(self, response, *, run_id, **about):
-            self.ended(run_id, response)
-
-        def on_llm_error(self, error, *, run_id, **about):
-            self.failed(run_id, error)
-
         def on_chain_start(self, serialized, inputs, *, run_id, name=None, run_type=None, **about):
             input = ABSENT if inputs is UNKNOWN_INPUT else inputs
             self.begun(run_type or "chain", name or "Chain", input, run_id, about)
-
-        def on_chain_end(self, outputs, *, run_id, inputs=None, **about):
-            self.ended(run_id, outputs, ABSENT if inputs is None else inputs)
-
-        def on_chain_error(self, error, *, run_id, inputs=None, **about):
-            self.failed(run_id, error, ABSENT if inputs is None else inputs)
 
         def on_tool_start(self, serialized, input_str, *, run_id, name=None, inputs=None, **about):
             named = name or (serialized or {}).get("name") or "Tool"
             self.begun("tool", named, inputs if inputs is not None else input_str, run_id, about)
 
-        def on_tool_end(self, output, *, run_id, **about):
-            self.ended(run_id, output)
-
-        def on_tool_error(self, error, *, run_id, **about):
-            self.failed(run_id, error)
-
         def on_retriever_start(self, serialized, query, *, run_id, name=None, **about):
             self.begun("retriever", name or "Retriever", {"query": query}, run_id, about)
 
-        def on_retriever_end(self, documents, *, run_id, **about):
-            self.ended(run_id, documents)
+        def on_chain_end(self, output, *, run_id, inputs=None, **about):
+            self.ended(run_id, output, ABSENT if inputs is None else inputs)
 
-        def on_retriever_error(self, error, *, run_id, **about):
-            self.failed(run_id, error)
+        def on_chain_error(self, error, *, run_id, inputs=None, **about):
+            self.failed(run_id, error, ABSENT if inputs is None else inputs)
+
+        on_llm_end = on_tool_end = on_retriever_end = on_chain_end
+        on_llm_error = on_tool_error = on_retriever_error = on_chain_error
 
 
 def attach(

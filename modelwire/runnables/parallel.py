@@ -48,10 +48,8 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         }
         self.name: str | None = None
 
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        return super().get_name(
-            suffix, name=name or self.name or f"{type(self).__name__}<{','.join(self.steps__)}>"
-        )
+    def _default_name(self) -> str:
+        return f"{type(self).__name__}<{','.join(self.steps__)}>"
 
     @property
     def InputType(self) -> Any:

@@ -170,10 +170,8 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         self.mapper = mapper
         self.name = name
 
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        return super().get_name(
-            suffix, name=name or self.name or f"RunnableAssign<{','.join(self.mapper.steps__)}>"
-        )
+    def _default_name(self) -> str:
+        return f"RunnableAssign<{','.join(self.mapper.steps__)}>"
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Return the fields that the branches read, if they are known."""
@@ -279,9 +277,9 @@ class RunnablePick(Step[dict[str, Any], Any]):
         self.keys = keys
         self.name = name
 
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+    def _default_name(self) -> str:
         keys = self.keys if isinstance(self.keys, str) else ",".join(self.keys)
-        return super().get_name(suffix, name=name or self.name or f"RunnablePick<{keys}>")
+        return f"RunnablePick<{keys}>"
 
     def __repr__(self) -> str:
         return f"RunnablePick(keys={self.keys!r})"

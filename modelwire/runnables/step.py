@@ -54,15 +54,14 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
     # Composite steps let their inner step raise the timeout error, which names what it waited for.
     _grace_s = COVER_GRACE_S
 
-    @abstractmethod
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
-    ) -> Output: ...
+    # A class that defines `invoke` and `ainvoke` itself has neither of these two.
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
+        raise NotImplementedError
 
-    @abstractmethod
     async def _avalue(
         self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
-    ) -> Output: ...
+    ) -> Output:
+        raise NotImplementedError
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         hidden(kwargs)

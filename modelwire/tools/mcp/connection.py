@@ -23,7 +23,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, TypeVar
 
 from modelwire import __version__
 from modelwire.aliases import JSON, StrPath
@@ -58,6 +58,8 @@ URL_ELICITATION_REQUIRED = -32042
 THREAD_NAME = "modelwire-mcp"
 
 Result = TypeVar("Result")
+# It makes a request with the client of a connection.
+Request: TypeAlias = Callable[[Any], Awaitable[Result]]
 
 _log = logging.getLogger("modelwire.tools")
 
@@ -118,7 +120,7 @@ class Connection:
             f"The MCP server {self.description} cannot be used: {reason(trouble)}."
         ) from trouble
 
-    def submit(self, request: Callable[[Any], Awaitable[Result]]) -> Future[Result]:
+    def submit(self, request: Request[Result]) -> Future[Result]:
         """Begin a request, made by `request(client)` on the connection's own loop.
 
         Cancelling the future cancels the request at the server.
@@ -159,7 +161,7 @@ class Connection:
                     ) from None
         return await client.call_tool(name, arguments, progress_callback=report)
 
-    def request(self, request: Callable[[Any], Awaitable[Result]]) -> Result:
+    def request(self, request: Request[Result]) -> Result:
         """Make a request and wait for its result. Raises `ToolException`."""
         future = self.submit(request)
         try:
@@ -168,7 +170,7 @@ class Connection:
         finally:
             future.cancel()
 
-    async def arequest(self, request: Callable[[Any], Awaitable[Result]]) -> Result:
+    async def arequest(self, request: Request[Result]) -> Result:
         """Do what `request` does, async."""
         with self.errors():
             return await asyncio.wrap_future(self.submit(request))

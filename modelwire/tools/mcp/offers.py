@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages import BaseMessage
-from modelwire.tools.mcp.connection import Connection, all_pages
+from modelwire.tools.mcp.connection import Connection, Request, all_pages
 from modelwire.tools.mcp.content import prompt_messages, resource_blocks
 from modelwire.tools.mcp.package import package
 
@@ -105,7 +105,7 @@ class MCPPrompt:
         """Do what `messages` does, async."""
         return await self.server.arequest(self._request(arguments))
 
-    def _request(self, arguments: JSON) -> Callable[[Any], Awaitable[list[BaseMessage]]]:
+    def _request(self, arguments: JSON) -> Request[list[BaseMessage]]:
         known = [one["name"] for one in self.arguments]
         needed = [one["name"] for one in self.arguments if one["required"]]
         _check_names(f"The prompt `{self.name}`", arguments, known=known, needed=needed)
@@ -116,7 +116,7 @@ class MCPPrompt:
         return request
 
 
-def reading(uri: str) -> Callable[[Any], Awaitable[list[JSON]]]:
+def reading(uri: str) -> Request[list[JSON]]:
     """Return the request that reads a resource."""
 
     async def request(client: Any) -> list[JSON]:
@@ -125,7 +125,7 @@ def reading(uri: str) -> Callable[[Any], Awaitable[list[JSON]]]:
     return request
 
 
-def resources_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResource]]]:
+def resources_of(server: Connection) -> Request[list[MCPResource]]:
     """Return the request that lists the server's resources."""
 
     def make(one: Any) -> MCPResource:
@@ -134,7 +134,7 @@ def resources_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResour
     return _listing("resources", "resources", make)
 
 
-def templates_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResourceTemplate]]]:
+def templates_of(server: Connection) -> Request[list[MCPResourceTemplate]]:
     """Return the request that lists the templates of the server's resources."""
 
     def make(one: Any) -> MCPResourceTemplate:
@@ -144,7 +144,7 @@ def templates_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResour
     return _listing("resources", "resource_templates", make)
 
 
-def prompts_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPPrompt]]]:
+def prompts_of(server: Connection) -> Request[list[MCPPrompt]]:
     """Return the request that lists the server's prompts."""
 
     def make(one: Any) -> MCPPrompt:
@@ -153,9 +153,7 @@ def prompts_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPPrompt]]
     return _listing("prompts", "prompts", make)
 
 
-def _listing(
-    capability: str, field: str, make: Callable[[Any], Offer]
-) -> Callable[[Any], Awaitable[list[Offer]]]:
+def _listing(capability: str, field: str, make: Callable[[Any], Offer]) -> Request[list[Offer]]:
     """Return the request for all entries of a list; a server without such a list has none."""
 
     async def request(client: Any) -> list[Offer]:
