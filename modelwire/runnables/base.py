@@ -492,6 +492,10 @@ RunnableLike: TypeAlias = (
 )
 
 
+# The runnable that a call's input or config chooses, and the config of its call.
+Chosen: TypeAlias = tuple[Runnable[Input, Output], RunnableConfig]
+
+
 def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable:
     """Return a runnable made of a function, a generator function or a dict; `place` is for the text of an error.
 

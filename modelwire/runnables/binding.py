@@ -13,6 +13,7 @@ from modelwire.aliases import Function, Kwargs
 from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import (
+    Config,
     Configs,
     RunnableConfig,
     hidden,
@@ -23,10 +24,8 @@ from modelwire.runnables.forwarding import Call, Forwarding
 from modelwire.runnables.invoke_function import accepted_kwargs, config_place
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.graph import Graph
-    from modelwire.runnables.schema import StreamEvent
+    from modelwire.runnables.schema import Schema, StreamEvent
 
 __all__ = ["RunnableBinding"]
 
@@ -56,7 +55,7 @@ class RunnableBinding(Forwarding[Input, Output]):
         *,
         bound: Runnable[Input, Output],
         kwargs: Mapping[str, Any] | None = None,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         config_factories: Sequence[Callable[[RunnableConfig], RunnableConfig]] | None = None,
         custom_input_type: Any = None,
         custom_output_type: Any = None,
@@ -84,17 +83,17 @@ class RunnableBinding(Forwarding[Input, Output]):
             return self.custom_output_type
         return self.bound.OutputType
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         if self.custom_input_type is not None:
             return super().get_input_schema(config)
         return self.bound.get_input_schema(self._config(config))
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         if self.custom_output_type is not None:
             return super().get_output_schema(config)
         return self.bound.get_output_schema(self._config(config))
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return self.bound.get_graph(self._config(config))
 
     def _runnables_inside(self) -> Iterable[Runnable]:
@@ -162,7 +161,7 @@ class RunnableBinding(Forwarding[Input, Output]):
             return binding._rebound(made)
         return RunnableSequence(binding._rebound(made.first), *made.steps[1:], name=made.name)
 
-    def _config(self, config: RunnableConfig | None) -> RunnableConfig | None:
+    def _config(self, config: Config) -> Config:
         if not self.config and not self.config_factories:
             return config
         merged = merge_configs(self.config, config)
@@ -177,9 +176,7 @@ class RunnableBinding(Forwarding[Input, Output]):
     def bind(self, **kwargs: Any) -> RunnableBinding[Input, Output]:
         return self._with(kwargs={**self.kwargs, **kwargs})
 
-    def with_config(
-        self, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> RunnableBinding[Input, Output]:
+    def with_config(self, config: Config = None, **kwargs: Any) -> RunnableBinding[Input, Output]:
         """Return a binding with `config` (or its entries as keywords) merged over the config bound so far."""
         return self._with(config=merge_configs(self.config, config, cast("RunnableConfig", kwargs)))
 
@@ -204,13 +201,13 @@ class RunnableBinding(Forwarding[Input, Output]):
     ) -> RunnableBinding[Input, Output]:
         return self._with(config_factories=[*self.config_factories, factory])
 
-    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: Kwargs) -> Call:
+    def _forwarded(self, input: Any, config: Config, kwargs: Kwargs) -> Call:
         return self.bound, input, self._config(config), {**self.kwargs, **hidden(kwargs)}
 
     def astream_events(
         self,
         input: Any,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         *,
         version: Literal["v1", "v2"] = "v2",
         **kwargs: Any,
@@ -220,7 +217,7 @@ class RunnableBinding(Forwarding[Input, Output]):
         )
 
     def astream_log(
-        self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any
+        self, input: Any, config: Config = None, *, diff: bool = True, **kwargs: Any
     ) -> AsyncIterator[Any]:
         return self.bound.astream_log(
             input, self._config(config), diff=diff, **{**self.kwargs, **kwargs}

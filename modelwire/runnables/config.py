@@ -68,6 +68,8 @@ class RunnableConfig(TypedDict, total=False):
     observers: tuple[CallObserver, ...]
 
 
+# The config of a call, which may have none.
+Config: TypeAlias = RunnableConfig | None
 # One config for all inputs of a batch, or one for each.
 Configs: TypeAlias = RunnableConfig | Sequence[RunnableConfig] | None
 
@@ -92,7 +94,7 @@ var_child_runnable_config: ContextVar[RunnableConfig | None] = ContextVar(
 in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
 
 
-def settled(config: RunnableConfig | None) -> RunnableConfig:
+def settled(config: Config) -> RunnableConfig:
     """Return `config` completed from its defaults and its context, checked, and with its timeout running.
 
     The result may be shared with other calls, so it must not be changed.
@@ -154,7 +156,7 @@ def _defaults() -> dict[str, Any]:
     }
 
 
-def _complete(config: RunnableConfig | None) -> dict[str, Any]:
+def _complete(config: Config) -> dict[str, Any]:
     """Return the defaults, overridden by the context, overridden by `config`; unknown keys become `configurable`."""
     ready = _defaults()
     for layer in (var_child_runnable_config.get(), config):
@@ -338,7 +340,7 @@ _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def element_config(config: RunnableConfig | None) -> RunnableConfig:
+def element_config(config: Config) -> RunnableConfig:
     """Return the completed and checked config of one element of a batch, without starting its timeout."""
     return cast("RunnableConfig", _complete(config))
 
@@ -445,7 +447,7 @@ def get_async_callback_manager_for_config(config: RunnableConfig) -> AsyncCallba
 
 
 @contextmanager
-def get_executor_for_config(config: RunnableConfig | None) -> Generator[Executor, None, None]:
+def get_executor_for_config(config: Config) -> Generator[Executor, None, None]:
     """Yield a thread pool of `max_concurrency` workers that run each function in the submitter's context."""
     from modelwire.runnables.threads import ContextThreadPoolExecutor
 

@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from modelwire.aliases import Args, Function, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.langchain_bridge import is_langchain, own
-from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
-from modelwire.runnables.config import RunnableConfig, changed, merge_configs, settled
+from modelwire.runnables.base import Chosen, Input, Output, Runnable, coerce_to_runnable
+from modelwire.runnables.config import Config, RunnableConfig, changed, merge_configs, settled
 from modelwire.runnables.fields import (
     AnyConfigurableField,
     ConfigurableField,
@@ -33,6 +33,7 @@ from modelwire.runnables.invoke_function import accepted_kwargs, config_place
 
 if TYPE_CHECKING:
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 # All objects share this lock, because a lock of their own could not be pickled. It is reentrant,
 # since a factory may choose another alternative.
@@ -54,12 +55,10 @@ class DynamicRunnable(Forwarding[Input, Output]):
     """
 
     default: Runnable[Input, Output]
-    config: RunnableConfig | None = None
+    config: Config = None
     name: str | None = None
 
-    def prepare(
-        self, config: RunnableConfig | None = None
-    ) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def prepare(self, config: Config = None) -> Chosen[Input, Output]:
         """Return the runnable that a call with `config` runs, and its config."""
         runnable: Runnable[Input, Output] = self
         while isinstance(runnable, DynamicRunnable):
@@ -68,10 +67,10 @@ class DynamicRunnable(Forwarding[Input, Output]):
         return runnable, settled(config)
 
     @abstractmethod
-    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def _chosen(self, config: RunnableConfig) -> Chosen[Input, Output]:
         """Return the runnable chosen by the settled `config`, which may choose again, and its config."""
 
-    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+    def with_config(self, config: Config = None, **kwargs: Any) -> Any:
         bound = copy(self)
         bound.config = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
         return bound
@@ -84,15 +83,15 @@ class DynamicRunnable(Forwarding[Input, Output]):
     def OutputType(self) -> Any:
         return getattr(self.__dict__.get("default"), "OutputType", Any)
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         runnable, ready = self.prepare(config)
         return runnable.get_input_schema(ready)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         runnable, ready = self.prepare(config)
         return runnable.get_output_schema(ready)
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         runnable, ready = self.prepare(config)
         return runnable.get_graph(ready)
 
@@ -137,14 +136,12 @@ class DynamicRunnable(Forwarding[Input, Output]):
 
         return call
 
-    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: Kwargs) -> Call:
+    def _forwarded(self, input: Any, config: Config, kwargs: Kwargs) -> Call:
         runnable, ready = self.prepare(config)
         return runnable, input, ready, kwargs
 
 
-def _config_in(
-    named: int | None, args: Args, kwargs: Kwargs
-) -> tuple[int | None, RunnableConfig | None]:
+def _config_in(named: int | None, args: Args, kwargs: Kwargs) -> tuple[int | None, Config]:
     """Return the config among a call's arguments, and its position, if any; `named` is the position
     of the parameter.
     """
@@ -199,7 +196,7 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         return self.source.config_specs
 
-    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def _chosen(self, config: RunnableConfig) -> Chosen[Input, Output]:
         runnable, ready = self.source.prepare(config)
         return getattr(runnable, self.method)(*self.args, **self.kwargs), ready
 
@@ -214,7 +211,7 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
         *,
         default: Runnable[Input, Output],
         fields: Mapping[str, AnyConfigurableField],
-        config: RunnableConfig | None = None,
+        config: Config = None,
     ) -> None:
         known = _field_names(default)
         # These are aliases of a chat model's fields.
@@ -253,7 +250,7 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
         specs = [_spec(self.default, name, field) for name, field in self.fields.items()]
         return get_unique_config_specs([*specs, *self.default.config_specs])
 
-    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def _chosen(self, config: RunnableConfig) -> Chosen[Input, Output]:
         configured = config.get("configurable") or {}
         _warn_of_misspelt(configured, [field.id for field in self.fields.values()])
         values: Kwargs = {}
@@ -380,7 +377,7 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         alternatives: Mapping[str, Runnable[Input, Output] | Callable[[], Runnable[Input, Output]]],
         default_key: str = "default",
         prefix_keys: bool = False,
-        config: RunnableConfig | None = None,
+        config: Config = None,
     ) -> None:
         if not isinstance(cast("object", which), ConfigurableField):
             raise InvalidType(
@@ -441,7 +438,7 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
     def _prefix(self, key: str) -> str:
         return f"{self.which.id}=={key}/"
 
-    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def _chosen(self, config: RunnableConfig) -> Chosen[Input, Output]:
         choices = config.get("configurable") or {}
         _warn_of_misspelt(choices, [self.which.id])
         key = choices.get(self.which.id, self.default_key)

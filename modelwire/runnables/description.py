@@ -14,12 +14,11 @@ from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.lazy_rooms import fields, graphs, prompts, schemas
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.prompts.base import BasePromptTemplate
     from modelwire.runnables.base import Runnable
     from modelwire.runnables.fields import ConfigurableFieldSpec
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["ComparedByParts", "Described"]
 
@@ -89,20 +88,20 @@ class Described:
         )
 
     @property
-    def input_schema(self) -> type[BaseModel]:
+    def input_schema(self) -> Schema:
         """The input as a pydantic model."""
         return self.get_input_schema()
 
     @property
-    def output_schema(self) -> type[BaseModel]:
+    def output_schema(self) -> Schema:
         """The output as a pydantic model."""
         return self.get_output_schema()
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: RunnableConfig | None = None) -> Schema:
         """Return the input as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
         return schemas.schema_of(self.get_name("Input"), schemas.declared(self, "InputType"))
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: RunnableConfig | None = None) -> Schema:
         """Return the output as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
         return schemas.schema_of(self.get_name("Output"), schemas.declared(self, "OutputType"))
 
@@ -116,7 +115,7 @@ class Described:
 
     def _input_schema_before(
         self, rest: Sequence[Runnable], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    ) -> Schema:
         """Return the schema of the input of a sequence: this step, then the steps `rest`.
 
         A step that passes its input on adds to its own fields those that `rest` needs.
@@ -125,7 +124,7 @@ class Described:
 
     def _output_schema_after(
         self, before: Sequence[Runnable], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    ) -> Schema:
         """Return the schema of the output of a sequence: the steps `before`, then this step."""
         return self.get_output_schema(config)
 
@@ -140,7 +139,7 @@ class Described:
             spec for inner in self._runnables_inside() for spec in inner.config_specs
         )
 
-    def config_schema(self, *, include: Sequence[str] | None = None) -> type[BaseModel]:
+    def config_schema(self, *, include: Sequence[str] | None = None) -> Schema:
         """Return the configurable keys as a pydantic model, with the keys of the config named in `include`."""
         return schemas.config_schema(self.get_name("Config"), self.config_specs, include or ())
 

@@ -15,7 +15,7 @@ from modelwire.aliases import Kwargs
 from modelwire.errors import CallerError
 from modelwire.runnables.addable import collected
 from modelwire.runnables.channel import Channel
-from modelwire.runnables.config import hidden
+from modelwire.runnables.config import Config, hidden
 from modelwire.runnables.listener import (
     ABSENT,
     RunFilter,
@@ -28,7 +28,7 @@ from modelwire.runnables.reading_context import abound
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
-    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.config import Config
     from modelwire.runnables.schema import StreamEvent
 
 __all__ = ["UnknownVersion", "astream_events", "unknown_version"]
@@ -273,7 +273,7 @@ class EventsV1(EventsV2):
 def astream_events(
     runnable: Runnable,
     input: Any,
-    config: RunnableConfig | None,
+    config: Config,
     *,
     version: str,
     **kwargs: Any,

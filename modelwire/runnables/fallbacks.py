@@ -11,16 +11,15 @@ from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config, RunnableConfig
 from modelwire.runnables.deadline import check
 from modelwire.runnables.invoke_function import END
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import Step
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableWithFallbacks"]
 
@@ -78,13 +77,13 @@ class RunnableWithFallbacks(Step[Input, Output]):
     def OutputType(self) -> Any:
         return self.runnable.OutputType
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         return self.runnable.get_input_schema(config)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         return self.runnable.get_output_schema(config)
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return self.runnable.get_graph(config)
 
     def __repr__(self) -> str:
@@ -118,9 +117,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
     def _runnables_inside(self) -> Iterable[Runnable]:
         return self.runnables
 
-    def _attempts(
-        self, input: Any, config: RunnableConfig, run: Run | AsyncRun | None
-    ) -> _Attempts:
+    def _attempts(self, input: Any, config: RunnableConfig, run: AnyRun) -> _Attempts:
         if self.exception_key is not None and not isinstance(input, dict):
             raise InvalidType(
                 f"With `exception_key` the input must be a dict, which `{self.exception_key}` is added to, "
@@ -128,7 +125,9 @@ class RunnableWithFallbacks(Step[Input, Output]):
             )
         return _Attempts(self, input, config, run)
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Output:
         attempts = self._attempts(input, config, run)
         for runnable, value, inner in attempts:
             try:
@@ -138,7 +137,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
         raise attempts.first_error()
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Output:
         attempts = self._attempts(input, config, run)
         for runnable, value, inner in attempts:
@@ -149,7 +148,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
         raise attempts.first_error()
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Fall back until a first chunk has arrived. A later error is raised."""
         stream: Iterator[Any] | None = None
@@ -186,7 +185,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
         self,
         input: AsyncIterator[Any],
         config: RunnableConfig,
-        run: AsyncRun | None,
+        run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         stream: AsyncIterator[Any] | None = None
@@ -229,7 +228,7 @@ class _Attempts:
         owner: RunnableWithFallbacks,
         input: Any,
         config: RunnableConfig,
-        run: Run | AsyncRun | None,
+        run: AnyRun,
     ) -> None:
         self._owner = owner
         self._input = input

@@ -18,6 +18,7 @@ from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import (
     DEFAULT_RECURSION_LIMIT,
+    Config,
     RunnableConfig,
     changed,
     run_in_executor,
@@ -34,14 +35,13 @@ from modelwire.runnables.invoke_function import (
     takes_manager,
 )
 from modelwire.runnables.lazy_rooms import function_source, graphs, schemas
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import Step, WholeStep, once
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.fields import ConfigurableFieldSpec
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableGenerator", "RunnableLambda", "chain"]
 
@@ -195,7 +195,7 @@ class RunnableLambda(WholeStep[Input, Output]):
             return _item_of(kind)
         return kind
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the annotation's schema; without one, a schema with the keys that the function
         reads from its input.
         """
@@ -223,7 +223,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         with function_source.visiting(self) as first:
             return super().config_specs if first else []
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         """Return the graphs of the runnables that the function's source refers to, else the function as one node."""
         with function_source.visiting(self) as first:
             if first and (deps := self.deps):
@@ -247,7 +247,9 @@ class RunnableLambda(WholeStep[Input, Output]):
             )
         return self.func
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Output:
         output = self._called(input, config, run and run.manager, kwargs)
         if isinstance(output, Runnable):
             output = output.invoke(input, self._deeper(input, config))
@@ -274,7 +276,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return changed(config, recursion_limit=left - 1)
 
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Return the generator function's chunks, or the single value, as an iterator."""
         manager = run and run.manager
@@ -286,7 +288,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return iter((output,))
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Output:
         manager = run and run.manager
         deadline = config.get("deadline")
@@ -314,7 +316,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return await await_with_deadline(self.afunc(input, **kwargs), config)
 
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> AsyncIterator[Output]:
         """Return the async generator function's chunks, or the single value, as an async iterator."""
         manager = run and run.manager
@@ -388,13 +390,13 @@ class RunnableGenerator(Step[Input, Output]):
         """The annotated item type of the generator, or `Any`."""
         return _item_of(_return_type(self._transform or self._atransform))
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Return the sum of the generator's chunks. It is reported as a stream."""
         chunks = list(self.stream(input, config, **kwargs))
         return cast("Output", collected(chunks) if chunks else None)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         if self._transform is None:
             raise NotImplementedError(
@@ -402,9 +404,7 @@ class RunnableGenerator(Step[Input, Output]):
             )
         return stream_function(self._transform, input, config, run and run.manager, kwargs)
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         chunks = [chunk async for chunk in self.astream(input, config, **kwargs)]
         return cast("Output", collected(chunks) if chunks else None)
 
@@ -412,7 +412,7 @@ class RunnableGenerator(Step[Input, Output]):
         self,
         input: AsyncIterator[Any],
         config: RunnableConfig,
-        run: AsyncRun | None,
+        run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         manager = run and run.manager

@@ -17,7 +17,7 @@ from modelwire.runnables.schema import json_schema
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
-    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.config import Config
 
 __all__ = ["CurveStyle", "Edge", "Graph", "MermaidDrawMethod", "Node", "NodeStyles", "graph_of"]
 
@@ -244,7 +244,7 @@ def _as_json(node: Node, *, with_schemas: bool) -> JSON:
     return {"type": "unknown", "data": node.name}
 
 
-def graph_of(runnable: Runnable, config: RunnableConfig | None) -> Graph:
+def graph_of(runnable: Runnable, config: Config) -> Graph:
     """Return the graph of a runnable as one node between its schemas."""
     graph = Graph()
     ends = (
@@ -260,7 +260,7 @@ def graph_of(runnable: Runnable, config: RunnableConfig | None) -> Graph:
     return graph
 
 
-def sequence_graph(steps: list[Runnable], config: RunnableConfig | None) -> Graph:
+def sequence_graph(steps: list[Runnable], config: Config) -> Graph:
     """Return the graph of steps, one after the other."""
     graph = Graph()
     for position, step in enumerate(steps):
@@ -276,9 +276,7 @@ def sequence_graph(steps: list[Runnable], config: RunnableConfig | None) -> Grap
     return graph
 
 
-def parallel_graph(
-    runnable: Runnable, branches: list[Runnable], config: RunnableConfig | None
-) -> Graph:
+def parallel_graph(runnable: Runnable, branches: list[Runnable], config: Config) -> Graph:
     """Return the graph of branches, side by side between the schemas of the whole."""
     graph = Graph()
     start = graph.add_node(runnable.get_input_schema(config))

@@ -13,9 +13,9 @@ from modelwire.messages.conversion import own_message
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config, RunnableConfig
 from modelwire.runnables.fields import ConfigurableFieldSpec, get_unique_config_specs
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import WholeStep
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         return get_unique_config_specs([*self.runnable.config_specs, *self.history_factory_config])
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return self.runnable.get_graph(config)
 
     def _runnables_inside(self) -> Iterable[Runnable]:
@@ -158,7 +158,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             return {**input, self.input_messages_key: whole}
         return whole
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Any:
+    def _value(self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs) -> Any:
         history = self._history(config)
         questions = self._new_messages(input)
         output = self.runnable.invoke(self._joined(input, list(history.messages)), config, **kwargs)
@@ -166,7 +166,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         return output
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Any:
         history = self._history(config)
         questions = self._new_messages(input)
@@ -177,7 +177,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         return output
 
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Any]:
         history = self._history(config)
         questions = self._new_messages(input)
@@ -192,7 +192,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             close(output)
 
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> AsyncIterator[Any]:
         return self._arecorded(input, config, kwargs)
 

@@ -13,13 +13,13 @@ from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.channel import Channel
 from modelwire.runnables.closing import aclose
-from modelwire.runnables.config import hidden
+from modelwire.runnables.config import Config, hidden
 from modelwire.runnables.json_patch import pointer
 from modelwire.runnables.listener import ABSENT, RunFilter, RunListener, attach, dict_from_result
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
-    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.config import Config
 
 __all__ = ["LogEntry", "RunLog", "RunLogPatch", "RunState", "astream_log"]
 
@@ -268,7 +268,7 @@ def _time() -> str:
 async def astream_log(
     runnable: Runnable,
     input: Any,
-    config: RunnableConfig | None,
+    config: Config,
     *,
     diff: bool = True,
     with_streamed_output_list: bool = True,

@@ -17,15 +17,14 @@ from modelwire._extensions import extension
 from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Runnable, coerce_to_runnable
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config, RunnableConfig
 from modelwire.runnables.lazy_rooms import batching, graphs, schemas, streams
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import Step
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableMap", "RunnableParallel"]
 
@@ -58,16 +57,16 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
             (kind for step in self.steps__.values() if (kind := _input_type(step)) is not Any), Any
         )
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the fields that the branches read, if they read a dict."""
         return schemas.parallel_input(
             self.steps__, self.get_name("Input"), config
         ) or super().get_input_schema(config)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         return schemas.parallel_output(self.steps__, self.get_name("Output"), config)
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return graphs.parallel_graph(self, list(self.steps__.values()), config)
 
     def _runnables_inside(self) -> Iterable[Runnable]:
@@ -82,7 +81,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         )
         return "{\n" + rows + "\n}"
 
-    def _branches(self, config: RunnableConfig, run: Run | AsyncRun | None) -> list[Branch]:
+    def _branches(self, config: RunnableConfig, run: AnyRun) -> list[Branch]:
         """Return each branch with the config of its call."""
         return [
             (key, step, config if run is None else run.below(f"map:key:{key}"))
@@ -90,35 +89,36 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         ]
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> dict[str, Any]:
         calls = {
             key: _calling(step.invoke, input, inner, kwargs)
             for key, step, inner in self._branches(config, run)
         }
         waiting = self._waiting()
-        if len(waiting) < 2:
-            return {key: call() for key, call in calls.items()}
         ready = {key: call() for key, call in calls.items() if key not in waiting}
+        if not waiting:
+            return ready
         came = batching.joined([calls[key] for key in waiting], config.get("max_concurrency"))
         ready.update(zip(waiting, came, strict=True))
         return {key: ready[key] for key in calls}
 
     def _waiting(self) -> list[str]:
-        """Return the names of the branches that may wait for I/O."""
-        return [key for key, step in self.steps__.items() if step._may_block()]
+        """Return the names of the branches that may wait for I/O, if that is more than one."""
+        names = [key for key, step in self.steps__.items() if step._may_block()]
+        return names if len(names) > 1 else []
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> dict[str, Any]:
         calls = {
             key: _calling(step.ainvoke, input, inner, kwargs)
             for key, step, inner in self._branches(config, run)
         }
         waiting = self._waiting()
-        if len(waiting) < 2:
-            return {key: await call() for key, call in calls.items()}
         ready = {key: await call() for key, call in calls.items() if key not in waiting}
+        if not waiting:
+            return ready
         came = await batching.gathered(
             [calls[key] for key in waiting], config.get("max_concurrency")
         )
@@ -126,7 +126,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return {key: ready[key] for key in calls}
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[dict[str, Any]]:
         """Pass the whole input stream to every branch; yield their chunks as they arrive, each
         under its branch's key.
@@ -140,7 +140,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         self,
         input: AsyncIterator[Any],
         config: RunnableConfig,
-        run: AsyncRun | None,
+        run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[dict[str, Any]]:
         return streams.amerge(

@@ -11,7 +11,7 @@ from modelwire.aliases import Function, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import AddableDict, GrowingDict, collected, growing, replaces
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, run_in_executor
+from modelwire.runnables.config import Config, RunnableConfig, run_in_executor
 from modelwire.runnables.functions import is_async
 from modelwire.runnables.invoke_function import (
     acall_func_with_variable_args,
@@ -20,14 +20,13 @@ from modelwire.runnables.invoke_function import (
 )
 from modelwire.runnables.lazy_rooms import graphs, schemas, streams
 from modelwire.runnables.parallel import RunnableParallel
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import Step
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.base import Runnable
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableAssign", "RunnablePassthrough", "RunnablePick"]
 
@@ -84,15 +83,13 @@ class RunnablePassthrough(Step[Other, Other]):
     def _may_block(self) -> bool:
         return self.func is not None or self.afunc is not None
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | AsyncRun | None, kwargs: Kwargs
-    ) -> Other:
+    def _value(self, input: Any, config: RunnableConfig, run: AnyRun, kwargs: Kwargs) -> Other:
         if self.func is not None:
             call_func_with_variable_args(self.func, input, config, run and run.manager, **kwargs)
         return cast("Other", input)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Other:
         if self.afunc is not None:
             await acall_func_with_variable_args(
@@ -103,7 +100,7 @@ class RunnablePassthrough(Step[Other, Other]):
         return cast("Other", input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Other]:
         """Pass on the stream chunk by chunk, and call the function with its sum at the end."""
         if self.func is None:
@@ -114,7 +111,7 @@ class RunnablePassthrough(Step[Other, Other]):
         self,
         input: AsyncIterator[Any],
         config: RunnableConfig,
-        run: AsyncRun | None,
+        run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Other]:
         if self.func is None and self.afunc is None:
@@ -125,7 +122,7 @@ class RunnablePassthrough(Step[Other, Other]):
         self,
         input: Iterator[Other],
         config: RunnableConfig,
-        run: Run | None,
+        run: OptionalRun,
         kwargs: Kwargs,
     ) -> Iterator[Other]:
         items: list[Other] = []
@@ -142,7 +139,7 @@ class RunnablePassthrough(Step[Other, Other]):
         self,
         input: AsyncIterator[Other],
         config: RunnableConfig,
-        run: AsyncRun | None,
+        run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Other]:
         items: list[Other] = []
@@ -173,21 +170,19 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
     def _default_name(self) -> str:
         return f"RunnableAssign<{','.join(self.mapper.steps__)}>"
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the fields that the branches read, if they are known."""
         read = self.mapper.get_input_schema(config)
         if schemas.fields_of(read) is not None:
             return read
         return super().get_input_schema(config)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         """Return the fields that the branches read, and those they add."""
         read = schemas.fields_of(self.mapper.get_input_schema(config))
         return schemas.assign_output(read, self.mapper, "RunnableAssignOutput", config)
 
-    def _input_schema_before(
-        self, rest: Sequence[Runnable], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    def _input_schema_before(self, rest: Sequence[Runnable], config: Config) -> Schema:
         needed = schemas.fields_of(schemas.sequence_input(rest, config)) if rest else None
         if needed is None:
             return self.get_input_schema(config)
@@ -195,15 +190,13 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         passed_on = {key: field for key, field in needed.items() if key not in self.mapper.steps__}
         return schemas.object_schema("RunnableSequenceInput", {**read, **passed_on})
 
-    def _output_schema_after(
-        self, before: Sequence[Runnable], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
         fields = schemas.fields_of(schemas.sequence_output(before, config)) if before else None
         if fields is None:
             return self.get_output_schema(config)
         return schemas.assign_output(fields, self.mapper, "RunnableSequenceOutput", config)
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         """Return the graph of the branches, and of the input beside them."""
         return graphs.parallel_graph(
             self, [*self.mapper.steps__.values(), RunnablePassthrough[Any]()], config
@@ -216,17 +209,17 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         return f"RunnableAssign(mapper={self.mapper!r})"
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> dict[str, Any]:
         return {**_dict(input), **self.mapper.invoke(input, config, **kwargs)}
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> dict[str, Any]:
         return {**_dict(input), **await self.mapper.ainvoke(input, config, **kwargs)}
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[dict[str, Any]]:
         passed, mapped = streams.tee(input, 2)
         added = self.mapper.transform(mapped, config, **kwargs)
@@ -248,7 +241,7 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         self,
         input: AsyncIterator[Any],
         config: RunnableConfig,
-        run: AsyncRun | None,
+        run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[dict[str, Any]]:
         pulled = streams.Pulled(input)
@@ -284,16 +277,12 @@ class RunnablePick(Step[dict[str, Any], Any]):
     def __repr__(self) -> str:
         return f"RunnablePick(keys={self.keys!r})"
 
-    def _input_schema_before(
-        self, rest: Sequence[Runnable], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    def _input_schema_before(self, rest: Sequence[Runnable], config: Config) -> Schema:
         if rest:
             return schemas.sequence_input(rest, config)
         return self.get_input_schema(config)
 
-    def _output_schema_after(
-        self, before: Sequence[Runnable], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
         fields = schemas.fields_of(schemas.sequence_output(before, config)) if before else None
         if fields is None:
             return self.get_output_schema(config)
@@ -331,16 +320,16 @@ class RunnablePick(Step[dict[str, Any], Any]):
         held.clear()
         return [one for one in news if one is not None]
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Any:
+    def _value(self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs) -> Any:
         return self._picked(input)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Any:
         return self._picked(input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Any]:
         held: list[Any] = []
         try:
@@ -355,7 +344,7 @@ class RunnablePick(Step[dict[str, Any], Any]):
         self,
         input: AsyncIterator[Any],
         config: RunnableConfig,
-        run: AsyncRun | None,
+        run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Any]:
         held: list[Any] = []

@@ -16,8 +16,8 @@ from modelwire.aliases import Kwargs
 from modelwire.errors import CallerError, ChatError, InvalidArgument, InvalidType
 from modelwire.runnables.base import Input, Output
 from modelwire.runnables.binding import RunnableBinding
-from modelwire.runnables.config import Configs, RunnableConfig, below, hidden, settled
-from modelwire.runnables.run import AsyncRun, Run, acalled, called
+from modelwire.runnables.config import Config, Configs, RunnableConfig, below, hidden, settled
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun, acalled, called
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -118,22 +118,18 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         }
 
     @staticmethod
-    def _attempt_config(
-        config: RunnableConfig, run: Run | AsyncRun | None, number: int
-    ) -> RunnableConfig:
+    def _attempt_config(config: RunnableConfig, run: AnyRun, number: int) -> RunnableConfig:
         if run is None:
             return below(config)
         return run.below(f"retry:attempt:{number}" if number > 1 else None)
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Invoke `bound`, with retries."""
         hidden(kwargs)
         ready = settled(self._config(config))
         return called(self, input, ready, lambda _, run: self._tried(input, ready, run, kwargs))
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         hidden(kwargs)
         ready = settled(self._config(config))
         return await acalled(
@@ -141,7 +137,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         )
 
     def _tried(
-        self, input: Input, config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Input, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Output:
         from tenacity import Retrying
 
@@ -152,7 +148,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         raise AssertionError("tenacity ends in an answer or in an error")
 
     async def _atried(
-        self, input: Input, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Input, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Output:
         from tenacity import AsyncRetrying
 

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.runnables.base import Output, Runnable, coerce_to_runnable
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config
 from modelwire.runnables.forwarding import Call, Forwarding
 
 __all__ = ["RouterInput", "RouterRunnable"]
@@ -45,7 +45,7 @@ class RouterRunnable(Forwarding[RouterInput, Output]):
     def _runnables_inside(self) -> Iterable[Runnable]:
         return self.runnables.values()
 
-    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: Kwargs) -> Call:
+    def _forwarded(self, input: Any, config: Config, kwargs: Kwargs) -> Call:
         if not isinstance(input, Mapping) or "key" not in input or "input" not in input:
             raise InvalidType(
                 "The input of a `RouterRunnable` must be a dict with `key` and `input`."

@@ -36,6 +36,11 @@ AsyncTransform: TypeAlias = Callable[
     [AsyncIterator[Any], RunnableConfig, "AsyncRun | None"], AsyncIterator[Output]
 ]
 
+# Without handlers there is no run.
+OptionalRun: TypeAlias = "Run | None"
+OptionalAsyncRun: TypeAlias = "AsyncRun | None"
+AnyRun: TypeAlias = "Run | AsyncRun | None"
+
 # A run that starts before its input is complete reports this as its input.
 UNKNOWN_INPUT = {"input": ""}
 

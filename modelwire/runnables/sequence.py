@@ -14,16 +14,15 @@ from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, below, hidden, settled
+from modelwire.runnables.config import Config, RunnableConfig, below, hidden, settled
 from modelwire.runnables.deadline import late
 from modelwire.runnables.lazy_rooms import graphs, schemas
-from modelwire.runnables.run import AsyncRun, Run, listening
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun, listening
 from modelwire.runnables.step import Step
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableSequence"]
 
@@ -87,15 +86,15 @@ class RunnableSequence(Step[Input, Output]):
     def OutputType(self) -> Any:
         return self.last.OutputType
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the input of the first step, and the further fields that later ones need."""
         return schemas.sequence_input(self._steps, config)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         """Return the output of the last step; after `assign` or `pick`, with the fields that come before it."""
         return schemas.sequence_output(self._steps, config)
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return graphs.sequence_graph(self.steps, config)
 
     def _runnables_inside(self) -> Iterable[Runnable]:
@@ -109,7 +108,7 @@ class RunnableSequence(Step[Input, Output]):
         return "\n".join([first, *("| " + shown.replace("\n", "\n  ") for shown in rest)])
 
     def _calls(
-        self, config: RunnableConfig, kwargs: Kwargs, run: Run | AsyncRun | None = None
+        self, config: RunnableConfig, kwargs: Kwargs, run: AnyRun = None
     ) -> Iterator[tuple[Runnable, RunnableConfig, Kwargs]]:
         """Yield each step with its config and keywords, checking the deadline; `kwargs` are the first step's."""
         deadline = config.get("deadline")
@@ -119,7 +118,7 @@ class RunnableSequence(Step[Input, Output]):
             yield step, (config if run is None else run.below(f"seq:step:{position}")), kwargs
             kwargs = {}
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Pass the input through the steps; `kwargs` are the first step's."""
         hidden(kwargs)
         config = settled(config)
@@ -131,9 +130,7 @@ class RunnableSequence(Step[Input, Output]):
             value = step.invoke(value, inner, **extra)
         return cast("Output", value)
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         hidden(kwargs)
         config = settled(config)
         if "deadline" in config or listening(config):
@@ -143,20 +140,22 @@ class RunnableSequence(Step[Input, Output]):
             value = await step.ainvoke(value, inner, **extra)
         return cast("Output", value)
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Output:
         for step, inner, extra in self._calls(config, kwargs, run):
             input = step.invoke(input, inner, **extra)
         return cast("Output", input)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Output:
         for step, inner, extra in self._calls(config, kwargs, run):
             input = await step.ainvoke(input, inner, **extra)
         return cast("Output", input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Chain the steps' transforms."""
         stages: list[Iterator[Any]] = [input]
@@ -171,7 +170,7 @@ class RunnableSequence(Step[Input, Output]):
         self,
         input: AsyncIterator[Any],
         config: RunnableConfig,
-        run: AsyncRun | None,
+        run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         stages: list[AsyncIterator[Any]] = [input]

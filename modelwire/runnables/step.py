@@ -13,7 +13,7 @@ from modelwire.aliases import Kwargs
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, below, hidden, settled
+from modelwire.runnables.config import Config, RunnableConfig, below, hidden, settled
 from modelwire.runnables.deadline import (
     COVER_GRACE_S,
     acovered_chunks,
@@ -24,8 +24,8 @@ from modelwire.runnables.deadline import (
 from modelwire.runnables.description import ComparedByParts
 from modelwire.runnables.reading_context import abound, bound
 from modelwire.runnables.run import (
-    AsyncRun,
-    Run,
+    OptionalAsyncRun,
+    OptionalRun,
     acalled,
     atransformed,
     called,
@@ -55,15 +55,17 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
     _grace_s = COVER_GRACE_S
 
     # A class that defines `invoke` and `ainvoke` itself has neither of these two.
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs) -> Output:
-        raise NotImplementedError
-
-    async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+    def _value(
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Output:
         raise NotImplementedError
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
+    ) -> Output:
+        raise NotImplementedError
+
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         hidden(kwargs)
         config = settled(config)
         value = self._value_in_time if "deadline" in config else self._value
@@ -77,9 +79,7 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
             is_needed=self._takes_manager,
         )
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         hidden(kwargs)
         config = settled(config)
         deadline = config.get("deadline")
@@ -94,7 +94,7 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
         )
 
     def _value_in_time(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Output:
         deadline = config.get("deadline")
         check(deadline, self)
@@ -108,7 +108,7 @@ class Step(Reported[Input, Output]):
 
     @abstractmethod
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]: ...
 
     @abstractmethod
@@ -116,22 +116,18 @@ class Step(Reported[Input, Output]):
         self,
         input: AsyncIterator[Any],
         config: RunnableConfig,
-        run: AsyncRun | None,
+        run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Output]: ...
 
-    def stream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[Output]:
+    def stream(self, input: Input, config: Config = None, **kwargs: Any) -> Iterator[Output]:
         return self.transform(iter((input,)), config, **kwargs)
 
-    def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[Output]:
+    def astream(self, input: Input, config: Config = None, **kwargs: Any) -> AsyncIterator[Output]:
         return self.atransform(once(input), config, **kwargs)
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: Iterator[Input], config: Config = None, **kwargs: Any
     ) -> Iterator[Output]:
         hidden(kwargs)
         config = settled(config)
@@ -149,7 +145,7 @@ class Step(Reported[Input, Output]):
         )
 
     def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: AsyncIterator[Input], config: Config = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
         hidden(kwargs)
         config = settled(config)
@@ -173,16 +169,16 @@ class WholeStep(Step[Input, Output]):
 
     @abstractmethod
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Any]: ...
 
     @abstractmethod
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: Kwargs
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> AsyncIterator[Any]: ...
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: Kwargs
+        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         output: Iterator[Any] | None = None
         try:
@@ -199,7 +195,7 @@ class WholeStep(Step[Input, Output]):
         self,
         input: AsyncIterator[Any],
         config: RunnableConfig,
-        run: AsyncRun | None,
+        run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         output: AsyncIterator[Any] | None = None
