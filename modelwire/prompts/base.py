@@ -13,7 +13,7 @@ from modelwire.errors import InvalidArgument, InvalidType, MissingVariable
 from modelwire.messages.base import set_slots
 from modelwire.prompt_values import PromptValue
 from modelwire.prompts.template import check_variables
-from modelwire.runnables.config import RunnableConfig, changed, settled
+from modelwire.runnables.config import Config, RunnableConfig, changed, settled
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.lazy_rooms import schemas
 from modelwire.runnables.run import acalled, called
@@ -63,9 +63,7 @@ class BasePromptTemplate(
         """Return the text of the prompt with the variables filled in. Raises: `MissingVariable`."""
         return self.format(**kwargs)
 
-    def invoke(
-        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> PromptValue:
+    def invoke(self, input: Any, config: Config = None, **kwargs: Any) -> PromptValue:
         """Fill in the variables from a mapping, or from any value if there is a single variable."""
         config = self._configured(config)
         deadline = config.get("deadline")
@@ -77,9 +75,7 @@ class BasePromptTemplate(
 
         return called(self, input, config, prompt, run_type="prompt", serialized={})
 
-    async def ainvoke(
-        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> PromptValue:
+    async def ainvoke(self, input: Any, config: Config = None, **kwargs: Any) -> PromptValue:
         config = self._configured(config)
         deadline = config.get("deadline")
 
@@ -103,7 +99,7 @@ class BasePromptTemplate(
     def OutputType(self) -> Any:
         return PromptValue
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> type[BaseModel]:
         """Return a pydantic model of the variables, required and optional."""
         kinds = {**self._kinds(), **self.input_types}
         needed: dict[str, tuple[Any, Any]] = {
@@ -162,7 +158,7 @@ class BasePromptTemplate(
         }
         return {**partials, **values}
 
-    def _configured(self, config: RunnableConfig | None) -> RunnableConfig:
+    def _configured(self, config: Config) -> RunnableConfig:
         ready = settled(config)
         if self.tags or self.metadata:
             tags = [*(ready.get("tags") or []), *(self.tags or [])]

@@ -8,7 +8,7 @@ from typing import Any
 from modelwire.aliases import JSON
 from modelwire.errors import InvalidType
 from modelwire.prompts.template import BlockTemplate, check_variables
-from modelwire.runnables.config import RunnableConfig, settled
+from modelwire.runnables.config import Config, settled
 from modelwire.runnables.run import acalled, called
 from modelwire.runnables.serializable import RunnableSerializable
 
@@ -57,7 +57,7 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
         """Return the dict with the variables filled in. Raises: `MissingVariable`."""
         return self.format(**kwargs)
 
-    def invoke(self, input: JSON, config: RunnableConfig | None = None, **kwargs: Any) -> JSON:
+    def invoke(self, input: JSON, config: Config = None, **kwargs: Any) -> JSON:
         """Return the dict with the variables filled in from a mapping."""
         return called(
             self,
@@ -68,9 +68,7 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
             serialized={},
         )
 
-    async def ainvoke(
-        self, input: JSON, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> JSON:
+    async def ainvoke(self, input: JSON, config: Config = None, **kwargs: Any) -> JSON:
         return await acalled(
             self,
             input,

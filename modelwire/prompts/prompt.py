@@ -15,7 +15,7 @@ from modelwire.prompt_values import PromptValue, StringPromptValue
 from modelwire.prompts.base import BasePromptTemplate
 from modelwire.prompts.compiled import Template
 from modelwire.prompts.template import check_variables, compile_template
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config
 
 __all__ = ["PromptTemplate", "StringPromptTemplate"]
 
@@ -118,7 +118,7 @@ class PromptTemplate(StringPromptTemplate):
     def _prompt_type(self) -> str:
         return "prompt"
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> type[BaseModel]:
         """Return a pydantic model of the variables; for mustache also with the keys that are looked up in each."""
         if self.template_format != "mustache":
             return super().get_input_schema(config)

@@ -36,6 +36,7 @@ from modelwire.runnables.config import (
     in_batch,
     started,
     warn_of_run_id,
+    with_copies,
 )
 from modelwire.runnables.reading_context import abound, bound
 
@@ -100,21 +101,7 @@ def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableCon
     first = element_config(config)
     if "run_id" in first and not (isinstance(inputs, Sized) and len(inputs) <= 1):
         warn_of_run_id()
-    return _repeated(iter(inputs), first), first.get("max_concurrency")
-
-
-def _repeated(
-    inputs: Iterator[Input], first: RunnableConfig
-) -> Iterator[tuple[Input, RunnableConfig]]:
-    """Yield every input with a copy of the single config; only the first copy has its `run_id`."""
-    run_id = first.pop("run_id", None)
-    for input in inputs:
-        config: Any = dict(first)
-        for key in ("tags", "metadata", "configurable"):
-            config[key] = config[key].copy()
-        if run_id is not None:
-            config["run_id"], run_id = run_id, None
-        yield input, config
+    return with_copies(iter(inputs), first), first.get("max_concurrency")
 
 
 def _matched(

@@ -43,6 +43,7 @@ __all__ = [
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 DEFAULT_RECURSION_LIMIT = 25
 
@@ -377,13 +378,21 @@ def get_config_list(config: Configs, length: int) -> list[RunnableConfig]:
     first = element_config(config)
     if length > 1 and "run_id" in first:
         warn_of_run_id()
-    rest = {key: value for key, value in first.items() if key != "run_id"}
-    return [
-        first
-        if i == 0
-        else cast("RunnableConfig", {**rest, **{key: rest[key].copy() for key in _COPIED}})  # type: ignore[attr-defined]
-        for i in range(length)
-    ]
+    return [copied for _, copied in with_copies(iter(range(length)), first)]
+
+
+def with_copies(
+    inputs: Iterator[Item], first: RunnableConfig
+) -> Iterator[tuple[Item, RunnableConfig]]:
+    """Yield every input with a copy of the single config; only the first copy has its `run_id`."""
+    run_id = first.pop("run_id", None)
+    for input in inputs:
+        config: Any = dict(first)
+        for key in _COPIED:
+            config[key] = config[key].copy()
+        if run_id is not None:
+            config["run_id"], run_id = run_id, None
+        yield input, config
 
 
 def warn_of_run_id() -> None:

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import chain
 from threading import Lock
 from typing import Any
 
@@ -60,21 +61,12 @@ def _nodes(func: Any) -> list[ast.AST]:
 
 def _parsed(text: str) -> ast.AST:
     """Parse lines that may begin or end in the middle of a statement, such as those of a chain in parentheses."""
-    attempts = (
-        text,
-        f"({text.strip()})",
-        f"({text.strip().rstrip(',')})",
-        f"{{{text.strip().rstrip(',')}}}",
-    )
-    for attempt in attempts:
+    line = text.strip().rstrip(",")
+    start = text.find("lambda")
+    parts = (text[start:end].strip() for end in range(len(text), start, -1))
+    for attempt in chain((text, f"({text.strip()})", f"({line})", f"{{{line}}}"), parts):
         try:
             return _tree(attempt)
-        except SyntaxError:
-            continue
-    start = text.find("lambda")
-    for end in range(len(text), start, -1):
-        try:
-            return _tree(text[start:end].strip())
         except SyntaxError:
             continue
     raise SyntaxError(text)

@@ -159,8 +159,9 @@ class LogListener(RunListener):
                 "streamed_output": [],
                 "final_output": None,
                 "logs": {},
+                "name": self.name,
+                "type": kind,
             }
-            state |= {"name": self.name, "type": kind}
             self.put(RunLogPatch({"op": "replace", "path": "", "value": state}))
             return
         tags = about.get("tags") or []

@@ -17,7 +17,14 @@ from modelwire.aliases import JSON, Args, Function, Kwargs
 from modelwire.callbacks.hooks import listening
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
 from modelwire.messages import ToolCall
-from modelwire.runnables.config import RunnableConfig, below, changed, run_in_executor, settled
+from modelwire.runnables.config import (
+    Config,
+    RunnableConfig,
+    below,
+    changed,
+    run_in_executor,
+    settled,
+)
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.invoke_function import await_with_deadline, context_with
 from modelwire.runnables.serializable import RunnableSerializable
@@ -142,14 +149,14 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         schema = self.args_schema if self.args_schema is not None else self.get_input_schema()
         return tool_call_schema(schema, self.name, self.description, self._injected_args_keys)
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
+    def get_input_schema(self, config: Config = None) -> Any:
         if self.args_schema is None:
             return create_schema_from_function(self.name, self._functions()[0])
         if isinstance(self.args_schema, dict):
             return super().get_input_schema(config)
         return self.args_schema
 
-    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> JSON:
+    def get_input_jsonschema(self, config: Config = None) -> JSON:
         return json_schema_of(self.get_input_schema(config))
 
     def _functions(self) -> list[Function]:
@@ -230,12 +237,12 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
             return ((), {})
         return ((parsed,), {})
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+    def invoke(self, input: Any, config: Config = None, **kwargs: Any) -> Any:
         """Call the tool with its arguments, or with a whole tool call, and return its output."""
         tool_input, kwargs = _prepared(input, config, kwargs)
         return self.run(tool_input, **kwargs)
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+    async def ainvoke(self, input: Any, config: Config = None, **kwargs: Any) -> Any:
         tool_input, kwargs = _prepared(input, config, kwargs)
         return await self.arun(tool_input, **kwargs)
 
@@ -251,7 +258,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         metadata: JSON | None = None,
         run_name: str | None = None,
         run_id: UUID | None = None,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         tool_call_id: str | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -302,7 +309,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         metadata: JSON | None = None,
         run_name: str | None = None,
         run_id: UUID | None = None,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         tool_call_id: str | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -453,7 +460,7 @@ def _is_validation_error(error: BaseException) -> bool:
     return isinstance(error, (ValidationError, old))
 
 
-def _prepared(input: Any, config: RunnableConfig | None, kwargs: Kwargs) -> tuple[Any, Kwargs]:
+def _prepared(input: Any, config: Config, kwargs: Kwargs) -> tuple[Any, Kwargs]:
     """Return the parts of a tool call. Its arguments are copied, so that the caller's never change."""
     tool_call_id = kwargs.pop("tool_call_id", None)
     tool_input = input

@@ -28,7 +28,7 @@ from modelwire.messages.base import merge_chunks
 from modelwire.messages.conversion import convert_to_messages, message_chunk_to_message
 from modelwire.runnables.base import Runnable
 from modelwire.runnables.binding import RunnableBinding
-from modelwire.runnables.config import RunnableConfig, in_batch, run_in_executor, settled
+from modelwire.runnables.config import Config, RunnableConfig, in_batch, run_in_executor, settled
 from modelwire.runnables.deadline import check
 from modelwire.runnables.reading_context import abound_stream, bound_stream
 from modelwire.tools.approval import (
@@ -76,7 +76,7 @@ def run_tools(
     tools: Sequence[Any],
     *,
     max_steps: int = MAX_STEPS,
-    config: RunnableConfig | None = None,
+    config: Config = None,
     approve: Approve | None = None,
     results: Values | None = None,
     journal: StrPath | None = None,
@@ -133,7 +133,7 @@ async def arun_tools(
     tools: Sequence[Any],
     *,
     max_steps: int = MAX_STEPS,
-    config: RunnableConfig | None = None,
+    config: Config = None,
     approve: Approve | None = None,
     results: Values | None = None,
     journal: StrPath | None = None,
@@ -160,7 +160,7 @@ def stream_tools(
     tools: Sequence[Any],
     *,
     max_steps: int = MAX_STEPS,
-    config: RunnableConfig | None = None,
+    config: Config = None,
     approve: Approve | None = None,
     results: Values | None = None,
     journal: StrPath | None = None,
@@ -201,7 +201,7 @@ async def astream_tools(
     tools: Sequence[Any],
     *,
     max_steps: int = MAX_STEPS,
-    config: RunnableConfig | None = None,
+    config: Config = None,
     approve: Approve | None = None,
     results: Values | None = None,
     journal: StrPath | None = None,
@@ -251,7 +251,7 @@ class _Loop:
         messages: MessageLikeRepresentation | Sequence[MessageLikeRepresentation],
         tools: Sequence[Any],
         max_steps: Any,
-        config: RunnableConfig | None,
+        config: Config,
         kwargs: Kwargs,
         oversight: Oversight,
     ) -> None:
@@ -439,7 +439,7 @@ class _ToolCaller(Runnable[Any, Any]):
                 )
             self.tools[ready.name] = ready
 
-    def invoke(self, input: Task, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+    def invoke(self, input: Task, config: Config = None, **kwargs: Any) -> Any:
         call = input.call
         tool = self._tool_to_run(input)
         if tool is None:
@@ -454,9 +454,7 @@ class _ToolCaller(Runnable[Any, Any]):
         finally:
             in_batch.reset(mark)
 
-    async def ainvoke(
-        self, input: Task, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Any:
+    async def ainvoke(self, input: Task, config: Config = None, **kwargs: Any) -> Any:
         call = input.call
         tool = self._tool_to_run(input)
         if tool is None:
@@ -482,7 +480,7 @@ class _ToolCaller(Runnable[Any, Any]):
             self.journal.result(call, messages)
         return outcome
 
-    def _config_of_tool(self, config: RunnableConfig | None) -> RunnableConfig:
+    def _config_of_tool(self, config: Config) -> RunnableConfig:
         """Return the config of one call: its own run, and the bound of the loop's config in place of the batch's."""
         own_config: Any = dict(config or {})
         for name in (*_OF_ONE_RUN, "max_concurrency"):
@@ -491,16 +489,11 @@ class _ToolCaller(Runnable[Any, Any]):
             own_config["max_concurrency"] = self._max_concurrency
         return cast("RunnableConfig", own_config)
 
-    def _tool_for(self, call: Values) -> BaseTool | None:
-        if "error" in call:
-            return None
-        return self.tools.get(call["name"])
-
     def _outcome_of_failure(
         self,
         exc: Exception,
         call: Values,
-        config: RunnableConfig | None,
+        config: Config,
         tool: BaseTool,
     ) -> Any:
         """Return what comes of a call whose tool raised an error."""
@@ -515,9 +508,9 @@ class _ToolCaller(Runnable[Any, Any]):
 
     def _tool_to_run(self, task: Task) -> BaseTool | None:
         """Return the tool to run; None if it is unknown, or the call has an outcome already."""
-        if task.outcome is not None:
+        if task.outcome is not None or "error" in task.call:
             return None
-        return self._tool_for(task.call)
+        return self.tools.get(task.call["name"])
 
     def _without_run(self, task: Task) -> Any:
         """Return what comes of a call that does not run."""
@@ -555,9 +548,7 @@ def _answer(result: Any, task: Task, tool: BaseTool) -> Any:
     return answer
 
 
-def _failure(
-    exc: Exception, call: Values, config: RunnableConfig | None, tool: BaseTool
-) -> ToolMessage:
+def _failure(exc: Exception, call: Values, config: Config, tool: BaseTool) -> ToolMessage:
     check(
         (config or {}).get("deadline"), tool
     )  # The time of the whole loop is over, so its answer is not needed.

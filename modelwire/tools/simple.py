@@ -7,7 +7,7 @@ from typing import Any
 
 from modelwire.aliases import JSON, Args, Function, Kwargs
 from modelwire.errors import InvalidArgument
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config
 from modelwire.tools.args_schema import ArgsSchema
 from modelwire.tools.base import ToolException
 from modelwire.tools.structured import FunctionTool
@@ -45,7 +45,7 @@ class Tool(FunctionTool):
             "required": ["__arg1"],
         }
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
+    def get_input_schema(self, config: Config = None) -> Any:
         if self.args_schema is not None:
             return super().get_input_schema(config)
         from pydantic import create_model
