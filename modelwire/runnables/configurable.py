@@ -179,10 +179,8 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
             self.default = default
 
     def __repr__(self) -> str:
-        arguments = [
-            *map(repr, self.args),
-            *(f"{key}={value!r}" for key, value in self.kwargs.items()),
-        ]
+        arguments = [repr(value) for value in self.args]
+        arguments += [f"{key}={value!r}" for key, value in self.kwargs.items()]
         return f"{self.source!r}.{self.method}({', '.join(arguments)})"
 
     def _loop_native(self) -> bool:
@@ -216,11 +214,9 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
         known = _field_names(default)
         # These are aliases of a chat model's fields.
         aliases: Mapping[str, str] = getattr(type(default), "ALIASES", {})
-        fields = {
-            name if name in known else aliases.get(name, name): field
-            for name, field in fields.items()
-        }
-        for name, field in fields.items():
+        self.fields: dict[str, AnyConfigurableField] = {}
+        for named, field in fields.items():
+            name = named if named in known else aliases.get(named, named)
             if name not in known:
                 raise InvalidArgument(
                     f"`{type(default).__name__}` has no field `{name}` to configure. {did_you_mean(name, known)}"
@@ -229,9 +225,9 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
                 raise InvalidType(
                     f"`{name}` must be a `ConfigurableField`, not a `{type(field).__name__}`."
                 )
-        _declared.update(field.id for field in fields.values())
+            self.fields[name] = field
+        _declared.update(field.id for field in self.fields.values())
         self.default = default
-        self.fields = dict(fields)
         self.config = config
 
     def __repr__(self) -> str:
@@ -277,15 +273,12 @@ def _warn_of_misspelt(values: Mapping[str, Any], ids: Sequence[str]) -> None:
     from difflib import get_close_matches
 
     for key in unknown:
-        near = [
-            id
-            for id in get_close_matches(key, ids, cutoff=_NEARLY)
-            if id not in values and not key.startswith(id)
-        ]
-        if near:
-            warn_caller(
-                f"Nothing takes the key `{key}` of `configurable`. Did you mean `{near[0]}`?"
-            )
+        for id in get_close_matches(key, ids, cutoff=_NEARLY):
+            if id not in values and not key.startswith(id):
+                warn_caller(
+                    f"Nothing takes the key `{key}` of `configurable`. Did you mean `{id}`?"
+                )
+                break
 
 
 _NEARLY = 0.8
@@ -327,10 +320,12 @@ def _remade(runnable: Any, values: Kwargs) -> Any:
     cls = type(runnable)
     by_name = cls.model_config.get("populate_by_name") or cls.model_config.get("validate_by_name")
     fields = cls.model_fields
-    state = {**{name: value for name, value in vars(runnable).items() if name in fields}, **values}
-    return cls(
-        **{name if by_name else fields[name].alias or name: value for name, value in state.items()}
-    )
+    state: Kwargs = {}
+    for name, value in {**vars(runnable), **values}.items():
+        if name in fields:
+            alias = None if by_name else fields[name].alias
+            state[alias or name] = value
+    return cls(**state)
 
 
 def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> ConfigurableFieldSpec:
@@ -425,15 +420,15 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         every = {**self.alternatives, self.default_key: self.default}
         choice = _choice(self.which.name or self.which.id, tuple(every))
         which = _spec_with(self.which, choice, self.default_key)
-        inner = [
-            spec._replace(id=self._prefix(key) + spec.id)
-            if self.prefix_keys and not spec.is_shared
-            else spec
-            for key, one in every.items()
-            if isinstance(one, Runnable)
-            for spec in one.config_specs
-        ]
-        return get_unique_config_specs([which, *inner])
+        specs = [which]
+        for key, one in every.items():
+            if not isinstance(one, Runnable):
+                continue
+            for spec in one.config_specs:
+                is_prefixed = self.prefix_keys and not spec.is_shared
+                prefix = self._prefix(key) if is_prefixed else ""
+                specs.append(spec._replace(id=prefix + spec.id))
+        return get_unique_config_specs(specs)
 
     def _prefix(self, key: str) -> str:
         return f"{self.which.id}=={key}/"
@@ -449,15 +444,18 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         if key == self.default_key:
             return self.default, config
         chosen = _by_key(self.alternatives, key, f"alternative for `{self.which.id}`")
-        if not isinstance(chosen, Runnable):
-            if key not in self._made:
-                with _making:
-                    if key not in self._made:
-                        self._made[key] = coerce_to_runnable(
-                            chosen(), place=f"from the alternative `{key}`"
-                        )
-            chosen = self._made[key]
-        return chosen, config
+        if isinstance(chosen, Runnable):
+            return chosen, config
+        return self._made_by(chosen, key), config
+
+    def _made_by(self, make: Callable[[], Runnable[Input, Output]], key: str) -> Runnable:
+        """Return what the function has made for this key; it is called once."""
+        if key not in self._made:
+            with _making:
+                if key not in self._made:
+                    place = f"from the alternative `{key}`"
+                    self._made[key] = coerce_to_runnable(make(), place=place)
+        return self._made[key]
 
 
 def changed_configurable(config: RunnableConfig, configurable: dict[str, Any]) -> RunnableConfig:

@@ -66,7 +66,8 @@ class Graph:
         """Add a runnable or a schema; return its node."""
         if id in self.nodes:
             raise InvalidArgument(f"The graph has a node `{id}` already.")
-        name = id if id is not None and not _is_generated(id) else _name(data)
+        is_named = id is not None and not _is_generated(id)
+        name = str(id) if is_named else _name(data)
         node = Node(id or self.next_id(), name, data, metadata)
         self.nodes[node.id] = node
         return node
@@ -99,12 +100,19 @@ class Graph:
                 return f"{prefix}:{id}"
             return id
 
-        self.nodes.update({ours(id): node.copy(id=ours(id)) for id, node in graph.nodes.items()})
-        self.edges.extend(
-            edge.copy(source=ours(edge.source), target=ours(edge.target)) for edge in graph.edges
-        )
-        ends = graph.first_node(), graph.last_node()
-        return tuple(end and self.nodes[ours(end.id)] for end in ends)  # type: ignore[return-value]  # two, as they came
+        renamed = graph._renamed({id: ours(id) for id in graph.nodes})
+        self.nodes.update(renamed.nodes)
+        self.edges.extend(renamed.edges)
+        return renamed.first_node(), renamed.last_node()
+
+    def _renamed(self, ids: Mapping[str, str]) -> Graph:
+        """Return a copy of the graph with other ids."""
+        copied = Graph()
+        for id, node in self.nodes.items():
+            copied.nodes[ids[id]] = node.copy(id=ids[id])
+        for edge in self.edges:
+            copied.edges.append(edge.copy(source=ids[edge.source], target=ids[edge.target]))
+        return copied
 
     def first_node(self) -> Node | None:
         """Return the only node to which no edge leads, or None."""
@@ -128,12 +136,13 @@ class Graph:
 
     def _trim(self, node: Node | None, side: str, other: str) -> None:
         """Remove an end of the graph if exactly one edge has it on this `side` and a single end remains there."""
-        if node is None or sum(getattr(edge, side) == node.id for edge in self.edges) != 1:
+        if node is None:
             return
-        inside = {
-            getattr(edge, other) for edge in self.edges if node.id not in (edge.source, edge.target)
-        }
-        if len(self.nodes.keys() - inside - {node.id}) == 1:
+        at_node = [edge for edge in self.edges if getattr(edge, side) == node.id]
+        elsewhere = [edge for edge in self.edges if node.id not in (edge.source, edge.target)]
+        inside = {getattr(edge, other) for edge in elsewhere}
+        ends = self.nodes.keys() - inside - {node.id}
+        if len(at_node) == len(ends) == 1:
             self.remove_node(node)
 
     def reid(self) -> Graph:
@@ -145,12 +154,7 @@ class Graph:
             seen[node.name] += 1
             readable = node.name if named[node.name] == 1 else f"{node.name}_{seen[node.name]}"
             ids[id] = readable if _is_generated(id) else id
-        return Graph(
-            nodes={ids[id]: node.copy(id=ids[id]) for id, node in self.nodes.items()},
-            edges=[
-                edge.copy(source=ids[edge.source], target=ids[edge.target]) for edge in self.edges
-            ],
-        )
+        return self._renamed(ids)
 
     def to_json(self, *, with_schemas: bool = False) -> dict[str, list[JSON]]:
         """Return the graph as plain lists and dicts with numbered nodes."""
@@ -158,13 +162,17 @@ class Graph:
         nodes = []
         for id, node in self.nodes.items():
             shown = {"id": ids[id], **_as_json(node, with_schemas=with_schemas)}
-            nodes.append({**shown, "metadata": node.metadata} if node.metadata else shown)
+            if node.metadata:
+                shown["metadata"] = node.metadata
+            nodes.append(shown)
         edges = []
         for edge in self.edges:
             shown = {"source": ids[edge.source], "target": ids[edge.target]}
             if edge.data is not None:
                 shown["data"] = edge.data
-            edges.append({**shown, "conditional": True} if edge.conditional else shown)
+            if edge.conditional:
+                shown["conditional"] = True
+            edges.append(shown)
         return {"nodes": nodes, "edges": edges}
 
     def draw_ascii(self) -> str:

@@ -32,23 +32,25 @@ class RunFilter:
 
     def __init__(self, kwargs: Kwargs) -> None:
         """Remove `include_names`, `exclude_tags` and similar keywords from those of a call; each is a list, or None."""
-        chosen = {
-            verb: [kwargs.pop(f"{verb}_{what}", None) for what in WHAT]
-            for verb in ("include", "exclude")
-        }
-        self._included = [None if names is None else {*names} for names in chosen["include"]]
-        self._excluded = [{*(names or ())} for names in chosen["exclude"]]
-        self._all = all(names is None for names in self._included)
+        self._included: list[set[str] | None] = []
+        self._excluded: list[set[str]] = []
+        for what in WHAT:
+            included = kwargs.pop(f"include_{what}", None)
+            excluded = kwargs.pop(f"exclude_{what}", None)
+            self._included.append(None if included is None else {*included})
+            self._excluded.append({*(excluded or ())})
+        self._all = self._included == [None] * len(WHAT)
 
     def wants(self, name: str, kind: str, tags: Iterable[str]) -> bool:
         """Return whether a run with this name, kind and tags is selected."""
         facts = ((name,), TYPES.get(kind, (kind,)), tuple(tags))
-        if not self._all and not any(
-            names is not None and not names.isdisjoint(own)
-            for names, own in zip(self._included, facts, strict=True)
-        ):
-            return False
-        return all(names.isdisjoint(own) for names, own in zip(self._excluded, facts, strict=True))
+        is_included = self._all
+        for own, included, excluded in zip(facts, self._included, self._excluded, strict=True):
+            if not excluded.isdisjoint(own):
+                return False
+            if included is not None and not included.isdisjoint(own):
+                is_included = True
+        return is_included
 
 
 class _Chunks(CallObserver):
@@ -103,12 +105,12 @@ class RunListener(BaseCallbackHandler):
             from modelwire.messages import AIMessageChunk
 
             hear = self.listen(run_id)
-            if hear is not None:
-                hear(
-                    AIMessageChunk(content=token)
-                    if chunk is None
-                    else getattr(chunk, "message", chunk)
-                )
+            if hear is None:
+                return
+            if chunk is None:
+                hear(AIMessageChunk(content=token))
+            else:
+                hear(getattr(chunk, "message", chunk))
 
         def on_chain_start(self, serialized, inputs, *, run_id, name=None, run_type=None, **about):
             input = ABSENT if inputs is UNKNOWN_INPUT else inputs
