@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-__all__ = ["JSON", "Args", "Function", "Kwargs", "StrPath", "Values"]
+__all__ = [
+    "JSON",
+    "Args",
+    "AsyncChunks",
+    "Callback",
+    "Chunks",
+    "Function",
+    "Kwargs",
+    "StrPath",
+    "Values",
+]
 
 JSON: TypeAlias = dict[str, Any]
 """A JSON object."""
@@ -22,6 +32,15 @@ Values: TypeAlias = Mapping[str, Any]
 
 Function: TypeAlias = Callable[..., Any]
 """A function, whatever it takes and returns."""
+
+Callback: TypeAlias = Callable[[Any], None]
+"""A function that is called with each value."""
+
+Chunks: TypeAlias = Iterator[Any]
+"""The chunks of a stream."""
+
+AsyncChunks: TypeAlias = AsyncIterator[Any]
+"""The chunks of an async stream."""
 
 StrPath: TypeAlias = str | os.PathLike[str]
 """The path of a file."""

@@ -19,6 +19,7 @@ from collections.abc import (
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
 from modelwire import lazy, runnables
+from modelwire.aliases import AsyncChunks, Chunks
 from modelwire.errors import InvalidType
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.addable import collected
@@ -192,13 +193,13 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         *,
         version: str = "v2",
         **kwargs: Any,
-    ) -> Iterator[Any]:
+    ) -> Chunks:
         """Raise `NotImplementedError`, as LangChain's runnables do. Use `astream_events`."""
         raise events.unknown_version("stream_events", version)
 
     def astream_log(
         self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncChunks:
         """Stream, and yield a `RunLogPatch` for each event inside, or without `diff` the whole `RunLog` so far.
 
         Keywords: `with_streamed_output_list`, those by which `astream_events` selects events, and
@@ -443,7 +444,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
 
     def _transform_stream_with_config(
         self,
-        input: Iterator[Any],
+        input: Chunks,
         transformer: Callable[..., Iterator[_Out]],
         config: RunnableConfig | None,
         run_type: str | None = None,
@@ -463,7 +464,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
 
     def _atransform_stream_with_config(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         transformer: Callable[..., AsyncIterator[_Out]],
         config: RunnableConfig | None,
         run_type: str | None = None,

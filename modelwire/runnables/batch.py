@@ -74,6 +74,9 @@ _REST_POLL_S = 0.05
 
 # The outcome of one call: its position, and the output or the error.
 Finished: TypeAlias = tuple[int, Any, BaseException | None]
+# A call, and the function that is called with its outcome.
+Work: TypeAlias = Callable[[], Any]
+Report: TypeAlias = Callable[[Finished], None]
 
 
 def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableConfig]], int | None]:
@@ -191,9 +194,7 @@ def _row_context() -> Context:
     return context
 
 
-def _call(
-    invoke: Function, input: Any, config: RunnableConfig, kwargs: Kwargs
-) -> Callable[[], Any]:
+def _call(invoke: Function, input: Any, config: RunnableConfig, kwargs: Kwargs) -> Work:
     return lambda: invoke(input, started(config), **kwargs)
 
 
@@ -224,9 +225,7 @@ class _Crew(ABC):
     interruptible = False
 
     @abstractmethod
-    def start(
-        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
-    ) -> None: ...
+    def start(self, position: int, call: Work, report: Report) -> None: ...
 
     def cancel(self) -> None:  # noqa: B027 - most have nothing to do
         """Cancel what can be cancelled; other calls finish. All of them still report."""
@@ -245,16 +244,14 @@ class _ThreadCrew(_Crew):
         self._cancelled = False
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="modelwire-batch")
 
-    def start(
-        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
-    ) -> None:
+    def start(self, position: int, call: Work, report: Report) -> None:
         self._pool.submit(self._work, position, call, report, _row_context())
 
     def _work(
         self,
         position: int,
-        call: Callable[[], Any],
-        report: Callable[[Finished], None],
+        call: Work,
+        report: Report,
         context: Context,
     ) -> None:
         if self._cancelled:
@@ -278,9 +275,7 @@ class _InlineCrew(_Crew):
 
     limit = 1
 
-    def start(
-        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
-    ) -> None:
+    def start(self, position: int, call: Work, report: Report) -> None:
         try:
             finished: Finished = position, _row_context().run(call), None
         except Exception as exc:  # noqa: BLE001 - it is raised where the batch is read
@@ -298,9 +293,7 @@ class _LoopCrew(_Crew):
         self._home = loops.background_loop()
         self._tasks: set[asyncio.Task[Finished]] = set()
 
-    def start(
-        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
-    ) -> None:
+    def start(self, position: int, call: Work, report: Report) -> None:
         context = _row_context()
 
         async def work() -> Finished:
@@ -338,7 +331,7 @@ def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
 
 
 def _finished(
-    calls: Iterator[Callable[[], Any]], crew: _Crew, *, return_exceptions: bool
+    calls: Iterator[Work], crew: _Crew, *, return_exceptions: bool
 ) -> Iterator[tuple[int, Any]]:
     """Run the calls on the crew, `crew.limit` at a time, and yield each outcome.
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial, update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from modelwire.aliases import Function, Kwargs
+from modelwire.aliases import AsyncChunks, Function, Kwargs
 from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import (
@@ -218,7 +218,7 @@ class RunnableBinding(Forwarding[Input, Output]):
 
     def astream_log(
         self, input: Any, config: Config = None, *, diff: bool = True, **kwargs: Any
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncChunks:
         return self.bound.astream_log(
             input, self._config(config), diff=diff, **{**self.kwargs, **kwargs}
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from modelwire.aliases import Kwargs
+from modelwire.aliases import Callback, Kwargs
 from modelwire.errors import CallerError
 from modelwire.runnables.addable import collected
 from modelwire.runnables.channel import Channel
@@ -80,7 +80,7 @@ class EventsV2(RunListener):
         self.chosen = chosen
         self.put = cast("Callable[[Any], None]", channel.put)
         self.runs: dict[UUID, _Heard] = {}
-        self.hear_root: Callable[[Any], None] | None = None
+        self.hear_root: Callback | None = None
         self.root_seen = False
 
     def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: Kwargs) -> None:
@@ -108,7 +108,7 @@ class EventsV2(RunListener):
         if wanted:
             self.put(run.event("start", {} if input is ABSENT else {"input": input}))
 
-    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+    def listen(self, run_id: UUID) -> Callback | None:
         """Return the function that reports the chunks of a run."""
         run = self.runs.get(run_id)
         if run is None or run.twins or not run.wanted:
@@ -222,7 +222,7 @@ class EventsV1(EventsV2):
         if run_id == self.root_id and self.root is None:
             self.root = self.runs[run_id]
 
-    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+    def listen(self, run_id: UUID) -> Callback | None:
         if run_id == self.root_id:
             return None
         return super().listen(run_id)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.aliases import Function, Kwargs
+from modelwire.aliases import AsyncChunks, Chunks, Function, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
@@ -148,10 +148,10 @@ class RunnableWithFallbacks(Step[Input, Output]):
         raise attempts.first_error()
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Fall back until a first chunk has arrived. A later error is raised."""
-        stream: Iterator[Any] | None = None
+        stream: Chunks | None = None
         try:
             items = list(input)
             if not items:
@@ -183,12 +183,12 @@ class RunnableWithFallbacks(Step[Input, Output]):
 
     async def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
-        stream: AsyncIterator[Any] | None = None
+        stream: AsyncChunks | None = None
         try:
             items = [item async for item in input]
             if not items:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, get_args, overload
 
-from modelwire.aliases import Function, Kwargs
+from modelwire.aliases import AsyncChunks, Chunks, Function, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
@@ -396,7 +396,7 @@ class RunnableGenerator(Step[Input, Output]):
         return cast("Output", collected(chunks) if chunks else None)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         if self._transform is None:
             raise NotImplementedError(
@@ -410,7 +410,7 @@ class RunnableGenerator(Step[Input, Output]):
 
     def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         run: OptionalAsyncRun,
         kwargs: Kwargs,
@@ -422,7 +422,7 @@ class RunnableGenerator(Step[Input, Output]):
 
     async def _agathered(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         manager: Any,
         kwargs: Kwargs,

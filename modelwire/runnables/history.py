@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.aliases import Kwargs
+from modelwire.aliases import AsyncChunks, Chunks, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage, message_chunk_to_message
@@ -178,7 +178,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
 
     def _opened(
         self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
-    ) -> Iterator[Any]:
+    ) -> Chunks:
         history = self._history(config)
         questions = self._new_messages(input)
         chunks = []
@@ -193,12 +193,10 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
 
     async def _aopened(
         self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncChunks:
         return self._arecorded(input, config, kwargs)
 
-    async def _arecorded(
-        self, input: Any, config: RunnableConfig, kwargs: Kwargs
-    ) -> AsyncIterator[Any]:
+    async def _arecorded(self, input: Any, config: RunnableConfig, kwargs: Kwargs) -> AsyncChunks:
         history = self._history(config)
         questions = self._new_messages(input)
         chunks = []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from modelwire.aliases import JSON, Kwargs
+from modelwire.aliases import JSON, Callback, Kwargs
 from modelwire.callbacks.base import BaseCallbackHandler, BaseCallbackManager
 from modelwire.runnables.config import RunnableConfig, ensure_config
 from modelwire.runnables.run import UNKNOWN_INPUT
@@ -58,9 +58,9 @@ class _Chunks(CallObserver):
 
     __slots__ = ("chunk",)
     wants_tokens = True
-    chunk: Callable[[Any], None]  # type: ignore[assignment]  # a function of its own, as this is the hot path
+    chunk: Callback  # type: ignore[assignment]  # a function of its own, as this is the hot path
 
-    def __init__(self, chunk: Callable[[Any], None]) -> None:
+    def __init__(self, chunk: Callback) -> None:
         self.chunk = chunk
 
 
@@ -70,7 +70,7 @@ class RunListener(BaseCallbackHandler):
     raise_error = False
     run_inline = True
 
-    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+    def listen(self, run_id: UUID) -> Callback | None:
         """Return a function for the chunks of a run that has started, or None if they are not needed."""
         raise NotImplementedError
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 from uuid import UUID
 
-from modelwire.aliases import JSON, Kwargs
+from modelwire.aliases import JSON, Callback, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.channel import Channel
@@ -186,7 +186,7 @@ class LogListener(RunListener):
         }
         self.put(RunLogPatch({"op": "add", "path": place, "value": entry}))
 
-    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+    def listen(self, run_id: UUID) -> Callback | None:
         if run_id not in self.places:
             return None
         place, kind = self.places[run_id]

@@ -9,12 +9,12 @@ the others.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from typing_extensions import TypeVar as TypeVarWithDefault
 
 from modelwire._extensions import extension
-from modelwire.aliases import Kwargs
+from modelwire.aliases import AsyncChunks, Chunks, Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Runnable, coerce_to_runnable
 from modelwire.runnables.config import Config, RunnableConfig
@@ -34,7 +34,11 @@ Call = TypeVar("Call")
 Input = TypeVarWithDefault("Input", contravariant=True, default=Any)
 
 
-class RunnableParallel(Step[Input, dict[str, Any]]):
+# The outputs of branches by their names.
+Outputs: TypeAlias = dict[str, Any]
+
+
+class RunnableParallel(Step[Input, Outputs]):
     """Branches by name, each invoked on the same input; usually written as a dict in a chain."""
 
     _parts = ("steps__", "name")
@@ -90,7 +94,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
 
     def _value(
         self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
-    ) -> dict[str, Any]:
+    ) -> Outputs:
         calls = {
             key: _calling(step.invoke, input, inner, kwargs)
             for key, step, inner in self._branches(config, run)
@@ -110,7 +114,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
 
     async def _avalue(
         self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
-    ) -> dict[str, Any]:
+    ) -> Outputs:
         calls = {
             key: _calling(step.ainvoke, input, inner, kwargs)
             for key, step, inner in self._branches(config, run)
@@ -126,8 +130,8 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return {key: ready[key] for key in calls}
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
-    ) -> Iterator[dict[str, Any]]:
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Iterator[Outputs]:
         """Pass the whole input stream to every branch; yield their chunks as they arrive, each
         under its branch's key.
         """
@@ -138,11 +142,11 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
 
     def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         run: OptionalAsyncRun,
         kwargs: Kwargs,
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncIterator[Outputs]:
         return streams.amerge(
             input, self._branches(config, run), limit=config.get("max_concurrency"), kwargs=kwargs
         )

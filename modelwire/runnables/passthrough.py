@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from modelwire.aliases import Function, Kwargs
+from modelwire.aliases import AsyncChunks, Chunks, Function, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import AddableDict, GrowingDict, collected, growing, replaces
 from modelwire.runnables.closing import aclose, close
@@ -19,7 +19,7 @@ from modelwire.runnables.invoke_function import (
     takes_manager,
 )
 from modelwire.runnables.lazy_rooms import graphs, schemas, streams
-from modelwire.runnables.parallel import RunnableParallel
+from modelwire.runnables.parallel import Outputs, RunnableParallel
 from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import Step
 
@@ -100,7 +100,7 @@ class RunnablePassthrough(Step[Other, Other]):
         return cast("Other", input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Other]:
         """Pass on the stream chunk by chunk, and call the function with its sum at the end."""
         if self.func is None:
@@ -109,7 +109,7 @@ class RunnablePassthrough(Step[Other, Other]):
 
     def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         run: OptionalAsyncRun,
         kwargs: Kwargs,
@@ -153,7 +153,7 @@ class RunnablePassthrough(Step[Other, Other]):
             await aclose(input)
 
 
-class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
+class RunnableAssign(Step[Outputs, Outputs]):
     """Adds the outputs of the branches in `mapper` to the input dict.
 
     A stream yields the input's keys first.
@@ -161,9 +161,7 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
     _parts = ("mapper", "name")
 
-    def __init__(
-        self, mapper: RunnableParallel[dict[str, Any]], *, name: str | None = None
-    ) -> None:
+    def __init__(self, mapper: RunnableParallel[Outputs], *, name: str | None = None) -> None:
         self.mapper = mapper
         self.name = name
 
@@ -210,17 +208,17 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
     def _value(
         self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
-    ) -> dict[str, Any]:
+    ) -> Outputs:
         return {**_dict(input), **self.mapper.invoke(input, config, **kwargs)}
 
     async def _avalue(
         self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
-    ) -> dict[str, Any]:
+    ) -> Outputs:
         return {**_dict(input), **await self.mapper.ainvoke(input, config, **kwargs)}
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
-    ) -> Iterator[dict[str, Any]]:
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Iterator[Outputs]:
         passed, mapped = streams.tee(input, 2)
         added = self.mapper.transform(mapped, config, **kwargs)
         try:
@@ -239,11 +237,11 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
     async def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         run: OptionalAsyncRun,
         kwargs: Kwargs,
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncIterator[Outputs]:
         pulled = streams.Pulled(input)
         passed, mapped = streams.atee(pulled, 2)
         added = self.mapper.atransform(mapped, config, **kwargs)
@@ -329,8 +327,8 @@ class RunnablePick(Step[dict[str, Any], Any]):
         return self._picked(input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
-    ) -> Iterator[Any]:
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Chunks:
         held: list[Any] = []
         try:
             for chunk in input:
@@ -342,11 +340,11 @@ class RunnablePick(Step[dict[str, Any], Any]):
 
     async def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         run: OptionalAsyncRun,
         kwargs: Kwargs,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncChunks:
         held: list[Any] = []
         try:
             async for chunk in input:

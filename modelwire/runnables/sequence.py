@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire._extensions import extension
-from modelwire.aliases import Kwargs
+from modelwire.aliases import AsyncChunks, Chunks, Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
@@ -155,10 +155,10 @@ class RunnableSequence(Step[Input, Output]):
         return cast("Output", input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Chain the steps' transforms."""
-        stages: list[Iterator[Any]] = [input]
+        stages: list[Chunks] = [input]
         try:
             for step, inner, extra in self._calls(config, kwargs, run):
                 stages.append(step.transform(stages[-1], inner, **extra))
@@ -168,12 +168,12 @@ class RunnableSequence(Step[Input, Output]):
 
     async def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
-        stages: list[AsyncIterator[Any]] = [input]
+        stages: list[AsyncChunks] = [input]
         try:
             for step, inner, extra in self._calls(config, kwargs, run):
                 stages.append(step.atransform(stages[-1], inner, **extra))

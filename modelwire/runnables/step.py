@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
-from modelwire.aliases import Kwargs
+from modelwire.aliases import AsyncChunks, Chunks, Kwargs
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.closing import aclose, close
@@ -108,13 +108,13 @@ class Step(Reported[Input, Output]):
 
     @abstractmethod
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]: ...
 
     @abstractmethod
     def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         run: OptionalAsyncRun,
         kwargs: Kwargs,
@@ -170,17 +170,17 @@ class WholeStep(Step[Input, Output]):
     @abstractmethod
     def _opened(
         self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
-    ) -> Iterator[Any]: ...
+    ) -> Chunks: ...
 
     @abstractmethod
     async def _aopened(
         self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
-    ) -> AsyncIterator[Any]: ...
+    ) -> AsyncChunks: ...
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
-        output: Iterator[Any] | None = None
+        output: Chunks | None = None
         try:
             items = list(input)
             if items:
@@ -193,12 +193,12 @@ class WholeStep(Step[Input, Output]):
 
     async def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         run: OptionalAsyncRun,
         kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
-        output: AsyncIterator[Any] | None = None
+        output: AsyncChunks | None = None
         try:
             items = [item async for item in input]
             if items:
