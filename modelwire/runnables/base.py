@@ -25,7 +25,14 @@ from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.addable import collected
 from modelwire.runnables.batch_methods import BatchMethods, Input, Output
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, clocked, run_in_executor, settled
+from modelwire.runnables.config import (
+    Config,
+    ConfigFactory,
+    RunnableConfig,
+    clocked,
+    run_in_executor,
+    settled,
+)
 from modelwire.runnables.deadline import covered, guard
 from modelwire.runnables.description import Described
 from modelwire.runnables.lazy_rooms import events, invoke_function, log, root_listeners, runs, tools
@@ -110,12 +117,10 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         return not inside or any(inner._may_block() for inner in inside)
 
     @abstractmethod
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Return the output for one input."""
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Return the output for one input. The default runs `invoke` in a thread."""
         config, deadline = clocked(config)
         return await covered(
@@ -123,21 +128,19 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         )
 
     @bound_stream
-    def stream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[Output]:
+    def stream(self, input: Input, config: Config = None, **kwargs: Any) -> Iterator[Output]:
         """Yield the output in chunks. The default yields the result of `invoke`."""
         yield self.invoke(input, config, **kwargs)
 
     @abound_stream
     async def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+        self, input: Input, config: Config = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
         """Yield the output in chunks. The default yields the result of `ainvoke`."""
         yield await self.ainvoke(input, config, **kwargs)
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: Iterator[Input], config: Config = None, **kwargs: Any
     ) -> Iterator[Output]:
         """Yield chunks of output for chunks of input.
 
@@ -154,7 +157,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
             close(output, input)
 
     async def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: AsyncIterator[Input], config: Config = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
         """Yield chunks of output for chunks of input.
 
@@ -174,7 +177,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
     def astream_events(
         self,
         input: Any,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         *,
         version: Literal["v1", "v2"] = "v2",
         **kwargs: Any,
@@ -189,7 +192,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
     def stream_events(
         self,
         input: Any,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         *,
         version: str = "v2",
         **kwargs: Any,
@@ -198,7 +201,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         raise events.unknown_version("stream_events", version)
 
     def astream_log(
-        self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any
+        self, input: Any, config: Config = None, *, diff: bool = True, **kwargs: Any
     ) -> AsyncChunks:
         """Stream, and yield a `RunLogPatch` for each event inside, or without `diff` the whole `RunLog` so far.
 
@@ -265,9 +268,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         """Return a runnable that passes `kwargs` to every call."""
         return runnables.RunnableBinding(bound=self, kwargs=kwargs)
 
-    def with_config(
-        self, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> RunnableBinding[Input, Output]:
+    def with_config(self, config: Config = None, **kwargs: Any) -> RunnableBinding[Input, Output]:
         """Return a runnable whose calls use `config` (or its entries as keywords), unless a call's
         own config overrides it.
         """
@@ -352,9 +353,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         )
         return self._listened(listening)
 
-    def _listened(
-        self, factory: Callable[[RunnableConfig], RunnableConfig]
-    ) -> RunnableBinding[Input, Output]:
+    def _listened(self, factory: ConfigFactory) -> RunnableBinding[Input, Output]:
         return runnables.RunnableBinding(bound=self, config_factories=[factory])
 
     def configurable_fields(
@@ -402,7 +401,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         self,
         func: Callable[..., _Out],
         input: Any,
-        config: RunnableConfig | None,
+        config: Config,
         run_type: str | None = None,
         serialized: Any = None,
         **kwargs: Any,
@@ -424,7 +423,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         self,
         func: Callable[..., Awaitable[_Out]],
         input: Any,
-        config: RunnableConfig | None,
+        config: Config,
         run_type: str | None = None,
         serialized: Any = None,
         **kwargs: Any,
@@ -446,7 +445,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         self,
         input: Chunks,
         transformer: Callable[..., Iterator[_Out]],
-        config: RunnableConfig | None,
+        config: Config,
         run_type: str | None = None,
         **kwargs: Any,
     ) -> Iterator[_Out]:
@@ -466,7 +465,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         self,
         input: AsyncChunks,
         transformer: Callable[..., AsyncIterator[_Out]],
-        config: RunnableConfig | None,
+        config: Config,
         run_type: str | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[_Out]:

@@ -74,6 +74,9 @@ _REST_POLL_S = 0.05
 
 # The outcome of one call: its position, and the output or the error.
 Finished: TypeAlias = tuple[int, Any, BaseException | None]
+# Outputs, each with the position of its input.
+Numbered: TypeAlias = Iterator[tuple[int, Any]]
+AsyncNumbered: TypeAlias = AsyncIterator[tuple[int, Any]]
 # A call, and the function that is called with its outcome.
 Work: TypeAlias = Callable[[], Any]
 Report: TypeAlias = Callable[[Finished], None]
@@ -125,7 +128,7 @@ def _mismatch(configs: int, inputs: str) -> InvalidArgument:
     )
 
 
-def in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
+def in_order(finished: Numbered) -> list[Any]:
     """Return the outputs in the order of the inputs."""
     outputs: list[Any] = []
     try:
@@ -136,7 +139,7 @@ def in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
     return outputs
 
 
-async def ain_order(finished: AsyncIterator[tuple[int, Any]]) -> list[Any]:
+async def ain_order(finished: AsyncNumbered) -> list[Any]:
     """Return the outputs in the order of the inputs."""
     outputs: list[Any] = []
     try:
@@ -164,7 +167,7 @@ def batch_as_completed(
     *,
     return_exceptions: bool,
     kwargs: Kwargs,
-) -> Iterator[tuple[int, Any]]:
+) -> Numbered:
     """See `Runnable.batch_as_completed`."""
     rows, limit = _rows(inputs, config)
     crew = _crew(runnable, inputs, limit)
@@ -180,7 +183,7 @@ def abatch_as_completed(
     *,
     return_exceptions: bool,
     kwargs: Kwargs,
-) -> AsyncIterator[tuple[int, Any]]:
+) -> AsyncNumbered:
     """See `Runnable.abatch_as_completed`."""
     rows, limit = _rows(inputs, config)
     calls = (_call(runnable.ainvoke, input, one, kwargs) for input, one in rows)
@@ -198,9 +201,7 @@ def _call(invoke: Function, input: Any, config: RunnableConfig, kwargs: Kwargs) 
     return lambda: invoke(input, started(config), **kwargs)
 
 
-async def _aoutputs(
-    finished: AsyncIterator[Finished], *, return_exceptions: bool
-) -> AsyncIterator[tuple[int, Any]]:
+async def _aoutputs(finished: AsyncIterator[Finished], *, return_exceptions: bool) -> AsyncNumbered:
     try:
         async for position, output, error in finished:
             yield position, _judged(output, error, return_exceptions)
@@ -330,9 +331,7 @@ def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
     return _ThreadCrew(limit or THREAD_CONCURRENCY)
 
 
-def _finished(
-    calls: Iterator[Work], crew: _Crew, *, return_exceptions: bool
-) -> Iterator[tuple[int, Any]]:
+def _finished(calls: Iterator[Work], crew: _Crew, *, return_exceptions: bool) -> Numbered:
     """Run the calls on the crew, `crew.limit` at a time, and yield each outcome.
 
     Closing the iterator cancels the rest.

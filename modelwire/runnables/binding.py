@@ -5,7 +5,7 @@ It has no run of its own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial, update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -14,6 +14,7 @@ from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import (
     Config,
+    ConfigFactory,
     Configs,
     RunnableConfig,
     hidden,
@@ -56,7 +57,7 @@ class RunnableBinding(Forwarding[Input, Output]):
         bound: Runnable[Input, Output],
         kwargs: Mapping[str, Any] | None = None,
         config: Config = None,
-        config_factories: Sequence[Callable[[RunnableConfig], RunnableConfig]] | None = None,
+        config_factories: Sequence[ConfigFactory] | None = None,
         custom_input_type: Any = None,
         custom_output_type: Any = None,
     ) -> None:
@@ -196,9 +197,7 @@ class RunnableBinding(Forwarding[Input, Output]):
         """
         return self._with(bound=self.bound.with_retry(**options))
 
-    def _listened(
-        self, factory: Callable[[RunnableConfig], RunnableConfig]
-    ) -> RunnableBinding[Input, Output]:
+    def _listened(self, factory: ConfigFactory) -> RunnableBinding[Input, Output]:
         return self._with(config_factories=[*self.config_factories, factory])
 
     def _forwarded(self, input: Any, config: Config, kwargs: Kwargs) -> Call:

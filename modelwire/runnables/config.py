@@ -71,6 +71,8 @@ class RunnableConfig(TypedDict, total=False):
 
 # The config of a call, which may have none.
 Config: TypeAlias = RunnableConfig | None
+# It returns a config that is merged over the one it gets.
+ConfigFactory: TypeAlias = Callable[[RunnableConfig], RunnableConfig]
 # One config for all inputs of a batch, or one for each.
 Configs: TypeAlias = RunnableConfig | Sequence[RunnableConfig] | None
 
@@ -312,13 +314,13 @@ def _joined_callbacks(have: Any, more: Any) -> Any:
     if isinstance(have, (list, tuple)):
         have, more = more, have
     manager = own("manager", have) if is_langchain(have) else have.copy()
-    if not isinstance(more, (list, tuple)) and is_langchain(more):
+    if isinstance(more, (list, tuple)):
+        for handler in more:
+            manager.add_handler(handler, inherit=True)
+        return manager
+    if is_langchain(more):
         more = own("manager", more)
-    if not isinstance(more, (list, tuple)):
-        return manager.merge(more)
-    for handler in more:
-        manager.add_handler(handler, inherit=True)
-    return manager
+    return manager.merge(more)
 
 
 def _joined_observers(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from modelwire.aliases import JSON, Kwargs
 from modelwire.errors import InvalidType
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config
 from modelwire.runnables.lazy_rooms import fields, graphs, prompts, schemas
 
 if TYPE_CHECKING:
@@ -97,34 +97,30 @@ class Described:
         """The output as a pydantic model."""
         return self.get_output_schema()
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> Schema:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the input as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
         return schemas.schema_of(self.get_name("Input"), schemas.declared(self, "InputType"))
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> Schema:
+    def get_output_schema(self, config: Config = None) -> Schema:
         """Return the output as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
         return schemas.schema_of(self.get_name("Output"), schemas.declared(self, "OutputType"))
 
-    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> JSON:
+    def get_input_jsonschema(self, config: Config = None) -> JSON:
         """Return the input as a JSON schema."""
         return schemas.json_schema(self.get_input_schema(config))
 
-    def get_output_jsonschema(self, config: RunnableConfig | None = None) -> JSON:
+    def get_output_jsonschema(self, config: Config = None) -> JSON:
         """Return the output as a JSON schema."""
         return schemas.json_schema(self.get_output_schema(config))
 
-    def _input_schema_before(
-        self, rest: Sequence[Runnable], config: RunnableConfig | None
-    ) -> Schema:
+    def _input_schema_before(self, rest: Sequence[Runnable], config: Config) -> Schema:
         """Return the schema of the input of a sequence: this step, then the steps `rest`.
 
         A step that passes its input on adds to its own fields those that `rest` needs.
         """
         return self.get_input_schema(config)
 
-    def _output_schema_after(
-        self, before: Sequence[Runnable], config: RunnableConfig | None
-    ) -> Schema:
+    def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
         """Return the schema of the output of a sequence: the steps `before`, then this step."""
         return self.get_output_schema(config)
 
@@ -147,12 +143,12 @@ class Described:
         """Return the configurable keys as a JSON schema."""
         return schemas.json_schema(self.config_schema(include=include))
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         """Return the graph of the runnables inside, from the input to the output."""
         whole: Any = self
         return graphs.graph_of(whole, config)
 
-    def get_prompts(self, config: RunnableConfig | None = None) -> list[BasePromptTemplate[Any]]:
+    def get_prompts(self, config: Config = None) -> list[BasePromptTemplate[Any]]:
         """Return the prompts inside, in the graph's order."""
         found = (node.data for node in self.get_graph(config).nodes.values())
         return [data for data in found if isinstance(data, prompts.BasePromptTemplate)]

@@ -44,11 +44,14 @@ def format_function(func: Any) -> str:
 def lambda_source(func: Any) -> str | None:
     """Return the source of a lambda; None if it is unavailable, or if its line has several matching lambdas."""
     lambdas = [node for node in _nodes(func) if isinstance(node, ast.Lambda)]
+    if not lambdas:
+        return None
+    shown = lambdas[0]
     if len(lambdas) > 1:
         wanted = func.__code__.co_code, func.__code__.co_consts
-        fitting = [node for node in lambdas if _compiled(node) == wanted]
-        lambdas = fitting or lambdas
-    return ast.unparse(lambdas[0]) if lambdas else None
+        fitting = (node for node in lambdas if _compiled(node) == wanted)
+        shown = next(fitting, shown)
+    return ast.unparse(shown)
 
 
 def _nodes(func: Any) -> list[ast.AST]:
@@ -101,23 +104,19 @@ def input_keys(func: Any) -> list[str]:
     code = getattr(func, "__code__", None)
     if code is None:
         return []
-    nodes = [
-        node
-        for node in _nodes(func)
-        if isinstance(node, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef))
-    ]
-    lambdas = [node for node in nodes if isinstance(node, ast.Lambda)]
-    if code.co_name == "<lambda>" and len(lambdas) > 1:
-        lambdas = [node for node in lambdas if _compiled(node) == (code.co_code, code.co_consts)]
-    found: Sequence[ast.AST] = lambdas
-    if code.co_name != "<lambda>":
-        found = [n for n in nodes if getattr(n, "name", None) == code.co_name]
+    if code.co_name == "<lambda>":
+        lambdas = [node for node in _nodes(func) if isinstance(node, ast.Lambda)]
+        if len(lambdas) > 1:
+            wanted = (code.co_code, code.co_consts)
+            lambdas = [node for node in lambdas if _compiled(node) == wanted]
+        found: Sequence[ast.AST] = lambdas
+    else:
+        found = [node for node in _nodes(func) if getattr(node, "name", None) == code.co_name]
     if not found or code.co_argcount == 0:
         return []
     argument = code.co_varnames[0]
-    return sorted(
-        {key for node in ast.walk(found[0]) if (key := _key_read(node, argument)) is not None}
-    )
+    keys = {_key_read(node, argument) for node in ast.walk(found[0])}
+    return sorted(key for key in keys if key is not None)
 
 
 def _key_read(node: ast.AST, argument: str) -> str | None:
