@@ -18,6 +18,7 @@ from support.parsed import MODULES, PACKAGE, parsed
 # `jobs`, `testing` or `cli`.
 LAW: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
+    "aliases": (set(), set()),
     "lazy": (set(), set()),
     "forks": (set(), set()),
     # How an object of LangChain's is seen; what shall become of it is asked of `langchain`, which is loaded only then.
@@ -230,7 +231,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"compare", "config", "adapters", "jobs", "migrate", "testing"},
     ),
 }
-FREE = ("forks", "lazy", "_extensions", "langchain_bridge", "terminal_text")
+FREE = ("aliases", "forks", "lazy", "_extensions", "langchain_bridge", "terminal_text")
 HEAVY = {
     "httpx2",
     "httpx",

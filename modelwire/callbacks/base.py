@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Union
 from uuid import UUID
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidType
 from modelwire.langchain_bridge import is_langchain, own
 
@@ -76,11 +77,11 @@ class BaseCallbackHandler:
     ignore_retry = _ignores("the retries")
     ignore_custom_event = _ignores("the user's own events")
 
-    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **kwargs: Any) -> Any:
+    def on_llm_start(self, serialized: JSON, prompts: list[str], **kwargs: Any) -> Any:
         """Called when a text model starts, and when a chat model starts unless `on_chat_model_start` is overridden."""
 
     def on_chat_model_start(
-        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **kwargs: Any
+        self, serialized: JSON, messages: list[list[BaseMessage]], **kwargs: Any
     ) -> Any:
         """Called when a chat model starts.
 
@@ -111,7 +112,7 @@ class BaseCallbackHandler:
         The keyword `response` is an `LLMResult` of the partial answer.
         """
 
-    def on_chain_start(self, serialized: dict[str, Any], inputs: Any, **kwargs: Any) -> Any:
+    def on_chain_start(self, serialized: JSON, inputs: Any, **kwargs: Any) -> Any:
         """Called when a runnable starts.
 
         In a stream `inputs` is `{"input": ""}`; the actual ones come with the end.
@@ -123,7 +124,7 @@ class BaseCallbackHandler:
     def on_chain_error(self, error: BaseException, **kwargs: Any) -> Any:
         """Called when a runnable has failed, or was cancelled or interrupted."""
 
-    def on_tool_start(self, serialized: dict[str, Any], input_str: str, **kwargs: Any) -> Any:
+    def on_tool_start(self, serialized: JSON, input_str: str, **kwargs: Any) -> Any:
         """Called when a tool starts. The keyword `inputs` has its arguments."""
 
     def on_tool_progress(self, progress: float, **kwargs: Any) -> Any:
@@ -144,7 +145,7 @@ class BaseCallbackHandler:
     def on_agent_finish(self, finish: Any, **kwargs: Any) -> Any:
         """Called when an agent is done."""
 
-    def on_retriever_start(self, serialized: dict[str, Any], query: str, **kwargs: Any) -> Any:
+    def on_retriever_start(self, serialized: JSON, query: str, **kwargs: Any) -> Any:
         """Called when a retriever starts."""
 
     def on_retriever_end(self, documents: Sequence[Any], **kwargs: Any) -> Any:
@@ -219,8 +220,8 @@ class BaseCallbackManager:
         *,
         tags: list[str] | None = None,
         inheritable_tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
-        inheritable_metadata: dict[str, Any] | None = None,
+        metadata: JSON | None = None,
+        inheritable_metadata: JSON | None = None,
     ) -> None:
         self.handlers = handlers
         self.inheritable_handlers = inheritable_handlers or []
@@ -311,7 +312,7 @@ class BaseCallbackManager:
         self.tags = [tag for tag in self.tags if tag not in gone]
         self.inheritable_tags = [tag for tag in self.inheritable_tags if tag not in gone]
 
-    def add_metadata(self, metadata: dict[str, Any], inherit: bool = True) -> None:  # noqa: FBT001, FBT002
+    def add_metadata(self, metadata: JSON, inherit: bool = True) -> None:  # noqa: FBT001, FBT002
         """Add `metadata`, overriding equal keys; with `inherit`, for child runs too."""
         self.metadata.update(metadata)
         if inherit:

@@ -11,7 +11,7 @@ from modelwire.errors import CallerError
 
 if TYPE_CHECKING:
     from modelwire.runnables import config as configs
-    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.config import Config
 else:
     configs = lazy.module("modelwire.runnables.config")
 
@@ -22,7 +22,7 @@ class OutsideRun(CallerError, RuntimeError):
     """A custom event was dispatched outside of any run."""
 
 
-def dispatch_custom_event(name: str, data: Any, *, config: RunnableConfig | None = None) -> None:
+def dispatch_custom_event(name: str, data: Any, *, config: Config = None) -> None:
     """Call the handlers' `on_custom_event` from inside a run. `config` is only needed if the context is lost.
 
     Raises: `OutsideRun`, a `RuntimeError`, outside of any run.
@@ -33,9 +33,7 @@ def dispatch_custom_event(name: str, data: Any, *, config: RunnableConfig | None
         manager.on_custom_event(name, data, run_id=run_id)
 
 
-async def adispatch_custom_event(
-    name: str, data: Any, *, config: RunnableConfig | None = None
-) -> None:
+async def adispatch_custom_event(name: str, data: Any, *, config: Config = None) -> None:
     """Do what `dispatch_custom_event` does, async."""
     manager = configs.get_async_callback_manager_for_config(configs.ensure_config(config))
     run_id = _enclosing_run(manager, name, config)
@@ -43,9 +41,7 @@ async def adispatch_custom_event(
         await manager.on_custom_event(name, data, run_id=run_id)
 
 
-def _enclosing_run(
-    manager: BaseCallbackManager, name: str, config: RunnableConfig | None
-) -> UUID | None:
+def _enclosing_run(manager: BaseCallbackManager, name: str, config: Config) -> UUID | None:
     """Return the id of the enclosing run, or None in a run without an id, which has no handlers."""
     if manager.parent_run_id is not None:
         return manager.parent_run_id

@@ -13,6 +13,7 @@ from functools import partial
 from inspect import iscoroutine, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from modelwire.aliases import Args, Function, Kwargs
 from modelwire.callbacks.base import EVENTS, SILENT, BaseCallbackHandler
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def deliver(
     handlers: Sequence[BaseCallbackHandler],
     event_name: str,
     ignore: str | None,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    args: Args,
+    kwargs: Kwargs,
     hearers: Told = None,
 ) -> None:
     """Call the hook `event_name` of each handler, as `handle_event` does, with `args` and `kwargs` not unpacked.
@@ -104,8 +105,8 @@ async def adeliver(
     handlers: Sequence[BaseCallbackHandler],
     event_name: str,
     ignore: str | None,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    args: Args,
+    kwargs: Kwargs,
     hearers: Told = None,
 ) -> None:
     """Call the hook `event_name` of each handler, as `ahandle_event` does, with `args` and `kwargs` not unpacked.
@@ -164,24 +165,22 @@ def wanting(handlers: Sequence[BaseCallbackHandler], event: str) -> list[BaseCal
     return [handler for handler in handlers if _listener(handler, event, EVENTS[event]) is not None]
 
 
-def _listener(
-    handler: BaseCallbackHandler, event: str, ignore: str | None
-) -> Callable[..., Any] | None:
+def _listener(handler: BaseCallbackHandler, event: str, ignore: str | None) -> Function | None:
     """Return the method to call, or None for a handler that declines the event or does not override it."""
     if ignore is not None and getattr(handler, ignore, False):
         return None
-    call: Callable[..., Any] | None = getattr(handler, event, None)
+    call: Function | None = getattr(handler, event, None)
     if getattr(call, "__func__", None) in SILENT:
         return None
     return call
 
 
 async def _tell(
-    call: Callable[..., Any],
+    call: Function,
     handler: BaseCallbackHandler,
     event: str,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    args: Args,
+    kwargs: Kwargs,
     hearers: Told = None,
 ) -> None:
     """Call one handler, in a thread if it might block, and wait for it."""
@@ -247,8 +246,8 @@ async def _finish(
     answer: Coroutine[Any, Any, Any],
     handler: BaseCallbackHandler,
     event: str,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    args: Args,
+    kwargs: Kwargs,
 ) -> None:
     """Wait for a coroutine that a handler has returned to a sync run."""
     try:
@@ -258,9 +257,7 @@ async def _finish(
             await ahandle_event([handler], *instead, **kwargs)
 
 
-def _settle(
-    handler: BaseCallbackHandler, event: str, args: tuple[Any, ...], error: Exception
-) -> tuple[Any, ...] | None:
+def _settle(handler: BaseCallbackHandler, event: str, args: Args, error: Exception) -> Args | None:
     """Handle the error of a handler. Return None, or the event, ignore name and arguments to try instead.
 
     Raises: `error` again if the handler has set `raise_error`.

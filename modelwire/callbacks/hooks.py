@@ -6,10 +6,11 @@ This module is all that a run without callbacks loads; it must stay small.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.aliases import Values
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def register_configure_hook(
         _hooks = (*_hooks, hook)
 
 
-def listening(config: Mapping[str, Any] | None) -> bool:
+def listening(config: Values | None) -> bool:
     """Return whether a run under `config` has any handler.
 
     Without one it takes about 0.1 microseconds.
@@ -66,7 +67,7 @@ def listening(config: Mapping[str, Any] | None) -> bool:
     return bool(_hooks) and any(_is_set(hook) for hook in _hooks)
 
 
-def listening_to_models(config: Mapping[str, Any]) -> bool:
+def listening_to_models(config: Values) -> bool:
     """Return whether the run of a chat model under `config` has a handler that wants its events."""
     callbacks = config.get("callbacks")
     if callbacks:

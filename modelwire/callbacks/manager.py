@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from uuid import UUID, uuid4
 
+from modelwire.aliases import JSON, Kwargs
 from modelwire.callbacks.base import EVENTS, BaseCallbackHandler, BaseCallbackManager, Callbacks
 from modelwire.callbacks.custom import adispatch_custom_event, dispatch_custom_event
 from modelwire.callbacks.delivery import adeliver, ahandle_event, deliver, handle_event
@@ -49,6 +50,8 @@ __all__ = [
 # Reporting returns None in the sync classes, and a coroutine in the async ones.
 Told = TypeVar("Told", covariant=True)
 Run = TypeVar("Run", bound="BaseRunManager[Any]")
+# Reports when it is awaited.
+Awaited: TypeAlias = Coroutine[Any, Any, None]
 Manager = TypeVar("Manager", bound=BaseCallbackManager)
 # Starting returns a run (for models, several), or a coroutine with it.
 ModelRuns = TypeVar("ModelRuns", covariant=True)
@@ -69,8 +72,8 @@ class BaseRunManager(Generic[Told]):
         parent_run_id: UUID | None = None,
         tags: list[str] | None = None,
         inheritable_tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
-        inheritable_metadata: dict[str, Any] | None = None,
+        metadata: JSON | None = None,
+        inheritable_metadata: JSON | None = None,
     ) -> None:
         self.run_id = run_id
         self.handlers = handlers
@@ -90,7 +93,7 @@ class BaseRunManager(Generic[Told]):
         # The sync and the async manager implement it.
         raise NotImplementedError
 
-    def _about(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _about(self, kwargs: Kwargs) -> Kwargs:
         """Return `kwargs` with the keywords that every event has."""
         return {
             "run_id": self.run_id,
@@ -124,7 +127,7 @@ class RunManager(BaseRunManager[None]):
             deliver(self.handlers, event, EVENTS[event], args, self._about(kwargs))
 
 
-class AsyncRunManager(BaseRunManager[Coroutine[Any, Any, None]]):
+class AsyncRunManager(BaseRunManager[Awaited]):
     """Reports on a run, when awaited."""
 
     async def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
@@ -245,32 +248,28 @@ class CallbackManagerForRetrieverRun(ParentRunManager, _RetrieverEvents[None]):
     """Reports on a run of a retriever."""
 
 
-class AsyncCallbackManagerForChainRun(
-    AsyncParentRunManager, _ChainEvents[Coroutine[Any, Any, None]]
-):
+class AsyncCallbackManagerForChainRun(AsyncParentRunManager, _ChainEvents[Awaited]):
     """Reports on an async run of a runnable."""
 
     def get_sync(self) -> CallbackManagerForChainRun:
         return self._as(CallbackManagerForChainRun)
 
 
-class AsyncCallbackManagerForLLMRun(AsyncRunManager, _LLMEvents[Coroutine[Any, Any, None]]):
+class AsyncCallbackManagerForLLMRun(AsyncRunManager, _LLMEvents[Awaited]):
     """Reports on an async run of a model."""
 
     def get_sync(self) -> CallbackManagerForLLMRun:
         return self._as(CallbackManagerForLLMRun)
 
 
-class AsyncCallbackManagerForToolRun(AsyncParentRunManager, _ToolEvents[Coroutine[Any, Any, None]]):
+class AsyncCallbackManagerForToolRun(AsyncParentRunManager, _ToolEvents[Awaited]):
     """Reports on an async run of a tool."""
 
     def get_sync(self) -> CallbackManagerForToolRun:
         return self._as(CallbackManagerForToolRun)
 
 
-class AsyncCallbackManagerForRetrieverRun(
-    AsyncParentRunManager, _RetrieverEvents[Coroutine[Any, Any, None]]
-):
+class AsyncCallbackManagerForRetrieverRun(AsyncParentRunManager, _RetrieverEvents[Awaited]):
     """Reports on an async run of a retriever."""
 
     def get_sync(self) -> CallbackManagerForRetrieverRun:
@@ -308,6 +307,8 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
     """
 
     _handle: Callable[..., Told]
+    # It takes an iterator of starts, which are made while it reads them.
+    _gathered: Callable[..., ModelRuns]
 
     @classmethod
     def configure(
@@ -317,8 +318,8 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         verbose: bool = False,  # noqa: FBT001, FBT002
         inheritable_tags: list[str] | None = None,
         local_tags: list[str] | None = None,
-        inheritable_metadata: dict[str, Any] | None = None,
-        local_metadata: dict[str, Any] | None = None,
+        inheritable_metadata: JSON | None = None,
+        local_metadata: JSON | None = None,
     ) -> Self:
         """Return the manager of a run from inherited values (callbacks may be the parent's child
         manager) and its own.
@@ -360,10 +361,14 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         run_id: UUID | None,
         serialized: Any,
         rows: Iterable[Any],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        # The sync and the async manager implement it.
-        raise NotImplementedError
+        kwargs: Kwargs,
+    ) -> ModelRuns:
+        """Start one run for each row; `run_id` is the first one's."""
+        ids = chain((run_id,), repeat(None))
+        return self._gathered(
+            self._start(event, id, serialized, [row], **kwargs)
+            for id, row in zip(ids, rows, strict=False)
+        )
 
     def _opened(self, event: str, run_id: UUID | None) -> BaseRunManager[Any]:
         """Return the run manager of a run about to start."""
@@ -381,32 +386,27 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
 
     def on_llm_start(
         self,
-        serialized: dict[str, Any],
+        serialized: JSON,
         prompts: list[str],
         run_id: UUID | None = None,
         **kwargs: Any,
     ) -> ModelRuns:
         """Start one run for each prompt; `run_id` is the first one's."""
-        return cast(
-            "ModelRuns", self._start_each("on_llm_start", run_id, serialized, prompts, kwargs)
-        )
+        return self._start_each("on_llm_start", run_id, serialized, prompts, kwargs)
 
     def on_chat_model_start(
         self,
-        serialized: dict[str, Any],
+        serialized: JSON,
         messages: list[list[BaseMessage]],
         run_id: UUID | None = None,
         **kwargs: Any,
     ) -> ModelRuns:
         """Start one run for each list of messages; `run_id` is the first one's."""
-        return cast(
-            "ModelRuns",
-            self._start_each("on_chat_model_start", run_id, serialized, messages, kwargs),
-        )
+        return self._start_each("on_chat_model_start", run_id, serialized, messages, kwargs)
 
     def on_chain_start(
         self,
-        serialized: dict[str, Any] | None,
+        serialized: JSON | None,
         inputs: Any,
         run_id: UUID | None = None,
         **kwargs: Any,
@@ -416,11 +416,11 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
 
     def on_tool_start(
         self,
-        serialized: dict[str, Any] | None,
+        serialized: JSON | None,
         input_str: str,
         run_id: UUID | None = None,
         parent_run_id: UUID | None = None,
-        inputs: dict[str, Any] | None = None,
+        inputs: JSON | None = None,
         **kwargs: Any,
     ) -> ToolRun:
         """Start the run of a tool."""
@@ -431,7 +431,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
 
     def on_retriever_start(
         self,
-        serialized: dict[str, Any] | None,
+        serialized: JSON | None,
         query: str,
         run_id: UUID | None = None,
         parent_run_id: UUID | None = None,
@@ -471,6 +471,7 @@ class CallbackManager(
     """Starts runs and reports that to handlers, at once."""
 
     _handle = staticmethod(handle_event)
+    _gathered = staticmethod(list[CallbackManagerForLLMRun])
 
     def _start(self, event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Any:
         started = self._opened(event, run_id)
@@ -489,24 +490,10 @@ class CallbackManager(
                 raise
         return started
 
-    def _start_each(
-        self,
-        event: str,
-        run_id: UUID | None,
-        serialized: Any,
-        rows: Iterable[Any],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        ids = chain((run_id,), repeat(None))
-        return [
-            self._start(event, id, serialized, [row], **kwargs)
-            for id, row in zip(ids, rows, strict=False)
-        ]
-
 
 class AsyncCallbackManager(
     _RunStarter[
-        Coroutine[Any, Any, None],
+        Awaited,
         Coroutine[Any, Any, list[AsyncCallbackManagerForLLMRun]],
         Coroutine[Any, Any, AsyncCallbackManagerForChainRun],
         Coroutine[Any, Any, AsyncCallbackManagerForToolRun],
@@ -536,19 +523,9 @@ class AsyncCallbackManager(
                 raise
         return started
 
-    async def _start_each(
-        self,
-        event: str,
-        run_id: UUID | None,
-        serialized: Any,
-        rows: Iterable[Any],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        ids = chain((run_id,), repeat(None))
-        return [
-            await self._start(event, id, serialized, [row], **kwargs)
-            for id, row in zip(ids, rows, strict=False)
-        ]
+    @staticmethod
+    async def _gathered(starts: Iterable[Any]) -> list[Any]:
+        return [await start for start in starts]
 
 
 def _child(run: BaseRunManager[Any], kind: type[Manager], tag: str | None) -> Manager:
@@ -566,7 +543,7 @@ def _child(run: BaseRunManager[Any], kind: type[Manager], tag: str | None) -> Ma
     return child
 
 
-def _opening(run: BaseRunManager[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _opening(run: BaseRunManager[Any], kwargs: Kwargs) -> Kwargs:
     """Return `kwargs` with the keywords that every start event has."""
     return run._about({"metadata": run.metadata, **kwargs})
 

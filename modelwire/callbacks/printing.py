@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
+from modelwire.aliases import JSON
 from modelwire.callbacks.base import BaseCallbackHandler
 from modelwire.user_paths import owned
 
@@ -25,7 +26,7 @@ class StdOutCallbackHandler(BaseCallbackHandler):
     def _say(self, text: str) -> None:
         print(text)
 
-    def on_chain_start(self, serialized: dict[str, Any] | None, inputs: Any, **kwargs: Any) -> None:
+    def on_chain_start(self, serialized: JSON | None, inputs: Any, **kwargs: Any) -> None:
         name = kwargs.get("name") or (serialized or {}).get("name") or "chain"
         self._say(f"> {name} starts")
 
@@ -71,7 +72,7 @@ class StreamingStdOutCallbackHandler(BaseCallbackHandler):
 
     run_inline = True
 
-    def on_chat_model_start(self, serialized: dict[str, Any], messages: Any, **kwargs: Any) -> None:
+    def on_chat_model_start(self, serialized: JSON, messages: Any, **kwargs: Any) -> None:
         """Do nothing."""
 
     def on_llm_new_token(self, token: str, **kwargs: Any) -> None:

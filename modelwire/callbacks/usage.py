@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import JSON, Values
 from modelwire.callbacks.base import BaseCallbackHandler
 from modelwire.callbacks.hooks import register_configure_hook
 
@@ -31,7 +32,7 @@ class UsageMetadataCallbackHandler(BaseCallbackHandler):
     def __repr__(self) -> str:
         return repr(self.usage_metadata)
 
-    def on_chat_model_start(self, serialized: dict[str, Any], messages: Any, **kwargs: Any) -> None:
+    def on_chat_model_start(self, serialized: JSON, messages: Any, **kwargs: Any) -> None:
         """Do nothing: the usage comes with the end."""
 
     def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
@@ -44,7 +45,7 @@ class UsageMetadataCallbackHandler(BaseCallbackHandler):
                 if usage and metadata.get("model_name"):
                     self._add(metadata["model_name"], usage, metadata)
 
-    def _add(self, model: str, usage: UsageMetadata, metadata: Mapping[str, Any]) -> None:
+    def _add(self, model: str, usage: UsageMetadata, metadata: Values) -> None:
         from modelwire.messages.ai import add_usage
 
         with self._lock:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field, model_validator
 
+from modelwire.aliases import Kwargs
 from modelwire.messages.base import (
     LC_AUTO_PREFIX,
     LC_ID_PREFIX,
@@ -94,7 +95,7 @@ class AIMessage(BaseMessage):
 
         The message keeps the dicts that it gets.
         """
-        fields: dict[str, Any] = {
+        fields: Kwargs = {
             "content": content,
             "additional_kwargs": {} if additional_kwargs is None else additional_kwargs,
             "response_metadata": {} if response_metadata is None else response_metadata,
@@ -210,7 +211,7 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
             additional_kwargs = {}
         else:
             fields_set.add("additional_kwargs")
-        fields: dict[str, Any] = {
+        fields: Kwargs = {
             "content": content,
             "additional_kwargs": additional_kwargs,
             "response_metadata": response_metadata,
@@ -310,9 +311,9 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
         return total
 
 
-def _completed(chunk: AIMessageChunk) -> dict[str, Any]:
+def _completed(chunk: AIMessageChunk) -> Kwargs:
     """Return the instance's dict with `tool_calls` and `invalid_tool_calls` added in their places."""
-    fields: dict[str, Any] = get_fields(chunk)
+    fields: Kwargs = get_fields(chunk)
     if (
         "tool_calls" in fields and "invalid_tool_calls" in fields
     ) or "tool_call_chunks" not in fields:
@@ -321,7 +322,7 @@ def _completed(chunk: AIMessageChunk) -> dict[str, Any]:
     complete = fields.get("chunk_position") == "last"
     calls, invalid = read_tool_call_chunks(fields["tool_call_chunks"], complete=complete)
     read = {"tool_calls": calls, "invalid_tool_calls": invalid}
-    ordered: dict[str, Any] = {}
+    ordered: Kwargs = {}
     for name in (*type(chunk).__pydantic_fields__, *fields):
         if name not in ordered:
             ordered[name] = fields[name] if name in fields else read[name]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelwire._extensions import extension
+from modelwire.aliases import JSON, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.merge import Content, add_contents, merge_content, merge_dicts
 from modelwire.messages.serialised import LangChainForm
@@ -66,9 +67,9 @@ _new = object.__new__
 
 def set_slots(
     model: BaseModel,
-    fields: dict[str, Any],
+    fields: Kwargs,
     fields_set: set[str],
-    extra: dict[str, Any] | None = None,
+    extra: Kwargs | None = None,
 ) -> None:
     """Set all fields of a pydantic object without validation and without building its schema;
     `extra` if it allows extra fields.
@@ -79,7 +80,7 @@ def set_slots(
     _set_private(model, None)
 
 
-def assemble(cls: type[_Message], fields: dict[str, Any], fields_set: set[str]) -> _Message:
+def assemble(cls: type[_Message], fields: Kwargs, fields_set: set[str]) -> _Message:
     """Return a message with `fields`, which must be all of its class, in order and valid.
 
     Nothing is checked or copied.
@@ -135,10 +136,10 @@ class BaseMessage(LangChainForm, BaseModel):
     @classmethod
     def of(cls, content: Content, **fields: Any) -> Self:
         """Return a message with values known to be valid, without validation and without building a schema."""
-        values: dict[str, Any] = {"content": content, **fields}
+        values: Kwargs = {"content": content, **fields}
         return assemble(cls, _filled(_blanks(cls).fields, values), set(values))
 
-    def _fill(self, content: str, values: dict[str, Any]) -> bool:
+    def _fill(self, content: str, values: Kwargs) -> bool:
         """Set content and other text fields without building a schema.
 
         Return False, changing nothing, if a value may be invalid.
@@ -169,7 +170,7 @@ class BaseMessage(LangChainForm, BaseModel):
         return translate(self)
 
     @property
-    def lc_attributes(self) -> dict[str, Any]:
+    def lc_attributes(self) -> JSON:
         """The fields that LangChain always serialises."""
         named = ("type", "tool_calls", "invalid_tool_calls")
         return {key: self.__dict__[key] for key in named if key in self.__dict__}
@@ -231,10 +232,8 @@ def _blanks(cls: type[BaseMessage]) -> _Blanks:
     )
 
 
-def _filled(
-    fields: Iterable[tuple[str, Callable[[], Any] | None, Any]], values: Mapping[str, Any]
-) -> dict[str, Any]:
-    filled: dict[str, Any] = {}
+def _filled(fields: Iterable[tuple[str, Callable[[], Any] | None, Any]], values: Values) -> Kwargs:
+    filled: Kwargs = {}
     for (
         name,
         factory,
@@ -348,12 +347,12 @@ def merge_chunks(chunks: Iterable[_Chunk]) -> _Chunk:
     return parts[0]
 
 
-def message_to_dict(message: BaseMessage) -> dict[str, Any]:
+def message_to_dict(message: BaseMessage) -> JSON:
     """Return a message as a dict `{"type": ..., "data": ...}`."""
     return {"type": message.type, "data": message.model_dump()}
 
 
-def messages_to_dict(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+def messages_to_dict(messages: Sequence[BaseMessage]) -> list[JSON]:
     """Return messages as dicts; `messages_from_dict` converts them back."""
     return [message_to_dict(message) for message in messages]
 

@@ -8,9 +8,11 @@ blocks without a standard form) and, if its answers have blocks of their own,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
+
+from modelwire.aliases import JSON, Values
 
 if TYPE_CHECKING:
     from modelwire.messages.any_message import MessageLikeRepresentation
@@ -21,7 +23,7 @@ __all__ = [
     "convert_to_openai_messages",
 ]
 
-Block = dict[str, Any]
+Block = JSON
 _OPENAI = "modelwire.adapters.wires.openai_chat.convert_messages"
 
 
@@ -85,7 +87,7 @@ def convert_to_openai_messages(
     text_format: Literal["string", "block"] = "string",
     include_id: bool = False,
     pass_through_unknown_blocks: bool = True,
-) -> dict[str, Any] | list[dict[str, Any]]:
+) -> Block | list[Block]:
     """Return messages as dicts of OpenAI's Chat Completions: a dict for one message, a list for several.
 
     `text_format="string"` joins content that is only text into one string, with line breaks;
@@ -96,7 +98,7 @@ def convert_to_openai_messages(
     Raises: `InvalidArgument` for an unknown `text_format`, an unknown block that may not pass, a
     block without a required key, and for content that OpenAI does not take.
     """
-    converted: dict[str, Any] | list[dict[str, Any]] = import_module(_OPENAI).convert_messages(
+    converted: Block | list[Block] = import_module(_OPENAI).convert_messages(
         messages,
         text_format,
         include_id=include_id,
@@ -105,7 +107,7 @@ def convert_to_openai_messages(
     return converted
 
 
-def convert_to_openai_image_block(block: Mapping[str, Any]) -> dict[str, Any]:
+def convert_to_openai_image_block(block: Values) -> Block:
     """Return an image block as a Chat Completions `image_url` part.
 
     Raises: `InvalidArgument` if it has no data.
@@ -114,12 +116,12 @@ def convert_to_openai_image_block(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert_to_openai_data_block(
-    block: Mapping[str, Any], api: Literal["chat/completions", "responses"] = "chat/completions"
-) -> dict[str, Any]:
+    block: Values, api: Literal["chat/completions", "responses"] = "chat/completions"
+) -> Block:
     """Return an image, audio or file block as a content part of the OpenAI API named by `api`.
 
     A file sent inline without a name gets one, with a warning. Raises: `InvalidArgument` for
     content that the API does not take.
     """
-    part: dict[str, Any] = import_module(_OPENAI).convert_data_block(block, api)
+    part: Block = import_module(_OPENAI).convert_data_block(block, api)
     return part

@@ -6,11 +6,11 @@ a block without a standard form is a `non_standard` one with the provider's own 
 
 # This module does without `from __future__ import annotations`, so that the `__annotations__` of
 # the dicts are types.
-from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, Protocol, TypeVar, cast
 
 from typing_extensions import TypedDict
 
+from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument
 from modelwire.messages.base import LC_AUTO_PREFIX
 from modelwire.messages.block_translators.standard import DATA_TYPES, KNOWN_BLOCK_TYPES
@@ -211,7 +211,7 @@ ContentBlock = (
 )
 
 
-def is_data_content_block(block: Mapping[str, Any]) -> bool:
+def is_data_content_block(block: Values) -> bool:
     """Return whether a block is a standard one with data: an image, audio, a video, a file, a document.
 
     The result is also True for the older form with `source_type`.
@@ -233,7 +233,7 @@ def ensure_id(id_val: str | None) -> str:
     return f"{LC_AUTO_PREFIX}{uuid4()}"
 
 
-def _block(kind: str, *, extras: dict[str, Any], **fields: Any) -> dict[str, Any]:
+def _block(kind: str, *, extras: JSON, **fields: Any) -> JSON:
     """Return a block with the fields that are not None."""
     block = {"type": kind, **{name: value for name, value in fields.items() if value is not None}}
     more = {name: value for name, value in extras.items() if value is not None}
@@ -376,7 +376,7 @@ def create_citation(
 
 def create_tool_call(
     name: str,
-    args: dict[str, Any],
+    args: JSON,
     *,
     id: str | None = None,
     index: int | str | None = None,
@@ -390,7 +390,7 @@ def create_tool_call(
 
 
 def create_non_standard_block(
-    value: dict[str, Any], *, id: str | None = None, index: int | str | None = None
+    value: JSON, *, id: str | None = None, index: int | str | None = None
 ) -> NonStandardContentBlock:
     """Return a block with a provider's own block inside."""
     block = _block("non_standard", value=value, id=ensure_id(id), index=index, extras={})

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire import lazy
+from modelwire.aliases import JSON, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages.base import (
@@ -165,7 +166,7 @@ def _foreign(message: object) -> InvalidType:
     )
 
 
-def _from_mapping(message: Mapping[str, Any]) -> BaseMessage:
+def _from_mapping(message: Values) -> BaseMessage:
     if (
         message.get("lc") == 1
         and message.get("type") == "constructor"
@@ -185,7 +186,7 @@ def _from_mapping(message: Mapping[str, Any]) -> BaseMessage:
     return _from_role(role, "" if content is None else content, rest)
 
 
-def _from_envelope(message: Mapping[str, Any]) -> BaseMessage:
+def _from_envelope(message: Values) -> BaseMessage:
     """Return the message that LangChain has serialised: the path of its class and its arguments."""
     path = message.get("id")
     if isinstance(path, list) and path:
@@ -200,13 +201,13 @@ def _from_envelope(message: Mapping[str, Any]) -> BaseMessage:
     return _message_class(name)(**fields)
 
 
-def _listed(message: Mapping[str, Any]) -> str:
+def _listed(message: Values) -> str:
     return (
         ", ".join(f"`{str(key)[:ROLE_CHARS]}`" for key in islice(message, 10)) or "of an empty dict"
     )
 
 
-def _from_role(role: object, content: Any, rest: dict[str, Any]) -> BaseMessage:
+def _from_role(role: object, content: Any, rest: Kwargs) -> BaseMessage:
     """Return the message of a role; `rest` are the other keys that it came with."""
     kind = _TYPE_OF_ROLE.get(role) if isinstance(role, str) else None
     if kind is None:
@@ -242,10 +243,10 @@ def _from_role(role: object, content: Any, rest: dict[str, Any]) -> BaseMessage:
     return _build(kind, class_name, content, fields)
 
 
-def _known_fields(cls: type[BaseMessage], rest: dict[str, Any]) -> dict[str, Any]:
+def _known_fields(cls: type[BaseMessage], rest: Kwargs) -> Kwargs:
     """Return the keys of a message as its fields; unknown keys go to `additional_kwargs`."""
-    known: dict[str, Any] = {}
-    unknown: dict[str, Any] = {}
+    known: Kwargs = {}
+    unknown: Kwargs = {}
     for name, value in rest.items():
         if value is None and name != "refusal":  # Dumps have null for missing values.
             continue
@@ -258,7 +259,7 @@ def _known_fields(cls: type[BaseMessage], rest: dict[str, Any]) -> dict[str, Any
     return known
 
 
-def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> dict[str, Any]:
+def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> Kwargs:
     """Return the tool calls, in OpenAI's form or in ours, as fields of a message."""
     if not isinstance(raw_calls, Sequence) or isinstance(raw_calls, str):
         raise InvalidType(f"`tool_calls` must be a list, not a `{type(raw_calls).__name__}`.")
@@ -289,7 +290,7 @@ def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> dict[str, Any]:
     return {"tool_calls": calls, "invalid_tool_calls": invalid}
 
 
-def _extras_of(raw_calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _extras_of(raw_calls: Sequence[Values]) -> Kwargs:
     """Return the extra fields of calls in OpenAI's form that must be sent back with them, keyed as
     messages store them.
     """
@@ -304,7 +305,7 @@ def _message_class(name: str) -> type[BaseMessage]:
     return cast("type[BaseMessage]", getattr(sys.modules["modelwire.messages"], name))
 
 
-def _build(kind: str, class_name: str, content: Any, fields: dict[str, Any]) -> BaseMessage:
+def _build(kind: str, class_name: str, content: Any, fields: Kwargs) -> BaseMessage:
     """Return a message, without validation if its values are certainly valid."""
     cls = _message_class(class_name)
     if kind == "remove":
@@ -368,7 +369,7 @@ def message_chunk_to_message(chunk: BaseMessage) -> BaseMessage:
     return assemble(cls, fields, (chunk.__pydantic_fields_set__ & fields.keys()) - {"type"})
 
 
-def messages_from_dict(messages: Sequence[dict[str, Any]]) -> list[BaseMessage]:
+def messages_from_dict(messages: Sequence[JSON]) -> list[BaseMessage]:
     """Return the messages that `messages_to_dict` has converted."""
     return [_message_from_dict(message) for message in messages]
 

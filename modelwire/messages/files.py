@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
+from modelwire.aliases import StrPath
 from modelwire.errors import InvalidArgument, did_you_mean
 from modelwire.messages.content import (
     DataContentBlock,
@@ -58,7 +58,7 @@ _CREATE: dict[str, Any] = {
 }
 
 
-def from_path(path: str | os.PathLike[str], *, mime_type: str | None = None) -> DataContentBlock:
+def from_path(path: StrPath, *, mime_type: str | None = None) -> DataContentBlock:
     """Return a content block for a file: an `image`, `audio` or `video` one, `text-plain` for text, else a `file`.
 
     The media type comes from the file's first bytes, or from the end of its name, unless you pass

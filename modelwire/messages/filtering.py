@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.ai import AIMessage, AIMessageChunk
 from modelwire.messages.base import BaseMessage
@@ -172,7 +173,7 @@ def _without_calls(
     invalid = [call for call in message.invalid_tool_calls if call["id"] not in ids]
     if excluded is True or not (calls or invalid):
         return None
-    update: dict[str, Any] = {"tool_calls": calls, "invalid_tool_calls": invalid}
+    update: Kwargs = {"tool_calls": calls, "invalid_tool_calls": invalid}
     if isinstance(message, AIMessageChunk):
         update["tool_call_chunks"] = [
             chunk for chunk in message.tool_call_chunks if chunk["id"] not in ids
@@ -224,7 +225,7 @@ def _joins(first: BaseMessage, message: BaseMessage) -> bool:
 def _joined(run: Sequence[BaseMessage], separator: str) -> BaseMessage:
     first = run[0]
     names = {message.name for message in run}
-    update: dict[str, Any] = {
+    update: Kwargs = {
         "content": _joined_contents([message.content for message in run], separator),
         "additional_kwargs": merge_dicts(*(message.additional_kwargs for message in run)),
         "name": first.name if len(names) == 1 else None,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from modelwire.aliases import JSON
+from modelwire.messages.block_translators.standard import refusal_block
 from modelwire.messages.finish_reasons import FILTERED_REASONS, finish_reason_of
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ __all__ = ["refusal_in"]
 _OF_BEDROCK = ("guardrail_intervened", "content_filtered")
 
 
-def refusal_in(message: AIMessage) -> dict[str, Any] | None:
+def refusal_in(message: AIMessage) -> JSON | None:
     """Return the `refusal` block of an answer that the model or a filter refused, None for any other answer.
 
     Its `refusal` is the text that the provider gives as the reason, or "". `extras["category"]` is the kind, if known.
@@ -35,13 +37,7 @@ def refusal_in(message: AIMessage) -> dict[str, Any] | None:
         return {"type": "refusal", "refusal": words, "extras": {"category": kind}}
     ended = finish_reason_of(message)
     if ended == "refusal":  # Anthropic's stop reason; its `stop_details` have the explanation
-        details = about.get("stop_details")
-        known = details if isinstance(details, Mapping) else {}
-        block: dict[str, Any] = {"type": "refusal", "refusal": known.get("explanation") or ""}
-        category = known.get("category")
-        if category:
-            return {**block, "extras": {"category": category}}
-        return block
+        return refusal_block(about.get("stop_details"))
     if ended in _OF_BEDROCK:
         blocks = (dict(block) for block in message.content_blocks if block["type"] == "refusal")
         return next(blocks, None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from modelwire.aliases import JSON, Kwargs
+
 __all__ = ["ESCAPE", "LangChainForm", "is_escaped", "needs_escape", "unescaped"]
 
 # Data that look like this form are written under this key, so that they are read as data:
@@ -61,17 +63,17 @@ class LangChainForm:
         return {}
 
     @property
-    def lc_attributes(self) -> dict[str, Any]:
+    def lc_attributes(self) -> JSON:
         """Values that are serialised although they are defaults."""
         return {}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """Return the object in LangChain's form: its class, and the fields that are not defaults."""
         name = type(self).__name__
         if not self.is_lc_serializable():
             path = [*type(self).__module__.split("."), name]
             return {"lc": 1, "type": "not_implemented", "id": path, "repr": repr(self)}
-        kwargs: dict[str, Any] = {}
+        kwargs: Kwargs = {}
         for key, field in type(self).model_fields.items():
             value = self.__dict__.get(key)
             default = field.get_default(call_default_factory=True)

@@ -10,6 +10,8 @@ from zlib import crc32
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
+from modelwire.aliases import JSON, Values
+
 __all__ = [
     "InvalidToolCall",
     "ToolCall",
@@ -73,7 +75,7 @@ class InvalidToolCall(TypedDict):
     extras: NotRequired[dict[str, Any]]
 
 
-def tool_call(*, name: str, args: dict[str, Any], id: str | None) -> ToolCall:
+def tool_call(*, name: str, args: JSON, id: str | None) -> ToolCall:
     """Return a tool call."""
     return {"name": name, "args": args, "id": id, "type": "tool_call"}
 
@@ -118,7 +120,7 @@ def read_tool_call(name: str | None, args: Any, id: str | None) -> ToolCall | In
         return invalid_tool_call(name=name, args=args, id=id, error=str(exc))
 
 
-def parse_tool_args(text: str | None) -> dict[str, Any]:
+def parse_tool_args(text: str | None) -> JSON:
     """Return the arguments of a complete tool call; an empty text is no arguments.
 
     Raises: `ValueError` if the text is not a JSON object; its message becomes the invalid tool
@@ -169,7 +171,7 @@ def read_tool_call_chunks(
     return calls, invalid
 
 
-def _parse_so_far(args: str | None) -> dict[str, Any]:
+def _parse_so_far(args: str | None) -> JSON:
     from modelwire.messages.partial_json import parse_partial_json
 
     if not args:
@@ -198,7 +200,7 @@ def _closes_too_often(text: str) -> bool:
 
 
 def default_tool_parser(
-    raw_tool_calls: list[dict[str, Any]],
+    raw_tool_calls: list[JSON],
 ) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     """Return tool calls in OpenAI's form; those of neither a `function` nor a `custom` tool are omitted."""
     calls: list[ToolCall] = []
@@ -215,7 +217,7 @@ def default_tool_parser(
     return calls, invalid
 
 
-def tool_call_extras(raw: Mapping[str, Any]) -> dict[str, Any]:
+def tool_call_extras(raw: Values) -> JSON:
     """Return the extra fields of a call in OpenAI's form that must be sent back with it, such as a
     service's own fields.
 
@@ -230,7 +232,7 @@ def tool_call_extras(raw: Mapping[str, Any]) -> dict[str, Any]:
 _READ_OF_CALL = frozenset(("id", "type", "function", "custom", "index"))
 
 
-def default_tool_chunk_parser(raw_tool_calls: list[dict[str, Any]]) -> list[ToolCallChunk]:
+def default_tool_chunk_parser(raw_tool_calls: list[JSON]) -> list[ToolCallChunk]:
     """Return tool call deltas in OpenAI's form as chunks."""
     chunks = []
     for raw in raw_tool_calls:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages.ai import AIMessage
 from modelwire.messages.base import BaseMessage
@@ -143,26 +144,26 @@ def _shortened(text: str, longest_chars: int = LONGEST) -> str:
     return f"{text[:longest_chars]}..."
 
 
-def _document(block: dict[str, Any]) -> str | None:
+def _document(block: JSON) -> str | None:
     if isinstance(block.get("text"), str):
         return _escape(_shortened(block["text"]))
     return None
 
 
-def _text(block: dict[str, Any]) -> str | None:
+def _text(block: JSON) -> str | None:
     if isinstance(block.get("text"), str):
         return _escape(block["text"])
     return None
 
 
-def _reasoning(block: dict[str, Any]) -> str | None:
+def _reasoning(block: JSON) -> str | None:
     thought = block.get("reasoning")
     if isinstance(thought, str) and thought:
         return f"<reasoning>{_escape(thought)}</reasoning>"
     return None
 
 
-def _data(block: dict[str, Any]) -> str | None:
+def _data(block: JSON) -> str | None:
     kind = str(block["type"])
     url = block.get("url")
     if isinstance(url, str) and not url.startswith("data:"):
@@ -172,7 +173,7 @@ def _data(block: dict[str, Any]) -> str | None:
     return None
 
 
-def _image_url(block: dict[str, Any]) -> str | None:
+def _image_url(block: JSON) -> str | None:
     image = block.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
     if isinstance(url, str) and not url.startswith("data:"):
@@ -180,19 +181,19 @@ def _image_url(block: dict[str, Any]) -> str | None:
     return None
 
 
-def _server_call(block: dict[str, Any]) -> str:
+def _server_call(block: JSON) -> str:
     attributes = f"id={_quote(block.get('id', ''))} name={_quote(block.get('name', ''))}"
     arguments = _escape(_shortened(_json(block.get("args", {}))))
     return f"<server_tool_call {attributes}>{arguments}</server_tool_call>"
 
 
-def _server_result(block: dict[str, Any]) -> str:
+def _server_result(block: JSON) -> str:
     output = _escape(_shortened(_json(block["output"]))) if block.get("output") else ""
     attributes = f"tool_call_id={_quote(block.get('tool_call_id', ''))} status={_quote(block.get('status', ''))}"
     return f"<server_tool_result {attributes}>{output}</server_tool_result>"
 
 
-_WRITERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
+_WRITERS: dict[str, Callable[[JSON], str | None]] = {
     "text": _text,
     "text-plain": _document,
     "reasoning": _reasoning,

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
+from modelwire.aliases import Function
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.base import BaseMessage
 from modelwire.messages.filtering import Kinds, check_kinds, history_tool, is_of_type
@@ -197,7 +198,7 @@ def _counter(counter: Any) -> Count:
     return cast("Callable[[list[BaseMessage]], int]", function)
 
 
-def _takes_one(counter: Callable[..., Any]) -> bool:
+def _takes_one(counter: Function) -> bool:
     """Return whether a counter takes one message, by the annotation of its first parameter."""
     import inspect
 

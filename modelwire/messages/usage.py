@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NotRequired, cast
+from typing import NotRequired, cast
 
 from typing_extensions import TypedDict
 
+from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidType
 
 __all__ = [
@@ -60,10 +61,8 @@ def subtract_usage(left: UsageMetadata | None, right: UsageMetadata | None) -> U
     )
 
 
-def _combine(
-    left: Mapping[str, Any], right: Mapping[str, Any], operation: Callable[[int, int], int]
-) -> dict[str, Any]:
-    combined: dict[str, Any] = dict(left)
+def _combine(left: Values, right: Values, operation: Callable[[int, int], int]) -> JSON:
+    combined: JSON = dict(left)
     for key in left.keys() | right.keys():
         ours = left.get(key)
         theirs = right.get(key)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from modelwire.aliases import Values
 from modelwire.errors import InvalidArgument, did_you_mean, warn_caller
 from modelwire.messages.block_readers import is_wire_type
 from modelwire.messages.block_translators.standard import DATA_TYPES, is_model_work
@@ -105,7 +106,7 @@ def _is_known(kind: str) -> bool:
     return is_model_work(kind) or kind in ANSWERED or is_wire_type(kind)
 
 
-def _without_bytes(block: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def _without_bytes(block: Values, where: str) -> Values:
     """Return the block with base64 text for its bytes, at its top or one dict below (`source`, `input_audio`)."""
     new = block
     for key, value in block.items():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_origin
 
+from modelwire.aliases import Function
 from modelwire.errors import InvalidType
 from modelwire.messages import BaseMessage
 from modelwire.messages.conversion import own_message
-from modelwire.runnables.config import RunnableConfig, run_in_executor, settled
+from modelwire.runnables.config import Config, run_in_executor, settled
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.lazy_rooms import outputs
 from modelwire.runnables.run import acalled, called, listening
@@ -63,9 +64,7 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
             " Override `OutputType`, or subclass `BaseOutputParser[YourType]`."
         )
 
-    def invoke(
-        self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> T:
+    def invoke(self, input: str | BaseMessage, config: Config = None, **kwargs: Any) -> T:
         """Parse a model's answer, or a text."""
         config = settled(config)
         deadline = config.get("deadline")
@@ -79,9 +78,7 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
             return read()
         return called(self, input, config, read, "parser", {})
 
-    async def ainvoke(
-        self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> T:
+    async def ainvoke(self, input: str | BaseMessage, config: Config = None, **kwargs: Any) -> T:
         """Parse a model's answer, or a text."""
         config = settled(config)
         deadline = config.get("deadline")
@@ -167,7 +164,7 @@ class BaseOutputParser(BaseGenerationOutputParser[T]):
         return super()._may_block() or not is_ours(type(self).parse)
 
 
-def is_ours(method: Callable[..., Any]) -> bool:
+def is_ours(method: Function) -> bool:
     """Return whether this package defines the method. Its own methods neither block nor wait."""
     return method.__module__.startswith("modelwire.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidType, OutputParserException
 from modelwire.output_parsers.markdown_json import parse_complete_json, parse_json_markdown
 from modelwire.output_parsers.refusal import check_refusal
@@ -67,7 +68,7 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
         """Return the part of an incomplete text that is read."""
         return text
 
-    def _diff(self, prev: Any, next: Any) -> list[dict[str, Any]]:
+    def _diff(self, prev: Any, next: Any) -> list[JSON]:
         return json_patch(prev, next)
 
     def get_format_instructions(self) -> str:

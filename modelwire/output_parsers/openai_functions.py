@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, OutputParserException
 from modelwire.messages.partial_json import parse_partial_json
 from modelwire.output_parsers.json import check_model
@@ -21,7 +22,7 @@ __all__ = [
 ]
 
 
-def _call(result: list[Generation], *, partial: bool) -> dict[str, Any] | None:
+def _call(result: list[Generation], *, partial: bool) -> JSON | None:
     answer = result[0]
     if not isinstance(answer, ChatGeneration):
         raise OutputParserException("This output parser can only be used with a chat generation.")

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidType, OutputParserException, did_you_mean
 from modelwire.messages import BaseMessage, InvalidToolCall
 from modelwire.messages.finish_reasons import CUT_REASONS, finish_reason_of
@@ -39,12 +40,12 @@ _log = logging.getLogger(__name__)
 
 
 def parse_tool_call(
-    raw_tool_call: Mapping[str, Any],
+    raw_tool_call: Values,
     *,
     partial: bool = False,
     strict: bool = False,
     return_id: bool = True,
-) -> dict[str, Any] | None:
+) -> JSON | None:
     """Read one tool call in OpenAI's shape.
 
     The result is `None` if it is not a call of a function, or with `partial` if its arguments have not begun.
@@ -73,12 +74,12 @@ def parse_tool_call(
 
 
 def parse_tool_calls(
-    raw_tool_calls: list[dict[str, Any]],
+    raw_tool_calls: list[JSON],
     *,
     partial: bool = False,
     strict: bool = False,
     return_id: bool = True,
-) -> list[dict[str, Any]]:
+) -> list[JSON]:
     """Read tool calls in OpenAI's shape. Raises one `OutputParserException` for all that cannot be read."""
     calls = []
     failures = []
@@ -95,9 +96,7 @@ def parse_tool_calls(
     return calls
 
 
-def make_invalid_tool_call(
-    raw_tool_call: Mapping[str, Any], error_msg: str | None
-) -> InvalidToolCall:
+def make_invalid_tool_call(raw_tool_call: Values, error_msg: str | None) -> InvalidToolCall:
     """Return an invalid tool call made from one in OpenAI's format."""
     function = raw_tool_call.get("function") or {}
     return invalid_tool_call(
@@ -137,7 +136,7 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
         calls = self._calls(result, partial=partial)
         return self._chosen([self._shown(call) for call in calls])
 
-    def _calls(self, result: list[Generation], *, partial: bool) -> list[dict[str, Any]]:
+    def _calls(self, result: list[Generation], *, partial: bool) -> list[JSON]:
         """Return the calls that this parser handles."""
         answer = result[0]
         if not isinstance(answer, ChatGeneration):
@@ -146,7 +145,7 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
             )
         message = answer.message
         check_refusal(message, partial=partial)
-        calls: list[dict[str, Any]] = [dict(call) for call in getattr(message, "tool_calls", ())]
+        calls: list[JSON] = [dict(call) for call in getattr(message, "tool_calls", ())]
         if not calls:
             raw = message.additional_kwargs.get("tool_calls") or []
             calls = parse_tool_calls(raw, partial=partial, strict=self.strict)
@@ -170,7 +169,7 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
             return values[0] if values else None
         return values
 
-    def _shown(self, call: dict[str, Any]) -> Any:
+    def _shown(self, call: JSON) -> Any:
         shown = {"args": call["args"], "type": call["name"]}
         if self.return_id:
             return {**shown, "id": call.get("id")}
@@ -192,7 +191,7 @@ class JsonOutputKeyToolsParser(JsonOutputToolsParser):
     def _wanted(self, name: str | None) -> bool:
         return name in (self.key_name, tool_name(self.key_name))
 
-    def _shown(self, call: dict[str, Any]) -> Any:
+    def _shown(self, call: JSON) -> Any:
         if self.return_id:
             return super()._shown(call)
         return call["args"]

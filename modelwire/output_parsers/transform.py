@@ -10,7 +10,7 @@ from modelwire.messages.conversion import own_message
 from modelwire.output_parsers.base import BaseOutputParser, generation_of, not_an_answer
 from modelwire.runnables.addable import growing
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, settled
+from modelwire.runnables.config import Config, settled
 from modelwire.runnables.deadline import acovered_chunks, covered_chunks
 from modelwire.runnables.lazy_rooms import outputs
 from modelwire.runnables.run import atransformed, transformed
@@ -29,7 +29,7 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
     def transform(
         self,
         input: Iterator[str | BaseMessage],
-        config: RunnableConfig | None = None,
+        config: Config = None,
         **kwargs: Any,
     ) -> Iterator[T]:
         ready = settled(config)
@@ -44,7 +44,7 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
     def atransform(
         self,
         input: AsyncIterator[str | BaseMessage],
-        config: RunnableConfig | None = None,
+        config: Config = None,
         **kwargs: Any,
     ) -> AsyncIterator[T]:
         ready = settled(config)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError, ValidationError
 
+from modelwire.aliases import JSON, Args
 from modelwire.errors import OutputParserException
 
 __all__ = ["OutputValidationError", "validation_error"]
@@ -25,7 +26,7 @@ class OutputValidationError(OutputParserException, ValidationError):
     def __str__(self) -> str:
         return str(self.args[0])
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> Args:
         return _rebuilt, (
             type(self),
             self.title,
@@ -60,8 +61,8 @@ def _rebuilt(
     kind: type[OutputValidationError],
     title: str,
     errors: list[Any],
-    args: tuple[Any, ...],
-    state: dict[str, Any],
+    args: Args,
+    state: JSON,
 ) -> OutputValidationError:
     made = kind.from_exception_data(title, [_line(error) for error in errors])
     made.args = args
@@ -69,7 +70,7 @@ def _rebuilt(
     return made
 
 
-def _line(error: dict[str, Any]) -> InitErrorDetails:
+def _line(error: JSON) -> InitErrorDetails:
     """Return one of `errors()` as pydantic's constructor takes it: a custom type needs its text."""
     kind: Any = error["type"]
     try:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from modelwire.aliases import Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType, MissingVariable
 from modelwire.messages.base import set_slots
 from modelwire.prompt_values import PromptValue
 from modelwire.prompts.template import check_variables
-from modelwire.runnables.config import RunnableConfig, changed, settled
+from modelwire.runnables.config import Config, RunnableConfig, changed, settled
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.lazy_rooms import schemas
 from modelwire.runnables.run import acalled, called
@@ -62,9 +63,7 @@ class BasePromptTemplate(
         """Return the text of the prompt with the variables filled in. Raises: `MissingVariable`."""
         return self.format(**kwargs)
 
-    def invoke(
-        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> PromptValue:
+    def invoke(self, input: Any, config: Config = None, **kwargs: Any) -> PromptValue:
         """Fill in the variables from a mapping, or from any value if there is a single variable."""
         config = self._configured(config)
         deadline = config.get("deadline")
@@ -76,9 +75,7 @@ class BasePromptTemplate(
 
         return called(self, input, config, prompt, run_type="prompt", serialized={})
 
-    async def ainvoke(
-        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> PromptValue:
+    async def ainvoke(self, input: Any, config: Config = None, **kwargs: Any) -> PromptValue:
         config = self._configured(config)
         deadline = config.get("deadline")
 
@@ -102,7 +99,7 @@ class BasePromptTemplate(
     def OutputType(self) -> Any:
         return PromptValue
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> type[BaseModel]:
         """Return a pydantic model of the variables, required and optional."""
         kinds = {**self._kinds(), **self.input_types}
         needed: dict[str, tuple[Any, Any]] = {
@@ -111,7 +108,7 @@ class BasePromptTemplate(
         optional = {name: (kinds.get(name, str), None) for name in self.optional_variables}
         return schemas.object_schema("PromptInput", {**optional, **needed})
 
-    def _kinds(self) -> dict[str, Any]:
+    def _kinds(self) -> Kwargs:
         """Return the types of the variables that are not texts."""
         return {}
 
@@ -119,15 +116,15 @@ class BasePromptTemplate(
     def _prompt_type(self) -> str:
         raise NotImplementedError(f"`{type(self).__name__}` has no `_prompt_type`.")
 
-    def asdict(self, **kwargs: Any) -> dict[str, Any]:
+    def asdict(self, **kwargs: Any) -> Kwargs:
         """Return the fields, and the type of prompt under `_type`; keywords are those of `model_dump`."""
         return {**self.model_dump(**kwargs), "_type": self._prompt_type}
 
-    def _prompt_of(self, values: Mapping[str, Any]) -> PromptValue:
+    def _prompt_of(self, values: Values) -> PromptValue:
         """Return the prompt value for values that are known to be complete."""
         return self.format_prompt(**values)
 
-    async def _aprompt_of(self, values: Mapping[str, Any]) -> PromptValue:
+    async def _aprompt_of(self, values: Values) -> PromptValue:
         return await self.aformat_prompt(**values)
 
     def _loop_native(self) -> bool:
@@ -136,7 +133,7 @@ class BasePromptTemplate(
     def _may_block(self) -> bool:
         return False
 
-    def _variables(self, input: Any) -> Mapping[str, Any]:
+    def _variables(self, input: Any) -> Values:
         """Return an input as values by name. Raises: `InvalidType` or `MissingVariable`."""
         if type(input) is not dict and not isinstance(input, Mapping):
             if len(self.input_variables) != 1:
@@ -150,7 +147,7 @@ class BasePromptTemplate(
                 check_variables(self, self.input_variables, input)
         return input
 
-    def _with_partials(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _with_partials(self, values: Values) -> Values:
         """Return the values with the partial variables added; given values take precedence."""
         if not self.partial_variables:
             return values
@@ -161,7 +158,7 @@ class BasePromptTemplate(
         }
         return {**partials, **values}
 
-    def _configured(self, config: RunnableConfig | None) -> RunnableConfig:
+    def _configured(self, config: Config) -> RunnableConfig:
         ready = settled(config)
         if self.tags or self.metadata:
             tags = [*(ready.get("tags") or []), *(self.tags or [])]
@@ -183,7 +180,7 @@ class BasePromptTemplate(
             ):
                 yield name, value
 
-    def _fill(self, values: dict[str, Any]) -> None:
+    def _fill(self, values: Kwargs) -> None:
         """Set the fields without validation, and the others to their defaults."""
         fields = type(self).__pydantic_fields__
         complete = {
@@ -194,7 +191,7 @@ class BasePromptTemplate(
         }
         set_slots(self, complete, {name for name in values if name in fields})
 
-    def _check(self, values: dict[str, Any]) -> None:
+    def _check(self, values: Kwargs) -> None:
         """Set the fields with pydantic's validation, for subclasses with fields of their own."""
         try:
             BaseModel.__init__(self, **values)
@@ -215,7 +212,7 @@ async def aformat_document(doc: Document, prompt: BasePromptTemplate[str]) -> st
     return await prompt.aformat(**_values(doc, prompt))
 
 
-def _values(doc: Document, prompt: BasePromptTemplate[str]) -> dict[str, Any]:
+def _values(doc: Document, prompt: BasePromptTemplate[str]) -> Kwargs:
     known = {"page_content": doc.page_content, **doc.metadata}
     missing = sorted(set(prompt.input_variables) - set(known))
     if missing:

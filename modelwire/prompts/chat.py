@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, overload
 
+from modelwire.aliases import Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType, did_you_mean
 from modelwire.messages import BaseMessage
 from modelwire.messages.conversion import own_message
@@ -148,7 +149,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
     async def aformat_messages(self, **kwargs: Any) -> list[BaseMessage]:
         return await self._amessages_of(kwargs)
 
-    def messages_of(self, values: Mapping[str, Any]) -> list[BaseMessage]:
+    def messages_of(self, values: Values) -> list[BaseMessage]:
         """Return the messages for `values`. Raises: `MissingVariable`."""
         messages: list[BaseMessage] = []
         try:
@@ -160,7 +161,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
             raise  # The error comes from a value itself.
         return messages
 
-    async def _amessages_of(self, values: Mapping[str, Any]) -> list[BaseMessage]:
+    async def _amessages_of(self, values: Values) -> list[BaseMessage]:
         messages: list[BaseMessage] = []
         try:
             full = self._with_partials(values)
@@ -174,12 +175,12 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
             raise  # The error comes from a value itself.
         return messages
 
-    def _prompt_of(self, values: Mapping[str, Any]) -> PromptValue:
+    def _prompt_of(self, values: Values) -> PromptValue:
         if type(self) is ChatPromptTemplate:
             return ChatPromptValue.of(self.messages_of(values))
         return super()._prompt_of(values)
 
-    async def _aprompt_of(self, values: Mapping[str, Any]) -> PromptValue:
+    async def _aprompt_of(self, values: Values) -> PromptValue:
         if type(self) is ChatPromptTemplate:
             return ChatPromptValue.of(await self._amessages_of(values))
         return await super()._aprompt_of(values)
@@ -237,10 +238,10 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
         copied.messages = [*self.messages]
         return copied
 
-    def _kinds(self) -> dict[str, Any]:
+    def _kinds(self) -> Kwargs:
         from modelwire.messages import AnyMessage
 
-        kinds: dict[str, Any] = {}
+        kinds: Kwargs = {}
         for piece in self.messages:
             if isinstance(piece, MessagesPlaceholder):
                 kinds[piece.variable_name] = list[AnyMessage]
@@ -267,12 +268,12 @@ def _transcript(messages: list[BaseMessage]) -> str:
     return get_buffer_string(messages)
 
 
-def _add(piece: Piece, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
+def _add(piece: Piece, messages: list[BaseMessage], values: Values) -> None:
     """Append the messages of one piece."""
     _adder_for(piece.__class__)(piece, messages, values)
 
 
-Adder: TypeAlias = Callable[[Any, list[BaseMessage], Mapping[str, Any]], None]
+Adder: TypeAlias = Callable[[Any, list[BaseMessage], Values], None]
 
 
 # By class: to ask a pydantic class whether it has an instance is slow.
@@ -301,7 +302,7 @@ def _is_async(piece: Any) -> bool:
     )
 
 
-def _chosen(piece: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+def _chosen(piece: Any, values: Values) -> Kwargs:
     """Return the values that a user's own part of a prompt needs."""
     optional = [name for name in getattr(piece, "optional_variables", ()) if name in values]
     return {name: values[name] for name in [*piece.input_variables, *optional]}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from modelwire.aliases import Args, Values
 
 __all__ = ["Template"]
 
@@ -19,9 +18,9 @@ class Template:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def render(self, values: Mapping[str, Any]) -> str:
+    def render(self, values: Values) -> str:
         """Return the text with `values` filled in. Raises: `KeyError` for the first missing one."""
         raise NotImplementedError
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> Args:
         return type(self), (self.text,)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidType
 from modelwire.prompts.template import BlockTemplate, check_variables
-from modelwire.runnables.config import RunnableConfig, settled
+from modelwire.runnables.config import Config, settled
 from modelwire.runnables.run import acalled, called
 from modelwire.runnables.serializable import RunnableSerializable
 
@@ -24,9 +25,7 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
     template: dict[str, Any]
     template_format: str = "f-string"
 
-    def __init__(
-        self, template: dict[str, Any], template_format: str = "f-string", **kwargs: Any
-    ) -> None:
+    def __init__(self, template: JSON, template_format: str = "f-string", **kwargs: Any) -> None:
         if not isinstance(template, Mapping):
             raise InvalidType(f"`template` must be a dict, not a `{type(template).__name__}`.")
         super().__init__(
@@ -44,23 +43,21 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
     def _prompt_type(self) -> str:
         return "dict-prompt"
 
-    def format(self, **kwargs: Any) -> dict[str, Any]:
+    def format(self, **kwargs: Any) -> JSON:
         """Return the dict with the variables filled in. Raises: `MissingVariable`."""
         read: BlockTemplate = self.__dict__["_read"]
         try:
-            filled: dict[str, Any] = read.fill(kwargs)
+            filled: JSON = read.fill(kwargs)
         except KeyError as exc:
             check_variables(self, read.variables, kwargs, exc)
             raise  # The error comes from a value itself.
         return filled
 
-    async def aformat(self, **kwargs: Any) -> dict[str, Any]:
+    async def aformat(self, **kwargs: Any) -> JSON:
         """Return the dict with the variables filled in. Raises: `MissingVariable`."""
         return self.format(**kwargs)
 
-    def invoke(
-        self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> dict[str, Any]:
+    def invoke(self, input: JSON, config: Config = None, **kwargs: Any) -> JSON:
         """Return the dict with the variables filled in from a mapping."""
         return called(
             self,
@@ -71,9 +68,7 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
             serialized={},
         )
 
-    async def ainvoke(
-        self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> dict[str, Any]:
+    async def ainvoke(self, input: JSON, config: Config = None, **kwargs: Any) -> JSON:
         return await acalled(
             self,
             input,
@@ -90,7 +85,7 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
         return False
 
 
-def _mapping(input: Any) -> dict[str, Any]:
+def _mapping(input: Any) -> JSON:
     if not isinstance(input, Mapping):
         raise InvalidType(
             f"Expected a mapping as input to `DictPromptTemplate`, not a `{type(input).__name__}`."

@@ -6,11 +6,11 @@ returns dicts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
+from modelwire.aliases import JSON, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import BaseMessage
 from modelwire.prompts.chat import BaseChatPromptTemplate, ChatPromptTemplate
@@ -68,7 +68,7 @@ class FewShotPromptTemplate(StringPromptTemplate):
     async def aformat(self, **kwargs: Any) -> str:
         return self._joined(await _aselected(self, kwargs), kwargs)
 
-    def _joined(self, examples: list[dict[str, Any]], values: dict[str, Any]) -> str:
+    def _joined(self, examples: list[JSON], values: Kwargs) -> str:
         before, after = (
             self._template(text).text_of(values) for text in (self.prefix, self.suffix)
         )
@@ -111,7 +111,7 @@ class FewShotChatMessagePromptTemplate(BaseChatPromptTemplate):
     async def aformat_messages(self, **kwargs: Any) -> list[BaseMessage]:
         return self._messages(await _aselected(self, kwargs))
 
-    def _messages(self, examples: list[dict[str, Any]]) -> list[BaseMessage]:
+    def _messages(self, examples: list[JSON]) -> list[BaseMessage]:
         prompt = self.example_prompt
         return [
             message
@@ -142,13 +142,13 @@ def _check_source(prompt: Any) -> None:
         )
 
 
-def _selected(prompt: Any, values: dict[str, Any]) -> list[dict[str, Any]]:
+def _selected(prompt: Any, values: Kwargs) -> list[JSON]:
     if prompt.example_selector is None:
         return list(prompt.examples)
     return list(prompt.example_selector.select_examples(values))
 
 
-async def _aselected(prompt: Any, values: dict[str, Any]) -> list[dict[str, Any]]:
+async def _aselected(prompt: Any, values: Kwargs) -> list[JSON]:
     selector = prompt.example_selector
     if selector is None:
         return list(prompt.examples)
@@ -157,6 +157,6 @@ async def _aselected(prompt: Any, values: dict[str, Any]) -> list[dict[str, Any]
     return list(await run_in_executor(None, selector.select_examples, values))
 
 
-def _used(prompt: Any, example: Mapping[str, Any]) -> dict[str, Any]:
+def _used(prompt: Any, example: Values) -> JSON:
     """Return the values of an example that the prompt uses."""
     return {name: example[name] for name in prompt.input_variables if name in example}

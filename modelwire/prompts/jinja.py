@@ -7,9 +7,9 @@ limited, nor is a text that it doubles in a loop. Use only templates from people
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import Values
 from modelwire.errors import InvalidTemplate, MissingDependency
 from modelwire.prompts.compiled import Template
 
@@ -46,7 +46,7 @@ class Jinja2Template(Template):
                 f"The jinja2 template cannot be read: {exc.message} (line {exc.lineno})."
             ) from exc
 
-    def render(self, values: Mapping[str, Any]) -> str:
+    def render(self, values: Values) -> str:
         """Return the text with `values` filled in; a missing value is empty."""
         from jinja2.exceptions import TemplateRuntimeError
 

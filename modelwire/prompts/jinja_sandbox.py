@@ -6,11 +6,13 @@ This module imports jinja2, so it is loaded with the first template.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from modelwire.aliases import Function, Values
 
 __all__ = ["ENVIRONMENT"]
 
@@ -54,7 +56,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
         return bounded_format
 
 
-def _bounded_filter(name: str) -> Callable[..., Any]:
+def _bounded_filter(name: str) -> Function:
     """Return the filter of this name with a limit on its width. Such filters take no context."""
     original = ENVIRONMENT.filters[name]
 
@@ -66,7 +68,7 @@ def _bounded_filter(name: str) -> Callable[..., Any]:
 
 
 def _refuse_widths(
-    args: Iterable[Any], kwargs: Mapping[str, Any], *, text: str = "", wide: str = _WIDE_PERCENT
+    args: Iterable[Any], kwargs: Values, *, text: str = "", wide: str = _WIDE_PERCENT
 ) -> None:
     """Raise for a large number among the arguments, or a large width in a format `text`."""
     values = (*args, *kwargs.values())

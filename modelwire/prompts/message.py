@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from modelwire.aliases import JSON, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType
 from modelwire.messages import (
     AIMessage,
@@ -51,7 +52,7 @@ class BaseMessagePromptTemplate(ABC):
         """Return the messages with the variables filled in."""
         return self.format_messages(**kwargs)
 
-    def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
+    def add_messages(self, messages: list[BaseMessage], values: Values) -> None:
         """Append the messages of this piece to `messages`.
 
         Raises: `KeyError` for a missing variable.
@@ -127,7 +128,7 @@ class MessagesPlaceholder(BaseMessagePromptTemplate):
             raise  # The error comes from a message itself.
         return messages
 
-    def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
+    def add_messages(self, messages: list[BaseMessage], values: Values) -> None:
         """Append the messages in the variable.
 
         Raises: `InvalidType` if it is not a list, `KeyError` if it is missing.
@@ -165,7 +166,7 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
     def __init__(
         self,
         prompt: StringPromptTemplate | Sequence[Any],
-        additional_kwargs: dict[str, Any] | None = None,
+        additional_kwargs: Kwargs | None = None,
     ) -> None:
         pieces: Any = [prompt] if isinstance(prompt, StringPromptTemplate) else prompt
         if isinstance(pieces, (str, Mapping)) or not isinstance(pieces, Sequence):
@@ -184,10 +185,10 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
     @classmethod
     def from_template(
         cls,
-        template: str | Sequence[str | dict[str, Any]],
+        template: str | Sequence[str | JSON],
         template_format: str = "f-string",
         *,
-        partial_variables: dict[str, Any] | None = None,
+        partial_variables: Kwargs | None = None,
         **kwargs: Any,
     ) -> Self:
         """Return the template of a message for a text, or for a list of texts and content blocks.
@@ -250,10 +251,10 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
     def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
         return [self.format(**kwargs)]
 
-    def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
+    def add_messages(self, messages: list[BaseMessage], values: Values) -> None:
         messages.append(self._with_content(self._content(values)))
 
-    def _content(self, values: Mapping[str, Any]) -> str | list[Any]:
+    def _content(self, values: Values) -> str | list[Any]:
         prompt = self.prompt
         if isinstance(prompt, PromptTemplate):
             return prompt.text_of(values)
@@ -300,7 +301,7 @@ class ChatMessagePromptTemplate(BaseStringMessagePromptTemplate):
         self,
         prompt: StringPromptTemplate | Sequence[Any],
         role: str,
-        additional_kwargs: dict[str, Any] | None = None,
+        additional_kwargs: Kwargs | None = None,
     ) -> None:
         super().__init__(prompt, additional_kwargs)
         self.role = role
@@ -350,7 +351,7 @@ def _is_piece(piece: Any) -> bool:
     return isinstance(piece, (DictPromptTemplate, ImagePromptTemplate))
 
 
-def _block_of(piece: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+def _block_of(piece: Any, values: Values) -> JSON:
     if isinstance(piece, PromptTemplate):
         return {"type": "text", "text": piece.text_of(values)}
     if isinstance(piece, BlockTemplate):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from modelwire.aliases import Values
 from modelwire.errors import InvalidTemplate
 from modelwire.prompts.compiled import Template
 
@@ -67,7 +68,7 @@ class MustacheTemplate(Template):
         paths = [node.path for node in self._nodes if not isinstance(node, str)]
         self.variables = tuple(dict.fromkeys(path[0] for path in paths if path))
 
-    def render(self, values: Mapping[str, Any]) -> str:
+    def render(self, values: Values) -> str:
         """Return the text with `values` filled in; a missing value is empty."""
         out = _Output()
         _render(self._nodes, [values], out)

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+from modelwire.aliases import Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.prompt_values import PromptValue, StringPromptValue
 from modelwire.prompts.base import BasePromptTemplate
 from modelwire.prompts.compiled import Template
 from modelwire.prompts.template import check_variables, compile_template
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config
 
 __all__ = ["PromptTemplate", "StringPromptTemplate"]
 
@@ -79,7 +80,7 @@ class PromptTemplate(StringPromptTemplate):
         template: str,
         *,
         template_format: str = "f-string",
-        partial_variables: dict[str, Any] | None = None,
+        partial_variables: Kwargs | None = None,
         **kwargs: Any,
     ) -> PromptTemplate:
         """Return a prompt; its variables are found in the text."""
@@ -117,7 +118,7 @@ class PromptTemplate(StringPromptTemplate):
     def _prompt_type(self) -> str:
         return "prompt"
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> type[BaseModel]:
         """Return a pydantic model of the variables; for mustache also with the keys that are looked up in each."""
         if self.template_format != "mustache":
             return super().get_input_schema(config)
@@ -153,19 +154,19 @@ class PromptTemplate(StringPromptTemplate):
             validate_template=self.validate_template and other.validate_template,
         )
 
-    def text_of(self, values: Mapping[str, Any]) -> str:
+    def text_of(self, values: Values) -> str:
         try:
             return self._template().render(self._with_partials(values))
         except KeyError as exc:
             check_variables(self, self.input_variables, values, exc)
             raise  # The error comes from a value itself.
 
-    def _prompt_of(self, values: Mapping[str, Any]) -> PromptValue:
+    def _prompt_of(self, values: Values) -> PromptValue:
         if type(self) is PromptTemplate:
             return StringPromptValue(text=self.text_of(values))
         return super()._prompt_of(values)
 
-    async def _aprompt_of(self, values: Mapping[str, Any]) -> PromptValue:
+    async def _aprompt_of(self, values: Values) -> PromptValue:
         if type(self) is PromptTemplate:
             return StringPromptValue(text=self.text_of(values))
         return await super()._aprompt_of(values)
@@ -179,9 +180,7 @@ class PromptTemplate(StringPromptTemplate):
         return read  # type: ignore[no-any-return]
 
 
-def _check_variables(
-    template: str, template_format: str, declared: Any, partials: Mapping[str, Any]
-) -> None:
+def _check_variables(template: str, template_format: str, declared: Any, partials: Values) -> None:
     """Raise `InvalidTemplate` if the declared variables differ from those of the template."""
     from modelwire.prompts.string import check_valid_template
 

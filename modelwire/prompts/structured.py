@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
 
+from modelwire.aliases import Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.prompts.chat import ChatPromptTemplate, MessageLikeRepresentation
 from modelwire.runnables.sequence import RunnableSequence
@@ -31,7 +32,7 @@ class StructuredPrompt(ChatPromptTemplate):
         messages: Sequence[MessageLikeRepresentation],
         schema_: Any = None,
         *,
-        structured_output_kwargs: Mapping[str, Any] | None = None,
+        structured_output_kwargs: Values | None = None,
         template_format: str = "f-string",
         **kwargs: Any,
     ) -> None:
@@ -57,14 +58,14 @@ class StructuredPrompt(ChatPromptTemplate):
         """Return a prompt of messages and the schema of the answer."""
         return cls(messages, schema, **kwargs)
 
-    def __or__(self, other: Any) -> RunnableSequence[Any, Any]:
+    def __or__(self, other: Any) -> RunnableSequence:
         """Return a chain of the prompt and a model with structured output.
 
         Raises: `InvalidType` for anything but a model.
         """
         return self.pipe(other)
 
-    def pipe(self, *others: Any, name: str | None = None) -> RunnableSequence[Any, Any]:
+    def pipe(self, *others: Any, name: str | None = None) -> RunnableSequence:
         """Return a chain of the prompt, a model with structured output, and `others` after it.
 
         Raises: `InvalidType` if the first of them is not a model.

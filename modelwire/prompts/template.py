@@ -6,10 +6,11 @@ A value is never treated as a template, so braces in it are unchanged.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from string import Formatter
 from typing import Any, Literal, TypeAlias
 
+from modelwire.aliases import Values
 from modelwire.errors import (
     InvalidArgument,
     InvalidTemplate,
@@ -43,7 +44,7 @@ class FStringTemplate(Template):
         self._whole = "".join(parts)
         self.variables = tuple(dict.fromkeys(name for _, name, _, _ in fields))
 
-    def render(self, values: Mapping[str, Any]) -> str:
+    def render(self, values: Values) -> str:
         if not self._fields:
             return self._whole
         parts = self._parts.copy()
@@ -133,7 +134,7 @@ class BlockTemplate:
         self._made = _compile_nested(template, template_format, names)
         self.variables = tuple(names)
 
-    def fill(self, values: Mapping[str, Any]) -> Any:
+    def fill(self, values: Values) -> Any:
         """Return a new value with the variables filled in.
 
         Raises: `KeyError` for the first missing one.
@@ -180,7 +181,7 @@ def _compile_nested(
     return value
 
 
-def _fill_nested(made: Any, values: Mapping[str, Any]) -> Any:
+def _fill_nested(made: Any, values: Values) -> Any:
     if isinstance(made, dict):
         return {key: _fill_nested(item, values) for key, item in made.items()}
     if isinstance(made, list):

@@ -19,12 +19,20 @@ from collections.abc import (
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
 from modelwire import lazy, runnables
+from modelwire.aliases import AsyncChunks, Chunks
 from modelwire.errors import InvalidType
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.addable import collected
 from modelwire.runnables.batch_methods import BatchMethods, Input, Output
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, clocked, run_in_executor, settled
+from modelwire.runnables.config import (
+    Config,
+    ConfigFactory,
+    RunnableConfig,
+    clocked,
+    run_in_executor,
+    settled,
+)
 from modelwire.runnables.deadline import covered, guard
 from modelwire.runnables.description import Described
 from modelwire.runnables.lazy_rooms import events, invoke_function, log, root_listeners, runs, tools
@@ -109,12 +117,10 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         return not inside or any(inner._may_block() for inner in inside)
 
     @abstractmethod
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Return the output for one input."""
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Return the output for one input. The default runs `invoke` in a thread."""
         config, deadline = clocked(config)
         return await covered(
@@ -122,21 +128,19 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         )
 
     @bound_stream
-    def stream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[Output]:
+    def stream(self, input: Input, config: Config = None, **kwargs: Any) -> Iterator[Output]:
         """Yield the output in chunks. The default yields the result of `invoke`."""
         yield self.invoke(input, config, **kwargs)
 
     @abound_stream
     async def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+        self, input: Input, config: Config = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
         """Yield the output in chunks. The default yields the result of `ainvoke`."""
         yield await self.ainvoke(input, config, **kwargs)
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: Iterator[Input], config: Config = None, **kwargs: Any
     ) -> Iterator[Output]:
         """Yield chunks of output for chunks of input.
 
@@ -153,7 +157,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
             close(output, input)
 
     async def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: AsyncIterator[Input], config: Config = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
         """Yield chunks of output for chunks of input.
 
@@ -173,7 +177,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
     def astream_events(
         self,
         input: Any,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         *,
         version: Literal["v1", "v2"] = "v2",
         **kwargs: Any,
@@ -188,17 +192,17 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
     def stream_events(
         self,
         input: Any,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         *,
         version: str = "v2",
         **kwargs: Any,
-    ) -> Iterator[Any]:
+    ) -> Chunks:
         """Raise `NotImplementedError`, as LangChain's runnables do. Use `astream_events`."""
         raise events.unknown_version("stream_events", version)
 
     def astream_log(
-        self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any
-    ) -> AsyncIterator[Any]:
+        self, input: Any, config: Config = None, *, diff: bool = True, **kwargs: Any
+    ) -> AsyncChunks:
         """Stream, and yield a `RunLogPatch` for each event inside, or without `diff` the whole `RunLog` so far.
 
         Keywords: `with_streamed_output_list`, those by which `astream_events` selects events, and
@@ -264,9 +268,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         """Return a runnable that passes `kwargs` to every call."""
         return runnables.RunnableBinding(bound=self, kwargs=kwargs)
 
-    def with_config(
-        self, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> RunnableBinding[Input, Output]:
+    def with_config(self, config: Config = None, **kwargs: Any) -> RunnableBinding[Input, Output]:
         """Return a runnable whose calls use `config` (or its entries as keywords), unless a call's
         own config overrides it.
         """
@@ -274,9 +276,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
             bound=self, config=cast("RunnableConfig", {**(config or {}), **kwargs})
         )
 
-    def with_types(
-        self, *, input_type: Any = None, output_type: Any = None
-    ) -> RunnableBinding[Any, Any]:
+    def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding:
         """Return a runnable with these types of input and output, for schemas and readers."""
         return runnables.RunnableBinding(
             bound=self, custom_input_type=input_type, custom_output_type=output_type
@@ -306,7 +306,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
 
     def with_fallbacks(
         self,
-        fallbacks: Sequence[Runnable[Any, Any]],
+        fallbacks: Sequence[Runnable],
         *,
         exceptions_to_handle: tuple[type[BaseException], ...] = (Exception,),
         exception_key: str | None = None,
@@ -353,9 +353,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         )
         return self._listened(listening)
 
-    def _listened(
-        self, factory: Callable[[RunnableConfig], RunnableConfig]
-    ) -> RunnableBinding[Input, Output]:
+    def _listened(self, factory: ConfigFactory) -> RunnableBinding[Input, Output]:
         return runnables.RunnableBinding(bound=self, config_factories=[factory])
 
     def configurable_fields(
@@ -372,7 +370,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         *,
         default_key: str = "default",
         prefix_keys: bool = False,
-        **kwargs: Runnable[Any, Any] | Callable[[], Runnable[Any, Any]],
+        **kwargs: Runnable | Callable[[], Runnable],
     ) -> RunnableConfigurableAlternatives[Input, Output]:
         """Return a runnable that a call's config may replace by an alternative, selected by its keyword.
 
@@ -403,7 +401,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         self,
         func: Callable[..., _Out],
         input: Any,
-        config: RunnableConfig | None,
+        config: Config,
         run_type: str | None = None,
         serialized: Any = None,
         **kwargs: Any,
@@ -425,7 +423,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         self,
         func: Callable[..., Awaitable[_Out]],
         input: Any,
-        config: RunnableConfig | None,
+        config: Config,
         run_type: str | None = None,
         serialized: Any = None,
         **kwargs: Any,
@@ -445,9 +443,9 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
 
     def _transform_stream_with_config(
         self,
-        input: Iterator[Any],
+        input: Chunks,
         transformer: Callable[..., Iterator[_Out]],
-        config: RunnableConfig | None,
+        config: Config,
         run_type: str | None = None,
         **kwargs: Any,
     ) -> Iterator[_Out]:
@@ -465,9 +463,9 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
 
     def _atransform_stream_with_config(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         transformer: Callable[..., AsyncIterator[_Out]],
-        config: RunnableConfig | None,
+        config: Config,
         run_type: str | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[_Out]:
@@ -494,7 +492,11 @@ RunnableLike: TypeAlias = (
 )
 
 
-def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]:
+# The runnable that a call's input or config chooses, and the config of its call.
+Chosen: TypeAlias = tuple[Runnable[Input, Output], RunnableConfig]
+
+
+def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable:
     """Return a runnable made of a function, a generator function or a dict; `place` is for the text of an error.
 
     Raises: `InvalidType` for anything else.
@@ -506,14 +508,14 @@ def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]
             f"Expected a Runnable {place}, not the class `{thing.__name__}`. Did you mean `{thing.__name__}()`?"
         )
     if is_langchain(thing):
-        return cast("Runnable[Any, Any]", own("runnable", thing))
+        return cast("Runnable", own("runnable", thing))
     call = getattr(type(thing), "__call__", None)  # noqa: B004 - an object whose method yields
     if inspect.isgeneratorfunction(thing) or any(map(inspect.isasyncgenfunction, (thing, call))):
         return runnables.RunnableGenerator(thing)
     if callable(thing):
         return runnables.RunnableLambda(cast("Callable[[Any], Any]", thing))
     if isinstance(thing, Mapping):
-        return cast("Runnable[Any, Any]", runnables.RunnableParallel(thing))
+        return cast("Runnable", runnables.RunnableParallel(thing))
     raise InvalidType(
         f"Expected a Runnable, a function or a dict of them {place}, not a `{type(thing).__name__}`. "
         "To pass a constant, write `lambda _: value`."

@@ -26,6 +26,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from modelwire import lazy
+from modelwire.aliases import Function, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import (
@@ -35,6 +36,7 @@ from modelwire.runnables.config import (
     in_batch,
     started,
     warn_of_run_id,
+    with_copies,
 )
 from modelwire.runnables.reading_context import abound, bound
 
@@ -72,6 +74,12 @@ _REST_POLL_S = 0.05
 
 # The outcome of one call: its position, and the output or the error.
 Finished: TypeAlias = tuple[int, Any, BaseException | None]
+# Outputs, each with the position of its input.
+Numbered: TypeAlias = Iterator[tuple[int, Any]]
+AsyncNumbered: TypeAlias = AsyncIterator[tuple[int, Any]]
+# A call, and the function that is called with its outcome.
+Work: TypeAlias = Callable[[], Any]
+Report: TypeAlias = Callable[[Finished], None]
 
 
 def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableConfig]], int | None]:
@@ -99,21 +107,7 @@ def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableCon
     first = element_config(config)
     if "run_id" in first and not (isinstance(inputs, Sized) and len(inputs) <= 1):
         warn_of_run_id()
-    return _repeated(iter(inputs), first), first.get("max_concurrency")
-
-
-def _repeated(
-    inputs: Iterator[Input], first: RunnableConfig
-) -> Iterator[tuple[Input, RunnableConfig]]:
-    """Yield every input with a copy of the single config; only the first copy has its `run_id`."""
-    run_id = first.pop("run_id", None)
-    for input in inputs:
-        config: Any = dict(first)
-        for key in ("tags", "metadata", "configurable"):
-            config[key] = config[key].copy()
-        if run_id is not None:
-            config["run_id"], run_id = run_id, None
-        yield input, config
+    return with_copies(iter(inputs), first), first.get("max_concurrency")
 
 
 def _matched(
@@ -134,7 +128,7 @@ def _mismatch(configs: int, inputs: str) -> InvalidArgument:
     )
 
 
-def in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
+def in_order(finished: Numbered) -> list[Any]:
     """Return the outputs in the order of the inputs."""
     outputs: list[Any] = []
     try:
@@ -145,7 +139,7 @@ def in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
     return outputs
 
 
-async def ain_order(finished: AsyncIterator[tuple[int, Any]]) -> list[Any]:
+async def ain_order(finished: AsyncNumbered) -> list[Any]:
     """Return the outputs in the order of the inputs."""
     outputs: list[Any] = []
     try:
@@ -172,8 +166,8 @@ def batch_as_completed(
     config: Configs,
     *,
     return_exceptions: bool,
-    kwargs: dict[str, Any],
-) -> Iterator[tuple[int, Any]]:
+    kwargs: Kwargs,
+) -> Numbered:
     """See `Runnable.batch_as_completed`."""
     rows, limit = _rows(inputs, config)
     crew = _crew(runnable, inputs, limit)
@@ -188,8 +182,8 @@ def abatch_as_completed(
     config: Configs,
     *,
     return_exceptions: bool,
-    kwargs: dict[str, Any],
-) -> AsyncIterator[tuple[int, Any]]:
+    kwargs: Kwargs,
+) -> AsyncNumbered:
     """See `Runnable.abatch_as_completed`."""
     rows, limit = _rows(inputs, config)
     calls = (_call(runnable.ainvoke, input, one, kwargs) for input, one in rows)
@@ -203,15 +197,11 @@ def _row_context() -> Context:
     return context
 
 
-def _call(
-    invoke: Callable[..., Any], input: Any, config: RunnableConfig, kwargs: dict[str, Any]
-) -> Callable[[], Any]:
+def _call(invoke: Function, input: Any, config: RunnableConfig, kwargs: Kwargs) -> Work:
     return lambda: invoke(input, started(config), **kwargs)
 
 
-async def _aoutputs(
-    finished: AsyncIterator[Finished], *, return_exceptions: bool
-) -> AsyncIterator[tuple[int, Any]]:
+async def _aoutputs(finished: AsyncIterator[Finished], *, return_exceptions: bool) -> AsyncNumbered:
     try:
         async for position, output, error in finished:
             yield position, _judged(output, error, return_exceptions)
@@ -236,9 +226,7 @@ class _Crew(ABC):
     interruptible = False
 
     @abstractmethod
-    def start(
-        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
-    ) -> None: ...
+    def start(self, position: int, call: Work, report: Report) -> None: ...
 
     def cancel(self) -> None:  # noqa: B027 - most have nothing to do
         """Cancel what can be cancelled; other calls finish. All of them still report."""
@@ -257,16 +245,14 @@ class _ThreadCrew(_Crew):
         self._cancelled = False
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="modelwire-batch")
 
-    def start(
-        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
-    ) -> None:
+    def start(self, position: int, call: Work, report: Report) -> None:
         self._pool.submit(self._work, position, call, report, _row_context())
 
     def _work(
         self,
         position: int,
-        call: Callable[[], Any],
-        report: Callable[[Finished], None],
+        call: Work,
+        report: Report,
         context: Context,
     ) -> None:
         if self._cancelled:
@@ -290,9 +276,7 @@ class _InlineCrew(_Crew):
 
     limit = 1
 
-    def start(
-        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
-    ) -> None:
+    def start(self, position: int, call: Work, report: Report) -> None:
         try:
             finished: Finished = position, _row_context().run(call), None
         except Exception as exc:  # noqa: BLE001 - it is raised where the batch is read
@@ -310,9 +294,7 @@ class _LoopCrew(_Crew):
         self._home = loops.background_loop()
         self._tasks: set[asyncio.Task[Finished]] = set()
 
-    def start(
-        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
-    ) -> None:
+    def start(self, position: int, call: Work, report: Report) -> None:
         context = _row_context()
 
         async def work() -> Finished:
@@ -349,9 +331,7 @@ def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
     return _ThreadCrew(limit or THREAD_CONCURRENCY)
 
 
-def _finished(
-    calls: Iterator[Callable[[], Any]], crew: _Crew, *, return_exceptions: bool
-) -> Iterator[tuple[int, Any]]:
+def _finished(calls: Iterator[Work], crew: _Crew, *, return_exceptions: bool) -> Numbered:
     """Run the calls on the crew, `crew.limit` at a time, and yield each outcome.
 
     Closing the iterator cancels the rest.

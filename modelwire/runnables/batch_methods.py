@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
+
+from typing_extensions import TypeVar
 
 from modelwire import runnables
 from modelwire._extensions import extension
+from modelwire.aliases import Kwargs
 from modelwire.runnables.config import Configs, hidden
 from modelwire.runnables.lazy_rooms import batching
 
@@ -17,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchMethods"]
 
-Input = TypeVar("Input", contravariant=True)
-Output = TypeVar("Output", covariant=True)
+# `Runnable` alone is `Runnable[Any, Any]`.
+Input = TypeVar("Input", contravariant=True, default=Any)
+Output = TypeVar("Output", covariant=True, default=Any)
 
 
 def _whole(part: Any) -> Any:
@@ -30,8 +34,8 @@ class BatchMethods(Generic[Input, Output]):
     """The methods of a `Runnable` for more than one input."""
 
     def _batched_by(
-        self, config: Configs, kwargs: dict[str, Any]
-    ) -> tuple[Runnable[Input, Output], Configs, dict[str, Any]] | None:
+        self, config: Configs, kwargs: Kwargs
+    ) -> tuple[Runnable[Input, Output], Configs, Kwargs] | None:
         """Return the runnable whose batch replaces this one's, with its config and keywords; None for its own."""
         return None
 

@@ -5,13 +5,16 @@ It has no run of its own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial, update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+from modelwire.aliases import AsyncChunks, Function, Kwargs
 from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import (
+    Config,
+    ConfigFactory,
     Configs,
     RunnableConfig,
     hidden,
@@ -22,10 +25,8 @@ from modelwire.runnables.forwarding import Call, Forwarding
 from modelwire.runnables.invoke_function import accepted_kwargs, config_place
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.graph import Graph
-    from modelwire.runnables.schema import StreamEvent
+    from modelwire.runnables.schema import Schema, StreamEvent
 
 __all__ = ["RunnableBinding"]
 
@@ -55,8 +56,8 @@ class RunnableBinding(Forwarding[Input, Output]):
         *,
         bound: Runnable[Input, Output],
         kwargs: Mapping[str, Any] | None = None,
-        config: RunnableConfig | None = None,
-        config_factories: Sequence[Callable[[RunnableConfig], RunnableConfig]] | None = None,
+        config: Config = None,
+        config_factories: Sequence[ConfigFactory] | None = None,
         custom_input_type: Any = None,
         custom_output_type: Any = None,
     ) -> None:
@@ -83,20 +84,20 @@ class RunnableBinding(Forwarding[Input, Output]):
             return self.custom_output_type
         return self.bound.OutputType
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         if self.custom_input_type is not None:
             return super().get_input_schema(config)
         return self.bound.get_input_schema(self._config(config))
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         if self.custom_output_type is not None:
             return super().get_output_schema(config)
         return self.bound.get_output_schema(self._config(config))
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return self.bound.get_graph(self._config(config))
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return (self.bound,)
 
     def __repr__(self) -> str:
@@ -130,7 +131,7 @@ class RunnableBinding(Forwarding[Input, Output]):
 
         return configured
 
-    def _rebound(self, made: Any) -> RunnableBinding[Any, Any]:
+    def _rebound(self, made: Any) -> RunnableBinding:
         """Return this binding around `made`, a result of a method of `bound`.
 
         The kwargs of `made` take precedence.
@@ -141,9 +142,7 @@ class RunnableBinding(Forwarding[Input, Output]):
         inner = made.bound if is_plain else made._with(kwargs={})
         return self._with(bound=inner, kwargs={**self.kwargs, **made.kwargs})
 
-    def _bind_structured(
-        self, method: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Runnable[Any, Any]:
+    def _bind_structured(self, method: Function, /, *args: Any, **kwargs: Any) -> Runnable:
         """Return this binding around a model with structured output.
 
         Bound arguments for another form of output are dropped.
@@ -163,7 +162,7 @@ class RunnableBinding(Forwarding[Input, Output]):
             return binding._rebound(made)
         return RunnableSequence(binding._rebound(made.first), *made.steps[1:], name=made.name)
 
-    def _config(self, config: RunnableConfig | None) -> RunnableConfig | None:
+    def _config(self, config: Config) -> Config:
         if not self.config and not self.config_factories:
             return config
         merged = merge_configs(self.config, config)
@@ -178,18 +177,14 @@ class RunnableBinding(Forwarding[Input, Output]):
     def bind(self, **kwargs: Any) -> RunnableBinding[Input, Output]:
         return self._with(kwargs={**self.kwargs, **kwargs})
 
-    def with_config(
-        self, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> RunnableBinding[Input, Output]:
+    def with_config(self, config: Config = None, **kwargs: Any) -> RunnableBinding[Input, Output]:
         """Return a binding with `config` (or its entries as keywords) merged over the config bound so far."""
         return self._with(config=merge_configs(self.config, config, cast("RunnableConfig", kwargs)))
 
     def _with(self, **changes: Any) -> RunnableBinding[Input, Output]:
         return type(self)(**{**self._state(), **changes})
 
-    def with_types(
-        self, *, input_type: Any = None, output_type: Any = None
-    ) -> RunnableBinding[Any, Any]:
+    def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding:
         own = self.custom_input_type, self.custom_output_type
         return self._with(
             custom_input_type=input_type or own[0], custom_output_type=output_type or own[1]
@@ -202,18 +197,16 @@ class RunnableBinding(Forwarding[Input, Output]):
         """
         return self._with(bound=self.bound.with_retry(**options))
 
-    def _listened(
-        self, factory: Callable[[RunnableConfig], RunnableConfig]
-    ) -> RunnableBinding[Input, Output]:
+    def _listened(self, factory: ConfigFactory) -> RunnableBinding[Input, Output]:
         return self._with(config_factories=[*self.config_factories, factory])
 
-    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
+    def _forwarded(self, input: Any, config: Config, kwargs: Kwargs) -> Call:
         return self.bound, input, self._config(config), {**self.kwargs, **hidden(kwargs)}
 
     def astream_events(
         self,
         input: Any,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         *,
         version: Literal["v1", "v2"] = "v2",
         **kwargs: Any,
@@ -223,15 +216,15 @@ class RunnableBinding(Forwarding[Input, Output]):
         )
 
     def astream_log(
-        self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any
-    ) -> AsyncIterator[Any]:
+        self, input: Any, config: Config = None, *, diff: bool = True, **kwargs: Any
+    ) -> AsyncChunks:
         return self.bound.astream_log(
             input, self._config(config), diff=diff, **{**self.kwargs, **kwargs}
         )
 
     def _batched_by(
-        self, config: Configs, kwargs: dict[str, Any]
-    ) -> tuple[Runnable[Input, Output], Configs, dict[str, Any]] | None:
+        self, config: Configs, kwargs: Kwargs
+    ) -> tuple[Runnable[Input, Output], Configs, Kwargs] | None:
         if self.config_factories:
             # A factory makes the config of one call, so each call goes through this binding.
             return None

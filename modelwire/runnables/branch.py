@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
-from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.base import Chosen, Input, Output, Runnable, coerce_to_runnable
+from modelwire.runnables.config import Config, RunnableConfig
 from modelwire.runnables.lazy_rooms import schemas
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import WholeStep
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
+    from modelwire.runnables.schema import Schema
 __all__ = ["RunnableBranch", "RunnableRoute", "route"]
 
 # This is the chosen runnable, and the config of its call.
-Chosen = tuple[Runnable[Input, Output], RunnableConfig]
 
 
 class _Choice(WholeStep[Input, Output]):
     """The shared part of all choices: running the chosen runnable."""
 
-    def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
+    def _chosen(
+        self, input: Any, config: RunnableConfig, run: OptionalRun
+    ) -> Chosen[Input, Output]:
         raise NotImplementedError
 
     async def _achosen(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun
     ) -> Chosen[Input, Output]:
         raise NotImplementedError
 
@@ -38,31 +39,31 @@ class _Choice(WholeStep[Input, Output]):
     OutputType: Any = Any
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Output:
         body, inner = self._chosen(input, config, run)
         return body.invoke(input, inner, **kwargs)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Output:
         body, inner = await self._achosen(input, config, run)
         return await body.ainvoke(input, inner, **kwargs)
 
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         body, inner = self._chosen(input, config, run)
         return body.stream(input, inner, **kwargs)
 
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> AsyncIterator[Output]:
         body, inner = await self._achosen(input, config, run)
         return body.astream(input, inner, **kwargs)
 
 
-def _below(run: Run | AsyncRun | None, config: RunnableConfig, tag: str) -> RunnableConfig:
+def _below(run: AnyRun, config: RunnableConfig, tag: str) -> RunnableConfig:
     """Return the config of a call inside of a choice."""
     return config if run is None else run.below(tag)
 
@@ -99,7 +100,7 @@ class RunnableBranch(_Choice[Input, Output]):
     def __repr__(self) -> str:
         return f"RunnableBranch(branches={self.branches!r}, default={self.default!r})"
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the first schema other than `Any`, of the default, the branches, the conditions."""
         candidates = [
             self.default,
@@ -108,10 +109,12 @@ class RunnableBranch(_Choice[Input, Output]):
         ]
         return schemas.first_input(candidates, config) or super().get_input_schema(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return [self.default, *(part for pair in self.branches for part in pair)]
 
-    def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
+    def _chosen(
+        self, input: Any, config: RunnableConfig, run: OptionalRun
+    ) -> Chosen[Input, Output]:
         """Return the chosen runnable, evaluating the conditions in order."""
         for number, (condition, body) in enumerate(self.branches, 1):
             if condition.invoke(input, _below(run, config, f"condition:{number}")):
@@ -119,7 +122,7 @@ class RunnableBranch(_Choice[Input, Output]):
         return self.default, _below(run, config, "branch:default")
 
     async def _achosen(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun
     ) -> Chosen[Input, Output]:
         for number, (condition, body) in enumerate(self.branches, 1):
             if await condition.ainvoke(input, _below(run, config, f"condition:{number}")):
@@ -161,21 +164,23 @@ class RunnableRoute(_Choice[Input, Output]):
     def __repr__(self) -> str:
         return f"RunnableRoute({self.choose!r}, {self.routes!r})"
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the first schema other than `Any`, of the routes and of the choosing runnable."""
         return schemas.first_input(
             [*self.routes.values(), self.choose], config
         ) or super().get_input_schema(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return [self.choose, *self.routes.values()]
 
-    def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
+    def _chosen(
+        self, input: Any, config: RunnableConfig, run: OptionalRun
+    ) -> Chosen[Input, Output]:
         key = self._known(self.choose.invoke(input, _below(run, config, "choose")))
         return self.routes[key], _below(run, config, f"route:{key}")
 
     async def _achosen(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun
     ) -> Chosen[Input, Output]:
         key = self._known(await self.choose.ainvoke(input, _below(run, config, "choose")))
         return self.routes[key], _below(run, config, f"route:{key}")
@@ -192,7 +197,7 @@ class RunnableRoute(_Choice[Input, Output]):
 
 def route(
     choose: Any, routes: Mapping[str, Any], *, default: str | None = None, name: str | None = None
-) -> RunnableRoute[Any, Any]:
+) -> RunnableRoute:
     """Return a runnable that sends each input to the one of `routes` that `choose` names.
 
     `choose` is a function (sync or async) or runnable from the input to a key of `routes`. For an
@@ -204,7 +209,7 @@ def route(
     return RunnableRoute(choose, routes, default=default, name=name)
 
 
-def _pair(pair: Any, number: int) -> tuple[Runnable[Any, bool], Runnable[Any, Any]]:
+def _pair(pair: Any, number: int) -> tuple[Runnable[Any, bool], Runnable]:
     if not isinstance(pair, (tuple, list)):
         raise InvalidType(
             f"Branch {number} of a `RunnableBranch` must be a pair of a condition and what to run, "

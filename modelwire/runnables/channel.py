@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from modelwire.aliases import AsyncChunks, Callback
 from modelwire.runnables.closing import aclose
 
 if TYPE_CHECKING:
@@ -50,9 +51,7 @@ class Channel(Generic[Item]):
             self._held = self._loop.create_future()
             await self._held
 
-    async def forward(
-        self, stream: Callable[[], AsyncIterator[Any]], hear: Callable[[Any], None]
-    ) -> None:
+    async def forward(self, stream: Callable[[], AsyncChunks], hear: Callback) -> None:
         """Call `hear` with each chunk of a stream, as fast as the reader takes items."""
         chunks = stream()
         try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar,
 from uuid import UUID
 
 from modelwire import callbacks as managers
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, warn_caller
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.deadline import start_clock
@@ -42,6 +43,7 @@ __all__ = [
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 DEFAULT_RECURSION_LIMIT = 25
 
@@ -67,6 +69,10 @@ class RunnableConfig(TypedDict, total=False):
     observers: tuple[CallObserver, ...]
 
 
+# The config of a call, which may have none.
+Config: TypeAlias = RunnableConfig | None
+# It returns a config that is merged over the one it gets.
+ConfigFactory: TypeAlias = Callable[[RunnableConfig], RunnableConfig]
 # One config for all inputs of a batch, or one for each.
 Configs: TypeAlias = RunnableConfig | Sequence[RunnableConfig] | None
 
@@ -91,7 +97,7 @@ var_child_runnable_config: ContextVar[RunnableConfig | None] = ContextVar(
 in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
 
 
-def settled(config: RunnableConfig | None) -> RunnableConfig:
+def settled(config: Config) -> RunnableConfig:
     """Return `config` completed from its defaults and its context, checked, and with its timeout running.
 
     The result may be shared with other calls, so it must not be changed.
@@ -153,7 +159,7 @@ def _defaults() -> dict[str, Any]:
     }
 
 
-def _complete(config: RunnableConfig | None) -> dict[str, Any]:
+def _complete(config: Config) -> dict[str, Any]:
     """Return the defaults, overridden by the context, overridden by `config`; unknown keys become `configurable`."""
     ready = _defaults()
     for layer in (var_child_runnable_config.get(), config):
@@ -308,13 +314,13 @@ def _joined_callbacks(have: Any, more: Any) -> Any:
     if isinstance(have, (list, tuple)):
         have, more = more, have
     manager = own("manager", have) if is_langchain(have) else have.copy()
-    if not isinstance(more, (list, tuple)) and is_langchain(more):
+    if isinstance(more, (list, tuple)):
+        for handler in more:
+            manager.add_handler(handler, inherit=True)
+        return manager
+    if is_langchain(more):
         more = own("manager", more)
-    if not isinstance(more, (list, tuple)):
-        return manager.merge(more)
-    for handler in more:
-        manager.add_handler(handler, inherit=True)
-    return manager
+    return manager.merge(more)
 
 
 def _joined_observers(
@@ -337,7 +343,7 @@ _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def element_config(config: RunnableConfig | None) -> RunnableConfig:
+def element_config(config: Config) -> RunnableConfig:
     """Return the completed and checked config of one element of a batch, without starting its timeout."""
     return cast("RunnableConfig", _complete(config))
 
@@ -347,7 +353,7 @@ def started(config: RunnableConfig) -> RunnableConfig:
     return cast("RunnableConfig", _Settled(_clocked(dict(config))))
 
 
-def hidden(kwargs: dict[str, Any]) -> dict[str, Any]:
+def hidden(kwargs: Kwargs) -> Kwargs:
     """Return the keywords with their headers wrapped, so that a traceback that prints local
     variables does not show them.
     """
@@ -374,13 +380,21 @@ def get_config_list(config: Configs, length: int) -> list[RunnableConfig]:
     first = element_config(config)
     if length > 1 and "run_id" in first:
         warn_of_run_id()
-    rest = {key: value for key, value in first.items() if key != "run_id"}
-    return [
-        first
-        if i == 0
-        else cast("RunnableConfig", {**rest, **{key: rest[key].copy() for key in _COPIED}})  # type: ignore[attr-defined]
-        for i in range(length)
-    ]
+    return [copied for _, copied in with_copies(iter(range(length)), first)]
+
+
+def with_copies(
+    inputs: Iterator[Item], first: RunnableConfig
+) -> Iterator[tuple[Item, RunnableConfig]]:
+    """Yield every input with a copy of the single config; only the first copy has its `run_id`."""
+    run_id = first.pop("run_id", None)
+    for input in inputs:
+        config: Any = dict(first)
+        for key in _COPIED:
+            config[key] = config[key].copy()
+        if run_id is not None:
+            config["run_id"], run_id = run_id, None
+        yield input, config
 
 
 def warn_of_run_id() -> None:
@@ -429,7 +443,7 @@ def row_context(
         in_batch.reset(was_in_batch)
 
 
-def _inheritable(config: RunnableConfig) -> dict[str, Any]:
+def _inheritable(config: RunnableConfig) -> Kwargs:
     return {f"inheritable_{key}": config.get(key) for key in ("callbacks", "tags", "metadata")}
 
 
@@ -444,7 +458,7 @@ def get_async_callback_manager_for_config(config: RunnableConfig) -> AsyncCallba
 
 
 @contextmanager
-def get_executor_for_config(config: RunnableConfig | None) -> Generator[Executor, None, None]:
+def get_executor_for_config(config: Config) -> Generator[Executor, None, None]:
     """Yield a thread pool of `max_concurrency` workers that run each function in the submitter's context."""
     from modelwire.runnables.threads import ContextThreadPoolExecutor
 

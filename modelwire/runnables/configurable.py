@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
+from modelwire.aliases import Args, Function, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.langchain_bridge import is_langchain, own
-from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
-from modelwire.runnables.config import RunnableConfig, changed, merge_configs, settled
+from modelwire.runnables.base import Chosen, Input, Output, Runnable, coerce_to_runnable
+from modelwire.runnables.config import Config, RunnableConfig, changed, merge_configs, settled
 from modelwire.runnables.fields import (
     AnyConfigurableField,
     ConfigurableField,
@@ -32,6 +33,7 @@ from modelwire.runnables.invoke_function import accepted_kwargs, config_place
 
 if TYPE_CHECKING:
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 # All objects share this lock, because a lock of their own could not be pickled. It is reentrant,
 # since a factory may choose another alternative.
@@ -53,12 +55,10 @@ class DynamicRunnable(Forwarding[Input, Output]):
     """
 
     default: Runnable[Input, Output]
-    config: RunnableConfig | None = None
+    config: Config = None
     name: str | None = None
 
-    def prepare(
-        self, config: RunnableConfig | None = None
-    ) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def prepare(self, config: Config = None) -> Chosen[Input, Output]:
         """Return the runnable that a call with `config` runs, and its config."""
         runnable: Runnable[Input, Output] = self
         while isinstance(runnable, DynamicRunnable):
@@ -67,10 +67,10 @@ class DynamicRunnable(Forwarding[Input, Output]):
         return runnable, settled(config)
 
     @abstractmethod
-    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def _chosen(self, config: RunnableConfig) -> Chosen[Input, Output]:
         """Return the runnable chosen by the settled `config`, which may choose again, and its config."""
 
-    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+    def with_config(self, config: Config = None, **kwargs: Any) -> Any:
         bound = copy(self)
         bound.config = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
         return bound
@@ -83,15 +83,15 @@ class DynamicRunnable(Forwarding[Input, Output]):
     def OutputType(self) -> Any:
         return getattr(self.__dict__.get("default"), "OutputType", Any)
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         runnable, ready = self.prepare(config)
         return runnable.get_input_schema(ready)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         runnable, ready = self.prepare(config)
         return runnable.get_output_schema(ready)
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         runnable, ready = self.prepare(config)
         return runnable.get_graph(ready)
 
@@ -114,7 +114,7 @@ class DynamicRunnable(Forwarding[Input, Output]):
             return getattr(self.prepare()[0], name, value)
         return value
 
-    def _configured(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _configured(self, name: str, method: Function) -> Function:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             place, passed = _config_in(config_place(method), args, kwargs)
@@ -136,14 +136,12 @@ class DynamicRunnable(Forwarding[Input, Output]):
 
         return call
 
-    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
+    def _forwarded(self, input: Any, config: Config, kwargs: Kwargs) -> Call:
         runnable, ready = self.prepare(config)
         return runnable, input, ready, kwargs
 
 
-def _config_in(
-    named: int | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[int | None, RunnableConfig | None]:
+def _config_in(named: int | None, args: Args, kwargs: Kwargs) -> tuple[int | None, Config]:
     """Return the config among a call's arguments, and its position, if any; `named` is the position
     of the parameter.
     """
@@ -169,8 +167,8 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
         self,
         source: DynamicRunnable[Any, Any],
         name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        args: Args,
+        kwargs: Kwargs,
         default: Runnable[Input, Output] | None = None,
     ) -> None:
         self.source = source
@@ -181,10 +179,8 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
             self.default = default
 
     def __repr__(self) -> str:
-        arguments = [
-            *map(repr, self.args),
-            *(f"{key}={value!r}" for key, value in self.kwargs.items()),
-        ]
+        arguments = [repr(value) for value in self.args]
+        arguments += [f"{key}={value!r}" for key, value in self.kwargs.items()]
         return f"{self.source!r}.{self.method}({', '.join(arguments)})"
 
     def _loop_native(self) -> bool:
@@ -198,7 +194,7 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         return self.source.config_specs
 
-    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def _chosen(self, config: RunnableConfig) -> Chosen[Input, Output]:
         runnable, ready = self.source.prepare(config)
         return getattr(runnable, self.method)(*self.args, **self.kwargs), ready
 
@@ -213,16 +209,14 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
         *,
         default: Runnable[Input, Output],
         fields: Mapping[str, AnyConfigurableField],
-        config: RunnableConfig | None = None,
+        config: Config = None,
     ) -> None:
         known = _field_names(default)
         # These are aliases of a chat model's fields.
         aliases: Mapping[str, str] = getattr(type(default), "ALIASES", {})
-        fields = {
-            name if name in known else aliases.get(name, name): field
-            for name, field in fields.items()
-        }
-        for name, field in fields.items():
+        self.fields: dict[str, AnyConfigurableField] = {}
+        for named, field in fields.items():
+            name = named if named in known else aliases.get(named, named)
             if name not in known:
                 raise InvalidArgument(
                     f"`{type(default).__name__}` has no field `{name}` to configure. {did_you_mean(name, known)}"
@@ -231,9 +225,9 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
                 raise InvalidType(
                     f"`{name}` must be a `ConfigurableField`, not a `{type(field).__name__}`."
                 )
-        _declared.update(field.id for field in fields.values())
+            self.fields[name] = field
+        _declared.update(field.id for field in self.fields.values())
         self.default = default
-        self.fields = dict(fields)
         self.config = config
 
     def __repr__(self) -> str:
@@ -252,10 +246,10 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
         specs = [_spec(self.default, name, field) for name, field in self.fields.items()]
         return get_unique_config_specs([*specs, *self.default.config_specs])
 
-    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def _chosen(self, config: RunnableConfig) -> Chosen[Input, Output]:
         configured = config.get("configurable") or {}
         _warn_of_misspelt(configured, [field.id for field in self.fields.values()])
-        values: dict[str, Any] = {}
+        values: Kwargs = {}
         for name, field in self.fields.items():
             if not isinstance(field, ConfigurableField):
                 values[name] = _option(field, configured.get(field.id, field.default))
@@ -279,15 +273,12 @@ def _warn_of_misspelt(values: Mapping[str, Any], ids: Sequence[str]) -> None:
     from difflib import get_close_matches
 
     for key in unknown:
-        near = [
-            id
-            for id in get_close_matches(key, ids, cutoff=_NEARLY)
-            if id not in values and not key.startswith(id)
-        ]
-        if near:
-            warn_caller(
-                f"Nothing takes the key `{key}` of `configurable`. Did you mean `{near[0]}`?"
-            )
+        for id in get_close_matches(key, ids, cutoff=_NEARLY):
+            if id not in values and not key.startswith(id):
+                warn_caller(
+                    f"Nothing takes the key `{key}` of `configurable`. Did you mean `{id}`?"
+                )
+                break
 
 
 _NEARLY = 0.8
@@ -316,7 +307,7 @@ def _field_names(runnable: Any) -> list[str]:
     return [name for name in vars(runnable) if not name.startswith("_")]
 
 
-def _remade(runnable: Any, values: dict[str, Any]) -> Any:
+def _remade(runnable: Any, values: Kwargs) -> Any:
     """Return a copy of `runnable` with other values in some fields.
 
     A pydantic model validates them again.
@@ -329,19 +320,15 @@ def _remade(runnable: Any, values: dict[str, Any]) -> Any:
     cls = type(runnable)
     by_name = cls.model_config.get("populate_by_name") or cls.model_config.get("validate_by_name")
     fields = cls.model_fields
-    state = {**{name: value for name, value in vars(runnable).items() if name in fields}, **values}
-    return cls(
-        **{name if by_name else fields[name].alias or name: value for name, value in state.items()}
-    )
+    state: Kwargs = {}
+    for name, value in {**vars(runnable), **values}.items():
+        if name in fields:
+            alias = None if by_name else fields[name].alias
+            state[alias or name] = value
+    return cls(**state)
 
 
 def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> ConfigurableFieldSpec:
-    about: dict[str, Any] = {
-        "id": field.id,
-        "name": field.name,
-        "description": field.description,
-        "is_shared": field.is_shared,
-    }
     if isinstance(field, ConfigurableField):
         annotation = field.annotation
         if annotation is None:
@@ -349,13 +336,17 @@ def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> Configurable
                 annotation = type(runnable).model_fields[name].annotation
             else:
                 annotation = Any
-        return ConfigurableFieldSpec(
-            annotation=annotation, default=getattr(runnable, name), **about
-        )
+        return _spec_with(field, annotation, getattr(runnable, name))
     one = _choice(field.name or field.id, tuple(field.options))
     if isinstance(field, ConfigurableFieldSingleOption):
-        return ConfigurableFieldSpec(annotation=one, default=field.default, **about)
-    return ConfigurableFieldSpec(annotation=list[one], default=list(field.default), **about)  # type: ignore[valid-type]
+        return _spec_with(field, one, field.default)
+    return _spec_with(field, list[one], list(field.default))  # type: ignore[valid-type]
+
+
+def _spec_with(field: AnyConfigurableField, annotation: Any, default: Any) -> ConfigurableFieldSpec:
+    return ConfigurableFieldSpec(
+        field.id, annotation, field.name, field.description, default, field.is_shared
+    )
 
 
 # With the cache, two specs of the same options are equal.
@@ -381,7 +372,7 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         alternatives: Mapping[str, Runnable[Input, Output] | Callable[[], Runnable[Input, Output]]],
         default_key: str = "default",
         prefix_keys: bool = False,
-        config: RunnableConfig | None = None,
+        config: Config = None,
     ) -> None:
         if not isinstance(cast("object", which), ConfigurableField):
             raise InvalidType(
@@ -427,28 +418,22 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         that has been created.
         """
         every = {**self.alternatives, self.default_key: self.default}
-        which = ConfigurableFieldSpec(
-            id=self.which.id,
-            name=self.which.name,
-            description=self.which.description,
-            annotation=_choice(self.which.name or self.which.id, tuple(every)),
-            default=self.default_key,
-            is_shared=self.which.is_shared,
-        )
-        inner = [
-            spec._replace(id=self._prefix(key) + spec.id)
-            if self.prefix_keys and not spec.is_shared
-            else spec
-            for key, one in every.items()
-            if isinstance(one, Runnable)
-            for spec in one.config_specs
-        ]
-        return get_unique_config_specs([which, *inner])
+        choice = _choice(self.which.name or self.which.id, tuple(every))
+        which = _spec_with(self.which, choice, self.default_key)
+        specs = [which]
+        for key, one in every.items():
+            if not isinstance(one, Runnable):
+                continue
+            for spec in one.config_specs:
+                is_prefixed = self.prefix_keys and not spec.is_shared
+                prefix = self._prefix(key) if is_prefixed else ""
+                specs.append(spec._replace(id=prefix + spec.id))
+        return get_unique_config_specs(specs)
 
     def _prefix(self, key: str) -> str:
         return f"{self.which.id}=={key}/"
 
-    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def _chosen(self, config: RunnableConfig) -> Chosen[Input, Output]:
         choices = config.get("configurable") or {}
         _warn_of_misspelt(choices, [self.which.id])
         key = choices.get(self.which.id, self.default_key)
@@ -459,15 +444,18 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         if key == self.default_key:
             return self.default, config
         chosen = _by_key(self.alternatives, key, f"alternative for `{self.which.id}`")
-        if not isinstance(chosen, Runnable):
-            if key not in self._made:
-                with _making:
-                    if key not in self._made:
-                        self._made[key] = coerce_to_runnable(
-                            chosen(), place=f"from the alternative `{key}`"
-                        )
-            chosen = self._made[key]
-        return chosen, config
+        if isinstance(chosen, Runnable):
+            return chosen, config
+        return self._made_by(chosen, key), config
+
+    def _made_by(self, make: Callable[[], Runnable[Input, Output]], key: str) -> Runnable:
+        """Return what the function has made for this key; it is called once."""
+        if key not in self._made:
+            with _making:
+                if key not in self._made:
+                    place = f"from the alternative `{key}`"
+                    self._made[key] = coerce_to_runnable(make(), place=place)
+        return self._made[key]
 
 
 def changed_configurable(config: RunnableConfig, configurable: dict[str, Any]) -> RunnableConfig:

@@ -14,6 +14,7 @@ from math import isfinite
 from time import monotonic
 from typing import Any, TypeVar
 
+from modelwire.aliases import Args, Function, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, Timeout
 from modelwire.runnables.closing import aclose, close
 
@@ -141,9 +142,7 @@ def guard(cls: type, clocked: Clocked) -> None:
             setattr(cls, name, guarded(method, clocked))
 
 
-def _begun(
-    clocked: Clocked, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, Any, float | None]:
+def _begun(clocked: Clocked, args: Args, kwargs: Kwargs) -> tuple[Any, Any, float | None]:
     """Start the timeout of a call with these arguments; the config is the second one, or `config`."""
     if len(args) > 1:
         config, deadline = clocked(args[1])
@@ -153,7 +152,7 @@ def _begun(
     return args, (kwargs if config is passed else {**kwargs, "config": config}), deadline
 
 
-def _guarded_call(method: Callable[..., Any], clocked: Clocked) -> Callable[..., Any]:
+def _guarded_call(method: Function, clocked: Clocked) -> Function:
     @wraps(method)
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         args, kwargs, deadline = _begun(clocked, args, kwargs)
@@ -165,7 +164,7 @@ def _guarded_call(method: Callable[..., Any], clocked: Clocked) -> Callable[...,
     return call
 
 
-def _guarded_acall(method: Callable[..., Any], clocked: Clocked) -> Callable[..., Any]:
+def _guarded_acall(method: Function, clocked: Clocked) -> Function:
     @wraps(method)
     async def acall(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         args, kwargs, deadline = _begun(clocked, args, kwargs)
@@ -174,8 +173,8 @@ def _guarded_acall(method: Callable[..., Any], clocked: Clocked) -> Callable[...
     return acall
 
 
-def _guarded_chunks(cover: Callable[..., Any]) -> Callable[..., Callable[..., Any]]:
-    def guarded(method: Callable[..., Any], clocked: Clocked) -> Callable[..., Any]:
+def _guarded_chunks(cover: Function) -> Callable[..., Function]:
+    def guarded(method: Function, clocked: Clocked) -> Function:
         @wraps(method)
         def stream(self: Any, /, *args: Any, **kwargs: Any) -> Any:
             args, kwargs, deadline = _begun(clocked, args, kwargs)
@@ -188,7 +187,7 @@ def _guarded_chunks(cover: Callable[..., Any]) -> Callable[..., Callable[..., An
 
 _guarded_stream = _guarded_chunks(covered_chunks)
 _guarded_astream = _guarded_chunks(partial(acovered_chunks, grace_s=COVER_GRACE_S))
-_GUARDED: dict[str, Callable[..., Callable[..., Any]]] = {
+_GUARDED: dict[str, Callable[..., Function]] = {
     "invoke": _guarded_call,
     "ainvoke": _guarded_acall,
     "stream": _guarded_stream,

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
+from modelwire.aliases import JSON, Kwargs
 from modelwire.errors import InvalidType
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config
 from modelwire.runnables.lazy_rooms import fields, graphs, prompts, schemas
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.prompts.base import BasePromptTemplate
     from modelwire.runnables.base import Runnable
     from modelwire.runnables.fields import ConfigurableFieldSpec
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["ComparedByParts", "Described"]
 
@@ -29,7 +29,7 @@ class ComparedByParts:
     # The names of the attributes to compare. The first one differs most often and gives the hash.
     _parts: ClassVar[tuple[str, ...]] = ()
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> Kwargs:
         return {name: getattr(self, name) for name in self._parts}
 
     def __eq__(self, other: object) -> bool:
@@ -54,12 +54,16 @@ class Described:
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """Return the name under which runs are reported, with `suffix` in the same case style."""
-        named = name or getattr(self, "name", None) or type(self).__name__
+        named = name or getattr(self, "name", None) or self._default_name()
         if not suffix:
             return named
         if named[0].isupper():
             return named + suffix.title()
         return f"{named}_{suffix.lower()}"
+
+    def _default_name(self) -> str:
+        """Return the name of a runnable that was given none."""
+        return type(self).__name__
 
     @property
     def InputType(self) -> Any:
@@ -84,47 +88,43 @@ class Described:
         )
 
     @property
-    def input_schema(self) -> type[BaseModel]:
+    def input_schema(self) -> Schema:
         """The input as a pydantic model."""
         return self.get_input_schema()
 
     @property
-    def output_schema(self) -> type[BaseModel]:
+    def output_schema(self) -> Schema:
         """The output as a pydantic model."""
         return self.get_output_schema()
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the input as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
         return schemas.schema_of(self.get_name("Input"), schemas.declared(self, "InputType"))
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         """Return the output as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
         return schemas.schema_of(self.get_name("Output"), schemas.declared(self, "OutputType"))
 
-    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+    def get_input_jsonschema(self, config: Config = None) -> JSON:
         """Return the input as a JSON schema."""
         return schemas.json_schema(self.get_input_schema(config))
 
-    def get_output_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+    def get_output_jsonschema(self, config: Config = None) -> JSON:
         """Return the output as a JSON schema."""
         return schemas.json_schema(self.get_output_schema(config))
 
-    def _input_schema_before(
-        self, rest: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    def _input_schema_before(self, rest: Sequence[Runnable], config: Config) -> Schema:
         """Return the schema of the input of a sequence: this step, then the steps `rest`.
 
         A step that passes its input on adds to its own fields those that `rest` needs.
         """
         return self.get_input_schema(config)
 
-    def _output_schema_after(
-        self, before: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
         """Return the schema of the output of a sequence: the steps `before`, then this step."""
         return self.get_output_schema(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         """Return the runnables that this one is made of."""
         return ()
 
@@ -135,20 +135,20 @@ class Described:
             spec for inner in self._runnables_inside() for spec in inner.config_specs
         )
 
-    def config_schema(self, *, include: Sequence[str] | None = None) -> type[BaseModel]:
+    def config_schema(self, *, include: Sequence[str] | None = None) -> Schema:
         """Return the configurable keys as a pydantic model, with the keys of the config named in `include`."""
         return schemas.config_schema(self.get_name("Config"), self.config_specs, include or ())
 
-    def get_config_jsonschema(self, *, include: Sequence[str] | None = None) -> dict[str, Any]:
+    def get_config_jsonschema(self, *, include: Sequence[str] | None = None) -> JSON:
         """Return the configurable keys as a JSON schema."""
         return schemas.json_schema(self.config_schema(include=include))
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         """Return the graph of the runnables inside, from the input to the output."""
         whole: Any = self
         return graphs.graph_of(whole, config)
 
-    def get_prompts(self, config: RunnableConfig | None = None) -> list[BasePromptTemplate[Any]]:
+    def get_prompts(self, config: Config = None) -> list[BasePromptTemplate[Any]]:
         """Return the prompts inside, in the graph's order."""
         found = (node.data for node in self.get_graph(config).nodes.values())
         return [data for data in found if isinstance(data, prompts.BasePromptTemplate)]

@@ -13,7 +13,7 @@ from enum import Enum
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelwire.errors import MissingDependency
 
@@ -28,6 +28,11 @@ GAP = 3
 LINES = 3
 
 
+Point: TypeAlias = tuple[float, float]
+# The characters of a drawing by column and row. A layout begins at row 0, and its first part at column 0.
+Cells: TypeAlias = dict[tuple[int, int], str]
+
+
 class _Box:
     """A box of three rows around a name. grandalf's layout reads `w` and `h`, and sets `xy`, its centre."""
 
@@ -38,17 +43,13 @@ class _Box:
         self.w = len(name) + 4
         self.xy = (0.0, 0.0)
 
-    @property
-    def left_top(self) -> tuple[int, int]:
-        return round(self.xy[0] - self.w / 2), round(self.xy[1] - self.h / 2)
-
 
 class _Path:
     """An edge. grandalf's layout sets the points on its path, including the centres of its two boxes."""
 
-    points: Sequence[tuple[float, float]] = ()
+    points: Sequence[Point] = ()
 
-    def setpath(self, points: Sequence[tuple[float, float]]) -> None:
+    def setpath(self, points: Sequence[Point]) -> None:
         self.points = points
 
 
@@ -60,36 +61,38 @@ def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
     if not names:
         return ""
     boxes, paths = _laid_out(names, dict.fromkeys((edge.source, edge.target) for edge in edges))
-    left, top, right, bottom = _bounds(boxes, paths)
-    canvas = [[" "] * (right - left) for _ in range(bottom - top)]
+    cells: Cells = {}
     for path in paths:
         for start, end in pairwise(path.points):
-            _line(
-                canvas,
-                round(start[0]) - left,
-                round(start[1]) - top,
-                round(end[0]) - left,
-                round(end[1]) - top,
-            )
+            _draw_line(cells, start, end)
     for box in boxes:
-        x, y = box.left_top
-        edge = f"+{'-' * (box.w - 2)}+"
-        for row, text in enumerate((edge, f"| {box.name} |", edge), y - top):
-            canvas[row][x - left : x - left + box.w] = text
-    return "\n".join("".join(row).rstrip() for row in canvas)
+        _draw_box(cells, box)
+    width = 1 + max(x for x, _ in cells)
+    height = 1 + max(y for _, y in cells)
+    rows = []
+    for y in range(height):
+        row = "".join(cells.get((x, y), " ") for x in range(width))
+        rows.append(row.rstrip())
+    return "\n".join(rows)
 
 
-def _bounds(boxes: list[_Box], paths: list[_Path]) -> tuple[int, int, int, int]:
-    """Return the left, top, right and bottom ends of the whole drawing."""
-    points = [(round(x), round(y)) for path in paths for x, y in path.points]
-    starts = [*(box.left_top for box in boxes), *points]
-    ends = [(x + 1, y + 1) for x, y in points]
-    for box in boxes:
-        x, y = box.left_top
-        ends.append((x + box.w, y + box.h))
-    left, top = (min(values) for values in zip(*starts, strict=True))
-    right, bottom = (max(values) for values in zip(*ends, strict=True))
-    return left, top, right, bottom
+def _draw_line(cells: Cells, start: Point, end: Point) -> None:
+    x, y = map(round, start)
+    to_x, to_y = map(round, end)
+    steps = max(abs(to_x - x), abs(to_y - y), 1)
+    for step in range(steps + 1):
+        column = round(x + (to_x - x) * step / steps)
+        row = round(y + (to_y - y) * step / steps)
+        cells[column, row] = "*"
+
+
+def _draw_box(cells: Cells, box: _Box) -> None:
+    left = round(box.xy[0] - box.w / 2)
+    top = round(box.xy[1] - box.h / 2)
+    edge = f"+{'-' * (box.w - 2)}+"
+    for row, text in enumerate((edge, f"| {box.name} |", edge), top):
+        for column, char in enumerate(text, left):
+            cells[column, row] = char
 
 
 def _laid_out(
@@ -127,13 +130,17 @@ def _laid_out(
 
 def _moved(boxes: list[_Box], paths: list[_Path], left: float) -> float:
     """Move a part so that it begins at `left`. Return its right end."""
-    points = [x for path in paths for x, _ in path.points]
-    shift = left - min([box.xy[0] - box.w / 2 for box in boxes] + points)
+    ends = [x for path in paths for x, _ in path.points]
     for box in boxes:
-        box.xy = (box.xy[0] + shift, box.xy[1])
+        x, _ = box.xy
+        ends += [x - box.w / 2, x + box.w / 2]
+    shift = left - min(ends)
+    for box in boxes:
+        x, y = box.xy
+        box.xy = (x + shift, y)
     for path in paths:
         path.points = [(x + shift, y) for x, y in path.points]
-    return max([box.xy[0] + box.w / 2 for box in boxes] + [x + shift for x in points])
+    return max(ends) + shift
 
 
 def _back_edges(vertices: Sequence[Any]) -> list[Any]:
@@ -156,12 +163,6 @@ def _back_edges(vertices: Sequence[Any]) -> list[Any]:
             back += [edge for edge in target.e_in() if edge.v[0] is source]
         else:
             return back
-
-
-def _line(canvas: list[list[str]], x: int, y: int, to_x: int, to_y: int) -> None:
-    steps = max(abs(to_x - x), abs(to_y - y), 1)
-    for step in range(steps + 1):
-        canvas[round(y + (to_y - y) * step / steps)][round(x + (to_x - x) * step / steps)] = "*"
 
 
 class CurveStyle(Enum):
@@ -203,12 +204,10 @@ def draw_mermaid(
     ids = _safe_ids(list(graph.nodes))
     lines = []
     if with_styles:
-        flowchart = {"flowchart": {"curve": (curve_style or CurveStyle.LINEAR).value}}
-        lines += [
-            "---",
-            *_yaml({"config": {**flowchart, **(frontmatter_config or {}).get("config", {})}}),
-            "---",
-        ]
+        curve = curve_style or CurveStyle.LINEAR
+        config = {"flowchart": {"curve": curve.value}}
+        config |= (frontmatter_config or {}).get("config", {})
+        lines += ["---", *_yaml({"config": config}), "---"]
     lines.append("graph TD;")
     if with_styles:
         lines += _mermaid_nodes(graph, ids)
@@ -254,12 +253,10 @@ def _safe_ids(ids: list[str]) -> dict[str, str]:
 
 
 def _label(name: str, metadata: Mapping[str, Any] | None) -> str:
-    notes = "".join(
-        f"<br/>{html.escape(f'{key} = {value}')}" for key, value in (metadata or {}).items()
-    )
-    if notes:
-        return f'"{html.escape(name)}{notes}"'
-    return _quoted(name)
+    if not metadata:
+        return _quoted(name)
+    notes = [html.escape(f"{key} = {value}") for key, value in metadata.items()]
+    return f'"{"<br/>".join([html.escape(name), *notes])}"'
 
 
 def _quoted(text: str) -> str:
@@ -270,9 +267,11 @@ def _quoted(text: str) -> str:
 
 def _wrapped(text: str, words_a_line: int) -> str:
     words = text.split()
-    return "<br/>".join(
-        " ".join(words[i : i + words_a_line]) for i in range(0, len(words), words_a_line)
-    )
+    lines = []
+    for start in range(0, len(words), words_a_line):
+        line = words[start : start + words_a_line]
+        lines.append(" ".join(line))
+    return "<br/>".join(lines)
 
 
 def _yaml(value: Mapping[str, Any], indent: str = "") -> list[str]:

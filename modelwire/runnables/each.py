@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import Kwargs
 from modelwire.runnables.base import Input, Output, Runnable
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config, RunnableConfig
 from modelwire.runnables.lazy_rooms import schemas
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import Reported
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableEach"]
 
@@ -28,10 +28,8 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
         self.bound = bound
         self.name = name
 
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        return super().get_name(
-            suffix, name=name or self.name or f"RunnableEach<{self.bound.get_name()}>"
-        )
+    def _default_name(self) -> str:
+        return f"RunnableEach<{self.bound.get_name()}>"
 
     @property
     def InputType(self) -> Any:
@@ -41,16 +39,16 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
     def OutputType(self) -> Any:
         return list[self.bound.OutputType]  # type: ignore[name-defined]  # known only at run time
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         return schemas.list_schema(self.get_name("Input"), self.bound.get_input_schema(config))
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         return schemas.list_schema(self.get_name("Output"), self.bound.get_output_schema(config))
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return self.bound.get_graph(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return (self.bound,)
 
     def __repr__(self) -> str:
@@ -60,11 +58,11 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
         return RunnableEach(bound=self.bound.bind(**kwargs), name=self.name)
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> list[Output]:
-        return cast("list[Output]", self.bound.batch(input, config, **kwargs))
+        return self.bound.batch(input, config, **kwargs)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> list[Output]:
-        return cast("list[Output]", await self.bound.abatch(input, config, **kwargs))
+        return await self.bound.abatch(input, config, **kwargs)

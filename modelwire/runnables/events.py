@@ -7,13 +7,15 @@ result, an end with output None for a failed run, and no custom events.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+from modelwire.aliases import Callback, Kwargs
 from modelwire.errors import CallerError
 from modelwire.runnables.addable import collected
 from modelwire.runnables.channel import Channel
-from modelwire.runnables.config import hidden
+from modelwire.runnables.config import Config, hidden
 from modelwire.runnables.listener import (
     ABSENT,
     RunFilter,
@@ -26,7 +28,7 @@ from modelwire.runnables.reading_context import abound
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
-    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.config import Config
     from modelwire.runnables.schema import StreamEvent
 
 __all__ = ["UnknownVersion", "astream_events", "unknown_version"]
@@ -49,25 +51,22 @@ def unknown_version(method: str, version: Any) -> UnknownVersion:
     return UnknownVersion(text)
 
 
+@dataclass(slots=True)
 class _Heard:
     """A run in progress: the content that all its events share, and whether its events are selected."""
 
-    __slots__ = ("about", "input", "kind", "lineage", "tapped", "tool_call_id", "twins", "wanted")
+    kind: str
+    input: Any
+    about: Kwargs
+    lineage: list[str]  # The ids of the runs around it and its own.
+    wanted: bool
+    tool_call_id: str | None
+    tapped: bool = False  # True if its chunks are already reported by an observer.
+    twins: int = 0  # How many runs inside of it have the same id.
 
-    def __init__(
-        self, kind: str, input: Any, about: dict[str, Any], lineage: list[str], *, wanted: bool
-    ) -> None:
-        self.kind = kind
-        self.input = input
-        self.about = about
-        # These are the ids of the runs around it and its own.
-        self.lineage = lineage
-        self.wanted = wanted
-        # True if its chunks are already reported by an observer.
-        self.tapped = False
-        # This counts the runs inside of it with the same id.
-        self.twins = 0
-        self.tool_call_id: str | None = None
+    def event(self, step: str, data: Any) -> Kwargs:
+        """Return the event of one step of the run."""
+        return {"event": f"on_{self.kind}_{step}", "data": data, **self.about}
 
 
 class EventsV2(RunListener):
@@ -81,10 +80,10 @@ class EventsV2(RunListener):
         self.chosen = chosen
         self.put = cast("Callable[[Any], None]", channel.put)
         self.runs: dict[UUID, _Heard] = {}
-        self.hear_root: Callable[[Any], None] | None = None
+        self.hear_root: Callback | None = None
         self.root_seen = False
 
-    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: Kwargs) -> None:
         if run_id in self.runs:  # A run with the id of an enclosing run is left out.
             self.runs[run_id].twins += 1
             return
@@ -103,25 +102,20 @@ class EventsV2(RunListener):
             "parent_ids": self.parents(parents),
         }
         wanted = self.chosen.wants(name, kind, tags)
-        run = self.runs[run_id] = _Heard(kind, input, about_run, [*parents, named], wanted=wanted)
-        run.tool_call_id = about.get("tool_call_id")
+        lineage = [*parents, named]
+        run = _Heard(kind, input, about_run, lineage, wanted, about.get("tool_call_id"))
+        self.runs[run_id] = run
         if wanted:
-            self.put(
-                {
-                    "event": f"on_{kind}_start",
-                    "data": {} if input is ABSENT else {"input": input},
-                    **about_run,
-                }
-            )
+            self.put(run.event("start", {} if input is ABSENT else {"input": input}))
 
-    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+    def listen(self, run_id: UUID) -> Callback | None:
         """Return the function that reports the chunks of a run."""
         run = self.runs.get(run_id)
         if run is None or run.twins or not run.wanted:
             return None
         run.tapped = True
         put = self.put
-        blank = {"event": f"on_{run.kind}_stream", "data": None, **run.about}
+        blank = run.event("stream", None)
 
         def hear(chunk: Any) -> None:
             # Copying is the fastest way to create a dict of seven keys.
@@ -139,7 +133,7 @@ class EventsV2(RunListener):
         known = input if input is not ABSENT else run.input
         if run_id != self.root_id and known is not ABSENT:
             data["input"] = known
-        self.put({"event": f"on_{run.kind}_end", "data": data, **run.about})
+        self.put(run.event("end", data))
 
     def failed(self, run_id: UUID, error: BaseException, input: Any = ABSENT) -> None:
         """Called when a run has failed.
@@ -149,7 +143,7 @@ class EventsV2(RunListener):
         run = self._over(run_id)
         if run is not None and run.kind == "tool":
             data = {"error": error, "input": run.input, "tool_call_id": run.tool_call_id}
-            self.put({"event": "on_tool_error", "data": data, **run.about})
+            self.put(run.event("error", data))
 
     def _over(self, run_id: UUID) -> _Heard | None:
         """Remove a run; return it if its end is to be reported."""
@@ -182,18 +176,15 @@ class EventsV2(RunListener):
             if not self.chosen.wants(name, "custom", tags or ()):
                 return
             around = self.runs.get(run_id)
-            about_run = {
-                "tags": tags or [],
-                "metadata": metadata or {},
-                "parent_ids": around.lineage[:-1] if around else [],
-            }
             self.put(
                 {
                     "event": "on_custom_event",
                     "name": name,
                     "run_id": str(run_id),
                     "data": data,
-                    **about_run,
+                    "tags": tags or [],
+                    "metadata": metadata or {},
+                    "parent_ids": around.lineage[:-1] if around else [],
                 }
             )
 
@@ -226,12 +217,12 @@ class EventsV1(EventsV2):
         self.chunks: list[Any] = []
         self.root: _Heard | None = None
 
-    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: Kwargs) -> None:
         super().begun(kind, name, input, run_id, about)
         if run_id == self.root_id and self.root is None:
             self.root = self.runs[run_id]
 
-    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+    def listen(self, run_id: UUID) -> Callback | None:
         if run_id == self.root_id:
             return None
         return super().listen(run_id)
@@ -271,26 +262,18 @@ class EventsV1(EventsV2):
     def root_chunk(self, chunk: Any) -> None:
         self.chunks.append(chunk)
         if self.root is not None and self.root.wanted:
-            self.put(
-                {
-                    "event": f"on_{self.root.kind}_stream",
-                    "data": {"chunk": chunk},
-                    **self.root.about,
-                }
-            )
+            self.put(self.root.event("stream", {"chunk": chunk}))
 
     def root_ended(self) -> None:
         if self.root is not None and self.root.wanted:
             output = collected(self.chunks) if self.chunks else None
-            self.put(
-                {"event": f"on_{self.root.kind}_end", "data": {"output": output}, **self.root.about}
-            )
+            self.put(self.root.event("end", {"output": output}))
 
 
 def astream_events(
-    runnable: Runnable[Any, Any],
+    runnable: Runnable,
     input: Any,
-    config: RunnableConfig | None,
+    config: Config,
     *,
     version: str,
     **kwargs: Any,

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.aliases import AsyncChunks, Chunks, Function, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config, RunnableConfig
 from modelwire.runnables.deadline import check
 from modelwire.runnables.invoke_function import END
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import Step
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableWithFallbacks"]
 
@@ -77,13 +77,13 @@ class RunnableWithFallbacks(Step[Input, Output]):
     def OutputType(self) -> Any:
         return self.runnable.OutputType
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         return self.runnable.get_input_schema(config)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         return self.runnable.get_output_schema(config)
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return self.runnable.get_graph(config)
 
     def __repr__(self) -> str:
@@ -98,7 +98,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
             return self._on_all(name, value)
         return value
 
-    def _on_all(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _on_all(self, name: str, method: Function) -> Function:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             made = method(*args, **kwargs)
@@ -114,12 +114,10 @@ class RunnableWithFallbacks(Step[Input, Output]):
 
         return call
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return self.runnables
 
-    def _attempts(
-        self, input: Any, config: RunnableConfig, run: Run | AsyncRun | None
-    ) -> _Attempts:
+    def _attempts(self, input: Any, config: RunnableConfig, run: AnyRun) -> _Attempts:
         if self.exception_key is not None and not isinstance(input, dict):
             raise InvalidType(
                 f"With `exception_key` the input must be a dict, which `{self.exception_key}` is added to, "
@@ -128,7 +126,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
         return _Attempts(self, input, config, run)
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Output:
         attempts = self._attempts(input, config, run)
         for runnable, value, inner in attempts:
@@ -139,7 +137,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
         raise attempts.first_error()
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Output:
         attempts = self._attempts(input, config, run)
         for runnable, value, inner in attempts:
@@ -150,10 +148,10 @@ class RunnableWithFallbacks(Step[Input, Output]):
         raise attempts.first_error()
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Fall back until a first chunk has arrived. A later error is raised."""
-        stream: Iterator[Any] | None = None
+        stream: Chunks | None = None
         try:
             items = list(input)
             if not items:
@@ -185,12 +183,12 @@ class RunnableWithFallbacks(Step[Input, Output]):
 
     async def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
-        run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        run: OptionalAsyncRun,
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
-        stream: AsyncIterator[Any] | None = None
+        stream: AsyncChunks | None = None
         try:
             items = [item async for item in input]
             if not items:
@@ -227,10 +225,10 @@ class _Attempts:
 
     def __init__(
         self,
-        owner: RunnableWithFallbacks[Any, Any],
+        owner: RunnableWithFallbacks,
         input: Any,
         config: RunnableConfig,
-        run: Run | AsyncRun | None,
+        run: AnyRun,
     ) -> None:
         self._owner = owner
         self._input = input
@@ -239,7 +237,7 @@ class _Attempts:
         self._first: BaseException | None = None
         self._notes: list[_Note] = []
 
-    def __iter__(self) -> Iterator[tuple[Runnable[Any, Any], Any, RunnableConfig]]:
+    def __iter__(self) -> Iterator[tuple[Runnable, Any, RunnableConfig]]:
         for runnable in self._owner.runnables:
             check(self._config.get("deadline"), self._owner)
             yield runnable, self._input, self._run.below() if self._run else self._config
@@ -247,9 +245,9 @@ class _Attempts:
     def continued(
         self,
         error: BaseException,
-        tries: Iterator[tuple[Runnable[Any, Any], Any, RunnableConfig]],
+        tries: Iterator[tuple[Runnable, Any, RunnableConfig]],
         method: str,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> Any:
         """Return the stream of the next fallback that continues what a cut stream has yielded; else raise `error`."""
         for runnable, value, inner in tries:

@@ -6,14 +6,15 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeAlias
 
+from modelwire.aliases import Kwargs
 from modelwire.runnables.base import Input, Output, Runnable
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config
 from modelwire.runnables.description import ComparedByParts
 
 __all__ = ["Forwarding"]
 
 # This is the runnable to call, its input, its config and its keywords.
-Call: TypeAlias = tuple[Runnable[Any, Any], Any, RunnableConfig | None, dict[str, Any]]
+Call: TypeAlias = tuple[Runnable, Any, Config, Kwargs]
 
 
 class Forwarding(ComparedByParts, Runnable[Input, Output]):
@@ -23,39 +24,33 @@ class Forwarding(ComparedByParts, Runnable[Input, Output]):
     """
 
     @abstractmethod
-    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
+    def _forwarded(self, input: Any, config: Config, kwargs: Kwargs) -> Call:
         """Return the call that replaces one with these arguments."""
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.invoke(input, config, **kwargs)  # type: ignore[no-any-return]
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return await runnable.ainvoke(input, config, **kwargs)  # type: ignore[no-any-return]
 
-    def stream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[Output]:
+    def stream(self, input: Input, config: Config = None, **kwargs: Any) -> Iterator[Output]:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.stream(input, config, **kwargs)
 
-    def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[Output]:
+    def astream(self, input: Input, config: Config = None, **kwargs: Any) -> AsyncIterator[Output]:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.astream(input, config, **kwargs)
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: Iterator[Input], config: Config = None, **kwargs: Any
     ) -> Iterator[Output]:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.transform(input, config, **kwargs)
 
     def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: AsyncIterator[Input], config: Config = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.atransform(input, config, **kwargs)

@@ -8,8 +8,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import chain
 from threading import Lock
 from typing import Any
+
+from modelwire.aliases import Args
 
 __all__ = ["format_function", "input_keys", "visiting"]
 
@@ -41,11 +44,14 @@ def format_function(func: Any) -> str:
 def lambda_source(func: Any) -> str | None:
     """Return the source of a lambda; None if it is unavailable, or if its line has several matching lambdas."""
     lambdas = [node for node in _nodes(func) if isinstance(node, ast.Lambda)]
+    if not lambdas:
+        return None
+    shown = lambdas[0]
     if len(lambdas) > 1:
         wanted = func.__code__.co_code, func.__code__.co_consts
-        fitting = [node for node in lambdas if _compiled(node) == wanted]
-        lambdas = fitting or lambdas
-    return ast.unparse(lambdas[0]) if lambdas else None
+        fitting = (node for node in lambdas if _compiled(node) == wanted)
+        shown = next(fitting, shown)
+    return ast.unparse(shown)
 
 
 def _nodes(func: Any) -> list[ast.AST]:
@@ -58,21 +64,12 @@ def _nodes(func: Any) -> list[ast.AST]:
 
 def _parsed(text: str) -> ast.AST:
     """Parse lines that may begin or end in the middle of a statement, such as those of a chain in parentheses."""
-    attempts = (
-        text,
-        f"({text.strip()})",
-        f"({text.strip().rstrip(',')})",
-        f"{{{text.strip().rstrip(',')}}}",
-    )
-    for attempt in attempts:
+    line = text.strip().rstrip(",")
+    start = text.find("lambda")
+    parts = (text[start:end].strip() for end in range(len(text), start, -1))
+    for attempt in chain((text, f"({text.strip()})", f"({line})", f"{{{line}}}"), parts):
         try:
             return _tree(attempt)
-        except SyntaxError:
-            continue
-    start = text.find("lambda")
-    for end in range(len(text), start, -1):
-        try:
-            return _tree(text[start:end].strip())
         except SyntaxError:
             continue
     raise SyntaxError(text)
@@ -94,7 +91,7 @@ def _tree(text: str) -> ast.AST:
     raise SyntaxError(text)
 
 
-def _compiled(node: ast.Lambda) -> tuple[bytes, tuple[Any, ...]] | None:
+def _compiled(node: ast.Lambda) -> tuple[bytes, Args] | None:
     module = compile(ast.fix_missing_locations(ast.Expression(node)), "<lambda>", "eval")
     code = next((const for const in module.co_consts if inspect.iscode(const)), None)
     if code is None:
@@ -107,23 +104,19 @@ def input_keys(func: Any) -> list[str]:
     code = getattr(func, "__code__", None)
     if code is None:
         return []
-    nodes = [
-        node
-        for node in _nodes(func)
-        if isinstance(node, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef))
-    ]
-    lambdas = [node for node in nodes if isinstance(node, ast.Lambda)]
-    if code.co_name == "<lambda>" and len(lambdas) > 1:
-        lambdas = [node for node in lambdas if _compiled(node) == (code.co_code, code.co_consts)]
-    found: Sequence[ast.AST] = lambdas
-    if code.co_name != "<lambda>":
-        found = [n for n in nodes if getattr(n, "name", None) == code.co_name]
+    if code.co_name == "<lambda>":
+        lambdas = [node for node in _nodes(func) if isinstance(node, ast.Lambda)]
+        if len(lambdas) > 1:
+            wanted = (code.co_code, code.co_consts)
+            lambdas = [node for node in lambdas if _compiled(node) == wanted]
+        found: Sequence[ast.AST] = lambdas
+    else:
+        found = [node for node in _nodes(func) if getattr(node, "name", None) == code.co_name]
     if not found or code.co_argcount == 0:
         return []
     argument = code.co_varnames[0]
-    return sorted(
-        {key for node in ast.walk(found[0]) if (key := _key_read(node, argument)) is not None}
-    )
+    keys = {_key_read(node, argument) for node in ast.walk(found[0])}
+    return sorted(key for key in keys if key is not None)
 
 
 def _key_read(node: ast.AST, argument: str) -> str | None:

@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, get_args, overload
 
+from modelwire.aliases import AsyncChunks, Chunks, Function, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import (
     DEFAULT_RECURSION_LIMIT,
+    Config,
     RunnableConfig,
     changed,
     run_in_executor,
@@ -33,20 +35,19 @@ from modelwire.runnables.invoke_function import (
     takes_manager,
 )
 from modelwire.runnables.lazy_rooms import function_source, graphs, schemas
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import Step, WholeStep, once
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.fields import ConfigurableFieldSpec
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableGenerator", "RunnableLambda", "chain"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-_Twin: TypeAlias = Callable[..., Any] | None
+_Twin: TypeAlias = Function | None
 
 
 def is_async(func: Any) -> bool:
@@ -108,8 +109,8 @@ class RunnableLambda(WholeStep[Input, Output]):
 
     _parts = ("func", "afunc")
 
-    func: Callable[..., Any] | None
-    afunc: Callable[..., Any] | None
+    func: Function | None
+    afunc: Function | None
 
     @overload
     def __init__(
@@ -148,14 +149,12 @@ class RunnableLambda(WholeStep[Input, Output]):
     ) -> None: ...
     @overload
     def __init__(
-        self: RunnableLambda[Any, Any],
-        func: Callable[..., Any],
+        self: RunnableLambda,
+        func: Function,
         afunc: _Twin = None,
         name: str | None = None,
     ) -> None: ...
-    def __init__(
-        self, func: Callable[..., Any], afunc: _Twin = None, name: str | None = None
-    ) -> None:
+    def __init__(self, func: Function, afunc: _Twin = None, name: str | None = None) -> None:
         if not callable(func):
             raise InvalidType(f"`func` must be a function, not a `{type(func).__name__}`.")
         if is_async(func):
@@ -196,7 +195,7 @@ class RunnableLambda(WholeStep[Input, Output]):
             return _item_of(kind)
         return kind
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the annotation's schema; without one, a schema with the keys that the function
         reads from its input.
         """
@@ -207,7 +206,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return super().get_input_schema(config)
 
     @property
-    def deps(self) -> list[Runnable[Any, Any]]:
+    def deps(self) -> list[Runnable]:
         """The runnables that the function's source refers to."""
         try:
             named = inspect.getclosurevars(cast("Any", self.func or self.afunc))
@@ -224,14 +223,14 @@ class RunnableLambda(WholeStep[Input, Output]):
         with function_source.visiting(self) as first:
             return super().config_specs if first else []
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         """Return the graphs of the runnables that the function's source refers to, else the function as one node."""
         with function_source.visiting(self) as first:
             if first and (deps := self.deps):
                 return graphs.parallel_graph(self, deps, config)
         return super().get_graph(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return self.deps
 
     def _loop_native(self) -> bool:
@@ -240,7 +239,7 @@ class RunnableLambda(WholeStep[Input, Output]):
     def _may_block(self) -> bool:
         return not isinstance(self.func, (itemgetter, attrgetter))
 
-    def _sync(self) -> Callable[..., Any]:
+    def _sync(self) -> Function:
         if self.func is None:
             raise InvalidType(
                 f"Cannot invoke a coroutine function synchronously: `{self.get_name()}` has only an async form. "
@@ -249,16 +248,14 @@ class RunnableLambda(WholeStep[Input, Output]):
         return self.func
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Output:
         output = self._called(input, config, run and run.manager, kwargs)
         if isinstance(output, Runnable):
             output = output.invoke(input, self._deeper(input, config))
         return cast("Output", output)
 
-    def _called(
-        self, input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]
-    ) -> Any:
+    def _called(self, input: Any, config: RunnableConfig, manager: Any, kwargs: Kwargs) -> Any:
         func = self._sync()
         if any(self._takes):
             kwargs = extra_kwargs(self._takes, kwargs, config, manager, sync=True)
@@ -279,7 +276,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return changed(config, recursion_limit=left - 1)
 
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Return the generator function's chunks, or the single value, as an iterator."""
         manager = run and run.manager
@@ -291,7 +288,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return iter((output,))
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Output:
         manager = run and run.manager
         deadline = config.get("deadline")
@@ -304,7 +301,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return cast("Output", output)
 
     async def _acalled(
-        self, input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, manager: Any, kwargs: Kwargs
     ) -> Any:
         if self.afunc is None:
             return await run_in_executor(None, self._called, input, config, manager, kwargs)
@@ -319,7 +316,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return await await_with_deadline(self.afunc(input, **kwargs), config)
 
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> AsyncIterator[Output]:
         """Return the async generator function's chunks, or the single value, as an async iterator."""
         manager = run and run.manager
@@ -393,25 +390,13 @@ class RunnableGenerator(Step[Input, Output]):
         """The annotated item type of the generator, or `Any`."""
         return _item_of(_return_type(self._transform or self._atransform))
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Return the sum of the generator's chunks."""
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
+        """Return the sum of the generator's chunks. It is reported as a stream."""
         chunks = list(self.stream(input, config, **kwargs))
         return cast("Output", collected(chunks) if chunks else None)
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Output:
-        # `invoke` sums a stream, and is reported as a stream.
-        raise NotImplementedError
-
-    async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
-    ) -> Output:
-        # `ainvoke` sums a stream, and is reported as a stream.
-        raise NotImplementedError
-
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         if self._transform is None:
             raise NotImplementedError(
@@ -419,18 +404,16 @@ class RunnableGenerator(Step[Input, Output]):
             )
         return stream_function(self._transform, input, config, run and run.manager, kwargs)
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         chunks = [chunk async for chunk in self.astream(input, config, **kwargs)]
         return cast("Output", collected(chunks) if chunks else None)
 
     def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
-        run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        run: OptionalAsyncRun,
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         manager = run and run.manager
         if self._atransform is not None:
@@ -439,10 +422,10 @@ class RunnableGenerator(Step[Input, Output]):
 
     async def _agathered(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
         manager: Any,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
         inner = None
         try:
@@ -480,7 +463,7 @@ def chain(func: Callable[[In], AsyncIterator[Out]]) -> RunnableLambda[In, Out]: 
 def chain(func: Callable[[In], Iterator[Out]]) -> RunnableLambda[In, Out]: ...
 @overload
 def chain(func: Callable[[In], Out]) -> RunnableLambda[In, Out]: ...
-def chain(func: Callable[..., Any]) -> RunnableLambda[Any, Any]:
+def chain(func: Function) -> RunnableLambda:
     """Return the decorated function as a runnable.
 
     Calls of other runnables in it inherit its config.

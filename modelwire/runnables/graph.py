@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.runnables import drawing
 from modelwire.runnables.drawing import CurveStyle, NodeStyles
@@ -16,7 +17,7 @@ from modelwire.runnables.schema import json_schema
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
-    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.config import Config
 
 __all__ = ["CurveStyle", "Edge", "Graph", "MermaidDrawMethod", "Node", "NodeStyles", "graph_of"]
 
@@ -61,13 +62,12 @@ class Graph:
         """Return an id that no graph has."""
         return uuid4().hex
 
-    def add_node(
-        self, data: Any, id: str | None = None, *, metadata: dict[str, Any] | None = None
-    ) -> Node:
+    def add_node(self, data: Any, id: str | None = None, *, metadata: JSON | None = None) -> Node:
         """Add a runnable or a schema; return its node."""
         if id in self.nodes:
             raise InvalidArgument(f"The graph has a node `{id}` already.")
-        name = id if id is not None and not _is_generated(id) else _name(data)
+        is_named = id is not None and not _is_generated(id)
+        name = str(id) if is_named else _name(data)
         node = Node(id or self.next_id(), name, data, metadata)
         self.nodes[node.id] = node
         return node
@@ -100,12 +100,19 @@ class Graph:
                 return f"{prefix}:{id}"
             return id
 
-        self.nodes.update({ours(id): node.copy(id=ours(id)) for id, node in graph.nodes.items()})
-        self.edges.extend(
-            edge.copy(source=ours(edge.source), target=ours(edge.target)) for edge in graph.edges
-        )
-        ends = graph.first_node(), graph.last_node()
-        return tuple(end and self.nodes[ours(end.id)] for end in ends)  # type: ignore[return-value]  # two, as they came
+        renamed = graph._renamed({id: ours(id) for id in graph.nodes})
+        self.nodes.update(renamed.nodes)
+        self.edges.extend(renamed.edges)
+        return renamed.first_node(), renamed.last_node()
+
+    def _renamed(self, ids: Mapping[str, str]) -> Graph:
+        """Return a copy of the graph with other ids."""
+        copied = Graph()
+        for id, node in self.nodes.items():
+            copied.nodes[ids[id]] = node.copy(id=ids[id])
+        for edge in self.edges:
+            copied.edges.append(edge.copy(source=ids[edge.source], target=ids[edge.target]))
+        return copied
 
     def first_node(self) -> Node | None:
         """Return the only node to which no edge leads, or None."""
@@ -129,12 +136,13 @@ class Graph:
 
     def _trim(self, node: Node | None, side: str, other: str) -> None:
         """Remove an end of the graph if exactly one edge has it on this `side` and a single end remains there."""
-        if node is None or sum(getattr(edge, side) == node.id for edge in self.edges) != 1:
+        if node is None:
             return
-        inside = {
-            getattr(edge, other) for edge in self.edges if node.id not in (edge.source, edge.target)
-        }
-        if len(self.nodes.keys() - inside - {node.id}) == 1:
+        at_node = [edge for edge in self.edges if getattr(edge, side) == node.id]
+        elsewhere = [edge for edge in self.edges if node.id not in (edge.source, edge.target)]
+        inside = {getattr(edge, other) for edge in elsewhere}
+        ends = self.nodes.keys() - inside - {node.id}
+        if len(at_node) == len(ends) == 1:
             self.remove_node(node)
 
     def reid(self) -> Graph:
@@ -146,26 +154,25 @@ class Graph:
             seen[node.name] += 1
             readable = node.name if named[node.name] == 1 else f"{node.name}_{seen[node.name]}"
             ids[id] = readable if _is_generated(id) else id
-        return Graph(
-            nodes={ids[id]: node.copy(id=ids[id]) for id, node in self.nodes.items()},
-            edges=[
-                edge.copy(source=ids[edge.source], target=ids[edge.target]) for edge in self.edges
-            ],
-        )
+        return self._renamed(ids)
 
-    def to_json(self, *, with_schemas: bool = False) -> dict[str, list[dict[str, Any]]]:
+    def to_json(self, *, with_schemas: bool = False) -> dict[str, list[JSON]]:
         """Return the graph as plain lists and dicts with numbered nodes."""
         ids = {id: number if _is_generated(id) else id for number, id in enumerate(self.nodes)}
         nodes = []
         for id, node in self.nodes.items():
             shown = {"id": ids[id], **_as_json(node, with_schemas=with_schemas)}
-            nodes.append({**shown, "metadata": node.metadata} if node.metadata else shown)
+            if node.metadata:
+                shown["metadata"] = node.metadata
+            nodes.append(shown)
         edges = []
         for edge in self.edges:
             shown = {"source": ids[edge.source], "target": ids[edge.target]}
             if edge.data is not None:
                 shown["data"] = edge.data
-            edges.append({**shown, "conditional": True} if edge.conditional else shown)
+            if edge.conditional:
+                shown["conditional"] = True
+            edges.append(shown)
         return {"nodes": nodes, "edges": edges}
 
     def draw_ascii(self) -> str:
@@ -230,7 +237,7 @@ def _name(data: Any) -> str:
     return name.removeprefix("Runnable") or name
 
 
-def _as_json(node: Node, *, with_schemas: bool) -> dict[str, Any]:
+def _as_json(node: Node, *, with_schemas: bool) -> JSON:
     data = node.data
     if _is_runnable(data):
         return {
@@ -245,7 +252,7 @@ def _as_json(node: Node, *, with_schemas: bool) -> dict[str, Any]:
     return {"type": "unknown", "data": node.name}
 
 
-def graph_of(runnable: Runnable[Any, Any], config: RunnableConfig | None) -> Graph:
+def graph_of(runnable: Runnable, config: Config) -> Graph:
     """Return the graph of a runnable as one node between its schemas."""
     graph = Graph()
     ends = (
@@ -261,7 +268,7 @@ def graph_of(runnable: Runnable[Any, Any], config: RunnableConfig | None) -> Gra
     return graph
 
 
-def sequence_graph(steps: list[Runnable[Any, Any]], config: RunnableConfig | None) -> Graph:
+def sequence_graph(steps: list[Runnable], config: Config) -> Graph:
     """Return the graph of steps, one after the other."""
     graph = Graph()
     for position, step in enumerate(steps):
@@ -277,9 +284,7 @@ def sequence_graph(steps: list[Runnable[Any, Any]], config: RunnableConfig | Non
     return graph
 
 
-def parallel_graph(
-    runnable: Runnable[Any, Any], branches: list[Runnable[Any, Any]], config: RunnableConfig | None
-) -> Graph:
+def parallel_graph(runnable: Runnable, branches: list[Runnable], config: Config) -> Graph:
     """Return the graph of branches, side by side between the schemas of the whole."""
     graph = Graph()
     start = graph.add_node(runnable.get_input_schema(config))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.aliases import AsyncChunks, Chunks, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage, message_chunk_to_message
@@ -12,9 +13,9 @@ from modelwire.messages.conversion import own_message
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config, RunnableConfig
 from modelwire.runnables.fields import ConfigurableFieldSpec, get_unique_config_specs
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import WholeStep
 
 if TYPE_CHECKING:
@@ -70,9 +71,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             raise InvalidType(
                 "`get_session_history` must be a function that returns the store of a conversation."
             )
-        self.runnable: Runnable[Any, Any] = coerce_to_runnable(
-            runnable, place="as what has a history"
-        )
+        self.runnable: Runnable = coerce_to_runnable(runnable, place="as what has a history")
         self.get_session_history = get_session_history
         self.input_messages_key = input_messages_key
         self.output_messages_key = output_messages_key
@@ -92,10 +91,10 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         return get_unique_config_specs([*self.runnable.config_specs, *self.history_factory_config])
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return self.runnable.get_graph(config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return (self.runnable,)
 
     def _loop_native(self) -> bool:
@@ -138,6 +137,12 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             output = _entry(output, self.output_messages_key, "output_messages_key", "output")
         return _messages(output, AIMessage)
 
+    def _exchange(self, questions: list[BaseMessage], chunks: list[Any]) -> list[BaseMessage]:
+        """Return the new messages in the input and in the chunks of the output."""
+        if not chunks:
+            return questions
+        return [*questions, *self._answered(collected(chunks))]
+
     def _joined(self, input: Any, earlier: list[BaseMessage]) -> Any:
         """Return the input with the earlier messages added."""
         if self.history_messages_key is not None:
@@ -153,9 +158,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             return {**input, self.input_messages_key: whole}
         return whole
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Any:
+    def _value(self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs) -> Any:
         history = self._history(config)
         questions = self._new_messages(input)
         output = self.runnable.invoke(self._joined(input, list(history.messages)), config, **kwargs)
@@ -163,7 +166,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         return output
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Any:
         history = self._history(config)
         questions = self._new_messages(input)
@@ -174,8 +177,8 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         return output
 
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Iterator[Any]:
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Chunks:
         history = self._history(config)
         questions = self._new_messages(input)
         chunks = []
@@ -184,20 +187,16 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             for chunk in output:
                 chunks.append(chunk)
                 yield chunk
-            history.add_messages(
-                [*questions, *(self._answered(collected(chunks)) if chunks else ())]
-            )
+            history.add_messages(self._exchange(questions, chunks))
         finally:
             close(output)
 
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
-    ) -> AsyncIterator[Any]:
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
+    ) -> AsyncChunks:
         return self._arecorded(input, config, kwargs)
 
-    async def _arecorded(
-        self, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
-    ) -> AsyncIterator[Any]:
+    async def _arecorded(self, input: Any, config: RunnableConfig, kwargs: Kwargs) -> AsyncChunks:
         history = self._history(config)
         questions = self._new_messages(input)
         chunks = []
@@ -207,9 +206,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             async for chunk in output:
                 chunks.append(chunk)
                 yield chunk
-            await history.aadd_messages(
-                [*questions, *(self._answered(collected(chunks)) if chunks else ())]
-            )
+            await history.aadd_messages(self._exchange(questions, chunks))
         finally:
             await aclose(output)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
+from modelwire.aliases import Function, Kwargs
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, var_child_runnable_config
 
@@ -38,7 +39,7 @@ def takes_manager(*functions: Any) -> bool:
     return any(accepted_kwargs(func)[1] for func in functions if func is not None)
 
 
-def config_place(method: Callable[..., Any]) -> int | None:
+def config_place(method: Function) -> int | None:
     """Return the position of the parameter `config` among the positional ones of a bound method; None without one."""
     try:
         parameters = inspect.signature(method).parameters
@@ -52,12 +53,12 @@ def config_place(method: Callable[..., Any]) -> int | None:
 
 def extra_kwargs(
     takes: tuple[bool, bool],
-    kwargs: dict[str, Any],
+    kwargs: Kwargs,
     config: RunnableConfig,
     manager: Any,
     *,
     sync: bool,
-) -> dict[str, Any]:
+) -> Kwargs:
     """Return `kwargs` with the config and run manager that a function accepts.
 
     A sync function gets a sync run manager.
@@ -120,7 +121,7 @@ def stream_function(
     input: Any,
     config: RunnableConfig,
     manager: Any,
-    kwargs: dict[str, Any],
+    kwargs: Kwargs,
 ) -> Iterator[Output]:
     """Yield from the generator `func(input)`, in one context of its own; close it and then its input."""
     extra = extra_kwargs(accepted_kwargs(func), kwargs, config, manager, sync=True)
@@ -140,7 +141,7 @@ async def astream_function(
     input: Any,
     config: RunnableConfig,
     manager: Any,
-    kwargs: dict[str, Any],
+    kwargs: Kwargs,
 ) -> AsyncIterator[Output]:
     """Yield from the async generator `func(input)`; close it and then its input."""
     extra = extra_kwargs(accepted_kwargs(func), kwargs, config, manager, sync=False)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelwire.aliases import JSON
+
 __all__ = ["json_patch", "pointer"]
 
 
-def json_patch(before: Any, after: Any) -> list[dict[str, Any]]:
+def json_patch(before: Any, after: Any) -> list[JSON]:
     """Return the operations of a JSON Patch (RFC 6902) that turns `before` into `after`."""
     if isinstance(before, dict) and isinstance(after, dict):
         patch = [_operation("remove", key) for key in before if key not in after]
@@ -20,11 +22,13 @@ def json_patch(before: Any, after: Any) -> list[dict[str, Any]]:
         return patch
     if isinstance(before, list) and isinstance(after, list):
         shared = min(len(before), len(after))
-        patch = [_operation("remove", i) for i in range(len(before) - 1, shared - 1, -1)]
-        for i in range(shared):
-            if before[i] is not after[i]:
-                patch += _below(i, before[i], after[i])
-        return patch + [_operation("add", i, value=after[i]) for i in range(shared, len(after))]
+        patch = [_operation("remove", i) for i in reversed(range(shared, len(before)))]
+        for i, value in enumerate(after):
+            if i >= shared:
+                patch.append(_operation("add", i, value=value))
+            elif before[i] is not value:
+                patch += _below(i, before[i], value)
+        return patch
     if type(before) is type(after) and before == after:
         return []
     return [{"op": "replace", "path": "", "value": after}]
@@ -35,12 +39,13 @@ def pointer(key: object) -> str:
     return str(key).replace("~", "~0").replace("/", "~1")
 
 
-def _operation(op: str, key: object, **value: Any) -> dict[str, Any]:
+def _operation(op: str, key: object, **value: Any) -> JSON:
     return {"op": op, "path": f"/{pointer(key)}", **value}
 
 
-def _below(key: object, before: Any, after: Any) -> list[dict[str, Any]]:
+def _below(key: object, before: Any, after: Any) -> list[JSON]:
     """Return the operations on the values under `key`."""
-    if not (patch := json_patch(before, after)):
-        return patch
-    return [{**operation, "path": f"/{pointer(key)}{operation['path']}"} for operation in patch]
+    patch = json_patch(before, after)
+    for operation in patch:
+        operation["path"] = f"/{pointer(key)}{operation['path']}"
+    return patch

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from modelwire.aliases import JSON, Callback, Kwargs
 from modelwire.callbacks.base import BaseCallbackHandler, BaseCallbackManager
 from modelwire.runnables.config import RunnableConfig, ensure_config
 from modelwire.runnables.run import UNKNOWN_INPUT
@@ -29,25 +30,27 @@ class RunFilter:
     match an exclude.
     """
 
-    def __init__(self, kwargs: dict[str, Any]) -> None:
+    def __init__(self, kwargs: Kwargs) -> None:
         """Remove `include_names`, `exclude_tags` and similar keywords from those of a call; each is a list, or None."""
-        chosen = {
-            verb: [kwargs.pop(f"{verb}_{what}", None) for what in WHAT]
-            for verb in ("include", "exclude")
-        }
-        self._included = [None if names is None else {*names} for names in chosen["include"]]
-        self._excluded = [{*(names or ())} for names in chosen["exclude"]]
-        self._all = all(names is None for names in self._included)
+        self._included: list[set[str] | None] = []
+        self._excluded: list[set[str]] = []
+        for what in WHAT:
+            included = kwargs.pop(f"include_{what}", None)
+            excluded = kwargs.pop(f"exclude_{what}", None)
+            self._included.append(None if included is None else {*included})
+            self._excluded.append({*(excluded or ())})
+        self._all = self._included == [None] * len(WHAT)
 
     def wants(self, name: str, kind: str, tags: Iterable[str]) -> bool:
         """Return whether a run with this name, kind and tags is selected."""
         facts = ((name,), TYPES.get(kind, (kind,)), tuple(tags))
-        if not self._all and not any(
-            names is not None and not names.isdisjoint(own)
-            for names, own in zip(self._included, facts, strict=True)
-        ):
-            return False
-        return all(names.isdisjoint(own) for names, own in zip(self._excluded, facts, strict=True))
+        is_included = self._all
+        for own, included, excluded in zip(facts, self._included, self._excluded, strict=True):
+            if not excluded.isdisjoint(own):
+                return False
+            if included is not None and not included.isdisjoint(own):
+                is_included = True
+        return is_included
 
 
 class _Chunks(CallObserver):
@@ -55,9 +58,9 @@ class _Chunks(CallObserver):
 
     __slots__ = ("chunk",)
     wants_tokens = True
-    chunk: Callable[[Any], None]  # type: ignore[assignment]  # a function of its own, as this is the hot path
+    chunk: Callback  # type: ignore[assignment]  # a function of its own, as this is the hot path
 
-    def __init__(self, chunk: Callable[[Any], None]) -> None:
+    def __init__(self, chunk: Callback) -> None:
         self.chunk = chunk
 
 
@@ -67,7 +70,7 @@ class RunListener(BaseCallbackHandler):
     raise_error = False
     run_inline = True
 
-    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+    def listen(self, run_id: UUID) -> Callback | None:
         """Return a function for the chunks of a run that has started, or None if they are not needed."""
         raise NotImplementedError
 
@@ -75,7 +78,7 @@ class RunListener(BaseCallbackHandler):
         hear = self.listen(run_id)
         return None if hear is None else _Chunks(hear)
 
-    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: Kwargs) -> None:
         """Called when a run starts; `about` has `parent_run_id`, `tags` and `metadata`.
 
         `input` may be `ABSENT`.
@@ -102,47 +105,32 @@ class RunListener(BaseCallbackHandler):
             from modelwire.messages import AIMessageChunk
 
             hear = self.listen(run_id)
-            if hear is not None:
-                hear(
-                    AIMessageChunk(content=token)
-                    if chunk is None
-                    else getattr(chunk, "message", chunk)
-                )
-
-        def on_llm_end(self, response, *, run_id, **about):
-            self.ended(run_id, response)
-
-        def on_llm_error(self, error, *, run_id, **about):
-            self.failed(run_id, error)
+            if hear is None:
+                return
+            if chunk is None:
+                hear(AIMessageChunk(content=token))
+            else:
+                hear(getattr(chunk, "message", chunk))
 
         def on_chain_start(self, serialized, inputs, *, run_id, name=None, run_type=None, **about):
             input = ABSENT if inputs is UNKNOWN_INPUT else inputs
             self.begun(run_type or "chain", name or "Chain", input, run_id, about)
 
-        def on_chain_end(self, outputs, *, run_id, inputs=None, **about):
-            self.ended(run_id, outputs, ABSENT if inputs is None else inputs)
-
-        def on_chain_error(self, error, *, run_id, inputs=None, **about):
-            self.failed(run_id, error, ABSENT if inputs is None else inputs)
-
         def on_tool_start(self, serialized, input_str, *, run_id, name=None, inputs=None, **about):
             named = name or (serialized or {}).get("name") or "Tool"
             self.begun("tool", named, inputs if inputs is not None else input_str, run_id, about)
 
-        def on_tool_end(self, output, *, run_id, **about):
-            self.ended(run_id, output)
-
-        def on_tool_error(self, error, *, run_id, **about):
-            self.failed(run_id, error)
-
         def on_retriever_start(self, serialized, query, *, run_id, name=None, **about):
             self.begun("retriever", name or "Retriever", {"query": query}, run_id, about)
 
-        def on_retriever_end(self, documents, *, run_id, **about):
-            self.ended(run_id, documents)
+        def on_chain_end(self, output, *, run_id, inputs=None, **about):
+            self.ended(run_id, output, ABSENT if inputs is None else inputs)
 
-        def on_retriever_error(self, error, *, run_id, **about):
-            self.failed(run_id, error)
+        def on_chain_error(self, error, *, run_id, inputs=None, **about):
+            self.failed(run_id, error, ABSENT if inputs is None else inputs)
+
+        on_llm_end = on_tool_end = on_retriever_end = on_chain_end
+        on_llm_error = on_tool_error = on_retriever_error = on_chain_error
 
 
 def attach(
@@ -163,7 +151,7 @@ def attach(
     return ready, listener
 
 
-def dict_from_result(result: LLMResult) -> dict[str, Any]:
+def dict_from_result(result: LLMResult) -> JSON:
     """Return a model's result as a dict whose messages stay messages."""
     rows = [[dict(generation.__dict__) for generation in row] for row in result.generations]
     return {"generations": rows, "llm_output": result.llm_output, "run": None, "type": "LLMResult"}

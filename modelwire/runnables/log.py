@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 from uuid import UUID
 
+from modelwire.aliases import JSON, Callback, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.channel import Channel
 from modelwire.runnables.closing import aclose
-from modelwire.runnables.config import hidden
+from modelwire.runnables.config import Config, hidden
 from modelwire.runnables.json_patch import pointer
 from modelwire.runnables.listener import ABSENT, RunFilter, RunListener, attach, dict_from_result
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
-    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.config import Config
 
 __all__ = ["LogEntry", "RunLog", "RunLogPatch", "RunState", "astream_log"]
 
@@ -55,8 +56,8 @@ class RunState(TypedDict):
 class RunLogPatch:
     """A few changes: `ops`, each with `op`, `path` and `value`. Patches add up to a `RunLog`."""
 
-    def __init__(self, *ops: dict[str, Any]) -> None:
-        self.ops: list[dict[str, Any]] = list(ops)
+    def __init__(self, *ops: JSON) -> None:
+        self.ops: list[JSON] = list(ops)
 
     def __add__(self, other: RunLogPatch) -> RunLog:
         if not isinstance(other, RunLogPatch):
@@ -80,7 +81,7 @@ class RunLogPatch:
 class RunLog(RunLogPatch):
     """The `state` that patches have built up."""
 
-    def __init__(self, *ops: dict[str, Any], state: RunState | None) -> None:
+    def __init__(self, *ops: JSON, state: RunState | None) -> None:
         super().__init__(*ops)
         self.state = state
 
@@ -102,7 +103,7 @@ class RunLog(RunLogPatch):
         return f"RunLog({pformat(self.state)})"
 
 
-def applied(state: RunState | None, ops: list[dict[str, Any]]) -> RunState | None:
+def applied(state: RunState | None, ops: list[JSON]) -> RunState | None:
     """Return `state` after `ops`.
 
     Changed parts are copied, so neither `state` nor a value in `ops` is modified.
@@ -150,16 +151,17 @@ class LogListener(RunListener):
         # This has the place of each run in the log, and its kind.
         self.places: dict[UUID, tuple[str, str]] = {}
 
-    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: Kwargs) -> None:
         kind = "llm" if kind == "chat_model" else kind
         if run_id == self.root_id:
-            state: dict[str, Any] = {
+            state: JSON = {
                 "id": str(run_id),
                 "streamed_output": [],
                 "final_output": None,
                 "logs": {},
+                "name": self.name,
+                "type": kind,
             }
-            state |= {"name": self.name, "type": kind}
             self.put(RunLogPatch({"op": "replace", "path": "", "value": state}))
             return
         tags = about.get("tags") or []
@@ -184,7 +186,7 @@ class LogListener(RunListener):
         }
         self.put(RunLogPatch({"op": "add", "path": place, "value": entry}))
 
-    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+    def listen(self, run_id: UUID) -> Callback | None:
         if run_id not in self.places:
             return None
         place, kind = self.places[run_id]
@@ -228,7 +230,7 @@ class LogListener(RunListener):
         self.put(RunLogPatch(*ops))
 
 
-def _growth(before: Any, after: Any) -> list[dict[str, Any]]:
+def _growth(before: Any, after: Any) -> list[JSON]:
     """Return the operations by which a chunk changed the sum: keys that a dict got or changed; any
     other value as a whole.
     """
@@ -265,9 +267,9 @@ def _time() -> str:
 
 
 async def astream_log(
-    runnable: Runnable[Any, Any],
+    runnable: Runnable,
     input: Any,
-    config: RunnableConfig | None,
+    config: Config,
     *,
     diff: bool = True,
     with_streamed_output_list: bool = True,

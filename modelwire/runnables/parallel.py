@@ -9,48 +9,50 @@ the others.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from typing_extensions import TypeVar as TypeVarWithDefault
 
 from modelwire._extensions import extension
+from modelwire.aliases import AsyncChunks, Chunks, Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Runnable, coerce_to_runnable
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config, RunnableConfig
 from modelwire.runnables.lazy_rooms import batching, graphs, schemas, streams
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import Step
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableMap", "RunnableParallel"]
 
-Branch = tuple[str, Runnable[Any, Any], RunnableConfig]
+Branch = tuple[str, Runnable, RunnableConfig]
 Call = TypeVar("Call")
 # Functions and dicts as branches do not say what they take.
 Input = TypeVarWithDefault("Input", contravariant=True, default=Any)
 
 
-class RunnableParallel(Step[Input, dict[str, Any]]):
+# The outputs of branches by their names.
+Outputs: TypeAlias = dict[str, Any]
+
+
+class RunnableParallel(Step[Input, Outputs]):
     """Branches by name, each invoked on the same input; usually written as a dict in a chain."""
 
     _parts = ("steps__", "name")
 
     def __init__(self, steps__: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         merged = {**(steps__ or {}), **kwargs}
-        self.steps__: dict[str, Runnable[Any, Any]] = {
+        self.steps__: dict[str, Runnable] = {
             key: coerce_to_runnable(step, place=f"as `{key}` of a `RunnableParallel`")
             for key, step in merged.items()
         }
         self.name: str | None = None
 
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        return super().get_name(
-            suffix, name=name or self.name or f"{type(self).__name__}<{','.join(self.steps__)}>"
-        )
+    def _default_name(self) -> str:
+        return f"{type(self).__name__}<{','.join(self.steps__)}>"
 
     @property
     def InputType(self) -> Any:
@@ -59,19 +61,19 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
             (kind for step in self.steps__.values() if (kind := _input_type(step)) is not Any), Any
         )
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the fields that the branches read, if they read a dict."""
         return schemas.parallel_input(
             self.steps__, self.get_name("Input"), config
         ) or super().get_input_schema(config)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         return schemas.parallel_output(self.steps__, self.get_name("Output"), config)
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return graphs.parallel_graph(self, list(self.steps__.values()), config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return self.steps__.values()
 
     def _repr_markdown_(self) -> str:
@@ -83,7 +85,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         )
         return "{\n" + rows + "\n}"
 
-    def _branches(self, config: RunnableConfig, run: Run | AsyncRun | None) -> list[Branch]:
+    def _branches(self, config: RunnableConfig, run: AnyRun) -> list[Branch]:
         """Return each branch with the config of its call."""
         return [
             (key, step, config if run is None else run.below(f"map:key:{key}"))
@@ -91,35 +93,36 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         ]
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Outputs:
         calls = {
             key: _calling(step.invoke, input, inner, kwargs)
             for key, step, inner in self._branches(config, run)
         }
         waiting = self._waiting()
-        if len(waiting) < 2:
-            return {key: call() for key, call in calls.items()}
         ready = {key: call() for key, call in calls.items() if key not in waiting}
+        if not waiting:
+            return ready
         came = batching.joined([calls[key] for key in waiting], config.get("max_concurrency"))
         ready.update(zip(waiting, came, strict=True))
         return {key: ready[key] for key in calls}
 
     def _waiting(self) -> list[str]:
-        """Return the names of the branches that may wait for I/O."""
-        return [key for key, step in self.steps__.items() if step._may_block()]
+        """Return the names of the branches that may wait for I/O, if that is more than one."""
+        names = [key for key, step in self.steps__.items() if step._may_block()]
+        return names if len(names) > 1 else []
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
+    ) -> Outputs:
         calls = {
             key: _calling(step.ainvoke, input, inner, kwargs)
             for key, step, inner in self._branches(config, run)
         }
         waiting = self._waiting()
-        if len(waiting) < 2:
-            return {key: await call() for key, call in calls.items()}
         ready = {key: await call() for key, call in calls.items() if key not in waiting}
+        if not waiting:
+            return ready
         came = await batching.gathered(
             [calls[key] for key in waiting], config.get("max_concurrency")
         )
@@ -127,8 +130,8 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return {key: ready[key] for key in calls}
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Iterator[dict[str, Any]]:
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Iterator[Outputs]:
         """Pass the whole input stream to every branch; yield their chunks as they arrive, each
         under its branch's key.
         """
@@ -139,11 +142,11 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
 
     def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
-        run: AsyncRun | None,
-        kwargs: dict[str, Any],
-    ) -> AsyncIterator[dict[str, Any]]:
+        run: OptionalAsyncRun,
+        kwargs: Kwargs,
+    ) -> AsyncIterator[Outputs]:
         return streams.amerge(
             input, self._branches(config, run), limit=config.get("max_concurrency"), kwargs=kwargs
         )
@@ -153,12 +156,12 @@ RunnableMap = RunnableParallel
 
 
 def _calling(
-    invoke: Callable[..., Call], input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+    invoke: Callable[..., Call], input: Any, config: RunnableConfig, kwargs: Kwargs
 ) -> Callable[[], Call]:
     return lambda: invoke(input, config, **kwargs)
 
 
-def _input_type(step: Runnable[Any, Any]) -> Any:
+def _input_type(step: Runnable) -> Any:
     try:
         return step.InputType
     except InvalidArgument:

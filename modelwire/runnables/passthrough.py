@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from modelwire.aliases import AsyncChunks, Chunks, Function, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import AddableDict, GrowingDict, collected, growing, replaces
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, run_in_executor
+from modelwire.runnables.config import Config, RunnableConfig, run_in_executor
 from modelwire.runnables.functions import is_async
 from modelwire.runnables.invoke_function import (
     acall_func_with_variable_args,
@@ -18,15 +19,14 @@ from modelwire.runnables.invoke_function import (
     takes_manager,
 )
 from modelwire.runnables.lazy_rooms import graphs, schemas, streams
-from modelwire.runnables.parallel import RunnableParallel
-from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.parallel import Outputs, RunnableParallel
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun
 from modelwire.runnables.step import Step
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.base import Runnable
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableAssign", "RunnablePassthrough", "RunnablePick"]
 
@@ -45,8 +45,8 @@ class RunnablePassthrough(Step[Other, Other]):
 
     def __init__(
         self,
-        func: Callable[..., Any] | None = None,
-        afunc: Callable[..., Any] | None = None,
+        func: Function | None = None,
+        afunc: Function | None = None,
         *,
         input_type: Any = None,
         name: str | None = None,
@@ -83,15 +83,13 @@ class RunnablePassthrough(Step[Other, Other]):
     def _may_block(self) -> bool:
         return self.func is not None or self.afunc is not None
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | AsyncRun | None, kwargs: dict[str, Any]
-    ) -> Other:
+    def _value(self, input: Any, config: RunnableConfig, run: AnyRun, kwargs: Kwargs) -> Other:
         if self.func is not None:
             call_func_with_variable_args(self.func, input, config, run and run.manager, **kwargs)
         return cast("Other", input)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Other:
         if self.afunc is not None:
             await acall_func_with_variable_args(
@@ -102,7 +100,7 @@ class RunnablePassthrough(Step[Other, Other]):
         return cast("Other", input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Other]:
         """Pass on the stream chunk by chunk, and call the function with its sum at the end."""
         if self.func is None:
@@ -111,10 +109,10 @@ class RunnablePassthrough(Step[Other, Other]):
 
     def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
-        run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        run: OptionalAsyncRun,
+        kwargs: Kwargs,
     ) -> AsyncIterator[Other]:
         if self.func is None and self.afunc is None:
             return input
@@ -124,8 +122,8 @@ class RunnablePassthrough(Step[Other, Other]):
         self,
         input: Iterator[Other],
         config: RunnableConfig,
-        run: Run | None,
-        kwargs: dict[str, Any],
+        run: OptionalRun,
+        kwargs: Kwargs,
     ) -> Iterator[Other]:
         items: list[Other] = []
         try:
@@ -141,8 +139,8 @@ class RunnablePassthrough(Step[Other, Other]):
         self,
         input: AsyncIterator[Other],
         config: RunnableConfig,
-        run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        run: OptionalAsyncRun,
+        kwargs: Kwargs,
     ) -> AsyncIterator[Other]:
         items: list[Other] = []
         try:
@@ -155,7 +153,7 @@ class RunnablePassthrough(Step[Other, Other]):
             await aclose(input)
 
 
-class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
+class RunnableAssign(Step[Outputs, Outputs]):
     """Adds the outputs of the branches in `mapper` to the input dict.
 
     A stream yields the input's keys first.
@@ -163,32 +161,26 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
     _parts = ("mapper", "name")
 
-    def __init__(
-        self, mapper: RunnableParallel[dict[str, Any]], *, name: str | None = None
-    ) -> None:
+    def __init__(self, mapper: RunnableParallel[Outputs], *, name: str | None = None) -> None:
         self.mapper = mapper
         self.name = name
 
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        return super().get_name(
-            suffix, name=name or self.name or f"RunnableAssign<{','.join(self.mapper.steps__)}>"
-        )
+    def _default_name(self) -> str:
+        return f"RunnableAssign<{','.join(self.mapper.steps__)}>"
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the fields that the branches read, if they are known."""
         read = self.mapper.get_input_schema(config)
         if schemas.fields_of(read) is not None:
             return read
         return super().get_input_schema(config)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         """Return the fields that the branches read, and those they add."""
         read = schemas.fields_of(self.mapper.get_input_schema(config))
         return schemas.assign_output(read, self.mapper, "RunnableAssignOutput", config)
 
-    def _input_schema_before(
-        self, rest: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    def _input_schema_before(self, rest: Sequence[Runnable], config: Config) -> Schema:
         needed = schemas.fields_of(schemas.sequence_input(rest, config)) if rest else None
         if needed is None:
             return self.get_input_schema(config)
@@ -196,39 +188,37 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         passed_on = {key: field for key, field in needed.items() if key not in self.mapper.steps__}
         return schemas.object_schema("RunnableSequenceInput", {**read, **passed_on})
 
-    def _output_schema_after(
-        self, before: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
         fields = schemas.fields_of(schemas.sequence_output(before, config)) if before else None
         if fields is None:
             return self.get_output_schema(config)
         return schemas.assign_output(fields, self.mapper, "RunnableSequenceOutput", config)
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         """Return the graph of the branches, and of the input beside them."""
         return graphs.parallel_graph(
             self, [*self.mapper.steps__.values(), RunnablePassthrough[Any]()], config
         )
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return (self.mapper,)
 
     def __repr__(self) -> str:
         return f"RunnableAssign(mapper={self.mapper!r})"
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Outputs:
         return {**_dict(input), **self.mapper.invoke(input, config, **kwargs)}
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
+    ) -> Outputs:
         return {**_dict(input), **await self.mapper.ainvoke(input, config, **kwargs)}
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Iterator[dict[str, Any]]:
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Iterator[Outputs]:
         passed, mapped = streams.tee(input, 2)
         added = self.mapper.transform(mapped, config, **kwargs)
         try:
@@ -247,11 +237,11 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
     async def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
-        run: AsyncRun | None,
-        kwargs: dict[str, Any],
-    ) -> AsyncIterator[dict[str, Any]]:
+        run: OptionalAsyncRun,
+        kwargs: Kwargs,
+    ) -> AsyncIterator[Outputs]:
         pulled = streams.Pulled(input)
         passed, mapped = streams.atee(pulled, 2)
         added = self.mapper.atransform(mapped, config, **kwargs)
@@ -278,23 +268,19 @@ class RunnablePick(Step[dict[str, Any], Any]):
         self.keys = keys
         self.name = name
 
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+    def _default_name(self) -> str:
         keys = self.keys if isinstance(self.keys, str) else ",".join(self.keys)
-        return super().get_name(suffix, name=name or self.name or f"RunnablePick<{keys}>")
+        return f"RunnablePick<{keys}>"
 
     def __repr__(self) -> str:
         return f"RunnablePick(keys={self.keys!r})"
 
-    def _input_schema_before(
-        self, rest: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    def _input_schema_before(self, rest: Sequence[Runnable], config: Config) -> Schema:
         if rest:
             return schemas.sequence_input(rest, config)
         return self.get_input_schema(config)
 
-    def _output_schema_after(
-        self, before: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
-    ) -> type[BaseModel]:
+    def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
         fields = schemas.fields_of(schemas.sequence_output(before, config)) if before else None
         if fields is None:
             return self.get_output_schema(config)
@@ -332,19 +318,17 @@ class RunnablePick(Step[dict[str, Any], Any]):
         held.clear()
         return [one for one in news if one is not None]
 
-    def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Any:
+    def _value(self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs) -> Any:
         return self._picked(input)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Any:
         return self._picked(input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Iterator[Any]:
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Chunks:
         held: list[Any] = []
         try:
             for chunk in input:
@@ -356,11 +340,11 @@ class RunnablePick(Step[dict[str, Any], Any]):
 
     async def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
-        run: AsyncRun | None,
-        kwargs: dict[str, Any],
-    ) -> AsyncIterator[Any]:
+        run: OptionalAsyncRun,
+        kwargs: Kwargs,
+    ) -> AsyncChunks:
         held: list[Any] = []
         try:
             async for chunk in input:

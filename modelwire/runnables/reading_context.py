@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
+from modelwire.aliases import Args
 from modelwire.runnables.closing import aclose, close
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT
 
@@ -61,7 +62,7 @@ def abound_stream(
     return made
 
 
-def _read(items: Iterator[Item], observers: tuple[Any, ...]) -> Iterator[Item]:
+def _read(items: Iterator[Item], observers: Args) -> Iterator[Item]:
     try:
         while True:
             token = OBSERVERS_IN_CONTEXT.set(observers)
@@ -80,7 +81,7 @@ def _read(items: Iterator[Item], observers: tuple[Any, ...]) -> Iterator[Item]:
             OBSERVERS_IN_CONTEXT.reset(token)
 
 
-async def _aread(items: AsyncIterator[Item], observers: tuple[Any, ...]) -> AsyncIterator[Item]:
+async def _aread(items: AsyncIterator[Item], observers: Args) -> AsyncIterator[Item]:
     try:
         while True:
             token = OBSERVERS_IN_CONTEXT.set(observers)

@@ -12,11 +12,12 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import CallerError, ChatError, InvalidArgument, InvalidType
 from modelwire.runnables.base import Input, Output
 from modelwire.runnables.binding import RunnableBinding
-from modelwire.runnables.config import Configs, RunnableConfig, below, hidden, settled
-from modelwire.runnables.run import AsyncRun, Run, acalled, called
+from modelwire.runnables.config import Config, Configs, RunnableConfig, below, hidden, settled
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun, acalled, called
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -88,7 +89,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         self.max_attempt_number = max_attempt_number
         self._retries = _predicate(retry_exception_types)
 
-    def _options(self, config: RunnableConfig) -> dict[str, Any]:
+    def _options(self, config: RunnableConfig) -> Kwargs:
         """Return tenacity's arguments for when to stop, how long to wait, and which errors to retry."""
         import tenacity
 
@@ -99,7 +100,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
 
         wait: Any = tenacity.wait_none()
         if self.wait_exponential_jitter:
-            jitter_params: dict[str, Any] = dict(self.exponential_jitter_params or {})
+            jitter_params: Kwargs = dict(self.exponential_jitter_params or {})
             jitter = tenacity.wait_random(0, jitter_params.pop("jitter", 1.0))
             wait = (
                 tenacity.wait_exponential(
@@ -117,22 +118,18 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         }
 
     @staticmethod
-    def _attempt_config(
-        config: RunnableConfig, run: Run | AsyncRun | None, number: int
-    ) -> RunnableConfig:
+    def _attempt_config(config: RunnableConfig, run: AnyRun, number: int) -> RunnableConfig:
         if run is None:
             return below(config)
         return run.below(f"retry:attempt:{number}" if number > 1 else None)
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Invoke `bound`, with retries."""
         hidden(kwargs)
         ready = settled(self._config(config))
         return called(self, input, ready, lambda _, run: self._tried(input, ready, run, kwargs))
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         hidden(kwargs)
         ready = settled(self._config(config))
         return await acalled(
@@ -140,7 +137,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         )
 
     def _tried(
-        self, input: Input, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Input, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Output:
         from tenacity import Retrying
 
@@ -151,7 +148,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         raise AssertionError("tenacity ends in an answer or in an error")
 
     async def _atried(
-        self, input: Input, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Input, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Output:
         from tenacity import AsyncRetrying
 
@@ -161,7 +158,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
                 return await self.bound.ainvoke(input, inner, **{**self.kwargs, **kwargs})
         raise AssertionError("tenacity ends in an answer or in an error")
 
-    def _batched_by(self, config: Configs, kwargs: dict[str, Any]) -> None:
+    def _batched_by(self, config: Configs, kwargs: Kwargs) -> None:
         return None  # Each input is retried on its own.
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.runnables.base import Output, Runnable, coerce_to_runnable
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config
 from modelwire.runnables.forwarding import Call, Forwarding
 
 __all__ = ["RouterInput", "RouterRunnable"]
@@ -41,10 +42,10 @@ class RouterRunnable(Forwarding[RouterInput, Output]):
     def __repr__(self) -> str:
         return f"RouterRunnable(runnables={self.runnables!r})"
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return self.runnables.values()
 
-    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
+    def _forwarded(self, input: Any, config: Config, kwargs: Kwargs) -> Call:
         if not isinstance(input, Mapping) or "key" not in input or "input" not in input:
             raise InvalidType(
                 "The input of a `RouterRunnable` must be a dict with `key` and `input`."

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from modelwire.aliases import AsyncChunks, Chunks, Kwargs
 from modelwire.callbacks.hooks import listening
 from modelwire.runnables.addable import collected
 from modelwire.runnables.closing import aclose, close
@@ -30,10 +31,15 @@ __all__ = ["AsyncRun", "Run", "acalled", "atransformed", "called", "listening", 
 
 Output = TypeVar("Output")
 
-Transform: TypeAlias = Callable[[Iterator[Any], RunnableConfig, "Run | None"], Iterator[Output]]
+Transform: TypeAlias = Callable[[Chunks, RunnableConfig, "Run | None"], Iterator[Output]]
 AsyncTransform: TypeAlias = Callable[
-    [AsyncIterator[Any], RunnableConfig, "AsyncRun | None"], AsyncIterator[Output]
+    [AsyncChunks, RunnableConfig, "AsyncRun | None"], AsyncIterator[Output]
 ]
+
+# Without handlers there is no run.
+OptionalRun: TypeAlias = "Run | None"
+OptionalAsyncRun: TypeAlias = "AsyncRun | None"
+AnyRun: TypeAlias = "Run | AsyncRun | None"
 
 # A run that starts before its input is complete reports this as its input.
 UNKNOWN_INPUT = {"input": ""}
@@ -118,8 +124,8 @@ async def _aopened(
     )
 
 
-def _about(runnable: Any, config: RunnableConfig, run_type: str | None) -> dict[str, Any]:
-    about: dict[str, Any] = {
+def _about(runnable: Any, config: RunnableConfig, run_type: str | None) -> Kwargs:
+    about: Kwargs = {
         "name": config.get("run_name") or runnable.get_name(),
         "run_id": config.get("run_id"),
     }
@@ -150,7 +156,7 @@ class _Recorder:
         except Exception:  # noqa: BLE001 - a user's `__add__`
             return self.items[-1]
 
-    def record(self, first: Any, items: Iterator[Any]) -> Iterator[Any]:
+    def record(self, first: Any, items: Chunks) -> Chunks:
         if first is not END:
             self.keep(first)
             yield first
@@ -158,7 +164,7 @@ class _Recorder:
                 self.keep(item)
                 yield item
 
-    async def arecord(self, first: Any, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async def arecord(self, first: Any, items: AsyncChunks) -> AsyncChunks:
         if first is not END:
             self.keep(first)
             yield first
@@ -193,7 +199,7 @@ def called(
 
 def transformed(
     runnable: Any,
-    input: Iterator[Any],
+    input: Chunks,
     config: RunnableConfig,
     transform: Transform[Output],
     run_type: str | None = None,
@@ -208,7 +214,7 @@ def transformed(
 
 def _observed_stream(
     runnable: Any,
-    input: Iterator[Any],
+    input: Chunks,
     config: RunnableConfig,
     transform: Transform[Output],
     run_type: str | None,
@@ -274,7 +280,7 @@ async def acalled(
 
 def atransformed(
     runnable: Any,
-    input: AsyncIterator[Any],
+    input: AsyncChunks,
     config: RunnableConfig,
     transform: AsyncTransform[Output],
     run_type: str | None = None,
@@ -289,7 +295,7 @@ def atransformed(
 
 async def _aobserved_stream(
     runnable: Any,
-    input: AsyncIterator[Any],
+    input: AsyncChunks,
     config: RunnableConfig,
     transform: AsyncTransform[Output],
     run_type: str | None,

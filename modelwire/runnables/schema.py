@@ -27,13 +27,14 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from typing_extensions import TypedDict
 
+from modelwire.aliases import JSON, Kwargs
 from modelwire.errors import InvalidArgument, did_you_mean
 from modelwire.runnables.annotations import is_v1_model, readable
 from modelwire.runnables.function_source import input_keys
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
-    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.config import Config
     from modelwire.runnables.fields import ConfigurableFieldSpec
 
 __all__ = [
@@ -52,6 +53,8 @@ __all__ = [
 
 # A field by its key: its type, and its default (or `...`, or a `FieldInfo`).
 Fields: TypeAlias = dict[str, tuple[Any, Any]]
+# Inputs, outputs and configs are described by pydantic models.
+Schema: TypeAlias = type[BaseModel]
 
 
 class _Lenient(GenerateJsonSchema):
@@ -109,7 +112,7 @@ def declared(runnable: Any, side: str) -> Any:
     return Any if isinstance(kind, TypeVar) else kind
 
 
-def schema_of(name: str, kind: Any) -> type[BaseModel]:
+def schema_of(name: str, kind: Any) -> Schema:
     """Return the model for the type `kind`: itself if it is one, else a new one called `name`."""
     if (
         type(kind) is not GenericAlias
@@ -121,9 +124,9 @@ def schema_of(name: str, kind: Any) -> type[BaseModel]:
     return create_model(name, __base__=_Root, root=(shape, ...))
 
 
-def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
+def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> Schema:
     """Return a model called `name` with these fields, whatever their names: `schema`, `_private`, `a b`."""
-    definitions: dict[str, Any] = {}
+    definitions: Kwargs = {}
     for number, (key, (kind, default)) in enumerate(fields.items()):
         if (
             key.isidentifier()
@@ -135,17 +138,17 @@ def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[Base
         else:
             named = Field(alias=key, title=key.replace("_", " ").title().strip())
             definitions[f"field_{number}_"] = (Annotated[kind, named], default)
-    return cast("type[BaseModel]", create_model(name, __base__=_Object, **definitions))
+    return cast("Schema", create_model(name, __base__=_Object, **definitions))
 
 
-def json_schema(schema: type[BaseModel]) -> dict[str, Any]:
+def json_schema(schema: Schema) -> JSON:
     """Return the JSON schema of a model of either version of pydantic."""
     if is_v1_model(schema):
         return cast("Any", schema).schema()  # type: ignore[no-any-return]
     return schema.model_json_schema()
 
 
-def fields_of(schema: type[BaseModel]) -> Fields | None:
+def fields_of(schema: Schema) -> Fields | None:
     """Return the fields of an object by their keys; None if the schema is not an object with known fields."""
     if is_v1_model(schema):
         old = cast("Any", schema).__fields__
@@ -168,9 +171,7 @@ def _old_field(field: Any) -> tuple[Any, Any]:
     return kind, field.default
 
 
-def parallel_input(
-    steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any
-) -> type[BaseModel] | None:
+def parallel_input(steps: Mapping[str, Runnable], name: str, config: Any) -> Schema | None:
     """Return the joined fields that the branches read; None if one of them does not take a dict, or all are unknown."""
     fields: Fields = {}
     for step in steps.values():
@@ -184,55 +185,45 @@ def parallel_input(
     return None
 
 
-def parallel_output(
-    steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any
-) -> type[BaseModel]:
+def parallel_output(steps: Mapping[str, Runnable], name: str, config: Any) -> Schema:
     """Return a model with each branch's output under its key."""
     return object_schema(
         name, {key: _as_field(step.get_output_schema(config)) for key, step in steps.items()}
     )
 
 
-def _as_field(schema: type[BaseModel]) -> tuple[Any, Any]:
+def _as_field(schema: Schema) -> tuple[Any, Any]:
     """Return the field for a whole schema: the root's type, else the model itself."""
     if not is_v1_model(schema) and issubclass(schema, RootModel):
         return schema.model_fields["root"].annotation, ...
     return schema, ...
 
 
-def list_schema(name: str, item: type[BaseModel]) -> type[BaseModel]:
+def list_schema(name: str, item: Schema) -> Schema:
     """Return the schema of a list of such items."""
     return schema_of(name, list[_as_field(item)[0]])  # type: ignore[misc]  # known only at run time
 
 
-def assign_output(
-    before: Fields | None, mapper: Runnable[Any, Any], name: str, config: Any
-) -> type[BaseModel]:
+def assign_output(before: Fields | None, mapper: Runnable, name: str, config: Any) -> Schema:
     """Return a model with the input's fields, and those that `mapper` adds or replaces."""
     return object_schema(
         name, {**(before or {}), **(fields_of(mapper.get_output_schema(config)) or {})}
     )
 
 
-def sequence_input(
-    steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
-) -> type[BaseModel]:
+def sequence_input(steps: Sequence[Runnable], config: Config) -> Schema:
     """Return the input of the first step; if it adds or picks keys, also the fields that the next one needs."""
     first, *rest = steps
     return first._input_schema_before(rest, config)
 
 
-def sequence_output(
-    steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
-) -> type[BaseModel]:
+def sequence_output(steps: Sequence[Runnable], config: Config) -> Schema:
     """Return the output of the last step; if it adds or picks keys, also the fields that come before it."""
     *before, last = steps
     return last._output_schema_after(before, config)
 
 
-def first_input(
-    runnables: Iterable[Runnable[Any, Any]], config: RunnableConfig | None
-) -> type[BaseModel] | None:
+def first_input(runnables: Iterable[Runnable], config: Config) -> Schema | None:
     """Return the first input schema other than `Any`, or None."""
     for runnable in runnables:
         schema = runnable.get_input_schema(config)
@@ -241,7 +232,7 @@ def first_input(
     return None
 
 
-def function_input(func: Any, name: str) -> type[BaseModel] | None:
+def function_input(func: Any, name: str) -> Schema | None:
     """Return a schema with the keys that a function without annotations reads from its input; None if it reads none."""
     if isinstance(func, itemgetter):
         # The class, and the arguments it was created with.
@@ -269,7 +260,7 @@ _CONFIG_TYPES: dict[str, Any] = {
 
 def config_schema(
     name: str, specs: Sequence[ConfigurableFieldSpec], include: Sequence[str]
-) -> type[BaseModel]:
+) -> Schema:
     """Return the model of a config: the configurable keys, and the keys of the config that `include` names."""
     fields: Fields = {}
     if specs:

@@ -10,19 +10,19 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire._extensions import extension
+from modelwire.aliases import AsyncChunks, Chunks, Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, below, hidden, settled
+from modelwire.runnables.config import Config, RunnableConfig, below, hidden, settled
 from modelwire.runnables.deadline import late
 from modelwire.runnables.lazy_rooms import graphs, schemas
-from modelwire.runnables.run import AsyncRun, Run, listening
+from modelwire.runnables.run import AnyRun, OptionalAsyncRun, OptionalRun, listening
 from modelwire.runnables.step import Step
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import Schema
 
 __all__ = ["RunnableSequence"]
 
@@ -40,12 +40,12 @@ class RunnableSequence(Step[Input, Output]):
         self,
         *steps: Any,
         name: str | None = None,
-        first: Runnable[Any, Any] | None = None,
-        middle: Sequence[Runnable[Any, Any]] | None = None,
-        last: Runnable[Any, Any] | None = None,
+        first: Runnable | None = None,
+        middle: Sequence[Runnable] | None = None,
+        last: Runnable | None = None,
     ) -> None:
         every = steps or tuple(step for step in (first, *(middle or ()), last) if step is not None)
-        flat: list[Runnable[Any, Any]] = []
+        flat: list[Runnable] = []
         for position, step in enumerate(every, 1):
             runnable = coerce_to_runnable(step, place=f"as step {position} of a `RunnableSequence`")
             if isinstance(runnable, RunnableSequence):
@@ -55,11 +55,11 @@ class RunnableSequence(Step[Input, Output]):
                 flat.append(runnable)
         if len(flat) < 2:
             raise InvalidArgument(f"RunnableSequence must have at least 2 steps, got {len(flat)}.")
-        self._steps: tuple[Runnable[Any, Any], ...] = tuple(flat)
+        self._steps: tuple[Runnable, ...] = tuple(flat)
         self.name = name
 
     @property
-    def steps(self) -> list[Runnable[Any, Any]]:
+    def steps(self) -> list[Runnable]:
         """The steps in order, two or more."""
         return list(self._steps)
 
@@ -69,7 +69,7 @@ class RunnableSequence(Step[Input, Output]):
         return self._steps[0]
 
     @property
-    def middle(self) -> list[Runnable[Any, Any]]:
+    def middle(self) -> list[Runnable]:
         """The steps between the first and the last."""
         return list(self._steps[1:-1])
 
@@ -86,18 +86,18 @@ class RunnableSequence(Step[Input, Output]):
     def OutputType(self) -> Any:
         return self.last.OutputType
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: Config = None) -> Schema:
         """Return the input of the first step, and the further fields that later ones need."""
         return schemas.sequence_input(self._steps, config)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: Config = None) -> Schema:
         """Return the output of the last step; after `assign` or `pick`, with the fields that come before it."""
         return schemas.sequence_output(self._steps, config)
 
-    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+    def get_graph(self, config: Config = None) -> Graph:
         return graphs.sequence_graph(self.steps, config)
 
-    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable]:
         return self._steps
 
     def _repr_markdown_(self) -> str:
@@ -108,8 +108,8 @@ class RunnableSequence(Step[Input, Output]):
         return "\n".join([first, *("| " + shown.replace("\n", "\n  ") for shown in rest)])
 
     def _calls(
-        self, config: RunnableConfig, kwargs: dict[str, Any], run: Run | AsyncRun | None = None
-    ) -> Iterator[tuple[Runnable[Any, Any], RunnableConfig, dict[str, Any]]]:
+        self, config: RunnableConfig, kwargs: Kwargs, run: AnyRun = None
+    ) -> Iterator[tuple[Runnable, RunnableConfig, Kwargs]]:
         """Yield each step with its config and keywords, checking the deadline; `kwargs` are the first step's."""
         deadline = config.get("deadline")
         for position, step in enumerate(self._steps, 1):
@@ -118,7 +118,7 @@ class RunnableSequence(Step[Input, Output]):
             yield step, (config if run is None else run.below(f"seq:step:{position}")), kwargs
             kwargs = {}
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Pass the input through the steps; `kwargs` are the first step's."""
         hidden(kwargs)
         config = settled(config)
@@ -130,9 +130,7 @@ class RunnableSequence(Step[Input, Output]):
             value = step.invoke(value, inner, **extra)
         return cast("Output", value)
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         hidden(kwargs)
         config = settled(config)
         if "deadline" in config or listening(config):
@@ -143,24 +141,24 @@ class RunnableSequence(Step[Input, Output]):
         return cast("Output", value)
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Output:
         for step, inner, extra in self._calls(config, kwargs, run):
             input = step.invoke(input, inner, **extra)
         return cast("Output", input)
 
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
     ) -> Output:
         for step, inner, extra in self._calls(config, kwargs, run):
             input = await step.ainvoke(input, inner, **extra)
         return cast("Output", input)
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
         """Chain the steps' transforms."""
-        stages: list[Iterator[Any]] = [input]
+        stages: list[Chunks] = [input]
         try:
             for step, inner, extra in self._calls(config, kwargs, run):
                 stages.append(step.transform(stages[-1], inner, **extra))
@@ -170,12 +168,12 @@ class RunnableSequence(Step[Input, Output]):
 
     async def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
-        run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        run: OptionalAsyncRun,
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
-        stages: list[AsyncIterator[Any]] = [input]
+        stages: list[AsyncChunks] = [input]
         try:
             for step, inner, extra in self._calls(config, kwargs, run):
                 stages.append(step.atransform(stages[-1], inner, **extra))

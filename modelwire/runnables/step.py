@@ -9,10 +9,11 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
+from modelwire.aliases import AsyncChunks, Chunks, Kwargs
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, below, hidden, settled
+from modelwire.runnables.config import Config, RunnableConfig, below, hidden, settled
 from modelwire.runnables.deadline import (
     COVER_GRACE_S,
     acovered_chunks,
@@ -23,8 +24,8 @@ from modelwire.runnables.deadline import (
 from modelwire.runnables.description import ComparedByParts
 from modelwire.runnables.reading_context import abound, bound
 from modelwire.runnables.run import (
-    AsyncRun,
-    Run,
+    OptionalAsyncRun,
+    OptionalRun,
     acalled,
     atransformed,
     called,
@@ -53,17 +54,18 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
     # Composite steps let their inner step raise the timeout error, which names what it waited for.
     _grace_s = COVER_GRACE_S
 
-    @abstractmethod
+    # A class that defines `invoke` and `ainvoke` itself has neither of these two.
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Output: ...
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Output:
+        raise NotImplementedError
 
-    @abstractmethod
     async def _avalue(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
-    ) -> Output: ...
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
+    ) -> Output:
+        raise NotImplementedError
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         hidden(kwargs)
         config = settled(config)
         value = self._value_in_time if "deadline" in config else self._value
@@ -77,9 +79,7 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
             is_needed=self._takes_manager,
         )
 
-    async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Output:
+    async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         hidden(kwargs)
         config = settled(config)
         deadline = config.get("deadline")
@@ -94,7 +94,7 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
         )
 
     def _value_in_time(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Output:
         deadline = config.get("deadline")
         check(deadline, self)
@@ -108,30 +108,26 @@ class Step(Reported[Input, Output]):
 
     @abstractmethod
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]: ...
 
     @abstractmethod
     def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
-        run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        run: OptionalAsyncRun,
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]: ...
 
-    def stream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[Output]:
+    def stream(self, input: Input, config: Config = None, **kwargs: Any) -> Iterator[Output]:
         return self.transform(iter((input,)), config, **kwargs)
 
-    def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[Output]:
+    def astream(self, input: Input, config: Config = None, **kwargs: Any) -> AsyncIterator[Output]:
         return self.atransform(once(input), config, **kwargs)
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: Iterator[Input], config: Config = None, **kwargs: Any
     ) -> Iterator[Output]:
         hidden(kwargs)
         config = settled(config)
@@ -149,7 +145,7 @@ class Step(Reported[Input, Output]):
         )
 
     def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+        self, input: AsyncIterator[Input], config: Config = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
         hidden(kwargs)
         config = settled(config)
@@ -173,18 +169,18 @@ class WholeStep(Step[Input, Output]):
 
     @abstractmethod
     def _opened(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Iterator[Any]: ...
+        self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
+    ) -> Chunks: ...
 
     @abstractmethod
     async def _aopened(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
-    ) -> AsyncIterator[Any]: ...
+        self, input: Any, config: RunnableConfig, run: OptionalAsyncRun, kwargs: Kwargs
+    ) -> AsyncChunks: ...
 
     def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
-        output: Iterator[Any] | None = None
+        output: Chunks | None = None
         try:
             items = list(input)
             if items:
@@ -197,12 +193,12 @@ class WholeStep(Step[Input, Output]):
 
     async def _achunks(
         self,
-        input: AsyncIterator[Any],
+        input: AsyncChunks,
         config: RunnableConfig,
-        run: AsyncRun | None,
-        kwargs: dict[str, Any],
+        run: OptionalAsyncRun,
+        kwargs: Kwargs,
     ) -> AsyncIterator[Output]:
-        output: AsyncIterator[Any] | None = None
+        output: AsyncChunks | None = None
         try:
             items = [item async for item in input]
             if items:

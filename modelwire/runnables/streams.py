@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from modelwire.aliases import AsyncChunks, Chunks, Kwargs
 from modelwire.runnables.addable import AddableDict
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.invoke_function import END
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pulled", "amerge", "atee", "merge", "tee"]
 
-Branch: TypeAlias = "tuple[str, Runnable[Any, Any], RunnableConfig]"
+Branch: TypeAlias = "tuple[str, Runnable, RunnableConfig]"
 
 
 class _Shared:
@@ -53,7 +54,7 @@ class _Shared:
         self.queues = [other for other in self.queues if other is not queue]
 
 
-def tee(source: Iterator[Any], readers: int) -> list[Iterator[Any]]:
+def tee(source: Chunks, readers: int) -> list[Chunks]:
     """Return `readers` iterators, each over all items of `source`.
 
     The first to need an item reads it; threads may differ.
@@ -75,7 +76,7 @@ def tee(source: Iterator[Any], readers: int) -> list[Iterator[Any]]:
                 raise
             return shared.arrived(item, queue)
 
-    def read(queue: deque[Any]) -> Iterator[Any]:
+    def read(queue: deque[Any]) -> Chunks:
         try:
             while (held := pull(queue))[0] is not END:
                 yield held[0]
@@ -90,7 +91,7 @@ class Pulled:
     one takes over the task.
     """
 
-    def __init__(self, source: AsyncIterator[Any]) -> None:
+    def __init__(self, source: AsyncChunks) -> None:
         self._source = source
         self._context = copy_context()
         self._task: asyncio.Task[tuple[Any, BaseException | None]] | None = None
@@ -128,7 +129,7 @@ class Pulled:
         await asyncio.create_task(aclose(self._source), context=self._context)
 
 
-def atee(source: Pulled, readers: int) -> list[AsyncIterator[Any]]:
+def atee(source: Pulled, readers: int) -> list[AsyncChunks]:
     """Return `readers` async iterators, each over all items of `source`.
 
     The first to need an item reads it.
@@ -148,7 +149,7 @@ def atee(source: Pulled, readers: int) -> list[AsyncIterator[Any]]:
                 raise shared.error
             return shared.arrived(item, queue)
 
-    async def read(queue: deque[Any]) -> AsyncIterator[Any]:
+    async def read(queue: deque[Any]) -> AsyncChunks:
         try:
             while (held := await pull(queue))[0] is not END:
                 yield held[0]
@@ -159,7 +160,7 @@ def atee(source: Pulled, readers: int) -> list[AsyncIterator[Any]]:
 
 
 def merge(
-    source: Iterator[Any], branches: list[Branch], *, threads: int, kwargs: dict[str, Any]
+    source: Chunks, branches: list[Branch], *, threads: int, kwargs: Kwargs
 ) -> Iterator[AddableDict]:
     """Stream every branch over `source` and yield chunks as they arrive: in `threads` threads, or with 0 in turn.
 
@@ -181,7 +182,7 @@ def merge(
 class _Closing:
     """Closes an iterator in the context in which it runs."""
 
-    def __init__(self, context: Context, stream: Iterator[Any]) -> None:
+    def __init__(self, context: Context, stream: Chunks) -> None:
         self._context = context
         self._stream = stream
 
@@ -189,7 +190,7 @@ class _Closing:
         self._context.run(close, self._stream)
 
 
-def _in_turn(streams: dict[str, Iterator[Any]]) -> Iterator[tuple[str, Any]]:
+def _in_turn(streams: dict[str, Chunks]) -> Iterator[tuple[str, Any]]:
     turns = deque(streams.items())
     while turns:
         key, stream = turns.popleft()
@@ -199,7 +200,7 @@ def _in_turn(streams: dict[str, Iterator[Any]]) -> Iterator[tuple[str, Any]]:
             turns.append((key, stream))
 
 
-def _threaded(streams: dict[str, Iterator[Any]], threads: int) -> Iterator[tuple[str, Any]]:
+def _threaded(streams: dict[str, Chunks], threads: int) -> Iterator[tuple[str, Any]]:
     """Run the streams in threads, each at most one chunk ahead of its reader."""
     from concurrent.futures import ThreadPoolExecutor
     from queue import SimpleQueue
@@ -243,7 +244,7 @@ def _threaded(streams: dict[str, Iterator[Any]], threads: int) -> Iterator[tuple
 
 
 async def amerge(
-    source: AsyncIterator[Any], branches: list[Branch], *, limit: int | None, kwargs: dict[str, Any]
+    source: AsyncChunks, branches: list[Branch], *, limit: int | None, kwargs: Kwargs
 ) -> AsyncIterator[AddableDict]:
     """Stream every branch over `source`, at most `limit` of them at a time, and yield chunks as they arrive."""
     pulled = Pulled(source)
@@ -260,9 +261,7 @@ async def amerge(
         await aclose(chunks, *streams.values(), *readers, pulled)
 
 
-async def _pumped(
-    streams: dict[str, AsyncIterator[Any]], limit: int
-) -> AsyncIterator[tuple[str, Any]]:
+async def _pumped(streams: dict[str, AsyncChunks], limit: int) -> AsyncIterator[tuple[str, Any]]:
     """Run each stream in a task of its own, which continues when the reader asks for more than the chunk it has."""
     import asyncio
 
@@ -272,7 +271,7 @@ async def _pumped(
     # After an error, streams that wait for a slot do not start.
     over = False
 
-    async def pump(key: str, stream: AsyncIterator[Any]) -> None:
+    async def pump(key: str, stream: AsyncChunks) -> None:
         nonlocal over
         try:
             while True:

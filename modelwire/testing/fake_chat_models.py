@@ -89,7 +89,7 @@ class _Fake(BaseChatModel):
 
     def _structured(
         self, schema: Any, *, include_raw: bool, method: str | None = None, **kwargs: Any
-    ) -> Runnable[Any, Any]:
+    ) -> Runnable:
         """Parse the tool calls of the prepared messages, or the JSON of prepared texts; `method`
         selects one of them.
         """
@@ -116,23 +116,13 @@ class _Listed(_Fake):
     def _answer_next(self) -> ChatResult:
         raise NotImplementedError
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
-    ) -> ChatResult:
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
         if self.sleep is not None:
             time.sleep(self.sleep)
         return self._answer_next()
 
     async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
     ) -> ChatResult:
         await _sleep(self.sleep)
         return self._answer_next()
@@ -185,11 +175,7 @@ class FakeListChatModel(_Listed):
         )
 
     def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         text = self._next(self.responses)
         for number in range(len(text)):
@@ -198,11 +184,7 @@ class FakeListChatModel(_Listed):
             yield self._chunk(text, number)
 
     async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         text = self._next(self.responses)
         for number in range(len(text)):
@@ -252,13 +234,7 @@ class FakeChatModel(_Fake, SimpleChatModel):
     def _identifying_params(self) -> Mapping[str, Any]:
         return {"key": "fake"}
 
-    def _call(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
-    ) -> str:
+    def _call(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> str:
         return "fake response"
 
 
@@ -269,13 +245,7 @@ class ParrotFakeChatModel(_Fake):
     def _llm_type(self) -> str:
         return "parrot-fake-chat-model"
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
-    ) -> ChatResult:
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
         return _result(messages[-1])
 
 
@@ -304,31 +274,17 @@ class GenericFakeChatModel(_Fake):
             answer = AIMessage(message)
         return answer
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
-    ) -> ChatResult:
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
         return _result(self._next())
 
     def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         for chunk in _words(self._next()):
             yield ChatGenerationChunk(message=chunk)
 
     async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: Any = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         for chunk in _words(self._next()):
             yield ChatGenerationChunk(message=chunk)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 
+from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument, InvalidType, ToolsPaused
 from modelwire.messages import BaseMessage, ToolMessage
 from modelwire.tools.output import format_output
@@ -31,7 +32,7 @@ class ToolRequest(NamedTuple):
     """A call that waits for a decision: the name, arguments and id that the model wrote, and the tool."""
 
     name: str
-    args: dict[str, Any]
+    args: JSON
     id: str
     tool: BaseTool
 
@@ -39,7 +40,7 @@ class ToolRequest(NamedTuple):
 class Changed(NamedTuple):
     """The decision to run a call with other arguments, and the model reads that they were changed."""
 
-    args: Mapping[str, Any]
+    args: Values
 
 
 class Declined(NamedTuple):
@@ -63,14 +64,14 @@ Approve: TypeAlias = Callable[[ToolRequest], Decision | Awaitable[Decision]]
 class Waiting(NamedTuple):
     """The outcome of a call that stays open."""
 
-    call: Mapping[str, Any]
+    call: Values
     why: str
 
 
 class Task(NamedTuple):
     """A call of the model and the decision about it: it runs unless it has an outcome already."""
 
-    call: dict[str, Any]
+    call: JSON
     outcome: ToolMessage | Waiting | list[Any] | None = None
     has_changed_args: bool = False
 
@@ -133,7 +134,7 @@ def decided(task: Task, request: ToolRequest, decision: Any) -> Task:
     )
 
 
-def _check_changed(request: ToolRequest, args: dict[str, Any]) -> None:
+def _check_changed(request: ToolRequest, args: JSON) -> None:
     try:
         request.tool._parse_input(args, request.id)
     except ValidationError as exc:
@@ -142,13 +143,13 @@ def _check_changed(request: ToolRequest, args: dict[str, Any]) -> None:
         ) from exc
 
 
-def declined(call: Mapping[str, Any], reason: str) -> ToolMessage:
+def declined(call: Values, reason: str) -> ToolMessage:
     """Return the answer of a declined call."""
     text = f"The user declined this call. {reason}".rstrip()
     return ToolMessage(text, tool_call_id=call["id"], name=call.get("name"), status="error")
 
 
-def with_changed_args(result: Any, call: Mapping[str, Any]) -> Any:
+def with_changed_args(result: Any, call: Values) -> Any:
     """Return the result of a call whose arguments were changed, with a sentence that tells the model so."""
     if not isinstance(result, ToolMessage) or not isinstance(result.content, str):
         return result
@@ -162,8 +163,8 @@ class SuppliedResults:
 
     def __init__(
         self,
-        results: Mapping[str, Any] | None,
-        open_calls: Sequence[Mapping[str, Any]],
+        results: Values | None,
+        open_calls: Sequence[Values],
         interrupted: frozenset[str],
     ) -> None:
         self.results = dict(results or {})
@@ -176,7 +177,7 @@ class SuppliedResults:
                     f"`results` has `{id_}`, which is no open call of the conversation. Open calls: {known}."
                 )
 
-    def task(self, call: dict[str, Any]) -> Task:
+    def task(self, call: JSON) -> Task:
         """Return a call with its result, if there is one."""
         id_ = call["id"]
         if id_ not in self.results:
@@ -193,7 +194,7 @@ class SuppliedResults:
         return Task(call, checked(format_output(value, None, id_, call["name"], "success"), call))
 
 
-def checked(result: Any, call: Mapping[str, Any]) -> Any:
+def checked(result: Any, call: Values) -> Any:
     """Return a result that answers the call. Raises `InvalidType` if it does not."""
     messages = result if isinstance(result, list) else [result]
     ids = [message.tool_call_id for message in messages if isinstance(message, ToolMessage)]

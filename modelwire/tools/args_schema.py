@@ -6,7 +6,7 @@ import functools
 import inspect
 import typing
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
@@ -16,6 +16,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from modelwire.aliases import JSON, Args, Function, Kwargs, Values
 from modelwire.errors import InvalidArgument, warn_caller
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model, readable, replaced_types
 from modelwire.tools.docstring import parse_google_docstring
@@ -39,8 +40,7 @@ __all__ = [
     "json_schema_of",
 ]
 
-ArgsSchema: TypeAlias = type[BaseModel] | dict[str, Any]
-JSON: TypeAlias = dict[str, Any]
+ArgsSchema: TypeAlias = type[BaseModel] | JSON
 
 
 def is_v2_model(thing: Any) -> bool:
@@ -112,7 +112,7 @@ def _narrowed_model(
 
     `built` changes when `model` is rebuilt.
     """
-    fields: dict[str, Any] = {
+    fields: Kwargs = {
         field_name: (field.annotation, copy(field))
         for field_name, field in model.model_fields.items()
         if field_name not in hidden
@@ -149,9 +149,7 @@ def tool_call_schema(
     return json_schema
 
 
-def checked_args(
-    schema: Any, args: Mapping[str, Any], injected: Collection[str], call_id: str | None
-) -> JSON:
+def checked_args(schema: Any, args: Values, injected: Collection[str], call_id: str | None) -> JSON:
     """Validate the arguments of a call; defaults are filled in and what the schema does not know is left out.
 
     The id of the call goes to the field marked so, over anything the language model wrote there; arguments that are
@@ -175,7 +173,7 @@ def checked_args(
     return values
 
 
-def call_id_argument(name: str, args: Mapping[str, Any], call_id: str | None) -> JSON:
+def call_id_argument(name: str, args: Values, call_id: str | None) -> JSON:
     """Return what the argument `name`, marked for the id of the call, is to be."""
     if call_id is not None:
         return {name: call_id}
@@ -190,7 +188,7 @@ def call_id_argument(name: str, args: Mapping[str, Any], call_id: str | None) ->
 
 def create_schema_from_function(
     model_name: str,
-    func: Callable[..., Any],
+    func: Function,
     *,
     filter_args: Sequence[str] | None = None,
     parse_docstring: bool = False,
@@ -238,7 +236,7 @@ def docstring_of(thing: Any) -> str | None:
 
 
 def described(
-    func: Callable[..., Any], names: Collection[str], *, parse: bool, strict: bool
+    func: Function, names: Collection[str], *, parse: bool, strict: bool
 ) -> tuple[str, dict[str, str]]:
     """Return the docstring's description of `func` and, if it is parsed, of its arguments."""
     docstring = docstring_of(func) or ""
@@ -251,7 +249,7 @@ def described(
     return description, {name: text for name, text in texts.items() if name in names}
 
 
-def _own_parameters(func: Callable[..., Any], signature: Signature) -> list[str]:
+def _own_parameters(func: Function, signature: Signature) -> list[str]:
     """Return the parameters a schema can have, without the `self` of a method taken from its class."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     names = [
@@ -265,7 +263,7 @@ def _own_parameters(func: Callable[..., Any], signature: Signature) -> list[str]
 
 
 def _field(
-    func: Callable[..., Any], name: str, signature: Signature, text: str | None
+    func: Function, name: str, signature: Signature, text: str | None
 ) -> tuple[Any, FieldInfo]:
     parameter = signature.parameters[name]
     annotation = signature.hints.get(name, Any)
@@ -299,7 +297,7 @@ def field_of(
     annotation = readable(annotation)
     if isinstance(default, FieldInfo):
         return annotation, default
-    about: dict[str, Any] = {}
+    about: Kwargs = {}
     description = texts[0] if texts else text
     if description is not None and not any(
         getattr(mark, "description", None) for mark in get_args(annotation)[1:]
@@ -310,9 +308,7 @@ def field_of(
     return annotation, Field(default, **about)
 
 
-def made_model(
-    name: str, fields: dict[str, Any], description: str, config: ConfigDict
-) -> type[BaseModel]:
+def made_model(name: str, fields: Kwargs, description: str, config: ConfigDict) -> type[BaseModel]:
     """Return a pydantic model. Its fields may have any name that does not begin with an underscore."""
     # A parameter may be called `json` or `schema`: the fields of such a model are read from its `__dict__`.
     shadowing = any(hasattr(BaseModel, field) for field in fields)
@@ -329,7 +325,7 @@ def made_model(
 
 
 def model_from_typed_dict(
-    typed_dict: Any, above: tuple[Any, ...] = (), *, name: str | None = None
+    typed_dict: Any, above: Args = (), *, name: str | None = None
 ) -> type[BaseModel]:
     """Return a pydantic model of a TypedDict; nested ones become models too.
 

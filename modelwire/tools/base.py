@@ -13,10 +13,18 @@ from uuid import UUID
 from pydantic import Field, PlainSerializer, SkipValidation, ValidationError
 
 from modelwire import callbacks as managers
+from modelwire.aliases import JSON, Args, Function, Kwargs
 from modelwire.callbacks.hooks import listening
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
 from modelwire.messages import ToolCall
-from modelwire.runnables.config import RunnableConfig, below, changed, run_in_executor, settled
+from modelwire.runnables.config import (
+    Config,
+    RunnableConfig,
+    below,
+    changed,
+    run_in_executor,
+    settled,
+)
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.invoke_function import await_with_deadline, context_with
 from modelwire.runnables.serializable import RunnableSerializable
@@ -128,11 +136,11 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         return len([name for name in self.args if name != "kwargs"]) <= 1
 
     @property
-    def args(self) -> dict[str, Any]:
+    def args(self) -> JSON:
         """The arguments the model may pass, by name: the properties of the JSON schema."""
         schema = self.tool_call_schema
         json_schema = schema if isinstance(schema, dict) else json_schema_of(schema)
-        properties: dict[str, Any] = json_schema.get("properties", {})
+        properties: JSON = json_schema.get("properties", {})
         return properties
 
     @property
@@ -141,17 +149,17 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         schema = self.args_schema if self.args_schema is not None else self.get_input_schema()
         return tool_call_schema(schema, self.name, self.description, self._injected_args_keys)
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
+    def get_input_schema(self, config: Config = None) -> Any:
         if self.args_schema is None:
             return create_schema_from_function(self.name, self._functions()[0])
         if isinstance(self.args_schema, dict):
             return super().get_input_schema(config)
         return self.args_schema
 
-    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+    def get_input_jsonschema(self, config: Config = None) -> JSON:
         return json_schema_of(self.get_input_schema(config))
 
-    def _functions(self) -> list[Callable[..., Any]]:
+    def _functions(self) -> list[Function]:
         """Return the functions that the tool calls. Their signatures show which arguments are injected."""
         cls = type(self)
         own = [cls._run is not BaseTool._run, cls._arun is not BaseTool._arun]
@@ -182,9 +190,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
             kwargs["run_manager"] = manager.get_sync()
         return await run_in_executor(None, self._run, *args, **kwargs)
 
-    def _parse_input(
-        self, tool_input: str | dict[str, Any], tool_call_id: str | None
-    ) -> str | dict[str, Any]:
+    def _parse_input(self, tool_input: str | JSON, tool_call_id: str | None) -> str | JSON:
         """Return the validated input. Raises pydantic's `ValidationError` if it does not match the schema."""
         if isinstance(tool_input, str):
             return self._parsed_text(tool_input)
@@ -219,8 +225,8 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         ]
 
     def _to_args_and_kwargs(
-        self, tool_input: str | dict[str, Any], tool_call_id: str | None
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self, tool_input: str | JSON, tool_call_id: str | None
+    ) -> tuple[Args, Kwargs]:
         """Return the checked input as the arguments of `_run`."""
         parsed = self._parse_input(tool_input, tool_call_id)
         if not isinstance(parsed, str):
@@ -231,28 +237,28 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
             return ((), {})
         return ((parsed,), {})
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+    def invoke(self, input: Any, config: Config = None, **kwargs: Any) -> Any:
         """Call the tool with its arguments, or with a whole tool call, and return its output."""
         tool_input, kwargs = _prepared(input, config, kwargs)
         return self.run(tool_input, **kwargs)
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+    async def ainvoke(self, input: Any, config: Config = None, **kwargs: Any) -> Any:
         tool_input, kwargs = _prepared(input, config, kwargs)
         return await self.arun(tool_input, **kwargs)
 
     def run(
         self,
-        tool_input: str | dict[str, Any],
+        tool_input: str | JSON,
         verbose: bool | None = None,  # noqa: FBT001 - the place LangChain scripts use
         start_color: str | None = "green",
         color: str | None = "green",
         callbacks: Callbacks = None,
         *,
         tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
+        metadata: JSON | None = None,
         run_name: str | None = None,
         run_id: UUID | None = None,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         tool_call_id: str | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -293,17 +299,17 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
     async def arun(
         self,
-        tool_input: str | dict[str, Any],
+        tool_input: str | JSON,
         verbose: bool | None = None,  # noqa: FBT001
         start_color: str | None = "green",
         color: str | None = "green",
         callbacks: Callbacks = None,
         *,
         tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
+        metadata: JSON | None = None,
         run_name: str | None = None,
         run_id: UUID | None = None,
-        config: RunnableConfig | None = None,
+        config: Config = None,
         tool_call_id: str | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -375,7 +381,7 @@ class _Run(NamedTuple):
             return True
         return listening({"callbacks": self.callbacks})
 
-    def listeners(self, tags: list[str] | None, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    def listeners(self, tags: list[str] | None, metadata: JSON | None) -> Kwargs:
         """Return the listeners of the run, for `configure`."""
         return {
             "inheritable_callbacks": self.callbacks,
@@ -388,8 +394,8 @@ class _Run(NamedTuple):
         }
 
     def opening(
-        self, run_name: str | None, run_id: UUID | None, color: str | None, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
+        self, run_name: str | None, run_id: UUID | None, color: str | None, kwargs: Kwargs
+    ) -> Kwargs:
         """Return what the start of the run reports, without injected arguments."""
         shown = self.tool_input
         tool = self.tool
@@ -413,9 +419,7 @@ class _Run(NamedTuple):
             return below(self.config)
         return changed(self.config, callbacks=manager.get_child())
 
-    def arguments(
-        self, func: Callable[..., Any], inner: RunnableConfig, manager: Any
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(self, func: Function, inner: RunnableConfig, manager: Any) -> tuple[Args, Kwargs]:
         """Return the arguments for `_run`, with the config and the run manager if it takes them."""
         args, kwargs = self.tool._to_args_and_kwargs(self.tool_input, self.tool_call_id)
         signature = signature_of(func)
@@ -456,9 +460,7 @@ def _is_validation_error(error: BaseException) -> bool:
     return isinstance(error, (ValidationError, old))
 
 
-def _prepared(
-    input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+def _prepared(input: Any, config: Config, kwargs: Kwargs) -> tuple[Any, Kwargs]:
     """Return the parts of a tool call. Its arguments are copied, so that the caller's never change."""
     tool_call_id = kwargs.pop("tool_call_id", None)
     tool_input = input

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
+from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage, ToolMessage
 
@@ -38,12 +39,12 @@ def with_call_ids(answer: BaseMessage) -> BaseMessage:
     return answer
 
 
-def error_message(call: Mapping[str, Any], text: str) -> ToolMessage:
+def error_message(call: Values, text: str) -> ToolMessage:
     """Return the answer of a failed call, which tells the model the error."""
     return ToolMessage(text, tool_call_id=call["id"], name=call.get("name"), status="error")
 
 
-def open_calls(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+def open_calls(messages: Sequence[BaseMessage]) -> list[JSON]:
     """Return the calls of the last answer without a `ToolMessage`, if only such messages follow it."""
     done = Counter[str]()
     for message in reversed(messages):
@@ -64,7 +65,7 @@ def _counted_off(done: Counter[str], id_: str) -> bool:
     return True
 
 
-def _calls_of(message: BaseMessage) -> list[dict[str, Any]]:
+def _calls_of(message: BaseMessage) -> list[JSON]:
     """Return the calls of an answer; those whose arguments are not JSON have an `error`."""
     calls = [dict(call) for call in getattr(message, "tool_calls", ())]
     unread = [
@@ -81,7 +82,7 @@ def answered(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     Raises `InvalidArgument` for an answer to no call, naming its place.
     """
     whole: list[BaseMessage] = []
-    waiting: list[dict[str, Any]] = []
+    waiting: list[JSON] = []
     for position, message in enumerate(messages):
         if isinstance(message, ToolMessage):
             call = next((one for one in waiting if one["id"] == message.tool_call_id), None)

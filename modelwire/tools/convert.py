@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,6 +20,7 @@ from typing import (
 
 from pydantic import ConfigDict
 
+from modelwire.aliases import JSON, Function, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model
 from modelwire.runnables.base import Runnable
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
         """The type of `tool("name")`: a function from a function or runnable to its tool."""
 
         @overload
-        def __call__(self, source: Runnable[Any, Any], /) -> BaseTool: ...
+        def __call__(self, source: Runnable, /) -> BaseTool: ...
         @overload
         def __call__(  # type: ignore[overload-overlap]  # A coroutine is a result, too.
             self, source: Callable[Args, Coroutine[Any, Any, Result]], /
@@ -88,14 +89,12 @@ def tool(
     name_or_callable: Callable[Args, Result], **options: Unpack[ToolOptions]
 ) -> FunctionAsTool[Args, Result]: ...
 @overload
-def tool(
-    name_or_callable: str, runnable: Runnable[Any, Any], **options: Unpack[ToolOptions]
-) -> BaseTool: ...
+def tool(name_or_callable: str, runnable: Runnable, **options: Unpack[ToolOptions]) -> BaseTool: ...
 @overload
 def tool(name_or_callable: str | None = None, **options: Unpack[ToolOptions]) -> ToolDecorator: ...
 def tool(
-    name_or_callable: str | Callable[..., Any] | None = None,
-    runnable: Runnable[Any, Any] | None = None,
+    name_or_callable: str | Function | None = None,
+    runnable: Runnable | None = None,
     *,
     description: str | None = None,
     return_direct: bool = False,
@@ -104,7 +103,7 @@ def tool(
     response_format: Literal["content", "content_and_artifact"] = "content",
     parse_docstring: bool = False,
     error_on_invalid_docstring: bool = True,
-    extras: dict[str, Any] | None = None,
+    extras: JSON | None = None,
     approve: bool | None = None,
 ) -> Any:
     """Return a tool made from a function, a coroutine function or a runnable.
@@ -121,7 +120,7 @@ def tool(
 
     Raises: `InvalidArgument` for a function without name or description, `InvalidType` for another kind of value.
     """
-    options: dict[str, Any] = {
+    options: Kwargs = {
         "description": description,
         "return_direct": return_direct,
         "args_schema": args_schema,
@@ -129,7 +128,7 @@ def tool(
         "extras": extras,
         "approve": approve,
     }
-    reading: dict[str, Any] = {
+    reading: Kwargs = {
         "infer_schema": infer_schema,
         "parse_docstring": parse_docstring,
         "error_on_invalid_docstring": error_on_invalid_docstring,
@@ -152,7 +151,7 @@ def tool(
     return made(name_or_callable)
 
 
-def _made(name: str, source: Any, options: dict[str, Any], reading: dict[str, Any]) -> BaseTool:
+def _made(name: str, source: Any, options: Kwargs, reading: Kwargs) -> BaseTool:
     """Return a tool with these options; `reading` has the options for reading the function's schema and docstring."""
     if isinstance(source, Runnable):
         return _of_runnable(name, source, options)
@@ -182,12 +181,12 @@ def _name_of(source: Any) -> str:
 
 
 def convert_runnable_to_tool(
-    runnable: Runnable[Any, Any],
+    runnable: Runnable,
     args_schema: ArgsSchema | None = None,
     *,
     name: str | None = None,
     description: str | None = None,
-    arg_types: Mapping[str, Any] | None = None,
+    arg_types: Values | None = None,
 ) -> BaseTool:
     """Return a tool made from a runnable that takes a text, or a dict whose keys are known.
 
@@ -201,7 +200,7 @@ def convert_runnable_to_tool(
     return _of_runnable(name, runnable, {"description": description, "args_schema": args_schema})
 
 
-def _of_runnable(name: str, runnable: Runnable[Any, Any], options: dict[str, Any]) -> BaseTool:
+def _of_runnable(name: str, runnable: Runnable, options: Kwargs) -> BaseTool:
     description = options["description"] or f"Takes {_takes(runnable)}. {runnable!r}"
     schema = options["args_schema"]
     if schema is None:
@@ -219,21 +218,21 @@ def _of_runnable(name: str, runnable: Runnable[Any, Any], options: dict[str, Any
     return StructuredTool.from_function(call, acall, **options)
 
 
-def _input_type(runnable: Runnable[Any, Any]) -> Any:
+def _input_type(runnable: Runnable) -> Any:
     try:
         return runnable.InputType
     except TypeError:
         return None
 
 
-def _takes(runnable: Runnable[Any, Any]) -> str:
+def _takes(runnable: Runnable) -> str:
     kind = _input_type(runnable)
     if isinstance(kind, type):
         return f"a `{kind.__name__}`"
     return "the input of a chain"
 
 
-def _input_schema(name: str, runnable: Runnable[Any, Any]) -> ArgsSchema | None:
+def _input_schema(name: str, runnable: Runnable) -> ArgsSchema | None:
     """Return the types of the input's keys, or None if the input is a text."""
     kind = _input_type(runnable)
     if kind is str:

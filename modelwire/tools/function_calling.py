@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages import AIMessage, HumanMessage, ToolMessage
@@ -45,8 +46,6 @@ __all__ = [
     "tool_example_to_messages",
     "tool_name",
 ]
-
-JSON = dict[str, Any]
 
 # The types a JSON schema may have at its top; any other `type` of a dict is a provider's own kind of tool.
 JSON_TYPES = frozenset(("object", "array", "string", "number", "integer", "boolean", "null"))
@@ -163,7 +162,7 @@ def is_own_kind(tool: Any) -> bool:
     return isinstance(kind, str) and kind != "function" and kind not in JSON_TYPES
 
 
-def _from_dict(tool: Mapping[str, Any]) -> JSON:
+def _from_dict(tool: Values) -> JSON:
     if "input_schema" in tool and "name" in tool:
         return _named(tool, tool["name"], tool["input_schema"])
     if (
@@ -193,7 +192,7 @@ def _from_dict(tool: Mapping[str, Any]) -> JSON:
     )
 
 
-def _named(source: Mapping[str, Any], name: Any, parameters: Any) -> JSON:
+def _named(source: Values, name: Any, parameters: Any) -> JSON:
     function: JSON = {"name": name}
     if "description" in source:
         function["description"] = source["description"]

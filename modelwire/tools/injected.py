@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
+from modelwire.aliases import Args, Function, Kwargs, Values
 from modelwire.langchain_bridge import is_langchains
 from modelwire.runnables.config import RunnableConfig
 
@@ -37,12 +38,12 @@ class Signature(NamedTuple):
     """The parameters of a function, read once."""
 
     parameters: Mapping[str, inspect.Parameter]
-    hints: Mapping[str, Any]  # The annotations that can be resolved.
+    hints: Values  # The annotations that can be resolved.
     config_name: str | None  # The parameter that takes the config.
     injected: frozenset[str]
 
 
-def signature_of(func: Callable[..., Any]) -> Signature:
+def signature_of(func: Function) -> Signature:
     """Return the signature of `func`; it is cached for each function."""
     if inspect.ismethod(func):  # Each access creates a new bound method.
         cached = _read_once(func.__func__)
@@ -51,9 +52,7 @@ def signature_of(func: Callable[..., Any]) -> Signature:
     return _read_once(func)
 
 
-def positional(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def positional(func: Function, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
     """Return the arguments of a call of `func` with its positional-only parameters among the positional ones."""
     parameters = signature_of(func).parameters.values()
     only = [one for one in parameters if one.kind is one.POSITIONAL_ONLY][len(args) :]
@@ -64,10 +63,10 @@ def positional(
 
 
 # The keys are weak references, so the cache keeps no function alive.
-_signatures: WeakKeyDictionary[Callable[..., Any], Signature] = WeakKeyDictionary()
+_signatures: WeakKeyDictionary[Function, Signature] = WeakKeyDictionary()
 
 
-def _read_once(func: Callable[..., Any]) -> Signature:
+def _read_once(func: Function) -> Signature:
     try:
         known = _signatures.get(func)
         if known is None:
@@ -77,7 +76,7 @@ def _read_once(func: Callable[..., Any]) -> Signature:
     return known
 
 
-def _read(func: Callable[..., Any]) -> Signature:
+def _read(func: Function) -> Signature:
     try:
         parameters = dict(inspect.signature(func).parameters)
     except (ValueError, TypeError):  # Some built-ins have no signature.
@@ -91,7 +90,7 @@ def _read(func: Callable[..., Any]) -> Signature:
     )
 
 
-def _hints(func: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+def _hints(func: Function, parameters: Mapping[str, inspect.Parameter]) -> Kwargs:
     """Return the annotations that can be resolved, without those that cannot."""
     annotations = {
         name: parameter.annotation
@@ -99,7 +98,7 @@ def _hints(func: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
         if parameter.annotation is not inspect.Parameter.empty
     }
     namespace = getattr(_source(func), "__globals__", {})
-    hints: dict[str, Any] = {}
+    hints: Kwargs = {}
     for name, annotation in annotations.items():
         holder = types.SimpleNamespace(__annotations__={name: annotation})
         try:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import StrPath, Values
 from modelwire.errors import DiskError, InvalidArgument, JobBusy
 from modelwire.messages import BaseMessage, messages_from_dict, messages_to_dict
 from modelwire.sqlite_files import open_sqlite
@@ -38,7 +39,7 @@ class Restored(NamedTuple):
 class Journal:
     """An open journal. Its methods may be called from any thread."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: StrPath) -> None:
         import sqlite3
 
         self.path = os.fspath(path)
@@ -83,15 +84,15 @@ class Journal:
         """Store an answer of the model."""
         self._append("answer", "", [message])
 
-    def begin(self, call: Mapping[str, Any]) -> None:
+    def begin(self, call: Values) -> None:
         """Store that a tool begins to run."""
         self._append("begin", call["id"], ())
 
-    def result(self, call: Mapping[str, Any], messages: Sequence[BaseMessage]) -> None:
+    def result(self, call: Values, messages: Sequence[BaseMessage]) -> None:
         """Store the result of a call."""
         self._append("result", call["id"], messages)
 
-    def leave_open(self, call: Mapping[str, Any]) -> None:
+    def leave_open(self, call: Values) -> None:
         """Store that a call has begun and was left open, without having had its effect."""
         self._append("open", call["id"], ())
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from modelwire.aliases import JSON, Values
+
 __all__ = [
     "anthropic_schema",
     "in_words",
@@ -19,8 +21,6 @@ __all__ = [
     "without_defaults",
     "without_titles",
 ]
-
-Schema = dict[str, Any]
 
 # Where a schema holds other schemas. https://json-schema.org/draft/2020-12/schema, read 2026-11; `definitions` and a
 # list under `items` are of the drafts before it.
@@ -40,9 +40,9 @@ SINGLE = (
 )
 
 
-def rebuilt(schema: Mapping[str, Any], change: Callable[[Schema], Schema]) -> Schema:
+def rebuilt(schema: Values, change: Callable[[JSON], JSON]) -> JSON:
     """Copy `schema` with `change` applied to it and to every schema within, innermost first."""
-    new: Schema = dict(schema)
+    new: JSON = dict(schema)
     for key, value in schema.items():
         if key in BY_NAME and isinstance(value, Mapping):
             new[key] = {name: _rebuilt_one(inner, change) for name, inner in value.items()}
@@ -53,15 +53,13 @@ def rebuilt(schema: Mapping[str, Any], change: Callable[[Schema], Schema]) -> Sc
     return change(new)
 
 
-def _rebuilt_one(schema: Any, change: Callable[[Schema], Schema]) -> Any:
+def _rebuilt_one(schema: Any, change: Callable[[JSON], JSON]) -> Any:
     if isinstance(schema, Mapping):
         return rebuilt(schema, change)
     return schema
 
 
-def schemas_within(
-    schema: Mapping[str, Any], path: str = ""
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def schemas_within(schema: Values, path: str = "") -> Iterator[tuple[str, Values]]:
     """Yield (where, schema) for `schema` and every schema within; a path reads `address.streets[].name`."""
     yield path, schema
     for key, value in schema.items():
@@ -81,17 +79,17 @@ def schemas_within(
                 yield from schemas_within(inner, where)
 
 
-def without(schema: Mapping[str, Any], *names: str) -> Schema:
+def without(schema: Values, *names: str) -> JSON:
     """Return a copy of `schema` without these keywords at its top."""
     return {key: value for key, value in schema.items() if key not in names}
 
 
-def without_titles(schema: Mapping[str, Any]) -> Schema:
+def without_titles(schema: Values) -> JSON:
     """Return a copy without titles, which only repeat a name; properties that are named `title` stay."""
     return rebuilt(schema, lambda node: without(node, "title"))
 
 
-def is_free_form(schema: Mapping[str, Any]) -> bool:
+def is_free_form(schema: Values) -> bool:
     """Return whether `schema` is an object whose property names are not known beforehand."""
     if schema.get("properties") or (
         schema.get("type") != "object" and "additionalProperties" not in schema
@@ -100,7 +98,7 @@ def is_free_form(schema: Mapping[str, Any]) -> bool:
     return schema.get("additionalProperties", True) is not False
 
 
-def strict_schema(schema: Mapping[str, Any]) -> Schema:
+def strict_schema(schema: Values) -> JSON:
     """Return a schema in which every object is closed and requires all of its properties, as strict modes need.
 
     A default of null goes, as does a discriminator: strict modes know `anyOf` alone. Keywords that OpenAI does not take
@@ -114,7 +112,7 @@ def strict_schema(schema: Mapping[str, Any]) -> Schema:
 MOST_UNRAVELLED = 3
 
 
-def _unravelled(schema: Mapping[str, Any]) -> Schema:
+def _unravelled(schema: Values) -> JSON:
     """Put a definition where it is referred to by a `$ref` with siblings, which OpenAI refuses.
 
     It does so as the SDK's `to_strict_json_schema`, but where the definition would contain itself without end, or a
@@ -122,7 +120,7 @@ def _unravelled(schema: Mapping[str, Any]) -> Schema:
     """
     definitions = _definitions(schema)
 
-    def resolve(node: Schema, above: tuple[str, ...] = ()) -> Schema:
+    def resolve(node: JSON, above: tuple[str, ...] = ()) -> JSON:
         ref = node.get("$ref")
         if (ref not in definitions and ref != "#") or len(node) == 1:
             return node
@@ -141,7 +139,7 @@ def _unravelled(schema: Mapping[str, Any]) -> Schema:
     return whole
 
 
-def _closed(node: Schema) -> Schema:
+def _closed(node: JSON) -> JSON:
     if "default" in node and node["default"] is None:
         del node["default"]
     node = in_words(node, _is_taken_by_openai)
@@ -200,13 +198,13 @@ OPENAI_KEYWORDS = STRUCTURE | {
 OPENAI_FORMATS = FORMATS - {"uri"}
 
 
-def anthropic_schema(schema: Mapping[str, Any]) -> Schema:
+def anthropic_schema(schema: Values) -> JSON:
     """Close every object, and move keywords that Anthropic's strict modes do not take into the description.
 
     A `$ref` loses the keys beside it, as in `transform_schema` of the SDK.
     """
 
-    def change(node: Schema) -> Schema:
+    def change(node: JSON) -> JSON:
         if "$ref" in node:
             return {
                 key: value for key, value in node.items() if key in ("$ref", "$defs", "definitions")
@@ -221,7 +219,7 @@ def anthropic_schema(schema: Mapping[str, Any]) -> Schema:
     return rebuilt(schema, change)
 
 
-def in_words(node: Schema, is_taken: Callable[[str, Any], bool]) -> Schema:
+def in_words(node: JSON, is_taken: Callable[[str, Any], bool]) -> JSON:
     """Return a schema whose keywords are taken; the others are in its description, where the model reads them."""
     allowed = {key: value for key, value in node.items() if is_taken(key, value)}
     words = [
@@ -247,7 +245,7 @@ def _is_taken_by_openai(key: str, value: Any) -> bool:
     return key in OPENAI_KEYWORDS
 
 
-def without_defaults(schema: Mapping[str, Any]) -> Schema:
+def without_defaults(schema: Values) -> JSON:
     """Move the defaults into descriptions: Azure's strict mode refuses them."""
     return rebuilt(schema, lambda node: in_words(node, lambda key, _: key != "default"))
 
@@ -256,7 +254,7 @@ def without_defaults(schema: Mapping[str, Any]) -> Schema:
 MOST_INLINED_NODES = 5_000
 
 
-def inlined(schema: Mapping[str, Any]) -> Schema:
+def inlined(schema: Values) -> JSON:
     """Return a schema with each local definition in place of its references; recursive ones stay references.
 
     Keys beside a `$ref` (a description, a default) are laid over what it refers to. A schema that would grow
@@ -282,7 +280,7 @@ def inlined(schema: Mapping[str, Any]) -> Schema:
     return new
 
 
-def _resolved(node: Schema, definitions: Mapping[str, Any]) -> Schema:
+def _resolved(node: JSON, definitions: Values) -> JSON:
     """Return a schema with the definition that it refers to put in its place, if that is one of `definitions`."""
     if isinstance(node.get("discriminator"), Mapping):
         node["discriminator"] = without(node["discriminator"], "mapping")  # It names definitions.
@@ -297,9 +295,7 @@ def _resolved(node: Schema, definitions: Mapping[str, Any]) -> Schema:
     return {**target, **without(node, "$ref")}
 
 
-def _inlined_size(
-    schema: Mapping[str, Any], definitions: Mapping[str, Any], sizes: dict[str, int]
-) -> int:
+def _inlined_size(schema: Values, definitions: Values, sizes: dict[str, int]) -> int:
     """Return how many schemas `schema` has within when it is inlined; `sizes` has those of definitions seen so far."""
     size = 0
     for _, node in schemas_within(schema):
@@ -310,13 +306,13 @@ def _inlined_size(
     return size
 
 
-def recursive_references(schema: Mapping[str, Any]) -> set[str]:
+def recursive_references(schema: Values) -> set[str]:
     """Return the references to definitions that contain themselves."""
     definitions = _definitions(schema)
     return {ref for ref in definitions if _reaches(ref, ref, definitions, set())}
 
 
-def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _definitions(schema: Values) -> JSON:
     """Return the definitions of a schema by what a `$ref` calls them."""
     return {
         f"#/{place}/{name}": inner
@@ -325,7 +321,7 @@ def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _reaches(start: str, goal: str, definitions: Mapping[str, Any], seen: set[str]) -> bool:
+def _reaches(start: str, goal: str, definitions: Values, seen: set[str]) -> bool:
     """Return whether the definition `start` refers to `goal`, directly or through others."""
     for _, node in schemas_within(definitions[start]):
         ref = node.get("$ref")

@@ -7,12 +7,12 @@ agent framework: for graphs and memory use LangGraph, whose nodes may call these
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from modelwire.aliases import JSON, Kwargs, StrPath, Values
 from modelwire.errors import (
     BudgetExceeded,
     CallLater,
@@ -28,7 +28,7 @@ from modelwire.messages.base import merge_chunks
 from modelwire.messages.conversion import convert_to_messages, message_chunk_to_message
 from modelwire.runnables.base import Runnable
 from modelwire.runnables.binding import RunnableBinding
-from modelwire.runnables.config import RunnableConfig, in_batch, run_in_executor, settled
+from modelwire.runnables.config import Config, RunnableConfig, in_batch, run_in_executor, settled
 from modelwire.runnables.deadline import check
 from modelwire.runnables.reading_context import abound_stream, bound_stream
 from modelwire.tools.approval import (
@@ -76,10 +76,10 @@ def run_tools(
     tools: Sequence[Any],
     *,
     max_steps: int = MAX_STEPS,
-    config: RunnableConfig | None = None,
+    config: Config = None,
     approve: Approve | None = None,
-    results: Mapping[str, Any] | None = None,
-    journal: str | os.PathLike[str] | None = None,
+    results: Values | None = None,
+    journal: StrPath | None = None,
     **kwargs: Any,
 ) -> list[BaseMessage]:
     """Call `model` and the tools that it calls, until it calls no more; return the conversation with the final answer.
@@ -133,10 +133,10 @@ async def arun_tools(
     tools: Sequence[Any],
     *,
     max_steps: int = MAX_STEPS,
-    config: RunnableConfig | None = None,
+    config: Config = None,
     approve: Approve | None = None,
-    results: Mapping[str, Any] | None = None,
-    journal: str | os.PathLike[str] | None = None,
+    results: Values | None = None,
+    journal: StrPath | None = None,
     **kwargs: Any,
 ) -> list[BaseMessage]:
     """Do what `run_tools` does, async."""
@@ -160,10 +160,10 @@ def stream_tools(
     tools: Sequence[Any],
     *,
     max_steps: int = MAX_STEPS,
-    config: RunnableConfig | None = None,
+    config: Config = None,
     approve: Approve | None = None,
-    results: Mapping[str, Any] | None = None,
-    journal: str | os.PathLike[str] | None = None,
+    results: Values | None = None,
+    journal: StrPath | None = None,
     **kwargs: Any,
 ) -> Iterator[BaseMessage | ToolCallStarted]:
     """Do what `run_tools` does, and yield events.
@@ -201,10 +201,10 @@ async def astream_tools(
     tools: Sequence[Any],
     *,
     max_steps: int = MAX_STEPS,
-    config: RunnableConfig | None = None,
+    config: Config = None,
     approve: Approve | None = None,
-    results: Mapping[str, Any] | None = None,
-    journal: str | os.PathLike[str] | None = None,
+    results: Values | None = None,
+    journal: StrPath | None = None,
     **kwargs: Any,
 ) -> AsyncIterator[BaseMessage | ToolCallStarted]:
     """Do what `stream_tools` does, async."""
@@ -237,8 +237,8 @@ class Oversight(NamedTuple):
     """What decides over the calls, the results of open ones, and the file that makes the loop durable."""
 
     approve: Approve | None
-    results: Mapping[str, Any] | None
-    journal: str | os.PathLike[str] | None
+    results: Values | None
+    journal: StrPath | None
     is_async: bool = False
 
 
@@ -251,8 +251,8 @@ class _Loop:
         messages: MessageLikeRepresentation | Sequence[MessageLikeRepresentation],
         tools: Sequence[Any],
         max_steps: Any,
-        config: RunnableConfig | None,
-        kwargs: dict[str, Any],
+        config: Config,
+        kwargs: Kwargs,
         oversight: Oversight,
     ) -> None:
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
@@ -439,7 +439,7 @@ class _ToolCaller(Runnable[Any, Any]):
                 )
             self.tools[ready.name] = ready
 
-    def invoke(self, input: Task, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+    def invoke(self, input: Task, config: Config = None, **kwargs: Any) -> Any:
         call = input.call
         tool = self._tool_to_run(input)
         if tool is None:
@@ -454,9 +454,7 @@ class _ToolCaller(Runnable[Any, Any]):
         finally:
             in_batch.reset(mark)
 
-    async def ainvoke(
-        self, input: Task, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Any:
+    async def ainvoke(self, input: Task, config: Config = None, **kwargs: Any) -> Any:
         call = input.call
         tool = self._tool_to_run(input)
         if tool is None:
@@ -471,18 +469,18 @@ class _ToolCaller(Runnable[Any, Any]):
         finally:
             in_batch.reset(mark)
 
-    def _note_begin(self, call: Mapping[str, Any]) -> None:
+    def _note_begin(self, call: Values) -> None:
         if self.journal is not None:
             self.journal.begin(call)
 
-    def _noted(self, call: Mapping[str, Any], outcome: Any) -> Any:
+    def _noted(self, call: Values, outcome: Any) -> Any:
         """Return what came of a call, after storing its result in the journal."""
         messages = _listed(outcome)
         if self.journal is not None and messages:
             self.journal.result(call, messages)
         return outcome
 
-    def _config_of_tool(self, config: RunnableConfig | None) -> RunnableConfig:
+    def _config_of_tool(self, config: Config) -> RunnableConfig:
         """Return the config of one call: its own run, and the bound of the loop's config in place of the batch's."""
         own_config: Any = dict(config or {})
         for name in (*_OF_ONE_RUN, "max_concurrency"):
@@ -491,16 +489,11 @@ class _ToolCaller(Runnable[Any, Any]):
             own_config["max_concurrency"] = self._max_concurrency
         return cast("RunnableConfig", own_config)
 
-    def _tool_for(self, call: Mapping[str, Any]) -> BaseTool | None:
-        if "error" in call:
-            return None
-        return self.tools.get(call["name"])
-
     def _outcome_of_failure(
         self,
         exc: Exception,
-        call: Mapping[str, Any],
-        config: RunnableConfig | None,
+        call: Values,
+        config: Config,
         tool: BaseTool,
     ) -> Any:
         """Return what comes of a call whose tool raised an error."""
@@ -515,9 +508,9 @@ class _ToolCaller(Runnable[Any, Any]):
 
     def _tool_to_run(self, task: Task) -> BaseTool | None:
         """Return the tool to run; None if it is unknown, or the call has an outcome already."""
-        if task.outcome is not None:
+        if task.outcome is not None or "error" in task.call:
             return None
-        return self._tool_for(task.call)
+        return self.tools.get(task.call["name"])
 
     def _without_run(self, task: Task) -> Any:
         """Return what comes of a call that does not run."""
@@ -525,7 +518,7 @@ class _ToolCaller(Runnable[Any, Any]):
             return task.outcome
         return self._refusal(task.call)
 
-    def _refusal(self, call: Mapping[str, Any]) -> ToolMessage:
+    def _refusal(self, call: Values) -> ToolMessage:
         if "error" in call:
             return error_message(
                 call, "The arguments of this call are not valid JSON. Write the call again."
@@ -540,7 +533,7 @@ def _is_async_only(tool: BaseTool) -> bool:
     return not has_function and getattr(tool, "coroutine", None) is not None
 
 
-def _as_call(call: Mapping[str, Any], tool: BaseTool) -> dict[str, Any]:
+def _as_call(call: Values, tool: BaseTool) -> JSON:
     """Return the call without what the model wrote for arguments that only the program may pass."""
     hidden = tool._hidden_args
     args = {name: value for name, value in call["args"].items() if name not in hidden}
@@ -555,9 +548,7 @@ def _answer(result: Any, task: Task, tool: BaseTool) -> Any:
     return answer
 
 
-def _failure(
-    exc: Exception, call: Mapping[str, Any], config: RunnableConfig | None, tool: BaseTool
-) -> ToolMessage:
+def _failure(exc: Exception, call: Values, config: Config, tool: BaseTool) -> ToolMessage:
     check(
         (config or {}).get("deadline"), tool
     )  # The time of the whole loop is over, so its answer is not needed.
@@ -582,7 +573,7 @@ def _listed(result: Any) -> list[Any]:
     return [result]
 
 
-def _with_tools(model: Any, tools: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _with_tools(model: Any, tools: Sequence[Any], kwargs: Values) -> Any:
     """Bind the tools to the model inside of bindings, so that what these add stays."""
     if isinstance(model, RunnableBinding):
         others = {

@@ -6,13 +6,13 @@ JSON schemas are checked by `jsonschema`, which takes a while to import: it is l
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
 from typing import Any
 
 from pydantic_core import to_json
 
+from modelwire.aliases import Args, Values
 from modelwire.errors import InvalidArgument
 from modelwire.tools.args_schema import model_from_typed_dict
 from modelwire.tools.json_schema import schemas_within
@@ -32,11 +32,11 @@ class JsonSchemaCheck:
     Raises: `InvalidArgument` when it is made, for an invalid schema, or one that refers to something outside it.
     """
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Values) -> None:
         self.schema = schema
         self._check_schema()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> Args:
         return type(self), (self.schema,)
 
     def __call__(self, value: Any) -> None:
@@ -104,7 +104,7 @@ class TypedDictCheck:
     def __init__(self, typed_dict: Any) -> None:
         self.typed_dict = typed_dict
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> Args:
         return type(self), (self.typed_dict,)
 
     def __call__(self, value: Any) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
+from modelwire.aliases import Values
+
 __all__ = ["references_outside"]
 
 
-def references_outside(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def references_outside(schema: Values) -> Iterator[tuple[str, Values]]:
     """Yield (reference, the schema that has it) for each reference that leads out of `schema`.
 
     Meta-schemas come with `jsonschema`, so a reference to one of them is not among these. A schema that is reached by
@@ -52,7 +54,7 @@ def references_outside(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping
                 waiting.append((inner, inner_draft, resolver.in_subresource(resource)))
 
 
-def _draft(schema: Mapping[str, Any], default: Any) -> Any:
+def _draft(schema: Values, default: Any) -> Any:
     from referencing.jsonschema import specification_with
 
     dialect = schema.get("$schema")

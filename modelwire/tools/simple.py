@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from modelwire.aliases import JSON, Args, Function, Kwargs
 from modelwire.errors import InvalidArgument
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Config
 from modelwire.tools.args_schema import ArgsSchema
 from modelwire.tools.base import ToolException
 from modelwire.tools.structured import FunctionTool
@@ -20,12 +21,12 @@ class Tool(FunctionTool):
     description: str = ""
 
     def __init__(
-        self, name: str, func: Callable[..., Any] | None, description: str = "", **kwargs: Any
+        self, name: str, func: Function | None, description: str = "", **kwargs: Any
     ) -> None:
         super().__init__(name=name, func=func, description=description, **kwargs)
 
     @property
-    def args(self) -> dict[str, Any]:
+    def args(self) -> JSON:
         """The arguments the model may pass; without a schema, one text."""
         if self.args_schema is not None:
             return super().args
@@ -44,7 +45,7 @@ class Tool(FunctionTool):
             "required": ["__arg1"],
         }
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
+    def get_input_schema(self, config: Config = None) -> Any:
         if self.args_schema is not None:
             return super().get_input_schema(config)
         from pydantic import create_model
@@ -52,8 +53,8 @@ class Tool(FunctionTool):
         return create_model(f"{self.name}Input", tool_input=(str, ...))
 
     def _to_args_and_kwargs(
-        self, tool_input: str | dict[str, Any], tool_call_id: str | None
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self, tool_input: str | JSON, tool_call_id: str | None
+    ) -> tuple[Args, Kwargs]:
         args, kwargs = super()._to_args_and_kwargs(tool_input, tool_call_id)
         values = [*args, *kwargs.values()]
         if len(values) != 1:
@@ -65,7 +66,7 @@ class Tool(FunctionTool):
     @classmethod
     def from_function(
         cls,
-        func: Callable[..., Any] | None,
+        func: Function | None,
         name: str,
         description: str,
         return_direct: bool = False,  # noqa: FBT001, FBT002 - the place LangChain scripts use

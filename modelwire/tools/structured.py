@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import SkipValidation
 
 from modelwire import callbacks as managers
+from modelwire.aliases import Args, Function, Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import ensure_config
 from modelwire.tools.args_schema import ArgsSchema, create_schema_from_function, docstring_of
@@ -24,7 +25,7 @@ class FunctionTool(BaseTool):
     func: Annotated[Callable[..., Any] | None, SkipValidation, SaidInJson] = None
     coroutine: Annotated[Callable[..., Awaitable[Any]] | None, SkipValidation, SaidInJson] = None
 
-    def _functions(self) -> list[Callable[..., Any]]:
+    def _functions(self) -> list[Function]:
         return [
             func for func in (self.func, self.coroutine) if func is not None
         ] or super()._functions()
@@ -45,9 +46,7 @@ class FunctionTool(BaseTool):
         return await super()._arun(*args, run_manager=run_manager, **kwargs)
 
 
-def _arguments(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], run_manager: Any
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(func: Function, args: Args, kwargs: Kwargs, run_manager: Any) -> tuple[Args, Kwargs]:
     """Return the arguments of `func`, with the config and the run manager that it takes.
 
     Without listeners the manager does nothing.
@@ -61,7 +60,7 @@ def _arguments(
     )
     is_own = (takes_any or "config" in signature.parameters) and signature.config_name != "config"
     config = None if is_own else kwargs.pop("config", None)
-    extra: dict[str, Any] = {}
+    extra: Kwargs = {}
     if signature.config_name is not None:
         extra[signature.config_name] = ensure_config() if config is None else config
     wanted = [name for name in ("callbacks", "run_manager") if name in signature.parameters]
@@ -81,7 +80,7 @@ class StructuredTool(FunctionTool):
     @classmethod
     def from_function(
         cls,
-        func: Callable[..., Any] | None = None,
+        func: Function | None = None,
         coroutine: Callable[..., Awaitable[Any]] | None = None,
         name: str | None = None,
         description: str | None = None,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from modelwire.aliases import JSON, Function, Kwargs
 from modelwire.callbacks.base import AsyncCallbackHandler, BaseCallbackHandler
 from modelwire.runnables.listener import dict_from_result
 from modelwire.tracers.schemas import Run, now
@@ -53,9 +54,7 @@ class _RunTree:
     def __copy__(self) -> Any:
         return self
 
-    def _begun(
-        self, kind: str, serialized: dict[str, Any] | None, input: Any, about: dict[str, Any]
-    ) -> Run:
+    def _begun(self, kind: str, serialized: JSON | None, input: Any, about: Kwargs) -> Run:
         if kind == "chat_model" and self._schema_format not in WITH_CHAT_MODELS:
             raise NotImplementedError  # Then the manager calls `on_llm_start` with the prompt.
         metadata = about.pop("metadata", None) or {}
@@ -79,7 +78,7 @@ class _RunTree:
         self.run_map[str(run.id)] = run
         return run
 
-    def _over(self, run_id: UUID, about: dict[str, Any], what: str) -> Run | None:
+    def _over(self, run_id: UUID, about: Kwargs, what: str) -> Run | None:
         run = self.run_map.pop(str(run_id), None)
         if run is None:
             return None
@@ -90,13 +89,13 @@ class _RunTree:
             run.inputs = inputs if isinstance(inputs, dict) else {"input": inputs}
         return run
 
-    def _ended(self, run_id: UUID, output: Any, about: dict[str, Any]) -> Run | None:
+    def _ended(self, run_id: UUID, output: Any, about: Kwargs) -> Run | None:
         run = self._over(run_id, about, "end")
         if run is not None:
             run.outputs = _outputs(run.run_type, output)
         return run
 
-    def _failed(self, run_id: UUID, error: BaseException, about: dict[str, Any]) -> Run | None:
+    def _failed(self, run_id: UUID, error: BaseException, about: Kwargs) -> Run | None:
         from traceback import format_exception
 
         run = self._over(run_id, about, "error")
@@ -106,14 +105,14 @@ class _RunTree:
                 run.outputs = dict_from_result(about["response"])
         return run
 
-    def _noted(self, run_id: UUID, name: str, about: dict[str, Any]) -> Run | None:
+    def _noted(self, run_id: UUID, name: str, about: Kwargs) -> Run | None:
         run = self.run_map.get(str(run_id))
         if run is not None:
             run.events.append({"name": name, "time": now(), "kwargs": about})
         return run
 
 
-def _outputs(run_type: str, output: Any) -> dict[str, Any]:
+def _outputs(run_type: str, output: Any) -> JSON:
     if run_type in ("llm", "chat_model"):
         return dict_from_result(output)
     if run_type == "retriever":
@@ -195,7 +194,7 @@ class AsyncBaseTracer(_RunTree, AsyncCallbackHandler, ABC):
         """Called with each token of a model's run."""
 
 
-def _starting(kind: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _starting(kind: str) -> tuple[Function, Function]:
     hook = f"_on_{kind}_start"
 
     def start(self: BaseTracer, serialized: Any, input: Any, **about: Any) -> None:
@@ -207,7 +206,7 @@ def _starting(kind: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return start, astart
 
 
-def _ending(kind: str, step: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _ending(kind: str, step: str) -> tuple[Function, Function]:
     hook = f"_on_{kind}_{step}"
     close: Callable[..., Run | None] = _RunTree._ended if step == "end" else _RunTree._failed
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from modelwire.aliases import Function
 from modelwire.errors import InvalidType
 from modelwire.tracers.base import AsyncBaseTracer, BaseTracer
 from modelwire.tracers.schemas import Run
 
 if TYPE_CHECKING:
-    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.config import ConfigFactory, RunnableConfig
 
 __all__ = ["AsyncRootListenersTracer", "RootListenersTracer", "listening_to"]
 
 # `f(run)`, or `f(run, config)`; with `with_alisteners` it is async.
-Listener = Callable[..., Any]
+Listener = Function
 
 
-def listening_to(
-    *, asynchronous: bool, **listeners: Listener | None
-) -> Callable[[RunnableConfig], RunnableConfig]:
+def listening_to(*, asynchronous: bool, **listeners: Listener | None) -> ConfigFactory:
     """Return a function that adds the listeners to the config of a call, as a handler."""
     for name, listener in listeners.items():
         if listener is not None and not callable(listener):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
+
+from modelwire.aliases import JSON
 
 __all__ = ["Run", "now"]
 
@@ -22,24 +23,24 @@ class Run:
     id: UUID
     name: str
     run_type: str
-    inputs: dict[str, Any]
+    inputs: JSON
     start_time: datetime
     parent_run_id: UUID | None = None
-    serialized: dict[str, Any] | None = None
+    serialized: JSON | None = None
     tags: list[str] = field(default_factory=list)
     # This has "metadata" and the other keywords of the start event.
-    extra: dict[str, Any] = field(default_factory=dict)
-    events: list[dict[str, Any]] = field(default_factory=list)
+    extra: JSON = field(default_factory=dict)
+    events: list[JSON] = field(default_factory=list)
     end_time: datetime | None = None
-    outputs: dict[str, Any] | None = None
+    outputs: JSON | None = None
     error: str | None = None  # The class, the text and the traceback.
     child_runs: list[Run] = field(default_factory=list, repr=False)
     parent_run: Run | None = field(default=None, repr=False, compare=False)
 
     @property
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> JSON:
         """The metadata of the run."""
-        metadata: dict[str, Any] = self.extra.setdefault("metadata", {})
+        metadata: JSON = self.extra.setdefault("metadata", {})
         return metadata
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.aliases import JSON, Values
 from modelwire.messages.tool_calls import parse_tool_args
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ __all__ = [
     "without",
 ]
 
-Block = dict[str, Any]
-AnyBlock = Mapping[str, Any]  # This is a block of any wire that is only read.
+Block = JSON
+AnyBlock = Values  # This is a block of any wire that is only read.
 # Each wire reads its own blocks and writes standard ones, by their types. None: it is not a block of that type after
 # all, or one that is not sent.
 Reader = Callable[[Block], Block | None]
@@ -128,7 +129,7 @@ def is_known_block(block: Any) -> bool:
     )
 
 
-def _is_foreign(block: Mapping[str, Any]) -> bool:
+def _is_foreign(block: Values) -> bool:
     """Return whether a block has a standard type but another form."""
     return any(key in block for key in ("source_type", "source")) or isinstance(
         block.get("file"), Mapping
@@ -343,7 +344,7 @@ def split_data_url(url: str) -> tuple[str, str] | None:
     return None
 
 
-def extras_of(block: Mapping[str, Any]) -> Block:
+def extras_of(block: Values) -> Block:
     """Return a copy of a block's `extras`, empty if they are not a dict."""
     extras = block.get("extras")
     if isinstance(extras, Mapping):
@@ -351,7 +352,7 @@ def extras_of(block: Mapping[str, Any]) -> Block:
     return {}
 
 
-def extra_field(block: Mapping[str, Any], *keys: str) -> Any:
+def extra_field(block: Values, *keys: str) -> Any:
     """Return a field that only some providers know: from the block, its `extras`, or its older `metadata`."""
     extras = block.get("extras")
     inner = extras.get("metadata") if isinstance(extras, Mapping) else None

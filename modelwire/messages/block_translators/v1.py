@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from modelwire.aliases import Kwargs
 from modelwire.messages.ai import AIMessage, AIMessageChunk
 
 __all__ = ["V1Stream", "as_v1"]
@@ -30,7 +31,7 @@ def as_v1(message: _Answer) -> _Answer:
 
 
 def _with_blocks(message: _Answer, blocks: list[Any]) -> _Answer:
-    update: dict[str, Any] = {
+    update: Kwargs = {
         "content": blocks,
         "response_metadata": {**message.response_metadata, **V1},
     }

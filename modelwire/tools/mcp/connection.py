@@ -23,9 +23,10 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, TypeVar
 
 from modelwire import __version__
+from modelwire.aliases import JSON, StrPath
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType
 from modelwire.lazy import module
 from modelwire.tools.base import ToolException
@@ -57,6 +58,8 @@ URL_ELICITATION_REQUIRED = -32042
 THREAD_NAME = "modelwire-mcp"
 
 Result = TypeVar("Result")
+# It makes a request with the client of a connection.
+Request: TypeAlias = Callable[[Any], Awaitable[Result]]
 
 _log = logging.getLogger("modelwire.tools")
 
@@ -70,7 +73,7 @@ class Connection:
         *,
         headers: Mapping[str, str] | None,
         env: Mapping[str, str] | None,
-        cwd: str | os.PathLike[str] | None,
+        cwd: StrPath | None,
         auth: Any,
         elicit: ElicitationHandler | None,
         timeout_s: float,
@@ -117,7 +120,7 @@ class Connection:
             f"The MCP server {self.description} cannot be used: {reason(trouble)}."
         ) from trouble
 
-    def submit(self, request: Callable[[Any], Awaitable[Result]]) -> Future[Result]:
+    def submit(self, request: Request[Result]) -> Future[Result]:
         """Begin a request, made by `request(client)` on the connection's own loop.
 
         Cancelling the future cancels the request at the server.
@@ -133,7 +136,7 @@ class Connection:
         self,
         client: Any,
         name: str,
-        arguments: dict[str, Any],
+        arguments: JSON,
         report: Any = None,
         facts: dict[str, str] | None = None,
     ) -> Any:
@@ -158,7 +161,7 @@ class Connection:
                     ) from None
         return await client.call_tool(name, arguments, progress_callback=report)
 
-    def request(self, request: Callable[[Any], Awaitable[Result]]) -> Result:
+    def request(self, request: Request[Result]) -> Result:
         """Make a request and wait for its result. Raises `ToolException`."""
         future = self.submit(request)
         try:
@@ -167,7 +170,7 @@ class Connection:
         finally:
             future.cancel()
 
-    async def arequest(self, request: Callable[[Any], Awaitable[Result]]) -> Result:
+    async def arequest(self, request: Request[Result]) -> Result:
         """Do what `request` does, async."""
         with self.errors():
             return await asyncio.wrap_future(self.submit(request))
@@ -356,7 +359,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _pages_to_visit(error: Any) -> list[dict[str, Any]]:
+def _pages_to_visit(error: Any) -> list[JSON]:
     """Return the pages in the data of an error with the code that says so, since 2025-11-25."""
     is_about_pages = error.error.code == URL_ELICITATION_REQUIRED
     data = error.error.data

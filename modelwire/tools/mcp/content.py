@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from modelwire.aliases import JSON
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.tools.base import ToolException
 
@@ -25,7 +26,7 @@ def outcome(result: Any) -> tuple[Any, Any]:
     return content, result.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _block(part: Any) -> dict[str, Any]:
+def _block(part: Any) -> JSON:
     """Return a part of a result as a block that every wire takes in the answer to a call."""
     if part.type == "text":
         return {"type": "text", "text": part.text}
@@ -41,12 +42,12 @@ def _block(part: Any) -> dict[str, Any]:
     return {"type": "text", "text": f"({kind}, {where or 'not shown'})"}
 
 
-def resource_blocks(result: Any) -> list[dict[str, Any]]:
+def resource_blocks(result: Any) -> list[JSON]:
     """Return the contents of a resource as blocks for a message of the user."""
     return [_resource_block(part) for part in result.contents]
 
 
-def _resource_block(part: Any) -> dict[str, Any]:
+def _resource_block(part: Any) -> JSON:
     text = getattr(part, "text", None)
     if text is not None:
         return {"type": "text", "text": text}
@@ -54,7 +55,7 @@ def _resource_block(part: Any) -> dict[str, Any]:
     return _media_block(part.blob, mime_type)
 
 
-def _media_block(data: str, mime_type: str) -> dict[str, Any]:
+def _media_block(data: str, mime_type: str) -> JSON:
     """Return the block for base64 data of this type: an image, audio, or a file."""
     kind = mime_type.partition("/")[0]
     if kind not in ("image", "audio", "video"):

@@ -5,12 +5,13 @@ Source: https://modelcontextprotocol.io/specification/2025-11-25/client/elicitat
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
+from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.tools.schema_check import JsonSchemaCheck
 
@@ -22,7 +23,7 @@ class ElicitationAnswer:
     """The user's answer to an `Elicitation`. Its methods `accept`, `decline` and `cancel` make one."""
 
     action: Literal["accept", "decline", "cancel"]
-    content: dict[str, Any] | None = field(default=None, repr=False)  # it may be private
+    content: JSON | None = field(default=None, repr=False)  # it may be private
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,10 @@ class Elicitation:
 
     server: str
     message: str
-    schema: dict[str, Any] | None = None
+    schema: JSON | None = None
     url: str | None = None
 
-    def accept(self, content: Mapping[str, Any] | None = None) -> ElicitationAnswer:
+    def accept(self, content: Values | None = None) -> ElicitationAnswer:
         """Return the answer with these values, and the schema's defaults for those left out.
 
         For a `url` there are no values: it means that the user has agreed to visit the page.
@@ -67,9 +68,9 @@ class Elicitation:
         return ElicitationAnswer("cancel")
 
     @property
-    def properties(self) -> dict[str, dict[str, Any]]:
+    def properties(self) -> dict[str, JSON]:
         """The schema of each value, by its name."""
-        found: dict[str, dict[str, Any]] = (self.schema or {}).get("properties", {})
+        found: dict[str, JSON] = (self.schema or {}).get("properties", {})
         return found
 
     @property
@@ -78,7 +79,7 @@ class Elicitation:
         return list((self.schema or {}).get("required") or ())
 
     @property
-    def defaults(self) -> dict[str, Any]:
+    def defaults(self) -> JSON:
         """The values that the schema has defaults for."""
         return {
             name: deepcopy(described["default"])
@@ -123,14 +124,14 @@ _HINTS = {"boolean": "yes or no", "integer": "a whole number", "number": "a numb
 _TRUTHS = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
 
 
-def choices_of(described: Mapping[str, Any]) -> list[str]:
+def choices_of(described: Values) -> list[str]:
     """Return the values that a schema lists: by `enum`, or with titles by `oneOf` or `anyOf`."""
     titled = described.get("oneOf") or described.get("anyOf") or ()
     listed = described.get("enum") or [one["const"] for one in titled if "const" in one]
     return [str(choice) for choice in listed]
 
 
-def typed_value(described: Mapping[str, Any], text: str) -> Any:
+def typed_value(described: Values, text: str) -> Any:
     """Return the value of a text; one that does not fit stays a text, which the schema then refuses."""
     kind = described.get("type")
     if kind == "array":
@@ -156,7 +157,7 @@ def question_of(params: Any, server: str) -> Elicitation:
     return Elicitation(server, params.message, schema=params.requested_schema)
 
 
-def checked_answer(question: Elicitation, answer: Any) -> dict[str, Any]:
+def checked_answer(question: Elicitation, answer: Any) -> JSON:
     """Return the result to send for the answer of a handler. Raises `InvalidType` for another value."""
     if not isinstance(answer, ElicitationAnswer):
         raise InvalidType(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages import BaseMessage
-from modelwire.tools.mcp.connection import Connection, all_pages
+from modelwire.tools.mcp.connection import Connection, Request, all_pages
 from modelwire.tools.mcp.content import prompt_messages, resource_blocks
 from modelwire.tools.mcp.package import package
 
@@ -28,11 +29,11 @@ class MCPResource:
     mime_type: str | None
     server: Connection = field(repr=False, compare=False)
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> list[JSON]:
         """Return the content as blocks for a message: text, images, audio and files. Raises `ToolException`."""
         return self.server.request(reading(self.uri))
 
-    async def aread(self) -> list[dict[str, Any]]:
+    async def aread(self) -> list[JSON]:
         """Do what `read` does, async."""
         return await self.server.arequest(reading(self.uri))
 
@@ -65,11 +66,11 @@ class MCPResourceTemplate:
         uri: str = parsed.expand(values)
         return uri
 
-    def read(self, /, **values: str | list[str]) -> list[dict[str, Any]]:
+    def read(self, /, **values: str | list[str]) -> list[JSON]:
         """Return the content at the address with these values, as `MCPResource.read` does."""
         return self.server.request(reading(self.uri(**values)))
 
-    async def aread(self, /, **values: str | list[str]) -> list[dict[str, Any]]:
+    async def aread(self, /, **values: str | list[str]) -> list[JSON]:
         """Do what `read` does, async."""
         return await self.server.arequest(reading(self.uri(**values)))
 
@@ -90,7 +91,7 @@ class MCPPrompt:
     name: str
     title: str | None
     description: str | None
-    arguments: list[dict[str, Any]]
+    arguments: list[JSON]
     server: Connection = field(repr=False, compare=False)
 
     def messages(self, /, **arguments: str) -> list[BaseMessage]:
@@ -104,7 +105,7 @@ class MCPPrompt:
         """Do what `messages` does, async."""
         return await self.server.arequest(self._request(arguments))
 
-    def _request(self, arguments: dict[str, Any]) -> Callable[[Any], Awaitable[list[BaseMessage]]]:
+    def _request(self, arguments: JSON) -> Request[list[BaseMessage]]:
         known = [one["name"] for one in self.arguments]
         needed = [one["name"] for one in self.arguments if one["required"]]
         _check_names(f"The prompt `{self.name}`", arguments, known=known, needed=needed)
@@ -115,16 +116,16 @@ class MCPPrompt:
         return request
 
 
-def reading(uri: str) -> Callable[[Any], Awaitable[list[dict[str, Any]]]]:
+def reading(uri: str) -> Request[list[JSON]]:
     """Return the request that reads a resource."""
 
-    async def request(client: Any) -> list[dict[str, Any]]:
+    async def request(client: Any) -> list[JSON]:
         return resource_blocks(await client.read_resource(uri))
 
     return request
 
 
-def resources_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResource]]]:
+def resources_of(server: Connection) -> Request[list[MCPResource]]:
     """Return the request that lists the server's resources."""
 
     def make(one: Any) -> MCPResource:
@@ -133,7 +134,7 @@ def resources_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResour
     return _listing("resources", "resources", make)
 
 
-def templates_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResourceTemplate]]]:
+def templates_of(server: Connection) -> Request[list[MCPResourceTemplate]]:
     """Return the request that lists the templates of the server's resources."""
 
     def make(one: Any) -> MCPResourceTemplate:
@@ -143,7 +144,7 @@ def templates_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPResour
     return _listing("resources", "resource_templates", make)
 
 
-def prompts_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPPrompt]]]:
+def prompts_of(server: Connection) -> Request[list[MCPPrompt]]:
     """Return the request that lists the server's prompts."""
 
     def make(one: Any) -> MCPPrompt:
@@ -152,9 +153,7 @@ def prompts_of(server: Connection) -> Callable[[Any], Awaitable[list[MCPPrompt]]
     return _listing("prompts", "prompts", make)
 
 
-def _listing(
-    capability: str, field: str, make: Callable[[Any], Offer]
-) -> Callable[[Any], Awaitable[list[Offer]]]:
+def _listing(capability: str, field: str, make: Callable[[Any], Offer]) -> Request[list[Offer]]:
     """Return the request for all entries of a list; a server without such a list has none."""
 
     async def request(client: Any) -> list[Offer]:
@@ -165,7 +164,7 @@ def _listing(
     return request
 
 
-def _named(one: Any, server: Connection) -> dict[str, Any]:
+def _named(one: Any, server: Connection) -> JSON:
     """Return what every offer has."""
     return {
         "name": one.name,
@@ -175,14 +174,14 @@ def _named(one: Any, server: Connection) -> dict[str, Any]:
     }
 
 
-def _arguments_of(prompt: Any) -> list[dict[str, Any]]:
+def _arguments_of(prompt: Any) -> list[JSON]:
     return [
         {"name": one.name, "description": one.description, "required": bool(one.required)}
         for one in prompt.arguments or ()
     ]
 
 
-def _check_names(what: str, values: dict[str, Any], *, known: list[str], needed: list[str]) -> None:
+def _check_names(what: str, values: JSON, *, known: list[str], needed: list[str]) -> None:
     """Raise `InvalidArgument` for a value that is missing, unknown or not a text."""
     if missing := [name for name in needed if name not in values]:
         raise InvalidArgument(f"{what} needs `{missing[0]}`.")

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from modelwire.aliases import Kwargs
 from modelwire.callbacks.delivery import wanting
 from modelwire.callbacks.manager import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from modelwire.lazy import module
@@ -30,9 +31,7 @@ Report: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 Begin: TypeAlias = "Callable[[Report | None], Future[Any]]"
 
 
-def listeners(
-    config: RunnableConfig, own: Any, event: str = "on_tool_progress"
-) -> dict[str, Any] | None:
+def listeners(config: RunnableConfig, own: Any, event: str = "on_tool_progress") -> Kwargs | None:
     """Return the run and the handlers that want an event of it, as arguments of a manager, or None.
 
     `config` is that of the calls inside the tool, and `own` are the tool's own handlers.
@@ -50,7 +49,7 @@ def listeners(
     return {"run_id": run_id, "handlers": found, "inheritable_handlers": []}
 
 
-def result_of(begin: Begin, listening: dict[str, Any] | None, deadline: float | None) -> Any:
+def result_of(begin: Begin, listening: Kwargs | None, deadline: float | None) -> Any:
     """Begin a call and wait for its result. Raises `TimeoutError` after the deadline."""
     if listening is None:
         future = begin(None)
@@ -72,7 +71,7 @@ def result_of(begin: Begin, listening: dict[str, Any] | None, deadline: float | 
         future.cancel()
 
 
-async def aresult_of(begin: Begin, listening: dict[str, Any] | None) -> Any:
+async def aresult_of(begin: Begin, listening: Kwargs | None) -> Any:
     """Do what `result_of` does, async."""
     if listening is None:
         return await asyncio.wrap_future(begin(None))

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from modelwire.aliases import Kwargs
 from modelwire.callbacks.manager import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 
 __all__ = ["FACTS", "areport_request", "noting", "report_request"]
@@ -56,13 +57,13 @@ async def noting(
         yield read, _Writer(write, session_id)
 
 
-def report_request(listening: dict[str, Any] | None, facts: dict[str, str]) -> None:
+def report_request(listening: Kwargs | None, facts: dict[str, str]) -> None:
     """Report the request of a call to the handlers that want it, `listeners(..., "on_tool_request")`."""
     if listening is not None and facts:
         CallbackManagerForToolRun(**listening).on_tool_request(facts)
 
 
-async def areport_request(listening: dict[str, Any] | None, facts: dict[str, str]) -> None:
+async def areport_request(listening: Kwargs | None, facts: dict[str, str]) -> None:
     """Do what `report_request` does, async."""
     if listening is not None and facts:
         await AsyncCallbackManagerForToolRun(**listening).on_tool_request(facts)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from modelwire.aliases import JSON, StrPath
+
 __all__ = ["Server", "plain_url", "reason", "run_metadata", "shown"]
 
-Server: TypeAlias = "str | Sequence[str | os.PathLike[str]] | Any"
+Server: TypeAlias = "str | Sequence[StrPath] | Any"
 
 # What follows an option of a command may be a secret, and so may `NAME=VALUE`; these options of launchers are not.
 _OPTION = re.compile("-|[^/]*=")
@@ -31,13 +32,13 @@ def shown(server: Server) -> str:
     return f"`{' '.join([*plain, '...'] if len(plain) < len(words) else plain)}`"
 
 
-def run_metadata(server: Server) -> dict[str, Any]:
+def run_metadata(server: Server) -> JSON:
     """Return what traces show of a server, by OpenTelemetry's names.
 
     Source: https://github.com/open-telemetry/semantic-conventions-genai, model/mcp/common.yaml at
     0e5e6a8d, read 2026-11.
     """
-    facts: dict[str, Any] = {"mcp.method.name": "tools/call"}
+    facts: JSON = {"mcp.method.name": "tools/call"}
     if isinstance(server, str):
         address = urlsplit(server)
         facts |= {"network.transport": "tcp", "network.protocol.name": "http"}

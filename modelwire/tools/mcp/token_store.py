@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import JSON
 from modelwire.errors import DiskError
 from modelwire.tools.mcp.package import package
 from modelwire.tools.mcp.servers import plain_url
@@ -53,9 +54,9 @@ class TokenStore:
             raise DiskError(f"`{self.path}` cannot be deleted: {exc.strerror}.") from exc
         return True
 
-    def stored_client(self) -> dict[str, Any] | None:
+    def stored_client(self) -> JSON | None:
         """Return what the authorization server has registered for this program, or None."""
-        client: dict[str, Any] | None = self._read().get("client")
+        client: JSON | None = self._read().get("client")
         return client
 
     async def get_tokens(self) -> Any:
@@ -95,7 +96,7 @@ class TokenStore:
         """Store a newly registered client."""
         self._write(client=_plain(client_info))
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> JSON:
         """Return the record; a file that is missing or damaged is an empty one, as a login replaces it."""
         try:
             record = from_json(self.path.read_bytes())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import JSON
 from modelwire.runnables.config import ensure_config
 from modelwire.runnables.deadline import check
 from modelwire.tools.base import BaseTool
@@ -42,7 +43,7 @@ class MCPTool(BaseTool):
             metadata=server.run_metadata,
         )
 
-    def _begin(self, arguments: dict[str, Any], facts: dict[str, str], report: Any) -> Future[Any]:
+    def _begin(self, arguments: JSON, facts: dict[str, str], report: Any) -> Future[Any]:
         future: Future[Any] = self.server.submit(
             lambda client: self.server.call_tool(client, self.server_name, arguments, report, facts)
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from modelwire.aliases import JSON, StrPath
 from modelwire.lazy import module
 from modelwire.tools.base import BaseTool
 from modelwire.tools.mcp.connection import Connection, running_loop
@@ -67,7 +67,7 @@ class MCPTools(Sequence[BaseTool]):
         *,
         headers: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
+        cwd: StrPath | None = None,
         prefix: str = "",
         timeout_s: float = 60.0,
         auth: Any = None,
@@ -122,11 +122,11 @@ class MCPTools(Sequence[BaseTool]):
         """Do what `resource_templates` does, async."""
         return await self._connection.arequest(templates_of(self._connection))
 
-    def read_resource(self, uri: str) -> list[dict[str, Any]]:
+    def read_resource(self, uri: str) -> list[JSON]:
         """Return the content at an address, such as one that a tool has linked, as blocks. Raises `ToolException`."""
         return self._connection.request(reading(uri))
 
-    async def aread_resource(self, uri: str) -> list[dict[str, Any]]:
+    async def aread_resource(self, uri: str) -> list[JSON]:
         """Do what `read_resource` does, async."""
         return await self._connection.arequest(reading(uri))
 
