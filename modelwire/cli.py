@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     _prepare_output()
     parser = _parser()
-    typed = sys.argv[1:] if arguments is None else arguments
+    typed = arguments
+    if typed is None:
+        typed = sys.argv[1:]
     if typed and typed[0] in RESERVED_WORDS:
         print(
             f"modelwire: there is no command `{typed[0]}`. {RESERVED_WORDS[typed[0]]} "
@@ -58,7 +60,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         if debug:
             raise
         text = shell_text(exc, options)
-        text = " ".join(text.split()) if hasattr(options, "debug") else text
+        if hasattr(options, "debug"):
+            text = " ".join(text.split())
         echo(f"modelwire: {text}", file=sys.stderr)
         return 2 if isinstance(exc, CallerError) else 1
     except OSError as exc:  # the reader of the output is gone, or the disk full: write nothing more, not even at exit
@@ -125,7 +128,9 @@ class _Parser(argparse.ArgumentParser):
         ):
             known = re.findall(r"[\w-]+", choice[2])
             word = choice[1]
-            hint = f' To ask a model: modelwire ask "{word}"' if "ask" in known else ""
+            hint = ""
+            if "ask" in known:
+                hint = f' To ask a model: modelwire ask "{word}"'
             return f"there is no `{word}`. {did_you_mean(word, known)}{hint}"
         if message.endswith("required: COMMAND"):
             return f"{message}, one of {', '.join(self._commands_below())}"

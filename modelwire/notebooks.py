@@ -19,7 +19,10 @@ __all__ = ["show_chain", "show_message", "show_result", "show_spent"]
 def show_message(message: Any) -> str:
     """Show a message as HTML: reasoning folded, text, images, tool calls as a table, tokens."""
     blocks = list(message.content_blocks)
-    name = f" <code>{escape(message.name)}</code>" if message.name else ""
+    if message.name:
+        name = f" <code>{escape(message.name)}</code>"
+    else:
+        name = ""
     parts = [f"<small><b>{escape(message.type)}</b>{name}</small>"]
     thoughts = [
         text
@@ -58,7 +61,10 @@ def show_spent(tracker: Any) -> str:
             "input_tokens": 0,
             "output_tokens": 0,
         }
-        cost = "unknown" if spent.unpriced == spent.calls else f"{spent.cost:.6f}"
+        if spent.unpriced == spent.calls:
+            cost = "unknown"
+        else:
+            cost = f"{spent.cost:.6f}"
         rows.append(
             [
                 model,

@@ -247,7 +247,8 @@ def _with_system(call: RecordedCall, system: str) -> RecordedCall:
 def _named(models: Any) -> dict[str, Any]:
     if isinstance(models, Mapping):
         return {name: _made(model) for name, model in models.items()}
-    models = [models] if isinstance(models, str | HTTPChatModel) else models
+    if isinstance(models, str | HTTPChatModel):
+        models = [models]
     named = {_name(model): _made(model) for model in models}
     if not named:
         raise InvalidArgument(
@@ -287,7 +288,10 @@ def _name(model: Any) -> str:
 
 
 def _made(model: Any) -> Any:
-    made = init_chat_model(model) if isinstance(model, str) else model
+    if isinstance(model, str):
+        made = init_chat_model(model)
+    else:
+        made = model
     if not isinstance(made, HTTPChatModel):
         raise InvalidArgument(_NO_CHAT.format(_name(model), "openai:gpt-4o-mini"))
     return made
@@ -390,7 +394,9 @@ def _by_jobs_of_model(
         stopped = f"It has no answer: the job has stopped ({result.stopped})."
         outcomes |= {place: Outcome(error=stopped) for place in places[:limit]}
         for row in result:
-            message = messages_from_dict([row["answer"]])[0] if row.get("answer") else None
+            message = None
+            if row.get("answer"):
+                message = messages_from_dict([row["answer"]])[0]
             outcome = outcomes[row["place"]] = _outcome(message, row.get("error"))
             outcome.seconds = row.get("latency_s")
     return outcomes
@@ -433,7 +439,10 @@ def _outcomes_of_batches(batches: Iterable[tuple[_Group, Any]]) -> dict[int, Out
     outcomes: dict[int, Outcome] = {}
     for group, job in batches:
         for result in job.wait(poll=POLL_S).results():
-            error = None if result.error is None else failure_text(result.error)
+            if result.error is None:
+                error = None
+            else:
+                error = failure_text(result.error)
             outcome = outcomes[group.places[result.index]] = _outcome(result.message, error)
             outcome.cost = result.cost
     return outcomes

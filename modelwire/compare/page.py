@@ -115,8 +115,14 @@ def _side(name: str, outcome: Outcome, *, is_now: bool) -> str:
         f"<div><code>{escape(call['name'])}({escape(json.dumps(call['args'], ensure_ascii=False))})</code></div>"
         for call in outcome.tool_calls
     )
-    error = f'<div class="text bad">{escape(outcome.error)}</div>' if outcome.error else ""
-    text = f"<div class=text>{escape(outcome.text)}</div>" if outcome.text else ""
+    if outcome.error:
+        error = f'<div class="text bad">{escape(outcome.error)}</div>'
+    else:
+        error = ""
+    if outcome.text:
+        text = f"<div class=text>{escape(outcome.text)}</div>"
+    else:
+        text = ""
     tags = "".join(
         f'<span class="tag {kind}">{escape(word)}</span>' for kind, word in _tags(outcome)
     )

@@ -120,7 +120,9 @@ class Assignments:
 
     def has_equal(self, digest: bytes | None) -> bool:
         """Return whether a row with an equal request is in a batch."""
-        first = None if digest is None else self._questions.find(digest)
+        first = None
+        if digest is not None:
+            first = self._questions.find(digest)
         return first is not None and self.has(first)
 
     def assign(self, number: int, digest: bytes | None) -> None:
@@ -169,7 +171,9 @@ class Assignments:
         with closing(JobStore(self._folder, read_only=True)) as store:
             for place, (result, record) in enumerate(batch.job.rows.recorded(by_arrival=False)):
                 row = from_json(store.read(WAYS, batch.first + place))
-                digest = bytes.fromhex(row["ask"]) if row["ask"] else None
+                digest = None
+                if row["ask"]:
+                    digest = bytes.fromhex(row["ask"])
                 if not _is_final(result):
                     yield row["n"], None, digest
                     continue

@@ -52,7 +52,9 @@ class RowMoney:
     """
 
     def __init__(self, most: Decimal, work: Work) -> None:
-        self.most, self.spent, self._reserved = most, Decimal(0), Decimal(0)
+        self.most = most
+        self.spent = Decimal(0)
+        self._reserved = Decimal(0)
         self._dearest = Decimal(0)
         # Estimates are multiplied by this factor, which grows when a row costs more than was
         # reserved.
@@ -188,5 +190,7 @@ def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int 
         part[name] for part in parts for name in _LIMITS & part.keys() if type(part[name]) is int
     ]
     count = body.get("n")
-    answers = count if type(count) is int and count > 0 else 1
+    answers = 1
+    if type(count) is int and count > 0:
+        answers = count
     return max(limits, default=None), answers

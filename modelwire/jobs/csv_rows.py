@@ -49,7 +49,10 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._back.pop() if self._back else self._file.readline(MAX_ROW_CHARS)
+        if self._back:
+            line = self._back.pop()
+        else:
+            line = self._file.readline(MAX_ROW_CHARS)
         if not line:
             raise StopIteration
         self.taken.append(line)
@@ -81,7 +84,10 @@ class CsvSource(FileSource):
 
     def _open(self) -> IO[Any]:
         is_utf8 = self.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
-        encoding = "utf-8-sig" if is_utf8 and not self.is_ours else self.encoding
+        if is_utf8 and not self.is_ours:
+            encoding = "utf-8-sig"
+        else:
+            encoding = self.encoding
         # Invalid bytes become lone surrogates, so that only their row fails and not the file.
         return self.path.open(encoding=encoding, errors="surrogateescape", newline="")
 
@@ -180,9 +186,11 @@ def _numbered(names: list[str]) -> list[str]:
     unique = []
     taken = set(names)
     for name in names:
-        number, own = 1, name
+        number = 1
+        own = name
         while own in taken and names.count(name) > 1:
-            own, number = f"{name}_{number}", number + 1
+            own = f"{name}_{number}"
+            number += 1
         taken.add(own)
         unique.append(own)
     return unique

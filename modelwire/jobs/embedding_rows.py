@@ -60,7 +60,9 @@ class EmbeddingWork(Work):
     def __init__(self, model: Embeddings, column: str | None) -> None:
         super().__init__(_Embedder(model))
         self._column = column
-        self.columns = None if column is None else [column]
+        self.columns = None
+        if column is not None:
+            self.columns = [column]
         self.named_by = "The job"
         self.has_answer_tokens = False
         # The most texts of one request.
@@ -228,7 +230,8 @@ class EmbeddingCaller(RowCaller):
     def _send(self) -> None:
         from asyncio import create_task
 
-        rows, self._waiting = self._waiting, []
+        rows = self._waiting
+        self._waiting = []
         call = create_task(self._call(rows))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)

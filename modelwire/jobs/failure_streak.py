@@ -43,7 +43,8 @@ class FailureStreak:
 
     def end(self) -> list[Record]:
         """Start a new streak; return the records that were held back."""
-        held, self.held = self.held, []
+        held = self.held
+        self.held = []
         self.count = self.of_key = 0
         return held
 
@@ -55,11 +56,10 @@ class FailureStreak:
 def probe_rows(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Row]:
     """Return rows to call before their turn, at growing distances: the next one, further ones, and the last."""
     rows = [row for row in ahead if can_be_asked(row)]
-    places = (
-        {min(2**power - 1, len(rows) - 1) for power in range(len(rows).bit_length() + 1)}
-        if rows
-        else set()
-    )
+    if rows:
+        places = {min(2**power - 1, len(rows) - 1) for power in range(len(rows).bit_length() + 1)}
+    else:
+        places = set()
     return [rows[place] for place in sorted(places)]
 
 

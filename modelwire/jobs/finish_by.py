@@ -176,7 +176,9 @@ def usd(amount: float | None) -> str:
     """Return an estimate of US dollars as text."""
     if amount is None:
         return "unknown"
-    return f"${amount:,.4f}" if amount < 1 else f"${amount:,.2f}"
+    if amount < 1:
+        return f"${amount:,.4f}"
+    return f"${amount:,.2f}"
 
 
 def shortage_text(short: Shortage, state: State, hour: datetime) -> str:

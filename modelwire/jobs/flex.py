@@ -44,9 +44,10 @@ class FlexTier:
 
     def __init__(self, split: Split | None) -> None:
         self._split = split
-        self._share = (
-            Decimal(1) if split is None or not _takes_tiers(split) else _share_of(split.model)
-        )
+        if split is None or not _takes_tiers(split):
+            self._share = Decimal(1)
+        else:
+            self._share = _share_of(split.model)
         # This is the measured rate in rows a second.
         self.rate = 0.0
         self._planned_rate = 0.0

@@ -65,7 +65,10 @@ class Forecast:
         tokens = self._prompt_tokens()
         if model is not None:
             price = price_of_counts(model, tokens, self._answer_tokens)
-            self._guess = None if price is None else float(price) * len(self._models)
+            if price is None:
+                self._guess = None
+            else:
+                self._guess = float(price) * len(self._models)
 
     def _prompt_tokens(self) -> int:
         """Count the rows without an answer, and return the mean tokens of their prompts."""

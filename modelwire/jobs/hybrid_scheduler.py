@@ -222,7 +222,8 @@ class HybridScheduler(LiveScheduler):
 
     def _begin_pass(self, quota: float, tier: str) -> None:
         self.job.calls.caller.tier_chain = self.flex.start_pass(tier)
-        self._called, self._pass_began = 0, time.monotonic()
+        self._called = 0
+        self._pass_began = time.monotonic()
         self.job.window.quota = quota
         self._watching = [asyncio.create_task(self._watch())]
 
@@ -342,7 +343,8 @@ class HybridScheduler(LiveScheduler):
             if question.row.problem is not None:
                 self._left_behind = True
             elif self.assignments.state_of(question.row.number) == RETURNED:
-                self._left_behind, self._returned = True, self._returned + 1
+                self._left_behind = True
+                self._returned += 1
             elif job.store.has_result(question) or self.holds(question.row.number, question):
                 continue
             elif job.calls.has_equal(question):

@@ -24,7 +24,8 @@ class LiveScheduler:
 
         Return False if none is left, or the job has been stopped.
         """
-        is_first, self._has_begun = not self._has_begun, True
+        is_first = not self._has_begun
+        self._has_begun = True
         return is_first
 
     async def close(self) -> None:

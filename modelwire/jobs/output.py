@@ -193,7 +193,9 @@ class JobTable:
             and before.get("state") == "complete"
             and before.get("output") == self._form
         )
-        self._written: list[Any] | None = before.get("written") if is_same else None
+        self._written: list[Any] | None = None
+        if is_same:
+            self._written = before.get("written")
 
     def facts(self) -> dict[str, Any]:
         """Return the facts for the job's summary.
@@ -290,7 +292,8 @@ class _Columns:
     def __init__(
         self, columns: Iterable[str], answer_columns: Iterable[str] | None, *, with_kinds: bool
     ) -> None:
-        self._input, self._answer = _Names(columns), _Names(answer_columns or ())
+        self._input = _Names(columns)
+        self._answer = _Names(answer_columns or ())
         self._answer_is_known = answer_columns is not None
         self._kinds: dict[tuple[str, str], set[type]] = {}
         self._with_kinds = with_kinds
@@ -444,7 +447,9 @@ class _CsvWriter(_Writer):
         self._csv = csv.writer(
             _LineFeeds(self._text), delimiter=self.DELIMITER, lineterminator="\r\n"
         )
-        self._guarded = [part != "input" for part, _ in columns.names] if formula_guard else None
+        self._guarded = None
+        if formula_guard:
+            self._guarded = [part != "input" for part, _ in columns.names]
         # The keys of an answer are chosen by the model, too.
         self._write_cells(columns.names.values())
 

@@ -31,7 +31,9 @@ def piped(settings: dict[str, Any]) -> Iterator[None]:
         return
     if settings["via"] == "batch-api" and not settings["dry_run"]:
         raise InvalidArgument("`--via batch-api` takes a day: it needs files, and `-` is none.")
-    scratch = Path(mkdtemp(prefix="modelwire-batch-")) if settings["output"] == "-" else None
+    scratch = None
+    if settings["output"] == "-":
+        scratch = Path(mkdtemp(prefix="modelwire-batch-"))
     is_copied = False
     try:
         if scratch is not None:
@@ -74,7 +76,10 @@ def _standard_input(settings: dict[str, Any], *, is_scratch: bool) -> Iterator[N
         yield
         return
     beside_output = is_scratch or settings["job_dir"] is None
-    place = settings["output"] if beside_output else settings["job_dir"]
+    if beside_output:
+        place = settings["output"]
+    else:
+        place = settings["job_dir"]
     path = Path(f"{place}.stdin.{settings['format']}")
     settings["input"] = str(path)
     try:

@@ -92,7 +92,8 @@ class Pace:
 
     def seconds_for(self, share: float) -> float:
         """Return the seconds within which a share of the batches ends."""
-        low, high = 0.0, LONGEST_S
+        low = 0.0
+        high = LONGEST_S
         for _ in range(40):
             middle = (low + high) / 2
             if self._share(middle) < share:
@@ -391,7 +392,9 @@ def shortage(state: State) -> Shortage | None:
     batches_help = state.has_batches and state.pace.share_within(state.left_s) >= LIKELY
     fastest = max([state.rate, *(tier.rate for tier in state.tiers)])
     cheapest = _times(state.price, state.unfinished * (BATCH_SHARE if batches_help else 1.0))
-    all_batch = _times(state.price, state.unfinished * BATCH_SHARE) if state.has_batches else None
+    all_batch = None
+    if state.has_batches:
+        all_batch = _times(state.price, state.unfinished * BATCH_SHARE)
     if state.unfinished > fastest * state.left_s and not batches_help:
         cost = _times(state.price, state.unfinished)
         if (

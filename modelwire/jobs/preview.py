@@ -101,7 +101,9 @@ def _estimate(
         about = "About "
     models = list(models_of(work.chain))
     # With several models it is unknown which prompt each gets.
-    model = models[0] if len(models) == 1 else None
+    model = None
+    if len(models) == 1:
+        model = models[0]
     name = getattr(model, "model", None)
     equal = "equal rows are asked each"
     if dedupe:

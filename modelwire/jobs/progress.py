@@ -100,7 +100,9 @@ class Standing:
     def text(self) -> str:
         """Return the progress as one line."""
         left_s = self.left_s()
-        time_left = "" if left_s is None else f"{clock(left_s)} left"
+        time_left = ""
+        if left_s is not None:
+            time_left = f"{clock(left_s)} left"
         parts = [
             f"{self.rows:,} rows",
             f"{self.failed:,} failed" if self.failed else "",
@@ -148,7 +150,9 @@ class NotebookBar:
     def show(self, fraction: float | None, text: str) -> None:
         """Update the bar. `fraction` is from 0 to 1, or None if the end is unknown."""
         display: Any = import_module("IPython.display")
-        value = "" if fraction is None else f' value="{fraction:.4f}"'
+        value = ""
+        if fraction is not None:
+            value = f' value="{fraction:.4f}"'
         page = display.HTML(
             f'<progress max="1"{value} style="width: 15em"></progress> <code>{escape(text)}</code>'
         )
@@ -215,7 +219,8 @@ class Progress:
         elif self._bar is not None:
             total = None
             if standing.fraction is not None:
-                total, text = 1.0, f"{standing.fraction:>4.0%} {text}"
+                total = 1.0
+                text = f"{standing.fraction:>4.0%} {text}"
             self._bar.update(
                 self._task, total=total, completed=standing.fraction or 0.0, text=text, refresh=True
             )

@@ -156,7 +156,8 @@ class RayCaller(RowCaller):
 
     async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
         loop = asyncio.get_running_loop()
-        number, self._count = self._count, self._count + 1
+        number = self._count
+        self._count += 1
         answer: asyncio.Future[tuple[dict[str, Any], str]] = loop.create_future()
         self._pending[number] = answer
         self._waiting.append({"number": number, "row": exact_json(tagged(values))})
@@ -175,7 +176,8 @@ class RayCaller(RowCaller):
         self._is_closed = True
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        rows, self._waiting = self._waiting, []
+        rows = self._waiting
+        self._waiting = []
         threading.Thread(target=self._work_off, args=(rows, loop), daemon=True).start()
 
     def _work_off(self, rows: list[dict[str, Any]], loop: asyncio.AbstractEventLoop) -> None:
@@ -202,11 +204,10 @@ class RayCaller(RowCaller):
         self._shares.leave_all.remote()
         most = self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         blocks = -(-len(rows) // BATCH_ROWS)
-        size = (
-            {"size": min(most, blocks)}
-            if self._workers
-            else {"min_size": 1, "max_size": min(most, blocks)}
-        )
+        if self._workers:
+            size = {"size": min(most, blocks)}
+        else:
+            size = {"min_size": 1, "max_size": min(most, blocks)}
         pool = ray.data.ActorPoolStrategy(
             **size,
             max_tasks_in_flight_per_actor=BATCHES_AT_ONCE,

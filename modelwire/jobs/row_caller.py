@@ -213,7 +213,10 @@ class RowCaller:
         if self.last_failure is None or waiting <= on_wire:
             return None
         since, attempt = self.last_failure
-        reason = attempt.error if attempt.status is None else f"the provider says {attempt.status}"
+        if attempt.status is None:
+            reason = attempt.error
+        else:
+            reason = f"the provider says {attempt.status}"
         return f"waiting: {reason}, since {clock(monotonic() - since)}"
 
     def close(self) -> None:

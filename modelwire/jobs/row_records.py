@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -217,11 +217,9 @@ class Digests:
         at = shard.find(digest)
         while at >= 0 and at % self.ENTRY_BYTES:
             at = shard.find(digest, at + 1)
-        return (
-            None
-            if at < 0
-            else int.from_bytes(shard[at + DIGEST_BYTES : at + self.ENTRY_BYTES], "big")
-        )
+        if at < 0:
+            return None
+        return int.from_bytes(shard[at + DIGEST_BYTES : at + self.ENTRY_BYTES], "big")
 
 
 class Results:
@@ -304,7 +302,9 @@ class Results:
 
     def state(self, number: int) -> int:
         """Return `UNKNOWN`, `ANSWERED` or `FAILED`."""
-        return self._states[number] if number < len(self._states) else UNKNOWN
+        if number < len(self._states):
+            return self._states[number]
+        return UNKNOWN
 
     def agrees(self, number: int, check: bytes) -> bool:
         """Return whether the row with this number is unchanged since its record was stored."""
@@ -351,9 +351,13 @@ class Results:
         `among` has the numbers of the wanted rows in rising order; None is all.
         """
         if not by_arrival:
-            numbers = range(self.end) if among is None else among
+            numbers: Sequence[int] = range(self.end)
+            if among is not None:
+                numbers = among
             return (self.record(number) for number in numbers if self.state(number))
-        wanted = None if among is None else among if isinstance(among, range) else frozenset(among)
+        wanted: Container[int] | None = among
+        if among is not None and not isinstance(among, range):
+            wanted = frozenset(among)
         return (
             self._answered(record)
             for id, record in _stored(self.store)

@@ -431,7 +431,10 @@ class Job:
             state = "interrupted"
             if result.complete:
                 state = "complete"
-            why = self.stopped if self._error is None else failure_text(self._error)
+            if self._error is None:
+                why = self.stopped
+            else:
+                why = failure_text(self._error)
             self.folder.end(
                 {"state": state, "stopped": why, **result.numbers(), **self.output.facts()}
             )

@@ -169,7 +169,10 @@ async def atiered_batch(
 
 
 def _priorities(inputs: Sequence[Any], priorities: Priorities) -> list[str]:
-    levels = [priorities(value) for value in inputs] if callable(priorities) else list(priorities)
+    if callable(priorities):
+        levels = [priorities(value) for value in inputs]
+    else:
+        levels = list(priorities)
     if len(levels) != len(inputs):
         raise InvalidArgument(
             f"There are {len(inputs)} inputs and {len(levels)} priorities; give one for each."

@@ -87,9 +87,17 @@ class Work:
         first = chain
         if isinstance(chain, RunnableSequence):
             first = chain.first
-        self.prompt = first if isinstance(first, BasePromptTemplate) else None
-        self.columns = None if self.prompt is None else sorted(self.prompt.input_variables)
-        optional = [] if self.prompt is None else self.prompt.optional_variables
+        self.prompt = None
+        if isinstance(first, BasePromptTemplate):
+            self.prompt = first
+        if self.prompt is None:
+            self.columns = None
+        else:
+            self.columns = sorted(self.prompt.input_variables)
+        if self.prompt is None:
+            optional = []
+        else:
+            optional = self.prompt.optional_variables
         self.answer_columns = _answer_columns(chain)
         # The subject of errors about a column that the input does not have.
         self.named_by = "The prompt"
@@ -98,9 +106,10 @@ class Work:
         # How many rows are in flight at first, and at most; None leaves that to the window.
         self.rows_at_once: int | None = None
         self.rows_at_most: int | None = None
-        self._prompt_columns = (
-            None if self.columns is None else tuple(sorted({*self.columns, *optional}))
-        )
+        if self.columns is None:
+            self._prompt_columns = None
+        else:
+            self._prompt_columns = tuple(sorted({*self.columns, *optional}))
 
     def question(self, values: Any) -> Any:
         """Return the part of a row that reaches the model: rows for which it is equal share one call."""
@@ -143,7 +152,10 @@ class Work:
                         f"{column!a}, not {name!a}."
                     )
             close = did_you_mean(name, columns)
-            hint = close if close.startswith("Did") else f"It has {_listed(columns)}."
+            if close.startswith("Did"):
+                hint = close
+            else:
+                hint = f"It has {_listed(columns)}."
             brace = " Write a brace that is text as `{{`."
             if name.isidentifier() or self.prompt is None:
                 brace = ""
@@ -225,7 +237,10 @@ def make_work(
         question: Any = ("human", work)
         if attachments:
             question = QuestionWithAttachments(work, attachments, attachment_folder or Path.cwd())
-        messages = [question] if system is None else [("system", system), question]
+        if system is None:
+            messages = [question]
+        else:
+            messages = [("system", system), question]
         work = ChatPromptTemplate.from_messages(messages)
         return Work(work | model, text=True)
     return Work(work | model)
@@ -255,7 +270,10 @@ def models_with_arguments(
     if isinstance(step, adapters.BaseChatModel):
         yield step, kwargs, times
         return
-    kwargs = {**step.kwargs, **kwargs} if isinstance(step, RunnableBinding) else {}
+    if isinstance(step, RunnableBinding):
+        kwargs = {**step.kwargs, **kwargs}
+    else:
+        kwargs = {}
     # `with_retry` may repeat a call whose answer was billed but could not be parsed.
     times *= getattr(step, "max_attempt_number", 1)
     for inner in step._runnables_inside():
@@ -395,14 +413,17 @@ def _changed_input(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             texts = [
                 f"{one:,}" if isinstance(one, int) else str(one or "all") for one in (old, new)
             ]
-            title = "The input" if name == "file" else f"The input {now.get('file', '')}"
+            title = "The input"
+            if name != "file":
+                title = f"The input {now.get('file', '')}"
             return f"{title}: {texts[0]}{unit} became {texts[1]}."
     return f"The input {now.get('file', '')}: its text is another one."
 
 
 def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
     """Return two texts side by side; long ones only around the first place where they differ."""
-    before, now = before.replace("\n", "\\n"), now.replace("\n", "\\n")
+    before = before.replace("\n", "\\n")
+    now = now.replace("\n", "\\n")
     if len(before) <= whole and len(now) <= whole:
         return f"`{before}` became `{now}`"
     start = 0

@@ -207,7 +207,9 @@ def request_attributes(params: Mapping[str, Any], stop: Any, provider: str) -> F
 
 def embedding_attributes(messages: Sequence[Any]) -> Facts:
     """Return the attributes of a request for embeddings, whose message holds the options."""
-    pack = messages[0].additional_kwargs.get("pack") if messages else None
+    pack = None
+    if messages:
+        pack = messages[0].additional_kwargs.get("pack")
     options = getattr(pack, "options", {})
     return known({"gen_ai.embeddings.dimension.count": options.get("dimensions")})
 

@@ -56,7 +56,9 @@ class Spans(BaseCallbackHandler):
         self, name: str, run_id: UUID, parent_run_id: UUID | None, attributes: dict[str, Any]
     ) -> None:
         parent = self.spans.get(parent_run_id)
-        within = None if parent is None else trace.set_span_in_context(parent)
+        within = None
+        if parent is not None:
+            within = trace.set_span_in_context(parent)
         span = self.tracer.start_span(name, within, SpanKind.INTERNAL, attributes)
         self.spans[run_id] = span
 

@@ -51,11 +51,9 @@ class AnthropicBatches(api.BatchApi):
     max_rows = 100_000
     max_bytes = 256_000_000
     # These bytes make the file of a part the body of the request that creates its batch.
-    head, between, tail = (
-        b'{"requests":[\n',
-        b",\n",
-        b"\n]}\n",
-    )
+    head = b'{"requests":[\n'
+    between = b",\n"
+    tail = b"\n]}\n"
     batches = "/v1/messages/batches"
 
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
@@ -80,7 +78,10 @@ class AnthropicBatches(api.BatchApi):
         machine's may be wrong.
         """
         found: list[api.Made] = []
-        since = part.at - POSSIBLY_LOST_S if part.stage == "planned" else part.newest_at
+        if part.stage == "planned":
+            since = part.at - POSSIBLY_LOST_S
+        else:
+            since = part.newest_at
         for batch in api.listed(batch_client, self.batches, "after_id", 1000):
             if batch["id"] == part.newest or api.epoch(batch.get("created_at")) < since:
                 break
@@ -122,16 +123,23 @@ class AnthropicBatches(api.BatchApi):
 
     def read(self, line: bytes) -> api.RowReply:
         row = api.json_object(line)
-        custom_id, result = str(row.get("custom_id")), row.get("result")
+        custom_id = str(row.get("custom_id"))
+        result = row.get("result")
         if not isinstance(result, dict):
             result = {"error": {"type": "api_error", "message": api.NO_RESULT}}
         kind = KINDS.get(str(result.get("type")), "errored")
         if kind != "errored":
             return api.RowReply(custom_id, kind, None, result.get("message"), None)
         wrapped = result.get("error")
-        inner = wrapped.get("error") or wrapped if isinstance(wrapped, dict) else None
-        status = STATUS_OF.get(str(inner.get("type")), 500) if isinstance(inner, dict) else 500
-        request_id = wrapped.get("request_id") if isinstance(wrapped, dict) else None
+        inner = None
+        if isinstance(wrapped, dict):
+            inner = wrapped.get("error") or wrapped
+        status = 500
+        if isinstance(inner, dict):
+            status = STATUS_OF.get(str(inner.get("type")), 500)
+        request_id = None
+        if isinstance(wrapped, dict):
+            request_id = wrapped.get("request_id")
         return api.RowReply(custom_id, kind, status, wrapped, request_id)
 
 

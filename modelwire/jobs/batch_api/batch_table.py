@@ -52,7 +52,9 @@ def write_table(
         for entries in groups_of(placed(), lambda entry: len(entry.record)):
             results.write(entries)
         split = job.place.split
-        columns = None if split is None else split.work.answer_columns
+        columns = None
+        if split is not None:
+            columns = split.work.answer_columns
         write_output(results, path, order=order, answer_columns=columns)
     finally:
         results.close()
@@ -65,7 +67,10 @@ def write_table(
 
 def record_of(result: BatchResult, record: dict[str, Any]) -> Record:
     """Return the result of a row as the record that a file job stores."""
-    values = untagged(record["value"]) if "value" in record else record.get("messages")
+    if "value" in record:
+        values = untagged(record["value"])
+    else:
+        values = record.get("messages")
     row = exact_json(values)
     about: dict[str, Any] = {}
     if result.error is None and result.output is not None:

@@ -106,7 +106,8 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
     if len(found) > 1:
         raise _several_models({position: steps[position] for position, *_ in found})
     position, model, kwargs, inner = found[0]
-    before, after = _joined(steps[:position]), _joined(steps[position + 1 :])
+    before = _joined(steps[:position])
+    after = _joined(steps[position + 1 :])
     return Split(
         chain,
         before,

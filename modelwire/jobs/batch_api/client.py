@@ -50,14 +50,19 @@ class BatchClient:
         self._own = model.client is None
         # A function that returns keys is called before each request, because a key may expire while
         # a job waits.
-        self._renewable = model if self._own and model._asks_for_key() else None
+        self._renewable: HTTPChatModel | None = None
+        if self._own and model._asks_for_key():
+            self._renewable = model
         # Every request has these headers.
         self._headers: dict[str, Any] = {}
         # This is the `Date` header of the last answer.
         self._date: str | None = None
         # This holds the values to redact from errors.
         self._carried: Any = SimpleNamespace(headers={}, url="", client=(model.client, None))
-        self._client = self._made(model) if self._own else model.client
+        if self._own:
+            self._client = self._made(model)
+        else:
+            self._client = model.client
         self.base_url = str(self._client.base_url).rstrip("/")
 
     def __enter__(self) -> BatchClient:
@@ -80,7 +85,9 @@ class BatchClient:
         try:
             import httpx2
 
-            client = model.http_client if isinstance(model.http_client, httpx2.Client) else None
+            client = None
+            if isinstance(model.http_client, httpx2.Client):
+                client = model.http_client
             self._own = client is None
             if client is None:
                 hooks = {"request": [ext.hide_query]}
@@ -230,7 +237,9 @@ class BatchClient:
 
         import httpx2
 
-        have = part.stat().st_size if part.exists() else 0
+        have = 0
+        if part.exists():
+            have = part.stat().st_size
         headers = {
             **self._now_needed(),
             "Accept": "application/octet-stream",
@@ -328,7 +337,8 @@ class BatchClient:
         from urllib.parse import urljoin, urlsplit
 
         whole = urljoin(f"{self.base_url}/", url)
-        ours, theirs = urlsplit(self.base_url), urlsplit(whole)
+        ours = urlsplit(self.base_url)
+        theirs = urlsplit(whole)
         if (ours.scheme, ours.hostname, ours.port) != (theirs.scheme, theirs.hostname, theirs.port):
             raise errors.JobStopped(
                 f"The results are reported to be at `{theirs.scheme}://{theirs.hostname}`, not at the provider's "
@@ -345,7 +355,9 @@ def _goes_on(response: Any, have: int) -> bool:
 
 def _whole_size(response: Any) -> int | None:
     """Return the size of the whole file from the header of a refused range; None if it is missing."""
-    size = "" if response is None else response.headers.get("content-range", "").rpartition("/")[2]
+    size = ""
+    if response is not None:
+        size = response.headers.get("content-range", "").rpartition("/")[2]
     return int(size) if size.isdecimal() else None
 
 

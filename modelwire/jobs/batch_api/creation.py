@@ -48,8 +48,11 @@ class Creation:
 
     def __init__(self, job: OpenJob) -> None:
         self.job = job
-        self.folder, self.events = job.folder, job.events
-        self.api, self.batch_client, self.now_s = job.api, job.batch_client, job.now_s
+        self.folder = job.folder
+        self.events = job.events
+        self.api = job.api
+        self.batch_client = job.batch_client
+        self.now_s = job.now_s
 
     def create(self, part: Part) -> None:
         """Create the batch of a part, after searching for one that may have been created before."""
@@ -187,5 +190,7 @@ def _is_refusal(exc: ModelwireError) -> bool:
     if isinstance(exc, (CallerError, ConnectFailed, TLSFailed)):
         # These errors show that the request was not sent.
         return True
-    status = exc.status_code if isinstance(exc, ProviderError) else None
+    status = None
+    if isinstance(exc, ProviderError):
+        status = exc.status_code
     return status is not None and 400 <= status < 500 and status not in UNKNOWN_STATUSES

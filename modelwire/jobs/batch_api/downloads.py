@@ -36,8 +36,11 @@ class Downloads:
 
     def __init__(self, job: OpenJob) -> None:
         self.job = job
-        self.folder, self.events = job.folder, job.events
-        self.api, self.batch_client, self.now_s = job.api, job.batch_client, job.now_s
+        self.folder = job.folder
+        self.events = job.events
+        self.api = job.api
+        self.batch_client = job.batch_client
+        self.now_s = job.now_s
 
     def fetch(self, part: Part) -> None:
         if part.outcome == "failed":
@@ -106,7 +109,10 @@ class Downloads:
         if not lacking:
             return False
         now_s = self.now_s()
-        began_s = part.short_at if 0 < part.short_at <= now_s else now_s
+        if 0 < part.short_at <= now_s:
+            began_s = part.short_at
+        else:
+            began_s = now_s
         if part.short_at and now_s - began_s >= RESULTS_LATE_S:
             _log.warning(
                 "The provider counts %d answers in batch %s, and its results lack %d of them: those rows are "

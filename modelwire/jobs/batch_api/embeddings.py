@@ -32,7 +32,8 @@ class _Texts(Runnable[Any, Any]):
     """Takes the text of a row out of its column, and makes the input of an embeddings call of it."""
 
     def __init__(self, model: Any, column: str | None) -> None:
-        self.model, self.column = model, column
+        self.model = model
+        self.column = column
 
     def __repr__(self) -> str:
         """Return what the requests depend on, besides the model."""

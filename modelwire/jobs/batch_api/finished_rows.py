@@ -40,7 +40,9 @@ class FinishedRows:
         folder, events = self.place.read()
         check_planned(folder.path, events)
         with closing(self._index(folder, events)) as index:
-            numbers = index.by_arrival() if by_arrival else range(events.rows)
+            numbers: Iterable[int] = range(events.rows)
+            if by_arrival:
+                numbers = index.by_arrival()
             yield from self._filled(folder, events, index, numbers)
 
     def unanswered(
@@ -63,7 +65,8 @@ class FinishedRows:
         index: Index,
         numbers: Iterable[int],
     ) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
-        codec, on_refusal = self.place.codec(folder, events), self.place.on_refusal
+        codec = self.place.codec(folder, events)
+        on_refusal = self.place.on_refusal
         for number in numbers:
             record = stored_row(index.store, number)
             yield index.fill(_blank(number, record), codec, on_refusal), record
@@ -76,13 +79,17 @@ class FinishedRows:
             report(split, result, input_of(record), self._name)
         if result.status == "errored":
             return
-        result.output = output_of(result.message) if split is None else result.message
+        if split is None:
+            result.output = output_of(result.message)
+        else:
+            result.output = result.message
         if result.message is None or split is None or split.after is None:
             return
         try:
             result.output = split.after.invoke(result.message, split.config)
         except Exception as exc:  # noqa: BLE001 - a step of the user's: the result says what it raised
-            result.output, result.error = None, exc
+            result.output = None
+            result.error = exc
 
     def is_unusable(self, result: BatchResult) -> bool:
         """Return whether a step after the model raises for an answer."""

@@ -115,11 +115,14 @@ class GoogleBatches(api.BatchApi):
     @api.reads_answers
     def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         batch = batch_client.get(f"{self.batches}/{batch_id}")
-        about, error = self.about(batch), batch.get("error")
+        about = self.about(batch)
+        error = batch.get("error")
         outcome = OUTCOMES.get(str(about.get("state")).rpartition("STATE_")[2], "")
         ended = outcome not in ("", "cancelling")
         total, good, bad = self.counts(about)
-        remote = self.results(batch_client, batch_id, batch) if ended else ()
+        remote: tuple[str, ...] = ()
+        if ended:
+            remote = self.results(batch_client, batch_id, batch)
         if outcome == "failed" and remote and good:
             # "All completed rows are exported", and they are billed. Rows without a line are
             # missing.

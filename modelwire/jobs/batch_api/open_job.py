@@ -31,7 +31,8 @@ class BatchUncertain(JobStopped):
         error = cls(
             f"{why} `job.adopt({part.number}, batch_id)` takes one, `job.submit_again({part.number})` makes a new one."
         )
-        error.part, error.batch_ids = part.number, batch_ids
+        error.part = part.number
+        error.batch_ids = batch_ids
         return error
 
 

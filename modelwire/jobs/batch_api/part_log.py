@@ -99,9 +99,17 @@ class Part:
         """Discard a batch that turned out not to belong to this part, or that the provider has refused."""
         if self.guessed and self.batch_id is not None:
             self.not_ours.append(self.batch_id)
-        self.stage, self.batch_id, self.guessed, self.confirmed = stage, None, False, False
-        self.cancel_asked, self.expires_at, self.outcome, self.remote = False, 0.0, "", []
-        self.refused, self.sought_at, self.short_at = False, 0.0, 0.0
+        self.stage = stage
+        self.batch_id = None
+        self.guessed = False
+        self.confirmed = False
+        self.cancel_asked = False
+        self.expires_at = 0.0
+        self.outcome = ""
+        self.remote = []
+        self.refused = False
+        self.sought_at = 0.0
+        self.short_at = 0.0
 
 
 class PartEvents:
@@ -195,7 +203,8 @@ class PartEvents:
             lost = self.damaged > 0 and not self.planned
             # Rows submitted after the end of a cancelled job are not cancelled.
             self.cancelled = self.cancelled and not self.done
-            self.planned, self.done = True, False
+            self.planned = True
+            self.done = False
             for number in facts.get("replaces", ()):
                 self.parts[number].stage = "replaced"
             for about in facts["parts"]:
@@ -231,11 +240,14 @@ class PartEvents:
             if part.file_id is not None:
                 part.old_files.append(part.file_id)
             part.discard_batch("planned")
-            part.file_id, part.possibly_lost = None, False
+            part.file_id = None
+            part.possibly_lost = False
         elif kind == "released":
             part.discard_batch("intent")
         elif kind == "reopened":
-            part.stage, part.outcome, part.remote = "created", "", []
+            part.stage = "created"
+            part.outcome = ""
+            part.remote = []
             if self.window is not None:
                 # The batch has not ended after all, so the window shrinks to what it was before.
                 self.window -= 1

@@ -68,7 +68,9 @@ class PartRequests:
         round: int = 1,
         again: bool = False,
     ) -> None:
-        self._store, self._api, self._limits = store, api, limits
+        self._store = store
+        self._api = api
+        self._limits = limits
         self._about = {"round": round, "again": again}
         self._next = 1 + max((part.last for part in parts), default=0)
         # Parts whose event was damaged do not exist, but their requests may.
@@ -78,7 +80,8 @@ class PartRequests:
         self._begin()
 
     def _begin(self) -> None:
-        self._rows, self._bytes = 0, len(self._api.head)
+        self._rows = 0
+        self._bytes = len(self._api.head)
         self._digest = sha256(self._api.head)
 
     def fits(self, request: bytes) -> bool:
@@ -144,7 +147,8 @@ def write_requests(store: JobStore, part: Part, api: BatchApi, path: Path) -> No
     Raises: `DiskError` if they were changed since they were planned: only the planned ones may be
     billed.
     """
-    digest, before = sha256(), api.head
+    digest = sha256()
+    before = api.head
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with open(path, "wb", opener=owned) as file:
         for _, request in requests_of(store, part):

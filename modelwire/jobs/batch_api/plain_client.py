@@ -46,7 +46,9 @@ class PlainClient:
 
         # The paths of Google's files name their version, so the base URL must not.
         self.base_url = httpx2.URL(re.sub(r"/v\d\w*/?$", "", base_url.rstrip("/")))
-        self._query, self._headers, self._client = default_query, default_headers, http_client
+        self._query = default_query
+        self._headers = default_headers
+        self._client = http_client
 
     def close(self) -> None:
         self._client.close()
@@ -114,7 +116,10 @@ class PlainClient:
 
         headers = {**self._headers, **options.get("headers", {})}
         params = {**self._query, **options.get("params", {})}
-        whole = path if "://" in path else f"{str(self.base_url).rstrip('/')}{path}"
+        if "://" in path:
+            whole = path
+        else:
+            whole = f"{str(self.base_url).rstrip('/')}{path}"
         url = httpx2.URL(whole).copy_merge_params(params)
         pauses_s = [FIRST_PAUSE_S * 2**n for n in range(int(options.get("max_retries", 0)))]
         while True:

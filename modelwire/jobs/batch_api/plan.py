@@ -137,7 +137,11 @@ class Requests:
         *,
         dedupe: bool,
     ) -> None:
-        self._split, self._parts, self._api, self._job, self._store = split, parts, api, job, store
+        self._split = split
+        self._parts = parts
+        self._api = api
+        self._job = job
+        self._store = store
         self._asked_before = Digests() if dedupe else None
         self._deployment = deployment_of(split.model)
         # `cached` counts rows that the cache answers, `same` rows whose request equals that of an
@@ -202,7 +206,8 @@ def plan_rows(
     key: str | None,
 ) -> Plan:
     """Store every row, and the requests of valid rows in parts. It needs a transaction of the store."""
-    digest, count = sha256(), 0
+    digest = sha256()
+    count = 0
     for row, prepared in prepared_rows(split, rows):
         record, line = written(row, key)
         digest.update(line)
@@ -241,7 +246,8 @@ def prepared_rows(
     split: Split, rows: Iterable[Row], wanted: Callable[[Row], bool] = _is_readable
 ) -> Iterator[tuple[Row, Any]]:
     """Yield the wanted rows with the output of the steps before the model, or with the exception that they raised."""
-    rows, work = iter(rows), split.work
+    rows = iter(rows)
+    work = split.work
     while chunk := list(islice(rows, PREPARED)):
         if split.before is None:
             yield from ((row, row.values) for row in chunk)

@@ -42,8 +42,11 @@ class Reconciler:
 
     def __init__(self, job: OpenJob) -> None:
         self.job, self.creation, self.downloads = job, Creation(job), Downloads(job)
-        self.folder, self.events = job.folder, job.events
-        self.api, self.batch_client, self.now_s = job.api, job.batch_client, job.now_s
+        self.folder = job.folder
+        self.events = job.events
+        self.api = job.api
+        self.batch_client = job.batch_client
+        self.now_s = job.now_s
         self.looks: dict[int, Look] = {}
 
     def advance(self) -> None:
@@ -142,7 +145,10 @@ class Reconciler:
         if FULL in codes:
             others = len(self.events.running()) - 1
             alone = part.refused_alone + (others == 0)
-            most = others if self.events.window is None else min(others, self.events.window)
+            if self.events.window is None:
+                most = others
+            else:
+                most = min(others, self.events.window)
             self.events.write(
                 "requeued", part, window=max(1, most // 2), refused_alone=alone, outcome=""
             )
@@ -257,7 +263,10 @@ class Reconciler:
             if part.stage != "created" or look is None or not look.done:
                 return None
             guess_s = (self.now_s() - part.at) * (part.rows - look.done) / look.done
-            latest_s = part.expires_at - self.now_s() if part.expires_at else guess_s
+            if part.expires_at:
+                latest_s = part.expires_at - self.now_s()
+            else:
+                latest_s = guess_s
             # The estimate must not be negative, even if a clock was changed.
             left_s = max(left_s, min(guess_s, latest_s))
         return left_s

@@ -33,7 +33,10 @@ def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, rou
     Raises: `JobChanged` if a row that was readable has changed, since its stored answer would
     belong to another row.
     """
-    folder, events, api, settings = job.folder, job.events, job.api, job.settings
+    folder = job.folder
+    events = job.events
+    api = job.api
+    settings = job.settings
     unsent = _unsent_rows(folder, events, api)
     if not unsent:
         return 0
@@ -45,7 +48,10 @@ def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, rou
         facts = _replanned(split, chosen, folder, events.store, requests, settings["key"], unsent)
         planned = parts.close()
         if fingerprint:
-            limit = {} if settings["limit"] is None else {"limit": settings["limit"]}
+            if settings["limit"] is None:
+                limit = {}
+            else:
+                limit = {"limit": settings["limit"]}
             folder.note(fingerprint={**folder.about["fingerprint"], "input": fingerprint | limit})
         if requests.path:
             facts |= {
@@ -78,7 +84,9 @@ def _replanned(
     unsent: set[int],
 ) -> dict[str, Any]:
     """Store every row again, and the requests of those that were not sent; return the facts of the event."""
-    digest, count, same = sha256(), 0, 0
+    digest = sha256()
+    count = 0
+    same = 0
     # The reader sees the entries that the transaction replaces.
     before = store.entries(INPUTS)
     store.clear(INPUTS)

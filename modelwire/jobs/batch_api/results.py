@@ -114,7 +114,8 @@ class Index:
     """The places of each row's entries in the store: its latest request, and its result."""
 
     def __init__(self, folder: Path, events: PartEvents, api: BatchApi) -> None:
-        self.events, self.api = events, api
+        self.events = events
+        self.api = api
         self.store = JobStore(folder, read_only=True)
         # This is the latest part that has the row.
         self._parts = array("i", [-1]) * events.rows
@@ -139,7 +140,8 @@ class Index:
             if entry.is_damaged:
                 damaged += 1
                 continue
-            row, part_number = entry.number or 0, int(entry.kind)
+            row = entry.number or 0
+            part_number = int(entry.kind)
             is_latest = self._parts[row] == part_number and self.events.parts[part_number].is_final
             # If a row has two results, the first is used.
             if is_latest and not self._replies[row]:
@@ -181,7 +183,10 @@ class Index:
 
     def fill(self, result: BatchResult, codec: Codec, on_refusal: str) -> BatchResult:
         """Set the status of a row's result, and its message or its error."""
-        number = result.index if result.same is None else result.same
+        if result.same is None:
+            number = result.index
+        else:
+            number = result.same
         self._fill(result, codec, on_refusal, number)
         if result.same is not None and result.cost is not None:
             result.cost = Decimal(0)
@@ -229,11 +234,9 @@ def _answered_directly(result: BatchResult, stored: Mapping[str, Any]) -> None:
 
 
 def _answered(result: BatchResult, reply: RowReply, codec: Codec, on_refusal: str) -> None:
-    result.custom_id, result.request_id, result.status = (
-        reply.custom_id,
-        reply.request_id,
-        reply.kind,
-    )
+    result.custom_id = reply.custom_id
+    result.request_id = reply.request_id
+    result.status = reply.kind
     try:
         result.message = answer_of(codec, reply)
         result.cost = known_price(result.message, batch=True)
@@ -270,7 +273,10 @@ STATUSES = (
 
 def checked_statuses(status: Any) -> tuple[str, ...]:
     """Return the statuses as a tuple. Raises `InvalidArgument` for an unknown one."""
-    statuses = (status,) if isinstance(status, str) else tuple(status)
+    if isinstance(status, str):
+        statuses = (status,)
+    else:
+        statuses = tuple(status)
     for one in statuses:
         if one not in STATUSES:
             raise InvalidArgument(

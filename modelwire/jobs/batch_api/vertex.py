@@ -65,7 +65,10 @@ class VertexBatches(GoogleBatches):
         if found is None:
             raise InvalidArgument(f"`bucket` must be like `gs://my-bucket/folder`, not {bucket!r}.")
         folder = (found[2] or "").strip("/")
-        self._bucket, self._folder = found[1], f"{folder}/" if folder else ""
+        self._bucket = found[1]
+        self._folder = ""
+        if folder:
+            self._folder = f"{folder}/"
 
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         pieces = {
@@ -149,7 +152,8 @@ class VertexBatches(GoogleBatches):
         row = api.json_object(line)
         labels = (row.get("request") or {}).get("labels") or {}
         pieces = "".join(str(labels[name]) for name in sorted(labels) if name.startswith(LABEL))
-        key, response = str(row.get("key") or pieces), row.get("response")
+        key = str(row.get("key") or pieces)
+        response = row.get("response")
         if (
             isinstance(response, dict)
             and response

@@ -337,7 +337,8 @@ class _RecordedConnection(ConnectionWrapper):
         return data
 
     def _end(self, how: str) -> None:
-        running, self._running = self._running, None
+        running = self._running
+        self._running = None
         if running is not None:
             running.answer.ended = how
             self._writer.end(running)
@@ -345,7 +346,8 @@ class _RecordedConnection(ConnectionWrapper):
     def failure(self, exc: Exception) -> Exception:
         """Record a network error. Any other error means that the request was never sent."""
         error = super().failure(exc)
-        running, self._running = self._running, None
+        running = self._running
+        self._running = None
         if running is not None:
             if isinstance(error, ChatError):
                 running.answer.fail(error)

@@ -191,7 +191,8 @@ class _ReplayedConnection(ConnectionWrapper):
 
     def _begin(self) -> Answer | None:
         self._answer = self._replay.answer_to(self.exchange)
-        self._next, self._began = 0, monotonic()
+        self._next = 0
+        self._began = monotonic()
         return self._answer
 
     def _due_s(self, at_s: float) -> float:

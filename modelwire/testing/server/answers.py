@@ -139,7 +139,9 @@ def calls_of(answer: Answer, call: Call, prefix: str = "call") -> list[ToolUse]:
 
 def args_text(args: Any) -> str:
     """Return the arguments of a tool call as JSON; a text is used unchanged."""
-    return args if isinstance(args, str) else to_json(args).decode()
+    if isinstance(args, str):
+        return args
+    return to_json(args).decode()
 
 
 def slices(text: str, size: int = 12) -> Iterator[str]:

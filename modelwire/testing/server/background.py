@@ -54,7 +54,9 @@ class BackgroundDesk:
     def handle(self, request: SeenRequest, path: str) -> Reply | None:
         """Answer a poll, a resumed stream, or a cancellation; None for any other request."""
         id, _, action = unquote(path.rpartition(_PLACE)[2]).partition("/")
-        response = self._responses.get(id) if _PLACE in path else None
+        response = None
+        if _PLACE in path:
+            response = self._responses.get(id)
         if response is None:
             return None
         if request.method == "POST" and action == "cancel":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -133,7 +133,9 @@ class BatchCall:
     def answer(self) -> Reply | Iterable[Step] | None:
         """Return the answer of the API's handler; None if it has none for this method and path."""
         kind = self.path["kind"]
-        known = self.desk.files if kind == "files" else self.desk.ids_of(self.api.name)
+        known: Container[str] = self.desk.files
+        if kind != "files":
+            known = self.desk.ids_of(self.api.name)
         if self.id and self.id not in known:
             message = self.api.missing.format(noun=_NOUNS.get(kind), id=self.id)
             return self.refuse(message, 404, code=self.api.missing_code)

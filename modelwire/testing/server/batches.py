@@ -135,7 +135,9 @@ class BatchDesk:
             reply.status = 206
             reply.parts = [content[first : last + 1]]
             reply.headers["content-range"] = f"bytes {first}-{last}/{len(content)}"
-        limit = batch.plan.cut_results if batch is not None else None
+        limit = None
+        if batch is not None:
+            limit = batch.plan.cut_results
         if limit is not None and id_ not in self._cut:
             self._cut.add(id_)
             return faults.cut(after_bytes=limit).play(reply, "openai", request.number)
@@ -143,7 +145,10 @@ class BatchDesk:
 
     def make(self, wire: str, rows: list[Row], fields: dict[str, Any]) -> SeenBatch:
         """Create a batch with the next plan."""
-        plan = self.plans.pop(0) if self.plans else self.plan
+        if self.plans:
+            plan = self.plans.pop(0)
+        else:
+            plan = self.plan
         batch = SeenBatch(
             f"{APIS[wire].prefix}_{len(self.made) + 1}",
             wire,
@@ -200,7 +205,9 @@ class BatchDesk:
     def _answered(self, batch: SeenBatch) -> Iterator[Answered]:
         share = batch.cancelled_at_share
         if share is None:
-            share = 1.0 if batch.outcome == "completed" else batch.plan.done
+            share = 1.0
+            if batch.outcome != "completed":
+                share = batch.plan.done
         done = int(len(batch.rows) * share)
         for index in range(len(batch.rows) - 1, -1, -1):
             custom_id, wire, body = batch.rows[index]

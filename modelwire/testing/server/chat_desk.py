@@ -66,7 +66,10 @@ def check_latency(latency: Latency) -> None:
     """Raise `InvalidArgument` for a latency below 0."""
     if callable(latency):
         return
-    median_s = latency.median_s if isinstance(latency, Lognormal) else latency
+    if isinstance(latency, Lognormal):
+        median_s = latency.median_s
+    else:
+        median_s = latency
     check_number("latency", median_s, least=0, unit="seconds")
 
 
@@ -120,7 +123,10 @@ class ChatDesk:
         if fault is not None:
             # The retry gets the answer that this request would have got.
             self._script.put_back(entry)
-            answer = fault.on(answer) if fault.answer is None else fault
+            if fault.answer is None:
+                answer = fault.on(answer)
+            else:
+                answer = fault
         if isinstance(answer, bytes):
             return iter((answer, End.CLOSE))
         if isinstance(answer, Fault):
@@ -194,7 +200,10 @@ class ChatDesk:
         return fault.play(good, request.wire or "", request.number)
 
     def _reply(self, answer: Any, request: SeenRequest, headers: dict[str, str]) -> Reply:
-        facts = answer if isinstance(answer, Answer) else Answer()
+        if isinstance(answer, Answer):
+            facts = answer
+        else:
+            facts = Answer()
         call = _call(request, facts)
         if facts is answer:
             self._use_tokens(request, call)

@@ -212,7 +212,9 @@ def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None
     else:
         if bytes_ is None:
             bytes_ = len(reply.body) // 2
-        sent = [reply.body[:bytes_]] if bytes_ else []
+        sent = []
+        if bytes_:
+            sent = [reply.body[:bytes_]]
     return b"".join((reply.head(), *reply.frames(sent)))
 
 

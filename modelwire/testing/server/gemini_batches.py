@@ -207,7 +207,9 @@ def end_batch(
         if is_good(status):
             lines.append(to_json({"key": key, "response": body}))
             continue
-        provider_error = body.get("error", {}) if isinstance(body, dict) else {}
+        provider_error = {}
+        if isinstance(body, dict):
+            provider_error = body.get("error", {})
         error = {
             "code": _CODE_OF.get(504 if body == "expired" else status or 500, 13),
             "message": provider_error.get("message", "Internal error."),

@@ -144,7 +144,8 @@ class Limiter:
 
     def change(self, limits: Limits, now_s: float) -> None:
         """Change the limits. What was spent stays spent, in proportion."""
-        old, self._buckets = self._buckets, {}
+        old = self._buckets
+        self._buckets = {}
         self.limits = limits
         for at, buckets in old.items():
             for name, fresh in self._of(at, now_s).items():
@@ -179,7 +180,9 @@ class Limiter:
             wait_s = bucket.wait_s(costs[name])
             if wait_s and (worst is None or wait_s > worst.wait_s):
                 worst = Refusal(name, wait_s)
-        share = 1.0 if worst is None else self.limits.refused_cost
+        share = 1.0
+        if worst is not None:
+            share = self.limits.refused_cost
         for name, bucket in buckets.items():
             bucket.level = max(0.0, bucket.level - share * costs[name])
         return worst
@@ -205,7 +208,10 @@ class Limiter:
 
         `scale` converts the server's seconds to the client's, whose time is now `epoch_s`.
         """
-        dialect = own if self.limits.headers == "own" else self.limits.headers
+        if self.limits.headers == "own":
+            dialect = own
+        else:
+            dialect = self.limits.headers
         if dialect == "none":
             return {}
         out: dict[str, str] = {}

@@ -89,7 +89,10 @@ def _make(call: BatchCall) -> Reply | Iterable[Step]:
         return call.refuse("`input_file_id` names no file.")
     if url not in endpoints:
         return call.refuse(f"`{url}` is not an endpoint of this server.")
-    wires = _WIRE_OF_AZURE_URL if on_azure else {url: _WIRE_OF_URL[url]}
+    if on_azure:
+        wires = _WIRE_OF_AZURE_URL
+    else:
+        wires = {url: _WIRE_OF_URL[url]}
     rows, errors = _read_rows(file[1], wires)
     return call.create(rows, fields, errors)
 
@@ -172,7 +175,10 @@ def end_batch(
     for number, (custom_id, status, body) in enumerate([*answered, *foreign]):
         response = error = None
         if status is None:
-            code = body if body == "server_error" else f"batch_{body}"
+            if body == "server_error":
+                code = body
+            else:
+                code = f"batch_{body}"
             error = {"code": code, "message": "This request was not executed."}
         else:
             response = {"status_code": status, "request_id": f"req_{number}", "body": body}

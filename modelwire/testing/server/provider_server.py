@@ -127,7 +127,8 @@ class ProviderServer:
         """
         if self._thread is not None:
             return self
-        ready, trouble = threading.Event(), list[OSError]()
+        ready = threading.Event()
+        trouble = list[OSError]()
         self._thread = threading.Thread(
             target=_run, args=(self, ready, trouble), name="modelwire-provider-server", daemon=True
         )
@@ -142,7 +143,8 @@ class ProviderServer:
 
     def close(self) -> None:
         """Drop every connection and stop listening. A second call does nothing."""
-        thread, self._thread = self._thread, None
+        thread = self._thread
+        self._thread = None
         if thread is None or self._loop is None:
             return
         self._loop.call_soon_threadsafe(self._stop)
@@ -344,7 +346,10 @@ def _answer(server: ProviderServer, request: SeenRequest) -> Reply | Iterable[St
         request.embeddings = embeddings_wire(path)
         if request.embeddings is not None:
             # Its errors are those of the provider's chat API, or OpenAI's.
-            request.wire = request.embeddings if request.embeddings in WIRES else "openai"
+            if request.embeddings in WIRES:
+                request.wire = request.embeddings
+            else:
+                request.wire = "openai"
         if request.wire is not None:
             return server._chat.handle(request, request.wire, server.counts.in_flight)
     return (

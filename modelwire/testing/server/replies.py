@@ -88,7 +88,10 @@ class Reply:
 
     def frames(self, parts: Iterable[bytes] | None = None) -> list[bytes]:
         """Return the parts (all, or `parts`) as they are sent, framed as chunks if the body is chunked."""
-        chosen = self.parts if parts is None else list(parts)
+        if parts is None:
+            chosen = self.parts
+        else:
+            chosen = list(parts)
         if self.is_stream:
             return [chunk(part) for part in chosen]
         return chosen
@@ -143,7 +146,10 @@ def page_reply(rows: list[dict[str, Any]], query: str, *, default_limit: int) ->
         start = max(0, ids.index(before) - limit)
         limit = min(limit, ids.index(before))
     page = rows[start : start + limit]
-    more = start > 0 if before in ids else start + limit < len(rows)
+    if before in ids:
+        more = start > 0
+    else:
+        more = start + limit < len(rows)
     shown = ids[start : start + limit] or [None]
     ends = {"first_id": shown[0], "last_id": shown[-1]}
     return json_reply(200, {"object": "list", "data": page, "has_more": more, **ends})
@@ -151,7 +157,10 @@ def page_reply(rows: list[dict[str, Any]], query: str, *, default_limit: int) ->
 
 def sse(data: Any, event: str | None = None) -> bytes:
     """Return one server-sent event. A text is sent unchanged, any other value as JSON."""
-    written = data.encode() if isinstance(data, str) else to_json(data)
+    if isinstance(data, str):
+        written = data.encode()
+    else:
+        written = to_json(data)
     if event is None:
         return b"data: %b\n\n" % written
     return b"event: %b\ndata: %b\n\n" % (event.encode(), written)

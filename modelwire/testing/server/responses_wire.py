@@ -160,11 +160,15 @@ def _message(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
     )
     for number, part in enumerate(item["content"]):
         if part["type"] == "output_text":
-            name, key = ("output_text", "text")
+            name = "output_text"
+            key = "text"
         else:
-            name, key = ("refusal", "refusal")
+            name = "refusal"
+            key = "refusal"
         here = {**at, "content_index": number}
-        extra: dict[str, Any] = {"logprobs": []} if key == "text" else {}
+        extra: dict[str, Any] = {}
+        if key == "text":
+            extra = {"logprobs": []}
         out.add("content_part.added", **here, part={**part, key: ""})
         for piece in pieces(part[key]):
             out.add(f"{name}.delta", **here, delta=piece, **extra)

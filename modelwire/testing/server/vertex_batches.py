@@ -163,7 +163,10 @@ def end_batch(
             if key in requests:
                 good.add(key)
         else:
-            error = body if isinstance(body, dict) else {"error": {"code": 504}}
+            if isinstance(body, dict):
+                error = body
+            else:
+                error = {"error": {"code": 504}}
             line["status"] = f"Error: {to_json(error).decode()}"
         lines.append(to_json(line) + b"\n")
     total = len(batch.rows)
