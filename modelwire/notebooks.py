@@ -76,7 +76,8 @@ def show_spent(tracker: Any) -> str:
         )
     table = _table(["model", "calls", "input", "output", "USD"], rows)
     sums = f"{tracker.total.calls:,} calls, {tracker.errors:,} errors, USD {tracker.cost:.6f}"
-    if cache := str(tracker.cache):
+    cache = str(tracker.cache)
+    if cache:
         sums += f"; {cache}"
     return f"{table}<small>{sums}</small>"
 
@@ -91,9 +92,12 @@ def show_result(result: Any) -> str:
         [name, f"{value:,}" if isinstance(value, int) else value]
         for name, value in result.numbers().items()
     ]
+    table = ""
+    if first:
+        table = _table(list(first[0]), [[*row.values()] for row in first])
     return "".join(
         [
-            _table(list(first[0]), [[*row.values()] for row in first]) if first else "",
+            table,
             f"<small>{escape(str(result))}; <code>{escape(str(result.output or result.job_dir))}</code></small>",
             f"<details><summary>All numbers</summary>{_table(['', 'value'], numbers)}</details>",
         ]

@@ -36,7 +36,9 @@ __all__ = ["IN_BATCH", "RETURNED", "Assignments", "BatchAnswer", "OpenBatch"]
 # These are states of a row. A returned row came back without an answer and is called directly.
 IN_BATCH, RETURNED = 1, 2
 # These are the kinds of entries in the store.
-SUBMITTED_KIND, RETURNED_KIND, ROW_KIND = "handed in", "back", "row"
+SUBMITTED_KIND = "handed in"
+RETURNED_KIND = "back"
+ROW_KIND = "row"
 
 # This is a row's number, its record (None without an answer), and its deduplication key (None
 # without deduplication).
@@ -155,7 +157,10 @@ class Assignments:
                 "line": row.line,
                 "check": question.check.hex(),
             }
-            facts["ask"] = None if digest is None else digest.hex()
+            ask = None
+            if digest is not None:
+                ask = digest.hex()
+            facts["ask"] = ask
             record = b'{"row":%b,%b' % (question.row_json, exact_json(facts)[1:])
             entries.append(Entry.of(ROW_KIND, record, row.number, batch.first + place))
         facts = {"batch": batch.number, "rows": batch.rows, "first": batch.first, "at": batch.at}
@@ -226,7 +231,10 @@ class Assignments:
             )
         batch.is_cancelling = events.cancelled
         for row in self.rows(batch):
-            self.assign(row["n"], bytes.fromhex(row["ask"]) if row["ask"] else None)
+            digest = None
+            if row["ask"]:
+                digest = bytes.fromhex(row["ask"])
+            self.assign(row["n"], digest)
 
     def rows(self, batch: OpenBatch) -> Iterator[dict[str, Any]]:
         """Yield the submitted rows of a batch."""

@@ -93,7 +93,9 @@ class JobFolder:
             is_there = store.exists()
             if not self.about or (is_there and store.stat().st_size > 0):
                 return
-        state = "is empty" if is_there else "is gone"
+        state = "is gone"
+        if is_there:
+            state = "is empty"
         batches = ""
         if "batch" in self.about or (self.path / "batches").is_dir():
             batches = (

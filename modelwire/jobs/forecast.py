@@ -137,12 +137,15 @@ class Forecast:
         price = self._guess
         if s.live_rows:
             price = float(s.live_cost / s.live_rows)
+        money_left = None
+        if money is not None:
+            money_left = float(money.most - money.spent)
         state = State(
             left_s=self._seconds_left(),
             rows=max(0, self.unassigned),
             rate=self.rate()[0],
             price=price,
-            money=None if money is None else float(money.most - money.spent),
+            money=money_left,
             batches=tuple(batch.state() for batch in self._assignments.open_batches.values()),
             pace=Pace(self._assignments.seconds),
             has_batches=has_batches,

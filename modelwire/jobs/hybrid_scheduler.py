@@ -70,7 +70,10 @@ class HybridScheduler(LiveScheduler):
         self._is_short = False
         self._most = MOST_ROWS
         self._split = self._split_chain()
-        self.flex = FlexTier(self._split if hour is not None else None)
+        split = None
+        if hour is not None:
+            split = self._split
+        self.flex = FlexTier(split)
         self.assignments = Assignments(job.folder.path, job.store.results.store, self._split)
         self._reserve_open_batches()
         self.forecast = Forecast(job, hour, self.flex, self.assignments, self._most)

@@ -148,7 +148,10 @@ def write_output(
             writer.write(seen.row(record))
             count += 1
         writer.close()
-    return Table(count, seen.types() if issubclass(writer_class, _CsvWriter) else {})
+    types: dict[str, str] = {}
+    if issubclass(writer_class, _CsvWriter):
+        types = seen.types()
+    return Table(count, types)
 
 
 def _written_as(path: Path) -> list[Any]:
@@ -183,8 +186,11 @@ class JobTable:
         self._folder = folder
         self.rows: list[dict[str, Any]] | None = None
         names = ("order", "formula_guard", "limit", "sample", "seed")
+        place = None
+        if path is not None:
+            place = str(path.absolute())
         self._form = [
-            None if path is None else str(path.absolute()),
+            place,
             *(options[name] for name in names),
         ]
         before = folder.summary()
@@ -398,9 +404,15 @@ def _parts(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     row = record["row"]
     answer = record.get("answer")
     if not isinstance(row, dict):
-        row = {} if row is None else {INPUT_COLUMN: row}
+        if row is None:
+            row = {}
+        else:
+            row = {INPUT_COLUMN: row}
     if not isinstance(answer, dict):
-        answer = {} if answer is None else {"answer": answer}
+        if answer is None:
+            answer = {}
+        else:
+            answer = {"answer": answer}
     if "cost" in record:
         record["cost"] = Decimal(record["cost"])
     return row, answer

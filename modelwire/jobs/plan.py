@@ -391,7 +391,10 @@ def shortage(state: State) -> Shortage | None:
     live_s = state.unfinished / max(state.rate, 1e-9)
     batches_help = state.has_batches and state.pace.share_within(state.left_s) >= LIKELY
     fastest = max([state.rate, *(tier.rate for tier in state.tiers)])
-    cheapest = _times(state.price, state.unfinished * (BATCH_SHARE if batches_help else 1.0))
+    share = 1.0
+    if batches_help:
+        share = BATCH_SHARE
+    cheapest = _times(state.price, state.unfinished * share)
     all_batch = None
     if state.has_batches:
         all_batch = _times(state.price, state.unfinished * BATCH_SHARE)
@@ -408,5 +411,8 @@ def shortage(state: State) -> Shortage | None:
     if state.money is not None and cheapest is not None and cheapest > state.money:
         if all_batch is not None and all_batch <= state.money:
             return Shortage(False, LONGEST_S, all_batch, cheapest)
-        return Shortage(False, math.inf, all_batch if all_batch is not None else cheapest, cheapest)
+        least_cost = cheapest
+        if all_batch is not None:
+            least_cost = all_batch
+        return Shortage(False, math.inf, least_cost, cheapest)
     return None

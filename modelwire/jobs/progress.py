@@ -103,13 +103,22 @@ class Standing:
         time_left = ""
         if left_s is not None:
             time_left = f"{clock(left_s)} left"
+        failed = ""
+        if self.failed:
+            failed = f"{self.failed:,} failed"
+        rate = ""
+        if self.waiting is None:
+            rate = f"{self.rate:,.1f}/s"
+        reason = self.waiting
+        if self.waiting is None:
+            reason = time_left
         parts = [
             f"{self.rows:,} rows",
-            f"{self.failed:,} failed" if self.failed else "",
-            f"{self.rate:,.1f}/s" if self.waiting is None else "",
+            failed,
+            rate,
             f"{_short(self.input_tokens)} + {_short(self.output_tokens)} tokens",
             self.cost_text(),
-            time_left if self.waiting is None else self.waiting,
+            reason,
         ]
         return "  ".join(filter(None, parts))
 
@@ -166,16 +175,19 @@ class NotebookBar:
         done = progress["done"]
         submitted = progress["submitted"]
         batches = f"{progress['ended']} of {progress['parts']} batches ended"
-        self.show(
-            done / submitted if submitted else None, f"{done:,} of {submitted:,} rows, {batches}"
-        )
+        fraction = None
+        if submitted:
+            fraction = done / submitted
+        self.show(fraction, f"{done:,} of {submitted:,} rows, {batches}")
 
 
 def notebook_bar() -> NotebookBar | None:
     """Return a bar if the program runs in a notebook, else None."""
     # Every notebook has loaded this module.
     ipython: Any = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
+    shell = None
+    if ipython is not None:
+        shell = ipython.get_ipython()
     if getattr(shell, "kernel", None) is None:
         return None
     return NotebookBar()
@@ -190,7 +202,10 @@ class Progress:
         self._shown: Standing | None = None
         self.every_s = LINE_EVERY_S
         self._quiet = quiet or sys.stderr is None
-        self._page = None if quiet else notebook_bar()
+        if quiet:
+            self._page = None
+        else:
+            self._page = notebook_bar()
         if self._page is not None:
             self.every_s = BAR_EVERY_S
         elif not self._quiet and sys.stderr.isatty():

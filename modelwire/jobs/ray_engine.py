@@ -69,7 +69,8 @@ class Shares:
 
     def beat(self, worker: str, now: float | None = None) -> tuple[int, bool]:
         """Record that a worker is alive; return the number of workers, and whether the job is to end."""
-        now = monotonic() if now is None else now
+        if now is None:
+            now = monotonic()
         self._seen[worker] = now
         self._seen = {name: at for name, at in self._seen.items() if now - at < LOST_AFTER_S}
         return len(self._seen), self._is_over
@@ -214,7 +215,9 @@ class RayCaller(RowCaller):
             max_concurrent_calls_per_actor=BATCHES_AT_ONCE,
         )
         state = shared_state()
-        fleet = None if state is None else state.settings
+        fleet = None
+        if state is not None:
+            fleet = state.settings
         dataset = ray.data.from_items(rows, override_num_blocks=blocks)
         dataset = dataset.map_batches(
             _Worker,

@@ -67,7 +67,10 @@ class _RowObserver(CallObserver):
         self.waits = 0
 
     def waiting(self, step: Sleep | Wait | None) -> None:
-        self.waits += -1 if step is None else 1
+        change = 1
+        if step is None:
+            change = -1
+        self.waits += change
         self.check()
 
     def check(self) -> None:

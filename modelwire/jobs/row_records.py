@@ -43,7 +43,9 @@ _log = logging.getLogger(__name__)
 DIGEST_BYTES = 16
 TABLE = "rows"
 # A row has one of these states.
-UNKNOWN, ANSWERED, FAILED = 0, 1, 2
+UNKNOWN = 0
+ANSWERED = 1
+FAILED = 2
 # `last_asked` searches this many rows for one with an answer.
 SEARCHED = 100_000
 # `groups_of` ends a group at this many records.
@@ -181,7 +183,10 @@ class Record(NamedTuple):
         """Return the entry for the store."""
         facts = {"n": self.number, "line": self.line, "check": self.check.hex(), **self.about}
         record = b'{"row":%b,%b' % (self.row_json, exact_json(facts)[1:])
-        return Entry.of("failed" if self.failed else "answered", record, self.number, id)
+        kind = "answered"
+        if self.failed:
+            kind = "failed"
+        return Entry.of(kind, record, self.number, id)
 
 
 def is_refusal(error: str | None) -> bool:

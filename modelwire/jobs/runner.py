@@ -279,7 +279,8 @@ class Job:
         skipped = 0
         async with self.turn:
             while self.stopped is None and not self.input.exhausted and self.window.quota > 0:
-                if (question := self.input.take()) is None:
+                question = self.input.take()
+                if question is None:
                     break
                 is_held = self.scheduler.holds(question.row.number, question)
                 if not is_held and not self.store.has_result(question):

@@ -168,7 +168,9 @@ class _IterableSource(Source):
     def __init__(self, rows: Iterable[Any]) -> None:
         self._values = rows
         length = getattr(rows, "__len__", None)
-        self.total = length() if length is not None else None
+        self.total = None
+        if length is not None:
+            self.total = length()
         first: Sequence[Any] = ()
         if isinstance(rows, (list, tuple)):
             first = rows[:PEEKED_LINES]

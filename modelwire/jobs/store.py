@@ -45,8 +45,13 @@ __all__ = [
 ]
 
 STORE_NAME = "job.sqlite"
-EVENTS, INPUTS, REQUESTS, REPLIES = "events", "inputs", "requests", "replies"
-LIVE, TIERED, WAYS = "live", "tiered", "ways"
+EVENTS = "events"
+INPUTS = "inputs"
+REQUESTS = "requests"
+REPLIES = "replies"
+LIVE = "live"
+TIERED = "tiered"
+WAYS = "ways"
 # In WAL mode, this syncs the log at each commit.
 SYNCHRONOUS = "FULL"
 # A statement waits this long for the lock of another process.

@@ -478,7 +478,8 @@ class Tally:
         tiers = {message.response_metadata.get("service_tier") for message in paid}
         if len(tiers) == 1 and (tier := tiers.pop()) in TIERS:
             about["way"] = tier
-        if reason := finish_reason(self.messages):
+        reason = finish_reason(self.messages)
+        if reason:
             about["finish_reason"] = reason
         if len(paid) < len(self.messages):
             about["cached"] = len(self.messages) - len(paid)

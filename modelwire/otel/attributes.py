@@ -44,7 +44,9 @@ def _int(value: Any) -> int | None:
 
 
 def _word(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    if isinstance(value, str):
+        return value
+    return None
 
 
 def _only_true(value: Any) -> bool | None:

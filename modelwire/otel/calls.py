@@ -174,7 +174,9 @@ class _CallSpan(CallObserver):
         """End the span, with the reasons why the answers ended and the tokens of the call."""
         self._detach()
         messages = [one.message for one in result.generations]
-        message = messages[0] if messages else None
+        message = None
+        if messages:
+            message = messages[0]
         if message is not None:
             self.facts |= answer_attributes(message, self.provider)
         usage = getattr(message, "usage_metadata", None) or {}

@@ -66,7 +66,10 @@ class AnthropicBatches(api.BatchApi):
         A batch that is listed before it later was created after this call.
         """
         batch = next(api.listed(batch_client, self.batches, "after_id", 1), {})
-        return api.Newest(str(batch["id"]) if batch else None, api.epoch(batch.get("created_at")))
+        newest = None
+        if batch:
+            newest = str(batch["id"])
+        return api.Newest(newest, api.epoch(batch.get("created_at")))
 
     @api.reads_answers
     def find(
@@ -119,7 +122,10 @@ class AnthropicBatches(api.BatchApi):
             outcome = ""
         url = batch.get("results_url")
         failed = done - counts.get("succeeded", 0)
-        return api.Look(ended, outcome, total, done, failed, (str(url),) if ended and url else ())
+        remote: tuple[str, ...] = ()
+        if ended and url:
+            remote = (str(url),)
+        return api.Look(ended, outcome, total, done, failed, remote)
 
     def read(self, line: bytes) -> api.RowReply:
         row = api.json_object(line)

@@ -139,7 +139,9 @@ class BatchApi:
     max_bytes: int
     # The file of a part consists of `head`, its rows with `between` after each but the last, and
     # `tail`.
-    head, between, tail = b"", b"\n", b"\n"
+    head = b""
+    between = b"\n"
+    tail = b"\n"
     # Every row begins with these bytes, and nothing else in the file does. The name of the row
     # follows.
     start = b'{"custom_id":"'
@@ -252,7 +254,8 @@ def listed(
     params: dict[str, Any] = {"limit": limit}
     for _ in turned(batch_client, path, params, cursor):
         page = batch_client.get(path, params)
-        if not isinstance(found := page.get("data"), list):
+        found = page.get("data")
+        if not isinstance(found, list):
             raise errors.MalformedResponse(
                 f"The list at `{path}` has no `data`.", provider=batch_client.codec.provider
             )

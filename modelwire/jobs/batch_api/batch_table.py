@@ -87,7 +87,8 @@ def record_of(result: BatchResult, record: dict[str, Any]) -> Record:
         about["finish_reason"] = reason
     if result.same is not None:
         return Record(result.index, record["line"], row, digest_of(row), {**about, "attempts": 0})
-    if (usage := result.usage) is not None:
+    usage = result.usage
+    if usage is not None:
         about |= {name: usage[name] for name in ("input_tokens", "output_tokens")}
         if result.message is not None:
             about |= prompt_cache_facts([result.message], batch=True)

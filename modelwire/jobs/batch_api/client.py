@@ -358,7 +358,9 @@ def _whole_size(response: Any) -> int | None:
     size = ""
     if response is not None:
         size = response.headers.get("content-range", "").rpartition("/")[2]
-    return int(size) if size.isdecimal() else None
+    if size.isdecimal():
+        return int(size)
+    return None
 
 
 def answer_of(codec: Codec, reply: RowReply) -> AIMessage:

@@ -191,7 +191,8 @@ def _is_whole(path: Path) -> bool:
     last = b""
     with path.open("rb") as file:
         for line in file:
-            last = line if line.strip() else last
+            if line.strip():
+                last = line
     try:
         from_json(without_bom(last) or b"null")
     except ValueError:

@@ -110,7 +110,10 @@ class GoogleBatches(api.BatchApi):
     def made(self, batch: Mapping[str, Any]) -> api.Made:
         """Return the batch in a provider's answer."""
         made_at = api.epoch(self.about(batch).get("createTime"))
-        return api.Made(id_of(batch), made_at + self.life_s if made_at else 0.0)
+        ends_at = 0.0
+        if made_at:
+            ends_at = made_at + self.life_s
+        return api.Made(id_of(batch), ends_at)
 
     @api.reads_answers
     def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
@@ -219,7 +222,8 @@ class GeminiBatches(GoogleBatches):
         self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]
     ) -> tuple[str, ...]:
         output = _output(batch)
-        if file := output.get("responsesFile"):
+        file = output.get("responsesFile")
+        if file:
             return (f"/download{FILES}/{id_of({'name': file})}:download?alt=media",)
         if output:
             return (f"{self.batches}/{batch_id}",)
@@ -249,7 +253,8 @@ class GeminiBatches(GoogleBatches):
     def read(self, line: bytes) -> api.RowReply:
         row = api.json_object(line)
         key = str(row.get("key") or (row.get("metadata") or {}).get("key"))
-        if isinstance(response := row.get("response"), dict):
+        response = row.get("response")
+        if isinstance(response, dict):
             return api.RowReply(key, "succeeded", 200, response, response.get("responseId"))
         return self.failed_row(key, row.get("error") or row.get("status"))
 
@@ -269,7 +274,10 @@ def pages(
 def id_of(thing: Mapping[str, Any]) -> str:
     """Return the last part of a resource name such as `batches/ID` or `files/ID`."""
     name = thing.get("name")
-    return api.checked_id(None if name is None else str(name).rpartition("/")[2])
+    last = None
+    if name is not None:
+        last = str(name).rpartition("/")[2]
+    return api.checked_id(last)
 
 
 def shown_marks(part: Part, job: str) -> str:

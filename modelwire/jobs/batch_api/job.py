@@ -208,7 +208,10 @@ class BatchJob:
             self._show_progress(reconciler)
         if not events.done:
             events.store.clear(TABLE)  # The rows of the last table are out of date.
-        folder.end({"state": "answered" if events.done else "submitted", "rows": events.rows})
+        state = "submitted"
+        if events.done:
+            state = "answered"
+        folder.end({"state": state, "rows": events.rows})
 
     async def await_end(
         self,

@@ -102,9 +102,13 @@ class OpenAIBatches(api.BatchApi):
     def create(
         self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
     ) -> api.Made:
+        if self.azure:
+            endpoint = CREATE_ENDPOINT
+        else:
+            endpoint = about["endpoint"]
         payload = {
             "input_file_id": part.file_id,
-            "endpoint": CREATE_ENDPOINT if self.azure else about["endpoint"],
+            "endpoint": endpoint,
             "completion_window": "24h",
             "metadata": {
                 **about["metadata"],
@@ -155,9 +159,10 @@ class OpenAIBatches(api.BatchApi):
             if isinstance(error, dict):
                 code = error.get("code")
             kind = NOT_ASKED.get(str(code), "errored")
-            return api.RowReply(
-                custom_id, kind, 500 if kind == "errored" else None, {"error": error}, None
-            )
+            status = None
+            if kind == "errored":
+                status = 500
+            return api.RowReply(custom_id, kind, status, {"error": error}, None)
         status = response.get("status_code")
         if not (isinstance(status, int) and 100 <= status < 600):
             status = 500

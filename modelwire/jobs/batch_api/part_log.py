@@ -160,7 +160,10 @@ class PartEvents:
 
         It survives a crash once this returns, or once the store's transaction is committed.
         """
-        number = None if part is None else part.number
+        if part is None:
+            number = None
+        else:
+            number = part.number
         record = {
             "event": event,
             "at": time.time(),

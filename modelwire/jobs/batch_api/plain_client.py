@@ -70,9 +70,11 @@ class PlainClient:
         content: Any = None,
         **_: Any,
     ) -> httpx2.Response:
-        return self._call(
-            "POST", path, options, **({"json": body} if content is None else {"content": content})
-        )
+        if content is None:
+            sent = {"json": body}
+        else:
+            sent = {"content": content}
+        return self._call("POST", path, options, **sent)
 
     def upload(
         self,

@@ -142,7 +142,9 @@ class Requests:
         self._api = api
         self._job = job
         self._store = store
-        self._asked_before = Digests() if dedupe else None
+        self._asked_before = None
+        if dedupe:
+            self._asked_before = Digests()
         self._deployment = deployment_of(split.model)
         # `cached` counts rows that the cache answers, `same` rows whose request equals that of an
         # earlier row.
@@ -169,7 +171,8 @@ class Requests:
 
     def _request_line(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
         messages = self._split.messages(prepared)
-        if (answer := self._split.cached(messages)) is not None:
+        answer = self._split.cached(messages)
+        if answer is not None:
             self._store.append(LIVE, [direct_answer(number, answer)])
             self.cached += 1
             return json_of(record)

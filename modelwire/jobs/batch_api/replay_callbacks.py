@@ -27,7 +27,9 @@ def report(split: Split, result: BatchResult, value: Any, job: str) -> None:
         message = result.message = ext.as_v1(message)
     if result.same is not None or result.told or result.status in ("invalid", "pending"):
         return
-    outcome = message if error is None else error
+    outcome: Any = message
+    if error is not None:
+        outcome = error
     if outcome is None:
         return
     ext.report_call(

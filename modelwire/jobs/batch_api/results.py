@@ -179,7 +179,10 @@ class Index:
         if self._live[number]:
             return 0, self._live[number]
         reply = self._replies[number]
-        return (1 if reply else 2), reply
+        order = 2
+        if reply:
+            order = 1
+        return order, reply
 
     def fill(self, result: BatchResult, codec: Codec, on_refusal: str) -> BatchResult:
         """Set the status of a row's result, and its message or its error."""
@@ -197,7 +200,10 @@ class Index:
             _answered_directly(result, from_json(self.store.read(LIVE, self._live[number])))
             return
         if self._parts[number] < 0:
-            result.status = "invalid" if result.error is not None else "missing"
+            if result.error is not None:
+                result.status = "invalid"
+            else:
+                result.status = "missing"
             return
         part = self.events.parts[self._parts[number]]
         result.round = part.round

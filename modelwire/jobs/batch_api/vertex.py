@@ -169,7 +169,9 @@ class VertexBatches(GoogleBatches):
 def _storage() -> str:
     """Return the address of Cloud Storage, or the one in `STORAGE_EMULATOR_HOST`, which receives the token, too."""
     host = os.environ.get("STORAGE_EMULATOR_HOST", STORAGE).rstrip("/")
-    return host if "://" in host else f"http://{host}"
+    if "://" in host:
+        return host
+    return f"http://{host}"
 
 
 def _object(place: str) -> str:

@@ -142,7 +142,10 @@ class Writer:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             adds = _adds_to(path, append)
-            self._file: IO[bytes] | None = open(path, "ab" if adds else "wb", opener=owned)  # noqa: SIM115 - until `close`
+            mode = "wb"
+            if adds:
+                mode = "ab"
+            self._file: IO[bytes] | None = open(path, mode, opener=owned)  # noqa: SIM115 - until `close`
             if not adds:
                 self._write(HEAD)
         except OSError as exc:
@@ -191,7 +194,8 @@ class Writer:
     def _write_ended(self) -> None:
         try:
             while self._next in self._ended:
-                if (ended := self._ended.pop(self._next)) is not None:
+                ended = self._ended.pop(self._next)
+                if ended is not None:
                     self._write(ended)
                     self.count += self._next not in self._calls
                 self._next += 1
@@ -275,12 +279,15 @@ class _RecordedCall(CallObserver):
         self._writer = writer
         self._exchange: Exchange[Any, Any] | None = None
         self._began = monotonic()
+        more = []
+        if model.extra_body or options.get("extra_body"):
+            more = ["extra_body"]
         self._call = Call(
             provider=str(getattr(model, "provider", type(model).__name__)),
             model=str(model.model),
             messages=messages_to_dict(list(messages)),
             params=model.call_parameters(kwargs.get("stop"), options),
-            left_out=["extra_body"] if model.extra_body or options.get("extra_body") else [],
+            left_out=more,
         )
 
     def sent(self, exchange: Exchange[Any, Any]) -> None:
@@ -317,7 +324,8 @@ class _RecordedConnection(ConnectionWrapper):
         self._running = self._writer.begin(self.exchange)
 
     def _sent(self, reply: Reply, step: Send) -> Reply:
-        if (running := self._running) is not None:
+        running = self._running
+        if running is not None:
             answer = running.answer
             answer.status = reply.status
             answer.headers = {name.lower(): value for name, value in reply.headers.items()}

@@ -148,16 +148,18 @@ def call_to_line(call: Call, exchange: Exchange[Any, Any], written: set[str]) ->
     texts: dict[str, str] = {}
     # The order of a schema's properties is that of the answer.
     shown = _changed(plain, _by_hash(texts, written), ordered=True)
-    return json.dumps(
-        {"call": {**shown, **({"texts": texts} if texts else {})}}, ensure_ascii=False
-    )
+    new_texts: dict[str, Any] = {}
+    if texts:
+        new_texts = {"texts": texts}
+    return json.dumps({"call": {**shown, **new_texts}}, ensure_ascii=False)
 
 
 def _by_hash(texts: dict[str, str], written: set[str]) -> Callable[[str], str]:
     """Return a function that replaces a long text by its hash, and adds it to `texts` if it is not `written` yet."""
 
     def by_hash(text: str) -> str:
-        if (long := _long_part(text)) is None:
+        long = _long_part(text)
+        if long is None:
             return text
         short = shortened(long)
         if short not in written:
@@ -193,9 +195,12 @@ def to_line(
         {"s": round(at_s, 3), **_as_text(data)}
         for at_s, data in _masked(answer.pieces, redactor.secrets)
     ]
+    new_texts: dict[str, Any] = {}
+    if texts:
+        new_texts = {"texts": texts}
     return json.dumps(
         {
-            "request": {**vars(request), "body": body, **({"texts": texts} if texts else {})},
+            "request": {**vars(request), "body": body, **new_texts},
             "answer": {
                 "status": answer.status,
                 "head_s": round(answer.head_s, 3),
@@ -351,7 +356,9 @@ def _as_bytes(piece: Mapping[str, str]) -> bytes:
 def _changed(value: Any, change: Callable[[str], str], *, ordered: bool = False) -> Any:
     """Return JSON with changed texts, its keys sorted unless they are `ordered`."""
     if isinstance(value, dict):
-        names = value if ordered else sorted(value)
+        names: Iterable[str] = value
+        if not ordered:
+            names = sorted(value)
         return {name: _changed(value[name], change, ordered=ordered) for name in names}
     if isinstance(value, list):
         return [_changed(item, change, ordered=ordered) for item in value]

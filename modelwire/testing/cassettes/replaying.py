@@ -234,24 +234,30 @@ class _ReplayedConnection(ConnectionWrapper):
         return self._replay.pace is None and self._replay.knows(self.exchange)
 
     def _passed_over(self, seconds: float) -> bool:
-        if passes := self._has_time():
+        passes = self._has_time()
+        if passes:
             self._replay.pass_over(seconds, self.exchange)
         return passes
 
 
 class _SyncReplayedConnection(_ReplayedConnection):
     def send(self, step: Send) -> Reply:
-        if (answer := self._begin()) is None:
+        answer = self._begin()
+        if answer is None:
             reply: Reply = self.inner.send(step)
             return reply
-        sleep(self._due_s(answer.end_s if answer.status is None else answer.head_s))
+        ready_s = answer.head_s
+        if answer.status is None:
+            ready_s = answer.end_s
+        sleep(self._due_s(ready_s))
         reply = self._reply(answer)
         if not step.stream:
             reply.body = b"".join(iter(self.read, None))
         return reply
 
     def read(self) -> bytes | None:
-        if (answer := self._answer) is None:
+        answer = self._answer
+        if answer is None:
             data: bytes | None = self.inner.read()
             return data
         sleep(self._next_s(answer))
@@ -280,13 +286,15 @@ class _AsyncReplayedConnection(_ReplayedConnection):
     async def send(self, step: Send) -> Reply:
         from asyncio import timeout
 
-        if (answer := self._begin()) is None:
+        answer = self._begin()
+        if answer is None:
             reply: Reply = await self.inner.send(step)
             return reply
         async with timeout(step.remaining_s):
-            await self.inner.sleep(
-                self._due_s(answer.end_s if answer.status is None else answer.head_s)
-            )
+            ready_s = answer.head_s
+            if answer.status is None:
+                ready_s = answer.end_s
+            await self.inner.sleep(self._due_s(ready_s))
             reply = self._reply(answer)
             pieces = []
             while not step.stream and (piece := await self.read()) is not None:
@@ -297,7 +305,8 @@ class _AsyncReplayedConnection(_ReplayedConnection):
     async def read(self) -> bytes | None:
         from asyncio import timeout
 
-        if (answer := self._answer) is None:
+        answer = self._answer
+        if answer is None:
             data: bytes | None = await self.inner.read()
             return data
         async with timeout(self.exchange.remaining_s()):

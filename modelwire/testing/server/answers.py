@@ -44,7 +44,10 @@ class Answer:
 
     def reason_in(self, words: Mapping[str, str]) -> str:
         """Return the provider's word for the reason, from a table; a refusal counts as filtered."""
-        reason = "content_filter" if self.refusal else self.stop_reason
+        if self.refusal:
+            reason = "content_filter"
+        else:
+            reason = self.stop_reason
         return words.get(reason, reason)
 
     def tokens(self, request_bytes: int) -> Usage:

@@ -73,6 +73,15 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     # All counts but `processing` are 0 until the whole batch has ended.
     counts = batch.counts or {**_NO_COUNTS, "processing": len(batch.rows)}
     host = (batch.plan.results_host or base_url).rstrip("/")
+    ended_at = None
+    if batch.ended_at is not None:
+        ended_at = _iso(batch.ended_at)
+    cancelled_at = None
+    if is_cancelled:
+        cancelled_at = _iso(batch.made_at)
+    results_url = None
+    if has_ended:
+        results_url = f"{host}/v1/messages/batches/{batch.id}/results"
     return {
         "id": batch.id,
         "type": "message_batch",
@@ -80,10 +89,10 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
         "request_counts": counts,
         "created_at": _iso(batch.made_at),
         "expires_at": _iso(batch.made_at + DAY_S),
-        "ended_at": _iso(batch.ended_at) if batch.ended_at is not None else None,
-        "cancel_initiated_at": _iso(batch.made_at) if is_cancelled else None,
+        "ended_at": ended_at,
+        "cancel_initiated_at": cancelled_at,
         "archived_at": None,
-        "results_url": f"{host}/v1/messages/batches/{batch.id}/results" if has_ended else None,
+        "results_url": results_url,
     }
 
 
@@ -108,7 +117,10 @@ def _result(status: int | None, body: Any) -> dict[str, Any]:
     if is_good(status):
         return {"type": "succeeded", "message": body}
     if status is None and body != "server_error":
-        return {"type": "canceled" if body == "cancelled" else "expired"}
+        kind = "expired"
+        if body == "cancelled":
+            kind = "canceled"
+        return {"type": kind}
     error = body
     if status is None:
         error = {"type": "api_error", "message": "Internal server error"}

@@ -40,7 +40,9 @@ class BackgroundDesk:
 
     def begin(self, whole: dict[str, Any], reply: Reply, polls: int) -> Reply:
         """Store an answer; return the reply to the request: the stream, or a queued response."""
-        events = reply.parts if reply.is_stream else ()
+        events: Sequence[bytes] = ()
+        if reply.is_stream:
+            events = reply.parts
         response = _Response(whole, polls, events, dict(reply.headers))
         self._responses[str(whole["id"])] = response
         if reply.is_stream:

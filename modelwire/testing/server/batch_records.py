@@ -145,7 +145,9 @@ class BatchCall:
         if self.path["action"]:
             name += f"/{self.path['action']}"
         handler = self.api.handlers.get(name)
-        return None if handler is None else handler(self)
+        if handler is None:
+            return None
+        return handler(self)
 
     def refuse(self, message: str, status: int = 400, *, code: str | None = None) -> Reply:
         """Return the reply with an error."""

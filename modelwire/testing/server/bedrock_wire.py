@@ -142,7 +142,9 @@ def _block_events(index: int, block: JSON) -> Iterator[bytes]:
 
 def error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> JSON:
     """Return the body of an error."""
-    general = "InternalServerException" if status >= 500 else "ValidationException"
+    general = "ValidationException"
+    if status >= 500:
+        general = "InternalServerException"
     return {"message": message, "__type": type or _ERRORS.get(status, general)}
 
 

@@ -108,7 +108,8 @@ def page_of(call: BatchCall, field: str) -> Reply:
     size = int(params.get("pageSize", 50))
     batches = call.desk.of_wire(call.api.name)[::-1]
     page: dict[str, Any] = {}
-    if shown := batches[start : start + size]:
+    shown = batches[start : start + size]
+    if shown:
         page[field] = [call.desk.record(batch, "") for batch in shown]
     if start + size < len(batches):
         page["nextPageToken"] = str(start + size)

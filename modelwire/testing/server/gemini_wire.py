@@ -63,7 +63,8 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
     parts: list[dict[str, Any]] = []
     if answer.reasoning:
         parts.append({"text": answer.reasoning, "thought": True})
-    if (text := answer.text or answer.refusal) or not answer.tool_calls:
+    text = answer.text or answer.refusal
+    if text or not answer.tool_calls:
         parts.append({"text": text})
     return _frame(answer, call, [*parts, *_calls(answer, call)], answer.reason_in(_STOP))
 

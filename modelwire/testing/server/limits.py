@@ -71,7 +71,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, least in (("rpm", None), ("tpm", None), ("max_concurrent", 1)):
-            if (value := getattr(self, name)) is not None:
+            value = getattr(self, name)
+            if value is not None:
                 check_number(name, value, least=least)
         check_number("window_s", self.window_s)
         check_number("refused_cost", self.refused_cost, least=0)
@@ -158,7 +159,9 @@ class Limiter:
             at = at[0], ""
         found = self._buckets.get(at)
         if found is None:
-            make = Window if self.limits.fixed else Bucket
+            make = Bucket
+            if self.limits.fixed:
+                make = Window
             shares = {"requests": self.limits.rpm, "tokens": self.limits.tpm}
             found = self._buckets[at] = {
                 name: make(share, self.limits.window_s, now_s)
@@ -243,7 +246,11 @@ def _state_headers(
 
 def _retry_headers(wait_s: float, dialect: str, *, is_scaled: bool) -> dict[str, str]:
     """Return the headers with the wait before a retry. Scaled seconds have a fraction; real ones are whole."""
-    headers = {"retry-after": f"{wait_s:.3f}" if is_scaled else str(math.ceil(wait_s))}
+    if is_scaled:
+        text = f"{wait_s:.3f}"
+    else:
+        text = str(math.ceil(wait_s))
+    headers = {"retry-after": text}
     if _FORMS.get(dialect, _Form()).in_ms:
         headers["retry-after-ms"] = str(math.ceil(wait_s * 1000))
     return headers

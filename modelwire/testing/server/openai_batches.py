@@ -84,7 +84,9 @@ def _make(call: BatchCall) -> Reply | Iterable[Step]:
     file = call.desk.files.get(str(fields.get("input_file_id")))
     url = str(fields.get("endpoint"))
     on_azure = call.request.path.startswith("/openai/")
-    endpoints = (_AZURE_ENDPOINT,) if on_azure else tuple(_WIRE_OF_URL)
+    endpoints = tuple(_WIRE_OF_URL)
+    if on_azure:
+        endpoints = (_AZURE_ENDPOINT,)
     if file is None:
         return call.refuse("`input_file_id` names no file.")
     if url not in endpoints:
@@ -106,12 +108,18 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
     if not has_begun:
         counts = dict.fromkeys(counts, 0)
+    model = None
+    if batch.rows:
+        model = batch.rows[0][2].get("model")
+    errors = None
+    if status == "failed":
+        errors = _errors(batch)
     return {
         "id": batch.id,
         "object": "batch",
         "endpoint": batch.fields.get("endpoint"),
-        "model": batch.rows[0][2].get("model") if batch.rows else None,
-        "errors": _errors(batch) if status == "failed" else None,
+        "model": model,
+        "errors": errors,
         "input_file_id": batch.fields.get("input_file_id"),
         "completion_window": batch.fields.get("completion_window", "24h"),
         "status": status,
@@ -188,7 +196,10 @@ def end_batch(
             "response": response,
             "error": error,
         }
-        lines["output" if is_good(status) else "error"].append(to_json(line) + b"\n")
+        name = "error"
+        if is_good(status):
+            name = "output"
+        lines[name].append(to_json(line) + b"\n")
     for name, written in lines.items():
         if written:
             content = b"".join(written)

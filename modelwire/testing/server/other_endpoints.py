@@ -35,7 +35,9 @@ def other_reply(request: SeenRequest, path: str) -> Reply:
         if path.endswith("/responses/input_tokens"):
             count["object"] = "response.input_tokens"
         return json_reply(200, count)
-    model_row = _anthropic_row if of_anthropic else _openai_row
+    model_row = _openai_row
+    if of_anthropic:
+        model_row = _anthropic_row
     if request.method == "GET" and path.endswith("/models"):
         page: dict[str, Any] = {"object": "list"}
         if of_anthropic:
@@ -44,7 +46,9 @@ def other_reply(request: SeenRequest, path: str) -> Reply:
     if request.method == "GET" and "/models/" in path:
         return json_reply(200, model_row(path.rpartition("/")[2]))
     message = f"There is nothing at {request.method} {request.path}. OpenAI's clients want a `base_url` with `/v1`."
-    wire = "anthropic" if of_anthropic else "openai"
+    wire = "openai"
+    if of_anthropic:
+        wire = "anthropic"
     return error_reply(wire, 404, number=request.number, message=message, code="not_found")
 
 

@@ -25,7 +25,10 @@ def strict_problem(wire: str, request: SeenRequest) -> str | None:
     if b'"strict"' not in request.content and b'"json_schema"' not in request.content:
         return None
     is_azure = "/openai/" in request.path
-    provider = "azure_openai" if is_azure else wire.replace("responses", "openai")
+    if is_azure:
+        provider = "azure_openai"
+    else:
+        provider = wire.replace("responses", "openai")
     if provider not in table():
         return None
     body = request.body
