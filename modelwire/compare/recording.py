@@ -99,4 +99,7 @@ def _missing_text(value: Any) -> str | None:
         items = value.values()
     elif isinstance(value, list):
         items = value
-    return next((found for item in items if (found := _missing_text(item)) is not None), None)
+    for item in items:
+        if (found := _missing_text(item)) is not None:
+            return found
+    return None

@@ -158,7 +158,10 @@ class CsvSource(FileSource):
         if self.is_ours:
             return None
         problems = (_unreadable(line, self.encoding) for line in self._lines.taken)
-        return next((problem for problem in problems if problem is not None), None)
+        for problem in problems:
+            if problem is not None:
+                return problem
+        return None
 
     def _complaint(self, error: Exception) -> str:
         if isinstance(error, _TooLong):

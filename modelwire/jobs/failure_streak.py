@@ -50,7 +50,9 @@ class FailureStreak:
 
     def may_have_common_cause(self, at_once: int) -> bool:
         """Return whether the failures may have a common cause; `at_once` is the number of rows that run at a time."""
-        return self.count > max(FAILURES_IN_A_ROW, at_once) or self.of_key >= KEY_REFUSALS
+        if self.count > max(FAILURES_IN_A_ROW, at_once):
+            return True
+        return self.of_key >= KEY_REFUSALS
 
 
 def probe_rows(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Row]:

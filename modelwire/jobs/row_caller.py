@@ -241,7 +241,9 @@ def _is_of_tier(error: ChatError) -> bool:
 
     It cannot if the key's rate limit is reached, which holds there too.
     """
-    return type(error) is BadRequest or (error.retryable and error.code != "rate_limit_exceeded")
+    if type(error) is BadRequest:
+        return True
+    return error.retryable and error.code != "rate_limit_exceeded"
 
 
 def stopped(why: str, to_go_on: str = "run the same command again") -> JobStopped:

@@ -370,13 +370,16 @@ class Results:
         )
 
     def _holds(self, number: int, id: int) -> bool:
-        return self.state(number) != UNKNOWN and self._ids[number] == id
+        if self.state(number) == UNKNOWN:
+            return False
+        return self._ids[number] == id
 
 
 def stored_records(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the records in a job's folder without changing anything, also while the job runs."""
     with closing(JobStore(folder, read_only=True)) as store:
-        yield from (record for _, record in _stored(store))
+        for _, record in _stored(store):
+            yield record
 
 
 def _stored(store: JobStore) -> Iterator[tuple[int, dict[str, Any]]]:

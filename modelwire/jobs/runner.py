@@ -344,11 +344,11 @@ class Job:
 
     def may_call(self, row: Row) -> bool:
         """Return whether the chain may be called for a row that was read ahead."""
-        return (
-            row.problem is None
-            and self.store.is_open(row.number)
-            and not self.scheduler.holds(row.number)
-        )
+        if row.problem is not None:
+            return False
+        if not self.store.is_open(row.number):
+            return False
+        return not self.scheduler.holds(row.number)
 
     @property
     def is_stopped(self) -> bool:

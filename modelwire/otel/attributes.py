@@ -78,7 +78,10 @@ def _output_type(form: Any) -> str:
 def _output_of_modalities(modalities: Any) -> str | None:
     wanted = {str(one).lower() for one in modalities or ()}
     kinds = {"image": "image", "audio": "speech"}
-    return next((kind for name, kind in kinds.items() if name in wanted), None)
+    for name, kind in kinds.items():
+        if name in wanted:
+            return kind
+    return None
 
 
 def _output_of_mime_type(value: Any) -> str | None:
@@ -282,4 +285,5 @@ def _optional(
     yield "gen_ai.tool.description", description or None
     yield "gen_ai.tool.call.id", call_id
     if "mcp.method.name" in metadata:
-        yield from ((name, metadata.get(name)) for name in OF_MCP)
+        for name in OF_MCP:
+            yield (name, metadata.get(name))

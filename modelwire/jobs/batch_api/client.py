@@ -350,7 +350,9 @@ class BatchClient:
 def _goes_on(response: Any, have: int) -> bool:
     """Return whether a partial response begins where the downloaded bytes end; RFC 9110, 14.4."""
     content_range = response.headers.get("content-range")
-    return content_range is None or bool(content_range.strip().lower().startswith(f"bytes {have}-"))
+    if content_range is None:
+        return True
+    return bool(content_range.strip().lower().startswith(f"bytes {have}-"))
 
 
 def _whole_size(response: Any) -> int | None:

@@ -231,14 +231,10 @@ def plan_rows(
 def _path_of(url: str) -> str:
     """Return the path of a URL after the version, such as `/chat/completions`."""
     path = urlsplit(url).path
-    return next(
-        (
-            known
-            for known in ("/chat/completions", "/responses", "/messages", "/embeddings")
-            if path.endswith(known)
-        ),
-        path,
-    )
+    for known in ("/chat/completions", "/responses", "/messages", "/embeddings"):
+        if path.endswith(known):
+            return known
+    return path
 
 
 def _is_readable(row: Row) -> bool:
@@ -253,14 +249,16 @@ def prepared_rows(
     work = split.work
     while chunk := list(islice(rows, PREPARED)):
         if split.before is None:
-            yield from ((row, row.values) for row in chunk)
+            for row in chunk:
+                yield (row, row.values)
             continue
         good = [row for row in chunk if wanted(row)]
         made = split.before.batch(
             [work.filled(row.values) for row in good], split.config, return_exceptions=True
         )
         outputs = dict(zip((row.number for row in good), made, strict=True))
-        yield from ((row, outputs.get(row.number)) for row in chunk)
+        for row in chunk:
+            yield (row, outputs.get(row.number))
 
 
 def rows_digest(rows: Iterable[Row], key: str | None, limit: int | None) -> str:

@@ -105,9 +105,9 @@ class BatchResult:
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed at another time."""
-        return self.status in ("expired", "missing") or bool(
-            getattr(self.error, "retryable", False)
-        )
+        if self.status in ("expired", "missing"):
+            return True
+        return bool(getattr(self.error, "retryable", False))
 
 
 class Index:
@@ -259,9 +259,9 @@ def matches(result: BatchResult, wanted: tuple[str, ...]) -> bool:
 
     `errored_retryable` matches transient errors.
     """
-    return result.status in wanted or (
-        RETRYABLE in wanted and result.status == "errored" and result.retryable
-    )
+    if result.status in wanted:
+        return True
+    return RETRYABLE in wanted and result.status == "errored" and result.retryable
 
 
 STATUSES = (

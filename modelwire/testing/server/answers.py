@@ -149,4 +149,5 @@ def args_text(args: Any) -> str:
 
 def slices(text: str, size: int = 12) -> Iterator[str]:
     """Yield the arguments of a tool call in the pieces of a stream."""
-    yield from (text[start : start + size] for start in range(0, len(text), size))
+    for start in range(0, len(text), size):
+        yield text[start : start + size]

@@ -53,7 +53,9 @@ class Turn(NamedTuple):
 def objects(value: Any) -> Iterator[tuple[int, JSON]]:
     """Yield the objects of a list with their places. A value that is not a list has none."""
     if isinstance(value, list):
-        yield from ((index, one) for index, one in enumerate(value) if isinstance(one, dict))
+        for index, one in enumerate(value):
+            if isinstance(one, dict):
+                yield (index, one)
 
 
 def joined(turns: Iterator[Turn], roles: Collection[str]) -> list[Turn]:

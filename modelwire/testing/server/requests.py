@@ -81,9 +81,9 @@ class SeenRequest:
 
     @property
     def stream(self) -> bool:
-        return self.fields.get("stream") is True or self.path.endswith(
-            ("-stream", ":streamGenerateContent")
-        )
+        if self.fields.get("stream") is True:
+            return True
+        return self.path.endswith(("-stream", ":streamGenerateContent"))
 
     @property
     def messages(self) -> list[Any]:

@@ -59,7 +59,9 @@ def _strict_schemas(value: Any) -> Iterator[tuple[str, Any]]:
         if value.get("strict") is True:
             places = (value.get("parameters"), value.get("schema"), value.get("input_schema"))
             converse = value.get("inputSchema", {}).get("json")
-            yield from ((name, one) for one in (*places, converse) if isinstance(one, dict))
+            for one in (*places, converse):
+                if isinstance(one, dict):
+                    yield (name, one)
         elif (
             "structure" in value
         ):  # Amazon's response format is always strict; its schema is a text.
