@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
 from shutil import rmtree
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import from_json
 
@@ -20,6 +20,7 @@ from modelwire.errors import ChatError, DiskError, JobChanged
 from modelwire.jobs.batch_api.batch_table import record_of
 from modelwire.jobs.batch_api.job import BatchJob, give_up_refused
 from modelwire.jobs.batch_api.part_log import PartEvents
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.plan import BatchState
 from modelwire.jobs.row_records import Digests, Record, exact_json
 from modelwire.jobs.store import WAYS, Entry, JobStore
@@ -85,7 +86,7 @@ class OpenBatch:
             self.refusal = str(exc)
             return False
 
-    def _note_progress(self, progress: dict[str, Any]) -> None:
+    def _note_progress(self, progress: JSON) -> None:
         self.done = progress["done"]
 
 
@@ -236,7 +237,7 @@ class Assignments:
                 digest = bytes.fromhex(row["ask"])
             self.assign(row["n"], digest)
 
-    def rows(self, batch: OpenBatch) -> Iterator[dict[str, Any]]:
+    def rows(self, batch: OpenBatch) -> Iterator[JSON]:
         """Yield the submitted rows of a batch."""
         return (
             from_json(self._store.read(WAYS, batch.first + place)) for place in range(batch.rows)

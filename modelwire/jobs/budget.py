@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelwire import ext
 from modelwire.errors import ModelwireError
+from modelwire.jobs.json_types import Fields
 from modelwire.jobs.work import Work, members_of, models_with_arguments, price_of_counts
 from modelwire.messages import HumanMessage
 
@@ -134,7 +135,7 @@ class RowMoney:
         """Release a reserved amount."""
         self._reserved -= amount
 
-    def pay(self, about: Mapping[str, Any], reserved: Decimal = Decimal(0)) -> None:
+    def pay(self, about: Fields, reserved: Decimal = Decimal(0)) -> None:
         """Settle the actual cost of a row, and raise later estimates if it exceeds the `reserved` amount."""
         cost = Decimal(about.get("cost") or 0)
         self.spent += cost
@@ -164,7 +165,7 @@ def _price(call: _Call, tokens: int) -> Decimal:
     return price_of_counts(call.model, -(-sent // STEP) * STEP, call.answer_tokens) or Decimal(0)
 
 
-def _call(model: BaseChatModel, kwargs: Mapping[str, Any]) -> _Call:
+def _call(model: BaseChatModel, kwargs: Fields) -> _Call:
     profile = getattr(model, "profile", None) or {}
     context = profile.get("context_window") or UNKNOWN_CONTEXT
     limit, count = _answer_limit(model, kwargs)
@@ -173,9 +174,9 @@ def _call(model: BaseChatModel, kwargs: Mapping[str, Any]) -> _Call:
     )
 
 
-def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int | None, int]:
+def _answer_limit(model: BaseChatModel, kwargs: Fields) -> tuple[int | None, int]:
     """Return the limit of an answer in tokens, as the request would state it, and the number of answers it asks for."""
-    body: Mapping[str, Any] = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
+    body: Fields = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
     if isinstance(model, ext.HTTPChatModel):
         arguments = dict(kwargs)
         messages = [HumanMessage("?")]

@@ -5,7 +5,7 @@ A vector is stored as its 32-bit floats in base64, which take a quarter of the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +20,7 @@ from modelwire.errors import (
     MalformedResponse,
     NotFound,
 )
+from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.row_caller import RowCaller
 from modelwire.jobs.stored_vectors import COLUMN, stored_vector
 from modelwire.jobs.work import Work, failure_text
@@ -98,7 +99,7 @@ class EmbeddingWork(Work):
         return parts
 
 
-def embedding_work(model: Embeddings, options: Mapping[str, Any]) -> EmbeddingWork:
+def embedding_work(model: Embeddings, options: Fields) -> EmbeddingWork:
     """Return the work of a job for an embeddings model. Raises `InvalidArgument` for options that need a prompt."""
     for name in OF_CHAT_MODELS:
         if options[name]:
@@ -200,7 +201,7 @@ class EmbeddingCaller(RowCaller):
         self._is_gathering = False
         self._calls: set[asyncio.Task[None]] = set()
 
-    async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
+    async def ask(self, values: Any) -> tuple[JSON, str]:
         """Return the facts for a row's record, and the scope of its failure; see `RowCaller.ask`."""
         problem = text_error(values)
         if problem is not None:

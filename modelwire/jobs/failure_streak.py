@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.row_records import Record, exact_json
 from modelwire.jobs.rows import Row
 
@@ -65,9 +65,9 @@ def probe_rows(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> lis
     return [rows[place] for place in sorted(places)]
 
 
-def record_of_probe(record: dict[str, Any], about: dict[str, Any]) -> Record:
+def record_of_probe(record: JSON, about: JSON) -> Record:
     """Return the record of an answered row that was called again: its answer stays, and the call's cost is added."""
-    facts: dict[str, Any] = {
+    facts: JSON = {
         name: record[name] for name in ("answer", "ask", "finish_reason") if name in record
     }
     paid = {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelwire.jobs.failure_streak import LOOK_AHEAD, FailureStreak, probe_rows, record_of_probe
 from modelwire.jobs.input_rows import Question
+from modelwire.jobs.json_types import Fields
 from modelwire.jobs.row_caller import stopped
 from modelwire.jobs.row_records import UNKNOWN
 from modelwire.jobs.rows import Row
@@ -28,7 +28,7 @@ class Failures:
         # Once the job is stopped, failures are not stored any more, and a later run retries them.
         self.is_stopped = False
 
-    def note(self, about: Mapping[str, Any], failure_scope: str) -> None:
+    def note(self, about: Fields, failure_scope: str) -> None:
         """Count the outcome of a call."""
         if failure_scope:
             self.streak.add(failure_scope, about["error"])

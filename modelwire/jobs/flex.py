@@ -9,11 +9,11 @@ https://developers.openai.com/api/docs/guides/priority-processing, read 2026-11.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from modelwire.globals import get_llm_cache
+from modelwire.jobs.json_types import Fields
 from modelwire.jobs.plan import SAFE, Plan, State, Tier, rate_of
 from modelwire.jobs.work import price_of_counts
 from modelwire.runnables import RunnableBinding, RunnableSequence
@@ -85,7 +85,7 @@ class FlexTier:
             return RunnableSequence(*steps)
         return flex
 
-    def count(self, about: Mapping[str, Any]) -> None:
+    def count(self, about: Fields) -> None:
         """Count the result of a row."""
         if self._is_on and "answer" in about:
             self._rows += 1

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from modelwire.errors import DiskError, InvalidArgument, JobBusy, JobChanged
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.owned_files import disk_errors, lock_file, write_whole
 from modelwire.jobs.store import STORE_NAME
 from modelwire.jobs.work import differences
@@ -130,7 +131,7 @@ class JobFolder:
 
     def check(
         self,
-        fingerprint: dict[str, Any],
+        fingerprint: JSON,
         *,
         input_may_differ: bool = False,
         rows_may_come: bool = False,
@@ -158,8 +159,8 @@ class JobFolder:
 
     def agree(
         self,
-        fingerprint: dict[str, Any],
-        command: dict[str, Any] | None,
+        fingerprint: JSON,
+        command: JSON | None,
         *,
         output: Path | None = None,
         input_may_differ: bool = False,
@@ -215,11 +216,11 @@ class JobFolder:
         self.about |= facts
         self._write("job.json", self.about)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JSON:
         """Return the summary of the last run; {} if there is none, as after a kill."""
         return self._read("summary.json") or {}
 
-    def end(self, summary: dict[str, Any]) -> None:
+    def end(self, summary: JSON) -> None:
         """Write the summary of the run."""
         self._write("summary.json", {**summary, "ended": _now()})
 
@@ -237,7 +238,7 @@ class JobFolder:
             os.close(lock)
         return str(self.summary().get("state", "interrupted"))
 
-    def _about(self) -> dict[str, Any]:
+    def _about(self) -> JSON:
         about = self._read("job.json")
         if about is None:
             return {}
@@ -252,10 +253,10 @@ class JobFolder:
             )
         return about
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _read(self, name: str) -> JSON | None:
         """Return the content of a file of the folder, or None if there is no such file."""
         try:
-            found: dict[str, Any] = json.loads((self.path / name).read_bytes())
+            found: JSON = json.loads((self.path / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
@@ -267,7 +268,7 @@ class JobFolder:
             raise InvalidArgument(f"`{self.path / name}` is not a job's: it holds no JSON object.")
         return found
 
-    def _write(self, name: str, data: dict[str, Any]) -> None:
+    def _write(self, name: str, data: JSON) -> None:
         write_whole(self.path / name, json.dumps(data, indent=2).encode() + b"\n")
 
 

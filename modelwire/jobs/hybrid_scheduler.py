@@ -23,6 +23,7 @@ from modelwire.jobs.batch_assignments import RETURNED, Assignments, BatchAnswer,
 from modelwire.jobs.flex import FlexTier
 from modelwire.jobs.forecast import Forecast
 from modelwire.jobs.input_rows import Question
+from modelwire.jobs.json_types import Fields
 from modelwire.jobs.live_scheduler import LiveScheduler, cancelled
 from modelwire.jobs.plan import LIVE, PILOT, next_step
 from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json, groups_of
@@ -31,8 +32,6 @@ from modelwire.jobs.work import models_of
 from modelwire.usage import BATCH_SHARE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from modelwire.jobs.finish_by import JobPlan
     from modelwire.jobs.runner import Job
 
@@ -143,7 +142,7 @@ class HybridScheduler(LiveScheduler):
         self._left_behind = self._left_behind or is_held
         return is_held
 
-    def count(self, about: Mapping[str, Any]) -> None:
+    def count(self, about: Fields) -> None:
         """Count the result of a row that was called directly."""
         self.forecast.unassigned -= 1
         self._called += 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Any
 
 from modelwire.errors import message_of
+from modelwire.jobs.json_types import Fields
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.sources import open_source
@@ -47,7 +48,7 @@ class InputRows:
     None.
     """
 
-    def __init__(self, rows: Any, options: Mapping[str, Any]) -> None:
+    def __init__(self, rows: Any, options: Fields) -> None:
         self._rows = rows
         self._options = options
         self.source: Source = self.opened()

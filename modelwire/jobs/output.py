@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from hashlib import blake2b
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.errors import DiskError, InvalidArgument, JobChanged, did_you_mean
+from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.options import ORDERS, check_choice
 from modelwire.jobs.owned_files import disk_errors, owned, sync_folder
 from modelwire.jobs.row_records import DIGEST_BYTES, Results, digest_of, json_of
@@ -111,7 +112,7 @@ def rows_of(
     columns: Iterable[str] = (),
     among: Sequence[int] | None = None,
     answer_columns: Iterable[str] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[JSON]:
     """Return the table of all rows that have a record, as dicts with equal keys; see `write_output`."""
     seen = _Columns(columns, answer_columns, with_kinds=False)
     for record in results.records(by_arrival=True, among=among):
@@ -180,11 +181,11 @@ def _is_still(path: Path, written: Sequence[Any]) -> bool:
 class JobTable:
     """The destination of a run's table: a file, or `rows` if `path` is None."""
 
-    def __init__(self, path: Path | None, options: Mapping[str, Any], folder: JobFolder) -> None:
+    def __init__(self, path: Path | None, options: Fields, folder: JobFolder) -> None:
         self.path = path
         self._options = options
         self._folder = folder
-        self.rows: list[dict[str, Any]] | None = None
+        self.rows: list[JSON] | None = None
         names = ("order", "formula_guard", "limit", "sample", "seed")
         place = None
         if path is not None:
@@ -203,7 +204,7 @@ class JobTable:
         if is_same:
             self._written = before.get("written")
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JSON:
         """Return the facts for the job's summary.
 
         If they are unchanged, the table need not be written again.
@@ -278,7 +279,7 @@ class _Names:
         self._first = {name: (-1, place) for place, name in enumerate(names)}
         self._last_row = -1
 
-    def see(self, names: Mapping[str, Any], row: int) -> None:
+    def see(self, names: Fields, row: int) -> None:
         """Add the names of a row."""
         if row < self._last_row or not names.keys() <= self._first.keys():
             for place, name in enumerate(names):
@@ -305,7 +306,7 @@ class _Columns:
         self._with_kinds = with_kinds
         self._names: dict[tuple[str, str], str] | None = None
 
-    def see(self, record: dict[str, Any]) -> None:
+    def see(self, record: JSON) -> None:
         row, answer = _parts(record)
         for part, known, values in (("input", self._input, row), ("answer", self._answer, answer)):
             if part == "input" or not self._answer_is_known:
@@ -354,11 +355,11 @@ class _Columns:
             if object in kinds and key in self.names
         }
 
-    def row(self, record: dict[str, Any]) -> dict[str, Any]:
+    def row(self, record: JSON) -> JSON:
         """Return the values of a row by column."""
         row, answer = _parts(record)
         parts = {"input": row, "answer": answer, "job": record}
-        values: dict[str, Any] = {
+        values: JSON = {
             column: parts[part].get(name) for (part, name), column in self.names.items()
         }
         for column, value in values.items():
@@ -399,7 +400,7 @@ def _kind(value: Any) -> type:
     return object
 
 
-def _parts(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts(record: JSON) -> tuple[JSON, JSON]:
     """Return the values of a row and of its answer, by name."""
     row = record["row"]
     answer = record.get("answer")
@@ -423,18 +424,18 @@ class _Writer(ABC):
         self._file = file
 
     @abstractmethod
-    def write(self, row: dict[str, Any]) -> None: ...
+    def write(self, row: JSON) -> None: ...
 
     def close(self) -> None:  # noqa: B027 - most have nothing to finish
         """Write what follows the last row."""
 
 
 class _JsonlWriter(_Writer):
-    def write(self, row: dict[str, Any]) -> None:
+    def write(self, row: JSON) -> None:
         self._file.write(json_of(_with_floats(row)) + b"\n")
 
 
-def _with_floats(row: dict[str, Any]) -> dict[str, Any]:
+def _with_floats(row: JSON) -> JSON:
     return {name: float(value) if type(value) is Decimal else value for name, value in row.items()}
 
 
@@ -465,7 +466,7 @@ class _CsvWriter(_Writer):
         # The keys of an answer are chosen by the model, too.
         self._write_cells(columns.names.values())
 
-    def write(self, row: dict[str, Any]) -> None:
+    def write(self, row: JSON) -> None:
         self._write_cells(map(_cell, row.values()))
 
     def _write_cells(self, cells: Iterable[Any]) -> None:
@@ -533,9 +534,9 @@ class _ParquetWriter(_Writer):
         self._as_text = [column for column, kind in types.items() if kind is None]
         self._schema = pa.schema([(column, kind or pa.string()) for column, kind in types.items()])
         self._parquet = pa.parquet.ParquetWriter(file, self._schema)
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[JSON] = []
 
-    def write(self, row: dict[str, Any]) -> None:
+    def write(self, row: JSON) -> None:
         row = _with_floats(row)
         for name in self._as_text:
             if row[name] is not None and not isinstance(row[name], str):

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfileobj, rmtree
 from tempfile import mkdtemp
-from typing import Any
 
 from modelwire.errors import DiskError, InvalidArgument, JobBusy
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.owned_files import lock_file
 
 __all__ = ["FORMATS", "piped"]
@@ -20,7 +20,7 @@ FORMATS = ("jsonl", "csv")
 
 
 @contextmanager
-def piped(settings: dict[str, Any]) -> Iterator[None]:
+def piped(settings: JSON) -> Iterator[None]:
     """Replace `-` by files; at the end, copy the output to standard output if it was written.
 
     The input stays beside the output as `OUTPUT.stdin.FORMAT`, so that the job can resume. Without
@@ -67,7 +67,7 @@ def _remove_unless_paid(scratch: Path, *, is_copied: bool) -> None:
 
 
 @contextmanager
-def _standard_input(settings: dict[str, Any], *, is_scratch: bool) -> Iterator[None]:
+def _standard_input(settings: JSON, *, is_scratch: bool) -> Iterator[None]:
     """Store standard input in a file, if it is the input, and lock that file until the job ends.
 
     Raises: `JobBusy` if another process has the lock and reads the file, which is not changed then.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from modelwire.ext import CUT_REASONS
+from modelwire.jobs.json_types import Fields
 from modelwire.terminal_text import echo, printable
 from modelwire.usage import dollars
 
@@ -46,7 +46,7 @@ class Standing:
     live_cost: Decimal = Decimal(0)  # The cost of those rows.
     waiting: str | None = None  # The reason why no rows finish.
 
-    def count(self, about: Mapping[str, Any]) -> None:
+    def count(self, about: Fields) -> None:
         """Add the tokens and cost in a record."""
         self.input_tokens += about.get("input_tokens") or 0
         self.output_tokens += about.get("output_tokens") or 0
@@ -170,7 +170,7 @@ class NotebookBar:
         else:
             self._cell.update(page)
 
-    def __call__(self, progress: Mapping[str, Any]) -> None:
+    def __call__(self, progress: Fields) -> None:
         """Show the progress of a provider's batch."""
         done = progress["done"]
         submitted = progress["submitted"]

@@ -21,6 +21,7 @@ from pydantic_core import from_json
 
 from modelwire import ext
 from modelwire.errors import JobStopped, MissingDependency, ModelwireError
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.row_caller import RowCaller, stopped
 from modelwire.jobs.row_records import exact_json
 from modelwire.jobs.tagged_values import tagged, untagged
@@ -150,16 +151,16 @@ class RayCaller(RowCaller):
         self._ray = require_ray()
         self._workers = workers
         self._shares: Any = None
-        self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], str]]] = {}
+        self._pending: dict[int, asyncio.Future[tuple[JSON, str]]] = {}
         self._count = 0
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[JSON] = []
         self._is_busy = self._is_closed = False
 
-    async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
+    async def ask(self, values: Any) -> tuple[JSON, str]:
         loop = asyncio.get_running_loop()
         number = self._count
         self._count += 1
-        answer: asyncio.Future[tuple[dict[str, Any], str]] = loop.create_future()
+        answer: asyncio.Future[tuple[JSON, str]] = loop.create_future()
         self._pending[number] = answer
         self._waiting.append({"number": number, "row": exact_json(tagged(values))})
         if not self._is_busy:
@@ -181,7 +182,7 @@ class RayCaller(RowCaller):
         self._waiting = []
         threading.Thread(target=self._work_off, args=(rows, loop), daemon=True).start()
 
-    def _work_off(self, rows: list[dict[str, Any]], loop: asyncio.AbstractEventLoop) -> None:
+    def _work_off(self, rows: list[JSON], loop: asyncio.AbstractEventLoop) -> None:
         """Process one portion, in a thread."""
         failure: JobStopped | None = None
         try:
@@ -196,7 +197,7 @@ class RayCaller(RowCaller):
             failure.__cause__ = exc
         _tell(loop, self._end_portion, [row["number"] for row in rows], failure, loop)
 
-    def _dataset(self, rows: list[dict[str, Any]]) -> Any:
+    def _dataset(self, rows: list[JSON]) -> Any:
         ray = self._ray
         if self._shares is None:
             if not ray.is_initialized():
@@ -230,7 +231,7 @@ class RayCaller(RowCaller):
         dataset.context.enable_progress_bars = False
         return dataset
 
-    def _take(self, results: Iterable[dict[str, Any]]) -> None:
+    def _take(self, results: Iterable[JSON]) -> None:
         for result in results:
             answer = self._pending.pop(result["number"], None)
             if answer is None or answer.done():

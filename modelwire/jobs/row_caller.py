@@ -23,6 +23,7 @@ from modelwire.errors import (
 )
 from modelwire.ext import CallObserver, row_context
 from modelwire.jobs.backoff import Backoff
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.progress import clock
 from modelwire.jobs.work import Tally, answer_value, failure_text
 
@@ -124,7 +125,7 @@ class RowCaller:
         self.last_failure: tuple[float, Attempt] | None = None
         self._rows: set[_RowObserver] = set()
 
-    async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
+    async def ask(self, values: Any) -> tuple[JSON, str]:
         """Return the facts for a row's record, and the scope of its failure.
 
         The scope is "row" for an error of a model or its provider, "key" for one that may be about

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
 from modelwire.errors import ModelRefusalError, Refused
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.store import Entry, JobStore
 
 __all__ = [
@@ -162,7 +163,7 @@ class Record(NamedTuple):
     row_json: bytes
     check: bytes
     # It holds `answer` and `ask`, `error`, or `same`; and tokens and the rest.
-    about: dict[str, Any]
+    about: JSON
 
     @property
     def failed(self) -> bool:
@@ -247,7 +248,7 @@ class Results:
         self._ids = array("Q")
         self._checks = array("Q")
 
-    def recover(self) -> Iterator[dict[str, Any]]:
+    def recover(self) -> Iterator[JSON]:
         """Read the records of earlier runs, and yield each."""
         damaged = 0
         for entry in self.store.entries(TABLE):
@@ -328,18 +329,18 @@ class Results:
         """One more than the highest row number."""
         return len(self._states)
 
-    def record(self, number: int) -> dict[str, Any]:
+    def record(self, number: int) -> JSON:
         """Return the record of a row, with the answer of the equal row if it shares one."""
         return self._answered(from_json(self.store.read(TABLE, self._ids[number])))
 
-    def last_asked(self) -> dict[str, Any] | None:
+    def last_asked(self) -> JSON | None:
         """Return the record of the highest row with an answer of its own, or None if a short search finds none."""
         for number in range(self.end - 1, max(-1, self.end - SEARCHED - 1), -1):
             if self._states[number] == ANSWERED and "same" not in (record := self.record(number)):
                 return record
         return None
 
-    def _answered(self, record: dict[str, Any]) -> dict[str, Any]:
+    def _answered(self, record: JSON) -> JSON:
         if "same" in record:
             other = from_json(self.store.read(TABLE, self._ids[record["same"]]))
             record["answer"], record["finish_reason"] = (
@@ -350,7 +351,7 @@ class Results:
 
     def records(
         self, *, by_arrival: bool = False, among: Sequence[int] | None = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[JSON]:
         """Yield the record of every row that has one, in the order of the input or of arrival.
 
         `among` has the numbers of the wanted rows in rising order; None is all.
@@ -375,14 +376,14 @@ class Results:
         return self._ids[number] == id
 
 
-def stored_records(folder: Path) -> Iterator[dict[str, Any]]:
+def stored_records(folder: Path) -> Iterator[JSON]:
     """Yield the records in a job's folder without changing anything, also while the job runs."""
     with closing(JobStore(folder, read_only=True)) as store:
         for _, record in _stored(store):
             yield record
 
 
-def _stored(store: JobStore) -> Iterator[tuple[int, dict[str, Any]]]:
+def _stored(store: JobStore) -> Iterator[tuple[int, JSON]]:
     return (
         (entry.id or 0, from_json(entry.record))
         for entry in store.entries(TABLE)

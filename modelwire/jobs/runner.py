@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from modelwire.jobs.failures import Failures
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.input_rows import InputRows, Question
 from modelwire.jobs.job_result import JobResult
+from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.ledger import Ledger
 from modelwire.jobs.live_scheduler import LiveScheduler, cancelled
 from modelwire.jobs.options import JobOptions, checked_options
@@ -83,7 +83,7 @@ def open_job(work: Any, rows: Any, keywords: JobOptions) -> Job:
         return job
 
 
-def _made(work: Any, options: Mapping[str, Any]) -> Work:
+def _made(work: Any, options: Fields) -> Work:
     """Return the work of a chain, a prompt with its model, or an embeddings model."""
     if isinstance(work, Embeddings):
         return embedding_work(work, options)
@@ -122,7 +122,7 @@ def _claimed(
     return job
 
 
-def _caller(work: Work, config: Any, options: Mapping[str, Any]) -> tuple[RowCaller, int | None]:
+def _caller(work: Work, config: Any, options: Fields) -> tuple[RowCaller, int | None]:
     """Return what calls the chain for a row, and how many rows may run at a time, if the user limits that."""
     most = options["max_concurrency"] or config.get("max_concurrency")
     if isinstance(work, EmbeddingWork):
@@ -150,7 +150,7 @@ class Job:
     output: JobTable
     folder: JobFolder
     calls: RowCalls
-    options: Mapping[str, Any]
+    options: Fields
     scheduler: LiveScheduler = field(default_factory=LiveScheduler)
     # This releases the folder, the store and the input.
     opened: ExitStack = field(default_factory=ExitStack)
@@ -166,7 +166,7 @@ class Job:
     _error: BaseException | None = None
     _began: float = 0.0
 
-    def restore(self, fingerprint: dict[str, Any], *, input_changed: bool) -> None:
+    def restore(self, fingerprint: JSON, *, input_changed: bool) -> None:
         """Restore the state of earlier runs. New rows may have been appended to the input."""
         options = self.options
         folder = self.folder
@@ -325,7 +325,7 @@ class Job:
             self.ledger.settle(question)
         return not failure_scope
 
-    def _record(self, question: Question, about: dict[str, Any], failure_scope: str) -> None:
+    def _record(self, question: Question, about: JSON, failure_scope: str) -> None:
         """Count a record and add it to the next group. A failure with a `failure_scope` is held back."""
         row = question.row
         record = Record(row.number, row.line, question.row_json, question.check, about)

@@ -25,6 +25,7 @@ from modelwire.errors import (
 )
 from modelwire.ext import CUT_REASONS, failure_text, finish_reason_of
 from modelwire.jobs.attachments import QuestionWithAttachments
+from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.jobs.stored_vectors import COLUMN, Vector, stored_vector
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
@@ -264,8 +265,8 @@ def models_of(step: Runnable[Any, Any]) -> Iterator[BaseChatModel]:
 
 
 def models_with_arguments(
-    step: Runnable[Any, Any], kwargs: Mapping[str, Any] = MappingProxyType({}), times: int = 1
-) -> Iterator[tuple[BaseChatModel, Mapping[str, Any], int]]:
+    step: Runnable[Any, Any], kwargs: Fields = MappingProxyType({}), times: int = 1
+) -> Iterator[tuple[BaseChatModel, Fields, int]]:
     """Yield the chat models of a chain with their bound arguments, and how often each may answer for one row."""
     if isinstance(step, adapters.BaseChatModel):
         yield step, kwargs, times
@@ -289,8 +290,8 @@ def members_of(model: BaseChatModel) -> list[BaseChatModel]:
 def _chosen_models(
     step: Runnable[Any, Any],
     config: RunnableConfig | None,
-    kwargs: Mapping[str, Any] = MappingProxyType({}),
-) -> Iterator[tuple[BaseChatModel, Mapping[str, Any]]]:
+    kwargs: Fields = MappingProxyType({}),
+) -> Iterator[tuple[BaseChatModel, Fields]]:
     """Yield the chat models that a call with `config` uses, each with its bound arguments."""
     if isinstance(step, adapters.BaseChatModel):
         yield step, kwargs
@@ -299,7 +300,7 @@ def _chosen_models(
         chosen, config = step.prepare(config)
         yield from _chosen_models(chosen, config, kwargs)
         return
-    bound: Mapping[str, Any] = {}
+    bound: Fields = {}
     if isinstance(step, RunnableBinding):
         bound = {**step.kwargs, **kwargs}
         config = step._config(config)
@@ -307,7 +308,7 @@ def _chosen_models(
         yield from _chosen_models(inner, config, bound)
 
 
-def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Mapping[str, Any]]]) -> str:
+def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Fields]]) -> str:
     """Return a digest of the request of each model for one fixed prompt; "" if a request cannot be built.
 
     Addresses and headers are excluded: a job may resume at another gateway and with another key. So
@@ -324,7 +325,7 @@ def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Mapping[str, Any]]
     return ""
 
 
-def _body_of_probe(model: Any, kwargs: Mapping[str, Any]) -> bytes | None:
+def _body_of_probe(model: Any, kwargs: Fields) -> bytes | None:
     if not isinstance(model, ext.HTTPChatModel):
         return None
     question: Any = [HumanMessage("What is it?")]
@@ -378,7 +379,7 @@ def _source(function: Any) -> str:
         return getattr(function, "__qualname__", type(function).__name__)
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Fields, now: Fields) -> list[str]:
     """Return the differences between two fingerprints, one sentence each.
 
     An older fingerprint has only `work`, a newer one also `prompt` and `model`.
@@ -405,7 +406,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _changed_input(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _changed_input(before: Fields, now: Fields) -> str:
     for name, unit in (("file", ""), ("bytes", " bytes"), ("limit", " rows of it")):
         old = before.get(name)
         new = now.get(name)
@@ -459,7 +460,7 @@ class Tally:
         self.messages: list[AIMessage] = []
         self.failed_attempts: list[Attempt] = []
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> JSON:
         """Return tokens, cost and attempts for a record; a value is None if it is unknown."""
         paid = [message for message in self.messages if not _of_a_cache(message)]
         usages = [
@@ -467,7 +468,7 @@ class Tally:
             for message in paid
             if (usage := getattr(message, "usage_metadata", None)) is not None
         ]
-        about: dict[str, Any] = {"attempts": len(paid) + len(self.failed_attempts)}
+        about: JSON = {"attempts": len(paid) + len(self.failed_attempts)}
         if usages:
             about["input_tokens"] = sum(usage["input_tokens"] for usage in usages)
             about["output_tokens"] = sum(usage["output_tokens"] for usage in usages)
@@ -486,7 +487,7 @@ class Tally:
         return about
 
 
-def prompt_cache_facts(messages: Sequence[Any], *, batch: bool = False) -> dict[str, Any]:
+def prompt_cache_facts(messages: Sequence[Any], *, batch: bool = False) -> JSON:
     """Return what the prompt cache did for the answers, for a record; empty if it did nothing."""
     total = PromptCacheUse()
     for message in messages:

@@ -5,13 +5,13 @@ Wire format: https://docs.anthropic.com/en/api/creating-message-batches, read 20
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
 from modelwire.jobs.batch_api import api
+from modelwire.jobs.json_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
@@ -56,7 +56,7 @@ class AnthropicBatches(api.BatchApi):
     tail = b"\n]}\n"
     batches = "/v1/messages/batches"
 
-    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
+    def row(self, custom_id: str, body: Fields, path: str) -> bytes:
         return to_json({"custom_id": custom_id, "params": body})
 
     @api.reads_answers
@@ -97,7 +97,7 @@ class AnthropicBatches(api.BatchApi):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
     ) -> api.Made:
         headers = {"Content-Type": "application/json", **about["headers"]}
         with path.open("rb") as file:
@@ -149,5 +149,5 @@ class AnthropicBatches(api.BatchApi):
         return api.RowReply(custom_id, kind, status, wrapped, request_id)
 
 
-def _made(batch: Mapping[str, Any], *, guessed: bool = False) -> api.Made:
+def _made(batch: Fields, *, guessed: bool = False) -> api.Made:
     return api.Made(api.checked_id(batch.get("id")), api.epoch(batch.get("expires_at")), guessed)

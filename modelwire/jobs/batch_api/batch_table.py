@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire.ext import CUT_REASONS
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.output import check_output, write_output
 from modelwire.jobs.row_records import TABLE, Record, Results, digest_of, exact_json, groups_of
 from modelwire.jobs.store import Entry
@@ -34,7 +35,7 @@ def write_table(
     # The stored rows of the last table are out of date.
     events.store.clear(TABLE)
     results = Results(folder.path)
-    counts: dict[str, Any] = {"rows": 0, "failed": 0, "unpriced": 0, "cut": 0, "state": "complete"}
+    counts: JSON = {"rows": 0, "failed": 0, "unpriced": 0, "cut": 0, "state": "complete"}
     cost: Any = 0
     try:
 
@@ -65,14 +66,14 @@ def write_table(
     return int(counts["rows"])
 
 
-def record_of(result: BatchResult, record: dict[str, Any]) -> Record:
+def record_of(result: BatchResult, record: JSON) -> Record:
     """Return the result of a row as the record that a file job stores."""
     if "value" in record:
         values = untagged(record["value"])
     else:
         values = record.get("messages")
     row = exact_json(values)
-    about: dict[str, Any] = {}
+    about: JSON = {}
     if result.error is None and result.output is not None:
         try:
             about["answer"] = answer_value(result.output)

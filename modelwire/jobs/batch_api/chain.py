@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import ext
 from modelwire.errors import InvalidArgument
+from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.work import Work, models_of
 from modelwire.runnables import (
     Runnable,
@@ -45,7 +46,7 @@ class Split(NamedTuple):
     model: HTTPChatModel
     live: Runnable[Any, Any]
     after: Runnable[Any, Any] | None
-    kwargs: Mapping[str, Any]  # These arguments are bound to the model.
+    kwargs: Fields  # These arguments are bound to the model.
     config: RunnableConfig
     work: Work  # This is the chain in the form that jobs take.
 
@@ -71,7 +72,7 @@ class Split(NamedTuple):
         kwargs = self._arguments()
         return ext.cached_answer(self.model, messages, kwargs.pop("stop", None), kwargs)
 
-    def _arguments(self) -> dict[str, Any]:
+    def _arguments(self) -> JSON:
         kwargs = dict(self.kwargs)
         # Timeouts of a single call do not apply to a batch.
         self.model._retry_settings(kwargs)
@@ -89,7 +90,7 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
         )
     whole, merged = _unbound(chain, merge_configs(config))
     steps = [inner for step in _steps(whole) for inner in _steps(step)]
-    found: list[tuple[int, HTTPChatModel, Mapping[str, Any], RunnableConfig]] = []
+    found: list[tuple[int, HTTPChatModel, Fields, RunnableConfig]] = []
     for position, step in enumerate(steps):
         model, kwargs, inner = _model_of(step)
         if isinstance(model, ext.HTTPChatModel):
@@ -159,7 +160,7 @@ def _unbound(
 
 def _model_of(
     step: Runnable[Any, Any],
-) -> tuple[Runnable[Any, Any], Mapping[str, Any], RunnableConfig]:
+) -> tuple[Runnable[Any, Any], Fields, RunnableConfig]:
     """Return the runnable inside a step's bindings, retries and fallbacks, with the arguments and
     config bound to it.
     """

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from modelwire import errors, ext, lazy
 from modelwire.jobs.batch_api.azure import batch_address
+from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.owned_files import owned
 
 if TYPE_CHECKING:
@@ -125,18 +126,16 @@ class BatchClient:
         except ValueError:
             return time.time()
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def get(self, path: str, params: Fields | None = None) -> JSON:
         """Return a JSON object; the SDK retries by itself."""
         return self._called("get", path, {"params": dict(params or {}), "max_retries": 2})
 
-    def post(
-        self, path: str, *, headers: Mapping[str, str] | None = None, **content: Any
-    ) -> dict[str, Any]:
+    def post(self, path: str, *, headers: Mapping[str, str] | None = None, **content: Any) -> JSON:
         """Send a POST once, without retries: if the answer is lost, the provider may have acted on the request."""
         options = {"headers": dict(headers or {}), "max_retries": 0, "timeout": UPLOAD_TIMEOUT_S}
         return self._called("post", path, options, **content)
 
-    def upload(self, path: str, name: str, size: int, file: IO[bytes]) -> dict[str, Any]:
+    def upload(self, path: str, name: str, size: int, file: IO[bytes]) -> JSON:
         """Upload a file of `size` bytes with a client that has `upload`, and return the provider's
         description of it.
         """
@@ -147,7 +146,7 @@ class BatchClient:
         """Delete a file or a batch."""
         self._called("delete", path, {"max_retries": 2})
 
-    def _now_needed(self) -> dict[str, Any]:
+    def _now_needed(self) -> JSON:
         """Return the headers of a request, with a fresh key.
 
         Raises what the function that returns keys raises.
@@ -158,9 +157,7 @@ class BatchClient:
         self._carried.headers.update(headers)
         return {**self._headers, **headers}
 
-    def _called(
-        self, method: str, path: str, options: dict[str, Any], **content: Any
-    ) -> dict[str, Any]:
+    def _called(self, method: str, path: str, options: dict[str, Any], **content: Any) -> JSON:
         try:
             return self._called_once(method, path, {**options}, **content)
         except errors.AuthenticationError:
@@ -175,9 +172,7 @@ class BatchClient:
                     file.seek(0)
         return self._called_once(method, path, options, **content)
 
-    def _called_once(
-        self, method: str, path: str, options: dict[str, Any], **content: Any
-    ) -> dict[str, Any]:
+    def _called_once(self, method: str, path: str, options: dict[str, Any], **content: Any) -> JSON:
         import httpx2
 
         options["headers"] = ext.Headers({**self._now_needed(), **options.get("headers", {})})
@@ -297,7 +292,7 @@ class BatchClient:
         finally:
             response.close()
 
-    def _error_of(self, exc: Exception, headers: Mapping[str, Any]) -> errors.ModelwireError:
+    def _error_of(self, exc: Exception, headers: Fields) -> errors.ModelwireError:
         """Return `exc` as an error of modelwire's with its secrets redacted; `headers` are those of the request."""
         carried = SimpleNamespace(
             **{**vars(self._carried), "headers": {**self._carried.headers, **headers}}

@@ -14,6 +14,7 @@ from modelwire.embeddings import Embeddings
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api.chain import NotBatchable
 from modelwire.jobs.embedding_rows import text_error
+from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.stored_vectors import COLUMN, Vector
 from modelwire.runnables import Runnable, RunnableSequence
 
@@ -108,14 +109,14 @@ def output_of(message: AIMessage | None) -> Any:
         return message
 
 
-def embeddings_facts(before: Runnable[Any, Any] | None) -> dict[str, Any] | None:
+def embeddings_facts(before: Runnable[Any, Any] | None) -> JSON | None:
     """Return what another process needs to read the vectors of a job; None for a chain of a chat model."""
     if not isinstance(before, _Texts):
         return None
     return {"text": before.column, "options": before.model.options("document")}
 
 
-def codec_of_rows(about: Mapping[str, Any]) -> Codec:
+def codec_of_rows(about: Fields) -> Codec:
     """Return the codec for the rows of a job with these settings."""
     codec: Codec = ext.embeddings_codec(
         about["provider"], about["model"], about["embeddings"]["options"]

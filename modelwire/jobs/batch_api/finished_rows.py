@@ -11,6 +11,7 @@ from modelwire.jobs.batch_api.embeddings import output_of
 from modelwire.jobs.batch_api.plan import input_of, stored_row
 from modelwire.jobs.batch_api.replay_callbacks import report
 from modelwire.jobs.batch_api.results import BatchResult, Index, matches
+from modelwire.jobs.json_types import JSON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +30,13 @@ class FinishedRows:
         self.place = place
         self._name = ""  # The job's id, once it has been read.
 
-    def finished(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
+    def finished(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, JSON]]:
         """Yield each row's result and its own record, after the steps after the model."""
         for result, record in self.recorded(by_arrival=by_arrival):
             self.finish(result, record)
             yield result, record
 
-    def recorded(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
+    def recorded(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, JSON]]:
         """Yield each row's result and its own record, before the steps after the model."""
         folder, events = self.place.read()
         check_planned(folder.path, events)
@@ -64,14 +65,14 @@ class FinishedRows:
         events: PartEvents,
         index: Index,
         numbers: Iterable[int],
-    ) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
+    ) -> Iterator[tuple[BatchResult, JSON]]:
         codec = self.place.codec(folder, events)
         on_refusal = self.place.on_refusal
         for number in numbers:
             record = stored_row(index.store, number)
             yield index.fill(_blank(number, record), codec, on_refusal), record
 
-    def finish(self, result: BatchResult, record: dict[str, Any]) -> None:
+    def finish(self, result: BatchResult, record: JSON) -> None:
         """Report the answer to the callback handlers, and run the steps after the model."""
         split = self.place.split
         if split is not None:
@@ -112,7 +113,7 @@ def check_planned(path: Path, events: PartEvents) -> None:
         )
 
 
-def _blank(number: int, record: dict[str, Any]) -> BatchResult:
+def _blank(number: int, record: JSON) -> BatchResult:
     """Return the result of a row before the batches' results are read, from its own record."""
     result = BatchResult(
         index=number, key=record.get("key", number), status="pending", same=record.get("same")

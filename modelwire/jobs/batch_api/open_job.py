@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import JobStopped
 from modelwire.jobs.batch_api.part_requests import Limits, PartRequests, requests_of
+from modelwire.jobs.json_types import JSON
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
@@ -49,9 +50,9 @@ class OpenJob:
     on_refusal: str = "raise"
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JSON:
         """What the job was submitted with."""
-        about: dict[str, Any] = self.folder.about["batch"]
+        about: JSON = self.folder.about["batch"]
         return about
 
     @property

@@ -7,14 +7,14 @@ read 2026-11.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
 from modelwire.jobs.batch_api import api
 from modelwire.jobs.batch_api.azure import CREATE_ENDPOINT
+from modelwire.jobs.json_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
@@ -49,7 +49,7 @@ class OpenAIBatches(api.BatchApi):
     max_bytes = 200_000_000
     batches = "/batches"
 
-    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
+    def row(self, custom_id: str, body: Fields, path: str) -> bytes:
         if self.azure and path == CREATE_ENDPOINT:
             url = path
         else:
@@ -100,7 +100,7 @@ class OpenAIBatches(api.BatchApi):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
     ) -> api.Made:
         if self.azure:
             endpoint = CREATE_ENDPOINT
@@ -171,7 +171,7 @@ class OpenAIBatches(api.BatchApi):
             custom_id, kind, status, response.get("body"), response.get("request_id")
         )
 
-    def _made(self, batch: Mapping[str, Any]) -> api.Made:
+    def _made(self, batch: Fields) -> api.Made:
         # A batch on Azure has no time limit.
         if self.azure:
             ends_at = 0.0

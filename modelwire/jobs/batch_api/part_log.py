@@ -19,6 +19,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from modelwire.errors import DiskError
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.store import EVENTS, STORE_NAME, Entry, JobStore
 
 __all__ = ["Part", "PartEvents"]
@@ -196,7 +197,7 @@ class PartEvents:
                 self._apply(from_json(entry.record))
         return damaged
 
-    def _apply(self, event: dict[str, Any]) -> None:
+    def _apply(self, event: JSON) -> None:
         facts = dict(event)
         kind = facts.pop("event")
         if "part" in facts:
@@ -228,7 +229,7 @@ class PartEvents:
             for part in self.waiting():
                 part.possibly_lost = True
 
-    def _apply_to_part(self, kind: str, number: int, facts: dict[str, Any]) -> None:
+    def _apply_to_part(self, kind: str, number: int, facts: JSON) -> None:
         if number >= len(self.parts):
             path = self.folder / STORE_NAME
             raise DiskError(

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from modelwire.errors import DiskError
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.owned_files import owned
 from modelwire.jobs.store import REQUESTS, Entry, JobStore
 
@@ -76,7 +77,7 @@ class PartRequests:
         # Parts whose event was damaged do not exist, but their requests may.
         store.clear(REQUESTS, self._next)
         # These are the facts of each full part for the event `planned`.
-        self._full: list[dict[str, Any]] = []
+        self._full: list[JSON] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -103,7 +104,7 @@ class PartRequests:
         self._rows += 1
         self._next += 1
 
-    def close(self) -> list[dict[str, Any]]:
+    def close(self) -> list[JSON]:
         """Finish the last part; return the facts of all parts for the event `planned`."""
         if self._rows:
             self._finish()

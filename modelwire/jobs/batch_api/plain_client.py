@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from modelwire.jobs.json_types import Fields
+
 if TYPE_CHECKING:
     import httpx2
 
@@ -53,19 +55,17 @@ class PlainClient:
     def close(self) -> None:
         self._client.close()
 
-    def get(
-        self, path: str, *, options: Mapping[str, Any], stream: bool = False, **_: Any
-    ) -> httpx2.Response:
+    def get(self, path: str, *, options: Fields, stream: bool = False, **_: Any) -> httpx2.Response:
         return self._call("GET", path, options, stream=stream)
 
-    def delete(self, path: str, *, options: Mapping[str, Any], **_: Any) -> httpx2.Response:
+    def delete(self, path: str, *, options: Fields, **_: Any) -> httpx2.Response:
         return self._call("DELETE", path, options)
 
     def post(
         self,
         path: str,
         *,
-        options: Mapping[str, Any],
+        options: Fields,
         body: Any = None,
         content: Any = None,
         **_: Any,
@@ -80,7 +80,7 @@ class PlainClient:
         self,
         path: str,
         *,
-        options: Mapping[str, Any],
+        options: Fields,
         name: str,
         size: int,
         file: IO[bytes],
@@ -109,7 +109,7 @@ class PlainClient:
         self,
         method: str,
         path: str,
-        options: Mapping[str, Any],
+        options: Fields,
         *,
         stream: bool = False,
         **content: Any,
@@ -144,5 +144,5 @@ class PlainClient:
             time.sleep(pauses_s.pop(0))
 
 
-def _with(options: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+def _with(options: Fields, headers: Mapping[str, str]) -> dict[str, Any]:
     return {**options, "headers": {**options.get("headers", {}), **headers}}

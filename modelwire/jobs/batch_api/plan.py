@@ -19,6 +19,7 @@ from pydantic_core import from_json
 from modelwire.errors import DiskError, InvalidArgument, MissingDependency, MissingKey
 from modelwire.jobs.batch_api.azure import deployment_of
 from modelwire.jobs.batch_api.part_requests import custom_id_of
+from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.row_records import Digests, digest_of, json_of
 from modelwire.jobs.rows import Row
 from modelwire.jobs.sources import open_source
@@ -53,7 +54,7 @@ class Rows(Protocol):
     def close(self) -> None: ...
 
 
-def read_rows(inputs: Any, encoding: str = "utf-8") -> tuple[Rows, dict[str, Any]]:
+def read_rows(inputs: Any, encoding: str = "utf-8") -> tuple[Rows, JSON]:
     """Return the rows of a file, a data frame or an iterable, and a fingerprint of that input."""
     if isinstance(inputs, (str, os.PathLike)) or any(
         hasattr(inputs, n) for n in ("to_batches", "itertuples", "iter_rows")
@@ -67,9 +68,9 @@ def read_rows(inputs: Any, encoding: str = "utf-8") -> tuple[Rows, dict[str, Any
     return (Row(number, number + 1, value) for number, value in enumerate(inputs)), {}
 
 
-def row_record(row: Row, key: str | None) -> dict[str, Any]:
+def row_record(row: Row, key: str | None) -> JSON:
     """Return a row as a record: messages as dicts, and other values so that `input_of` restores them exactly."""
-    record: dict[str, Any] = {"line": row.line}
+    record: JSON = {"line": row.line}
     value = row.values
     if hasattr(value, "to_messages"):
         value = value.to_messages()
@@ -90,7 +91,7 @@ def row_record(row: Row, key: str | None) -> dict[str, Any]:
     return record
 
 
-def written(row: Row, key: str | None) -> tuple[dict[str, Any], bytes]:
+def written(row: Row, key: str | None) -> tuple[JSON, bytes]:
     """Return a row's record, and the same as JSON.
 
     A row that cannot be serialised gets an error instead.
@@ -106,7 +107,7 @@ def written(row: Row, key: str | None) -> tuple[dict[str, Any], bytes]:
         return record, json_of(record)
 
 
-def input_of(record: Mapping[str, Any]) -> Any:
+def input_of(record: Fields) -> Any:
     """Return the row that a record was made of."""
     if "messages" in record:
         return messages_from_dict(record["messages"])
@@ -116,7 +117,7 @@ def input_of(record: Mapping[str, Any]) -> Any:
 class Plan(NamedTuple):
     """The result of planning: the facts of the event `planned`."""
 
-    parts: list[dict[str, Any]]
+    parts: list[JSON]
     rows: int
     same: int  # This many rows have the same request as an earlier row.
     rows_sha256: str
@@ -154,7 +155,7 @@ class Requests:
         # This is the first error with which a row has failed.
         self.first: Exception | None = None
 
-    def line(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
+    def line(self, number: int, record: JSON, prepared: Any) -> bytes:
         """Store the request of a row, and return the row's own record as JSON."""
         try:
             if isinstance(prepared, Exception):
@@ -169,7 +170,7 @@ class Requests:
             text = failure_text(exc).removeprefix("InvalidArgument: ")
             return json_of({**record, "error": text})
 
-    def _request_line(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
+    def _request_line(self, number: int, record: JSON, prepared: Any) -> bytes:
         messages = self._split.messages(prepared)
         answer = self._split.cached(messages)
         if answer is not None:
@@ -274,9 +275,9 @@ def input_entry(number: int, record: bytes) -> Entry:
     return Entry.of("row", record, number, number + 1)
 
 
-def stored_row(store: JobStore, number: int) -> dict[str, Any]:
+def stored_row(store: JobStore, number: int) -> JSON:
     """Return the record of a row. Raises: `DiskError` if it is damaged."""
-    record: dict[str, Any] = from_json(store.read(INPUTS, number + 1))
+    record: JSON = from_json(store.read(INPUTS, number + 1))
     return record
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelwire.errors import (
     ChatError,
@@ -21,6 +21,7 @@ from modelwire.jobs.batch_api.downloads import Downloads
 from modelwire.jobs.batch_api.open_job import OpenJob
 from modelwire.jobs.batch_api.part_log import Part
 from modelwire.jobs.batch_api.results import RETRYABLE, BatchResult, Index, matches
+from modelwire.jobs.json_types import JSON
 from modelwire.jobs.owned_files import disk_errors
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class Reconciler:
         except ChatError:
             return False
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> JSON:
         """Return the rows `submitted`, `processing`, `done`, `failed`; the number of `parts` and of
         `ended` ones; the seconds `eta`.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from hashlib import sha256
 from itertools import islice
@@ -14,6 +14,7 @@ from modelwire.errors import JobChanged
 from modelwire.jobs.batch_api import plan
 from modelwire.jobs.batch_api.open_job import OpenJob
 from modelwire.jobs.batch_api.results import Index
+from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.rows import Row
 from modelwire.jobs.store import INPUTS, JobStore
@@ -82,7 +83,7 @@ def _replanned(
     requests: plan.Requests,
     key: str | None,
     unsent: set[int],
-) -> dict[str, Any]:
+) -> JSON:
     """Store every row again, and the requests of those that were not sent; return the facts of the event."""
     digest = sha256()
     count = 0
@@ -116,7 +117,7 @@ def _replanned(
     return {"same": same, "rows_sha256": digest.hexdigest()}
 
 
-def _may_be(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+def _may_be(old: Fields, new: Fields) -> bool:
     """Return whether a record may be of the same row; a row that was never sent may have changed in any way."""
     if "error" in old:
         return True

@@ -23,7 +23,7 @@ from modelwire.testing.server.batch_records import (
     list_batches,
     show,
 )
-from modelwire.testing.server.replies import Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, Reply, Step, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -61,7 +61,7 @@ def _results(call: BatchCall) -> Reply | Iterable[Step]:
     return call.desk.download(call.request, call.id, batch.results, batch, kind)
 
 
-def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch as Anthropic's API shows it."""
     has_ended = batch.ended_at is not None
     is_cancelled = batch.cancelled_at_share is not None
@@ -113,7 +113,7 @@ def end_batch(
     batch.counts = counts
 
 
-def _result(status: int | None, body: Any) -> dict[str, Any]:
+def _result(status: int | None, body: Any) -> JSON:
     if is_good(status):
         return {"type": "succeeded", "message": body}
     if status is None and body != "server_error":

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
 from pydantic_core import from_json
 
-from modelwire.testing.server.replies import Reply, json_reply
+from modelwire.testing.server.replies import JSON, Reply, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
@@ -24,7 +24,7 @@ _PLACE = "/responses/"
 
 @dataclass(slots=True)
 class _Response:
-    whole: dict[str, Any]
+    whole: JSON
     polls: int  # This many further polls find the answer unfinished.
     events: Sequence[bytes] = field(default=())
     headers: dict[str, str] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class BackgroundDesk:
         # These are the ids of the answers that clients have cancelled.
         self.cancelled: list[str] = []
 
-    def begin(self, whole: dict[str, Any], reply: Reply, polls: int) -> Reply:
+    def begin(self, whole: JSON, reply: Reply, polls: int) -> Reply:
         """Store an answer; return the reply to the request: the stream, or a queued response."""
         events: Sequence[bytes] = ()
         if reply.is_stream:
@@ -79,7 +79,7 @@ class BackgroundDesk:
         return json_reply(200, response.whole)
 
 
-def _unfinished(whole: dict[str, Any], status: str) -> dict[str, Any]:
+def _unfinished(whole: JSON, status: str) -> JSON:
     unknown = dict.fromkeys(("usage", "incomplete_details", "completed_at"))
     return {**whole, **unknown, "status": status, "output": []}
 

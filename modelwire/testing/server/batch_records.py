@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from modelwire.testing.server.limits import check_word
-from modelwire.testing.server.replies import json_reply, page_reply
+from modelwire.testing.server.replies import JSON, json_reply, page_reply
 from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ class SeenBatch:
     id: str
     # It is "openai" (whose rows may also use Responses), "anthropic", "gemini" or "vertex".
     wire: str
-    rows: list[tuple[str, str, dict[str, Any]]]
+    rows: list[tuple[str, str, JSON]]
     plan: BatchPlan
     made_s: float  # The time of creation on the server's clock.
     made_at: int  # The time of creation in epoch seconds.
-    fields: dict[str, Any]  # The fields of the request that created it.
-    errors: list[dict[str, Any]] = field(default_factory=list)
+    fields: JSON  # The fields of the request that created it.
+    errors: list[JSON] = field(default_factory=list)
     polls: int = 0
     cancelled_at_share: float | None = None
     ended_at: int | None = None
@@ -160,7 +160,7 @@ class BatchCall:
         return self.desk.download(self.request, id_, self.desk.files[id_][1], made_by, kind)
 
     def create(
-        self, rows: list[Row], fields: dict[str, Any], errors: Sequence[dict[str, Any]] = ()
+        self, rows: list[Row], fields: JSON, errors: Sequence[JSON] = ()
     ) -> Reply | Iterable[Step]:
         """Create a batch, and return the answer to its creation. With `errors` it will fail."""
         batch = self.desk.make(self.api.name, rows, fields)
@@ -182,7 +182,7 @@ class BatchApi(NamedTuple):
     path: re.Pattern[str]  # It has the groups `kind`, `id` and `action`.
     handlers: Handlers
     # It is called with a batch, the elapsed share of its time and the server's origin.
-    record: Callable[[SeenBatch, float, str], dict[str, Any]]
+    record: Callable[[SeenBatch, float, str], JSON]
     # It writes the results of a batch, those of its own rows and those of foreign ones.
     write: Callable[[BatchDesk, SeenBatch, list[Answered], list[Answered]], None]
     refuses_whole: bool = True  # If True, a batch may fail before any of its rows is tried.

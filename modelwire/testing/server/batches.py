@@ -23,7 +23,7 @@ from modelwire.testing.server.batch_records import (
     Row,
     SeenBatch,
 )
-from modelwire.testing.server.replies import End, Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, End, Reply, Step, json_reply
 from modelwire.testing.server.requests import SeenRequest
 
 __all__ = ["BatchDesk", "BatchPlan", "SeenBatch"]
@@ -53,7 +53,7 @@ class BatchDesk:
         plans: BatchPlan | Sequence[BatchPlan],
     ) -> None:
         self.made: list[SeenBatch] = []
-        self.files: dict[str, tuple[dict[str, Any], bytes]] = {}
+        self.files: dict[str, tuple[JSON, bytes]] = {}
         self.set_plans(plans)
         self._answer_row = answer_row
         self._now_s = now_s
@@ -96,11 +96,11 @@ class BatchDesk:
         """Return the batch with this id."""
         return next(batch for batch in self.made if batch.id == id_)
 
-    def add_file(self, name: str, purpose: str, content: bytes) -> dict[str, Any]:
+    def add_file(self, name: str, purpose: str, content: bytes) -> JSON:
         """Store a file, and return its record in OpenAI's format."""
         now = int(time.time())
         self._files_made += 1
-        record: dict[str, Any] = {
+        record: JSON = {
             "id": f"file-{self._files_made}",
             "object": "file",
             "bytes": len(content),
@@ -143,7 +143,7 @@ class BatchDesk:
             return faults.cut(after_bytes=limit).play(reply, "openai", request.number)
         return reply
 
-    def make(self, wire: str, rows: list[Row], fields: dict[str, Any]) -> SeenBatch:
+    def make(self, wire: str, rows: list[Row], fields: JSON) -> SeenBatch:
         """Create a batch with the next plan."""
         if self.plans:
             plan = self.plans.pop(0)
@@ -182,7 +182,7 @@ class BatchDesk:
             # The batch ends at the next poll.
             batch.polls = max(batch.polls, batch.plan.polls - 1)
 
-    def record(self, batch: SeenBatch, base_url: str) -> dict[str, Any]:
+    def record(self, batch: SeenBatch, base_url: str) -> JSON:
         """Return the current state of a batch in the format of its API. A batch whose time is over ends here."""
         share = batch.share(self._now_s())
         if share >= 1:
@@ -224,7 +224,7 @@ class BatchDesk:
                 if oddity == "duplicate":
                     yield answered
 
-    def _answer(self, batch: SeenBatch, wire: str, body: dict[str, Any]) -> tuple[int, Any]:
+    def _answer(self, batch: SeenBatch, wire: str, body: JSON) -> tuple[int, Any]:
         """Return status and body of one row, and add its tokens to those of the batch."""
         self._rows_answered += 1
         if "model" in batch.fields:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from modelwire.testing.server.request_rules import JSON, Problem, Turn, objects, unpaired
+from modelwire.testing.server.replies import JSON
+from modelwire.testing.server.request_rules import Problem, Turn, objects, unpaired
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest

@@ -25,7 +25,7 @@ from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
 from modelwire.testing.server.prompt_cache import Cached, PromptCache, Refused
-from modelwire.testing.server.replies import End, Reply, Step
+from modelwire.testing.server.replies import JSON, End, Reply, Step
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.requests import SeenRequest
 from modelwire.testing.server.script import Script, answer_of
@@ -164,7 +164,7 @@ class ChatDesk:
         if reserved is not None:
             self.limiter.settle(*reserved, now_s)
 
-    def row(self, wire: str, body: dict[str, Any], number: int) -> tuple[int, Any]:
+    def row(self, wire: str, body: JSON, number: int) -> tuple[int, Any]:
         """Return status and body of one row of a batch, which takes its answer from the script like any request."""
         # The header with the betas of a row came with its batch: a row may have the fields of all of them.
         request = SeenRequest("POST", "?beta=true", {}, to_json(body))

@@ -25,7 +25,7 @@ from modelwire.testing.server.batch_records import (
     is_good,
     show,
 )
-from modelwire.testing.server.replies import Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, Reply, Step, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -97,7 +97,7 @@ def rows_of(content: bytes) -> list[Row]:
     return [_row(line.get("key"), line) for line in lines]
 
 
-def _row(key: Any, line: dict[str, Any]) -> Row:
+def _row(key: Any, line: JSON) -> Row:
     return str(key), "gemini", line.get("request") or {}
 
 
@@ -107,7 +107,7 @@ def page_of(call: BatchCall, field: str) -> Reply:
     start = int(params.get("pageToken", 0))
     size = int(params.get("pageSize", 50))
     batches = call.desk.of_wire(call.api.name)[::-1]
-    page: dict[str, Any] = {}
+    page: JSON = {}
     shown = batches[start : start + size]
     if shown:
         page[field] = [call.desk.record(batch, "") for batch in shown]
@@ -142,10 +142,10 @@ _HANDLERS: Handlers = {
 }
 
 
-def operation(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def operation(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch as a long-running operation. Counts are texts, and 0 is omitted."""
     state = state_of(batch, share)
-    metadata: dict[str, Any] = {
+    metadata: JSON = {
         "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
         "model": f"models/{batch.fields['model']}",
         "displayName": batch.fields.get("displayName"),
@@ -155,7 +155,7 @@ def operation(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
         "state": f"BATCH_STATE_{state}",
         "name": f"batches/{batch.id}",
     }
-    made: dict[str, Any] = {"name": f"batches/{batch.id}", "metadata": metadata}
+    made: JSON = {"name": f"batches/{batch.id}", "metadata": metadata}
     if batch.ended_at is None:
         return made
     made["done"] = True
@@ -175,7 +175,7 @@ def state_of(batch: SeenBatch, share: float) -> str:
     return "RUNNING" if share > 0 else "PENDING"
 
 
-def failure_of(batch: SeenBatch) -> dict[str, Any]:
+def failure_of(batch: SeenBatch) -> JSON:
     """Return the error of a batch that failed as a whole."""
     reasons = "; ".join(str(error.get("message")) for error in batch.plan.errors)
     return {"code": _CODE_OF[400], "message": reasons or "The batch could not be processed."}
@@ -188,7 +188,7 @@ def _stats(batch: SeenBatch, share: float) -> dict[str, str]:
     return {name: str(count) for name, count in {"requestCount": total, **counts}.items() if count}
 
 
-def _output(batch: SeenBatch) -> dict[str, Any]:
+def _output(batch: SeenBatch) -> JSON:
     if batch.files:
         return {"responsesFile": f"files/{batch.files['output']}"}
     rows = [from_json(line) for line in batch.results.splitlines()]
@@ -228,7 +228,7 @@ def end_batch(
         batch.results = content
 
 
-def _file(record: dict[str, Any]) -> dict[str, Any]:
+def _file(record: JSON) -> JSON:
     made = record["created_at"]
     return {
         "name": f"files/{record['id']}",

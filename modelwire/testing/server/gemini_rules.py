@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from modelwire.testing.server.request_rules import JSON, Problem, Turn, fields_of, objects
+from modelwire.testing.server.replies import JSON
+from modelwire.testing.server.request_rules import Problem, Turn, fields_of, objects
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest

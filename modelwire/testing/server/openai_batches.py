@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import from_json, to_json
 
@@ -27,7 +27,7 @@ from modelwire.testing.server.batch_records import (
     show,
 )
 from modelwire.testing.server.embeddings import EMBEDDINGS
-from modelwire.testing.server.replies import Reply, Step, json_reply, page_reply
+from modelwire.testing.server.replies import JSON, Reply, Step, json_reply, page_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -99,7 +99,7 @@ def _make(call: BatchCall) -> Reply | Iterable[Step]:
     return call.create(rows, fields, errors)
 
 
-def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch as OpenAI's API shows it."""
     status = _status(batch, share)
     total = len(batch.rows)
@@ -152,7 +152,7 @@ def _times(batch: SeenBatch, status: str, *, has_begun: bool) -> dict[str, int |
     return times
 
 
-def _errors(batch: SeenBatch) -> dict[str, Any]:
+def _errors(batch: SeenBatch) -> JSON:
     """Return the errors for which the whole batch was refused."""
     errors = [*batch.errors, *batch.plan.errors]
     if batch.outcome == "token_limit_exceeded":
@@ -221,13 +221,13 @@ def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]
         yield names.get("name", ""), (names.get("filename"), content[:-2])
 
 
-def _read_rows(content: bytes, wires: Mapping[str, str]) -> tuple[list[Row], list[dict[str, Any]]]:
+def _read_rows(content: bytes, wires: Mapping[str, str]) -> tuple[list[Row], list[JSON]]:
     """Return the rows of an input file, and the errors of its lines.
 
     `wires` maps the URLs that a row may have.
     """
     rows: list[Row] = []
-    errors: list[dict[str, Any]] = []
+    errors: list[JSON] = []
     seen: set[str] = set()
     for number, line in enumerate(filter(None, content.splitlines()), 1):
         try:
@@ -250,7 +250,7 @@ def _read_rows(content: bytes, wires: Mapping[str, str]) -> tuple[list[Row], lis
     return rows, errors
 
 
-def _error(code: str, line: int, message: str) -> dict[str, Any]:
+def _error(code: str, line: int, message: str) -> JSON:
     return {"code": code, "line": line, "message": message}
 
 

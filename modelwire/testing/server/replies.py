@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 __all__ = [
     "FOREVER_S",
+    "JSON",
     "LAST_CHUNK",
     "End",
     "Reply",
@@ -24,6 +25,9 @@ __all__ = [
     "page_reply",
     "sse",
 ]
+
+# A JSON object: a body of a request or of a response, or a part of one.
+JSON = dict[str, Any]
 
 # This wait ends when the client disconnects.
 FOREVER_S = float("inf")
@@ -132,7 +136,7 @@ def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None)
     return Reply(status, {"content-type": "application/json", **(headers or {})}, [to_json(body)])
 
 
-def page_reply(rows: list[dict[str, Any]], query: str, *, default_limit: int) -> Reply:
+def page_reply(rows: list[JSON], query: str, *, default_limit: int) -> Reply:
     """Return a page of a list, newest first, by `after` (or `after_id`, `before_id`) and `limit`."""
     params = {name: values[0] for name, values in parse_qs(query).items()}
     ids = [row["id"] for row in rows]

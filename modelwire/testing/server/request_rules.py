@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-__all__ = ["JSON", "Problem", "Turn", "fields_of", "joined", "objects", "table", "unpaired"]
+__all__ = ["Problem", "Turn", "fields_of", "joined", "objects", "table", "unpaired"]
 
 JSON = dict[str, Any]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
 from pydantic_core import to_json
@@ -34,7 +34,7 @@ from modelwire.testing.server.gemini_batches import (
     stop,
     time_text,
 )
-from modelwire.testing.server.replies import Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, Reply, Step, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -64,7 +64,7 @@ def _read_or_list(call: BatchCall) -> Reply | Iterable[Step]:
     if not call.path["object"]:
         prefix = place + params.get("prefix", "")
         found = sorted(name for name in files if name.startswith(prefix))
-        page: dict[str, Any] = {"kind": "storage#objects"}
+        page: JSON = {"kind": "storage#objects"}
         if found:
             page["items"] = [files[name][0] for name in found]
         return json_reply(200, page)
@@ -94,7 +94,7 @@ def _missing(call: BatchCall) -> Reply:
     return call.refuse(_NOT_FOUND.format(id=_place(call).removeprefix("gs://")), 404)
 
 
-def _put(desk: BatchDesk, place: str, content: bytes) -> dict[str, Any]:
+def _put(desk: BatchDesk, place: str, content: bytes) -> JSON:
     made_at = desk.add_file(place, "batch", content)["created_at"]
     # `_add_file` has stored the content under a generated id; that entry is removed, as the object
     # has a name of its own.
@@ -126,14 +126,14 @@ def _make(call: BatchCall) -> Reply | Iterable[Step]:
     return call.create(rows_of(files[uris[0]][1]), {**payload, **own})
 
 
-def job(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def job(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch in Vertex AI's format.
 
     Counts are texts, and they are missing before its end.
     """
     state = state_of(batch, share)
     shown = ("displayName", "inputConfig", "outputConfig")
-    made: dict[str, Any] = {name: batch.fields.get(name) for name in shown} | {
+    made: JSON = {name: batch.fields.get(name) for name in shown} | {
         "name": f"{batch.fields['parent']}/batchPredictionJobs/{batch.id}",
         "state": f"JOB_STATE_{state}",
         "createTime": time_text(batch.made_at),
