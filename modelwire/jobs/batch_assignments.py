@@ -20,10 +20,10 @@ from modelwire.errors import ChatError, DiskError, JobChanged
 from modelwire.jobs.batch_api.batch_table import record_of
 from modelwire.jobs.batch_api.job import BatchJob, give_up_refused
 from modelwire.jobs.batch_api.part_log import PartEvents
-from modelwire.jobs.json_types import JSON
 from modelwire.jobs.plan import BatchState
 from modelwire.jobs.row_records import Digests, Record, exact_json
 from modelwire.jobs.store import WAYS, Entry, JobStore
+from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from pathlib import Path

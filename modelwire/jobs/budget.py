@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelwire import ext
 from modelwire.errors import ModelwireError
-from modelwire.jobs.json_types import Fields
+from modelwire.jobs.value_types import Fields
 from modelwire.jobs.work import Work, members_of, models_with_arguments, price_of_counts
 from modelwire.messages import HumanMessage
 

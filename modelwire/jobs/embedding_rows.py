@@ -20,9 +20,9 @@ from modelwire.errors import (
     MalformedResponse,
     NotFound,
 )
-from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.row_caller import RowCaller
 from modelwire.jobs.stored_vectors import COLUMN, stored_vector
+from modelwire.jobs.value_types import JSON, Chain, Fields
 from modelwire.jobs.work import Work, failure_text
 from modelwire.runnables import Runnable
 
@@ -130,7 +130,7 @@ class _Embedder(Runnable[Any, Any]):
         shown = (f"{name}={value!r}" for name, value in values.items() if value is not None)
         return f"{type(self.model).__name__}({', '.join(shown)})"
 
-    def _runnables_inside(self) -> Iterator[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterator[Chain]:
         """Yield the model of the calls, by whose name prices are found."""
         calls = getattr(self.model, "calls", None)
         if isinstance(calls, Runnable):
@@ -192,9 +192,7 @@ class _Waiting(NamedTuple):
 class EmbeddingCaller(RowCaller):
     """Calls an embeddings model for rows. Rows that wait together share a request, its tokens and its cost."""
 
-    def __init__(
-        self, chain: Runnable[Any, Any], config: RunnableConfig, texts_of_request: int
-    ) -> None:
+    def __init__(self, chain: Chain, config: RunnableConfig, texts_of_request: int) -> None:
         super().__init__(chain, config)
         self._most = texts_of_request
         self._waiting: list[_Waiting] = []

@@ -23,11 +23,11 @@ from modelwire.jobs.batch_assignments import RETURNED, Assignments, BatchAnswer,
 from modelwire.jobs.flex import FlexTier
 from modelwire.jobs.forecast import Forecast
 from modelwire.jobs.input_rows import Question
-from modelwire.jobs.json_types import Fields
 from modelwire.jobs.live_scheduler import LiveScheduler, cancelled
 from modelwire.jobs.plan import LIVE, PILOT, next_step
 from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json, groups_of
 from modelwire.jobs.store import WAYS
+from modelwire.jobs.value_types import Fields
 from modelwire.jobs.work import models_of
 from modelwire.usage import BATCH_SHARE
 

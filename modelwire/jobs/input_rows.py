@@ -9,10 +9,10 @@ from itertools import islice
 from typing import Any
 
 from modelwire.errors import message_of
-from modelwire.jobs.json_types import Fields
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.sources import open_source
+from modelwire.jobs.value_types import Fields
 
 __all__ = ["InputRows", "Question"]
 

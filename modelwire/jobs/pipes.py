@@ -11,8 +11,8 @@ from shutil import copyfileobj, rmtree
 from tempfile import mkdtemp
 
 from modelwire.errors import DiskError, InvalidArgument, JobBusy
-from modelwire.jobs.json_types import JSON
 from modelwire.jobs.owned_files import lock_file
+from modelwire.jobs.value_types import JSON
 
 __all__ = ["FORMATS", "piped"]
 

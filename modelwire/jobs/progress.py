@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from modelwire.ext import CUT_REASONS
-from modelwire.jobs.json_types import Fields
+from modelwire.jobs.value_types import Fields
 from modelwire.terminal_text import echo, printable
 from modelwire.usage import dollars
 

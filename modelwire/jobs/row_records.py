@@ -23,8 +23,8 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
 from modelwire.errors import ModelRefusalError, Refused
-from modelwire.jobs.json_types import JSON
 from modelwire.jobs.store import Entry, JobStore
+from modelwire.jobs.value_types import JSON
 
 __all__ = [
     "Digests",

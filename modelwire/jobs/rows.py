@@ -18,7 +18,7 @@ from random import Random
 from typing import IO, Any, NamedTuple
 
 from modelwire.errors import DiskError, InvalidArgument, JobChanged
-from modelwire.jobs.json_types import JSON
+from modelwire.jobs.value_types import JSON
 
 __all__ = ["INPUT_COLUMN", "FileSource", "Row", "Source", "check_unique", "chosen", "sampled"]
 

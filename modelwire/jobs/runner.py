@@ -24,7 +24,6 @@ from modelwire.jobs.failures import Failures
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.input_rows import InputRows, Question
 from modelwire.jobs.job_result import JobResult
-from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.ledger import Ledger
 from modelwire.jobs.live_scheduler import LiveScheduler, cancelled
 from modelwire.jobs.options import JobOptions, checked_options
@@ -35,6 +34,7 @@ from modelwire.jobs.row_calls import RowCalls
 from modelwire.jobs.row_records import ANSWERED, FAILED, Record
 from modelwire.jobs.rows import Row
 from modelwire.jobs.store import WAYS
+from modelwire.jobs.value_types import JSON, Fields
 from modelwire.jobs.work import OPTIONS_OF_PROMPT, Work, failure_text, make_work
 from modelwire.runnables import get_config_list
 

@@ -25,9 +25,9 @@ from modelwire.errors import (
 )
 from modelwire.ext import CUT_REASONS, failure_text, finish_reason_of
 from modelwire.jobs.attachments import QuestionWithAttachments
-from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.jobs.stored_vectors import COLUMN, Vector, stored_vector
+from modelwire.jobs.value_types import JSON, Chain, Fields
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
 from modelwire.runnables import (
@@ -82,7 +82,7 @@ class Work:
     `text` says whether its prompt is a plain text.
     """
 
-    def __init__(self, chain: Runnable[Any, Any], *, text: bool = False) -> None:
+    def __init__(self, chain: Chain, *, text: bool = False) -> None:
         self.chain = chain
         self._is_text = text
         first = chain
@@ -247,7 +247,7 @@ def make_work(
     return Work(work | model)
 
 
-def _answer_columns(step: Runnable[Any, Any]) -> list[str] | None:
+def _answer_columns(step: Chain) -> list[str] | None:
     """Return the keys of the answers if a schema defines them, else None."""
     if isinstance(step, RunnableSequence):
         return _answer_columns(step.last)
@@ -259,13 +259,13 @@ def _answer_columns(step: Runnable[Any, Any]) -> list[str] | None:
     return list(columns)
 
 
-def models_of(step: Runnable[Any, Any]) -> Iterator[BaseChatModel]:
+def models_of(step: Chain) -> Iterator[BaseChatModel]:
     """Yield the chat models of a chain at any depth, except those that a function calls."""
     return (model for model, _, _ in models_with_arguments(step))
 
 
 def models_with_arguments(
-    step: Runnable[Any, Any], kwargs: Fields = MappingProxyType({}), times: int = 1
+    step: Chain, kwargs: Fields = MappingProxyType({}), times: int = 1
 ) -> Iterator[tuple[BaseChatModel, Fields, int]]:
     """Yield the chat models of a chain with their bound arguments, and how often each may answer for one row."""
     if isinstance(step, adapters.BaseChatModel):
@@ -288,7 +288,7 @@ def members_of(model: BaseChatModel) -> list[BaseChatModel]:
 
 
 def _chosen_models(
-    step: Runnable[Any, Any],
+    step: Chain,
     config: RunnableConfig | None,
     kwargs: Fields = MappingProxyType({}),
 ) -> Iterator[tuple[BaseChatModel, Fields]]:
@@ -537,7 +537,7 @@ def price_of_counts(
     return known_price(AIMessage("", usage_metadata=usage, response_metadata=about))
 
 
-def check_prices(chain: Runnable[Any, Any]) -> None:
+def check_prices(chain: Chain) -> None:
     """Raise if a cost limit cannot be enforced, because the price of one of the chain's models is unknown."""
     check_price_list()
     for model in [member for whole in models_of(chain) for member in members_of(whole)]:

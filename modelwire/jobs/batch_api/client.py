@@ -16,8 +16,8 @@ from pydantic_core import from_json
 
 from modelwire import errors, ext, lazy
 from modelwire.jobs.batch_api.azure import batch_address
-from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.owned_files import owned
+from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import Codec

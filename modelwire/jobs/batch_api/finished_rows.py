@@ -11,7 +11,7 @@ from modelwire.jobs.batch_api.embeddings import output_of
 from modelwire.jobs.batch_api.plan import input_of, stored_row
 from modelwire.jobs.batch_api.replay_callbacks import report
 from modelwire.jobs.batch_api.results import BatchResult, Index, matches
-from modelwire.jobs.json_types import JSON
+from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,8 @@ from pydantic_core import from_json, to_json
 
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api import api
-from modelwire.jobs.json_types import JSON, Fields
 from modelwire.jobs.owned_files import owned
+from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient

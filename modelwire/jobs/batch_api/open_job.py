@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import JobStopped
 from modelwire.jobs.batch_api.part_requests import Limits, PartRequests, requests_of
-from modelwire.jobs.json_types import JSON
+from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from modelwire.jobs.batch_api import api
 from modelwire.jobs.batch_api.azure import CREATE_ENDPOINT
-from modelwire.jobs.json_types import Fields
+from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient

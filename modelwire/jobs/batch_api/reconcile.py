@@ -21,8 +21,8 @@ from modelwire.jobs.batch_api.downloads import Downloads
 from modelwire.jobs.batch_api.open_job import OpenJob
 from modelwire.jobs.batch_api.part_log import Part
 from modelwire.jobs.batch_api.results import RETRYABLE, BatchResult, Index, matches
-from modelwire.jobs.json_types import JSON
 from modelwire.jobs.owned_files import disk_errors
+from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import Look

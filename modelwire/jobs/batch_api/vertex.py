@@ -27,7 +27,7 @@ from pydantic_core import from_json, to_json
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api import api
 from modelwire.jobs.batch_api.gemini import GoogleBatches, pages, shown_marks
-from modelwire.jobs.json_types import Fields
+from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient

@@ -6,7 +6,6 @@ Wire format: https://docs.anthropic.com/en/api/creating-message-batches, read 20
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
@@ -23,7 +22,7 @@ from modelwire.testing.server.batch_records import (
     list_batches,
     show,
 )
-from modelwire.testing.server.replies import JSON, Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, Reply, Response, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -33,7 +32,7 @@ __all__ = ["API"]
 _NO_COUNTS = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
 
 
-def _make(call: BatchCall) -> Reply | Iterable[Step]:
+def _make(call: BatchCall) -> Response:
     requests = call.request.fields.get("requests") or []
     names = [str(row.get("custom_id")) for row in requests]
     valid = [re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names]
@@ -53,7 +52,7 @@ def _delete(call: BatchCall) -> Reply:
     return json_reply(200, {"id": call.id, "type": "message_batch_deleted"})
 
 
-def _results(call: BatchCall) -> Reply | Iterable[Step]:
+def _results(call: BatchCall) -> Response:
     batch = call.batch
     if batch.ended_at is None:
         return call.refuse("There are no results yet.", 404)

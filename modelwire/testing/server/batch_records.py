@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from modelwire.testing.server.limits import check_word
-from modelwire.testing.server.replies import JSON, json_reply, page_reply
+from modelwire.testing.server.replies import JSON, Response, json_reply, page_reply
 from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
-    from modelwire.testing.server.replies import Reply, Step
+    from modelwire.testing.server.replies import Reply
     from modelwire.testing.server.requests import SeenRequest
 
 __all__ = [
@@ -130,7 +130,7 @@ class BatchCall:
         """The batch that the request is about."""
         return self.desk.found(self.id)
 
-    def answer(self) -> Reply | Iterable[Step] | None:
+    def answer(self) -> Response | None:
         """Return the answer of the API's handler; None if it has none for this method and path."""
         kind = self.path["kind"]
         known: Container[str] = self.desk.files
@@ -154,14 +154,12 @@ class BatchCall:
         number = self.request.number
         return error_reply(self.api.wire, status, number=number, message=message, code=code)
 
-    def download(self, id_: str, kind: str) -> Reply | Iterable[Step]:
+    def download(self, id_: str, kind: str) -> Response:
         """Return the content of a file; `kind` is its media type."""
         made_by = next((batch for batch in self.desk.made if id_ in batch.files.values()), None)
         return self.desk.download(self.request, id_, self.desk.files[id_][1], made_by, kind)
 
-    def create(
-        self, rows: list[Row], fields: JSON, errors: Sequence[JSON] = ()
-    ) -> Reply | Iterable[Step]:
+    def create(self, rows: list[Row], fields: JSON, errors: Sequence[JSON] = ()) -> Response:
         """Create a batch, and return the answer to its creation. With `errors` it will fail."""
         batch = self.desk.make(self.api.name, rows, fields)
         batch.errors = list(errors)
@@ -170,7 +168,7 @@ class BatchCall:
 
 _NOUNS = {"files": "file", "batches": "batch"}
 # They have the names of a method and a path, such as `GET batches/id`.
-Handlers = Mapping[str, Callable[[BatchCall], "Reply | Iterable[Step]"]]
+Handlers = Mapping[str, Callable[[BatchCall], Response]]
 
 
 class BatchApi(NamedTuple):

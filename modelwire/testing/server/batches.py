@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from modelwire.errors import InvalidType
@@ -23,7 +23,7 @@ from modelwire.testing.server.batch_records import (
     Row,
     SeenBatch,
 )
-from modelwire.testing.server.replies import JSON, End, Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, End, Reply, Response, json_reply
 from modelwire.testing.server.requests import SeenRequest
 
 __all__ = ["BatchDesk", "BatchPlan", "SeenBatch"]
@@ -80,7 +80,7 @@ class BatchDesk:
         self.plan = later
         self.plans = next_ones
 
-    def handle(self, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
+    def handle(self, request: SeenRequest, base_url: str) -> Response | None:
         """Return the answer to a request about files and batches; None for any other request."""
         for api in _APIS:
             found = api.path.search(request.path)
@@ -121,7 +121,7 @@ class BatchDesk:
 
     def download(
         self, request: SeenRequest, id_: str, content: bytes, batch: SeenBatch | None, kind: str
-    ) -> Reply | Iterable[Step]:
+    ) -> Response:
         """Return a file, or the requested range of it; truncate it once if the plan of its batch demands it."""
         reply = Reply(200, {"content-type": kind, "accept-ranges": "bytes"}, [content])
         requested_range = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
@@ -161,7 +161,7 @@ class BatchDesk:
         self.made.append(batch)
         return batch
 
-    def creation_reply(self, batch: SeenBatch, base_url: str) -> Reply | Iterable[Step]:
+    def creation_reply(self, batch: SeenBatch, base_url: str) -> Response:
         """Answer the creation of a batch; drop the connection where its plan demands it."""
         if batch.plan.lose_create:
             return iter((End.RESET,))

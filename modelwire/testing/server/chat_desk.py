@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +25,7 @@ from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
 from modelwire.testing.server.prompt_cache import Cached, PromptCache, Refused
-from modelwire.testing.server.replies import JSON, End, Reply, Step
+from modelwire.testing.server.replies import JSON, End, Reply, Response
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.requests import SeenRequest
 from modelwire.testing.server.script import Script, answer_of
@@ -101,7 +101,7 @@ class ChatDesk:
         # The keys are the numbers of requests in flight, the values the tokens that they reserve.
         self._reserved: dict[int, tuple[tuple[str, str], float]] = {}
 
-    def handle(self, request: SeenRequest, wire: str, in_flight: int) -> Reply | Iterable[Step]:
+    def handle(self, request: SeenRequest, wire: str, in_flight: int) -> Response:
         """Return the answer to a chat call; `in_flight` counts the requests to the server, this one included."""
         self._calls += 1
         if not isinstance(request.body, dict):
@@ -190,7 +190,7 @@ class ChatDesk:
 
     def _spoiled(
         self, fault: Fault, entry: Any, request: SeenRequest, headers: dict[str, str]
-    ) -> Reply | Iterable[Step]:
+    ) -> Response:
         """Return the reply or the steps of a fault that damages the answer of `entry`."""
         request.fault = fault.name
         answer = answer_of(entry, request)

@@ -7,7 +7,7 @@ Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11, 
 from __future__ import annotations
 
 from modelwire.testing.server.answers import Answer, Call, Usage, calls_of, pieces, slices
-from modelwire.testing.server.replies import JSON, sse
+from modelwire.testing.server.replies import JSON, StreamParts, sse
 
 __all__ = ["body", "events"]
 
@@ -59,7 +59,7 @@ def body(answer: Answer, call: Call) -> JSON:
     return completion
 
 
-def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def events(answer: Answer, call: Call) -> StreamParts:
     """Return the events of a stream: its opening, its content, and its end."""
     frame = {
         "id": f"chatcmpl-{call.number}",

@@ -6,7 +6,6 @@ Wire format: https://ai.google.dev/api/batch-api and https://ai.google.dev/api/f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from modelwire.testing.server.batch_records import (
     is_good,
     show,
 )
-from modelwire.testing.server.replies import JSON, Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, Reply, Response, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -68,11 +67,11 @@ def _delete_file(call: BatchCall) -> Reply:
     return json_reply(200, {})
 
 
-def _download(call: BatchCall) -> Reply | Iterable[Step]:
+def _download(call: BatchCall) -> Response:
     return call.download(call.id, "application/jsonl")
 
 
-def _make(call: BatchCall) -> Reply | Iterable[Step]:
+def _make(call: BatchCall) -> Response:
     payload = call.request.fields.get("batch") or {}
     files = call.desk.files
     source = payload.get("inputConfig") or {}

@@ -7,7 +7,7 @@ https://ai.google.dev/gemini-api/docs/troubleshooting, read 2026-11.
 from __future__ import annotations
 
 from modelwire.testing.server.answers import Answer, Call, calls_of, pieces
-from modelwire.testing.server.replies import JSON, sse
+from modelwire.testing.server.replies import JSON, StreamParts, sse
 
 __all__ = ["body", "error", "events"]
 
@@ -65,7 +65,7 @@ def body(answer: Answer, call: Call) -> JSON:
     return _frame(answer, call, [*parts, *_calls(answer, call)], answer.reason_in(_STOP))
 
 
-def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def events(answer: Answer, call: Call) -> StreamParts:
     """Return the events of a stream: its opening, its content, and its end."""
     parts: list[JSON] = [{"text": piece, "thought": True} for piece in pieces(answer.reasoning)]
     parts += [{"text": piece} for piece in pieces(answer.text or answer.refusal)]

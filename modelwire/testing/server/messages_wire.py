@@ -18,7 +18,7 @@ from modelwire.testing.server.answers import (
     pieces,
     slices,
 )
-from modelwire.testing.server.replies import JSON, sse
+from modelwire.testing.server.replies import JSON, StreamParts, sse
 
 __all__ = ["body", "error", "events"]
 
@@ -90,7 +90,7 @@ def _counts(usage: Usage) -> JSON:
     }
 
 
-def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def events(answer: Answer, call: Call) -> StreamParts:
     """Return the events of a stream: its opening, its content, and its end."""
 
     message = body(answer, call)

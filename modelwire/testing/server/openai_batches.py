@@ -8,7 +8,7 @@ https://platform.openai.com/docs/api-reference/files; the lines of the files as 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pydantic_core import from_json, to_json
@@ -27,7 +27,7 @@ from modelwire.testing.server.batch_records import (
     show,
 )
 from modelwire.testing.server.embeddings import EMBEDDINGS
-from modelwire.testing.server.replies import JSON, Reply, Step, json_reply, page_reply
+from modelwire.testing.server.replies import JSON, Reply, Response, json_reply, page_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -75,11 +75,11 @@ def _delete_file(call: BatchCall) -> Reply:
     return json_reply(200, {"id": call.id, "object": "file", "deleted": True})
 
 
-def _content(call: BatchCall) -> Reply | Iterable[Step]:
+def _content(call: BatchCall) -> Response:
     return call.download(call.id, "application/octet-stream")
 
 
-def _make(call: BatchCall) -> Reply | Iterable[Step]:
+def _make(call: BatchCall) -> Response:
     fields = call.request.fields
     file = call.desk.files.get(str(fields.get("input_file_id")))
     url = str(fields.get("endpoint"))

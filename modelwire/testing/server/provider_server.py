@@ -25,7 +25,7 @@ from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Rule
 from modelwire.testing.server.limits import Limits, check_number
 from modelwire.testing.server.other_endpoints import other_reply
-from modelwire.testing.server.replies import Reply, Step
+from modelwire.testing.server.replies import Reply, Response, Step
 from modelwire.testing.server.requests import Counts, Seen, SeenRequest, is_of_this_machine
 from modelwire.testing.server.script import Script, sayable
 from modelwire.testing.server.stored_prompts import StoredPrompts
@@ -334,7 +334,7 @@ def _run(server: ProviderServer, ready: threading.Event, trouble: list[OSError])
         ready.set()
 
 
-def _answer(server: ProviderServer, request: SeenRequest) -> Reply | Iterable[Step]:
+def _answer(server: ProviderServer, request: SeenRequest) -> Response:
     """Return the answer to a request: the chat API's, or that of another endpoint."""
     path = request.path.rstrip("/")
     if not is_of_this_machine(request.headers):

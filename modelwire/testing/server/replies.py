@@ -19,7 +19,9 @@ __all__ = [
     "LAST_CHUNK",
     "End",
     "Reply",
+    "Response",
     "Step",
+    "StreamParts",
     "chunk",
     "json_reply",
     "page_reply",
@@ -124,6 +126,12 @@ class Reply:
             yield self.gap_s
             yield part
         yield LAST_CHUNK
+
+
+# A response, or the steps that send it.
+Response = Reply | Iterable[Step]
+# The opening, content and closing of a stream: events, each encoded.
+StreamParts = tuple[list[bytes], list[bytes], list[bytes]]
 
 
 def chunk(data: bytes) -> bytes:

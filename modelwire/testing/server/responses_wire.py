@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelwire.testing.server.answers import Answer, Call, calls_of, pieces, slices
-from modelwire.testing.server.replies import JSON, sse
+from modelwire.testing.server.replies import JSON, StreamParts, sse
 
 __all__ = ["body", "events"]
 
@@ -120,7 +120,7 @@ class _Events:
         )
 
 
-def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def events(answer: Answer, call: Call) -> StreamParts:
     """Return the events of a stream: its opening, its content, and its end."""
     whole = body(answer, call)
     begun = {

@@ -9,7 +9,6 @@ named `gs://bucket/name`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
@@ -34,7 +33,7 @@ from modelwire.testing.server.gemini_batches import (
     stop,
     time_text,
 )
-from modelwire.testing.server.replies import JSON, Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, Reply, Response, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -56,7 +55,7 @@ def _upload(call: BatchCall) -> Reply:
     return json_reply(200, _put(call.desk, place, call.request.content))
 
 
-def _read_or_list(call: BatchCall) -> Reply | Iterable[Step]:
+def _read_or_list(call: BatchCall) -> Response:
     """Return an object, its content, or a list of objects."""
     files = call.desk.files
     params = _params(call)
@@ -110,7 +109,7 @@ def _put(desk: BatchDesk, place: str, content: bytes) -> JSON:
     return record
 
 
-def _make(call: BatchCall) -> Reply | Iterable[Step]:
+def _make(call: BatchCall) -> Response:
     payload = call.request.fields
     files = call.desk.files
     source = payload.get("inputConfig") or {}

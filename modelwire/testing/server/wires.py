@@ -21,7 +21,7 @@ from modelwire.testing.server.bedrock_rules import converse_problems
 from modelwire.testing.server.chat_rules import chat_problems, responses_problems
 from modelwire.testing.server.gemini_rules import gemini_problems
 from modelwire.testing.server.messages_rules import messages_problems
-from modelwire.testing.server.replies import JSON, Reply, json_reply, sse
+from modelwire.testing.server.replies import JSON, Reply, StreamParts, json_reply, sse
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.requests import SeenRequest
 
@@ -148,7 +148,7 @@ class ServerWire(NamedTuple):
     model: str  # `ProviderServer.model` requests this model.
     body: Callable[[Answer, Call], JSON]
     # Opening, content and end.
-    events: Callable[[Answer, Call], tuple[list[bytes], list[bytes], list[bytes]]]
+    events: Callable[[Answer, Call], StreamParts]
     # The reasons for which the provider would refuse a request.
     problems: Callable[[JSON, SeenRequest], Iterator[Problem]]
     error: Callable[..., JSON] = _openai_error
