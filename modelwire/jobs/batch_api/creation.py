@@ -21,7 +21,7 @@ from modelwire.errors import (
     TLSFailed,
 )
 from modelwire.jobs.batch_api.api import EndlessList
-from modelwire.jobs.batch_api.open_job import BatchUncertain, OpenJob
+from modelwire.jobs.batch_api.open_job import BatchUncertain, PartWork
 from modelwire.jobs.batch_api.part_log import Part, PartEvents
 from modelwire.jobs.batch_api.part_requests import write_requests
 from modelwire.jobs.owned_files import disk_errors
@@ -43,16 +43,8 @@ SEARCH_S = 300.0
 UNKNOWN_STATUSES = (408, 409, 499)
 
 
-class Creation:
+class Creation(PartWork):
     """Creates the batches of an open job, and finds those whose creation was not recorded."""
-
-    def __init__(self, job: OpenJob) -> None:
-        self.job = job
-        self.folder = job.folder
-        self.events = job.events
-        self.api = job.api
-        self.batch_client = job.batch_client
-        self.now_s = job.now_s
 
     def create(self, part: Part) -> None:
         """Create the batch of a part, after searching for one that may have been created before."""

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from modelwire.errors import MalformedResponse, NotFound
 from modelwire.jobs.batch_api.api import without_bom
-from modelwire.jobs.batch_api.open_job import BatchUncertain, OpenJob
+from modelwire.jobs.batch_api.open_job import BatchUncertain, PartWork
 from modelwire.jobs.batch_api.part_requests import name_of, requests_of
 from modelwire.jobs.store import REPLIES, Entry
 
@@ -31,16 +31,8 @@ _log = logging.getLogger(__name__)
 RESULTS_LATE_S = 900.0
 
 
-class Downloads:
+class Downloads(PartWork):
     """Downloads the results of an open job's batches."""
-
-    def __init__(self, job: OpenJob) -> None:
-        self.job = job
-        self.folder = job.folder
-        self.events = job.events
-        self.api = job.api
-        self.batch_client = job.batch_client
-        self.now_s = job.now_s
 
     def fetch(self, part: Part) -> None:
         if part.outcome == "failed":

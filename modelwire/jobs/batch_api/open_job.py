@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.part_log import Part, PartEvents
     from modelwire.jobs.folder import JobFolder
 
-__all__ = ["BatchUncertain", "OpenJob"]
+__all__ = ["BatchUncertain", "OpenJob", "PartWork"]
 
 
 class BatchUncertain(JobStopped):
@@ -97,3 +97,15 @@ class OpenJob:
             "deleted, or this key belongs to another account or workspace: then take the right key, and wait again. "
             f"`job.submit_again({part.number})` makes a new batch, which is paid again."
         )
+
+
+class PartWork:
+    """Work on the parts of an open job."""
+
+    def __init__(self, job: OpenJob) -> None:
+        self.job = job
+        self.folder = job.folder
+        self.events = job.events
+        self.api = job.api
+        self.batch_client = job.batch_client
+        self.now_s = job.now_s

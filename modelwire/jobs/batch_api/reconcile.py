@@ -18,7 +18,7 @@ from modelwire.errors import (
 from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.batch_api.creation import Creation
 from modelwire.jobs.batch_api.downloads import Downloads
-from modelwire.jobs.batch_api.open_job import OpenJob
+from modelwire.jobs.batch_api.open_job import OpenJob, PartWork
 from modelwire.jobs.batch_api.part_log import Part
 from modelwire.jobs.batch_api.results import RETRYABLE, BatchResult, Index, matches
 from modelwire.jobs.owned_files import disk_errors
@@ -38,16 +38,13 @@ QUEUE_BACKOFF = Backoff(first_s=30.0, longest_s=600.0, patience_s=600.0)
 FULL = "token_limit_exceeded"
 
 
-class Reconciler:
+class Reconciler(PartWork):
     """Advances an open job."""
 
     def __init__(self, job: OpenJob) -> None:
-        self.job, self.creation, self.downloads = job, Creation(job), Downloads(job)
-        self.folder = job.folder
-        self.events = job.events
-        self.api = job.api
-        self.batch_client = job.batch_client
-        self.now_s = job.now_s
+        super().__init__(job)
+        self.creation = Creation(job)
+        self.downloads = Downloads(job)
         self.looks: dict[int, Look] = {}
 
     def advance(self) -> None:

@@ -22,6 +22,7 @@ from modelwire.messages import message_chunk_to_message, message_to_dict, messag
 from modelwire.testing.cassettes.records import (
     HEAD,
     Answer,
+    AnyExchange,
     Call,
     Request,
     call_to_line,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from modelwire.ext import Reply
     from modelwire.messages import BaseMessage
     from modelwire.testing.cassettes.replaying import Replay
-    from modelwire.transport.steps import Exchange, Send
+    from modelwire.transport.steps import Send
 
 __all__ = ["Recording", "Writer", "end_cassette", "recorded_connection", "start_cassette"]
 
@@ -137,8 +138,8 @@ class Writer:
         # These are the hashes of the long texts that are in the file already.
         self._texts: set[str] = set()
         # These are the exchanges with a recorded request, and those whose answer was not read to its end.
-        self._recorded: WeakSet[Exchange[Any, Any]] = WeakSet()
-        self._left: WeakSet[Exchange[Any, Any]] = WeakSet()
+        self._recorded: WeakSet[AnyExchange] = WeakSet()
+        self._left: WeakSet[AnyExchange] = WeakSet()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             adds = _adds_to(path, append)
@@ -152,7 +153,7 @@ class Writer:
             raise self._unwritable(exc) from exc
         _recorded_here.add(path.absolute())
 
-    def begin(self, exchange: Exchange[Any, Any]) -> _Running:
+    def begin(self, exchange: AnyExchange) -> _Running:
         """Register a request that is about to be sent."""
         request = Request.of(exchange)
         with self._lock:
@@ -177,7 +178,7 @@ class Writer:
             self._ended[running.number] = line
             self._write_ended()
 
-    def add_call(self, call: Call, exchange: Exchange[Any, Any]) -> None:
+    def add_call(self, call: Call, exchange: AnyExchange) -> None:
         """Write a call whose last request was that of `exchange`, if this writer has recorded it."""
         if exchange not in self._recorded:
             return
@@ -242,7 +243,7 @@ class _Running:
     """One request in progress."""
 
     number: int
-    exchange: Exchange[Any, Any]
+    exchange: AnyExchange
     request: Request
     answer: Answer = field(default_factory=Answer)
     began: float = field(default_factory=monotonic)
@@ -277,7 +278,7 @@ class _RecordedCall(CallObserver):
     ) -> None:
         options = {name: value for name, value in kwargs.items() if name != "stop"}
         self._writer = writer
-        self._exchange: Exchange[Any, Any] | None = None
+        self._exchange: AnyExchange | None = None
         self._began = monotonic()
         more = []
         if model.extra_body or options.get("extra_body"):
@@ -290,7 +291,7 @@ class _RecordedCall(CallObserver):
             left_out=more,
         )
 
-    def sent(self, exchange: Exchange[Any, Any]) -> None:
+    def sent(self, exchange: AnyExchange) -> None:
         self._exchange = exchange
         self._call.model = str(exchange.model or self._call.model)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from pydantic_core import from_json
 
@@ -68,9 +68,8 @@ class BackgroundDesk:
             return json_reply(200, response.whole)
         if request.method != "GET" or action:
             return None
-        query = parse_qs(request.query)
-        if query.get("stream") == ["true"]:
-            after = int(query.get("starting_after", ["-1"])[0])
+        if request.params.get("stream") == "true":
+            after = int(request.params.get("starting_after", "-1"))
             events = [event for event in response.events if _number(event) > after]
             return Reply(200, response.headers, events, True)
         if response.polls > 0:

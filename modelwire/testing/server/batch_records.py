@@ -209,4 +209,4 @@ def list_batches(call: BatchCall) -> Reply:
     """Return a page of the batches of an API, newest first."""
     batches = reversed(call.desk.of_wire(call.api.name))
     records = [call.desk.record(batch, call.base_url) for batch in batches]
-    return page_reply(records, call.request.query, default_limit=20)
+    return page_reply(records, call.request.params, default_limit=20)

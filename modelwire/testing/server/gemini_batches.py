@@ -9,7 +9,6 @@ import re
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from pydantic_core import from_json, to_json
 
@@ -51,7 +50,7 @@ def _upload(call: BatchCall) -> Reply:
         name = str((request.fields.get("file") or {}).get("displayName", ""))
         address = f"http://{request.headers.get('host')}{request.path}?upload_id={desk.begin_upload(name)}"
         return Reply(200, {"x-goog-upload-url": address, "x-goog-upload-status": "active"}, [b"{}"])
-    upload_id = parse_qs(request.query).get("upload_id", [""])[0]
+    upload_id = request.params.get("upload_id", "")
     if command != "upload, finalize" or (name_of := desk.uploads.pop(upload_id, None)) is None:
         return call.refuse("There is no such upload.")
     record = desk.add_file(name_of, "batch", request.content)
@@ -102,7 +101,7 @@ def _row(key: Any, line: JSON) -> Row:
 
 def page_of(call: BatchCall, field: str) -> Reply:
     """Return a page of the batches of an API, newest first."""
-    params = {name: values[0] for name, values in parse_qs(call.request.query).items()}
+    params = call.request.params
     start = int(params.get("pageToken", 0))
     size = int(params.get("pageSize", 50))
     batches = call.desk.of_wire(call.api.name)[::-1]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modelwire.testing.server.replies import JSON
-from modelwire.testing.server.request_rules import Problem, Turn, fields_of, objects
+from modelwire.testing.server.request_rules import Problem, Turn, fields_of, objects, turns_of
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
@@ -30,7 +30,10 @@ def gemini_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
             yield Problem("Please use a valid role: user, model.")
         for place, part in objects(content.get("parts")):
             yield from _cannot_find(f"contents[{index}].parts[{place}]", part, known["part"])
-    yield from _order(list(_turns(body)))
+    turns = turns_of(
+        body.get("contents"), "parts", "functionCall", "functionResponse", name="name", role="user"
+    )
+    yield from _order(list(turns))
 
 
 def _cannot_find(where: str, value: JSON, known: list[str]) -> Iterator[Problem]:
@@ -45,18 +48,6 @@ def _cannot_find(where: str, value: JSON, known: list[str]) -> Iterator[Problem]
                 f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.'
             )
             yield Problem(message)
-
-
-def _turns(body: JSON) -> Iterator[Turn]:
-    for index, content in objects(body.get("contents")):
-        parts = [part for _, part in objects(content.get("parts"))]
-        calls = [str(part["functionCall"].get("name")) for part in parts if "functionCall" in part]
-        results = [
-            str(part["functionResponse"].get("name"))
-            for part in parts
-            if "functionResponse" in part
-        ]
-        yield Turn(index, str(content.get("role", "user")), calls, results)
 
 
 def _order(turns: list[Turn]) -> Iterator[Problem]:

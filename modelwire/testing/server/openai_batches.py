@@ -63,7 +63,7 @@ def _upload(call: BatchCall) -> Reply:
 
 def _list_files(call: BatchCall) -> Reply:
     records = [record for record, _ in reversed(call.desk.files.values())]
-    return page_reply(records, call.request.query, default_limit=10_000)
+    return page_reply(records, call.request.params, default_limit=10_000)
 
 
 def _show_file(call: BatchCall) -> Reply:

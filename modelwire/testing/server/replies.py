@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
-from urllib.parse import parse_qs
 
 from pydantic_core import to_json
 
@@ -144,9 +143,8 @@ def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None)
     return Reply(status, {"content-type": "application/json", **(headers or {})}, [to_json(body)])
 
 
-def page_reply(rows: list[JSON], query: str, *, default_limit: int) -> Reply:
+def page_reply(rows: list[JSON], params: Mapping[str, str], *, default_limit: int) -> Reply:
     """Return a page of a list, newest first, by `after` (or `after_id`, `before_id`) and `limit`."""
-    params = {name: values[0] for name, values in parse_qs(query).items()}
     ids = [row["id"] for row in rows]
     start = 0
     limit = int(params.get("limit", default_limit))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-__all__ = ["Problem", "Turn", "fields_of", "joined", "objects", "table", "unpaired"]
+__all__ = ["Problem", "Turn", "fields_of", "joined", "objects", "table", "turns_of", "unpaired"]
 
 JSON = dict[str, Any]
 
@@ -56,6 +56,20 @@ def objects(value: Any) -> Iterator[tuple[int, JSON]]:
         for index, one in enumerate(value):
             if isinstance(one, dict):
                 yield (index, one)
+
+
+def turns_of(
+    messages: Any, content: str, call: str, result: str, *, name: str, role: str = "None"
+) -> Iterator[Turn]:
+    """Yield the turns of a wire whose blocks have the fields `call` or `result`, and a `name` in them.
+
+    `content` is the field of a message with its blocks, `role` that of a message without one.
+    """
+    for index, message in objects(messages):
+        blocks = [block for _, block in objects(message.get(content))]
+        calls = [str(block[call].get(name)) for block in blocks if call in block]
+        results = [str(block[result].get(name)) for block in blocks if result in block]
+        yield Turn(index, str(message.get("role", role)), calls, results)
 
 
 def joined(turns: Iterator[Turn], roles: Collection[str]) -> list[Turn]:

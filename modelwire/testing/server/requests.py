@@ -7,7 +7,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from modelwire import ext
 from modelwire.errors import InvalidArgument
@@ -61,6 +61,11 @@ class SeenRequest:
             return from_json(self.content)
         except ValueError:
             return None
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The parameters of the query, each with its first value."""
+        return {name: values[0] for name, values in parse_qs(self.query).items()}
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from pydantic_core import to_json
 
@@ -51,14 +51,14 @@ _MODELS = "publishers/google/models/"
 
 
 def _upload(call: BatchCall) -> Reply:
-    place = f"gs://{call.path['bucket']}/{_params(call)['name']}"
+    place = f"gs://{call.path['bucket']}/{call.request.params['name']}"
     return json_reply(200, _put(call.desk, place, call.request.content))
 
 
 def _read_or_list(call: BatchCall) -> Response:
     """Return an object, its content, or a list of objects."""
     files = call.desk.files
-    params = _params(call)
+    params = call.request.params
     place = _place(call)
     if not call.path["object"]:
         prefix = place + params.get("prefix", "")
@@ -83,10 +83,6 @@ def _delete_object(call: BatchCall) -> Reply:
 def _place(call: BatchCall) -> str:
     """Return the name of the object that the request is about; without one, that of its bucket."""
     return f"gs://{call.path['bucket']}/{unquote(call.path['object'])}"
-
-
-def _params(call: BatchCall) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(call.request.query).items()}
 
 
 def _missing(call: BatchCall) -> Reply:
