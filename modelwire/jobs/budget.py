@@ -72,8 +72,10 @@ class RowMoney:
             if work.has_answer_tokens:
                 calls = [_call(one, kwargs) for one in members_of(model)]
             self._calls += [calls] * times
-        if any(price_of_counts(one.model, STEP, STEP) is None for one in self._each_call()):
-            self._calls = []
+        for one in self._each_call():
+            if price_of_counts(one.model, STEP, STEP) is None:
+                self._calls = []
+                break
 
     def _each_call(self) -> list[_Call]:
         return [one for calls in self._calls for one in calls]
@@ -97,11 +99,8 @@ class RowMoney:
         """Return the highest possible cost of a row in USD, or the best estimate of it."""
         if not self._calls:
             return self._dearest
-        tokens = (
-            self._own_tokens
-            + self._times * len(row_json)
-            + IMAGE_TOKENS * len(_IMAGE.findall(row_json))
-        )
+        tokens = self._own_tokens + self._times * len(row_json)
+        tokens += IMAGE_TOKENS * len(_IMAGE.findall(row_json))
         total = Decimal(0)
         for calls in self._calls:
             # The input of a later call may contain the answers of earlier ones.
@@ -162,16 +161,17 @@ def _price(call: _Call, tokens: int) -> Decimal:
     An input longer than the context window is priced at the length of the window.
     """
     sent = min(tokens, call.context_tokens)
-    return price_of_counts(call.model, -(-sent // STEP) * STEP, call.answer_tokens) or Decimal(0)
+    rounded = -(-sent // STEP) * STEP
+    return price_of_counts(call.model, rounded, call.answer_tokens) or Decimal(0)
 
 
 def _call(model: BaseChatModel, kwargs: Fields) -> _Call:
     profile = getattr(model, "profile", None) or {}
     context = profile.get("context_window") or UNKNOWN_CONTEXT
     limit, count = _answer_limit(model, kwargs)
-    return _Call(
-        model, (limit or min(profile.get("max_output_tokens") or context, context)) * count, context
-    )
+    if not limit:
+        limit = min(profile.get("max_output_tokens") or context, context)
+    return _Call(model, limit * count, context)
 
 
 def _answer_limit(model: BaseChatModel, kwargs: Fields) -> tuple[int | None, int]:
@@ -183,13 +183,16 @@ def _answer_limit(model: BaseChatModel, kwargs: Fields) -> tuple[int | None, int
         with suppress(ModelwireError, TypeError, ValueError):
             # The call itself will raise the error.
             model._retry_settings(arguments)
-            body = model._build_request(
-                messages, arguments.pop("stop", None), arguments, stream=False
-            )[1].body
+            stop = arguments.pop("stop", None)
+            request = model._build_request(messages, stop, arguments, stream=False)[1]
+            body = request.body
     parts = [body, *(part for part in body.values() if isinstance(part, Mapping))]
-    limits = [
-        part[name] for part in parts for name in _LIMITS & part.keys() if type(part[name]) is int
-    ]
+    limits = []
+    for part in parts:
+        for name in _LIMITS & part.keys():
+            limit = part[name]
+            if type(limit) is int:
+                limits.append(limit)
     count = body.get("n")
     answers = 1
     if type(count) is int and count > 0:

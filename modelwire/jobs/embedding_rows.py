@@ -150,10 +150,18 @@ class _Embedder(Runnable[Any, Any]):
             found: Sequence[Any] = await self.model.aembed_documents(texts)
         except (ChatError, CallerError) as error:
             found = getattr(error, "partial", None) or [None] * len(texts)
-            if not any(found) and (len(texts) == 1 or not _is_of_a_text(error)):
+            is_divisible = len(texts) != 1 and _is_of_a_text(error)
+            if not any(found) and not is_divisible:
                 raise
-        outcomes = [{"answer": {COLUMN: stored_vector(row)}} if row else {} for row in found]
-        missing = [index for index, outcome in enumerate(outcomes) if not outcome]
+        outcomes: list[Outcome] = []
+        missing = []
+        for index, row in enumerate(found):
+            outcome: Outcome = {}
+            if row:
+                outcome["answer"] = {COLUMN: stored_vector(row)}
+            else:
+                missing.append(index)
+            outcomes.append(outcome)
         for part in _parts(missing, len(texts)):
             again = await self._outcomes([texts[index] for index in part])
             for index, outcome in zip(part, again, strict=True):
@@ -176,8 +184,10 @@ def _is_of_a_text(error: Exception) -> bool:
 
 def _parts(missing: list[int], count: int) -> list[list[int]]:
     """Return the indexes to send again: together, or in halves if no text of the request has a vector."""
+    if not missing:
+        return []
     if len(missing) < count:
-        return [missing] if missing else []
+        return [missing]
     middle = len(missing) // 2
     return [missing[:middle], missing[middle:]]
 
@@ -270,20 +280,26 @@ def text_error(text: Any) -> CallerError | None:
 
 def _outcomes(about: Outcome, rows: Sequence[_Waiting]) -> list[Outcome]:
     """Return the facts of each row of a request: its own vector or error, and its share of tokens and cost."""
-    facts: Outcome = {
-        name: about[name] for name in ("attempts", "latency_s", "cached") if name in about
-    }
+    facts: Outcome = {}
+    for name in ("attempts", "latency_s", "cached"):
+        if name in about:
+            facts[name] = about[name]
     if "error" in about:
         # What was billed belongs to no row; the first has it, so that the sum is right.
-        return [about, *({**facts, "error": about["error"]} for _ in rows[1:])]
+        failed = {**facts, "error": about["error"]}
+        return [about, *(dict(failed) for _ in rows[1:])]
     outcomes: list[Outcome] = [{**facts, **outcome} for outcome in about["answer"]]
-    weights = [
-        len(row.text) if "answer" in outcome else 0
-        for row, outcome in zip(rows, outcomes, strict=True)
-    ]
+    weights = []
+    for row, outcome in zip(rows, outcomes, strict=True):
+        weight = 0
+        if "answer" in outcome:
+            weight = len(row.text)
+        weights.append(weight)
     if "input_tokens" in about:
-        for outcome, tokens in zip(outcomes, _shares(about["input_tokens"], weights), strict=True):
-            outcome |= {"input_tokens": tokens, "output_tokens": 0}
+        shares = _shares(about["input_tokens"], weights)
+        for outcome, tokens in zip(outcomes, shares, strict=True):
+            outcome["input_tokens"] = tokens
+            outcome["output_tokens"] = 0
     if "cost" in about:
         units = int(Decimal(about["cost"]).scaleb(COST_DIGITS))
         for outcome, share in zip(outcomes, _shares(units, weights), strict=True):

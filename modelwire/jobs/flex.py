@@ -59,9 +59,9 @@ class FlexTier:
     def tiers(self, state: State) -> tuple[Tier, ...]:
         """Return the tiers that the planner may use: none if a call that times out there could delay the job."""
         rate = max(SAFE * state.rate, 1e-9)
-        self._timeout_s = min(
-            LONGEST_S, (state.left_s - state.spare_s - state.unfinished / rate) / 2
-        )
+        usable_s = state.left_s - state.spare_s
+        spare_s = usable_s - state.unfinished / rate
+        self._timeout_s = min(LONGEST_S, spare_s / 2)
         share = float(self._share)
         self._planned_rate = min(state.rate, self.rate or GUESS * state.rate)
         if self._rows:
@@ -92,8 +92,9 @@ class FlexTier:
 
     def finish_pass(self, seconds: float) -> bool:
         """Finish a pass, and return whether it was on this tier."""
-        if self._is_on and (billed := self._billed - self._billed_before):
-            self.rate = rate_of(None, billed, seconds)[0]
+        billed = self._billed - self._billed_before
+        if self._is_on and billed:
+            self.rate, _ = rate_of(None, billed, seconds)
         return self._is_on
 
     def notes(self, plan: Plan) -> list[str]:
@@ -119,17 +120,20 @@ def _takes_tiers(split: Split) -> bool:
     """
     model = split.model
     live = split.live
-    if getattr(model, "provider", None) not in PROVIDERS or all(
-        step is not live for step in _steps(split)
-    ):
+    if getattr(model, "provider", None) not in PROVIDERS:
         return False
-    is_plain = live is model or (type(live) is RunnableBinding and live.bound is model)
-    chosen = any(
-        name in split.kwargs or getattr(model, name, None)
-        for name in ("service_tier", "extra_body")
-    )
-    cached = model.cache or (model.cache is None and get_llm_cache() is not None)
-    return is_plain and not chosen and not cached
+    if all(step is not live for step in _steps(split)):
+        return False
+    for name in ("service_tier", "extra_body"):
+        if name in split.kwargs or getattr(model, name, None):
+            return False
+    if model.cache:
+        return False
+    if model.cache is None and get_llm_cache() is not None:
+        return False
+    if type(live) is RunnableBinding:
+        return live.bound is model
+    return live is model
 
 
 def _share_of(model: Any) -> Decimal:

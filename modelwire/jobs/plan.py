@@ -152,9 +152,14 @@ class State:
     tiers: tuple[Tier, ...] = ()
 
     @property
+    def away(self) -> list[BatchState]:
+        """The batches that are not being cancelled."""
+        return [batch for batch in self.batches if not batch.is_cancelling]
+
+    @property
     def unfinished(self) -> int:
         """All rows without an answer."""
-        return self.rows + sum(batch.rows for batch in self.batches)
+        return self.rows + _rows_in(self.batches)
 
 
 class Step(NamedTuple):
@@ -164,6 +169,10 @@ class Step(NamedTuple):
     cancel: tuple[int, ...] = ()
     live: int = 0
     tier: str = LIVE
+
+
+def _rows_in(batches: Sequence[BatchState]) -> int:
+    return sum(batch.rows for batch in batches)
 
 
 def rate_of(advertised: float | None, rows: int, seconds: float) -> tuple[float, bool]:
@@ -187,15 +196,16 @@ def next_step(state: State) -> Step:
     rate = SAFE * state.rate
     lag_s = state.cancel_s + state.poll_s
     usable_s = state.left_s - state.spare_s
-    away = [batch for batch in state.batches if not batch.is_cancelling]
+    away = state.away
+    rows_away = _rows_in(away)
     live = state.rows
     submit: tuple[int, ...] = ()
     if state.has_batches and state.rows:
         live = _kept_live(state, rate, usable_s - lag_s)
         submit = _chunks(state.rows - live, state)
         live = state.rows - sum(submit)
-    coming = sum(batch.rows for batch in state.batches if batch.is_cancelling)
-    waiting = sum(submit) + sum(batch.rows for batch in away)
+    coming = _rows_in(state.batches) - rows_away
+    waiting = sum(submit) + rows_away
     idle_s = 0.0
     if waiting or coming:
         idle_s = max(0.0, lag_s - live / rate)
@@ -255,10 +265,14 @@ def _cancelled(
     # USD that remain after the rows are paid where they are now.
     spare = math.inf
     if state.money is not None and state.price:
-        cheap = sum(batch.rows for batch in away) * BATCH_SHARE
+        cheap = _rows_in(away) * BATCH_SHARE
         spare = state.money - state.price * (state.unfinished - cheap)
     found = []
-    for batch in sorted(away, key=lambda one: (one.done / max(1, one.rows), -one.number)):
+
+    def order(batch: BatchState) -> tuple[float, int]:
+        return batch.done / max(1, batch.rows), -batch.number
+
+    for batch in sorted(away, key=order):
         unfinished = batch.rows - batch.done
         spare -= unfinished * (1 - BATCH_SHARE) * (state.price or 0.0)
         if busy >= wanted or spare < 0:
@@ -329,7 +343,7 @@ def expected(state: State) -> Plan:
     """Return the forecast for all rows."""
     step = next_step(state)
     rate = max(SAFE * state.rate, 1e-9)
-    away = sum(step.submit) + sum(batch.rows for batch in state.batches if not batch.is_cancelling)
+    away = sum(step.submit) + _rows_in(state.away)
     live = state.unfinished - away
     tier = _tier_named(state, step.tier)
     live_s = live / max(tier.rate, 1e-9)
@@ -355,8 +369,10 @@ def expected(state: State) -> Plan:
 
 
 def _tier_named(state: State, name: str) -> Tier:
-    tiers = {tier.name: tier for tier in state.tiers}
-    return tiers.get(name) or Tier(LIVE, 1.0, state.rate)
+    for tier in state.tiers:
+        if tier.name == name:
+            return tier
+    return Tier(LIVE, 1.0, state.rate)
 
 
 def _first_cancel_s(state: State, rate: float) -> float:
@@ -400,19 +416,14 @@ def shortage(state: State) -> Shortage | None:
         all_batch = _times(state.price, state.unfinished * BATCH_SHARE)
     if state.unfinished > fastest * state.left_s and not batches_help:
         cost = _times(state.price, state.unfinished)
-        if (
-            state.money is not None
-            and cost is not None
-            and cost > state.money
-            and all_batch is not None
-        ):
+        is_too_dear = state.money is not None and cost is not None and cost > state.money
+        if is_too_dear and all_batch is not None:
             return Shortage(True, LONGEST_S, all_batch, None)
         return Shortage(True, live_s, cost, None)
-    if state.money is not None and cheapest is not None and cheapest > state.money:
-        if all_batch is not None and all_batch <= state.money:
-            return Shortage(False, LONGEST_S, all_batch, cheapest)
-        least_cost = cheapest
-        if all_batch is not None:
-            least_cost = all_batch
-        return Shortage(False, math.inf, least_cost, cheapest)
-    return None
+    if state.money is None or cheapest is None or cheapest <= state.money:
+        return None
+    if all_batch is None:
+        return Shortage(False, math.inf, cheapest, cheapest)
+    if all_batch <= state.money:
+        return Shortage(False, LONGEST_S, all_batch, cheapest)
+    return Shortage(False, math.inf, all_batch, cheapest)

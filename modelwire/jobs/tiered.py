@@ -61,18 +61,19 @@ def tiered_batch(
         tiered_batch(prompt | model, questions, lambda q: "high" if q["waiting"] else "low")
     """
     levels = _priorities(inputs, priorities)
-    high, low = (
-        [place for place, level in enumerate(levels) if level == priority]
-        for priority in PRIORITIES
-    )
+    places: dict[str, list[int]] = {priority: [] for priority in PRIORITIES}
+    for place, level in enumerate(levels):
+        places[level].append(place)
+    high = places["high"]
+    low = places["low"]
     answers: list[Any] = [None] * len(inputs)
     if not low:
         answers = chain.batch(list(inputs), config, return_exceptions=True)
         return _checked_answers(answers, return_exceptions)
-    job = submit_batch(
-        chain, [inputs[place] for place in low], dir=dir, config=config, bucket=bucket
-    )
-    live = _Live(job, chain, config).answers([(place, inputs[place]) for place in high])
+    of_batch = [inputs[place] for place in low]
+    job = submit_batch(chain, of_batch, dir=dir, config=config, bucket=bucket)
+    of_calls = [(place, inputs[place]) for place in high]
+    live = _Live(job, chain, config).answers(of_calls)
     for place, answer in zip(high, live, strict=True):
         answers[place] = answer
     _wait(job, timeout, poll)
@@ -119,9 +120,11 @@ class _Live:
         """Return the result of each input in order; an exception for one that fails."""
         with self._job.place.claimed() as (_, events):
             self._store = events.store
-            stored = self._store.entries(TIERED)
-            records = (from_json(entry.record) for entry in stored if not entry.is_damaged)
-            known = {record["n"]: record for record in records}
+            known = {}
+            for entry in self._store.entries(TIERED):
+                if not entry.is_damaged:
+                    record = from_json(entry.record)
+                    known[record["n"]] = record
             pairs = [(place, value, known.get(place)) for place, value in inputs]
             answers = RunnableLambda(self._answer)
             return answers.batch(pairs, self._config, return_exceptions=True)

@@ -125,10 +125,11 @@ class Work:
         """
         if self.prompt is None or not isinstance(values, dict):
             return values
-        empty = {name: "" for name in self.columns or () if name in values and values[name] is None}
-        if empty:
-            return {**values, **empty}
-        return values
+        filled = values
+        for name in self.columns or ():
+            if name in values and values[name] is None:
+                filled = {**filled, name: ""}
+        return filled
 
     def check_columns(self, columns: Sequence[str] | None) -> None:
         """Raise `InvalidArgument` if the prompt names a column that the input does not have."""
@@ -176,9 +177,8 @@ class Work:
             "model": ", ".join(_described(model) for model, _ in chosen),
             "request": _digest_of_requests(chosen),
         }
-        return {name: text for name, text in parts.items() if text} | {
-            "work": _described(self.chain)
-        }
+        known = {name: text for name, text in parts.items() if text}
+        return {**known, "work": _described(self.chain)}
 
 
 def _listed(columns: Sequence[str]) -> str:
@@ -188,12 +188,13 @@ def _listed(columns: Sequence[str]) -> str:
 def _prompt_text(prompt: Any) -> str:
     """Return the text of a prompt template; "" if it is not made of texts."""
     pieces = getattr(prompt, "messages", None) or [prompt]
-    texts: list[Any] = [
-        getattr(getattr(piece, "prompt", piece), "template", None) for piece in pieces
-    ]
-    if all(isinstance(text, str) for text in texts):
-        return _masked("\n".join(texts))
-    return ""
+    texts = []
+    for piece in pieces:
+        text = getattr(getattr(piece, "prompt", piece), "template", None)
+        if not isinstance(text, str):
+            return ""
+        texts.append(text)
+    return _masked("\n".join(texts))
 
 
 def make_work(
@@ -352,11 +353,13 @@ def _described(value: Any) -> str:
     if isinstance(value, RunnableAssign):
         return f"RunnableAssign({_described(value.mapper)})"
     if isinstance(value, RunnableParallel):
-        return ", ".join(f"{name}: {_described(step)}" for name, step in value.steps__.items())
+        steps = value.steps__.items()
+        return ", ".join(f"{name}: {_described(step)}" for name, step in steps)
     if isinstance(value, RunnableBinding):
         return f"{_described(value.bound)} with {_shown(value.kwargs)}"
     if isinstance(value, RunnableLambda):
-        return f"RunnableLambda({_source(getattr(value, 'func', None) or getattr(value, 'afunc', None))})"
+        function = getattr(value, "func", None) or getattr(value, "afunc", None)
+        return f"RunnableLambda({_source(function)})"
     # These fields of a model are excluded: its timeouts and its address.
     parameters = getattr(value, "_identifying_params", None)
     if parameters is None:
@@ -394,31 +397,37 @@ def differences(before: Fields, now: Fields) -> list[str]:
         return [
             "The request: the same prompt and model send other parameters, such as `extra_body`."
         ]
-    parts = [
-        name for name in ("prompt", "model") if name in differ and name in before and name in now
-    ]
-    names = [name for name in differ if name in ("input", "via") or name in (parts or ("work",))]
-    return [
-        _changed_input(before.get(name, {}), now.get(name, {}))
-        if name == "input"
-        else f"The {name}: {_apart(str(before.get(name)), str(now.get(name)))}."
-        for name in names
-    ]
+    in_both = before.keys() & now.keys()
+    parts = [name for name in ("prompt", "model") if name in differ and name in in_both]
+    shown = ("input", "via", *(parts or ("work",)))
+    found = []
+    for name in differ:
+        old = before.get(name)
+        new = now.get(name)
+        if name == "input":
+            found.append(_changed_input(old or {}, new or {}))
+        elif name in shown:
+            found.append(f"The {name}: {_apart(str(old), str(new))}.")
+    return found
 
 
 def _changed_input(before: Fields, now: Fields) -> str:
     for name, unit in (("file", ""), ("bytes", " bytes"), ("limit", " rows of it")):
         old = before.get(name)
         new = now.get(name)
-        if old != new:
-            texts = [
-                f"{one:,}" if isinstance(one, int) else str(one or "all") for one in (old, new)
-            ]
-            title = "The input"
-            if name != "file":
-                title = f"The input {now.get('file', '')}"
-            return f"{title}: {texts[0]}{unit} became {texts[1]}."
+        if old == new:
+            continue
+        title = "The input"
+        if name != "file":
+            title = f"The input {now.get('file', '')}"
+        return f"{title}: {_counted(old)}{unit} became {_counted(new)}."
     return f"The input {now.get('file', '')}: its text is another one."
+
+
+def _counted(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value or "all")
 
 
 def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
@@ -428,14 +437,22 @@ def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
     if len(before) <= whole and len(now) <= whole:
         return f"`{before}` became `{now}`"
     start = 0
-    while start < min(len(before), len(now)) and before[start] == now[start]:
+    for one, other in zip(before, now, strict=False):
+        if one != other:
+            break
         start += 1
     cut = max(0, start - around)
     end = start + 2 * around
-    old, new = (
-        f"{'...' * (cut > 0)}{text[cut:end]}{'...' * (len(text) > end)}" for text in (before, now)
-    )
-    return f"`{old}` became `{new}`"
+    return f"`{_part(before, cut, end)}` became `{_part(now, cut, end)}`"
+
+
+def _part(text: str, start: int, end: int) -> str:
+    shown = text[start:end]
+    if start > 0:
+        shown = f"...{shown}"
+    if len(text) > end:
+        shown = f"{shown}..."
+    return shown
 
 
 def answer_value(answer: Any) -> Any:
@@ -463,22 +480,24 @@ class Tally:
     def about(self) -> JSON:
         """Return tokens, cost and attempts for a record; a value is None if it is unknown."""
         paid = [message for message in self.messages if not _of_a_cache(message)]
-        usages = [
-            usage
-            for message in paid
-            if (usage := getattr(message, "usage_metadata", None)) is not None
-        ]
+        usages = []
+        for message in paid:
+            usage = getattr(message, "usage_metadata", None)
+            if usage is not None:
+                usages.append(usage)
         about: JSON = {"attempts": len(paid) + len(self.failed_attempts)}
         if usages:
             about["input_tokens"] = sum(usage["input_tokens"] for usage in usages)
             about["output_tokens"] = sum(usage["output_tokens"] for usage in usages)
             about |= prompt_cache_facts(paid)
-        costs = [cost for message in paid if (cost := known_price(message)) is not None]
-        if len(costs) == len(paid):  # A partial sum would look like the whole cost.
+        costs: list[Any] = [known_price(message) for message in paid]
+        if None not in costs:  # A partial sum would look like the whole cost.
             about["cost"] = str(sum(costs, Decimal(0)))
         tiers = {message.response_metadata.get("service_tier") for message in paid}
-        if len(tiers) == 1 and (tier := tiers.pop()) in TIERS:
-            about["way"] = tier
+        if len(tiers) == 1:
+            (tier,) = tiers
+            if tier in TIERS:
+                about["way"] = tier
         reason = finish_reason(self.messages)
         if reason:
             about["finish_reason"] = reason
