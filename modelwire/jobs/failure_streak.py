@@ -58,23 +58,24 @@ class FailureStreak:
 def probe_rows(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Row]:
     """Return rows to call before their turn, at growing distances: the next one, further ones, and the last."""
     rows = [row for row in ahead if can_be_asked(row)]
-    if rows:
-        places = {min(2**power - 1, len(rows) - 1) for power in range(len(rows).bit_length() + 1)}
-    else:
-        places = set()
-    return [rows[place] for place in sorted(places)]
+    found = []
+    place = 0
+    while place < len(rows) - 1:
+        found.append(rows[place])
+        place = 2 * place + 1
+    return [*found, *rows[-1:]]
 
 
 def record_of_probe(record: JSON, about: JSON) -> Record:
     """Return the record of an answered row that was called again: its answer stays, and the call's cost is added."""
-    facts: JSON = {
-        name: record[name] for name in ("answer", "ask", "finish_reason") if name in record
-    }
-    paid = {
-        name: value
-        for name, value in about.items()
-        if name not in ("answer", "error", "finish_reason")
-    }
+    facts: JSON = {}
+    for name in ("answer", "ask", "finish_reason"):
+        if name in record:
+            facts[name] = record[name]
+    for name, value in about.items():
+        if name not in ("answer", "error", "finish_reason"):
+            facts[name] = value
+    facts["again"] = True
     row_json = exact_json(record["row"])
     check = bytes.fromhex(record["check"])
-    return Record(record["n"], record["line"], row_json, check, {**facts, **paid, "again": True})
+    return Record(record["n"], record["line"], row_json, check, facts)

@@ -64,9 +64,8 @@ class JobFolder:
                 )
             self._lock = lock
             os.ftruncate(lock, 0)
-            os.write(
-                lock, f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n".encode()
-            )
+            holder = f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n"
+            os.write(lock, holder.encode())
             self.about = self._about()
             self.check_store()
         except OSError as exc:
@@ -147,7 +146,8 @@ class JobFolder:
         before = self.about["fingerprint"]
         old = before.get("input", {})
         new = fingerprint["input"]
-        if input_may_differ or (rows_may_come and "file" in old and old["file"] == new.get("file")):
+        is_same_file = "file" in old and old["file"] == new.get("file")
+        if input_may_differ or (rows_may_come and is_same_file):
             before = {**before, "input": new}
         changed = differences(before, fingerprint)
         if changed:
@@ -187,7 +187,10 @@ class JobFolder:
 
     def output(self) -> Path | None:
         """Return the output file of the last run, if any."""
-        named = self.about.get("output") or (self.about.get("command") or {}).get("output")
+        named = self.about.get("output")
+        if not named:
+            command = self.about.get("command") or {}
+            named = command.get("output")
         if named is None:
             return None
         return Path(named).resolve()
@@ -201,11 +204,12 @@ class JobFolder:
         """
         folders = {output.resolve().parent, output.absolute().parent, self.path.absolute().parent}
         for folder in sorted(folders):
-            for other in jobs_below(folder)[0] if folder.is_dir() else ():
-                if (
-                    other.path.resolve() != self.path.resolve()
-                    and other.output() == output.resolve()
-                ):
+            if not folder.is_dir():
+                continue
+            others, _ = jobs_below(folder)
+            for other in others:
+                is_other = other.path.resolve() != self.path.resolve()
+                if is_other and other.output() == output.resolve():
                     raise JobBusy(
                         f"`{output}` is the output of the job in `{other.path}`. Name another output, or delete that "
                         "folder when its answers are not needed any more."
@@ -228,7 +232,10 @@ class JobFolder:
         """Return the state of the job as one word."""
         path = self.path / "lock"
         try:
-            lock = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
+            flags = os.O_RDONLY
+            if os.access(path, os.W_OK):
+                flags = os.O_RDWR
+            lock = os.open(path, flags)
         except OSError:
             return "not begun"
         try:
@@ -302,12 +309,11 @@ def find_job(name: str, folder: Path) -> JobFolder:
         if job.about:
             return job
     jobs, unreadable = jobs_below(folder)
-    found = next((job for job in jobs if job.id == name), None)
-    if found is None:
-        text = f"There is no job `{name}` in `{folder}`"
-        if Path(name).is_dir():
-            text = f"`{name}` is a folder and no job's: it has no `job.json`"
-        raise InvalidArgument(
-            " ".join([f"{text}. `modelwire jobs list` shows the jobs there are.", *unreadable])
-        )
-    return found
+    for job in jobs:
+        if job.id == name:
+            return job
+    text = f"There is no job `{name}` in `{folder}`"
+    if Path(name).is_dir():
+        text = f"`{name}` is a folder and no job's: it has no `job.json`"
+    hint = "`modelwire jobs list` shows the jobs there are."
+    raise InvalidArgument(" ".join([f"{text}. {hint}", *unreadable]))

@@ -283,7 +283,8 @@ class _Names:
         """Add the names of a row."""
         if row < self._last_row or not names.keys() <= self._first.keys():
             for place, name in enumerate(names):
-                self._first[name] = min((row, place), self._first.get(name, (row, place)))
+                here = (row, place)
+                self._first[name] = min(here, self._first.get(name, here))
             self._last_row = max(self._last_row, row)
 
     def __iter__(self) -> Iterator[str]:
@@ -359,12 +360,12 @@ class _Columns:
         """Return the values of a row by column."""
         row, answer = _parts(record)
         parts = {"input": row, "answer": answer, "job": record}
-        values: JSON = {
-            column: parts[part].get(name) for (part, name), column in self.names.items()
-        }
-        for column, value in values.items():
+        values: JSON = {}
+        for (part, name), column in self.names.items():
+            value: Any = parts[part].get(name)
             if is_vector(value):
-                values[column] = vector_of(value)
+                value = vector_of(value)
+            values[column] = value
         return values
 
 

@@ -75,7 +75,8 @@ def preview(
 def _row_count(source: Source, measured: int, limits: tuple[int | None, ...]) -> int:
     """Return about how many rows a job has, of which `measured` were read; `limits` are the most it may have."""
     counted = source.total or measured / (source.fraction() or 1)
-    return round(min(count for count in (counted, *limits) if count is not None))
+    known = [count for count in limits if count is not None]
+    return round(min([counted, *known]))
 
 
 def question_text(work: Work, row: Row) -> tuple[str, int]:

@@ -73,7 +73,9 @@ class Shares:
         if now is None:
             now = monotonic()
         self._seen[worker] = now
-        self._seen = {name: at for name, at in self._seen.items() if now - at < LOST_AFTER_S}
+        for name, at in list(self._seen.items()):
+            if now - at >= LOST_AFTER_S:
+                del self._seen[name]
         return len(self._seen), self._is_over
 
     def leave_all(self) -> None:
@@ -184,14 +186,17 @@ class RayCaller(RowCaller):
         """Process one portion, in a thread."""
         failure: JobStopped | None = None
         try:
-            for batch in self._dataset(rows).iter_batches(
+            dataset = self._dataset(rows)
+            batches = dataset.iter_batches(
                 batch_size=None, batch_format="pyarrow", prefetch_batches=0
-            ):
+            )
+            for batch in batches:
                 _tell(loop, self._take, batch.to_pylist())
                 if self._is_closed:
                     return
         except Exception as exc:  # noqa: BLE001 - of Ray, or of pickling: it ends the job
-            failure = stopped(f"Ray has failed: {type(exc).__name__}: {str(exc).strip()[-500:]}")
+            reason = str(exc).strip()[-500:]
+            failure = stopped(f"Ray has failed: {type(exc).__name__}: {reason}")
             failure.__cause__ = exc
         _tell(loop, self._end_portion, [row["number"] for row in rows], failure, loop)
 

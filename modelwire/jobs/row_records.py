@@ -336,17 +336,18 @@ class Results:
     def last_asked(self) -> JSON | None:
         """Return the record of the highest row with an answer of its own, or None if a short search finds none."""
         for number in range(self.end - 1, max(-1, self.end - SEARCHED - 1), -1):
-            if self._states[number] == ANSWERED and "same" not in (record := self.record(number)):
+            if self._states[number] != ANSWERED:
+                continue
+            record = self.record(number)
+            if "same" not in record:
                 return record
         return None
 
     def _answered(self, record: JSON) -> JSON:
         if "same" in record:
             other = from_json(self.store.read(TABLE, self._ids[record["same"]]))
-            record["answer"], record["finish_reason"] = (
-                other.get("answer"),
-                other.get("finish_reason"),
-            )
+            record["answer"] = other.get("answer")
+            record["finish_reason"] = other.get("finish_reason")
         return record
 
     def records(

@@ -219,8 +219,11 @@ class BatchApi:
 
     def remote_paths(self, part: Part) -> list[str]:
         """Return the paths of everything of a part that can be deleted at the provider: files, and an ended batch."""
-        files = [self.file_path(file_id) for file_id in (*part.old_files, part.file_id) if file_id]
-        return files + ([f"{self.batches}/{part.batch_id}"] if part.batch_id else [])
+        files = filter(None, (*part.old_files, part.file_id))
+        paths = [self.file_path(file_id) for file_id in files]
+        if part.batch_id:
+            paths.append(f"{self.batches}/{part.batch_id}")
+        return paths
 
     def delete(self, batch_client: BatchClient, part: Part) -> None:
         """Delete the files and batches of a part at the provider."""
@@ -309,7 +312,8 @@ def checked_id(value: object) -> str:
     text = str(value)
     if value is None:
         raise errors.MalformedResponse("The provider gives a batch or a file no id.")
-    if not text.isprintable() or any(char in text for char in "/\\?#% ") or text in ("", ".", ".."):
+    has_delimiter = any(char in text for char in "/\\?#% ")
+    if not text.isprintable() or has_delimiter or text in ("", ".", ".."):
         raise errors.JobStopped(
             f"The provider gives a batch or a file an id that is none: {text[:100]!r}."
         )
@@ -327,10 +331,10 @@ def is_made_of(part: Part, job: str, marks: Sequence[object]) -> bool:
     """Return whether a batch's metadata name this part, at its attempt or at one that a damaged store has lost."""
     its_job, its_part, its_sha256 = marks
     number, _, attempt = str(its_part).partition(".")
-    is_ours = (its_job, number, its_sha256) == (job, str(part.number), part.sha256[:32])
-    return (
-        is_ours and attempt.isdecimal() and int(attempt) >= part.attempt + (part.stage == "planned")
-    )
+    if (its_job, number, its_sha256) != (job, str(part.number), part.sha256[:32]):
+        return False
+    least = part.attempt + (part.stage == "planned")
+    return attempt.isdecimal() and int(attempt) >= least
 
 
 def epoch(text: str | None) -> float:

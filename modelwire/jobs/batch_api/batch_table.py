@@ -74,18 +74,19 @@ def record_of(result: BatchResult, record: JSON) -> Record:
         values = record.get("messages")
     row = exact_json(values)
     about: JSON = {}
-    if result.error is None and result.output is not None:
+    if result.error is not None:
+        about["error"] = failure_text(result.error)
+    elif result.output is None:
+        about["error"] = f"No answer: {result.status}."
+    else:
         try:
             about["answer"] = answer_value(result.output)
         except ValueError as exc:
             about["error"] = failure_text(exc)
-    else:
-        if result.error is not None:
-            about["error"] = failure_text(result.error)
-        else:
-            about["error"] = f"No answer: {result.status}."
-    if result.message is not None and (reason := finish_reason([result.message])):
-        about["finish_reason"] = reason
+    if result.message is not None:
+        reason = finish_reason([result.message])
+        if reason:
+            about["finish_reason"] = reason
     if result.same is not None:
         return Record(result.index, record["line"], row, digest_of(row), {**about, "attempts": 0})
     usage = result.usage

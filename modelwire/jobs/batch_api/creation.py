@@ -171,9 +171,15 @@ class Creation(PartWork):
         """
         taken = set(part.not_ours)
         here = self.folder.path.absolute()
-        beside = [path.parent for path in here.parent.glob("*/job.json") if path.parent != here]
-        for events in (self.events, *(PartEvents(path).read() for path in beside)):
-            taken |= {one.batch_id for one in events.parts if one.batch_id and not one.guessed}
+        all_events = [self.events]
+        for path in here.parent.glob("*/job.json"):
+            if path.parent != here:
+                events = PartEvents(path.parent).read()
+                all_events.append(events)
+        for events in all_events:
+            for one in events.parts:
+                if one.batch_id and not one.guessed:
+                    taken.add(one.batch_id)
         return taken
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "direct_answer",
     "input_entry",
     "input_of",
+    "limited",
     "plan_rows",
     "read_rows",
     "stored_row",
@@ -179,7 +180,9 @@ class Requests:
             return json_of(record)
         request = self._split.request(messages)
         self.path = _path_of(request.url)
-        self.headers |= {n: v for n, v in request.headers.items() if n.lower() == "anthropic-beta"}
+        for name, value in request.headers.items():
+            if name.lower() == "anthropic-beta":
+                self.headers[name] = value
         if self._deployment is None:
             payload = request.body
         else:
@@ -268,6 +271,13 @@ def rows_digest(rows: Iterable[Row], key: str | None, limit: int | None) -> str:
     for row in islice(rows, limit):
         digest.update(written(row, key)[1])
     return digest.hexdigest()
+
+
+def limited(fingerprint: JSON, limit: int | None) -> JSON:
+    """Return the fingerprint of an input of which a job has the first `limit` rows."""
+    if limit is None:
+        return fingerprint
+    return {**fingerprint, "limit": limit}
 
 
 def input_entry(number: int, record: bytes) -> Entry:

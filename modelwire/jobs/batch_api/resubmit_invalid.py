@@ -49,16 +49,11 @@ def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, rou
         facts = _replanned(split, chosen, folder, events.store, requests, settings["key"], unsent)
         planned = parts.close()
         if fingerprint:
-            if settings["limit"] is None:
-                limit = {}
-            else:
-                limit = {"limit": settings["limit"]}
-            folder.note(fingerprint={**folder.about["fingerprint"], "input": fingerprint | limit})
+            of_input = plan.limited(fingerprint, settings["limit"])
+            folder.note(fingerprint={**folder.about["fingerprint"], "input": of_input})
         if requests.path:
-            facts |= {
-                "endpoint": f"/v1{requests.path}",
-                "headers": {**events.headers, **requests.headers},
-            }
+            facts["endpoint"] = f"/v1{requests.path}"
+            facts["headers"] = {**events.headers, **requests.headers}
         events.write("planned", parts=planned, **facts)
     return sum(int(part["rows"]) for part in planned) + requests.same + requests.cached
 
@@ -66,13 +61,13 @@ def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, rou
 def _unsent_rows(folder: JobFolder, events: PartEvents, api: BatchApi) -> set[int]:
     """Return the numbers of the rows that no part has and that were not called directly."""
     with closing(Index(folder.path, events, api)) as index:
-        return {
-            number
-            for number in range(events.rows)
-            if index.part_of(number) < 0
-            and not index.is_answered_live(number)
-            and "same" not in plan.stored_row(index.store, number)
-        }
+        found = set()
+        for number in range(events.rows):
+            if index.part_of(number) >= 0 or index.is_answered_live(number):
+                continue
+            if "same" not in plan.stored_row(index.store, number):
+                found.add(number)
+        return found
 
 
 def _replanned(
@@ -91,10 +86,11 @@ def _replanned(
     # The reader sees the entries that the transaction replaces.
     before = store.entries(INPUTS)
     store.clear(INPUTS)
-    wanted = plan.prepared_rows(
-        split, rows, lambda row: row.problem is None and row.number in unsent
-    )
-    for row, prepared in wanted:
+
+    def is_wanted(row: Row) -> bool:
+        return row.problem is None and row.number in unsent
+
+    for row, prepared in plan.prepared_rows(split, rows, is_wanted):
         record, line = plan.written(row, key)
         digest.update(line)
         old = next(before, None)

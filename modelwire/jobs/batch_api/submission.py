@@ -24,7 +24,7 @@ from modelwire.jobs.batch_api.chain import NotBatchable, Split, split_chain
 from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.batch_api.part_requests import Limits, PartRequests
-from modelwire.jobs.batch_api.plan import Requests, Rows, plan_rows, read_rows, rows_digest
+from modelwire.jobs.batch_api.plan import Requests, Rows, limited, plan_rows, read_rows, rows_digest
 from modelwire.jobs.batch_api.registry import api_of
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.owned_files import disk_errors
@@ -145,11 +145,8 @@ def _place(dir: Any) -> Path:
 def _fingerprint(
     split: Split, of_input: dict[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    if options["limit"] is None:
-        limit = {}
-    else:
-        limit = {"limit": options["limit"]}
-    return {"input": of_input | limit, **split.work.fingerprint(), "via": "batch-api"}
+    of_input = limited(of_input, options["limit"])
+    return {"input": of_input, **split.work.fingerprint(), "via": "batch-api"}
 
 
 def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
