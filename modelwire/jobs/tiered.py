@@ -61,19 +61,18 @@ def tiered_batch(
         tiered_batch(prompt | model, questions, lambda q: "high" if q["waiting"] else "low")
     """
     levels = _priorities(inputs, priorities)
-    places: dict[str, list[int]] = {priority: [] for priority in PRIORITIES}
-    for place, level in enumerate(levels):
-        places[level].append(place)
-    high = places["high"]
-    low = places["low"]
+    high, low = (
+        [place for place, level in enumerate(levels) if level == priority]
+        for priority in PRIORITIES
+    )
     answers: list[Any] = [None] * len(inputs)
     if not low:
         answers = chain.batch(list(inputs), config, return_exceptions=True)
         return _checked_answers(answers, return_exceptions)
-    of_batch = [inputs[place] for place in low]
-    job = submit_batch(chain, of_batch, dir=dir, config=config, bucket=bucket)
-    of_calls = [(place, inputs[place]) for place in high]
-    live = _Live(job, chain, config).answers(of_calls)
+    job = submit_batch(
+        chain, [inputs[place] for place in low], dir=dir, config=config, bucket=bucket
+    )
+    live = _Live(job, chain, config).answers([(place, inputs[place]) for place in high])
     for place, answer in zip(high, live, strict=True):
         answers[place] = answer
     _wait(job, timeout, poll)
