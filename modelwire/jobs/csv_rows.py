@@ -94,27 +94,26 @@ class CsvSource(FileSource):
     def _header(self) -> list[str]:
         import csv
 
+        is_ours = self.is_ours
         try:
             lines = [self._file.readline(MAX_ROW_CHARS)]
-            while (
-                lines[-1] in ("\n", "\r\n", "\r") and not self.is_ours and len(lines) < HEADER_LINES
-            ):
+            while lines[-1] in ("\n", "\r\n", "\r") and not is_ours and len(lines) < HEADER_LINES:
                 lines.append(self._file.readline(MAX_ROW_CHARS))
             while sum(line.count('"') for line in lines) % 2 and len(lines) < HEADER_LINES:
                 # A column's name may span several lines.
                 lines.append(self._file.readline(EDGE_BYTES))
         except UnicodeError as exc:
             raise InvalidArgument(NO_TEXT.format(self.path, self.encoding)) from exc
-        if not self.is_ours and any(_unreadable(line, self.encoding) is not None for line in lines):
+        if not is_ours and any(_unreadable(line, self.encoding) is not None for line in lines):
             raise InvalidArgument(NO_TEXT.format(self.path, self.encoding))
         self._lines._back.extend(line for line in reversed(lines) if line)
         delimiter = self._delimiter("".join(lines))
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
         try:
-            names = next((cells for cells in self._reader if cells or self.is_ours), [])
+            names = next((cells for cells in self._reader if cells or is_ours), [])
         except (csv.Error, _TooLong) as exc:
             raise InvalidArgument(f"The header of `{self.path}` is not valid CSV: {exc}.") from exc
-        if not self.is_ours:
+        if not is_ours:
             names = [name or f"column_{place}" for place, name in enumerate(names, 1)]
         return _numbered(names)
 

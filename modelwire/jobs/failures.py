@@ -52,10 +52,11 @@ class Failures:
         """Raise `JobStopped` if every row now fails, checked with probe rows."""
         from asyncio import gather
 
-        failed = self.streak.count
+        streak = self.streak
+        failed = streak.count
         async with job.turn:
             # No other row is started meanwhile.
-            if self.is_stopped or self.streak.count < failed:
+            if self.is_stopped or streak.count < failed:
                 return  # An answer has arrived in the meantime.
             answers = self._answers
             questions = []
@@ -69,7 +70,7 @@ class Failures:
                 await self._probe_answered_row(job)
             if self._answers == answers and not self.is_stopped:
                 raise stopped(
-                    f"The last {self.streak.count} rows that were asked have all failed: {self.streak.last_error}",
+                    f"The last {streak.count} rows that were asked have all failed: {streak.last_error}",
                     "run the same command again, which asks those anew,",
                 )
 

@@ -52,15 +52,16 @@ class JobFolder:
 
         Raises: `JobBusy` if another process has the lock.
         """
+        path = self.path
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_nobody_elses()
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             if not lock_file(lock):
                 holder = os.read(lock, 500).decode(errors="replace").strip()
                 os.close(lock)
                 raise JobBusy(
-                    f"`{self.path}` is being worked on by {holder or 'another process'}. Wait, or end that."
+                    f"`{path}` is being worked on by {holder or 'another process'}. Wait, or end that."
                 )
             self._lock = lock
             os.ftruncate(lock, 0)
@@ -72,7 +73,7 @@ class JobFolder:
             self.release()
             if isinstance(exc, DiskError):
                 raise
-            raise DiskError.of(exc, self.path) from exc
+            raise DiskError.of(exc, path) from exc
 
     def _check_nobody_elses(self) -> None:
         """Raise if the folder belongs to something else: a job truncates and replaces files by their names."""

@@ -361,19 +361,20 @@ class HybridScheduler(LiveScheduler):
         numbers = []
         left = 0
         groups = groups_of(self.assignments.answers(batch), _size_bytes)
+        results = job.store.results
         while some := await asyncio.to_thread(next, groups, None):
             entries = []
             for number, record, digest in some:
                 numbers.append(number)
                 if record is None:
                     left += 1
-                elif job.store.results.state(number) != ANSWERED:
+                elif results.state(number) != ANSWERED:
                     # The row is answered already if an earlier run was killed at this point.
                     job.ledger.count_finished(record.about)
-                    entries.append(job.store.results.place(record))
+                    entries.append(results.place(record))
                     if digest is not None and not record.failed:
-                        job.store.results.answers.add(digest, number)
-            await job.store.on_disk(job.store.results.write, entries)
+                        results.answers.add(digest, number)
+            await job.store.on_disk(results.write, entries)
         await self._end(batch, numbers, left=left)
 
     async def _end(self, batch: OpenBatch, numbers: list[int], *, left: int) -> None:

@@ -229,21 +229,20 @@ class JobTable:
             "among": rows.among,
             "answer_columns": answer_columns,
         }
-        if self.path is None:
+        path = self.path
+        if path is None:
             self.rows = rows_of(results, **form)
             return
-        if self._written is not None and not is_new and self.path.exists():
-            if _is_still(self.path, self._written):
+        if self._written is not None and not is_new and path.exists():
+            if _is_still(path, self._written):
                 return
             raise JobChanged(
-                f"`{self.path}` is not what this job has written: it was changed, or something else has written it. "
+                f"`{path}` is not what this job has written: it was changed, or something else has written it. "
                 "Move it away, and the same command writes the table again."
             )
-        table = write_output(
-            results, self.path, formula_guard=self._options["formula_guard"], **form
-        )
+        table = write_output(results, path, formula_guard=self._options["formula_guard"], **form)
         self._folder.note(types=table.types)
-        self._written = _written_as(self.path)
+        self._written = _written_as(path)
 
 
 @contextmanager

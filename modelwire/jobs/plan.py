@@ -198,12 +198,13 @@ def next_step(state: State) -> Step:
     usable_s = state.left_s - state.spare_s
     away = state.away
     rows_away = _rows_in(away)
-    live = state.rows
+    rows = state.rows
+    live = rows
     submit: tuple[int, ...] = ()
-    if state.has_batches and state.rows:
+    if state.has_batches and rows:
         live = _kept_live(state, rate, usable_s - lag_s)
-        submit = _chunks(state.rows - live, state)
-        live = state.rows - sum(submit)
+        submit = _chunks(rows - live, state)
+        live = rows - sum(submit)
     coming = _rows_in(state.batches) - rows_away
     waiting = sum(submit) + rows_away
     idle_s = 0.0
@@ -227,19 +228,20 @@ def _kept_live(state: State, rate: float, wait_s: float) -> int:
     worth_s = state.pace.seconds_for(WORTH)
     # Direct calls can process this many rows after the wait.
     redone = rate * max(0.0, wait_s - worth_s)
-    count = min(state.rows, math.ceil(max(0.0, state.unfinished - redone)))
-    is_too_slow = state.unfinished > rate * state.left_s
+    unfinished = state.unfinished
+    count = min(state.rows, math.ceil(max(0.0, unfinished - redone)))
+    is_too_slow = unfinished > rate * state.left_s
     if is_too_slow and state.pace.share_within(state.left_s) > WORTH:
         # Direct calls alone would miss the deadline, so batches take the rows beyond their rate.
         count = min(count, math.floor(rate * state.left_s))
     flex = max((tier.rate for tier in state.tiers if tier.share <= BATCH_SHARE), default=0.0)
     # The other rows are called directly if no batch finishes.
-    flex_s = min(wait_s / 2, SAFE * (wait_s - state.unfinished / rate))
+    flex_s = min(wait_s / 2, SAFE * (wait_s - unfinished / rate))
     # The flex tier is as cheap as a batch, and its answers arrive one by one.
     by_flex = math.floor(flex * max(0.0, flex_s))
     count = max(count, min(state.rows, by_flex))
     if state.money is not None and state.price:
-        spare = state.money - state.unfinished * state.price * BATCH_SHARE
+        spare = state.money - unfinished * state.price * BATCH_SHARE
         extra_price = state.price * (1 - BATCH_SHARE)
         affordable = math.floor(spare / extra_price)
         count = min(count, max(0, affordable))
@@ -404,26 +406,28 @@ class Shortage(NamedTuple):
 
 def shortage(state: State) -> Shortage | None:
     """Return why the deadline cannot be met, or not within the budget; None if it can."""
-    live_s = state.unfinished / max(state.rate, 1e-9)
+    unfinished = state.unfinished
+    live_s = unfinished / max(state.rate, 1e-9)
     batches_help = state.has_batches and state.pace.share_within(state.left_s) >= LIKELY
     fastest = max([state.rate, *(tier.rate for tier in state.tiers)])
     share = 1.0
     if batches_help:
         share = BATCH_SHARE
-    cheapest = _times(state.price, state.unfinished * share)
+    cheapest = _times(state.price, unfinished * share)
     all_batch = None
     if state.has_batches:
-        all_batch = _times(state.price, state.unfinished * BATCH_SHARE)
-    if state.unfinished > fastest * state.left_s and not batches_help:
-        cost = _times(state.price, state.unfinished)
-        is_too_dear = state.money is not None and cost is not None and cost > state.money
+        all_batch = _times(state.price, unfinished * BATCH_SHARE)
+    money = state.money
+    if unfinished > fastest * state.left_s and not batches_help:
+        cost = _times(state.price, unfinished)
+        is_too_dear = money is not None and cost is not None and cost > money
         if is_too_dear and all_batch is not None:
             return Shortage(True, LONGEST_S, all_batch, None)
         return Shortage(True, live_s, cost, None)
-    if state.money is None or cheapest is None or cheapest <= state.money:
+    if money is None or cheapest is None or cheapest <= money:
         return None
     if all_batch is None:
         return Shortage(False, math.inf, cheapest, cheapest)
-    if all_batch <= state.money:
+    if all_batch <= money:
         return Shortage(False, LONGEST_S, all_batch, cheapest)
     return Shortage(False, math.inf, all_batch, cheapest)

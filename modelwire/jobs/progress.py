@@ -229,15 +229,16 @@ class Progress:
         """Show the progress now."""
         text = standing.text()
         self._shown = standing
+        fraction = standing.fraction
         if self._page is not None:
-            self._page.show(standing.fraction, text)
+            self._page.show(fraction, text)
         elif self._bar is not None:
             total = None
-            if standing.fraction is not None:
+            if fraction is not None:
                 total = 1.0
-                text = f"{standing.fraction:>4.0%} {text}"
+                text = f"{fraction:>4.0%} {text}"
             self._bar.update(
-                self._task, total=total, completed=standing.fraction or 0.0, text=text, refresh=True
+                self._task, total=total, completed=fraction or 0.0, text=text, refresh=True
             )
         else:
             self.say(text)

@@ -72,11 +72,12 @@ class Shares:
         """Record that a worker is alive; return the number of workers, and whether the job is to end."""
         if now is None:
             now = monotonic()
-        self._seen[worker] = now
-        for name, at in list(self._seen.items()):
+        seen = self._seen
+        seen[worker] = now
+        for name, at in list(seen.items()):
             if now - at >= LOST_AFTER_S:
-                del self._seen[name]
-        return len(self._seen), self._is_over
+                del seen[name]
+        return len(seen), self._is_over
 
     def leave_all(self) -> None:
         """Remove all workers, since Ray ends them with their portion."""

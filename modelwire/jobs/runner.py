@@ -257,16 +257,17 @@ class Job:
     async def _work(self) -> None:
         """Run one row after the other, as long as the window has room."""
         this = cast("asyncio.Task[None]", asyncio.current_task())
+        failures = self.failures
         try:
             while self.window.has_room and (question := await self._next()) is not None:
                 is_placed = await self.run_row(question)
-                if self.failures.streak.may_have_common_cause(self.window.size):
-                    await self.failures.check(self)
+                if failures.streak.may_have_common_cause(self.window.size):
+                    await failures.check(self)
                 if is_placed:
                     await self.store.committed()
-            if self.window.has_one_worker and self.failures.streak.of_key:
+            if self.window.has_one_worker and failures.streak.of_key:
                 # No other worker is left that would check.
-                await self.failures.check(self)
+                await failures.check(self)
         except asyncio.CancelledError:
             if not self.calls.caller.is_over and not this.cancelling():
                 self.fail(stopped("A row was cancelled, and not by the job."))
@@ -298,17 +299,18 @@ class Job:
 
         If the budget is too small, wait while rows in flight may release a part of it.
         """
-        money = self.ledger.money
+        ledger = self.ledger
+        money = ledger.money
         if money is None or question.row.problem is not None:
             return True
-        while not self.ledger.reserve(question):
+        while not ledger.reserve(question):
             if not self.window.in_flight:
                 if not self.scheduler.on_shortage(question):
                     self._start_no_more("max_cost")
                     self.progress.say(money.shortage(money.needed(question.row_json)))
                 return False
-            self.ledger.freed.clear()
-            await self.ledger.freed.wait()
+            ledger.freed.clear()
+            await ledger.freed.wait()
             if self.stopped is not None:
                 return False
         return True

@@ -268,12 +268,13 @@ class JobStore:
 
     def _disk_error(self, error: sqlite3.Error) -> DiskError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        path = self.path
         if code == sqlite3.SQLITE_FULL:
-            return DiskError.of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self.path)
+            return DiskError.of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path)
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return DiskError(
-                f"`{self.path}` is damaged: {error}. Put a copy of it back, or save what is whole: "
+                f"`{path}` is damaged: {error}. Put a copy of it back, or save what is whole: "
                 f"`sqlite3 {STORE_NAME} .recover | sqlite3 saved.sqlite`, and put that in its place.",
-                path=str(self.path),
+                path=str(path),
             )
-        return DiskError.of(OSError(str(error)), self.path)
+        return DiskError.of(OSError(str(error)), path)

@@ -479,7 +479,8 @@ class Tally:
 
     def about(self) -> JSON:
         """Return tokens, cost and attempts for a record; a value is None if it is unknown."""
-        paid = [message for message in self.messages if not _of_a_cache(message)]
+        messages = self.messages
+        paid = [message for message in messages if not _of_a_cache(message)]
         usages = []
         for message in paid:
             usage = getattr(message, "usage_metadata", None)
@@ -498,11 +499,11 @@ class Tally:
             (tier,) = tiers
             if tier in TIERS:
                 about["way"] = tier
-        reason = finish_reason(self.messages)
+        reason = finish_reason(messages)
         if reason:
             about["finish_reason"] = reason
-        if len(paid) < len(self.messages):
-            about["cached"] = len(self.messages) - len(paid)
+        if len(paid) < len(messages):
+            about["cached"] = len(messages) - len(paid)
         return about
 
 

@@ -83,8 +83,9 @@ def record_of(result: BatchResult, record: JSON) -> Record:
             about["answer"] = answer_value(result.output)
         except ValueError as exc:
             about["error"] = failure_text(exc)
-    if result.message is not None:
-        reason = finish_reason([result.message])
+    message = result.message
+    if message is not None:
+        reason = finish_reason([message])
         if reason:
             about["finish_reason"] = reason
     if result.same is not None:
@@ -92,8 +93,8 @@ def record_of(result: BatchResult, record: JSON) -> Record:
     usage = result.usage
     if usage is not None:
         about |= {name: usage[name] for name in ("input_tokens", "output_tokens")}
-        if result.message is not None:
-            about |= prompt_cache_facts([result.message], batch=True)
+        if message is not None:
+            about |= prompt_cache_facts([message], batch=True)
     if result.cost is not None:
         about["cost"] = str(result.cost)
     about["attempts"] = result.round or None

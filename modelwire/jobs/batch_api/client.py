@@ -368,13 +368,14 @@ def answer_of(codec: Codec, reply: RowReply) -> AIMessage:
         headers = {"x-request-id": reply.request_id, "request-id": reply.request_id}
     else:
         headers = {}
-    if reply.kind == "succeeded":
+    kind = reply.kind
+    if kind == "succeeded":
         return codec.decode(ext.Reply(200, headers, to_json(reply.body)))
-    if reply.kind == "errored":
+    if kind == "errored":
         raise codec.error(ext.Reply(reply.status or 500, headers, to_json(reply.body)))
     raise errors.ProviderError(
-        f"The batch {'was cancelled' if reply.kind == 'cancelled' else 'expired'} before this row was asked.",
+        f"The batch {'was cancelled' if kind == 'cancelled' else 'expired'} before this row was asked.",
         provider=codec.provider,
-        code=f"batch_{reply.kind}",
+        code=f"batch_{kind}",
         retry_class=errors.RetryClass.TRANSIENT,
     )

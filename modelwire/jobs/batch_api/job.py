@@ -412,16 +412,17 @@ class BatchJob:
 def advance(reconciler: Reconciler) -> bool:
     """Take every step that a job is ready for. Return whether the job is done."""
     job = reconciler.job
-    check_planned(job.folder.path, job.events)
+    events = job.events
+    check_planned(job.folder.path, events)
     try:
         reconciler.advance()
     except ChatError as exc:
         if not exc.retryable:
             raise
         _log.info("`%s` is looked at again: %s", job.folder.path, exc)
-    if job.events.done:
-        job.folder.end({"state": "answered", "rows": job.events.rows})
-    return job.events.done
+    if events.done:
+        job.folder.end({"state": "answered", "rows": events.rows})
+    return events.done
 
 
 def create_batches(reconciler: Reconciler, *, tries: int, searches: bool) -> None:

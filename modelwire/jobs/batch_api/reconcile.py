@@ -78,16 +78,17 @@ class Reconciler(PartWork):
             self._close_round()
 
     def _creatable(self) -> list[Part]:
-        if self.events.cancelled:
+        events = self.events
+        if events.cancelled:
             return []
         now_s = self.now_s()
         waiting = [
             part
-            for part in self.events.waiting()
+            for part in events.waiting()
             if not part.at <= now_s < part.at + _queue_pause_s(part)
         ]
-        if self.events.window is not None:
-            waiting = waiting[: max(0, self.events.window - len(self.events.running()))]
+        if events.window is not None:
+            waiting = waiting[: max(0, events.window - len(events.running()))]
         return waiting
 
     def _ended(self) -> list[Part]:
@@ -137,17 +138,18 @@ class Reconciler(PartWork):
             for error in look.errors
             if error.get("line")
         }
-        if self.events.cancelled:  # A cancelled job submits nothing again.
-            self.events.write("downloaded", part, outcome="cancelled", invalid=named)
+        events = self.events
+        if events.cancelled:  # A cancelled job submits nothing again.
+            events.write("downloaded", part, outcome="cancelled", invalid=named)
             return
         if FULL in codes:
-            others = len(self.events.running()) - 1
+            others = len(events.running()) - 1
             alone = part.refused_alone + (others == 0)
-            if self.events.window is None:
+            if events.window is None:
                 most = others
             else:
-                most = min(others, self.events.window)
-            self.events.write(
+                most = min(others, events.window)
+            events.write(
                 "requeued", part, window=max(1, most // 2), refused_alone=alone, outcome=""
             )
             if alone:
@@ -164,10 +166,10 @@ class Reconciler(PartWork):
             return
         if not named or part.again or len(named) >= part.rows:
             named = {"all": _refusal_text(look), **named}
-            self.events.write("downloaded", part, outcome="failed", invalid=named)
+            events.write("downloaded", part, outcome="failed", invalid=named)
             return
         # One event holds both facts: which rows failed, and that the others go into a new part.
-        self.events.write("ended", part, outcome="failed", invalid=named, remote=[])
+        events.write("ended", part, outcome="failed", invalid=named, remote=[])
 
     def cancel(self) -> None:
         """Cancel all batches and create no more.
@@ -284,10 +286,11 @@ class Reconciler(PartWork):
         is_unusable: Callable[[BatchResult], bool] | None = None,
     ) -> int:
         """Plan the rows again whose result has one of the statuses; return their number."""
-        index = Index(self.folder.path, self.events, self.api)
+        events = self.events
+        index = Index(self.folder.path, events, self.api)
         codec = self.batch_client.codec
         wanted: set[int] = set()
-        for number in range(self.events.rows):
+        for number in range(events.rows):
             result = BatchResult(index=number, key=None, status="pending")
             if index.part_of(number) < 0:
                 continue
@@ -304,8 +307,8 @@ class Reconciler(PartWork):
         def is_wanted(part: Part, line: int, row: int) -> bool:
             return row in wanted and index.part_of(row) == part.number
 
-        following = max(part.round for part in self.events.parts) + 1
-        self.job.submit_anew(self.events.parts, is_wanted, round=round or following)
+        following = max(part.round for part in events.parts) + 1
+        self.job.submit_anew(events.parts, is_wanted, round=round or following)
         return len(wanted)
 
 

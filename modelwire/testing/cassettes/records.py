@@ -301,11 +301,12 @@ def _exchange_of(line: Any, texts: dict[str, str]) -> tuple[Request, Answer]:
         error=came["error"],
         **times,
     )
-    if answer.ended not in ("complete", "left", "failed"):
-        raise ValueError(f"`ended` is {answer.ended!r}")
-    if answer.ended == "failed" and not isinstance(answer.failure(), ChatError):
+    ended = answer.ended
+    if ended not in ("complete", "left", "failed"):
+        raise ValueError(f"`ended` is {ended!r}")
+    if ended == "failed" and not isinstance(answer.failure(), ChatError):
         raise ValueError("its error is none of a call")
-    if answer.ended == "complete" and not isinstance(answer.status, int):
+    if ended == "complete" and not isinstance(answer.status, int):
         raise ValueError("it has no status")
     return request, answer
 

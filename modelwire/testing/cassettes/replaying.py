@@ -127,17 +127,18 @@ class Replay:
         return _SyncReplayedConnection(self, connection)
 
     def _load(self) -> None:
+        path = self.path
         try:
-            contents = from_lines(self.path.read_bytes(), self.path)
+            contents = from_lines(path.read_bytes(), path)
         except FileNotFoundError as exc:
             if self._may_be_absent:
                 return
             raise CassetteError(
-                f"There is no cassette at `{self.path}`: make it with `recorded(...)`, or with "
+                f"There is no cassette at `{path}`: make it with `recorded(...)`, or with "
                 "`pytest --modelwire-record=once`."
             ) from exc
         except OSError as exc:
-            raise CassetteError(f"`{self.path}` cannot be read: {exc.strerror or exc}.") from exc
+            raise CassetteError(f"`{path}` cannot be read: {exc.strerror or exc}.") from exc
         for request, answer in contents.exchanges:
             self._recorded.append(request)
             self._answers.setdefault(request.sha256, deque()).append(answer)

@@ -52,12 +52,13 @@ class Answer:
 
     def tokens(self, request_bytes: int) -> Usage:
         """Return the usage of this answer to a request of `request_bytes`."""
-        thought = self.usage.get("reasoning_tokens", len(pieces(self.reasoning)))
+        usage = self.usage
+        thought = usage.get("reasoning_tokens", len(pieces(self.reasoning)))
         visible = len(pieces(self.text)) + len(pieces(self.refusal)) + 8 * len(self.tool_calls)
         return Usage(
-            self.usage.get("input_tokens", max(1, request_bytes // 4)),
-            self.usage.get("output_tokens", thought + visible),
-            self.usage.get("cached_tokens", 0),
+            usage.get("input_tokens", max(1, request_bytes // 4)),
+            usage.get("output_tokens", thought + visible),
+            usage.get("cached_tokens", 0),
             thought,
         )
 

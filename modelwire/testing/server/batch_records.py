@@ -132,19 +132,21 @@ class BatchCall:
 
     def answer(self) -> Response | None:
         """Return the answer of the API's handler; None if it has none for this method and path."""
-        kind = self.path["kind"]
+        path = self.path
+        kind = path["kind"]
         known: Container[str] = self.desk.files
+        api = self.api
         if kind != "files":
-            known = self.desk.ids_of(self.api.name)
+            known = self.desk.ids_of(api.name)
         if self.id and self.id not in known:
-            message = self.api.missing.format(noun=_NOUNS.get(kind), id=self.id)
-            return self.refuse(message, 404, code=self.api.missing_code)
-        name = f"{self.path.get('way', '')} {self.request.method} {kind}".strip()
+            message = api.missing.format(noun=_NOUNS.get(kind), id=self.id)
+            return self.refuse(message, 404, code=api.missing_code)
+        name = f"{path.get('way', '')} {self.request.method} {kind}".strip()
         if self.id:
             name += "/id"
-        if self.path["action"]:
-            name += f"/{self.path['action']}"
-        handler = self.api.handlers.get(name)
+        if path["action"]:
+            name += f"/{path['action']}"
+        handler = api.handlers.get(name)
         if handler is None:
             return None
         return handler(self)

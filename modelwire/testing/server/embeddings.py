@@ -104,10 +104,11 @@ def _joined(parts: Any) -> str:
 def embeddings_problem(wire: str, request: SeenRequest) -> Problem | None:
     """Return why a provider would reject the request: no text, an empty one, or too many."""
     wanted = _wanted(wire, request.fields)
-    if not wanted.texts or "" in wanted.texts:
+    texts = wanted.texts
+    if not texts or "" in texts:
         return Problem("The input has no text, or an empty one.")
-    if len(wanted.texts) > wanted.most:
-        return Problem(f"The input has {len(wanted.texts)} texts, and {wanted.most} is the most.")
+    if len(texts) > wanted.most:
+        return Problem(f"The input has {len(texts)} texts, and {wanted.most} is the most.")
     return None
 
 

@@ -155,16 +155,17 @@ class Limiter:
                     fresh.level *= buckets[name].level / buckets[name].capacity
 
     def _of(self, at: tuple[str, str], now_s: float) -> dict[str, Bucket]:
-        if self.limits.pooled:
+        limits = self.limits
+        if limits.pooled:
             at = at[0], ""
         found = self._buckets.get(at)
         if found is None:
             make = Bucket
-            if self.limits.fixed:
+            if limits.fixed:
                 make = Window
-            shares = {"requests": self.limits.rpm, "tokens": self.limits.tpm}
+            shares = {"requests": limits.rpm, "tokens": limits.tpm}
             found = self._buckets[at] = {
-                name: make(share, self.limits.window_s, now_s)
+                name: make(share, limits.window_s, now_s)
                 for name, share in shares.items()
                 if share is not None
             }

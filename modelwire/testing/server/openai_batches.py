@@ -114,14 +114,15 @@ def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
     errors = None
     if status == "failed":
         errors = _errors(batch)
+    fields = batch.fields
     return {
         "id": batch.id,
         "object": "batch",
-        "endpoint": batch.fields.get("endpoint"),
+        "endpoint": fields.get("endpoint"),
         "model": model,
         "errors": errors,
-        "input_file_id": batch.fields.get("input_file_id"),
-        "completion_window": batch.fields.get("completion_window", "24h"),
+        "input_file_id": fields.get("input_file_id"),
+        "completion_window": fields.get("completion_window", "24h"),
         "status": status,
         "output_file_id": batch.files.get("output"),
         "error_file_id": batch.files.get("error"),
@@ -129,7 +130,7 @@ def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
         "expires_at": batch.made_at + DAY_S,
         **_times(batch, status, has_begun=has_begun),
         "request_counts": counts,
-        "metadata": batch.fields.get("metadata"),
+        "metadata": fields.get("metadata"),
         "usage": {
             **batch.usage,
             "input_tokens_details": {"cached_tokens": batch.cached_tokens},

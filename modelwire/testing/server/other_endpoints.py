@@ -29,7 +29,8 @@ def other_reply(request: SeenRequest, path: str) -> Reply:
     """Return a list of models, one model, or a count of tokens; 404 for any other request."""
     of_anthropic = "anthropic-version" in request.headers
     counted = next((name for end, name in _COUNTS.items() if path.endswith(end)), None)
-    if request.method == "POST" and counted is not None:
+    method = request.method
+    if method == "POST" and counted is not None:
         # Tokens are counted by bytes, as for the rate limits.
         count: JSON = {counted: max(1, len(request.content) // 4)}
         if path.endswith("/responses/input_tokens"):
@@ -38,14 +39,14 @@ def other_reply(request: SeenRequest, path: str) -> Reply:
     model_row = _openai_row
     if of_anthropic:
         model_row = _anthropic_row
-    if request.method == "GET" and path.endswith("/models"):
+    if method == "GET" and path.endswith("/models"):
         page: JSON = {"object": "list"}
         if of_anthropic:
             page = {"has_more": False, "first_id": _LISTED[0], "last_id": _LISTED[-1]}
         return json_reply(200, {"data": [model_row(name) for name in _LISTED], **page})
-    if request.method == "GET" and "/models/" in path:
+    if method == "GET" and "/models/" in path:
         return json_reply(200, model_row(path.rpartition("/")[2]))
-    message = f"There is nothing at {request.method} {request.path}. OpenAI's clients want a `base_url` with `/v1`."
+    message = f"There is nothing at {method} {request.path}. OpenAI's clients want a `base_url` with `/v1`."
     wire = "openai"
     if of_anthropic:
         wire = "anthropic"

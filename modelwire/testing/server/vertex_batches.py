@@ -128,16 +128,17 @@ def job(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """
     state = state_of(batch, share)
     shown = ("displayName", "inputConfig", "outputConfig")
-    made: JSON = {name: batch.fields.get(name) for name in shown} | {
-        "name": f"{batch.fields['parent']}/batchPredictionJobs/{batch.id}",
+    fields = batch.fields
+    made: JSON = {name: fields.get(name) for name in shown} | {
+        "name": f"{fields['parent']}/batchPredictionJobs/{batch.id}",
         "state": f"JOB_STATE_{state}",
         "createTime": time_text(batch.made_at),
-        "model": f"{_MODELS}{batch.fields['model']}",
+        "model": f"{_MODELS}{fields['model']}",
     }
     if state == "FAILED":
         made["error"] = failure_of(batch)
     elif batch.ended_at is not None:
-        made["outputInfo"] = {"gcsOutputDirectory": f"{batch.fields['target']}/prediction-model-1"}
+        made["outputInfo"] = {"gcsOutputDirectory": f"{fields['target']}/prediction-model-1"}
         made["completionStats"] = {name: str(count) for name, count in batch.counts.items()}
     return made
 
