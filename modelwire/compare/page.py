@@ -167,30 +167,25 @@ def _tags(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield "bad", "refused"
     if outcome.same_tools is not None:
         if outcome.same_tools:
-            mark = ("good", "same tool calls")
+            yield "good", "same tool calls"
         else:
-            mark = ("bad", "other tool calls")
-        yield mark
+            yield "bad", "other tool calls"
     if outcome.fits_schema is not None:
         if outcome.fits_schema:
-            mark = ("good", "fits the schema")
+            yield "good", "fits the schema"
         else:
-            mark = ("bad", "does not fit the schema")
-        yield mark
-    if outcome.similarity is not None:
+            yield "bad", "does not fit the schema"
+    similarity = outcome.similarity
+    if similarity is not None:
         kind = "mid"
-        if outcome.similarity > 0.9:
+        if similarity > 0.9:
             kind = "good"
         text = "same text"
-        if outcome.similarity != 1:
-            text = f"text {outcome.similarity:.0%} alike"
-        yield (
-            kind,
-            text,
-        )
+        if similarity != 1:
+            text = f"text {similarity:.0%} alike"
+        yield kind, text
     if outcome.same_meaning is not None and outcome.similarity != 1:
         if outcome.same_meaning:
-            mark = ("good", "same meaning")
+            yield "good", "same meaning"
         else:
-            mark = ("bad", "another meaning")
-        yield mark
+            yield "bad", "another meaning"

@@ -177,22 +177,20 @@ class Assignments:
         with closing(JobStore(self._folder, read_only=True)) as store:
             for place, (result, record) in enumerate(batch.job.rows.recorded(by_arrival=False)):
                 row = from_json(store.read(WAYS, batch.first + place))
+                number = row["n"]
                 digest = None
                 if row["ask"]:
                     digest = bytes.fromhex(row["ask"])
                 if not _is_final(result):
-                    yield row["n"], None, digest
+                    yield number, None, digest
                     continue
                 batch.job.rows.finish(result, record)
                 about = {**record_of(result, record).about, "way": "batch"}
                 if "error" not in about and digest is not None:
                     about["ask"] = row["ask"]
                 check = bytes.fromhex(row["check"])
-                yield (
-                    row["n"],
-                    Record(row["n"], row["line"], exact_json(row["row"]), check, about),
-                    digest,
-                )
+                row_json = exact_json(row["row"])
+                yield number, Record(number, row["line"], row_json, check, about), digest
 
     def _restore(self) -> None:
         """Restore the open batches. A batch that was not submitted before a crash is removed."""

@@ -95,6 +95,7 @@ class CsvSource(FileSource):
         import csv
 
         is_ours = self.is_ours
+        no_text = InvalidArgument(NO_TEXT.format(self.path, self.encoding))
         try:
             lines = [self._file.readline(MAX_ROW_CHARS)]
             while lines[-1] in ("\n", "\r\n", "\r") and not is_ours and len(lines) < HEADER_LINES:
@@ -103,9 +104,9 @@ class CsvSource(FileSource):
                 # A column's name may span several lines.
                 lines.append(self._file.readline(EDGE_BYTES))
         except UnicodeError as exc:
-            raise InvalidArgument(NO_TEXT.format(self.path, self.encoding)) from exc
+            raise no_text from exc
         if not is_ours and any(_unreadable(line, self.encoding) is not None for line in lines):
-            raise InvalidArgument(NO_TEXT.format(self.path, self.encoding))
+            raise no_text
         self._lines._back.extend(line for line in reversed(lines) if line)
         delimiter = self._delimiter("".join(lines))
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)

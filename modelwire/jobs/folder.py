@@ -263,17 +263,18 @@ class JobFolder:
 
     def _read(self, name: str) -> JSON | None:
         """Return the content of a file of the folder, or None if there is no such file."""
+        place = self.path / name
         try:
-            found: JSON = json.loads((self.path / name).read_bytes())
+            found: JSON = json.loads(place.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
-            raise DiskError.of(exc, self.path / name) from exc
+            raise DiskError.of(exc, place) from exc
         except (ValueError, RecursionError) as exc:
             # The file is not valid JSON, or its JSON is nested too deeply.
-            raise InvalidArgument(f"`{self.path / name}` is not a job's: {exc}.") from exc
+            raise InvalidArgument(f"`{place}` is not a job's: {exc}.") from exc
         if not isinstance(found, dict):
-            raise InvalidArgument(f"`{self.path / name}` is not a job's: it holds no JSON object.")
+            raise InvalidArgument(f"`{place}` is not a job's: it holds no JSON object.")
         return found
 
     def _write(self, name: str, data: JSON) -> None:

@@ -539,8 +539,9 @@ class _ParquetWriter(_Writer):
     def write(self, row: JSON) -> None:
         row = _with_floats(row)
         for name in self._as_text:
-            if row[name] is not None and not isinstance(row[name], str):
-                row[name] = json_of(row[name]).decode()
+            value = row[name]
+            if value is not None and not isinstance(value, str):
+                row[name] = json_of(value).decode()
         self._rows.append(row)
         if len(self._rows) >= BATCH_ROWS:
             self._flush()

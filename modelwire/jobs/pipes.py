@@ -35,13 +35,14 @@ def piped(settings: JSON) -> Iterator[None]:
     if settings["output"] == "-":
         scratch = Path(mkdtemp(prefix="modelwire-batch-"))
     is_copied = False
+    is_scratch = scratch is not None
     try:
         if scratch is not None:
             settings["output"] = str(scratch / f"stdout.{settings['format']}")
-        settings["to_stdout"] = scratch is not None
-        with _standard_input(settings, is_scratch=scratch is not None):
+        settings["to_stdout"] = is_scratch
+        with _standard_input(settings, is_scratch=is_scratch):
             yield
-        if scratch is not None and (output := Path(settings["output"])).exists():
+        if is_scratch and (output := Path(settings["output"])).exists():
             with output.open("rb") as file:
                 sys.stdout.flush()
                 copyfileobj(file, sys.stdout.buffer)

@@ -210,13 +210,14 @@ def next_step(state: State) -> Step:
     idle_s = 0.0
     if waiting or coming:
         idle_s = max(0.0, lag_s - live / rate)
-    slack_s = usable_s - (live + coming + waiting) / rate - idle_s
+    busy = live + coming
+    slack_s = usable_s - (busy + waiting) / rate - idle_s
     cancel: tuple[int, ...] = ()
     if slack_s <= 0 and not submit:
-        cancel = _cancelled(state, away, busy=live + coming, wanted=rate * lag_s)
+        cancel = _cancelled(state, away, busy=busy, wanted=rate * lag_s)
     if waiting:
         usable_s -= lag_s
-    return Step(submit, cancel, live, _tier(state, live + coming, waiting, usable_s))
+    return Step(submit, cancel, live, _tier(state, busy, waiting, usable_s))
 
 
 def _kept_live(state: State, rate: float, wait_s: float) -> int:

@@ -256,16 +256,17 @@ class Results:
                 damaged += 1
                 continue
             record = from_json(entry.record)
+            number = record["n"]
             question = record.get("ask")
             check = bytes.fromhex(record["check"])
             error = record.get("error")
-            self._note(record["n"], entry.id or 0, check, "error" in record)
-            self._note_refusal(record["n"], refused=is_refusal(error))
+            self._note(number, entry.id or 0, check, "error" in record)
+            self._note_refusal(number, refused=is_refusal(error))
             if question is not None:
-                self.answers.add(bytes.fromhex(question), record["n"])
+                self.answers.add(bytes.fromhex(question), number)
             elif "same" in record and self.state(record["same"]) != ANSWERED:
                 # The row's earlier record is damaged.
-                self._states[record["n"]] = UNKNOWN
+                self._states[number] = UNKNOWN
             yield record
         if damaged:
             text = "`%s` is damaged: %d records cannot be read, and their rows count as not asked."

@@ -105,14 +105,14 @@ def _claimed(
     (config,) = get_config_list([options["config"]], 1)
     caller, most = _caller(work, config, options)
     fingerprint = {"input": input.source.fingerprint(), **work.fingerprint(config)}
-    if options["output"] is not None:
-        folder.check_output_is_free(options["output"])
+    output = options["output"]
+    retry_failed = options["retry_failed"]
+    if output is not None:
+        folder.check_output_is_free(output)
     folder.claim()
-    table = JobTable(options["output"], options, folder)
-    input_changed = folder.check(
-        fingerprint, input_may_differ=options["retry_failed"], rows_may_come=True
-    )
-    store = RowStore(folder.path, retry_failed=options["retry_failed"])
+    table = JobTable(output, options, folder)
+    input_changed = folder.check(fingerprint, input_may_differ=retry_failed, rows_may_come=True)
+    store = RowStore(folder.path, retry_failed=retry_failed)
     opened.callback(store.close)
     failures = Failures(store)
     calls = RowCalls(work, caller, store.results, failures, dedupe=options["dedupe"])

@@ -184,20 +184,21 @@ class _IterableSource(Source):
         for values in self._each():
             number = self._read
             self._read += 1
+            line = self._read
             if isinstance(values, str):
-                yield Row(number, number + 1, values)
+                yield Row(number, line, values)
             elif isinstance(values, _NoValue):
-                yield Row(number, number + 1, None, values.problem)
+                yield Row(number, line, None, values.problem)
             elif isinstance(values, Mapping):
                 row = {str(name): _plain(value) for name, value in values.items()}
                 problem = None
                 if len(row) != len(values):
                     problem = "Two names of the row are the same as text."
-                yield Row(number, number + 1, None if problem else row, problem)
+                yield Row(number, line, None if problem else row, problem)
             else:
                 yield Row(
                     number,
-                    number + 1,
+                    line,
                     None,
                     f"The row is a `{type(values).__name__}`, neither a dict nor a text.",
                 )

@@ -146,9 +146,10 @@ class JobStore:
             return path
         if self._copy is None:
             self._copy = TemporaryDirectory(prefix="modelwire-store-")
+            folder = Path(self._copy.name)
             for each in (path, log):
-                copyfile(each, Path(self._copy.name) / each.name)
-            with closing(sqlite3.connect(Path(self._copy.name) / path.name)) as whole:
+                copyfile(each, folder / each.name)
+            with closing(sqlite3.connect(folder / path.name)) as whole:
                 whole.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return Path(self._copy.name) / path.name
 

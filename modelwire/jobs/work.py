@@ -74,6 +74,10 @@ OPTIONS_OF_PROMPT = ("system", "schema", "attachments", "attachment_folder")
 
 # An answer of OpenAI names the tier by which it was billed, which is one of these or the default.
 TIERS = ("flex", "priority")
+# Texts of at most this many characters are shown whole where they differ from before.
+WHOLE_CHARS = 200
+# Of longer ones this many characters are shown before the first difference, and twice as many behind.
+CHARS_AROUND = 30
 
 
 class Work:
@@ -430,19 +434,19 @@ def _counted(value: Any) -> str:
     return str(value or "all")
 
 
-def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
+def _apart(before: str, now: str) -> str:
     """Return two texts side by side; long ones only around the first place where they differ."""
     before = before.replace("\n", "\\n")
     now = now.replace("\n", "\\n")
-    if len(before) <= whole and len(now) <= whole:
+    if len(before) <= WHOLE_CHARS and len(now) <= WHOLE_CHARS:
         return f"`{before}` became `{now}`"
     start = 0
     for one, other in zip(before, now, strict=False):
         if one != other:
             break
         start += 1
-    cut = max(0, start - around)
-    end = start + 2 * around
+    cut = max(0, start - CHARS_AROUND)
+    end = start + 2 * CHARS_AROUND
     return f"`{_part(before, cut, end)}` became `{_part(now, cut, end)}`"
 
 

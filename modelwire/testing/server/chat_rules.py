@@ -112,10 +112,11 @@ def responses_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     results = set[str]()
     for _, item in objects(body.get("input")):
         kind = item.get("type")
+        call_id = str(item.get("call_id"))
         if kind in _CALLS_OF_RESPONSES:
-            calls.add(str(item.get("call_id")))
+            calls.add(call_id)
         elif kind in _RESULTS_OF_RESPONSES:
-            results.add(str(item.get("call_id")))
+            results.add(call_id)
     for one in sorted(results - calls):
         yield Problem(f"No tool call found for function call output with call_id {one}.", "input")
     for one in sorted(calls - results):

@@ -104,13 +104,14 @@ def page_of(call: BatchCall, field: str) -> Reply:
     params = call.request.params
     start = int(params.get("pageToken", 0))
     size = int(params.get("pageSize", 50))
+    end = start + size
     batches = call.desk.of_wire(call.api.name)[::-1]
     page: JSON = {}
-    shown = batches[start : start + size]
+    shown = batches[start:end]
     if shown:
         page[field] = [call.desk.record(batch, "") for batch in shown]
-    if start + size < len(batches):
-        page["nextPageToken"] = str(start + size)
+    if end < len(batches):
+        page["nextPageToken"] = str(end)
     return json_reply(200, page)
 
 

@@ -19,19 +19,20 @@ __all__ = ["gemini_problems"]
 
 def gemini_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     known = fields_of("gemini")
-    if not body.get("contents"):
+    contents = body.get("contents")
+    if not contents:
         yield Problem("* GenerateContentRequest.contents: contents is not specified\n")
     yield from _cannot_find("", body, known["body"])
     config = body.get("generationConfig") or body.get("generation_config") or {}
     yield from _cannot_find("generation_config", config, known["generationConfig"])
-    for index, content in objects(body.get("contents")):
+    for index, content in objects(contents):
         yield from _cannot_find(f"contents[{index}]", content, known["content"])
         if content.get("role") not in ("user", "model", "function", None):
             yield Problem("Please use a valid role: user, model.")
         for place, part in objects(content.get("parts")):
             yield from _cannot_find(f"contents[{index}].parts[{place}]", part, known["part"])
     turns = turns_of(
-        body.get("contents"), "parts", "functionCall", "functionResponse", name="name", role="user"
+        contents, "parts", "functionCall", "functionResponse", name="name", role="user"
     )
     yield from _order(list(turns))
 

@@ -150,9 +150,10 @@ class Limiter:
         self.limits = limits
         for at, buckets in old.items():
             for name, fresh in self._of(at, now_s).items():
-                if name in buckets:
-                    buckets[name].refill(now_s)
-                    fresh.level *= buckets[name].level / buckets[name].capacity
+                bucket = buckets.get(name)
+                if bucket is not None:
+                    bucket.refill(now_s)
+                    fresh.level *= bucket.level / bucket.capacity
 
     def _of(self, at: tuple[str, str], now_s: float) -> dict[str, Bucket]:
         limits = self.limits

@@ -153,14 +153,15 @@ def page_reply(rows: list[JSON], params: Mapping[str, str], *, default_limit: in
     if after in ids:
         start = ids.index(after) + 1
     elif before in ids:
-        start = max(0, ids.index(before) - limit)
-        limit = min(limit, ids.index(before))
-    page = rows[start : start + limit]
+        end = ids.index(before)
+        start = max(0, end - limit)
+        limit = min(limit, end)
+    end = start + limit
+    page = rows[start:end]
+    more = end < len(rows)
     if before in ids:
         more = start > 0
-    else:
-        more = start + limit < len(rows)
-    shown = ids[start : start + limit] or [None]
+    shown = ids[start:end] or [None]
     ends = {"first_id": shown[0], "last_id": shown[-1]}
     return json_reply(200, {"object": "list", "data": page, "has_more": more, **ends})
 

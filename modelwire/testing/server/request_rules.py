@@ -76,9 +76,10 @@ def joined(turns: Iterator[Turn], roles: Collection[str]) -> list[Turn]:
     """Return the turns; successive ones of one of `roles` are one."""
     found: list[Turn] = []
     for turn in turns:
-        if found and turn.role in roles and found[-1].role == turn.role:
-            found[-1].calls.extend(turn.calls)
-            found[-1].results.extend(turn.results)
+        last = found[-1:]
+        if turn.role in roles and last and last[0].role == turn.role:
+            last[0].calls.extend(turn.calls)
+            last[0].results.extend(turn.results)
         else:
             found.append(turn)
     return found
