@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     _prepare_output()
     parser = _parser()
-    typed = sys.argv[1:] if arguments is None else arguments
+    typed = arguments
+    if typed is None:
+        typed = sys.argv[1:]
     if typed and typed[0] in RESERVED_WORDS:
         print(
             f"modelwire: there is no command `{typed[0]}`. {RESERVED_WORDS[typed[0]]} "
@@ -58,9 +60,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         if debug:
             raise
         text = shell_text(exc, options)
-        text = " ".join(text.split()) if hasattr(options, "debug") else text
+        if hasattr(options, "debug"):
+            text = " ".join(text.split())
         echo(f"modelwire: {text}", file=sys.stderr)
-        return 2 if isinstance(exc, CallerError) else 1
+        if isinstance(exc, CallerError):
+            return 2
+        return 1
     except OSError as exc:  # the reader of the output is gone, or the disk full: write nothing more, not even at exit
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
         if not isinstance(exc, BrokenPipeError):
@@ -72,7 +77,9 @@ def _with_ask(arguments: Sequence[str], commands: Sequence[str]) -> list[str]:
     """Put `ask` before what is no command: a text, or an option of `ask`. A word close to a command is a typo."""
     if not arguments and _is_piped():
         return ["ask"]
-    first = arguments[0] if arguments else "-h"
+    first = "-h"
+    if arguments:
+        first = arguments[0]
     if first in ("help", "version"):
         return [f"--{first}", *arguments[1:]]
     if first in ("-h", "--help", "--version") or first in commands:
@@ -110,7 +117,9 @@ class _Parser(argparse.ArgumentParser):
         """Print the usage and what is wrong, without keys, and leave with exit code 2."""
         line = " ".join(self._typed)
         has_key = masked_keys(line) != line
-        about_key = " What looks like an API key was neither sent nor stored." if has_key else ""
+        about_key = ""
+        if has_key:
+            about_key = " What looks like an API key was neither sent nor stored."
         super().error(masked_keys(self._with_hint(message)) + about_key)
 
     def _commands_below(self) -> list[str]:
@@ -120,12 +129,13 @@ class _Parser(argparse.ArgumentParser):
 
     def _with_hint(self, message: str) -> str:
         """Return the message with the closest command or option."""
-        if choice := re.match(
-            r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)", message
-        ):
+        choice = re.match(r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if choice:
             known = re.findall(r"[\w-]+", choice[2])
             word = choice[1]
-            hint = f' To ask a model: modelwire ask "{word}"' if "ask" in known else ""
+            hint = ""
+            if "ask" in known:
+                hint = f' To ask a model: modelwire ask "{word}"'
             return f"there is no `{word}`. {did_you_mean(word, known)}{hint}"
         if message.endswith("required: COMMAND"):
             return f"{message}, one of {', '.join(self._commands_below())}"

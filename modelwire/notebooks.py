@@ -19,7 +19,10 @@ __all__ = ["show_chain", "show_message", "show_result", "show_spent"]
 def show_message(message: Any) -> str:
     """Show a message as HTML: reasoning folded, text, images, tool calls as a table, tokens."""
     blocks = list(message.content_blocks)
-    name = f" <code>{escape(message.name)}</code>" if message.name else ""
+    if message.name:
+        name = f" <code>{escape(message.name)}</code>"
+    else:
+        name = ""
     parts = [f"<small><b>{escape(message.type)}</b>{name}</small>"]
     thoughts = [
         text
@@ -58,7 +61,10 @@ def show_spent(tracker: Any) -> str:
             "input_tokens": 0,
             "output_tokens": 0,
         }
-        cost = "unknown" if spent.unpriced == spent.calls else f"{spent.cost:.6f}"
+        if spent.unpriced == spent.calls:
+            cost = "unknown"
+        else:
+            cost = f"{spent.cost:.6f}"
         rows.append(
             [
                 model,
@@ -70,7 +76,8 @@ def show_spent(tracker: Any) -> str:
         )
     table = _table(["model", "calls", "input", "output", "USD"], rows)
     sums = f"{tracker.total.calls:,} calls, {tracker.errors:,} errors, USD {tracker.cost:.6f}"
-    if cache := str(tracker.cache):
+    cache = str(tracker.cache)
+    if cache:
         sums += f"; {cache}"
     return f"{table}<small>{sums}</small>"
 
@@ -85,9 +92,12 @@ def show_result(result: Any) -> str:
         [name, f"{value:,}" if isinstance(value, int) else value]
         for name, value in result.numbers().items()
     ]
+    table = ""
+    if first:
+        table = _table(list(first[0]), [[*row.values()] for row in first])
     return "".join(
         [
-            _table(list(first[0]), [[*row.values()] for row in first]) if first else "",
+            table,
             f"<small>{escape(str(result))}; <code>{escape(str(result.output or result.job_dir))}</code></small>",
             f"<details><summary>All numbers</summary>{_table(['', 'value'], numbers)}</details>",
         ]

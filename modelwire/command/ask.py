@@ -92,7 +92,10 @@ def _ask(options: argparse.Namespace) -> None:
         raise InvalidArgument(
             'There is nothing to ask: write `modelwire ask "..."`, or pipe a text in.'
         )
-    schema = None if options.schema is None else model_options.schema_of(options.schema)
+    if options.schema is None:
+        schema = None
+    else:
+        schema = model_options.schema_of(options.schema)
     if schema is not None and options.tools:
         raise InvalidArgument(
             "`--schema` and `--tools` cannot be combined: the form of the answer is sent as a tool."
@@ -103,9 +106,10 @@ def _ask(options: argparse.Namespace) -> None:
     talk, history = transcripts.earlier(options)
     model = model_options.choose_model(options.model, options.param)
     blocks = [model_options.attachment(place, model) for place in options.attach]
-    content: Any = (
-        [*([{"type": "text", "text": text}] if text else []), *blocks] if blocks else text
-    )
+    if blocks:
+        content: Any = [*([{"type": "text", "text": text}] if text else []), *blocks]
+    else:
+        content = text
     history.append(messages.HumanMessage(content))
 
     def keep(whole: list[Any]) -> None:

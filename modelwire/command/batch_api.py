@@ -123,7 +123,8 @@ class _Lines:
     def __call__(self, progress: Mapping[str, Any]) -> None:
         batches = f"{progress['ended']} of {progress['parts']} batches ended"
         line = f"{progress['done']:,} of {progress['submitted']:,} rows, {batches}"
-        if (left_s := progress["eta"]) and progress["done"]:
+        left_s = progress["eta"]
+        if left_s and progress["done"]:
             line += f", about {clock(left_s)} left"
         if line != self._shown:
             print(line, file=sys.stderr, flush=True)

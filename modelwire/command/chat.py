@@ -66,7 +66,10 @@ def _chat(options: argparse.Namespace) -> int:
     for place in options.attach:
         chat.attached.append(model_options.attachment(place, chat.model))
     is_logged = not options.no_log and config.keeps_transcripts()
-    read = _piped if chat.is_piped else _reader([*chat.commands], is_logged=is_logged)
+    if chat.is_piped:
+        read = _piped
+    else:
+        read = _reader([*chat.commands], is_logged=is_logged)
     if not chat.is_piped:
         warn(f"{model_options.model_of(chat.model)}. /help lists the commands, Ctrl-D ends.")
         if chat.history:
@@ -275,7 +278,9 @@ def _reader(commands: list[str], *, is_logged: bool) -> Callable[[], str]:
 
 
 def _piped() -> str:
-    line = sys.stdin.buffer.readline() if sys.stdin is not None else b""
+    line = b""
+    if sys.stdin is not None:
+        line = sys.stdin.buffer.readline()
     if not line:
         raise EOFError
     return decoded(line).rstrip("\r\n")

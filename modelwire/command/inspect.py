@@ -164,13 +164,19 @@ def _readiness(name: str, stored: list[str]) -> tuple[bool, str]:
     if service is not None and service.works_without_key:
         return False, f"a server at {_without_password(ext.provider_address(name))}"
     known = ext.credentials_of(name)
-    if found := next(filter(os.environ.get, known.variables), None):
-        where = f", called at {_address(known.address_from)}" if known.address_from else ""
+    found = next(filter(os.environ.get, known.variables), None)
+    if found:
+        where = ""
+        if known.address_from:
+            where = f", called at {_address(known.address_from)}"
         return True, f"`{found}` is set{where}"
     if name in stored:
         return True, "its key is stored (`modelwire keys list`)"
     if known.elsewhere is not None:
-        lacks = f", {known.lacks}" if known.lacks else ""
+        if known.lacks:
+            lacks = f", {known.lacks}"
+        else:
+            lacks = ""
         return not lacks, known.elsewhere + lacks
     return not known.how, known.how or "a plugin without a known key"
 
@@ -260,8 +266,13 @@ def _limits_and_prices(profile: Any) -> str:
 def _profiles(options: argparse.Namespace) -> None:
     """Print the profile of a model, or of each one in the file. No key is needed, and no server is started."""
     place = config.find_model_file()
-    rows = config.read_model_file(place).models if place else {}
-    named = [options.profile] if options.profile else sorted(rows)
+    rows = {}
+    if place:
+        rows = config.read_model_file(place).models
+    if options.profile:
+        named = [options.profile]
+    else:
+        named = sorted(rows)
     found = {
         name: _profile_of(f"{rows[name].provider}:{rows[name].model}" if name in rows else name)
         for name in named
@@ -379,7 +390,10 @@ def _trust(options: argparse.Namespace) -> None:
     config_trust.trust(file)
     for name, row in file.models.items():
         addresses = [str(row.parameters[key]) for key in row.parameters if "url" in key]
-        keys = [] if row.api_key_env is None else [f"${row.api_key_env}"]
+        if row.api_key_env is None:
+            keys = []
+        else:
+            keys = [f"${row.api_key_env}"]
         if addresses or keys:
             echo(f"{name}: {row.provider}:{row.model} {' '.join([*addresses, *keys])}")
     echo(f"{place.resolve()} is trusted until it changes")
@@ -387,7 +401,10 @@ def _trust(options: argparse.Namespace) -> None:
 
 def _set(options: argparse.Namespace) -> None:
     place = config.find_model_file() or user_folder("config") / config.FILE_NAME
-    file = config.read_model_file(place) if place.exists() else config.ModelFile()
+    if place.exists():
+        file = config.read_model_file(place)
+    else:
+        file = config.ModelFile()
     path = tuple(options.setting.split("."))
     value: Any = options.value
     if options.setting == "log":
@@ -435,17 +452,20 @@ def _doctor(options: argparse.Namespace) -> int:
     echo("libraries:", ", ".join(libraries))
     echo(f"configuration: {_configuration()}")
     _echo_pools()
-    if brought := ext.brought_names():
+    brought = ext.brought_names()
+    if brought:
         echo("plugins:", ", ".join(brought))
     if not _echo_credentials():
         echo(
             "keys: none found under the providers' own names; `modelwire models --all` lists what each provider takes"
         )
     for name in PROXIES:
-        if value := os.environ.get(name) or os.environ.get(name.lower()):
+        value = os.environ.get(name) or os.environ.get(name.lower())
+        if value:
             echo(f"proxy: {name} = {_without_password(value)}")
     for name in CERTIFICATES:
-        if value := os.environ.get(name):
+        value = os.environ.get(name)
+        if value:
             state = "" if os.path.exists(value) else " (not there)"
             echo(f"certificates: {name} = {value}{state}")
     if options.provider is None:
@@ -469,7 +489,10 @@ def _echo_pools() -> None:
     """Print the parts of each pool in the configuration, and which of them lacks its key."""
     try:
         place = config.find_model_file()
-        models = {} if place is None else config.read_model_file(place).models
+        if place is None:
+            models = {}
+        else:
+            models = config.read_model_file(place).models
     except InvalidConfig:
         return  # `_configuration` has printed it.
     for name, row in models.items():
@@ -523,7 +546,10 @@ def _echo_credentials() -> bool:
         if name in stored:
             lines.append(f"key of {name}: stored (`modelwire keys list`)")
         if known.elsewhere is not None:
-            lacks = f" ({known.lacks})" if known.lacks else ""
+            if known.lacks:
+                lacks = f" ({known.lacks})"
+            else:
+                lacks = ""
             lines.append(f"credentials of {name}: {known.elsewhere}{lacks}")
         any_found = any_found or bool(lines)
         if known.address_from is not None:
@@ -535,7 +561,9 @@ def _echo_credentials() -> bool:
 
 def masked(secret: str) -> str:
     """Return a secret's length and a few of its characters, enough to distinguish two secrets."""
-    shown = f"{secret[:3]}...{secret[-2:]}" if len(secret) >= 20 else "..."
+    shown = "..."
+    if len(secret) >= 20:
+        shown = f"{secret[:3]}...{secret[-2:]}"
     return f"{shown} ({len(secret)} characters)"
 
 

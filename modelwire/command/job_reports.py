@@ -77,7 +77,9 @@ def print_rows(job: JobFolder, *, is_complete: bool) -> None:
 
 def is_at_provider(job: JobFolder) -> bool:
     """Return whether a job's answers are still at the provider, or not read yet, so that their cost is unknown."""
-    return "batch" in job.about and next(records.stored_records(job.path), None) is None
+    if "batch" not in job.about:
+        return False
+    return next(records.stored_records(job.path), None) is None
 
 
 def parts_of(job: JobFolder) -> list[Part]:

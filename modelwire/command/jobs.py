@@ -465,7 +465,10 @@ def list_jobs(options: argparse.Namespace) -> None:
         if "failed" not in numbers:  # The job runs, was killed, or is at the provider.
             standing, failures = job_reports.standing_of(job)
             numbers = {**asdict(standing), "failed": len(failures)}
-        cost = "-" if numbers["unpriced"] or job_reports.is_at_provider(job) else numbers["cost"]
+        if numbers["unpriced"] or job_reports.is_at_provider(job):
+            cost = "-"
+        else:
+            cost = numbers["cost"]
         echo(
             f"{job.id:<10}{job.state():<13}{numbers['rows']:>10}{numbers['failed']:>8}{cost!s:>10.8}  {job.path}"
         )
@@ -479,7 +482,8 @@ def show(options: argparse.Namespace) -> None:
     about = job.about
     state = job.state()
     echo(f"job      {job.id}, {state}, begun {about['begun']}")
-    if (why := job.summary().get("stopped")) is not None:
+    why = job.summary().get("stopped")
+    if why is not None:
         echo(f"stopped  {_STOPS.get(why, why)}")
     echo(f"folder   {job.path}")
     for name, value in about["fingerprint"].items():

@@ -171,7 +171,9 @@ def _set(options: argparse.Namespace) -> None:
             keyring.set_password(SERVICE, name, key)
         index[name] = dict(_IN_KEYRING)
     _write(index)
-    where = str(_path()) if keyring is None else "the system's keyring"
+    where = "the system's keyring"
+    if keyring is None:
+        where = str(_path())
     warn(f"The key of {name} is in {where}.")
 
 
@@ -181,7 +183,9 @@ def _read_key(name: str) -> str:
 
         key = getpass.getpass(f"Key of {name}: ")
     else:
-        key = decoded(sys.stdin.buffer.readline()) if sys.stdin is not None else ""
+        key = ""
+        if sys.stdin is not None:
+            key = decoded(sys.stdin.buffer.readline())
     key = key.strip()
     if not key or not key.isprintable() or " " in key:
         raise InvalidArgument("The input is not a key: it must be one word.")

@@ -74,7 +74,10 @@ class MarkdownStyles:
 
     def _begin_line(self) -> None:
         self._is_heading = not self._fence and _HEADING.match(self._held) is not None
-        opening = None if self._fence else _FENCE.match(self._held)
+        if self._fence:
+            opening = None
+        else:
+            opening = _FENCE.match(self._held)
         self._opens_fence = opening is not None
         if opening is not None:
             self._fence = opening[1]

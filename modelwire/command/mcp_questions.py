@@ -62,7 +62,8 @@ def _fill_in(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
 def _value(question: mcp.Elicitation, name: str) -> Any:
     """Ask for one value until it matches its schema. Return None for one that is left out, or has a default."""
     described = question.properties[name]
-    if text := described.get("description"):
+    text = described.get("description")
+    if text:
         warn(f"  {text}")
     while True:
         typed = _typed(f"{_label(question, name)}: ")

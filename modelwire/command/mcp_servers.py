@@ -95,7 +95,10 @@ class _ShownProgress(BaseCallbackHandler):
     def on_tool_progress(self, progress: float, **kwargs: Any) -> None:
         total = kwargs["total"]
         message = kwargs["message"]
-        count = f"{progress:g}" if total is None else f"{progress:g} of {total:g}"
+        if total is None:
+            count = f"{progress:g}"
+        else:
+            count = f"{progress:g} of {total:g}"
         warn(f"{count}: {message}" if message else count)
 
 

@@ -122,7 +122,9 @@ def add_conversation_options(parser: argparse.ArgumentParser) -> None:
 
 def warn_of_cut(new: Sequence[Any]) -> None:
     """Write a line to standard error if the last answer was cut by `max_tokens` or by the context window."""
-    reason = ext.finish_reason_of(new[-1]) if new else None
+    reason = None
+    if new:
+        reason = ext.finish_reason_of(new[-1])
     if reason in ext.CUT_REASONS:
         warn(
             f"The answer is cut: it reached a token limit ({reason}). `-p max_tokens=N` sets another."
@@ -157,7 +159,9 @@ def with_stored_key(make: Callable[..., Any], name: str | None, **arguments: Any
             provider = config.provider_of_name(name, arguments.get("config_file"))
         except UnknownModel:  # `make` raises it with the same text
             provider = None
-        key = None if provider is None else keys.key_beside_environment(provider)
+        key = None
+        if provider is not None:
+            key = keys.key_beside_environment(provider)
         if key is not None:
             arguments["api_key"] = key
     return make(name, **arguments)
@@ -293,7 +297,10 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
     """Make a content block of a file or URL. Raises `InvalidArgument` for one that the model cannot take."""
     is_url = place.startswith(("http://", "https://"))
     try:
-        block: Any = messages.from_url(place) if is_url else _block_of(place)
+        if is_url:
+            block: Any = messages.from_url(place)
+        else:
+            block = _block_of(place)
     except InvalidArgument as exc:  # its advice may be about arguments of a function
         text, *advice = re.split(" Pass it, as in | Decode it yourself: ", str(exc))
         how = " Attach a file whose name ends as its content, such as `.png`, `.pdf`, or `.txt` for UTF-8 text."
@@ -363,10 +370,14 @@ def schema_of(place: str) -> dict[str, Any]:
 
     Raises: `InvalidArgument` with the line.
     """
-    short = None if os.path.isfile(place) else _short_schema(place)
+    if os.path.isfile(place):
+        short = None
+    else:
+        short = _short_schema(place)
     if short is not None:
         return {"title": "answer", **short}
-    text, where = place, "`--schema`"
+    text = place
+    where = "`--schema`"
     if not place.lstrip().startswith("{"):
         where = f"`{place}`"
         try:
@@ -416,4 +427,6 @@ def _is_tool(thing: Any) -> bool:
     is_own = (
         inspect.isfunction(thing) and thing.__module__ == "modelwire_tools" and bool(thing.__doc__)
     )
-    return isinstance(thing, tools.BaseTool) or (is_own and not thing.__name__.startswith("_"))
+    if isinstance(thing, tools.BaseTool):
+        return True
+    return is_own and not thing.__name__.startswith("_")

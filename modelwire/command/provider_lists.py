@@ -53,7 +53,9 @@ def listed_models(provider: str) -> ModelList:
     model = choose_model(f"{provider}:unnamed")
     build = getattr(model, "build_request", None)
     request = None if build is None else build("hi")
-    address = None if request is None else _list_address(request.url)
+    address = None
+    if request is not None:
+        address = _list_address(request.url)
     if request is None or address is None:
         raise InvalidArgument(f"`{provider}` has no list of models that modelwire can read.")
     headers = {
@@ -81,11 +83,19 @@ def _names(provider: str, address: str, headers: dict[str, str]) -> Iterator[str
     with httpx2.Client(timeout=TIMEOUT_S, headers=headers) as client:
         for _ in range(MOST_PAGES):
             joint = "&" if "?" in address else "?"
-            url = f"{address}{joint}{page}" if page else address
+            if page:
+                url = f"{address}{joint}{page}"
+            else:
+                url = address
             body = _body(provider, httpx2, client, url)
-            rows = body if isinstance(body, list) else body.get("data") or body.get("models") or []
+            if isinstance(body, list):
+                rows = body
+            else:
+                rows = body.get("data") or body.get("models") or []
             named = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
-            yield from (str(name).removeprefix("models/") for name in named if name)
+            for name in named:
+                if name:
+                    yield str(name).removeprefix("models/")
             page = _next_page(body)
             if not page:
                 return
@@ -122,8 +132,13 @@ def _body(provider: str, httpx2: Any, client: Any, url: str) -> Any:
 
 
 def _reason(body: Any) -> str:
-    error = body.get("error") if isinstance(body, dict) else None
-    text = error.get("message") if isinstance(error, dict) else error
+    error = None
+    if isinstance(body, dict):
+        error = body.get("error")
+    if isinstance(error, dict):
+        text = error.get("message")
+    else:
+        text = error
     if text:
         return f": {' '.join(ext.mask_secrets(str(text)).split()).rstrip('.')}"
     return ""

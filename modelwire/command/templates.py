@@ -76,7 +76,9 @@ def apply_template(options: argparse.Namespace) -> None:
         return
     rows = template_rows()
     if options.template not in rows:
-        known = did_you_mean(options.template, [*rows]) if rows else "There is none yet."
+        known = "There is none yet."
+        if rows:
+            known = did_you_mean(options.template, [*rows])
         raise InvalidArgument(
             f"There is no template `{options.template}`. {known} "
             "`modelwire ask -s TEXT --save NAME` saves one; those of a file in this folder are used after "

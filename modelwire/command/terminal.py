@@ -38,7 +38,10 @@ class Screen:
         self._chunks: list[Any] = []
         self._clean = sys.stdout.isatty()
         self._at_start = True
-        self._styles = None if is_plain or not is_terminal() else MarkdownStyles()
+        if is_plain or not is_terminal():
+            self._styles = None
+        else:
+            self._styles = MarkdownStyles()
         self._shows_reasoning = self._styles is not None and not hides_reasoning
         self._is_in_reasoning = False
 
@@ -54,7 +57,10 @@ class Screen:
 
     def stopped(self) -> list[Any]:
         """Return what had come when reading was stopped: the whole messages, and the text of the one under way."""
-        text = messages.merge_chunks(self._chunks).text if self._chunks else ""
+        if self._chunks:
+            text = messages.merge_chunks(self._chunks).text
+        else:
+            text = ""
         if text:
             return [*self.messages, messages.AIMessage(str(text))]
         return self.messages
@@ -63,7 +69,10 @@ class Screen:
         text = printable(text) if self._clean else text
         if not text:
             return
-        styled = text if self._styles is None else self._styles.feed(text)
+        if self._styles is None:
+            styled = text
+        else:
+            styled = self._styles.feed(text)
         print(styled, end="", flush=True)
         self._at_start = text.endswith("\n")
 

@@ -44,9 +44,14 @@ def edit(place: Path, path: tuple[str, ...], value: Any) -> Path:
             f"{place}"
         ) from exc
     is_there = place.exists()
-    before = config.read_model_file(place) if is_there else config.ModelFile()
+    if is_there:
+        before = config.read_model_file(place)
+    else:
+        before = config.ModelFile()
     was_trusted = config_trust.is_trusted(before)
-    text = place.read_bytes().decode("utf-8-sig") if is_there else ""
+    text = ""
+    if is_there:
+        text = place.read_bytes().decode("utf-8-sig")
     line_end = "\r\n" if "\r\n" in text else "\n"
     document = tomlkit.parse(text)
     if len(path) == 1:  # before the first table, where a reader looks for it

@@ -222,7 +222,10 @@ def _list(base: Any, options: argparse.Namespace) -> None:
         (options.find, options.find, options.n),
     ).fetchall()
     for number, begun, model, first in reversed(found):
-        text = read_messages(f"[{first}]", f"Conversation {number}")[0].text if first else ""
+        if first:
+            text = read_messages(f"[{first}]", f"Conversation {number}")[0].text
+        else:
+            text = ""
         if options.json:
             echo(json.dumps({"number": number, "begun": begun, "model": model, "question": text}))
         else:

@@ -62,7 +62,9 @@ class WaitingNote(CallObserver):
 
     def _write(self) -> None:
         if self._attempts:
-            times = "once" if self._attempts == 1 else f"{self._attempts} times"
+            times = "once"
+            if self._attempts != 1:
+                times = f"{self._attempts} times"
             warn(
                 f"Still waiting for {self._model}: the request failed {times} and is sent again. "
                 f"The last reason: {self._failure}"

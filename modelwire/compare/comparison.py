@@ -151,7 +151,9 @@ def compare(
     calls = _changed_calls(read_recording(path), system, params)
     named = _named(models)
     buckets = _buckets(named, bucket, batch=batch)
-    judging = None if judge is None else _made(judge)
+    judging = None
+    if judge is not None:
+        judging = _made(judge)
     plans = {name: [_plan(model, call) for call in calls] for name, model in named.items()}
     # No request has been sent up to here.
     folder = Path(dir or f"{os.fspath(path)}.compare")
@@ -175,7 +177,9 @@ class _Options(NamedTuple):
     @classmethod
     def checked(cls, *, batch: bool, max_cost: Any, limit: int | None, quiet: bool) -> _Options:
         """Return the options. Raises `InvalidArgument` for those that are invalid or exclude each other."""
-        amount = None if max_cost is None else amount_of(max_cost)
+        amount = None
+        if max_cost is not None:
+            amount = amount_of(max_cost)
         if limit is not None and limit < 1:
             raise InvalidArgument(f"`limit` must be a whole number of at least 1, not {limit!r}.")
         if batch and amount is not None:
@@ -247,7 +251,8 @@ def _with_system(call: RecordedCall, system: str) -> RecordedCall:
 def _named(models: Any) -> dict[str, Any]:
     if isinstance(models, Mapping):
         return {name: _made(model) for name, model in models.items()}
-    models = [models] if isinstance(models, str | HTTPChatModel) else models
+    if isinstance(models, str | HTTPChatModel):
+        models = [models]
     named = {_name(model): _made(model) for model in models}
     if not named:
         raise InvalidArgument(
@@ -287,7 +292,10 @@ def _name(model: Any) -> str:
 
 
 def _made(model: Any) -> Any:
-    made = init_chat_model(model) if isinstance(model, str) else model
+    if isinstance(model, str):
+        made = init_chat_model(model)
+    else:
+        made = model
     if not isinstance(made, HTTPChatModel):
         raise InvalidArgument(_NO_CHAT.format(_name(model), "openai:gpt-4o-mini"))
     return made
@@ -335,12 +343,16 @@ class _Group(NamedTuple):
 def _groups(plan: Sequence[_Planned], folder: Path, *, batch: bool) -> list[_Group]:
     places: dict[str, list[int]] = {}
     # All rows of a batch are submitted together, so their number is part of its name.
-    of_batch = len(plan) if batch else None
+    of_batch = None
+    if batch:
+        of_batch = len(plan)
     for place, (bound, _) in enumerate(plan):
         if bound is not None:
             digest = sha256(to_json([bound.kwargs, of_batch], fallback=repr)).hexdigest()[:8]
             places.setdefault(digest, []).append(place)
-    end = ".batch.job" if batch else ".job"
+    end = ".job"
+    if batch:
+        end = ".batch.job"
     return [
         _Group(plan[group[0]][0], group, Path(f"{folder}-{digest}{end}"))
         for digest, group in places.items()
@@ -390,7 +402,9 @@ def _by_jobs_of_model(
         stopped = f"It has no answer: the job has stopped ({result.stopped})."
         outcomes |= {place: Outcome(error=stopped) for place in places[:limit]}
         for row in result:
-            message = messages_from_dict([row["answer"]])[0] if row.get("answer") else None
+            message = None
+            if row.get("answer"):
+                message = messages_from_dict([row["answer"]])[0]
             outcome = outcomes[row["place"]] = _outcome(message, row.get("error"))
             outcome.seconds = row.get("latency_s")
     return outcomes
@@ -433,7 +447,10 @@ def _outcomes_of_batches(batches: Iterable[tuple[_Group, Any]]) -> dict[int, Out
     outcomes: dict[int, Outcome] = {}
     for group, job in batches:
         for result in job.wait(poll=POLL_S).results():
-            error = None if result.error is None else failure_text(result.error)
+            if result.error is None:
+                error = None
+            else:
+                error = failure_text(result.error)
             outcome = outcomes[group.places[result.index]] = _outcome(result.message, error)
             outcome.cost = result.cost
     return outcomes
@@ -577,17 +594,26 @@ def _total(model: str, outcomes: Sequence[Outcome]) -> Total:
     similarities = known("similarity")
     times_s = known("seconds")
     notes = dict.fromkeys(note for one in outcomes for note in one.not_taken)
+    similarity = None
+    if similarities:
+        similarity = round(fmean(similarities), 3)
+    cost = None
+    if are_all_priced:
+        cost = sum(priced, Decimal(0))
+    seconds = None
+    if times_s:
+        seconds = round(median(times_s), 3)
     return Total(
         model,
         (len(answered), len(outcomes)),
         sum(one.refused for one in outcomes),
         share("same_tools"),
         share("fits_schema"),
-        round(fmean(similarities), 3) if similarities else None,
+        similarity,
         share("same_meaning"),
         sum(known("input_tokens")),
         sum(known("output_tokens")),
-        sum(priced, Decimal(0)) if are_all_priced else None,
-        round(median(times_s), 3) if times_s else None,
+        cost,
+        seconds,
         list(notes),
     )

@@ -56,18 +56,27 @@ ul { margin: .5rem 0; padding-left: 1.25rem; }
 
 def cells_of(total: Total) -> list[str]:
     """Return the cells of a total, in the order of `TOTALS`, with a dash for what does not apply."""
+    similarity = "-"
+    if total.similarity is not None:
+        similarity = f"{total.similarity:.0%}"
+    cost = "-"
+    if total.cost is not None:
+        cost = dollars(total.cost)
+    seconds = "-"
+    if total.seconds is not None:
+        seconds = f"{total.seconds:,.2f}"
     return [
         total.model,
         _of(total.answered),
         str(total.refused),
         _of(total.same_tools),
         _of(total.fits_schema),
-        "-" if total.similarity is None else f"{total.similarity:.0%}",
+        similarity,
         _of(total.same_meaning),
         f"{total.input_tokens:,}",
         f"{total.output_tokens:,}",
-        "-" if total.cost is None else dollars(total.cost),
-        "-" if total.seconds is None else f"{total.seconds:,.2f}",
+        cost,
+        seconds,
     ]
 
 
@@ -91,12 +100,15 @@ def page_of(comparison: Comparison, recording: str) -> str:
         for note in total.not_taken
     )
     rows = "".join(_section(row) for row in comparison.rows)
+    not_sent = ""
+    if notes:
+        not_sent = f"<h2>Not sent</h2><ul>{notes}</ul>"
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>Comparison of {escape(recording)}</title><style>{_STYLE}</style>"
         f"<h1>Comparison</h1><div class=sub>{len(comparison.rows):,} recorded calls of {escape(recording)}</div>"
         f"<div class=scroll><table><thead><tr>{names}</tr></thead><tbody>{table}</tbody></table></div>"
-        + (f"<h2>Not sent</h2><ul>{notes}</ul>" if notes else "")
+        + not_sent
         + f"<h2>Call by call</h2>{rows}</html>\n"
     )
 
@@ -115,18 +127,34 @@ def _side(name: str, outcome: Outcome, *, is_now: bool) -> str:
         f"<div><code>{escape(call['name'])}({escape(json.dumps(call['args'], ensure_ascii=False))})</code></div>"
         for call in outcome.tool_calls
     )
-    error = f'<div class="text bad">{escape(outcome.error)}</div>' if outcome.error else ""
-    text = f"<div class=text>{escape(outcome.text)}</div>" if outcome.text else ""
+    if outcome.error:
+        error = f'<div class="text bad">{escape(outcome.error)}</div>'
+    else:
+        error = ""
+    if outcome.text:
+        text = f"<div class=text>{escape(outcome.text)}</div>"
+    else:
+        text = ""
     tags = "".join(
         f'<span class="tag {kind}">{escape(word)}</span>' for kind, word in _tags(outcome)
     )
+    tokens = ""
+    if outcome.output_tokens is not None:
+        tokens = f"{outcome.input_tokens:,} + {outcome.output_tokens:,} tokens"
+    cost = ""
+    if outcome.cost is not None:
+        cost = dollars(outcome.cost)
+    seconds = ""
+    if outcome.seconds is not None:
+        seconds = f"{outcome.seconds:,.2f} s"
+    not_sent = ""
+    if is_now and outcome.not_taken:
+        not_sent = f"{len(outcome.not_taken)} not sent"
     facts = [
-        f"{outcome.input_tokens:,} + {outcome.output_tokens:,} tokens"
-        if outcome.output_tokens is not None
-        else "",
-        "" if outcome.cost is None else dollars(outcome.cost),
-        "" if outcome.seconds is None else f"{outcome.seconds:,.2f} s",
-        f"{len(outcome.not_taken)} not sent" if is_now and outcome.not_taken else "",
+        tokens,
+        cost,
+        seconds,
+        not_sent,
     ]
     meta = " · ".join(fact for fact in facts if fact)
     return (
@@ -138,18 +166,26 @@ def _tags(outcome: Outcome) -> Iterator[tuple[str, str]]:
     if outcome.refused:
         yield "bad", "refused"
     if outcome.same_tools is not None:
-        yield ("good", "same tool calls") if outcome.same_tools else ("bad", "other tool calls")
+        if outcome.same_tools:
+            yield "good", "same tool calls"
+        else:
+            yield "bad", "other tool calls"
     if outcome.fits_schema is not None:
-        yield (
-            ("good", "fits the schema")
-            if outcome.fits_schema
-            else ("bad", "does not fit the schema")
-        )
-    if outcome.similarity is not None:
-        kind = "good" if outcome.similarity > 0.9 else "mid"
-        yield (
-            kind,
-            "same text" if outcome.similarity == 1 else f"text {outcome.similarity:.0%} alike",
-        )
+        if outcome.fits_schema:
+            yield "good", "fits the schema"
+        else:
+            yield "bad", "does not fit the schema"
+    similarity = outcome.similarity
+    if similarity is not None:
+        kind = "mid"
+        if similarity > 0.9:
+            kind = "good"
+        text = "same text"
+        if similarity != 1:
+            text = f"text {similarity:.0%} alike"
+        yield kind, text
     if outcome.same_meaning is not None and outcome.similarity != 1:
-        yield ("good", "same meaning") if outcome.same_meaning else ("bad", "another meaning")
+        if outcome.same_meaning:
+            yield "good", "same meaning"
+        else:
+            yield "bad", "another meaning"

@@ -57,7 +57,8 @@ def read_recording(path: str | os.PathLike[str]) -> list[RecordedCall]:
 
 def _call(call: Call, path: object) -> RecordedCall:
     where = f"`{path}`, line {call.line}"
-    if (text := _missing_text([call.messages, call.params])) is not None:
+    text = _missing_text([call.messages, call.params])
+    if text is not None:
         raise CassetteError(
             f"{where}: a text of the call is left out of the recording ({text[:24]}...), because an earlier line was "
             "deleted. Record the call again, or delete this line too."
@@ -71,13 +72,16 @@ def _call(call: Call, path: object) -> RecordedCall:
         raise CassetteError(
             f"{where}: the call cannot be read back ({type(exc).__name__}: {exc}). Delete the line."
         ) from exc
+    found = None
+    if isinstance(answer, AIMessage):
+        found = answer
     return RecordedCall(
         call.line,
         call.model or call.provider,
         messages,
         call.params,
         call.left_out,
-        answer if isinstance(answer, AIMessage) else None,
+        found,
         call.error,
         call.seconds,
     )
@@ -87,10 +91,15 @@ def _missing_text(value: Any) -> str | None:
     """Return the hash of a long text that the recording has no text for."""
     if isinstance(value, str):
         mark = LEFT_OUT.search(value)
-        return None if mark is None else mark[0]
+        if mark is None:
+            return None
+        return mark[0]
     items: Iterable[Any] = ()
     if isinstance(value, Mapping):
         items = value.values()
     elif isinstance(value, list):
         items = value
-    return next((found for item in items if (found := _missing_text(item)) is not None), None)
+    for item in items:
+        if (found := _missing_text(item)) is not None:
+            return found
+    return None

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
 from shutil import rmtree
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import from_json
 
@@ -23,6 +23,7 @@ from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.plan import BatchState
 from modelwire.jobs.row_records import Digests, Record, exact_json
 from modelwire.jobs.store import WAYS, Entry, JobStore
+from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,9 @@ __all__ = ["IN_BATCH", "RETURNED", "Assignments", "BatchAnswer", "OpenBatch"]
 # These are states of a row. A returned row came back without an answer and is called directly.
 IN_BATCH, RETURNED = 1, 2
 # These are the kinds of entries in the store.
-SUBMITTED_KIND, RETURNED_KIND, ROW_KIND = "handed in", "back", "row"
+SUBMITTED_KIND = "handed in"
+RETURNED_KIND = "back"
+ROW_KIND = "row"
 
 # This is a row's number, its record (None without an answer), and its deduplication key (None
 # without deduplication).
@@ -83,7 +86,7 @@ class OpenBatch:
             self.refusal = str(exc)
             return False
 
-    def _note_progress(self, progress: dict[str, Any]) -> None:
+    def _note_progress(self, progress: JSON) -> None:
         self.done = progress["done"]
 
 
@@ -120,7 +123,9 @@ class Assignments:
 
     def has_equal(self, digest: bytes | None) -> bool:
         """Return whether a row with an equal request is in a batch."""
-        first = None if digest is None else self._questions.find(digest)
+        first = None
+        if digest is not None:
+            first = self._questions.find(digest)
         return first is not None and self.has(first)
 
     def assign(self, number: int, digest: bytes | None) -> None:
@@ -153,7 +158,10 @@ class Assignments:
                 "line": row.line,
                 "check": question.check.hex(),
             }
-            facts["ask"] = None if digest is None else digest.hex()
+            ask = None
+            if digest is not None:
+                ask = digest.hex()
+            facts["ask"] = ask
             record = b'{"row":%b,%b' % (question.row_json, exact_json(facts)[1:])
             entries.append(Entry.of(ROW_KIND, record, row.number, batch.first + place))
         facts = {"batch": batch.number, "rows": batch.rows, "first": batch.first, "at": batch.at}
@@ -169,20 +177,20 @@ class Assignments:
         with closing(JobStore(self._folder, read_only=True)) as store:
             for place, (result, record) in enumerate(batch.job.rows.recorded(by_arrival=False)):
                 row = from_json(store.read(WAYS, batch.first + place))
-                digest = bytes.fromhex(row["ask"]) if row["ask"] else None
+                number = row["n"]
+                digest = None
+                if row["ask"]:
+                    digest = bytes.fromhex(row["ask"])
                 if not _is_final(result):
-                    yield row["n"], None, digest
+                    yield number, None, digest
                     continue
                 batch.job.rows.finish(result, record)
                 about = {**record_of(result, record).about, "way": "batch"}
                 if "error" not in about and digest is not None:
                     about["ask"] = row["ask"]
                 check = bytes.fromhex(row["check"])
-                yield (
-                    row["n"],
-                    Record(row["n"], row["line"], exact_json(row["row"]), check, about),
-                    digest,
-                )
+                row_json = exact_json(row["row"])
+                yield number, Record(number, row["line"], row_json, check, about), digest
 
     def _restore(self) -> None:
         """Restore the open batches. A batch that was not submitted before a crash is removed."""
@@ -222,9 +230,12 @@ class Assignments:
             )
         batch.is_cancelling = events.cancelled
         for row in self.rows(batch):
-            self.assign(row["n"], bytes.fromhex(row["ask"]) if row["ask"] else None)
+            digest = None
+            if row["ask"]:
+                digest = bytes.fromhex(row["ask"])
+            self.assign(row["n"], digest)
 
-    def rows(self, batch: OpenBatch) -> Iterator[dict[str, Any]]:
+    def rows(self, batch: OpenBatch) -> Iterator[JSON]:
         """Yield the submitted rows of a batch."""
         return (
             from_json(self._store.read(WAYS, batch.first + place)) for place in range(batch.rows)

@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelwire import ext
 from modelwire.errors import ModelwireError
+from modelwire.jobs.value_types import Fields
 from modelwire.jobs.work import Work, members_of, models_with_arguments, price_of_counts
 from modelwire.messages import HumanMessage
 
@@ -52,7 +53,9 @@ class RowMoney:
     """
 
     def __init__(self, most: Decimal, work: Work) -> None:
-        self.most, self.spent, self._reserved = most, Decimal(0), Decimal(0)
+        self.most = most
+        self.spent = Decimal(0)
+        self._reserved = Decimal(0)
         self._dearest = Decimal(0)
         # Estimates are multiplied by this factor, which grows when a row costs more than was
         # reserved.
@@ -69,8 +72,10 @@ class RowMoney:
             if work.has_answer_tokens:
                 calls = [_call(one, kwargs) for one in members_of(model)]
             self._calls += [calls] * times
-        if any(price_of_counts(one.model, STEP, STEP) is None for one in self._each_call()):
-            self._calls = []
+        for one in self._each_call():
+            if price_of_counts(one.model, STEP, STEP) is None:
+                self._calls = []
+                break
 
     def _each_call(self) -> list[_Call]:
         return [one for calls in self._calls for one in calls]
@@ -94,11 +99,8 @@ class RowMoney:
         """Return the highest possible cost of a row in USD, or the best estimate of it."""
         if not self._calls:
             return self._dearest
-        tokens = (
-            self._own_tokens
-            + self._times * len(row_json)
-            + IMAGE_TOKENS * len(_IMAGE.findall(row_json))
-        )
+        tokens = self._own_tokens + self._times * len(row_json)
+        tokens += IMAGE_TOKENS * len(_IMAGE.findall(row_json))
         total = Decimal(0)
         for calls in self._calls:
             # The input of a later call may contain the answers of earlier ones.
@@ -132,7 +134,7 @@ class RowMoney:
         """Release a reserved amount."""
         self._reserved -= amount
 
-    def pay(self, about: Mapping[str, Any], reserved: Decimal = Decimal(0)) -> None:
+    def pay(self, about: Fields, reserved: Decimal = Decimal(0)) -> None:
         """Settle the actual cost of a row, and raise later estimates if it exceeds the `reserved` amount."""
         cost = Decimal(about.get("cost") or 0)
         self.spent += cost
@@ -159,34 +161,40 @@ def _price(call: _Call, tokens: int) -> Decimal:
     An input longer than the context window is priced at the length of the window.
     """
     sent = min(tokens, call.context_tokens)
-    return price_of_counts(call.model, -(-sent // STEP) * STEP, call.answer_tokens) or Decimal(0)
+    rounded = -(-sent // STEP) * STEP
+    return price_of_counts(call.model, rounded, call.answer_tokens) or Decimal(0)
 
 
-def _call(model: BaseChatModel, kwargs: Mapping[str, Any]) -> _Call:
+def _call(model: BaseChatModel, kwargs: Fields) -> _Call:
     profile = getattr(model, "profile", None) or {}
     context = profile.get("context_window") or UNKNOWN_CONTEXT
     limit, count = _answer_limit(model, kwargs)
-    return _Call(
-        model, (limit or min(profile.get("max_output_tokens") or context, context)) * count, context
-    )
+    if not limit:
+        limit = min(profile.get("max_output_tokens") or context, context)
+    return _Call(model, limit * count, context)
 
 
-def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int | None, int]:
+def _answer_limit(model: BaseChatModel, kwargs: Fields) -> tuple[int | None, int]:
     """Return the limit of an answer in tokens, as the request would state it, and the number of answers it asks for."""
-    body: Mapping[str, Any] = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
+    body: Fields = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
     if isinstance(model, ext.HTTPChatModel):
         arguments = dict(kwargs)
         messages = [HumanMessage("?")]
         with suppress(ModelwireError, TypeError, ValueError):
             # The call itself will raise the error.
             model._retry_settings(arguments)
-            body = model._build_request(
-                messages, arguments.pop("stop", None), arguments, stream=False
-            )[1].body
+            stop = arguments.pop("stop", None)
+            request = model._build_request(messages, stop, arguments, stream=False)[1]
+            body = request.body
     parts = [body, *(part for part in body.values() if isinstance(part, Mapping))]
-    limits = [
-        part[name] for part in parts for name in _LIMITS & part.keys() if type(part[name]) is int
-    ]
+    limits = []
+    for part in parts:
+        for name in _LIMITS & part.keys():
+            limit = part[name]
+            if type(limit) is int:
+                limits.append(limit)
     count = body.get("n")
-    answers = count if type(count) is int and count > 0 else 1
+    answers = 1
+    if type(count) is int and count > 0:
+        answers = count
     return max(limits, default=None), answers

@@ -113,20 +113,22 @@ def saving_note(work: Work, rows: Sequence[Any], total: float) -> str:
     """Return what the prompt cache saves for `total` rows whose first values are `rows`; "" if that is not known."""
     models = list(models_with_arguments(work.chain))
     beginnings = {_beginning(work, values) for values in rows}
-    if len(models) != 1 or len(beginnings) != 1 or total < 2 or not uses_prompt_cache(work):
+    if len(models) != 1 or len(beginnings) != 1:
+        return ""
+    if total < 2 or not uses_prompt_cache(work):
         return ""
     (beginning,) = beginnings
     if not beginning:
         return ""
     tokens = count_tokens_approximately([beginning])
     model = models[0][0]
-    plain, read, written = (
-        _price(model, tokens, {name: tokens} if name else {})
-        for name in ("", "cache_read", "cache_creation")
-    )
+    plain = _price(model, tokens, {})
+    read = _price(model, tokens, {"cache_read": tokens})
+    written = _price(model, tokens, {"cache_creation": tokens})
     if plain is None or read is None or written is None:
         return ""
-    saved = (plain - read) * Decimal(total - 1) - (written - plain)
+    saved = (plain - read) * Decimal(total - 1)
+    saved -= written - plain
     return (
         f"All rows begin with the same {tokens:,} tokens or so: from the second row on they are read from the prompt "
         f"cache, which saves about {dollars(saved)} of direct calls."

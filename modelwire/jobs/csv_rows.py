@@ -49,7 +49,10 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._back.pop() if self._back else self._file.readline(MAX_ROW_CHARS)
+        if self._back:
+            line = self._back.pop()
+        else:
+            line = self._file.readline(MAX_ROW_CHARS)
         if not line:
             raise StopIteration
         self.taken.append(line)
@@ -81,34 +84,37 @@ class CsvSource(FileSource):
 
     def _open(self) -> IO[Any]:
         is_utf8 = self.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
-        encoding = "utf-8-sig" if is_utf8 and not self.is_ours else self.encoding
+        if is_utf8 and not self.is_ours:
+            encoding = "utf-8-sig"
+        else:
+            encoding = self.encoding
         # Invalid bytes become lone surrogates, so that only their row fails and not the file.
         return self.path.open(encoding=encoding, errors="surrogateescape", newline="")
 
     def _header(self) -> list[str]:
         import csv
 
+        is_ours = self.is_ours
+        no_text = InvalidArgument(NO_TEXT.format(self.path, self.encoding))
         try:
             lines = [self._file.readline(MAX_ROW_CHARS)]
-            while (
-                lines[-1] in ("\n", "\r\n", "\r") and not self.is_ours and len(lines) < HEADER_LINES
-            ):
+            while lines[-1] in ("\n", "\r\n", "\r") and not is_ours and len(lines) < HEADER_LINES:
                 lines.append(self._file.readline(MAX_ROW_CHARS))
             while sum(line.count('"') for line in lines) % 2 and len(lines) < HEADER_LINES:
                 # A column's name may span several lines.
                 lines.append(self._file.readline(EDGE_BYTES))
         except UnicodeError as exc:
-            raise InvalidArgument(NO_TEXT.format(self.path, self.encoding)) from exc
-        if not self.is_ours and any(_unreadable(line, self.encoding) is not None for line in lines):
-            raise InvalidArgument(NO_TEXT.format(self.path, self.encoding))
+            raise no_text from exc
+        if not is_ours and any(_unreadable(line, self.encoding) is not None for line in lines):
+            raise no_text
         self._lines._back.extend(line for line in reversed(lines) if line)
         delimiter = self._delimiter("".join(lines))
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
         try:
-            names = next((cells for cells in self._reader if cells or self.is_ours), [])
+            names = next((cells for cells in self._reader if cells or is_ours), [])
         except (csv.Error, _TooLong) as exc:
             raise InvalidArgument(f"The header of `{self.path}` is not valid CSV: {exc}.") from exc
-        if not self.is_ours:
+        if not is_ours:
             names = [name or f"column_{place}" for place, name in enumerate(names, 1)]
         return _numbered(names)
 
@@ -152,7 +158,10 @@ class CsvSource(FileSource):
         if self.is_ours:
             return None
         problems = (_unreadable(line, self.encoding) for line in self._lines.taken)
-        return next((problem for problem in problems if problem is not None), None)
+        for problem in problems:
+            if problem is not None:
+                return problem
+        return None
 
     def _complaint(self, error: Exception) -> str:
         if isinstance(error, _TooLong):
@@ -180,9 +189,11 @@ def _numbered(names: list[str]) -> list[str]:
     unique = []
     taken = set(names)
     for name in names:
-        number, own = 1, name
+        number = 1
+        own = name
         while own in taken and names.count(name) > 1:
-            own, number = f"{name}_{number}", number + 1
+            own = f"{name}_{number}"
+            number += 1
         taken.add(own)
         unique.append(own)
     return unique

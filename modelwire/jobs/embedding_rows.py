@@ -5,7 +5,7 @@ A vector is stored as its 32-bit floats in base64, which take a quarter of the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +22,7 @@ from modelwire.errors import (
 )
 from modelwire.jobs.row_caller import RowCaller
 from modelwire.jobs.stored_vectors import COLUMN, stored_vector
+from modelwire.jobs.value_types import JSON, Chain, Fields
 from modelwire.jobs.work import Work, failure_text
 from modelwire.runnables import Runnable
 
@@ -60,7 +61,9 @@ class EmbeddingWork(Work):
     def __init__(self, model: Embeddings, column: str | None) -> None:
         super().__init__(_Embedder(model))
         self._column = column
-        self.columns = None if column is None else [column]
+        self.columns = None
+        if column is not None:
+            self.columns = [column]
         self.named_by = "The job"
         self.has_answer_tokens = False
         # The most texts of one request.
@@ -96,7 +99,7 @@ class EmbeddingWork(Work):
         return parts
 
 
-def embedding_work(model: Embeddings, options: Mapping[str, Any]) -> EmbeddingWork:
+def embedding_work(model: Embeddings, options: Fields) -> EmbeddingWork:
     """Return the work of a job for an embeddings model. Raises `InvalidArgument` for options that need a prompt."""
     for name in OF_CHAT_MODELS:
         if options[name]:
@@ -127,7 +130,7 @@ class _Embedder(Runnable[Any, Any]):
         shown = (f"{name}={value!r}" for name, value in values.items() if value is not None)
         return f"{type(self.model).__name__}({', '.join(shown)})"
 
-    def _runnables_inside(self) -> Iterator[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterator[Chain]:
         """Yield the model of the calls, by whose name prices are found."""
         calls = getattr(self.model, "calls", None)
         if isinstance(calls, Runnable):
@@ -147,10 +150,18 @@ class _Embedder(Runnable[Any, Any]):
             found: Sequence[Any] = await self.model.aembed_documents(texts)
         except (ChatError, CallerError) as error:
             found = getattr(error, "partial", None) or [None] * len(texts)
-            if not any(found) and (len(texts) == 1 or not _is_of_a_text(error)):
+            is_divisible = len(texts) != 1 and _is_of_a_text(error)
+            if not any(found) and not is_divisible:
                 raise
-        outcomes = [{"answer": {COLUMN: stored_vector(row)}} if row else {} for row in found]
-        missing = [index for index, outcome in enumerate(outcomes) if not outcome]
+        outcomes: list[Outcome] = []
+        missing = []
+        for index, row in enumerate(found):
+            outcome: Outcome = {}
+            if row:
+                outcome["answer"] = {COLUMN: stored_vector(row)}
+            else:
+                missing.append(index)
+            outcomes.append(outcome)
         for part in _parts(missing, len(texts)):
             again = await self._outcomes([texts[index] for index in part])
             for index, outcome in zip(part, again, strict=True):
@@ -173,8 +184,10 @@ def _is_of_a_text(error: Exception) -> bool:
 
 def _parts(missing: list[int], count: int) -> list[list[int]]:
     """Return the indexes to send again: together, or in halves if no text of the request has a vector."""
+    if not missing:
+        return []
     if len(missing) < count:
-        return [missing] if missing else []
+        return [missing]
     middle = len(missing) // 2
     return [missing[:middle], missing[middle:]]
 
@@ -189,16 +202,14 @@ class _Waiting(NamedTuple):
 class EmbeddingCaller(RowCaller):
     """Calls an embeddings model for rows. Rows that wait together share a request, its tokens and its cost."""
 
-    def __init__(
-        self, chain: Runnable[Any, Any], config: RunnableConfig, texts_of_request: int
-    ) -> None:
+    def __init__(self, chain: Chain, config: RunnableConfig, texts_of_request: int) -> None:
         super().__init__(chain, config)
         self._most = texts_of_request
         self._waiting: list[_Waiting] = []
         self._is_gathering = False
         self._calls: set[asyncio.Task[None]] = set()
 
-    async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
+    async def ask(self, values: Any) -> tuple[JSON, str]:
         """Return the facts for a row's record, and the scope of its failure; see `RowCaller.ask`."""
         problem = text_error(values)
         if problem is not None:
@@ -228,7 +239,8 @@ class EmbeddingCaller(RowCaller):
     def _send(self) -> None:
         from asyncio import create_task
 
-        rows, self._waiting = self._waiting, []
+        rows = self._waiting
+        self._waiting = []
         call = create_task(self._call(rows))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
@@ -268,20 +280,26 @@ def text_error(text: Any) -> CallerError | None:
 
 def _outcomes(about: Outcome, rows: Sequence[_Waiting]) -> list[Outcome]:
     """Return the facts of each row of a request: its own vector or error, and its share of tokens and cost."""
-    facts: Outcome = {
-        name: about[name] for name in ("attempts", "latency_s", "cached") if name in about
-    }
+    facts: Outcome = {}
+    for name in ("attempts", "latency_s", "cached"):
+        if name in about:
+            facts[name] = about[name]
     if "error" in about:
         # What was billed belongs to no row; the first has it, so that the sum is right.
-        return [about, *({**facts, "error": about["error"]} for _ in rows[1:])]
+        failed = {**facts, "error": about["error"]}
+        return [about, *(dict(failed) for _ in rows[1:])]
     outcomes: list[Outcome] = [{**facts, **outcome} for outcome in about["answer"]]
-    weights = [
-        len(row.text) if "answer" in outcome else 0
-        for row, outcome in zip(rows, outcomes, strict=True)
-    ]
+    weights = []
+    for row, outcome in zip(rows, outcomes, strict=True):
+        weight = 0
+        if "answer" in outcome:
+            weight = len(row.text)
+        weights.append(weight)
     if "input_tokens" in about:
-        for outcome, tokens in zip(outcomes, _shares(about["input_tokens"], weights), strict=True):
-            outcome |= {"input_tokens": tokens, "output_tokens": 0}
+        shares = _shares(about["input_tokens"], weights)
+        for outcome, tokens in zip(outcomes, shares, strict=True):
+            outcome["input_tokens"] = tokens
+            outcome["output_tokens"] = 0
     if "cost" in about:
         units = int(Decimal(about["cost"]).scaleb(COST_DIGITS))
         for outcome, share in zip(outcomes, _shares(units, weights), strict=True):

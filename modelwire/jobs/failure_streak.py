@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from modelwire.jobs.row_records import Record, exact_json
 from modelwire.jobs.rows import Row
+from modelwire.jobs.value_types import JSON
 
 __all__ = ["LOOK_AHEAD", "FailureStreak", "probe_rows", "record_of_probe"]
 
@@ -43,36 +43,39 @@ class FailureStreak:
 
     def end(self) -> list[Record]:
         """Start a new streak; return the records that were held back."""
-        held, self.held = self.held, []
+        held = self.held
+        self.held = []
         self.count = self.of_key = 0
         return held
 
     def may_have_common_cause(self, at_once: int) -> bool:
         """Return whether the failures may have a common cause; `at_once` is the number of rows that run at a time."""
-        return self.count > max(FAILURES_IN_A_ROW, at_once) or self.of_key >= KEY_REFUSALS
+        if self.count > max(FAILURES_IN_A_ROW, at_once):
+            return True
+        return self.of_key >= KEY_REFUSALS
 
 
 def probe_rows(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Row]:
     """Return rows to call before their turn, at growing distances: the next one, further ones, and the last."""
     rows = [row for row in ahead if can_be_asked(row)]
-    places = (
-        {min(2**power - 1, len(rows) - 1) for power in range(len(rows).bit_length() + 1)}
-        if rows
-        else set()
-    )
-    return [rows[place] for place in sorted(places)]
+    found = []
+    place = 0
+    while place < len(rows) - 1:
+        found.append(rows[place])
+        place = 2 * place + 1
+    return [*found, *rows[-1:]]
 
 
-def record_of_probe(record: dict[str, Any], about: dict[str, Any]) -> Record:
+def record_of_probe(record: JSON, about: JSON) -> Record:
     """Return the record of an answered row that was called again: its answer stays, and the call's cost is added."""
-    facts: dict[str, Any] = {
-        name: record[name] for name in ("answer", "ask", "finish_reason") if name in record
-    }
-    paid = {
-        name: value
-        for name, value in about.items()
-        if name not in ("answer", "error", "finish_reason")
-    }
+    facts: JSON = {}
+    for name in ("answer", "ask", "finish_reason"):
+        if name in record:
+            facts[name] = record[name]
+    for name, value in about.items():
+        if name not in ("answer", "error", "finish_reason"):
+            facts[name] = value
+    facts["again"] = True
     row_json = exact_json(record["row"])
     check = bytes.fromhex(record["check"])
-    return Record(record["n"], record["line"], row_json, check, {**facts, **paid, "again": True})
+    return Record(record["n"], record["line"], row_json, check, facts)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelwire.jobs.failure_streak import LOOK_AHEAD, FailureStreak, probe_rows, record_of_probe
 from modelwire.jobs.input_rows import Question
 from modelwire.jobs.row_caller import stopped
 from modelwire.jobs.row_records import UNKNOWN
 from modelwire.jobs.rows import Row
+from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.row_store import RowStore
@@ -28,7 +28,7 @@ class Failures:
         # Once the job is stopped, failures are not stored any more, and a later run retries them.
         self.is_stopped = False
 
-    def note(self, about: Mapping[str, Any], failure_scope: str) -> None:
+    def note(self, about: Fields, failure_scope: str) -> None:
         """Count the outcome of a call."""
         if failure_scope:
             self.streak.add(failure_scope, about["error"])
@@ -52,10 +52,11 @@ class Failures:
         """Raise `JobStopped` if every row now fails, checked with probe rows."""
         from asyncio import gather
 
-        failed = self.streak.count
+        streak = self.streak
+        failed = streak.count
         async with job.turn:
             # No other row is started meanwhile.
-            if self.is_stopped or self.streak.count < failed:
+            if self.is_stopped or streak.count < failed:
                 return  # An answer has arrived in the meantime.
             answers = self._answers
             questions = []
@@ -69,7 +70,7 @@ class Failures:
                 await self._probe_answered_row(job)
             if self._answers == answers and not self.is_stopped:
                 raise stopped(
-                    f"The last {self.streak.count} rows that were asked have all failed: {self.streak.last_error}",
+                    f"The last {streak.count} rows that were asked have all failed: {streak.last_error}",
                     "run the same command again, which asks those anew,",
                 )
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from modelwire.errors import InvalidArgument
-from modelwire.jobs.plan import Plan, Shortage, State
+from modelwire.jobs.plan import Line, Plan, Shortage, State
 
 __all__ = ["JobPlan", "hour_of", "shortage_text", "shown", "usd"]
 
@@ -88,12 +88,12 @@ def _of_text(text: str, now: datetime) -> datetime:
         if clock is not None:
             hour, minute, second = (int(part or 0) for part in clock.groups())
             at = time(hour, minute, second)
-            today = now.astimezone(zone).date()
-            days = (
-                _in_zone(datetime.combine(today + timedelta(days=more), at), zone)
-                for more in (0, 1)
-            )
-            return next(day for day in days if day > now)
+            day = now.astimezone(zone).date()
+            next_one = _in_zone(datetime.combine(day, at), zone)
+            if next_one <= now:
+                day += timedelta(days=1)
+                next_one = _in_zone(datetime.combine(day, at), zone)
+            return next_one
         return _in_zone(datetime.fromisoformat(text), zone)
     except ValueError:
         raise InvalidArgument(f"`finish_by={text!r}` is not a time: write {_FORMS}.") from None
@@ -146,20 +146,16 @@ class JobPlan(NamedTuple):
 
     def __str__(self) -> str:
         rows = [("way", "rows", "cost", "end")]
-        rows += [
-            (line.way, f"{line.rows:,}", usd(line.cost), self._at(line.end_s))
-            for line in self.plan.lines
-        ]
-        end = self._at(self.plan.end_s)
-        rows.append(("all", f"{self.plan.rows:,}", usd(self.plan.cost), end))
-        widths = [max(len(row[place]) for row in rows) for place in range(4)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if not place else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
+        plan = self.plan
+        for line in (*plan.lines, Line("all", plan.rows, plan.cost, plan.end_s)):
+            end = self._at(line.end_s)
+            rows.append((line.way, f"{line.rows:,}", usd(line.cost), end))
+        width, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+        lines = []
+        for way, *others in rows:
+            cells = [way.ljust(width)]
+            cells += [cell.rjust(wide) for cell, wide in zip(others, widths, strict=True)]
+            lines.append("  ".join(cells))
         last = f"Deadline {shown(self.hour)}."
         if self.plan.cancel_s is not None:
             last += (
@@ -176,7 +172,9 @@ def usd(amount: float | None) -> str:
     """Return an estimate of US dollars as text."""
     if amount is None:
         return "unknown"
-    return f"${amount:,.4f}" if amount < 1 else f"${amount:,.2f}"
+    if amount < 1:
+        return f"${amount:,.4f}"
+    return f"${amount:,.2f}"
 
 
 def shortage_text(short: Shortage, state: State, hour: datetime) -> str:

@@ -9,18 +9,17 @@ https://developers.openai.com/api/docs/guides/priority-processing, read 2026-11.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from modelwire.globals import get_llm_cache
 from modelwire.jobs.plan import SAFE, Plan, State, Tier, rate_of
+from modelwire.jobs.value_types import Chain, Fields
 from modelwire.jobs.work import price_of_counts
 from modelwire.runnables import RunnableBinding, RunnableSequence
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.chain import Split
-    from modelwire.runnables import Runnable
 
 __all__ = ["FlexTier"]
 
@@ -44,9 +43,10 @@ class FlexTier:
 
     def __init__(self, split: Split | None) -> None:
         self._split = split
-        self._share = (
-            Decimal(1) if split is None or not _takes_tiers(split) else _share_of(split.model)
-        )
+        if split is None or not _takes_tiers(split):
+            self._share = Decimal(1)
+        else:
+            self._share = _share_of(split.model)
         # This is the measured rate in rows a second.
         self.rate = 0.0
         self._planned_rate = 0.0
@@ -59,9 +59,9 @@ class FlexTier:
     def tiers(self, state: State) -> tuple[Tier, ...]:
         """Return the tiers that the planner may use: none if a call that times out there could delay the job."""
         rate = max(SAFE * state.rate, 1e-9)
-        self._timeout_s = min(
-            LONGEST_S, (state.left_s - state.spare_s - state.unfinished / rate) / 2
-        )
+        usable_s = state.left_s - state.spare_s
+        spare_s = usable_s - state.unfinished / rate
+        self._timeout_s = min(LONGEST_S, spare_s / 2)
         share = float(self._share)
         self._planned_rate = min(state.rate, self.rate or GUESS * state.rate)
         if self._rows:
@@ -71,7 +71,7 @@ class FlexTier:
             return ()
         return (Tier(self.NAME, share, self._planned_rate),)
 
-    def start_pass(self, tier: str) -> Runnable[Any, Any] | None:
+    def start_pass(self, tier: str) -> Chain | None:
         """Start a pass on `tier`, and return the chain for its rows, or None for the usual one."""
         self._is_on = tier == self.NAME
         self._billed_before = self._billed
@@ -84,7 +84,7 @@ class FlexTier:
             return RunnableSequence(*steps)
         return flex
 
-    def count(self, about: Mapping[str, Any]) -> None:
+    def count(self, about: Fields) -> None:
         """Count the result of a row."""
         if self._is_on and "answer" in about:
             self._rows += 1
@@ -92,8 +92,9 @@ class FlexTier:
 
     def finish_pass(self, seconds: float) -> bool:
         """Finish a pass, and return whether it was on this tier."""
-        if self._is_on and (billed := self._billed - self._billed_before):
-            self.rate = rate_of(None, billed, seconds)[0]
+        billed = self._billed - self._billed_before
+        if self._is_on and billed:
+            self.rate, _ = rate_of(None, billed, seconds)
         return self._is_on
 
     def notes(self, plan: Plan) -> list[str]:
@@ -119,17 +120,20 @@ def _takes_tiers(split: Split) -> bool:
     """
     model = split.model
     live = split.live
-    if getattr(model, "provider", None) not in PROVIDERS or all(
-        step is not live for step in _steps(split)
-    ):
+    if getattr(model, "provider", None) not in PROVIDERS:
         return False
-    is_plain = live is model or (type(live) is RunnableBinding and live.bound is model)
-    chosen = any(
-        name in split.kwargs or getattr(model, name, None)
-        for name in ("service_tier", "extra_body")
-    )
-    cached = model.cache or (model.cache is None and get_llm_cache() is not None)
-    return is_plain and not chosen and not cached
+    if all(step is not live for step in _steps(split)):
+        return False
+    for name in ("service_tier", "extra_body"):
+        if name in split.kwargs or getattr(model, name, None):
+            return False
+    if model.cache:
+        return False
+    if model.cache is None and get_llm_cache() is not None:
+        return False
+    if type(live) is RunnableBinding:
+        return live.bound is model
+    return live is model
 
 
 def _share_of(model: Any) -> Decimal:

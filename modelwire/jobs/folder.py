@@ -18,6 +18,7 @@ from uuid import uuid4
 from modelwire.errors import DiskError, InvalidArgument, JobBusy, JobChanged
 from modelwire.jobs.owned_files import disk_errors, lock_file, write_whole
 from modelwire.jobs.store import STORE_NAME
+from modelwire.jobs.value_types import JSON
 from modelwire.jobs.work import differences
 
 __all__ = ["JobFolder", "find_job", "jobs_below"]
@@ -51,28 +52,28 @@ class JobFolder:
 
         Raises: `JobBusy` if another process has the lock.
         """
+        path = self.path
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_nobody_elses()
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             if not lock_file(lock):
                 holder = os.read(lock, 500).decode(errors="replace").strip()
                 os.close(lock)
                 raise JobBusy(
-                    f"`{self.path}` is being worked on by {holder or 'another process'}. Wait, or end that."
+                    f"`{path}` is being worked on by {holder or 'another process'}. Wait, or end that."
                 )
             self._lock = lock
             os.ftruncate(lock, 0)
-            os.write(
-                lock, f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n".encode()
-            )
+            holder = f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n"
+            os.write(lock, holder.encode())
             self.about = self._about()
             self.check_store()
         except OSError as exc:
             self.release()
             if isinstance(exc, DiskError):
                 raise
-            raise DiskError.of(exc, self.path) from exc
+            raise DiskError.of(exc, path) from exc
 
     def _check_nobody_elses(self) -> None:
         """Raise if the folder belongs to something else: a job truncates and replaces files by their names."""
@@ -93,7 +94,9 @@ class JobFolder:
             is_there = store.exists()
             if not self.about or (is_there and store.stat().st_size > 0):
                 return
-        state = "is empty" if is_there else "is gone"
+        state = "is gone"
+        if is_there:
+            state = "is empty"
         batches = ""
         if "batch" in self.about or (self.path / "batches").is_dir():
             batches = (
@@ -128,7 +131,7 @@ class JobFolder:
 
     def check(
         self,
-        fingerprint: dict[str, Any],
+        fingerprint: JSON,
         *,
         input_may_differ: bool = False,
         rows_may_come: bool = False,
@@ -144,7 +147,8 @@ class JobFolder:
         before = self.about["fingerprint"]
         old = before.get("input", {})
         new = fingerprint["input"]
-        if input_may_differ or (rows_may_come and "file" in old and old["file"] == new.get("file")):
+        is_same_file = "file" in old and old["file"] == new.get("file")
+        if input_may_differ or (rows_may_come and is_same_file):
             before = {**before, "input": new}
         changed = differences(before, fingerprint)
         if changed:
@@ -156,8 +160,8 @@ class JobFolder:
 
     def agree(
         self,
-        fingerprint: dict[str, Any],
-        command: dict[str, Any] | None,
+        fingerprint: JSON,
+        command: JSON | None,
         *,
         output: Path | None = None,
         input_may_differ: bool = False,
@@ -184,7 +188,10 @@ class JobFolder:
 
     def output(self) -> Path | None:
         """Return the output file of the last run, if any."""
-        named = self.about.get("output") or (self.about.get("command") or {}).get("output")
+        named = self.about.get("output")
+        if not named:
+            command = self.about.get("command") or {}
+            named = command.get("output")
         if named is None:
             return None
         return Path(named).resolve()
@@ -198,11 +205,12 @@ class JobFolder:
         """
         folders = {output.resolve().parent, output.absolute().parent, self.path.absolute().parent}
         for folder in sorted(folders):
-            for other in jobs_below(folder)[0] if folder.is_dir() else ():
-                if (
-                    other.path.resolve() != self.path.resolve()
-                    and other.output() == output.resolve()
-                ):
+            if not folder.is_dir():
+                continue
+            others, _ = jobs_below(folder)
+            for other in others:
+                is_other = other.path.resolve() != self.path.resolve()
+                if is_other and other.output() == output.resolve():
                     raise JobBusy(
                         f"`{output}` is the output of the job in `{other.path}`. Name another output, or delete that "
                         "folder when its answers are not needed any more."
@@ -213,11 +221,11 @@ class JobFolder:
         self.about |= facts
         self._write("job.json", self.about)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JSON:
         """Return the summary of the last run; {} if there is none, as after a kill."""
         return self._read("summary.json") or {}
 
-    def end(self, summary: dict[str, Any]) -> None:
+    def end(self, summary: JSON) -> None:
         """Write the summary of the run."""
         self._write("summary.json", {**summary, "ended": _now()})
 
@@ -225,7 +233,10 @@ class JobFolder:
         """Return the state of the job as one word."""
         path = self.path / "lock"
         try:
-            lock = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
+            flags = os.O_RDONLY
+            if os.access(path, os.W_OK):
+                flags = os.O_RDWR
+            lock = os.open(path, flags)
         except OSError:
             return "not begun"
         try:
@@ -235,7 +246,7 @@ class JobFolder:
             os.close(lock)
         return str(self.summary().get("state", "interrupted"))
 
-    def _about(self) -> dict[str, Any]:
+    def _about(self) -> JSON:
         about = self._read("job.json")
         if about is None:
             return {}
@@ -250,22 +261,23 @@ class JobFolder:
             )
         return about
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _read(self, name: str) -> JSON | None:
         """Return the content of a file of the folder, or None if there is no such file."""
+        place = self.path / name
         try:
-            found: dict[str, Any] = json.loads((self.path / name).read_bytes())
+            found: JSON = json.loads(place.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
-            raise DiskError.of(exc, self.path / name) from exc
+            raise DiskError.of(exc, place) from exc
         except (ValueError, RecursionError) as exc:
             # The file is not valid JSON, or its JSON is nested too deeply.
-            raise InvalidArgument(f"`{self.path / name}` is not a job's: {exc}.") from exc
+            raise InvalidArgument(f"`{place}` is not a job's: {exc}.") from exc
         if not isinstance(found, dict):
-            raise InvalidArgument(f"`{self.path / name}` is not a job's: it holds no JSON object.")
+            raise InvalidArgument(f"`{place}` is not a job's: it holds no JSON object.")
         return found
 
-    def _write(self, name: str, data: dict[str, Any]) -> None:
+    def _write(self, name: str, data: JSON) -> None:
         write_whole(self.path / name, json.dumps(data, indent=2).encode() + b"\n")
 
 
@@ -299,12 +311,11 @@ def find_job(name: str, folder: Path) -> JobFolder:
         if job.about:
             return job
     jobs, unreadable = jobs_below(folder)
-    found = next((job for job in jobs if job.id == name), None)
-    if found is None:
-        text = f"There is no job `{name}` in `{folder}`"
-        if Path(name).is_dir():
-            text = f"`{name}` is a folder and no job's: it has no `job.json`"
-        raise InvalidArgument(
-            " ".join([f"{text}. `modelwire jobs list` shows the jobs there are.", *unreadable])
-        )
-    return found
+    for job in jobs:
+        if job.id == name:
+            return job
+    text = f"There is no job `{name}` in `{folder}`"
+    if Path(name).is_dir():
+        text = f"`{name}` is a folder and no job's: it has no `job.json`"
+    hint = "`modelwire jobs list` shows the jobs there are."
+    raise InvalidArgument(" ".join([f"{text}. {hint}", *unreadable]))

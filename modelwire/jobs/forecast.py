@@ -65,16 +65,20 @@ class Forecast:
         tokens = self._prompt_tokens()
         if model is not None:
             price = price_of_counts(model, tokens, self._answer_tokens)
-            self._guess = None if price is None else float(price) * len(self._models)
+            if price is None:
+                self._guess = None
+            else:
+                self._guess = float(price) * len(self._models)
 
     def _prompt_tokens(self) -> int:
         """Count the rows without an answer, and return the mean tokens of their prompts."""
-        money = self._job.ledger.money
+        job = self._job
+        money = job.ledger.money
         tokens = measured = 0
-        rows = self._job.input.anew()
+        rows = job.input.anew()
         with closing(rows):
             for row in rows.unread:
-                if not self._job.may_call(row) or self._assignments.has(row.number):
+                if not job.may_call(row) or self._assignments.has(row.number):
                     continue
                 self.unassigned += 1
                 if measured == MEASURED:
@@ -86,7 +90,7 @@ class Forecast:
                     self._needs.append(money.needed(Question(row).row_json))
                 with suppress(ModelwireError):
                     # The error belongs to the row, which will fail with it.
-                    tokens += question_text(self._job.calls.work, row)[1]
+                    tokens += question_text(job.calls.work, row)[1]
         return round(tokens / max(measured, 1))
 
     def add_pass(self, rows: int, seconds: float) -> None:
@@ -96,12 +100,13 @@ class Forecast:
     def rate(self) -> tuple[float, bool]:
         """Return the rows a second of direct calls, and whether they are more than an assumption."""
         advertised = None
-        if self._models and hasattr(self._models[0], "limits"):
+        models = self._models
+        if models and hasattr(models[0], "limits"):
             with suppress(ModelwireError):
                 # An error such as a missing key is raised by the calls.
-                advertised = self._models[0].limits().requests_per_minute
+                advertised = models[0].limits().requests_per_minute
         if advertised is not None:
-            advertised /= 60 * len(self._models)
+            advertised /= 60 * len(models)
         rows = sum(rows for rows, _ in self._passes)
         return rate_of(advertised, rows, sum(seconds for _, seconds in self._passes))
 
@@ -134,12 +139,15 @@ class Forecast:
         price = self._guess
         if s.live_rows:
             price = float(s.live_cost / s.live_rows)
+        money_left = None
+        if money is not None:
+            money_left = float(money.most - money.spent)
         state = State(
             left_s=self._seconds_left(),
             rows=max(0, self.unassigned),
             rate=self.rate()[0],
             price=price,
-            money=None if money is None else float(money.most - money.spent),
+            money=money_left,
             batches=tuple(batch.state() for batch in self._assignments.open_batches.values()),
             pace=Pace(self._assignments.seconds),
             has_batches=has_batches,

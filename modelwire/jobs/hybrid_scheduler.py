@@ -27,12 +27,11 @@ from modelwire.jobs.live_scheduler import LiveScheduler, cancelled
 from modelwire.jobs.plan import LIVE, PILOT, next_step
 from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json, groups_of
 from modelwire.jobs.store import WAYS
+from modelwire.jobs.value_types import Fields
 from modelwire.jobs.work import models_of
 from modelwire.usage import BATCH_SHARE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from modelwire.jobs.finish_by import JobPlan
     from modelwire.jobs.runner import Job
 
@@ -70,7 +69,10 @@ class HybridScheduler(LiveScheduler):
         self._is_short = False
         self._most = MOST_ROWS
         self._split = self._split_chain()
-        self.flex = FlexTier(self._split if hour is not None else None)
+        split = None
+        if hour is not None:
+            split = self._split
+        self.flex = FlexTier(split)
         self.assignments = Assignments(job.folder.path, job.store.results.store, self._split)
         self._reserve_open_batches()
         self.forecast = Forecast(job, hour, self.flex, self.assignments, self._most)
@@ -140,7 +142,7 @@ class HybridScheduler(LiveScheduler):
         self._left_behind = self._left_behind or is_held
         return is_held
 
-    def count(self, about: Mapping[str, Any]) -> None:
+    def count(self, about: Fields) -> None:
         """Count the result of a row that was called directly."""
         self.forecast.unassigned -= 1
         self._called += 1
@@ -222,7 +224,8 @@ class HybridScheduler(LiveScheduler):
 
     def _begin_pass(self, quota: float, tier: str) -> None:
         self.job.calls.caller.tier_chain = self.flex.start_pass(tier)
-        self._called, self._pass_began = 0, time.monotonic()
+        self._called = 0
+        self._pass_began = time.monotonic()
         self.job.window.quota = quota
         self._watching = [asyncio.create_task(self._watch())]
 
@@ -342,7 +345,8 @@ class HybridScheduler(LiveScheduler):
             if question.row.problem is not None:
                 self._left_behind = True
             elif self.assignments.state_of(question.row.number) == RETURNED:
-                self._left_behind, self._returned = True, self._returned + 1
+                self._left_behind = True
+                self._returned += 1
             elif job.store.has_result(question) or self.holds(question.row.number, question):
                 continue
             elif job.calls.has_equal(question):
@@ -357,19 +361,20 @@ class HybridScheduler(LiveScheduler):
         numbers = []
         left = 0
         groups = groups_of(self.assignments.answers(batch), _size_bytes)
+        results = job.store.results
         while some := await asyncio.to_thread(next, groups, None):
             entries = []
             for number, record, digest in some:
                 numbers.append(number)
                 if record is None:
                     left += 1
-                elif job.store.results.state(number) != ANSWERED:
+                elif results.state(number) != ANSWERED:
                     # The row is answered already if an earlier run was killed at this point.
                     job.ledger.count_finished(record.about)
-                    entries.append(job.store.results.place(record))
+                    entries.append(results.place(record))
                     if digest is not None and not record.failed:
-                        job.store.results.answers.add(digest, number)
-            await job.store.on_disk(job.store.results.write, entries)
+                        results.answers.add(digest, number)
+            await job.store.on_disk(results.write, entries)
         await self._end(batch, numbers, left=left)
 
     async def _end(self, batch: OpenBatch, numbers: list[int], *, left: int) -> None:

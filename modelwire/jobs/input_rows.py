@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -12,6 +12,7 @@ from modelwire.errors import message_of
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.sources import open_source
+from modelwire.jobs.value_types import Fields
 
 __all__ = ["InputRows", "Question"]
 
@@ -47,7 +48,7 @@ class InputRows:
     None.
     """
 
-    def __init__(self, rows: Any, options: Mapping[str, Any]) -> None:
+    def __init__(self, rows: Any, options: Fields) -> None:
         self._rows = rows
         self._options = options
         self.source: Source = self.opened()

@@ -127,7 +127,10 @@ class JobResult:
         cost = dollars(self.cost)
         if self.unpriced:
             of_unknown_price = f" ({self.unpriced:,} rows of unknown price)"
-            cost = cost + of_unknown_price if self.cost else "cost unknown"
+            if self.cost:
+                cost = cost + of_unknown_price
+            else:
+                cost = "cost unknown"
         yield cost
         use = PromptCacheUse(
             self.input_tokens, self.cache_read, self.cache_written, self.cache_saved

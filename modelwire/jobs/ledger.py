@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
 from modelwire.jobs.budget import RowMoney
 from modelwire.jobs.input_rows import Question
 from modelwire.jobs.progress import Standing
+from modelwire.jobs.value_types import Fields
 from modelwire.jobs.work import Work, check_prices
 
 __all__ = ["Ledger"]
@@ -45,13 +44,13 @@ class Ledger:
             self.money.give_back(question.reserved)
         self.freed.set()
 
-    def count(self, about: Mapping[str, Any], reserved: Decimal = Decimal(0)) -> None:
+    def count(self, about: Fields, reserved: Decimal = Decimal(0)) -> None:
         """Count a record, with what was reserved for its row."""
         self.standing.count(about)
         if self.money is not None:
             self.money.pay(about, reserved)
 
-    def count_finished(self, about: Mapping[str, Any], reserved: Decimal = Decimal(0)) -> None:
+    def count_finished(self, about: Fields, reserved: Decimal = Decimal(0)) -> None:
         """Count the record of a row that this run has finished."""
         self.standing.asked += 1
         self.count(about, reserved)

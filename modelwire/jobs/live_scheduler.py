@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -24,7 +26,8 @@ class LiveScheduler:
 
         Return False if none is left, or the job has been stopped.
         """
-        is_first, self._has_begun = not self._has_begun, True
+        is_first = not self._has_begun
+        self._has_begun = True
         return is_first
 
     async def close(self) -> None:
@@ -34,7 +37,7 @@ class LiveScheduler:
         """Return whether the row with this number is in a batch, or one that equals its `question`."""
         return False
 
-    def count(self, about: Mapping[str, Any]) -> None:
+    def count(self, about: Fields) -> None:
         """Count the result of a row that was called directly."""
 
     def on_shortage(self, question: Question) -> bool:

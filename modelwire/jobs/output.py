@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from hashlib import blake2b
@@ -25,6 +25,7 @@ from modelwire.jobs.row_records import DIGEST_BYTES, Results, digest_of, json_of
 from modelwire.jobs.rows import INPUT_COLUMN
 from modelwire.jobs.sources import require_pyarrow
 from modelwire.jobs.stored_vectors import Vector, is_vector, vector_of
+from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.folder import JobFolder
@@ -111,7 +112,7 @@ def rows_of(
     columns: Iterable[str] = (),
     among: Sequence[int] | None = None,
     answer_columns: Iterable[str] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[JSON]:
     """Return the table of all rows that have a record, as dicts with equal keys; see `write_output`."""
     seen = _Columns(columns, answer_columns, with_kinds=False)
     for record in results.records(by_arrival=True, among=among):
@@ -148,7 +149,10 @@ def write_output(
             writer.write(seen.row(record))
             count += 1
         writer.close()
-    return Table(count, seen.types() if issubclass(writer_class, _CsvWriter) else {})
+    types: dict[str, str] = {}
+    if issubclass(writer_class, _CsvWriter):
+        types = seen.types()
+    return Table(count, types)
 
 
 def _written_as(path: Path) -> list[Any]:
@@ -177,14 +181,17 @@ def _is_still(path: Path, written: Sequence[Any]) -> bool:
 class JobTable:
     """The destination of a run's table: a file, or `rows` if `path` is None."""
 
-    def __init__(self, path: Path | None, options: Mapping[str, Any], folder: JobFolder) -> None:
+    def __init__(self, path: Path | None, options: Fields, folder: JobFolder) -> None:
         self.path = path
         self._options = options
         self._folder = folder
-        self.rows: list[dict[str, Any]] | None = None
+        self.rows: list[JSON] | None = None
         names = ("order", "formula_guard", "limit", "sample", "seed")
+        place = None
+        if path is not None:
+            place = str(path.absolute())
         self._form = [
-            None if path is None else str(path.absolute()),
+            place,
             *(options[name] for name in names),
         ]
         before = folder.summary()
@@ -193,9 +200,11 @@ class JobTable:
             and before.get("state") == "complete"
             and before.get("output") == self._form
         )
-        self._written: list[Any] | None = before.get("written") if is_same else None
+        self._written: list[Any] | None = None
+        if is_same:
+            self._written = before.get("written")
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JSON:
         """Return the facts for the job's summary.
 
         If they are unchanged, the table need not be written again.
@@ -220,21 +229,20 @@ class JobTable:
             "among": rows.among,
             "answer_columns": answer_columns,
         }
-        if self.path is None:
+        path = self.path
+        if path is None:
             self.rows = rows_of(results, **form)
             return
-        if self._written is not None and not is_new and self.path.exists():
-            if _is_still(self.path, self._written):
+        if self._written is not None and not is_new and path.exists():
+            if _is_still(path, self._written):
                 return
             raise JobChanged(
-                f"`{self.path}` is not what this job has written: it was changed, or something else has written it. "
+                f"`{path}` is not what this job has written: it was changed, or something else has written it. "
                 "Move it away, and the same command writes the table again."
             )
-        table = write_output(
-            results, self.path, formula_guard=self._options["formula_guard"], **form
-        )
+        table = write_output(results, path, formula_guard=self._options["formula_guard"], **form)
         self._folder.note(types=table.types)
-        self._written = _written_as(self.path)
+        self._written = _written_as(path)
 
 
 @contextmanager
@@ -270,11 +278,12 @@ class _Names:
         self._first = {name: (-1, place) for place, name in enumerate(names)}
         self._last_row = -1
 
-    def see(self, names: Mapping[str, Any], row: int) -> None:
+    def see(self, names: Fields, row: int) -> None:
         """Add the names of a row."""
         if row < self._last_row or not names.keys() <= self._first.keys():
             for place, name in enumerate(names):
-                self._first[name] = min((row, place), self._first.get(name, (row, place)))
+                here = (row, place)
+                self._first[name] = min(here, self._first.get(name, here))
             self._last_row = max(self._last_row, row)
 
     def __iter__(self) -> Iterator[str]:
@@ -290,13 +299,14 @@ class _Columns:
     def __init__(
         self, columns: Iterable[str], answer_columns: Iterable[str] | None, *, with_kinds: bool
     ) -> None:
-        self._input, self._answer = _Names(columns), _Names(answer_columns or ())
+        self._input = _Names(columns)
+        self._answer = _Names(answer_columns or ())
         self._answer_is_known = answer_columns is not None
         self._kinds: dict[tuple[str, str], set[type]] = {}
         self._with_kinds = with_kinds
         self._names: dict[tuple[str, str], str] | None = None
 
-    def see(self, record: dict[str, Any]) -> None:
+    def see(self, record: JSON) -> None:
         row, answer = _parts(record)
         for part, known, values in (("input", self._input, row), ("answer", self._answer, answer)):
             if part == "input" or not self._answer_is_known:
@@ -345,16 +355,16 @@ class _Columns:
             if object in kinds and key in self.names
         }
 
-    def row(self, record: dict[str, Any]) -> dict[str, Any]:
+    def row(self, record: JSON) -> JSON:
         """Return the values of a row by column."""
         row, answer = _parts(record)
         parts = {"input": row, "answer": answer, "job": record}
-        values: dict[str, Any] = {
-            column: parts[part].get(name) for (part, name), column in self.names.items()
-        }
-        for column, value in values.items():
+        values: JSON = {}
+        for (part, name), column in self.names.items():
+            value: Any = parts[part].get(name)
             if is_vector(value):
-                values[column] = vector_of(value)
+                value = vector_of(value)
+            values[column] = value
         return values
 
 
@@ -390,14 +400,20 @@ def _kind(value: Any) -> type:
     return object
 
 
-def _parts(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts(record: JSON) -> tuple[JSON, JSON]:
     """Return the values of a row and of its answer, by name."""
     row = record["row"]
     answer = record.get("answer")
     if not isinstance(row, dict):
-        row = {} if row is None else {INPUT_COLUMN: row}
+        if row is None:
+            row = {}
+        else:
+            row = {INPUT_COLUMN: row}
     if not isinstance(answer, dict):
-        answer = {} if answer is None else {"answer": answer}
+        if answer is None:
+            answer = {}
+        else:
+            answer = {"answer": answer}
     if "cost" in record:
         record["cost"] = Decimal(record["cost"])
     return row, answer
@@ -408,18 +424,18 @@ class _Writer(ABC):
         self._file = file
 
     @abstractmethod
-    def write(self, row: dict[str, Any]) -> None: ...
+    def write(self, row: JSON) -> None: ...
 
     def close(self) -> None:  # noqa: B027 - most have nothing to finish
         """Write what follows the last row."""
 
 
 class _JsonlWriter(_Writer):
-    def write(self, row: dict[str, Any]) -> None:
+    def write(self, row: JSON) -> None:
         self._file.write(json_of(_with_floats(row)) + b"\n")
 
 
-def _with_floats(row: dict[str, Any]) -> dict[str, Any]:
+def _with_floats(row: JSON) -> JSON:
     return {name: float(value) if type(value) is Decimal else value for name, value in row.items()}
 
 
@@ -444,11 +460,13 @@ class _CsvWriter(_Writer):
         self._csv = csv.writer(
             _LineFeeds(self._text), delimiter=self.DELIMITER, lineterminator="\r\n"
         )
-        self._guarded = [part != "input" for part, _ in columns.names] if formula_guard else None
+        self._guarded = None
+        if formula_guard:
+            self._guarded = [part != "input" for part, _ in columns.names]
         # The keys of an answer are chosen by the model, too.
         self._write_cells(columns.names.values())
 
-    def write(self, row: dict[str, Any]) -> None:
+    def write(self, row: JSON) -> None:
         self._write_cells(map(_cell, row.values()))
 
     def _write_cells(self, cells: Iterable[Any]) -> None:
@@ -516,13 +534,14 @@ class _ParquetWriter(_Writer):
         self._as_text = [column for column, kind in types.items() if kind is None]
         self._schema = pa.schema([(column, kind or pa.string()) for column, kind in types.items()])
         self._parquet = pa.parquet.ParquetWriter(file, self._schema)
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[JSON] = []
 
-    def write(self, row: dict[str, Any]) -> None:
+    def write(self, row: JSON) -> None:
         row = _with_floats(row)
         for name in self._as_text:
-            if row[name] is not None and not isinstance(row[name], str):
-                row[name] = json_of(row[name]).decode()
+            value = row[name]
+            if value is not None and not isinstance(value, str):
+                row[name] = json_of(value).decode()
         self._rows.append(row)
         if len(self._rows) >= BATCH_ROWS:
             self._flush()

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfileobj, rmtree
 from tempfile import mkdtemp
-from typing import Any
 
 from modelwire.errors import DiskError, InvalidArgument, JobBusy
 from modelwire.jobs.owned_files import lock_file
+from modelwire.jobs.value_types import JSON
 
 __all__ = ["FORMATS", "piped"]
 
@@ -20,7 +20,7 @@ FORMATS = ("jsonl", "csv")
 
 
 @contextmanager
-def piped(settings: dict[str, Any]) -> Iterator[None]:
+def piped(settings: JSON) -> Iterator[None]:
     """Replace `-` by files; at the end, copy the output to standard output if it was written.
 
     The input stays beside the output as `OUTPUT.stdin.FORMAT`, so that the job can resume. Without
@@ -31,15 +31,18 @@ def piped(settings: dict[str, Any]) -> Iterator[None]:
         return
     if settings["via"] == "batch-api" and not settings["dry_run"]:
         raise InvalidArgument("`--via batch-api` takes a day: it needs files, and `-` is none.")
-    scratch = Path(mkdtemp(prefix="modelwire-batch-")) if settings["output"] == "-" else None
+    scratch = None
+    if settings["output"] == "-":
+        scratch = Path(mkdtemp(prefix="modelwire-batch-"))
     is_copied = False
+    is_scratch = scratch is not None
     try:
         if scratch is not None:
             settings["output"] = str(scratch / f"stdout.{settings['format']}")
-        settings["to_stdout"] = scratch is not None
-        with _standard_input(settings, is_scratch=scratch is not None):
+        settings["to_stdout"] = is_scratch
+        with _standard_input(settings, is_scratch=is_scratch):
             yield
-        if scratch is not None and (output := Path(settings["output"])).exists():
+        if is_scratch and (output := Path(settings["output"])).exists():
             with output.open("rb") as file:
                 sys.stdout.flush()
                 copyfileobj(file, sys.stdout.buffer)
@@ -65,7 +68,7 @@ def _remove_unless_paid(scratch: Path, *, is_copied: bool) -> None:
 
 
 @contextmanager
-def _standard_input(settings: dict[str, Any], *, is_scratch: bool) -> Iterator[None]:
+def _standard_input(settings: JSON, *, is_scratch: bool) -> Iterator[None]:
     """Store standard input in a file, if it is the input, and lock that file until the job ends.
 
     Raises: `JobBusy` if another process has the lock and reads the file, which is not changed then.
@@ -74,7 +77,10 @@ def _standard_input(settings: dict[str, Any], *, is_scratch: bool) -> Iterator[N
         yield
         return
     beside_output = is_scratch or settings["job_dir"] is None
-    place = settings["output"] if beside_output else settings["job_dir"]
+    if beside_output:
+        place = settings["output"]
+    else:
+        place = settings["job_dir"]
     path = Path(f"{place}.stdin.{settings['format']}")
     settings["input"] = str(path)
     try:

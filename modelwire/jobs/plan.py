@@ -92,7 +92,8 @@ class Pace:
 
     def seconds_for(self, share: float) -> float:
         """Return the seconds within which a share of the batches ends."""
-        low, high = 0.0, LONGEST_S
+        low = 0.0
+        high = LONGEST_S
         for _ in range(40):
             middle = (low + high) / 2
             if self._share(middle) < share:
@@ -151,9 +152,14 @@ class State:
     tiers: tuple[Tier, ...] = ()
 
     @property
+    def away(self) -> list[BatchState]:
+        """The batches that are not being cancelled."""
+        return [batch for batch in self.batches if not batch.is_cancelling]
+
+    @property
     def unfinished(self) -> int:
         """All rows without an answer."""
-        return self.rows + sum(batch.rows for batch in self.batches)
+        return self.rows + _rows_in(self.batches)
 
 
 class Step(NamedTuple):
@@ -163,6 +169,10 @@ class Step(NamedTuple):
     cancel: tuple[int, ...] = ()
     live: int = 0
     tier: str = LIVE
+
+
+def _rows_in(batches: Sequence[BatchState]) -> int:
+    return sum(batch.rows for batch in batches)
 
 
 def rate_of(advertised: float | None, rows: int, seconds: float) -> tuple[float, bool]:
@@ -186,25 +196,28 @@ def next_step(state: State) -> Step:
     rate = SAFE * state.rate
     lag_s = state.cancel_s + state.poll_s
     usable_s = state.left_s - state.spare_s
-    away = [batch for batch in state.batches if not batch.is_cancelling]
-    live = state.rows
+    away = state.away
+    rows_away = _rows_in(away)
+    rows = state.rows
+    live = rows
     submit: tuple[int, ...] = ()
-    if state.has_batches and state.rows:
+    if state.has_batches and rows:
         live = _kept_live(state, rate, usable_s - lag_s)
-        submit = _chunks(state.rows - live, state)
-        live = state.rows - sum(submit)
-    coming = sum(batch.rows for batch in state.batches if batch.is_cancelling)
-    waiting = sum(submit) + sum(batch.rows for batch in away)
+        submit = _chunks(rows - live, state)
+        live = rows - sum(submit)
+    coming = _rows_in(state.batches) - rows_away
+    waiting = sum(submit) + rows_away
     idle_s = 0.0
     if waiting or coming:
         idle_s = max(0.0, lag_s - live / rate)
-    slack_s = usable_s - (live + coming + waiting) / rate - idle_s
+    busy = live + coming
+    slack_s = usable_s - (busy + waiting) / rate - idle_s
     cancel: tuple[int, ...] = ()
     if slack_s <= 0 and not submit:
-        cancel = _cancelled(state, away, busy=live + coming, wanted=rate * lag_s)
+        cancel = _cancelled(state, away, busy=busy, wanted=rate * lag_s)
     if waiting:
         usable_s -= lag_s
-    return Step(submit, cancel, live, _tier(state, live + coming, waiting, usable_s))
+    return Step(submit, cancel, live, _tier(state, busy, waiting, usable_s))
 
 
 def _kept_live(state: State, rate: float, wait_s: float) -> int:
@@ -216,19 +229,20 @@ def _kept_live(state: State, rate: float, wait_s: float) -> int:
     worth_s = state.pace.seconds_for(WORTH)
     # Direct calls can process this many rows after the wait.
     redone = rate * max(0.0, wait_s - worth_s)
-    count = min(state.rows, math.ceil(max(0.0, state.unfinished - redone)))
-    is_too_slow = state.unfinished > rate * state.left_s
+    unfinished = state.unfinished
+    count = min(state.rows, math.ceil(max(0.0, unfinished - redone)))
+    is_too_slow = unfinished > rate * state.left_s
     if is_too_slow and state.pace.share_within(state.left_s) > WORTH:
         # Direct calls alone would miss the deadline, so batches take the rows beyond their rate.
         count = min(count, math.floor(rate * state.left_s))
     flex = max((tier.rate for tier in state.tiers if tier.share <= BATCH_SHARE), default=0.0)
     # The other rows are called directly if no batch finishes.
-    flex_s = min(wait_s / 2, SAFE * (wait_s - state.unfinished / rate))
+    flex_s = min(wait_s / 2, SAFE * (wait_s - unfinished / rate))
     # The flex tier is as cheap as a batch, and its answers arrive one by one.
     by_flex = math.floor(flex * max(0.0, flex_s))
     count = max(count, min(state.rows, by_flex))
     if state.money is not None and state.price:
-        spare = state.money - state.unfinished * state.price * BATCH_SHARE
+        spare = state.money - unfinished * state.price * BATCH_SHARE
         extra_price = state.price * (1 - BATCH_SHARE)
         affordable = math.floor(spare / extra_price)
         count = min(count, max(0, affordable))
@@ -254,10 +268,14 @@ def _cancelled(
     # USD that remain after the rows are paid where they are now.
     spare = math.inf
     if state.money is not None and state.price:
-        cheap = sum(batch.rows for batch in away) * BATCH_SHARE
+        cheap = _rows_in(away) * BATCH_SHARE
         spare = state.money - state.price * (state.unfinished - cheap)
     found = []
-    for batch in sorted(away, key=lambda one: (one.done / max(1, one.rows), -one.number)):
+
+    def order(batch: BatchState) -> tuple[float, int]:
+        return batch.done / max(1, batch.rows), -batch.number
+
+    for batch in sorted(away, key=order):
         unfinished = batch.rows - batch.done
         spare -= unfinished * (1 - BATCH_SHARE) * (state.price or 0.0)
         if busy >= wanted or spare < 0:
@@ -328,7 +346,7 @@ def expected(state: State) -> Plan:
     """Return the forecast for all rows."""
     step = next_step(state)
     rate = max(SAFE * state.rate, 1e-9)
-    away = sum(step.submit) + sum(batch.rows for batch in state.batches if not batch.is_cancelling)
+    away = sum(step.submit) + _rows_in(state.away)
     live = state.unfinished - away
     tier = _tier_named(state, step.tier)
     live_s = live / max(tier.rate, 1e-9)
@@ -354,8 +372,10 @@ def expected(state: State) -> Plan:
 
 
 def _tier_named(state: State, name: str) -> Tier:
-    tiers = {tier.name: tier for tier in state.tiers}
-    return tiers.get(name) or Tier(LIVE, 1.0, state.rate)
+    for tier in state.tiers:
+        if tier.name == name:
+            return tier
+    return Tier(LIVE, 1.0, state.rate)
 
 
 def _first_cancel_s(state: State, rate: float) -> float:
@@ -387,23 +407,28 @@ class Shortage(NamedTuple):
 
 def shortage(state: State) -> Shortage | None:
     """Return why the deadline cannot be met, or not within the budget; None if it can."""
-    live_s = state.unfinished / max(state.rate, 1e-9)
+    unfinished = state.unfinished
+    live_s = unfinished / max(state.rate, 1e-9)
     batches_help = state.has_batches and state.pace.share_within(state.left_s) >= LIKELY
     fastest = max([state.rate, *(tier.rate for tier in state.tiers)])
-    cheapest = _times(state.price, state.unfinished * (BATCH_SHARE if batches_help else 1.0))
-    all_batch = _times(state.price, state.unfinished * BATCH_SHARE) if state.has_batches else None
-    if state.unfinished > fastest * state.left_s and not batches_help:
-        cost = _times(state.price, state.unfinished)
-        if (
-            state.money is not None
-            and cost is not None
-            and cost > state.money
-            and all_batch is not None
-        ):
+    share = 1.0
+    if batches_help:
+        share = BATCH_SHARE
+    cheapest = _times(state.price, unfinished * share)
+    all_batch = None
+    if state.has_batches:
+        all_batch = _times(state.price, unfinished * BATCH_SHARE)
+    money = state.money
+    if unfinished > fastest * state.left_s and not batches_help:
+        cost = _times(state.price, unfinished)
+        is_too_dear = money is not None and cost is not None and cost > money
+        if is_too_dear and all_batch is not None:
             return Shortage(True, LONGEST_S, all_batch, None)
         return Shortage(True, live_s, cost, None)
-    if state.money is not None and cheapest is not None and cheapest > state.money:
-        if all_batch is not None and all_batch <= state.money:
-            return Shortage(False, LONGEST_S, all_batch, cheapest)
-        return Shortage(False, math.inf, all_batch if all_batch is not None else cheapest, cheapest)
-    return None
+    if money is None or cheapest is None or cheapest <= money:
+        return None
+    if all_batch is None:
+        return Shortage(False, math.inf, cheapest, cheapest)
+    if all_batch <= money:
+        return Shortage(False, LONGEST_S, all_batch, cheapest)
+    return Shortage(False, math.inf, all_batch, cheapest)

@@ -75,7 +75,8 @@ def preview(
 def _row_count(source: Source, measured: int, limits: tuple[int | None, ...]) -> int:
     """Return about how many rows a job has, of which `measured` were read; `limits` are the most it may have."""
     counted = source.total or measured / (source.fraction() or 1)
-    return round(min(count for count in (counted, *limits) if count is not None))
+    known = [count for count in limits if count is not None]
+    return round(min([counted, *known]))
 
 
 def question_text(work: Work, row: Row) -> tuple[str, int]:
@@ -101,7 +102,9 @@ def _estimate(
         about = "About "
     models = list(models_of(work.chain))
     # With several models it is unknown which prompt each gets.
-    model = models[0] if len(models) == 1 else None
+    model = None
+    if len(models) == 1:
+        model = models[0]
     name = getattr(model, "model", None)
     equal = "equal rows are asked each"
     if dedupe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from modelwire.ext import CUT_REASONS
+from modelwire.jobs.value_types import Fields
 from modelwire.terminal_text import echo, printable
 from modelwire.usage import dollars
 
@@ -46,7 +46,7 @@ class Standing:
     live_cost: Decimal = Decimal(0)  # The cost of those rows.
     waiting: str | None = None  # The reason why no rows finish.
 
-    def count(self, about: Mapping[str, Any]) -> None:
+    def count(self, about: Fields) -> None:
         """Add the tokens and cost in a record."""
         self.input_tokens += about.get("input_tokens") or 0
         self.output_tokens += about.get("output_tokens") or 0
@@ -100,14 +100,25 @@ class Standing:
     def text(self) -> str:
         """Return the progress as one line."""
         left_s = self.left_s()
-        time_left = "" if left_s is None else f"{clock(left_s)} left"
+        time_left = ""
+        if left_s is not None:
+            time_left = f"{clock(left_s)} left"
+        failed = ""
+        if self.failed:
+            failed = f"{self.failed:,} failed"
+        rate = ""
+        if self.waiting is None:
+            rate = f"{self.rate:,.1f}/s"
+        reason = self.waiting
+        if self.waiting is None:
+            reason = time_left
         parts = [
             f"{self.rows:,} rows",
-            f"{self.failed:,} failed" if self.failed else "",
-            f"{self.rate:,.1f}/s" if self.waiting is None else "",
+            failed,
+            rate,
             f"{_short(self.input_tokens)} + {_short(self.output_tokens)} tokens",
             self.cost_text(),
-            time_left if self.waiting is None else self.waiting,
+            reason,
         ]
         return "  ".join(filter(None, parts))
 
@@ -148,7 +159,9 @@ class NotebookBar:
     def show(self, fraction: float | None, text: str) -> None:
         """Update the bar. `fraction` is from 0 to 1, or None if the end is unknown."""
         display: Any = import_module("IPython.display")
-        value = "" if fraction is None else f' value="{fraction:.4f}"'
+        value = ""
+        if fraction is not None:
+            value = f' value="{fraction:.4f}"'
         page = display.HTML(
             f'<progress max="1"{value} style="width: 15em"></progress> <code>{escape(text)}</code>'
         )
@@ -157,21 +170,24 @@ class NotebookBar:
         else:
             self._cell.update(page)
 
-    def __call__(self, progress: Mapping[str, Any]) -> None:
+    def __call__(self, progress: Fields) -> None:
         """Show the progress of a provider's batch."""
         done = progress["done"]
         submitted = progress["submitted"]
         batches = f"{progress['ended']} of {progress['parts']} batches ended"
-        self.show(
-            done / submitted if submitted else None, f"{done:,} of {submitted:,} rows, {batches}"
-        )
+        fraction = None
+        if submitted:
+            fraction = done / submitted
+        self.show(fraction, f"{done:,} of {submitted:,} rows, {batches}")
 
 
 def notebook_bar() -> NotebookBar | None:
     """Return a bar if the program runs in a notebook, else None."""
     # Every notebook has loaded this module.
     ipython: Any = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
+    shell = None
+    if ipython is not None:
+        shell = ipython.get_ipython()
     if getattr(shell, "kernel", None) is None:
         return None
     return NotebookBar()
@@ -186,7 +202,10 @@ class Progress:
         self._shown: Standing | None = None
         self.every_s = LINE_EVERY_S
         self._quiet = quiet or sys.stderr is None
-        self._page = None if quiet else notebook_bar()
+        if quiet:
+            self._page = None
+        else:
+            self._page = notebook_bar()
         if self._page is not None:
             self.every_s = BAR_EVERY_S
         elif not self._quiet and sys.stderr.isatty():
@@ -210,14 +229,16 @@ class Progress:
         """Show the progress now."""
         text = standing.text()
         self._shown = standing
+        fraction = standing.fraction
         if self._page is not None:
-            self._page.show(standing.fraction, text)
+            self._page.show(fraction, text)
         elif self._bar is not None:
             total = None
-            if standing.fraction is not None:
-                total, text = 1.0, f"{standing.fraction:>4.0%} {text}"
+            if fraction is not None:
+                total = 1.0
+                text = f"{fraction:>4.0%} {text}"
             self._bar.update(
-                self._task, total=total, completed=standing.fraction or 0.0, text=text, refresh=True
+                self._task, total=total, completed=fraction or 0.0, text=text, refresh=True
             )
         else:
             self.say(text)

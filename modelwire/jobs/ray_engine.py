@@ -24,10 +24,11 @@ from modelwire.errors import JobStopped, MissingDependency, ModelwireError
 from modelwire.jobs.row_caller import RowCaller, stopped
 from modelwire.jobs.row_records import exact_json
 from modelwire.jobs.tagged_values import tagged, untagged
+from modelwire.jobs.value_types import JSON, Chain
 from modelwire.sharing import shared, shared_state
 
 if TYPE_CHECKING:
-    from modelwire.runnables import Runnable, RunnableConfig
+    from modelwire.runnables import RunnableConfig
 
 __all__ = ["RayCaller", "Shares", "portion", "require_ray"]
 
@@ -69,10 +70,14 @@ class Shares:
 
     def beat(self, worker: str, now: float | None = None) -> tuple[int, bool]:
         """Record that a worker is alive; return the number of workers, and whether the job is to end."""
-        now = monotonic() if now is None else now
-        self._seen[worker] = now
-        self._seen = {name: at for name, at in self._seen.items() if now - at < LOST_AFTER_S}
-        return len(self._seen), self._is_over
+        if now is None:
+            now = monotonic()
+        seen = self._seen
+        seen[worker] = now
+        for name, at in list(seen.items()):
+            if now - at >= LOST_AFTER_S:
+                del seen[name]
+        return len(seen), self._is_over
 
     def leave_all(self) -> None:
         """Remove all workers, since Ray ends them with their portion."""
@@ -88,7 +93,7 @@ class _Worker:
 
     def __init__(
         self,
-        chain: Runnable[Any, Any],
+        chain: Chain,
         config: RunnableConfig,
         shares: Any,
         fleet: tuple[str, str] | None = None,
@@ -142,22 +147,21 @@ class _Worker:
 class RayCaller(RowCaller):
     """Sends rows to Ray, a portion at a time. `ask` must be called on a single event loop."""
 
-    def __init__(
-        self, chain: Runnable[Any, Any], config: RunnableConfig, *, workers: int | None
-    ) -> None:
+    def __init__(self, chain: Chain, config: RunnableConfig, *, workers: int | None) -> None:
         super().__init__(chain, config)
         self._ray = require_ray()
         self._workers = workers
         self._shares: Any = None
-        self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], str]]] = {}
+        self._pending: dict[int, asyncio.Future[tuple[JSON, str]]] = {}
         self._count = 0
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[JSON] = []
         self._is_busy = self._is_closed = False
 
-    async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
+    async def ask(self, values: Any) -> tuple[JSON, str]:
         loop = asyncio.get_running_loop()
-        number, self._count = self._count, self._count + 1
-        answer: asyncio.Future[tuple[dict[str, Any], str]] = loop.create_future()
+        number = self._count
+        self._count += 1
+        answer: asyncio.Future[tuple[JSON, str]] = loop.create_future()
         self._pending[number] = answer
         self._waiting.append({"number": number, "row": exact_json(tagged(values))})
         if not self._is_busy:
@@ -175,25 +179,29 @@ class RayCaller(RowCaller):
         self._is_closed = True
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        rows, self._waiting = self._waiting, []
+        rows = self._waiting
+        self._waiting = []
         threading.Thread(target=self._work_off, args=(rows, loop), daemon=True).start()
 
-    def _work_off(self, rows: list[dict[str, Any]], loop: asyncio.AbstractEventLoop) -> None:
+    def _work_off(self, rows: list[JSON], loop: asyncio.AbstractEventLoop) -> None:
         """Process one portion, in a thread."""
         failure: JobStopped | None = None
         try:
-            for batch in self._dataset(rows).iter_batches(
+            dataset = self._dataset(rows)
+            batches = dataset.iter_batches(
                 batch_size=None, batch_format="pyarrow", prefetch_batches=0
-            ):
+            )
+            for batch in batches:
                 _tell(loop, self._take, batch.to_pylist())
                 if self._is_closed:
                     return
         except Exception as exc:  # noqa: BLE001 - of Ray, or of pickling: it ends the job
-            failure = stopped(f"Ray has failed: {type(exc).__name__}: {str(exc).strip()[-500:]}")
+            reason = str(exc).strip()[-500:]
+            failure = stopped(f"Ray has failed: {type(exc).__name__}: {reason}")
             failure.__cause__ = exc
         _tell(loop, self._end_portion, [row["number"] for row in rows], failure, loop)
 
-    def _dataset(self, rows: list[dict[str, Any]]) -> Any:
+    def _dataset(self, rows: list[JSON]) -> Any:
         ray = self._ray
         if self._shares is None:
             if not ray.is_initialized():
@@ -202,18 +210,19 @@ class RayCaller(RowCaller):
         self._shares.leave_all.remote()
         most = self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         blocks = -(-len(rows) // BATCH_ROWS)
-        size = (
-            {"size": min(most, blocks)}
-            if self._workers
-            else {"min_size": 1, "max_size": min(most, blocks)}
-        )
+        if self._workers:
+            size = {"size": min(most, blocks)}
+        else:
+            size = {"min_size": 1, "max_size": min(most, blocks)}
         pool = ray.data.ActorPoolStrategy(
             **size,
             max_tasks_in_flight_per_actor=BATCHES_AT_ONCE,
             max_concurrent_calls_per_actor=BATCHES_AT_ONCE,
         )
         state = shared_state()
-        fleet = None if state is None else state.settings
+        fleet = None
+        if state is not None:
+            fleet = state.settings
         dataset = ray.data.from_items(rows, override_num_blocks=blocks)
         dataset = dataset.map_batches(
             _Worker,
@@ -226,7 +235,7 @@ class RayCaller(RowCaller):
         dataset.context.enable_progress_bars = False
         return dataset
 
-    def _take(self, results: Iterable[dict[str, Any]]) -> None:
+    def _take(self, results: Iterable[JSON]) -> None:
         for result in results:
             answer = self._pending.pop(result["number"], None)
             if answer is None or answer.done():

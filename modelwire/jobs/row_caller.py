@@ -24,6 +24,7 @@ from modelwire.errors import (
 from modelwire.ext import CallObserver, row_context
 from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.progress import clock
+from modelwire.jobs.value_types import JSON, Chain
 from modelwire.jobs.work import Tally, answer_value, failure_text
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from modelwire.errors import Attempt
     from modelwire.messages import AIMessage
     from modelwire.outputs import ChatResult
-    from modelwire.runnables import Runnable, RunnableConfig
+    from modelwire.runnables import RunnableConfig
     from modelwire.transport.steps import Sleep, Wait
 
 __all__ = ["RowCaller", "stopped"]
@@ -67,7 +68,10 @@ class _RowObserver(CallObserver):
         self.waits = 0
 
     def waiting(self, step: Sleep | Wait | None) -> None:
-        self.waits += -1 if step is None else 1
+        change = 1
+        if step is None:
+            change = -1
+        self.waits += change
         self.check()
 
     def check(self) -> None:
@@ -113,15 +117,15 @@ class RowCaller:
     `chain` if it has no room.
     """
 
-    def __init__(self, chain: Runnable[Any, Any], config: RunnableConfig) -> None:
+    def __init__(self, chain: Chain, config: RunnableConfig) -> None:
         self.chain = chain
         self.config = config
         self.is_over = False
-        self.tier_chain: Runnable[Any, Any] | None = None
+        self.tier_chain: Chain | None = None
         self.last_failure: tuple[float, Attempt] | None = None
         self._rows: set[_RowObserver] = set()
 
-    async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
+    async def ask(self, values: Any) -> tuple[JSON, str]:
         """Return the facts for a row's record, and the scope of its failure.
 
         The scope is "row" for an error of a model or its provider, "key" for one that may be about
@@ -213,7 +217,10 @@ class RowCaller:
         if self.last_failure is None or waiting <= on_wire:
             return None
         since, attempt = self.last_failure
-        reason = attempt.error if attempt.status is None else f"the provider says {attempt.status}"
+        if attempt.status is None:
+            reason = attempt.error
+        else:
+            reason = f"the provider says {attempt.status}"
         return f"waiting: {reason}, since {clock(monotonic() - since)}"
 
     def close(self) -> None:
@@ -235,7 +242,9 @@ def _is_of_tier(error: ChatError) -> bool:
 
     It cannot if the key's rate limit is reached, which holds there too.
     """
-    return type(error) is BadRequest or (error.retryable and error.code != "rate_limit_exceeded")
+    if type(error) is BadRequest:
+        return True
+    return error.retryable and error.code != "rate_limit_exceeded"
 
 
 def stopped(why: str, to_go_on: str = "run the same command again") -> JobStopped:

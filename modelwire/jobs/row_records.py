@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,6 +24,7 @@ from pydantic_core import from_json, to_json
 
 from modelwire.errors import ModelRefusalError, Refused
 from modelwire.jobs.store import Entry, JobStore
+from modelwire.jobs.value_types import JSON
 
 __all__ = [
     "Digests",
@@ -43,7 +44,9 @@ _log = logging.getLogger(__name__)
 DIGEST_BYTES = 16
 TABLE = "rows"
 # A row has one of these states.
-UNKNOWN, ANSWERED, FAILED = 0, 1, 2
+UNKNOWN = 0
+ANSWERED = 1
+FAILED = 2
 # `last_asked` searches this many rows for one with an answer.
 SEARCHED = 100_000
 # `groups_of` ends a group at this many records.
@@ -160,7 +163,7 @@ class Record(NamedTuple):
     row_json: bytes
     check: bytes
     # It holds `answer` and `ask`, `error`, or `same`; and tokens and the rest.
-    about: dict[str, Any]
+    about: JSON
 
     @property
     def failed(self) -> bool:
@@ -181,7 +184,10 @@ class Record(NamedTuple):
         """Return the entry for the store."""
         facts = {"n": self.number, "line": self.line, "check": self.check.hex(), **self.about}
         record = b'{"row":%b,%b' % (self.row_json, exact_json(facts)[1:])
-        return Entry.of("failed" if self.failed else "answered", record, self.number, id)
+        kind = "answered"
+        if self.failed:
+            kind = "failed"
+        return Entry.of(kind, record, self.number, id)
 
 
 def is_refusal(error: str | None) -> bool:
@@ -217,11 +223,9 @@ class Digests:
         at = shard.find(digest)
         while at >= 0 and at % self.ENTRY_BYTES:
             at = shard.find(digest, at + 1)
-        return (
-            None
-            if at < 0
-            else int.from_bytes(shard[at + DIGEST_BYTES : at + self.ENTRY_BYTES], "big")
-        )
+        if at < 0:
+            return None
+        return int.from_bytes(shard[at + DIGEST_BYTES : at + self.ENTRY_BYTES], "big")
 
 
 class Results:
@@ -244,7 +248,7 @@ class Results:
         self._ids = array("Q")
         self._checks = array("Q")
 
-    def recover(self) -> Iterator[dict[str, Any]]:
+    def recover(self) -> Iterator[JSON]:
         """Read the records of earlier runs, and yield each."""
         damaged = 0
         for entry in self.store.entries(TABLE):
@@ -252,16 +256,17 @@ class Results:
                 damaged += 1
                 continue
             record = from_json(entry.record)
+            number = record["n"]
             question = record.get("ask")
             check = bytes.fromhex(record["check"])
             error = record.get("error")
-            self._note(record["n"], entry.id or 0, check, "error" in record)
-            self._note_refusal(record["n"], refused=is_refusal(error))
+            self._note(number, entry.id or 0, check, "error" in record)
+            self._note_refusal(number, refused=is_refusal(error))
             if question is not None:
-                self.answers.add(bytes.fromhex(question), record["n"])
+                self.answers.add(bytes.fromhex(question), number)
             elif "same" in record and self.state(record["same"]) != ANSWERED:
                 # The row's earlier record is damaged.
-                self._states[record["n"]] = UNKNOWN
+                self._states[number] = UNKNOWN
             yield record
         if damaged:
             text = "`%s` is damaged: %d records cannot be read, and their rows count as not asked."
@@ -304,7 +309,9 @@ class Results:
 
     def state(self, number: int) -> int:
         """Return `UNKNOWN`, `ANSWERED` or `FAILED`."""
-        return self._states[number] if number < len(self._states) else UNKNOWN
+        if number < len(self._states):
+            return self._states[number]
+        return UNKNOWN
 
     def agrees(self, number: int, check: bytes) -> bool:
         """Return whether the row with this number is unchanged since its record was stored."""
@@ -323,37 +330,42 @@ class Results:
         """One more than the highest row number."""
         return len(self._states)
 
-    def record(self, number: int) -> dict[str, Any]:
+    def record(self, number: int) -> JSON:
         """Return the record of a row, with the answer of the equal row if it shares one."""
         return self._answered(from_json(self.store.read(TABLE, self._ids[number])))
 
-    def last_asked(self) -> dict[str, Any] | None:
+    def last_asked(self) -> JSON | None:
         """Return the record of the highest row with an answer of its own, or None if a short search finds none."""
         for number in range(self.end - 1, max(-1, self.end - SEARCHED - 1), -1):
-            if self._states[number] == ANSWERED and "same" not in (record := self.record(number)):
+            if self._states[number] != ANSWERED:
+                continue
+            record = self.record(number)
+            if "same" not in record:
                 return record
         return None
 
-    def _answered(self, record: dict[str, Any]) -> dict[str, Any]:
+    def _answered(self, record: JSON) -> JSON:
         if "same" in record:
             other = from_json(self.store.read(TABLE, self._ids[record["same"]]))
-            record["answer"], record["finish_reason"] = (
-                other.get("answer"),
-                other.get("finish_reason"),
-            )
+            record["answer"] = other.get("answer")
+            record["finish_reason"] = other.get("finish_reason")
         return record
 
     def records(
         self, *, by_arrival: bool = False, among: Sequence[int] | None = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[JSON]:
         """Yield the record of every row that has one, in the order of the input or of arrival.
 
         `among` has the numbers of the wanted rows in rising order; None is all.
         """
         if not by_arrival:
-            numbers = range(self.end) if among is None else among
+            numbers: Sequence[int] = range(self.end)
+            if among is not None:
+                numbers = among
             return (self.record(number) for number in numbers if self.state(number))
-        wanted = None if among is None else among if isinstance(among, range) else frozenset(among)
+        wanted: Container[int] | None = among
+        if among is not None and not isinstance(among, range):
+            wanted = frozenset(among)
         return (
             self._answered(record)
             for id, record in _stored(self.store)
@@ -361,16 +373,19 @@ class Results:
         )
 
     def _holds(self, number: int, id: int) -> bool:
-        return self.state(number) != UNKNOWN and self._ids[number] == id
+        if self.state(number) == UNKNOWN:
+            return False
+        return self._ids[number] == id
 
 
-def stored_records(folder: Path) -> Iterator[dict[str, Any]]:
+def stored_records(folder: Path) -> Iterator[JSON]:
     """Yield the records in a job's folder without changing anything, also while the job runs."""
     with closing(JobStore(folder, read_only=True)) as store:
-        yield from (record for _, record in _stored(store))
+        for _, record in _stored(store):
+            yield record
 
 
-def _stored(store: JobStore) -> Iterator[tuple[int, dict[str, Any]]]:
+def _stored(store: JobStore) -> Iterator[tuple[int, JSON]]:
     return (
         (entry.id or 0, from_json(entry.record))
         for entry in store.entries(TABLE)

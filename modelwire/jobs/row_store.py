@@ -38,7 +38,8 @@ class RowStore:
         self._folder = folder
         self._retry_failed = retry_failed
         self._entries: list[Entry] = []
-        self._dirty, self._synced = asyncio.Event(), asyncio.Event()
+        self._dirty = asyncio.Event()
+        self._synced = asyncio.Event()
 
     def is_open(self, number: int) -> bool:
         """Return whether a row has no result, or a failure that is to be retried."""
@@ -98,8 +99,10 @@ class RowStore:
         while not self.has_failed:
             await self._dirty.wait()
             self._dirty.clear()
-            entries, self._entries = self._entries, []
-            synced, self._synced = self._synced, asyncio.Event()
+            entries = self._entries
+            self._entries = []
+            synced = self._synced
+            self._synced = asyncio.Event()
             try:
                 await self.on_disk(self._write, entries)
             except RuntimeError:
@@ -116,7 +119,8 @@ class RowStore:
         """Write the remaining records, after the last call of `place`."""
         if self.has_failed:
             return
-        entries, self._entries = self._entries, []
+        entries = self._entries
+        self._entries = []
         try:
             try:
                 # An earlier write may still be running; the one thread of `disk` keeps the order.

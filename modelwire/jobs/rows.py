@@ -18,6 +18,7 @@ from random import Random
 from typing import IO, Any, NamedTuple
 
 from modelwire.errors import DiskError, InvalidArgument, JobChanged
+from modelwire.jobs.value_types import JSON
 
 __all__ = ["INPUT_COLUMN", "FileSource", "Row", "Source", "check_unique", "chosen", "sampled"]
 
@@ -64,7 +65,7 @@ class Source(ABC):
             return self._read / self.total
         return None
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> JSON:
         """Return a fingerprint of the input, as far as it is cheap to compute."""
         return {}
 
@@ -138,7 +139,7 @@ class FileSource(Source):
         file = getattr(self._file, "buffer", self._file)
         return min(1.0, file.tell() / self.size_bytes)
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> JSON:
         with self.path.open("rb") as file:
             digest = sha256(file.read(EDGE_BYTES))
             file.seek(max(0, self.size_bytes - EDGE_BYTES))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +34,7 @@ from modelwire.jobs.row_calls import RowCalls
 from modelwire.jobs.row_records import ANSWERED, FAILED, Record
 from modelwire.jobs.rows import Row
 from modelwire.jobs.store import WAYS
+from modelwire.jobs.value_types import JSON, Fields
 from modelwire.jobs.work import OPTIONS_OF_PROMPT, Work, failure_text, make_work
 from modelwire.runnables import get_config_list
 
@@ -83,7 +83,7 @@ def open_job(work: Any, rows: Any, keywords: JobOptions) -> Job:
         return job
 
 
-def _made(work: Any, options: Mapping[str, Any]) -> Work:
+def _made(work: Any, options: Fields) -> Work:
     """Return the work of a chain, a prompt with its model, or an embeddings model."""
     if isinstance(work, Embeddings):
         return embedding_work(work, options)
@@ -105,14 +105,14 @@ def _claimed(
     (config,) = get_config_list([options["config"]], 1)
     caller, most = _caller(work, config, options)
     fingerprint = {"input": input.source.fingerprint(), **work.fingerprint(config)}
-    if options["output"] is not None:
-        folder.check_output_is_free(options["output"])
+    output = options["output"]
+    retry_failed = options["retry_failed"]
+    if output is not None:
+        folder.check_output_is_free(output)
     folder.claim()
-    table = JobTable(options["output"], options, folder)
-    input_changed = folder.check(
-        fingerprint, input_may_differ=options["retry_failed"], rows_may_come=True
-    )
-    store = RowStore(folder.path, retry_failed=options["retry_failed"])
+    table = JobTable(output, options, folder)
+    input_changed = folder.check(fingerprint, input_may_differ=retry_failed, rows_may_come=True)
+    store = RowStore(folder.path, retry_failed=retry_failed)
     opened.callback(store.close)
     failures = Failures(store)
     calls = RowCalls(work, caller, store.results, failures, dedupe=options["dedupe"])
@@ -122,7 +122,7 @@ def _claimed(
     return job
 
 
-def _caller(work: Work, config: Any, options: Mapping[str, Any]) -> tuple[RowCaller, int | None]:
+def _caller(work: Work, config: Any, options: Fields) -> tuple[RowCaller, int | None]:
     """Return what calls the chain for a row, and how many rows may run at a time, if the user limits that."""
     most = options["max_concurrency"] or config.get("max_concurrency")
     if isinstance(work, EmbeddingWork):
@@ -150,7 +150,7 @@ class Job:
     output: JobTable
     folder: JobFolder
     calls: RowCalls
-    options: Mapping[str, Any]
+    options: Fields
     scheduler: LiveScheduler = field(default_factory=LiveScheduler)
     # This releases the folder, the store and the input.
     opened: ExitStack = field(default_factory=ExitStack)
@@ -166,7 +166,7 @@ class Job:
     _error: BaseException | None = None
     _began: float = 0.0
 
-    def restore(self, fingerprint: dict[str, Any], *, input_changed: bool) -> None:
+    def restore(self, fingerprint: JSON, *, input_changed: bool) -> None:
         """Restore the state of earlier runs. New rows may have been appended to the input."""
         options = self.options
         folder = self.folder
@@ -257,16 +257,17 @@ class Job:
     async def _work(self) -> None:
         """Run one row after the other, as long as the window has room."""
         this = cast("asyncio.Task[None]", asyncio.current_task())
+        failures = self.failures
         try:
             while self.window.has_room and (question := await self._next()) is not None:
                 is_placed = await self.run_row(question)
-                if self.failures.streak.may_have_common_cause(self.window.size):
-                    await self.failures.check(self)
+                if failures.streak.may_have_common_cause(self.window.size):
+                    await failures.check(self)
                 if is_placed:
                     await self.store.committed()
-            if self.window.has_one_worker and self.failures.streak.of_key:
+            if self.window.has_one_worker and failures.streak.of_key:
                 # No other worker is left that would check.
-                await self.failures.check(self)
+                await failures.check(self)
         except asyncio.CancelledError:
             if not self.calls.caller.is_over and not this.cancelling():
                 self.fail(stopped("A row was cancelled, and not by the job."))
@@ -279,7 +280,8 @@ class Job:
         skipped = 0
         async with self.turn:
             while self.stopped is None and not self.input.exhausted and self.window.quota > 0:
-                if (question := self.input.take()) is None:
+                question = self.input.take()
+                if question is None:
                     break
                 is_held = self.scheduler.holds(question.row.number, question)
                 if not is_held and not self.store.has_result(question):
@@ -297,17 +299,18 @@ class Job:
 
         If the budget is too small, wait while rows in flight may release a part of it.
         """
-        money = self.ledger.money
+        ledger = self.ledger
+        money = ledger.money
         if money is None or question.row.problem is not None:
             return True
-        while not self.ledger.reserve(question):
+        while not ledger.reserve(question):
             if not self.window.in_flight:
                 if not self.scheduler.on_shortage(question):
                     self._start_no_more("max_cost")
                     self.progress.say(money.shortage(money.needed(question.row_json)))
                 return False
-            self.ledger.freed.clear()
-            await self.ledger.freed.wait()
+            ledger.freed.clear()
+            await ledger.freed.wait()
             if self.stopped is not None:
                 return False
         return True
@@ -324,7 +327,7 @@ class Job:
             self.ledger.settle(question)
         return not failure_scope
 
-    def _record(self, question: Question, about: dict[str, Any], failure_scope: str) -> None:
+    def _record(self, question: Question, about: JSON, failure_scope: str) -> None:
         """Count a record and add it to the next group. A failure with a `failure_scope` is held back."""
         row = question.row
         record = Record(row.number, row.line, question.row_json, question.check, about)
@@ -343,11 +346,11 @@ class Job:
 
     def may_call(self, row: Row) -> bool:
         """Return whether the chain may be called for a row that was read ahead."""
-        return (
-            row.problem is None
-            and self.store.is_open(row.number)
-            and not self.scheduler.holds(row.number)
-        )
+        if row.problem is not None:
+            return False
+        if not self.store.is_open(row.number):
+            return False
+        return not self.scheduler.holds(row.number)
 
     @property
     def is_stopped(self) -> bool:
@@ -431,7 +434,10 @@ class Job:
             state = "interrupted"
             if result.complete:
                 state = "complete"
-            why = self.stopped if self._error is None else failure_text(self._error)
+            if self._error is None:
+                why = self.stopped
+            else:
+                why = failure_text(self._error)
             self.folder.end(
                 {"state": state, "stopped": why, **result.numbers(), **self.output.facts()}
             )

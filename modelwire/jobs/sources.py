@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from math import isnan
 from pathlib import Path
@@ -45,7 +45,8 @@ class _JsonlSource(FileSource):
         self._file.seek(0)
 
     def _rows(self) -> Iterator[Row]:
-        number, at = 0, 0
+        number = 0
+        at = 0
         while line := self._file.readline(MAX_ROW_CHARS):
             at += 1
             too_long = len(line) >= MAX_ROW_CHARS
@@ -119,7 +120,8 @@ class _ParquetSource(FileSource):
     def _rows(self) -> Iterator[Row]:
         for batch in self._parquet.iter_batches(BATCH_ROWS):
             for values in _arrow_rows(batch):
-                number, self._read = self._read, self._read + 1
+                number = self._read
+                self._read += 1
                 if isinstance(values, _NoValue):
                     yield Row(number, number + 1, None, values.problem)
                 else:
@@ -166,8 +168,12 @@ class _IterableSource(Source):
     def __init__(self, rows: Iterable[Any]) -> None:
         self._values = rows
         length = getattr(rows, "__len__", None)
-        self.total = length() if length is not None else None
-        first = rows[:PEEKED_LINES] if isinstance(rows, (list, tuple)) else []
+        self.total = None
+        if length is not None:
+            self.total = length()
+        first: Sequence[Any] = ()
+        if isinstance(rows, (list, tuple)):
+            first = rows[:PEEKED_LINES]
         if first and all(isinstance(values, Mapping) for values in first):
             self.columns = list(dict.fromkeys(str(name) for values in first for name in values))
 
@@ -176,21 +182,23 @@ class _IterableSource(Source):
 
     def __iter__(self) -> Iterator[Row]:
         for values in self._each():
-            number, self._read = self._read, self._read + 1
+            number = self._read
+            self._read += 1
+            line = self._read
             if isinstance(values, str):
-                yield Row(number, number + 1, values)
+                yield Row(number, line, values)
             elif isinstance(values, _NoValue):
-                yield Row(number, number + 1, None, values.problem)
+                yield Row(number, line, None, values.problem)
             elif isinstance(values, Mapping):
                 row = {str(name): _plain(value) for name, value in values.items()}
                 problem = None
                 if len(row) != len(values):
                     problem = "Two names of the row are the same as text."
-                yield Row(number, number + 1, None if problem else row, problem)
+                yield Row(number, line, None if problem else row, problem)
             else:
                 yield Row(
                     number,
-                    number + 1,
+                    line,
                     None,
                     f"The row is a `{type(values).__name__}`, neither a dict nor a text.",
                 )
@@ -201,12 +209,16 @@ class _FrameSource(_IterableSource):
 
     def __init__(self, frame: Any) -> None:
         super().__init__(frame)
-        names = frame.schema.names if hasattr(frame, "to_batches") else frame.columns
+        if hasattr(frame, "to_batches"):
+            names = frame.schema.names
+        else:
+            names = frame.columns
         self.columns = [str(name) for name in names]
         check_unique(self.columns, "The data frame")
         # The `len` of an arrow table is the number of rows; a record batch reader has neither.
         rows = getattr(frame, "num_rows", None)
-        self.total = rows if rows is not None else self.total
+        if rows is not None:
+            self.total = rows
 
     def _each(self) -> Iterable[Any]:
         frame: Any = self._values

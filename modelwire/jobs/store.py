@@ -45,8 +45,13 @@ __all__ = [
 ]
 
 STORE_NAME = "job.sqlite"
-EVENTS, INPUTS, REQUESTS, REPLIES = "events", "inputs", "requests", "replies"
-LIVE, TIERED, WAYS = "live", "tiered", "ways"
+EVENTS = "events"
+INPUTS = "inputs"
+REQUESTS = "requests"
+REPLIES = "replies"
+LIVE = "live"
+TIERED = "tiered"
+WAYS = "ways"
 # In WAL mode, this syncs the log at each commit.
 SYNCHRONOUS = "FULL"
 # A statement waits this long for the lock of another process.
@@ -141,9 +146,10 @@ class JobStore:
             return path
         if self._copy is None:
             self._copy = TemporaryDirectory(prefix="modelwire-store-")
+            folder = Path(self._copy.name)
             for each in (path, log):
-                copyfile(each, Path(self._copy.name) / each.name)
-            with closing(sqlite3.connect(Path(self._copy.name) / path.name)) as whole:
+                copyfile(each, folder / each.name)
+            with closing(sqlite3.connect(folder / path.name)) as whole:
                 whole.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return Path(self._copy.name) / path.name
 
@@ -263,12 +269,13 @@ class JobStore:
 
     def _disk_error(self, error: sqlite3.Error) -> DiskError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        path = self.path
         if code == sqlite3.SQLITE_FULL:
-            return DiskError.of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self.path)
+            return DiskError.of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path)
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return DiskError(
-                f"`{self.path}` is damaged: {error}. Put a copy of it back, or save what is whole: "
+                f"`{path}` is damaged: {error}. Put a copy of it back, or save what is whole: "
                 f"`sqlite3 {STORE_NAME} .recover | sqlite3 saved.sqlite`, and put that in its place.",
-                path=str(self.path),
+                path=str(path),
             )
-        return DiskError.of(OSError(str(error)), self.path)
+        return DiskError.of(OSError(str(error)), path)

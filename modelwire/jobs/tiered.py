@@ -119,9 +119,11 @@ class _Live:
         """Return the result of each input in order; an exception for one that fails."""
         with self._job.place.claimed() as (_, events):
             self._store = events.store
-            stored = self._store.entries(TIERED)
-            records = (from_json(entry.record) for entry in stored if not entry.is_damaged)
-            known = {record["n"]: record for record in records}
+            known = {}
+            for entry in self._store.entries(TIERED):
+                if not entry.is_damaged:
+                    record = from_json(entry.record)
+                    known[record["n"]] = record
             pairs = [(place, value, known.get(place)) for place, value in inputs]
             answers = RunnableLambda(self._answer)
             return answers.batch(pairs, self._config, return_exceptions=True)
@@ -169,7 +171,10 @@ async def atiered_batch(
 
 
 def _priorities(inputs: Sequence[Any], priorities: Priorities) -> list[str]:
-    levels = [priorities(value) for value in inputs] if callable(priorities) else list(priorities)
+    if callable(priorities):
+        levels = [priorities(value) for value in inputs]
+    else:
+        levels = list(priorities)
     if len(levels) != len(inputs):
         raise InvalidArgument(
             f"There are {len(inputs)} inputs and {len(levels)} priorities; give one for each."

@@ -50,7 +50,10 @@ class RowWindow:
 
     def fill(self, work: Callable[[], Coroutine[Any, Any, None]], *, is_blind: bool) -> None:
         """Start workers until the window is full, or the few that run while costs are unknown."""
-        most = min(self.size, UNPRICED_AT_ONCE) if is_blind else self.size
+        if is_blind:
+            most = min(self.size, UNPRICED_AT_ONCE)
+        else:
+            most = self.size
         self._workers |= {
             asyncio.create_task(self._worker(work)) for _ in range(most - len(self._workers))
         }

@@ -27,6 +27,7 @@ from modelwire.ext import CUT_REASONS, failure_text, finish_reason_of
 from modelwire.jobs.attachments import QuestionWithAttachments
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.jobs.stored_vectors import COLUMN, Vector, stored_vector
+from modelwire.jobs.value_types import JSON, Chain, Fields
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
 from modelwire.runnables import (
@@ -73,6 +74,10 @@ OPTIONS_OF_PROMPT = ("system", "schema", "attachments", "attachment_folder")
 
 # An answer of OpenAI names the tier by which it was billed, which is one of these or the default.
 TIERS = ("flex", "priority")
+# Texts of at most this many characters are shown whole where they differ from before.
+WHOLE_CHARS = 200
+# Of longer ones this many characters are shown before the first difference, and twice as many behind.
+CHARS_AROUND = 30
 
 
 class Work:
@@ -81,15 +86,23 @@ class Work:
     `text` says whether its prompt is a plain text.
     """
 
-    def __init__(self, chain: Runnable[Any, Any], *, text: bool = False) -> None:
+    def __init__(self, chain: Chain, *, text: bool = False) -> None:
         self.chain = chain
         self._is_text = text
         first = chain
         if isinstance(chain, RunnableSequence):
             first = chain.first
-        self.prompt = first if isinstance(first, BasePromptTemplate) else None
-        self.columns = None if self.prompt is None else sorted(self.prompt.input_variables)
-        optional = [] if self.prompt is None else self.prompt.optional_variables
+        self.prompt = None
+        if isinstance(first, BasePromptTemplate):
+            self.prompt = first
+        if self.prompt is None:
+            self.columns = None
+        else:
+            self.columns = sorted(self.prompt.input_variables)
+        if self.prompt is None:
+            optional = []
+        else:
+            optional = self.prompt.optional_variables
         self.answer_columns = _answer_columns(chain)
         # The subject of errors about a column that the input does not have.
         self.named_by = "The prompt"
@@ -98,9 +111,10 @@ class Work:
         # How many rows are in flight at first, and at most; None leaves that to the window.
         self.rows_at_once: int | None = None
         self.rows_at_most: int | None = None
-        self._prompt_columns = (
-            None if self.columns is None else tuple(sorted({*self.columns, *optional}))
-        )
+        if self.columns is None:
+            self._prompt_columns = None
+        else:
+            self._prompt_columns = tuple(sorted({*self.columns, *optional}))
 
     def question(self, values: Any) -> Any:
         """Return the part of a row that reaches the model: rows for which it is equal share one call."""
@@ -115,10 +129,11 @@ class Work:
         """
         if self.prompt is None or not isinstance(values, dict):
             return values
-        empty = {name: "" for name in self.columns or () if name in values and values[name] is None}
-        if empty:
-            return {**values, **empty}
-        return values
+        filled = values
+        for name in self.columns or ():
+            if name in values and values[name] is None:
+                filled = {**filled, name: ""}
+        return filled
 
     def check_columns(self, columns: Sequence[str] | None) -> None:
         """Raise `InvalidArgument` if the prompt names a column that the input does not have."""
@@ -143,7 +158,10 @@ class Work:
                         f"{column!a}, not {name!a}."
                     )
             close = did_you_mean(name, columns)
-            hint = close if close.startswith("Did") else f"It has {_listed(columns)}."
+            if close.startswith("Did"):
+                hint = close
+            else:
+                hint = f"It has {_listed(columns)}."
             brace = " Write a brace that is text as `{{`."
             if name.isidentifier() or self.prompt is None:
                 brace = ""
@@ -163,9 +181,8 @@ class Work:
             "model": ", ".join(_described(model) for model, _ in chosen),
             "request": _digest_of_requests(chosen),
         }
-        return {name: text for name, text in parts.items() if text} | {
-            "work": _described(self.chain)
-        }
+        known = {name: text for name, text in parts.items() if text}
+        return {**known, "work": _described(self.chain)}
 
 
 def _listed(columns: Sequence[str]) -> str:
@@ -175,12 +192,13 @@ def _listed(columns: Sequence[str]) -> str:
 def _prompt_text(prompt: Any) -> str:
     """Return the text of a prompt template; "" if it is not made of texts."""
     pieces = getattr(prompt, "messages", None) or [prompt]
-    texts: list[Any] = [
-        getattr(getattr(piece, "prompt", piece), "template", None) for piece in pieces
-    ]
-    if all(isinstance(text, str) for text in texts):
-        return _masked("\n".join(texts))
-    return ""
+    texts = []
+    for piece in pieces:
+        text = getattr(getattr(piece, "prompt", piece), "template", None)
+        if not isinstance(text, str):
+            return ""
+        texts.append(text)
+    return _masked("\n".join(texts))
 
 
 def make_work(
@@ -225,13 +243,16 @@ def make_work(
         question: Any = ("human", work)
         if attachments:
             question = QuestionWithAttachments(work, attachments, attachment_folder or Path.cwd())
-        messages = [question] if system is None else [("system", system), question]
+        if system is None:
+            messages = [question]
+        else:
+            messages = [("system", system), question]
         work = ChatPromptTemplate.from_messages(messages)
         return Work(work | model, text=True)
     return Work(work | model)
 
 
-def _answer_columns(step: Runnable[Any, Any]) -> list[str] | None:
+def _answer_columns(step: Chain) -> list[str] | None:
     """Return the keys of the answers if a schema defines them, else None."""
     if isinstance(step, RunnableSequence):
         return _answer_columns(step.last)
@@ -243,19 +264,22 @@ def _answer_columns(step: Runnable[Any, Any]) -> list[str] | None:
     return list(columns)
 
 
-def models_of(step: Runnable[Any, Any]) -> Iterator[BaseChatModel]:
+def models_of(step: Chain) -> Iterator[BaseChatModel]:
     """Yield the chat models of a chain at any depth, except those that a function calls."""
     return (model for model, _, _ in models_with_arguments(step))
 
 
 def models_with_arguments(
-    step: Runnable[Any, Any], kwargs: Mapping[str, Any] = MappingProxyType({}), times: int = 1
-) -> Iterator[tuple[BaseChatModel, Mapping[str, Any], int]]:
+    step: Chain, kwargs: Fields = MappingProxyType({}), times: int = 1
+) -> Iterator[tuple[BaseChatModel, Fields, int]]:
     """Yield the chat models of a chain with their bound arguments, and how often each may answer for one row."""
     if isinstance(step, adapters.BaseChatModel):
         yield step, kwargs, times
         return
-    kwargs = {**step.kwargs, **kwargs} if isinstance(step, RunnableBinding) else {}
+    if isinstance(step, RunnableBinding):
+        kwargs = {**step.kwargs, **kwargs}
+    else:
+        kwargs = {}
     # `with_retry` may repeat a call whose answer was billed but could not be parsed.
     times *= getattr(step, "max_attempt_number", 1)
     for inner in step._runnables_inside():
@@ -269,10 +293,10 @@ def members_of(model: BaseChatModel) -> list[BaseChatModel]:
 
 
 def _chosen_models(
-    step: Runnable[Any, Any],
+    step: Chain,
     config: RunnableConfig | None,
-    kwargs: Mapping[str, Any] = MappingProxyType({}),
-) -> Iterator[tuple[BaseChatModel, Mapping[str, Any]]]:
+    kwargs: Fields = MappingProxyType({}),
+) -> Iterator[tuple[BaseChatModel, Fields]]:
     """Yield the chat models that a call with `config` uses, each with its bound arguments."""
     if isinstance(step, adapters.BaseChatModel):
         yield step, kwargs
@@ -281,7 +305,7 @@ def _chosen_models(
         chosen, config = step.prepare(config)
         yield from _chosen_models(chosen, config, kwargs)
         return
-    bound: Mapping[str, Any] = {}
+    bound: Fields = {}
     if isinstance(step, RunnableBinding):
         bound = {**step.kwargs, **kwargs}
         config = step._config(config)
@@ -289,7 +313,7 @@ def _chosen_models(
         yield from _chosen_models(inner, config, bound)
 
 
-def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Mapping[str, Any]]]) -> str:
+def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Fields]]) -> str:
     """Return a digest of the request of each model for one fixed prompt; "" if a request cannot be built.
 
     Addresses and headers are excluded: a job may resume at another gateway and with another key. So
@@ -306,7 +330,7 @@ def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Mapping[str, Any]]
     return ""
 
 
-def _body_of_probe(model: Any, kwargs: Mapping[str, Any]) -> bytes | None:
+def _body_of_probe(model: Any, kwargs: Fields) -> bytes | None:
     if not isinstance(model, ext.HTTPChatModel):
         return None
     question: Any = [HumanMessage("What is it?")]
@@ -333,11 +357,13 @@ def _described(value: Any) -> str:
     if isinstance(value, RunnableAssign):
         return f"RunnableAssign({_described(value.mapper)})"
     if isinstance(value, RunnableParallel):
-        return ", ".join(f"{name}: {_described(step)}" for name, step in value.steps__.items())
+        steps = value.steps__.items()
+        return ", ".join(f"{name}: {_described(step)}" for name, step in steps)
     if isinstance(value, RunnableBinding):
         return f"{_described(value.bound)} with {_shown(value.kwargs)}"
     if isinstance(value, RunnableLambda):
-        return f"RunnableLambda({_source(getattr(value, 'func', None) or getattr(value, 'afunc', None))})"
+        function = getattr(value, "func", None) or getattr(value, "afunc", None)
+        return f"RunnableLambda({_source(function)})"
     # These fields of a model are excluded: its timeouts and its address.
     parameters = getattr(value, "_identifying_params", None)
     if parameters is None:
@@ -360,7 +386,7 @@ def _source(function: Any) -> str:
         return getattr(function, "__qualname__", type(function).__name__)
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Fields, now: Fields) -> list[str]:
     """Return the differences between two fingerprints, one sentence each.
 
     An older fingerprint has only `work`, a newer one also `prompt` and `model`.
@@ -375,45 +401,62 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         return [
             "The request: the same prompt and model send other parameters, such as `extra_body`."
         ]
-    parts = [
-        name for name in ("prompt", "model") if name in differ and name in before and name in now
-    ]
-    names = [name for name in differ if name in ("input", "via") or name in (parts or ("work",))]
-    return [
-        _changed_input(before.get(name, {}), now.get(name, {}))
-        if name == "input"
-        else f"The {name}: {_apart(str(before.get(name)), str(now.get(name)))}."
-        for name in names
-    ]
+    in_both = before.keys() & now.keys()
+    parts = [name for name in ("prompt", "model") if name in differ and name in in_both]
+    shown = ("input", "via", *(parts or ("work",)))
+    found = []
+    for name in differ:
+        old = before.get(name)
+        new = now.get(name)
+        if name == "input":
+            found.append(_changed_input(old or {}, new or {}))
+        elif name in shown:
+            found.append(f"The {name}: {_apart(str(old), str(new))}.")
+    return found
 
 
-def _changed_input(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _changed_input(before: Fields, now: Fields) -> str:
     for name, unit in (("file", ""), ("bytes", " bytes"), ("limit", " rows of it")):
         old = before.get(name)
         new = now.get(name)
-        if old != new:
-            texts = [
-                f"{one:,}" if isinstance(one, int) else str(one or "all") for one in (old, new)
-            ]
-            title = "The input" if name == "file" else f"The input {now.get('file', '')}"
-            return f"{title}: {texts[0]}{unit} became {texts[1]}."
+        if old == new:
+            continue
+        title = "The input"
+        if name != "file":
+            title = f"The input {now.get('file', '')}"
+        return f"{title}: {_counted(old)}{unit} became {_counted(new)}."
     return f"The input {now.get('file', '')}: its text is another one."
 
 
-def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
+def _counted(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value or "all")
+
+
+def _apart(before: str, now: str) -> str:
     """Return two texts side by side; long ones only around the first place where they differ."""
-    before, now = before.replace("\n", "\\n"), now.replace("\n", "\\n")
-    if len(before) <= whole and len(now) <= whole:
+    before = before.replace("\n", "\\n")
+    now = now.replace("\n", "\\n")
+    if len(before) <= WHOLE_CHARS and len(now) <= WHOLE_CHARS:
         return f"`{before}` became `{now}`"
     start = 0
-    while start < min(len(before), len(now)) and before[start] == now[start]:
+    for one, other in zip(before, now, strict=False):
+        if one != other:
+            break
         start += 1
-    cut = max(0, start - around)
-    end = start + 2 * around
-    old, new = (
-        f"{'...' * (cut > 0)}{text[cut:end]}{'...' * (len(text) > end)}" for text in (before, now)
-    )
-    return f"`{old}` became `{new}`"
+    cut = max(0, start - CHARS_AROUND)
+    end = start + 2 * CHARS_AROUND
+    return f"`{_part(before, cut, end)}` became `{_part(now, cut, end)}`"
+
+
+def _part(text: str, start: int, end: int) -> str:
+    shown = text[start:end]
+    if start > 0:
+        shown = f"...{shown}"
+    if len(text) > end:
+        shown = f"{shown}..."
+    return shown
 
 
 def answer_value(answer: Any) -> Any:
@@ -438,33 +481,37 @@ class Tally:
         self.messages: list[AIMessage] = []
         self.failed_attempts: list[Attempt] = []
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> JSON:
         """Return tokens, cost and attempts for a record; a value is None if it is unknown."""
-        paid = [message for message in self.messages if not _of_a_cache(message)]
-        usages = [
-            usage
-            for message in paid
-            if (usage := getattr(message, "usage_metadata", None)) is not None
-        ]
-        about: dict[str, Any] = {"attempts": len(paid) + len(self.failed_attempts)}
+        messages = self.messages
+        paid = [message for message in messages if not _of_a_cache(message)]
+        usages = []
+        for message in paid:
+            usage = getattr(message, "usage_metadata", None)
+            if usage is not None:
+                usages.append(usage)
+        about: JSON = {"attempts": len(paid) + len(self.failed_attempts)}
         if usages:
             about["input_tokens"] = sum(usage["input_tokens"] for usage in usages)
             about["output_tokens"] = sum(usage["output_tokens"] for usage in usages)
             about |= prompt_cache_facts(paid)
-        costs = [cost for message in paid if (cost := known_price(message)) is not None]
-        if len(costs) == len(paid):  # A partial sum would look like the whole cost.
+        costs: list[Any] = [known_price(message) for message in paid]
+        if None not in costs:  # A partial sum would look like the whole cost.
             about["cost"] = str(sum(costs, Decimal(0)))
         tiers = {message.response_metadata.get("service_tier") for message in paid}
-        if len(tiers) == 1 and (tier := tiers.pop()) in TIERS:
-            about["way"] = tier
-        if reason := finish_reason(self.messages):
+        if len(tiers) == 1:
+            (tier,) = tiers
+            if tier in TIERS:
+                about["way"] = tier
+        reason = finish_reason(messages)
+        if reason:
             about["finish_reason"] = reason
-        if len(paid) < len(self.messages):
-            about["cached"] = len(self.messages) - len(paid)
+        if len(paid) < len(messages):
+            about["cached"] = len(messages) - len(paid)
         return about
 
 
-def prompt_cache_facts(messages: Sequence[Any], *, batch: bool = False) -> dict[str, Any]:
+def prompt_cache_facts(messages: Sequence[Any], *, batch: bool = False) -> JSON:
     """Return what the prompt cache did for the answers, for a record; empty if it did nothing."""
     total = PromptCacheUse()
     for message in messages:
@@ -514,7 +561,7 @@ def price_of_counts(
     return known_price(AIMessage("", usage_metadata=usage, response_metadata=about))
 
 
-def check_prices(chain: Runnable[Any, Any]) -> None:
+def check_prices(chain: Chain) -> None:
     """Raise if a cost limit cannot be enforced, because the price of one of the chain's models is unknown."""
     check_price_list()
     for model in [member for whole in models_of(chain) for member in members_of(whole)]:

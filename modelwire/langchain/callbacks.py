@@ -159,7 +159,8 @@ def own_config(config: Mapping[str, Any] | None) -> RunnableConfig | None:
     if config is None:
         return None
     ready = {key: config[key] for key in _KEYS if config.get(key) is not None}
-    if (callbacks := config.get("callbacks")) is not None:
+    callbacks = config.get("callbacks")
+    if callbacks is not None:
         if isinstance(callbacks, TheirBaseManager):
             ready["callbacks"] = own_manager(callbacks)
         else:

@@ -155,7 +155,10 @@ def _config_with(config: Any, callbacks: Any) -> Any:
 
 
 def _tool(tool: BaseTool) -> ModelwireTool:
-    schema = tool.args_schema if tool.args_schema is not None else tool.get_input_schema()
+    if tool.args_schema is not None:
+        schema = tool.args_schema
+    else:
+        schema = tool.get_input_schema()
     return ModelwireTool(
         name=tool.name,
         description=tool.description,

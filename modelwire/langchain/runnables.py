@@ -179,7 +179,9 @@ def tools_once(tools: Sequence[Any]) -> list[Any]:
     once = []
     for tool in tools:
         function = convert_to_openai_tool(tool).get("function")
-        name = function.get("name") if isinstance(function, Mapping) else None
+        name = None
+        if isinstance(function, Mapping):
+            name = function.get("name")
         if name is not None and seen.setdefault(name, function) is not function:
             if seen[name] == function:
                 continue
@@ -204,7 +206,10 @@ def _tapped(config: Any) -> tuple[Any, list[Any]]:
     inward: Any = own_config(theirs)
     inward.setdefault("run_id", uuid4())
     callbacks = theirs.get("callbacks") or []
-    handlers = callbacks if isinstance(callbacks, list) else callbacks.handlers
+    if isinstance(callbacks, list):
+        handlers = callbacks
+    else:
+        handlers = callbacks.handlers
     return inward, [one for one in handlers if isinstance(one, _StreamingCallbackHandler)]
 
 

@@ -126,7 +126,9 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -
 
 def _names_this_machine(head: bytes) -> bool:
     found = re.search(rb"(?im)^host:[ \t]*(\[[^\]]*\]|[^:\r]*)", head)
-    name = found[1].decode("latin-1").strip().lower() if found else ""
+    name = ""
+    if found:
+        name = found[1].decode("latin-1").strip().lower()
     # RFC 6761, 6.3
     return name in ("", "localhost", "127.0.0.1", "[::1]") or name.endswith(".localhost")
 

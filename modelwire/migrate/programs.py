@@ -95,7 +95,9 @@ def migrate_file(path: Path) -> Migrated:
 def _migrate_notebook(path: Path, before: bytes) -> Migrated:
     text = before.decode("utf-8")
     notebook = json.loads(text)
-    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    cells = None
+    if isinstance(notebook, dict):
+        cells = notebook.get("cells")
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
         raise ValueError("it is JSON, and no notebook with cells")
     imports = 0

@@ -88,7 +88,10 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         return int(self.get_metadata(PositionProvider, node).start.line)
 
     def _leave(self, node: Any, module: str, name: str = "") -> None:
-        what = f"`{name}` of `{module}`" if name else f"`{module}`"
+        if name:
+            what = f"`{name}` of `{module}`"
+        else:
+            what = f"`{module}`"
         keeps_file = keeps_its_file(module, name)
         self.left.append(Left(self._line(node), what, reason(module, name), keeps_file))
 

@@ -44,7 +44,9 @@ def _int(value: Any) -> int | None:
 
 
 def _word(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    if isinstance(value, str):
+        return value
+    return None
 
 
 def _only_true(value: Any) -> bool | None:
@@ -76,7 +78,10 @@ def _output_type(form: Any) -> str:
 def _output_of_modalities(modalities: Any) -> str | None:
     wanted = {str(one).lower() for one in modalities or ()}
     kinds = {"image": "image", "audio": "speech"}
-    return next((kind for name, kind in kinds.items() if name in wanted), None)
+    for name, kind in kinds.items():
+        if name in wanted:
+            return kind
+    return None
 
 
 def _output_of_mime_type(value: Any) -> str | None:
@@ -207,7 +212,9 @@ def request_attributes(params: Mapping[str, Any], stop: Any, provider: str) -> F
 
 def embedding_attributes(messages: Sequence[Any]) -> Facts:
     """Return the attributes of a request for embeddings, whose message holds the options."""
-    pack = messages[0].additional_kwargs.get("pack") if messages else None
+    pack = None
+    if messages:
+        pack = messages[0].additional_kwargs.get("pack")
     options = getattr(pack, "options", {})
     return known({"gen_ai.embeddings.dimension.count": options.get("dimensions")})
 
@@ -278,4 +285,5 @@ def _optional(
     yield "gen_ai.tool.description", description or None
     yield "gen_ai.tool.call.id", call_id
     if "mcp.method.name" in metadata:
-        yield from ((name, metadata.get(name)) for name in OF_MCP)
+        for name in OF_MCP:
+            yield (name, metadata.get(name))

@@ -129,7 +129,8 @@ class _CallSpan(CallObserver):
 
     def _detach(self) -> None:
         """Be no longer the current span; where this is another context, it is not."""
-        attached, self._attached = self._attached, None
+        attached = self._attached
+        self._attached = None
         if attached is not None and context.get_current() is attached[0]:
             context.detach(attached[1])
 
@@ -156,7 +157,8 @@ class _CallSpan(CallObserver):
 
     @_harmless
     def chunk(self, chunk: Any) -> None:
-        now_s, last_s = monotonic(), self._last_chunk_s
+        now_s = monotonic()
+        last_s = self._last_chunk_s
         self._last_chunk_s = now_s
         if last_s is not None:
             self.meters.record_later_chunk(now_s - last_s, self.about)
@@ -172,7 +174,9 @@ class _CallSpan(CallObserver):
         """End the span, with the reasons why the answers ended and the tokens of the call."""
         self._detach()
         messages = [one.message for one in result.generations]
-        message = messages[0] if messages else None
+        message = None
+        if messages:
+            message = messages[0]
         if message is not None:
             self.facts |= answer_attributes(message, self.provider)
         usage = getattr(message, "usage_metadata", None) or {}
@@ -234,7 +238,9 @@ class CallSpans(CallObserver):
             named["gen_ai.request.model"] = model
             title = f"{title} {model}"
         parent = self.spans.get(call.parent_run_id)
-        within = None if parent is None else trace.set_span_in_context(parent)
+        within = None
+        if parent is not None:
+            within = trace.set_span_in_context(parent)
         span = self.tracer.start_span(title, within, SpanKind.CLIENT, named)
         observer = _CallSpan(span, named, self.meters, with_earlier=self.with_earlier)
         if span.is_recording():

@@ -114,7 +114,9 @@ def _parts(message: Any) -> Iterator[Facts]:
 
 
 def _data_part(block: Mapping[str, Any]) -> Facts:
-    modality = block["type"] if block["type"] in _MODALITIES else "document"
+    modality = "document"
+    if block["type"] in _MODALITIES:
+        modality = block["type"]
     about = {"modality": modality, "mime_type": block.get("mime_type")}
     if "url" in block:
         return {"type": "uri", "uri": block["url"], **about}

@@ -56,7 +56,9 @@ class Spans(BaseCallbackHandler):
         self, name: str, run_id: UUID, parent_run_id: UUID | None, attributes: dict[str, Any]
     ) -> None:
         parent = self.spans.get(parent_run_id)
-        within = None if parent is None else trace.set_span_in_context(parent)
+        within = None
+        if parent is not None:
+            within = trace.set_span_in_context(parent)
         span = self.tracer.start_span(name, within, SpanKind.INTERNAL, attributes)
         self.spans[run_id] = span
 
@@ -92,7 +94,10 @@ class Spans(BaseCallbackHandler):
             description = about_tool.get("description")
             facts = tool_attributes(name, description, tool_call_id, metadata or {})
             if captures():
-                arguments = input_str if inputs is None else inputs
+                if inputs is None:
+                    arguments = input_str
+                else:
+                    arguments = inputs
                 facts["gen_ai.tool.call.arguments"] = value_json(arguments)
             self._open(f"execute_tool {name}", run_id, parent_run_id, facts)
             self.tools[run_id] = monotonic(), name
@@ -109,7 +114,10 @@ class Spans(BaseCallbackHandler):
                 span.set_attribute("gen_ai.tool.call.result", value_json(result))
             # The tool has reported its error to the model.
             is_error = getattr(output, "status", None) == "error"
-            self._close_tool(run_id, "tool_error" if is_error else None)
+            kind = None
+            if is_error:
+                kind = "tool_error"
+            self._close_tool(run_id, kind)
 
         def on_tool_error(self, error, *, run_id, **about):
             self._close_tool(run_id, type(error).__qualname__)

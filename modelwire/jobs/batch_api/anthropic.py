@@ -5,13 +5,13 @@ Wire format: https://docs.anthropic.com/en/api/creating-message-batches, read 20
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
 from modelwire.jobs.batch_api import api
+from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
@@ -51,14 +51,12 @@ class AnthropicBatches(api.BatchApi):
     max_rows = 100_000
     max_bytes = 256_000_000
     # These bytes make the file of a part the body of the request that creates its batch.
-    head, between, tail = (
-        b'{"requests":[\n',
-        b",\n",
-        b"\n]}\n",
-    )
+    head = b'{"requests":[\n'
+    between = b",\n"
+    tail = b"\n]}\n"
     batches = "/v1/messages/batches"
 
-    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
+    def row(self, custom_id: str, body: Fields, path: str) -> bytes:
         return to_json({"custom_id": custom_id, "params": body})
 
     @api.reads_answers
@@ -68,7 +66,10 @@ class AnthropicBatches(api.BatchApi):
         A batch that is listed before it later was created after this call.
         """
         batch = next(api.listed(batch_client, self.batches, "after_id", 1), {})
-        return api.Newest(str(batch["id"]) if batch else None, api.epoch(batch.get("created_at")))
+        newest = None
+        if batch:
+            newest = str(batch["id"])
+        return api.Newest(newest, api.epoch(batch.get("created_at")))
 
     @api.reads_answers
     def find(
@@ -80,7 +81,10 @@ class AnthropicBatches(api.BatchApi):
         machine's may be wrong.
         """
         found: list[api.Made] = []
-        since = part.at - POSSIBLY_LOST_S if part.stage == "planned" else part.newest_at
+        if part.stage == "planned":
+            since = part.at - POSSIBLY_LOST_S
+        else:
+            since = part.newest_at
         for batch in api.listed(batch_client, self.batches, "after_id", 1000):
             if batch["id"] == part.newest or api.epoch(batch.get("created_at")) < since:
                 break
@@ -93,7 +97,7 @@ class AnthropicBatches(api.BatchApi):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
     ) -> api.Made:
         headers = {"Content-Type": "application/json", **about["headers"]}
         with path.open("rb") as file:
@@ -118,22 +122,32 @@ class AnthropicBatches(api.BatchApi):
             outcome = ""
         url = batch.get("results_url")
         failed = done - counts.get("succeeded", 0)
-        return api.Look(ended, outcome, total, done, failed, (str(url),) if ended and url else ())
+        remote: tuple[str, ...] = ()
+        if ended and url:
+            remote = (str(url),)
+        return api.Look(ended, outcome, total, done, failed, remote)
 
     def read(self, line: bytes) -> api.RowReply:
         row = api.json_object(line)
-        custom_id, result = str(row.get("custom_id")), row.get("result")
+        custom_id = str(row.get("custom_id"))
+        result = row.get("result")
         if not isinstance(result, dict):
             result = {"error": {"type": "api_error", "message": api.NO_RESULT}}
         kind = KINDS.get(str(result.get("type")), "errored")
         if kind != "errored":
             return api.RowReply(custom_id, kind, None, result.get("message"), None)
         wrapped = result.get("error")
-        inner = wrapped.get("error") or wrapped if isinstance(wrapped, dict) else None
-        status = STATUS_OF.get(str(inner.get("type")), 500) if isinstance(inner, dict) else 500
-        request_id = wrapped.get("request_id") if isinstance(wrapped, dict) else None
+        inner = None
+        if isinstance(wrapped, dict):
+            inner = wrapped.get("error") or wrapped
+        status = 500
+        if isinstance(inner, dict):
+            status = STATUS_OF.get(str(inner.get("type")), 500)
+        request_id = None
+        if isinstance(wrapped, dict):
+            request_id = wrapped.get("request_id")
         return api.RowReply(custom_id, kind, status, wrapped, request_id)
 
 
-def _made(batch: Mapping[str, Any], *, guessed: bool = False) -> api.Made:
+def _made(batch: Fields, *, guessed: bool = False) -> api.Made:
     return api.Made(api.checked_id(batch.get("id")), api.epoch(batch.get("expires_at")), guessed)

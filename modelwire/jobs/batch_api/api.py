@@ -139,7 +139,9 @@ class BatchApi:
     max_bytes: int
     # The file of a part consists of `head`, its rows with `between` after each but the last, and
     # `tail`.
-    head, between, tail = b"", b"\n", b"\n"
+    head = b""
+    between = b"\n"
+    tail = b"\n"
     # Every row begins with these bytes, and nothing else in the file does. The name of the row
     # follows.
     start = b'{"custom_id":"'
@@ -217,8 +219,11 @@ class BatchApi:
 
     def remote_paths(self, part: Part) -> list[str]:
         """Return the paths of everything of a part that can be deleted at the provider: files, and an ended batch."""
-        files = [self.file_path(file_id) for file_id in (*part.old_files, part.file_id) if file_id]
-        return files + ([f"{self.batches}/{part.batch_id}"] if part.batch_id else [])
+        files = filter(None, (*part.old_files, part.file_id))
+        paths = [self.file_path(file_id) for file_id in files]
+        if part.batch_id:
+            paths.append(f"{self.batches}/{part.batch_id}")
+        return paths
 
     def delete(self, batch_client: BatchClient, part: Part) -> None:
         """Delete the files and batches of a part at the provider."""
@@ -252,7 +257,8 @@ def listed(
     params: dict[str, Any] = {"limit": limit}
     for _ in turned(batch_client, path, params, cursor):
         page = batch_client.get(path, params)
-        if not isinstance(found := page.get("data"), list):
+        found = page.get("data")
+        if not isinstance(found, list):
             raise errors.MalformedResponse(
                 f"The list at `{path}` has no `data`.", provider=batch_client.codec.provider
             )
@@ -306,7 +312,8 @@ def checked_id(value: object) -> str:
     text = str(value)
     if value is None:
         raise errors.MalformedResponse("The provider gives a batch or a file no id.")
-    if not text.isprintable() or any(char in text for char in "/\\?#% ") or text in ("", ".", ".."):
+    has_delimiter = any(char in text for char in "/\\?#% ")
+    if not text.isprintable() or has_delimiter or text in ("", ".", ".."):
         raise errors.JobStopped(
             f"The provider gives a batch or a file an id that is none: {text[:100]!r}."
         )
@@ -324,10 +331,10 @@ def is_made_of(part: Part, job: str, marks: Sequence[object]) -> bool:
     """Return whether a batch's metadata name this part, at its attempt or at one that a damaged store has lost."""
     its_job, its_part, its_sha256 = marks
     number, _, attempt = str(its_part).partition(".")
-    is_ours = (its_job, number, its_sha256) == (job, str(part.number), part.sha256[:32])
-    return (
-        is_ours and attempt.isdecimal() and int(attempt) >= part.attempt + (part.stage == "planned")
-    )
+    if (its_job, number, its_sha256) != (job, str(part.number), part.sha256[:32]):
+        return False
+    least = part.attempt + (part.stage == "planned")
+    return attempt.isdecimal() and int(attempt) >= least
 
 
 def epoch(text: str | None) -> float:

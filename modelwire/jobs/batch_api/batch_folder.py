@@ -33,7 +33,8 @@ class BatchFolder:
     """The folder at `path`. `split` is the job's chain, or None if only the folder is known."""
 
     def __init__(self, path: Path, split: Split | None) -> None:
-        self.path, self.split = path, split
+        self.path = path
+        self.split = split
 
     def read(self) -> tuple[JobFolder, PartEvents]:
         """Return the folder and its events, without a lock."""

@@ -11,6 +11,7 @@ from modelwire.jobs.output import check_output, write_output
 from modelwire.jobs.row_records import TABLE, Record, Results, digest_of, exact_json, groups_of
 from modelwire.jobs.store import Entry
 from modelwire.jobs.tagged_values import untagged
+from modelwire.jobs.value_types import JSON
 from modelwire.jobs.work import answer_value, failure_text, finish_reason, prompt_cache_facts
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def write_table(
     # The stored rows of the last table are out of date.
     events.store.clear(TABLE)
     results = Results(folder.path)
-    counts: dict[str, Any] = {"rows": 0, "failed": 0, "unpriced": 0, "cut": 0, "state": "complete"}
+    counts: JSON = {"rows": 0, "failed": 0, "unpriced": 0, "cut": 0, "state": "complete"}
     cost: Any = 0
     try:
 
@@ -52,7 +53,9 @@ def write_table(
         for entries in groups_of(placed(), lambda entry: len(entry.record)):
             results.write(entries)
         split = job.place.split
-        columns = None if split is None else split.work.answer_columns
+        columns = None
+        if split is not None:
+            columns = split.work.answer_columns
         write_output(results, path, order=order, answer_columns=columns)
     finally:
         results.close()
@@ -63,29 +66,35 @@ def write_table(
     return int(counts["rows"])
 
 
-def record_of(result: BatchResult, record: dict[str, Any]) -> Record:
+def record_of(result: BatchResult, record: JSON) -> Record:
     """Return the result of a row as the record that a file job stores."""
-    values = untagged(record["value"]) if "value" in record else record.get("messages")
+    if "value" in record:
+        values = untagged(record["value"])
+    else:
+        values = record.get("messages")
     row = exact_json(values)
-    about: dict[str, Any] = {}
-    if result.error is None and result.output is not None:
+    about: JSON = {}
+    if result.error is not None:
+        about["error"] = failure_text(result.error)
+    elif result.output is None:
+        about["error"] = f"No answer: {result.status}."
+    else:
         try:
             about["answer"] = answer_value(result.output)
         except ValueError as exc:
             about["error"] = failure_text(exc)
-    else:
-        if result.error is not None:
-            about["error"] = failure_text(result.error)
-        else:
-            about["error"] = f"No answer: {result.status}."
-    if result.message is not None and (reason := finish_reason([result.message])):
-        about["finish_reason"] = reason
+    message = result.message
+    if message is not None:
+        reason = finish_reason([message])
+        if reason:
+            about["finish_reason"] = reason
     if result.same is not None:
         return Record(result.index, record["line"], row, digest_of(row), {**about, "attempts": 0})
-    if (usage := result.usage) is not None:
+    usage = result.usage
+    if usage is not None:
         about |= {name: usage[name] for name in ("input_tokens", "output_tokens")}
-        if result.message is not None:
-            about |= prompt_cache_facts([result.message], batch=True)
+        if message is not None:
+            about |= prompt_cache_facts([message], batch=True)
     if result.cost is not None:
         about["cost"] = str(result.cost)
     about["attempts"] = result.round or None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import ext
 from modelwire.errors import InvalidArgument
+from modelwire.jobs.value_types import JSON, Chain, Fields
 from modelwire.jobs.work import Work, models_of
 from modelwire.runnables import (
     Runnable,
@@ -40,12 +41,12 @@ class Split(NamedTuple):
     `live` is the model's step with its retries and fallbacks, for direct calls.
     """
 
-    chain: Runnable[Any, Any]
-    before: Runnable[Any, Any] | None
+    chain: Chain
+    before: Chain | None
     model: HTTPChatModel
-    live: Runnable[Any, Any]
-    after: Runnable[Any, Any] | None
-    kwargs: Mapping[str, Any]  # These arguments are bound to the model.
+    live: Chain
+    after: Chain | None
+    kwargs: Fields  # These arguments are bound to the model.
     config: RunnableConfig
     work: Work  # This is the chain in the form that jobs take.
 
@@ -71,7 +72,7 @@ class Split(NamedTuple):
         kwargs = self._arguments()
         return ext.cached_answer(self.model, messages, kwargs.pop("stop", None), kwargs)
 
-    def _arguments(self) -> dict[str, Any]:
+    def _arguments(self) -> JSON:
         kwargs = dict(self.kwargs)
         # Timeouts of a single call do not apply to a batch.
         self.model._retry_settings(kwargs)
@@ -89,7 +90,7 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
         )
     whole, merged = _unbound(chain, merge_configs(config))
     steps = [inner for step in _steps(whole) for inner in _steps(step)]
-    found: list[tuple[int, HTTPChatModel, Mapping[str, Any], RunnableConfig]] = []
+    found: list[tuple[int, HTTPChatModel, Fields, RunnableConfig]] = []
     for position, step in enumerate(steps):
         model, kwargs, inner = _model_of(step)
         if isinstance(model, ext.HTTPChatModel):
@@ -106,7 +107,8 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
     if len(found) > 1:
         raise _several_models({position: steps[position] for position, *_ in found})
     position, model, kwargs, inner = found[0]
-    before, after = _joined(steps[:position]), _joined(steps[position + 1 :])
+    before = _joined(steps[:position])
+    after = _joined(steps[position + 1 :])
     return Split(
         chain,
         before,
@@ -119,7 +121,7 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
     )
 
 
-def _several_models(found: Mapping[int, Runnable[Any, Any]]) -> NotBatchable:
+def _several_models(found: Mapping[int, Chain]) -> NotBatchable:
     """Return the error for a chain with several models; `found` has the position of each."""
     names = ", ".join(
         f"step {position + 1} `{step.get_name()}`" for position, step in found.items()
@@ -130,7 +132,7 @@ def _several_models(found: Mapping[int, Runnable[Any, Any]]) -> NotBatchable:
     )
 
 
-def _steps(chain: Runnable[Any, Any]) -> Sequence[Runnable[Any, Any]]:
+def _steps(chain: Chain) -> Sequence[Chain]:
     if isinstance(chain, ext.StructuredRetry):
         chain = chain.once
     if isinstance(chain, RunnableSequence):
@@ -138,9 +140,7 @@ def _steps(chain: Runnable[Any, Any]) -> Sequence[Runnable[Any, Any]]:
     return [chain]
 
 
-def _unbound(
-    chain: Runnable[Any, Any], config: RunnableConfig
-) -> tuple[Runnable[Any, Any], RunnableConfig]:
+def _unbound(chain: Chain, config: RunnableConfig) -> tuple[Chain, RunnableConfig]:
     """Separate a chain from the config bound to it by `chain.with_config(...)`."""
     while type(chain) is RunnableBinding and isinstance(
         chain.bound, (RunnableSequence, RunnableBinding)
@@ -157,8 +157,8 @@ def _unbound(
 
 
 def _model_of(
-    step: Runnable[Any, Any],
-) -> tuple[Runnable[Any, Any], Mapping[str, Any], RunnableConfig]:
+    step: Chain,
+) -> tuple[Chain, Fields, RunnableConfig]:
     """Return the runnable inside a step's bindings, retries and fallbacks, with the arguments and
     config bound to it.
     """
@@ -175,7 +175,7 @@ def _model_of(
             return step, kwargs, config
 
 
-def _joined(steps: Sequence[Runnable[Any, Any]]) -> Runnable[Any, Any] | None:
+def _joined(steps: Sequence[Chain]) -> Chain | None:
     if not steps:
         return None
     if len(steps) == 1:

@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from modelwire import errors, ext, lazy
 from modelwire.jobs.batch_api.azure import batch_address
 from modelwire.jobs.owned_files import owned
+from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import Codec
@@ -50,14 +51,19 @@ class BatchClient:
         self._own = model.client is None
         # A function that returns keys is called before each request, because a key may expire while
         # a job waits.
-        self._renewable = model if self._own and model._asks_for_key() else None
+        self._renewable: HTTPChatModel | None = None
+        if self._own and model._asks_for_key():
+            self._renewable = model
         # Every request has these headers.
         self._headers: dict[str, Any] = {}
         # This is the `Date` header of the last answer.
         self._date: str | None = None
         # This holds the values to redact from errors.
         self._carried: Any = SimpleNamespace(headers={}, url="", client=(model.client, None))
-        self._client = self._made(model) if self._own else model.client
+        if self._own:
+            self._client = self._made(model)
+        else:
+            self._client = model.client
         self.base_url = str(self._client.base_url).rstrip("/")
 
     def __enter__(self) -> BatchClient:
@@ -80,7 +86,9 @@ class BatchClient:
         try:
             import httpx2
 
-            client = model.http_client if isinstance(model.http_client, httpx2.Client) else None
+            client = None
+            if isinstance(model.http_client, httpx2.Client):
+                client = model.http_client
             self._own = client is None
             if client is None:
                 hooks = {"request": [ext.hide_query]}
@@ -118,18 +126,16 @@ class BatchClient:
         except ValueError:
             return time.time()
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def get(self, path: str, params: Fields | None = None) -> JSON:
         """Return a JSON object; the SDK retries by itself."""
         return self._called("get", path, {"params": dict(params or {}), "max_retries": 2})
 
-    def post(
-        self, path: str, *, headers: Mapping[str, str] | None = None, **content: Any
-    ) -> dict[str, Any]:
+    def post(self, path: str, *, headers: Mapping[str, str] | None = None, **content: Any) -> JSON:
         """Send a POST once, without retries: if the answer is lost, the provider may have acted on the request."""
         options = {"headers": dict(headers or {}), "max_retries": 0, "timeout": UPLOAD_TIMEOUT_S}
         return self._called("post", path, options, **content)
 
-    def upload(self, path: str, name: str, size: int, file: IO[bytes]) -> dict[str, Any]:
+    def upload(self, path: str, name: str, size: int, file: IO[bytes]) -> JSON:
         """Upload a file of `size` bytes with a client that has `upload`, and return the provider's
         description of it.
         """
@@ -140,7 +146,7 @@ class BatchClient:
         """Delete a file or a batch."""
         self._called("delete", path, {"max_retries": 2})
 
-    def _now_needed(self) -> dict[str, Any]:
+    def _now_needed(self) -> JSON:
         """Return the headers of a request, with a fresh key.
 
         Raises what the function that returns keys raises.
@@ -151,9 +157,7 @@ class BatchClient:
         self._carried.headers.update(headers)
         return {**self._headers, **headers}
 
-    def _called(
-        self, method: str, path: str, options: dict[str, Any], **content: Any
-    ) -> dict[str, Any]:
+    def _called(self, method: str, path: str, options: dict[str, Any], **content: Any) -> JSON:
         try:
             return self._called_once(method, path, {**options}, **content)
         except errors.AuthenticationError:
@@ -168,9 +172,7 @@ class BatchClient:
                     file.seek(0)
         return self._called_once(method, path, options, **content)
 
-    def _called_once(
-        self, method: str, path: str, options: dict[str, Any], **content: Any
-    ) -> dict[str, Any]:
+    def _called_once(self, method: str, path: str, options: dict[str, Any], **content: Any) -> JSON:
         import httpx2
 
         options["headers"] = ext.Headers({**self._now_needed(), **options.get("headers", {})})
@@ -230,7 +232,9 @@ class BatchClient:
 
         import httpx2
 
-        have = part.stat().st_size if part.exists() else 0
+        have = 0
+        if part.exists():
+            have = part.stat().st_size
         headers = {
             **self._now_needed(),
             "Accept": "application/octet-stream",
@@ -288,7 +292,7 @@ class BatchClient:
         finally:
             response.close()
 
-    def _error_of(self, exc: Exception, headers: Mapping[str, Any]) -> errors.ModelwireError:
+    def _error_of(self, exc: Exception, headers: Fields) -> errors.ModelwireError:
         """Return `exc` as an error of modelwire's with its secrets redacted; `headers` are those of the request."""
         carried = SimpleNamespace(
             **{**vars(self._carried), "headers": {**self._carried.headers, **headers}}
@@ -328,7 +332,8 @@ class BatchClient:
         from urllib.parse import urljoin, urlsplit
 
         whole = urljoin(f"{self.base_url}/", url)
-        ours, theirs = urlsplit(self.base_url), urlsplit(whole)
+        ours = urlsplit(self.base_url)
+        theirs = urlsplit(whole)
         if (ours.scheme, ours.hostname, ours.port) != (theirs.scheme, theirs.hostname, theirs.port):
             raise errors.JobStopped(
                 f"The results are reported to be at `{theirs.scheme}://{theirs.hostname}`, not at the provider's "
@@ -340,13 +345,19 @@ class BatchClient:
 def _goes_on(response: Any, have: int) -> bool:
     """Return whether a partial response begins where the downloaded bytes end; RFC 9110, 14.4."""
     content_range = response.headers.get("content-range")
-    return content_range is None or bool(content_range.strip().lower().startswith(f"bytes {have}-"))
+    if content_range is None:
+        return True
+    return bool(content_range.strip().lower().startswith(f"bytes {have}-"))
 
 
 def _whole_size(response: Any) -> int | None:
     """Return the size of the whole file from the header of a refused range; None if it is missing."""
-    size = "" if response is None else response.headers.get("content-range", "").rpartition("/")[2]
-    return int(size) if size.isdecimal() else None
+    size = ""
+    if response is not None:
+        size = response.headers.get("content-range", "").rpartition("/")[2]
+    if size.isdecimal():
+        return int(size)
+    return None
 
 
 def answer_of(codec: Codec, reply: RowReply) -> AIMessage:
@@ -357,13 +368,14 @@ def answer_of(codec: Codec, reply: RowReply) -> AIMessage:
         headers = {"x-request-id": reply.request_id, "request-id": reply.request_id}
     else:
         headers = {}
-    if reply.kind == "succeeded":
+    kind = reply.kind
+    if kind == "succeeded":
         return codec.decode(ext.Reply(200, headers, to_json(reply.body)))
-    if reply.kind == "errored":
+    if kind == "errored":
         raise codec.error(ext.Reply(reply.status or 500, headers, to_json(reply.body)))
     raise errors.ProviderError(
-        f"The batch {'was cancelled' if reply.kind == 'cancelled' else 'expired'} before this row was asked.",
+        f"The batch {'was cancelled' if kind == 'cancelled' else 'expired'} before this row was asked.",
         provider=codec.provider,
-        code=f"batch_{reply.kind}",
+        code=f"batch_{kind}",
         retry_class=errors.RetryClass.TRANSIENT,
     )

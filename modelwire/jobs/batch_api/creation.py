@@ -21,7 +21,7 @@ from modelwire.errors import (
     TLSFailed,
 )
 from modelwire.jobs.batch_api.api import EndlessList
-from modelwire.jobs.batch_api.open_job import BatchUncertain, OpenJob
+from modelwire.jobs.batch_api.open_job import BatchUncertain, PartWork
 from modelwire.jobs.batch_api.part_log import Part, PartEvents
 from modelwire.jobs.batch_api.part_requests import write_requests
 from modelwire.jobs.owned_files import disk_errors
@@ -43,13 +43,8 @@ SEARCH_S = 300.0
 UNKNOWN_STATUSES = (408, 409, 499)
 
 
-class Creation:
+class Creation(PartWork):
     """Creates the batches of an open job, and finds those whose creation was not recorded."""
-
-    def __init__(self, job: OpenJob) -> None:
-        self.job = job
-        self.folder, self.events = job.folder, job.events
-        self.api, self.batch_client, self.now_s = job.api, job.batch_client, job.now_s
 
     def create(self, part: Part) -> None:
         """Create the batch of a part, after searching for one that may have been created before."""
@@ -176,9 +171,15 @@ class Creation:
         """
         taken = set(part.not_ours)
         here = self.folder.path.absolute()
-        beside = [path.parent for path in here.parent.glob("*/job.json") if path.parent != here]
-        for events in (self.events, *(PartEvents(path).read() for path in beside)):
-            taken |= {one.batch_id for one in events.parts if one.batch_id and not one.guessed}
+        all_events = [self.events]
+        for path in here.parent.glob("*/job.json"):
+            if path.parent != here:
+                events = PartEvents(path.parent).read()
+                all_events.append(events)
+        for events in all_events:
+            for one in events.parts:
+                if one.batch_id and not one.guessed:
+                    taken.add(one.batch_id)
         return taken
 
 
@@ -187,5 +188,7 @@ def _is_refusal(exc: ModelwireError) -> bool:
     if isinstance(exc, (CallerError, ConnectFailed, TLSFailed)):
         # These errors show that the request was not sent.
         return True
-    status = exc.status_code if isinstance(exc, ProviderError) else None
+    status = None
+    if isinstance(exc, ProviderError):
+        status = exc.status_code
     return status is not None and 400 <= status < 500 and status not in UNKNOWN_STATUSES

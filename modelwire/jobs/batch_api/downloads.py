@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from modelwire.errors import MalformedResponse, NotFound
 from modelwire.jobs.batch_api.api import without_bom
-from modelwire.jobs.batch_api.open_job import BatchUncertain, OpenJob
+from modelwire.jobs.batch_api.open_job import BatchUncertain, PartWork
 from modelwire.jobs.batch_api.part_requests import name_of, requests_of
 from modelwire.jobs.store import REPLIES, Entry
 
@@ -31,13 +31,8 @@ _log = logging.getLogger(__name__)
 RESULTS_LATE_S = 900.0
 
 
-class Downloads:
+class Downloads(PartWork):
     """Downloads the results of an open job's batches."""
-
-    def __init__(self, job: OpenJob) -> None:
-        self.job = job
-        self.folder, self.events = job.folder, job.events
-        self.api, self.batch_client, self.now_s = job.api, job.batch_client, job.now_s
 
     def fetch(self, part: Part) -> None:
         if part.outcome == "failed":
@@ -106,7 +101,10 @@ class Downloads:
         if not lacking:
             return False
         now_s = self.now_s()
-        began_s = part.short_at if 0 < part.short_at <= now_s else now_s
+        if 0 < part.short_at <= now_s:
+            began_s = part.short_at
+        else:
+            began_s = now_s
         if part.short_at and now_s - began_s >= RESULTS_LATE_S:
             _log.warning(
                 "The provider counts %d answers in batch %s, and its results lack %d of them: those rows are "
@@ -185,7 +183,8 @@ def _is_whole(path: Path) -> bool:
     last = b""
     with path.open("rb") as file:
         for line in file:
-            last = line if line.strip() else last
+            if line.strip():
+                last = line
     try:
         from_json(without_bom(last) or b"null")
     except ValueError:

@@ -15,6 +15,7 @@ from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api.chain import NotBatchable
 from modelwire.jobs.embedding_rows import text_error
 from modelwire.jobs.stored_vectors import COLUMN, Vector
+from modelwire.jobs.value_types import JSON, Chain, Fields
 from modelwire.runnables import Runnable, RunnableSequence
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class _Texts(Runnable[Any, Any]):
     """Takes the text of a row out of its column, and makes the input of an embeddings call of it."""
 
     def __init__(self, model: Any, column: str | None) -> None:
-        self.model, self.column = model, column
+        self.model = model
+        self.column = column
 
     def __repr__(self) -> str:
         """Return what the requests depend on, besides the model."""
@@ -87,7 +89,7 @@ def with_steps(chain: Any, column: str | None) -> Any:
     return chain
 
 
-def chain_of_embeddings(model: Any, column: str | None) -> Runnable[Any, Any]:
+def chain_of_embeddings(model: Any, column: str | None) -> Chain:
     """Return the chain of an embeddings model: the text of a row, the call, the vector of its answer."""
     if getattr(getattr(model, "calls", None), "provider", None) not in PROVIDERS:
         raise NotBatchable(
@@ -107,14 +109,14 @@ def output_of(message: AIMessage | None) -> Any:
         return message
 
 
-def embeddings_facts(before: Runnable[Any, Any] | None) -> dict[str, Any] | None:
+def embeddings_facts(before: Chain | None) -> JSON | None:
     """Return what another process needs to read the vectors of a job; None for a chain of a chat model."""
     if not isinstance(before, _Texts):
         return None
     return {"text": before.column, "options": before.model.options("document")}
 
 
-def codec_of_rows(about: Mapping[str, Any]) -> Codec:
+def codec_of_rows(about: Fields) -> Codec:
     """Return the codec for the rows of a job with these settings."""
     codec: Codec = ext.embeddings_codec(
         about["provider"], about["model"], about["embeddings"]["options"]

@@ -11,6 +11,7 @@ from modelwire.jobs.batch_api.embeddings import output_of
 from modelwire.jobs.batch_api.plan import input_of, stored_row
 from modelwire.jobs.batch_api.replay_callbacks import report
 from modelwire.jobs.batch_api.results import BatchResult, Index, matches
+from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,18 +30,20 @@ class FinishedRows:
         self.place = place
         self._name = ""  # The job's id, once it has been read.
 
-    def finished(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
+    def finished(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, JSON]]:
         """Yield each row's result and its own record, after the steps after the model."""
         for result, record in self.recorded(by_arrival=by_arrival):
             self.finish(result, record)
             yield result, record
 
-    def recorded(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
+    def recorded(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, JSON]]:
         """Yield each row's result and its own record, before the steps after the model."""
         folder, events = self.place.read()
         check_planned(folder.path, events)
         with closing(self._index(folder, events)) as index:
-            numbers = index.by_arrival() if by_arrival else range(events.rows)
+            numbers: Iterable[int] = range(events.rows)
+            if by_arrival:
+                numbers = index.by_arrival()
             yield from self._filled(folder, events, index, numbers)
 
     def unanswered(
@@ -62,13 +65,14 @@ class FinishedRows:
         events: PartEvents,
         index: Index,
         numbers: Iterable[int],
-    ) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
-        codec, on_refusal = self.place.codec(folder, events), self.place.on_refusal
+    ) -> Iterator[tuple[BatchResult, JSON]]:
+        codec = self.place.codec(folder, events)
+        on_refusal = self.place.on_refusal
         for number in numbers:
             record = stored_row(index.store, number)
             yield index.fill(_blank(number, record), codec, on_refusal), record
 
-    def finish(self, result: BatchResult, record: dict[str, Any]) -> None:
+    def finish(self, result: BatchResult, record: JSON) -> None:
         """Report the answer to the callback handlers, and run the steps after the model."""
         split = self.place.split
         if split is not None:
@@ -76,13 +80,17 @@ class FinishedRows:
             report(split, result, input_of(record), self._name)
         if result.status == "errored":
             return
-        result.output = output_of(result.message) if split is None else result.message
+        if split is None:
+            result.output = output_of(result.message)
+        else:
+            result.output = result.message
         if result.message is None or split is None or split.after is None:
             return
         try:
             result.output = split.after.invoke(result.message, split.config)
         except Exception as exc:  # noqa: BLE001 - a step of the user's: the result says what it raised
-            result.output, result.error = None, exc
+            result.output = None
+            result.error = exc
 
     def is_unusable(self, result: BatchResult) -> bool:
         """Return whether a step after the model raises for an answer."""
@@ -105,7 +113,7 @@ def check_planned(path: Path, events: PartEvents) -> None:
         )
 
 
-def _blank(number: int, record: dict[str, Any]) -> BatchResult:
+def _blank(number: int, record: JSON) -> BatchResult:
     """Return the result of a row before the batches' results are read, from its own record."""
     result = BatchResult(
         index=number, key=record.get("key", number), status="pending", same=record.get("same")

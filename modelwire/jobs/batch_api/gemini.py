@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from pydantic_core import from_json, to_json
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api import api
 from modelwire.jobs.owned_files import owned
+from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
@@ -72,17 +73,15 @@ class GoogleBatches(api.BatchApi):
     # A batch that is not done after this time expires.
     life_s: float
 
-    def about(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    def about(self, batch: Fields) -> Fields:
         """Return the part of a batch's JSON that has its state."""
         raise NotImplementedError
 
-    def counts(self, about: Mapping[str, Any]) -> tuple[int, int, int]:
+    def counts(self, about: Fields) -> tuple[int, int, int]:
         """Return the numbers of all rows, of answered rows and of failed rows."""
         raise NotImplementedError
 
-    def results(
-        self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]
-    ) -> tuple[str, ...]:
+    def results(self, batch_client: BatchClient, batch_id: str, batch: Fields) -> tuple[str, ...]:
         """Return the addresses of the results of an ended batch."""
         raise NotImplementedError
 
@@ -107,24 +106,30 @@ class GoogleBatches(api.BatchApi):
                 found.append(self.made(batch))
         return found
 
-    def made(self, batch: Mapping[str, Any]) -> api.Made:
+    def made(self, batch: Fields) -> api.Made:
         """Return the batch in a provider's answer."""
         made_at = api.epoch(self.about(batch).get("createTime"))
-        return api.Made(id_of(batch), made_at + self.life_s if made_at else 0.0)
+        ends_at = 0.0
+        if made_at:
+            ends_at = made_at + self.life_s
+        return api.Made(id_of(batch), ends_at)
 
     @api.reads_answers
     def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         batch = batch_client.get(f"{self.batches}/{batch_id}")
-        about, error = self.about(batch), batch.get("error")
+        about = self.about(batch)
+        error = batch.get("error")
         outcome = OUTCOMES.get(str(about.get("state")).rpartition("STATE_")[2], "")
         ended = outcome not in ("", "cancelling")
         total, good, bad = self.counts(about)
-        remote = self.results(batch_client, batch_id, batch) if ended else ()
+        remote: tuple[str, ...] = ()
+        if ended:
+            remote = self.results(batch_client, batch_id, batch)
         if outcome == "failed" and remote and good:
             # "All completed rows are exported", and they are billed. Rows without a line are
             # missing.
             outcome = "completed"
-        errors: tuple[dict[str, Any], ...] = ()
+        errors: tuple[JSON, ...] = ()
         if isinstance(error, dict):
             errors = ({"code": error.get("code"), "message": error.get("message")},)
         return api.Look(ended, outcome, total, good + bad, bad, remote, errors)
@@ -153,7 +158,7 @@ class GeminiBatches(GoogleBatches):
     # .../docs/batch-api, "Monitoring job status"
     life_s = 48 * 3600.0
 
-    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
+    def row(self, custom_id: str, body: Fields, path: str) -> bytes:
         return to_json({"key": custom_id, "request": body})
 
     def takes_file(self, part: Part) -> bool:
@@ -182,14 +187,14 @@ class GeminiBatches(GoogleBatches):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
     ) -> api.Made:
         model = re.search(r"((?:models|tunedModels)/[^/]+):generateContent$", about["endpoint"])
         if model is None:
             raise InvalidArgument(
                 f"The Gemini API makes batches of `models/...`, not of `{about['endpoint']}`."
             )
-        batch: dict[str, Any] = {"displayName": shown_marks(part, job)}
+        batch: JSON = {"displayName": shown_marks(part, job)}
         if part.file_id is not None:
             batch["inputConfig"] = {"fileName": f"files/{part.file_id}"}
         else:
@@ -202,21 +207,20 @@ class GeminiBatches(GoogleBatches):
             batch_client.post(f"/v1beta/{model[1]}:batchGenerateContent", body={"batch": batch})
         )
 
-    def about(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    def about(self, batch: Fields) -> Fields:
         return batch.get("metadata") or {}
 
-    def counts(self, about: Mapping[str, Any]) -> tuple[int, int, int]:
+    def counts(self, about: Fields) -> tuple[int, int, int]:
         found = about.get("batchStats") or {}
         total, good, bad = (
             int(found.get(f"{word}equestCount") or 0) for word in ("r", "successfulR", "failedR")
         )
         return total, good, bad
 
-    def results(
-        self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]
-    ) -> tuple[str, ...]:
+    def results(self, batch_client: BatchClient, batch_id: str, batch: Fields) -> tuple[str, ...]:
         output = _output(batch)
-        if file := output.get("responsesFile"):
+        file = output.get("responsesFile")
+        if file:
             return (f"/download{FILES}/{id_of({'name': file})}:download?alt=media",)
         if output:
             return (f"{self.batches}/{batch_id}",)
@@ -246,14 +250,13 @@ class GeminiBatches(GoogleBatches):
     def read(self, line: bytes) -> api.RowReply:
         row = api.json_object(line)
         key = str(row.get("key") or (row.get("metadata") or {}).get("key"))
-        if isinstance(response := row.get("response"), dict):
+        response = row.get("response")
+        if isinstance(response, dict):
             return api.RowReply(key, "succeeded", 200, response, response.get("responseId"))
         return self.failed_row(key, row.get("error") or row.get("status"))
 
 
-def pages(
-    batch_client: BatchClient, path: str, field: str, **params: Any
-) -> Iterator[dict[str, Any]]:
+def pages(batch_client: BatchClient, path: str, field: str, **params: Any) -> Iterator[JSON]:
     """Yield the items of all pages of one of Google's lists."""
     for _ in api.turned(batch_client, path, params, "pageToken"):
         page = batch_client.get(path, params)
@@ -263,10 +266,13 @@ def pages(
         params["pageToken"] = page["nextPageToken"]
 
 
-def id_of(thing: Mapping[str, Any]) -> str:
+def id_of(thing: Fields) -> str:
     """Return the last part of a resource name such as `batches/ID` or `files/ID`."""
     name = thing.get("name")
-    return api.checked_id(None if name is None else str(name).rpartition("/")[2])
+    last = None
+    if name is not None:
+        last = str(name).rpartition("/")[2]
+    return api.checked_id(last)
 
 
 def shown_marks(part: Part, job: str) -> str:
@@ -274,7 +280,7 @@ def shown_marks(part: Part, job: str) -> str:
     return " ".join(("modelwire", *api.marks_of(part, job)))
 
 
-def _output(batch: Mapping[str, Any]) -> dict[str, Any]:
+def _output(batch: Fields) -> JSON:
     """Return the field with the results of a batch: `metadata` has it, `response` repeats it, and
     either may be missing.
     """

@@ -157,7 +157,10 @@ class BatchJob:
             looks = 0
             while not self._advance(reconciler):
                 elapsed_s = time.monotonic() - began
-                pause_s = _pause_s(looks, elapsed_s) if poll == "auto" else poll
+                if poll == "auto":
+                    pause_s = _pause_s(looks, elapsed_s)
+                else:
+                    pause_s = poll
                 if timeout is not None:
                     if elapsed_s >= timeout:
                         raise Timeout(
@@ -205,7 +208,10 @@ class BatchJob:
             self._show_progress(reconciler)
         if not events.done:
             events.store.clear(TABLE)  # The rows of the last table are out of date.
-        folder.end({"state": "answered" if events.done else "submitted", "rows": events.rows})
+        state = "submitted"
+        if events.done:
+            state = "answered"
+        folder.end({"state": state, "rows": events.rows})
 
     async def await_end(
         self,
@@ -240,7 +246,10 @@ class BatchJob:
             if inputs is not None:
                 split = self.place.needed_chain("inputs")
                 count = resubmit_invalid(split, job, inputs, encoding, round)
-            is_unusable = self.rows.is_unusable if UNUSABLE in statuses else None
+            if UNUSABLE in statuses:
+                is_unusable = self.rows.is_unusable
+            else:
+                is_unusable = None
             count += Reconciler(job).resubmit(statuses, round=round, is_unusable=is_unusable)
             if count:
                 self.hand_in(job.folder, job.events, tries=5)
@@ -373,7 +382,9 @@ class BatchJob:
 
     def cost(self) -> BatchCost:
         """Return the cost of the job."""
-        usd, answers, unpriced = Decimal(0), 0, 0
+        usd = Decimal(0)
+        answers = 0
+        unpriced = 0
         for result, _ in self.rows.recorded(by_arrival=False):
             if result.message is not None:
                 answers += 1
@@ -401,16 +412,17 @@ class BatchJob:
 def advance(reconciler: Reconciler) -> bool:
     """Take every step that a job is ready for. Return whether the job is done."""
     job = reconciler.job
-    check_planned(job.folder.path, job.events)
+    events = job.events
+    check_planned(job.folder.path, events)
     try:
         reconciler.advance()
     except ChatError as exc:
         if not exc.retryable:
             raise
         _log.info("`%s` is looked at again: %s", job.folder.path, exc)
-    if job.events.done:
-        job.folder.end({"state": "answered", "rows": job.events.rows})
-    return job.events.done
+    if events.done:
+        job.folder.end({"state": "answered", "rows": events.rows})
+    return events.done
 
 
 def create_batches(reconciler: Reconciler, *, tries: int, searches: bool) -> None:
@@ -468,7 +480,10 @@ def _uncertain(events: PartEvents, number: int) -> Part:
 
 def _pause_s(looks: int, elapsed_s: float) -> float:
     """Return the seconds until `wait` polls again."""
-    pause_s = SLOW_S if elapsed_s > SLOW_AFTER_S else POLLS_S[min(looks, len(POLLS_S) - 1)]
+    if elapsed_s > SLOW_AFTER_S:
+        pause_s = SLOW_S
+    else:
+        pause_s = POLLS_S[min(looks, len(POLLS_S) - 1)]
     return pause_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads polls, keeps no secret
 
 
@@ -483,7 +498,8 @@ def _call_directly(store: JobStore, step: Any, rows: list[tuple[int, Any]]) -> i
     A row that fails keeps its result. If there was no answer and an error would fail every row,
     that error is raised.
     """
-    answered, failures = 0, []
+    answered = 0
+    failures = []
     values = [value for _, value in rows]
     for place, message in step.batch_as_completed(values, return_exceptions=True):
         if isinstance(message, BaseException):

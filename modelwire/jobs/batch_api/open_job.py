@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import JobStopped
 from modelwire.jobs.batch_api.part_requests import Limits, PartRequests, requests_of
+from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.part_log import Part, PartEvents
     from modelwire.jobs.folder import JobFolder
 
-__all__ = ["BatchUncertain", "OpenJob"]
+__all__ = ["BatchUncertain", "OpenJob", "PartWork"]
 
 
 class BatchUncertain(JobStopped):
@@ -31,7 +32,8 @@ class BatchUncertain(JobStopped):
         error = cls(
             f"{why} `job.adopt({part.number}, batch_id)` takes one, `job.submit_again({part.number})` makes a new one."
         )
-        error.part, error.batch_ids = part.number, batch_ids
+        error.part = part.number
+        error.batch_ids = batch_ids
         return error
 
 
@@ -48,9 +50,9 @@ class OpenJob:
     on_refusal: str = "raise"
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JSON:
         """What the job was submitted with."""
-        about: dict[str, Any] = self.folder.about["batch"]
+        about: JSON = self.folder.about["batch"]
         return about
 
     @property
@@ -95,3 +97,15 @@ class OpenJob:
             "deleted, or this key belongs to another account or workspace: then take the right key, and wait again. "
             f"`job.submit_again({part.number})` makes a new batch, which is paid again."
         )
+
+
+class PartWork:
+    """Work on the parts of an open job."""
+
+    def __init__(self, job: OpenJob) -> None:
+        self.job = job
+        self.folder = job.folder
+        self.events = job.events
+        self.api = job.api
+        self.batch_client = job.batch_client
+        self.now_s = job.now_s

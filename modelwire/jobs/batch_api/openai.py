@@ -7,14 +7,14 @@ read 2026-11.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
 from modelwire.jobs.batch_api import api
 from modelwire.jobs.batch_api.azure import CREATE_ENDPOINT
+from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
@@ -49,8 +49,11 @@ class OpenAIBatches(api.BatchApi):
     max_bytes = 200_000_000
     batches = "/batches"
 
-    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
-        url = path if self.azure and path == CREATE_ENDPOINT else f"/v1{path}"
+    def row(self, custom_id: str, body: Fields, path: str) -> bytes:
+        if self.azure and path == CREATE_ENDPOINT:
+            url = path
+        else:
+            url = f"/v1{path}"
         return to_json({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
 
     def takes_file(self, part: Part) -> bool:
@@ -97,11 +100,15 @@ class OpenAIBatches(api.BatchApi):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
     ) -> api.Made:
+        if self.azure:
+            endpoint = CREATE_ENDPOINT
+        else:
+            endpoint = about["endpoint"]
         payload = {
             "input_file_id": part.file_id,
-            "endpoint": CREATE_ENDPOINT if self.azure else about["endpoint"],
+            "endpoint": endpoint,
             "completion_window": "24h",
             "metadata": {
                 **about["metadata"],
@@ -118,7 +125,8 @@ class OpenAIBatches(api.BatchApi):
         files = tuple(
             file for name in ("output_file_id", "error_file_id") if (file := batch.get(name))
         )
-        completed, failed = counts.get("completed") or 0, counts.get("failed") or 0
+        completed = counts.get("completed") or 0
+        failed = counts.get("failed") or 0
         errors = (batch.get("errors") or {}).get("data") or ()
         remote = tuple(f"/files/{api.checked_id(file)}/content" for file in files)
         ended = outcome not in ("", "cancelling", "finalizing")
@@ -142,26 +150,31 @@ class OpenAIBatches(api.BatchApi):
     def read(self, line: bytes) -> api.RowReply:
         """Read a line of results. Either of `response` and `error` may be null."""
         row = api.json_object(line)
-        custom_id, response, error = (
-            str(row.get("custom_id")),
-            row.get("response"),
-            row.get("error"),
-        )
+        custom_id = str(row.get("custom_id"))
+        response = row.get("response")
+        error = row.get("error")
         if not isinstance(response, dict):
             error = error or {"code": None, "message": api.NO_RESULT}
-            code = error.get("code") if isinstance(error, dict) else None
+            code = None
+            if isinstance(error, dict):
+                code = error.get("code")
             kind = NOT_ASKED.get(str(code), "errored")
-            return api.RowReply(
-                custom_id, kind, 500 if kind == "errored" else None, {"error": error}, None
-            )
+            status = None
+            if kind == "errored":
+                status = 500
+            return api.RowReply(custom_id, kind, status, {"error": error}, None)
         status = response.get("status_code")
-        status = status if isinstance(status, int) and 100 <= status < 600 else 500
+        if not (isinstance(status, int) and 100 <= status < 600):
+            status = 500
         kind = "succeeded" if status < 300 else "errored"
         return api.RowReply(
             custom_id, kind, status, response.get("body"), response.get("request_id")
         )
 
-    def _made(self, batch: Mapping[str, Any]) -> api.Made:
+    def _made(self, batch: Fields) -> api.Made:
         # A batch on Azure has no time limit.
-        ends_at = 0.0 if self.azure else float(batch.get("expires_at") or 0)
+        if self.azure:
+            ends_at = 0.0
+        else:
+            ends_at = float(batch.get("expires_at") or 0)
         return api.Made(api.checked_id(batch.get("id")), ends_at)

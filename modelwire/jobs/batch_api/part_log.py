@@ -20,6 +20,7 @@ from pydantic_core import from_json, to_json
 
 from modelwire.errors import DiskError
 from modelwire.jobs.store import EVENTS, STORE_NAME, Entry, JobStore
+from modelwire.jobs.value_types import JSON
 
 __all__ = ["Part", "PartEvents"]
 
@@ -99,9 +100,17 @@ class Part:
         """Discard a batch that turned out not to belong to this part, or that the provider has refused."""
         if self.guessed and self.batch_id is not None:
             self.not_ours.append(self.batch_id)
-        self.stage, self.batch_id, self.guessed, self.confirmed = stage, None, False, False
-        self.cancel_asked, self.expires_at, self.outcome, self.remote = False, 0.0, "", []
-        self.refused, self.sought_at, self.short_at = False, 0.0, 0.0
+        self.stage = stage
+        self.batch_id = None
+        self.guessed = False
+        self.confirmed = False
+        self.cancel_asked = False
+        self.expires_at = 0.0
+        self.outcome = ""
+        self.remote = []
+        self.refused = False
+        self.sought_at = 0.0
+        self.short_at = 0.0
 
 
 class PartEvents:
@@ -152,7 +161,10 @@ class PartEvents:
 
         It survives a crash once this returns, or once the store's transaction is committed.
         """
-        number = None if part is None else part.number
+        if part is None:
+            number = None
+        else:
+            number = part.number
         record = {
             "event": event,
             "at": time.time(),
@@ -185,7 +197,7 @@ class PartEvents:
                 self._apply(from_json(entry.record))
         return damaged
 
-    def _apply(self, event: dict[str, Any]) -> None:
+    def _apply(self, event: JSON) -> None:
         facts = dict(event)
         kind = facts.pop("event")
         if "part" in facts:
@@ -195,7 +207,8 @@ class PartEvents:
             lost = self.damaged > 0 and not self.planned
             # Rows submitted after the end of a cancelled job are not cancelled.
             self.cancelled = self.cancelled and not self.done
-            self.planned, self.done = True, False
+            self.planned = True
+            self.done = False
             for number in facts.get("replaces", ()):
                 self.parts[number].stage = "replaced"
             for about in facts["parts"]:
@@ -216,7 +229,7 @@ class PartEvents:
             for part in self.waiting():
                 part.possibly_lost = True
 
-    def _apply_to_part(self, kind: str, number: int, facts: dict[str, Any]) -> None:
+    def _apply_to_part(self, kind: str, number: int, facts: JSON) -> None:
         if number >= len(self.parts):
             path = self.folder / STORE_NAME
             raise DiskError(
@@ -231,11 +244,14 @@ class PartEvents:
             if part.file_id is not None:
                 part.old_files.append(part.file_id)
             part.discard_batch("planned")
-            part.file_id, part.possibly_lost = None, False
+            part.file_id = None
+            part.possibly_lost = False
         elif kind == "released":
             part.discard_batch("intent")
         elif kind == "reopened":
-            part.stage, part.outcome, part.remote = "created", "", []
+            part.stage = "created"
+            part.outcome = ""
+            part.remote = []
             if self.window is not None:
                 # The batch has not ended after all, so the window shrinks to what it was before.
                 self.window -= 1

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from modelwire.errors import DiskError
 from modelwire.jobs.owned_files import owned
 from modelwire.jobs.store import REQUESTS, Entry, JobStore
+from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
@@ -68,17 +69,20 @@ class PartRequests:
         round: int = 1,
         again: bool = False,
     ) -> None:
-        self._store, self._api, self._limits = store, api, limits
+        self._store = store
+        self._api = api
+        self._limits = limits
         self._about = {"round": round, "again": again}
         self._next = 1 + max((part.last for part in parts), default=0)
         # Parts whose event was damaged do not exist, but their requests may.
         store.clear(REQUESTS, self._next)
         # These are the facts of each full part for the event `planned`.
-        self._full: list[dict[str, Any]] = []
+        self._full: list[JSON] = []
         self._begin()
 
     def _begin(self) -> None:
-        self._rows, self._bytes = 0, len(self._api.head)
+        self._rows = 0
+        self._bytes = len(self._api.head)
         self._digest = sha256(self._api.head)
 
     def fits(self, request: bytes) -> bool:
@@ -100,7 +104,7 @@ class PartRequests:
         self._rows += 1
         self._next += 1
 
-    def close(self) -> list[dict[str, Any]]:
+    def close(self) -> list[JSON]:
         """Finish the last part; return the facts of all parts for the event `planned`."""
         if self._rows:
             self._finish()
@@ -144,7 +148,8 @@ def write_requests(store: JobStore, part: Part, api: BatchApi, path: Path) -> No
     Raises: `DiskError` if they were changed since they were planned: only the planned ones may be
     billed.
     """
-    digest, before = sha256(), api.head
+    digest = sha256()
+    before = api.head
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with open(path, "wb", opener=owned) as file:
         for _, request in requests_of(store, part):

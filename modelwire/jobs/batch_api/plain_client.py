@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from modelwire.jobs.value_types import Fields
+
 if TYPE_CHECKING:
     import httpx2
 
@@ -46,37 +48,39 @@ class PlainClient:
 
         # The paths of Google's files name their version, so the base URL must not.
         self.base_url = httpx2.URL(re.sub(r"/v\d\w*/?$", "", base_url.rstrip("/")))
-        self._query, self._headers, self._client = default_query, default_headers, http_client
+        self._query = default_query
+        self._headers = default_headers
+        self._client = http_client
 
     def close(self) -> None:
         self._client.close()
 
-    def get(
-        self, path: str, *, options: Mapping[str, Any], stream: bool = False, **_: Any
-    ) -> httpx2.Response:
+    def get(self, path: str, *, options: Fields, stream: bool = False, **_: Any) -> httpx2.Response:
         return self._call("GET", path, options, stream=stream)
 
-    def delete(self, path: str, *, options: Mapping[str, Any], **_: Any) -> httpx2.Response:
+    def delete(self, path: str, *, options: Fields, **_: Any) -> httpx2.Response:
         return self._call("DELETE", path, options)
 
     def post(
         self,
         path: str,
         *,
-        options: Mapping[str, Any],
+        options: Fields,
         body: Any = None,
         content: Any = None,
         **_: Any,
     ) -> httpx2.Response:
-        return self._call(
-            "POST", path, options, **({"json": body} if content is None else {"content": content})
-        )
+        if content is None:
+            sent = {"json": body}
+        else:
+            sent = {"content": content}
+        return self._call("POST", path, options, **sent)
 
     def upload(
         self,
         path: str,
         *,
-        options: Mapping[str, Any],
+        options: Fields,
         name: str,
         size: int,
         file: IO[bytes],
@@ -105,7 +109,7 @@ class PlainClient:
         self,
         method: str,
         path: str,
-        options: Mapping[str, Any],
+        options: Fields,
         *,
         stream: bool = False,
         **content: Any,
@@ -114,7 +118,10 @@ class PlainClient:
 
         headers = {**self._headers, **options.get("headers", {})}
         params = {**self._query, **options.get("params", {})}
-        whole = path if "://" in path else f"{str(self.base_url).rstrip('/')}{path}"
+        if "://" in path:
+            whole = path
+        else:
+            whole = f"{str(self.base_url).rstrip('/')}{path}"
         url = httpx2.URL(whole).copy_merge_params(params)
         pauses_s = [FIRST_PAUSE_S * 2**n for n in range(int(options.get("max_retries", 0)))]
         while True:
@@ -137,5 +144,5 @@ class PlainClient:
             time.sleep(pauses_s.pop(0))
 
 
-def _with(options: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+def _with(options: Fields, headers: Mapping[str, str]) -> dict[str, Any]:
     return {**options, "headers": {**options.get("headers", {}), **headers}}

@@ -24,6 +24,7 @@ from modelwire.jobs.rows import Row
 from modelwire.jobs.sources import open_source
 from modelwire.jobs.store import INPUTS, LIVE, Entry, JobStore
 from modelwire.jobs.tagged_values import tagged, untagged
+from modelwire.jobs.value_types import JSON, Fields
 from modelwire.jobs.work import failure_text
 from modelwire.messages import BaseMessage, message_to_dict, messages_from_dict, messages_to_dict
 
@@ -37,6 +38,7 @@ __all__ = [
     "direct_answer",
     "input_entry",
     "input_of",
+    "limited",
     "plan_rows",
     "read_rows",
     "stored_row",
@@ -53,7 +55,7 @@ class Rows(Protocol):
     def close(self) -> None: ...
 
 
-def read_rows(inputs: Any, encoding: str = "utf-8") -> tuple[Rows, dict[str, Any]]:
+def read_rows(inputs: Any, encoding: str = "utf-8") -> tuple[Rows, JSON]:
     """Return the rows of a file, a data frame or an iterable, and a fingerprint of that input."""
     if isinstance(inputs, (str, os.PathLike)) or any(
         hasattr(inputs, n) for n in ("to_batches", "itertuples", "iter_rows")
@@ -67,9 +69,9 @@ def read_rows(inputs: Any, encoding: str = "utf-8") -> tuple[Rows, dict[str, Any
     return (Row(number, number + 1, value) for number, value in enumerate(inputs)), {}
 
 
-def row_record(row: Row, key: str | None) -> dict[str, Any]:
+def row_record(row: Row, key: str | None) -> JSON:
     """Return a row as a record: messages as dicts, and other values so that `input_of` restores them exactly."""
-    record: dict[str, Any] = {"line": row.line}
+    record: JSON = {"line": row.line}
     value = row.values
     if hasattr(value, "to_messages"):
         value = value.to_messages()
@@ -90,7 +92,7 @@ def row_record(row: Row, key: str | None) -> dict[str, Any]:
     return record
 
 
-def written(row: Row, key: str | None) -> tuple[dict[str, Any], bytes]:
+def written(row: Row, key: str | None) -> tuple[JSON, bytes]:
     """Return a row's record, and the same as JSON.
 
     A row that cannot be serialised gets an error instead.
@@ -106,7 +108,7 @@ def written(row: Row, key: str | None) -> tuple[dict[str, Any], bytes]:
         return record, json_of(record)
 
 
-def input_of(record: Mapping[str, Any]) -> Any:
+def input_of(record: Fields) -> Any:
     """Return the row that a record was made of."""
     if "messages" in record:
         return messages_from_dict(record["messages"])
@@ -116,7 +118,7 @@ def input_of(record: Mapping[str, Any]) -> Any:
 class Plan(NamedTuple):
     """The result of planning: the facts of the event `planned`."""
 
-    parts: list[dict[str, Any]]
+    parts: list[JSON]
     rows: int
     same: int  # This many rows have the same request as an earlier row.
     rows_sha256: str
@@ -137,8 +139,14 @@ class Requests:
         *,
         dedupe: bool,
     ) -> None:
-        self._split, self._parts, self._api, self._job, self._store = split, parts, api, job, store
-        self._asked_before = Digests() if dedupe else None
+        self._split = split
+        self._parts = parts
+        self._api = api
+        self._job = job
+        self._store = store
+        self._asked_before = None
+        if dedupe:
+            self._asked_before = Digests()
         self._deployment = deployment_of(split.model)
         # `cached` counts rows that the cache answers, `same` rows whose request equals that of an
         # earlier row.
@@ -148,7 +156,7 @@ class Requests:
         # This is the first error with which a row has failed.
         self.first: Exception | None = None
 
-    def line(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
+    def line(self, number: int, record: JSON, prepared: Any) -> bytes:
         """Store the request of a row, and return the row's own record as JSON."""
         try:
             if isinstance(prepared, Exception):
@@ -163,15 +171,18 @@ class Requests:
             text = failure_text(exc).removeprefix("InvalidArgument: ")
             return json_of({**record, "error": text})
 
-    def _request_line(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
+    def _request_line(self, number: int, record: JSON, prepared: Any) -> bytes:
         messages = self._split.messages(prepared)
-        if (answer := self._split.cached(messages)) is not None:
+        answer = self._split.cached(messages)
+        if answer is not None:
             self._store.append(LIVE, [direct_answer(number, answer)])
             self.cached += 1
             return json_of(record)
         request = self._split.request(messages)
         self.path = _path_of(request.url)
-        self.headers |= {n: v for n, v in request.headers.items() if n.lower() == "anthropic-beta"}
+        for name, value in request.headers.items():
+            if name.lower() == "anthropic-beta":
+                self.headers[name] = value
         if self._deployment is None:
             payload = request.body
         else:
@@ -202,7 +213,8 @@ def plan_rows(
     key: str | None,
 ) -> Plan:
     """Store every row, and the requests of valid rows in parts. It needs a transaction of the store."""
-    digest, count = sha256(), 0
+    digest = sha256()
+    count = 0
     for row, prepared in prepared_rows(split, rows):
         record, line = written(row, key)
         digest.update(line)
@@ -223,14 +235,10 @@ def plan_rows(
 def _path_of(url: str) -> str:
     """Return the path of a URL after the version, such as `/chat/completions`."""
     path = urlsplit(url).path
-    return next(
-        (
-            known
-            for known in ("/chat/completions", "/responses", "/messages", "/embeddings")
-            if path.endswith(known)
-        ),
-        path,
-    )
+    for known in ("/chat/completions", "/responses", "/messages", "/embeddings"):
+        if path.endswith(known):
+            return known
+    return path
 
 
 def _is_readable(row: Row) -> bool:
@@ -241,17 +249,20 @@ def prepared_rows(
     split: Split, rows: Iterable[Row], wanted: Callable[[Row], bool] = _is_readable
 ) -> Iterator[tuple[Row, Any]]:
     """Yield the wanted rows with the output of the steps before the model, or with the exception that they raised."""
-    rows, work = iter(rows), split.work
+    rows = iter(rows)
+    work = split.work
     while chunk := list(islice(rows, PREPARED)):
         if split.before is None:
-            yield from ((row, row.values) for row in chunk)
+            for row in chunk:
+                yield (row, row.values)
             continue
         good = [row for row in chunk if wanted(row)]
         made = split.before.batch(
             [work.filled(row.values) for row in good], split.config, return_exceptions=True
         )
         outputs = dict(zip((row.number for row in good), made, strict=True))
-        yield from ((row, outputs.get(row.number)) for row in chunk)
+        for row in chunk:
+            yield (row, outputs.get(row.number))
 
 
 def rows_digest(rows: Iterable[Row], key: str | None, limit: int | None) -> str:
@@ -262,14 +273,21 @@ def rows_digest(rows: Iterable[Row], key: str | None, limit: int | None) -> str:
     return digest.hexdigest()
 
 
+def limited(fingerprint: JSON, limit: int | None) -> JSON:
+    """Return the fingerprint of an input of which a job has the first `limit` rows."""
+    if limit is None:
+        return fingerprint
+    return {**fingerprint, "limit": limit}
+
+
 def input_entry(number: int, record: bytes) -> Entry:
     """Return the entry of a row in the table `inputs`."""
     return Entry.of("row", record, number, number + 1)
 
 
-def stored_row(store: JobStore, number: int) -> dict[str, Any]:
+def stored_row(store: JobStore, number: int) -> JSON:
     """Return the record of a row. Raises: `DiskError` if it is damaged."""
-    record: dict[str, Any] = from_json(store.read(INPUTS, number + 1))
+    record: JSON = from_json(store.read(INPUTS, number + 1))
     return record
 
 

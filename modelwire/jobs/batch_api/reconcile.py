@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelwire.errors import (
     ChatError,
@@ -18,10 +18,11 @@ from modelwire.errors import (
 from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.batch_api.creation import Creation
 from modelwire.jobs.batch_api.downloads import Downloads
-from modelwire.jobs.batch_api.open_job import OpenJob
+from modelwire.jobs.batch_api.open_job import OpenJob, PartWork
 from modelwire.jobs.batch_api.part_log import Part
 from modelwire.jobs.batch_api.results import RETRYABLE, BatchResult, Index, matches
 from modelwire.jobs.owned_files import disk_errors
+from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import Look
@@ -37,13 +38,13 @@ QUEUE_BACKOFF = Backoff(first_s=30.0, longest_s=600.0, patience_s=600.0)
 FULL = "token_limit_exceeded"
 
 
-class Reconciler:
+class Reconciler(PartWork):
     """Advances an open job."""
 
     def __init__(self, job: OpenJob) -> None:
-        self.job, self.creation, self.downloads = job, Creation(job), Downloads(job)
-        self.folder, self.events = job.folder, job.events
-        self.api, self.batch_client, self.now_s = job.api, job.batch_client, job.now_s
+        super().__init__(job)
+        self.creation = Creation(job)
+        self.downloads = Downloads(job)
         self.looks: dict[int, Look] = {}
 
     def advance(self) -> None:
@@ -77,16 +78,17 @@ class Reconciler:
             self._close_round()
 
     def _creatable(self) -> list[Part]:
-        if self.events.cancelled:
+        events = self.events
+        if events.cancelled:
             return []
         now_s = self.now_s()
         waiting = [
             part
-            for part in self.events.waiting()
+            for part in events.waiting()
             if not part.at <= now_s < part.at + _queue_pause_s(part)
         ]
-        if self.events.window is not None:
-            waiting = waiting[: max(0, self.events.window - len(self.events.running()))]
+        if events.window is not None:
+            waiting = waiting[: max(0, events.window - len(events.running()))]
         return waiting
 
     def _ended(self) -> list[Part]:
@@ -136,14 +138,18 @@ class Reconciler:
             for error in look.errors
             if error.get("line")
         }
-        if self.events.cancelled:  # A cancelled job submits nothing again.
-            self.events.write("downloaded", part, outcome="cancelled", invalid=named)
+        events = self.events
+        if events.cancelled:  # A cancelled job submits nothing again.
+            events.write("downloaded", part, outcome="cancelled", invalid=named)
             return
         if FULL in codes:
-            others = len(self.events.running()) - 1
+            others = len(events.running()) - 1
             alone = part.refused_alone + (others == 0)
-            most = others if self.events.window is None else min(others, self.events.window)
-            self.events.write(
+            if events.window is None:
+                most = others
+            else:
+                most = min(others, events.window)
+            events.write(
                 "requeued", part, window=max(1, most // 2), refused_alone=alone, outcome=""
             )
             if alone:
@@ -160,10 +166,10 @@ class Reconciler:
             return
         if not named or part.again or len(named) >= part.rows:
             named = {"all": _refusal_text(look), **named}
-            self.events.write("downloaded", part, outcome="failed", invalid=named)
+            events.write("downloaded", part, outcome="failed", invalid=named)
             return
         # One event holds both facts: which rows failed, and that the others go into a new part.
-        self.events.write("ended", part, outcome="failed", invalid=named, remote=[])
+        events.write("ended", part, outcome="failed", invalid=named, remote=[])
 
     def cancel(self) -> None:
         """Cancel all batches and create no more.
@@ -222,7 +228,7 @@ class Reconciler:
         except ChatError:
             return False
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> JSON:
         """Return the rows `submitted`, `processing`, `done`, `failed`; the number of `parts` and of
         `ended` ones; the seconds `eta`.
         """
@@ -257,7 +263,10 @@ class Reconciler:
             if part.stage != "created" or look is None or not look.done:
                 return None
             guess_s = (self.now_s() - part.at) * (part.rows - look.done) / look.done
-            latest_s = part.expires_at - self.now_s() if part.expires_at else guess_s
+            if part.expires_at:
+                latest_s = part.expires_at - self.now_s()
+            else:
+                latest_s = guess_s
             # The estimate must not be negative, even if a clock was changed.
             left_s = max(left_s, min(guess_s, latest_s))
         return left_s
@@ -277,10 +286,11 @@ class Reconciler:
         is_unusable: Callable[[BatchResult], bool] | None = None,
     ) -> int:
         """Plan the rows again whose result has one of the statuses; return their number."""
-        index = Index(self.folder.path, self.events, self.api)
+        events = self.events
+        index = Index(self.folder.path, events, self.api)
         codec = self.batch_client.codec
         wanted: set[int] = set()
-        for number in range(self.events.rows):
+        for number in range(events.rows):
             result = BatchResult(index=number, key=None, status="pending")
             if index.part_of(number) < 0:
                 continue
@@ -297,8 +307,8 @@ class Reconciler:
         def is_wanted(part: Part, line: int, row: int) -> bool:
             return row in wanted and index.part_of(row) == part.number
 
-        following = max(part.round for part in self.events.parts) + 1
-        self.job.submit_anew(self.events.parts, is_wanted, round=round or following)
+        following = max(part.round for part in events.parts) + 1
+        self.job.submit_anew(events.parts, is_wanted, round=round or following)
         return len(wanted)
 
 

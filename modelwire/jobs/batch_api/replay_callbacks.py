@@ -21,12 +21,15 @@ def report(split: Split, result: BatchResult, value: Any, job: str) -> None:
     was reported by a direct call. The run's metadata name the job, the row and the round, so that a
     handler can count a row once even if the results are read many times.
     """
-    message, error = result.message, result.error
+    message = result.message
+    error = result.error
     if message is not None and split.model.output_version == "v1":
         message = result.message = ext.as_v1(message)
     if result.same is not None or result.told or result.status in ("invalid", "pending"):
         return
-    outcome = message if error is None else error
+    outcome: Any = message
+    if error is not None:
+        outcome = error
     if outcome is None:
         return
     ext.report_call(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from hashlib import sha256
 from itertools import islice
@@ -17,6 +17,7 @@ from modelwire.jobs.batch_api.results import Index
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.rows import Row
 from modelwire.jobs.store import INPUTS, JobStore
+from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
@@ -33,7 +34,10 @@ def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, rou
     Raises: `JobChanged` if a row that was readable has changed, since its stored answer would
     belong to another row.
     """
-    folder, events, api, settings = job.folder, job.events, job.api, job.settings
+    folder = job.folder
+    events = job.events
+    api = job.api
+    settings = job.settings
     unsent = _unsent_rows(folder, events, api)
     if not unsent:
         return 0
@@ -45,13 +49,11 @@ def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, rou
         facts = _replanned(split, chosen, folder, events.store, requests, settings["key"], unsent)
         planned = parts.close()
         if fingerprint:
-            limit = {} if settings["limit"] is None else {"limit": settings["limit"]}
-            folder.note(fingerprint={**folder.about["fingerprint"], "input": fingerprint | limit})
+            of_input = plan.limited(fingerprint, settings["limit"])
+            folder.note(fingerprint={**folder.about["fingerprint"], "input": of_input})
         if requests.path:
-            facts |= {
-                "endpoint": f"/v1{requests.path}",
-                "headers": {**events.headers, **requests.headers},
-            }
+            facts["endpoint"] = f"/v1{requests.path}"
+            facts["headers"] = {**events.headers, **requests.headers}
         events.write("planned", parts=planned, **facts)
     return sum(int(part["rows"]) for part in planned) + requests.same + requests.cached
 
@@ -59,13 +61,13 @@ def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, rou
 def _unsent_rows(folder: JobFolder, events: PartEvents, api: BatchApi) -> set[int]:
     """Return the numbers of the rows that no part has and that were not called directly."""
     with closing(Index(folder.path, events, api)) as index:
-        return {
-            number
-            for number in range(events.rows)
-            if index.part_of(number) < 0
-            and not index.is_answered_live(number)
-            and "same" not in plan.stored_row(index.store, number)
-        }
+        found = set()
+        for number in range(events.rows):
+            if index.part_of(number) >= 0 or index.is_answered_live(number):
+                continue
+            if "same" not in plan.stored_row(index.store, number):
+                found.add(number)
+        return found
 
 
 def _replanned(
@@ -76,16 +78,19 @@ def _replanned(
     requests: plan.Requests,
     key: str | None,
     unsent: set[int],
-) -> dict[str, Any]:
+) -> JSON:
     """Store every row again, and the requests of those that were not sent; return the facts of the event."""
-    digest, count, same = sha256(), 0, 0
+    digest = sha256()
+    count = 0
+    same = 0
     # The reader sees the entries that the transaction replaces.
     before = store.entries(INPUTS)
     store.clear(INPUTS)
-    wanted = plan.prepared_rows(
-        split, rows, lambda row: row.problem is None and row.number in unsent
-    )
-    for row, prepared in wanted:
+
+    def is_wanted(row: Row) -> bool:
+        return row.problem is None and row.number in unsent
+
+    for row, prepared in plan.prepared_rows(split, rows, is_wanted):
         record, line = plan.written(row, key)
         digest.update(line)
         old = next(before, None)
@@ -108,7 +113,7 @@ def _replanned(
     return {"same": same, "rows_sha256": digest.hexdigest()}
 
 
-def _may_be(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+def _may_be(old: Fields, new: Fields) -> bool:
     """Return whether a record may be of the same row; a row that was never sent may have changed in any way."""
     if "error" in old:
         return True

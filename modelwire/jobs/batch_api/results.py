@@ -105,16 +105,17 @@ class BatchResult:
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed at another time."""
-        return self.status in ("expired", "missing") or bool(
-            getattr(self.error, "retryable", False)
-        )
+        if self.status in ("expired", "missing"):
+            return True
+        return bool(getattr(self.error, "retryable", False))
 
 
 class Index:
     """The places of each row's entries in the store: its latest request, and its result."""
 
     def __init__(self, folder: Path, events: PartEvents, api: BatchApi) -> None:
-        self.events, self.api = events, api
+        self.events = events
+        self.api = api
         self.store = JobStore(folder, read_only=True)
         # This is the latest part that has the row.
         self._parts = array("i", [-1]) * events.rows
@@ -139,7 +140,8 @@ class Index:
             if entry.is_damaged:
                 damaged += 1
                 continue
-            row, part_number = entry.number or 0, int(entry.kind)
+            row = entry.number or 0
+            part_number = int(entry.kind)
             is_latest = self._parts[row] == part_number and self.events.parts[part_number].is_final
             # If a row has two results, the first is used.
             if is_latest and not self._replies[row]:
@@ -177,11 +179,17 @@ class Index:
         if self._live[number]:
             return 0, self._live[number]
         reply = self._replies[number]
-        return (1 if reply else 2), reply
+        order = 2
+        if reply:
+            order = 1
+        return order, reply
 
     def fill(self, result: BatchResult, codec: Codec, on_refusal: str) -> BatchResult:
         """Set the status of a row's result, and its message or its error."""
-        number = result.index if result.same is None else result.same
+        if result.same is None:
+            number = result.index
+        else:
+            number = result.same
         self._fill(result, codec, on_refusal, number)
         if result.same is not None and result.cost is not None:
             result.cost = Decimal(0)
@@ -192,7 +200,10 @@ class Index:
             _answered_directly(result, from_json(self.store.read(LIVE, self._live[number])))
             return
         if self._parts[number] < 0:
-            result.status = "invalid" if result.error is not None else "missing"
+            if result.error is not None:
+                result.status = "invalid"
+            else:
+                result.status = "missing"
             return
         part = self.events.parts[self._parts[number]]
         result.round = part.round
@@ -229,11 +240,9 @@ def _answered_directly(result: BatchResult, stored: Mapping[str, Any]) -> None:
 
 
 def _answered(result: BatchResult, reply: RowReply, codec: Codec, on_refusal: str) -> None:
-    result.custom_id, result.request_id, result.status = (
-        reply.custom_id,
-        reply.request_id,
-        reply.kind,
-    )
+    result.custom_id = reply.custom_id
+    result.request_id = reply.request_id
+    result.status = reply.kind
     try:
         result.message = answer_of(codec, reply)
         result.cost = known_price(result.message, batch=True)
@@ -250,9 +259,9 @@ def matches(result: BatchResult, wanted: tuple[str, ...]) -> bool:
 
     `errored_retryable` matches transient errors.
     """
-    return result.status in wanted or (
-        RETRYABLE in wanted and result.status == "errored" and result.retryable
-    )
+    if result.status in wanted:
+        return True
+    return RETRYABLE in wanted and result.status == "errored" and result.retryable
 
 
 STATUSES = (
@@ -270,7 +279,10 @@ STATUSES = (
 
 def checked_statuses(status: Any) -> tuple[str, ...]:
     """Return the statuses as a tuple. Raises `InvalidArgument` for an unknown one."""
-    statuses = (status,) if isinstance(status, str) else tuple(status)
+    if isinstance(status, str):
+        statuses = (status,)
+    else:
+        statuses = tuple(status)
     for one in statuses:
         if one not in STATUSES:
             raise InvalidArgument(

@@ -24,7 +24,7 @@ from modelwire.jobs.batch_api.chain import NotBatchable, Split, split_chain
 from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.batch_api.part_requests import Limits, PartRequests
-from modelwire.jobs.batch_api.plan import Requests, Rows, plan_rows, read_rows, rows_digest
+from modelwire.jobs.batch_api.plan import Requests, Rows, limited, plan_rows, read_rows, rows_digest
 from modelwire.jobs.batch_api.registry import api_of
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.owned_files import disk_errors
@@ -145,8 +145,8 @@ def _place(dir: Any) -> Path:
 def _fingerprint(
     split: Split, of_input: dict[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    limit = {} if options["limit"] is None else {"limit": options["limit"]}
-    return {"input": of_input | limit, **split.work.fingerprint(), "via": "batch-api"}
+    of_input = limited(of_input, options["limit"])
+    return {"input": of_input, **split.work.fingerprint(), "via": "batch-api"}
 
 
 def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,11 +154,19 @@ def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
     model: Any = split.model
     # The address on Vertex AI contains the project and the location; another process may have
     # different defaults.
-    address = model.base_url if options["bucket"] is None else model._endpoint().base_url
-    base_url = None if address is None else ext.shown_url(address)
+    if options["bucket"] is None:
+        address = model.base_url
+    else:
+        address = model._endpoint().base_url
+    base_url = None
+    if address is not None:
+        base_url = ext.shown_url(address)
     names = ("key", "metadata", "part_rows", "part_bytes", "max_rounds", "limit", "bucket")
     facts = {"format": FORMAT, **{name: options[name] for name in names}}
-    client = None if model.client is None else type(model.client).__name__
+    if model.client is None:
+        client = None
+    else:
+        client = type(model.client).__name__
     facts |= {"base_url": base_url, "client": client, "azure": is_azure(model)}
     facts["embeddings"] = embeddings.embeddings_facts(split.before)
     return {"wire": model._wire().name, "provider": model.provider, "model": model.model, **facts}
@@ -189,7 +197,8 @@ def _plan(
     options: Mapping[str, Any],
 ) -> None:
     """Store the rows and their requests, in one transaction with the event that names the parts."""
-    limits, store = Limits.of(api, options["part_rows"], options["part_bytes"]), events.store
+    limits = Limits.of(api, options["part_rows"], options["part_bytes"])
+    store = events.store
     with store.transaction(), disk_errors(folder.path):
         # The event of an earlier plan may have been damaged.
         for table in (INPUTS, REPLIES, LIVE):

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -28,6 +27,7 @@ from pydantic_core import from_json, to_json
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api import api
 from modelwire.jobs.batch_api.gemini import GoogleBatches, pages, shown_marks
+from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
@@ -65,9 +65,12 @@ class VertexBatches(GoogleBatches):
         if found is None:
             raise InvalidArgument(f"`bucket` must be like `gs://my-bucket/folder`, not {bucket!r}.")
         folder = (found[2] or "").strip("/")
-        self._bucket, self._folder = found[1], f"{folder}/" if folder else ""
+        self._bucket = found[1]
+        self._folder = ""
+        if folder:
+            self._folder = f"{folder}/"
 
-    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
+    def row(self, custom_id: str, body: Fields, path: str) -> bytes:
         pieces = {
             f"{LABEL}{at // 2:02}": custom_id[at : at + 2] for at in range(0, len(custom_id), 2)
         }
@@ -95,7 +98,7 @@ class VertexBatches(GoogleBatches):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
     ) -> api.Made:
         model = re.search(r"/(publishers/[^/]+/models/[^/:]+):generateContent$", about["endpoint"])
         if model is None:
@@ -116,18 +119,16 @@ class VertexBatches(GoogleBatches):
         }
         return self.made(batch_client.post(self.batches, body=payload))
 
-    def about(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    def about(self, batch: Fields) -> Fields:
         return batch
 
-    def counts(self, about: Mapping[str, Any]) -> tuple[int, int, int]:
+    def counts(self, about: Fields) -> tuple[int, int, int]:
         found = about.get("completionStats") or {}
         words = ("successful", "failed", "incomplete")  # Each count is -1 if it is unknown.
         good, bad, left = (max(0, int(found.get(f"{word}Count") or 0)) for word in words)
         return good + bad + left, good, bad
 
-    def results(
-        self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]
-    ) -> tuple[str, ...]:
+    def results(self, batch_client: BatchClient, batch_id: str, batch: Fields) -> tuple[str, ...]:
         """Return the files of results below the directory of a batch, as `bucket/name`."""
         directory = str((batch.get("outputInfo") or {}).get("gcsOutputDirectory") or "")
         if not directory:
@@ -149,7 +150,8 @@ class VertexBatches(GoogleBatches):
         row = api.json_object(line)
         labels = (row.get("request") or {}).get("labels") or {}
         pieces = "".join(str(labels[name]) for name in sorted(labels) if name.startswith(LABEL))
-        key, response = str(row.get("key") or pieces), row.get("response")
+        key = str(row.get("key") or pieces)
+        response = row.get("response")
         if (
             isinstance(response, dict)
             and response
@@ -165,7 +167,9 @@ class VertexBatches(GoogleBatches):
 def _storage() -> str:
     """Return the address of Cloud Storage, or the one in `STORAGE_EMULATOR_HOST`, which receives the token, too."""
     host = os.environ.get("STORAGE_EMULATOR_HOST", STORAGE).rstrip("/")
-    return host if "://" in host else f"http://{host}"
+    if "://" in host:
+        return host
+    return f"http://{host}"
 
 
 def _object(place: str) -> str:

@@ -38,11 +38,10 @@ class Cassette:
         self.recording = mode == "all" or (mode == "once" and not path.exists())
         # The recording of a failed test must not replace that of a passed one.
         self._fresh = path.with_name(f"{path.name}.part")
-        self._tape: Recording | Replay = (
-            Recording(self._fresh)
-            if self.recording
-            else Replay(path, _may_be_absent=mode == "none")
-        )
+        if self.recording:
+            self._tape: Recording | Replay = Recording(self._fresh)
+        else:
+            self._tape = Replay(path, _may_be_absent=mode == "none")
 
     @property
     def missing(self) -> list[str]:

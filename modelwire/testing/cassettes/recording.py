@@ -22,6 +22,7 @@ from modelwire.messages import message_chunk_to_message, message_to_dict, messag
 from modelwire.testing.cassettes.records import (
     HEAD,
     Answer,
+    AnyExchange,
     Call,
     Request,
     call_to_line,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from modelwire.ext import Reply
     from modelwire.messages import BaseMessage
     from modelwire.testing.cassettes.replaying import Replay
-    from modelwire.transport.steps import Exchange, Send
+    from modelwire.transport.steps import Send
 
 __all__ = ["Recording", "Writer", "end_cassette", "recorded_connection", "start_cassette"]
 
@@ -137,19 +138,22 @@ class Writer:
         # These are the hashes of the long texts that are in the file already.
         self._texts: set[str] = set()
         # These are the exchanges with a recorded request, and those whose answer was not read to its end.
-        self._recorded: WeakSet[Exchange[Any, Any]] = WeakSet()
-        self._left: WeakSet[Exchange[Any, Any]] = WeakSet()
+        self._recorded: WeakSet[AnyExchange] = WeakSet()
+        self._left: WeakSet[AnyExchange] = WeakSet()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             adds = _adds_to(path, append)
-            self._file: IO[bytes] | None = open(path, "ab" if adds else "wb", opener=owned)  # noqa: SIM115 - until `close`
+            mode = "wb"
+            if adds:
+                mode = "ab"
+            self._file: IO[bytes] | None = open(path, mode, opener=owned)  # noqa: SIM115 - until `close`
             if not adds:
                 self._write(HEAD)
         except OSError as exc:
             raise self._unwritable(exc) from exc
         _recorded_here.add(path.absolute())
 
-    def begin(self, exchange: Exchange[Any, Any]) -> _Running:
+    def begin(self, exchange: AnyExchange) -> _Running:
         """Register a request that is about to be sent."""
         request = Request.of(exchange)
         with self._lock:
@@ -174,7 +178,7 @@ class Writer:
             self._ended[running.number] = line
             self._write_ended()
 
-    def add_call(self, call: Call, exchange: Exchange[Any, Any]) -> None:
+    def add_call(self, call: Call, exchange: AnyExchange) -> None:
         """Write a call whose last request was that of `exchange`, if this writer has recorded it."""
         if exchange not in self._recorded:
             return
@@ -191,7 +195,8 @@ class Writer:
     def _write_ended(self) -> None:
         try:
             while self._next in self._ended:
-                if (ended := self._ended.pop(self._next)) is not None:
+                ended = self._ended.pop(self._next)
+                if ended is not None:
                     self._write(ended)
                     self.count += self._next not in self._calls
                 self._next += 1
@@ -238,7 +243,7 @@ class _Running:
     """One request in progress."""
 
     number: int
-    exchange: Exchange[Any, Any]
+    exchange: AnyExchange
     request: Request
     answer: Answer = field(default_factory=Answer)
     began: float = field(default_factory=monotonic)
@@ -273,17 +278,20 @@ class _RecordedCall(CallObserver):
     ) -> None:
         options = {name: value for name, value in kwargs.items() if name != "stop"}
         self._writer = writer
-        self._exchange: Exchange[Any, Any] | None = None
+        self._exchange: AnyExchange | None = None
         self._began = monotonic()
+        more = []
+        if model.extra_body or options.get("extra_body"):
+            more = ["extra_body"]
         self._call = Call(
             provider=str(getattr(model, "provider", type(model).__name__)),
             model=str(model.model),
             messages=messages_to_dict(list(messages)),
             params=model.call_parameters(kwargs.get("stop"), options),
-            left_out=["extra_body"] if model.extra_body or options.get("extra_body") else [],
+            left_out=more,
         )
 
-    def sent(self, exchange: Exchange[Any, Any]) -> None:
+    def sent(self, exchange: AnyExchange) -> None:
         self._exchange = exchange
         self._call.model = str(exchange.model or self._call.model)
 
@@ -317,7 +325,8 @@ class _RecordedConnection(ConnectionWrapper):
         self._running = self._writer.begin(self.exchange)
 
     def _sent(self, reply: Reply, step: Send) -> Reply:
-        if (running := self._running) is not None:
+        running = self._running
+        if running is not None:
             answer = running.answer
             answer.status = reply.status
             answer.headers = {name.lower(): value for name, value in reply.headers.items()}
@@ -337,7 +346,8 @@ class _RecordedConnection(ConnectionWrapper):
         return data
 
     def _end(self, how: str) -> None:
-        running, self._running = self._running, None
+        running = self._running
+        self._running = None
         if running is not None:
             running.answer.ended = how
             self._writer.end(running)
@@ -345,7 +355,8 @@ class _RecordedConnection(ConnectionWrapper):
     def failure(self, exc: Exception) -> Exception:
         """Record a network error. Any other error means that the request was never sent."""
         error = super().failure(exc)
-        running, self._running = self._running, None
+        running = self._running
+        self._running = None
         if running is not None:
             if isinstance(error, ChatError):
                 running.answer.fail(error)

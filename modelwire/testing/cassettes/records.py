@@ -17,7 +17,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from modelwire import errors
 from modelwire.errors import CassetteError, ChatError, RetryClass
@@ -33,6 +33,7 @@ __all__ = [
     "LEFT_OUT",
     "VERSION",
     "Answer",
+    "AnyExchange",
     "Call",
     "Contents",
     "Request",
@@ -41,6 +42,11 @@ __all__ = [
     "shortened",
     "to_line",
 ]
+
+# A JSON object.
+JSON = dict[str, Any]
+# A call on its way, of any wire.
+AnyExchange: TypeAlias = "Exchange[Any, Any]"
 
 VERSION = 1
 # This is the first line of the file.
@@ -62,7 +68,7 @@ class Request:
     body: Any
 
     @classmethod
-    def of(cls, exchange: Exchange[Any, Any]) -> Request:
+    def of(cls, exchange: AnyExchange) -> Request:
         """Return the request of a call that is about to be sent."""
         redactor = Redactor(exchange)
         url = _url(exchange.url)
@@ -92,7 +98,7 @@ class Answer:
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
     ended: str = "left"
     end_s: float = 0.0
-    error: dict[str, Any] | None = None
+    error: JSON | None = None
 
     def fail(self, error: ChatError) -> None:
         """Record that a network error ended the answer."""
@@ -123,10 +129,10 @@ class Call:
 
     provider: str
     model: str
-    messages: list[dict[str, Any]]
-    params: dict[str, Any]
+    messages: list[JSON]
+    params: JSON
     left_out: list[str] = field(default_factory=list)
-    answer: dict[str, Any] | None = None
+    answer: JSON | None = None
     error: str | None = None
     seconds: float = 0.0
     line: int = 0
@@ -139,7 +145,7 @@ class Contents(NamedTuple):
     calls: list[Call]
 
 
-def call_to_line(call: Call, exchange: Exchange[Any, Any], written: set[str]) -> str:
+def call_to_line(call: Call, exchange: AnyExchange, written: set[str]) -> str:
     """Return the line of one call; `exchange` was its last one, whose secrets are masked."""
     redactor = Redactor(exchange)
     fields = {name: value for name, value in vars(call).items() if name != "line"}
@@ -148,16 +154,18 @@ def call_to_line(call: Call, exchange: Exchange[Any, Any], written: set[str]) ->
     texts: dict[str, str] = {}
     # The order of a schema's properties is that of the answer.
     shown = _changed(plain, _by_hash(texts, written), ordered=True)
-    return json.dumps(
-        {"call": {**shown, **({"texts": texts} if texts else {})}}, ensure_ascii=False
-    )
+    new_texts: JSON = {}
+    if texts:
+        new_texts = {"texts": texts}
+    return json.dumps({"call": {**shown, **new_texts}}, ensure_ascii=False)
 
 
 def _by_hash(texts: dict[str, str], written: set[str]) -> Callable[[str], str]:
     """Return a function that replaces a long text by its hash, and adds it to `texts` if it is not `written` yet."""
 
     def by_hash(text: str) -> str:
-        if (long := _long_part(text)) is None:
+        long = _long_part(text)
+        if long is None:
             return text
         short = shortened(long)
         if short not in written:
@@ -178,9 +186,7 @@ def _long_part(text: str) -> str | None:
     return None
 
 
-def to_line(
-    request: Request, answer: Answer, exchange: Exchange[Any, Any], written: set[str]
-) -> str:
+def to_line(request: Request, answer: Answer, exchange: AnyExchange, written: set[str]) -> str:
     """Return the line of one request and its answer.
 
     `written` has the hashes of long texts in the file; new ones are added.
@@ -193,9 +199,12 @@ def to_line(
         {"s": round(at_s, 3), **_as_text(data)}
         for at_s, data in _masked(answer.pieces, redactor.secrets)
     ]
+    new_texts: JSON = {}
+    if texts:
+        new_texts = {"texts": texts}
     return json.dumps(
         {
-            "request": {**vars(request), "body": body, **({"texts": texts} if texts else {})},
+            "request": {**vars(request), "body": body, **new_texts},
             "answer": {
                 "status": answer.status,
                 "head_s": round(answer.head_s, 3),
@@ -245,7 +254,7 @@ def from_lines(data: bytes, path: object) -> Contents:
     return found
 
 
-def _call_of(fields: dict[str, Any], texts: dict[str, str], line: int) -> Call:
+def _call_of(fields: JSON, texts: dict[str, str], line: int) -> Call:
     texts.update(fields.pop("texts", {}))
     return Call(**fields, line=line)
 
@@ -292,11 +301,12 @@ def _exchange_of(line: Any, texts: dict[str, str]) -> tuple[Request, Answer]:
         error=came["error"],
         **times,
     )
-    if answer.ended not in ("complete", "left", "failed"):
-        raise ValueError(f"`ended` is {answer.ended!r}")
-    if answer.ended == "failed" and not isinstance(answer.failure(), ChatError):
+    ended = answer.ended
+    if ended not in ("complete", "left", "failed"):
+        raise ValueError(f"`ended` is {ended!r}")
+    if ended == "failed" and not isinstance(answer.failure(), ChatError):
         raise ValueError("its error is none of a call")
-    if answer.ended == "complete" and not isinstance(answer.status, int):
+    if ended == "complete" and not isinstance(answer.status, int):
         raise ValueError("it has no status")
     return request, answer
 
@@ -351,7 +361,9 @@ def _as_bytes(piece: Mapping[str, str]) -> bytes:
 def _changed(value: Any, change: Callable[[str], str], *, ordered: bool = False) -> Any:
     """Return JSON with changed texts, its keys sorted unless they are `ordered`."""
     if isinstance(value, dict):
-        names = value if ordered else sorted(value)
+        names: Iterable[str] = value
+        if not ordered:
+            names = sorted(value)
         return {name: _changed(value[name], change, ordered=ordered) for name in names}
     if isinstance(value, list):
         return [_changed(item, change, ordered=ordered) for item in value]

@@ -19,13 +19,13 @@ from modelwire.testing.cassettes.recording import (
     recorded_connection,
     start_cassette,
 )
-from modelwire.testing.cassettes.records import Answer, Request, from_lines
+from modelwire.testing.cassettes.records import Answer, AnyExchange, Request, from_lines
 from modelwire.testing.cassettes.request_diff import how_it_differs
 
 if TYPE_CHECKING:
     import os
 
-    from modelwire.transport.steps import Exchange, Send, Wait
+    from modelwire.transport.steps import Send, Wait
 
 __all__ = ["Replay"]
 
@@ -81,7 +81,7 @@ class Replay:
         self._lock = RLock()
         self._skipped_s = 0.0
         # These calls have a deadline.
-        self._limited: WeakSet[Exchange[Any, Any]] = WeakSet()
+        self._limited: WeakSet[AnyExchange] = WeakSet()
         self._limiters: Any = None
         self._observing = ExitStack()
 
@@ -127,26 +127,27 @@ class Replay:
         return _SyncReplayedConnection(self, connection)
 
     def _load(self) -> None:
+        path = self.path
         try:
-            contents = from_lines(self.path.read_bytes(), self.path)
+            contents = from_lines(path.read_bytes(), path)
         except FileNotFoundError as exc:
             if self._may_be_absent:
                 return
             raise CassetteError(
-                f"There is no cassette at `{self.path}`: make it with `recorded(...)`, or with "
+                f"There is no cassette at `{path}`: make it with `recorded(...)`, or with "
                 "`pytest --modelwire-record=once`."
             ) from exc
         except OSError as exc:
-            raise CassetteError(f"`{self.path}` cannot be read: {exc.strerror or exc}.") from exc
+            raise CassetteError(f"`{path}` cannot be read: {exc.strerror or exc}.") from exc
         for request, answer in contents.exchanges:
             self._recorded.append(request)
             self._answers.setdefault(request.sha256, deque()).append(answer)
 
-    def knows(self, exchange: Exchange[Any, Any]) -> bool:
+    def knows(self, exchange: AnyExchange) -> bool:
         """Return whether the next attempt of a call is in the recording."""
         return bool(self._answers.get(Request.of(exchange).sha256))
 
-    def answer_to(self, exchange: Exchange[Any, Any]) -> Answer | None:
+    def answer_to(self, exchange: AnyExchange) -> Answer | None:
         """Return the recorded answer to a request; None if the request is to be sent.
 
         Raises: `CassetteError` if there is no answer.
@@ -167,7 +168,7 @@ class Replay:
         """Return the time for calls: `monotonic` and the skipped seconds."""
         return monotonic() + self._skipped_s
 
-    def pass_over(self, seconds: float, by: Exchange[Any, Any]) -> None:
+    def pass_over(self, seconds: float, by: AnyExchange) -> None:
         """Skip `seconds` for all calls and their rate limiters.
 
         Deadlines other than that of `by` are moved by as much.
@@ -191,7 +192,8 @@ class _ReplayedConnection(ConnectionWrapper):
 
     def _begin(self) -> Answer | None:
         self._answer = self._replay.answer_to(self.exchange)
-        self._next, self._began = 0, monotonic()
+        self._next = 0
+        self._began = monotonic()
         return self._answer
 
     def _due_s(self, at_s: float) -> float:
@@ -201,15 +203,21 @@ class _ReplayedConnection(ConnectionWrapper):
             return 0.0
         return max(0.0, self._began + at_s / pace - monotonic())
 
+    def _head_s(self, answer: Answer) -> float:
+        """Return the seconds until the head is due, or the error if no head arrived."""
+        if answer.status is None:
+            return self._due_s(answer.end_s)
+        return self._due_s(answer.head_s)
+
     def _reply(self, answer: Answer) -> Reply:
         if answer.status is None:
             self._ends(answer)
         return Reply(answer.status or 0, dict(answer.headers))
 
     def _next_s(self, answer: Answer) -> float:
-        return self._due_s(
-            answer.pieces[self._next][0] if self._next < len(answer.pieces) else answer.end_s
-        )
+        if self._next < len(answer.pieces):
+            return self._due_s(answer.pieces[self._next][0])
+        return self._due_s(answer.end_s)
 
     def _piece(self, answer: Answer) -> bytes | None:
         self.exchange.remaining_s()
@@ -233,24 +241,35 @@ class _ReplayedConnection(ConnectionWrapper):
         return self._replay.pace is None and self._replay.knows(self.exchange)
 
     def _passed_over(self, seconds: float) -> bool:
-        if passes := self._has_time():
+        passes = self._has_time()
+        if passes:
             self._replay.pass_over(seconds, self.exchange)
         return passes
+
+    def _end_turn(self, step: Wait) -> None:
+        if not step.admission.signalled:
+            self._replay.pass_over(step.seconds, self.exchange)
+
+
+def _short(step: Wait) -> Wait:
+    return type(step)(step.admission, min(step.seconds, _TURN_S))
 
 
 class _SyncReplayedConnection(_ReplayedConnection):
     def send(self, step: Send) -> Reply:
-        if (answer := self._begin()) is None:
+        answer = self._begin()
+        if answer is None:
             reply: Reply = self.inner.send(step)
             return reply
-        sleep(self._due_s(answer.end_s if answer.status is None else answer.head_s))
+        sleep(self._head_s(answer))
         reply = self._reply(answer)
         if not step.stream:
             reply.body = b"".join(iter(self.read, None))
         return reply
 
     def read(self) -> bytes | None:
-        if (answer := self._answer) is None:
+        answer = self._answer
+        if answer is None:
             data: bytes | None = self.inner.read()
             return data
         sleep(self._next_s(answer))
@@ -266,9 +285,8 @@ class _SyncReplayedConnection(_ReplayedConnection):
 
     def wait(self, step: Wait) -> None:
         if self._has_time():
-            self.inner.wait(type(step)(step.admission, min(step.seconds, _TURN_S)))
-            if not step.admission.signalled:
-                self._replay.pass_over(step.seconds, self.exchange)
+            self.inner.wait(_short(step))
+            self._end_turn(step)
         else:
             self.inner.wait(step)
 
@@ -279,13 +297,12 @@ class _AsyncReplayedConnection(_ReplayedConnection):
     async def send(self, step: Send) -> Reply:
         from asyncio import timeout
 
-        if (answer := self._begin()) is None:
+        answer = self._begin()
+        if answer is None:
             reply: Reply = await self.inner.send(step)
             return reply
         async with timeout(step.remaining_s):
-            await self.inner.sleep(
-                self._due_s(answer.end_s if answer.status is None else answer.head_s)
-            )
+            await self.inner.sleep(self._head_s(answer))
             reply = self._reply(answer)
             pieces = []
             while not step.stream and (piece := await self.read()) is not None:
@@ -296,7 +313,8 @@ class _AsyncReplayedConnection(_ReplayedConnection):
     async def read(self) -> bytes | None:
         from asyncio import timeout
 
-        if (answer := self._answer) is None:
+        answer = self._answer
+        if answer is None:
             data: bytes | None = await self.inner.read()
             return data
         async with timeout(self.exchange.remaining_s()):
@@ -313,8 +331,7 @@ class _AsyncReplayedConnection(_ReplayedConnection):
 
     async def wait(self, step: Wait) -> None:
         if self._has_time():
-            await self.inner.wait(type(step)(step.admission, min(step.seconds, _TURN_S)))
-            if not step.admission.signalled:
-                self._replay.pass_over(step.seconds, self.exchange)
+            await self.inner.wait(_short(step))
+            self._end_turn(step)
         else:
             await self.inner.wait(step)

@@ -23,7 +23,9 @@ def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
     this = f"It is {request.method} {request.url}"
     times = sum(other.sha256 == request.sha256 for other in recorded)
     if times:
-        count = "once" if times == 1 else f"{times} times"
+        count = "once"
+        if times != 1:
+            count = f"{times} times"
         return f"{this}, which was recorded {count} and has been answered as often. {_WHAT_TO_DO}"
     if not recorded:
         return f"{this}; the cassette is empty. {_WHAT_TO_DO}"
@@ -85,7 +87,9 @@ def _shown(value: Any, other: Any) -> str:
         return "not there"
     if not isinstance(value, str) or len(value) <= MAX_CHARS:
         return repr(value)
-    text = other if isinstance(other, str) else ""
+    text = ""
+    if isinstance(other, str):
+        text = other
     pairs = enumerate(zip(value, text, strict=False))
     same = next((at for at, (one, two) in pairs if one != two), 0)
     start = max(0, min(same - 10, len(value) - MAX_CHARS))

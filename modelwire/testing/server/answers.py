@@ -44,17 +44,21 @@ class Answer:
 
     def reason_in(self, words: Mapping[str, str]) -> str:
         """Return the provider's word for the reason, from a table; a refusal counts as filtered."""
-        reason = "content_filter" if self.refusal else self.stop_reason
+        if self.refusal:
+            reason = "content_filter"
+        else:
+            reason = self.stop_reason
         return words.get(reason, reason)
 
     def tokens(self, request_bytes: int) -> Usage:
         """Return the usage of this answer to a request of `request_bytes`."""
-        thought = self.usage.get("reasoning_tokens", len(pieces(self.reasoning)))
+        usage = self.usage
+        thought = usage.get("reasoning_tokens", len(pieces(self.reasoning)))
         visible = len(pieces(self.text)) + len(pieces(self.refusal)) + 8 * len(self.tool_calls)
         return Usage(
-            self.usage.get("input_tokens", max(1, request_bytes // 4)),
-            self.usage.get("output_tokens", thought + visible),
-            self.usage.get("cached_tokens", 0),
+            usage.get("input_tokens", max(1, request_bytes // 4)),
+            usage.get("output_tokens", thought + visible),
+            usage.get("cached_tokens", 0),
             thought,
         )
 
@@ -139,9 +143,12 @@ def calls_of(answer: Answer, call: Call, prefix: str = "call") -> list[ToolUse]:
 
 def args_text(args: Any) -> str:
     """Return the arguments of a tool call as JSON; a text is used unchanged."""
-    return args if isinstance(args, str) else to_json(args).decode()
+    if isinstance(args, str):
+        return args
+    return to_json(args).decode()
 
 
 def slices(text: str, size: int = 12) -> Iterator[str]:
     """Yield the arguments of a tool call in the pieces of a stream."""
-    yield from (text[start : start + size] for start in range(0, len(text), size))
+    for start in range(0, len(text), size):
+        yield text[start : start + size]

@@ -6,7 +6,6 @@ Wire format: https://docs.anthropic.com/en/api/creating-message-batches, read 20
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
@@ -23,7 +22,7 @@ from modelwire.testing.server.batch_records import (
     list_batches,
     show,
 )
-from modelwire.testing.server.replies import Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, Reply, Response, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -33,7 +32,7 @@ __all__ = ["API"]
 _NO_COUNTS = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
 
 
-def _make(call: BatchCall) -> Reply | Iterable[Step]:
+def _make(call: BatchCall) -> Response:
     requests = call.request.fields.get("requests") or []
     names = [str(row.get("custom_id")) for row in requests]
     valid = [re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names]
@@ -53,7 +52,7 @@ def _delete(call: BatchCall) -> Reply:
     return json_reply(200, {"id": call.id, "type": "message_batch_deleted"})
 
 
-def _results(call: BatchCall) -> Reply | Iterable[Step]:
+def _results(call: BatchCall) -> Response:
     batch = call.batch
     if batch.ended_at is None:
         return call.refuse("There are no results yet.", 404)
@@ -61,7 +60,7 @@ def _results(call: BatchCall) -> Reply | Iterable[Step]:
     return call.desk.download(call.request, call.id, batch.results, batch, kind)
 
 
-def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch as Anthropic's API shows it."""
     has_ended = batch.ended_at is not None
     is_cancelled = batch.cancelled_at_share is not None
@@ -73,6 +72,15 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     # All counts but `processing` are 0 until the whole batch has ended.
     counts = batch.counts or {**_NO_COUNTS, "processing": len(batch.rows)}
     host = (batch.plan.results_host or base_url).rstrip("/")
+    ended_at = None
+    if batch.ended_at is not None:
+        ended_at = _iso(batch.ended_at)
+    cancelled_at = None
+    if is_cancelled:
+        cancelled_at = _iso(batch.made_at)
+    results_url = None
+    if has_ended:
+        results_url = f"{host}/v1/messages/batches/{batch.id}/results"
     return {
         "id": batch.id,
         "type": "message_batch",
@@ -80,10 +88,10 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
         "request_counts": counts,
         "created_at": _iso(batch.made_at),
         "expires_at": _iso(batch.made_at + DAY_S),
-        "ended_at": _iso(batch.ended_at) if batch.ended_at is not None else None,
-        "cancel_initiated_at": _iso(batch.made_at) if is_cancelled else None,
+        "ended_at": ended_at,
+        "cancel_initiated_at": cancelled_at,
         "archived_at": None,
-        "results_url": f"{host}/v1/messages/batches/{batch.id}/results" if has_ended else None,
+        "results_url": results_url,
     }
 
 
@@ -104,11 +112,14 @@ def end_batch(
     batch.counts = counts
 
 
-def _result(status: int | None, body: Any) -> dict[str, Any]:
+def _result(status: int | None, body: Any) -> JSON:
     if is_good(status):
         return {"type": "succeeded", "message": body}
     if status is None and body != "server_error":
-        return {"type": "canceled" if body == "cancelled" else "expired"}
+        kind = "expired"
+        if body == "cancelled":
+            kind = "canceled"
+        return {"type": kind}
     error = body
     if status is None:
         error = {"type": "api_error", "message": "Internal server error"}

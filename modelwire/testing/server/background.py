@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from pydantic_core import from_json
 
-from modelwire.testing.server.replies import Reply, json_reply
+from modelwire.testing.server.replies import JSON, Reply, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
@@ -24,7 +24,7 @@ _PLACE = "/responses/"
 
 @dataclass(slots=True)
 class _Response:
-    whole: dict[str, Any]
+    whole: JSON
     polls: int  # This many further polls find the answer unfinished.
     events: Sequence[bytes] = field(default=())
     headers: dict[str, str] = field(default_factory=dict)
@@ -38,9 +38,11 @@ class BackgroundDesk:
         # These are the ids of the answers that clients have cancelled.
         self.cancelled: list[str] = []
 
-    def begin(self, whole: dict[str, Any], reply: Reply, polls: int) -> Reply:
+    def begin(self, whole: JSON, reply: Reply, polls: int) -> Reply:
         """Store an answer; return the reply to the request: the stream, or a queued response."""
-        events = reply.parts if reply.is_stream else ()
+        events: Sequence[bytes] = ()
+        if reply.is_stream:
+            events = reply.parts
         response = _Response(whole, polls, events, dict(reply.headers))
         self._responses[str(whole["id"])] = response
         if reply.is_stream:
@@ -54,7 +56,9 @@ class BackgroundDesk:
     def handle(self, request: SeenRequest, path: str) -> Reply | None:
         """Answer a poll, a resumed stream, or a cancellation; None for any other request."""
         id, _, action = unquote(path.rpartition(_PLACE)[2]).partition("/")
-        response = self._responses.get(id) if _PLACE in path else None
+        response = None
+        if _PLACE in path:
+            response = self._responses.get(id)
         if response is None:
             return None
         if request.method == "POST" and action == "cancel":
@@ -64,9 +68,8 @@ class BackgroundDesk:
             return json_reply(200, response.whole)
         if request.method != "GET" or action:
             return None
-        query = parse_qs(request.query)
-        if query.get("stream") == ["true"]:
-            after = int(query.get("starting_after", ["-1"])[0])
+        if request.params.get("stream") == "true":
+            after = int(request.params.get("starting_after", "-1"))
             events = [event for event in response.events if _number(event) > after]
             return Reply(200, response.headers, events, True)
         if response.polls > 0:
@@ -75,7 +78,7 @@ class BackgroundDesk:
         return json_reply(200, response.whole)
 
 
-def _unfinished(whole: dict[str, Any], status: str) -> dict[str, Any]:
+def _unfinished(whole: JSON, status: str) -> JSON:
     unknown = dict.fromkeys(("usage", "incomplete_details", "completed_at"))
     return {**whole, **unknown, "status": status, "output": []}
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from modelwire.testing.server.limits import check_word
-from modelwire.testing.server.replies import json_reply, page_reply
+from modelwire.testing.server.replies import JSON, Response, json_reply, page_reply
 from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
-    from modelwire.testing.server.replies import Reply, Step
+    from modelwire.testing.server.replies import Reply
     from modelwire.testing.server.requests import SeenRequest
 
 __all__ = [
@@ -75,12 +75,12 @@ class SeenBatch:
     id: str
     # It is "openai" (whose rows may also use Responses), "anthropic", "gemini" or "vertex".
     wire: str
-    rows: list[tuple[str, str, dict[str, Any]]]
+    rows: list[tuple[str, str, JSON]]
     plan: BatchPlan
     made_s: float  # The time of creation on the server's clock.
     made_at: int  # The time of creation in epoch seconds.
-    fields: dict[str, Any]  # The fields of the request that created it.
-    errors: list[dict[str, Any]] = field(default_factory=list)
+    fields: JSON  # The fields of the request that created it.
+    errors: list[JSON] = field(default_factory=list)
     polls: int = 0
     cancelled_at_share: float | None = None
     ended_at: int | None = None
@@ -130,34 +130,38 @@ class BatchCall:
         """The batch that the request is about."""
         return self.desk.found(self.id)
 
-    def answer(self) -> Reply | Iterable[Step] | None:
+    def answer(self) -> Response | None:
         """Return the answer of the API's handler; None if it has none for this method and path."""
-        kind = self.path["kind"]
-        known = self.desk.files if kind == "files" else self.desk.ids_of(self.api.name)
+        path = self.path
+        kind = path["kind"]
+        known: Container[str] = self.desk.files
+        api = self.api
+        if kind != "files":
+            known = self.desk.ids_of(api.name)
         if self.id and self.id not in known:
-            message = self.api.missing.format(noun=_NOUNS.get(kind), id=self.id)
-            return self.refuse(message, 404, code=self.api.missing_code)
-        name = f"{self.path.get('way', '')} {self.request.method} {kind}".strip()
+            message = api.missing.format(noun=_NOUNS.get(kind), id=self.id)
+            return self.refuse(message, 404, code=api.missing_code)
+        name = f"{path.get('way', '')} {self.request.method} {kind}".strip()
         if self.id:
             name += "/id"
-        if self.path["action"]:
-            name += f"/{self.path['action']}"
-        handler = self.api.handlers.get(name)
-        return None if handler is None else handler(self)
+        if path["action"]:
+            name += f"/{path['action']}"
+        handler = api.handlers.get(name)
+        if handler is None:
+            return None
+        return handler(self)
 
     def refuse(self, message: str, status: int = 400, *, code: str | None = None) -> Reply:
         """Return the reply with an error."""
         number = self.request.number
         return error_reply(self.api.wire, status, number=number, message=message, code=code)
 
-    def download(self, id_: str, kind: str) -> Reply | Iterable[Step]:
+    def download(self, id_: str, kind: str) -> Response:
         """Return the content of a file; `kind` is its media type."""
         made_by = next((batch for batch in self.desk.made if id_ in batch.files.values()), None)
         return self.desk.download(self.request, id_, self.desk.files[id_][1], made_by, kind)
 
-    def create(
-        self, rows: list[Row], fields: dict[str, Any], errors: Sequence[dict[str, Any]] = ()
-    ) -> Reply | Iterable[Step]:
+    def create(self, rows: list[Row], fields: JSON, errors: Sequence[JSON] = ()) -> Response:
         """Create a batch, and return the answer to its creation. With `errors` it will fail."""
         batch = self.desk.make(self.api.name, rows, fields)
         batch.errors = list(errors)
@@ -166,7 +170,7 @@ class BatchCall:
 
 _NOUNS = {"files": "file", "batches": "batch"}
 # They have the names of a method and a path, such as `GET batches/id`.
-Handlers = Mapping[str, Callable[[BatchCall], "Reply | Iterable[Step]"]]
+Handlers = Mapping[str, Callable[[BatchCall], Response]]
 
 
 class BatchApi(NamedTuple):
@@ -178,7 +182,7 @@ class BatchApi(NamedTuple):
     path: re.Pattern[str]  # It has the groups `kind`, `id` and `action`.
     handlers: Handlers
     # It is called with a batch, the elapsed share of its time and the server's origin.
-    record: Callable[[SeenBatch, float, str], dict[str, Any]]
+    record: Callable[[SeenBatch, float, str], JSON]
     # It writes the results of a batch, those of its own rows and those of foreign ones.
     write: Callable[[BatchDesk, SeenBatch, list[Answered], list[Answered]], None]
     refuses_whole: bool = True  # If True, a batch may fail before any of its rows is tried.
@@ -207,4 +211,4 @@ def list_batches(call: BatchCall) -> Reply:
     """Return a page of the batches of an API, newest first."""
     batches = reversed(call.desk.of_wire(call.api.name))
     records = [call.desk.record(batch, call.base_url) for batch in batches]
-    return page_reply(records, call.request.query, default_limit=20)
+    return page_reply(records, call.request.params, default_limit=20)

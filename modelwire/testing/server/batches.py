@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from modelwire.errors import InvalidType
@@ -23,7 +23,7 @@ from modelwire.testing.server.batch_records import (
     Row,
     SeenBatch,
 )
-from modelwire.testing.server.replies import End, Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, End, Reply, Response, json_reply
 from modelwire.testing.server.requests import SeenRequest
 
 __all__ = ["BatchDesk", "BatchPlan", "SeenBatch"]
@@ -53,7 +53,7 @@ class BatchDesk:
         plans: BatchPlan | Sequence[BatchPlan],
     ) -> None:
         self.made: list[SeenBatch] = []
-        self.files: dict[str, tuple[dict[str, Any], bytes]] = {}
+        self.files: dict[str, tuple[JSON, bytes]] = {}
         self.set_plans(plans)
         self._answer_row = answer_row
         self._now_s = now_s
@@ -80,7 +80,7 @@ class BatchDesk:
         self.plan = later
         self.plans = next_ones
 
-    def handle(self, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
+    def handle(self, request: SeenRequest, base_url: str) -> Response | None:
         """Return the answer to a request about files and batches; None for any other request."""
         for api in _APIS:
             found = api.path.search(request.path)
@@ -96,11 +96,11 @@ class BatchDesk:
         """Return the batch with this id."""
         return next(batch for batch in self.made if batch.id == id_)
 
-    def add_file(self, name: str, purpose: str, content: bytes) -> dict[str, Any]:
+    def add_file(self, name: str, purpose: str, content: bytes) -> JSON:
         """Store a file, and return its record in OpenAI's format."""
         now = int(time.time())
         self._files_made += 1
-        record: dict[str, Any] = {
+        record: JSON = {
             "id": f"file-{self._files_made}",
             "object": "file",
             "bytes": len(content),
@@ -121,7 +121,7 @@ class BatchDesk:
 
     def download(
         self, request: SeenRequest, id_: str, content: bytes, batch: SeenBatch | None, kind: str
-    ) -> Reply | Iterable[Step]:
+    ) -> Response:
         """Return a file, or the requested range of it; truncate it once if the plan of its batch demands it."""
         reply = Reply(200, {"content-type": kind, "accept-ranges": "bytes"}, [content])
         requested_range = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
@@ -135,15 +135,20 @@ class BatchDesk:
             reply.status = 206
             reply.parts = [content[first : last + 1]]
             reply.headers["content-range"] = f"bytes {first}-{last}/{len(content)}"
-        limit = batch.plan.cut_results if batch is not None else None
+        limit = None
+        if batch is not None:
+            limit = batch.plan.cut_results
         if limit is not None and id_ not in self._cut:
             self._cut.add(id_)
             return faults.cut(after_bytes=limit).play(reply, "openai", request.number)
         return reply
 
-    def make(self, wire: str, rows: list[Row], fields: dict[str, Any]) -> SeenBatch:
+    def make(self, wire: str, rows: list[Row], fields: JSON) -> SeenBatch:
         """Create a batch with the next plan."""
-        plan = self.plans.pop(0) if self.plans else self.plan
+        if self.plans:
+            plan = self.plans.pop(0)
+        else:
+            plan = self.plan
         batch = SeenBatch(
             f"{APIS[wire].prefix}_{len(self.made) + 1}",
             wire,
@@ -156,7 +161,7 @@ class BatchDesk:
         self.made.append(batch)
         return batch
 
-    def creation_reply(self, batch: SeenBatch, base_url: str) -> Reply | Iterable[Step]:
+    def creation_reply(self, batch: SeenBatch, base_url: str) -> Response:
         """Answer the creation of a batch; drop the connection where its plan demands it."""
         if batch.plan.lose_create:
             return iter((End.RESET,))
@@ -177,7 +182,7 @@ class BatchDesk:
             # The batch ends at the next poll.
             batch.polls = max(batch.polls, batch.plan.polls - 1)
 
-    def record(self, batch: SeenBatch, base_url: str) -> dict[str, Any]:
+    def record(self, batch: SeenBatch, base_url: str) -> JSON:
         """Return the current state of a batch in the format of its API. A batch whose time is over ends here."""
         share = batch.share(self._now_s())
         if share >= 1:
@@ -200,7 +205,9 @@ class BatchDesk:
     def _answered(self, batch: SeenBatch) -> Iterator[Answered]:
         share = batch.cancelled_at_share
         if share is None:
-            share = 1.0 if batch.outcome == "completed" else batch.plan.done
+            share = 1.0
+            if batch.outcome != "completed":
+                share = batch.plan.done
         done = int(len(batch.rows) * share)
         for index in range(len(batch.rows) - 1, -1, -1):
             custom_id, wire, body = batch.rows[index]
@@ -217,7 +224,7 @@ class BatchDesk:
                 if oddity == "duplicate":
                     yield answered
 
-    def _answer(self, batch: SeenBatch, wire: str, body: dict[str, Any]) -> tuple[int, Any]:
+    def _answer(self, batch: SeenBatch, wire: str, body: JSON) -> tuple[int, Any]:
         """Return status and body of one row, and add its tokens to those of the batch."""
         self._rows_answered += 1
         if "model" in batch.fields:

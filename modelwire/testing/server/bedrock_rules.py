@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from modelwire.testing.server.request_rules import JSON, Problem, Turn, objects, unpaired
+from modelwire.testing.server.replies import JSON
+from modelwire.testing.server.request_rules import Problem, turns_of, unpaired
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
@@ -18,7 +19,9 @@ __all__ = ["converse_problems"]
 
 
 def converse_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
-    turns = list(_turns(body))
+    turns = list(
+        turns_of(body.get("messages"), "content", "toolUse", "toolResult", name="toolUseId")
+    )
     roles = [turn.role for turn in turns]
     if turns and roles[0] != "user":
         yield Problem(
@@ -45,13 +48,3 @@ def converse_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
             yield Problem(
                 f"Expected toolResult blocks at {where} for the following Ids: {', '.join(ids)}"
             )
-
-
-def _turns(body: JSON) -> Iterator[Turn]:
-    for index, message in objects(body.get("messages")):
-        blocks = [block for _, block in objects(message.get("content"))]
-        calls = [str(block["toolUse"].get("toolUseId")) for block in blocks if "toolUse" in block]
-        results = [
-            str(block["toolResult"].get("toolUseId")) for block in blocks if "toolResult" in block
-        ]
-        yield Turn(index, str(message.get("role")), calls, results)

@@ -13,6 +13,7 @@ from zlib import crc32
 from pydantic_core import to_json
 
 from modelwire.testing.server.answers import Answer, Call, args_text, calls_of, pieces, slices
+from modelwire.testing.server.replies import StreamParts
 
 __all__ = ["body", "error", "error_event", "error_headers", "events", "frame", "raw_event"]
 
@@ -110,7 +111,7 @@ def body(answer: Answer, call: Call) -> JSON:
     return {"output": {"message": message}, "stopReason": reason, **ending}
 
 
-def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def events(answer: Answer, call: Call) -> StreamParts:
     """Return the frames of a stream: its opening, its content, and its end."""
     reason, ending = _ending(answer, call)
     content = [
@@ -142,7 +143,9 @@ def _block_events(index: int, block: JSON) -> Iterator[bytes]:
 
 def error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> JSON:
     """Return the body of an error."""
-    general = "InternalServerException" if status >= 500 else "ValidationException"
+    general = "ValidationException"
+    if status >= 500:
+        general = "InternalServerException"
     return {"message": message, "__type": type or _ERRORS.get(status, general)}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +25,7 @@ from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import Limiter, Limits, check_number
 from modelwire.testing.server.prompt_cache import Cached, PromptCache, Refused
-from modelwire.testing.server.replies import End, Reply, Step
+from modelwire.testing.server.replies import JSON, End, Reply, Response
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.requests import SeenRequest
 from modelwire.testing.server.script import Script, answer_of
@@ -66,7 +66,10 @@ def check_latency(latency: Latency) -> None:
     """Raise `InvalidArgument` for a latency below 0."""
     if callable(latency):
         return
-    median_s = latency.median_s if isinstance(latency, Lognormal) else latency
+    if isinstance(latency, Lognormal):
+        median_s = latency.median_s
+    else:
+        median_s = latency
     check_number("latency", median_s, least=0, unit="seconds")
 
 
@@ -98,7 +101,7 @@ class ChatDesk:
         # The keys are the numbers of requests in flight, the values the tokens that they reserve.
         self._reserved: dict[int, tuple[tuple[str, str], float]] = {}
 
-    def handle(self, request: SeenRequest, wire: str, in_flight: int) -> Reply | Iterable[Step]:
+    def handle(self, request: SeenRequest, wire: str, in_flight: int) -> Response:
         """Return the answer to a chat call; `in_flight` counts the requests to the server, this one included."""
         self._calls += 1
         if not isinstance(request.body, dict):
@@ -120,7 +123,10 @@ class ChatDesk:
         if fault is not None:
             # The retry gets the answer that this request would have got.
             self._script.put_back(entry)
-            answer = fault.on(answer) if fault.answer is None else fault
+            if fault.answer is None:
+                answer = fault.on(answer)
+            else:
+                answer = fault
         if isinstance(answer, bytes):
             return iter((answer, End.CLOSE))
         if isinstance(answer, Fault):
@@ -158,7 +164,7 @@ class ChatDesk:
         if reserved is not None:
             self.limiter.settle(*reserved, now_s)
 
-    def row(self, wire: str, body: dict[str, Any], number: int) -> tuple[int, Any]:
+    def row(self, wire: str, body: JSON, number: int) -> tuple[int, Any]:
         """Return status and body of one row of a batch, which takes its answer from the script like any request."""
         # The header with the betas of a row came with its batch: a row may have the fields of all of them.
         request = SeenRequest("POST", "?beta=true", {}, to_json(body))
@@ -184,7 +190,7 @@ class ChatDesk:
 
     def _spoiled(
         self, fault: Fault, entry: Any, request: SeenRequest, headers: dict[str, str]
-    ) -> Reply | Iterable[Step]:
+    ) -> Response:
         """Return the reply or the steps of a fault that damages the answer of `entry`."""
         request.fault = fault.name
         answer = answer_of(entry, request)
@@ -194,7 +200,10 @@ class ChatDesk:
         return fault.play(good, request.wire or "", request.number)
 
     def _reply(self, answer: Any, request: SeenRequest, headers: dict[str, str]) -> Reply:
-        facts = answer if isinstance(answer, Answer) else Answer()
+        if isinstance(answer, Answer):
+            facts = answer
+        else:
+            facts = Answer()
         call = _call(request, facts)
         if facts is answer:
             self._use_tokens(request, call)

@@ -40,9 +40,9 @@ def _unknown_in(name: str, value: Any, key: str, known: dict[str, list[str]]) ->
     for index, one in objects(value):
         fields = known.get(str(one.get(key)))
         if fields is not None:
-            yield from (
-                _unknown(f"{name}[{index}].{field}") for field in one if field not in fields
-            )
+            for field in one:
+                if field not in fields:
+                    yield _unknown(f"{name}[{index}].{field}")
 
 
 def chat_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
@@ -101,7 +101,9 @@ def _chat_turns(body: JSON) -> Iterator[Turn]:
 def responses_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     known = fields_of("responses")
     yield from _required(body, ["model"])
-    yield from (_unknown(name) for name in body if name not in known["body"])
+    for name in body:
+        if name not in known["body"]:
+            yield _unknown(name)
     yield from _unknown_in("tools", body.get("tools"), "type", known["tools"])
     yield from _unknown_in("input", body.get("input"), "type", known["input"])
     if "previous_response_id" in body or "conversation" in body:
@@ -110,10 +112,11 @@ def responses_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     results = set[str]()
     for _, item in objects(body.get("input")):
         kind = item.get("type")
+        call_id = str(item.get("call_id"))
         if kind in _CALLS_OF_RESPONSES:
-            calls.add(str(item.get("call_id")))
+            calls.add(call_id)
         elif kind in _RESULTS_OF_RESPONSES:
-            results.add(str(item.get("call_id")))
+            results.add(call_id)
     for one in sorted(results - calls):
         yield Problem(f"No tool call found for function call output with call_id {one}.", "input")
     for one in sorted(calls - results):

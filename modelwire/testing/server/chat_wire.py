@@ -6,15 +6,13 @@ Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11, 
 
 from __future__ import annotations
 
-from typing import Any
-
 from modelwire.testing.server.answers import Answer, Call, Usage, calls_of, pieces, slices
-from modelwire.testing.server.replies import sse
+from modelwire.testing.server.replies import JSON, StreamParts, sse
 
 __all__ = ["body", "events"]
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def _usage(usage: Usage) -> JSON:
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -27,9 +25,9 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def body(answer: Answer, call: Call) -> dict[str, Any]:
+def body(answer: Answer, call: Call) -> JSON:
     """Return the completion object."""
-    message: dict[str, Any] = {
+    message: JSON = {
         "role": "assistant",
         "content": answer.text or (None if answer.tool_calls or answer.refusal else ""),
         "refusal": answer.refusal or None,
@@ -61,7 +59,7 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
     return completion
 
 
-def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def events(answer: Answer, call: Call) -> StreamParts:
     """Return the events of a stream: its opening, its content, and its end."""
     frame = {
         "id": f"chatcmpl-{call.number}",
@@ -70,7 +68,7 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
         "model": answer.model or call.model,
     }
 
-    def event(delta: dict[str, Any], reason: str | None = None) -> bytes:
+    def event(delta: JSON, reason: str | None = None) -> bytes:
         return sse(
             {
                 **frame,

@@ -107,7 +107,8 @@ class Connection:
         try:
             while not isinstance(event := self._reader.next_event(), h11.EndOfMessage):
                 if isinstance(event, h11.Request):
-                    self._head, self._content = event, bytearray()
+                    self._head = event
+                    self._content = bytearray()
                 elif isinstance(event, h11.Data):
                     self._content += event.data
                 else:  # More data have to arrive.
@@ -145,7 +146,8 @@ class Connection:
             following = next(playing, None)
             while following is not None:
                 await self._do(request, step)
-                step, following = following, next(playing, None)
+                step = following
+                following = next(playing, None)
         except BaseException:
             # The answer is counted as unfinished, even if the server was stopped.
             self._finished(request, False)

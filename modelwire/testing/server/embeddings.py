@@ -11,6 +11,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.embeddings import init_embeddings
+from modelwire.testing.server.replies import JSON
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.wires import raw_reply
 
@@ -103,10 +104,11 @@ def _joined(parts: Any) -> str:
 def embeddings_problem(wire: str, request: SeenRequest) -> Problem | None:
     """Return why a provider would reject the request: no text, an empty one, or too many."""
     wanted = _wanted(wire, request.fields)
-    if not wanted.texts or "" in wanted.texts:
+    texts = wanted.texts
+    if not texts or "" in texts:
         return Problem("The input has no text, or an empty one.")
-    if len(wanted.texts) > wanted.most:
-        return Problem(f"The input has {len(wanted.texts)} texts, and {wanted.most} is the most.")
+    if len(texts) > wanted.most:
+        return Problem(f"The input has {len(texts)} texts, and {wanted.most} is the most.")
     return None
 
 
@@ -123,7 +125,7 @@ def embeddings_reply(wire: str, request: SeenRequest, call: Call) -> Reply:
     return reply
 
 
-def embeddings_body(wire: str, request: SeenRequest) -> dict[str, Any]:
+def embeddings_body(wire: str, request: SeenRequest) -> JSON:
     """Return the body of the answer to a request."""
     wanted = _wanted(wire, request.fields)
     vectors = [list(unit_vector(str(text), wanted.dimensions)) for text in wanted.texts]
@@ -138,7 +140,7 @@ def _tokens(text: Any) -> int:
     return max(1, len(str(text).encode()) // 4)
 
 
-def _openai(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+def _openai(request: SeenRequest, vectors: list[list[float]], tokens: int) -> JSON:
     in_base64 = request.fields.get("encoding_format") == "base64"
     data = [
         {
@@ -156,7 +158,7 @@ def _packed(vector: list[float]) -> str:
     return b2a_base64(array("f", vector), newline=False).decode()
 
 
-def _gemini(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+def _gemini(request: SeenRequest, vectors: list[list[float]], tokens: int) -> JSON:
     if "instances" in request.fields:
         texts = [one["content"] for one in request.fields["instances"]]
         found = [
@@ -170,7 +172,7 @@ def _gemini(request: SeenRequest, vectors: list[list[float]], tokens: int) -> di
     return {"embeddings": [{"values": vector} for vector in vectors]}
 
 
-def _bedrock(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+def _bedrock(request: SeenRequest, vectors: list[list[float]], tokens: int) -> JSON:
     if "singleEmbeddingParams" in request.fields:
         return {"embeddings": [{"embeddingType": "TEXT", "embedding": vectors[0]}]}
     if "inputText" in request.fields:
@@ -179,7 +181,7 @@ def _bedrock(request: SeenRequest, vectors: list[list[float]], tokens: int) -> d
     return {"id": "1", "response_type": "embeddings_floats", "embeddings": vectors, "texts": texts}
 
 
-def _cohere(request: SeenRequest, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+def _cohere(request: SeenRequest, vectors: list[list[float]], tokens: int) -> JSON:
     billed = {"billed_units": {"input_tokens": tokens}}
     texts = request.fields["texts"]
     return {"id": "1", "embeddings": {"float": vectors}, "texts": texts, "meta": billed}
@@ -187,8 +189,8 @@ def _cohere(request: SeenRequest, vectors: list[list[float]], tokens: int) -> di
 
 _WRITERS = {"openai": _openai, "gemini": _gemini, "bedrock": _bedrock, "cohere": _cohere}
 # The arguments of a model that calls this server, by its provider; others are called like OpenAI.
-_OPENAI: dict[str, Any] = {"model": "text-embedding-test", "base_url": "/v1", "api_key": "test-key"}
-_ARGUMENTS: dict[str, dict[str, Any]] = {
+_OPENAI: JSON = {"model": "text-embedding-test", "base_url": "/v1", "api_key": "test-key"}
+_ARGUMENTS: dict[str, JSON] = {
     "azure_openai": {"azure_endpoint": "", "base_url": "/openai/v1"},
     "google_genai": {"model": "gemini-embedding-001", "base_url": "/v1beta"},
     "google_vertexai": {
@@ -206,7 +208,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def embeddings_model(provider: str, origin: str, arguments: dict[str, Any]) -> Embeddings:
+def embeddings_model(provider: str, origin: str, arguments: JSON) -> Embeddings:
     """Return the embeddings model of a provider that calls the server at `origin`."""
     own = {**_OPENAI, **_ARGUMENTS.get(provider, {})}
     for name in ("base_url", "azure_endpoint"):

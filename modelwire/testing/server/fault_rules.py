@@ -65,8 +65,12 @@ class FaultRules:
         for rule in self.rules:
             if rule.rate is not None:
                 check_number("rate", rule.rate, least=0)
-            above, below = below, below + (rule.rate or 0.0)
-            fault = rule.fault if isinstance(rule.fault, Fault) else NAMED[rule.fault]
+            above = below
+            below = below + (rule.rate or 0.0)
+            if isinstance(rule.fault, Fault):
+                fault = rule.fault
+            else:
+                fault = NAMED[rule.fault]
             self._active.append(_ActiveRule(rule, fault, above, below))
         if below > 1:
             raise InvalidArgument(f"The rates of the faults add up to {below:g}, above 1.")

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
 from modelwire.ext import usual_status
 from modelwire.testing.server.limits import check_word
-from modelwire.testing.server.replies import FOREVER_S, End, Reply, Step, chunk
+from modelwire.testing.server.replies import FOREVER_S, End, Reply, Response, Step, chunk
 from modelwire.testing.server.wires import error_body, error_reply, server_wire
 
 __all__ = [
@@ -60,7 +60,7 @@ SETTLE_S = 0.02
 
 # It is called with a good reply, the wire and the request's number. It returns another reply, or the
 # steps of a response that no reply describes.
-Play = Callable[[Reply, str, int], Reply | Iterable[Step]]
+Play = Callable[[Reply, str, int], Response]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Rule:
     times: int | None = None
 
 
-def _of_reply(name: str, change: Callable[[Reply], Reply | Iterable[Step]]) -> Fault:
+def _of_reply(name: str, change: Callable[[Reply], Response]) -> Fault:
     return Fault(name, lambda reply, wire, number: change(reply))
 
 
@@ -212,7 +212,9 @@ def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None
     else:
         if bytes_ is None:
             bytes_ = len(reply.body) // 2
-        sent = [reply.body[:bytes_]] if bytes_ else []
+        sent = []
+        if bytes_:
+            sent = [reply.body[:bytes_]]
     return b"".join((reply.head(), *reply.frames(sent)))
 
 

@@ -6,11 +6,9 @@ Wire format: https://ai.google.dev/api/batch-api and https://ai.google.dev/api/f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from pydantic_core import from_json, to_json
 
@@ -25,7 +23,7 @@ from modelwire.testing.server.batch_records import (
     is_good,
     show,
 )
-from modelwire.testing.server.replies import Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, Reply, Response, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -52,7 +50,7 @@ def _upload(call: BatchCall) -> Reply:
         name = str((request.fields.get("file") or {}).get("displayName", ""))
         address = f"http://{request.headers.get('host')}{request.path}?upload_id={desk.begin_upload(name)}"
         return Reply(200, {"x-goog-upload-url": address, "x-goog-upload-status": "active"}, [b"{}"])
-    upload_id = parse_qs(request.query).get("upload_id", [""])[0]
+    upload_id = request.params.get("upload_id", "")
     if command != "upload, finalize" or (name_of := desk.uploads.pop(upload_id, None)) is None:
         return call.refuse("There is no such upload.")
     record = desk.add_file(name_of, "batch", request.content)
@@ -68,11 +66,11 @@ def _delete_file(call: BatchCall) -> Reply:
     return json_reply(200, {})
 
 
-def _download(call: BatchCall) -> Reply | Iterable[Step]:
+def _download(call: BatchCall) -> Response:
     return call.download(call.id, "application/jsonl")
 
 
-def _make(call: BatchCall) -> Reply | Iterable[Step]:
+def _make(call: BatchCall) -> Response:
     payload = call.request.fields.get("batch") or {}
     files = call.desk.files
     source = payload.get("inputConfig") or {}
@@ -97,21 +95,23 @@ def rows_of(content: bytes) -> list[Row]:
     return [_row(line.get("key"), line) for line in lines]
 
 
-def _row(key: Any, line: dict[str, Any]) -> Row:
+def _row(key: Any, line: JSON) -> Row:
     return str(key), "gemini", line.get("request") or {}
 
 
 def page_of(call: BatchCall, field: str) -> Reply:
     """Return a page of the batches of an API, newest first."""
-    params = {name: values[0] for name, values in parse_qs(call.request.query).items()}
+    params = call.request.params
     start = int(params.get("pageToken", 0))
     size = int(params.get("pageSize", 50))
+    end = start + size
     batches = call.desk.of_wire(call.api.name)[::-1]
-    page: dict[str, Any] = {}
-    if shown := batches[start : start + size]:
+    page: JSON = {}
+    shown = batches[start:end]
+    if shown:
         page[field] = [call.desk.record(batch, "") for batch in shown]
-    if start + size < len(batches):
-        page["nextPageToken"] = str(start + size)
+    if end < len(batches):
+        page["nextPageToken"] = str(end)
     return json_reply(200, page)
 
 
@@ -141,10 +141,10 @@ _HANDLERS: Handlers = {
 }
 
 
-def operation(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def operation(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch as a long-running operation. Counts are texts, and 0 is omitted."""
     state = state_of(batch, share)
-    metadata: dict[str, Any] = {
+    metadata: JSON = {
         "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
         "model": f"models/{batch.fields['model']}",
         "displayName": batch.fields.get("displayName"),
@@ -154,7 +154,7 @@ def operation(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
         "state": f"BATCH_STATE_{state}",
         "name": f"batches/{batch.id}",
     }
-    made: dict[str, Any] = {"name": f"batches/{batch.id}", "metadata": metadata}
+    made: JSON = {"name": f"batches/{batch.id}", "metadata": metadata}
     if batch.ended_at is None:
         return made
     made["done"] = True
@@ -174,7 +174,7 @@ def state_of(batch: SeenBatch, share: float) -> str:
     return "RUNNING" if share > 0 else "PENDING"
 
 
-def failure_of(batch: SeenBatch) -> dict[str, Any]:
+def failure_of(batch: SeenBatch) -> JSON:
     """Return the error of a batch that failed as a whole."""
     reasons = "; ".join(str(error.get("message")) for error in batch.plan.errors)
     return {"code": _CODE_OF[400], "message": reasons or "The batch could not be processed."}
@@ -187,7 +187,7 @@ def _stats(batch: SeenBatch, share: float) -> dict[str, str]:
     return {name: str(count) for name, count in {"requestCount": total, **counts}.items() if count}
 
 
-def _output(batch: SeenBatch) -> dict[str, Any]:
+def _output(batch: SeenBatch) -> JSON:
     if batch.files:
         return {"responsesFile": f"files/{batch.files['output']}"}
     rows = [from_json(line) for line in batch.results.splitlines()]
@@ -207,7 +207,9 @@ def end_batch(
         if is_good(status):
             lines.append(to_json({"key": key, "response": body}))
             continue
-        provider_error = body.get("error", {}) if isinstance(body, dict) else {}
+        provider_error = {}
+        if isinstance(body, dict):
+            provider_error = body.get("error", {})
         error = {
             "code": _CODE_OF.get(504 if body == "expired" else status or 500, 13),
             "message": provider_error.get("message", "Internal error."),
@@ -225,7 +227,7 @@ def end_batch(
         batch.results = content
 
 
-def _file(record: dict[str, Any]) -> dict[str, Any]:
+def _file(record: JSON) -> JSON:
     made = record["created_at"]
     return {
         "name": f"files/{record['id']}",

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from modelwire.testing.server.request_rules import JSON, Problem, Turn, fields_of, objects
+from modelwire.testing.server.replies import JSON
+from modelwire.testing.server.request_rules import Problem, Turn, fields_of, objects, turns_of
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
@@ -18,18 +19,22 @@ __all__ = ["gemini_problems"]
 
 def gemini_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     known = fields_of("gemini")
-    if not body.get("contents"):
+    contents = body.get("contents")
+    if not contents:
         yield Problem("* GenerateContentRequest.contents: contents is not specified\n")
     yield from _cannot_find("", body, known["body"])
     config = body.get("generationConfig") or body.get("generation_config") or {}
     yield from _cannot_find("generation_config", config, known["generationConfig"])
-    for index, content in objects(body.get("contents")):
+    for index, content in objects(contents):
         yield from _cannot_find(f"contents[{index}]", content, known["content"])
         if content.get("role") not in ("user", "model", "function", None):
             yield Problem("Please use a valid role: user, model.")
         for place, part in objects(content.get("parts")):
             yield from _cannot_find(f"contents[{index}].parts[{place}]", part, known["part"])
-    yield from _order(list(_turns(body)))
+    turns = turns_of(
+        contents, "parts", "functionCall", "functionResponse", name="name", role="user"
+    )
+    yield from _order(list(turns))
 
 
 def _cannot_find(where: str, value: JSON, known: list[str]) -> Iterator[Problem]:
@@ -44,18 +49,6 @@ def _cannot_find(where: str, value: JSON, known: list[str]) -> Iterator[Problem]
                 f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.'
             )
             yield Problem(message)
-
-
-def _turns(body: JSON) -> Iterator[Turn]:
-    for index, content in objects(body.get("contents")):
-        parts = [part for _, part in objects(content.get("parts"))]
-        calls = [str(part["functionCall"].get("name")) for part in parts if "functionCall" in part]
-        results = [
-            str(part["functionResponse"].get("name"))
-            for part in parts
-            if "functionResponse" in part
-        ]
-        yield Turn(index, str(content.get("role", "user")), calls, results)
 
 
 def _order(turns: list[Turn]) -> Iterator[Problem]:

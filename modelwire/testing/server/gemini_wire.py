@@ -6,10 +6,8 @@ https://ai.google.dev/gemini-api/docs/troubleshooting, read 2026-11.
 
 from __future__ import annotations
 
-from typing import Any
-
 from modelwire.testing.server.answers import Answer, Call, calls_of, pieces
-from modelwire.testing.server.replies import sse
+from modelwire.testing.server.replies import JSON, StreamParts, sse
 
 __all__ = ["body", "error", "events"]
 
@@ -27,10 +25,8 @@ _STATUS = {
 }
 
 
-def _frame(
-    answer: Answer, call: Call, parts: list[dict[str, Any]], reason: str | None
-) -> dict[str, Any]:
-    candidate: dict[str, Any] = {"content": {"role": "model", "parts": parts}, "index": 0}
+def _frame(answer: Answer, call: Call, parts: list[JSON], reason: str | None) -> JSON:
+    candidate: JSON = {"content": {"role": "model", "parts": parts}, "index": 0}
     if reason is not None:
         candidate["finishReason"] = reason
     usage = call.usage
@@ -48,8 +44,8 @@ def _frame(
     }
 
 
-def _calls(answer: Answer, call: Call) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = [
+def _calls(answer: Answer, call: Call) -> list[JSON]:
+    parts: list[JSON] = [
         {"functionCall": {"name": one.name, "args": one.args, "id": one.id}}
         for one in calls_of(answer, call)
     ]
@@ -58,21 +54,20 @@ def _calls(answer: Answer, call: Call) -> list[dict[str, Any]]:
     return parts
 
 
-def body(answer: Answer, call: Call) -> dict[str, Any]:
+def body(answer: Answer, call: Call) -> JSON:
     """Return the body of a whole answer."""
-    parts: list[dict[str, Any]] = []
+    parts: list[JSON] = []
     if answer.reasoning:
         parts.append({"text": answer.reasoning, "thought": True})
-    if (text := answer.text or answer.refusal) or not answer.tool_calls:
+    text = answer.text or answer.refusal
+    if text or not answer.tool_calls:
         parts.append({"text": text})
     return _frame(answer, call, [*parts, *_calls(answer, call)], answer.reason_in(_STOP))
 
 
-def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def events(answer: Answer, call: Call) -> StreamParts:
     """Return the events of a stream: its opening, its content, and its end."""
-    parts: list[dict[str, Any]] = [
-        {"text": piece, "thought": True} for piece in pieces(answer.reasoning)
-    ]
+    parts: list[JSON] = [{"text": piece, "thought": True} for piece in pieces(answer.reasoning)]
     parts += [{"text": piece} for piece in pieces(answer.text or answer.refusal)]
     parts += _calls(answer, call)
     opening = {**_frame(answer, call, [], None), "candidates": []}
@@ -82,15 +77,13 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
     return [sse(opening)], content, [sse(closing)]
 
 
-def error(
-    status: int, message: str, type: str | None, code: str | int | None, number: int
-) -> dict[str, Any]:
+def error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> JSON:
     """Return the error for a status.
 
     A `code` that is not a number becomes the reason or the quota in its details.
     """
     name = type or _STATUS.get(status, "UNKNOWN")
-    details: list[dict[str, Any]] = []
+    details: list[JSON] = []
     if isinstance(code, int):
         status = code
     elif code is not None and status == 429:

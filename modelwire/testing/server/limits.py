@@ -71,7 +71,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, least in (("rpm", None), ("tpm", None), ("max_concurrent", 1)):
-            if (value := getattr(self, name)) is not None:
+            value = getattr(self, name)
+            if value is not None:
                 check_number(name, value, least=least)
         check_number("window_s", self.window_s)
         check_number("refused_cost", self.refused_cost, least=0)
@@ -144,23 +145,28 @@ class Limiter:
 
     def change(self, limits: Limits, now_s: float) -> None:
         """Change the limits. What was spent stays spent, in proportion."""
-        old, self._buckets = self._buckets, {}
+        old = self._buckets
+        self._buckets = {}
         self.limits = limits
         for at, buckets in old.items():
             for name, fresh in self._of(at, now_s).items():
-                if name in buckets:
-                    buckets[name].refill(now_s)
-                    fresh.level *= buckets[name].level / buckets[name].capacity
+                bucket = buckets.get(name)
+                if bucket is not None:
+                    bucket.refill(now_s)
+                    fresh.level *= bucket.level / bucket.capacity
 
     def _of(self, at: tuple[str, str], now_s: float) -> dict[str, Bucket]:
-        if self.limits.pooled:
+        limits = self.limits
+        if limits.pooled:
             at = at[0], ""
         found = self._buckets.get(at)
         if found is None:
-            make = Window if self.limits.fixed else Bucket
-            shares = {"requests": self.limits.rpm, "tokens": self.limits.tpm}
+            make = Bucket
+            if limits.fixed:
+                make = Window
+            shares = {"requests": limits.rpm, "tokens": limits.tpm}
             found = self._buckets[at] = {
-                name: make(share, self.limits.window_s, now_s)
+                name: make(share, limits.window_s, now_s)
                 for name, share in shares.items()
                 if share is not None
             }
@@ -179,7 +185,9 @@ class Limiter:
             wait_s = bucket.wait_s(costs[name])
             if wait_s and (worst is None or wait_s > worst.wait_s):
                 worst = Refusal(name, wait_s)
-        share = 1.0 if worst is None else self.limits.refused_cost
+        share = 1.0
+        if worst is not None:
+            share = self.limits.refused_cost
         for name, bucket in buckets.items():
             bucket.level = max(0.0, bucket.level - share * costs[name])
         return worst
@@ -205,7 +213,10 @@ class Limiter:
 
         `scale` converts the server's seconds to the client's, whose time is now `epoch_s`.
         """
-        dialect = own if self.limits.headers == "own" else self.limits.headers
+        if self.limits.headers == "own":
+            dialect = own
+        else:
+            dialect = self.limits.headers
         if dialect == "none":
             return {}
         out: dict[str, str] = {}
@@ -237,7 +248,11 @@ def _state_headers(
 
 def _retry_headers(wait_s: float, dialect: str, *, is_scaled: bool) -> dict[str, str]:
     """Return the headers with the wait before a retry. Scaled seconds have a fraction; real ones are whole."""
-    headers = {"retry-after": f"{wait_s:.3f}" if is_scaled else str(math.ceil(wait_s))}
+    if is_scaled:
+        text = f"{wait_s:.3f}"
+    else:
+        text = str(math.ceil(wait_s))
+    headers = {"retry-after": text}
     if _FORMS.get(dialect, _Form()).in_ms:
         headers["retry-after-ms"] = str(math.ceil(wait_s * 1000))
     return headers

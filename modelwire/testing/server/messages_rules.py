@@ -33,7 +33,9 @@ def messages_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     for name in ("max_tokens", "messages", "model"):
         if name not in body:
             yield Problem(f"{name}: Field required")
-    yield from (_extra(name) for name in body if name not in fields)
+    for name in body:
+        if name not in fields:
+            yield _extra(name)
     for index, tool in objects(body.get("tools")):
         kind = str(tool.get("type") or "custom")
         yield from _extra_in(f"tools.{index}.{kind}", tool, known["tools"].get(kind))
@@ -71,7 +73,9 @@ def _extra(path: str) -> Problem:
 def _extra_in(where: str, value: JSON, known: list[str] | None) -> Iterator[Problem]:
     """Yield a problem for each unknown field of an object. A type that the table does not have is not checked."""
     if known is not None:
-        yield from (_extra(f"{where}.{name}") for name in value if name not in known)
+        for name in value:
+            if name not in known:
+                yield _extra(f"{where}.{name}")
 
 
 def _turns(body: JSON) -> Iterator[Turn]:

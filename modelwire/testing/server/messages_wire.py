@@ -18,7 +18,7 @@ from modelwire.testing.server.answers import (
     pieces,
     slices,
 )
-from modelwire.testing.server.replies import sse
+from modelwire.testing.server.replies import JSON, StreamParts, sse
 
 __all__ = ["body", "error", "events"]
 
@@ -32,8 +32,8 @@ _STOP = {
 }
 
 
-def _blocks(answer: Answer, call: Call) -> list[dict[str, Any]]:
-    blocks: list[dict[str, Any]] = []
+def _blocks(answer: Answer, call: Call) -> list[JSON]:
+    blocks: list[JSON] = []
     if answer.reasoning:
         blocks.append(
             {"type": "thinking", "thinking": answer.reasoning, "signature": f"sig-{call.number}"}
@@ -48,7 +48,7 @@ def _blocks(answer: Answer, call: Call) -> list[dict[str, Any]]:
     return blocks
 
 
-def body(answer: Answer, call: Call) -> dict[str, Any]:
+def body(answer: Answer, call: Call) -> JSON:
     """Return the message object."""
     usage = call.usage
     stop_details = None
@@ -78,7 +78,7 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
     }
 
 
-def _counts(usage: Usage) -> dict[str, Any]:
+def _counts(usage: Usage) -> JSON:
     """Return the counts that the end of a stream repeats."""
     return {
         "input_tokens": usage.fresh_tokens,
@@ -90,7 +90,7 @@ def _counts(usage: Usage) -> dict[str, Any]:
     }
 
 
-def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def events(answer: Answer, call: Call) -> StreamParts:
     """Return the events of a stream: its opening, its content, and its end."""
 
     message = body(answer, call)
@@ -109,8 +109,8 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
     return [_event("message_start", message=start), _event("ping")], content, closing
 
 
-def _block_events(index: int, block: dict[str, Any]) -> Iterator[bytes]:
-    deltas: list[dict[str, Any]]
+def _block_events(index: int, block: JSON) -> Iterator[bytes]:
+    deltas: list[JSON]
     match block["type"]:
         case "text":
             empty = {**block, "text": ""}
@@ -148,12 +148,10 @@ _ERRORS = {
 }
 
 
-def error(
-    status: int, message: str, type: str | None, code: str | int | None, number: int
-) -> dict[str, Any]:
+def error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> JSON:
     """Return the body of an error."""
     kind = type or _ERRORS.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    about: dict[str, Any] = {"type": kind, "message": message}
+    about: JSON = {"type": kind, "message": message}
     if code is not None:
         about["details"] = {"error_code": code}
     return {"type": "error", "error": about, "request_id": f"req_{number}"}

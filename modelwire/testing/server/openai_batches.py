@@ -8,8 +8,8 @@ https://platform.openai.com/docs/api-reference/files; the lines of the files as 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from pydantic_core import from_json, to_json
 
@@ -27,7 +27,7 @@ from modelwire.testing.server.batch_records import (
     show,
 )
 from modelwire.testing.server.embeddings import EMBEDDINGS
-from modelwire.testing.server.replies import Reply, Step, json_reply, page_reply
+from modelwire.testing.server.replies import JSON, Reply, Response, json_reply, page_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -63,7 +63,7 @@ def _upload(call: BatchCall) -> Reply:
 
 def _list_files(call: BatchCall) -> Reply:
     records = [record for record, _ in reversed(call.desk.files.values())]
-    return page_reply(records, call.request.query, default_limit=10_000)
+    return page_reply(records, call.request.params, default_limit=10_000)
 
 
 def _show_file(call: BatchCall) -> Reply:
@@ -75,26 +75,31 @@ def _delete_file(call: BatchCall) -> Reply:
     return json_reply(200, {"id": call.id, "object": "file", "deleted": True})
 
 
-def _content(call: BatchCall) -> Reply | Iterable[Step]:
+def _content(call: BatchCall) -> Response:
     return call.download(call.id, "application/octet-stream")
 
 
-def _make(call: BatchCall) -> Reply | Iterable[Step]:
+def _make(call: BatchCall) -> Response:
     fields = call.request.fields
     file = call.desk.files.get(str(fields.get("input_file_id")))
     url = str(fields.get("endpoint"))
     on_azure = call.request.path.startswith("/openai/")
-    endpoints = (_AZURE_ENDPOINT,) if on_azure else tuple(_WIRE_OF_URL)
+    endpoints = tuple(_WIRE_OF_URL)
+    if on_azure:
+        endpoints = (_AZURE_ENDPOINT,)
     if file is None:
         return call.refuse("`input_file_id` names no file.")
     if url not in endpoints:
         return call.refuse(f"`{url}` is not an endpoint of this server.")
-    wires = _WIRE_OF_AZURE_URL if on_azure else {url: _WIRE_OF_URL[url]}
+    if on_azure:
+        wires = _WIRE_OF_AZURE_URL
+    else:
+        wires = {url: _WIRE_OF_URL[url]}
     rows, errors = _read_rows(file[1], wires)
     return call.create(rows, fields, errors)
 
 
-def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch as OpenAI's API shows it."""
     status = _status(batch, share)
     total = len(batch.rows)
@@ -103,14 +108,21 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
     counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
     if not has_begun:
         counts = dict.fromkeys(counts, 0)
+    model = None
+    if batch.rows:
+        model = batch.rows[0][2].get("model")
+    errors = None
+    if status == "failed":
+        errors = _errors(batch)
+    fields = batch.fields
     return {
         "id": batch.id,
         "object": "batch",
-        "endpoint": batch.fields.get("endpoint"),
-        "model": batch.rows[0][2].get("model") if batch.rows else None,
-        "errors": _errors(batch) if status == "failed" else None,
-        "input_file_id": batch.fields.get("input_file_id"),
-        "completion_window": batch.fields.get("completion_window", "24h"),
+        "endpoint": fields.get("endpoint"),
+        "model": model,
+        "errors": errors,
+        "input_file_id": fields.get("input_file_id"),
+        "completion_window": fields.get("completion_window", "24h"),
         "status": status,
         "output_file_id": batch.files.get("output"),
         "error_file_id": batch.files.get("error"),
@@ -118,7 +130,7 @@ def record(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
         "expires_at": batch.made_at + DAY_S,
         **_times(batch, status, has_begun=has_begun),
         "request_counts": counts,
-        "metadata": batch.fields.get("metadata"),
+        "metadata": fields.get("metadata"),
         "usage": {
             **batch.usage,
             "input_tokens_details": {"cached_tokens": batch.cached_tokens},
@@ -141,7 +153,7 @@ def _times(batch: SeenBatch, status: str, *, has_begun: bool) -> dict[str, int |
     return times
 
 
-def _errors(batch: SeenBatch) -> dict[str, Any]:
+def _errors(batch: SeenBatch) -> JSON:
     """Return the errors for which the whole batch was refused."""
     errors = [*batch.errors, *batch.plan.errors]
     if batch.outcome == "token_limit_exceeded":
@@ -172,7 +184,10 @@ def end_batch(
     for number, (custom_id, status, body) in enumerate([*answered, *foreign]):
         response = error = None
         if status is None:
-            code = body if body == "server_error" else f"batch_{body}"
+            if body == "server_error":
+                code = body
+            else:
+                code = f"batch_{body}"
             error = {"code": code, "message": "This request was not executed."}
         else:
             response = {"status_code": status, "request_id": f"req_{number}", "body": body}
@@ -182,7 +197,10 @@ def end_batch(
             "response": response,
             "error": error,
         }
-        lines["output" if is_good(status) else "error"].append(to_json(line) + b"\n")
+        name = "error"
+        if is_good(status):
+            name = "output"
+        lines[name].append(to_json(line) + b"\n")
     for name, written in lines.items():
         if written:
             content = b"".join(written)
@@ -204,13 +222,13 @@ def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]
         yield names.get("name", ""), (names.get("filename"), content[:-2])
 
 
-def _read_rows(content: bytes, wires: Mapping[str, str]) -> tuple[list[Row], list[dict[str, Any]]]:
+def _read_rows(content: bytes, wires: Mapping[str, str]) -> tuple[list[Row], list[JSON]]:
     """Return the rows of an input file, and the errors of its lines.
 
     `wires` maps the URLs that a row may have.
     """
     rows: list[Row] = []
-    errors: list[dict[str, Any]] = []
+    errors: list[JSON] = []
     seen: set[str] = set()
     for number, line in enumerate(filter(None, content.splitlines()), 1):
         try:
@@ -233,7 +251,7 @@ def _read_rows(content: bytes, wires: Mapping[str, str]) -> tuple[list[Row], lis
     return rows, errors
 
 
-def _error(code: str, line: int, message: str) -> dict[str, Any]:
+def _error(code: str, line: int, message: str) -> JSON:
     return {"code": code, "line": line, "message": message}
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from modelwire.testing.server.replies import Reply, json_reply
+from modelwire.testing.server.replies import JSON, Reply, json_reply
 from modelwire.testing.server.wires import WIRES, error_reply
 
 if TYPE_CHECKING:
@@ -29,26 +29,31 @@ def other_reply(request: SeenRequest, path: str) -> Reply:
     """Return a list of models, one model, or a count of tokens; 404 for any other request."""
     of_anthropic = "anthropic-version" in request.headers
     counted = next((name for end, name in _COUNTS.items() if path.endswith(end)), None)
-    if request.method == "POST" and counted is not None:
+    method = request.method
+    if method == "POST" and counted is not None:
         # Tokens are counted by bytes, as for the rate limits.
-        count: dict[str, Any] = {counted: max(1, len(request.content) // 4)}
+        count: JSON = {counted: max(1, len(request.content) // 4)}
         if path.endswith("/responses/input_tokens"):
             count["object"] = "response.input_tokens"
         return json_reply(200, count)
-    model_row = _anthropic_row if of_anthropic else _openai_row
-    if request.method == "GET" and path.endswith("/models"):
-        page: dict[str, Any] = {"object": "list"}
+    model_row = _openai_row
+    if of_anthropic:
+        model_row = _anthropic_row
+    if method == "GET" and path.endswith("/models"):
+        page: JSON = {"object": "list"}
         if of_anthropic:
             page = {"has_more": False, "first_id": _LISTED[0], "last_id": _LISTED[-1]}
         return json_reply(200, {"data": [model_row(name) for name in _LISTED], **page})
-    if request.method == "GET" and "/models/" in path:
+    if method == "GET" and "/models/" in path:
         return json_reply(200, model_row(path.rpartition("/")[2]))
-    message = f"There is nothing at {request.method} {request.path}. OpenAI's clients want a `base_url` with `/v1`."
-    wire = "anthropic" if of_anthropic else "openai"
+    message = f"There is nothing at {method} {request.path}. OpenAI's clients want a `base_url` with `/v1`."
+    wire = "openai"
+    if of_anthropic:
+        wire = "anthropic"
     return error_reply(wire, 404, number=request.number, message=message, code="not_found")
 
 
-def _anthropic_row(name: str) -> dict[str, Any]:
+def _anthropic_row(name: str) -> JSON:
     return {
         "type": "model",
         "id": name,
@@ -58,5 +63,5 @@ def _anthropic_row(name: str) -> dict[str, Any]:
     }
 
 
-def _openai_row(name: str) -> dict[str, Any]:
+def _openai_row(name: str) -> JSON:
     return {"id": name, "object": "model", "created": 1_735_689_600, "owned_by": "modelwire"}

@@ -239,7 +239,10 @@ def _breakpoints(body: Mapping[str, Any]) -> list[int]:
 def _blocks(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the blocks of a request of Anthropic's or Bedrock's, in the order of the prompt, with their sections."""
     config = body.get("toolConfig")
-    tools = config.get("tools") if isinstance(config, Mapping) else body.get("tools")
+    if isinstance(config, Mapping):
+        tools = config.get("tools")
+    else:
+        tools = body.get("tools")
     found = [("tools", tool) for tool in tools or ()]
     found += [("system", block) for block in _content(body.get("system"))]
     for turn in body.get("messages") or ():
@@ -280,7 +283,9 @@ def _refusal(blocks: Sequence[tuple[str, Any]], lifetimes: Mapping[int, str]) ->
         )
     is_short = False
     for at in sorted(lifetimes):
-        kind = blocks[at][1].get("type") if at >= 0 else "nothing"
+        kind = "nothing"
+        if at >= 0:
+            kind = blocks[at][1].get("type")
         if kind in ("thinking", "redacted_thinking", "nothing"):
             return Refused(f"cache_control cannot be set for {kind} blocks")
         if kind == "text" and not blocks[at][1].get("text"):

@@ -25,7 +25,7 @@ from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Rule
 from modelwire.testing.server.limits import Limits, check_number
 from modelwire.testing.server.other_endpoints import other_reply
-from modelwire.testing.server.replies import Reply, Step
+from modelwire.testing.server.replies import Reply, Response, Step
 from modelwire.testing.server.requests import Counts, Seen, SeenRequest, is_of_this_machine
 from modelwire.testing.server.script import Script, sayable
 from modelwire.testing.server.stored_prompts import StoredPrompts
@@ -127,7 +127,8 @@ class ProviderServer:
         """
         if self._thread is not None:
             return self
-        ready, trouble = threading.Event(), list[OSError]()
+        ready = threading.Event()
+        trouble = list[OSError]()
         self._thread = threading.Thread(
             target=_run, args=(self, ready, trouble), name="modelwire-provider-server", daemon=True
         )
@@ -142,7 +143,8 @@ class ProviderServer:
 
     def close(self) -> None:
         """Drop every connection and stop listening. A second call does nothing."""
-        thread, self._thread = self._thread, None
+        thread = self._thread
+        self._thread = None
         if thread is None or self._loop is None:
             return
         self._loop.call_soon_threadsafe(self._stop)
@@ -332,7 +334,7 @@ def _run(server: ProviderServer, ready: threading.Event, trouble: list[OSError])
         ready.set()
 
 
-def _answer(server: ProviderServer, request: SeenRequest) -> Reply | Iterable[Step]:
+def _answer(server: ProviderServer, request: SeenRequest) -> Response:
     """Return the answer to a request: the chat API's, or that of another endpoint."""
     path = request.path.rstrip("/")
     if not is_of_this_machine(request.headers):
@@ -344,7 +346,10 @@ def _answer(server: ProviderServer, request: SeenRequest) -> Reply | Iterable[St
         request.embeddings = embeddings_wire(path)
         if request.embeddings is not None:
             # Its errors are those of the provider's chat API, or OpenAI's.
-            request.wire = request.embeddings if request.embeddings in WIRES else "openai"
+            if request.embeddings in WIRES:
+                request.wire = request.embeddings
+            else:
+                request.wire = "openai"
         if request.wire is not None:
             return server._chat.handle(request, request.wire, server.counts.in_flight)
     return (

@@ -9,21 +9,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
-from urllib.parse import parse_qs
 
 from pydantic_core import to_json
 
 __all__ = [
     "FOREVER_S",
+    "JSON",
     "LAST_CHUNK",
     "End",
     "Reply",
+    "Response",
     "Step",
+    "StreamParts",
     "chunk",
     "json_reply",
     "page_reply",
     "sse",
 ]
+
+# A JSON object: a body of a request or of a response, or a part of one.
+JSON = dict[str, Any]
 
 # This wait ends when the client disconnects.
 FOREVER_S = float("inf")
@@ -88,7 +93,10 @@ class Reply:
 
     def frames(self, parts: Iterable[bytes] | None = None) -> list[bytes]:
         """Return the parts (all, or `parts`) as they are sent, framed as chunks if the body is chunked."""
-        chosen = self.parts if parts is None else list(parts)
+        if parts is None:
+            chosen = self.parts
+        else:
+            chosen = list(parts)
         if self.is_stream:
             return [chunk(part) for part in chosen]
         return chosen
@@ -119,6 +127,12 @@ class Reply:
         yield LAST_CHUNK
 
 
+# A response, or the steps that send it.
+Response = Reply | Iterable[Step]
+# The opening, content and closing of a stream: events, each encoded.
+StreamParts = tuple[list[bytes], list[bytes], list[bytes]]
+
+
 def chunk(data: bytes) -> bytes:
     """Frame one chunk (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
@@ -129,9 +143,8 @@ def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None)
     return Reply(status, {"content-type": "application/json", **(headers or {})}, [to_json(body)])
 
 
-def page_reply(rows: list[dict[str, Any]], query: str, *, default_limit: int) -> Reply:
+def page_reply(rows: list[JSON], params: Mapping[str, str], *, default_limit: int) -> Reply:
     """Return a page of a list, newest first, by `after` (or `after_id`, `before_id`) and `limit`."""
-    params = {name: values[0] for name, values in parse_qs(query).items()}
     ids = [row["id"] for row in rows]
     start = 0
     limit = int(params.get("limit", default_limit))
@@ -140,18 +153,25 @@ def page_reply(rows: list[dict[str, Any]], query: str, *, default_limit: int) ->
     if after in ids:
         start = ids.index(after) + 1
     elif before in ids:
-        start = max(0, ids.index(before) - limit)
-        limit = min(limit, ids.index(before))
-    page = rows[start : start + limit]
-    more = start > 0 if before in ids else start + limit < len(rows)
-    shown = ids[start : start + limit] or [None]
+        end = ids.index(before)
+        start = max(0, end - limit)
+        limit = min(limit, end)
+    end = start + limit
+    page = rows[start:end]
+    more = end < len(rows)
+    if before in ids:
+        more = start > 0
+    shown = ids[start:end] or [None]
     ends = {"first_id": shown[0], "last_id": shown[-1]}
     return json_reply(200, {"object": "list", "data": page, "has_more": more, **ends})
 
 
 def sse(data: Any, event: str | None = None) -> bytes:
     """Return one server-sent event. A text is sent unchanged, any other value as JSON."""
-    written = data.encode() if isinstance(data, str) else to_json(data)
+    if isinstance(data, str):
+        written = data.encode()
+    else:
+        written = to_json(data)
     if event is None:
         return b"data: %b\n\n" % written
     return b"event: %b\ndata: %b\n\n" % (event.encode(), written)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-__all__ = ["JSON", "Problem", "Turn", "fields_of", "joined", "objects", "table", "unpaired"]
+__all__ = ["Problem", "Turn", "fields_of", "joined", "objects", "table", "turns_of", "unpaired"]
 
 JSON = dict[str, Any]
 
@@ -53,16 +53,33 @@ class Turn(NamedTuple):
 def objects(value: Any) -> Iterator[tuple[int, JSON]]:
     """Yield the objects of a list with their places. A value that is not a list has none."""
     if isinstance(value, list):
-        yield from ((index, one) for index, one in enumerate(value) if isinstance(one, dict))
+        for index, one in enumerate(value):
+            if isinstance(one, dict):
+                yield (index, one)
+
+
+def turns_of(
+    messages: Any, content: str, call: str, result: str, *, name: str, role: str = "None"
+) -> Iterator[Turn]:
+    """Yield the turns of a wire whose blocks have the fields `call` or `result`, and a `name` in them.
+
+    `content` is the field of a message with its blocks, `role` that of a message without one.
+    """
+    for index, message in objects(messages):
+        blocks = [block for _, block in objects(message.get(content))]
+        calls = [str(block[call].get(name)) for block in blocks if call in block]
+        results = [str(block[result].get(name)) for block in blocks if result in block]
+        yield Turn(index, str(message.get("role", role)), calls, results)
 
 
 def joined(turns: Iterator[Turn], roles: Collection[str]) -> list[Turn]:
     """Return the turns; successive ones of one of `roles` are one."""
     found: list[Turn] = []
     for turn in turns:
-        if found and turn.role in roles and found[-1].role == turn.role:
-            found[-1].calls.extend(turn.calls)
-            found[-1].results.extend(turn.results)
+        last = found[-1:]
+        if turn.role in roles and last and last[0].role == turn.role:
+            last[0].calls.extend(turn.calls)
+            last[0].results.extend(turn.results)
         else:
             found.append(turn)
     return found

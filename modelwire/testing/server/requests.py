@@ -7,7 +7,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from modelwire import ext
 from modelwire.errors import InvalidArgument
@@ -63,6 +63,11 @@ class SeenRequest:
             return None
 
     @property
+    def params(self) -> dict[str, str]:
+        """The parameters of the query, each with its first value."""
+        return {name: values[0] for name, values in parse_qs(self.query).items()}
+
+    @property
     def fields(self) -> dict[str, Any]:
         """The content if it is a JSON object, else an empty dict."""
         if isinstance(self.body, dict):
@@ -75,19 +80,23 @@ class SeenRequest:
             return str(self.fields["model"])
         # In Amazon's and Google's APIs the URL contains the model.
         named = re.search(r"/models?/([^/:]+)[/:]", self.path)
-        return unquote(named[1]) if named else ""
+        if named:
+            return unquote(named[1])
+        return ""
 
     @property
     def stream(self) -> bool:
-        return self.fields.get("stream") is True or self.path.endswith(
-            ("-stream", ":streamGenerateContent")
-        )
+        if self.fields.get("stream") is True:
+            return True
+        return self.path.endswith(("-stream", ":streamGenerateContent"))
 
     @property
     def messages(self) -> list[Any]:
         """The conversation so far, in the wire's own format."""
         found = [self.fields[name] for name in _MESSAGE_FIELDS if name in self.fields]
-        turns: Any = found[0] if found else []
+        turns: Any = []
+        if found:
+            turns = found[0]
         if isinstance(turns, list):
             return turns
         return [{"role": "user", "content": turns}]
@@ -106,7 +115,8 @@ class SeenRequest:
         from hashlib import sha256
 
         for name in sorted(ext.KEY_HEADERS):
-            if key := self.headers.get(name, ""):
+            key = self.headers.get(name, "")
+            if key:
                 return sha256(key.removeprefix("Bearer ").encode("latin-1")).hexdigest()[:12]
         return ""
 
@@ -144,7 +154,9 @@ def _is_here(address: Address) -> bool:
 def _text(content: Any) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
+    if isinstance(content, str):
+        return content
+    return ""
 
 
 @dataclass(slots=True)

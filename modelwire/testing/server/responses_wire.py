@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelwire.testing.server.answers import Answer, Call, calls_of, pieces, slices
-from modelwire.testing.server.replies import sse
+from modelwire.testing.server.replies import JSON, StreamParts, sse
 
 __all__ = ["body", "events"]
 
@@ -17,7 +17,7 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 
 # A response repeats the settings of its request. These are the defaults of a model that does not reason, with the
 # fields that OpenResponses requires: https://www.openresponses.org/specification, read 2026-11.
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: JSON = {
     "frequency_penalty": 0.0,
     "instructions": None,
     "max_output_tokens": None,
@@ -40,12 +40,12 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def _items(answer: Answer, call: Call) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = []
+def _items(answer: Answer, call: Call) -> list[JSON]:
+    items: list[JSON] = []
     if answer.reasoning:
         summary = [{"type": "summary_text", "text": answer.reasoning}]
         items.append({"type": "reasoning", "id": f"rs_{call.number}", "summary": summary})
-    content: list[dict[str, Any]] = []
+    content: list[JSON] = []
     if answer.text or not (answer.refusal or answer.tool_calls):
         content.append(
             {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
@@ -74,11 +74,11 @@ def _items(answer: Answer, call: Call) -> list[dict[str, Any]]:
     return items
 
 
-def body(answer: Answer, call: Call) -> dict[str, Any]:
+def body(answer: Answer, call: Call) -> JSON:
     """Return the response object."""
     reason = _INCOMPLETE.get(answer.stop_reason)
     usage = call.usage
-    ending: dict[str, Any] = {"status": "completed", "incomplete_details": None}
+    ending: JSON = {"status": "completed", "incomplete_details": None}
     ending["completed_at"] = call.created
     if reason:
         ending = {"status": "incomplete", "incomplete_details": {"reason": reason}}
@@ -120,7 +120,7 @@ class _Events:
         )
 
 
-def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def events(answer: Answer, call: Call) -> StreamParts:
     """Return the events of a stream: its opening, its content, and its end."""
     whole = body(answer, call)
     begun = {
@@ -141,7 +141,7 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
     return out.written[:2], out.written[2:-1], out.written[-1:]
 
 
-def _reasoning(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
+def _reasoning(out: _Events, item: JSON, at: JSON) -> None:
     text = item["summary"][0]["text"]
     out.add("output_item.added", output_index=at["output_index"], item={**item, "summary": []})
     at = {**at, "summary_index": 0}
@@ -152,7 +152,7 @@ def _reasoning(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
     out.add("reasoning_summary_part.done", **at, part=item["summary"][0])
 
 
-def _message(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
+def _message(out: _Events, item: JSON, at: JSON) -> None:
     out.add(
         "output_item.added",
         output_index=at["output_index"],
@@ -160,11 +160,15 @@ def _message(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
     )
     for number, part in enumerate(item["content"]):
         if part["type"] == "output_text":
-            name, key = ("output_text", "text")
+            name = "output_text"
+            key = "text"
         else:
-            name, key = ("refusal", "refusal")
+            name = "refusal"
+            key = "refusal"
         here = {**at, "content_index": number}
-        extra: dict[str, Any] = {"logprobs": []} if key == "text" else {}
+        extra: JSON = {}
+        if key == "text":
+            extra = {"logprobs": []}
         out.add("content_part.added", **here, part={**part, key: ""})
         for piece in pieces(part[key]):
             out.add(f"{name}.delta", **here, delta=piece, **extra)
@@ -172,7 +176,7 @@ def _message(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
         out.add("content_part.done", **here, part=part)
 
 
-def _function_call(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
+def _function_call(out: _Events, item: JSON, at: JSON) -> None:
     empty = {**item, "arguments": "", "status": "in_progress"}
     out.add("output_item.added", output_index=at["output_index"], item=empty)
     text = item["arguments"]

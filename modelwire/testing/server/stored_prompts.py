@@ -6,11 +6,11 @@ Source: https://ai.google.dev/api/caching, read 2026-11.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import to_json
 
-from modelwire.testing.server.replies import Reply, json_reply
+from modelwire.testing.server.replies import JSON, Reply, json_reply
 from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:
@@ -88,13 +88,13 @@ class StoredPrompts:
         return json_reply(200, _about(name, self.stored[name]))
 
 
-def _lifetime_s(fields: dict[str, Any]) -> float:
+def _lifetime_s(fields: JSON) -> float:
     text = str(fields.get("ttl", ""))
     if text.endswith("s"):
         return float(text[:-1])
     return USUAL_LIFETIME_S
 
 
-def _about(name: str, stored: StoredPrompt) -> dict[str, Any]:
+def _about(name: str, stored: StoredPrompt) -> JSON:
     usage = {"totalTokenCount": stored.tokens}
     return {"name": name, "model": f"models/{stored.model}", "usageMetadata": usage}

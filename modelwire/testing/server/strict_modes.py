@@ -25,7 +25,10 @@ def strict_problem(wire: str, request: SeenRequest) -> str | None:
     if b'"strict"' not in request.content and b'"json_schema"' not in request.content:
         return None
     is_azure = "/openai/" in request.path
-    provider = "azure_openai" if is_azure else wire.replace("responses", "openai")
+    if is_azure:
+        provider = "azure_openai"
+    else:
+        provider = wire.replace("responses", "openai")
     if provider not in table():
         return None
     body = request.body
@@ -56,7 +59,9 @@ def _strict_schemas(value: Any) -> Iterator[tuple[str, Any]]:
         if value.get("strict") is True:
             places = (value.get("parameters"), value.get("schema"), value.get("input_schema"))
             converse = value.get("inputSchema", {}).get("json")
-            yield from ((name, one) for one in (*places, converse) if isinstance(one, dict))
+            for one in (*places, converse):
+                if isinstance(one, dict):
+                    yield (name, one)
         elif (
             "structure" in value
         ):  # Amazon's response format is always strict; its schema is a text.

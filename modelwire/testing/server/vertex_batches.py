@@ -9,10 +9,9 @@ named `gs://bucket/name`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from pydantic_core import to_json
 
@@ -34,7 +33,7 @@ from modelwire.testing.server.gemini_batches import (
     stop,
     time_text,
 )
-from modelwire.testing.server.replies import Reply, Step, json_reply
+from modelwire.testing.server.replies import JSON, Reply, Response, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
@@ -52,19 +51,19 @@ _MODELS = "publishers/google/models/"
 
 
 def _upload(call: BatchCall) -> Reply:
-    place = f"gs://{call.path['bucket']}/{_params(call)['name']}"
+    place = f"gs://{call.path['bucket']}/{call.request.params['name']}"
     return json_reply(200, _put(call.desk, place, call.request.content))
 
 
-def _read_or_list(call: BatchCall) -> Reply | Iterable[Step]:
+def _read_or_list(call: BatchCall) -> Response:
     """Return an object, its content, or a list of objects."""
     files = call.desk.files
-    params = _params(call)
+    params = call.request.params
     place = _place(call)
     if not call.path["object"]:
         prefix = place + params.get("prefix", "")
         found = sorted(name for name in files if name.startswith(prefix))
-        page: dict[str, Any] = {"kind": "storage#objects"}
+        page: JSON = {"kind": "storage#objects"}
         if found:
             page["items"] = [files[name][0] for name in found]
         return json_reply(200, page)
@@ -86,15 +85,11 @@ def _place(call: BatchCall) -> str:
     return f"gs://{call.path['bucket']}/{unquote(call.path['object'])}"
 
 
-def _params(call: BatchCall) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(call.request.query).items()}
-
-
 def _missing(call: BatchCall) -> Reply:
     return call.refuse(_NOT_FOUND.format(id=_place(call).removeprefix("gs://")), 404)
 
 
-def _put(desk: BatchDesk, place: str, content: bytes) -> dict[str, Any]:
+def _put(desk: BatchDesk, place: str, content: bytes) -> JSON:
     made_at = desk.add_file(place, "batch", content)["created_at"]
     # `_add_file` has stored the content under a generated id; that entry is removed, as the object
     # has a name of its own.
@@ -110,7 +105,7 @@ def _put(desk: BatchDesk, place: str, content: bytes) -> dict[str, Any]:
     return record
 
 
-def _make(call: BatchCall) -> Reply | Iterable[Step]:
+def _make(call: BatchCall) -> Response:
     payload = call.request.fields
     files = call.desk.files
     source = payload.get("inputConfig") or {}
@@ -126,23 +121,24 @@ def _make(call: BatchCall) -> Reply | Iterable[Step]:
     return call.create(rows_of(files[uris[0]][1]), {**payload, **own})
 
 
-def job(batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+def job(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch in Vertex AI's format.
 
     Counts are texts, and they are missing before its end.
     """
     state = state_of(batch, share)
     shown = ("displayName", "inputConfig", "outputConfig")
-    made: dict[str, Any] = {name: batch.fields.get(name) for name in shown} | {
-        "name": f"{batch.fields['parent']}/batchPredictionJobs/{batch.id}",
+    fields = batch.fields
+    made: JSON = {name: fields.get(name) for name in shown} | {
+        "name": f"{fields['parent']}/batchPredictionJobs/{batch.id}",
         "state": f"JOB_STATE_{state}",
         "createTime": time_text(batch.made_at),
-        "model": f"{_MODELS}{batch.fields['model']}",
+        "model": f"{_MODELS}{fields['model']}",
     }
     if state == "FAILED":
         made["error"] = failure_of(batch)
     elif batch.ended_at is not None:
-        made["outputInfo"] = {"gcsOutputDirectory": f"{batch.fields['target']}/prediction-model-1"}
+        made["outputInfo"] = {"gcsOutputDirectory": f"{fields['target']}/prediction-model-1"}
         made["completionStats"] = {name: str(count) for name, count in batch.counts.items()}
     return made
 
@@ -163,7 +159,10 @@ def end_batch(
             if key in requests:
                 good.add(key)
         else:
-            error = body if isinstance(body, dict) else {"error": {"code": 504}}
+            if isinstance(body, dict):
+                error = body
+            else:
+                error = {"error": {"code": 504}}
             line["status"] = f"Error: {to_json(error).decode()}"
         lines.append(to_json(line) + b"\n")
     total = len(batch.rows)

@@ -21,7 +21,7 @@ from modelwire.testing.server.bedrock_rules import converse_problems
 from modelwire.testing.server.chat_rules import chat_problems, responses_problems
 from modelwire.testing.server.gemini_rules import gemini_problems
 from modelwire.testing.server.messages_rules import messages_problems
-from modelwire.testing.server.replies import Reply, json_reply, sse
+from modelwire.testing.server.replies import JSON, Reply, StreamParts, json_reply, sse
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.requests import SeenRequest
 
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-def body_of(answer: Answer, call: Call) -> dict[str, Any]:
+def body_of(answer: Answer, call: Call) -> JSON:
     """Return the body of a whole answer."""
     return server_wire(call.wire).body(answer, call)
 
@@ -55,7 +55,7 @@ def answer_reply(answer: Answer, call: Call) -> Reply:
     return Reply(200, {**stream, **headers}, parts, True, len(opening), len(closing))
 
 
-def raw_reply(body: dict[str, Any] | list[Any], call: Call) -> Reply:
+def raw_reply(body: JSON | list[Any], call: Call) -> Reply:
     """Return the reply with a body, or the events of a stream, sent unchanged.
 
     A text among the events is its data.
@@ -94,7 +94,7 @@ def error_body(
     code: str | int | None = None,
     param: str | None = None,
     number: int = 0,
-) -> dict[str, Any]:
+) -> JSON:
     """Return the error that a provider sends with `status`, in the format of its wire."""
     message = message or f"The provider server answers {status}."
     body = server_wire(wire).error(status, message, type, code, number)
@@ -105,7 +105,7 @@ def error_body(
 
 def _openai_error(
     status: int, message: str, type: str | None, code: str | int | None, number: int
-) -> dict[str, Any]:
+) -> JSON:
     general = "server_error" if status >= 500 else "invalid_request_error"
     usual_type, usual_code = _OPENAI.get(status, (general, None))
     error = {"type": type or usual_type, "param": None, "code": code or usual_code}
@@ -146,19 +146,19 @@ class ServerWire(NamedTuple):
 
     path: str  # The URL of a call ends with this.
     model: str  # `ProviderServer.model` requests this model.
-    body: Callable[[Answer, Call], dict[str, Any]]
+    body: Callable[[Answer, Call], JSON]
     # Opening, content and end.
-    events: Callable[[Answer, Call], tuple[list[bytes], list[bytes], list[bytes]]]
+    events: Callable[[Answer, Call], StreamParts]
     # The reasons for which the provider would refuse a request.
-    problems: Callable[[dict[str, Any], SeenRequest], Iterator[Problem]]
-    error: Callable[..., dict[str, Any]] = _openai_error
+    problems: Callable[[JSON, SeenRequest], Iterator[Problem]]
+    error: Callable[..., JSON] = _openai_error
     # `position` is the event's place in the stream.
-    error_event: Callable[[dict[str, Any], int], bytes] = lambda body, position: sse(body)
+    error_event: Callable[[JSON, int], bytes] = lambda body, position: sse(body)
     raw_event: Callable[[Any], bytes] = _named_event
     # The URL of a stream ends with this, if it differs.
     stream_path: str = ""
     stream_type: str = "text/event-stream; charset=utf-8"
-    error_headers: Callable[[dict[str, Any]], dict[str, str]] = lambda body: {}
+    error_headers: Callable[[JSON], dict[str, str]] = lambda body: {}
     request_id: str = "x-request-id"
     limit_headers: str = "openai"
     # The type and code of the 429 for an empty account.
@@ -168,7 +168,7 @@ class ServerWire(NamedTuple):
     )
 
 
-def _flat_error_event(body: dict[str, Any], position: int) -> bytes:
+def _flat_error_event(body: JSON, position: int) -> bytes:
     """Return the event of `openai.types.responses.ResponseErrorEvent`."""
     error = body["error"]
     event = {"type": "error", "sequence_number": position, "param": None}
