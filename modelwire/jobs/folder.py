@@ -233,10 +233,10 @@ class JobFolder:
         """Return the state of the job as one word."""
         path = self.path / "lock"
         try:
-            flags = os.O_RDONLY
+            access = os.O_RDONLY
             if os.access(path, os.W_OK):
-                flags = os.O_RDWR
-            lock = os.open(path, flags)
+                access = os.O_RDWR
+            lock = os.open(path, access)
         except OSError:
             return "not begun"
         try:

@@ -48,8 +48,8 @@ def fit(adaptation: ParameterAdaptation, family: Family, service: object = None)
         adaptation.leave_out("top_p", f"it takes `temperature` or `top_p`, not both, {link}")
     if (not family.forced_tools or kind == "enabled") and _forces(params.get("tool_choice")):
         choice = params["tool_choice"]
-        kept = without(choice, "type", "name", "function") if isinstance(choice, Mapping) else {}
-        params["tool_choice"] = {"type": "auto", **kept}
+        others = without(choice, "type", "name", "function") if isinstance(choice, Mapping) else {}
+        params["tool_choice"] = {"type": "auto", **others}
         when = " while it thinks" if family.thinking else ""
         why = f"`{adaptation.model}` cannot be made to use a tool{when}, {link}"
         adaptation.note("tool_choice", f'is "auto": {why}')
