@@ -172,14 +172,10 @@ def make_named_model(
             f"give `{FILE_NAME}` a `default`, or name it in the config of the call: "
             '`config={"configurable": {"model": "openai:gpt-4o-mini"}}`.'
         )
-    row = None
-    if model_provider is None and not _is_full_name(name):
-        row = file.models.get(name)
-    if row is None:
-        row = named_row(name, model_provider, file)
-    elif row.provider == POOL:
+    row = _row_of(name, model_provider, file)
+    if row.provider == POOL:
         return _pool_of(row, kwargs, config_file, config_is_found=config_is_found)
-    elif file.is_found and not config_trust.is_trusted(file):
+    if row.path is not None and file.is_found and not config_trust.is_trusted(file):
         config_trust.check_row(name, row, kwargs)
     arguments = row.arguments(beside=kwargs) | kwargs
     try:
@@ -217,6 +213,14 @@ def _pool_of(
         raise _error_at(row.path, row.lines[POOL], str(exc)) from None
 
 
+def _row_of(name: str, provider: str | None, file: ModelFile) -> ModelRow:
+    """Return the row of a name: that of the file, else one that only names the model."""
+    row = None
+    if provider is None and not _is_full_name(name):
+        row = file.models.get(name)
+    return row or named_row(name, provider, file)
+
+
 def _is_full_name(name: str) -> bool:
     """Return whether it is `provider:model`, which no row of a file hides."""
     prefix, colon, _ = name.partition(":")
@@ -250,10 +254,7 @@ def default_name() -> str | None:
 def provider_of_name(name: str | None, config_file: str | Path | None = None) -> str | None:
     """Return the provider of the model that `name` names, or None where its row takes its key from a variable."""
     file = _model_file(config_file)
-    name = name or _default_name(file) or ""
-    row = None if _is_full_name(name) else file.models.get(name)
-    if row is None:
-        row = named_row(name, None, file)
+    row = _row_of(name or _default_name(file) or "", None, file)
     if row.api_key_env is None and row.provider != POOL:
         return row.provider
     return None

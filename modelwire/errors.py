@@ -599,7 +599,9 @@ def message_of(error: BaseException) -> str:
 
 def and_said(text: str, sentence: str) -> str:
     """Append a sentence to a text, whatever its last character."""
-    return f"{(text := text.rstrip('. '))}{'' if text.endswith(('?', '!')) else '.'} {sentence}"
+    text = text.rstrip(". ")
+    end = "" if text.endswith(("?", "!")) else "."
+    return f"{text}{end} {sentence}"
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

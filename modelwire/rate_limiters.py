@@ -41,13 +41,16 @@ class InMemoryRateLimiter(BaseRateLimiter):
         check_every_n_seconds: float = 0.1,
         max_bucket_size: float = 1,
     ) -> None:
-        for name, value, least in (
-            ("requests_per_second", requests_per_second, "more than 0"),
-            ("check_every_n_seconds", check_every_n_seconds, "more than 0"),
-            ("max_bucket_size", max_bucket_size, "at least 1, or no call is ever made"),
+        for name, value in (
+            ("requests_per_second", requests_per_second),
+            ("check_every_n_seconds", check_every_n_seconds),
         ):
-            if not (value >= 1 if name == "max_bucket_size" else value > 0):
-                raise InvalidArgument(f"`{name}` must be {least}; it is {value!r}.")
+            if not value > 0:
+                raise InvalidArgument(f"`{name}` must be more than 0; it is {value!r}.")
+        if not max_bucket_size >= 1:
+            raise InvalidArgument(
+                f"`max_bucket_size` must be at least 1, or no call is ever made; it is {max_bucket_size!r}."
+            )
         self.requests_per_second = requests_per_second
         self.check_every_n_seconds = check_every_n_seconds
         self.max_bucket_size = max_bucket_size
@@ -61,8 +64,7 @@ class InMemoryRateLimiter(BaseRateLimiter):
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
+        self.__dict__.update(state)
         self._lock = Lock()
 
     def acquire(self, *, blocking: bool = True) -> bool:

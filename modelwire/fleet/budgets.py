@@ -410,14 +410,11 @@ class Accounts:
     def parcels(self, name: str, period: str, *, but: Account) -> Amounts:
         """Return what the accounts of a name and period hold that no call has reserved, except for one of them."""
         with self._lock:
-            others = [
-                one
-                for key, one in self._accounts.items()
-                if key[:2] == (name, period) and one is not but
-            ]
+            accounts = list(self._accounts.items())
         total = _NONE
-        for one in others:
-            total = _plus(total, one.parcel)
+        for key, one in accounts:
+            if key[:2] == (name, period) and one is not but:
+                total = _plus(total, one.parcel)
         return total
 
     def close(self) -> None:

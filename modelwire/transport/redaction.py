@@ -108,7 +108,9 @@ def secrets_of(exchange: AnyExchange) -> list[str]:
     client, proxy = exchange.client
     proxies = _environments_proxies() if proxy is None else [proxy]
     for address in proxies:
-        found += _of_url(address if "://" in address else f"http://{address}")
+        if "://" not in address:
+            address = f"http://{address}"
+        found += _of_url(address)
     # This is a client of httpx or of an SDK, which has its key as an attribute.
     if client is not None:
         found += _of_headers(getattr(client, "headers", {}))

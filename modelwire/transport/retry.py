@@ -249,7 +249,9 @@ def number_in(text: str | None) -> float | None:
         number = float(text) if text is not None else math.nan
     except ValueError:
         return None
-    return number if 0 <= number < math.inf else None
+    if 0 <= number < math.inf:
+        return number
+    return None
 
 
 def _seconds_until(http_date: str | None, server_now: str | None) -> float | None:

@@ -48,30 +48,27 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         fields: Literal["any"] | Sequence[str],
         prefix: str = "",
     ) -> None:
-        if fields != "any" and (
-            isinstance(fields, str) or not all(isinstance(name, str) for name in fields)
-        ):
-            raise InvalidType(
-                '`configurable_fields` must be "any" or names of arguments, such as `("model",)`.'
-            )
         if fields != "any":
+            if isinstance(fields, str) or not all(isinstance(name, str) for name in fields):
+                raise InvalidType(
+                    '`configurable_fields` must be "any" or names of arguments, such as `("model",)`.'
+                )
             from modelwire.adapters.providers.registry import check_argument_names
 
             check_argument_names(fields, arguments.get("model"), arguments.get("model_provider"))
         self.make = make
         self.arguments = dict(arguments)
         self.fields = fields if fields == "any" else tuple(fields)
+        self.prefix = prefix
         if prefix and not prefix.endswith("_"):
-            self.prefix = f"{prefix}_"
-        else:
-            self.prefix = prefix
+            self.prefix += "_"
         self._made: dict[Any, BaseChatModel] = {}
 
     def __repr__(self) -> str:
         shown = {
             name: value
             for name, value in self.arguments.items()
-            if not (_stays_here(name) or any(word in name for word in _ADDRESSES))
+            if not (_stays_here(name) or _is_address(name))
         }
         return f"ConfigurableModel({shown!r}, fields={self.fields!r}, prefix={self.prefix!r})"
 
@@ -81,9 +78,9 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         What the arguments set for an address that is not the provider's own shuts out the environment there too.
         """
         plain = {name: value for name, value in self.arguments.items() if not _stays_here(name)}
-        for name in [name for name in plain if any(word in name for word in _ADDRESSES)]:
-            if isinstance(plain[name], str):
-                plain[name] = shown_url(plain[name])
+        for name, value in plain.items():
+            if _is_address(name) and isinstance(value, str):
+                plain[name] = shown_url(value)
         for name in ("client", "async_client"):  # its name says what is gone: no other may stand in
             if (client := self.arguments.get(name)) is not None:
                 plain[name] = type(client).__name__
@@ -129,45 +126,48 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         """One for each field; none for "any"."""
-        names = () if self.fields == "any" else self.fields
-        return [
-            ConfigurableFieldSpec(
-                id=self.prefix + name, annotation=Any, default=self.arguments.get(name)
-            )
-            for name in names
-        ]
+        specs: list[ConfigurableFieldSpec] = []
+        for name in () if self.fields == "any" else self.fields:
+            default = self.arguments.get(name)
+            specs.append(ConfigurableFieldSpec(self.prefix + name, Any, default=default))
+        return specs
 
     def _chosen(
         self, config: RunnableConfig
     ) -> tuple[Runnable[LanguageModelInput, AIMessage], RunnableConfig]:
         configurable = config.get("configurable") or {}
-        values = {
-            name: value
-            for key, value in configurable.items()
-            if key.startswith(self.prefix)
-            and ((name := key.removeprefix(self.prefix)) in self.fields or self.fields == "any")
-            and not name.startswith("__")  # LangGraph's own, beside what its user writes
-        }
+        values = {}
+        for key, value in configurable.items():
+            name = key.removeprefix(self.prefix)
+            is_field = self.fields == "any" or name in self.fields
+            is_langgraphs = name.startswith("__")  # beside what its user writes
+            if is_field and key.startswith(self.prefix) and not is_langgraphs:
+                values[name] = value
         if "model" in values and _names_its_provider(str(values["model"])):
             values.setdefault("model_provider", None)
         return self._model(values), config
 
     def _model(self, values: Arguments) -> BaseChatModel:
+        arguments = self.arguments | values
         try:
             key = frozenset(values.items())
             found = self._made.get(key)
         except TypeError:  # a value that cannot be hashed: made anew each time
-            return self.make(**{**self.arguments, **values})
+            return self.make(**arguments)
         if found is None:
             if len(self._made) >= MODELS_KEPT:
                 self._made.clear()
-            found = self._made[key] = self.make(**{**self.arguments, **values})
+            found = self._made[key] = self.make(**arguments)
         return found
 
 
 def _stays_here(name: str) -> bool:
     """Return whether an argument of this name may hold a secret or a socket."""
     return name.endswith(_ENDS_KEPT_HERE) or any(word in name for word in KEPT_HERE)
+
+
+def _is_address(name: str) -> bool:
+    return any(word in name for word in _ADDRESSES)
 
 
 def _says_who(name: str, value: Any) -> bool:
@@ -178,8 +178,9 @@ def _says_who(name: str, value: Any) -> bool:
         return "header" in name and names_a_key(value)
     if name in ("http_client", "http_async_client"):
         return names_a_key(getattr(value, "headers", None))
-    if any(word in name for word in _ADDRESSES):
-        return shown_url(str(value)).partition("?")[0] != str(value).partition("?")[0]
+    if _is_address(name):
+        url = str(value)
+        return shown_url(url).partition("?")[0] != url.partition("?")[0]
     return name.endswith(("api_key", "access_key_id", "access_key", *_ENDS_KEPT_HERE))
 
 

@@ -347,9 +347,7 @@ class HTTPChatModel(WireSettings):
         and no key sent: each connection gets a `HEAD`. 0 where calls go through a proxy, another engine or a client of
         your own. Raises the wire's error when none can be opened.
         """
-        exchange = self._exchange(
-            self._messages("hi"), None, settled(None), {}, stream=False, ask=False
-        )
+        exchange = self._warmup_exchange()
         opened = warmup.warm(lambda: connection_of(self, exchange), n)
         if n > 1 and self._loop_native():
             from asyncio import run_coroutine_threadsafe
@@ -361,10 +359,13 @@ class HTTPChatModel(WireSettings):
 
     async def awarmup(self, n: int = 1) -> int:
         """Open `n` connections for the calls of this event loop; see `warmup`."""
-        exchange = self._exchange(
-            self._messages("hi"), None, settled(None), {}, stream=False, ask=False
-        )
+        exchange = self._warmup_exchange()
         return await warmup.awarm(lambda: aconnection_of(self, exchange), n)
+
+    def _warmup_exchange(self) -> ModelExchange:
+        """Return an exchange that is not sent, for its connection."""
+        messages = self._messages("hi")
+        return self._exchange(messages, None, settled(None), {}, stream=False, ask=False)
 
     def _loop_native(self) -> bool:
         if self.client is not None:

@@ -440,15 +440,9 @@ class _TrackedDecoder:
         self.response_id = ""
         self.has_chunks = False
 
-    @property
-    def request_id(self) -> str | None:
-        """The provider's name of the request."""
-        return cast("str | None", self._decoder.request_id)
-
-    @property
-    def refused(self) -> bool:
-        """Whether a piece of a refusal has come."""
-        return bool(self._decoder.refused)
+    def __getattr__(self, name: str) -> Any:
+        """Return what the decoder has besides: its `request_id`, `refused` and `close`."""
+        return getattr(self._decoder, name)
 
     def feed(self, event: ServerEvent) -> list[Chunk]:
         """Return the chunks of an event."""
@@ -465,10 +459,6 @@ class _TrackedDecoder:
             response = data.get("response")
             if isinstance(response, dict) and isinstance(response.get("id"), str):
                 self.response_id = response["id"]
-        chunks = cast("list[Chunk]", self._decoder.feed(event))
+        chunks: list[Chunk] = self._decoder.feed(event)
         self.has_chunks = self.has_chunks or bool(chunks)
         return chunks
-
-    def close(self) -> list[Chunk]:
-        """Return the last chunks. Raises `IncompleteStream` before the end."""
-        return cast("list[Chunk]", self._decoder.close())

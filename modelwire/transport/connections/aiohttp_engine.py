@@ -163,7 +163,10 @@ class AiohttpConnection(AsyncPooledConnection):
         self._unpacking = self._unpacking_of(
             response.headers.get("content-encoding"), response.status
         )
-        return Reply(response.status, response.headers, b"" if step.stream else await self._whole())
+        reply = Reply(response.status, response.headers)
+        if not step.stream:
+            reply.body = await self._whole()
+        return reply
 
     def _proxy_of_call(self) -> str | None:
         """Return the proxy of this call: the model's, or the environment's, as for the other engines.
@@ -173,7 +176,8 @@ class AiohttpConnection(AsyncPooledConnection):
         proxy = self._proxy or proxy_of(self.address)
         if proxy is None:
             return None
-        proxy = proxy if "://" in proxy else f"http://{proxy}"
+        if "://" not in proxy:
+            proxy = f"http://{proxy}"
         if not proxy.lower().startswith(("http://", "https://")):
             raise InvalidArgument(
                 '`engine="aiohttp"` goes through HTTP proxies only, and this one is another kind (SOCKS?): '

@@ -283,21 +283,10 @@ class Lease:
 
     def take_turn(self, text: str, news: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Bring the shared state up to date. Return its text, and what members need to know of it."""
-        now = news["now"]
         events = [(one.pop("at"), Event(**one)) for one in news["events"]]
-        state = SharedCongestion.load(text, now)
-        state.take_turn(
-            News(
-                now,
-                news["sent"],
-                news["answered"],
-                news["in_flight"],
-                news["members"],
-                news["is_waiting"],
-                _or_inf(news["ceiling"]),
-                events,
-            )
-        )
+        state = SharedCongestion.load(text, news["now"])
+        ceiling = _or_inf(news["ceiling"])
+        state.take_turn(News(**{**news, "ceiling": ceiling, "events": events}))
         return state.dump(), _plain(state)
 
     def restored(self, server_now: float) -> tuple[str, dict[str, Any]]:

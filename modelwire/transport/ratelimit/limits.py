@@ -40,14 +40,8 @@ class Limits(NamedTuple):
     paused_s: float = 0.0  # From now.
 
     def __repr__(self) -> str:
-        known = ", ".join(
-            f"{name}={value:g}"
-            for name, value in self._asdict().items()
-            if value is not None and value != 0
-        )
-        if known:
-            return f"Limits({known})"
-        return "Limits(none known)"
+        known = [f"{name}={value:g}" for name, value in self._asdict().items() if value]
+        return f"Limits({', '.join(known) or 'none known'})"
 
 
 def change_of(congestion: Congestion, kind: str, now: float) -> Change:
@@ -73,7 +67,9 @@ def limits_of(limiter: AdaptiveRateLimiter, now: float) -> Limits:
 
 def _rate_of(congestion: Congestion) -> float | None:
     rate = min(congestion.rate.rate, congestion.rate.ceiling)
-    return None if rate == inf else rate
+    if rate == inf:
+        return None
+    return rate
 
 
 def mirrors_requests(limiter: AdaptiveRateLimiter) -> bool:
