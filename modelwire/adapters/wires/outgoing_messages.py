@@ -15,7 +15,6 @@ from modelwire.messages.tool_calls import CALL_EXTRAS
 
 __all__ = [
     "CALL_SIGNATURES",
-    "ROLES",
     "calls_of",
     "key_names",
     "kind_of",
@@ -32,16 +31,6 @@ __all__ = [
 
 # Where LangChain keeps Gemini's signatures of calls, by the id of the call.
 CALL_SIGNATURES = "__gemini_function_call_thought_signatures__"
-# The roles of the wires that have a user's turns and an assistant's.
-ROLES = {
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "ai": "assistant",
-    "system": "system",
-    "developer": "system",
-    "tool": "tool",
-}
 _ANSWERS = frozenset(("ai", "AIMessageChunk"))
 # The key under which a block has the id of the call that it makes.
 _CALL_BLOCKS = {

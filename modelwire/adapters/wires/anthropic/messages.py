@@ -34,7 +34,6 @@ from modelwire.adapters.wires.anthropic.blocks_to_wire import (
     user_blocks,
 )
 from modelwire.adapters.wires.outgoing_messages import (
-    ROLES,
     calls_of,
     role_of,
     safe_call_id,
@@ -51,6 +50,16 @@ __all__ = ["turns_from_messages"]
 
 Content = str | list[Block]  # of a turn; a plain string as long as it is one
 Turn = tuple[str, Content]  # its role: user, assistant, or system (after the head)
+
+ROLES = {
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+}
 
 
 def turns_from_messages(

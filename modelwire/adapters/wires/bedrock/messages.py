@@ -27,7 +27,6 @@ from modelwire.adapters.wires.bedrock.blocks_to_wire import (
 from modelwire.adapters.wires.bedrock.response import MODEL_PROVIDER
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in
 from modelwire.adapters.wires.outgoing_messages import (
-    ROLES,
     calls_of,
     role_of,
     take_call,
@@ -42,6 +41,16 @@ from modelwire.messages.block_translators.standard import type_of
 __all__ = ["turns_from_messages"]
 
 Turn = tuple[str, list[Block]]  # its role: user, assistant or system
+
+ROLES = {
+    "user": "user",
+    "human": "user",
+    "tool": "tool",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "system": "system",
+    "developer": "system",
+}
 
 
 def turns_from_messages(
