@@ -109,15 +109,10 @@ class MessagesStreamDecoder:
                 f"The stream of `{self._provider}` ended {seen}.", provider=self._provider
             )
         self._ended = True
-        open_ones, self._arguments = (
-            self._arguments,
-            {},
-        )  # the provider stopped, so they are as they are
-        last = [
-            chunk
-            for index, arguments in open_ones.items()
-            for chunk in self._arguments_end(index, arguments)
-        ]
+        last = []
+        for index, arguments in self._arguments.items():
+            last += self._arguments_end(index, arguments)
+        self._arguments = {}  # the provider stopped, so they are as they are
         metadata = {**(self._opening or {"model_provider": MODEL_PROVIDER}), **self._ending}
         if self._usage:
             metadata["usage"] = self._usage
@@ -230,12 +225,9 @@ class MessagesStreamDecoder:
             return self._text(text)
         if kind == "input_json_delta":
             return self._arguments_delta(index, _string(delta["partial_json"]))
-        if kind == "thinking_delta":
-            return self._block(index, {"type": "thinking", "thinking": _string(delta["thinking"])})
-        if kind == "signature_delta":
-            return self._block(
-                index, {"type": "thinking", "signature": _string(delta["signature"])}
-            )
+        if kind in _OF_THINKING:
+            name = _OF_THINKING[kind]
+            return self._block(index, {"type": "thinking", name: _string(delta[name])})
         if kind == "citations_delta":
             return self._block(index, {"type": "text", "citations": [delta["citation"]]})
         if kind == "compaction_delta":
@@ -309,6 +301,7 @@ def _string(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} where text was expected")
 
 
+_OF_THINKING = {"thinking_delta": "thinking", "signature_delta": "signature"}
 _AT_THE_START = ("id", "model_provider")
 _READERS = {
     "message_start": MessagesStreamDecoder._message_start,

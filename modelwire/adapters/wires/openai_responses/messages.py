@@ -269,37 +269,27 @@ class _Answer:
         # A standard block of a refusal has its phase in `extras`.
         phase_name = block.get("phase") or extras_of(block).get("phase")
         phase = {"phase": phase_name} if phase_name else {}
-        if id_ is None and key == "text":
-            last = self._same_message(None, phase, str)
-            if last is not None:
-                last["content"] += words
-            else:
-                # With its type: llama.cpp's server (2026-10) tells no item of the assistant's without one.
-                self._items.append(
-                    {"type": "message", "role": "assistant", "content": words, **phase}
-                )
-            return
-        part: Item = {"type": "refusal", "refusal": words}
-        if key == "text":
+        content: Any
+        if key == "refusal":
+            content = [{"type": "refusal", "refusal": words}]
+        elif id_ is None:
+            content = words
+        else:
             part = {"type": "output_text", "text": words, "annotations": _annotations(block)}
-        last = self._same_message(id_, phase, list)
-        if last is not None:
-            last["content"].append(part)
+            content = [part]
+        last = self._items[-1] if self._items else {}
+        is_same = last.get("id") == id_ and last.get("phase") == phase.get("phase")
+        is_assistants = last.get("role") == "assistant"
+        if is_same and is_assistants and isinstance(last["content"], type(content)):
+            last["content"] += content
             return
-        item: Item = {"type": "message", "role": "assistant", "content": [part], **phase}
+        # With its type: llama.cpp's server (2026-10) tells no item of the assistant's without one.
+        item: Item = {"type": "message", "role": "assistant", "content": content, **phase}
         if id_:
             status = self._message.response_metadata.get("status")
             item["id"] = id_
             item["status"] = status if status == "incomplete" else "completed"
         self._items.append(item)
-
-    def _same_message(self, id_: str | None, phase: Mapping[str, str], kind: type) -> Item | None:
-        """Return the last item if it is the assistant's message that goes on, with content of that kind."""
-        last = self._items[-1] if self._items else {}
-        if last.get("role") != "assistant" or not isinstance(last.get("content"), kind):
-            return None
-        is_same = last.get("id") == id_ and last.get("phase") == phase.get("phase")
-        return last if is_same else None
 
     def _call(self, block: AnyBlock) -> None:
         """Add a call as it came, with new arguments if the program has changed them."""
