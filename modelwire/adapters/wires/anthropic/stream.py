@@ -225,9 +225,11 @@ class MessagesStreamDecoder:
             return self._text(text)
         if kind == "input_json_delta":
             return self._arguments_delta(index, _string(delta["partial_json"]))
-        if kind in _OF_THINKING:
-            name = _OF_THINKING[kind]
-            return self._block(index, {"type": "thinking", name: _string(delta[name])})
+        if kind == "thinking_delta":
+            return self._block(index, {"type": "thinking", "thinking": _string(delta["thinking"])})
+        if kind == "signature_delta":
+            signature = _string(delta["signature"])
+            return self._block(index, {"type": "thinking", "signature": signature})
         if kind == "citations_delta":
             return self._block(index, {"type": "text", "citations": [delta["citation"]]})
         if kind == "compaction_delta":
@@ -301,7 +303,6 @@ def _string(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} where text was expected")
 
 
-_OF_THINKING = {"thinking_delta": "thinking", "signature_delta": "signature"}
 _AT_THE_START = ("id", "model_provider")
 _READERS = {
     "message_start": MessagesStreamDecoder._message_start,
