@@ -269,14 +269,7 @@ class _Answer:
         # A standard block of a refusal has its phase in `extras`.
         phase_name = block.get("phase") or extras_of(block).get("phase")
         phase = {"phase": phase_name} if phase_name else {}
-        content: Any
-        if key == "refusal":
-            content = [{"type": "refusal", "refusal": words}]
-        elif id_ is None:
-            content = words
-        else:
-            part = {"type": "output_text", "text": words, "annotations": _annotations(block)}
-            content = [part]
+        content = _content_of(block, key, is_named=id_ is not None)
         last = self._items[-1] if self._items else {}
         is_same = last.get("id") == id_ and last.get("phase") == phase.get("phase")
         is_assistants = last.get("role") == "assistant"
@@ -350,6 +343,16 @@ class _Answer:
             self._items.append(item)
         else:
             self._forgotten = True
+
+
+def _content_of(block: AnyBlock, key: str, *, is_named: bool) -> Any:
+    """Return the words of a block as content: a text alone where nothing names its item, else a list of its part."""
+    words = block[key]
+    if key == "refusal":
+        return [{"type": "refusal", "refusal": words}]
+    if not is_named:
+        return words
+    return [{"type": "output_text", "text": words, "annotations": _annotations(block)}]
 
 
 def _annotations(block: AnyBlock) -> list[Any]:
