@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic.fields import Field
 
 from modelwire.adapters.model.http import HTTPChatModel
-from modelwire.messages.block_translators.standard import without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,8 +122,9 @@ class ChatAnthropic(HTTPChatModel):
             params.setdefault("metadata", dict(self.metadata))
         config = params.get("output_config")
         if isinstance(config, dict) and "effort" in config:  # a call may set one without the other
-            params["output_config"] = without(config, "effort")
-            params.setdefault("effort", config["effort"])
+            config = dict(config)
+            params.setdefault("effort", config.pop("effort"))
+            params["output_config"] = config
         return params
 
     def _call(

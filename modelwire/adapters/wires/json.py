@@ -15,7 +15,6 @@ from pydantic_core import from_json
 
 from modelwire.adapters.wires.wire import JSON, Fields
 from modelwire.errors import MalformedResponse, message_of
-from modelwire.messages.block_translators.standard import without
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import MASK
 
@@ -395,7 +394,8 @@ def error_from_json(
 def error_as(kind: type[ProviderError], error: ProviderError) -> ProviderError:
     """Return the error as one of another class, where only the words of a provider tell which it is."""
     made = kind(error.message)
-    made.__dict__.update(without(error.__dict__, "retry_class"))
+    made.__dict__.update(error.__dict__)
+    made.__dict__.pop("retry_class", None)  # The new class has its own.
     return made
 
 

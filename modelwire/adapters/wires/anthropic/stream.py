@@ -109,15 +109,10 @@ class MessagesStreamDecoder:
                 f"The stream of `{self._provider}` ended {seen}.", provider=self._provider
             )
         self._ended = True
-        open_ones, self._arguments = (
-            self._arguments,
-            {},
-        )  # the provider stopped, so they are as they are
-        last = [
-            chunk
-            for index, arguments in open_ones.items()
-            for chunk in self._arguments_end(index, arguments)
-        ]
+        last = []
+        for index, arguments in self._arguments.items():
+            last += self._arguments_end(index, arguments)
+        self._arguments = {}  # the provider stopped, so they are as they are
         metadata = {**(self._opening or {"model_provider": MODEL_PROVIDER}), **self._ending}
         if self._usage:
             metadata["usage"] = self._usage
@@ -233,9 +228,8 @@ class MessagesStreamDecoder:
         if kind == "thinking_delta":
             return self._block(index, {"type": "thinking", "thinking": _string(delta["thinking"])})
         if kind == "signature_delta":
-            return self._block(
-                index, {"type": "thinking", "signature": _string(delta["signature"])}
-            )
+            signature = _string(delta["signature"])
+            return self._block(index, {"type": "thinking", "signature": signature})
         if kind == "citations_delta":
             return self._block(index, {"type": "text", "citations": [delta["citation"]]})
         if kind == "compaction_delta":

@@ -255,13 +255,12 @@ class GenerateStreamDecoder:
         assert self._open is not None  # noqa: S101 - for the type checker
         (index, args, kind), self._open = self._open, None
         text = to_json(args).decode()
-        if not is_whole:
-            return self._listed(
-                {"type": kind, "index": index}, tool_call_chunk(args=text[:-1], index=index)
-            )
-        return self._listed(
-            {"type": kind, "args": args, "index": index}, tool_call_chunk(args=text, index=index)
-        )
+        block = {"type": kind, "index": index}
+        if is_whole:
+            block["args"] = args
+        else:
+            text = text[:-1]
+        return self._listed(block, tool_call_chunk(args=text, index=index))
 
     def _answered_by_service(self, result: JSON, chunks: list[AIMessageChunk]) -> None:
         """Add the calls that the service has answered itself as plain content, so that the caller does not run them."""

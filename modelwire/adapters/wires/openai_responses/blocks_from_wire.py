@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
 
+# Type of a citation -> its fields that a standard one has, and their names there.
+CITATIONS = {
+    "url_citation": {name: name for name in ("url", "title", "start_index", "end_index")},
+    "file_citation": {"filename": "title"},
+}
 # Where scripts before LangChain 1.0 have the ids of the items that are calls: call id -> item id.
 CALL_IDS = "__openai_function_call_ids__"
 
@@ -175,21 +180,18 @@ def _text(item: Block, message: AIMessage) -> list[Block]:
 
 def _annotation(annotation: Any) -> Block:
     kind = type_of(annotation)
-    if kind == "url_citation":
-        known = {
-            key: annotation[key]
-            for key in ("url", "title", "start_index", "end_index")
-            if key in annotation
-        }
-        extras = without(annotation, "type", *known)
-    elif kind == "file_citation":
-        known = {"title": annotation["filename"]} if "filename" in annotation else {}
-        extras = without(annotation, "type", "filename")
-    elif kind in ("citation", "non_standard_annotation"):
+    if kind in ("citation", "non_standard_annotation"):
         return dict(annotation)
-    else:
+    if kind not in CITATIONS:
         return {"type": "non_standard_annotation", "value": annotation}
-    return {"type": "citation", **known, **({"extras": extras} if extras else {})}
+    citation: Block = {"type": "citation"}
+    extras = without(annotation, "type")
+    for theirs, ours in CITATIONS[kind].items():
+        if theirs in extras:
+            citation[ours] = extras.pop(theirs)
+    if extras:
+        citation["extras"] = extras
+    return citation
 
 
 def _refusal(item: Block, message: AIMessage) -> list[Block]:
@@ -237,9 +239,12 @@ def _function_call(item: Block, message: AIMessage) -> list[Block]:
 def _parsed(item: Block) -> Block:
     name = item.get("name")
     id_ = item.get("call_id")
+    call: Any
     if item["type"] == "custom_tool_call":
-        return {**free_text_call(name, item.get("input"), id_)}
-    return {**read_tool_call(name, item.get("arguments"), id_)}
+        call = free_text_call(name, item.get("input"), id_)
+    else:
+        call = read_tool_call(name, item.get("arguments"), id_)
+    return {**call}
 
 
 STATUSES = {"completed": "success", "failed": "error", "incomplete": "error"}
@@ -259,11 +264,9 @@ def _server_tool(item: Block, message: AIMessage) -> list[Block]:
     is_mcp = item["type"].startswith("mcp_")
     error = item.get("error")
     status = item.get("status")
-    extras = {
-        name: item[key]
-        for key, name in EXTRAS.items()
-        if item.get(key) and (is_mcp or key != "status")
-    }
+    extras = {name: item[key] for key, name in EXTRAS.items() if item.get(key)}
+    if not is_mcp:
+        extras.pop("status", None)
     call: Block = {"type": "server_tool_call", "name": name, "id": item.get("id"), "args": {}}
     try:
         call["args"] = _server_args(item)

@@ -209,10 +209,8 @@ class _Answer:
     def __init__(self, message: AIMessage, place: _Place) -> None:
         self._message = message
         self._place = place
-        self._own = message.response_metadata.get("model_provider") in (
-            None,
-            place.history.provider,
-        )
+        provider = message.response_metadata.get("model_provider")
+        self._own = provider in (None, place.history.provider)
         self._calls: dict[Any, Any] = {call["id"]: call for call in message.tool_calls}
         self._call_ids: set[Any] = set()  # ids of the calls that have an item
         self._items: list[Item] = []
@@ -230,14 +228,10 @@ class _Answer:
             self._reasoning(block)
         elif kind == "non_standard" and isinstance(block.get("value"), Mapping):
             self._items.append(dict(block["value"]))
-        elif (
-            kind == "image" and block.get("id") and block.get("base64")
-        ):  # a standard block of a generated one
-            made = {"type": "image_generation_call", "id": block["id"], "result": block["base64"]}
-            self._items.append({**made, "status": "completed"})
-        elif (
-            kind == "server_tool_call"
-        ):  # a standard block: its id names the item, if the provider stores it
+        elif kind == "image" and block.get("id") and block.get("base64"):
+            self._items.append(_generated_image(block))
+        elif kind == "server_tool_call":
+            # A standard block: its id names the item, if the provider stores it.
             if self._place.history.stored and block.get("id"):
                 self._items.append({"type": "item_reference", "id": block["id"]})
         elif kind not in MODEL_WORK and not kind.endswith("_tool_result"):
@@ -275,37 +269,20 @@ class _Answer:
         # A standard block of a refusal has its phase in `extras`.
         phase_name = block.get("phase") or extras_of(block).get("phase")
         phase = {"phase": phase_name} if phase_name else {}
-        if id_ is None and key == "text":
-            last = self._same_message(None, phase, str)
-            if last is not None:
-                last["content"] += words
-            else:
-                # With its type: llama.cpp's server (2026-10) tells no item of the assistant's without one.
-                self._items.append(
-                    {"type": "message", "role": "assistant", "content": words, **phase}
-                )
+        content = _content_of(block, key, is_named=id_ is not None)
+        last = self._items[-1] if self._items else {}
+        is_same = last.get("id") == id_ and last.get("phase") == phase.get("phase")
+        is_assistants = last.get("role") == "assistant"
+        if is_same and is_assistants and isinstance(last["content"], type(content)):
+            last["content"] += content
             return
-        part: Item = {"type": "refusal", "refusal": words}
-        if key == "text":
-            part = {"type": "output_text", "text": words, "annotations": _annotations(block)}
-        last = self._same_message(id_, phase, list)
-        if last is not None:
-            last["content"].append(part)
-            return
-        item: Item = {"type": "message", "role": "assistant", "content": [part], **phase}
+        # With its type: llama.cpp's server (2026-10) tells no item of the assistant's without one.
+        item: Item = {"type": "message", "role": "assistant", "content": content, **phase}
         if id_:
             status = self._message.response_metadata.get("status")
             item["id"] = id_
             item["status"] = status if status == "incomplete" else "completed"
         self._items.append(item)
-
-    def _same_message(self, id_: str | None, phase: Mapping[str, str], kind: type) -> Item | None:
-        """Return the last item if it is the assistant's message that goes on, with content of that kind."""
-        last = self._items[-1] if self._items else {}
-        if last.get("role") != "assistant" or not isinstance(last.get("content"), kind):
-            return None
-        is_same = last.get("id") == id_ and last.get("phase") == phase.get("phase")
-        return last if is_same else None
 
     def _call(self, block: AnyBlock) -> None:
         """Add a call as it came, with new arguments if the program has changed them."""
@@ -352,10 +329,8 @@ class _Answer:
                     ]
             item.setdefault("summary", [])
         elif block.get("id"):  # one of the standard blocks that an item is made of
-            if block.get("reasoning"):
-                summary = [{"type": "summary_text", "text": block["reasoning"]}]
-            else:
-                summary = []
+            text = block.get("reasoning")
+            summary = [{"type": "summary_text", "text": text}] if text else []
             item = {"type": "reasoning", "id": block["id"], "summary": summary, **extras_of(block)}
             last = self._items[-1] if self._items else {}
             if last.get("type") == "reasoning" and last.get("id") == item["id"]:
@@ -363,18 +338,37 @@ class _Answer:
                 return
         else:
             return
-        if self._place.history.stored or item.get(
-            "encrypted_content"
-        ):  # else the provider does not know it
+        is_known = self._place.history.stored or item.get("encrypted_content")
+        if is_known:
             self._items.append(item)
         else:
             self._forgotten = True
+
+
+def _content_of(block: AnyBlock, key: str, *, is_named: bool) -> Any:
+    """Return the words of a block as content: a text alone where nothing names its item, else a list of its part."""
+    words = block[key]
+    if key == "refusal":
+        return [{"type": "refusal", "refusal": words}]
+    if not is_named:
+        return words
+    return [{"type": "output_text", "text": words, "annotations": _annotations(block)}]
 
 
 def _annotations(block: AnyBlock) -> list[Any]:
     """Return the citations of a text that are still in the wire's form."""
     standard = ("citation", "non_standard_annotation")
     return [it for it in dicts_in(block.get("annotations")) if it.get("type") not in standard]
+
+
+def _generated_image(block: AnyBlock) -> Item:
+    """Return the item of a standard block of a generated image."""
+    return {
+        "type": "image_generation_call",
+        "id": block["id"],
+        "result": block["base64"],
+        "status": "completed",
+    }
 
 
 def _function_call(id_: Any, name: Any, arguments: str) -> Item:

@@ -137,7 +137,8 @@ def block_of_part(part: JSON) -> JSON:
     """Return the block for a part of a message."""
     if part.get("type") == "output_text":
         text = text_or_none(part.get("text")) or ""
-        return {"type": "text", "text": text, "annotations": dicts_in(part.get("annotations"))}
+        annotations = dicts_in(part.get("annotations"))
+        return {"type": "text", "text": text, "annotations": annotations}
     if part.get("type") == "refusal":
         return {"type": "refusal", "refusal": text_or_none(part.get("refusal")) or ""}
     return {key: value for key, value in part.items() if value is not None}

@@ -140,8 +140,10 @@ class ResponsesDecoder:
     def _is_late(self, payload: JSON) -> bool:
         """Return whether an event repeats the end of its item, or comes after it."""
         item = self._current.get(_number(payload, "output_index"))
+        if item is None or not item.done:
+            return False
         id_ = payload.get("item_id") or dict_or_empty(payload.get("item")).get("id")
-        return item is not None and item.done and bool(id_) and item.id == id_
+        return bool(id_) and item.id == id_
 
     def _begun(self, payload: JSON) -> Chunks:
         self._take(payload)

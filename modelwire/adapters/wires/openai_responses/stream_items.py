@@ -215,7 +215,8 @@ class ReasoningItem(Item):
         piece = self.block()
         piece.sent[field] = 0
         piece.add((field, number), text)
-        return self.chunk_of(**{field: [{"type": kind, "text": text, "index": number}]})
+        part = {"type": kind, "text": text, "index": number}
+        return self.chunk_of(**{field: [part]})
 
     def rest(self, whole: JSON) -> Chunks:
         """Return the chunk with the texts and fields that have not left yet, unless there is none."""
@@ -279,7 +280,8 @@ class MessageItem(Item):
             self.output.refused = True
         else:
             self.output.logprobs += dicts_in(event.get("logprobs"))
-        return [self.output.chunk([{"type": kind, kind: text, **named, "index": piece.index}])]
+        block = {"type": kind, kind: text, **named, "index": piece.index}
+        return [self.output.chunk([block])]
 
     def rest(self, whole: JSON) -> Chunks:
         """Return a chunk with the rest of every part.
@@ -289,10 +291,12 @@ class MessageItem(Item):
         # The parts are matched in order of appearance: those of vLLM begin with 1 after reasoning
         # (2026-08).
         numbers = list(self.parts)
+        named = named_in(whole)
         blocks = []
         for place, part in enumerate(parts_in(whole)):
             number = numbers[place] if place < len(numbers) else ("rest", place)
-            blocks.append(self._rest_of_part(self.part(number), part, named_in(whole)))
+            piece = self.part(number)
+            blocks.append(self._rest_of_part(piece, part, named))
         return [self.output.chunk(blocks)] if blocks else []
 
     def _rest_of_part(self, piece: Piece, part: JSON, named: JSON) -> JSON:
