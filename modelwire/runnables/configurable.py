@@ -267,12 +267,11 @@ def _warn_of_misspelt(values: Mapping[str, Any], ids: Sequence[str]) -> None:
 
     Others are ignored, since LangGraph stores its own there.
     """
-    unknown = [key for key in map(str, values) if key not in _declared and "==" not in key]
-    if not unknown:
-        return
-    from difflib import get_close_matches
+    for key in map(str, values):
+        if key in _declared or "==" in key:
+            continue
+        from difflib import get_close_matches
 
-    for key in unknown:
         for id in get_close_matches(key, ids, cutoff=_NEARLY):
             if id not in values and not key.startswith(id):
                 warn_caller(

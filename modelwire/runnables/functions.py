@@ -173,8 +173,8 @@ class RunnableLambda(WholeStep[Input, Output]):
             self.afunc = afunc
         own = getattr(func, "__name__", None)
         self.name = name or (own if own != "<lambda>" else None)
-        self._takes = (False, False) if self.func is None else accepted_kwargs(self.func)
-        self._atakes = (False, False) if self.afunc is None else accepted_kwargs(self.afunc)
+        self._takes = accepted_kwargs(self.func)
+        self._atakes = accepted_kwargs(self.afunc)
         self._takes_manager = self._takes[1] or self._atakes[1]
         self._streams = _yields(self.func, inspect.isgeneratorfunction)
         self._astreams = _yields(self.afunc, inspect.isasyncgenfunction)

@@ -220,10 +220,11 @@ class LogListener(RunListener):
 
     def root_chunk(self, chunk: Any) -> None:
         """Called with a chunk of the root. Report it, and the sum so far."""
-        before, self.total = (
-            self.total,
-            chunk if self.total is ABSENT else collected([self.total, chunk]),
-        )
+        before = self.total
+        if before is ABSENT:
+            self.total = chunk
+        else:
+            self.total = collected([before, chunk])
         ops = _growth(before, self.total)
         if self.listed:
             ops.insert(0, {"op": "add", "path": "/streamed_output/-", "value": chunk})

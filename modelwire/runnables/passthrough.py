@@ -189,7 +189,7 @@ class RunnableAssign(Step[Outputs, Outputs]):
         return schemas.object_schema("RunnableSequenceInput", {**read, **passed_on})
 
     def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
-        fields = schemas.fields_of(schemas.sequence_output(before, config)) if before else None
+        fields = schemas.known_fields(before, config)
         if fields is None:
             return self.get_output_schema(config)
         return schemas.assign_output(fields, self.mapper, "RunnableSequenceOutput", config)
@@ -231,9 +231,8 @@ class RunnableAssign(Step[Outputs, Outputs]):
 
     def _without_replaced(self, chunk: Any) -> AddableDict:
         keys = self.mapper.steps__
-        return kind_of(chunk)(
-            {key: value for key, value in _dict(chunk).items() if key not in keys}
-        )
+        kept = {key: value for key, value in _dict(chunk).items() if key not in keys}
+        return kind_of(chunk)(kept)
 
     async def _achunks(
         self,
@@ -281,7 +280,7 @@ class RunnablePick(Step[dict[str, Any], Any]):
         return self.get_input_schema(config)
 
     def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
-        fields = schemas.fields_of(schemas.sequence_output(before, config)) if before else None
+        fields = schemas.known_fields(before, config)
         if fields is None:
             return self.get_output_schema(config)
         if isinstance(self.keys, str):

@@ -223,6 +223,13 @@ def sequence_output(steps: Sequence[Runnable], config: Config) -> Schema:
     return last._output_schema_after(before, config)
 
 
+def known_fields(steps: Sequence[Runnable], config: Any) -> Fields | None:
+    """Return the fields of the output of a sequence; None if it has no steps, or its fields are unknown."""
+    if not steps:
+        return None
+    return fields_of(sequence_output(steps, config))
+
+
 def first_input(runnables: Iterable[Runnable], config: Config) -> Schema | None:
     """Return the first input schema other than `Any`, or None."""
     for runnable in runnables:
