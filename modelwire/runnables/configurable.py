@@ -437,7 +437,8 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         _warn_of_misspelt(choices, [self.which.id])
         key = choices.get(self.which.id, self.default_key)
         key = key.value if isinstance(key, Enum) else key
-        if self.prefix_keys and (prefix := self._prefix(key)):
+        if self.prefix_keys:
+            prefix = self._prefix(key)
             unprefixed = {name.removeprefix(prefix): value for name, value in choices.items()}
             config = changed_configurable(config, unprefixed)
         if key == self.default_key:

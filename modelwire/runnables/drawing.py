@@ -60,7 +60,8 @@ def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
     """
     if not names:
         return ""
-    boxes, paths = _laid_out(names, dict.fromkeys((edge.source, edge.target) for edge in edges))
+    pairs = dict.fromkeys((edge.source, edge.target) for edge in edges)
+    boxes, paths = _laid_out(names, pairs)
     cells: Cells = {}
     for path in paths:
         for start, end in pairwise(path.points):
@@ -245,7 +246,8 @@ def _safe_ids(ids: list[str]) -> dict[str, str]:
     for id in ids:
         word = re.sub(r"[^\w]+", "_", id, flags=re.ASCII).strip("_") or "node"
         word = f"{word}_" if word.lower() == "end" else word
-        unique, number = word, 1
+        unique = word
+        number = 1
         while unique in safe.values():
             number += 1
             unique = f"{word}_{number}"

@@ -85,18 +85,19 @@ def _signature(func: Any) -> inspect.Signature | None:
 
 def _first_type(func: Any) -> Any:
     signature = _signature(func)
-    first = None if signature is None else next(iter(signature.parameters.values()), None)
-    if first is None or first.annotation is inspect.Parameter.empty:
+    if signature is None or not signature.parameters:
+        return Any
+    first = next(iter(signature.parameters.values()))
+    if first.annotation is inspect.Parameter.empty:
         return Any
     return first.annotation
 
 
 def _return_type(func: Any) -> Any:
     signature = _signature(func)
-    unknown = signature is None or signature.return_annotation is inspect.Signature.empty
-    if unknown:
+    if signature is None or signature.return_annotation is inspect.Signature.empty:
         return Any
-    return cast("Any", signature).return_annotation
+    return signature.return_annotation
 
 
 class RunnableLambda(WholeStep[Input, Output]):

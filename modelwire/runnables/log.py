@@ -109,7 +109,8 @@ def applied(state: RunState | None, ops: list[JSON]) -> RunState | None:
     Changed parts are copied, so neither `state` nor a value in `ops` is modified.
     """
     for op in ops:
-        keys = [key.replace("~1", "/").replace("~0", "~") for key in op["path"].split("/")[1:]]
+        _, *parts = op["path"].split("/")
+        keys = [part.replace("~1", "/").replace("~0", "~") for part in parts]
         state = _put(state, keys, op["value"])
     return state
 

@@ -184,9 +184,11 @@ class RunnableAssign(Step[Outputs, Outputs]):
         needed = schemas.fields_of(schemas.sequence_input(rest, config)) if rest else None
         if needed is None:
             return self.get_input_schema(config)
-        read = schemas.fields_of(self.mapper.get_input_schema(config)) or {}
-        passed_on = {key: field for key, field in needed.items() if key not in self.mapper.steps__}
-        return schemas.object_schema("RunnableSequenceInput", {**read, **passed_on})
+        fields = schemas.fields_of(self.mapper.get_input_schema(config)) or {}
+        for key, field in needed.items():
+            if key not in self.mapper.steps__:
+                fields[key] = field
+        return schemas.object_schema("RunnableSequenceInput", fields)
 
     def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
         fields = schemas.known_fields(before, config)
