@@ -122,12 +122,14 @@ async def aadd(addables: AsyncIterable[Any]) -> Any:
 
 
 def collected(items: list[Any]) -> Any:
-    """Return the sum of one or more items, for a step that needs its whole input. Items that cannot
-    be added replace others.
+    """Return the sum of the items, for a step that needs its whole input; None if there are none.
+    Items that cannot be added replace others.
 
     In an `AddableDict` each key is summed on its own: one that cannot be added does not affect the
     others.
     """
+    if not items:
+        return None
     total = _collected(items) if len(items) > 1 else items[0]
     grown = _WHEN_WHOLE.get(type(total))
     return total if grown is None else grown(total)

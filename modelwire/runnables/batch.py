@@ -317,7 +317,10 @@ class _LoopCrew(_Crew):
 
         def done(task: asyncio.Task[Finished]) -> None:
             self._tasks.discard(task)
-            report((position, *_outcome(task)) if task.cancelled() else task.result())
+            if task.cancelled():
+                report((position, *_outcome(task)))
+            else:
+                report(task.result())
 
         self._home.post(begin)
 

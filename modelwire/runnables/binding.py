@@ -124,7 +124,8 @@ class RunnableBinding(Forwarding[Input, Output]):
         @wraps(value)
         def configured(*args: Any, **kwargs: Any) -> Any:
             if place is not None and len(args) > place:
-                args = (*args[:place], self._config(args[place]), *args[place + 1 :])
+                config = self._config(args[place])
+                args = (*args[:place], config, *args[place + 1 :])
             else:
                 kwargs["config"] = self._config(kwargs.get("config"))
             if getattr(value, "takes_call_kwargs", False):
@@ -140,9 +141,11 @@ class RunnableBinding(Forwarding[Input, Output]):
         """
         if not isinstance(made, RunnableBinding):
             return self._with(bound=made)
-        is_plain = type(made) is RunnableBinding and not (made.config or made.config_factories)
+        has_config = made.config or made.config_factories
+        is_plain = type(made) is RunnableBinding and not has_config
         inner = made.bound if is_plain else made._with(kwargs={})
-        return self._with(bound=inner, kwargs={**self.kwargs, **made.kwargs})
+        kwargs = {**self.kwargs, **made.kwargs}
+        return self._with(bound=inner, kwargs=kwargs)
 
     def _bind_structured(self, method: Function, /, *args: Any, **kwargs: Any) -> Runnable:
         """Return this binding around a model with structured output.

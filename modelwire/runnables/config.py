@@ -118,7 +118,8 @@ def clocked(config: Any) -> tuple[Any, float | None]:
         return config, inherited
     deadline = config.get("deadline")
     if deadline is None or type(config) is not _Settled:
-        deadline = min((one for one in (deadline, inherited) if one is not None), default=None)
+        known = [one for one in (deadline, inherited) if one is not None]
+        deadline = min(known, default=None)
     if config.get("timeout") is not None:
         deadline = start_clock(config["timeout"], deadline)
         config = {**config, "deadline": deadline}

@@ -118,17 +118,14 @@ class DynamicRunnable(Forwarding[Input, Output]):
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             place, passed = _config_in(config_place(method), args, kwargs)
-            if passed is None and not self.config:
-                made = method(*args, **kwargs)
-                if isinstance(made, Runnable):
-                    return RunnableDeclared(self, name, args, kwargs, made)
-                return made
-            runnable, ready = self.prepare(passed)
-            chosen = getattr(runnable, name)
-            if place is not None:
-                args = (*args[:place], ready, *args[place + 1 :])
-            elif passed is not None or accepted_kwargs(method)[0]:
-                kwargs = {**kwargs, "config": ready}
+            chosen = method
+            if passed is not None or self.config:
+                runnable, ready = self.prepare(passed)
+                chosen = getattr(runnable, name)
+                if place is not None:
+                    args = (*args[:place], ready, *args[place + 1 :])
+                elif passed is not None or accepted_kwargs(method)[0]:
+                    kwargs = {**kwargs, "config": ready}
             made = chosen(*args, **kwargs)
             if passed is None and isinstance(made, Runnable):
                 return RunnableDeclared(self, name, args, kwargs, made)

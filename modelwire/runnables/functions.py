@@ -173,7 +173,9 @@ class RunnableLambda(WholeStep[Input, Output]):
             self.func = func
             self.afunc = afunc
         own = getattr(func, "__name__", None)
-        self.name = name or (own if own != "<lambda>" else None)
+        if own == "<lambda>":
+            own = None
+        self.name = name or own
         self._takes = accepted_kwargs(self.func)
         self._atakes = accepted_kwargs(self.afunc)
         self._takes_manager = self._takes[1] or self._atakes[1]
@@ -214,10 +216,13 @@ class RunnableLambda(WholeStep[Input, Output]):
         except (TypeError, ValueError):
             # It is not a Python function, or a name in it is not assigned yet.
             return []
-        values = (*named.nonlocals.values(), *named.globals.values())
-        # For a bound method, the names in its object are found, too.
-        owners = (getattr(value, "__self__", value) for value in values)
-        return list({id(one): one for one in owners if isinstance(one, Runnable)}.values())
+        found: dict[int, Runnable] = {}
+        for value in (*named.nonlocals.values(), *named.globals.values()):
+            # For a bound method, the names in its object are found, too.
+            owner = getattr(value, "__self__", value)
+            if isinstance(owner, Runnable):
+                found[id(owner)] = owner
+        return list(found.values())
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
@@ -263,7 +268,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         context = context_with(config)
         if self._streams:
             chunks = context.run(lambda: list(func(input, **kwargs)))
-            return collected(chunks) if chunks else None
+            return collected(chunks)
         return context.run(func, input, **kwargs)
 
     def _deeper(self, input: Any, config: RunnableConfig) -> RunnableConfig:
@@ -311,7 +316,7 @@ class RunnableLambda(WholeStep[Input, Output]):
                 chunk
                 async for chunk in astream_function(self.afunc, input, config, manager, kwargs)
             ]
-            return collected(chunks) if chunks else None
+            return collected(chunks)
         if any(self._atakes):
             kwargs = extra_kwargs(self._atakes, kwargs, config, manager, sync=False)
         return await await_with_deadline(self.afunc(input, **kwargs), config)
@@ -366,16 +371,18 @@ class RunnableGenerator(Step[Input, Output]):
         elif _yields(func, inspect.isgeneratorfunction):
             self._transform = func
         else:
-            shown = f"`{getattr(func, '__name__', type(func).__name__)}`"
+            shown = getattr(func, "__name__", type(func).__name__)
             raise InvalidType(
-                f"`transform` must be a generator function (one with `yield`), not {shown}."
+                f"`transform` must be a generator function (one with `yield`), not `{shown}`."
             )
         if atransform is not None and not _yields(atransform, inspect.isasyncgenfunction):
             raise InvalidType(
                 "`atransform` must be an async generator function (`async def` with `yield`)."
             )
         own = getattr(func, "__name__", None)
-        self.name = name or (own if own != "<lambda>" else None)
+        if own == "<lambda>":
+            own = None
+        self.name = name or own
         self._takes_manager = takes_manager(self._transform, self._atransform)
 
     def __repr__(self) -> str:
@@ -394,7 +401,7 @@ class RunnableGenerator(Step[Input, Output]):
     def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Return the sum of the generator's chunks. It is reported as a stream."""
         chunks = list(self.stream(input, config, **kwargs))
-        return cast("Output", collected(chunks) if chunks else None)
+        return cast("Output", collected(chunks))
 
     def _chunks(
         self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
@@ -407,7 +414,7 @@ class RunnableGenerator(Step[Input, Output]):
 
     async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         chunks = [chunk async for chunk in self.astream(input, config, **kwargs)]
-        return cast("Output", collected(chunks) if chunks else None)
+        return cast("Output", collected(chunks))
 
     def _achunks(
         self,

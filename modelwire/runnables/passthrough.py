@@ -301,7 +301,8 @@ class RunnablePick(Step[dict[str, Any], Any]):
         mapping = _dict(value, asker="`pick`")
         if isinstance(self.keys, str):
             return mapping.get(self.keys)
-        return kind_of(value)({key: mapping[key] for key in self.keys if key in mapping}) or None
+        picked = {key: mapping[key] for key in self.keys if key in mapping}
+        return kind_of(value)(picked) or None
 
     def _news(self, chunk: Any, held: list[Any]) -> list[Any]:
         """Return what can be passed on now.

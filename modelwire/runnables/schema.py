@@ -136,7 +136,8 @@ def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> Schema:
         ):
             definitions[key] = (kind, default)
         else:
-            named = Field(alias=key, title=key.replace("_", " ").title().strip())
+            title = key.replace("_", " ").title().strip()
+            named = Field(alias=key, title=title)
             definitions[f"field_{number}_"] = (Annotated[kind, named], default)
     return cast("Schema", create_model(name, __base__=_Object, **definitions))
 
@@ -201,7 +202,8 @@ def _as_field(schema: Schema) -> tuple[Any, Any]:
 
 def list_schema(name: str, item: Schema) -> Schema:
     """Return the schema of a list of such items."""
-    return schema_of(name, list[_as_field(item)[0]])  # type: ignore[misc]  # known only at run time
+    kind, _ = _as_field(item)
+    return schema_of(name, list[kind])  # type: ignore[valid-type]  # known only at run time
 
 
 def assign_output(before: Fields | None, mapper: Runnable, name: str, config: Any) -> Schema:

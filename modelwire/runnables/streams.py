@@ -241,7 +241,8 @@ def _threaded(streams: dict[str, Chunks], threads: int) -> Iterator[tuple[str, A
         over = True
         # A generator can be closed only while no thread runs it.
         pool.shutdown(wait=True)
-        close(*(_Closing(contexts[key], stream) for key, stream in streams.items()))
+        closings = [_Closing(contexts[key], stream) for key, stream in streams.items()]
+        close(*closings)
 
 
 async def amerge(
