@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 from modelwire.errors import InvalidArgument
-from modelwire.messages import BaseMessage
 from modelwire.output_parsers.string import text_of
-from modelwire.output_parsers.transform import BaseTransformOutputParser
+from modelwire.output_parsers.transform import Answers, AsyncAnswers, BaseTransformOutputParser
 from modelwire.runnables.closing import aclose, close
 
 __all__ = [
@@ -38,7 +37,7 @@ class ListOutputParser(BaseTransformOutputParser[list[str]]):
     def _reader(self) -> ItemReader:
         return _ParsedReader(self)
 
-    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[list[str]]:
+    def _transform(self, input: Answers) -> Iterator[list[str]]:
         reader = self._reader()
         try:
             for chunk in input:
@@ -49,9 +48,7 @@ class ListOutputParser(BaseTransformOutputParser[list[str]]):
         finally:
             close(input)
 
-    async def _atransform(
-        self, input: AsyncIterator[str | BaseMessage]
-    ) -> AsyncIterator[list[str]]:
+    async def _atransform(self, input: AsyncAnswers) -> AsyncIterator[list[str]]:
         reader = self._reader()
         try:
             async for chunk in input:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire.messages import BaseMessage
 from modelwire.messages.conversion import own_message
 from modelwire.output_parsers.base import not_an_answer
-from modelwire.output_parsers.transform import BaseTransformOutputParser
+from modelwire.output_parsers.transform import Answers, AsyncAnswers, BaseTransformOutputParser
 from modelwire.runnables.closing import aclose, close
 
 if TYPE_CHECKING:
@@ -40,17 +40,17 @@ class StrOutputParser(BaseTransformOutputParser[str]):
             return text_of(input, self)
         return await super()._aread(input)
 
-    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[str]:
+    def _transform(self, input: Answers) -> Iterator[str]:
         if self._is_plain():
             return self._texts(input)
         return super()._transform(input)
 
-    def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[str]:
+    def _atransform(self, input: AsyncAnswers) -> AsyncIterator[str]:
         if self._is_plain():
             return self._atexts(input)
         return super()._atransform(input)
 
-    def _texts(self, input: Iterator[str | BaseMessage]) -> Iterator[str]:
+    def _texts(self, input: Answers) -> Iterator[str]:
         try:
             for chunk in input:
                 content: Any = getattr(chunk, "content", chunk)
@@ -58,7 +58,7 @@ class StrOutputParser(BaseTransformOutputParser[str]):
         finally:
             close(input)
 
-    async def _atexts(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[str]:
+    async def _atexts(self, input: AsyncAnswers) -> AsyncIterator[str]:
         try:
             async for chunk in input:
                 content: Any = getattr(chunk, "content", chunk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from modelwire.messages import BaseMessage, BaseMessageChunk
 from modelwire.messages.conversion import own_message
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["BaseCumulativeTransformOutputParser", "BaseTransformOutputParser"]
 
 T = TypeVar("T")
+# Chunks of answers, or of texts.
+Answers: TypeAlias = Iterator[str | BaseMessage]
+AsyncAnswers: TypeAlias = AsyncIterator[str | BaseMessage]
 
 
 class BaseTransformOutputParser(BaseOutputParser[T]):
@@ -28,7 +31,7 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
 
     def transform(
         self,
-        input: Iterator[str | BaseMessage],
+        input: Answers,
         config: Config = None,
         **kwargs: Any,
     ) -> Iterator[T]:
@@ -43,7 +46,7 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
 
     def atransform(
         self,
-        input: AsyncIterator[str | BaseMessage],
+        input: AsyncAnswers,
         config: Config = None,
         **kwargs: Any,
     ) -> AsyncIterator[T]:
@@ -56,14 +59,14 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
             "parser",
         )
 
-    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[T]:
+    def _transform(self, input: Answers) -> Iterator[T]:
         try:
             for chunk in input:
                 yield self.parse_result([generation_of(chunk, self)])
         finally:
             close(input)
 
-    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[T]:
+    async def _atransform(self, input: AsyncAnswers) -> AsyncIterator[T]:
         try:
             async for chunk in input:
                 yield await self.aparse_result([generation_of(chunk, self)])
@@ -83,7 +86,7 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
         """Return the difference between `prev` and `next`."""
         raise NotImplementedError(f"`{type(self).__name__}` does not support `diff`.")
 
-    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[T]:
+    def _transform(self, input: Answers) -> Iterator[T]:
         so_far: Generation | None = None
         seen: list[T | None] = [None]
         try:
@@ -95,7 +98,7 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
         finally:
             close(input)
 
-    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[T]:
+    async def _atransform(self, input: AsyncAnswers) -> AsyncIterator[T]:
         so_far: Generation | None = None
         seen: list[T | None] = [None]
         try:

@@ -118,17 +118,18 @@ def add(addables: Iterable[Any]) -> Any:
 
 async def aadd(addables: AsyncIterable[Any]) -> Any:
     """Return the sum of all items; None if there are none."""
-    items = [item async for item in addables]
-    return _joined(items) if items else None
+    return add([item async for item in addables])
 
 
 def collected(items: list[Any]) -> Any:
-    """Return the sum of one or more items, for a step that needs its whole input. Items that cannot
-    be added replace others.
+    """Return the sum of the items, for a step that needs its whole input; None if there are none.
+    Items that cannot be added replace others.
 
     In an `AddableDict` each key is summed on its own: one that cannot be added does not affect the
     others.
     """
+    if not items:
+        return None
     total = _collected(items) if len(items) > 1 else items[0]
     grown = _WHEN_WHOLE.get(type(total))
     return total if grown is None else grown(total)
@@ -144,12 +145,12 @@ def _collected(items: list[Any]) -> Any:
     kinds = {type(item) for item in items}
     if kinds == {bool}:  # The sum of booleans would be an integer.
         return items[-1]
-    if any(issubclass(kind, AddableDict) for kind in kinds) and all(
-        issubclass(kind, dict) for kind in kinds
-    ):
+    is_in_parts = any(issubclass(kind, AddableDict) for kind in kinds)
+    if is_in_parts and all(issubclass(kind, dict) for kind in kinds):
         # A plain dict replaces the previous one. From the first `AddableDict` on, dicts are added.
         begun = next((place for place, item in enumerate(items) if _adds(item)), len(items))
-        return _joined_dicts(items[max(begun - 1, 0) :], collected)
+        start = max(begun - 1, 0)
+        return _joined_dicts(items[start:], collected)
     try:
         return _joined(items)
     except TypeError:

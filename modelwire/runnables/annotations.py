@@ -54,18 +54,20 @@ def _with_v1_model(model: Any) -> Any:
 
 def replaced_types(annotation: Any, swap: Callable[[Any], Any]) -> Any:
     """Return an annotation with `swap` applied to every type in it."""
+    origin: Any = get_origin(annotation)
     args = get_args(annotation)
-    if not args or get_origin(annotation) is typing.Literal:
+    if not args or origin is typing.Literal:
         return swap(annotation)
-    if get_origin(annotation) is Annotated:
-        return Annotated[(replaced_types(args[0], swap), *args[1:])]
-    new = tuple(replaced_types(arg, swap) if not isinstance(arg, list) else arg for arg in args)
+    if origin is Annotated:
+        kind, *marks = args
+        return Annotated[(replaced_types(kind, swap), *marks)]
+    new = tuple(arg if isinstance(arg, list) else replaced_types(arg, swap) for arg in args)
     if new == args:
         return annotation
-    if get_origin(annotation) in (typing.Union, types.UnionType):
+    if origin in (typing.Union, types.UnionType):
         return typing.Union[new]
     try:
-        return get_origin(annotation)[new]
+        return origin[new]
     except TypeError as exc:
         raise InvalidType(f"`{annotation}` has no JSON schema.") from exc
 

@@ -87,6 +87,23 @@ def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableCon
 
     Invalid arguments raise at once.
     """
+    _check_kinds(inputs, config)
+    length = len(inputs) if isinstance(inputs, Sized) else None
+    if isinstance(config, Sequence):
+        ready = [element_config(one) for one in config]
+        if length is not None and length != len(ready):
+            raise _mismatch(len(ready), f"{length} inputs")
+        first = ready[0] if ready else RunnableConfig()
+        return _matched(iter(inputs), ready), first.get("max_concurrency")
+    first = element_config(config)
+    is_single = length is not None and length <= 1
+    if "run_id" in first and not is_single:
+        warn_of_run_id()
+    return with_copies(iter(inputs), first), first.get("max_concurrency")
+
+
+def _check_kinds(inputs: Any, config: Any) -> None:
+    """Raise for inputs that are not an iterable of them, and for what cannot be a config."""
     # A message, for example, is a single value.
     one_value = isinstance(inputs, (str, bytes, Mapping)) or hasattr(type(inputs), "model_fields")
     if one_value or not isinstance(inputs, Iterable):
@@ -98,16 +115,6 @@ def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableCon
         raise InvalidType(
             f"`config` must be a dict or a list of dicts, not a `{type(config).__name__}`."
         )
-    if isinstance(config, Sequence):
-        ready = [element_config(one) for one in config]
-        length = len(inputs) if isinstance(inputs, Sized) else None
-        if length is not None and length != len(ready):
-            raise _mismatch(len(ready), f"{length} inputs")
-        return _matched(iter(inputs), ready), ready[0].get("max_concurrency") if ready else None
-    first = element_config(config)
-    if "run_id" in first and not (isinstance(inputs, Sized) and len(inputs) <= 1):
-        warn_of_run_id()
-    return with_copies(iter(inputs), first), first.get("max_concurrency")
 
 
 def _matched(
@@ -310,7 +317,10 @@ class _LoopCrew(_Crew):
 
         def done(task: asyncio.Task[Finished]) -> None:
             self._tasks.discard(task)
-            report((position, *_outcome(task)) if task.cancelled() else task.result())
+            if task.cancelled():
+                report((position, *_outcome(task)))
+            else:
+                report(task.result())
 
         self._home.post(begin)
 

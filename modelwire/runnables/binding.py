@@ -25,6 +25,8 @@ from modelwire.runnables.forwarding import Call, Forwarding
 from modelwire.runnables.invoke_function import accepted_kwargs, config_place
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from modelwire.runnables.graph import Graph
     from modelwire.runnables.schema import Schema, StreamEvent
 
@@ -122,7 +124,8 @@ class RunnableBinding(Forwarding[Input, Output]):
         @wraps(value)
         def configured(*args: Any, **kwargs: Any) -> Any:
             if place is not None and len(args) > place:
-                args = (*args[:place], self._config(args[place]), *args[place + 1 :])
+                config = self._config(args[place])
+                args = (*args[:place], config, *args[place + 1 :])
             else:
                 kwargs["config"] = self._config(kwargs.get("config"))
             if getattr(value, "takes_call_kwargs", False):
@@ -138,9 +141,11 @@ class RunnableBinding(Forwarding[Input, Output]):
         """
         if not isinstance(made, RunnableBinding):
             return self._with(bound=made)
-        is_plain = type(made) is RunnableBinding and not (made.config or made.config_factories)
+        has_config = made.config or made.config_factories
+        is_plain = type(made) is RunnableBinding and not has_config
         inner = made.bound if is_plain else made._with(kwargs={})
-        return self._with(bound=inner, kwargs={**self.kwargs, **made.kwargs})
+        kwargs = {**self.kwargs, **made.kwargs}
+        return self._with(bound=inner, kwargs=kwargs)
 
     def _bind_structured(self, method: Function, /, *args: Any, **kwargs: Any) -> Runnable:
         """Return this binding around a model with structured output.
@@ -174,14 +179,14 @@ class RunnableBinding(Forwarding[Input, Output]):
                 merged["callbacks"] = inherited["callbacks"]
         return merge_configs(merged, *(make(merged) for make in self.config_factories))
 
-    def bind(self, **kwargs: Any) -> RunnableBinding[Input, Output]:
+    def bind(self, **kwargs: Any) -> Self:
         return self._with(kwargs={**self.kwargs, **kwargs})
 
-    def with_config(self, config: Config = None, **kwargs: Any) -> RunnableBinding[Input, Output]:
+    def with_config(self, config: Config = None, **kwargs: Any) -> Self:
         """Return a binding with `config` (or its entries as keywords) merged over the config bound so far."""
         return self._with(config=merge_configs(self.config, config, cast("RunnableConfig", kwargs)))
 
-    def _with(self, **changes: Any) -> RunnableBinding[Input, Output]:
+    def _with(self, **changes: Any) -> Self:
         return type(self)(**{**self._state(), **changes})
 
     def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding:
@@ -190,14 +195,14 @@ class RunnableBinding(Forwarding[Input, Output]):
             custom_input_type=input_type or own[0], custom_output_type=output_type or own[1]
         )
 
-    def with_retry(self, **options: Any) -> RunnableBinding[Input, Output]:
+    def with_retry(self, **options: Any) -> Self:
         """Return a runnable that retries `bound`.
 
         Handlers of this binding see all attempts as one run.
         """
         return self._with(bound=self.bound.with_retry(**options))
 
-    def _listened(self, factory: ConfigFactory) -> RunnableBinding[Input, Output]:
+    def _listened(self, factory: ConfigFactory) -> Self:
         return self._with(config_factories=[*self.config_factories, factory])
 
     def _forwarded(self, input: Any, config: Config, kwargs: Kwargs) -> Call:

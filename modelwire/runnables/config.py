@@ -118,7 +118,8 @@ def clocked(config: Any) -> tuple[Any, float | None]:
         return config, inherited
     deadline = config.get("deadline")
     if deadline is None or type(config) is not _Settled:
-        deadline = min((one for one in (deadline, inherited) if one is not None), default=None)
+        known = [one for one in (deadline, inherited) if one is not None]
+        deadline = min(known, default=None)
     if config.get("timeout") is not None:
         deadline = start_clock(config["timeout"], deadline)
         config = {**config, "deadline": deadline}
@@ -193,15 +194,19 @@ def _lay_over(ready: dict[str, Any], layer: RunnableConfig) -> None:
 
 def _extras(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a config that are the user's own. Raises for one that is most likely misspelt."""
-    extras = {key: value for key, value in config.items() if key not in _KEYS and value is not None}
-    for key in extras:
-        if not isinstance(key, str):
+    extras: Kwargs = {}
+    for key, value in config.items():
+        if key in _KEYS or value is None:
+            continue
+        if not isinstance(cast("object", key), str):
             raise InvalidType(f"The keys of a config are strings, not `{key!r}`.")
-        if (meant := _meant(key)) is not None:
+        meant = _meant(key)
+        if meant is not None:
             raise InvalidArgument(
                 f"`{key}` is not a key of a config. Did you mean `{meant}`? A key of your own by this name goes into "
                 "`configurable`."
             )
+        extras[key] = value
     return extras
 
 

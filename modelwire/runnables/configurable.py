@@ -118,17 +118,14 @@ class DynamicRunnable(Forwarding[Input, Output]):
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             place, passed = _config_in(config_place(method), args, kwargs)
-            if passed is None and not self.config:
-                made = method(*args, **kwargs)
-                if isinstance(made, Runnable):
-                    return RunnableDeclared(self, name, args, kwargs, made)
-                return made
-            runnable, ready = self.prepare(passed)
-            chosen = getattr(runnable, name)
-            if place is not None:
-                args = (*args[:place], ready, *args[place + 1 :])
-            elif passed is not None or accepted_kwargs(method)[0]:
-                kwargs = {**kwargs, "config": ready}
+            chosen = method
+            if passed is not None or self.config:
+                runnable, ready = self.prepare(passed)
+                chosen = getattr(runnable, name)
+                if place is not None:
+                    args = (*args[:place], ready, *args[place + 1 :])
+                elif passed is not None or accepted_kwargs(method)[0]:
+                    kwargs = {**kwargs, "config": ready}
             made = chosen(*args, **kwargs)
             if passed is None and isinstance(made, Runnable):
                 return RunnableDeclared(self, name, args, kwargs, made)
@@ -267,12 +264,11 @@ def _warn_of_misspelt(values: Mapping[str, Any], ids: Sequence[str]) -> None:
 
     Others are ignored, since LangGraph stores its own there.
     """
-    unknown = [key for key in map(str, values) if key not in _declared and "==" not in key]
-    if not unknown:
-        return
-    from difflib import get_close_matches
+    for key in map(str, values):
+        if key in _declared or "==" in key:
+            continue
+        from difflib import get_close_matches
 
-    for key in unknown:
         for id in get_close_matches(key, ids, cutoff=_NEARLY):
             if id not in values and not key.startswith(id):
                 warn_caller(
@@ -438,7 +434,8 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         _warn_of_misspelt(choices, [self.which.id])
         key = choices.get(self.which.id, self.default_key)
         key = key.value if isinstance(key, Enum) else key
-        if self.prefix_keys and (prefix := self._prefix(key)):
+        if self.prefix_keys:
+            prefix = self._prefix(key)
             unprefixed = {name.removeprefix(prefix): value for name, value in choices.items()}
             config = changed_configurable(config, unprefixed)
         if key == self.default_key:

@@ -149,7 +149,9 @@ def _begun(clocked: Clocked, args: Args, kwargs: Kwargs) -> tuple[Any, Any, floa
         return (args[0], config, *args[2:]), kwargs, deadline
     passed = kwargs.get("config")
     config, deadline = clocked(passed)
-    return args, (kwargs if config is passed else {**kwargs, "config": config}), deadline
+    if config is not passed:
+        kwargs = {**kwargs, "config": config}
+    return args, kwargs, deadline
 
 
 def _guarded_call(method: Function, clocked: Clocked) -> Function:

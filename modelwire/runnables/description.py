@@ -41,7 +41,9 @@ class ComparedByParts:
         if not self._parts:
             return object.__hash__(self)
         first = getattr(self, self._parts[0])
-        return hash((type(self), tuple(first) if isinstance(first, (dict, list)) else first))
+        if isinstance(first, (dict, list)):
+            first = tuple(first)
+        return hash((type(self), first))
 
 
 class Described:

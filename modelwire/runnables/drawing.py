@@ -60,7 +60,8 @@ def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
     """
     if not names:
         return ""
-    boxes, paths = _laid_out(names, dict.fromkeys((edge.source, edge.target) for edge in edges))
+    pairs = dict.fromkeys((edge.source, edge.target) for edge in edges)
+    boxes, paths = _laid_out(names, pairs)
     cells: Cells = {}
     for path in paths:
         for start, end in pairwise(path.points):
@@ -106,16 +107,16 @@ def _laid_out(
         raise MissingDependency(
             "Drawing a graph as text needs `grandalf`: `pip install grandalf`."
         ) from exc
-    vertices = {id: graphs.Vertex(id) for id in names}
-    for id, vertex in vertices.items():
-        vertex.view = _Box(names[id])
-    links = [
-        graphs.Edge(vertices[source], vertices[target])
-        for source, target in pairs
-        if source != target
-    ]
-    for link in links:
-        link.view = _Path()
+    vertices = {}
+    for id, name in names.items():
+        vertices[id] = graphs.Vertex(id)
+        vertices[id].view = _Box(name)
+    links = []
+    for source, target in pairs:
+        if source != target:
+            link = graphs.Edge(vertices[source], vertices[target])
+            link.view = _Path()
+            links.append(link)
     left = 0.0
     for part in graphs.Graph(list(vertices.values()), links).C:
         layout = layouts.SugiyamaLayout(part)
@@ -123,8 +124,9 @@ def _laid_out(
         layout.yspace = LINES
         layout.init_all(roots=[], inverted_edges=_back_edges(list(part.sV)))
         layout.draw()
-        views = [vertex.view for vertex in part.sV], [link.view for link in part.sE]
-        left = GAP + _moved(*views, left)
+        boxes = [vertex.view for vertex in part.sV]
+        paths = [link.view for link in part.sE]
+        left = GAP + _moved(boxes, paths, left)
     return [vertex.view for vertex in vertices.values()], [link.view for link in links]
 
 
@@ -244,7 +246,8 @@ def _safe_ids(ids: list[str]) -> dict[str, str]:
     for id in ids:
         word = re.sub(r"[^\w]+", "_", id, flags=re.ASCII).strip("_") or "node"
         word = f"{word}_" if word.lower() == "end" else word
-        unique, number = word, 1
+        unique = word
+        number = 1
         while unique in safe.values():
             number += 1
             unique = f"{word}_{number}"

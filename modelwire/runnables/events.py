@@ -266,7 +266,7 @@ class EventsV1(EventsV2):
 
     def root_ended(self) -> None:
         if self.root is not None and self.root.wanted:
-            output = collected(self.chunks) if self.chunks else None
+            output = collected(self.chunks)
             self.put(self.root.event("end", {"output": output}))
 
 

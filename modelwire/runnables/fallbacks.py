@@ -104,9 +104,10 @@ class RunnableWithFallbacks(Step[Input, Output]):
             made = method(*args, **kwargs)
             if not isinstance(made, Runnable):
                 return made
+            others = [getattr(fallback, name)(*args, **kwargs) for fallback in self.fallbacks]
             return RunnableWithFallbacks(
                 runnable=made,
-                fallbacks=[getattr(fallback, name)(*args, **kwargs) for fallback in self.fallbacks],
+                fallbacks=others,
                 exceptions_to_handle=self.exceptions_to_handle,
                 exception_key=self.exception_key,
                 name=self.name,
@@ -240,7 +241,8 @@ class _Attempts:
     def __iter__(self) -> Iterator[tuple[Runnable, Any, RunnableConfig]]:
         for runnable in self._owner.runnables:
             check(self._config.get("deadline"), self._owner)
-            yield runnable, self._input, self._run.below() if self._run else self._config
+            config = self._run.below() if self._run else self._config
+            yield runnable, self._input, config
 
     def continued(
         self,

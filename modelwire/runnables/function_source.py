@@ -57,7 +57,9 @@ def lambda_source(func: Any) -> str | None:
 def _nodes(func: Any) -> list[ast.AST]:
     """Return the syntax nodes of the lines that define a function; none if they are unavailable."""
     try:
-        return [*ast.walk(_parsed(textwrap.dedent("".join(inspect.getsourcelines(func)[0]))))]
+        lines, _ = inspect.getsourcelines(func)
+        text = textwrap.dedent("".join(lines))
+        return [*ast.walk(_parsed(text))]
     except (OSError, TypeError, SyntaxError):
         return []
 

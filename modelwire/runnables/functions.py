@@ -85,18 +85,19 @@ def _signature(func: Any) -> inspect.Signature | None:
 
 def _first_type(func: Any) -> Any:
     signature = _signature(func)
-    first = None if signature is None else next(iter(signature.parameters.values()), None)
-    if first is None or first.annotation is inspect.Parameter.empty:
+    if signature is None or not signature.parameters:
+        return Any
+    first = next(iter(signature.parameters.values()))
+    if first.annotation is inspect.Parameter.empty:
         return Any
     return first.annotation
 
 
 def _return_type(func: Any) -> Any:
     signature = _signature(func)
-    unknown = signature is None or signature.return_annotation is inspect.Signature.empty
-    if unknown:
+    if signature is None or signature.return_annotation is inspect.Signature.empty:
         return Any
-    return cast("Any", signature).return_annotation
+    return signature.return_annotation
 
 
 class RunnableLambda(WholeStep[Input, Output]):
@@ -172,9 +173,11 @@ class RunnableLambda(WholeStep[Input, Output]):
             self.func = func
             self.afunc = afunc
         own = getattr(func, "__name__", None)
-        self.name = name or (own if own != "<lambda>" else None)
-        self._takes = (False, False) if self.func is None else accepted_kwargs(self.func)
-        self._atakes = (False, False) if self.afunc is None else accepted_kwargs(self.afunc)
+        if own == "<lambda>":
+            own = None
+        self.name = name or own
+        self._takes = accepted_kwargs(self.func)
+        self._atakes = accepted_kwargs(self.afunc)
         self._takes_manager = self._takes[1] or self._atakes[1]
         self._streams = _yields(self.func, inspect.isgeneratorfunction)
         self._astreams = _yields(self.afunc, inspect.isasyncgenfunction)
@@ -213,10 +216,13 @@ class RunnableLambda(WholeStep[Input, Output]):
         except (TypeError, ValueError):
             # It is not a Python function, or a name in it is not assigned yet.
             return []
-        values = (*named.nonlocals.values(), *named.globals.values())
-        # For a bound method, the names in its object are found, too.
-        owners = (getattr(value, "__self__", value) for value in values)
-        return list({id(one): one for one in owners if isinstance(one, Runnable)}.values())
+        found: dict[int, Runnable] = {}
+        for value in (*named.nonlocals.values(), *named.globals.values()):
+            # For a bound method, the names in its object are found, too.
+            owner = getattr(value, "__self__", value)
+            if isinstance(owner, Runnable):
+                found[id(owner)] = owner
+        return list(found.values())
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
@@ -262,7 +268,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         context = context_with(config)
         if self._streams:
             chunks = context.run(lambda: list(func(input, **kwargs)))
-            return collected(chunks) if chunks else None
+            return collected(chunks)
         return context.run(func, input, **kwargs)
 
     def _deeper(self, input: Any, config: RunnableConfig) -> RunnableConfig:
@@ -310,7 +316,7 @@ class RunnableLambda(WholeStep[Input, Output]):
                 chunk
                 async for chunk in astream_function(self.afunc, input, config, manager, kwargs)
             ]
-            return collected(chunks) if chunks else None
+            return collected(chunks)
         if any(self._atakes):
             kwargs = extra_kwargs(self._atakes, kwargs, config, manager, sync=False)
         return await await_with_deadline(self.afunc(input, **kwargs), config)
@@ -365,16 +371,18 @@ class RunnableGenerator(Step[Input, Output]):
         elif _yields(func, inspect.isgeneratorfunction):
             self._transform = func
         else:
-            shown = f"`{getattr(func, '__name__', type(func).__name__)}`"
+            shown = getattr(func, "__name__", type(func).__name__)
             raise InvalidType(
-                f"`transform` must be a generator function (one with `yield`), not {shown}."
+                f"`transform` must be a generator function (one with `yield`), not `{shown}`."
             )
         if atransform is not None and not _yields(atransform, inspect.isasyncgenfunction):
             raise InvalidType(
                 "`atransform` must be an async generator function (`async def` with `yield`)."
             )
         own = getattr(func, "__name__", None)
-        self.name = name or (own if own != "<lambda>" else None)
+        if own == "<lambda>":
+            own = None
+        self.name = name or own
         self._takes_manager = takes_manager(self._transform, self._atransform)
 
     def __repr__(self) -> str:
@@ -393,7 +401,7 @@ class RunnableGenerator(Step[Input, Output]):
     def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         """Return the sum of the generator's chunks. It is reported as a stream."""
         chunks = list(self.stream(input, config, **kwargs))
-        return cast("Output", collected(chunks) if chunks else None)
+        return cast("Output", collected(chunks))
 
     def _chunks(
         self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
@@ -406,7 +414,7 @@ class RunnableGenerator(Step[Input, Output]):
 
     async def ainvoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         chunks = [chunk async for chunk in self.astream(input, config, **kwargs)]
-        return cast("Output", collected(chunks) if chunks else None)
+        return cast("Output", collected(chunks))
 
     def _achunks(
         self,

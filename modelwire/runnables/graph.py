@@ -94,13 +94,11 @@ class Graph:
 
     def extend(self, graph: Graph, *, prefix: str = "") -> tuple[Node | None, Node | None]:
         """Add all nodes and edges of another graph; return its first and its last node as they are named here."""
-
-        def ours(id: str) -> str:
-            if prefix and not _is_generated(id):
-                return f"{prefix}:{id}"
-            return id
-
-        renamed = graph._renamed({id: ours(id) for id in graph.nodes})
+        ids = {}
+        for id in graph.nodes:
+            is_prefixed = prefix and not _is_generated(id)
+            ids[id] = f"{prefix}:{id}" if is_prefixed else id
+        renamed = graph._renamed(ids)
         self.nodes.update(renamed.nodes)
         self.edges.extend(renamed.edges)
         return renamed.first_node(), renamed.last_node()
@@ -152,8 +150,10 @@ class Graph:
         ids: dict[str, str] = {}
         for id, node in self.nodes.items():
             seen[node.name] += 1
-            readable = node.name if named[node.name] == 1 else f"{node.name}_{seen[node.name]}"
-            ids[id] = readable if _is_generated(id) else id
+            ids[id] = id
+            if _is_generated(id):
+                is_unique = named[node.name] == 1
+                ids[id] = node.name if is_unique else f"{node.name}_{seen[node.name]}"
         return self._renamed(ids)
 
     def to_json(self, *, with_schemas: bool = False) -> dict[str, list[JSON]]:
@@ -177,7 +177,8 @@ class Graph:
 
     def draw_ascii(self) -> str:
         """Return the graph drawn as text."""
-        return drawing.draw_ascii({id: node.name for id, node in self.nodes.items()}, self.edges)
+        names = {id: node.name for id, node in self.nodes.items()}
+        return drawing.draw_ascii(names, self.edges)
 
     def print_ascii(self) -> None:
         """Print the graph."""
@@ -240,13 +241,9 @@ def _name(data: Any) -> str:
 def _as_json(node: Node, *, with_schemas: bool) -> JSON:
     data = node.data
     if _is_runnable(data):
-        return {
-            "type": "runnable",
-            "data": {
-                "id": [*type(data).__module__.split("."), type(data).__name__],
-                "name": node.name,
-            },
-        }
+        cls = type(data)
+        path = [*cls.__module__.split("."), cls.__name__]
+        return {"type": "runnable", "data": {"id": path, "name": node.name}}
     if isinstance(data, type):
         return {"type": "schema", "data": json_schema(data) if with_schemas else node.name}
     return {"type": "unknown", "data": node.name}

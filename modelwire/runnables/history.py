@@ -120,7 +120,10 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             )
         values = {key: configured[key] for key in keys}
         factory = self.get_session_history
-        history = factory(*values.values()) if len(keys) == 1 else factory(**values)
+        if len(keys) == 1:
+            history = factory(*values.values())
+        else:
+            history = factory(**values)
         if is_langchain(history):
             return cast("BaseChatMessageHistory", own("history", history))
         return history

@@ -22,7 +22,9 @@ END: Any = object()
 
 
 def accepted_kwargs(func: Any) -> tuple[bool, bool]:
-    """Return whether `func` has a parameter `config`, and whether it has a parameter `run_manager`."""
+    """Return whether `func`, if there is one, has a parameter `config`, and whether it has one `run_manager`."""
+    if func is None:
+        return False, False
     code = getattr(func, "__code__", None)
     if code is not None and not hasattr(func, "__wrapped__"):
         names: Any = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -36,7 +38,7 @@ def accepted_kwargs(func: Any) -> tuple[bool, bool]:
 
 def takes_manager(*functions: Any) -> bool:
     """Return whether one of the functions has a parameter named `run_manager`."""
-    return any(accepted_kwargs(func)[1] for func in functions if func is not None)
+    return any(accepted_kwargs(func)[1] for func in functions)
 
 
 def config_place(method: Function) -> int | None:

@@ -118,7 +118,9 @@ class RunListener(BaseCallbackHandler):
 
         def on_tool_start(self, serialized, input_str, *, run_id, name=None, inputs=None, **about):
             named = name or (serialized or {}).get("name") or "Tool"
-            self.begun("tool", named, inputs if inputs is not None else input_str, run_id, about)
+            if inputs is None:
+                inputs = input_str
+            self.begun("tool", named, inputs, run_id, about)
 
         def on_retriever_start(self, serialized, query, *, run_id, name=None, **about):
             self.begun("retriever", name or "Retriever", {"query": query}, run_id, about)

@@ -109,7 +109,8 @@ def applied(state: RunState | None, ops: list[JSON]) -> RunState | None:
     Changed parts are copied, so neither `state` nor a value in `ops` is modified.
     """
     for op in ops:
-        keys = [key.replace("~1", "/").replace("~0", "~") for key in op["path"].split("/")[1:]]
+        _, *parts = op["path"].split("/")
+        keys = [part.replace("~1", "/").replace("~0", "~") for part in parts]
         state = _put(state, keys, op["value"])
     return state
 
@@ -220,10 +221,11 @@ class LogListener(RunListener):
 
     def root_chunk(self, chunk: Any) -> None:
         """Called with a chunk of the root. Report it, and the sum so far."""
-        before, self.total = (
-            self.total,
-            chunk if self.total is ABSENT else collected([self.total, chunk]),
-        )
+        before = self.total
+        if before is ABSENT:
+            self.total = chunk
+        else:
+            self.total = collected([before, chunk])
         ops = _growth(before, self.total)
         if self.listed:
             ops.insert(0, {"op": "add", "path": "/streamed_output/-", "value": chunk})

@@ -57,9 +57,11 @@ class RunnableParallel(Step[Input, Outputs]):
     @property
     def InputType(self) -> Any:
         """The first known input type of a branch."""
-        return next(
-            (kind for step in self.steps__.values() if (kind := _input_type(step)) is not Any), Any
-        )
+        for step in self.steps__.values():
+            kind = _input_type(step)
+            if kind is not Any:
+                return kind
+        return Any
 
     def get_input_schema(self, config: Config = None) -> Schema:
         """Return the fields that the branches read, if they read a dict."""

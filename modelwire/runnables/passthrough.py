@@ -184,12 +184,14 @@ class RunnableAssign(Step[Outputs, Outputs]):
         needed = schemas.fields_of(schemas.sequence_input(rest, config)) if rest else None
         if needed is None:
             return self.get_input_schema(config)
-        read = schemas.fields_of(self.mapper.get_input_schema(config)) or {}
-        passed_on = {key: field for key, field in needed.items() if key not in self.mapper.steps__}
-        return schemas.object_schema("RunnableSequenceInput", {**read, **passed_on})
+        fields = schemas.fields_of(self.mapper.get_input_schema(config)) or {}
+        for key, field in needed.items():
+            if key not in self.mapper.steps__:
+                fields[key] = field
+        return schemas.object_schema("RunnableSequenceInput", fields)
 
     def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
-        fields = schemas.fields_of(schemas.sequence_output(before, config)) if before else None
+        fields = schemas.known_fields(before, config)
         if fields is None:
             return self.get_output_schema(config)
         return schemas.assign_output(fields, self.mapper, "RunnableSequenceOutput", config)
@@ -231,9 +233,8 @@ class RunnableAssign(Step[Outputs, Outputs]):
 
     def _without_replaced(self, chunk: Any) -> AddableDict:
         keys = self.mapper.steps__
-        return kind_of(chunk)(
-            {key: value for key, value in _dict(chunk).items() if key not in keys}
-        )
+        kept = {key: value for key, value in _dict(chunk).items() if key not in keys}
+        return kind_of(chunk)(kept)
 
     async def _achunks(
         self,
@@ -281,7 +282,7 @@ class RunnablePick(Step[dict[str, Any], Any]):
         return self.get_input_schema(config)
 
     def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
-        fields = schemas.fields_of(schemas.sequence_output(before, config)) if before else None
+        fields = schemas.known_fields(before, config)
         if fields is None:
             return self.get_output_schema(config)
         if isinstance(self.keys, str):
@@ -300,7 +301,8 @@ class RunnablePick(Step[dict[str, Any], Any]):
         mapping = _dict(value, asker="`pick`")
         if isinstance(self.keys, str):
             return mapping.get(self.keys)
-        return kind_of(value)({key: mapping[key] for key in self.keys if key in mapping}) or None
+        picked = {key: mapping[key] for key in self.keys if key in mapping}
+        return kind_of(value)(picked) or None
 
     def _news(self, chunk: Any, held: list[Any]) -> list[Any]:
         """Return what can be passed on now.

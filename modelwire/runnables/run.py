@@ -152,7 +152,7 @@ class _Recorder:
         not fail the run.
         """
         try:
-            return collected(self.items) if self.items else None
+            return collected(self.items)
         except Exception:  # noqa: BLE001 - a user's `__add__`
             return self.items[-1]
 

@@ -136,7 +136,8 @@ def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> Schema:
         ):
             definitions[key] = (kind, default)
         else:
-            named = Field(alias=key, title=key.replace("_", " ").title().strip())
+            title = key.replace("_", " ").title().strip()
+            named = Field(alias=key, title=title)
             definitions[f"field_{number}_"] = (Annotated[kind, named], default)
     return cast("Schema", create_model(name, __base__=_Object, **definitions))
 
@@ -201,7 +202,8 @@ def _as_field(schema: Schema) -> tuple[Any, Any]:
 
 def list_schema(name: str, item: Schema) -> Schema:
     """Return the schema of a list of such items."""
-    return schema_of(name, list[_as_field(item)[0]])  # type: ignore[misc]  # known only at run time
+    kind, _ = _as_field(item)
+    return schema_of(name, list[kind])  # type: ignore[valid-type]  # known only at run time
 
 
 def assign_output(before: Fields | None, mapper: Runnable, name: str, config: Any) -> Schema:
@@ -221,6 +223,13 @@ def sequence_output(steps: Sequence[Runnable], config: Config) -> Schema:
     """Return the output of the last step; if it adds or picks keys, also the fields that come before it."""
     *before, last = steps
     return last._output_schema_after(before, config)
+
+
+def known_fields(steps: Sequence[Runnable], config: Any) -> Fields | None:
+    """Return the fields of the output of a sequence; None if it has no steps, or its fields are unknown."""
+    if not steps:
+        return None
+    return fields_of(sequence_output(steps, config))
 
 
 def first_input(runnables: Iterable[Runnable], config: Config) -> Schema | None:

@@ -44,7 +44,8 @@ class RunnableSequence(Step[Input, Output]):
         middle: Sequence[Runnable] | None = None,
         last: Runnable | None = None,
     ) -> None:
-        every = steps or tuple(step for step in (first, *(middle or ()), last) if step is not None)
+        named = (first, *(middle or ()), last)
+        every = steps or tuple(step for step in named if step is not None)
         flat: list[Runnable] = []
         for position, step in enumerate(every, 1):
             runnable = coerce_to_runnable(step, place=f"as step {position} of a `RunnableSequence`")
@@ -104,8 +105,12 @@ class RunnableSequence(Step[Input, Output]):
         return str(extension("notebooks").show_chain(self))
 
     def __repr__(self) -> str:
-        first, *rest = map(repr, self._steps)
-        return "\n".join([first, *("| " + shown.replace("\n", "\n  ") for shown in rest)])
+        first, *rest = self._steps
+        lines = [repr(first)]
+        for step in rest:
+            shown = repr(step).replace("\n", "\n  ")
+            lines.append(f"| {shown}")
+        return "\n".join(lines)
 
     def _calls(
         self, config: RunnableConfig, kwargs: Kwargs, run: AnyRun = None
@@ -115,7 +120,10 @@ class RunnableSequence(Step[Input, Output]):
         for position, step in enumerate(self._steps, 1):
             if deadline is not None and monotonic() >= deadline:
                 raise late(self.get_name(), deadline)
-            yield step, (config if run is None else run.below(f"seq:step:{position}")), kwargs
+            inner = config
+            if run is not None:
+                inner = run.below(f"seq:step:{position}")
+            yield step, inner, kwargs
             kwargs = {}
 
     def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:

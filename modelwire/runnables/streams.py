@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pulled", "amerge", "atee", "merge", "tee"]
 
+# An item of a stream, and the error in its place.
+Outcome: TypeAlias = tuple[Any, BaseException | None]
 Branch: TypeAlias = "tuple[str, Runnable, RunnableConfig]"
 
 
@@ -94,9 +96,9 @@ class Pulled:
     def __init__(self, source: AsyncChunks) -> None:
         self._source = source
         self._context = copy_context()
-        self._task: asyncio.Task[tuple[Any, BaseException | None]] | None = None
+        self._task: asyncio.Task[Outcome] | None = None
 
-    async def next(self) -> tuple[Any, BaseException | None]:
+    async def next(self) -> Outcome:
         """Return the next item (END after the last one) and the error, if any.
 
         Only one reader at a time may call it.
@@ -111,7 +113,7 @@ class Pulled:
         self._task = None
         return task.result()
 
-    async def _pull(self) -> tuple[Any, BaseException | None]:
+    async def _pull(self) -> Outcome:
         try:
             return await anext(self._source), None
         except StopAsyncIteration:
@@ -167,10 +169,9 @@ def merge(
     Each branch runs and is closed in a single context of its own, here as in `amerge`.
     """
     readers = tee(source, len(branches))
-    streams = {
-        key: step.transform(reader, config, **kwargs)
-        for reader, (key, step, config) in zip(readers, branches, strict=True)
-    }
+    streams = {}
+    for reader, (key, step, config) in zip(readers, branches, strict=True):
+        streams[key] = step.transform(reader, config, **kwargs)
     chunks = _threaded(streams, threads) if threads else _in_turn(streams)
     try:
         for key, chunk in chunks:
@@ -240,7 +241,8 @@ def _threaded(streams: dict[str, Chunks], threads: int) -> Iterator[tuple[str, A
         over = True
         # A generator can be closed only while no thread runs it.
         pool.shutdown(wait=True)
-        close(*(_Closing(contexts[key], stream) for key, stream in streams.items()))
+        closings = [_Closing(contexts[key], stream) for key, stream in streams.items()]
+        close(*closings)
 
 
 async def amerge(
@@ -249,10 +251,9 @@ async def amerge(
     """Stream every branch over `source`, at most `limit` of them at a time, and yield chunks as they arrive."""
     pulled = Pulled(source)
     readers = atee(pulled, len(branches))
-    streams = {
-        key: step.atransform(reader, config, **kwargs)
-        for reader, (key, step, config) in zip(readers, branches, strict=True)
-    }
+    streams = {}
+    for reader, (key, step, config) in zip(readers, branches, strict=True):
+        streams[key] = step.atransform(reader, config, **kwargs)
     chunks = _pumped(streams, limit or len(streams))
     try:
         async for key, chunk in chunks:
