@@ -186,7 +186,9 @@ class BatchClient:
                     **content,
                 )
             # Cloud Storage answers a DELETE with status 204 and no body.
-            answered: bytes = response.content or (b"{}" if method == "delete" else b"")
+            answered: bytes = response.content
+            if not answered and method == "delete":
+                answered = b"{}"
             self._date = response.headers.get("date")
         except Exception as exc:  # noqa: BLE001 - an SDK's or the HTTP client's: it becomes one of ours
             failed = self._error_of(exc, options["headers"])
@@ -273,7 +275,10 @@ class BatchClient:
                 raise errors.IncompleteStream(
                     "The download goes on at another place.", provider=self.codec.provider
                 )
-            with open(part, "ab" if response.status_code == 206 else "wb", opener=owned) as file:
+            mode = "wb"
+            if response.status_code == 206:
+                mode = "ab"
+            with open(part, mode, opener=owned) as file:
                 file.writelines(response.iter_bytes())
                 file.flush()
                 os.fsync(file.fileno())
