@@ -275,10 +275,7 @@ class BatchClient:
                 raise errors.IncompleteStream(
                     "The download goes on at another place.", provider=self.codec.provider
                 )
-            mode = "wb"
-            if response.status_code == 206:
-                mode = "ab"
-            with open(part, mode, opener=owned) as file:
+            with open(part, "ab" if response.status_code == 206 else "wb", opener=owned) as file:
                 file.writelines(response.iter_bytes())
                 file.flush()
                 os.fsync(file.fileno())
