@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from decimal import Decimal
 from shutil import rmtree
 from typing import TYPE_CHECKING
@@ -46,23 +47,23 @@ ROW_KIND = "row"
 BatchAnswer = tuple[int, Record | None, bytes | None]
 
 
+@dataclass(eq=False)
 class OpenBatch:
     """A batch at the provider.
 
     `at` is its submission in epoch seconds, `first` the id of the entry of its first row.
     """
 
-    def __init__(self, number: int, rows: int, at: float, first: int, job: BatchJob) -> None:
-        self.number = number
-        self.rows = rows
-        self.at = at
-        self.first = first
-        self.job = job
-        self.done = 0
-        self.reserved = Decimal(0)
-        self.is_cancelling = False
-        # This is the provider's error, if it refuses to create the batch.
-        self.refusal = ""
+    number: int
+    rows: int
+    at: float
+    first: int
+    job: BatchJob
+    done: int = 0
+    reserved: Decimal = Decimal(0)
+    is_cancelling: bool = False
+    # This is the provider's error, if it refuses to create the batch.
+    refusal: str = ""
 
     def state(self) -> BatchState:
         return BatchState(
@@ -205,7 +206,8 @@ class Assignments:
             facts = from_json(entry.record)
             if entry.kind == RETURNED_KIND:
                 del self.open_batches[facts["batch"]]
-                self.seconds += [facts["seconds"]] if not facts["left"] else []
+                if not facts["left"]:
+                    self.seconds.append(facts["seconds"])
             else:
                 self.made = facts["batch"]
                 self._open(self.made, facts["rows"], facts["at"], facts["first"])

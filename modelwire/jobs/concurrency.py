@@ -52,8 +52,10 @@ class ConcurrencyTuner:
                 self._measured = (now, done)
         else:
             since, count = self._measured
-            if done - count >= self.size and now - since >= _LEAST_S:
-                self._step(now, (done - count) / (now - since))
+            rows = done - count
+            elapsed_s = now - since
+            if rows >= self.size and elapsed_s >= _LEAST_S:
+                self._step(now, rows / elapsed_s)
 
     def _step(self, now: float, rate: float) -> None:
         self._settled = self._measured = None

@@ -336,7 +336,7 @@ class Results:
 
     def last_asked(self) -> JSON | None:
         """Return the record of the highest row with an answer of its own, or None if a short search finds none."""
-        for number in range(self.end - 1, max(-1, self.end - SEARCHED - 1), -1):
+        for number in reversed(range(self.end)[-SEARCHED:]):
             if self._states[number] != ANSWERED:
                 continue
             record = self.record(number)

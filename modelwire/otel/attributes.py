@@ -16,6 +16,8 @@ from modelwire.ext import names_of
 
 __all__ = [
     "LEVEL",
+    "Facts",
+    "Fields",
     "answer_attributes",
     "embedding_attributes",
     "encoding_formats",
@@ -27,7 +29,10 @@ __all__ = [
     "usage_attributes",
 ]
 
+# The attributes of a span.
 Facts = dict[str, Any]
+# Names and their values, which are only read.
+Fields = Mapping[str, Any]
 Reader = Callable[[Any], Any]
 
 
@@ -177,7 +182,7 @@ OF_MCP = (
 )
 
 
-def known(facts: Mapping[str, Any]) -> Facts:
+def known(facts: Fields) -> Facts:
     """Return the facts that are not None."""
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -193,7 +198,7 @@ def _parameters_of(provider: str) -> dict[str, tuple[str, Reader]]:
     return PARAMETERS | OWN_PARAMETERS.get(provider, {})
 
 
-def request_attributes(params: Mapping[str, Any], stop: Any, provider: str) -> Facts:
+def request_attributes(params: Fields, stop: Any, provider: str) -> Facts:
     """Return the attributes of the parameters of a call."""
     facts: Facts = {}
     if isinstance(stop, str):
@@ -224,7 +229,7 @@ def encoding_formats(content: bytes) -> list[str]:
     return [name.decode() for name in ENCODING.findall(content)]
 
 
-def metadata_attributes(metadata: Mapping[str, Any]) -> Facts:
+def metadata_attributes(metadata: Fields) -> Facts:
     """Return what the program says of a call: the id of the conversation, the name of the prompt."""
     facts: Facts = {name: read(metadata.get(name)) for name, read in OF_PROGRAM.items()}
     facts["gen_ai.conversation.id"] = next(
@@ -249,7 +254,7 @@ def _answers_of(provider: str) -> dict[str, str]:
     return ANSWERS | OWN_ANSWERS.get(provider, {})
 
 
-def usage_attributes(usage: Mapping[str, Any], *, with_earlier: bool) -> Facts:
+def usage_attributes(usage: Fields, *, with_earlier: bool) -> Facts:
     """Return the token counts of an answer; `with_earlier` also under the names that the conventions had before."""
     facts: Facts = {}
     for name, attribute in USAGE.items():
@@ -268,7 +273,7 @@ def usage_attributes(usage: Mapping[str, Any], *, with_earlier: bool) -> Facts:
 
 
 def tool_attributes(
-    name: str, description: str | None, call_id: str | None, metadata: Mapping[str, Any]
+    name: str, description: str | None, call_id: str | None, metadata: Fields
 ) -> Facts:
     """Return the attributes of the execution of a tool; one of an MCP server has the attributes of that, too."""
     return {
@@ -280,7 +285,7 @@ def tool_attributes(
 
 
 def _optional(
-    description: str | None, call_id: str | None, metadata: Mapping[str, Any]
+    description: str | None, call_id: str | None, metadata: Fields
 ) -> Iterator[tuple[str, Any]]:
     yield "gen_ai.tool.description", description or None
     yield "gen_ai.tool.call.id", call_id

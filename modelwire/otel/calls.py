@@ -20,6 +20,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from modelwire.ext import CallObserver, finish_reason_of
 from modelwire.otel.attributes import (
     LEVEL,
+    Facts,
+    Fields,
     answer_attributes,
     embedding_attributes,
     encoding_formats,
@@ -76,7 +78,7 @@ def _contains_word(content: bytes, word: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _address(url: str, provider: str) -> dict[str, Any]:
+def _address(url: str, provider: str) -> Facts:
     """Return the attributes of a URL, which callers do not change."""
     address = urlsplit(url)
     port = address.port or DEFAULT_PORTS.get(address.scheme, 443)
@@ -90,14 +92,12 @@ def _address(url: str, provider: str) -> dict[str, Any]:
 class _CallSpan(CallObserver):
     """The span of one call: its attempts, waits and first chunk are events of it."""
 
-    def __init__(
-        self, span: Span, about: dict[str, Any], meters: Meters, *, with_earlier: bool
-    ) -> None:
+    def __init__(self, span: Span, about: Facts, meters: Meters, *, with_earlier: bool) -> None:
         self.span = span
         # The attributes of its metrics.
         self.about = about
         # The attributes that the span gets when it ends: one call of OpenTelemetry's is cheaper than three.
-        self.facts: dict[str, Any] = {}
+        self.facts: Facts = {}
         self.level: str | None = None
         self.has_content = False
         self.meters = meters
@@ -195,7 +195,7 @@ class _CallSpan(CallObserver):
         self.facts |= tokens
         self._end(tokens, None)
 
-    def _end(self, tokens: Mapping[str, Any], error: str | None) -> None:
+    def _end(self, tokens: Fields, error: str | None) -> None:
         passed_s = monotonic() - self.started_s
         self.span.set_attributes(self.facts)
         end_span(self.span, error)

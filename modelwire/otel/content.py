@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from modelwire.ext import finish_reason_of
+from modelwire.otel.attributes import Facts, Fields
 
 __all__ = ["CAPTURE", "answers_json", "captures", "prompt_attributes", "value_json"]
 
-Facts = dict[str, Any]
 
 # Prompts and answers go into spans if this variable has one of these values.
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -44,7 +44,7 @@ def value_json(value: Any) -> str:
     return to_json(value, fallback=str).decode()
 
 
-def prompt_attributes(messages: Sequence[Any], params: Mapping[str, Any]) -> Facts:
+def prompt_attributes(messages: Sequence[Any], params: Fields) -> Facts:
     """Return the attributes with the prompt, the system prompt and the tools of a call."""
     facts: Facts = {}
     conversation = list(messages)
@@ -113,7 +113,7 @@ def _parts(message: Any) -> Iterator[Facts]:
             yield _data_part(block)
 
 
-def _data_part(block: Mapping[str, Any]) -> Facts:
+def _data_part(block: Fields) -> Facts:
     modality = "document"
     if block["type"] in _MODALITIES:
         modality = block["type"]

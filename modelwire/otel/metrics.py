@@ -6,12 +6,13 @@ gen-ai-token-metrics.md at 066d4a7f, non-normative/migration.md at 32c328e8, rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry import metrics
 
 from modelwire import __version__
+from modelwire.otel.attributes import Fields
 
 __all__ = ["Meters"]
 
@@ -79,22 +80,20 @@ class Meters:
             )
             self.earlier_tokens = tokens("gen_ai.client.token.usage")
 
-    def record_first_chunk(self, passed_s: float, about: Mapping[str, Any]) -> None:
+    def record_first_chunk(self, passed_s: float, about: Fields) -> None:
         for one in self.first_s:
             one.record(passed_s, about)
 
-    def record_later_chunk(self, passed_s: float, about: Mapping[str, Any]) -> None:
+    def record_later_chunk(self, passed_s: float, about: Fields) -> None:
         for one in self.later_s:
             one.record(passed_s, about)
 
-    def record_call(self, passed_s: float, about: Mapping[str, Any], *, is_inference: bool) -> None:
+    def record_call(self, passed_s: float, about: Fields, *, is_inference: bool) -> None:
         """Record how long a call took; what is not inference has only the general metric."""
         for one in self.inference_s if is_inference else [self.operation_s]:
             one.record(passed_s, about)
 
-    def record_tokens(
-        self, usage: Mapping[str, Any], about: Mapping[str, Any], error: str | None
-    ) -> None:
+    def record_tokens(self, usage: Fields, about: Fields, error: str | None) -> None:
         """Record the attributes of a usage; a call without one counts as 0.
 
         A part that is 0 is not added to its counter: that would cost each call as much as its span.

@@ -10,7 +10,7 @@ from uuid import UUID
 from modelwire import __version__
 from modelwire.callbacks import BaseCallbackHandler
 from modelwire.errors import MissingDependency
-from modelwire.otel.attributes import known, tool_attributes
+from modelwire.otel.attributes import Facts, known, tool_attributes
 from modelwire.otel.content import captures, value_json
 
 try:
@@ -52,9 +52,7 @@ class Spans(BaseCallbackHandler):
         # The start and the name of each tool under way.
         self.tools: dict[UUID, tuple[float, str]] = {}
 
-    def _open(
-        self, name: str, run_id: UUID, parent_run_id: UUID | None, attributes: dict[str, Any]
-    ) -> None:
+    def _open(self, name: str, run_id: UUID, parent_run_id: UUID | None, attributes: Facts) -> None:
         parent = self.spans.get(parent_run_id)
         within = None
         if parent is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pydantic_core import from_json
 
 from modelwire import errors
+from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
@@ -87,7 +88,7 @@ class Look(NamedTuple):
     failed: int
     remote: tuple[str, ...] = ()  # These are the addresses of the results.
     # These errors concern the whole batch; each may have `code`, `line` and `message`.
-    errors: tuple[Mapping[str, Any], ...] = ()
+    errors: tuple[Fields, ...] = ()
 
     @property
     def lacks_results(self) -> bool:
@@ -153,7 +154,7 @@ class BatchApi:
         """`azure` selects Azure's variant of OpenAI's API."""
         self.azure = azure
 
-    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
+    def row(self, custom_id: str, body: Fields, path: str) -> bytes:
         """Return one request as a line of a part's file."""
         raise NotImplementedError
 
@@ -200,7 +201,7 @@ class BatchApi:
         raise NotImplementedError
 
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
     ) -> Made:
         """Create the batch of a part at the provider."""
         raise NotImplementedError
@@ -239,7 +240,7 @@ def without_bom(text: bytes) -> bytes:
     return text.removeprefix(b"\xef\xbb\xbf")
 
 
-def json_object(line: bytes) -> dict[str, Any]:
+def json_object(line: bytes) -> JSON:
     """Return the JSON object in a line of results. Raises `ValueError` for anything else."""
     found = from_json(without_bom(line))
     if not isinstance(found, dict):
@@ -247,14 +248,12 @@ def json_object(line: bytes) -> dict[str, Any]:
     return found
 
 
-def listed(
-    batch_client: BatchClient, path: str, cursor: str, limit: int
-) -> Iterator[dict[str, Any]]:
+def listed(batch_client: BatchClient, path: str, cursor: str, limit: int) -> Iterator[JSON]:
     """Yield the items of a list of OpenAI's or Anthropic's API, page by page; `cursor` is its paging field.
 
     A page without a list is an error: a batch that is overlooked would be created and paid twice.
     """
-    params: dict[str, Any] = {"limit": limit}
+    params: JSON = {"limit": limit}
     for _ in turned(batch_client, path, params, cursor):
         page = batch_client.get(path, params)
         found = page.get("data")
@@ -268,9 +267,7 @@ def listed(
         params[cursor] = found[-1]["id"]
 
 
-def turned(
-    batch_client: BatchClient, path: str, params: Mapping[str, Any], cursor: str
-) -> Iterator[None]:
+def turned(batch_client: BatchClient, path: str, params: Fields, cursor: str) -> Iterator[None]:
     """Yield once for each page of a list. The caller's loop sets the next page's `cursor` in `params`.
 
     Raises: `EndlessList` for a list that repeats a cursor, or that has more than `MOST_PAGES`.

@@ -186,7 +186,9 @@ class BatchClient:
                     **content,
                 )
             # Cloud Storage answers a DELETE with status 204 and no body.
-            answered: bytes = response.content or (b"{}" if method == "delete" else b"")
+            answered: bytes = response.content
+            if not answered and method == "delete":
+                answered = b"{}"
             self._date = response.headers.get("date")
         except Exception as exc:  # noqa: BLE001 - an SDK's or the HTTP client's: it becomes one of ours
             failed = self._error_of(exc, options["headers"])

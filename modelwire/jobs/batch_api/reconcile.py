@@ -236,10 +236,13 @@ class Reconciler(PartWork):
         looks = {part.number: self.looks.get(part.number) for part in parts}
         ended = [part for part in parts if part.stage in ("ended", "downloaded")]
         submitted = sum(part.rows for part in parts if part.batch_id)
-        done = sum(
-            part.rows if part in ended else (look.done if (look := looks[part.number]) else 0)
-            for part in parts
-        )
+        done = 0
+        for part in parts:
+            look = looks[part.number]
+            if part in ended:
+                done += part.rows
+            elif look is not None:
+                done += look.done
         failed = sum(look.failed for look in looks.values() if look)
         return {
             "submitted": submitted,

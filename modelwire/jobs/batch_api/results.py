@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
@@ -27,6 +27,7 @@ from modelwire.errors import (
 from modelwire.jobs.batch_api.api import RowReply
 from modelwire.jobs.batch_api.client import answer_of
 from modelwire.jobs.store import LIVE, REPLIES, REQUESTS, JobStore
+from modelwire.jobs.value_types import Fields
 from modelwire.messages import messages_from_dict
 from modelwire.usage import known_price
 
@@ -231,7 +232,7 @@ class Index:
             result.status = "pending"
 
 
-def _answered_directly(result: BatchResult, stored: Mapping[str, Any]) -> None:
+def _answered_directly(result: BatchResult, stored: Fields) -> None:
     message = cast("AIMessage", messages_from_dict([stored["message"]])[0])
     result.status = "succeeded"
     result.message = message

@@ -6,7 +6,7 @@ Run again, it resumes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,7 @@ from modelwire.jobs.batch_api.registry import api_of
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.owned_files import disk_errors
 from modelwire.jobs.store import INPUTS, LIVE, REPLIES
+from modelwire.jobs.value_types import JSON, Fields
 from modelwire.runnables import run_in_executor
 
 __all__ = ["asubmit_batch", "batch_api_of", "submit", "submit_batch", "takes_bucket"]
@@ -142,14 +143,12 @@ def _place(dir: Any) -> Path:
     return Path(f"batch-{uuid4().hex[:8]}.job")
 
 
-def _fingerprint(
-    split: Split, of_input: dict[str, Any], options: Mapping[str, Any]
-) -> dict[str, Any]:
+def _fingerprint(split: Split, of_input: JSON, options: Fields) -> JSON:
     of_input = limited(of_input, options["limit"])
     return {"input": of_input, **split.work.fingerprint(), "via": "batch-api"}
 
 
-def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(split: Split, options: Fields) -> JSON:
     """Return what another process needs to continue the job, without secrets."""
     model: Any = split.model
     # The address on Vertex AI contains the project and the location; another process may have
@@ -172,7 +171,7 @@ def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"wire": model._wire().name, "provider": model.provider, "model": model.model, **facts}
 
 
-def _check_live(split: Split, inputs: Any, options: Mapping[str, Any]) -> None:
+def _check_live(split: Split, inputs: Any, options: Fields) -> None:
     """Call the model for the first rows directly: a provider may take hours to report an invalid request."""
     if not options["check"]:
         return
@@ -194,7 +193,7 @@ def _plan(
     split: Split,
     rows: Rows,
     api: BatchApi,
-    options: Mapping[str, Any],
+    options: Fields,
 ) -> None:
     """Store the rows and their requests, in one transaction with the event that names the parts."""
     limits = Limits.of(api, options["part_rows"], options["part_bytes"])

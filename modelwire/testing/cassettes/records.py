@@ -45,6 +45,8 @@ __all__ = [
 
 # A JSON object.
 JSON = dict[str, Any]
+# Long texts by their hashes.
+Texts = dict[str, str]
 # A call on its way, of any wire.
 AnyExchange: TypeAlias = "Exchange[Any, Any]"
 
@@ -151,7 +153,7 @@ def call_to_line(call: Call, exchange: AnyExchange, written: set[str]) -> str:
     fields = {name: value for name, value in vars(call).items() if name != "line"}
     fields["params"] = redactor.body(fields["params"])
     plain = json.loads(json.dumps(redactor.value(fields), default=str))
-    texts: dict[str, str] = {}
+    texts: Texts = {}
     # The order of a schema's properties is that of the answer.
     shown = _changed(plain, _by_hash(texts, written), ordered=True)
     new_texts: JSON = {}
@@ -160,7 +162,7 @@ def call_to_line(call: Call, exchange: AnyExchange, written: set[str]) -> str:
     return json.dumps({"call": {**shown, **new_texts}}, ensure_ascii=False)
 
 
-def _by_hash(texts: dict[str, str], written: set[str]) -> Callable[[str], str]:
+def _by_hash(texts: Texts, written: set[str]) -> Callable[[str], str]:
     """Return a function that replaces a long text by its hash, and adds it to `texts` if it is not `written` yet."""
 
     def by_hash(text: str) -> str:
@@ -193,7 +195,7 @@ def to_line(request: Request, answer: Answer, exchange: AnyExchange, written: se
     """
     redactor = Redactor(exchange)
     headers = dict(sorted(redactor.answer_headers(answer.headers).items()))
-    texts: dict[str, str] = {}
+    texts: Texts = {}
     body = _changed(request.body, _by_hash(texts, written))
     pieces = [
         {"s": round(at_s, 3), **_as_text(data)}
@@ -232,7 +234,7 @@ def from_lines(data: bytes, path: object) -> Contents:
             f"`{path}`, line {number}: it is cut off. Delete the line, or record the file again."
         )
     found = Contents([], [])
-    texts: dict[str, str] = {}
+    texts: Texts = {}
     for number, line in enumerate(lines, 2):
         try:
             fields = json.loads(line)
@@ -254,7 +256,7 @@ def from_lines(data: bytes, path: object) -> Contents:
     return found
 
 
-def _call_of(fields: JSON, texts: dict[str, str], line: int) -> Call:
+def _call_of(fields: JSON, texts: Texts, line: int) -> Call:
     texts.update(fields.pop("texts", {}))
     return Call(**fields, line=line)
 
@@ -286,7 +288,7 @@ def _check_head(line: bytes, path: object) -> None:
         )
 
 
-def _exchange_of(line: Any, texts: dict[str, str]) -> tuple[Request, Answer]:
+def _exchange_of(line: Any, texts: Texts) -> tuple[Request, Answer]:
     sent = line["request"]
     came = line["answer"]
     texts.update(sent.get("texts", {}))

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from pydantic_core import from_json
 
-from modelwire.testing.server.replies import JSON, Reply, json_reply
+from modelwire.testing.server.replies import JSON, Headers, Reply, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
@@ -27,7 +27,7 @@ class _Response:
     whole: JSON
     polls: int  # This many further polls find the answer unfinished.
     events: Sequence[bytes] = field(default=())
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Headers = field(default_factory=dict)
 
 
 class BackgroundDesk:

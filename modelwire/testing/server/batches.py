@@ -194,13 +194,14 @@ class BatchDesk:
         if batch.ended_at is not None:
             return
         batch.ended_at = int(time.time())
-        if batch.outcome in ("failed", "token_limit_exceeded") and APIS[batch.wire].refuses_whole:
+        api = APIS[batch.wire]
+        if batch.outcome in ("failed", "token_limit_exceeded") and api.refuses_whole:
             return
         answered = list(self._answered(batch))
         foreign: list[Answered] = [
             (f"foreign-{index}", 200, {}) for index in range(batch.plan.foreign)
         ]
-        APIS[batch.wire].write(self, batch, answered, foreign)
+        api.write(self, batch, answered, foreign)
 
     def _answered(self, batch: SeenBatch) -> Iterator[Answered]:
         share = batch.cancelled_at_share
@@ -209,13 +210,15 @@ class BatchDesk:
             if batch.outcome != "completed":
                 share = batch.plan.done
         done = int(len(batch.rows) * share)
-        for index in range(len(batch.rows) - 1, -1, -1):
+        for index in reversed(range(len(batch.rows))):
             custom_id, wire, body = batch.rows[index]
             oddity = batch.plan.rows.get(index)
             if oddity == "missing":
                 continue
-            if oddity == "null" or oddity == "expired":
-                yield custom_id, None, {"null": "server_error", "expired": "expired"}[oddity]
+            if oddity == "null":
+                yield custom_id, None, "server_error"
+            elif oddity == "expired":
+                yield custom_id, None, "expired"
             elif index >= done:
                 yield custom_id, None, batch.outcome
             else:

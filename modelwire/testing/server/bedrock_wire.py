@@ -13,7 +13,7 @@ from zlib import crc32
 from pydantic_core import to_json
 
 from modelwire.testing.server.answers import Answer, Call, args_text, calls_of, pieces, slices
-from modelwire.testing.server.replies import StreamParts
+from modelwire.testing.server.replies import Headers, StreamParts
 
 __all__ = ["body", "error", "error_event", "error_headers", "events", "frame", "raw_event"]
 
@@ -149,7 +149,7 @@ def error(status: int, message: str, type: str | None, code: str | int | None, n
     return {"message": message, "__type": type or _ERRORS.get(status, general)}
 
 
-def error_headers(body: JSON) -> dict[str, str]:
+def error_headers(body: JSON) -> Headers:
     """Return the header that names the class of an error."""
     return {
         "x-amzn-errortype": f"{body['__type']}:http://internal.amazon.com/coral/com.amazon.bedrock/"

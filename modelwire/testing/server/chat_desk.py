@@ -23,9 +23,9 @@ from modelwire.testing.server.embeddings import (
 )
 from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Fault
-from modelwire.testing.server.limits import Limiter, Limits, check_number
+from modelwire.testing.server.limits import KeyAndModel, Limiter, Limits, check_number
 from modelwire.testing.server.prompt_cache import Cached, PromptCache, Refused
-from modelwire.testing.server.replies import JSON, End, Reply, Response
+from modelwire.testing.server.replies import JSON, End, Headers, Reply, Response
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.requests import SeenRequest
 from modelwire.testing.server.script import Script, answer_of
@@ -99,7 +99,7 @@ class ChatDesk:
         self._rng = rng
         self._calls = 0
         # The keys are the numbers of requests in flight, the values the tokens that they reserve.
-        self._reserved: dict[int, tuple[tuple[str, str], float]] = {}
+        self._reserved: dict[int, tuple[KeyAndModel, float]] = {}
 
     def handle(self, request: SeenRequest, wire: str, in_flight: int) -> Response:
         """Return the answer to a chat call; `in_flight` counts the requests to the server, this one included."""
@@ -189,7 +189,7 @@ class ChatDesk:
         return 200, body_of(answer, _call(request, answer))
 
     def _spoiled(
-        self, fault: Fault, entry: Any, request: SeenRequest, headers: dict[str, str]
+        self, fault: Fault, entry: Any, request: SeenRequest, headers: Headers
     ) -> Response:
         """Return the reply or the steps of a fault that damages the answer of `entry`."""
         request.fault = fault.name
@@ -199,7 +199,7 @@ class ChatDesk:
         good = self._reply(answer, request, headers)
         return fault.play(good, request.wire or "", request.number)
 
-    def _reply(self, answer: Any, request: SeenRequest, headers: dict[str, str]) -> Reply:
+    def _reply(self, answer: Any, request: SeenRequest, headers: Headers) -> Reply:
         if isinstance(answer, Answer):
             facts = answer
         else:
@@ -240,7 +240,7 @@ class ChatDesk:
             return latency(request)
         return latency
 
-    def _limit(self, request: SeenRequest, wire: str, in_flight: int) -> Reply | dict[str, str]:
+    def _limit(self, request: SeenRequest, wire: str, in_flight: int) -> Reply | Headers:
         """Return the reply that rejects a request, or the headers for an admitted one."""
         limits = self.limiter.limits
         number = request.number

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
 from modelwire.ext import usual_status
 from modelwire.testing.server.limits import check_word
-from modelwire.testing.server.replies import FOREVER_S, End, Reply, Response, Step, chunk
+from modelwire.testing.server.replies import FOREVER_S, End, Headers, Reply, Response, Step, chunk
 from modelwire.testing.server.wires import error_body, error_reply, server_wire
 
 __all__ = [
@@ -130,7 +130,7 @@ def status(
     return Fault(f"status_{code}", play)
 
 
-def _retry_after(value: float | str | None, form: str) -> dict[str, str]:
+def _retry_after(value: float | str | None, form: str) -> Headers:
     if value is None:
         return {}
     if isinstance(value, str):

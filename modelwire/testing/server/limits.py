@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 from modelwire.errors import InvalidArgument, did_you_mean
+from modelwire.testing.server.replies import Headers
 
 __all__ = [
     "Bucket",
@@ -23,6 +24,9 @@ __all__ = [
     "check_word",
     "duration",
 ]
+
+# Limits hold for a key and a model.
+KeyAndModel = tuple[str, str]
 
 Dialect = Literal["own", "openai", "anthropic", "retry-after", "none", "lying"]
 
@@ -141,7 +145,7 @@ class Limiter:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._buckets: dict[tuple[str, str], dict[str, Bucket]] = {}
+        self._buckets: dict[KeyAndModel, dict[str, Bucket]] = {}
 
     def change(self, limits: Limits, now_s: float) -> None:
         """Change the limits. What was spent stays spent, in proportion."""
@@ -155,7 +159,7 @@ class Limiter:
                     bucket.refill(now_s)
                     fresh.level *= bucket.level / bucket.capacity
 
-    def _of(self, at: tuple[str, str], now_s: float) -> dict[str, Bucket]:
+    def _of(self, at: KeyAndModel, now_s: float) -> dict[str, Bucket]:
         limits = self.limits
         if limits.pooled:
             at = at[0], ""
@@ -172,7 +176,7 @@ class Limiter:
             }
         return found
 
-    def admit(self, at: tuple[str, str], tokens: float, now_s: float) -> Refusal | None:
+    def admit(self, at: KeyAndModel, tokens: float, now_s: float) -> Refusal | None:
         """Admit one request of (key, model) with an estimate of tokens.
 
         Return the rejection, or None.
@@ -192,7 +196,7 @@ class Limiter:
             bucket.level = max(0.0, bucket.level - share * costs[name])
         return worst
 
-    def settle(self, at: tuple[str, str], tokens: float, now_s: float) -> None:
+    def settle(self, at: KeyAndModel, tokens: float, now_s: float) -> None:
         """Release reserved tokens that were not used (a negative number takes more)."""
         bucket = self._of(at, now_s).get("tokens")
         if bucket is not None:
@@ -201,14 +205,14 @@ class Limiter:
 
     def headers(
         self,
-        at: tuple[str, str],
+        at: KeyAndModel,
         own: str,
         now_s: float,
         refused: Refusal | None,
         *,
         scale: float,
         epoch_s: float,
-    ) -> dict[str, str]:
+    ) -> Headers:
         """Return the rate-limit headers of an answer; `own` is the dialect of its wire.
 
         `scale` converts the server's seconds to the client's, whose time is now `epoch_s`.
@@ -219,7 +223,7 @@ class Limiter:
             dialect = self.limits.headers
         if dialect == "none":
             return {}
-        out: dict[str, str] = {}
+        out: Headers = {}
         if dialect != "retry-after":
             for name, bucket in self._of(at, now_s).items():
                 full_in_s = bucket.full_in_s() * scale
@@ -231,7 +235,7 @@ class Limiter:
 
 def _state_headers(
     name: str, bucket: Bucket, dialect: str, full_in_s: float, epoch_s: float
-) -> dict[str, str]:
+) -> Headers:
     """Return the headers about one limit, which is full again in `full_in_s` of the client's seconds."""
     form = _FORMS.get(dialect, _Form())
     limit = bucket.capacity
@@ -246,7 +250,7 @@ def _state_headers(
     return {form.name.format(field=field, limit=name): value for field, value in values.items()}
 
 
-def _retry_headers(wait_s: float, dialect: str, *, is_scaled: bool) -> dict[str, str]:
+def _retry_headers(wait_s: float, dialect: str, *, is_scaled: bool) -> Headers:
     """Return the headers with the wait before a retry. Scaled seconds have a fraction; real ones are whole."""
     if is_scaled:
         text = f"{wait_s:.3f}"

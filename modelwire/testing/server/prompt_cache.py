@@ -21,12 +21,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_json
 
+from modelwire.testing.server.replies import JSON
 from modelwire.testing.server.stored_prompts import NOT_THERE, StoredPrompts
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
 __all__ = ["Cached", "PromptCache", "Refused"]
+
+# A block of a prompt, behind the section that it is in.
+_Block = tuple[str, Any]
 
 MOST_MARKS = 4
 BLOCKS_LOOKED_BACK = 20
@@ -57,6 +61,7 @@ MOST_PREFIXES = 20_000
 # These fields of a request are no prompt.
 _FIELDS = ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
 _MARK_KEYS = ("cache_control", "cachePoint")
+_PARTS_BEFORE_TURNS = ("tools", "systemInstruction", "instructions")
 # A change of one of these makes the conversation another one, but not the tools and the system prompt.
 _SETTINGS_OF_TURNS = ("tool_choice", "thinking", "toolChoice")
 
@@ -114,9 +119,7 @@ class PromptCache:
             return Cached(mark_bytes=own_bytes)
         lifetime = str(body.get("prompt_cache_retention", "5m"))
         if request.model.startswith(BREAKPOINT_MODELS):
-            places = [
-                place._replace(lifetime="30m") for place in _places(_messages(body), body, scope)
-            ]
+            places = _places(_messages(body), body, scope, "30m")
             marks = _breakpoints(body)
             cached = self._read(places, marks, BREAKPOINTS_LOOKED_BACK, least, now_s)
         else:
@@ -131,10 +134,8 @@ class PromptCache:
             known_from, ends_s = self._prefixes.pop(place.digest, (ready_s, 0.0))
             if ends_s < ready_s:
                 known_from = ready_s  # it had ended meanwhile
-            self._prefixes[place.digest] = (
-                min(known_from, ready_s),
-                max(ends_s, ready_s + lifetime_s),
-            )
+            known_from = min(known_from, ready_s)
+            self._prefixes[place.digest] = known_from, max(ends_s, ready_s + lifetime_s)
         while len(self._prefixes) > MOST_PREFIXES:
             self._prefixes.popitem(last=False)
 
@@ -150,8 +151,8 @@ class PromptCache:
 
     def _by_marks(
         self,
-        blocks: list[tuple[str, Any]],
-        body: Mapping[str, Any],
+        blocks: list[_Block],
+        body: JSON,
         scope: bytes,
         least: int,
         now_s: float,
@@ -198,7 +199,7 @@ class PromptCache:
         return cached
 
     def _by_steps(
-        self, body: Mapping[str, Any], scope: bytes, least: int, lifetime: str, now_s: float
+        self, body: JSON, scope: bytes, least: int, lifetime: str, now_s: float
     ) -> Cached:
         """Return the longest beginning in whole steps that an earlier request had too."""
         prompt = b"".join(to_json(part) for part in _messages(body))
@@ -216,17 +217,16 @@ class PromptCache:
         return cached
 
 
-def _messages(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _messages(body: JSON) -> list[_Block]:
     """Return the parts of a request of OpenAI's or Gemini's, in the order of the prompt."""
-    parts = [(name, body[name]) for name in ("tools", "systemInstruction") if name in body]
-    parts += [("instructions", body["instructions"])] if "instructions" in body else []
+    parts = [(name, body[name]) for name in _PARTS_BEFORE_TURNS if name in body]
     turns = body.get("messages", body.get("input", body.get("contents"))) or []
     if not isinstance(turns, list):
         turns = [turns]
     return parts + [("turn", turn) for turn in turns]
 
 
-def _breakpoints(body: Mapping[str, Any]) -> list[int]:
+def _breakpoints(body: JSON) -> list[int]:
     """Return the places of the breakpoints: those in the request, and the one that OpenAI places at its end."""
     parts = _messages(body)
     found = [n for n, part in enumerate(parts) if b'"prompt_cache_breakpoint"' in to_json(part)]
@@ -236,18 +236,17 @@ def _breakpoints(body: Mapping[str, Any]) -> list[int]:
     return found[-MOST_MARKS:]
 
 
-def _blocks(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _blocks(body: JSON) -> list[_Block]:
     """Return the blocks of a request of Anthropic's or Bedrock's, in the order of the prompt, with their sections."""
     config = body.get("toolConfig")
+    tools = body.get("tools")
     if isinstance(config, Mapping):
         tools = config.get("tools")
-    else:
-        tools = body.get("tools")
-    found = [("tools", tool) for tool in tools or ()]
-    found += [("system", block) for block in _content(body.get("system"))]
+    sections = [("tools", tools or ()), ("system", _content(body.get("system")))]
     for turn in body.get("messages") or ():
-        found += [(str(turn.get("role")), block) for block in _content(turn.get("content"))]
-    return found
+        role = str(turn.get("role"))
+        sections.append((role, _content(turn.get("content"))))
+    return [(section, block) for section, blocks in sections for block in blocks]
 
 
 def _content(content: Any) -> list[Any]:
@@ -257,10 +256,10 @@ def _content(content: Any) -> list[Any]:
 
 
 def _without_marks(
-    blocks: Sequence[tuple[str, Any]],
-) -> tuple[list[tuple[str, Any]], dict[int, str], int]:
+    blocks: Sequence[_Block],
+) -> tuple[list[_Block], dict[int, str], int]:
     """Return the blocks without marks, the lifetime of each mark by the place of its block, and the marks' bytes."""
-    unmarked: list[tuple[str, Any]] = []
+    unmarked: list[_Block] = []
     lifetimes: dict[int, str] = {}
     size = 0
     for section, block in blocks:
@@ -268,14 +267,15 @@ def _without_marks(
         for mark in marks:
             size += len(to_json(mark)) + 18
         if "cachePoint" not in block:
-            rest = {key: value for key, value in block.items() if key != "cache_control"}
+            rest = dict(block)
+            rest.pop("cache_control", None)
             unmarked.append((section, rest))
         for mark in marks:
             lifetimes[len(unmarked) - 1] = str(mark.get("ttl", "5m"))
     return unmarked, lifetimes, size
 
 
-def _refusal(blocks: Sequence[tuple[str, Any]], lifetimes: Mapping[int, str]) -> Refused | None:
+def _refusal(blocks: Sequence[_Block], lifetimes: Mapping[int, str]) -> Refused | None:
     """Return why the provider rejects the marks; the texts are Anthropic's, seen in public issues, 2026-11."""
     if len(lifetimes) > MOST_MARKS:
         return Refused(
@@ -283,12 +283,13 @@ def _refusal(blocks: Sequence[tuple[str, Any]], lifetimes: Mapping[int, str]) ->
         )
     is_short = False
     for at in sorted(lifetimes):
-        kind = "nothing"
+        block: Any = {"type": "nothing"}
         if at >= 0:
-            kind = blocks[at][1].get("type")
+            block = blocks[at][1]
+        kind = block.get("type")
         if kind in ("thinking", "redacted_thinking", "nothing"):
             return Refused(f"cache_control cannot be set for {kind} blocks")
-        if kind == "text" and not blocks[at][1].get("text"):
+        if kind == "text" and not block.get("text"):
             return Refused("cache_control cannot be set for empty text blocks")
         if lifetimes[at] == "1h" and is_short:
             return Refused(
@@ -299,7 +300,10 @@ def _refusal(blocks: Sequence[tuple[str, Any]], lifetimes: Mapping[int, str]) ->
 
 
 def _places(
-    blocks: Sequence[tuple[str, Any]], body: Mapping[str, Any], scope: bytes
+    blocks: Sequence[_Block],
+    body: JSON,
+    scope: bytes,
+    lifetime: str | None = None,
 ) -> list[_Place]:
     """Return the prefix that ends with each block."""
     places: list[_Place] = []
@@ -314,12 +318,14 @@ def _places(
         data = to_json(block)
         digest.update(section.encode() + b"\0" + data)
         size += len(data)
-        places.append(_Place(digest.digest(), size // BYTES_A_TOKEN))
+        places.append(_Place(digest.digest(), size // BYTES_A_TOKEN, lifetime))
     return places
 
 
-def _settings(body: Mapping[str, Any]) -> Iterator[Any]:
+def _settings(body: JSON) -> Iterator[Any]:
     for name in _SETTINGS_OF_TURNS:
         yield body.get(name)
     config = body.get("toolConfig")
-    yield config.get("toolChoice") if isinstance(config, Mapping) else None
+    if not isinstance(config, Mapping):
+        config = {}
+    yield config.get("toolChoice")

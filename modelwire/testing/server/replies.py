@@ -17,6 +17,7 @@ __all__ = [
     "JSON",
     "LAST_CHUNK",
     "End",
+    "Headers",
     "Reply",
     "Response",
     "Step",
@@ -29,6 +30,9 @@ __all__ = [
 
 # A JSON object: a body of a request or of a response, or a part of one.
 JSON = dict[str, Any]
+
+# The headers of a request or of a response, with lower-case names.
+Headers = dict[str, str]
 
 # This wait ends when the client disconnects.
 FOREVER_S = float("inf")
@@ -50,7 +54,7 @@ class Reply:
     """Status, headers, and the parts of the body: one for a whole answer, one for each event of a stream."""
 
     status: int
-    headers: dict[str, str]
+    headers: Headers
     parts: list[bytes]
     is_stream: bool = False
     # This many parts precede the content of a stream.

@@ -21,7 +21,7 @@ from modelwire.testing.server.bedrock_rules import converse_problems
 from modelwire.testing.server.chat_rules import chat_problems, responses_problems
 from modelwire.testing.server.gemini_rules import gemini_problems
 from modelwire.testing.server.messages_rules import messages_problems
-from modelwire.testing.server.replies import JSON, Reply, StreamParts, json_reply, sse
+from modelwire.testing.server.replies import JSON, Headers, Reply, StreamParts, json_reply, sse
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.requests import SeenRequest
 
@@ -70,7 +70,7 @@ def raw_reply(body: JSON | list[Any], call: Call) -> Reply:
     )
 
 
-def _request_id(wire: str, number: int) -> dict[str, str]:
+def _request_id(wire: str, number: int) -> Headers:
     return {server_wire(wire).request_id: f"req_{number}"}
 
 
@@ -158,7 +158,7 @@ class ServerWire(NamedTuple):
     # The URL of a stream ends with this, if it differs.
     stream_path: str = ""
     stream_type: str = "text/event-stream; charset=utf-8"
-    error_headers: Callable[[JSON], dict[str, str]] = lambda body: {}
+    error_headers: Callable[[JSON], Headers] = lambda body: {}
     request_id: str = "x-request-id"
     limit_headers: str = "openai"
     # The type and code of the 429 for an empty account.
