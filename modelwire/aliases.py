@@ -12,6 +12,7 @@ __all__ = [
     "AsyncChunks",
     "Callback",
     "Chunks",
+    "Fields",
     "Function",
     "Kwargs",
     "StrPath",
@@ -20,6 +21,9 @@ __all__ = [
 
 JSON: TypeAlias = dict[str, Any]
 """A JSON object."""
+
+Fields: TypeAlias = Mapping[str, Any]
+"""The fields of a JSON object, which is only read."""
 
 Args: TypeAlias = tuple[Any, ...]
 """The positional arguments of a call that are passed on."""

@@ -15,7 +15,8 @@ from modelwire.adapters.embeddings.codec import EmbeddingCodec, VectorsAndTokens
 from modelwire.adapters.embeddings.model import HTTPEmbeddings
 from modelwire.adapters.embeddings.texts import PackLimits
 from modelwire.adapters.providers.bedrock import ChatBedrockConverse
-from modelwire.adapters.wires.wire import JSON, path_segment
+from modelwire.adapters.wires.wire import path_segment
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.transport.wire import WireRequest
 

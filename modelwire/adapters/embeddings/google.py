@@ -17,7 +17,7 @@ from modelwire.adapters.providers.google import VERTEX, ChatGoogleGenerativeAI, 
 from modelwire.adapters.wires.gemini.codec import method_url
 from modelwire.adapters.wires.json import count_or_none, dict_or_empty
 from modelwire.adapters.wires.openai_chat.codec import request_for
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall

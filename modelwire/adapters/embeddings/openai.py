@@ -18,7 +18,8 @@ from modelwire.adapters.providers.azure import AzureChatOpenAI
 from modelwire.adapters.providers.openai import ChatOpenAI
 from modelwire.adapters.wires.json import count_or_none, dict_or_empty
 from modelwire.adapters.wires.openai_chat.codec import request_for
-from modelwire.adapters.wires.wire import HOME_WIRE, JSON, wire_named
+from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:

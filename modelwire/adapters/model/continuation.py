@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.model.arguments import json_bytes
 from modelwire.adapters.model.results import chunk_from_message
+from modelwire.aliases import JSON
 from modelwire.errors import IncompleteAnswer
 from modelwire.messages import AIMessage, AIMessageChunk, merge_chunks, message_chunk_to_message
 from modelwire.messages.finish_reasons import SUSPENDED_REASONS, finish_reason_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Continuation"]
 
-JSON = dict[str, Any]
 
 CONTINUED = "continued"  # in `response_metadata`: how many requests continued the answer
 # Fields of a suspended part that would be wrong beside the end of the whole answer.

@@ -17,6 +17,7 @@ from modelwire.adapters.model.value_forms import ValueForm, value_reader
 from modelwire.adapters.providers.model_families import family_of, refuses
 from modelwire.adapters.providers.parameters import fit_parameters
 from modelwire.adapters.structured_retry import StructuredRetry
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError, did_you_mean
 from modelwire.output_parsers.pydantic import model_name
 from modelwire.output_parsers.structured import StructuredOutputParser
@@ -40,7 +41,6 @@ __all__ = [
     "structured_by_wire",
 ]
 
-JSON = dict[str, Any]
 
 METHODS = ("json_schema", "function_calling", "json_mode")
 # The parser raises `ModelRefusalError` for a refusal, or returns it beside the message (`include_raw`).

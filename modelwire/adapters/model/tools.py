@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import ToolDialect
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.runnables.annotations import is_typed_dict
 from modelwire.tools.function_calling import (
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bind_tools", "is_ready", "response_format"]
 
-JSON = dict[str, Any]
 
 TYPED = frozenset(("type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"))
 

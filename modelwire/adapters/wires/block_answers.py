@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.json import counts_of
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.messages.block_translators.standard import (
     Block,
     as_blocks,

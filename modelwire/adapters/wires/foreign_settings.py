@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from modelwire.adapters.wires.json import in_snake_case
-from modelwire.adapters.wires.parameter_adaptation import JSON, ParameterAdaptation
+from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation
+from modelwire.aliases import JSON
 
 __all__ = ["take_system_prompt", "translate"]
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import BaseMessage
 from modelwire.messages.block_translators.standard import AnyBlock, type_of

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from modelwire.adapters.wires.families import LEVELS, Family
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, did_you_mean
 from modelwire.messages.block_translators.standard import without
 
 __all__ = [
-    "JSON",
     "Note",
     "ParameterAdaptation",
     "Reasoning",

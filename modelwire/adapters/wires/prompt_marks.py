@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire.adapters.wires.wire import Fields
+from modelwire.aliases import Fields
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:

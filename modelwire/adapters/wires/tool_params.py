@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from modelwire.adapters.wires.wire import Fields
+from modelwire.aliases import Fields
 from modelwire.errors import InvalidArgument, InvalidType
 
 __all__ = ["Function", "read_choice", "read_form", "read_function"]

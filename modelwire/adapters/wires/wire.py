@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from urllib.parse import quote
 
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, did_you_mean
 
 if TYPE_CHECKING:
@@ -21,13 +22,11 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply, ServerEvent, WireRequest
 
 __all__ = [
-    "JSON",
     "WIRES",
     "AttachmentLimits",
     "ChatCall",
     "Codec",
     "Endpoint",
-    "Fields",
     "SdkSeat",
     "StreamDecoder",
     "StructuredOutput",
@@ -139,10 +138,6 @@ class Codec(Protocol):
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer (status >= 300) of whatever shape; never raises. A `retry_after` of its body is kept."""
 
-
-# Objects of JSON: one that is written, and one that is only read.
-JSON = dict[str, Any]
-Fields = Mapping[str, Any]
 
 CONDITIONS = frozenset(
     ("not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties")

@@ -19,7 +19,7 @@ from modelwire.adapters.wires.anthropic.response import read_message
 from modelwire.adapters.wires.anthropic.stream import MessagesStreamDecoder
 from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_as, error_from_reply
-from modelwire.adapters.wires.wire import JSON, Fields
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import BadRequest, ContextTooLong, InvalidArgument, InvalidType
 from modelwire.transport.wire import WireRequest
 

@@ -41,7 +41,7 @@ from modelwire.adapters.wires.outgoing_messages import (
     tool_call_id_of,
     with_paired_calls,
 )
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.messages.block_translators.standard import type_of

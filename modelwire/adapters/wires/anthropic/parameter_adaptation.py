@@ -8,12 +8,12 @@ from typing import Any
 from modelwire.adapters.wires.anthropic.families import CLAUDE_THINKING
 from modelwire.adapters.wires.families import Family
 from modelwire.adapters.wires.parameter_adaptation import (
-    JSON,
     ParameterAdaptation,
     Reasoning,
     budget_of_effort,
     read_reasoning,
 )
+from modelwire.aliases import JSON
 from modelwire.messages.block_translators.standard import type_of, without
 
 __all__ = ["fit"]

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.tool_params import read_choice, read_form
-from modelwire.adapters.wires.wire import JSON, Fields
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import type_of
 

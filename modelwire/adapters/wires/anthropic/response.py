@@ -23,7 +23,7 @@ from modelwire.adapters.wires.json import (
     read_reply,
     text_or_none,
 )
-from modelwire.adapters.wires.wire import JSON, Fields
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
 from modelwire.messages.block_translators.standard import type_of

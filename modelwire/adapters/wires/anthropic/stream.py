@@ -24,7 +24,7 @@ from modelwire.adapters.wires.anthropic.response import (
 )
 from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import is_keep_alive, malformed, read_json
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
 from modelwire.messages.block_translators.standard import without

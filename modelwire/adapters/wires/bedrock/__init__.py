@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from modelwire.adapters.wires.anthropic import default_method, limited_schema
 from modelwire.adapters.wires.wire import (
-    JSON,
     AttachmentLimits,
     StructuredOutput,
     TokenCounting,
@@ -20,6 +19,7 @@ from modelwire.adapters.wires.wire import (
     codec_at,
     families_at,
 )
+from modelwire.aliases import JSON
 
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest

@@ -16,7 +16,8 @@ from modelwire.adapters.wires.bedrock.response import classed_by_words, read_ans
 from modelwire.adapters.wires.bedrock.stream import ConverseStreamDecoder
 from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_from_reply, request_id_of
-from modelwire.adapters.wires.wire import JSON, path_segment
+from modelwire.adapters.wires.wire import path_segment
+from modelwire.aliases import JSON
 from modelwire.errors import NotFound, and_said
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import WireRequest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.anthropic.families import CLAUDE, least_cached_tokens
 from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation

@@ -33,7 +33,7 @@ from modelwire.adapters.wires.outgoing_messages import (
     with_paired_calls,
     with_results_apart,
 )
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.messages.block_translators.standard import type_of

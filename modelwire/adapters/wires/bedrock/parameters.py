@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from modelwire.adapters.wires.bedrock.blocks_to_wire import cache_point
 from modelwire.adapters.wires.outgoing_messages import key_names
 from modelwire.adapters.wires.tool_params import read_choice, read_form, read_function
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import some_of
 

@@ -18,7 +18,7 @@ from modelwire.adapters.wires.prompt_marks import (
     Section,
     place_marks,
 )
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:

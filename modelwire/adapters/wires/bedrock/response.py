@@ -26,7 +26,7 @@ from modelwire.adapters.wires.json import (
     request_id_of,
     snippet,
 )
-from modelwire.adapters.wires.wire import JSON, Fields
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
-    JSON,
     AttachmentLimits,
     StructuredOutput,
     TokenCounting,
@@ -17,6 +16,7 @@ from modelwire.adapters.wires.wire import (
     codec_at,
     families_at,
 )
+from modelwire.aliases import JSON
 
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest

@@ -17,7 +17,8 @@ from modelwire.adapters.wires.gemini.parameters import body_of_params
 from modelwire.adapters.wires.gemini.response import read_answer
 from modelwire.adapters.wires.gemini.stream import GenerateFraming, GenerateStreamDecoder
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_as, error_from_reply
-from modelwire.adapters.wires.wire import JSON, path_segment
+from modelwire.adapters.wires.wire import path_segment
+from modelwire.aliases import JSON
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwire.adapters.wires.tool_params import Function, read_choice, read_form, read_function
-from modelwire.adapters.wires.wire import JSON, Fields
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import type_of, without
 

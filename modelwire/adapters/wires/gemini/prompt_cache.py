@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import to_json
 
 from modelwire.adapters.wires.prompt_marks import LONG, PromptCacheWish, StoredHead
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest

@@ -30,7 +30,7 @@ from modelwire.adapters.wires.json import (
     read_reply,
     text_or_none,
 )
-from modelwire.adapters.wires.wire import JSON, Fields
+from modelwire.aliases import JSON, Fields
 from modelwire.messages import AIMessage
 from modelwire.messages.block_translators.standard import Block, without
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call

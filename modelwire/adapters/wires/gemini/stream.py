@@ -40,7 +40,7 @@ from modelwire.adapters.wires.json import (
     read_json,
     text_or_none,
 )
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
 from modelwire.messages.block_translators.standard import without

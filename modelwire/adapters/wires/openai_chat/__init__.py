@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
     CONDITIONS,
-    JSON,
     AttachmentLimits,
     SdkSeat,
     StructuredOutput,
@@ -20,6 +19,7 @@ from modelwire.adapters.wires.wire import (
     codec_at,
     families_at,
 )
+from modelwire.aliases import JSON
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.families import Family

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.block_readers import is_readable
 from modelwire.messages.block_translators.standard import (

@@ -33,7 +33,7 @@ from modelwire.adapters.wires.openai_chat.response import (
     response_metadata,
     usage_of,
 )
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage
 from modelwire.transport.wire import WireRequest

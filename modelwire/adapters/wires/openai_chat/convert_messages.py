@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from modelwire.adapters.wires.openai_chat.blocks_to_wire import TO_WIRE, Part, Place
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, warn_caller
 from modelwire.messages.ai import AIMessage
 from modelwire.messages.base import BaseMessage

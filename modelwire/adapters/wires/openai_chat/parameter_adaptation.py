@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from modelwire.adapters.wires.families import REASONING, Family
 from modelwire.adapters.wires.parameter_adaptation import (
-    JSON,
     ParameterAdaptation,
     Reasoning,
     format_as_openai,
 )
+from modelwire.aliases import JSON
 
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service

@@ -22,7 +22,7 @@ from modelwire.adapters.wires.anthropic.prompt_cache import (
 )
 from modelwire.adapters.wires.openai_chat.families import has_breakpoints, has_long_prompt_cache
 from modelwire.adapters.wires.prompt_marks import LONG, PromptCacheWish, Section, place_marks
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.json import count_or_none, dict_or_empty, text_or_none
-from modelwire.adapters.wires.wire import JSON, Fields
+from modelwire.aliases import JSON, Fields
 from modelwire.messages.block_translators.standard import type_of
 from modelwire.messages.tool_calls import (
     CALL_EXTRAS,

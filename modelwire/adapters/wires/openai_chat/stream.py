@@ -36,7 +36,7 @@ from modelwire.adapters.wires.openai_chat.response import (
     tool_call_parts,
     usage_of,
 )
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk, merge_chunks
 from modelwire.messages.tool_calls import (

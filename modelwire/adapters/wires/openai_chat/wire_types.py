@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 
 
 class Function(TypedDict, total=False):

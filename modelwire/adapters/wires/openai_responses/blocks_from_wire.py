@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.json import dict_or_empty, text_or_none
 from modelwire.adapters.wires.openai_chat.blocks_from_wire import read_file, read_image_url
-from modelwire.adapters.wires.wire import Fields
+from modelwire.aliases import Fields
 from modelwire.messages.block_translators.standard import (
     Block,
     Readers,

@@ -16,7 +16,7 @@ from modelwire.adapters.wires.openai_chat.response import error_within
 from modelwire.adapters.wires.openai_chat.tools import tool_params
 from modelwire.adapters.wires.openai_responses.messages import History, items_from_messages
 from modelwire.adapters.wires.openai_responses.response import failure, message_from_response
-from modelwire.adapters.wires.wire import JSON, Fields
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument
 from modelwire.messages.block_translators.standard import type_of, without
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_from_json, text_or_none
 from modelwire.adapters.wires.openai_chat.response import generated_call_id, usage_of
-from modelwire.adapters.wires.wire import JSON, Fields
+from modelwire.aliases import JSON, Fields
 from modelwire.messages import AIMessage
 from modelwire.messages.block_translators.standard import some_of
 from modelwire.messages.tool_calls import free_text_call, read_tool_call

@@ -42,7 +42,7 @@ from modelwire.adapters.wires.openai_responses.stream_items import (
     item_of,
     new_chunk,
 )
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.transport.wire import ServerEvent
 

@@ -17,7 +17,7 @@ from modelwire.adapters.wires.openai_responses.response import (
     named_in,
     parts_in,
 )
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 from modelwire.messages import AIMessageChunk
 from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import ToolCallChunk, tool_call_chunk

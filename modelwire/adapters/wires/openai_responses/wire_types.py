@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from modelwire.adapters.wires.wire import JSON
+from modelwire.aliases import JSON
 
 
 class Item(TypedDict, total=False):
