@@ -460,12 +460,12 @@ def _kept(found: Sequence[Generation] | None) -> Generations | None:
     """
     if not found:
         return None
-    kept: Generations = []
+    answers: Generations = []
     for generation in found:
         if not isinstance(generation, ChatGeneration):
             message = AIMessage(generation.text)
             info = generation.generation_info
-            kept.append(ChatGeneration(message=message, generation_info=info))
+            answers.append(ChatGeneration(message=message, generation_info=info))
             continue
         kind = generation.message.type
         if kind not in _ANSWERS:
@@ -474,8 +474,8 @@ def _kept(found: Sequence[Generation] | None) -> Generations | None:
             return None
         if _is_not_final(generation.message):
             return None
-        kept.append(generation)
-    return kept
+        answers.append(generation)
+    return answers
 
 
 _ANSWERS = ("ai", "AIMessageChunk", "chat", "ChatMessageChunk")
