@@ -359,12 +359,12 @@ class _Columns:
         """Return the values of a row by column."""
         row, answer = _parts(record)
         parts = {"input": row, "answer": answer, "job": record}
-        values: JSON = {}
-        for (part, name), column in self.names.items():
-            value: Any = parts[part].get(name)
+        values: JSON = {
+            column: parts[part].get(name) for (part, name), column in self.names.items()
+        }
+        for column, value in values.items():
             if is_vector(value):
-                value = vector_of(value)
-            values[column] = value
+                values[column] = vector_of(value)
         return values
 
 
