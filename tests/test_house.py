@@ -37,10 +37,11 @@ SLACK = 1.05
 # Prices and `track()` moved from jobs to the core: 3,400. For issue 30 (templates, trust, schemas of lists and values,
 # refusals as answers, numbers that stream whole, warnings of attachments and untyped parameters): 1,500. For issue 29,
 # whose code is less dense: decisions as statements 600, functions cut along their steps 900, the connection hook and
-# calls in cassettes 700, what `ext` names 200, others 200. The rest is room for patches: some 2,800 nodes.
-CORE_NODES_WITHOUT_NEW_FEATURES = 336_000
+# calls in cassettes 700, what `ext` names 200, others 200. Lowered by 6,000 and 14,000 after doubles and
+# repeated types became one: the rest is room for patches.
+CORE_NODES_WITHOUT_NEW_FEATURES = 330_000
 # 6,900 of these are for items 11 to 13 of issue 30: the command as a product.
-EXTENSION_NODES_WITHOUT_NEW_FEATURES = 160_000
+EXTENSION_NODES_WITHOUT_NEW_FEATURES = 146_000
 # What each feature of issues 31 to 35 has added: (core, extensions).
 NODES_OF_NEW_FEATURES = {
     "approval in the tool loop": (3_400, 400),
@@ -68,9 +69,10 @@ NODES_OF_A_MODULE = 4_500
 METHODS_OF_A_CLASS = 25
 MANY_METHODS = {"Runnable", "BaseChatModel"}  # LangChain's interface asks for them
 
-# Density: what formatting and naming change, and adding code does not. The goal is 8.0 for both.
-NODES_A_LINE = {"core": 8.0, "extensions": 8.3}
-CONDITIONAL_EXPRESSIONS_IN_1000_LINES = 20
+# Density: what formatting and naming change, and adding code does not. The goal is 8.0 for both, which these
+# are with their slack.
+NODES_A_LINE = {"core": 7.6, "extensions": 7.6}
+CONDITIONAL_EXPRESSIONS_IN_1000_LINES = 16
 FORMATTING_SKIPPED = 0  # lines with `fmt: skip`
 
 # Borders. The goal of the two arrows is 0.

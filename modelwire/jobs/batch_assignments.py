@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import from_json
 
+from modelwire.aliases import JSON
 from modelwire.errors import ChatError, DiskError, JobChanged
 from modelwire.jobs.batch_api.batch_table import record_of
 from modelwire.jobs.batch_api.job import BatchJob, give_up_refused
@@ -24,7 +25,6 @@ from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.plan import BatchState
 from modelwire.jobs.row_records import Digests, Record, exact_json
 from modelwire.jobs.store import WAYS, Entry, JobStore
-from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from pathlib import Path

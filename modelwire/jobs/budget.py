@@ -15,8 +15,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelwire import ext
+from modelwire.aliases import Fields
 from modelwire.errors import ModelwireError
-from modelwire.jobs.value_types import Fields
 from modelwire.jobs.work import Work, members_of, models_with_arguments, price_of_counts
 from modelwire.messages import HumanMessage
 

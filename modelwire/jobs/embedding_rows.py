@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.aliases import JSON, Fields
 from modelwire.embeddings import Embeddings
 from modelwire.errors import (
     BadRequest,
@@ -22,7 +23,6 @@ from modelwire.errors import (
 )
 from modelwire.jobs.row_caller import RowCaller
 from modelwire.jobs.stored_vectors import COLUMN, stored_vector
-from modelwire.jobs.value_types import JSON, Chain, Fields
 from modelwire.jobs.work import Work, failure_text
 from modelwire.runnables import Runnable
 
@@ -130,7 +130,7 @@ class _Embedder(Runnable[Any, Any]):
         shown = (f"{name}={value!r}" for name, value in values.items() if value is not None)
         return f"{type(self.model).__name__}({', '.join(shown)})"
 
-    def _runnables_inside(self) -> Iterator[Chain]:
+    def _runnables_inside(self) -> Iterator[Runnable]:
         """Yield the model of the calls, by whose name prices are found."""
         calls = getattr(self.model, "calls", None)
         if isinstance(calls, Runnable):
@@ -202,7 +202,7 @@ class _Waiting(NamedTuple):
 class EmbeddingCaller(RowCaller):
     """Calls an embeddings model for rows. Rows that wait together share a request, its tokens and its cost."""
 
-    def __init__(self, chain: Chain, config: RunnableConfig, texts_of_request: int) -> None:
+    def __init__(self, chain: Runnable, config: RunnableConfig, texts_of_request: int) -> None:
         super().__init__(chain, config)
         self._most = texts_of_request
         self._waiting: list[_Waiting] = []

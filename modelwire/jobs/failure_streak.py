@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from modelwire.aliases import JSON
 from modelwire.jobs.row_records import Record, exact_json
 from modelwire.jobs.rows import Row
-from modelwire.jobs.value_types import JSON
 
 __all__ = ["LOOK_AHEAD", "FailureStreak", "probe_rows", "record_of_probe"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelwire.aliases import Fields
 from modelwire.jobs.failure_streak import LOOK_AHEAD, FailureStreak, probe_rows, record_of_probe
 from modelwire.jobs.input_rows import Question
 from modelwire.jobs.row_caller import stopped
 from modelwire.jobs.row_records import UNKNOWN
 from modelwire.jobs.rows import Row
-from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.row_store import RowStore

@@ -12,11 +12,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import Fields
 from modelwire.globals import get_llm_cache
 from modelwire.jobs.plan import SAFE, Plan, State, Tier, rate_of
-from modelwire.jobs.value_types import Chain, Fields
 from modelwire.jobs.work import price_of_counts
-from modelwire.runnables import RunnableBinding, RunnableSequence
+from modelwire.runnables import Runnable, RunnableBinding, RunnableSequence
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.chain import Split
@@ -71,7 +71,7 @@ class FlexTier:
             return ()
         return (Tier(self.NAME, share, self._planned_rate),)
 
-    def start_pass(self, tier: str) -> Chain | None:
+    def start_pass(self, tier: str) -> Runnable | None:
         """Start a pass on `tier`, and return the chain for its rows, or None for the usual one."""
         self._is_on = tier == self.NAME
         self._billed_before = self._billed

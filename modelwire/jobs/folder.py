@@ -15,10 +15,10 @@ from shutil import rmtree
 from typing import Any
 from uuid import uuid4
 
+from modelwire.aliases import JSON
 from modelwire.errors import DiskError, InvalidArgument, JobBusy, JobChanged
 from modelwire.jobs.owned_files import disk_errors, lock_file, write_whole
 from modelwire.jobs.store import STORE_NAME
-from modelwire.jobs.value_types import JSON
 from modelwire.jobs.work import differences
 
 __all__ = ["JobFolder", "find_job", "jobs_below"]

@@ -15,6 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.aliases import Fields
 from modelwire.errors import CallerError, ChatError, InvalidArgument, MissingDependency
 from modelwire.jobs.batch_api.chain import Split, split_chain
 from modelwire.jobs.batch_api.client import BatchClient
@@ -27,7 +28,6 @@ from modelwire.jobs.live_scheduler import LiveScheduler, cancelled
 from modelwire.jobs.plan import LIVE, PILOT, next_step
 from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json, groups_of
 from modelwire.jobs.store import WAYS
-from modelwire.jobs.value_types import Fields
 from modelwire.jobs.work import models_of
 from modelwire.usage import BATCH_SHARE
 

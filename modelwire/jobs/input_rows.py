@@ -8,11 +8,11 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from modelwire.aliases import Fields
 from modelwire.errors import message_of
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.sources import open_source
-from modelwire.jobs.value_types import Fields
 
 __all__ = ["InputRows", "Question"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from modelwire.aliases import Fields
 from modelwire.jobs.budget import RowMoney
 from modelwire.jobs.input_rows import Question
 from modelwire.jobs.progress import Standing
-from modelwire.jobs.value_types import Fields
 from modelwire.jobs.work import Work, check_prices
 
 __all__ = ["Ledger"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from modelwire.jobs.value_types import Fields
+from modelwire.aliases import Fields
 
 if TYPE_CHECKING:
     from asyncio import Task

@@ -18,6 +18,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import DiskError, InvalidArgument, JobChanged, did_you_mean
 from modelwire.jobs.options import ORDERS, check_choice
 from modelwire.jobs.owned_files import disk_errors, owned, sync_folder
@@ -25,7 +26,6 @@ from modelwire.jobs.row_records import DIGEST_BYTES, Results, digest_of, json_of
 from modelwire.jobs.rows import INPUT_COLUMN
 from modelwire.jobs.sources import require_pyarrow
 from modelwire.jobs.stored_vectors import Vector, is_vector, vector_of
-from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.folder import JobFolder

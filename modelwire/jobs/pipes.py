@@ -10,9 +10,9 @@ from pathlib import Path
 from shutil import copyfileobj, rmtree
 from tempfile import mkdtemp
 
+from modelwire.aliases import JSON
 from modelwire.errors import DiskError, InvalidArgument, JobBusy
 from modelwire.jobs.owned_files import lock_file
-from modelwire.jobs.value_types import JSON
 
 __all__ = ["FORMATS", "piped"]
 

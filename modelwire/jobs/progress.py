@@ -10,8 +10,8 @@ from html import escape
 from importlib import import_module
 from typing import Any
 
+from modelwire.aliases import Fields
 from modelwire.ext import CUT_REASONS
-from modelwire.jobs.value_types import Fields
 from modelwire.terminal_text import echo, printable
 from modelwire.usage import dollars
 

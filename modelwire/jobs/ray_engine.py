@@ -20,15 +20,15 @@ from uuid import uuid4
 from pydantic_core import from_json
 
 from modelwire import ext
+from modelwire.aliases import JSON
 from modelwire.errors import JobStopped, MissingDependency, ModelwireError
 from modelwire.jobs.row_caller import RowCaller, stopped
 from modelwire.jobs.row_records import exact_json
 from modelwire.jobs.tagged_values import tagged, untagged
-from modelwire.jobs.value_types import JSON, Chain
 from modelwire.sharing import shared, shared_state
 
 if TYPE_CHECKING:
-    from modelwire.runnables import RunnableConfig
+    from modelwire.runnables import Runnable, RunnableConfig
 
 __all__ = ["RayCaller", "Shares", "portion", "require_ray"]
 
@@ -93,7 +93,7 @@ class _Worker:
 
     def __init__(
         self,
-        chain: Chain,
+        chain: Runnable,
         config: RunnableConfig,
         shares: Any,
         fleet: tuple[str, str] | None = None,
@@ -147,7 +147,7 @@ class _Worker:
 class RayCaller(RowCaller):
     """Sends rows to Ray, a portion at a time. `ask` must be called on a single event loop."""
 
-    def __init__(self, chain: Chain, config: RunnableConfig, *, workers: int | None) -> None:
+    def __init__(self, chain: Runnable, config: RunnableConfig, *, workers: int | None) -> None:
         super().__init__(chain, config)
         self._ray = require_ray()
         self._workers = workers

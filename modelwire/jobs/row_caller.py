@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.aliases import JSON
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -24,7 +25,6 @@ from modelwire.errors import (
 from modelwire.ext import CallObserver, row_context
 from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.progress import clock
-from modelwire.jobs.value_types import JSON, Chain
 from modelwire.jobs.work import Tally, answer_value, failure_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from modelwire.errors import Attempt
     from modelwire.messages import AIMessage
     from modelwire.outputs import ChatResult
-    from modelwire.runnables import RunnableConfig
+    from modelwire.runnables import Runnable, RunnableConfig
     from modelwire.transport.steps import Sleep, Wait
 
 __all__ = ["RowCaller", "stopped"]
@@ -117,11 +117,11 @@ class RowCaller:
     `chain` if it has no room.
     """
 
-    def __init__(self, chain: Chain, config: RunnableConfig) -> None:
+    def __init__(self, chain: Runnable, config: RunnableConfig) -> None:
         self.chain = chain
         self.config = config
         self.is_over = False
-        self.tier_chain: Chain | None = None
+        self.tier_chain: Runnable | None = None
         self.last_failure: tuple[float, Attempt] | None = None
         self._rows: set[_RowObserver] = set()
 

@@ -22,9 +22,9 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import JSON
 from modelwire.errors import ModelRefusalError, Refused
 from modelwire.jobs.store import Entry, JobStore
-from modelwire.jobs.value_types import JSON
 
 __all__ = [
     "Digests",

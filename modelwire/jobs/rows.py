@@ -17,8 +17,8 @@ from pathlib import Path
 from random import Random
 from typing import IO, Any, NamedTuple
 
+from modelwire.aliases import JSON
 from modelwire.errors import DiskError, InvalidArgument, JobChanged
-from modelwire.jobs.value_types import JSON
 
 __all__ = ["INPUT_COLUMN", "FileSource", "Row", "Source", "check_unique", "chosen", "sampled"]
 

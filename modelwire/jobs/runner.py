@@ -17,6 +17,7 @@ from tempfile import mkdtemp
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.aliases import JSON, Fields
 from modelwire.embeddings import Embeddings
 from modelwire.errors import DiskError, InvalidArgument, JobChanged, JobStopped
 from modelwire.jobs.embedding_rows import EmbeddingCaller, EmbeddingWork, embedding_work
@@ -34,7 +35,6 @@ from modelwire.jobs.row_calls import RowCalls
 from modelwire.jobs.row_records import ANSWERED, FAILED, Record
 from modelwire.jobs.rows import Row
 from modelwire.jobs.store import WAYS
-from modelwire.jobs.value_types import JSON, Fields
 from modelwire.jobs.work import OPTIONS_OF_PROMPT, Work, failure_text, make_work
 from modelwire.runnables import get_config_list
 

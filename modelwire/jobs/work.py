@@ -17,6 +17,7 @@ from unicodedata import normalize
 from pydantic_core import from_json, to_json
 
 from modelwire import adapters, ext
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import (
     InvalidArgument,
     InvalidType,
@@ -27,7 +28,6 @@ from modelwire.ext import CUT_REASONS, failure_text, finish_reason_of
 from modelwire.jobs.attachments import QuestionWithAttachments
 from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.jobs.stored_vectors import COLUMN, Vector, stored_vector
-from modelwire.jobs.value_types import JSON, Chain, Fields
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
 from modelwire.runnables import (
@@ -86,7 +86,7 @@ class Work:
     `text` says whether its prompt is a plain text.
     """
 
-    def __init__(self, chain: Chain, *, text: bool = False) -> None:
+    def __init__(self, chain: Runnable, *, text: bool = False) -> None:
         self.chain = chain
         self._is_text = text
         first = chain
@@ -252,7 +252,7 @@ def make_work(
     return Work(work | model)
 
 
-def _answer_columns(step: Chain) -> list[str] | None:
+def _answer_columns(step: Runnable) -> list[str] | None:
     """Return the keys of the answers if a schema defines them, else None."""
     if isinstance(step, RunnableSequence):
         return _answer_columns(step.last)
@@ -264,13 +264,13 @@ def _answer_columns(step: Chain) -> list[str] | None:
     return list(columns)
 
 
-def models_of(step: Chain) -> Iterator[BaseChatModel]:
+def models_of(step: Runnable) -> Iterator[BaseChatModel]:
     """Yield the chat models of a chain at any depth, except those that a function calls."""
     return (model for model, _, _ in models_with_arguments(step))
 
 
 def models_with_arguments(
-    step: Chain, kwargs: Fields = MappingProxyType({}), times: int = 1
+    step: Runnable, kwargs: Fields = MappingProxyType({}), times: int = 1
 ) -> Iterator[tuple[BaseChatModel, Fields, int]]:
     """Yield the chat models of a chain with their bound arguments, and how often each may answer for one row."""
     if isinstance(step, adapters.BaseChatModel):
@@ -293,7 +293,7 @@ def members_of(model: BaseChatModel) -> list[BaseChatModel]:
 
 
 def _chosen_models(
-    step: Chain,
+    step: Runnable,
     config: RunnableConfig | None,
     kwargs: Fields = MappingProxyType({}),
 ) -> Iterator[tuple[BaseChatModel, Fields]]:
@@ -561,7 +561,7 @@ def price_of_counts(
     return known_price(AIMessage("", usage_metadata=usage, response_metadata=about))
 
 
-def check_prices(chain: Chain) -> None:
+def check_prices(chain: Runnable) -> None:
     """Raise if a cost limit cannot be enforced, because the price of one of the chain's models is unknown."""
     check_price_list()
     for model in [member for whole in models_of(chain) for member in members_of(whole)]:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from modelwire.aliases import Fields
 from modelwire.ext import names_of
 
 __all__ = [
     "LEVEL",
     "Facts",
-    "Fields",
     "answer_attributes",
     "embedding_attributes",
     "encoding_formats",
@@ -31,8 +31,6 @@ __all__ = [
 
 # The attributes of a span.
 Facts = dict[str, Any]
-# Names and their values, which are only read.
-Fields = Mapping[str, Any]
 Reader = Callable[[Any], Any]
 
 

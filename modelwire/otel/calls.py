@@ -17,11 +17,11 @@ from uuid import UUID
 from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
+from modelwire.aliases import Fields
 from modelwire.ext import CallObserver, finish_reason_of
 from modelwire.otel.attributes import (
     LEVEL,
     Facts,
-    Fields,
     answer_attributes,
     embedding_attributes,
     encoding_formats,

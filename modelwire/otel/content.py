@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from modelwire.aliases import Fields
 from modelwire.ext import finish_reason_of
-from modelwire.otel.attributes import Facts, Fields
+from modelwire.otel.attributes import Facts
 
 __all__ = ["CAPTURE", "answers_json", "captures", "prompt_attributes", "value_json"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry import metrics
 
 from modelwire import __version__
-from modelwire.otel.attributes import Fields
+from modelwire.aliases import Fields
 
 __all__ = ["Meters"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
+from modelwire.aliases import Fields
 from modelwire.jobs.batch_api import api
-from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient

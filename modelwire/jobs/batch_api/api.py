@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pydantic_core import from_json
 
 from modelwire import errors
-from modelwire.jobs.value_types import JSON, Fields
+from modelwire.aliases import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import JSON
 from modelwire.ext import CUT_REASONS
 from modelwire.jobs.output import check_output, write_output
 from modelwire.jobs.row_records import TABLE, Record, Results, digest_of, exact_json, groups_of
 from modelwire.jobs.store import Entry
 from modelwire.jobs.tagged_values import untagged
-from modelwire.jobs.value_types import JSON
 from modelwire.jobs.work import answer_value, failure_text, finish_reason, prompt_cache_facts
 
 if TYPE_CHECKING:

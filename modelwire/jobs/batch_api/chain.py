@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import ext
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument
-from modelwire.jobs.value_types import JSON, Chain, Fields
 from modelwire.jobs.work import Work, models_of
 from modelwire.runnables import (
     Runnable,
@@ -41,11 +41,11 @@ class Split(NamedTuple):
     `live` is the model's step with its retries and fallbacks, for direct calls.
     """
 
-    chain: Chain
-    before: Chain | None
+    chain: Runnable
+    before: Runnable | None
     model: HTTPChatModel
-    live: Chain
-    after: Chain | None
+    live: Runnable
+    after: Runnable | None
     kwargs: Fields  # These arguments are bound to the model.
     config: RunnableConfig
     work: Work  # This is the chain in the form that jobs take.
@@ -121,7 +121,7 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
     )
 
 
-def _several_models(found: Mapping[int, Chain]) -> NotBatchable:
+def _several_models(found: Mapping[int, Runnable]) -> NotBatchable:
     """Return the error for a chain with several models; `found` has the position of each."""
     names = ", ".join(
         f"step {position + 1} `{step.get_name()}`" for position, step in found.items()
@@ -132,7 +132,7 @@ def _several_models(found: Mapping[int, Chain]) -> NotBatchable:
     )
 
 
-def _steps(chain: Chain) -> Sequence[Chain]:
+def _steps(chain: Runnable) -> Sequence[Runnable]:
     if isinstance(chain, ext.StructuredRetry):
         chain = chain.once
     if isinstance(chain, RunnableSequence):
@@ -140,7 +140,7 @@ def _steps(chain: Chain) -> Sequence[Chain]:
     return [chain]
 
 
-def _unbound(chain: Chain, config: RunnableConfig) -> tuple[Chain, RunnableConfig]:
+def _unbound(chain: Runnable, config: RunnableConfig) -> tuple[Runnable, RunnableConfig]:
     """Separate a chain from the config bound to it by `chain.with_config(...)`."""
     while type(chain) is RunnableBinding and isinstance(
         chain.bound, (RunnableSequence, RunnableBinding)
@@ -157,8 +157,8 @@ def _unbound(chain: Chain, config: RunnableConfig) -> tuple[Chain, RunnableConfi
 
 
 def _model_of(
-    step: Chain,
-) -> tuple[Chain, Fields, RunnableConfig]:
+    step: Runnable,
+) -> tuple[Runnable, Fields, RunnableConfig]:
     """Return the runnable inside a step's bindings, retries and fallbacks, with the arguments and
     config bound to it.
     """
@@ -175,7 +175,7 @@ def _model_of(
             return step, kwargs, config
 
 
-def _joined(steps: Sequence[Chain]) -> Chain | None:
+def _joined(steps: Sequence[Runnable]) -> Runnable | None:
     if not steps:
         return None
     if len(steps) == 1:

@@ -15,9 +15,9 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from pydantic_core import from_json
 
 from modelwire import errors, ext, lazy
+from modelwire.aliases import JSON, Fields
 from modelwire.jobs.batch_api.azure import batch_address
 from modelwire.jobs.owned_files import owned
-from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import Codec

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire import ext
+from modelwire.aliases import JSON, Fields
 from modelwire.embeddings import Embeddings
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api.chain import NotBatchable
 from modelwire.jobs.embedding_rows import text_error
 from modelwire.jobs.stored_vectors import COLUMN, Vector
-from modelwire.jobs.value_types import JSON, Chain, Fields
 from modelwire.runnables import Runnable, RunnableSequence
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def with_steps(chain: Any, column: str | None) -> Any:
     return chain
 
 
-def chain_of_embeddings(model: Any, column: str | None) -> Chain:
+def chain_of_embeddings(model: Any, column: str | None) -> Runnable:
     """Return the chain of an embeddings model: the text of a row, the call, the vector of its answer."""
     if getattr(getattr(model, "calls", None), "provider", None) not in PROVIDERS:
         raise NotBatchable(
@@ -109,7 +109,7 @@ def output_of(message: AIMessage | None) -> Any:
         return message
 
 
-def embeddings_facts(before: Chain | None) -> JSON | None:
+def embeddings_facts(before: Runnable | None) -> JSON | None:
     """Return what another process needs to read the vectors of a job; None for a chain of a chat model."""
     if not isinstance(before, _Texts):
         return None

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, JobError
 from modelwire.jobs.batch_api.embeddings import output_of
 from modelwire.jobs.batch_api.plan import input_of, stored_row
 from modelwire.jobs.batch_api.replay_callbacks import report
 from modelwire.jobs.batch_api.results import BatchResult, Index, matches
-from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from pathlib import Path

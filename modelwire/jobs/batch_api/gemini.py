@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api import api
 from modelwire.jobs.owned_files import owned
-from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import JSON
 from modelwire.errors import JobStopped
 from modelwire.jobs.batch_api.part_requests import Limits, PartRequests, requests_of
-from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi

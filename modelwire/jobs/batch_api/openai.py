@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
+from modelwire.aliases import Fields
 from modelwire.jobs.batch_api import api
 from modelwire.jobs.batch_api.azure import CREATE_ENDPOINT
-from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient

@@ -18,9 +18,9 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import JSON
 from modelwire.errors import DiskError
 from modelwire.jobs.store import EVENTS, STORE_NAME, Entry, JobStore
-from modelwire.jobs.value_types import JSON
 
 __all__ = ["Part", "PartEvents"]
 

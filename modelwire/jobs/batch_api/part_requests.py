@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
+from modelwire.aliases import JSON
 from modelwire.errors import DiskError
 from modelwire.jobs.owned_files import owned
 from modelwire.jobs.store import REQUESTS, Entry, JobStore
-from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelwire.jobs.value_types import Fields
+from modelwire.aliases import Fields
 
 if TYPE_CHECKING:
     import httpx2

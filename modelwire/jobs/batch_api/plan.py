@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import from_json
 
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import DiskError, InvalidArgument, MissingDependency, MissingKey
 from modelwire.jobs.batch_api.azure import deployment_of
 from modelwire.jobs.batch_api.part_requests import custom_id_of
@@ -24,7 +25,6 @@ from modelwire.jobs.rows import Row
 from modelwire.jobs.sources import open_source
 from modelwire.jobs.store import INPUTS, LIVE, Entry, JobStore
 from modelwire.jobs.tagged_values import tagged, untagged
-from modelwire.jobs.value_types import JSON, Fields
 from modelwire.jobs.work import failure_text
 from modelwire.messages import BaseMessage, message_to_dict, messages_from_dict, messages_to_dict
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from modelwire.aliases import JSON
 from modelwire.errors import (
     ChatError,
     IncompleteAnswer,
@@ -22,7 +23,6 @@ from modelwire.jobs.batch_api.open_job import OpenJob, PartWork
 from modelwire.jobs.batch_api.part_log import Part
 from modelwire.jobs.batch_api.results import RETRYABLE, BatchResult, Index, matches
 from modelwire.jobs.owned_files import disk_errors
-from modelwire.jobs.value_types import JSON
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import Look

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import JobChanged
 from modelwire.jobs.batch_api import plan
 from modelwire.jobs.batch_api.open_job import OpenJob
@@ -17,7 +18,6 @@ from modelwire.jobs.batch_api.results import Index
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.rows import Row
 from modelwire.jobs.store import INPUTS, JobStore
-from modelwire.jobs.value_types import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from pydantic_core import from_json
 
 from modelwire import ext
+from modelwire.aliases import Fields
 from modelwire.errors import (
     BadRequest,
     InvalidArgument,
@@ -27,7 +28,6 @@ from modelwire.errors import (
 from modelwire.jobs.batch_api.api import RowReply
 from modelwire.jobs.batch_api.client import answer_of
 from modelwire.jobs.store import LIVE, REPLIES, REQUESTS, JobStore
-from modelwire.jobs.value_types import Fields
 from modelwire.messages import messages_from_dict
 from modelwire.usage import known_price
 

@@ -14,6 +14,7 @@ from shutil import rmtree
 from typing import Any, Unpack
 
 from modelwire import ext
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import CallerError, InvalidArgument, JobChanged
 from modelwire.jobs.batch_api import embeddings
 from modelwire.jobs.batch_api.api import BatchApi
@@ -29,7 +30,6 @@ from modelwire.jobs.batch_api.registry import api_of
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.owned_files import disk_errors
 from modelwire.jobs.store import INPUTS, LIVE, REPLIES
-from modelwire.jobs.value_types import JSON, Fields
 from modelwire.runnables import run_in_executor
 
 __all__ = ["asubmit_batch", "batch_api_of", "submit", "submit_batch", "takes_bucket"]

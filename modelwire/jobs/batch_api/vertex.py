@@ -24,10 +24,10 @@ from urllib.parse import quote
 
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import Fields
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.batch_api import api
 from modelwire.jobs.batch_api.gemini import GoogleBatches, pages, shown_marks
-from modelwire.jobs.value_types import Fields
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient

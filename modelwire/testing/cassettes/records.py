@@ -20,6 +20,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from modelwire import errors
+from modelwire.aliases import JSON
 from modelwire.errors import CassetteError, ChatError, RetryClass
 from modelwire.ext import Redactor, address_of, shown_url
 
@@ -43,8 +44,6 @@ __all__ = [
     "to_line",
 ]
 
-# A JSON object.
-JSON = dict[str, Any]
 # Long texts by their hashes.
 Texts = dict[str, str]
 # A call on its way, of any wire.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.batch_records import (
     DAY_S,
     Answered,
@@ -22,7 +23,7 @@ from modelwire.testing.server.batch_records import (
     list_batches,
     show,
 )
-from modelwire.testing.server.replies import JSON, Reply, Response, json_reply
+from modelwire.testing.server.replies import Reply, Response, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk

@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 from pydantic_core import from_json
 
-from modelwire.testing.server.replies import JSON, Headers, Reply, json_reply
+from modelwire.aliases import JSON
+from modelwire.testing.server.replies import Headers, Reply, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest

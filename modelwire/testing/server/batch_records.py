@@ -7,8 +7,9 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.limits import check_word
-from modelwire.testing.server.replies import JSON, Response, json_reply, page_reply
+from modelwire.testing.server.replies import Response, json_reply, page_reply
 from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidType
 from modelwire.testing.server import (
     anthropic_batches,
@@ -23,7 +24,7 @@ from modelwire.testing.server.batch_records import (
     Row,
     SeenBatch,
 )
-from modelwire.testing.server.replies import JSON, End, Reply, Response, json_reply
+from modelwire.testing.server.replies import End, Reply, Response, json_reply
 from modelwire.testing.server.requests import SeenRequest
 
 __all__ = ["BatchDesk", "BatchPlan", "SeenBatch"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from modelwire.testing.server.replies import JSON
+from modelwire.aliases import JSON
 from modelwire.testing.server.request_rules import Problem, turns_of, unpaired
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from zlib import crc32
 
 from pydantic_core import to_json
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.answers import Answer, Call, args_text, calls_of, pieces, slices
 from modelwire.testing.server.replies import Headers, StreamParts
 
 __all__ = ["body", "error", "error_event", "error_headers", "events", "frame", "raw_event"]
 
-JSON = dict[str, Any]
 
 _STOP = {
     "stop": "end_turn",

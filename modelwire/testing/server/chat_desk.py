@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.answers import Answer, Call, Usage
 from modelwire.testing.server.embeddings import (
     EMBEDDINGS,
@@ -25,7 +26,7 @@ from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Fault
 from modelwire.testing.server.limits import KeyAndModel, Limiter, Limits, check_number
 from modelwire.testing.server.prompt_cache import Cached, PromptCache, Refused
-from modelwire.testing.server.replies import JSON, End, Headers, Reply, Response
+from modelwire.testing.server.replies import End, Headers, Reply, Response
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.requests import SeenRequest
 from modelwire.testing.server.script import Script, answer_of

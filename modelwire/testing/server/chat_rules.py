@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.request_rules import (
-    JSON,
     Problem,
     Turn,
     fields_of,

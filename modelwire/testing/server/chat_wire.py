@@ -6,8 +6,9 @@ Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11, 
 
 from __future__ import annotations
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.answers import Answer, Call, Usage, calls_of, pieces, slices
-from modelwire.testing.server.replies import JSON, StreamParts, sse
+from modelwire.testing.server.replies import StreamParts, sse
 
 __all__ = ["body", "events"]
 

@@ -10,8 +10,8 @@ from functools import lru_cache
 from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.aliases import JSON
 from modelwire.embeddings import init_embeddings
-from modelwire.testing.server.replies import JSON
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.wires import raw_reply
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from modelwire.testing.server.replies import JSON
+from modelwire.aliases import JSON
 from modelwire.testing.server.request_rules import Problem, Turn, fields_of, objects, turns_of
 
 if TYPE_CHECKING:

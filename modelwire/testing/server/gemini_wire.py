@@ -6,8 +6,9 @@ https://ai.google.dev/gemini-api/docs/troubleshooting, read 2026-11.
 
 from __future__ import annotations
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.answers import Answer, Call, calls_of, pieces
-from modelwire.testing.server.replies import JSON, StreamParts, sse
+from modelwire.testing.server.replies import StreamParts, sse
 
 __all__ = ["body", "error", "events"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.answers import (
     Answer,
     Call,
@@ -18,7 +19,7 @@ from modelwire.testing.server.answers import (
     pieces,
     slices,
 )
-from modelwire.testing.server.replies import JSON, StreamParts, sse
+from modelwire.testing.server.replies import StreamParts, sse
 
 __all__ = ["body", "error", "events"]
 

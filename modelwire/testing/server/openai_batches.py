@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.batch_records import (
     DAY_S,
     Answered,
@@ -27,7 +28,7 @@ from modelwire.testing.server.batch_records import (
     show,
 )
 from modelwire.testing.server.embeddings import EMBEDDINGS
-from modelwire.testing.server.replies import JSON, Reply, Response, json_reply, page_reply
+from modelwire.testing.server.replies import Reply, Response, json_reply, page_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk

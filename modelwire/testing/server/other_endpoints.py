@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelwire.testing.server.replies import JSON, Reply, json_reply
+from modelwire.aliases import JSON
+from modelwire.testing.server.replies import Reply, json_reply
 from modelwire.testing.server.wires import WIRES, error_reply
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_json
 
-from modelwire.testing.server.replies import JSON
+from modelwire.aliases import JSON
 from modelwire.testing.server.stored_prompts import NOT_THERE, StoredPrompts
 
 if TYPE_CHECKING:

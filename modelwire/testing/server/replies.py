@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from modelwire.aliases import JSON
+
 __all__ = [
     "FOREVER_S",
-    "JSON",
     "LAST_CHUNK",
     "End",
     "Headers",
@@ -28,8 +29,6 @@ __all__ = [
     "sse",
 ]
 
-# A JSON object: a body of a request or of a response, or a part of one.
-JSON = dict[str, Any]
 
 # The headers of a request or of a response, with lower-case names.
 Headers = dict[str, str]

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-__all__ = ["Problem", "Turn", "fields_of", "joined", "objects", "table", "turns_of", "unpaired"]
+from modelwire.aliases import JSON
 
-JSON = dict[str, Any]
+__all__ = ["Problem", "Turn", "fields_of", "joined", "objects", "table", "turns_of", "unpaired"]
 
 
 class Problem(NamedTuple):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.answers import Answer, Call, calls_of, pieces, slices
-from modelwire.testing.server.replies import JSON, StreamParts, sse
+from modelwire.testing.server.replies import StreamParts, sse
 
 __all__ = ["body", "events"]
 

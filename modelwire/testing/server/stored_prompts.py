@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import to_json
 
-from modelwire.testing.server.replies import JSON, Reply, json_reply
+from modelwire.aliases import JSON
+from modelwire.testing.server.replies import Reply, json_reply
 from modelwire.testing.server.wires import error_reply
 
 if TYPE_CHECKING:

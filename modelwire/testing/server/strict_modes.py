@@ -13,11 +13,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.requests import SeenRequest
 
 __all__ = ["strict_problem", "table"]
-
-JSON = dict[str, Any]
 
 
 def strict_problem(wire: str, request: SeenRequest) -> str | None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from pydantic_core import to_json
 
+from modelwire.aliases import JSON
 from modelwire.testing.server.batch_records import (
     Answered,
     BatchApi,
@@ -33,7 +34,7 @@ from modelwire.testing.server.gemini_batches import (
     stop,
     time_text,
 )
-from modelwire.testing.server.replies import JSON, Reply, Response, json_reply
+from modelwire.testing.server.replies import Reply, Response, json_reply
 
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from modelwire.aliases import JSON
 from modelwire.testing.server import (
     bedrock_wire,
     chat_wire,
@@ -21,7 +22,7 @@ from modelwire.testing.server.bedrock_rules import converse_problems
 from modelwire.testing.server.chat_rules import chat_problems, responses_problems
 from modelwire.testing.server.gemini_rules import gemini_problems
 from modelwire.testing.server.messages_rules import messages_problems
-from modelwire.testing.server.replies import JSON, Headers, Reply, StreamParts, json_reply, sse
+from modelwire.testing.server.replies import Headers, Reply, StreamParts, json_reply, sse
 from modelwire.testing.server.request_rules import Problem
 from modelwire.testing.server.requests import SeenRequest
 
