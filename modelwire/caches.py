@@ -242,7 +242,8 @@ class TextCache(BaseCache):
 
 # Both stand in the file's header, https://www.sqlite.org/fileformat.html, read 2026-11.
 _APPLICATION = int.from_bytes(b"mwca", "big")
-_VERSION = 1  # of the table and of what is in it; another one is not read
+# The version of the table and of what is in it; another one is not read. Version 1 had no expiry times.
+_VERSION = 2
 _BUSY_S = 2.0  # how long to wait for another process's write before going on without
 _TABLE = "CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL, expires REAL)"
 _INDEX = "CREATE INDEX expiring ON answers (expires) WHERE expires IS NOT NULL"

@@ -310,6 +310,14 @@ def newer(path: Path) -> None:
     connection.close()
 
 
+def without_expiry_times(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL)")
+    connection.execute(f"PRAGMA application_id = {int.from_bytes(b'mwca', 'big')}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+
+
 def directory(path: Path) -> None:
     path.mkdir()
 
@@ -323,7 +331,9 @@ def truncated(path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
 
 
-@pytest.mark.parametrize("spoil", [damaged, foreign, newer, directory, truncated])
+@pytest.mark.parametrize(
+    "spoil", [damaged, foreign, newer, without_expiry_times, directory, truncated]
+)
 def test_a_file_that_cannot_be_used_is_a_miss_and_says_so_once(
     tmp_path: Path, spoil: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
