@@ -16,8 +16,8 @@
 
 PYTHON ?= python3
 MODEL ?= local:smollm2
-# The tests mostly wait, for a timer or for a child process: twice as many workers as this machine's cores keep it busy.
-WORKERS ?= 4
+# The tests mostly wait, for a timer or for a child process: on two cores, six workers are done in 0.93 of four's time.
+WORKERS ?= 6
 VENV ?= .venv
 PYTHONS ?= 3.11 3.12 3.13 3.14 3.13t 3.14t
 # Every worker, and every program a test starts, reads the compiled modules that the first one wrote.
