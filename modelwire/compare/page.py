@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelwire.usage import dollars
 
@@ -56,28 +56,26 @@ ul { margin: .5rem 0; padding-left: 1.25rem; }
 
 def cells_of(total: Total) -> list[str]:
     """Return the cells of a total, in the order of `TOTALS`, with a dash for what does not apply."""
-    similarity = "-"
-    if total.similarity is not None:
-        similarity = f"{total.similarity:.0%}"
-    cost = "-"
-    if total.cost is not None:
-        cost = dollars(total.cost)
-    seconds = "-"
-    if total.seconds is not None:
-        seconds = f"{total.seconds:,.2f}"
     return [
         total.model,
         _of(total.answered),
         str(total.refused),
         _of(total.same_tools),
         _of(total.fits_schema),
-        similarity,
+        _written(total.similarity, "{:.0%}".format, missing="-"),
         _of(total.same_meaning),
         f"{total.input_tokens:,}",
         f"{total.output_tokens:,}",
-        cost,
-        seconds,
+        _written(total.cost, dollars, missing="-"),
+        _written(total.seconds, "{:,.2f}".format, missing="-"),
     ]
+
+
+def _written(value: Any, write: Callable[[Any], str], *, missing: str) -> str:
+    """Return a value as a text, and `missing` for None."""
+    if value is None:
+        return missing
+    return write(value)
 
 
 def _of(counts: tuple[int, int]) -> str:
@@ -141,19 +139,13 @@ def _side(name: str, outcome: Outcome, *, is_now: bool) -> str:
     tokens = ""
     if outcome.output_tokens is not None:
         tokens = f"{outcome.input_tokens:,} + {outcome.output_tokens:,} tokens"
-    cost = ""
-    if outcome.cost is not None:
-        cost = dollars(outcome.cost)
-    seconds = ""
-    if outcome.seconds is not None:
-        seconds = f"{outcome.seconds:,.2f} s"
     not_sent = ""
     if is_now and outcome.not_taken:
         not_sent = f"{len(outcome.not_taken)} not sent"
     facts = [
         tokens,
-        cost,
-        seconds,
+        _written(outcome.cost, dollars, missing=""),
+        _written(outcome.seconds, "{:,.2f} s".format, missing=""),
         not_sent,
     ]
     meta = " · ".join(fact for fact in facts if fact)

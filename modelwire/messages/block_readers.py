@@ -23,7 +23,6 @@ __all__ = [
     "convert_to_openai_messages",
 ]
 
-Block = JSON
 _OPENAI = "modelwire.adapters.wires.openai_chat.convert_messages"
 
 
@@ -42,7 +41,7 @@ def _reader(name: str) -> Any:
     return import_module(module)
 
 
-def block_from_wire(block: Block) -> Block | None:
+def block_from_wire(block: JSON) -> JSON | None:
     """Return the standard block for an input block in the form of some wire; None if no wire can read it."""
     for wire in _readers():
         read = wire.FROM_WIRE.get(block["type"])
@@ -87,7 +86,7 @@ def convert_to_openai_messages(
     text_format: Literal["string", "block"] = "string",
     include_id: bool = False,
     pass_through_unknown_blocks: bool = True,
-) -> Block | list[Block]:
+) -> JSON | list[JSON]:
     """Return messages as dicts of OpenAI's Chat Completions: a dict for one message, a list for several.
 
     `text_format="string"` joins content that is only text into one string, with line breaks;
@@ -98,7 +97,7 @@ def convert_to_openai_messages(
     Raises: `InvalidArgument` for an unknown `text_format`, an unknown block that may not pass, a
     block without a required key, and for content that OpenAI does not take.
     """
-    converted: Block | list[Block] = import_module(_OPENAI).convert_messages(
+    converted: JSON | list[JSON] = import_module(_OPENAI).convert_messages(
         messages,
         text_format,
         include_id=include_id,
@@ -107,7 +106,7 @@ def convert_to_openai_messages(
     return converted
 
 
-def convert_to_openai_image_block(block: Values) -> Block:
+def convert_to_openai_image_block(block: Values) -> JSON:
     """Return an image block as a Chat Completions `image_url` part.
 
     Raises: `InvalidArgument` if it has no data.
@@ -117,11 +116,11 @@ def convert_to_openai_image_block(block: Values) -> Block:
 
 def convert_to_openai_data_block(
     block: Values, api: Literal["chat/completions", "responses"] = "chat/completions"
-) -> Block:
+) -> JSON:
     """Return an image, audio or file block as a content part of the OpenAI API named by `api`.
 
     A file sent inline without a name gets one, with a warning. Raises: `InvalidArgument` for
     content that the API does not take.
     """
-    part: Block = import_module(_OPENAI).convert_data_block(block, api)
+    part: JSON = import_module(_OPENAI).convert_data_block(block, api)
     return part

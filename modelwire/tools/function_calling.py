@@ -16,6 +16,7 @@ from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages import AIMessage, HumanMessage, ToolMessage
+from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import tool_name
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model
 from modelwire.tools.args_schema import (
@@ -30,7 +31,6 @@ from modelwire.tools.json_schema import (
     anthropic_schema,
     inlined,
     strict_schema,
-    without,
     without_titles,
 )
 

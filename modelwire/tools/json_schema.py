@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from modelwire.aliases import JSON, Values
+from modelwire.messages.block_translators.standard import without
 
 __all__ = [
     "anthropic_schema",
@@ -17,7 +18,6 @@ __all__ = [
     "recursive_references",
     "schemas_within",
     "strict_schema",
-    "without",
     "without_defaults",
     "without_titles",
 ]
@@ -77,11 +77,6 @@ def schemas_within(schema: Values, path: str = "") -> Iterator[tuple[str, Values
         for where, inner in found:
             if isinstance(inner, Mapping):
                 yield from schemas_within(inner, where)
-
-
-def without(schema: Values, *names: str) -> JSON:
-    """Return a copy of `schema` without these keywords at its top."""
-    return {key: value for key, value in schema.items() if key not in names}
 
 
 def without_titles(schema: Values) -> JSON:

@@ -217,7 +217,8 @@ class _Answer:
         self._forgotten = False  # reasoning that the provider does not store was left out
 
     def add(self, block: Any) -> None:
-        kind = type_of(block) or Place(str(self._place)).kind_of(block)  # which says what is wrong
+        # `kind_of` raises the error of a block without a type.
+        kind = type_of(block) or Place(str(self._place)).kind_of(block)
         if kind in ("text", "output_text", "refusal"):
             self._words(block, kind)
         elif kind in CALLS:
