@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Literal, NamedTuple
 
-__all__ = ["HORIZON_S", "Candidate", "Preference", "WaitFor", "choose", "choose_free"]
+__all__ = ["HORIZON_S", "Candidate", "Preference", "WaitFor", "choose", "fast_ones"]
 
 Preference = Literal["fastest", "first", "weights"]
 
@@ -104,17 +104,13 @@ def choose(
     return min(equal, key=lambda position: _load(candidates[position]))
 
 
-def choose_free(medians_s: Sequence[float], in_flight: Sequence[int]) -> int:
-    """Return what `choose` returns for deployments that hold nothing back: the least busy one of the fast ones."""
+def fast_ones(medians_s: Sequence[float]) -> list[int]:
+    """Return the positions of the deployments that are as good as the fastest one while calls start at once.
+
+    The least busy one of them is what `choose` returns.
+    """
     limit_s = _as_good_as(min(medians_s))
-    best = 0
-    least = -1
-    for position, median_s in enumerate(medians_s):
-        busy = in_flight[position]
-        if median_s <= limit_s and (least < 0 or busy < least):
-            best = position
-            least = busy
-    return best
+    return [position for position, median_s in enumerate(medians_s) if median_s <= limit_s]
 
 
 def _patience_s(candidates: Sequence[Candidate], waiting: int) -> float:

@@ -9,11 +9,7 @@ from modelwire.errors import ModelwireError, RetryClass
 from modelwire.pools.choice import Candidate
 from modelwire.pools.health import Health
 from modelwire.pools.times import Times
-from modelwire.transport.ratelimit.forecast import (
-    StartForecast,
-    holds_nothing_back,
-    start_forecast,
-)
+from modelwire.transport.ratelimit.forecast import StartForecast, may_start, start_forecast
 
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
@@ -40,6 +36,10 @@ class Deployment:
         self.coming = 0
         self.sent_at = -inf
         self.answers = 0
+        # Its place in the pool, which the scheduler sets.
+        self.position = 0
+        # A call has failed here, or a probe is due: its state is read before the next call goes anywhere.
+        self.is_suspect = False
         self.recent = 0.0
         self._limiter: AdaptiveRateLimiter | None = None
         self._limiter_until = -inf
@@ -70,14 +70,14 @@ class Deployment:
         error = limiter.congestion.last_refusal
         return error is not None and error.retry_class is not RetryClass.THROTTLE
 
-    def is_free(self, now: float) -> bool:
-        """Return whether a call may start now, and nothing is known that limits the calls."""
-        if self.health.out_until is not None or self.coming:
+    def may_start(self, now: float, tokens: float) -> bool:
+        """Return whether a call of so many input tokens may start here now."""
+        if self.coming:
             return False
         limiter = self._limiter
         if now >= self._limiter_until:
             limiter = self.limiter(now)
-        return limiter is None or holds_nothing_back(limiter, now)
+        return limiter is None or may_start(limiter, now, tokens=tokens)
 
     def candidate(self, now: float, tokens: float, median_s: float, penalty_s: float) -> Candidate:
         """Return what is known of this deployment for a call of so many input tokens."""
@@ -93,6 +93,7 @@ class Deployment:
         if forecast.is_probed:
             wait_s = pause_s = inf
         is_closed = forecast.is_closed or self.health.is_out
+        self.is_suspect = is_closed
         return Candidate(
             wait_s,
             median_s,

@@ -114,7 +114,7 @@ class PoolChatModel(BaseChatModel):
         stream: bool,
         shut: frozenset[int] = frozenset(),
     ) -> PoolCall:
-        scheduler = self._scheduler
+        scheduler: Scheduler = self.scheduler
         prefix = None
         chars = 0
         if isinstance(messages, str):
@@ -135,7 +135,7 @@ class PoolChatModel(BaseChatModel):
         )
 
     def _runnable(self, deployment: Deployment) -> Any:
-        return self.runnables[self._scheduler.deployments.index(deployment)]
+        return self.runnables[deployment.position]
 
     def _config(self, config: RunnableConfig | None) -> RunnableConfig:
         if self.callbacks or self.tags or self.metadata:
@@ -168,7 +168,8 @@ class PoolChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AIMessage:
         """Answer `input` by one of the deployments."""
-        kwargs = _with_stop(kwargs, stop)
+        if kwargs or stop is not None:
+            kwargs = _with_stop(kwargs, stop)
         config = self._config(config)
         messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
@@ -204,7 +205,8 @@ class PoolChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AIMessage:
         """Answer `input` by one of the deployments."""
-        kwargs = _with_stop(kwargs, stop)
+        if kwargs or stop is not None:
+            kwargs = _with_stop(kwargs, stop)
         config = self._config(config)
         messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
@@ -239,7 +241,8 @@ class PoolChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """Answer `input` chunk by chunk. Before the first chunk a failed call goes elsewhere, after it never."""
-        kwargs = _with_stop(kwargs, stop)
+        if kwargs or stop is not None:
+            kwargs = _with_stop(kwargs, stop)
         config = self._config(config)
         messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
@@ -285,7 +288,8 @@ class PoolChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Answer `input` chunk by chunk. Before the first chunk a failed call goes elsewhere, after it never."""
-        kwargs = _with_stop(kwargs, stop)
+        if kwargs or stop is not None:
+            kwargs = _with_stop(kwargs, stop)
         config = self._config(config)
         messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
@@ -383,8 +387,7 @@ def _read(model: PoolChatModel, input: Any) -> Any:
 def _with_stop(kwargs: dict[str, Any], stop: list[str] | None) -> dict[str, Any]:
     if stop is not None:
         kwargs["stop"] = stop
-    if kwargs:
-        hide_headers(kwargs)
+    hide_headers(kwargs)
     return kwargs
 
 

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.errors import AllDeploymentsFailed, ChatError, and_said
-from modelwire.pools.choice import HORIZON_S, Candidate, Preference, WaitFor, choose, choose_free
+from modelwire.pools.choice import HORIZON_S, Candidate, Preference, WaitFor, choose, fast_ones
 from modelwire.pools.deployment import RECENT_PART, Deployment
 from modelwire.pools.health import Verdict, verdict_of
 from modelwire.pools.hedging import HedgeBudget
@@ -73,6 +73,11 @@ class Scheduler:
         self.table = StickyTable()
         self.lock = Lock()
         self.waiting: deque[PoolCall] = deque()
+        # The fast deployments for each size, until something changes or the second time has come.
+        self._fast: dict[int, list[Deployment]] = {}
+        self._fast_until = inf
+        for position, deployment in enumerate(self.deployments):
+            deployment.position = position
 
     def __reduce__(self) -> Any:
         make = partial(
@@ -86,31 +91,67 @@ class Scheduler:
 
     def picked(self, call: PoolCall, now: float) -> Deployment | WaitFor:
         """Return where the call goes now, or how long it waits."""
-        deployments = self.deployments
-        size = call.size
-        medians = _medians(deployments, size, now)
-        if not (call.prefix or call.errors or call.shut) and self.prefer == "fastest":
-            busy = [one.in_flight for one in deployments if one.is_free(now)]
-            if len(busy) == len(deployments):
-                return deployments[choose_free(medians, busy)]
         warm = None
         if call.prefix is not None:
             warm = self.table.place(call.prefix[0], now)
+        found: Deployment | WaitFor | None = None
+        if self.prefer == "fastest" and not (call.errors or call.shut):
+            found = self._at_once(call, warm, now)
+        if found is None:
+            found = self._chosen(call, warm, now)
+        if call.prefix is not None and isinstance(found, Deployment):
+            self.table.sent(call.prefix[0], found.position, now)
+        return found
+
+    def _at_once(self, call: PoolCall, warm: int | None, now: float) -> Deployment | None:
+        """Return what `_chosen` returns if a call may start there at once; None: look at all deployments."""
+        best = None
+        for deployment in self._fast_ones(call.size, now):
+            if warm is not None and deployment.position != warm:
+                continue
+            if best is None or deployment.in_flight < best.in_flight:
+                best = deployment
+        if best is not None and best.may_start(now, call.tokens):
+            return best
+        return None
+
+    def _chosen(self, call: PoolCall, warm: int | None, now: float) -> Deployment | WaitFor:
+        medians = _medians(self.deployments, call.size, now)
         candidates = []
-        for position, deployment in enumerate(deployments):
+        for deployment, median_s in zip(self.deployments, medians, strict=True):
             penalty_s = 0.0
-            if warm is not None and warm != position and call.prefix is not None:
+            if warm is not None and warm != deployment.position and call.prefix is not None:
                 penalty_s = cold_s(call.prefix[1])
-            candidate = deployment.candidate(now, call.tokens, medians[position], penalty_s)
+            was_suspect = deployment.is_suspect
+            candidate = deployment.candidate(now, call.tokens, median_s, penalty_s)
+            if deployment.is_suspect != was_suspect:
+                self.find_fast_again()
             if call.errors or call.shut:
-                candidate = call.kept_off(candidate, position, now)
+                candidate = call.kept_off(candidate, deployment.position, now)
             candidates.append(candidate)
         choice = choose(candidates, waiting=len(self.waiting), prefer=self.prefer)
         if isinstance(choice, WaitFor):
             return choice
-        if call.prefix is not None:
-            self.table.sent(call.prefix[0], choice, now)
-        return deployments[choice]
+        return self.deployments[choice]
+
+    def _fast_ones(self, size: int, now: float) -> list[Deployment]:
+        """Return the deployments with the best median; none while one of all is suspect."""
+        if now >= self._fast_until:
+            self.find_fast_again()
+        fast = self._fast.get(size)
+        if fast is None:
+            fast = self._fast[size] = []
+            if not any(one.is_suspect for one in self.deployments):
+                medians = _medians(self.deployments, size, now)
+                fast += [self.deployments[position] for position in fast_ones(medians)]
+            stale_at = [one.sent_at + _STALE_S for one in self.deployments]
+            self._fast_until = min([at for at in stale_at if at > now], default=inf)
+        return fast
+
+    def find_fast_again(self) -> None:
+        """Called when a median has changed or is out of date, or a deployment has become suspect, or is no longer."""
+        self._fast.clear()
+        self._fast_until = inf
 
     def advance(self, now: float) -> list[PoolCall]:
         """Place the waiting calls that can start, in the order of the queue; return those to wake."""
@@ -199,7 +240,7 @@ class PoolCall(QueueTime):
         with scheduler.lock:
             if self.deployment is None:
                 first = scheduler.deployments[0]
-                if self.errors or self.waiter is not None or first.health.is_out:
+                if first.is_suspect or self.errors or self.waiter is not None:
                     self._check_outage(now)
                 if self.waiter is None and not scheduler.waiting:
                     found = scheduler.picked(self, now)
@@ -235,8 +276,10 @@ class PoolCall(QueueTime):
                 other.recent *= RECENT_PART
             deployment.recent += 1
         deployment.in_flight += 1
-        if deployment.health.is_out:
+        if deployment.is_suspect:
             deployment.health.sent(now)
+        if deployment.sent_at <= now - _STALE_S:
+            self.scheduler.find_fast_again()
         deployment.sent_at = now
         self.deployment = deployment
         self.started = now
@@ -284,15 +327,18 @@ class PoolCall(QueueTime):
 
     def answered(self, now: float) -> None:
         """Called when the deployment has answered."""
+        scheduler = self.scheduler
         elapsed_s = now - self.started
-        with self.scheduler.lock:
+        with scheduler.lock:
             deployment = self._ended()
             deployment.answers += 1
-            deployment.health.answered(self.started)
-            deployment.times.took(max(elapsed_s - self.queued_s, 0.0), self.size)
-            if not self.stream and self.scheduler.hedges.after is not None:
-                self.scheduler.hedges.took(elapsed_s, stream=False)
-        if self.scheduler.waiting:
+            if not deployment.health.is_well:
+                deployment.health.answered(self.started)
+            if deployment.times.took(max(elapsed_s - self.queued_s, 0.0), self.size):
+                scheduler.find_fast_again()
+            if not self.stream and scheduler.hedges.after is not None:
+                scheduler.hedges.took(elapsed_s, stream=False)
+        if scheduler.waiting:
             self._wake(now)
 
     def failed(self, now: float, error: BaseException, *, has_begun: bool = False) -> None:
@@ -317,12 +363,15 @@ class PoolCall(QueueTime):
     ) -> None:
         health = deployment.health
         started = self.started
-        position = self.scheduler.deployments.index(deployment)
+        position = deployment.position
         was_sent = bool(getattr(error, "attempts", ()))
         again_s = self._again_s(position, was_sent=was_sent)
         self._again_at = {**self._again_at, position: now + again_s}
         if self.prefix is not None and verdict is not Verdict.FINAL:
             self.scheduler.table.forget(self.prefix[0], position)
+        if verdict is not Verdict.FINAL:
+            deployment.is_suspect = True
+            self.scheduler.find_fast_again()
         if verdict is Verdict.REFUSED:
             health.refused(started, error)
             before = self._answers_at_refusal.get(deployment.name, deployment.answers)
@@ -358,13 +407,16 @@ class PoolCall(QueueTime):
         if self.deployment is not None:
             with self.scheduler.lock:
                 elapsed_s = now - self.started
-                self.deployment.times.took(max(elapsed_s - self.queued_s, 0.0), self.size)
+                seconds = max(elapsed_s - self.queued_s, 0.0)
+                if self.deployment.times.took(seconds, self.size):
+                    self.scheduler.find_fast_again()
         self.leave(now)
 
     def _ended(self) -> Deployment:
         deployment = self.deployment
         assert deployment is not None  # noqa: S101 - it was placed
-        self._arrived()
+        if self.is_coming:
+            self._arrived()
         self.deployment = self.waiter = None
         deployment.in_flight -= 1
         return deployment

@@ -24,13 +24,15 @@ from modelwire.errors import (
     Timeout,
 )
 from modelwire.messages import AIMessage, HumanMessage, SystemMessage
-from modelwire.pools.choice import Candidate, Preference, WaitFor, choose, choose_free
+from modelwire.pools.choice import Candidate, Preference, WaitFor, choose, fast_ones
+from modelwire.pools.deployment import Deployment
 from modelwire.pools.health import Health, Verdict, verdict_of
 from modelwire.pools.hedging import HedgeBudget
+from modelwire.pools.scheduler import PoolCall, Scheduler, _medians
 from modelwire.pools.sticky import StickyTable, cold_s, prefix_of
 from modelwire.pools.times import Times
 from modelwire.transport.ratelimit.admission import Admission
-from modelwire.transport.ratelimit.forecast import holds_nothing_back, start_forecast
+from modelwire.transport.ratelimit.forecast import may_start, start_forecast
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
 
@@ -113,7 +115,145 @@ def test_a_choice_can_start_and_a_wait_ends(
 def test_the_short_way_chooses_the_same(free: list[tuple[float, int]]) -> None:
     candidates = [at(median_s=median_s, in_flight=busy) for median_s, busy in free]
     medians_s, busy = zip(*free, strict=True)
-    assert choose_free(medians_s, busy) == choose(candidates)
+    fast = fast_ones(medians_s)
+    assert min(fast, key=lambda position: busy[position]) == choose(candidates)
+
+
+class Part:
+    """A model of a pool of which only the limiter is read."""
+
+    def __init__(self, limiter: AdaptiveRateLimiter | None) -> None:
+        self.limiter = limiter
+
+    def current_limiter(self) -> AdaptiveRateLimiter | None:
+        return self.limiter
+
+
+parts = st.fixed_dictionaries(
+    {
+        "rpm": st.sampled_from([None, None, 60, 6000]),
+        "headers": st.booleans(),
+        "busy": st.integers(0, 3),
+        "took_s": st.lists(st.floats(0.01, 5), max_size=3),
+        "failures": st.integers(0, 3),
+        "refused": st.booleans(),
+        "requests": st.integers(0, 3),
+    }
+)
+HEADERS = {
+    "x-ratelimit-limit-requests": "500",
+    "x-ratelimit-remaining-requests": "400",
+    "x-ratelimit-reset-requests": "12s",
+    "x-ratelimit-limit-tokens": "30000",
+    "x-ratelimit-remaining-tokens": "9000",
+    "x-ratelimit-reset-tokens": "42s",
+}
+
+
+@given(
+    st.lists(parts, min_size=1, max_size=4),
+    st.integers(0, 40_000),
+    st.floats(0, 3),
+    st.booleans(),
+    st.one_of(st.none(), st.integers(0, 3)),
+)
+def test_what_starts_at_once_is_among_the_best_of_all(
+    states: list[dict[str, Any]], tokens: int, later_s: float, known: bool, warm: int | None
+) -> None:
+    now = 10.0
+    deployments = []
+    for position, state in enumerate(states):
+        one = limiter(**({"rpm": state["rpm"]} if state["rpm"] else {}))
+        for _ in range(state["requests"]):
+            admission = admitted(one, now)
+            if not admission.granted:
+                one.leave(admission, now)
+                break
+            if state["refused"]:
+                one.failed(admission, now, RateLimited("no", retry_after=1.0))
+            else:
+                one.answered(admission, now, HEADERS if state["headers"] else {})
+            one.leave(admission, now)
+        deployment = Deployment(f"part-{position}", Part(one))
+        deployment.in_flight = state["busy"]
+        for seconds in state["took_s"]:
+            deployment.times.took(seconds, 3)
+            deployment.sent_at = now
+        deployments.append(deployment)
+    scheduler = Scheduler(deployments)
+    for deployment, state in zip(deployments, states, strict=True):
+        for _ in range(state["failures"]):
+            failing = PoolCall(scheduler, now)
+            failing.place(deployment, now)
+            failing.failed(now, ServerError("no"))
+    now += later_s
+    if known:  # The fast ones are remembered from a call before.
+        scheduler.picked(PoolCall(scheduler, now, chars=4 * tokens), now)
+    prefix = None
+    if warm is not None and warm < len(states):
+        prefix = (7, 40_000)
+        scheduler.table.sent(7, warm, now)
+    else:
+        warm = None
+    call = PoolCall(scheduler, now, chars=4 * tokens, prefix=prefix)
+    at_once = scheduler._at_once(call, warm, now)
+    if at_once is None:
+        return
+    medians = _medians(deployments, call.size, now)
+    penalties = [0.0 if warm in {None, one.position} else cold_s(40_000) for one in deployments]
+    candidates = [
+        one.candidate(now, tokens, median_s, penalty_s)
+        for one, median_s, penalty_s in zip(deployments, medians, penalties, strict=True)
+    ]
+    chosen = candidates[at_once.position]
+    assert chosen.wait_s <= 0
+    assert not any(one.health.is_probe_due(now) for one in deployments)
+    # All that could start as early and end as early are at least as busy.
+    found = choose(candidates)
+    if not any(one.is_probe_due for one in candidates) and isinstance(found, int):
+        best = candidates[found]
+        assert chosen.median_s <= best.median_s * 1.25 + 0.05 + best.wait_s
+        if best.wait_s <= 0 and best.median_s <= min(medians) * 1.25:
+            assert chosen.in_flight <= best.in_flight
+
+
+def test_a_suspect_deployment_is_looked_at_before_the_next_call() -> None:
+    scheduler = Scheduler([Deployment(name, Part(limiter())) for name in "abc"])
+    for _ in range(3):
+        failing = PoolCall(scheduler, 1.0)
+        failing.place(scheduler.deployments[2], 1.0)
+        failing.failed(1.0, ServerError("no"))
+    assert scheduler.deployments[2].health.is_out
+    assert PoolCall(scheduler, 1.1).poll(1.1) is scheduler.deployments[0]
+    probe = PoolCall(scheduler, 9.0)
+    assert probe.poll(9.0) is scheduler.deployments[2]
+    probe.answered(9.1)
+    assert scheduler.deployments[2].health.wait_s(9.1) == 0
+    assert not scheduler.deployments[2].is_down(9.1)
+
+
+def test_a_pool_prefers_the_deployment_whose_median_has_become_better() -> None:
+    scheduler = Scheduler([Deployment(name, Part(limiter())) for name in "ab"])
+
+    def answers(position: int, seconds: float, now: float) -> None:
+        call = PoolCall(scheduler, now)
+        call.place(scheduler.deployments[position], now)
+        call.answered(now + seconds)
+
+    now = 1.0
+    for position, seconds in ((0, 1.0), (1, 3.0)):
+        answers(position, seconds, now)
+    assert PoolCall(scheduler, now).poll(now) is scheduler.deployments[0]
+    for _ in range(20):
+        answers(0, 9.0, now)
+    later = PoolCall(scheduler, now)
+    assert later.poll(now) is scheduler.deployments[1]
+    # After a minute without a call the times of a deployment count no longer.
+    first = scheduler.deployments[0]
+    assert first.sent_at == now
+    for step in range(1, 8):
+        answers(1, 3.0, now + 10.0 * step)
+    assert PoolCall(scheduler, now + 71.0).poll(now + 71.0) is first
 
 
 @pytest.mark.parametrize(
@@ -266,7 +406,7 @@ def test_a_forecast_is_what_the_limiter_then_does() -> None:
 
 def test_a_forecast_knows_the_gate_and_the_tokens() -> None:
     one = limiter()
-    assert holds_nothing_back(one, 0.0)
+    assert may_start(one, 0.0, tokens=10)
     probe = admitted(one, 0.0)
     refusal: ChatError = RateLimited("no", retry_after=7.0)
     one.failed(probe, 1.0, refusal)
@@ -274,7 +414,7 @@ def test_a_forecast_knows_the_gate_and_the_tokens() -> None:
     forecast = start_forecast(one, 1.0)
     assert forecast.pause_s >= 7
     assert forecast.wait_s >= forecast.pause_s
-    assert not holds_nothing_back(one, 1.0)
+    assert not may_start(one, 1.0, tokens=10)
     stated = limiter(tpm=6000)
     assert start_forecast(stated, 0.0, tokens=100).wait_s == 0
     assert start_forecast(stated, 0.0, tokens=100, ahead=60).wait_s > 0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.headers import Advertised
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
-__all__ = ["StartForecast", "holds_nothing_back", "start_forecast"]
+__all__ = ["StartForecast", "may_start", "start_forecast"]
 
 
 class StartForecast(NamedTuple):
@@ -35,15 +35,24 @@ class StartForecast(NamedTuple):
     """True while such a probe is in flight."""
 
 
-def holds_nothing_back(limiter: AdaptiveRateLimiter, now: float) -> bool:
-    """Return whether a call could start at once, and no limit is known yet."""
-    rate = limiter.rate
+def may_start(limiter: AdaptiveRateLimiter, now: float, *, tokens: float) -> bool:
+    """Return whether a call with `tokens` input tokens could start at once, as `start_forecast` says it.
+
+    It is cheap where no limit is known, or most of what the headers advertise is left.
+    """
     gate = limiter.gate
-    if rate.rate < inf or rate.ceiling < inf or limiter.concurrency.most < inf:
-        return False
     if gate.probing or now < gate.paused_until or limiter._queue.length:
         return False
-    return limiter.advertised is None and (rate.level >= 1 or rate.ramp == inf)
+    rate = limiter.rate
+    advertised = limiter.advertised
+    is_paced = rate.ramp < inf and rate.level < 1
+    if rate.rate < inf or rate.ceiling < inf:
+        is_paced |= not mirrors_requests(limiter)
+    is_advertised = advertised is None or advertised.allows(tokens, now)
+    if is_advertised and not is_paced and limiter.concurrency.most == inf:
+        return True
+    forecast = start_forecast(limiter, now, tokens=tokens)
+    return forecast.wait_s <= 0 and not forecast.excess
 
 
 def start_forecast(

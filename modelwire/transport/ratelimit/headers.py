@@ -192,6 +192,23 @@ class Advertised:
         """Return the likely cost of a call with so many tokens of input."""
         return _costs(tokens_in, self._answer_tokens)
 
+    def allows(self, tokens_in: float, now: float) -> bool:
+        """Return whether every limit had enough left, at its latest change, for a call with so many tokens of input.
+
+        False does not mean that such a call must wait: what was refilled since then is not counted.
+        """
+        tokens = tokens_in + self._answer_tokens
+        for kind, bucket in self._buckets.items():
+            if bucket.period_s is None:
+                is_left = bucket.stop_until <= now
+            elif kind == "requests":
+                is_left = bucket.level >= 1
+            else:
+                is_left = bucket.level >= tokens
+            if not is_left:
+                return False
+        return True
+
     def requests_per_s(self) -> float:
         bucket = self._buckets.get("requests")
         if bucket is not None:
