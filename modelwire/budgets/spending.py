@@ -17,6 +17,7 @@ from operator import add, sub
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from modelwire import forks
+from modelwire.aliases import Fields, Kwargs, Values
 from modelwire.errors import BudgetExceeded, BudgetUnavailable, InvalidArgument
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT, CallObserver
 
@@ -138,7 +139,7 @@ def budget(
             agent.invoke("...")
         print(b)
     """
-    limits: dict[str, Any] = {"usd": usd, "tokens": tokens, "calls": calls, "seconds": seconds}
+    limits: Kwargs = {"usd": usd, "tokens": tokens, "calls": calls, "seconds": seconds}
     if name is not None:
         from modelwire.config import budget_row
 
@@ -352,9 +353,7 @@ class _Admission(CallObserver):
         self.entered = entered
         self.budgets = tuple(dict.fromkeys(entered))
 
-    def started(
-        self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> CallObserver:
+    def started(self, model: Any, messages: Sequence[Any], kwargs: Values) -> CallObserver:
         """Return the observer of a call.
 
         A model without `build_request` reserves its cost here, any other when its request is sent.
@@ -400,7 +399,7 @@ class _Call(CallObserver):
         budgets: tuple[Budget, ...],
         model: Any,
         messages: Sequence[Any],
-        kwargs: Mapping[str, Any],
+        kwargs: Values,
     ) -> None:
         self.budgets = budgets
         named = getattr(model, "model", None) or getattr(model, "model_name", None)
@@ -455,7 +454,7 @@ class _Call(CallObserver):
                 raise
         self.reserved = reserved
 
-    def _price(self, budget: Budget, usage: Mapping[str, Any], tier: Any) -> Decimal:
+    def _price(self, budget: Budget, usage: Fields, tier: Any) -> Decimal:
         from modelwire.usage.prices import price_of_usage
 
         price = price_of_usage(usage, self.name, provider=self.provider, tier=tier)
@@ -530,11 +529,11 @@ class _Call(CallObserver):
             return None
 
 
-def _output_tokens(usage: Mapping[str, Any]) -> int:
+def _output_tokens(usage: Fields) -> int:
     return int(usage.get("output_tokens") or 0)
 
 
-def _tokens(usage: Mapping[str, Any]) -> int:
+def _tokens(usage: Fields) -> int:
     both = int(usage.get("input_tokens") or 0) + _output_tokens(usage)
     return max(both, int(usage.get("total_tokens") or 0))
 

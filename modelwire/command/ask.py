@@ -9,6 +9,7 @@ from typing import Any
 
 from modelwire import ext, messages
 from modelwire import tools as loop
+from modelwire.aliases import JSON
 from modelwire.command import model_options, templates, transcripts, waiting
 from modelwire.command.approvals import Approver
 from modelwire.command.standard_streams import warn
@@ -149,7 +150,7 @@ def _answer(
     model: Any,
     history: list[Any],
     tools: list[Any],
-    schema: dict[str, Any] | None,
+    schema: JSON | None,
     options: argparse.Namespace,
 ) -> list[Any]:
     """Print the answer in the form that the options choose; return the new messages."""
@@ -178,7 +179,7 @@ def _last_code(text: str) -> str:
 
 
 def _structured(
-    model: Any, history: list[Any], schema: dict[str, Any], options: argparse.Namespace
+    model: Any, history: list[Any], schema: JSON, options: argparse.Namespace
 ) -> list[Any]:
     """Print the answer as JSON of the form."""
     found = model.with_structured_output(schema, include_raw=True).invoke(history)

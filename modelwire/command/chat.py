@@ -19,6 +19,7 @@ from typing import Any
 
 from modelwire import config, ext, messages
 from modelwire import tools as loop
+from modelwire.aliases import JSON
 from modelwire.command import model_options, templates, transcripts, waiting
 from modelwire.command.approvals import Approver
 from modelwire.command.shell_errors import shell_text
@@ -110,7 +111,7 @@ class Chat:
         self.history: list[Any] = []
         self.tools = model_options.tools_of(options.tools)
         self.approver = Approver(approves_all=options.yes)
-        self.attached: list[dict[str, Any]] = []
+        self.attached: list[JSON] = []
         self.ended = False
         self.failed = False  # a question has no whole answer
         self.is_piped = sys.stdin is None or not sys.stdin.isatty()

@@ -7,6 +7,7 @@ import sys
 import webbrowser
 from typing import Any
 
+from modelwire.aliases import Kwargs
 from modelwire.command.standard_streams import warn
 from modelwire.errors import InvalidArgument
 from modelwire.terminal_text import echo
@@ -49,7 +50,7 @@ def _fill_in(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
     """Ask for each value; nothing is sent before the user has seen all questions."""
     if not _is_yes(_typed("Answer it? [y/N] ")):
         return question.decline()
-    values: dict[str, Any] = {}
+    values: Kwargs = {}
     for name in question.properties:
         value = _value(question, name)
         if value is not None:

@@ -10,6 +10,7 @@ import webbrowser
 from collections.abc import Iterable
 from typing import Any
 
+from modelwire.aliases import JSON
 from modelwire.callbacks import BaseCallbackHandler
 from modelwire.command.mcp_questions import answer_question
 from modelwire.command.standard_streams import warn
@@ -135,7 +136,7 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def _json_object(text: str) -> JSON:
     try:
         value = json.loads(text)
     except ValueError as exc:
@@ -155,7 +156,7 @@ def _named_tool(server: mcp.MCPTools, name: str) -> Any:
     raise InvalidArgument(f"The server has no tool `{name}`. {did_you_mean(name, known)}")
 
 
-def _tool_row(tool: Any) -> dict[str, Any]:
+def _tool_row(tool: Any) -> JSON:
     return {
         "name": tool.server_name,
         "description": tool.description,
@@ -163,7 +164,7 @@ def _tool_row(tool: Any) -> dict[str, Any]:
     }
 
 
-def _row(one: Any) -> dict[str, Any]:
+def _row(one: Any) -> JSON:
     return {name: value for name, value in vars(one).items() if name != "server"}
 
 

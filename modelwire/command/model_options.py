@@ -11,12 +11,13 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from modelwire import config, ext, messages, tools
+from modelwire.aliases import JSON, Function, Kwargs
 from modelwire.command import keys
 from modelwire.command.standard_streams import decoded, warn
 from modelwire.errors import InvalidArgument, UnknownModel
@@ -152,7 +153,7 @@ def _usual_model() -> str:
     return LOCAL
 
 
-def with_stored_key(make: Callable[..., Any], name: str | None, **arguments: Any) -> Any:
+def with_stored_key(make: Function, name: str | None, **arguments: Any) -> Any:
     """Return `make(...)`, with the provider's stored key if the environment has none. Raises as `make`."""
     if keys.stored_names():
         try:
@@ -189,7 +190,7 @@ _NAMES_OF_THE_MODEL = {
 }
 
 
-def parameters_of(settings: Sequence[str]) -> dict[str, Any]:
+def parameters_of(settings: Sequence[str]) -> Kwargs:
     """Return the parameters that the options `--param NAME=VALUE` set. Raises: `InvalidArgument`."""
     return dict(_parameter(text) for text in settings)
 
@@ -293,7 +294,7 @@ def _fetched(url: str) -> str:
     return str(reply.text).strip("\n")
 
 
-def attachment(place: str, model: Any) -> dict[str, Any]:
+def attachment(place: str, model: Any) -> JSON:
     """Make a content block of a file or URL. Raises `InvalidArgument` for one that the model cannot take."""
     is_url = place.startswith(("http://", "https://"))
     try:
@@ -342,7 +343,7 @@ _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean
 _SHORT_FIELD = re.compile(r"([A-Za-z_]\w*)(?:\s+(str|int|float|bool))?\s*(?::\s*(.+))?")
 
 
-def _short_schema(text: str) -> dict[str, Any] | None:
+def _short_schema(text: str) -> JSON | None:
     """Return the JSON schema of `name, age int, mood: how they feel`, or None for another text."""
     separator = "\n" if "\n" in text else ","
     fields = [part.strip() for part in text.split(separator) if part.strip()]
@@ -350,7 +351,7 @@ def _short_schema(text: str) -> dict[str, Any] | None:
     is_one_word = len(fields) == 1 and re.fullmatch(r"\S+", fields[0])
     if not fields or is_one_word:
         return None
-    properties: dict[str, Any] = {}
+    properties: JSON = {}
     for match in found:
         if match is None:
             return None
@@ -365,7 +366,7 @@ def _short_schema(text: str) -> dict[str, Any] | None:
     }
 
 
-def schema_of(place: str) -> dict[str, Any]:
+def schema_of(place: str) -> JSON:
     """Read a JSON schema from a file or from the option itself, in JSON or as `name, age int`.
 
     Raises: `InvalidArgument` with the line.

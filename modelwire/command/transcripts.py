@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from modelwire import config, messages
+from modelwire.aliases import JSON
 from modelwire.command.standard_streams import warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.sqlite_files import open_sqlite
@@ -150,7 +151,7 @@ def _rows_of(base: Any, talk: int) -> list[str]:
     return rows
 
 
-def without_data(history: Sequence[Any]) -> list[dict[str, Any]]:
+def without_data(history: Sequence[Any]) -> list[JSON]:
     """Return messages as JSON values, the data of attachments left out."""
     written = []
     for message in messages.messages_to_dict(history):

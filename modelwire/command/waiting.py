@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import Timer
 from typing import Any
 
+from modelwire.aliases import Values
 from modelwire.command.model_options import model_of
 from modelwire.command.standard_streams import warn
 from modelwire.ext import CallObserver
@@ -26,9 +27,7 @@ class WaitingNote(CallObserver):
         self._failure = ""
         self._attempts = 0
 
-    def started(
-        self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> CallObserver:
+    def started(self, model: Any, messages: Sequence[Any], kwargs: Values) -> CallObserver:
         """Start the clock of a call."""
         self.stop()
         self._model = model_of(model)

@@ -21,6 +21,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, MissingDependency
 from modelwire.ext import shown_url
 
@@ -239,7 +240,7 @@ def _client(url: str, shown: str) -> Any:
     return client
 
 
-def _options() -> dict[str, Any]:
+def _options() -> Kwargs:
     return {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S, "protocol": 2}
 
 

@@ -16,6 +16,8 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from modelwire.aliases import Kwargs
+
 __all__ = ["LoopClients"]
 
 # A loop opens at most this many connections; more commands at a time wait for one,
@@ -27,7 +29,7 @@ _WAIT_S = 1.0
 class LoopClients:
     """One client of redis-py for each event loop that uses the connection."""
 
-    def __init__(self, url: str, options: dict[str, Any]) -> None:
+    def __init__(self, url: str, options: Kwargs) -> None:
         self._url = url
         self._options = options
         self._held: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient] = WeakKeyDictionary()

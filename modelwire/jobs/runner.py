@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, Kwargs
 from modelwire.embeddings import Embeddings
 from modelwire.errors import DiskError, InvalidArgument, JobChanged, JobStopped
 from modelwire.jobs.embedding_rows import EmbeddingCaller, EmbeddingWork, embedding_work
@@ -95,7 +95,7 @@ def _made(work: Any, options: Fields) -> Work:
 
 
 def _claimed(
-    work: Work, input: InputRows, folder: JobFolder, options: dict[str, Any], opened: ExitStack
+    work: Work, input: InputRows, folder: JobFolder, options: Kwargs, opened: ExitStack
 ) -> Job:
     """Return the job of a folder, with the state of earlier runs."""
     from modelwire.jobs.row_store import RowStore

@@ -15,6 +15,7 @@ from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from modelwire.aliases import Fields
 from modelwire.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def draw_mermaid(
     curve_style: CurveStyle | None,
     node_colors: NodeStyles | None,
     wrap_label_n_words: int,
-    frontmatter_config: Mapping[str, Any] | None,
+    frontmatter_config: Fields | None,
 ) -> str:
     """Return the graph, whose ids are readable, in Mermaid's language."""
     ids = _safe_ids(list(graph.nodes))
@@ -255,7 +256,7 @@ def _safe_ids(ids: list[str]) -> dict[str, str]:
     return safe
 
 
-def _label(name: str, metadata: Mapping[str, Any] | None) -> str:
+def _label(name: str, metadata: Fields | None) -> str:
     if not metadata:
         return _quoted(name)
     notes = [html.escape(f"{key} = {value}") for key, value in metadata.items()]
@@ -277,7 +278,7 @@ def _wrapped(text: str, words_a_line: int) -> str:
     return "<br/>".join(lines)
 
 
-def _yaml(value: Mapping[str, Any], indent: str = "") -> list[str]:
+def _yaml(value: Fields, indent: str = "") -> list[str]:
     lines = []
     for key, inner in value.items():
         if isinstance(inner, Mapping):

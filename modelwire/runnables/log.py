@@ -31,7 +31,7 @@ class LogEntry(TypedDict):
     name: str
     type: str  # "chain", "prompt", "parser", "llm" (any model), "tool" or "retriever".
     tags: list[str]
-    metadata: dict[str, Any]
+    metadata: JSON
     start_time: str  # ISO 8601, UTC.
     streamed_output_str: list[str]  # The texts of a model's chunks.
     streamed_output: list[Any]

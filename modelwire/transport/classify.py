@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from modelwire.aliases import HeaderFields
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -128,7 +128,7 @@ def provider_error(
     type: str | None = None,
     code: str | int | None = None,
     detail_code: str | None = None,
-    headers: Mapping[str, str] | None = None,
+    headers: HeaderFields | None = None,
     request_id: str | None = None,
     model: str | None = None,
     body: Any = None,

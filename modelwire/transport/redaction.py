@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import Fields
 from modelwire.errors import ChatError, ModelwireError
 from modelwire.transport.wire import (
     MASK,
@@ -121,7 +122,7 @@ def secrets_of(exchange: AnyExchange) -> list[str]:
     return sorted(texts | {quote(text, safe="") for text in texts}, key=len, reverse=True)
 
 
-def _of_headers(headers: Mapping[str, Any]) -> Iterator[str]:
+def _of_headers(headers: Fields) -> Iterator[str]:
     for name, value in headers.items():
         if name.lower() in _PUBLIC or not isinstance(value, str):
             continue

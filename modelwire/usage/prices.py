@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
+from modelwire.aliases import Fields
 from modelwire.errors import InvalidArgument, MissingDependency
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def price_of_usage(
     return price
 
 
-def _counts_of(usage: Mapping[str, Any]) -> dict[str, int]:
+def _counts_of(usage: Fields) -> dict[str, int]:
     """Return the tokens of a usage by the names of the price list."""
     sent = int(usage.get("input_tokens") or 0)
     counts = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import Fields, Kwargs
 from modelwire.usage.prices import dollars, price_of_usage
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def prompt_cache_use_of(
     tier: Any = None,
 ) -> PromptCacheUse:
     """Return what the prompt cache did for one call; without a known price of the model it saved nothing."""
-    details: Mapping[str, Any] = usage.get("input_token_details") or {}
+    details: Fields = usage.get("input_token_details") or {}
     use = PromptCacheUse(int(usage.get("input_tokens") or 0))
     use.read_tokens = int(details.get("cache_read") or 0)
     by_lifetime = sum(
@@ -82,7 +83,7 @@ def prompt_cache_use_of(
         return use
     others = {name: count for name, count in details.items() if name not in _CACHE_DETAILS}
     uncached = {**usage, "input_token_details": others}
-    about: dict[str, Any] = {"provider": provider, "batch": batch, "tier": tier}
+    about: Kwargs = {"provider": provider, "batch": batch, "tier": tier}
     price = price_of_usage(usage, model, **about)
     without = price_of_usage(uncached, model, **about)
     if price is not None and without is not None:

@@ -11,6 +11,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from modelwire.adapters.wires.json import UNDOCUMENTED, count_or_none, no_answer, read_reply
+from modelwire.aliases import JSON, HeaderFields, Kwargs
 from modelwire.messages import AIMessage, HumanMessage
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class EmbeddingCodec:
         """Return the request of a call."""
         raise NotImplementedError
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Kwargs:
         """Return the options of the request in the provider's words."""
         return {self.WORDS.get(key, key): value for key, value in self.pack.options.items()}
 
@@ -167,7 +168,7 @@ class EmbeddingCodec:
         error.index = index  # type: ignore[attr-defined]  # `EmbeddingWork` reads it
         return error
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> Any:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> Any:
         raise NotImplementedError
 
     def error(self, reply: Reply) -> ChatError:
@@ -219,7 +220,7 @@ def _is_small(vector: Any) -> bool:
     return b"\x7f" not in exponents and b"\xff" not in exponents
 
 
-def by_index(items: Sequence[dict[str, Any]], count: int, name: str) -> list[Any]:
+def by_index(items: Sequence[JSON], count: int, name: str) -> list[Any]:
     """Take the field `name` out of the items, in the order of their `index`; None where a text has no item.
 
     More items than texts are returned as they are, to be refused.

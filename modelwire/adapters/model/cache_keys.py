@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from modelwire.aliases import Values
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.arguments import Arguments, Stop
@@ -127,7 +129,7 @@ _PARAMETERS = (
 )
 
 
-def llm_string(model: BaseChatModel, params: Mapping[str, Any]) -> str:
+def llm_string(model: BaseChatModel, params: Values) -> str:
     """Return the text that, with the messages, determines a model's answers: its class and the parameters."""
     cls = type(model)
     own = {name: getattr(model, name) for name in _PARAMETERS if name in cls.model_fields}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from modelwire.adapters.model.arguments import json_bytes, timeouts_of
 from modelwire.adapters.model.continuation import Continuation
+from modelwire.aliases import Fields
 from modelwire.runnables.config import in_batch
 from modelwire.transport.connections.closed_network import network_blocks
 from modelwire.transport.connections.hook import CONNECTION_HOOKS, hooked
@@ -60,7 +60,7 @@ def new_exchange(
     codec: Codec,
     request: WireRequest,
     config: RunnableConfig,
-    retry_settings: Mapping[str, Any],
+    retry_settings: Fields,
     retry: RetryPolicy,
     limiter: AdaptiveRateLimiter | None,
     hooks: Hooks[AIMessage, AIMessageChunk],
@@ -146,7 +146,7 @@ def limiter_of_model(model: HTTPChatModel, request: WireRequest) -> AdaptiveRate
     )
 
 
-def _reserved_tokens(codec: Codec, body: Mapping[str, Any]) -> int | None:
+def _reserved_tokens(codec: Codec, body: Fields) -> int | None:
     """Return how many tokens of output the provider counts before there are any; None where that is unknown."""
     if not getattr(codec, "has_output", True):
         return 0

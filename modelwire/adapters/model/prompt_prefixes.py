@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from modelwire.adapters.wires.json import mask_secrets
+from modelwire.aliases import Fields
 from modelwire.prompt_caches import BREAKS, MOST_BREAKS, WATCHING, CacheBreak
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class PromptMemory:
         self._lock = Lock()
 
     def note(
-        self, model: str, messages: Sequence[BaseMessage], body: Mapping[str, Any], wire: str = ""
+        self, model: str, messages: Sequence[BaseMessage], body: Fields, wire: str = ""
     ) -> None:
         """Compare a call with those before it, and report where it breaks the prompt cache."""
         texts = Texts(
@@ -340,7 +341,7 @@ def _json(value: Any) -> str:
     return to_json(value, fallback=str).decode(errors="replace")
 
 
-def _tools(body: Mapping[str, Any]) -> Iterator[Named]:
+def _tools(body: Fields) -> Iterator[Named]:
     """Yield the name and the text of each tool in a request, whatever the wire."""
     config = body.get("toolConfig")
     tools = body.get("tools") or (config.get("tools") if isinstance(config, Mapping) else None)
@@ -353,7 +354,7 @@ def _tools(body: Mapping[str, Any]) -> Iterator[Named]:
             yield str(name), [("text", _json(one))]
 
 
-def _parameters(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _parameters(body: Fields) -> Iterator[tuple[str, str]]:
     """Yield the parameters in a request that may matter to the cache; settings in a config count one by one."""
     for field, value in body.items():
         is_config = field.endswith("Config") and isinstance(value, Mapping)

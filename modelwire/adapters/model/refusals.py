@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelwire.adapters.model.results import chunk_from_message
+from modelwire.aliases import JSON
 from modelwire.errors import IncompleteAnswer, Refused, RetryClass
 from modelwire.messages import AIMessage, AIMessageChunk
 from modelwire.messages.finish_reasons import FILTERED_REASONS, SUSPENDED_REASONS, finish_reason_of
@@ -70,7 +71,7 @@ class RefusalPolicy:
 ON_REFUSAL = {"raise": RefusalPolicy(raises=True), "message": RefusalPolicy(raises=False)}
 
 
-def refused(answer: AIMessage, block: dict[str, Any], provider: str) -> Refused:
+def refused(answer: AIMessage, block: JSON, provider: str) -> Refused:
     """Return the error of a refused answer, with what came of the answer as `.partial`."""
     about = answer.response_metadata
     reason = finish_reason_of(answer)
@@ -98,7 +99,7 @@ def refused(answer: AIMessage, block: dict[str, Any], provider: str) -> Refused:
     )
 
 
-def with_reason_as_text(answer: AIMessage, block: dict[str, Any]) -> AIMessage:
+def with_reason_as_text(answer: AIMessage, block: JSON) -> AIMessage:
     """Return the message with the text of the refusal as its text, unless it has another."""
     words = str(block.get("refusal") or "")
     if not words or answer.text:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
+from modelwire.aliases import JSON
 from modelwire.messages import (
     AIMessage,
     AIMessageChunk,
@@ -94,7 +95,7 @@ def result_of(message: BaseMessage) -> ChatResult:
     return outputs.ChatResult.of(generations=generations, llm_output=output or None)
 
 
-def combined_output(outputs: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+def combined_output(outputs: Sequence[JSON | None]) -> JSON:
     """Return the `llm_output` of several results: the name of the model, and the sum of `token_usage` where counted."""
     known = [output for output in outputs if output]
     combined = {
@@ -105,13 +106,13 @@ def combined_output(outputs: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
     return combined
 
 
-def _info(message: BaseMessage) -> dict[str, Any] | None:
+def _info(message: BaseMessage) -> JSON | None:
     """Return why the answer ended, and its log probabilities: what OpenAI's services say of one choice."""
     about = message.response_metadata
     return {key: about[key] for key in _OF_ONE if about.get(key) is not None} or None
 
 
-def _answer_of(choice: dict[str, Any], first: BaseMessage) -> AIMessage:
+def _answer_of(choice: JSON, first: BaseMessage) -> AIMessage:
     about = {name: value for name, value in first.response_metadata.items() if name not in _OF_ALL}
     fields = {name: choice[name] for name in _FIELDS}
     more = {name: value for name, value in choice.items() if name not in (*_FIELDS, "index")}

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import WIRES, Endpoint, wire_named
+from modelwire.aliases import HeaderFields
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.closing import close
 from modelwire.runnables.config import run_in_executor
 from modelwire.transport.connections.sdk_client import AsyncSdkConnection, SyncSdkConnection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator
 
     from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.settings import WireSettings
@@ -81,7 +82,7 @@ class SdkClients:
     def __init__(self, model: WireSettings) -> None:
         self._model = model
 
-    def endpoint(self, headers: Mapping[str, str]) -> Endpoint:
+    def endpoint(self, headers: HeaderFields) -> Endpoint:
         """Return the endpoint of a call, without the host: the SDK takes paths and adds its own address.
 
         A header here replaces the client's header of the same name, except that beta features are joined.

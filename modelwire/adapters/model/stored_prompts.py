@@ -22,6 +22,7 @@ from pydantic_core import from_json
 
 from modelwire.adapters.model.arguments import json_bytes
 from modelwire.adapters.model.call_parts import aconnection_of, connection_of
+from modelwire.aliases import JSON, Function
 from modelwire.errors import ChatError
 from modelwire.transport.call import call_flow
 from modelwire.transport.drivers import adrive, drive
@@ -86,7 +87,7 @@ class _ReadingWire:
         decoder.close = self._noting(decoder.close)
         return decoder
 
-    def _noting(self, read: Callable[..., Any]) -> Callable[..., Any]:
+    def _noting(self, read: Function) -> Function:
         def noted(*event: Any) -> Any:
             chunks = read(*event)
             for chunk in chunks:
@@ -156,7 +157,7 @@ class _Storing:
 
     def __init__(self, control: Control | None) -> None:
         self.control = control
-        self.answer: dict[str, Any] = {}
+        self.answer: JSON = {}
 
 
 @contextmanager
@@ -213,7 +214,7 @@ def _head_of(model: HTTPChatModel, call: Control, store: StoredHead) -> _Head:
         return head
 
 
-def _control(call: Control, url: str, method: str, body: dict[str, Any] | None = None) -> Control:
+def _control(call: Control, url: str, method: str, body: JSON | None = None) -> Control:
     content = b"" if body is None else json_bytes(body)
     policy = call.policy._replace(limiter=None, patient=False)
     control: Control = Exchange(

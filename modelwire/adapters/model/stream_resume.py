@@ -7,7 +7,7 @@ structured output are never joined from two answers: they start again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +18,7 @@ from modelwire.adapters.model.continuation import NextPart
 from modelwire.adapters.model.results import result_of_chunks
 from modelwire.adapters.model.run import astart_model_run, start_model_run
 from modelwire.adapters.providers.model_families import family_of
+from modelwire.aliases import JSON, Fields, HeaderFields, Kwargs
 from modelwire.errors import (
     ChatError,
     IncompleteStream,
@@ -330,14 +331,14 @@ class _Seam:
             size = min(left, len(str(chunk.text)))
             left -= size
             chunks.append(_without(chunk, size) if size else chunk)
-        about: dict[str, Any] = {RESUMED_AT: len(self._text)}
+        about: Kwargs = {RESUMED_AT: len(self._text)}
         if self._usage is not None:
             about["usage_estimated"] = True
         mark = Chunk.from_wire("", response_metadata=about, usage_metadata=cast("Any", self._usage))
         return self._in_place([mark, *chunks])
 
 
-def _metadata(first: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata(first: Fields, last: Fields) -> JSON:
     """Return the metadata of the last chunk: the answer keeps the id that it began with."""
     if "id" in first:
         return {**last, "id": first["id"]}
@@ -399,7 +400,7 @@ class _TrackedWire:
         self._decoder: _TrackedDecoder | None = None  # which reads the stream
         self._made = 0
 
-    def stream_decoder(self, headers: Mapping[str, str]) -> Any:
+    def stream_decoder(self, headers: HeaderFields) -> Any:
         """Return the decoder of the stream; each second one is that of the part, should the stream fail."""
         self._made += 1
         if self._made % 2 == 0:

@@ -17,7 +17,7 @@ from modelwire.adapters.model.value_forms import ValueForm, value_reader
 from modelwire.adapters.providers.model_families import family_of, refuses
 from modelwire.adapters.providers.parameters import fit_parameters
 from modelwire.adapters.structured_retry import StructuredRetry
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError, did_you_mean
 from modelwire.output_parsers.pydantic import model_name
 from modelwire.output_parsers.structured import StructuredOutputParser
@@ -106,7 +106,7 @@ def object_form(schema: Any) -> type[ValueForm] | None:
         raise InvalidType(f"`{schema}` cannot be the form of an answer: {exc}") from exc
 
 
-def _json_form(schema: Mapping[str, Any]) -> type[ValueForm] | None:
+def _json_form(schema: Fields) -> type[ValueForm] | None:
     """Return the class for a JSON schema of a value; None for the schema of an object, or a provider's own form.
 
     Raises: `InvalidArgument` for a schema that refers to itself, which has its place at the top only.
@@ -207,7 +207,7 @@ def structured_by_wire(
     return _read(bound, _parser(schema), include_raw=include_raw)
 
 
-def _tool_options(model: HTTPChatModel, kwargs: Arguments) -> dict[str, Any]:
+def _tool_options(model: HTTPChatModel, kwargs: Arguments) -> Kwargs:
     """Return the keywords that make a model call one tool, without those that it takes no value of."""
     wire = model._wire()
     provider = getattr(model, "provider", wire.owner)
@@ -249,12 +249,12 @@ def _check(schema: Any) -> None:
         )
 
 
-def _default_method(model: HTTPChatModel, kwargs: Mapping[str, Any]) -> str:
+def _default_method(model: HTTPChatModel, kwargs: Values) -> str:
     """Return the method that suits the model and its parameters as they will be sent, in whichever words they are."""
     wire = model._wire()
     name = str(model.model)
 
-    def sent() -> Mapping[str, Any]:
+    def sent() -> Fields:
         params = {**model._params(), **kwargs}
         return fit_parameters(params, provider=wire.owner, model=name, wire=wire.name)[0]
 
@@ -312,7 +312,7 @@ def _columns_of(model: Any) -> list[str] | None:
     return [*shown, *(field.alias or name for name, field in computed)]
 
 
-def _plain_schema(schema: Mapping[str, Any]) -> tuple[str, JSON]:
+def _plain_schema(schema: Fields) -> tuple[str, JSON]:
     """Return the name and the JSON schema of a dict: it may be one, or have one in a shape of a provider's."""
     if is_ready(schema):
         inner = schema.get("json_schema", schema)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
 
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import MalformedResponse, message_of
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import MASK
@@ -330,7 +330,7 @@ def _status(value: Any) -> int | None:
     return None
 
 
-def request_id_of(headers: Mapping[str, str]) -> str | None:
+def request_id_of(headers: HeaderFields) -> str | None:
     """Return the provider's name for the call; `headers` have lower-case names."""
     for name in REQUEST_ID_HEADERS:
         if found := headers.get(name):
@@ -367,7 +367,7 @@ def error_from_json(
     *,
     provider: str,
     status: int,
-    headers: Mapping[str, str] | None = None,
+    headers: HeaderFields | None = None,
     model: str | None = None,
     fallback: str | None = None,
 ) -> ProviderError:

@@ -7,7 +7,6 @@ another host.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -15,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from pydantic_core import from_json
 
 from modelwire import errors, ext, lazy
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields, Kwargs
 from modelwire.jobs.batch_api.azure import batch_address
 from modelwire.jobs.owned_files import owned
 
@@ -99,7 +98,7 @@ class BatchClient:
                     verify=ext.trust_store(),
                 )
             base_url, query = batch_address(address.url)
-            arguments: dict[str, Any] = {
+            arguments: Kwargs = {
                 "base_url": base_url,
                 "default_query": query,
                 "default_headers": headers,
@@ -130,7 +129,7 @@ class BatchClient:
         """Return a JSON object; the SDK retries by itself."""
         return self._called("get", path, {"params": dict(params or {}), "max_retries": 2})
 
-    def post(self, path: str, *, headers: Mapping[str, str] | None = None, **content: Any) -> JSON:
+    def post(self, path: str, *, headers: HeaderFields | None = None, **content: Any) -> JSON:
         """Send a POST once, without retries: if the answer is lost, the provider may have acted on the request."""
         options = {"headers": dict(headers or {}), "max_retries": 0, "timeout": UPLOAD_TIMEOUT_S}
         return self._called("post", path, options, **content)
@@ -157,7 +156,7 @@ class BatchClient:
         self._carried.headers.update(headers)
         return {**self._headers, **headers}
 
-    def _called(self, method: str, path: str, options: dict[str, Any], **content: Any) -> JSON:
+    def _called(self, method: str, path: str, options: Kwargs, **content: Any) -> JSON:
         try:
             return self._called_once(method, path, {**options}, **content)
         except errors.AuthenticationError:
@@ -172,7 +171,7 @@ class BatchClient:
                     file.seek(0)
         return self._called_once(method, path, options, **content)
 
-    def _called_once(self, method: str, path: str, options: dict[str, Any], **content: Any) -> JSON:
+    def _called_once(self, method: str, path: str, options: Kwargs, **content: Any) -> JSON:
         import httpx2
 
         options["headers"] = ext.Headers({**self._now_needed(), **options.get("headers", {})})

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelwire.aliases import Fields
+from modelwire.aliases import Fields, HeaderFields, Kwargs
 
 if TYPE_CHECKING:
     import httpx2
@@ -41,7 +41,7 @@ class PlainClient:
         *,
         base_url: str,
         default_query: Mapping[str, str],
-        default_headers: Mapping[str, str],
+        default_headers: HeaderFields,
         http_client: httpx2.Client,
     ) -> None:
         import httpx2
@@ -144,5 +144,5 @@ class PlainClient:
             time.sleep(pauses_s.pop(0))
 
 
-def _with(options: Fields, headers: Mapping[str, str]) -> dict[str, Any]:
+def _with(options: Fields, headers: HeaderFields) -> Kwargs:
     return {**options, "headers": {**options.get("headers", {}), **headers}}

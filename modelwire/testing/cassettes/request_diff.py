@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import JSON
 from modelwire.testing.cassettes.records import shortened
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ _WHAT_TO_DO = (
 _ABSENT = object()
 
 
-def _facts(request: Request) -> dict[str, Any]:
+def _facts(request: Request) -> JSON:
     return {"url": request.url, **dict(_leaves(request.body, ""))}
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, Literal
 
+from modelwire.aliases import HeaderFields
 from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
 from modelwire.ext import usual_status
 from modelwire.testing.server.limits import check_word
@@ -107,7 +108,7 @@ def status(
     type: str | None = None,
     error_code: str | int | None = None,
     message: str = "",
-    headers: Mapping[str, str] | None = None,
+    headers: HeaderFields | None = None,
     body: bytes | None = None,
 ) -> Fault:
     """Answer with an HTTP status and an error in the wire's format (S1-S9).

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, HeaderFields
 
 __all__ = [
     "FOREVER_S",
@@ -141,7 +141,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
+def json_reply(status: int, body: Any, headers: HeaderFields | None = None) -> Reply:
     """Return a reply with a JSON body."""
     return Reply(status, {"content-type": "application/json", **(headers or {})}, [to_json(body)])
 

@@ -6,11 +6,12 @@ that it is an error of that call. As an exception it would end the whole connect
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
+from modelwire.aliases import JSON, HeaderFields
 from modelwire.tools.mcp.oauth import Pause, http_auth
 from modelwire.tools.mcp.package import package
 from modelwire.tools.mcp.requests import noting
@@ -27,7 +28,7 @@ SESSION_HEADER = "mcp-session-id"
 
 @asynccontextmanager
 async def http_transport(
-    url: str, headers: Mapping[str, str], auth: Any, pause: Pause
+    url: str, headers: HeaderFields, auth: Any, pause: Pause
 ) -> AsyncIterator[Any]:
     """Open the HTTP client of a server with a URL, and yield the package's transport over it."""
     http = package("mcp.client.streamable_http")
@@ -78,6 +79,6 @@ def _trouble_of(response: Any) -> str | None:
     return f"the server answered {status} {response.reason_phrase}".rstrip()
 
 
-def _error(text: str) -> dict[str, Any]:
+def _error(text: str) -> JSON:
     """Return a JSON-RPC error that answers the request which it comes back for."""
     return {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": text}}

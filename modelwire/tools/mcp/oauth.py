@@ -5,12 +5,13 @@ Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/authoriza
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from modelwire.aliases import HeaderFields
 from modelwire.errors import ConnectFailed
 from modelwire.tools.mcp.loopback import LoopbackPage
 from modelwire.tools.mcp.package import package
@@ -47,9 +48,7 @@ class OAuthLogin:
 
 
 @asynccontextmanager
-async def http_auth(
-    url: str, headers: Mapping[str, str], auth: Any, pause: Pause
-) -> AsyncIterator[Any]:
+async def http_auth(url: str, headers: HeaderFields, auth: Any, pause: Pause) -> AsyncIterator[Any]:
     """Yield what the HTTP client signs its requests with: an `httpx2.Auth`, or None.
 
     Without `auth`, that is the login that was stored for this URL, unless a header authenticates already. `pause`

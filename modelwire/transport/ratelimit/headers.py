@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from modelwire.aliases import HeaderFields
 from modelwire.transport.ratelimit.rate import BURST_S
 from modelwire.transport.retry import number_in
 
@@ -214,7 +215,7 @@ class Advertised:
 
     def read(
         self,
-        headers: Mapping[str, str],
+        headers: HeaderFields,
         admission: Admission,
         now: float,
         *,

@@ -19,6 +19,7 @@ from math import inf
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from modelwire.aliases import HeaderFields
 from modelwire.errors import (
     AuthenticationError,
     ChatError,
@@ -289,7 +290,7 @@ class AdaptiveRateLimiter:
         self,
         admission: Admission,
         now: float,
-        headers: Mapping[str, str] | None = None,
+        headers: HeaderFields | None = None,
         usage: Mapping[str, int] | None = None,
     ) -> None:
         """Called when the provider has accepted the request.
@@ -337,7 +338,7 @@ class AdaptiveRateLimiter:
         admission: Admission,
         now: float,
         error: ChatError,
-        headers: Mapping[str, str] | None = None,
+        headers: HeaderFields | None = None,
         *,
         renewed: bool = False,
     ) -> None:
@@ -458,7 +459,7 @@ class AdaptiveRateLimiter:
 
     def _read(
         self,
-        headers: Mapping[str, str],
+        headers: HeaderFields,
         admission: Admission,
         now: float,
         *,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count, islice
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from modelwire import forks
+from modelwire.aliases import HeaderFields
 from modelwire.sharing import shared_state
 from modelwire.transport.connections.address import address_of
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
@@ -74,7 +75,7 @@ def divide_limits(among: int, now: float) -> None:
 
 def limiter_of(
     url: str,
-    headers: Mapping[str, str],
+    headers: HeaderFields,
     model: str | None,
     *,
     now: float,

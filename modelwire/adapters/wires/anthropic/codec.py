@@ -19,7 +19,7 @@ from modelwire.adapters.wires.anthropic.response import read_message
 from modelwire.adapters.wires.anthropic.stream import MessagesStreamDecoder
 from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_as, error_from_reply
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import BadRequest, ContextTooLong, InvalidArgument, InvalidType
 from modelwire.transport.wire import WireRequest
 
@@ -84,7 +84,7 @@ class MessagesCodec(NamedTuple):
         """Read a whole answer. Raises `MalformedResponse`, or the error that hides under the 200."""
         return read_message(reply, self.provider)
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> MessagesStreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> MessagesStreamDecoder:
         """Make the decoder of one streamed answer."""
         return MessagesStreamDecoder(
             provider=self.provider, request_id=(headers or {}).get("request-id")

@@ -41,7 +41,7 @@ from modelwire.adapters.wires.outgoing_messages import (
     tool_call_id_of,
     with_paired_calls,
 )
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.messages.block_translators.standard import type_of
@@ -145,7 +145,7 @@ def _assistant_content(message: AIMessage) -> Content:
     return blocks + [tool_use(call) for call in calls]
 
 
-def _tool_use_again(item: Mapping[str, Any], call: Mapping[str, Any] | None, *, own: bool) -> Block:
+def _tool_use_again(item: Fields, call: Fields | None, *, own: bool) -> Block:
     """Return a tool call's block with its other fields (`caller`, `cache_control`) as they came."""
     block = as_it_is(item)
     arguments = block.pop("args", None) or block.get("input")

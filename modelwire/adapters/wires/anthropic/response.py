@@ -23,7 +23,7 @@ from modelwire.adapters.wires.json import (
     read_reply,
     text_or_none,
 )
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
 from modelwire.messages.block_translators.standard import type_of
@@ -187,7 +187,7 @@ LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
 def event_error(
-    data: Fields, *, provider: str, headers: Mapping[str, str] | None = None
+    data: Fields, *, provider: str, headers: HeaderFields | None = None
 ) -> ProviderError:
     """Return the error of an event `{"type": "error", "error": {...}}`, in a stream or under a 200."""
     status = STATUS_OF_ERROR.get(type_of(data.get("error")), 400)

@@ -16,6 +16,7 @@ from modelwire.adapters.wires.block_answers import (
     translated_blocks,
 )
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in
+from modelwire.aliases import Fields
 from modelwire.messages.block_translators.standard import (
     Block,
     Readers,
@@ -75,7 +76,7 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
     return cast("list[ContentBlock]", blocks)
 
 
-def _blocked_by(metadata: Mapping[str, Any]) -> str | None:
+def _blocked_by(metadata: Fields) -> str | None:
     """Return what blocked an answer; a guardrail whose trace shows that it only masked parts did not block it."""
     reason = metadata.get("stopReason")
     if reason == "content_filtered":

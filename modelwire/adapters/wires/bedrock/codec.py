@@ -5,7 +5,6 @@ Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.bedrock.blocks_to_wire import blocks_to_wire, cache_point
@@ -17,7 +16,7 @@ from modelwire.adapters.wires.bedrock.stream import ConverseStreamDecoder
 from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_from_reply, request_id_of
 from modelwire.adapters.wires.wire import path_segment
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, HeaderFields
 from modelwire.errors import NotFound, and_said
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import WireRequest
@@ -100,7 +99,7 @@ class ConverseCodec(NamedTuple):
         """Read a whole answer. Raises `MalformedResponse`."""
         return read_answer(reply, self.provider, self.model)
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> ConverseStreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> ConverseStreamDecoder:
         """Make the decoder of one streamed answer."""
         return ConverseStreamDecoder(
             provider=self.provider, model=self.model, request_id=request_id_of(headers or {})

@@ -7,7 +7,6 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +17,7 @@ from modelwire.adapters.wires.gemini.response import read_answer
 from modelwire.adapters.wires.gemini.stream import GenerateFraming, GenerateStreamDecoder
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_as, error_from_reply
 from modelwire.adapters.wires.wire import path_segment
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -96,11 +95,11 @@ class GenerateContentCodec(NamedTuple):
         """Read a whole answer. Raises `MalformedResponse`, or the error that hides under the 200."""
         return read_answer(reply, self.provider)
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> GenerateStreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> GenerateStreamDecoder:
         """Make the decoder of one streamed answer."""
         return GenerateStreamDecoder(provider=self.provider)
 
-    def continued(self, body: Mapping[str, Any], answer: AIMessage) -> JSON | None:
+    def continued(self, body: Fields, answer: AIMessage) -> JSON | None:
         """Return the body that continues a `CONTINUATION` (google-genai 3.4, `prepare_continuation_config`)."""
         token = answer.response_metadata.get("continuation_token")
         if token:

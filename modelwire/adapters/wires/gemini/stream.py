@@ -104,9 +104,7 @@ class GenerateStreamDecoder:
     def __init__(self, *, provider: str) -> None:
         self._provider = provider
         self._id: str | None = None
-        self._answer: dict[
-            str, Any
-        ] = {}  # what the events have beside their candidates, the last of each
+        self._answer: JSON = {}  # what the events have beside their candidates, the last of each
         self._candidate: JSON = {}  # what the first candidate has beside its content
         self._citations: list[Any] = []
         self._usage: Any = None

@@ -33,7 +33,7 @@ from modelwire.adapters.wires.openai_chat.response import (
     response_metadata,
     usage_of,
 )
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, HeaderFields, Values
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage
 from modelwire.transport.wire import WireRequest
@@ -97,7 +97,7 @@ class ChatCompletionsCodec(
         request.left_out = left_out
         return request
 
-    def _params(self, params: Mapping[str, Any]) -> JSON:
+    def _params(self, params: Values) -> JSON:
         """Return the parameters in the service's words; one the caller already named so is left alone."""
         body = dict(params)
         for name in ("max_tokens", "max_output_tokens"):
@@ -150,7 +150,7 @@ class ChatCompletionsCodec(
             check_empty("openai", reason, provider=self.provider, request_id=request_id)
         return message
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> StreamDecoder:
         """Make the decoder of one streamed answer."""
         from modelwire.adapters.wires.openai_chat.stream import ChatCompletionsDecoder
 

@@ -22,7 +22,7 @@ from modelwire.adapters.wires.anthropic.prompt_cache import (
 )
 from modelwire.adapters.wires.openai_chat.families import has_breakpoints, has_long_prompt_cache
 from modelwire.adapters.wires.prompt_marks import LONG, PromptCacheWish, Section, place_marks
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
@@ -105,7 +105,7 @@ def _instructions_of(turns: Any) -> list[Any]:
     return head
 
 
-def stable_prefix_key(model: str, body: Mapping[str, Any]) -> str:
+def stable_prefix_key(model: str, body: Fields) -> str:
     """Return the digest of what all calls of one program begin with: the model, its tools and its instructions."""
     head = _instructions_of(body.get("messages", body.get("input")))
     stable = [model, body.get("tools"), body.get("instructions"), head]

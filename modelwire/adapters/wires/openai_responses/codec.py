@@ -16,7 +16,7 @@ from modelwire.adapters.wires.openai_chat.response import error_within
 from modelwire.adapters.wires.openai_chat.tools import tool_params
 from modelwire.adapters.wires.openai_responses.messages import History, items_from_messages
 from modelwire.adapters.wires.openai_responses.response import failure, message_from_response
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import InvalidArgument
 from modelwire.messages.block_translators.standard import type_of, without
 
@@ -93,7 +93,7 @@ class ResponsesCodec(NamedTuple):
             response, provider=self.provider, request_id=request_id_of(reply.headers)
         )
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> StreamDecoder:
         """Make the decoder of one streamed answer."""
         from modelwire.adapters.wires.openai_responses.stream import ResponsesDecoder
 

@@ -8,13 +8,13 @@ Wire format: https://platform.openai.com/docs/api-reference/responses/object, re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_from_json, text_or_none
 from modelwire.adapters.wires.openai_chat.response import generated_call_id, usage_of
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.messages import AIMessage
 from modelwire.messages.block_translators.standard import some_of
 from modelwire.messages.tool_calls import free_text_call, read_tool_call
@@ -207,7 +207,7 @@ def failure(
     source: Fields,
     *,
     provider: str,
-    headers: Mapping[str, str] | None = None,
+    headers: HeaderFields | None = None,
     status: int = 200,
 ) -> ProviderError:
     """Make the error for an answer that failed, or for an `error` event; its fields may stand in `error` or alone."""
