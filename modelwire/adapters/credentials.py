@@ -20,19 +20,6 @@ from modelwire.runnables.deadline import covered
 if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
 
-__all__ = [
-    "KEY_HEADERS",
-    "Credentials",
-    "ask_for_key",
-    "credential_of",
-    "credential_of_environment",
-    "has_sdk_client",
-    "is_said_elsewhere",
-    "is_set_in_code",
-    "one_credential",
-    "refused_credential",
-]
-
 # An error shows the last characters of a key that was refused, if the key is long enough to keep the rest a secret.
 _SHOWN_CHARS = 4
 _SHOWN_FROM_CHARS = 16

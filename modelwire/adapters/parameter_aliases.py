@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 from modelwire.aliases import Kwargs
 
-__all__ = ["set_parameter"]
-
 
 class _Parameter(NamedTuple):
     """Names of one parameter, the most telling last, and the parts of other parameters that set it."""

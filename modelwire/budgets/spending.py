@@ -25,15 +25,13 @@ if TYPE_CHECKING:
     from modelwire.budgets.store import BudgetStore
     from modelwire.errors import Attempt
 
-__all__ = ["Budget", "Left", "Spending", "budget"]
-
 # A call without a limit of its answer reserves this many tokens, until a longer answer was seen.
-LEAST_ANSWER = 1024
+_LEAST_ANSWER = 1024
 # Numbers of tokens are rounded up to a multiple of this, so that few prices are looked up.
-STEP = 64
+_STEP = 64
 
 # Stores count money in 10^-12 dollars: SQLite and Redis have integers of 64 bits.
-UNITS_PER_USD = 10**12
+_UNITS_PER_USD = 10**12
 
 # With this lock, several budgets admit a call together or not at all.
 _lock = threading.Lock()
@@ -61,12 +59,12 @@ class Spending(NamedTuple):
 
     def units(self) -> tuple[int, int, int]:
         """Return the amounts as stores keep them, the money in units of 10^-12 dollars."""
-        return int((self.usd * UNITS_PER_USD).to_integral_value()), self.tokens, self.calls
+        return int((self.usd * _UNITS_PER_USD).to_integral_value()), self.tokens, self.calls
 
     @classmethod
     def from_units(cls, usd: int, tokens: int, calls: int) -> Spending:
         """Return the spending whose `units` these are."""
-        return cls(Decimal(usd) / UNITS_PER_USD, tokens, calls)
+        return cls(Decimal(usd) / _UNITS_PER_USD, tokens, calls)
 
     def passed(self, limits: Sequence[Any]) -> str | None:
         """Return the name of a limit that this exceeds, or None.
@@ -209,7 +207,7 @@ class Budget:
         self.guessed = 0
         # Infinity before the first `with`, and without a limit of seconds.
         self._ends_at = math.inf
-        self._longest = LEAST_ANSWER
+        self._longest = _LEAST_ANSWER
         self._store: BudgetStore | None = None
         if name is not None:
             from modelwire.budgets.store import store_of
@@ -539,7 +537,7 @@ def _tokens(usage: Fields) -> int:
 
 
 def _up(tokens: int) -> int:
-    return -(-tokens // STEP) * STEP
+    return -(-tokens // _STEP) * _STEP
 
 
 def _rest(limit: Any, used: Any) -> Any:

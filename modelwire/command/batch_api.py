@@ -20,9 +20,7 @@ from modelwire.usage import dollars
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.job import BatchJob
 
-__all__ = ["finish", "submit"]
-
-ASKED_AGAIN = ("errored", "expired", "missing", "cancelled", "unusable")
+_ASKED_AGAIN = ("errored", "expired", "missing", "cancelled", "unusable")
 
 
 def submit(settings: Values, chain: Any, command: JSON, *, quiet: bool, detach: bool) -> int:
@@ -75,7 +73,7 @@ def finish(path: Path, chain: Any, settings: Values, *, quiet: bool, again: bool
     job = jobs.BatchJob.load(path, chain, on_progress=None if quiet else _Lines())
     if (
         again
-        and job.resubmit(ASKED_AGAIN, inputs=settings["input"], encoding=settings["encoding"]) == 0
+        and job.resubmit(_ASKED_AGAIN, inputs=settings["input"], encoding=settings["encoding"]) == 0
     ):
         print("No row is left to submit again.", file=sys.stderr)
     return _write(job, settings, quiet=quiet)

@@ -40,21 +40,6 @@ else:
     records = lazy.module("modelwire.jobs.row_records")
     outputs = lazy.module("modelwire.jobs.output")
 
-__all__ = [
-    "DETACH",
-    "VIA",
-    "add_setting",
-    "batch",
-    "dry_run",
-    "list_jobs",
-    "register",
-    "retry",
-    "run_or_submit",
-    "show",
-    "wait",
-    "write",
-]
-
 _SETTINGS = settings_of(JobOptions)
 # `_run` sets these options itself, or the command has none of that name.
 _NOT_PASSED = {
@@ -123,7 +108,7 @@ def register(commands: Any) -> None:
         ("retry", "call the model again for the failed rows of a job", retry),
         ("write", "write the table of the finished rows of a job that was stopped", write),
         ("wait", "wait for a job of `modelwire batch --via batch-api`, and write its table", wait),
-        ("rm", "delete the folder of a job; its output stays", remove),
+        ("rm", "delete the folder of a job; its output stays", _remove),
     ):
         description = f"{help_text[0].upper()}{help_text[1:]}."
         command = below.add_parser(name, help=help_text, description=description)
@@ -133,7 +118,7 @@ def register(commands: Any) -> None:
         add("--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)")
         if run is write:
             add("--output", "-o", metavar="FILE", help="another file (default: the job's own)")
-        if run is remove:
+        if run is _remove:
             add("--yes", "-y", action="store_true", help="do not ask")
         if run in (retry, wait):
             add_setting(command, "quiet", _SETTINGS["quiet"])
@@ -567,7 +552,7 @@ def wait(options: argparse.Namespace) -> int:
     return batch_api.finish(job.path, _chain(command), command, quiet=options.quiet)
 
 
-def remove(options: argparse.Namespace) -> None:
+def _remove(options: argparse.Namespace) -> None:
     """Run `modelwire jobs rm`: delete a job's folder once the user agrees.
 
     Raises: `JobBusy` if the job is running.

@@ -18,8 +18,6 @@ from modelwire.errors import InvalidArgument, MissingKey, did_you_mean
 from modelwire.terminal_text import echo
 from modelwire.tools import mcp
 
-__all__ = ["call_tool", "list_server", "log_in", "log_out"]
-
 
 def list_server(options: argparse.Namespace) -> None:
     """Print the tools, resources and prompts of a server."""

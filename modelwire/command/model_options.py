@@ -23,31 +23,14 @@ from modelwire.command.standard_streams import decoded, warn
 from modelwire.errors import InvalidArgument, UnknownModel
 from modelwire.user_paths import owned
 
-__all__ = [
-    "add_call_options",
-    "add_conversation_options",
-    "add_parameters_and_template",
-    "attachment",
-    "choose_model",
-    "masked_keys",
-    "model_of",
-    "parameters_of",
-    "question",
-    "refuse_key",
-    "schema_of",
-    "tools_of",
-    "warn_of_cut",
-    "with_stored_key",
-]
-
 # Without a model named anywhere: the first provider whose key is here, else a model on this machine.
-WITHOUT_A_NAME = (
+_WITHOUT_A_NAME = (
     ("OPENAI_API_KEY", "openai:gpt-4o-mini"),
     ("ANTHROPIC_API_KEY", "anthropic:claude-haiku-4-5"),
 )
 LOCAL = "local:smollm2"
 # A fragment that is a URL has to arrive within this many seconds.
-FETCH_S = 30.0
+_FETCH_S = 30.0
 
 
 def add_call_options(parser: argparse.ArgumentParser, *, default_model: str) -> None:
@@ -147,7 +130,7 @@ def choose_model(name: str | None, settings: Sequence[str] = ()) -> Any:
 
 def _usual_model() -> str:
     stored = keys.stored_names()
-    for variable, model in WITHOUT_A_NAME:
+    for variable, model in _WITHOUT_A_NAME:
         if os.environ.get(variable) or model.partition(":")[0] in stored:
             return model
     return LOCAL
@@ -255,11 +238,11 @@ def question(words: Sequence[str], *, is_piped: bool = True) -> str:
     text = " ".join(words)
     piped = ""
     if is_piped and sys.stdin is not None and not sys.stdin.isatty():
-        piped = decoded(piped_bytes())
+        piped = decoded(_piped_bytes())
     return joined((text, piped.strip("\n")))
 
 
-def piped_bytes() -> bytes:
+def _piped_bytes() -> bytes:
     """Return all bytes of standard input."""
     if sys.stdin is None:
         return b""
@@ -271,7 +254,7 @@ def piped_bytes() -> bytes:
 def fragment(place: str) -> str:
     """Return the text of a file, of a URL, or of standard input (`-`). Raises: `InvalidArgument`."""
     if place == "-":
-        return decoded(piped_bytes()).strip("\n")
+        return decoded(_piped_bytes()).strip("\n")
     if place.startswith(("http://", "https://")):
         return _fetched(place)
     try:
@@ -287,7 +270,7 @@ def fragment(place: str) -> str:
 def _fetched(url: str) -> str:
     httpx2 = import_module("httpx2")
     try:
-        reply = httpx2.get(url, timeout=FETCH_S, follow_redirects=True)
+        reply = httpx2.get(url, timeout=_FETCH_S, follow_redirects=True)
         reply.raise_for_status()
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         raise InvalidArgument(f"`{url}` cannot be read: {type(exc).__name__}: {exc}.") from exc
@@ -331,7 +314,7 @@ def _block_of(place: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "standard input"
         with open(path, "wb", opener=owned) as out:
-            out.write(piped_bytes())
+            out.write(_piped_bytes())
         try:
             return messages.from_path(path)
         except InvalidArgument:

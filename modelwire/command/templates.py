@@ -17,8 +17,6 @@ from modelwire.aliases import JSON, Kwargs
 from modelwire.command import toml_edits
 from modelwire.errors import InvalidArgument, InvalidConfig, did_you_mean
 
-__all__ = ["apply_template", "save_template", "template_rows"]
-
 # The settings of a row, and the option that each one is the default of.
 _OPTIONS = {
     "system": "system",

@@ -12,10 +12,8 @@ from modelwire.command.model_options import model_of
 from modelwire.command.standard_streams import warn
 from modelwire.ext import CallObserver
 
-__all__ = ["WaitingNote"]
-
 # After this many seconds without a part of the answer, the command writes what it waits for.
-SILENT_S = 3.0
+_SILENT_S = 3.0
 
 
 class WaitingNote(CallObserver):
@@ -33,7 +31,7 @@ class WaitingNote(CallObserver):
         self._model = model_of(model)
         self._failure = ""
         self._attempts = 0
-        self._timer = Timer(SILENT_S, self._write)
+        self._timer = Timer(_SILENT_S, self._write)
         self._timer.daemon = True
         self._timer.start()
         return self

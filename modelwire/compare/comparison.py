@@ -38,8 +38,6 @@ from modelwire.messages import (
 from modelwire.runnables import RunnableLambda
 from modelwire.usage import amount_of, known_price
 
-__all__ = ["Comparison", "Outcome", "Row", "Total", "compare"]
-
 _REFUSING = FILTERED_REASONS | {"refusal", "guardrail_intervened", "content_filtered"}
 # For one call: the model with all bound arguments (None if the call cannot be sent), and what the
 # model does not take.

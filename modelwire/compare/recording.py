@@ -14,8 +14,6 @@ from modelwire.errors import CassetteError, ModelwireError
 from modelwire.messages import AIMessage, BaseMessage, messages_from_dict
 from modelwire.testing.cassettes.records import LEFT_OUT, Call, from_lines
 
-__all__ = ["RecordedCall", "read_recording"]
-
 
 class RecordedCall(NamedTuple):
     """One call: the `line` of the file, its messages and parameters, and the answer or the error that ended it.

@@ -37,8 +37,6 @@ except ImportError as exc:
 if TYPE_CHECKING:
     from modelwire.fleet.loop_clients import LoopClients
 
-__all__ = ["Away", "Connection", "Script"]
-
 _log = logging.getLogger("modelwire.fleet")
 
 # A connection must be open, and a reply must be there, within this time.

@@ -33,8 +33,6 @@ from uuid import uuid4
 from modelwire.aliases import JSON
 from modelwire.fleet.connection import Away, Connection, Script
 
-__all__ = ["LimitSharing", "limiter_digest"]
-
 # A lease is renewed at this interval while calls run.
 _RENEW_S = 0.1
 # It is renewed at this interval while no limit is known, because the fleet must learn of a refusal soon.

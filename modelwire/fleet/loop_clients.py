@@ -18,8 +18,6 @@ from redis.backoff import NoBackoff
 
 from modelwire.aliases import Kwargs
 
-__all__ = ["LoopClients"]
-
 # A loop opens at most this many connections; more commands at a time wait for one,
 _MOST_CONNECTIONS = 20
 # so long at most.

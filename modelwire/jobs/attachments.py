@@ -11,8 +11,6 @@ from modelwire.errors import InvalidArgument
 from modelwire.messages import BaseMessage, HumanMessage, from_path, from_url
 from modelwire.prompts import BaseMessagePromptTemplate, PromptTemplate
 
-__all__ = ["QuestionWithAttachments"]
-
 
 class QuestionWithAttachments(BaseMessagePromptTemplate):
     """A human message with a text and the content blocks of files and URLs.

@@ -18,8 +18,6 @@ from modelwire.jobs.row_records import json_of
 from modelwire.jobs.sources import open_source, require_pyarrow
 from modelwire.usage import PromptCacheUse, dollars
 
-__all__ = ["JobResult"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:

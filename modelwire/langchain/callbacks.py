@@ -18,15 +18,6 @@ from modelwire.langchain.values import from_langchain, to_langchain
 from modelwire.langchain_bridge import is_langchain
 from modelwire.runnables import RunnableConfig, ensure_config
 
-__all__ = [
-    "config_below",
-    "own_config",
-    "own_handler",
-    "own_manager",
-    "their_config",
-    "their_handler",
-]
-
 _KEYS = (
     "tags",
     "metadata",

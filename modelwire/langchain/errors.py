@@ -12,8 +12,6 @@ from langchain_core import exceptions as theirs
 from modelwire import errors as ours
 from modelwire.aliases import Fields
 
-__all__ = ["as_theirs", "errors_of_both"]
-
 # The first row that fits an error holds.
 _ROWS: tuple[tuple[type[Exception], str], ...] = (
     (ours.ContextTooLong, "ContextOverflowError"),

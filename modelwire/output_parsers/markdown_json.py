@@ -12,8 +12,6 @@ from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, OutputParserException
 from modelwire.messages.partial_json import parse_partial_json
 
-__all__ = ["parse_and_check_json_markdown", "parse_complete_json", "parse_json_markdown"]
-
 _FENCE = re.compile(r"```(?:json[c5]?\b)?\s*", re.IGNORECASE)
 # At most this many code blocks are searched; each may cost a scan of the whole text.
 _MOST_FENCES = 20

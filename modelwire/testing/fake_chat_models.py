@@ -21,15 +21,6 @@ from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 if TYPE_CHECKING:
     from modelwire.runnables import Runnable
 
-__all__ = [
-    "FakeChatModel",
-    "FakeListChatModel",
-    "FakeListChatModelError",
-    "FakeMessagesListChatModel",
-    "GenericFakeChatModel",
-    "ParrotFakeChatModel",
-]
-
 
 def _result(message: BaseMessage) -> ChatResult:
     """Return a result with a copy of the message, so that changes to an answer do not change the prepared one."""

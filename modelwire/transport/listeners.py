@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 else:
     logs = lazy.module("modelwire.transport.logs")
 
-__all__ = ["observers_of", "warn_of", "warn_of_outage"]
-
 
 def warn_of(about: Sleep | Change) -> None:
     """Write a warning to the log: a call is retried, or a limit was found."""

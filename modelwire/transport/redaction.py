@@ -29,8 +29,6 @@ from modelwire.transport.wire import (
 if TYPE_CHECKING:
     from modelwire.transport.steps import AnyExchange
 
-__all__ = ["Redactor", "conceal", "masker", "secrets_of", "shown_body"]
-
 E = TypeVar("E", bound=ModelwireError)
 
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")

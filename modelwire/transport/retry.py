@@ -24,18 +24,6 @@ if TYPE_CHECKING:
     from random import Random
 
 
-__all__ = [
-    "GiveUp",
-    "History",
-    "RetryPolicy",
-    "is_refusal",
-    "number_in",
-    "read_retry_after",
-    "too_long",
-    "wait_before_retry",
-]
-
-
 class RetryPolicy(NamedTuple):
     """How often one call is tried, and for how long. All times in seconds.
 

@@ -10,20 +10,6 @@ from typing import Any, ClassVar, NamedTuple
 
 from modelwire.aliases import Fields, HeaderFields, Kwargs
 
-__all__ = [
-    "MASK",
-    "Headers",
-    "LostHeaders",
-    "Reply",
-    "ServerEvent",
-    "WireRequest",
-    "hide_headers",
-    "masked_fields",
-    "masked_headers",
-    "shown_headers",
-    "shown_url",
-]
-
 
 class ServerEvent(NamedTuple):
     """One server-sent event. `event` is "" if the wire names none; `data` is UTF-8, which is not checked."""

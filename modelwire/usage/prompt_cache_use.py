@@ -13,14 +13,12 @@ from modelwire.usage.prices import dollars, price_of_usage
 if TYPE_CHECKING:
     from modelwire.prompt_caches import CacheBreak
 
-__all__ = ["PromptCacheUse", "prompt_cache_use_of"]
-
 # The details of a usage that depend on the prompt cache.
 _CACHE_DETAILS = frozenset(
     ("cache_read", "cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 )
 # Less than this is not worth a word.
-LEAST_USD_SHOWN = Decimal("0.00005")
+_LEAST_USD_SHOWN = Decimal("0.00005")
 
 
 @dataclass(slots=True)
@@ -55,9 +53,9 @@ class PromptCacheUse:
         if not (self.read_tokens or self.written_tokens):
             return ""
         text = f"{self.share_read:.0%} of the input read from prompt caches"
-        if self.saved >= LEAST_USD_SHOWN:
+        if self.saved >= _LEAST_USD_SHOWN:
             text += f" ({dollars(self.saved)} saved)"
-        elif self.saved <= -LEAST_USD_SHOWN:
+        elif self.saved <= -_LEAST_USD_SHOWN:
             text += f" (they cost {dollars(-self.saved)} more than they saved)"
         return text
 

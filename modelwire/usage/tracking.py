@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
     from modelwire.messages import UsageMetadata
 
-__all__ = ["CostTracker", "Spent", "percentile", "track"]
-
 # A model without a name is listed under this one.
-UNKNOWN = "unknown"
+_UNKNOWN = "unknown"
 
 
 def _is_of_batch(about: Fields) -> bool:
@@ -100,7 +98,7 @@ class CostTracker(UsageMetadataCallbackHandler):
         for generation in [one for row in response.generations for one in row] or [None]:
             message = getattr(generation, "message", None)
             metadata = getattr(message, "response_metadata", None) or {}
-            model = str(metadata.get("model_name") or about.get("ls_model_name") or UNKNOWN)
+            model = str(metadata.get("model_name") or about.get("ls_model_name") or _UNKNOWN)
             usage = getattr(message, "usage_metadata", None)
             self._count(model, usage, metadata, in_batch=about.get("batch_round", 0) > 0)
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall, Codec
     from modelwire.messages import BaseMessage
 
-__all__ = ["EmbeddingCalls"]
-
 
 class EmbeddingCalls:
     """A mixin before the class of a chat model; the input of a call is a `Pack`, and its answer holds vectors."""

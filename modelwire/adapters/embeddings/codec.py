@@ -20,17 +20,6 @@ if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
     from modelwire.transport.wire import Reply, WireRequest
 
-__all__ = [
-    "EmbeddingCodec",
-    "Pack",
-    "Rows",
-    "Vectors",
-    "VectorsAndTokens",
-    "pack_of",
-    "storable_answer",
-    "vectors_of",
-]
-
 Rows = list[list[float]]
 VectorsAndTokens = tuple[Sequence[Any], int | None]
 
@@ -176,7 +165,7 @@ class EmbeddingCodec:
         return self._errors.error(reply)
 
 
-def floats_of(vector: Any) -> list[float]:
+def _floats_of(vector: Any) -> list[float]:
     """Return a vector as a list, an empty one for None. Raises `UNDOCUMENTED` for what is not a vector."""
     if isinstance(vector, str):
         vector = a2b_base64(vector)
@@ -202,7 +191,7 @@ def _rows_of(vectors: deque[Any]) -> tuple[Rows, set[int]]:
     infinite = set()
     while vectors:
         vector = vectors.popleft()
-        row = floats_of(vector)
+        row = _floats_of(vector)
         if not (_is_small(vector) or isfinite(sum(row))):
             infinite.add(len(rows))
         rows.append(row)

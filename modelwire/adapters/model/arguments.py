@@ -22,28 +22,6 @@ Arguments: TypeAlias = dict[str, Any]
 # The texts at which an answer ends.
 Stop: TypeAlias = list[str] | None
 
-__all__ = [
-    "RETRY_SETTINGS",
-    "Arguments",
-    "Stop",
-    "check_client",
-    "check_limits",
-    "check_retry_settings",
-    "checked_headers",
-    "checked_key",
-    "complaint",
-    "fill",
-    "json_bytes",
-    "name_service",
-    "names_a_key",
-    "parameter_of",
-    "seconds_of",
-    "service_for",
-    "timeouts_of",
-    "warn_of_what_stays",
-    "without_headers",
-]
-
 
 def fill(model: WireSettings, values: Arguments) -> bool:
     """Set the fields without pydantic if no value needs its validation; return whether that was possible.

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["llm_string", "message_key", "request_key"]
-
 _log = logging.getLogger(__name__)
 
 

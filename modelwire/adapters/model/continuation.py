@@ -20,10 +20,7 @@ from modelwire.messages.usage import add_usage
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["Continuation"]
-
-
-CONTINUED = "continued"  # in `response_metadata`: how many requests continued the answer
+_CONTINUED = "continued"  # in `response_metadata`: how many requests continued the answer
 # Fields of a suspended part that would be wrong beside the end of the whole answer.
 _OF_PART = ("continuation_token",)
 
@@ -125,7 +122,7 @@ class Continuation:
         metadata |= last
         if "id" in first:  # the answer keeps the name that it began with
             metadata["id"] = first["id"]
-        return {**metadata, CONTINUED: self.count}
+        return {**metadata, _CONTINUED: self.count}
 
 
 class NextPart:

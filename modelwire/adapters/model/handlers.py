@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.limits import Change
     from modelwire.transport.steps import Wait
 
-__all__ = ["RetryState", "astart", "start"]
-
 
 class RetryState:
     """What `on_retry` handlers are told: a try has failed and there will be another one. Names as tenacity has them."""

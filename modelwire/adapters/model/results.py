@@ -24,19 +24,6 @@ if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.outputs import ChatGenerationChunk, ChatResult
 
-__all__ = [
-    "acollected",
-    "chunk_from_message",
-    "combined_output",
-    "generation_chunk",
-    "only_message",
-    "result_of",
-    "result_of_chunks",
-    "result_of_stream",
-    "signed",
-    "signed_chunk",
-]
-
 
 def only_message(result: ChatResult) -> AIMessage:
     return cast("AIMessage", result.generations[0].message)

@@ -33,16 +33,6 @@ if TYPE_CHECKING:
 else:
     handlers = lazy.module("modelwire.adapters.model.handlers")
 
-__all__ = [
-    "AsyncModelRun",
-    "ModelRun",
-    "StartedCall",
-    "astart_model_run",
-    "is_observed",
-    "report_call",
-    "start_model_run",
-]
-
 
 class StartedCall(NamedTuple):
     """A call of a model that starts, as observers receive it. Its methods compute what takes time."""

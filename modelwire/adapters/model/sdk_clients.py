@@ -25,16 +25,21 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import AnyExchange
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["SdkClients", "by_thread", "take_sdk_clients"]
-
-FIELDS = {"client": "sync", "async_client": "async"}
+_FIELDS = {"client": "sync", "async_client": "async"}
 # What a client knows by itself; set on the model too, nobody could know which of the two counts.
-KNOWN_BY_CLIENT = ("api_key", "auth_token", "base_url", "proxy", "http_client", "http_async_client")
+_KNOWN_BY_CLIENT = (
+    "api_key",
+    "auth_token",
+    "base_url",
+    "proxy",
+    "http_client",
+    "http_async_client",
+)
 
 
 def take_sdk_clients(cls: type[WireSettings], values: Arguments) -> None:
     """Check the clients among the arguments of a model, and put them in their places."""
-    for name, kind in FIELDS.items():
+    for name, kind in _FIELDS.items():
         client = values.get(name)
         if client is None:
             continue
@@ -48,7 +53,7 @@ def take_sdk_clients(cls: type[WireSettings], values: Arguments) -> None:
             raise InvalidArgument(
                 f"`{name}` was given a `{type(client).__name__}`, which belongs into `{other}`."
             )
-    if twice := [name for name in KNOWN_BY_CLIENT if values.get(name) is not None]:
+    if twice := [name for name in _KNOWN_BY_CLIENT if values.get(name) is not None]:
         raise InvalidArgument(
             f"`{cls.__name__}` was given a `client` and {', '.join(f'`{name}`' for name in twice)}: "
             "with a client of an SDK these are the client's. Set them there, or leave the client out."

@@ -69,8 +69,6 @@ else:
         dict[str, Any] | None
     )  # what a user may set; the rest is known only when it is read
 
-__all__ = ["WireSettings"]
-
 _CLIENTS = ("http_client", "http_async_client")
 
 

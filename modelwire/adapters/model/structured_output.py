@@ -33,16 +33,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.runnables import Runnable
 
-__all__ = [
-    "structured_answer",
-    "structured_by_either",
-    "structured_by_members",
-    "structured_by_tools",
-    "structured_by_wire",
-]
-
-
-METHODS = ("json_schema", "function_calling", "json_mode")
+_METHODS = ("json_schema", "function_calling", "json_mode")
 # The parser raises `ModelRefusalError` for a refusal, or returns it beside the message (`include_raw`).
 _AS_MESSAGE = {"on_refusal": "message"}
 
@@ -63,7 +54,7 @@ def structured_answer(
     on_refusal = kwargs.pop("on_refusal", "raise")
     if on_refusal not in ("raise", "message"):
         raise InvalidArgument(f'`on_refusal` must be "raise" or "message", not {on_refusal!r}.')
-    form = object_form(schema)
+    form = _object_form(schema)
     if isinstance(schema, Mapping) and "properties" in schema:
         schema = {"title": "Answer", **schema}  # the name of a tool, where a tool is the way
     asking = model._structured(form or schema, include_raw=include_raw, **kwargs)
@@ -84,7 +75,7 @@ def _returning_refusals(asking: Runnable[Any, Any]) -> Runnable[Any, Any]:
     return RunnableSequence(*asking.steps[:-1], patient, name=asking.name)
 
 
-def object_form(schema: Any) -> type[ValueForm] | None:
+def _object_form(schema: Any) -> type[ValueForm] | None:
     """Return the class of an object that carries a value of the form `schema`; None for what is an object itself.
 
     Raises: `InvalidType` for a type that pydantic has no schema for.
@@ -237,8 +228,8 @@ def _check_json_mode(wire: Any, *, strict: bool | None) -> None:
 
 
 def _check_method(method: str) -> None:
-    if method not in METHODS:
-        raise InvalidArgument(f"`method` is `{method}`. {did_you_mean(str(method), METHODS)}")
+    if method not in _METHODS:
+        raise InvalidArgument(f"`method` is `{method}`. {did_you_mean(str(method), _METHODS)}")
 
 
 def _check(schema: Any) -> None:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange
     from modelwire.transport.wire import Reply
 
-__all__ = ["TokenCount", "TokenCounts"]
-
 # English prose: https://platform.openai.com/tokenizer, read 2026-11. More for other scripts and for code.
 _CHARS_PER_TOKEN = 4
 # Vocabularies by the file tiktoken keeps each in, and its SHA-256 (tiktoken 0.14): another one it would fetch anew.

@@ -30,12 +30,9 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
     from modelwire.runnables import Runnable
 
-__all__ = ["bind_tools", "is_ready", "response_format"]
+_TYPED = frozenset(("type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"))
 
-
-TYPED = frozenset(("type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"))
-
-CHOICES = ("auto", "none", "any", "required")
+_CHOICES = ("auto", "none", "any", "required")
 
 
 def bind_tools(
@@ -127,10 +124,10 @@ def _choice(choice: Any, tools: list[JSON], names: list[str]) -> Any:
         if own_kind == choice:
             return {"type": choice}
         return choice
-    if choice in CHOICES:
+    if choice in _CHOICES:
         return choice
     raise InvalidArgument(
-        f"`tool_choice` is `{choice}`, which is none of the tools. {did_you_mean(choice, [*names, *CHOICES])}"
+        f"`tool_choice` is `{choice}`, which is none of the tools. {did_you_mean(choice, [*names, *_CHOICES])}"
     )
 
 
@@ -209,7 +206,7 @@ def _problems(schema: Fields, limits: ToolDialect, *, strict: bool) -> Iterator[
         if limits.strict_types:
             if node.get("type") == "array" and "items" not in node:
                 yield where, "is a list without `items`, which strict mode wants for every list"
-            if where and not node.keys() & TYPED:
+            if where and not node.keys() & _TYPED:
                 yield where, "has no type, and strict mode wants one"
         if where and is_free_form(node):
             yield (

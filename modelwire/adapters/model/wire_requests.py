@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["NO_PARAMETERS", "RequestBuilder"]
-
 # These keywords of a call are no parameters of the provider: they name the model, or say how the request is made.
 NO_PARAMETERS = frozenset(
     {"model", "model_name", "extra_body", "extra_headers", "stream", "prompt_cache"}

@@ -25,8 +25,6 @@ from modelwire.transport.connections.closed_network import fetching_credentials
 if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange
 
-__all__ = ["Keys", "SignedCall", "region_of_profile", "signed_headers"]
-
 # What decides in the environment which credentials botocore finds there.
 _VARIABLES = (
     "AWS_ACCESS_KEY_ID",

@@ -16,8 +16,6 @@ from modelwire.aliases import Kwargs
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel
 
-__all__ = ["PROVIDERS", "Names", "Provider"]
-
 
 class Names(NamedTuple):
     """The provider's names in the lists of others. A list that has no name here knows the provider by our name."""

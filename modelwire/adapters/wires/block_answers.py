@@ -18,14 +18,6 @@ from modelwire.messages.block_translators.standard import (
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
 
-__all__ = [
-    "Translator",
-    "called",
-    "text_with_annotations",
-    "translated_blocks",
-    "usage_beside_cache",
-]
-
 Translator = Callable[[Block, Any], list[Block]]
 
 

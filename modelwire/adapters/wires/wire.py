@@ -21,26 +21,6 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage
     from modelwire.transport.wire import Reply, ServerEvent, WireRequest
 
-__all__ = [
-    "WIRES",
-    "AttachmentLimits",
-    "ChatCall",
-    "Codec",
-    "Endpoint",
-    "SdkSeat",
-    "StreamDecoder",
-    "StructuredOutput",
-    "TokenCounting",
-    "ToolDialect",
-    "Wire",
-    "codec_at",
-    "families_at",
-    "loaded",
-    "path_segment",
-    "register_batch_api",
-    "wire_named",
-]
-
 
 @lru_cache(maxsize=256)
 def path_segment(name: str) -> str:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["NotBatchable", "Split", "split_chain"]
-
 
 class NotBatchable(InvalidArgument):
     """A chain that no Batch API can answer: it has no provider's model, or more than one step that needs a model."""

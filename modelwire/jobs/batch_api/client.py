@@ -27,12 +27,10 @@ if TYPE_CHECKING:
 else:
     plain_client = lazy.module("modelwire.jobs.batch_api.plain_client")
 
-__all__ = ["BatchClient", "answer_of"]
-
-TIMEOUT_S = 60.0
+_TIMEOUT_S = 60.0
 # An upload of 200 MB gets no answer before it is complete, so reading may take this long.
-UPLOAD_TIMEOUT_S = 600.0
-DOWNLOAD_TRIES = 5
+_UPLOAD_TIMEOUT_S = 600.0
+_DOWNLOAD_TRIES = 5
 
 
 class BatchClient:
@@ -93,7 +91,7 @@ class BatchClient:
                 hooks = {"request": [ext.hide_query]}
                 client = httpx2.Client(
                     proxy=model.proxy,
-                    timeout=TIMEOUT_S,
+                    timeout=_TIMEOUT_S,
                     event_hooks=hooks,
                     verify=ext.trust_store(),
                 )
@@ -131,14 +129,14 @@ class BatchClient:
 
     def post(self, path: str, *, headers: HeaderFields | None = None, **content: Any) -> JSON:
         """Send a POST once, without retries: if the answer is lost, the provider may have acted on the request."""
-        options = {"headers": dict(headers or {}), "max_retries": 0, "timeout": UPLOAD_TIMEOUT_S}
+        options = {"headers": dict(headers or {}), "max_retries": 0, "timeout": _UPLOAD_TIMEOUT_S}
         return self._called("post", path, options, **content)
 
     def upload(self, path: str, name: str, size: int, file: IO[bytes]) -> JSON:
         """Upload a file of `size` bytes with a client that has `upload`, and return the provider's
         description of it.
         """
-        options = {"timeout": UPLOAD_TIMEOUT_S}
+        options = {"timeout": _UPLOAD_TIMEOUT_S}
         return self._called("upload", path, options, name=name, size=size, file=file)
 
     def delete(self, path: str) -> None:
@@ -181,7 +179,7 @@ class BatchClient:
                 response = getattr(self._client, method)(
                     path,
                     cast_to=httpx2.Response,
-                    options={"timeout": TIMEOUT_S, "follow_redirects": False, **options},
+                    options={"timeout": _TIMEOUT_S, "follow_redirects": False, **options},
                     **content,
                 )
             # Cloud Storage answers a DELETE with status 204 and no body.
@@ -209,7 +207,7 @@ class BatchClient:
     def download(self, path: str, file: Path) -> None:
         """Download `path` into `file` completely; a retry resumes a partial download."""
         part = file.with_name(f"{file.name}.part")
-        for left in range(DOWNLOAD_TRIES - 1, -1, -1):
+        for left in range(_DOWNLOAD_TRIES - 1, -1, -1):
             try:
                 self._fetch(path, part)
                 break
@@ -220,7 +218,7 @@ class BatchClient:
             if (
                 isinstance(error, errors.AuthenticationError)
                 and self._renewable is not None
-                and left == DOWNLOAD_TRIES - 1
+                and left == _DOWNLOAD_TRIES - 1
             ):
                 self._renewable._credentials().expire()
                 continue
@@ -251,7 +249,7 @@ class BatchClient:
                     stream=True,
                     options={
                         "headers": headers,
-                        "timeout": TIMEOUT_S,
+                        "timeout": _TIMEOUT_S,
                         "max_retries": 2,
                         "follow_redirects": False,
                     },

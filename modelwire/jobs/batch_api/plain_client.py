@@ -17,9 +17,7 @@ from modelwire.aliases import Fields, HeaderFields, Kwargs
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["PlainClient", "RefusedByProvider"]
-
-FIRST_PAUSE_S = 0.5
+_FIRST_PAUSE_S = 0.5
 
 
 class RefusedByProvider(Exception):
@@ -123,7 +121,7 @@ class PlainClient:
         else:
             whole = f"{str(self.base_url).rstrip('/')}{path}"
         url = httpx2.URL(whole).copy_merge_params(params)
-        pauses_s = [FIRST_PAUSE_S * 2**n for n in range(int(options.get("max_retries", 0)))]
+        pauses_s = [_FIRST_PAUSE_S * 2**n for n in range(int(options.get("max_retries", 0)))]
         while True:
             request = self._client.build_request(
                 method, url, headers=headers, timeout=options.get("timeout"), **content

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from modelwire.testing.cassettes.replaying import Replay
     from modelwire.transport.steps import Send
 
-__all__ = ["Recording", "Writer", "end_cassette", "recorded_connection", "start_cassette"]
-
 _one_at_a_time = Lock()
 # This process has recorded these files.
 _recorded_here: set[Path] = set()

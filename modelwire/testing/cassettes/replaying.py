@@ -26,8 +26,6 @@ from modelwire.testing.cassettes.request_diff import how_it_differs
 if TYPE_CHECKING:
     from modelwire.transport.steps import Send, Wait
 
-__all__ = ["Replay"]
-
 # A call waits this long for another one to leave the rate limiter before time is skipped.
 _TURN_S = 0.01
 

@@ -16,9 +16,6 @@ from modelwire.aliases import JSON, HeaderFields
 from modelwire.testing.server.answers import Answer, Call, args_text, calls_of, pieces, slices
 from modelwire.testing.server.replies import Headers, StreamParts
 
-__all__ = ["body", "error", "error_event", "error_headers", "events", "frame", "raw_event"]
-
-
 _STOP = {
     "stop": "end_turn",
     "length": "max_tokens",

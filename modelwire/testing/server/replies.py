@@ -14,22 +14,6 @@ from pydantic_core import to_json
 
 from modelwire.aliases import JSON, HeaderFields
 
-__all__ = [
-    "FOREVER_S",
-    "LAST_CHUNK",
-    "End",
-    "Headers",
-    "Reply",
-    "Response",
-    "Step",
-    "StreamParts",
-    "chunk",
-    "json_reply",
-    "page_reply",
-    "sse",
-]
-
-
 # The headers of a request or of a response, with lower-case names.
 Headers = dict[str, str]
 

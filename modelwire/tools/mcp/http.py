@@ -17,13 +17,11 @@ from modelwire.tools.mcp.package import package
 from modelwire.tools.mcp.requests import noting
 from modelwire.tools.mcp.servers import plain_url, reason
 
-__all__ = ["http_transport"]
-
 # A server may be silent for this many seconds within a stream; the time of a call is counted by `Connection`.
-CONNECT_TIMEOUT_S = 30.0
-READ_TIMEOUT_S = 300.0
+_CONNECT_TIMEOUT_S = 30.0
+_READ_TIMEOUT_S = 300.0
 # Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports, read 2026-11.
-SESSION_HEADER = "mcp-session-id"
+_SESSION_HEADER = "mcp-session-id"
 
 
 @asynccontextmanager
@@ -32,7 +30,7 @@ async def http_transport(
 ) -> AsyncIterator[Any]:
     """Open the HTTP client of a server with a URL, and yield the package's transport over it."""
     http = package("mcp.client.streamable_http")
-    timeout = package("httpx2").Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+    timeout = package("httpx2").Timeout(_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S)
     async with (
         http_auth(url, headers, auth, pause) as signer,
         _client_class()(headers=dict(headers), timeout=timeout, auth=signer) as client,
@@ -56,7 +54,7 @@ def _client_class() -> Any:
                 response = await super().send(request, **options)
             except Exception as exc:  # noqa: BLE001 - it becomes the error of the call
                 return httpx2.Response(502, json=_error(reason(exc)), request=request)
-            self.session_id = response.headers.get(SESSION_HEADER) or self.session_id
+            self.session_id = response.headers.get(_SESSION_HEADER) or self.session_id
             text = _trouble_of(response)
             if text is None:
                 return response

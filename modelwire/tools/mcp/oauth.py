@@ -19,10 +19,8 @@ from modelwire.tools.mcp.servers import plain_url
 from modelwire.tools.mcp.token_store import TokenStore
 from modelwire.tools.mcp.user_thread import in_thread
 
-__all__ = ["OAuthLogin", "http_auth"]
-
 # The user has this many seconds to log in.
-LOGIN_S = 300.0
+_LOGIN_S = 300.0
 Pause = Callable[[], AbstractContextManager[None]]
 
 
@@ -43,7 +41,7 @@ class OAuthLogin:
     client_secret: str | None = field(default=None, repr=False)
     client_metadata_url: str | None = None
     port: int = 0
-    login_s: float = LOGIN_S
+    login_s: float = _LOGIN_S
     is_fresh: bool = False
 
 

@@ -22,8 +22,6 @@ from modelwire.transport.retry import number_in
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.admission import Admission
 
-__all__ = ["Advertised", "Bucket", "duration_s"]
-
 _KINDS = ("requests", "tokens", "input-tokens", "output-tokens")
 _NAMES = {
     kind: tuple(

@@ -40,10 +40,8 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.headers import Advertised
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
-__all__ = ["Lease"]
-
 # A lease ends this long after the request for it, if it is not renewed.
-LEASE_S = 0.5
+_LEASE_S = 0.5
 # The first call waits at most this long for the first reply.
 _JOIN_S = 0.3
 # A call that waits for the fleet polls after this time, if no reply has woken it.
@@ -207,7 +205,7 @@ class Lease:
             return
         if self.alone_since is not None:
             self._stop_alone(now)
-        self.expires_at = asked_at + LEASE_S
+        self.expires_at = asked_at + _LEASE_S
         if reply["rejected"] and self._rejection is None:
             self._reject_queued(reply["rejected"], now)
         self._follow(reply, reply["pub"], now)

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.lease import Lease
     from modelwire.transport.ratelimit.limits import Change, Limits
 
-__all__ = ["AdaptiveRateLimiter"]
-
 # The first request of a key shows whether the key is valid and has credit. The other requests wait
 # for it, for about as long as a refusal takes.
 _FIRST_ALONE_S = 0.3

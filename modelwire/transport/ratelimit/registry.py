@@ -18,8 +18,6 @@ from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["caller_of", "divide_limits", "exchange_limiters", "forget", "limiter_of"]
-
 # A limiter that was not used for this long is replaced by a new one, because its limits are out of date.
 _IDLE_S = 600.0
 # If there are more limiters than this, idle ones are removed.
@@ -54,7 +52,7 @@ _ENDINGS = (
 
 # Digests of the address and the caller, and between them the model.
 _Key = tuple[int, str | None, int]
-Limiters = dict[_Key, AdaptiveRateLimiter]
+_Limiters = dict[_Key, AdaptiveRateLimiter]
 _limiters: OrderedDict[_Key, AdaptiveRateLimiter] = OrderedDict()
 _lock = Lock()
 _next_number = count()
@@ -140,7 +138,7 @@ def forget() -> None:
     _limiters.clear()
 
 
-def exchange_limiters(limiters: Limiters) -> Limiters:
+def exchange_limiters(limiters: _Limiters) -> _Limiters:
     """Replace all limiters by `limiters`; return the old ones."""
     with _lock:
         before = dict(_limiters)

@@ -25,8 +25,6 @@ from modelwire.transport.ratelimit.gate import PAUSE_CAP_S
 from modelwire.transport.ratelimit.random_refusals import Onset
 from modelwire.transport.ratelimit.rate import PACE_PART, RateEstimate
 
-__all__ = ["Event", "News", "Published", "SharedCongestion"]
-
 # The numbers of sent requests of the latest turns are stored for this long. They show how many requests were sent
 # before a refused one.
 _HISTORY_S = 5.0

@@ -46,12 +46,10 @@ from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.messages.block_translators.standard import type_of
 
-__all__ = ["turns_from_messages"]
-
 Content = str | list[Block]  # of a turn; a plain string as long as it is one
 Turn = tuple[str, Content]  # its role: user, assistant, or system (after the head)
 
-ROLES = {
+_ROLES = {
     "user": "user",
     "human": "user",
     "assistant": "assistant",
@@ -91,7 +89,7 @@ def turns_from_messages(
 
 def _turn(message: Any) -> Turn:
     """Return the turn of one message; one with empty content is left out."""
-    role = role_of(message, ROLES, "The Anthropic Messages API")
+    role = role_of(message, _ROLES, "The Anthropic Messages API")
     if role == "tool":
         return "user", _tool_results(message)
     if isinstance(message, AIMessage):

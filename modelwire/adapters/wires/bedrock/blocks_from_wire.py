@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
 
-__all__ = ["DOCUMENT_TYPES", "FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
-
 # The formats of documents whose MIME type says it in other words.
 DOCUMENT_TYPES = {
     "txt": "text/plain",

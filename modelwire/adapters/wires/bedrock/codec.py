@@ -27,16 +27,14 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.transport.wire import Reply
 
-__all__ = ["ConverseCodec"]
-
 # What the words of an error say of a model that is not there, and what leads on. Seen in public recordings, 2026-11.
-NO_MODEL = (
+_NO_MODEL = (
     "model identifier is invalid",
     "on-demand throughput isn",
     "the foundation model",
     "to the model with",
 )
-ADVICE = (
+_ADVICE = (
     "Many models are called by an inference profile (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`), and none is in "
     "every region: `aws bedrock list-inference-profiles --region REGION` names them, and so does "
     "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html."
@@ -121,6 +119,6 @@ class ConverseCodec(NamedTuple):
                 body=error.body,
             )
         error = classed_by_words(error)
-        if type(error) is NotFound or any(part in error.message.lower() for part in NO_MODEL):
-            error.message = and_said(error.message, ADVICE)
+        if type(error) is NotFound or any(part in error.message.lower() for part in _NO_MODEL):
+            error.message = and_said(error.message, _ADVICE)
         return error

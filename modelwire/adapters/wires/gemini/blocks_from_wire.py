@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
 
-__all__ = ["FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
-
 
 def _from_media(block: Block) -> Block | None:
     """Read `{"type": "media", "mime_type": ..., "data" | "file_uri": ...}`."""

@@ -37,13 +37,11 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.transport.wire import Reply
 
-__all__ = ["GenerateContentCodec", "method_url"]
-
 VERTEX = "google_vertexai"
 # Only the words tell this 400 from others (recorded 2026-11).
-TOO_LONG = "input token count"
+_TOO_LONG = "input token count"
 # What leads on, by the class of an error and whether it is Vertex AI's.
-ADVICE = {
+_ADVICE = {
     (NotFound, False): "What there is: https://ai.google.dev/gemini-api/docs/models.",
     (
         NotFound,
@@ -118,13 +116,13 @@ class GenerateContentCodec(NamedTuple):
             and details.get("ErrorInfo", {}).get("reason") == "API_KEY_INVALID"
         ):
             return error_as(AuthenticationError, error)
-        if type(error) is BadRequest and TOO_LONG in words and "exceeds" in words:
+        if type(error) is BadRequest and _TOO_LONG in words and "exceeds" in words:
             return error_as(ContextTooLong, error)
         if type(error) is RateLimited and "PerDay" in str(
             details.get("QuotaFailure")
         ):  # the `quotaId` of a violation
             return error_as(QuotaExhausted, error)
-        advice = ADVICE.get((type(error), self.provider == VERTEX))
+        advice = _ADVICE.get((type(error), self.provider == VERTEX))
         error.message = error.message if advice is None else and_said(error.message, advice)
         return error
 

@@ -48,8 +48,6 @@ from modelwire.messages.tool_calls import tool_call_chunk
 from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import ServerEvent
 
-__all__ = ["GenerateFraming", "GenerateStreamDecoder"]
-
 _FIELDS = frozenset((b"data", b"event", b"id", b"retry"))  # of server-sent events
 
 

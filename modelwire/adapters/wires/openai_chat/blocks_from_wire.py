@@ -17,8 +17,6 @@ from modelwire.messages.block_translators.standard import (
     without,
 )
 
-__all__ = ["FROM_WIRE", "OWN_TYPES", "read_file", "read_image_url"]
-
 
 def read_image_url(block: Block) -> Block | None:
     """Read an image whose URL is in `image_url`, as a string or in a dict."""

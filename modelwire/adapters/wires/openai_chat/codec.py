@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from modelwire.errors import ProviderError
     from modelwire.transport.wire import Reply
 
-__all__ = ["ChatCompletionsCodec", "request_for"]
-
 
 class ChatCompletionsCodec(
     NamedTuple
@@ -161,7 +159,7 @@ class ChatCompletionsCodec(
         return error_from_reply(reply, self.provider)
 
 
-JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
+_JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
 
 def request_for(call: ChatCall, path: str, body: JSON, *, cut_at: str | None = None) -> WireRequest:
@@ -173,7 +171,7 @@ def request_for(call: ChatCall, path: str, body: JSON, *, cut_at: str | None = N
     base, question_mark, query = call.endpoint.base_url.partition("?")
     if cut_at is not None:
         base = base.partition(cut_at)[0]
-    groups = (JSON_HEADERS, call.endpoint.headers, call.extra_headers)
+    groups = (_JSON_HEADERS, call.endpoint.headers, call.extra_headers)
     headers: dict[str, tuple[str, str]] = {}
     for group in groups:
         for name, value in group.items():

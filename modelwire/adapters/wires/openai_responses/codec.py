@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage, BaseMessage
     from modelwire.transport.wire import Reply, WireRequest
 
-__all__ = ["ResponsesCodec"]
-
 # Models whose reasoning can be had encrypted, so that the program keeps it where the provider does not.
 # https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items, read 2026-11.
-REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "gpt-6", "codex-")
-ENCRYPTED_REASONING = "reasoning.encrypted_content"
-LOGPROBS = "message.output_text.logprobs"
+_REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "gpt-6", "codex-")
+_ENCRYPTED_REASONING = "reasoning.encrypted_content"
+_LOGPROBS = "message.output_text.logprobs"
 
 
 class ResponsesCodec(NamedTuple):
@@ -153,11 +151,11 @@ def _params(params: JSON, model: str) -> JSON:
 
 def _included(fields: JSON, model: str) -> JSON:
     """Request what the caller needs beside the answer: log probabilities, and reasoning if it is not stored."""
-    wanted = [LOGPROBS] if fields.pop("logprobs", False) else []
-    is_reasoning_model = model.startswith(REASONING_MODELS) and "-chat" not in model
+    wanted = [_LOGPROBS] if fields.pop("logprobs", False) else []
+    is_reasoning_model = model.startswith(_REASONING_MODELS) and "-chat" not in model
     reasons = is_reasoning_model or "reasoning" in fields
     if reasons and fields.get("store") is False:
-        wanted.append(ENCRYPTED_REASONING)
+        wanted.append(_ENCRYPTED_REASONING)
     if wanted:
         included = fields.get("include") or ()
         fields["include"] = list(dict.fromkeys((*included, *wanted)))

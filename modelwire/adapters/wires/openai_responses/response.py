@@ -23,20 +23,6 @@ if TYPE_CHECKING:
     from modelwire.errors import ProviderError
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
 
-__all__ = [
-    "CALL_TEXT",
-    "block_of_part",
-    "end_of",
-    "failure",
-    "items_in",
-    "message_from_response",
-    "named_in",
-    "parts_in",
-    "response_metadata",
-    "usage_metadata",
-    "with_call_id",
-]
-
 # Items that are calls of the caller's tools, and where each has its arguments.
 CALL_TEXT = {"function_call": "arguments", "custom_tool_call": "input"}
 # Fields of an answer that repeat the request, or have a place of their own. All others are about the answer, those
@@ -72,7 +58,7 @@ PLACED = frozenset(
         "user",
     )
 )
-FINISH_REASONS = {
+_FINISH_REASONS = {
     "max_output_tokens": "length",
     "content_filter": "content_filter",
 }  # as Chat Completions names them
@@ -197,7 +183,7 @@ def response_metadata(
         metadata["finish_reason"] = "tool_calls" if has_calls else "stop"
     elif status == "incomplete":
         reason = dict_or_empty(response.get("incomplete_details")).get("reason")
-        metadata["finish_reason"] = FINISH_REASONS.get(str(reason), reason)
+        metadata["finish_reason"] = _FINISH_REASONS.get(str(reason), reason)
     if request_id is not None:
         metadata["request_id"] = request_id
     return metadata
