@@ -14,6 +14,7 @@ __all__ = [
     "Chunks",
     "Fields",
     "Function",
+    "HeaderFields",
     "Kwargs",
     "StrPath",
     "Values",
@@ -33,6 +34,9 @@ Kwargs: TypeAlias = dict[str, Any]
 
 Values: TypeAlias = Mapping[str, Any]
 """Values by name, which are only read."""
+
+HeaderFields: TypeAlias = Mapping[str, str]
+"""The headers of a request or an answer, which are only read."""
 
 Function: TypeAlias = Callable[..., Any]
 """A function, whatever it takes and returns."""

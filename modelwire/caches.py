@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from modelwire import lazy
 from modelwire._extensions import extension
+from modelwire.aliases import JSON
 from modelwire.errors import CallerError, InvalidArgument, InvalidType
 from modelwire.sqlite_files import open_sqlite, use_wal
 
@@ -429,13 +430,13 @@ def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:
     return application, version, tables
 
 
-def _written(generation: Generation) -> dict[str, Any]:
+def _written(generation: Generation) -> JSON:
     message = getattr(generation, "message", None)
     stored = {"text": generation.text} if message is None else {"message": _message_dict(message)}
     return {**stored, "info": generation.generation_info}
 
 
-def _message_dict(message: BaseMessage) -> dict[str, Any]:
+def _message_dict(message: BaseMessage) -> JSON:
     """Return the fields unchanged: a value that is not JSON must fail, not come back as something else."""
     fields = type(message).model_fields
     data = {
@@ -448,7 +449,7 @@ def _message_dict(message: BaseMessage) -> dict[str, Any]:
     return {"type": message.type, "data": {**(message.__pydantic_extra__ or {}), **data}}
 
 
-def _read_generation(written: dict[str, Any]) -> Generation:
+def _read_generation(written: JSON) -> Generation:
     from modelwire.messages import messages_from_dict
 
     if "message" not in written:

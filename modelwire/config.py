@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from modelwire import config_trust, lazy
+from modelwire.aliases import JSON, Fields, Kwargs, Values
 from modelwire.errors import (
     InvalidArgument,
     InvalidConfig,
@@ -193,7 +194,7 @@ def _error_at(path: Any, line: int, what: str) -> InvalidConfig:
 
 
 def _pool_of(
-    row: ModelRow, kwargs: dict[str, Any], config_file: Any, *, config_is_found: bool
+    row: ModelRow, kwargs: Kwargs, config_file: Any, *, config_is_found: bool
 ) -> BaseChatModel:
     """Return the pool of a row; `kwargs` are arguments of each of its models."""
     options = dict(row.parameters)
@@ -366,9 +367,7 @@ _SHARED_SETTINGS = ["url", "prefix"]
 _BUDGET_SETTINGS = ["usd", "tokens", "calls", "seconds", "per", "zone", "unpriced", "when_away"]
 
 
-def budget_row(
-    name: str, config_file: str | Path | None = None, *, or_empty: bool = False
-) -> dict[str, Any]:
+def budget_row(name: str, config_file: str | Path | None = None, *, or_empty: bool = False) -> JSON:
     """Return the settings of `[budgets.NAME]`. Raises `InvalidConfig`, `InvalidArgument` where there are none."""
     budgets = _model_file(config_file).budgets
     if name in budgets or or_empty:
@@ -447,7 +446,7 @@ class _Reader:
         self.path = path
         self.lines = text.splitlines()
 
-    def file(self, data: dict[str, Any]) -> ModelFile:
+    def file(self, data: JSON) -> ModelFile:
         self.check_keys("there is no setting", data, _SETTINGS)
         tables = data.get("models", {})
         if not isinstance(tables, dict):
@@ -479,7 +478,7 @@ class _Reader:
             raise self.error("`shared` has no `url`", "shared")
         return table
 
-    def row(self, name: str, table: Any, tables: Mapping[str, Any]) -> ModelRow:
+    def row(self, name: str, table: Any, tables: Values) -> ModelRow:
         if not isinstance(table, dict):
             raise self.error(
                 f"`models.{name}` must be a table: write `[models.{name}]` and its keys below", name
@@ -513,7 +512,7 @@ class _Reader:
         lines = {key: self.line_of(key, name) for key in keys}
         return ModelRow(provider, model, key_variable, row, path=str(self.path), lines=lines)
 
-    def pool_row(self, name: str, row: dict[str, Any], tables: Mapping[str, Any]) -> ModelRow:
+    def pool_row(self, name: str, row: JSON, tables: Values) -> ModelRow:
         """Return the row of a pool. Its models are rows of this file, or names of models."""
         members = row[POOL]
         weights = row.get("weights")
@@ -545,7 +544,7 @@ class _Reader:
             if key not in known:
                 raise self.error(f"{lacks} `{key}`. {did_you_mean(key, known)}", key, row)
 
-    def missing(self, key: str, name: str, row: Mapping[str, Any]) -> InvalidConfig:
+    def missing(self, key: str, name: str, row: Fields) -> InvalidConfig:
         """Return the error of a row without its `model` or `provider`; a key that is spelt alike is named."""
         slip = next((other for other in row if other not in self.KEYS and _alike(other, key)), None)
         hint = ""

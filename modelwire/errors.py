@@ -56,6 +56,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
+from modelwire.aliases import Fields
+
 __all__ = [
     "AllDeploymentsFailed",
     "Attempt",
@@ -288,7 +290,7 @@ class ChatError(ModelwireError):
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
-def _rebuild(cls: type[ChatError], args: tuple[Any, ...], state: Mapping[str, Any]) -> ChatError:
+def _rebuild(cls: type[ChatError], args: tuple[Any, ...], state: Fields) -> ChatError:
     error = cls(*args)
     error.__dict__.update(state)
     return error

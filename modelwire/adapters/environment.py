@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from modelwire.errors import InvalidArgument
 from modelwire.transport.connections.address import address_of
 
-__all__ = ["check_address", "from_environment", "name_that_is_set"]
-
 
 def from_environment(variables: Sequence[str]) -> str | None:
     """Return the first of `variables` that is set to something."""

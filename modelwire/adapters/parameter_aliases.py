@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["set_parameter"]
+from modelwire.aliases import Kwargs
 
 
 class _Parameter(NamedTuple):
@@ -42,7 +42,7 @@ _BY_NAME = {name: parameter for parameter in _TABLE for name in parameter.names}
 _WHOLES = {whole for parameter in _TABLE for whole, _ in parameter.parts}
 
 
-def set_parameter(params: dict[str, Any], name: str, value: Any) -> None:
+def set_parameter(params: Kwargs, name: str, value: Any) -> None:
     """Set a parameter, and take away its values under its other names; None takes it away altogether."""
     earlier: list[str] = []
     for parameter in _set_by(name, value):
@@ -78,7 +78,7 @@ def _set_by(name: str, value: Any) -> list[_Parameter]:
     ]
 
 
-def _take_out(params: dict[str, Any], whole: str, keys: frozenset[str]) -> None:
+def _take_out(params: Kwargs, whole: str, keys: frozenset[str]) -> None:
     mapping = params.get(whole)
     if not isinstance(mapping, Mapping) or keys.isdisjoint(mapping):
         return

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from modelwire.runnables.config import RunnableConfig
     from modelwire.runnables.run import AsyncRun, Run
 
-__all__ = ["StructuredRetry"]
-
 
 class StructuredRetry(WholeStep[Any, Any]):
     """Ask `once`, a model and its parser, up to `retries` times more while the answer does not fit.

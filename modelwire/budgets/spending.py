@@ -17,6 +17,7 @@ from operator import add, sub
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from modelwire import forks
+from modelwire.aliases import Fields, Kwargs, Values
 from modelwire.errors import BudgetExceeded, BudgetUnavailable, InvalidArgument
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT, CallObserver
 
@@ -24,15 +25,13 @@ if TYPE_CHECKING:
     from modelwire.budgets.store import BudgetStore
     from modelwire.errors import Attempt
 
-__all__ = ["Budget", "Left", "Spending", "budget"]
-
 # A call without a limit of its answer reserves this many tokens, until a longer answer was seen.
-LEAST_ANSWER = 1024
+_LEAST_ANSWER = 1024
 # Numbers of tokens are rounded up to a multiple of this, so that few prices are looked up.
-STEP = 64
+_STEP = 64
 
 # Stores count money in 10^-12 dollars: SQLite and Redis have integers of 64 bits.
-UNITS_PER_USD = 10**12
+_UNITS_PER_USD = 10**12
 
 # With this lock, several budgets admit a call together or not at all.
 _lock = threading.Lock()
@@ -60,12 +59,12 @@ class Spending(NamedTuple):
 
     def units(self) -> tuple[int, int, int]:
         """Return the amounts as stores keep them, the money in units of 10^-12 dollars."""
-        return int((self.usd * UNITS_PER_USD).to_integral_value()), self.tokens, self.calls
+        return int((self.usd * _UNITS_PER_USD).to_integral_value()), self.tokens, self.calls
 
     @classmethod
     def from_units(cls, usd: int, tokens: int, calls: int) -> Spending:
         """Return the spending whose `units` these are."""
-        return cls(Decimal(usd) / UNITS_PER_USD, tokens, calls)
+        return cls(Decimal(usd) / _UNITS_PER_USD, tokens, calls)
 
     def passed(self, limits: Sequence[Any]) -> str | None:
         """Return the name of a limit that this exceeds, or None.
@@ -138,7 +137,7 @@ def budget(
             agent.invoke("...")
         print(b)
     """
-    limits: dict[str, Any] = {"usd": usd, "tokens": tokens, "calls": calls, "seconds": seconds}
+    limits: Kwargs = {"usd": usd, "tokens": tokens, "calls": calls, "seconds": seconds}
     if name is not None:
         from modelwire.config import budget_row
 
@@ -208,7 +207,7 @@ class Budget:
         self.guessed = 0
         # Infinity before the first `with`, and without a limit of seconds.
         self._ends_at = math.inf
-        self._longest = LEAST_ANSWER
+        self._longest = _LEAST_ANSWER
         self._store: BudgetStore | None = None
         if name is not None:
             from modelwire.budgets.store import store_of
@@ -352,9 +351,7 @@ class _Admission(CallObserver):
         self.entered = entered
         self.budgets = tuple(dict.fromkeys(entered))
 
-    def started(
-        self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> CallObserver:
+    def started(self, model: Any, messages: Sequence[Any], kwargs: Values) -> CallObserver:
         """Return the observer of a call.
 
         A model without `build_request` reserves its cost here, any other when its request is sent.
@@ -400,7 +397,7 @@ class _Call(CallObserver):
         budgets: tuple[Budget, ...],
         model: Any,
         messages: Sequence[Any],
-        kwargs: Mapping[str, Any],
+        kwargs: Values,
     ) -> None:
         self.budgets = budgets
         named = getattr(model, "model", None) or getattr(model, "model_name", None)
@@ -455,7 +452,7 @@ class _Call(CallObserver):
                 raise
         self.reserved = reserved
 
-    def _price(self, budget: Budget, usage: Mapping[str, Any], tier: Any) -> Decimal:
+    def _price(self, budget: Budget, usage: Fields, tier: Any) -> Decimal:
         from modelwire.usage.prices import price_of_usage
 
         price = price_of_usage(usage, self.name, provider=self.provider, tier=tier)
@@ -530,17 +527,17 @@ class _Call(CallObserver):
             return None
 
 
-def _output_tokens(usage: Mapping[str, Any]) -> int:
+def _output_tokens(usage: Fields) -> int:
     return int(usage.get("output_tokens") or 0)
 
 
-def _tokens(usage: Mapping[str, Any]) -> int:
+def _tokens(usage: Fields) -> int:
     both = int(usage.get("input_tokens") or 0) + _output_tokens(usage)
     return max(both, int(usage.get("total_tokens") or 0))
 
 
 def _up(tokens: int) -> int:
-    return -(-tokens // STEP) * STEP
+    return -(-tokens // _STEP) * _STEP
 
 
 def _rest(limit: Any, used: Any) -> Any:

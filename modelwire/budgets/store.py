@@ -25,11 +25,9 @@ from modelwire.sharing import shared_state
 from modelwire.sqlite_files import close_sqlite, open_sqlite, use_wal
 from modelwire.user_paths import user_folder
 
-__all__ = ["BudgetStore", "SQLiteBudgetStore", "store_of"]
-
 _log = logging.getLogger(__name__)
 
-PERIODS = {None: "", "hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
+_PERIODS = {None: "", "hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 _SCHEMA = """CREATE TABLE IF NOT EXISTS spent (
     name TEXT, period TEXT, usd INTEGER NOT NULL, tokens INTEGER NOT NULL, calls INTEGER NOT NULL,
     PRIMARY KEY (name, period)) WITHOUT ROWID"""
@@ -45,7 +43,7 @@ class BudgetStore(ABC):
     """
 
     def __init__(self, name: str, per: str | None, zone: str) -> None:
-        if per not in PERIODS:
+        if per not in _PERIODS:
             raise InvalidArgument(f'`per` is "hour", "day" or "month", not `{per!r}`.')
         try:
             self._zone = ZoneInfo(zone)
@@ -54,7 +52,7 @@ class BudgetStore(ABC):
                 f'`{zone}` is not a time zone: write an IANA name, such as "Europe/Vienna".'
             ) from None
         self._name = name
-        self._format = PERIODS[per]
+        self._format = _PERIODS[per]
 
     def period(self) -> str:
         """Return the name of the current hour, day or month."""

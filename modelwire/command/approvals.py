@@ -12,10 +12,8 @@ from modelwire.command.keyboard import with_echo
 from modelwire.command.standard_streams import warn
 from modelwire.terminal_text import printable
 
-__all__ = ["Approver"]
-
-QUESTION = "Run it? y, n, a (always run {name} in this conversation), or the reason why not: "
-NOBODY = "There is no terminal at which the user could approve it."
+_QUESTION = "Run it? y, n, a (always run {name} in this conversation), or the reason why not: "
+_NOBODY = "There is no terminal at which the user could approve it."
 
 
 class Approver:
@@ -32,11 +30,13 @@ class Approver:
         if self.approves_all or request.name in self._always:
             return True
         if sys.stdin is None or not sys.stdin.isatty():
-            warn(f"{_shown(request)} was declined: {NOBODY} `--yes` runs tools without a question.")
-            return NOBODY
+            warn(
+                f"{_shown(request)} was declined: {_NOBODY} `--yes` runs tools without a question."
+            )
+            return _NOBODY
         self.end_line()
         warn(_shown(request))
-        answer = _typed(QUESTION.format(name=printable(request.name)))
+        answer = _typed(_QUESTION.format(name=printable(request.name)))
         match answer.lower():
             case "y" | "yes":
                 return True

@@ -9,14 +9,13 @@ from typing import Any
 
 from modelwire import ext, messages
 from modelwire import tools as loop
+from modelwire.aliases import JSON
 from modelwire.command import model_options, templates, transcripts, waiting
 from modelwire.command.approvals import Approver
 from modelwire.command.standard_streams import warn
 from modelwire.command.terminal import Screen, bill
 from modelwire.errors import InvalidArgument, StepLimitReached
 from modelwire.terminal_text import echo
-
-__all__ = ["register"]
 
 # A fenced block of code in an answer; a block that the end of the answer cuts counts too.
 _CODE = re.compile(
@@ -149,7 +148,7 @@ def _answer(
     model: Any,
     history: list[Any],
     tools: list[Any],
-    schema: dict[str, Any] | None,
+    schema: JSON | None,
     options: argparse.Namespace,
 ) -> list[Any]:
     """Print the answer in the form that the options choose; return the new messages."""
@@ -178,7 +177,7 @@ def _last_code(text: str) -> str:
 
 
 def _structured(
-    model: Any, history: list[Any], schema: dict[str, Any], options: argparse.Namespace
+    model: Any, history: list[Any], schema: JSON, options: argparse.Namespace
 ) -> list[Any]:
     """Print the answer as JSON of the form."""
     found = model.with_structured_output(schema, include_raw=True).invoke(history)

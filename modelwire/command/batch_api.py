@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire import jobs
+from modelwire.aliases import JSON, Fields, Values
 from modelwire.command.job_reports import print_failures
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.folder import JobFolder
@@ -20,14 +20,10 @@ from modelwire.usage import dollars
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.job import BatchJob
 
-__all__ = ["finish", "submit"]
-
-ASKED_AGAIN = ("errored", "expired", "missing", "cancelled", "unusable")
+_ASKED_AGAIN = ("errored", "expired", "missing", "cancelled", "unusable")
 
 
-def submit(
-    settings: Mapping[str, Any], chain: Any, command: dict[str, Any], *, quiet: bool, detach: bool
-) -> int:
+def submit(settings: Values, chain: Any, command: JSON, *, quiet: bool, detach: bool) -> int:
     """Submit the rows, wait for them and write the table; if detached, print how to wait.
 
     Return the exit code.
@@ -69,9 +65,7 @@ def submit(
     return _write(job, settings, quiet=quiet)
 
 
-def finish(
-    path: Path, chain: Any, settings: Mapping[str, Any], *, quiet: bool, again: bool = False
-) -> int:
+def finish(path: Path, chain: Any, settings: Values, *, quiet: bool, again: bool = False) -> int:
     """Wait for a job and write its table. With `again`, failed rows are submitted once more.
 
     Return the exit code.
@@ -79,13 +73,13 @@ def finish(
     job = jobs.BatchJob.load(path, chain, on_progress=None if quiet else _Lines())
     if (
         again
-        and job.resubmit(ASKED_AGAIN, inputs=settings["input"], encoding=settings["encoding"]) == 0
+        and job.resubmit(_ASKED_AGAIN, inputs=settings["input"], encoding=settings["encoding"]) == 0
     ):
         print("No row is left to submit again.", file=sys.stderr)
     return _write(job, settings, quiet=quiet)
 
 
-def _write(job: BatchJob, settings: Mapping[str, Any], *, quiet: bool) -> int:
+def _write(job: BatchJob, settings: Values, *, quiet: bool) -> int:
     job.wait()
     rows = job.write(settings["output"], order=settings["order"])
     cost = job.cost()
@@ -120,7 +114,7 @@ class _Lines:
     def __init__(self) -> None:
         self._shown = ""
 
-    def __call__(self, progress: Mapping[str, Any]) -> None:
+    def __call__(self, progress: Fields) -> None:
         batches = f"{progress['ended']} of {progress['parts']} batches ended"
         line = f"{progress['done']:,} of {progress['submitted']:,} rows, {batches}"
         left_s = progress["eta"]

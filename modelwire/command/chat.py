@@ -19,6 +19,7 @@ from typing import Any
 
 from modelwire import config, ext, messages
 from modelwire import tools as loop
+from modelwire.aliases import JSON
 from modelwire.command import model_options, templates, transcripts, waiting
 from modelwire.command.approvals import Approver
 from modelwire.command.shell_errors import shell_text
@@ -27,11 +28,9 @@ from modelwire.command.terminal import Screen, bill, is_terminal
 from modelwire.errors import InvalidArgument, ModelwireError, StepLimitReached, did_you_mean
 from modelwire.user_paths import owned
 
-__all__ = ["Chat", "register"]
-
-PROMPT = "> "
+_PROMPT = "> "
 # The line about a conversation that continues shows at most this many characters of its last question.
-LAST_QUESTION_CHARACTERS = 60
+_LAST_QUESTION_CHARACTERS = 60
 HELP = {
     "model": "NAME: use another model from the next question on; without a name, show the present one",
     "system": "TEXT: set the system message; without a text, show it",
@@ -95,7 +94,7 @@ def _standing(talk: int | None, history: list[Any]) -> str:
     questions = [one for one in history if one.type == "human"]
     line = f"Conversation {talk} continues after {len(history)} messages."
     if questions:
-        last = shorten(str(questions[-1].text), LAST_QUESTION_CHARACTERS, placeholder=" ...")
+        last = shorten(str(questions[-1].text), _LAST_QUESTION_CHARACTERS, placeholder=" ...")
         line += f" Its last question: {last}"
     return line
 
@@ -110,7 +109,7 @@ class Chat:
         self.history: list[Any] = []
         self.tools = model_options.tools_of(options.tools)
         self.approver = Approver(approves_all=options.yes)
-        self.attached: list[dict[str, Any]] = []
+        self.attached: list[JSON] = []
         self.ended = False
         self.failed = False  # a question has no whole answer
         self.is_piped = sys.stdin is None or not sys.stdin.isatty()
@@ -287,7 +286,7 @@ def _piped() -> str:
 
 
 def _typed() -> str:
-    lines = [input(PROMPT)]
+    lines = [input(_PROMPT)]
     while lines[-1].endswith("\\"):
         lines[-1] = lines[-1][:-1]
         lines.append(input("  "))
@@ -308,6 +307,6 @@ def _edited(commands: list[str], *, is_logged: bool) -> Callable[[], str]:
     session = toolkit.PromptSession(history=history, completer=completer, key_bindings=bindings)
 
     def read() -> str:
-        return str(session.prompt(PROMPT, prompt_continuation="  "))
+        return str(session.prompt(_PROMPT, prompt_continuation="  "))
 
     return read

@@ -20,8 +20,6 @@ else:
     comparison = lazy.module("modelwire.compare.comparison")
     page = lazy.module("modelwire.compare.page")
 
-__all__ = ["register"]
-
 
 def register(commands: Any) -> None:
     """Add the command to `modelwire`."""

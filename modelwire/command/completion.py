@@ -7,14 +7,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-__all__ = ["register"]
-
-SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
+_SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 # An argument whose placeholder or name is one of these is completed with paths of files, or of folders.
-FILES = frozenset({"FILE", "PATH", "SCHEMA", "file", "input", "recording"})
-FOLDERS = frozenset({"FOLDER"})
+_FILES = frozenset({"FILE", "PATH", "SCHEMA", "file", "input", "recording"})
+_FOLDERS = frozenset({"FOLDER"})
 # zsh has no `compdef` before its completion is initialised, which some users leave to us.
-ZSH_START = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"
+_ZSH_START = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"
 
 
 def register(commands: Any) -> None:
@@ -24,7 +22,7 @@ def register(commands: Any) -> None:
         help="print what makes your shell complete modelwire's commands",
         epilog='example: eval "$(modelwire completion bash)"',
     )
-    parser.add_argument("shell", help="your shell", choices=SHELLS)
+    parser.add_argument("shell", help="your shell", choices=_SHELLS)
     parser.set_defaults(run=_print)
 
 
@@ -33,7 +31,7 @@ def _print(options: argparse.Namespace) -> None:
 
     _mark_paths(options.parser, shtab.FILE, shtab.DIRECTORY)
     if options.shell == "zsh":
-        print(ZSH_START)
+        print(_ZSH_START)
     print(shtab.complete(options.parser, shell=options.shell))
 
 
@@ -44,7 +42,7 @@ def _mark_paths(parser: argparse.ArgumentParser, file: Any, folder: Any) -> None
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
                 _mark_paths(below, file, folder)
-        elif name in FILES:
+        elif name in _FILES:
             action.complete = file  # type: ignore[attr-defined]
-        elif name in FOLDERS:
+        elif name in _FOLDERS:
             action.complete = folder  # type: ignore[attr-defined]

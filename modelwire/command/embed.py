@@ -8,8 +8,6 @@ from typing import Any
 from modelwire.command import jobs
 from modelwire.jobs.options import JobOptions, Setting, settings_of
 
-__all__ = ["embed", "register"]
-
 _SETTINGS = settings_of(JobOptions)
 # These options of `run_job` need a chat model, or answers that are texts.
 _NOT_FOR_EMBEDDINGS = {"bucket", "engine", "finish_by", "formula_guard", "workers"}

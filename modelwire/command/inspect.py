@@ -33,11 +33,9 @@ if TYPE_CHECKING:
 else:
     profiles = lazy.module("modelwire.profiles")
 
-__all__ = ["register"]
-
-PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
-CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-LIBRARIES = (
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_LIBRARIES = (
     "httpx2",
     "pydantic",
     "openai",
@@ -48,8 +46,8 @@ LIBRARIES = (
     "mcp",
     "xllamacpp",
 )
-REACH_S = 10.0
-UNTRUSTED = (
+_REACH_S = 10.0
+_UNTRUSTED = (
     "{} is not trusted: it may name no address and no other variable for a key. If you know who wrote it, read it and "
     "run `modelwire config trust`."
 )
@@ -128,7 +126,7 @@ def register(commands: Any) -> None:
         one.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-class Entry(NamedTuple):
+class _Entry(NamedTuple):
     """Something a model can be named by, and whether it can be used now."""
 
     name: str
@@ -136,7 +134,7 @@ class Entry(NamedTuple):
     what: str
 
 
-def _entries() -> Iterator[Entry]:
+def _entries() -> Iterator[_Entry]:
     """Yield rows of the file, providers, services and local models."""
     place = config.find_model_file()
     for name, row in (config.read_model_file(place).models if place else {}).items():
@@ -144,18 +142,18 @@ def _entries() -> Iterator[Entry]:
         what = f"{row.provider}:{row.model}" + (
             f", `{row.api_key_env}` is not set" if missing else ""
         )
-        yield Entry(name, not missing, f"{what} ({place})")
+        yield _Entry(name, not missing, f"{what} ({place})")
     for name in local.KNOWN:
         try:
-            yield Entry(f"local:{name}", True, str(local.find_weights(name)))
+            yield _Entry(f"local:{name}", True, str(local.find_weights(name)))
         except ModelwireError:
-            yield Entry(f"local:{name}", False, f"modelwire local pull {name}")
+            yield _Entry(f"local:{name}", False, f"modelwire local pull {name}")
     stored = keys.stored_names()
     for name in _names():
         try:
-            yield Entry(f"{name}:...", *_readiness(name, stored))
+            yield _Entry(f"{name}:...", *_readiness(name, stored))
         except InvalidArgument as exc:  # a plugin that cannot be loaded
-            yield Entry(f"{name}:...", False, str(exc))
+            yield _Entry(f"{name}:...", False, str(exc))
 
 
 def _readiness(name: str, stored: list[str]) -> tuple[bool, str]:
@@ -209,7 +207,7 @@ def _models(options: argparse.Namespace) -> None:
         return
     place = config.find_model_file()
     if place is not None and toml_edits.is_untrusted(place, config.read_model_file(place)):
-        warn(UNTRUSTED.format(place))
+        warn(_UNTRUSTED.format(place))
     entries = [
         entry
         for entry in _entries()
@@ -339,7 +337,7 @@ def _show(options: argparse.Namespace) -> None:
         return
     file = config.read_model_file(place)
     if toml_edits.is_untrusted(place, file):
-        warn(UNTRUSTED.format(place))
+        warn(_UNTRUSTED.format(place))
     echo(f"# {place}\ndefault: {file.default or '(none)'}\nlog: {'on' if file.log else 'off'}")
     for name, row in file.models.items():
         parameters = ", ".join(f"{key}={value!r}" for key, value in row.parameters.items())
@@ -448,7 +446,7 @@ def _setting_of_model(name: str, text: str) -> Any:
 
 def _doctor(options: argparse.Namespace) -> int:
     echo(f"modelwire {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    libraries = [f"{name} {found}" for name in LIBRARIES if (found := _version(name))]
+    libraries = [f"{name} {found}" for name in _LIBRARIES if (found := _version(name))]
     echo("libraries:", ", ".join(libraries))
     echo(f"configuration: {_configuration()}")
     _echo_pools()
@@ -459,11 +457,11 @@ def _doctor(options: argparse.Namespace) -> int:
         echo(
             "keys: none found under the providers' own names; `modelwire models --all` lists what each provider takes"
         )
-    for name in PROXIES:
+    for name in _PROXIES:
         value = os.environ.get(name) or os.environ.get(name.lower())
         if value:
             echo(f"proxy: {name} = {_without_password(value)}")
-    for name in CERTIFICATES:
+    for name in _CERTIFICATES:
         value = os.environ.get(name)
         if value:
             state = "" if os.path.exists(value) else " (not there)"
@@ -479,7 +477,7 @@ def _configuration() -> str:
         place = config.find_model_file()
         found = f"{place or 'no file'}, default {config.default_name() or '(none)'}"
         if place is not None and toml_edits.is_untrusted(place, config.read_model_file(place)):
-            found += f"\n{UNTRUSTED.format(place)}"
+            found += f"\n{_UNTRUSTED.format(place)}"
     except InvalidConfig as exc:
         return str(exc)
     return found
@@ -604,7 +602,7 @@ def _reach_without_key(where: str, url: str) -> int:
     """Send one request without a key: any answer shows that the way is free."""
     httpx2 = import_module("httpx2")
     try:
-        reply = httpx2.get(url, timeout=REACH_S)
+        reply = httpx2.get(url, timeout=_REACH_S)
     except httpx2.HTTPError as exc:
         echo(f"{where} cannot be reached: {type(exc).__name__}: {exc}")
         return 1

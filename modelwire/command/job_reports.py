@@ -13,26 +13,17 @@ from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.progress import Standing
 from modelwire.terminal_text import echo
 
-__all__ = [
-    "is_at_provider",
-    "parts_of",
-    "print_failures",
-    "print_rows",
-    "reasons_of",
-    "standing_of",
-]
-
 # After a run and in `jobs show`, at most this many reasons of failures are printed.
-REASONS_AFTER_RUN, REASONS_SHOWN = 3, 10
+_REASONS_AFTER_RUN, _REASONS_SHOWN = 3, 10
 # Each reason names at most this many lines of the input.
-LINES_NAMED = 5
+_LINES_NAMED = 5
 
 
 def print_failures(path: Path, *, can_retry: bool = True) -> None:
     """Print why rows of a job have failed, the most frequent reasons first, and what to do."""
     job = JobFolder(path)
     failures = standing_of(job)[1]
-    lines = reasons_of(failures, REASONS_AFTER_RUN)
+    lines = reasons_of(failures, _REASONS_AFTER_RUN)
     if any("bytes that are not" in line for line in lines):
         lines.append(
             "Name the file's encoding: the same command with `--encoding cp1252 --retry-failed`, say."
@@ -71,7 +62,7 @@ def print_rows(job: JobFolder, *, is_complete: bool) -> None:
         echo(
             f"         {standing.cut:,} answered and cut by max_tokens: `finish_reason` in the output marks them"
         )
-    for text in reasons_of(failures, REASONS_SHOWN):
+    for text in reasons_of(failures, _REASONS_SHOWN):
         echo(f"         {text}")
 
 
@@ -110,8 +101,8 @@ def reasons_of(failures: Mapping[int, tuple[int, str]], most: int) -> list[str]:
         error = next(iter(texts))
         if len(texts) > 1:
             error = f"such as: {error}"
-        numbers = ", ".join(map(str, at[:LINES_NAMED]))
-        if len(at) > LINES_NAMED:
+        numbers = ", ".join(map(str, at[:_LINES_NAMED]))
+        if len(at) > _LINES_NAMED:
             numbers += ", ..."
         plural = "s" * (len(at) > 1)
         lines.append(f"{len(at):,} x {error} (line{plural} {numbers})")

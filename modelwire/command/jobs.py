@@ -6,13 +6,14 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire import config, jobs, lazy
+from modelwire.aliases import JSON, Kwargs, Values
 from modelwire.command import model_options, templates
 from modelwire.embeddings import init_embeddings
 from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
@@ -38,21 +39,6 @@ else:
     folders = lazy.module("modelwire.jobs.folder")
     records = lazy.module("modelwire.jobs.row_records")
     outputs = lazy.module("modelwire.jobs.output")
-
-__all__ = [
-    "DETACH",
-    "VIA",
-    "add_setting",
-    "batch",
-    "dry_run",
-    "list_jobs",
-    "register",
-    "retry",
-    "run_or_submit",
-    "show",
-    "wait",
-    "write",
-]
 
 _SETTINGS = settings_of(JobOptions)
 # `_run` sets these options itself, or the command has none of that name.
@@ -122,7 +108,7 @@ def register(commands: Any) -> None:
         ("retry", "call the model again for the failed rows of a job", retry),
         ("write", "write the table of the finished rows of a job that was stopped", write),
         ("wait", "wait for a job of `modelwire batch --via batch-api`, and write its table", wait),
-        ("rm", "delete the folder of a job; its output stays", remove),
+        ("rm", "delete the folder of a job; its output stays", _remove),
     ):
         description = f"{help_text[0].upper()}{help_text[1:]}."
         command = below.add_parser(name, help=help_text, description=description)
@@ -132,7 +118,7 @@ def register(commands: Any) -> None:
         add("--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)")
         if run is write:
             add("--output", "-o", metavar="FILE", help="another file (default: the job's own)")
-        if run is remove:
+        if run is _remove:
             add("--yes", "-y", action="store_true", help="do not ask")
         if run in (retry, wait):
             add_setting(command, "quiet", _SETTINGS["quiet"])
@@ -250,14 +236,14 @@ def batch(options: argparse.Namespace) -> int:
         return _batch(settings, options)
 
 
-def _batch(settings: dict[str, Any], options: argparse.Namespace) -> int:
+def _batch(settings: Kwargs, options: argparse.Namespace) -> int:
     if options.dry_run:
         dry_run(settings)
         return 0
     return run_or_submit(settings, options)
 
 
-def run_or_submit(settings: dict[str, Any], options: argparse.Namespace) -> int:
+def run_or_submit(settings: Kwargs, options: argparse.Namespace) -> int:
     """Run a job directly or by a Batch API, as `--via` says; return the exit code."""
     if options.via == "batch-api":
         _, source = _checked(settings)
@@ -276,7 +262,7 @@ def run_or_submit(settings: dict[str, Any], options: argparse.Namespace) -> int:
     return run(settings, retry_failed=options.retry_failed, quiet=options.quiet)
 
 
-def _command(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _command(settings: Values) -> JSON:
     """Return the settings that run the job again from any folder."""
     command = {name: settings.get(name) for name in _SAVED}
     command |= {
@@ -286,14 +272,14 @@ def _command(settings: Mapping[str, Any]) -> dict[str, Any]:
     return command
 
 
-def _chain(settings: Mapping[str, Any]) -> Any:
+def _chain(settings: Values) -> Any:
     """Return what a batch job was submitted with: a chain, or an embeddings model."""
     if settings.get("text") is not None:
         return _embeddings(settings)
     return _asked_work(settings).chain
 
 
-def _asked_work(settings: Mapping[str, Any]) -> Work:
+def _asked_work(settings: Values) -> Work:
     if settings.get("text") is not None:
         return embedding_rows.EmbeddingWork(_embeddings(settings), settings["text"])
     return works.make_work(
@@ -305,12 +291,12 @@ def _asked_work(settings: Mapping[str, Any]) -> Work:
     )
 
 
-def _folder(settings: Mapping[str, Any]) -> Path:
+def _folder(settings: Values) -> Path:
     """Return the folder in which a job was started."""
     return Path(settings.get("folder") or Path.cwd())
 
 
-def run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
+def run(settings: Values, *, retry_failed: bool, quiet: bool) -> int:
     """Run a job with the settings of a command; return the exit code."""
     options: Any = {name: settings[name] for name in (*_PASSED, *_OF_ONE_RUN) if name in settings}
     options |= {
@@ -344,7 +330,7 @@ def run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
     return int(none_answered or not result.complete)
 
 
-def _work(settings: Mapping[str, Any]) -> Any:
+def _work(settings: Values) -> Any:
     if settings.get("text") is not None:
         return _embeddings(settings)
     if settings["chain"] is None:
@@ -367,7 +353,7 @@ def _work(settings: Mapping[str, Any]) -> Any:
         raise InvalidArgument(f"The module `{module}` has no `{name}`.") from exc
 
 
-def _embeddings(settings: Mapping[str, Any]) -> Any:
+def _embeddings(settings: Values) -> Any:
     """Return the embeddings model of `modelwire embed`."""
     parameters = model_options.parameters_of(settings["param"])
     try:
@@ -378,14 +364,14 @@ def _embeddings(settings: Mapping[str, Any]) -> Any:
         return init_embeddings(settings["model"], **parameters, api_key=_no_key)
 
 
-def _model(settings: Mapping[str, Any]) -> Any:
+def _model(settings: Values) -> Any:
     if settings.get("text") is not None:
         return None
     if settings["chain"] is not None:
         return settings["model"]
     parameters = model_options.parameters_of(settings["param"])
     file = _model_file(settings.get("folder"))
-    place: dict[str, Any] = {"config_file": file, "config_is_found": file is not None}
+    place: Kwargs = {"config_file": file, "config_is_found": file is not None}
     try:
         return model_options.with_stored_key(
             config.make_named_model, settings["model"], **place, **parameters
@@ -418,7 +404,7 @@ def _no_key() -> str:
     raise MissingKey("A dry run has no key.")
 
 
-def _checked(settings: Mapping[str, Any]) -> tuple[Work, Source]:
+def _checked(settings: Values) -> tuple[Work, Source]:
     """Return the work and the rows of a job, after checking them."""
     from modelwire.jobs.sources import open_source
 
@@ -433,7 +419,7 @@ def _checked(settings: Mapping[str, Any]) -> tuple[Work, Source]:
     return work, source
 
 
-def dry_run(settings: Mapping[str, Any]) -> None:
+def dry_run(settings: Values) -> None:
     """Print the first rows of a job, and an estimate of its cost."""
     from modelwire.jobs.preview import preview
 
@@ -566,7 +552,7 @@ def wait(options: argparse.Namespace) -> int:
     return batch_api.finish(job.path, _chain(command), command, quiet=options.quiet)
 
 
-def remove(options: argparse.Namespace) -> None:
+def _remove(options: argparse.Namespace) -> None:
     """Run `modelwire jobs rm`: delete a job's folder once the user agrees.
 
     Raises: `JobBusy` if the job is running.

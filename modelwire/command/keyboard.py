@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-__all__ = ["with_echo", "without_echo"]
-
 # The place of the local flags in the list that `termios.tcgetattr` returns.
-LOCAL_FLAGS = 3
+_LOCAL_FLAGS = 3
 
 
 @contextmanager
@@ -43,11 +41,11 @@ def _flags(*, echoes: bool) -> Iterator[None]:
     changed = [*before]
     # Without NOFLSH the terminal drops at Ctrl-C what was typed.
     if echoes:
-        changed[LOCAL_FLAGS] |= termios.ECHO
-        changed[LOCAL_FLAGS] &= ~termios.NOFLSH
+        changed[_LOCAL_FLAGS] |= termios.ECHO
+        changed[_LOCAL_FLAGS] &= ~termios.NOFLSH
     else:
-        changed[LOCAL_FLAGS] &= ~termios.ECHO
-        changed[LOCAL_FLAGS] |= termios.NOFLSH
+        changed[_LOCAL_FLAGS] &= ~termios.ECHO
+        changed[_LOCAL_FLAGS] |= termios.NOFLSH
     termios.tcsetattr(terminal, termios.TCSANOW, changed)
     try:
         yield

@@ -23,10 +23,8 @@ from modelwire.errors import DiskError, InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned, user_folder
 
-__all__ = ["key_beside_environment", "register", "stored_key", "stored_names"]
-
 # The name under which the system's keyring has our keys.
-SERVICE = "modelwire"
+_SERVICE = "modelwire"
 # In the index this value says that the key itself is in the system's keyring.
 _IN_KEYRING = {"keyring": True}
 
@@ -77,7 +75,7 @@ def stored_key(provider: str) -> str | None:
         if keyring is None:
             return None
         with _keyring_errors("read"):
-            key = keyring.get_password(SERVICE, name)
+            key = keyring.get_password(_SERVICE, name)
         return None if key is None else str(key)
     return str(entry.get("key") or "") or None
 
@@ -168,7 +166,7 @@ def _set(options: argparse.Namespace) -> None:
         index[name] = {"key": key}
     else:
         with _keyring_errors("stored"):
-            keyring.set_password(SERVICE, name, key)
+            keyring.set_password(_SERVICE, name, key)
         index[name] = dict(_IN_KEYRING)
     _write(index)
     where = "the system's keyring"
@@ -215,6 +213,6 @@ def _remove(options: argparse.Namespace) -> None:
     keyring = _keyring() if entry == _IN_KEYRING else None
     if keyring is not None:
         with _keyring_errors("removed"):
-            keyring.delete_password(SERVICE, name)
+            keyring.delete_password(_SERVICE, name)
     _write(index)
     warn(f"The key of {name} is removed.")

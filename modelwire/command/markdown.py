@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MarkdownStyles"]
-
 # Parameters of the escape sequence "Select Graphic Rendition" (ECMA-48, section 8.3.117).
-PLAIN = ""
-BOLD = "1"
-CODE = "36"  # cyan
+_PLAIN = ""
+_BOLD = "1"
+_CODE = "36"  # cyan
 
 _FENCE = re.compile(
     r" {0,3}(`{3,}|~{3,})"
@@ -93,30 +91,30 @@ class MarkdownStyles:
 
     def _style_of(self, text: str, follows: str) -> str:
         if self._fence:
-            return CODE
+            return _CODE
         if self._is_heading:
-            return BOLD
+            return _BOLD
         if text[0] == "`":
             return self._code_mark(text)
         if self._code_marks:
-            return CODE
+            return _CODE
         if text[0] == "*" and len(text) >= 2:
             return self._strong_mark(follows)
-        return BOLD if self._is_strong else PLAIN
+        return _BOLD if self._is_strong else _PLAIN
 
     def _code_mark(self, marks: str) -> str:
         if not self._code_marks:
             self._code_marks = marks
         elif self._code_marks == marks:
             self._code_marks = ""
-        return CODE
+        return _CODE
 
     def _strong_mark(self, follows: str) -> str:
         if self._is_strong:
             self._is_strong = False
-            return BOLD
+            return _BOLD
         self._is_strong = bool(follows.strip())
-        return BOLD if self._is_strong else PLAIN
+        return _BOLD if self._is_strong else _PLAIN
 
 
 def _with_style(style: str, text: str) -> str:

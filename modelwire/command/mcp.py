@@ -12,10 +12,8 @@ if TYPE_CHECKING:
 else:
     mcp_servers = lazy.module("modelwire.command.mcp_servers")
 
-__all__ = ["register"]
-
 SERVER = "a URL, or the command that starts the server, quoted as one argument"
-TIMEOUT_S = 60.0
+_TIMEOUT_S = 60.0
 
 
 def register(commands: Any) -> None:
@@ -63,7 +61,7 @@ def register(commands: Any) -> None:
             "--timeout",
             metavar="SECONDS",
             type=float,
-            default=TIMEOUT_S,
+            default=_TIMEOUT_S,
             help="the longest time of one call (default: %(default)g)",
         )
         add("--json", action="store_true", help="print JSON with everything the server has sent")

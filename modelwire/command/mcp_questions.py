@@ -7,15 +7,14 @@ import sys
 import webbrowser
 from typing import Any
 
+from modelwire.aliases import Kwargs
 from modelwire.command.standard_streams import warn
 from modelwire.errors import InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.tools import mcp
 
-__all__ = ["answer_question"]
-
 # A line that is typed has at most this many bytes.
-LINE_BYTES = 65_536
+_LINE_BYTES = 65_536
 
 
 def answer_question(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
@@ -49,7 +48,7 @@ def _fill_in(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
     """Ask for each value; nothing is sent before the user has seen all questions."""
     if not _is_yes(_typed("Answer it? [y/N] ")):
         return question.decline()
-    values: dict[str, Any] = {}
+    values: Kwargs = {}
     for name in question.properties:
         value = _value(question, name)
         if value is not None:
@@ -99,7 +98,7 @@ def _typed(prompt: str) -> str:
     It is read from the descriptor: a thread that waits in `sys.stdin` would hold its lock when the program ends.
     """
     echo(prompt, end="", file=sys.stderr, flush=True)
-    line = os.read(sys.stdin.fileno(), LINE_BYTES)
+    line = os.read(sys.stdin.fileno(), _LINE_BYTES)
     if not line:
         raise EOFError
     return line.decode("utf-8", "replace").strip()

@@ -10,14 +10,13 @@ import webbrowser
 from collections.abc import Iterable
 from typing import Any
 
+from modelwire.aliases import JSON
 from modelwire.callbacks import BaseCallbackHandler
 from modelwire.command.mcp_questions import answer_question
 from modelwire.command.standard_streams import warn
 from modelwire.errors import InvalidArgument, MissingKey, did_you_mean
 from modelwire.terminal_text import echo
 from modelwire.tools import mcp
-
-__all__ = ["call_tool", "list_server", "log_in", "log_out"]
 
 
 def list_server(options: argparse.Namespace) -> None:
@@ -135,7 +134,7 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def _json_object(text: str) -> JSON:
     try:
         value = json.loads(text)
     except ValueError as exc:
@@ -155,7 +154,7 @@ def _named_tool(server: mcp.MCPTools, name: str) -> Any:
     raise InvalidArgument(f"The server has no tool `{name}`. {did_you_mean(name, known)}")
 
 
-def _tool_row(tool: Any) -> dict[str, Any]:
+def _tool_row(tool: Any) -> JSON:
     return {
         "name": tool.server_name,
         "description": tool.description,
@@ -163,7 +162,7 @@ def _tool_row(tool: Any) -> dict[str, Any]:
     }
 
 
-def _row(one: Any) -> dict[str, Any]:
+def _row(one: Any) -> JSON:
     return {name: value for name, value in vars(one).items() if name != "server"}
 
 

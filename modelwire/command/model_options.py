@@ -11,42 +11,26 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from modelwire import config, ext, messages, tools
+from modelwire.aliases import JSON, Function, Kwargs
 from modelwire.command import keys
 from modelwire.command.standard_streams import decoded, warn
 from modelwire.errors import InvalidArgument, UnknownModel
 from modelwire.user_paths import owned
 
-__all__ = [
-    "add_call_options",
-    "add_conversation_options",
-    "add_parameters_and_template",
-    "attachment",
-    "choose_model",
-    "masked_keys",
-    "model_of",
-    "parameters_of",
-    "question",
-    "refuse_key",
-    "schema_of",
-    "tools_of",
-    "warn_of_cut",
-    "with_stored_key",
-]
-
 # Without a model named anywhere: the first provider whose key is here, else a model on this machine.
-WITHOUT_A_NAME = (
+_WITHOUT_A_NAME = (
     ("OPENAI_API_KEY", "openai:gpt-4o-mini"),
     ("ANTHROPIC_API_KEY", "anthropic:claude-haiku-4-5"),
 )
 LOCAL = "local:smollm2"
 # A fragment that is a URL has to arrive within this many seconds.
-FETCH_S = 30.0
+_FETCH_S = 30.0
 
 
 def add_call_options(parser: argparse.ArgumentParser, *, default_model: str) -> None:
@@ -146,13 +130,13 @@ def choose_model(name: str | None, settings: Sequence[str] = ()) -> Any:
 
 def _usual_model() -> str:
     stored = keys.stored_names()
-    for variable, model in WITHOUT_A_NAME:
+    for variable, model in _WITHOUT_A_NAME:
         if os.environ.get(variable) or model.partition(":")[0] in stored:
             return model
     return LOCAL
 
 
-def with_stored_key(make: Callable[..., Any], name: str | None, **arguments: Any) -> Any:
+def with_stored_key(make: Function, name: str | None, **arguments: Any) -> Any:
     """Return `make(...)`, with the provider's stored key if the environment has none. Raises as `make`."""
     if keys.stored_names():
         try:
@@ -189,7 +173,7 @@ _NAMES_OF_THE_MODEL = {
 }
 
 
-def parameters_of(settings: Sequence[str]) -> dict[str, Any]:
+def parameters_of(settings: Sequence[str]) -> Kwargs:
     """Return the parameters that the options `--param NAME=VALUE` set. Raises: `InvalidArgument`."""
     return dict(_parameter(text) for text in settings)
 
@@ -254,11 +238,11 @@ def question(words: Sequence[str], *, is_piped: bool = True) -> str:
     text = " ".join(words)
     piped = ""
     if is_piped and sys.stdin is not None and not sys.stdin.isatty():
-        piped = decoded(piped_bytes())
+        piped = decoded(_piped_bytes())
     return joined((text, piped.strip("\n")))
 
 
-def piped_bytes() -> bytes:
+def _piped_bytes() -> bytes:
     """Return all bytes of standard input."""
     if sys.stdin is None:
         return b""
@@ -270,7 +254,7 @@ def piped_bytes() -> bytes:
 def fragment(place: str) -> str:
     """Return the text of a file, of a URL, or of standard input (`-`). Raises: `InvalidArgument`."""
     if place == "-":
-        return decoded(piped_bytes()).strip("\n")
+        return decoded(_piped_bytes()).strip("\n")
     if place.startswith(("http://", "https://")):
         return _fetched(place)
     try:
@@ -286,14 +270,14 @@ def fragment(place: str) -> str:
 def _fetched(url: str) -> str:
     httpx2 = import_module("httpx2")
     try:
-        reply = httpx2.get(url, timeout=FETCH_S, follow_redirects=True)
+        reply = httpx2.get(url, timeout=_FETCH_S, follow_redirects=True)
         reply.raise_for_status()
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         raise InvalidArgument(f"`{url}` cannot be read: {type(exc).__name__}: {exc}.") from exc
     return str(reply.text).strip("\n")
 
 
-def attachment(place: str, model: Any) -> dict[str, Any]:
+def attachment(place: str, model: Any) -> JSON:
     """Make a content block of a file or URL. Raises `InvalidArgument` for one that the model cannot take."""
     is_url = place.startswith(("http://", "https://"))
     try:
@@ -330,7 +314,7 @@ def _block_of(place: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "standard input"
         with open(path, "wb", opener=owned) as out:
-            out.write(piped_bytes())
+            out.write(_piped_bytes())
         try:
             return messages.from_path(path)
         except InvalidArgument:
@@ -342,7 +326,7 @@ _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean
 _SHORT_FIELD = re.compile(r"([A-Za-z_]\w*)(?:\s+(str|int|float|bool))?\s*(?::\s*(.+))?")
 
 
-def _short_schema(text: str) -> dict[str, Any] | None:
+def _short_schema(text: str) -> JSON | None:
     """Return the JSON schema of `name, age int, mood: how they feel`, or None for another text."""
     separator = "\n" if "\n" in text else ","
     fields = [part.strip() for part in text.split(separator) if part.strip()]
@@ -350,7 +334,7 @@ def _short_schema(text: str) -> dict[str, Any] | None:
     is_one_word = len(fields) == 1 and re.fullmatch(r"\S+", fields[0])
     if not fields or is_one_word:
         return None
-    properties: dict[str, Any] = {}
+    properties: JSON = {}
     for match in found:
         if match is None:
             return None
@@ -365,7 +349,7 @@ def _short_schema(text: str) -> dict[str, Any] | None:
     }
 
 
-def schema_of(place: str) -> dict[str, Any]:
+def schema_of(place: str) -> JSON:
     """Read a JSON schema from a file or from the option itself, in JSON or as `name, age int`.
 
     Raises: `InvalidArgument` with the line.

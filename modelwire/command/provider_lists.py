@@ -15,11 +15,9 @@ from modelwire import ext
 from modelwire.command.model_options import choose_model
 from modelwire.errors import InvalidArgument, ModelwireError
 
-__all__ = ["ListRefused", "ModelList", "listed_models"]
-
-TIMEOUT_S = 10.0
+_TIMEOUT_S = 10.0
 # A provider that sends pages without an end is not followed further than this.
-MOST_PAGES = 50
+_MOST_PAGES = 50
 # How the address of a chat call ends, and how that of the list does, with the parameter for large pages.
 _ADDRESSES = (
     (r"/(?:chat/completions|responses)$", "/models", ""),
@@ -80,8 +78,8 @@ def _list_address(url: str) -> str | None:
 def _names(provider: str, address: str, headers: dict[str, str]) -> Iterator[str]:
     httpx2 = import_module("httpx2")
     page = ""
-    with httpx2.Client(timeout=TIMEOUT_S, headers=headers) as client:
-        for _ in range(MOST_PAGES):
+    with httpx2.Client(timeout=_TIMEOUT_S, headers=headers) as client:
+        for _ in range(_MOST_PAGES):
             joint = "&" if "?" in address else "?"
             if page:
                 url = f"{address}{joint}{page}"

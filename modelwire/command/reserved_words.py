@@ -5,8 +5,6 @@ They are never sent to a model as a question: `modelwire keys set openai sk-...`
 
 from __future__ import annotations
 
-__all__ = ["RESERVED_WORDS"]
-
 _ROW = "Write a row `[models.NAME]` into `modelwire.toml`, with `model` and its parameters, and name it with `-m NAME`."
 
 # Each word, and the sentences that `modelwire WORD` prints.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 
-__all__ = ["shell_text"]
-
 # Parts of errors that speak of Python, and what replaces them, in this order.
 _REPLACED = (
     (r" The part is in `\.partial`\.", ""),

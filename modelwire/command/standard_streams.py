@@ -7,8 +7,6 @@ import sys
 from modelwire.errors import InvalidArgument
 from modelwire.terminal_text import echo
 
-__all__ = ["decoded", "warn"]
-
 
 def warn(text: str) -> None:
     """Write a line to standard error."""

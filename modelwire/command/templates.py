@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from modelwire import config
+from modelwire.aliases import JSON, Kwargs
 from modelwire.command import toml_edits
 from modelwire.errors import InvalidArgument, InvalidConfig, did_you_mean
-
-__all__ = ["apply_template", "save_template", "template_rows"]
 
 # The settings of a row, and the option that each one is the default of.
 _OPTIONS = {
@@ -28,7 +27,7 @@ _OPTIONS = {
 }
 
 
-def template_rows() -> dict[str, dict[str, Any]]:
+def template_rows() -> dict[str, JSON]:
     """Return the rows of the user's own file, then those of another one that is in use. Raises: `InvalidConfig`."""
     in_use = config.find_model_file()
     own = toml_edits.own_file()
@@ -42,7 +41,7 @@ def template_rows() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _rows(place: Path, text: str) -> dict[str, dict[str, Any]]:
+def _rows(place: Path, text: str) -> dict[str, JSON]:
     import tomllib
 
     rows = tomllib.loads(text).get("templates", {})
@@ -94,7 +93,7 @@ def apply_template(options: argparse.Namespace) -> None:
             setattr(options, option, row[setting])
 
 
-def save_template(name: str, options: argparse.Namespace, params: dict[str, Any]) -> Path:
+def save_template(name: str, options: argparse.Namespace, params: Kwargs) -> Path:
     """Write the options as the row `name` of the user's own file; return its path. Raises as `toml_edits.edit`."""
     values = {
         setting: getattr(options, option)

@@ -16,11 +16,9 @@ from modelwire.command.standard_streams import warn
 from modelwire.errors import MissingDependency
 from modelwire.terminal_text import printable
 
-__all__ = ["Screen", "bill", "is_terminal"]
-
-SHOWN = 200  # characters of a tool's answer
+_SHOWN = 200  # characters of a tool's answer
 # The terminal shows text between these two dim (ECMA-48, Select Graphic Rendition 2 and 22).
-DIM, UNDIM = "\x1b[2m", "\x1b[22m"
+_DIM, _UNDIM = "\x1b[2m", "\x1b[22m"
 
 
 def is_terminal() -> bool:
@@ -92,7 +90,7 @@ class Screen:
             self.messages.append(event)
             self._chunks.clear()
             if isinstance(event, messages.ToolMessage):
-                warn(f"<- {event.name}: {' '.join(event.text.split())[:SHOWN]}")
+                warn(f"<- {event.name}: {' '.join(event.text.split())[:_SHOWN]}")
 
     def _write_reasoning(self, chunk: Any) -> None:
         """Print the reasoning of a chunk dim, on lines of its own before the answer."""
@@ -104,7 +102,7 @@ class Screen:
         text = printable("".join(parts))
         if text:
             self._is_in_reasoning = True
-            print(f"{DIM}{text}{UNDIM}", end="", flush=True)
+            print(f"{_DIM}{text}{_UNDIM}", end="", flush=True)
             self._at_start = text.endswith("\n")
         elif chunk.text and self._is_in_reasoning:
             self._is_in_reasoning = False

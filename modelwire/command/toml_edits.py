@@ -11,8 +11,6 @@ from modelwire import config, config_trust
 from modelwire.errors import InvalidConfig, MissingDependency
 from modelwire.user_paths import owned, user_folder
 
-__all__ = ["edit", "is_untrusted", "own_file"]
-
 
 def own_file() -> Path:
     """Return the user's own file: the one that the environment names, else the one in the configuration folder."""

@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from modelwire import config, messages
+from modelwire.aliases import JSON
 from modelwire.command.standard_streams import warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.sqlite_files import open_sqlite
 from modelwire.terminal_text import agrees, echo
 from modelwire.user_paths import user_folder
 
-__all__ = ["earlier", "keep", "own_file", "read_messages", "register", "without_data"]
-
-TABLES = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS talks (id INTEGER PRIMARY KEY, begun TEXT NOT NULL, model TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS messages (
   talk INTEGER NOT NULL REFERENCES talks(id), position INTEGER NOT NULL, message TEXT NOT NULL,
@@ -86,7 +85,7 @@ def _opened() -> Iterator[Any]:
             raise sqlite3.Error(exc) from exc
         base = open_sqlite(path, timeout_s=10, in_transactions=True)
         with closing(base), base:
-            base.executescript(TABLES)
+            base.executescript(_TABLES)
             yield base
     except sqlite3.Error as exc:
         raise DiskError(f"The transcript `{path}` cannot be used: {exc}.", path=str(path)) from exc
@@ -150,7 +149,7 @@ def _rows_of(base: Any, talk: int) -> list[str]:
     return rows
 
 
-def without_data(history: Sequence[Any]) -> list[dict[str, Any]]:
+def without_data(history: Sequence[Any]) -> list[JSON]:
     """Return messages as JSON values, the data of attachments left out."""
     written = []
     for message in messages.messages_to_dict(history):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import Timer
 from typing import Any
 
+from modelwire.aliases import Values
 from modelwire.command.model_options import model_of
 from modelwire.command.standard_streams import warn
 from modelwire.ext import CallObserver
 
-__all__ = ["WaitingNote"]
-
 # After this many seconds without a part of the answer, the command writes what it waits for.
-SILENT_S = 3.0
+_SILENT_S = 3.0
 
 
 class WaitingNote(CallObserver):
@@ -26,15 +25,13 @@ class WaitingNote(CallObserver):
         self._failure = ""
         self._attempts = 0
 
-    def started(
-        self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> CallObserver:
+    def started(self, model: Any, messages: Sequence[Any], kwargs: Values) -> CallObserver:
         """Start the clock of a call."""
         self.stop()
         self._model = model_of(model)
         self._failure = ""
         self._attempts = 0
-        self._timer = Timer(SILENT_S, self._write)
+        self._timer = Timer(_SILENT_S, self._write)
         self._timer.daemon = True
         self._timer.start()
         return self

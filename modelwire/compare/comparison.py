@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import JSON, Fields, Values
 from modelwire.compare.recording import RecordedCall, read_recording
 from modelwire.config import init_chat_model
 from modelwire.errors import CallerError, InvalidArgument, MissingKey, ParameterWarning
@@ -36,8 +37,6 @@ from modelwire.messages import (
 )
 from modelwire.runnables import RunnableLambda
 from modelwire.usage import amount_of, known_price
-
-__all__ = ["Comparison", "Outcome", "Row", "Total", "compare"]
 
 _REFUSING = FILTERED_REASONS | {"refusal", "guardrail_intervened", "content_filtered"}
 # For one call: the model with all bound arguments (None if the call cannot be sent), and what the
@@ -60,7 +59,7 @@ class Outcome:
     """
 
     text: str = ""
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    tool_calls: list[JSON] = field(default_factory=list)
     error: str | None = None
     refused: bool = False
     input_tokens: int | None = None
@@ -233,7 +232,7 @@ def _fill_in(
 
 
 def _changed_calls(
-    calls: list[RecordedCall], system: str | None, params: Mapping[str, Any] | None
+    calls: list[RecordedCall], system: str | None, params: Values | None
 ) -> list[RecordedCall]:
     """Return the calls with another system message and with other parameters, as far as they are set."""
     if system is not None:
@@ -263,9 +262,7 @@ def _named(models: Any) -> dict[str, Any]:
     return named
 
 
-def _buckets(
-    named: Mapping[str, Any], bucket: str | None, *, batch: bool
-) -> dict[str, str | None] | None:
+def _buckets(named: Values, bucket: str | None, *, batch: bool) -> dict[str, str | None] | None:
     """Return the bucket of each model, None for those that take none; None unless the calls go in a `batch`.
 
     Raises: `NotBatchable` if a model has no Batch API.
@@ -410,11 +407,11 @@ def _by_jobs_of_model(
     return outcomes
 
 
-def _messages_of_row(row: Mapping[str, Any]) -> Any:
+def _messages_of_row(row: Fields) -> Any:
     return messages_from_dict(row["messages"])
 
 
-def _row_of_message(message: AIMessage) -> dict[str, Any]:
+def _row_of_message(message: AIMessage) -> JSON:
     return {"answer": message_to_dict(message)}
 
 
@@ -482,7 +479,7 @@ def _outcome(message: Any, error: str | None) -> Outcome:
     )
 
 
-def _fits(outcome: Outcome, params: Mapping[str, Any]) -> bool | None:
+def _fits(outcome: Outcome, params: Values) -> bool | None:
     """Return whether an answer fits the schema of its request, and its tool calls the schemas of their tools."""
     tools = dict(map(_name_and_schema, params.get("tools") or ()))
     pairs: list[tuple[Any, Any]] = []
@@ -507,7 +504,7 @@ def _fits(outcome: Outcome, params: Mapping[str, Any]) -> bool | None:
     return True if pairs else None
 
 
-def _name_and_schema(tool: Mapping[str, Any]) -> tuple[str, Any]:
+def _name_and_schema(tool: Fields) -> tuple[str, Any]:
     """Return a tool's name and the schema of its arguments, in the form of OpenAI or of Anthropic."""
     about = tool.get("function") or tool
     return str(about.get("name")), about.get("parameters") or about.get("input_schema")

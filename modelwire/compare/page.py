@@ -12,8 +12,6 @@ from modelwire.usage import dollars
 if TYPE_CHECKING:
     from modelwire.compare.comparison import Comparison, Outcome, Row, Total
 
-__all__ = ["TOTALS", "cells_of", "page_of"]
-
 TOTALS = [
     "",
     "answered",

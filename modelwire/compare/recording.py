@@ -5,16 +5,14 @@ The whole file is read before any request is sent.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modelwire.aliases import Kwargs, StrPath
 from modelwire.errors import CassetteError, ModelwireError
 from modelwire.messages import AIMessage, BaseMessage, messages_from_dict
 from modelwire.testing.cassettes.records import LEFT_OUT, Call, from_lines
-
-__all__ = ["RecordedCall", "read_recording"]
 
 
 class RecordedCall(NamedTuple):
@@ -26,14 +24,14 @@ class RecordedCall(NamedTuple):
     line: int
     model: str
     messages: list[BaseMessage]
-    params: dict[str, Any]
+    params: Kwargs
     left_out: list[str]
     answer: AIMessage | None
     error: str | None
     seconds: float
 
 
-def read_recording(path: str | os.PathLike[str]) -> list[RecordedCall]:
+def read_recording(path: StrPath) -> list[RecordedCall]:
     """Return the calls of a cassette, in the order in which they ended.
 
     Raises: `CassetteError` for a file that is not a cassette, has no calls, or has a truncated

@@ -27,8 +27,6 @@ from modelwire.ext import BudgetStore
 from modelwire.fleet.connection import Away, Connection, Script
 from modelwire.fleet.ticker import INTERVAL_S, start_ticking
 
-__all__ = ["Accounts", "SharedBudgetStore"]
-
 # A parcel covers what calls reserve in this time, at the rate of late.
 _PARCEL_S = 0.5
 # A parcel is at most this part of what is left of the budget.

@@ -26,8 +26,6 @@ from modelwire.fleet.connection import Away, Connection, Script
 from modelwire.fleet.ticker import start_ticking
 from modelwire.sharing import shared_state
 
-__all__ = ["RedisCache"]
-
 # The lock of a call ends after this time unless it is renewed; other processes wait that long for a killed one.
 _LOCK_S = 5.0
 # The lock is renewed when this much of its time has passed.
@@ -72,7 +70,7 @@ return 1
 """
 )
 
-Found = tuple[RETURN_VAL_TYPE | None, "RedisClaim | None"]
+Found = tuple[RETURN_VAL_TYPE | None, "_RedisClaim | None"]
 
 
 class RedisCache(TextCache):
@@ -109,7 +107,7 @@ class RedisCache(TextCache):
                 raise InvalidType(f"`{name}` must be a text, not a `{type(value).__name__}`.")
         self._url = url
         self._prefix = prefix
-        self._claims: dict[bytes, RedisClaim] = {}
+        self._claims: dict[bytes, _RedisClaim] = {}
         self._lacks_password = False
         if url is None and shared_state() is None:
             raise InvalidArgument(
@@ -282,7 +280,7 @@ class RedisCache(TextCache):
         name = f"{self._prefix}:answer:{{{digest.hex()}}}"
         return name, f"{name}:lock"
 
-    def _claim_of(self, digest: bytes) -> RedisClaim | None:
+    def _claim_of(self, digest: bytes) -> _RedisClaim | None:
         claim = self._claims.get(digest)
         is_own = claim is not None and _is_of_this_process(claim.name)
         return claim if is_own else None
@@ -297,7 +295,7 @@ class RedisCache(TextCache):
         return _Storing(self._keys(digest), text, lives_ms, self._claim_of(digest))
 
 
-class RedisClaim:
+class _RedisClaim:
     """The lock of a call that this process makes, renewed in the background until it is released."""
 
     def __init__(self, cache: RedisCache, connection: Connection, digest: bytes, name: str) -> None:
@@ -346,7 +344,7 @@ class _Storing(NamedTuple):
     keys: tuple[str, str]
     text: str
     lives_ms: int
-    claim: RedisClaim | None
+    claim: _RedisClaim | None
 
     @property
     def args(self) -> tuple[Any, ...]:
@@ -398,7 +396,7 @@ class _Looking:
         if is_answered:
             self.found = self._cache._answers_of(text), None
         elif name == self._name:
-            self.found = None, RedisClaim(self._cache, self.connection, self._digest, name)
+            self.found = None, _RedisClaim(self._cache, self.connection, self._digest, name)
         self._is_over = is_answered or _is_of_this_process(name)
 
 

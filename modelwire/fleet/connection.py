@@ -21,6 +21,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, MissingDependency
 from modelwire.ext import shown_url
 
@@ -35,8 +36,6 @@ except ImportError as exc:
 
 if TYPE_CHECKING:
     from modelwire.fleet.loop_clients import LoopClients
-
-__all__ = ["Away", "Connection", "Script"]
 
 _log = logging.getLogger("modelwire.fleet")
 
@@ -239,7 +238,7 @@ def _client(url: str, shown: str) -> Any:
     return client
 
 
-def _options() -> dict[str, Any]:
+def _options() -> Kwargs:
     return {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S, "protocol": 2}
 
 

@@ -30,9 +30,8 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
+from modelwire.aliases import JSON
 from modelwire.fleet.connection import Away, Connection, Script
-
-__all__ = ["LimitSharing", "limiter_digest"]
 
 # A lease is renewed at this interval while calls run.
 _RENEW_S = 0.1
@@ -203,19 +202,19 @@ class _Renewal:
     def _ask(
         self,
         member: str,
-        report: dict[str, Any],
+        report: JSON,
         now: float,
-        publication: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+        publication: JSON | None = None,
+    ) -> JSON:
         words = {"member": member, **report, "publication": publication or False}
         text = self._connection.run(_RENEW, self._keys, [json.dumps(words), *self._args])
-        reply: dict[str, Any] = json.loads(text)
+        reply: JSON = json.loads(text)
         reply["pub"] = json.loads(reply["pub"]) if reply["pub"] else None
         reply["report"] = report
         self.lease.apply(reply, monotonic(), now)
         return reply
 
-    def _take_turn(self, reply: dict[str, Any]) -> dict[str, Any]:
+    def _take_turn(self, reply: JSON) -> JSON:
         events = [json.loads(event) for event in reply["events"]]
         news = {name: reply[name] for name in _NEWS}
         text, pub = self.lease.take_turn(reply["state"], {**news, "events": events})
@@ -229,7 +228,7 @@ class _Renewal:
         }
 
 
-def _restored(lease: Any, reply: dict[str, Any]) -> dict[str, Any]:
+def _restored(lease: Any, reply: JSON) -> JSON:
     """Return the publication that gives a server without memory the state that this process knows."""
     text, pub = lease.restored(reply["now"])
     return {

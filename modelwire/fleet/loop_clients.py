@@ -16,7 +16,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-__all__ = ["LoopClients"]
+from modelwire.aliases import Kwargs
 
 # A loop opens at most this many connections; more commands at a time wait for one,
 _MOST_CONNECTIONS = 20
@@ -27,7 +27,7 @@ _WAIT_S = 1.0
 class LoopClients:
     """One client of redis-py for each event loop that uses the connection."""
 
-    def __init__(self, url: str, options: dict[str, Any]) -> None:
+    def __init__(self, url: str, options: Kwargs) -> None:
         self._url = url
         self._options = options
         self._held: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient] = WeakKeyDictionary()

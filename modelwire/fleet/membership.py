@@ -17,8 +17,6 @@ from modelwire.fleet.connection import Connection
 from modelwire.fleet.limits import LimitSharing
 from modelwire.sharing import VARIABLE
 
-__all__ = ["Fleet", "current", "share", "share_by_config"]
-
 _log = logging.getLogger("modelwire.fleet")
 
 _lock = Lock()

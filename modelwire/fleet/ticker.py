@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 from modelwire import forks
 
-__all__ = ["INTERVAL_S", "start_ticking"]
-
 # Each task is called once in this time.
 INTERVAL_S = 0.1
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.messages import BaseMessage, HumanMessage, from_path, from_url
 from modelwire.prompts import BaseMessagePromptTemplate, PromptTemplate
-
-__all__ = ["QuestionWithAttachments"]
 
 
 class QuestionWithAttachments(BaseMessagePromptTemplate):
@@ -41,7 +40,7 @@ class QuestionWithAttachments(BaseMessagePromptTemplate):
         blocks = [self._block(place, kwargs) for place in self.places]
         return [HumanMessage([text, *blocks])]
 
-    def _block(self, template: PromptTemplate, values: dict[str, Any]) -> Any:
+    def _block(self, template: PromptTemplate, values: Kwargs) -> Any:
         place = _filled(template, values)
         if not place.strip():
             raise InvalidArgument(f"The row has no attachment: `{template.template}` is empty.")
@@ -50,5 +49,5 @@ class QuestionWithAttachments(BaseMessagePromptTemplate):
         return from_path(self.folder / place)
 
 
-def _filled(template: PromptTemplate, values: dict[str, Any]) -> str:
+def _filled(template: PromptTemplate, values: Kwargs) -> str:
     return template.format(**{name: values[name] for name in template.input_variables})

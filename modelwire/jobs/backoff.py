@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Backoff"]
-
 
 class Backoff(NamedTuple):
     """The first pause and the longest one, to which the pauses double; and the longest `Retry-After` that is obeyed."""

@@ -33,14 +33,12 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.results import BatchResult
     from modelwire.jobs.input_rows import Question
 
-__all__ = ["IN_BATCH", "RETURNED", "Assignments", "BatchAnswer", "OpenBatch"]
-
 # These are states of a row. A returned row came back without an answer and is called directly.
 IN_BATCH, RETURNED = 1, 2
 # These are the kinds of entries in the store.
-SUBMITTED_KIND = "handed in"
-RETURNED_KIND = "back"
-ROW_KIND = "row"
+_SUBMITTED_KIND = "handed in"
+_RETURNED_KIND = "back"
+_ROW_KIND = "row"
 
 # This is a row's number, its record (None without an answer), and its deduplication key (None
 # without deduplication).
@@ -164,14 +162,14 @@ class Assignments:
                 ask = digest.hex()
             facts["ask"] = ask
             record = b'{"row":%b,%b' % (question.row_json, exact_json(facts)[1:])
-            entries.append(Entry.of(ROW_KIND, record, row.number, batch.first + place))
+            entries.append(Entry.of(_ROW_KIND, record, row.number, batch.first + place))
         facts = {"batch": batch.number, "rows": batch.rows, "first": batch.first, "at": batch.at}
-        return batch, [*entries, Entry.of(SUBMITTED_KIND, exact_json(facts), batch.number)]
+        return batch, [*entries, Entry.of(_SUBMITTED_KIND, exact_json(facts), batch.number)]
 
     def returned_entry(self, batch: OpenBatch, seconds: float, left: int) -> Entry:
         """Return the entry of a returned batch with `left` rows without an answer."""
         record = exact_json({"batch": batch.number, "seconds": seconds, "left": left})
-        return Entry.of(RETURNED_KIND, record, batch.number)
+        return Entry.of(_RETURNED_KIND, record, batch.number)
 
     def answers(self, batch: OpenBatch) -> Iterator[BatchAnswer]:
         """Yield the number of each row, its record (None without an answer), and its deduplication key."""
@@ -201,10 +199,10 @@ class Assignments:
                 raise DiskError(
                     f"The table `{WAYS}` of `{path}` is damaged: put a copy back.", path=path
                 )
-            if entry.kind == ROW_KIND:
+            if entry.kind == _ROW_KIND:
                 continue
             facts = from_json(entry.record)
-            if entry.kind == RETURNED_KIND:
+            if entry.kind == _RETURNED_KIND:
                 del self.open_batches[facts["batch"]]
                 if not facts["left"]:
                     self.seconds.append(facts["seconds"])

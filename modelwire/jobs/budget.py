@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from modelwire.adapters import BaseChatModel
     from modelwire.jobs.input_rows import Question
 
-__all__ = ["RowMoney"]
-
 # A model without a known context window is assumed to have this many tokens.
-UNKNOWN_CONTEXT = 1_000_000
+_UNKNOWN_CONTEXT = 1_000_000
 # An image that is referred to by a URL is estimated at this many tokens.
-IMAGE_TOKENS = 3_000
+_IMAGE_TOKENS = 3_000
 # Numbers of input tokens are rounded up to a multiple of this, so that few prices are looked up.
-STEP = 64
+_STEP = 64
 _LIMITS = frozenset(
     {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"}
 )
@@ -68,12 +66,12 @@ class RowMoney:
         # For each call of a row the models that may answer it: one, or those of a pool.
         self._calls: list[list[_Call]] = []
         for model, kwargs, times in models_with_arguments(work.chain):
-            calls = [_Call(one, 0, UNKNOWN_CONTEXT) for one in members_of(model)]
+            calls = [_Call(one, 0, _UNKNOWN_CONTEXT) for one in members_of(model)]
             if work.has_answer_tokens:
                 calls = [_call(one, kwargs) for one in members_of(model)]
             self._calls += [calls] * times
         for one in self._each_call():
-            if price_of_counts(one.model, STEP, STEP) is None:
+            if price_of_counts(one.model, _STEP, _STEP) is None:
                 self._calls = []
                 break
 
@@ -100,7 +98,7 @@ class RowMoney:
         if not self._calls:
             return self._dearest
         tokens = self._own_tokens + self._times * len(row_json)
-        tokens += IMAGE_TOKENS * len(_IMAGE.findall(row_json))
+        tokens += _IMAGE_TOKENS * len(_IMAGE.findall(row_json))
         total = Decimal(0)
         for calls in self._calls:
             # The input of a later call may contain the answers of earlier ones.
@@ -161,13 +159,13 @@ def _price(call: _Call, tokens: int) -> Decimal:
     An input longer than the context window is priced at the length of the window.
     """
     sent = min(tokens, call.context_tokens)
-    rounded = -(-sent // STEP) * STEP
+    rounded = -(-sent // _STEP) * _STEP
     return price_of_counts(call.model, rounded, call.answer_tokens) or Decimal(0)
 
 
 def _call(model: BaseChatModel, kwargs: Fields) -> _Call:
     profile = getattr(model, "profile", None) or {}
-    context = profile.get("context_window") or UNKNOWN_CONTEXT
+    context = profile.get("context_window") or _UNKNOWN_CONTEXT
     limit, count = _answer_limit(model, kwargs)
     if not limit:
         limit = min(profile.get("max_output_tokens") or context, context)

@@ -19,14 +19,12 @@ from modelwire.usage import dollars, price_of_usage
 if TYPE_CHECKING:
     from asyncio import Future
 
-__all__ = ["COMPARED_ROWS", "CacheWarmup", "saving_note"]
-
 # A row waits at most this long for the one that writes the cache.
-LONGEST_WAIT_S = 60.0
+_LONGEST_WAIT_S = 60.0
 # A common beginning of less than this many characters is below the minimum of every provider.
-LEAST_CHARS = 1_024
+_LEAST_CHARS = 1_024
 # The beginnings that have been written are forgotten above this number, and written again.
-MOST_BEGINNINGS = 10_000
+_MOST_BEGINNINGS = 10_000
 
 # An estimate compares the beginnings of this many rows.
 COMPARED_ROWS = 100
@@ -39,7 +37,7 @@ class CacheWarmup:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._is_on = uses_prompt_cache(work)
+        self._is_on = _uses_prompt_cache(work)
         self._written: set[int] = set()
         self._writing: dict[int, Future[None]] = {}
 
@@ -57,7 +55,7 @@ class CacheWarmup:
             writing = self._writing.get(key)
             if writing is None:
                 return await self._write(key, ask)
-            await asyncio.wait({writing}, timeout=LONGEST_WAIT_S)
+            await asyncio.wait({writing}, timeout=_LONGEST_WAIT_S)
             if not writing.done():
                 break
         return await ask()
@@ -69,7 +67,7 @@ class CacheWarmup:
         try:
             outcome = await ask()
             if "error" not in outcome[0]:
-                if len(self._written) >= MOST_BEGINNINGS:
+                if len(self._written) >= _MOST_BEGINNINGS:
                     self._written.clear()
                 self._written.add(key)
             return outcome
@@ -78,7 +76,7 @@ class CacheWarmup:
             writing.cancel()
 
 
-def uses_prompt_cache(work: Work) -> bool:
+def _uses_prompt_cache(work: Work) -> bool:
     """Return whether a model of the chain has `prompt_cache` set, or bound."""
     return any(
         kwargs.get("prompt_cache", getattr(model, "prompt_cache", False))
@@ -95,7 +93,7 @@ def _beginning(work: Work, values: Any) -> str | None:
     except ModelwireError:
         return None  # The row will fail with it.
     text = "\n".join(str(message.content) for message in _head(messages))
-    if len(text) < LEAST_CHARS:
+    if len(text) < _LEAST_CHARS:
         return None
     return text
 
@@ -115,7 +113,7 @@ def saving_note(work: Work, rows: Sequence[Any], total: float) -> str:
     beginnings = {_beginning(work, values) for values in rows}
     if len(models) != 1 or len(beginnings) != 1:
         return ""
-    if total < 2 or not uses_prompt_cache(work):
+    if total < 2 or not _uses_prompt_cache(work):
         return ""
     (beginning,) = beginnings
     if not beginning:

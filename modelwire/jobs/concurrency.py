@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from modelwire import ext
 
-__all__ = ["START", "ConcurrencyTuner"]
-
 START = 200
 # Each step multiplies the size by `_STEP`, and is kept if throughput grows by the factor `_WORTH`.
 _STEP, _WORTH = 1.5, 1.1

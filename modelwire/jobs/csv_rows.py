@@ -9,10 +9,8 @@ from typing import IO, Any
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.rows import EDGE_BYTES, MAX_ROW_CHARS, NO_TEXT, FileSource, Row
 
-__all__ = ["CsvSource"]
-
 # The header of a CSV file has at most this many lines.
-HEADER_LINES = 100
+_HEADER_LINES = 100
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*(?:"|$)')
 
@@ -98,9 +96,9 @@ class CsvSource(FileSource):
         no_text = InvalidArgument(NO_TEXT.format(self.path, self.encoding))
         try:
             lines = [self._file.readline(MAX_ROW_CHARS)]
-            while lines[-1] in ("\n", "\r\n", "\r") and not is_ours and len(lines) < HEADER_LINES:
+            while lines[-1] in ("\n", "\r\n", "\r") and not is_ours and len(lines) < _HEADER_LINES:
                 lines.append(self._file.readline(MAX_ROW_CHARS))
-            while sum(line.count('"') for line in lines) % 2 and len(lines) < HEADER_LINES:
+            while sum(line.count('"') for line in lines) % 2 and len(lines) < _HEADER_LINES:
                 # A column's name may span several lines.
                 lines.append(self._file.readline(EDGE_BYTES))
         except UnicodeError as exc:

@@ -31,19 +31,17 @@ if TYPE_CHECKING:
 
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["EmbeddingCaller", "EmbeddingWork", "embedding_work", "text_error"]
-
 # A request that is not full is sent once no row has joined it for this long.
-GATHER_S = 0.02
+_GATHER_S = 0.02
 # This many full requests are in flight at first, and up to so many if that is faster. The rows of one take 10 MB.
 REQUESTS_AT_ONCE, REQUESTS_AT_MOST = 16, 32
 # An embeddings model without `limits()` gets this many texts at a time.
-TEXTS_OF_UNKNOWN_MODEL = 256
+_TEXTS_OF_UNKNOWN_MODEL = 256
 # Costs are divided among rows in units of a millionth of a millionth of a US dollar.
-COST_DIGITS = 12
+_COST_DIGITS = 12
 
 # These options of a job need a chat model.
-OF_CHAT_MODELS = ("model", "system", "schema", "attachments", "finish_by", "bucket")
+_OF_CHAT_MODELS = ("model", "system", "schema", "attachments", "finish_by", "bucket")
 
 # A vector depends on these settings of a model.
 _OF_VECTORS = ("model", "dimensions", "input_type")
@@ -101,7 +99,7 @@ class EmbeddingWork(Work):
 
 def embedding_work(model: Embeddings, options: Fields) -> EmbeddingWork:
     """Return the work of a job for an embeddings model. Raises `InvalidArgument` for options that need a prompt."""
-    for name in OF_CHAT_MODELS:
+    for name in _OF_CHAT_MODELS:
         if options[name]:
             raise InvalidArgument(f"`{name}` is not for a job of embeddings. Leave it out.")
     if options["engine"] != "local":
@@ -111,7 +109,7 @@ def embedding_work(model: Embeddings, options: Fields) -> EmbeddingWork:
 
 def _texts_of_request(model: Any) -> int:
     if not hasattr(model, "limits"):
-        return TEXTS_OF_UNKNOWN_MODEL
+        return _TEXTS_OF_UNKNOWN_MODEL
     most: int = model.limits().texts
     return most
 
@@ -223,14 +221,14 @@ class EmbeddingCaller(RowCaller):
             self._send()
         elif not self._is_gathering:
             self._is_gathering = True
-            loop.call_later(GATHER_S, self._gathered, loop, 0)
+            loop.call_later(_GATHER_S, self._gathered, loop, 0)
         return await row.outcome
 
     def _gathered(self, loop: asyncio.AbstractEventLoop, before: int) -> None:
         """Send the rows that wait, unless more have joined since the last look."""
         count = len(self._waiting)
         if count > before:
-            loop.call_later(GATHER_S, self._gathered, loop, count)
+            loop.call_later(_GATHER_S, self._gathered, loop, count)
             return
         self._is_gathering = False
         if count:
@@ -301,9 +299,9 @@ def _outcomes(about: Outcome, rows: Sequence[_Waiting]) -> list[Outcome]:
             outcome["input_tokens"] = tokens
             outcome["output_tokens"] = 0
     if "cost" in about:
-        units = int(Decimal(about["cost"]).scaleb(COST_DIGITS))
+        units = int(Decimal(about["cost"]).scaleb(_COST_DIGITS))
         for outcome, share in zip(outcomes, _shares(units, weights), strict=True):
-            outcome["cost"] = f"{Decimal(share).scaleb(-COST_DIGITS):f}"
+            outcome["cost"] = f"{Decimal(share).scaleb(-_COST_DIGITS):f}"
     return outcomes
 
 

@@ -14,14 +14,12 @@ from modelwire.aliases import JSON
 from modelwire.jobs.row_records import Record, exact_json
 from modelwire.jobs.rows import Row
 
-__all__ = ["LOOK_AHEAD", "FailureStreak", "probe_rows", "record_of_probe"]
-
 # After more consecutive failures than this, and than rows run at a time, the job checks for a
 # common cause.
-FAILURES_IN_A_ROW = 50
+_FAILURES_IN_A_ROW = 50
 # After this many failures that are usually about the key (403, and 404 as for an unknown model),
 # the job checks, too.
-KEY_REFUSALS = 8
+_KEY_REFUSALS = 8
 # Probe rows are chosen from this many next rows.
 LOOK_AHEAD = 10_000
 
@@ -50,9 +48,9 @@ class FailureStreak:
 
     def may_have_common_cause(self, at_once: int) -> bool:
         """Return whether the failures may have a common cause; `at_once` is the number of rows that run at a time."""
-        if self.count > max(FAILURES_IN_A_ROW, at_once):
+        if self.count > max(_FAILURES_IN_A_ROW, at_once):
             return True
-        return self.of_key >= KEY_REFUSALS
+        return self.of_key >= _KEY_REFUSALS
 
 
 def probe_rows(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Row]:

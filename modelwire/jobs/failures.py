@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.row_store import RowStore
     from modelwire.jobs.runner import Job
 
-__all__ = ["Failures"]
-
 
 class Failures:
     """The streak of failures since the last answer. Their records go to the store after an answer."""

@@ -11,12 +11,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.plan import Line, Plan, Shortage, State
 
-__all__ = ["JobPlan", "hour_of", "shortage_text", "shown", "usd"]
-
-CENTURY_S = 100 * 365.0 * 86_400
-TO_TYPE_S = 120.0
+_CENTURY_S = 100 * 365.0 * 86_400
+_TO_TYPE_S = 120.0
 # An error shows at most this many characters of a wrong value.
-SHOWN_CHARS = 40
+_SHOWN_CHARS = 40
 
 _LASTS = re.compile(
     r"(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?"
@@ -43,7 +41,7 @@ def hour_of(value: Any, now: datetime | None = None) -> datetime:
             f"`finish_by={_shortened(value)!r}` is outside the calendar, which has the years 1 to 9999. "
             f"Write {_FORMS}."
         ) from None
-    if hour > now + timedelta(seconds=CENTURY_S):
+    if hour > now + timedelta(seconds=_CENTURY_S):
         raise InvalidArgument(
             f"`finish_by={_shortened(value)!r}` is more than 100 years away. Write an earlier time, or leave it out."
         )
@@ -56,9 +54,9 @@ def hour_of(value: Any, now: datetime | None = None) -> datetime:
 
 def _shortened(value: Any) -> str:
     text = str(value)
-    if len(text) <= SHOWN_CHARS:
+    if len(text) <= _SHOWN_CHARS:
         return text
-    return f"{text[:SHOWN_CHARS]}..."
+    return f"{text[:_SHOWN_CHARS]}..."
 
 
 def _in_utc(value: Any, now: datetime) -> datetime:
@@ -186,6 +184,6 @@ def shortage_text(short: Shortage, state: State, hour: datetime) -> str:
         text += f" for the {usd(state.money)} that are left of `max_cost`: that takes about {usd(short.hour_cost)}."
     if short.earliest_s < math.inf:
         # `shown` drops the seconds, and the user needs a minute to type it.
-        at = datetime.now(UTC) + timedelta(seconds=min(short.earliest_s, CENTURY_S) + TO_TYPE_S)
+        at = datetime.now(UTC) + timedelta(seconds=min(short.earliest_s, _CENTURY_S) + _TO_TYPE_S)
         return f"{text} The earliest is {shown(at)}, for about {usd(short.earliest_cost)}."
     return f"{text} The least there is takes about {usd(short.earliest_cost)}."

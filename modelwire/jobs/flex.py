@@ -21,13 +21,11 @@ from modelwire.runnables import Runnable, RunnableBinding, RunnableSequence
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.chain import Split
 
-__all__ = ["FlexTier"]
-
 # The answers of these providers name the tier by which they are billed.
 PROVIDERS = ("openai",)
 # Before it is measured, the rate of the tier is assumed to be this share of the default tier's. No
 # provider states it.
-GUESS = 0.1
+_GUESS = 0.1
 # A call on the tier may take at most `LONGEST_S` (OpenAI advises 15 minutes), and the tier is not
 # used if there is time for less than `SHORTEST_S`.
 LONGEST_S, SHORTEST_S = 900.0, 60.0
@@ -63,7 +61,7 @@ class FlexTier:
         spare_s = usable_s - state.unfinished / rate
         self._timeout_s = min(LONGEST_S, spare_s / 2)
         share = float(self._share)
-        self._planned_rate = min(state.rate, self.rate or GUESS * state.rate)
+        self._planned_rate = min(state.rate, self.rate or _GUESS * state.rate)
         if self._rows:
             # The other rows were billed at the full price.
             share += (1 - share) * (1 - self._billed / self._rows)

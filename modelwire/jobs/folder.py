@@ -21,10 +21,8 @@ from modelwire.jobs.owned_files import disk_errors, lock_file, write_whole
 from modelwire.jobs.store import STORE_NAME
 from modelwire.jobs.work import differences
 
-__all__ = ["JobFolder", "find_job", "jobs_below"]
-
-SUFFIX = ".job"
-VERSION = 2
+_SUFFIX = ".job"
+_VERSION = 2
 OURS = {
     "lock",
     ".job.json.part",
@@ -173,7 +171,7 @@ class JobFolder:
                 self.about["fingerprint"]["input"] = fingerprint["input"]
         else:
             self.about = {
-                "version": VERSION,
+                "version": _VERSION,
                 "id": uuid4().hex[:8],
                 "begun": _now(),
                 "fingerprint": fingerprint,
@@ -250,10 +248,10 @@ class JobFolder:
         about = self._read("job.json")
         if about is None:
             return {}
-        version = about.get("version", VERSION)
-        if version != VERSION:
+        version = about.get("version", _VERSION)
+        if version != _VERSION:
             raise InvalidArgument(
-                f"`{self.path}` is a job of another modelwire: its format is {version}, and this one knows {VERSION}."
+                f"`{self.path}` is a job of another modelwire: its format is {version}, and this one knows {_VERSION}."
             )
         if not {"id", "begun", "fingerprint"} <= about.keys():
             raise InvalidArgument(
@@ -299,14 +297,14 @@ def jobs_below(folder: Path) -> tuple[list[JobFolder], list[str]]:
         try:
             jobs.append(JobFolder(path.parent))
         except (InvalidArgument, DiskError) as exc:
-            if path.parent.suffix == SUFFIX:
+            if path.parent.suffix == _SUFFIX:
                 unreadable.append(str(exc))
     return sorted(jobs, key=lambda job: str(job.about["begun"])), unreadable
 
 
 def find_job(name: str, folder: Path) -> JobFolder:
     """Return a job by its id, or by its folder's path. Raises: `InvalidArgument`."""
-    for path in (Path(name), Path(f"{name}{SUFFIX}")):
+    for path in (Path(name), Path(f"{name}{_SUFFIX}")):
         job = JobFolder(path)
         if job.about:
             return job

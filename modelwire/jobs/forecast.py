@@ -25,15 +25,13 @@ from modelwire.usage import BATCH_SHARE
 if TYPE_CHECKING:
     from modelwire.jobs.runner import Job
 
-__all__ = ["Forecast"]
-
 # The mean length of a prompt is estimated from this many rows.
-MEASURED = 1_000
+_MEASURED = 1_000
 # Batches are polled at these intervals.
 SHORTEST_POLL_S, LONGEST_POLL_S = 0.2, 60.0
 # Providers end a cancelled batch within ten minutes.
-CANCEL_S = 600.0
-YEAR_S = 365 * 86_400.0
+_CANCEL_S = 600.0
+_YEAR_S = 365 * 86_400.0
 
 
 class Forecast:
@@ -81,7 +79,7 @@ class Forecast:
                 if not job.may_call(row) or self._assignments.has(row.number):
                     continue
                 self.unassigned += 1
-                if measured == MEASURED:
+                if measured == _MEASURED:
                     continue
                 measured += 1
                 if measured <= COMPARED_ROWS:
@@ -112,7 +110,7 @@ class Forecast:
 
     def _seconds_left(self) -> float:
         if self._hour is None:
-            return YEAR_S
+            return _YEAR_S
         return self._hour.timestamp() - time.time()
 
     def _total_s(self) -> float:
@@ -152,7 +150,7 @@ class Forecast:
             pace=Pace(self._assignments.seconds),
             has_batches=has_batches,
             chunk=self._chunk,
-            cancel_s=min(CANCEL_S, total_s / 10),
+            cancel_s=min(_CANCEL_S, total_s / 10),
             poll_s=min(LONGEST_POLL_S, total_s / 50),
             spare_s=total_s / 20,
         )

@@ -35,10 +35,8 @@ if TYPE_CHECKING:
     from modelwire.jobs.finish_by import JobPlan
     from modelwire.jobs.runner import Job
 
-__all__ = ["HybridScheduler"]
-
 # A batch has at most this many rows, which are in memory during the submission.
-MOST_ROWS = 10_000
+_MOST_ROWS = 10_000
 
 
 class HybridScheduler(LiveScheduler):
@@ -67,7 +65,7 @@ class HybridScheduler(LiveScheduler):
         self._takes_batches = hour is not None
         # True if the budget is used up until a batch returns.
         self._is_short = False
-        self._most = MOST_ROWS
+        self._most = _MOST_ROWS
         self._split = self._split_chain()
         split = None
         if hour is not None:
@@ -98,7 +96,7 @@ class HybridScheduler(LiveScheduler):
             api = batch_api_of(split.model, bucket)
             provider = cast("Any", split.model).provider
             with BatchClient(split.model, split.model._wire().codec(provider)):
-                self._most = min(api.max_rows, MOST_ROWS)
+                self._most = min(api.max_rows, _MOST_ROWS)
         except (InvalidArgument, MissingDependency) as exc:
             if bucket is not None:  # A user who names a bucket wants batches.
                 raise

@@ -14,8 +14,6 @@ from modelwire.jobs.row_records import digest_of, record_json
 from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.sources import open_source
 
-__all__ = ["InputRows", "Question"]
-
 
 class Question:
     """A row on its way to the model: its JSON, its digests and the amount reserved for it."""

@@ -12,12 +12,11 @@ from typing import Any
 from pydantic_core import from_json
 
 from modelwire import ext
+from modelwire.aliases import JSON
 from modelwire.errors import MissingDependency
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.sources import open_source, require_pyarrow
 from modelwire.usage import PromptCacheUse, dollars
-
-__all__ = ["JobResult"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +140,7 @@ class JobResult:
             yield f"about {dollars(self.saved)} saved"
 
 
-def _stored_rows(path: Path, types: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _stored_rows(path: Path, types: Mapping[str, str]) -> Iterator[JSON]:
     """Yield the rows of a job's output; `types` names the type of each CSV column."""
     rows = (row.values for row in open_source(path, is_ours=True))
     if path.suffix.lower() not in (".csv", ".tsv"):

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 else:
     runner = lazy.module("modelwire.jobs.runner")
 
-__all__ = ["arun_job", "plan_job", "run_job"]
-
-WAKE_S = 1.0
+_WAKE_S = 1.0
 # After a second signal, the job has this long to store its results.
-LEAVE_S = 2.0
+_LEAVE_S = 2.0
 
 
 def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
@@ -58,7 +56,7 @@ def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
         reasons.append(reason)
         if future is not None and len(reasons) > 1:
             future.cancel()
-            job.over.wait(LEAVE_S)
+            job.over.wait(_LEAVE_S)
             raise _leaving(reason)
 
     # The signals are handled before the job starts, since its first rows are called at once.
@@ -110,7 +108,7 @@ def _awaited(future: Future[JobResult], stop: Callable[[], None]) -> JobResult:
             # A signal that arrives just before a wait does not wake the wait, so Python is made to
             # check for signals repeatedly.
             while not future.done():
-                wait([future], timeout=WAKE_S)
+                wait([future], timeout=_WAKE_S)
             return future.result()
         except KeyboardInterrupt:
             # The handler of a second signal has cancelled the job, or a step of the chain has

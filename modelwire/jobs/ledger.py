@@ -10,8 +10,6 @@ from modelwire.jobs.input_rows import Question
 from modelwire.jobs.progress import Standing
 from modelwire.jobs.work import Work, check_prices
 
-__all__ = ["Ledger"]
-
 
 class Ledger:
     """Counts results and their cost. `money` is None without a `max_cost`.

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from modelwire.jobs.input_rows import Question
 
-__all__ = ["LiveScheduler", "cancelled"]
-
 
 class LiveScheduler:
     """Decides which rows of a job are called directly, and when. `HybridScheduler` is the other strategy."""

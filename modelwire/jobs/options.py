@@ -20,21 +20,7 @@ from modelwire.usage import amount_of
 if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
 
-__all__ = [
-    "COUNT",
-    "ORDERS",
-    "JobOptions",
-    "Setting",
-    "SharedOptions",
-    "check_choice",
-    "checked",
-    "checked_attachments",
-    "checked_options",
-    "described",
-    "settings_of",
-]
-
-ENGINES = ("local", "ray")
+_ENGINES = ("local", "ray")
 ORDERS = ("input", "arrival")
 COUNT = "a whole number of at least {}"
 
@@ -269,7 +255,7 @@ class JobOptions(SharedOptions, total=False):
         Setting(
             "where rows are called: in this process, or in the workers of a Ray cluster",
             "local",
-            choices=ENGINES,
+            choices=_ENGINES,
             is_direct_only=True,
         ),
     ]

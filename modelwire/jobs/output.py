@@ -31,22 +31,20 @@ if TYPE_CHECKING:
     from modelwire.jobs.folder import JobFolder
     from modelwire.jobs.input_rows import InputRows
 
-__all__ = ["ABOUT", "JobTable", "Table", "check_output", "rows_of", "write_output"]
-
 # These are the job's facts about a row; the cost is in USD.
 ABOUT = ("error", "finish_reason", "input_tokens", "output_tokens", "cost", "latency_s", "attempts")
-OF_JOB = dict.fromkeys(ABOUT, "text") | dict.fromkeys(
+_OF_JOB = dict.fromkeys(ABOUT, "text") | dict.fromkeys(
     ("input_tokens", "output_tokens", "attempts"), "int"
 )
-OF_JOB |= {"cost": "float", "latency_s": "float"}
+_OF_JOB |= {"cost": "float", "latency_s": "float"}
 # A Parquet file is written in groups of this many rows.
-BATCH_ROWS = 1000
+_BATCH_ROWS = 1000
 # Files are hashed in pieces of this many bytes.
-HASHED_BYTES = 1024 * 1024
+_HASHED_BYTES = 1024 * 1024
 # File systems take names of at most this many bytes (ext4, APFS, NTFS, ZFS).
-NAME_BYTES = 255
+_NAME_BYTES = 255
 # This many characters of a digest distinguish the unfinished tables of two jobs.
-WRITER_CHARS = 8
+_WRITER_CHARS = 8
 
 
 def check_output(path: Path, order: str, *others: object) -> None:
@@ -81,10 +79,10 @@ def check_output(path: Path, order: str, *others: object) -> None:
 
 def _check_length(path: Path) -> None:
     """Raise `InvalidArgument` if the name leaves no room for the suffix of the unfinished file."""
-    longest = len(os.fsencode(_part_of(path, "x" * WRITER_CHARS).name))
-    if longest > NAME_BYTES:
+    longest = len(os.fsencode(_part_of(path, "x" * _WRITER_CHARS).name))
+    if longest > _NAME_BYTES:
         name_bytes = len(os.fsencode(path.name))
-        most = name_bytes - (longest - NAME_BYTES)
+        most = name_bytes - (longest - _NAME_BYTES)
         raise InvalidArgument(
             f"The output's name has {name_bytes} bytes, and {most} is the most: while the table is written its file "
             f"has a longer name. Shorten `{path.name[:40]}...`."
@@ -141,7 +139,7 @@ def write_output(
     seen = _Columns(columns, answer_columns, with_kinds=writer_class is not _JsonlWriter)
     for record in results.records(by_arrival=True, among=among):
         seen.see(record)
-    identity = digest_of(bytes(results.store.path.absolute())).hex()[:WRITER_CHARS]
+    identity = digest_of(bytes(results.store.path.absolute())).hex()[:_WRITER_CHARS]
     with _appearing(path, identity) as file:
         writer = writer_class(file, seen, formula_guard=formula_guard)
         count = 0
@@ -161,7 +159,7 @@ def _written_as(path: Path) -> list[Any]:
     with disk_errors(path):
         about = path.stat()
         with path.open("rb") as file:
-            while part := file.read(HASHED_BYTES):
+            while part := file.read(_HASHED_BYTES):
                 digest.update(part)
     return [about.st_size, about.st_mtime_ns, digest.hexdigest()]
 
@@ -337,7 +335,7 @@ class _Columns:
     def types(self) -> dict[str, str]:
         """Return the type that a text in each column stands for, as in `Table`."""
         types = {
-            column: OF_JOB[name] + "?" if part == "job" else "text"
+            column: _OF_JOB[name] + "?" if part == "job" else "text"
             for (part, name), column in self.names.items()
         }
         for key, kinds in self._kinds.items():
@@ -543,7 +541,7 @@ class _ParquetWriter(_Writer):
             if value is not None and not isinstance(value, str):
                 row[name] = json_of(value).decode()
         self._rows.append(row)
-        if len(self._rows) >= BATCH_ROWS:
+        if len(self._rows) >= _BATCH_ROWS:
             self._flush()
 
     def _flush(self) -> None:

@@ -13,8 +13,6 @@ from typing import Any
 
 from modelwire.errors import DiskError, ModelwireError
 
-__all__ = ["disk_errors", "lock_file", "owned", "sync_folder", "write_whole"]
-
 _log = logging.getLogger(__name__)
 
 # On Windows the lock covers this byte, far after the text that other processes read.

@@ -14,8 +14,6 @@ from modelwire.aliases import JSON
 from modelwire.errors import DiskError, InvalidArgument, JobBusy
 from modelwire.jobs.owned_files import lock_file
 
-__all__ = ["FORMATS", "piped"]
-
 FORMATS = ("jsonl", "csv")
 
 

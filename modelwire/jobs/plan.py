@@ -15,42 +15,24 @@ from typing import NamedTuple
 
 from modelwire.usage import BATCH_SHARE as EXACT_BATCH_SHARE
 
-__all__ = [
-    "BATCH_SHARE",
-    "LIVE",
-    "PILOT",
-    "BatchState",
-    "Line",
-    "Pace",
-    "Plan",
-    "Shortage",
-    "State",
-    "Step",
-    "Tier",
-    "expected",
-    "next_step",
-    "rate_of",
-    "shortage",
-]
-
-LIVE, BATCH = "live", "batch"
+LIVE, _BATCH = "live", "batch"
 # Plans use this share of the measured rate of direct calls, as a margin.
 SAFE = 0.8
 # Until direct calls are measured, this many rows a second are assumed: the lowest rate limit of a
 # paying account.
 ASSUMED_RATE = 500 / 60
 # A rate measured over a shorter time than this is not trusted to be higher than over this time.
-PROVEN_S = 30.0
+_PROVEN_S = 30.0
 # This many rows are called directly before all others, to learn the price and the rate, and whether
 # the prompt works at all.
 PILOT = 20
 # Rows are split into about this many batches, so that cancelling one affects only its rows.
 CHUNKS = 12
 # A batch has at least this many rows.
-LEAST_CHUNK = 50
+_LEAST_CHUNK = 50
 # A batch is submitted only if at least this share of batches usually finishes in the time left.
-WORTH = 0.05
-LIKELY = 0.9
+_WORTH = 0.05
+_LIKELY = 0.9
 # Rows in batches cost this share of the price of direct calls.
 BATCH_SHARE = float(EXACT_BATCH_SHARE)
 # A provider ends a batch after this time.
@@ -186,8 +168,8 @@ def rate_of(advertised: float | None, rows: int, seconds: float) -> tuple[float,
         return advertised, True
     if not rows or seconds <= 0:
         return ASSUMED_RATE, False
-    over_longer_time = max(ASSUMED_RATE, rows / PROVEN_S)
-    is_proven = seconds >= PROVEN_S
+    over_longer_time = max(ASSUMED_RATE, rows / _PROVEN_S)
+    is_proven = seconds >= _PROVEN_S
     return min(rows / seconds, over_longer_time), is_proven
 
 
@@ -226,13 +208,13 @@ def _kept_live(state: State, rate: float, wait_s: float) -> int:
     Submitted rows must wait long enough for a batch to be worthwhile, and all must be callable in
     the time left after that.
     """
-    worth_s = state.pace.seconds_for(WORTH)
+    worth_s = state.pace.seconds_for(_WORTH)
     # Direct calls can process this many rows after the wait.
     redone = rate * max(0.0, wait_s - worth_s)
     unfinished = state.unfinished
     count = min(state.rows, math.ceil(max(0.0, unfinished - redone)))
     is_too_slow = unfinished > rate * state.left_s
-    if is_too_slow and state.pace.share_within(state.left_s) > WORTH:
+    if is_too_slow and state.pace.share_within(state.left_s) > _WORTH:
         # Direct calls alone would miss the deadline, so batches take the rows beyond their rate.
         count = min(count, math.floor(rate * state.left_s))
     flex = max((tier.rate for tier in state.tiers if tier.share <= BATCH_SHARE), default=0.0)
@@ -251,9 +233,9 @@ def _kept_live(state: State, rate: float, wait_s: float) -> int:
 
 def _chunks(rows: int, state: State) -> tuple[int, ...]:
     """Split rows into batches of about equal size."""
-    if rows < min(LEAST_CHUNK, state.unfinished / 2):
+    if rows < min(_LEAST_CHUNK, state.unfinished / 2):
         return ()
-    size = max(LEAST_CHUNK, -(-state.unfinished // CHUNKS))
+    size = max(_LEAST_CHUNK, -(-state.unfinished // CHUNKS))
     count = max(1, rows // size, -(-rows // state.chunk))
     size, more = divmod(rows, count)
     return tuple(size + (place < more) for place in range(count))
@@ -356,13 +338,13 @@ def expected(state: State) -> Plan:
     wait_s = first_s + away / rate / 2
     youngest_s = min((batch.age_s for batch in state.batches), default=0.0)
     answered = round(away * state.pace.share_within(wait_s, youngest_s))
-    mostly_s = state.pace.seconds_for(LIKELY * state.pace.share_within(wait_s))
+    mostly_s = state.pace.seconds_for(_LIKELY * state.pace.share_within(wait_s))
     moved = away - answered
     moved_s = max(live_s, first_s + state.cancel_s) + moved / rate
     lines = (
-        _line(state, BATCH, answered, BATCH_SHARE, mostly_s),
+        _line(state, _BATCH, answered, BATCH_SHARE, mostly_s),
         _line(state, step.tier, live, tier.share, live_s),
-        _line(state, f"{BATCH}, then {LIVE}", moved, 1.0, moved_s),
+        _line(state, f"{_BATCH}, then {LIVE}", moved, 1.0, moved_s),
     )
     most = _times(state.price, live * tier.share + away)
     cancel_s = None
@@ -409,7 +391,7 @@ def shortage(state: State) -> Shortage | None:
     """Return why the deadline cannot be met, or not within the budget; None if it can."""
     unfinished = state.unfinished
     live_s = unfinished / max(state.rate, 1e-9)
-    batches_help = state.has_batches and state.pace.share_within(state.left_s) >= LIKELY
+    batches_help = state.has_batches and state.pace.share_within(state.left_s) >= _LIKELY
     fastest = max([state.rate, *(tier.rate for tier in state.tiers)])
     share = 1.0
     if batches_help:

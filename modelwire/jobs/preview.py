@@ -13,9 +13,7 @@ from modelwire.jobs.work import Work, models_of, price_of_counts
 from modelwire.messages import count_tokens_approximately
 from modelwire.usage import BATCH_SHARE, dollars
 
-__all__ = ["ANSWER_TOKENS", "preview", "question_text"]
-
-SHOWN_ROWS = 3
+_SHOWN_ROWS = 3
 # The first rows up to this number give the mean length of a prompt. Together with the bytes read
 # they give the number of rows.
 MEASURED_ROWS = 10_000
@@ -55,7 +53,7 @@ def preview(
             unreadable += 1
             first = first or f"line {row.line} {text}"
         tokens += count
-        if shown < SHOWN_ROWS:
+        if shown < _SHOWN_ROWS:
             shown += 1
             yield f"--- line {row.line}"
             yield text

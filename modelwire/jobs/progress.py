@@ -15,8 +15,6 @@ from modelwire.ext import CUT_REASONS
 from modelwire.terminal_text import echo, printable
 from modelwire.usage import dollars
 
-__all__ = ["NotebookBar", "Progress", "Standing", "clock", "notebook_bar"]
-
 LINE_EVERY_S = 5.0
 BAR_EVERY_S = 0.25
 

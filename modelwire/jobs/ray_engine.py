@@ -30,17 +30,15 @@ from modelwire.sharing import shared, shared_state
 if TYPE_CHECKING:
     from modelwire.runnables import Runnable, RunnableConfig
 
-__all__ = ["RayCaller", "Shares", "portion", "require_ray"]
-
 # A worker gets this many rows at a time; the slowest one delays the others.
-BATCH_ROWS = 25
+_BATCH_ROWS = 25
 # A worker runs this many batches at a time.
-BATCHES_AT_ONCE = 8
+_BATCHES_AT_ONCE = 8
 # A portion is sent this long after its first row, so that all places of the window have a row
 # again.
-GATHER_S = 0.2
+_GATHER_S = 0.2
 # A worker reports that it is alive this often.
-BEAT_S = 1.0
+_BEAT_S = 1.0
 # A worker that has not reported for this long is treated as lost.
 LOST_AFTER_S = 4.0
 
@@ -118,7 +116,7 @@ class _Worker:
         with contextlib.suppress(errors):
             # The actor that counts is gone, and so is the job.
             while True:
-                sleep(BEAT_S)
+                sleep(_BEAT_S)
                 self._beat()
 
     async def __call__(self, batch: Any) -> AsyncIterator[Any]:
@@ -166,7 +164,7 @@ class RayCaller(RowCaller):
         self._waiting.append({"number": number, "row": exact_json(tagged(values))})
         if not self._is_busy:
             self._is_busy = True
-            loop.call_later(GATHER_S, self._hand_over, loop)
+            loop.call_later(_GATHER_S, self._hand_over, loop)
         return await answer
 
     def wind_up(self) -> int:
@@ -209,15 +207,15 @@ class RayCaller(RowCaller):
             self._shares = ray.remote(Shares).options(num_cpus=0).remote()
         self._shares.leave_all.remote()
         most = self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        blocks = -(-len(rows) // BATCH_ROWS)
+        blocks = -(-len(rows) // _BATCH_ROWS)
         if self._workers:
             size = {"size": min(most, blocks)}
         else:
             size = {"min_size": 1, "max_size": min(most, blocks)}
         pool = ray.data.ActorPoolStrategy(
             **size,
-            max_tasks_in_flight_per_actor=BATCHES_AT_ONCE,
-            max_concurrent_calls_per_actor=BATCHES_AT_ONCE,
+            max_tasks_in_flight_per_actor=_BATCHES_AT_ONCE,
+            max_concurrent_calls_per_actor=_BATCHES_AT_ONCE,
         )
         state = shared_state()
         fleet = None
@@ -262,7 +260,7 @@ class RayCaller(RowCaller):
                 )
         self._is_busy = bool(self._waiting)
         if self._waiting:
-            loop.call_later(GATHER_S, self._hand_over, loop)
+            loop.call_later(_GATHER_S, self._hand_over, loop)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, act: Any, *arguments: Any) -> None:

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from modelwire.runnables import Runnable, RunnableConfig
     from modelwire.transport.steps import Sleep, Wait
 
-__all__ = ["RowCaller", "stopped"]
-
 # A row that was throttled for as long as its model retries is retried after 2 s. The job stops if
 # Retry-After is longer than an hour.
 BACKOFF = Backoff(first_s=2.0, longest_s=2.0, patience_s=3600.0)

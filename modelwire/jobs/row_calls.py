@@ -14,10 +14,8 @@ from modelwire.jobs.work import Work
 if TYPE_CHECKING:
     from asyncio import Future
 
-__all__ = ["RowCalls"]
-
 # The facts for the record of a row, and the scope of its failure (see `RowCaller.ask`).
-Outcome = tuple[dict[str, Any], str]
+_Outcome = tuple[dict[str, Any], str]
 
 
 class RowCalls:
@@ -33,7 +31,7 @@ class RowCalls:
         self._dedupe = dedupe
         self._warmup = CacheWarmup(work)
         # This maps the deduplication keys of rows in flight to their outcomes.
-        self._asking: dict[bytes, Future[Outcome]] = {}
+        self._asking: dict[bytes, Future[_Outcome]] = {}
 
     def digest(self, question: Question) -> bytes | None:
         """Return the deduplication key of a row, or None if deduplication is off."""
@@ -46,7 +44,7 @@ class RowCalls:
         digest = self.digest(question)
         return digest is not None and self._results.answers.find(digest) is not None
 
-    async def resolve(self, question: Question) -> Outcome:
+    async def resolve(self, question: Question) -> _Outcome:
         """Return the outcome of a row: its own error, the answer of an equal row, or a new call."""
         row = question.row
         if row.problem is not None:
@@ -66,7 +64,7 @@ class RowCalls:
             return {"same": same, "attempts": 0}, ""
         return await self._ask_first(digest, row.number, row.values)
 
-    async def _ask_first(self, digest: bytes, number: int, values: Any) -> Outcome:
+    async def _ask_first(self, digest: bytes, number: int, values: Any) -> _Outcome:
         """Call the chain for the first of several equal rows."""
         import asyncio
 
@@ -82,7 +80,7 @@ class RowCalls:
             flight.cancel()
         return about, failure_scope
 
-    async def ask(self, values: Any) -> Outcome:
+    async def ask(self, values: Any) -> _Outcome:
         """Call the chain for the values of a row."""
         filled = self.work.filled(values)
         about, failure_scope = await self._warmup.call(values, lambda: self.caller.ask(filled))

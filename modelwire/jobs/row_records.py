@@ -26,19 +26,6 @@ from modelwire.aliases import JSON
 from modelwire.errors import ModelRefusalError, Refused
 from modelwire.jobs.store import Entry, JobStore
 
-__all__ = [
-    "Digests",
-    "Record",
-    "Results",
-    "digest_of",
-    "exact_json",
-    "groups_of",
-    "identity_of",
-    "json_of",
-    "record_json",
-    "stored_records",
-]
-
 _log = logging.getLogger(__name__)
 
 DIGEST_BYTES = 16
@@ -48,9 +35,9 @@ UNKNOWN = 0
 ANSWERED = 1
 FAILED = 2
 # `last_asked` searches this many rows for one with an answer.
-SEARCHED = 100_000
+_SEARCHED = 100_000
 # `groups_of` ends a group at this many records.
-GROUP_ROWS = 500
+_GROUP_ROWS = 500
 # It also ends a group with the record that makes the group this large.
 GROUP_BYTES = 4_000_000
 
@@ -64,7 +51,7 @@ def groups_of(records: Iterable[T], size_bytes: Callable[[T], int]) -> Iterator[
     for record in records:
         group.append(record)
         size += size_bytes(record)
-        if len(group) >= GROUP_ROWS or size >= GROUP_BYTES:
+        if len(group) >= _GROUP_ROWS or size >= GROUP_BYTES:
             yield group
             group = []
             size = 0
@@ -336,7 +323,7 @@ class Results:
 
     def last_asked(self) -> JSON | None:
         """Return the record of the highest row with an answer of its own, or None if a short search finds none."""
-        for number in reversed(range(self.end)[-SEARCHED:]):
+        for number in reversed(range(self.end)[-_SEARCHED:]):
             if self._states[number] != ANSWERED:
                 continue
             record = self.record(number)

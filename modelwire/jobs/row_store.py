@@ -17,10 +17,8 @@ from modelwire.jobs.row_records import FAILED, UNKNOWN, Record, Results
 from modelwire.jobs.rows import Source
 from modelwire.jobs.store import Entry
 
-__all__ = ["RowStore"]
-
 # Two syncs are at least this far apart, because a disk can do a few hundred a second.
-GAP_S = 0.004
+_GAP_S = 0.004
 
 _NEW_JOB = "New rows go behind the last one. Put the {} back, or name another output, which begins a new job."
 
@@ -113,7 +111,7 @@ class RowStore:
                 fail(exc)
                 return
             synced.set()
-            await asyncio.sleep(GAP_S)
+            await asyncio.sleep(_GAP_S)
 
     def flush(self, fail: Callable[[BaseException], None]) -> None:
         """Write the remaining records, after the last call of `place`."""

@@ -20,8 +20,6 @@ from typing import IO, Any, NamedTuple
 from modelwire.aliases import JSON
 from modelwire.errors import DiskError, InvalidArgument, JobChanged
 
-__all__ = ["INPUT_COLUMN", "FileSource", "Row", "Source", "check_unique", "chosen", "sampled"]
-
 # A row that is a text and not a dict has this column.
 INPUT_COLUMN = "input"
 # A longer row fails: no provider takes a request of more bytes, and a line without an end must not
@@ -31,7 +29,7 @@ MAX_ROW_CHARS = 32 * 1024 * 1024
 # not be read first.
 EDGE_BYTES = 1024 * 1024
 # For a smaller file no progress in reading is reported, since readers buffer it in a few blocks.
-COUNTED_BYTES = 64 * 1024
+_COUNTED_BYTES = 64 * 1024
 
 NO_TEXT = (
     "`{}` is not {} text. Name its encoding: `--encoding cp1252`, say, or `encoding=` from Python."
@@ -132,7 +130,7 @@ class FileSource(Source):
             return super().fraction()
         if self._file.closed:
             return 1.0
-        if self.size_bytes < COUNTED_BYTES:
+        if self.size_bytes < _COUNTED_BYTES:
             # The file is read in one block, so the position of the reader says nothing about the
             # rows.
             return None

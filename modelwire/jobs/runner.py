@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, Kwargs
 from modelwire.embeddings import Embeddings
 from modelwire.errors import DiskError, InvalidArgument, JobChanged, JobStopped
 from modelwire.jobs.embedding_rows import EmbeddingCaller, EmbeddingWork, embedding_work
@@ -44,15 +44,13 @@ if TYPE_CHECKING:
     from modelwire.jobs.row_store import RowStore
     from modelwire.jobs.window import RowWindow
 
-__all__ = ["Job", "open_job"]
-
 # The throughput is measured this often, to decide whether to run more rows at a time.
 MEASURE_INTERVAL_S = 0.25
 # The loop yields to other tasks after skipping this many finished rows.
-SKIPPED_AT_ONCE = 500
+_SKIPPED_AT_ONCE = 500
 
 # These numbers of a `Standing` are fields of the result.
-COUNTED = (
+_COUNTED = (
     *("rows", "failed", "asked", "same", "cached", "cut", "refused"),
     *("input_tokens", "output_tokens", "cost", "unpriced", "elapsed_s"),
     *("cache_read", "cache_written", "cache_saved"),
@@ -95,7 +93,7 @@ def _made(work: Any, options: Fields) -> Work:
 
 
 def _claimed(
-    work: Work, input: InputRows, folder: JobFolder, options: dict[str, Any], opened: ExitStack
+    work: Work, input: InputRows, folder: JobFolder, options: Kwargs, opened: ExitStack
 ) -> Job:
     """Return the job of a folder, with the state of earlier runs."""
     from modelwire.jobs.row_store import RowStore
@@ -290,7 +288,7 @@ class Job:
                         return question
                     return None
                 skipped += 1
-                if skipped % SKIPPED_AT_ONCE == 0:
+                if skipped % _SKIPPED_AT_ONCE == 0:
                     await asyncio.sleep(0)
         return None
 
@@ -469,7 +467,7 @@ class Job:
             saved=s.saved(),
             table=self.output.rows,
             types=self.folder.about.get("types", {}),
-            **{name: getattr(s, name) for name in COUNTED},
+            **{name: getattr(s, name) for name in _COUNTED},
         )
 
     def _measure(self) -> None:

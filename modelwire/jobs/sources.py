@@ -15,10 +15,8 @@ from modelwire.errors import InvalidArgument, InvalidType, MissingDependency, di
 from modelwire.jobs.csv_rows import CsvSource
 from modelwire.jobs.rows import EDGE_BYTES, MAX_ROW_CHARS, FileSource, Row, Source, check_unique
 
-__all__ = ["open_source", "require_pyarrow"]
-
 # The columns of JSON lines are taken from this many first lines.
-PEEKED_LINES = 100
+_PEEKED_LINES = 100
 # A Parquet file or a data frame is read this many rows at a time.
 BATCH_ROWS = 512
 # Arrow and Python raise these for a value that Python cannot represent.
@@ -34,7 +32,7 @@ class _JsonlSource(FileSource):
 
     def _begin(self) -> None:
         names: dict[str, None] = {}
-        for at in range(1, PEEKED_LINES + 1):
+        for at in range(1, _PEEKED_LINES + 1):
             line = self._file.readline(EDGE_BYTES)
             values = self._row(0, at, line).values
             if isinstance(values, str) or len(line) >= EDGE_BYTES:
@@ -173,7 +171,7 @@ class _IterableSource(Source):
             self.total = length()
         first: Sequence[Any] = ()
         if isinstance(rows, (list, tuple)):
-            first = rows[:PEEKED_LINES]
+            first = rows[:_PEEKED_LINES]
         if first and all(isinstance(values, Mapping) for values in first):
             self.columns = list(dict.fromkeys(str(name) for values in first for name in values))
 

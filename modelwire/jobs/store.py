@@ -31,19 +31,6 @@ from zlib import crc32
 from modelwire.errors import DiskError
 from modelwire.sqlite_files import open_sqlite, use_wal
 
-__all__ = [
-    "EVENTS",
-    "INPUTS",
-    "LIVE",
-    "REPLIES",
-    "REQUESTS",
-    "STORE_NAME",
-    "TIERED",
-    "WAYS",
-    "Entry",
-    "JobStore",
-]
-
 STORE_NAME = "job.sqlite"
 EVENTS = "events"
 INPUTS = "inputs"
@@ -55,10 +42,10 @@ WAYS = "ways"
 # In WAL mode, this syncs the log at each commit.
 SYNCHRONOUS = "FULL"
 # A statement waits this long for the lock of another process.
-LOCK_TIMEOUT_S = 5.0
-TABLES = ("rows", EVENTS, INPUTS, REQUESTS, REPLIES, LIVE, TIERED, WAYS)
+_LOCK_TIMEOUT_S = 5.0
+_TABLES = ("rows", EVENTS, INPUTS, REQUESTS, REPLIES, LIVE, TIERED, WAYS)
 # SQLite's ids are at most this.
-LARGEST_ID = 2**63 - 1
+_LARGEST_ID = 2**63 - 1
 
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS {} "
@@ -107,10 +94,10 @@ class JobStore:
 
     def _open_writer(self) -> None:
         try:
-            self._writer = open_sqlite(self.path, timeout_s=LOCK_TIMEOUT_S)
+            self._writer = open_sqlite(self.path, timeout_s=_LOCK_TIMEOUT_S)
             self._writer.text_factory = bytes
             use_wal(self._writer, synchronous=SYNCHRONOUS)
-            for table in TABLES:
+            for table in _TABLES:
                 self._writer.execute(_TABLE.format(table))
         except OSError as exc:
             raise DiskError.of(exc, self.path) from exc
@@ -195,7 +182,7 @@ class JobStore:
         except sqlite3.Error as exc:
             raise self._disk_error(exc) from exc
 
-    def entries(self, table: str, first: int = 0, last: int = LARGEST_ID) -> Iterator[Entry]:
+    def entries(self, table: str, first: int = 0, last: int = _LARGEST_ID) -> Iterator[Entry]:
         """Yield the entries of a table in the order of insertion, including damaged ones.
 
         `first` and `last` are the ids of the first and the last one.

@@ -8,8 +8,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["COLUMN", "Vector", "is_vector", "stored_vector", "vector_of"]
-
 # The column of the vectors in a table.
 COLUMN = "embedding"
 _KEY = "$float32"

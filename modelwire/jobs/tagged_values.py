@@ -14,11 +14,9 @@ from math import isfinite
 from typing import Any
 from uuid import UUID
 
-__all__ = ["tagged", "untagged"]
-
 # This key of a tagged object holds the type's name.
-TYPE = "$type"
-VALUE = "value"
+_TYPE = "$type"
+_VALUE = "value"
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 
@@ -89,14 +87,14 @@ def tagged(value: Any) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
-    if kind is dict and TYPE not in value and all(type(name) is str for name in value):
+    if kind is dict and _TYPE not in value and all(type(name) is str for name in value):
         return {name: tagged(one) for name, one in value.items()}
     if kind is list:
         return _listed(value)
     name = _NAMES.get(kind)
     if name is None or (kind is float and isfinite(value)):
         return value
-    return {TYPE: name, VALUE: _TYPES[name][1](value)}
+    return {_TYPE: name, _VALUE: _TYPES[name][1](value)}
 
 
 def untagged(value: Any) -> Any:
@@ -105,6 +103,6 @@ def untagged(value: Any) -> Any:
         return list(_each(value))
     if not isinstance(value, dict):
         return value
-    if TYPE in value:
-        return _TYPES[value[TYPE]][2](value[VALUE])
+    if _TYPE in value:
+        return _TYPES[value[_TYPE]][2](value[_VALUE])
     return {name: untagged(one) for name, one in value.items()}

@@ -25,17 +25,15 @@ if TYPE_CHECKING:
     from modelwire.outputs import ChatResult
     from modelwire.runnables import Runnable, RunnableConfig
 
-__all__ = ["atiered_batch", "tiered_batch"]
-
-PRIORITIES = ("high", "low")
-Priority = Literal["high", "low"]
-Priorities = Sequence[Priority] | Callable[[Any], Priority]
+_PRIORITIES = ("high", "low")
+_Priority = Literal["high", "low"]
+_Priorities = Sequence[_Priority] | Callable[[Any], _Priority]
 
 
 def tiered_batch(
     chain: Runnable[Any, Any],
     inputs: Sequence[Any],
-    priorities: Priorities,
+    priorities: _Priorities,
     *,
     config: RunnableConfig | None = None,
     return_exceptions: bool = False,
@@ -63,7 +61,7 @@ def tiered_batch(
     levels = _priorities(inputs, priorities)
     high, low = (
         [place for place, level in enumerate(levels) if level == priority]
-        for priority in PRIORITIES
+        for priority in _PRIORITIES
     )
     answers: list[Any] = [None] * len(inputs)
     if not low:
@@ -162,7 +160,7 @@ def _digest(value: Any) -> str:
 
 
 async def atiered_batch(
-    chain: Runnable[Any, Any], inputs: Sequence[Any], priorities: Priorities, **options: Any
+    chain: Runnable[Any, Any], inputs: Sequence[Any], priorities: _Priorities, **options: Any
 ) -> list[Any]:
     """Do what `tiered_batch` does without blocking the event loop."""
     return cast(
@@ -170,7 +168,7 @@ async def atiered_batch(
     )
 
 
-def _priorities(inputs: Sequence[Any], priorities: Priorities) -> list[str]:
+def _priorities(inputs: Sequence[Any], priorities: _Priorities) -> list[str]:
     if callable(priorities):
         levels = [priorities(value) for value in inputs]
     else:
@@ -180,8 +178,8 @@ def _priorities(inputs: Sequence[Any], priorities: Priorities) -> list[str]:
             f"There are {len(inputs)} inputs and {len(levels)} priorities; give one for each."
         )
     for priority in levels:
-        if priority not in PRIORITIES:
+        if priority not in _PRIORITIES:
             raise InvalidArgument(
-                f"A priority is `{priority}`. {did_you_mean(str(priority), PRIORITIES)}"
+                f"A priority is `{priority}`. {did_you_mean(str(priority), _PRIORITIES)}"
             )
     return [str(priority) for priority in levels]

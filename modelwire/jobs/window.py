@@ -10,11 +10,9 @@ from typing import Any, cast
 from modelwire.jobs.concurrency import START, ConcurrencyTuner
 from modelwire.jobs.live_scheduler import cancelled
 
-__all__ = ["RowWindow"]
-
 # Under a `max_cost`, this many rows run at a time until a first row shows the cost of a model that
 # cannot be found.
-UNPRICED_AT_ONCE = 8
+_UNPRICED_AT_ONCE = 8
 
 
 class RowWindow:
@@ -51,7 +49,7 @@ class RowWindow:
     def fill(self, work: Callable[[], Coroutine[Any, Any, None]], *, is_blind: bool) -> None:
         """Start workers until the window is full, or the few that run while costs are unknown."""
         if is_blind:
-            most = min(self.size, UNPRICED_AT_ONCE)
+            most = min(self.size, _UNPRICED_AT_ONCE)
         else:
             most = self.size
         self._workers |= {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any
@@ -11,20 +11,12 @@ from langchain_core.callbacks import AsyncCallbackManager as TheirAsyncManager
 from langchain_core.callbacks import BaseCallbackManager as TheirBaseManager
 from langchain_core.callbacks import CallbackManager as TheirManager
 
+from modelwire.aliases import Fields, Function, Values
 from modelwire.callbacks import AsyncCallbackManager, BaseCallbackManager, CallbackManager
 from modelwire.errors import InvalidType
 from modelwire.langchain.values import from_langchain, to_langchain
 from modelwire.langchain_bridge import is_langchain
 from modelwire.runnables import RunnableConfig, ensure_config
-
-__all__ = [
-    "config_below",
-    "own_config",
-    "own_handler",
-    "own_manager",
-    "their_config",
-    "their_handler",
-]
 
 _KEYS = (
     "tags",
@@ -87,8 +79,8 @@ def _is_empty(method: Any) -> bool:
     return owner in ("langchain_core.callbacks.base", "modelwire.callbacks.base")
 
 
-def _translating(call: Callable[..., Any], translate: Callable[[Any], Any]) -> Callable[..., Any]:
-    def translated(values: Mapping[str, Any]) -> dict[str, Any]:
+def _translating(call: Function, translate: Callable[[Any], Any]) -> Function:
+    def translated(values: Values) -> dict[str, Any]:
         return {name: translate(value) for name, value in values.items()}
 
     if iscoroutinefunction(call):
@@ -154,7 +146,7 @@ def _contents(manager: Any, handler: Callable[[Any], Any]) -> dict[str, Any]:
     }
 
 
-def own_config(config: Mapping[str, Any] | None) -> RunnableConfig | None:
+def own_config(config: Fields | None) -> RunnableConfig | None:
     """Return a config of LangChain's as a config of modelwire's."""
     if config is None:
         return None

@@ -7,7 +7,7 @@ observers that LangChain does not know: `track()`, the log, spans, and handlers 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from pydantic import Field
 
 from modelwire import runnables
 from modelwire.adapters import BaseChatModel
+from modelwire.aliases import Fields, Kwargs, Values
 from modelwire.config import init_chat_model
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
 from modelwire.ext import (
@@ -105,7 +106,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         return self.wrapped._llm_type  # type: ignore[no-any-return]
 
     @property
-    def _identifying_params(self) -> Mapping[str, Any]:
+    def _identifying_params(self) -> Fields:
         return dict(self.wrapped._identifying_params)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
@@ -307,13 +308,13 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
             )
             return achunks_to_events(chunks, message_id=_message_id(run_manager))
 
-    def _blocks(self, kwargs: Mapping[str, Any]) -> Callable[[Any], Any]:
+    def _blocks(self, kwargs: Values) -> Callable[[Any], Any]:
         """Return a function that converts the chunks of one stream to standard blocks, if the call asks for them."""
         if kwargs.get("standard_blocks") and self.wrapped.output_version != "v1":
             return V1Stream().convert
         return lambda chunk: chunk
 
-    def _keywords(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def _keywords(self, kwargs: Values) -> Kwargs:
         """Return the keywords of a call. LangChain's programs read `stop_reason`, so a refusal is a message for them.
 
         `on_refusal` that was set on the model holds.
@@ -324,7 +325,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
             sent.setdefault("on_refusal", "message")
         return sent
 
-    def _streamed(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def _streamed(self, kwargs: Values) -> Kwargs:
         """Return the keywords of a stream. LangChain adds up all chunks, so a broken one must not begin again."""
         sent = self._keywords(kwargs)
         if getattr(self.wrapped, "stream_restart", None) is not None:
@@ -332,7 +333,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         return sent
 
 
-def _sent(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _sent(kwargs: Values) -> Kwargs:
     return {name: value for name, value in kwargs.items() if name not in _NOT_SENT}
 
 

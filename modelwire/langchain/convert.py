@@ -13,6 +13,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from modelwire.adapters import BaseChatModel
+from modelwire.aliases import JSON
 from modelwire.callbacks import BaseCallbackHandler
 from modelwire.chat_history import BaseChatMessageHistory
 from modelwire.embeddings import Embeddings
@@ -246,7 +247,7 @@ def own_runnable(thing: Any) -> Runnable[Any, Any]:
     )
 
 
-def own_tool(tool: Any) -> dict[str, Any]:
+def own_tool(tool: Any) -> JSON:
     """Return a tool of LangChain's as OpenAI has it. Raises `InvalidType` for another object of its."""
     return cast("dict[str, Any]", convert_to_openai_tool(_checked_tool(tool))["function"])
 

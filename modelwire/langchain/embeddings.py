@@ -6,8 +6,6 @@ from langchain_core.embeddings import Embeddings as TheirEmbeddings
 
 from modelwire.embeddings import Embeddings
 
-__all__ = ["ModelwireEmbeddings"]
-
 
 class ModelwireEmbeddings(TheirEmbeddings):
     """Embeddings of LangChain's that call embeddings of modelwire."""

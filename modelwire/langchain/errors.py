@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
@@ -10,8 +10,7 @@ from typing import Any
 from langchain_core import exceptions as theirs
 
 from modelwire import errors as ours
-
-__all__ = ["as_theirs", "errors_of_both"]
+from modelwire.aliases import Fields
 
 # The first row that fits an error holds.
 _ROWS: tuple[tuple[type[Exception], str], ...] = (
@@ -75,7 +74,7 @@ def _reduce(error: Exception) -> tuple[Any, ...]:
     return _rebuild, (type(error).__mro__[1], error.args, error.__dict__)
 
 
-def _rebuild(kind: type[Exception], args: tuple[Any, ...], state: Mapping[str, Any]) -> Any:
+def _rebuild(kind: type[Exception], args: tuple[Any, ...], state: Fields) -> Any:
     error: Any = kind(*args)
     error.__dict__.update(state)
     return as_theirs(error)

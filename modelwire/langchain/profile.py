@@ -6,8 +6,6 @@ from typing import Any, get_type_hints
 
 from langchain_core.language_models.model_profile import ModelProfile
 
-__all__ = ["profile_of"]
-
 
 def profile_of(model: Any) -> dict[str, Any] | None:
     """Return what is known of `model`, but for what LangChain has no name for; None where nothing is."""

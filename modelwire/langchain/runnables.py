@@ -24,8 +24,6 @@ from modelwire.langchain.values import from_langchain, to_langchain
 from modelwire.runnables import Runnable, RunnableConfig, ensure_config
 from modelwire.tools import convert_to_openai_tool
 
-__all__ = ["Calls", "LangChainStep", "ModelwireRunnable", "tools_once"]
-
 
 class Calls:
     """The calls of LangChain's objects that run `wrapped`, a runnable or a tool of modelwire's."""

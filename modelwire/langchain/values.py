@@ -12,6 +12,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidType
 from modelwire.ext import set_slots
 from modelwire.messages import BaseMessage
@@ -119,7 +120,7 @@ def _converted_command(value: Any, target: Callable[[type], type | None]) -> Any
 def _moved(value: Any, cls: Any, target: Callable[[type], type | None]) -> Any:
     form = _form(cls)
     source = value.__dict__
-    fields: dict[str, Any] = {}
+    fields: JSON = {}
     for name, field in form.fields:
         if name not in source:
             fields[name] = field.get_default(call_default_factory=True)
@@ -127,7 +128,7 @@ def _moved(value: Any, cls: Any, target: Callable[[type], type | None]) -> Any:
             fields[name] = _converted(source[name], target)
         else:
             fields[name] = source[name] if name in _AS_THEY_ARE else _copied(source[name])
-    extra: dict[str, Any] | None = None
+    extra: JSON | None = None
     if form.takes_extra:
         extra = dict(value.__pydantic_extra__ or ())
         if len(source) > len(fields):  # a field that only this class has

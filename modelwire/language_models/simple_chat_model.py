@@ -11,8 +11,6 @@ from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage, message_chunk_to_message
 from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-__all__ = ["SimpleChatModel", "agenerate_from_stream", "generate_from_stream"]
-
 
 class SimpleChatModel(BaseChatModel):
     """A chat model whose `_call` returns the text of the answer."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["SMOLLM2_WITH_TOOLS"]
-
 # This is ChatML exactly as in the model's own template, extended by tools, which that template
 # lacks. Calls are written as `<tool_call>` JSON, a form that llama.cpp detects in a template and
 # then enforces on the model's output. Results of tools have a role of their own: with a tag that

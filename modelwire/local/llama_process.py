@@ -22,6 +22,8 @@ import tempfile
 import threading
 from typing import Any
 
+from modelwire.aliases import Kwargs
+
 REFUSAL = b'{"error": {"message": "This server answers this machine only: see `Host`.", "type": "forbidden"}}'
 
 
@@ -42,7 +44,7 @@ def _end_with_parent(parent_pid: int, folder: str) -> None:
     os._exit(0)
 
 
-def _start(options: dict[str, Any], place: str) -> Any:
+def _start(options: Kwargs, place: str) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import subprocess
     from types import TracebackType
 
-__all__ = ["LocalServer", "ensure_server", "require_runtime"]
-
 # All slots together have this many tokens of context; a slot of SmolLM2 has at most 8,192.
 N_CTX = 16_384
 N_PARALLEL = 4

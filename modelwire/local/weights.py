@@ -28,8 +28,6 @@ from modelwire.user_paths import user_folder
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["KNOWN", "Weights", "cache_folder", "find_weights", "pull"]
-
 # It is called with the bytes so far and the bytes in all.
 Progress = Callable[[int, int], None]
 

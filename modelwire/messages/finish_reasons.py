@@ -5,16 +5,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-__all__ = [
-    "CUT_REASONS",
-    "ENDINGS",
-    "FILTERED_REASONS",
-    "SUSPENDED_REASONS",
-    "Ending",
-    "ending_of",
-    "finish_reason_of",
-]
-
 
 class Ending(Enum):
     """What the finish reason means for the answer."""

@@ -12,8 +12,6 @@ from modelwire.messages.finish_reasons import FILTERED_REASONS, finish_reason_of
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
 
-__all__ = ["refusal_in"]
-
 # The stop reasons of Bedrock. Its `content_blocks` know whether a guardrail blocked the answer or only masked parts.
 _OF_BEDROCK = ("guardrail_intervened", "content_filtered")
 

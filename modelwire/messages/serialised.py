@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelwire.aliases import JSON, Kwargs
 
-__all__ = ["ESCAPE", "LangChainForm", "is_escaped", "needs_escape", "unescaped"]
-
 # Data that look like this form are written under this key, so that they are read as data:
 # langchain-core 1.7 (`load/_validation.py`), read 2026-11.
 ESCAPE = "__lc_escaped__"

@@ -14,24 +14,22 @@ from modelwire.errors import InvalidArgument, did_you_mean, warn_caller
 from modelwire.messages.block_readers import is_wire_type
 from modelwire.messages.block_translators.standard import DATA_TYPES, is_model_work
 
-__all__ = ["validate_outgoing"]
-
 # These are the types that a user may write; errors offer them as close matches.
 STANDARD = ("text", *sorted(DATA_TYPES), "non_standard")
 # These are items of the Responses API that models write and users may send back, and the block of a
 # tool's result.
-ANSWERED = frozenset(
+_ANSWERED = frozenset(
     {"refusal", "mcp_approval_request", "mcp_list_tools", "message", "program", "tool_result"}
 )
 
 # The media types of Word, Excel and PowerPoint begin with one of these.
-OFFICE_TYPES = (
+_OFFICE_TYPES = (
     "application/vnd.openxmlformats-officedocument.",
     "application/msword",
     "application/vnd.ms-",
 )
-HOLD_BASE64 = ("base64", "data")
-BYTES = (bytes, bytearray, memoryview)
+_HOLD_BASE64 = ("base64", "data")
+_BYTES = (bytes, bytearray, memoryview)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\n]+={0,2}\n?")
 
 
@@ -72,7 +70,7 @@ def warn_of_attachments(
                     f"An image has {size / 1e6:.1f} MB, but {title} takes at most {image_bytes / 1e6:.1f} MB: make it "
                     "smaller."
                 )
-            elif not reads_office_files and media_type.startswith(OFFICE_TYPES):
+            elif not reads_office_files and media_type.startswith(_OFFICE_TYPES):
                 warn_caller(
                     f"A file has the type `{media_type}`, but {title} does not read office files: send it as PDF or "
                     "text."
@@ -103,7 +101,7 @@ def _checked(content: list[Any], message: Any, position: int) -> list[Any]:
 def _is_known(kind: str) -> bool:
     if kind in STANDARD:
         return True
-    return is_model_work(kind) or kind in ANSWERED or is_wire_type(kind)
+    return is_model_work(kind) or kind in _ANSWERED or is_wire_type(kind)
 
 
 def _without_bytes(block: Values, where: str) -> Values:
@@ -111,8 +109,8 @@ def _without_bytes(block: Values, where: str) -> Values:
     new = block
     for key, value in block.items():
         changed: Any = value
-        if isinstance(value, BYTES):
-            if key not in HOLD_BASE64:
+        if isinstance(value, _BYTES):
+            if key not in _HOLD_BASE64:
                 raise InvalidArgument(
                     f"{where}: `{key}` of a `{block.get('type')}` block holds bytes. Write them as "
                     '{"type": "file", "base64": data, "mime_type": "application/pdf"}, or use `from_path`.'

@@ -12,8 +12,6 @@ from modelwire.errors import MissingDependency
 if TYPE_CHECKING:
     from modelwire.migrate.programs import Migrated
 
-__all__ = ["register"]
-
 
 def register(commands: Any) -> None:
     """Add the command to `modelwire`."""

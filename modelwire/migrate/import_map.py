@@ -14,8 +14,6 @@ from modelwire import embeddings
 from modelwire.compat import homes_of
 from modelwire.ext import langchain_packages, model_classes, service_names
 
-__all__ = ["home_of", "is_theirs", "keeps_its_file", "module_home", "reason", "root_module"]
-
 # This maps LangChain's packages to modules of modelwire; the rows of the providers name the others.
 _ROOTS = dict.fromkeys(
     ("langchain", "langchain_classic", "langchain_core", "langchain_community"), "modelwire"
@@ -23,7 +21,7 @@ _ROOTS = dict.fromkeys(
 _ADAPTERS = "modelwire.adapters"
 # These names differ in modelwire.
 _HISTORY = "modelwire.chat_history.InMemoryChatMessageHistory"
-RENAMED = {
+_RENAMED = {
     "langchain_community.chat_message_histories.ChatMessageHistory": _HISTORY,
     "langchain_community.chat_message_histories.in_memory.ChatMessageHistory": _HISTORY,
     "langchain.memory.ChatMessageHistory": _HISTORY,
@@ -38,7 +36,7 @@ RENAMED = {
     "langchain_redis.cache.RedisCache": "modelwire.caches.RedisCache",
 }
 # LangChain has had these names at several paths over the years.
-SEARCHED = (
+_SEARCHED = (
     "messages",
     "prompts",
     "output_parsers",
@@ -76,7 +74,7 @@ _STORES = (
 _SERVICES = rf"^langchain_({'|'.join(map(re.escape, service_names()))})\b|^langchain_nvidia"
 _LANGGRAPH = r"^langgraph\b"
 _AGENTS = r"agent|Agent|middleware"
-REASONS = (
+_REASONS = (
     (
         r"Embeddings?\b|\.embeddings\b",
         "no embeddings of this name: `modelwire.init_embeddings` makes those of the providers, and a subclass of "
@@ -160,7 +158,7 @@ def module_home(module: str) -> str | None:
 
 def home_of(module: str, name: str) -> tuple[str, str] | None:
     """Return module and name in modelwire for `from module import name`; None if there is no equivalent."""
-    renamed = RENAMED.get(f"{module}.{name}")
+    renamed = _RENAMED.get(f"{module}.{name}")
     if renamed is not None:
         home, _, new = renamed.rpartition(".")
         return home, new
@@ -176,7 +174,7 @@ def home_of(module: str, name: str) -> tuple[str, str] | None:
     if package == _ADAPTERS:
         of_row = model_classes().get(name)
         return None if of_row is None else (of_row, name)
-    for place in SEARCHED:
+    for place in _SEARCHED:
         if name[0].isupper() and _exports(f"modelwire.{place}", name):
             return _own_home(f"modelwire.{place}", name), name
     if name == "tool" and rest.startswith("agents"):
@@ -192,7 +190,7 @@ def keeps_its_file(module: str, name: str = "") -> bool:
         path = module
     why = reason(module, name)
     patterns = (_LANGGRAPH, _AGENTS)
-    return any(re.search(one, path) and why == dict(REASONS)[one] for one in patterns)
+    return any(re.search(one, path) and why == dict(_REASONS)[one] for one in patterns)
 
 
 def reason(module: str, name: str = "") -> str:
@@ -201,7 +199,7 @@ def reason(module: str, name: str = "") -> str:
         path = f"{module}.{name}"
     else:
         path = module
-    for pattern, why in REASONS:
+    for pattern, why in _REASONS:
         if re.search(pattern, path):
             return why
     return _PLAIN

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 from modelwire.errors import InvalidArgument
 from modelwire.migrate.rewrite import Left, rewrite
 
-__all__ = ["Migrated", "migrate_file", "programs"]
-
-SKIPPED = frozenset(
+_SKIPPED = frozenset(
     ("__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist")
 )
 # These lines of a notebook are not Python: `%magic`, `!shell`, `?help`.
@@ -62,7 +60,8 @@ def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
             for found in sorted(path.rglob("*")):
                 inner = found.relative_to(path).parts
                 is_skipped = (
-                    any(part.startswith(".") or part in SKIPPED for part in inner) or found.is_dir()
+                    any(part.startswith(".") or part in _SKIPPED for part in inner)
+                    or found.is_dir()
                 )
                 if found.suffix in (".py", ".ipynb") and not is_skipped:
                     yield found

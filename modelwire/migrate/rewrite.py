@@ -18,10 +18,8 @@ from modelwire.migrate.import_map import (
     root_module,
 )
 
-__all__ = ["Left", "Rewritten", "rewrite"]
-
 # This maps the SDKs' errors that LangChain does not convert to those of `modelwire.errors`.
-ERRORS = {
+_ERRORS = {
     "APIError": "ChatError",
     "APIStatusError": "ProviderError",
     "AuthenticationError": "AuthenticationError",
@@ -162,8 +160,8 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         return node.with_changes(module=_dotted(home))
 
     def _report_errors(self, node: Any, package: str, names: Sequence[str]) -> None:
-        for name in filter(ERRORS.__contains__, names):
-            why = f"calls raise `modelwire.errors.{ERRORS[name]}` instead"
+        for name in filter(_ERRORS.__contains__, names):
+            why = f"calls raise `modelwire.errors.{_ERRORS[name]}` instead"
             self.left.append(Left(self._line(node), f"`{name}` of `{package}`", why))
 
     def visit_Attribute(self, node: Any) -> None:

@@ -15,23 +15,9 @@ from typing import Any
 from modelwire.aliases import Fields
 from modelwire.ext import names_of
 
-__all__ = [
-    "LEVEL",
-    "Facts",
-    "answer_attributes",
-    "embedding_attributes",
-    "encoding_formats",
-    "known",
-    "metadata_attributes",
-    "provider_name",
-    "request_attributes",
-    "tool_attributes",
-    "usage_attributes",
-]
-
 # The attributes of a span.
 Facts = dict[str, Any]
-Reader = Callable[[Any], Any]
+_Reader = Callable[[Any], Any]
 
 
 def _double(value: Any) -> float | None:
@@ -61,7 +47,7 @@ def _choices(value: Any) -> int | None:
     return None if is_usual else value
 
 
-def _field(name: str) -> Reader:
+def _field(name: str) -> _Reader:
     """Return a function that reads a parameter: a text as it is, or the text in the field `name` of an object."""
 
     def read(value: Any) -> str | None:
@@ -98,7 +84,7 @@ def _chosen_tier(value: Any) -> str | None:
 
 LEVEL = "gen_ai.request.reasoning.level"
 # The parameters of a call, by all names under which providers and we have them: attribute, and how it is read.
-PARAMETERS: dict[str, tuple[str, Reader]] = {
+_PARAMETERS: dict[str, tuple[str, _Reader]] = {
     "temperature": ("gen_ai.request.temperature", _double),
     "top_p": ("gen_ai.request.top_p", _double),
     "top_k": ("gen_ai.request.top_k", _int),
@@ -122,25 +108,25 @@ PARAMETERS: dict[str, tuple[str, Reader]] = {
     "guardrail_config": ("aws.bedrock.guardrail.id", _field("guardrailIdentifier")),
 }
 # The parameters that are attributes of one provider alone.
-OWN_PARAMETERS: dict[str, dict[str, tuple[str, Reader]]] = {
+_OWN_PARAMETERS: dict[str, dict[str, tuple[str, _Reader]]] = {
     "openai": {"service_tier": ("openai.request.service_tier", _chosen_tier)}
 }
 # The field with the format of vectors: of OpenAI and the services like it, and of Cohere.
-ENCODING = re.compile(rb'"(?:encoding_format|embedding_types)":\[?"(\w+)"')
+_ENCODING = re.compile(rb'"(?:encoding_format|embedding_types)":\[?"(\w+)"')
 # Attributes that only the program knows; it says them under these names in the metadata of a run.
-OF_PROGRAM: dict[str, Reader] = {
+_OF_PROGRAM: dict[str, _Reader] = {
     "gen_ai.prompt.name": _word,
     "gen_ai.prompt.version": _word,
     "gen_ai.conversation.compacted": _only_true,
 }
 # The metadata of a run under which programs, LangGraph and LangChain's histories have the conversation.
-CONVERSATIONS = ("gen_ai.conversation.id", "conversation_id", "thread_id", "session_id")
-USAGE = {
+_CONVERSATIONS = ("gen_ai.conversation.id", "conversation_id", "thread_id", "session_id")
+_USAGE = {
     "input_tokens": "gen_ai.usage.input_tokens",
     "output_tokens": "gen_ai.usage.output_tokens",
 }
 # The details of a usage, of the input and of the output.
-DETAILS = {
+_DETAILS = {
     "input_token_details": {
         "cache_read": "gen_ai.usage.cache_read.input_tokens",
         "cache_creation": "gen_ai.usage.cache_write.input_tokens",
@@ -156,18 +142,18 @@ DETAILS = {
     },
 }
 # The metadata of an answer that are attributes.
-ANSWERS = {"model_name": "gen_ai.response.model", "id": "gen_ai.response.id"}
+_ANSWERS = {"model_name": "gen_ai.response.model", "id": "gen_ai.response.id"}
 # The metadata of an answer that are attributes of one provider alone.
-OWN_ANSWERS = {
+_OWN_ANSWERS = {
     "openai": {
         "service_tier": "openai.response.service_tier",
         "system_fingerprint": "openai.response.system_fingerprint",
     }
 }
 # Earlier names of attributes, up to 1.41 of the conventions.
-EARLIER = {"gen_ai.usage.cache_write.input_tokens": "gen_ai.usage.cache_creation.input_tokens"}
+_EARLIER = {"gen_ai.usage.cache_write.input_tokens": "gen_ai.usage.cache_creation.input_tokens"}
 # A tool may have these in its metadata; they go into its span as they are.
-OF_MCP = (
+_OF_MCP = (
     "mcp.method.name",
     "mcp.protocol.version",
     "mcp.session.id",
@@ -192,8 +178,8 @@ def provider_name(provider: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _parameters_of(provider: str) -> dict[str, tuple[str, Reader]]:
-    return PARAMETERS | OWN_PARAMETERS.get(provider, {})
+def _parameters_of(provider: str) -> dict[str, tuple[str, _Reader]]:
+    return _PARAMETERS | _OWN_PARAMETERS.get(provider, {})
 
 
 def request_attributes(params: Fields, stop: Any, provider: str) -> Facts:
@@ -224,14 +210,14 @@ def embedding_attributes(messages: Sequence[Any]) -> Facts:
 
 def encoding_formats(content: bytes) -> list[str]:
     """Return the formats of vectors that a request asks for, in its body. A text in it has its quotes escaped."""
-    return [name.decode() for name in ENCODING.findall(content)]
+    return [name.decode() for name in _ENCODING.findall(content)]
 
 
 def metadata_attributes(metadata: Fields) -> Facts:
     """Return what the program says of a call: the id of the conversation, the name of the prompt."""
-    facts: Facts = {name: read(metadata.get(name)) for name, read in OF_PROGRAM.items()}
+    facts: Facts = {name: read(metadata.get(name)) for name, read in _OF_PROGRAM.items()}
     facts["gen_ai.conversation.id"] = next(
-        (str(metadata[name]) for name in CONVERSATIONS if metadata.get(name)), None
+        (str(metadata[name]) for name in _CONVERSATIONS if metadata.get(name)), None
     )
     return known(facts)
 
@@ -249,22 +235,22 @@ def answer_attributes(message: Any, provider: str) -> Facts:
 
 @lru_cache(maxsize=256)
 def _answers_of(provider: str) -> dict[str, str]:
-    return ANSWERS | OWN_ANSWERS.get(provider, {})
+    return _ANSWERS | _OWN_ANSWERS.get(provider, {})
 
 
 def usage_attributes(usage: Fields, *, with_earlier: bool) -> Facts:
     """Return the token counts of an answer; `with_earlier` also under the names that the conventions had before."""
     facts: Facts = {}
-    for name, attribute in USAGE.items():
+    for name, attribute in _USAGE.items():
         count = usage.get(name)
         if count is not None:
             facts[attribute] = count
-    for side, table in DETAILS.items():
+    for side, table in _DETAILS.items():
         for name, count in (usage.get(side) or {}).items():
             if name in table and count is not None:
                 facts[table[name]] = count
     if with_earlier:
-        for today, before in EARLIER.items():
+        for today, before in _EARLIER.items():
             if today in facts:
                 facts[before] = facts[today]
     return facts
@@ -288,5 +274,5 @@ def _optional(
     yield "gen_ai.tool.description", description or None
     yield "gen_ai.tool.call.id", call_id
     if "mcp.method.name" in metadata:
-        for name in OF_MCP:
+        for name in _OF_MCP:
             yield (name, metadata.get(name))

@@ -39,11 +39,9 @@ if TYPE_CHECKING:
 
     from modelwire.errors import Attempt
 
-__all__ = ["CallSpans", "end_span"]
-
-DEFAULT_PORTS = {"https": 443, "http": 80}
+_DEFAULT_PORTS = {"https": 443, "http": 80}
 # The names of a provider's APIs by the ends of their addresses.
-API_TYPES = {"openai": {"/responses": "responses", "/chat/completions": "chat_completions"}}
+_API_TYPES = {"openai": {"/responses": "responses", "/chat/completions": "chat_completions"}}
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -81,9 +79,9 @@ def _contains_word(content: bytes, word: str) -> bool:
 def _address(url: str, provider: str) -> Facts:
     """Return the attributes of a URL, which callers do not change."""
     address = urlsplit(url)
-    port = address.port or DEFAULT_PORTS.get(address.scheme, 443)
+    port = address.port or _DEFAULT_PORTS.get(address.scheme, 443)
     facts = {"server.address": address.hostname or "", "server.port": port}
-    for end, api in API_TYPES.get(provider, {}).items():
+    for end, api in _API_TYPES.get(provider, {}).items():
         if address.path.endswith(end):
             facts["openai.api.type"] = api
     return facts

@@ -15,9 +15,6 @@ from modelwire.aliases import Fields
 from modelwire.ext import finish_reason_of
 from modelwire.otel.attributes import Facts
 
-__all__ = ["CAPTURE", "answers_json", "captures", "prompt_attributes", "value_json"]
-
-
 # Prompts and answers go into spans if this variable has one of these values.
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _WANTED = ("true", "1", "span_only", "span_and_event")

@@ -14,12 +14,10 @@ from opentelemetry import metrics
 from modelwire import __version__
 from modelwire.aliases import Fields
 
-__all__ = ["Meters"]
-
 # Upper bounds of the histograms, as the conventions advise: seconds, tokens.
-SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-TOKENS = tuple(float(4**power) for power in range(14))
-COUNTERS = (
+_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_TOKENS = tuple(float(4**power) for power in range(14))
+_COUNTERS = (
     "input_tokens",
     "output_tokens",
     "cache_read.input_tokens",
@@ -27,11 +25,11 @@ COUNTERS = (
     "reasoning.output_tokens",
 )
 # The counts of every usage; the others are parts of them.
-TOTALS = COUNTERS[:2]
+_TOTALS = _COUNTERS[:2]
 # The attributes that the earlier histogram of tokens had as its types.
-EARLIER_TYPES = {"gen_ai.usage.input_tokens": "input", "gen_ai.usage.output_tokens": "output"}
+_EARLIER_TYPES = {"gen_ai.usage.input_tokens": "input", "gen_ai.usage.output_tokens": "output"}
 # No provider's usage is divided by modality in full.
-MODALITY = {"gen_ai.token.modality": "unknown"}
+_MODALITY = {"gen_ai.token.modality": "unknown"}
 
 
 class Meters:
@@ -46,10 +44,10 @@ class Meters:
             )
 
         def tokens(name: str) -> Any:
-            return histogram(name, "{token}", "Tokens of a call.", TOKENS)
+            return histogram(name, "{token}", "Tokens of a call.", _TOKENS)
 
         def seconds(name: str, text: str) -> Any:
-            return histogram(name, "s", text, SECONDS)
+            return histogram(name, "s", text, _SECONDS)
 
         self.inference_s = [seconds("gen_ai.client.inference.duration", "How long a call took.")]
         first = "From a call's start to its first chunk."
@@ -65,9 +63,9 @@ class Meters:
                 meter.create_counter(
                     f"gen_ai.client.inference.usage.{name}", "{token}", "Tokens of calls."
                 ),
-                tokens(f"gen_ai.client.inference.operation.{name}") if name in TOTALS else None,
+                tokens(f"gen_ai.client.inference.operation.{name}") if name in _TOTALS else None,
             )
-            for name in COUNTERS
+            for name in _COUNTERS
         ]
         self.earlier_tokens: Any = None
         if with_earlier:
@@ -98,7 +96,7 @@ class Meters:
 
         A part that is 0 is not added to its counter: that would cost each call as much as its span.
         """
-        counted = {**about, **MODALITY}
+        counted = {**about, **_MODALITY}
         if error is not None:
             about = {**about, "error.type": error}
         for name, counter, histogram in self.tokens:
@@ -109,7 +107,7 @@ class Meters:
                 histogram.record(count, about)
         if self.earlier_tokens is None:
             return
-        for name, kind in EARLIER_TYPES.items():
+        for name, kind in _EARLIER_TYPES.items():
             tokens = usage.get(name)
             if tokens is not None:
                 self.earlier_tokens.record(tokens, {**about, "gen_ai.token.type": kind})

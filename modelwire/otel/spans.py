@@ -24,16 +24,14 @@ except ImportError as exc:
         'Spans need opentelemetry-api: `pip install "modelwire[otel]"`.'
     ) from exc
 
-__all__ = ["Spans"]
-
 # The list of conventions of which a program wants the latest names alone:
 # https://opentelemetry.io/docs/specs/semconv/gen-ai/, read 2026-11.
-OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
-LATEST = "gen_ai_latest_experimental"
+_OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
+_LATEST = "gen_ai_latest_experimental"
 
 
 def _wants_earlier_names() -> bool:
-    return LATEST not in [one.strip() for one in os.environ.get(OPT_IN, "").split(",")]
+    return _LATEST not in [one.strip() for one in os.environ.get(_OPT_IN, "").split(",")]
 
 
 class Spans(BaseCallbackHandler):

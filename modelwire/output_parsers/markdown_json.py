@@ -8,10 +8,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, OutputParserException
 from modelwire.messages.partial_json import parse_partial_json
-
-__all__ = ["parse_and_check_json_markdown", "parse_complete_json", "parse_json_markdown"]
 
 _FENCE = re.compile(r"```(?:json[c5]?\b)?\s*", re.IGNORECASE)
 # At most this many code blocks are searched; each may cost a scan of the whole text.
@@ -55,7 +54,7 @@ def parse_complete_json(text: str) -> Any:
         raise InvalidArgument("The JSON is nested too deeply.") from exc
 
 
-def parse_and_check_json_markdown(text: str, expected_keys: list[str]) -> dict[str, Any]:
+def parse_and_check_json_markdown(text: str, expected_keys: list[str]) -> JSON:
     """Parse a JSON object that has all of `expected_keys`. Raises: `OutputParserException`."""
     try:
         found = parse_json_markdown(text)

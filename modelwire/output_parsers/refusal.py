@@ -7,8 +7,6 @@ from modelwire.messages import AIMessage, AIMessageChunk
 from modelwire.messages.finish_reasons import FILTERED_REASONS, finish_reason_of
 from modelwire.messages.refusals import refusal_in
 
-__all__ = ["check_refusal"]
-
 
 def check_refusal(message: object, *, partial: bool = False) -> None:
     """Raise `ModelRefusalError` if the message is a refusal; with `partial`, once all of it has arrived."""

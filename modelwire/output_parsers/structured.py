@@ -17,9 +17,7 @@ from modelwire.output_parsers.transform import BaseCumulativeTransformOutputPars
 from modelwire.output_parsers.validation import validation_error
 from modelwire.outputs import ChatGeneration, Generation
 
-__all__ = ["StructuredOutputParser"]
-
-LIMIT_HINT = (
+_LIMIT_HINT = (
     " The answer was cut short by the token limit: give the model a higher one (`max_tokens`)."
 )
 
@@ -88,7 +86,7 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
             if not by_tool and not result[0].text.strip():
                 exc.args = ("The answer is empty.",)
             if cut_short(result[0]) and "cut short" not in str(exc):
-                exc.args = (f"{exc}{LIMIT_HINT}",)
+                exc.args = (f"{exc}{_LIMIT_HINT}",)
             raise
 
     def _is_by_tool(self, message: BaseMessage | None) -> bool:

@@ -14,8 +14,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownEr
 from modelwire.aliases import JSON, Args
 from modelwire.errors import OutputParserException
 
-__all__ = ["OutputValidationError", "validation_error"]
-
 
 class OutputValidationError(OutputParserException, ValidationError):
     """Pydantic refused the value of the answer. Made by `validation_error`."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from modelwire.aliases import Args, Values
 
-__all__ = ["Template"]
-
 
 class Template:
     """A compiled template. Every entry of `TEMPLATE_FORMATS` creates an instance of a subclass."""

@@ -16,8 +16,6 @@ from modelwire.prompts.compiled import Template
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
-__all__ = ["Jinja2Template"]
-
 # The output may have this many characters, more than any provider takes.
 _MOST_CHARS = 64 * 1024 * 1024
 

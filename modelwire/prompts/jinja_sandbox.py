@@ -14,8 +14,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from modelwire.aliases import Function, Values
 
-__all__ = ["ENVIRONMENT"]
-
 # A single number in a template may create at most this many characters or items.
 _MOST_AT_ONCE = 1_000_000
 # This matches formats with a width or precision of millions, and with `%` also one that is an

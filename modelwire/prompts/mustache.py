@@ -15,8 +15,6 @@ from modelwire.aliases import Values
 from modelwire.errors import InvalidTemplate
 from modelwire.prompts.compiled import Template
 
-__all__ = ["MustacheTemplate", "paths"]
-
 # Sections may be nested this deep.
 _DEEPEST = 100
 # A template may take this many steps, one for each context that each tag looks in: some seconds.
@@ -39,12 +37,12 @@ class Variable(NamedTuple):
     escaped: bool
 
 
-class Section(NamedTuple):
+class _Section(NamedTuple):
     """`{{#path}}...{{/path}}`, or the inverted `{{^path}}...{{/path}}` for a missing or empty value."""
 
     path: Path
     inverted: bool
-    nodes: list[Any]  # Each is a `str`, a `Variable` or a `Section`.
+    nodes: list[Any]  # Each is a `str`, a `Variable` or a `_Section`.
 
 
 class _Tag(NamedTuple):
@@ -82,7 +80,7 @@ def paths(template: MustacheTemplate) -> Iterator[Path]:
         for node in nodes:
             if not isinstance(node, str):
                 yield around + node.path
-                if isinstance(node, Section):
+                if isinstance(node, _Section):
                     yield from below(node.nodes, around + node.path)
 
     return below(template._nodes, ())
@@ -106,7 +104,7 @@ def _tree(text: str) -> list[Any]:
                 raise InvalidTemplate(
                     f"A mustache template has sections nested more than {_DEEPEST} levels deep."
                 )
-            section = Section(_path(tag.name), tag.kind == "^", [])
+            section = _Section(_path(tag.name), tag.kind == "^", [])
             nodes.append(section)
             open_sections.append((tag, nodes))
             nodes = section.nodes
@@ -236,7 +234,7 @@ def _render(nodes: list[Any], contexts: list[Any], out: _Output) -> None:
             _render_section(node, contexts, out)
 
 
-def _render_section(section: Section, contexts: list[Any], out: _Output) -> None:
+def _render_section(section: _Section, contexts: list[Any], out: _Output) -> None:
     value = _found(section.path, contexts)
     there = value is not _ABSENT and bool(value)
     if section.inverted or not there:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
+from modelwire.aliases import Fields
 from modelwire.errors import InvalidType
 
 __all__ = ["AddableDict", "aadd", "add"]
@@ -19,7 +20,7 @@ class AddableDict(dict[str, Any]):
     Adding two adds the values of each key; `None` adds nothing.
     """
 
-    def __add__(self, other: Mapping[str, Any]) -> AddableDict:
+    def __add__(self, other: Fields) -> AddableDict:
         total = AddableDict(self)
         for key, value in other.items():
             have = total.get(key)
@@ -29,14 +30,14 @@ class AddableDict(dict[str, Any]):
                 total[key] = _added(key, have, value)
         return total
 
-    def __radd__(self, other: Mapping[str, Any]) -> AddableDict:
+    def __radd__(self, other: Fields) -> AddableDict:
         return AddableDict(other) + self
 
 
 class GrowingDict(AddableDict):
     """A dict that a stream sends in ever longer versions. The sum of two is the later one."""
 
-    def __add__(self, other: Mapping[str, Any]) -> AddableDict:
+    def __add__(self, other: Fields) -> AddableDict:
         if type(other) is GrowingDict:
             return other
         return super().__add__(other)
@@ -198,9 +199,7 @@ def _joined(items: list[Any]) -> Any:
     return total
 
 
-def _joined_dicts(
-    items: Sequence[Mapping[str, Any]], join: Callable[[list[Any]], Any]
-) -> AddableDict:
+def _joined_dicts(items: Sequence[Fields], join: Callable[[list[Any]], Any]) -> AddableDict:
     parts: dict[str, list[Any]] = {}
     for item in items:
         for key, value in item.items():

@@ -10,8 +10,6 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from modelwire.errors import InvalidType
 
-__all__ = ["is_typed_dict", "is_v1_model", "readable", "replaced_types"]
-
 
 def is_v1_model(thing: Any) -> bool:
     """Return whether something is a model class of `pydantic.v1`, without loading `pydantic.v1`."""

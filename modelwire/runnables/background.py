@@ -12,10 +12,8 @@ from contextlib import suppress
 
 from modelwire import forks
 
-__all__ = ["BackgroundLoop", "background_loop"]
-
 # The interpreter's exit waits at most this long until cancelled calls have cleaned up.
-CLOSING_S = 5.0
+_CLOSING_S = 5.0
 
 
 class BackgroundLoop:
@@ -104,7 +102,7 @@ class BackgroundLoop:
         """Cancel the running tasks, close the loop and end the thread."""
         if self._thread.is_alive() and not self.is_here():
             self.loop.call_soon_threadsafe(self._stopped.set)
-            self._thread.join(CLOSING_S)
+            self._thread.join(_CLOSING_S)
 
 
 _background: BackgroundLoop | None = None

@@ -48,15 +48,6 @@ if TYPE_CHECKING:
 else:
     loops = lazy.module("modelwire.runnables.background")
 
-__all__ = [
-    "abatch_as_completed",
-    "ain_order",
-    "batch_as_completed",
-    "gathered",
-    "in_order",
-    "joined",
-]
-
 Input = TypeVar("Input")
 Output = TypeVar("Output")
 
@@ -68,18 +59,18 @@ THREAD_CONCURRENCY = min(32, (os.cpu_count() or 1) + 4)
 
 # Reading inputs may be slow (a generator that reads a file): after this long, the calls started so
 # far may proceed.
-READING_S = 0.001
+_READING_S = 0.001
 # While a batch that was stopped waits for its cancelled calls, it counts them this often.
 _REST_POLL_S = 0.05
 
 # The outcome of one call: its position, and the output or the error.
-Finished: TypeAlias = tuple[int, Any, BaseException | None]
+_Finished: TypeAlias = tuple[int, Any, BaseException | None]
 # Outputs, each with the position of its input.
-Numbered: TypeAlias = Iterator[tuple[int, Any]]
-AsyncNumbered: TypeAlias = AsyncIterator[tuple[int, Any]]
+_Numbered: TypeAlias = Iterator[tuple[int, Any]]
+_AsyncNumbered: TypeAlias = AsyncIterator[tuple[int, Any]]
 # A call, and the function that is called with its outcome.
 Work: TypeAlias = Callable[[], Any]
-Report: TypeAlias = Callable[[Finished], None]
+Report: TypeAlias = Callable[[_Finished], None]
 
 
 def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableConfig]], int | None]:
@@ -135,7 +126,7 @@ def _mismatch(configs: int, inputs: str) -> InvalidArgument:
     )
 
 
-def in_order(finished: Numbered) -> list[Any]:
+def in_order(finished: _Numbered) -> list[Any]:
     """Return the outputs in the order of the inputs."""
     outputs: list[Any] = []
     try:
@@ -146,7 +137,7 @@ def in_order(finished: Numbered) -> list[Any]:
     return outputs
 
 
-async def ain_order(finished: AsyncNumbered) -> list[Any]:
+async def ain_order(finished: _AsyncNumbered) -> list[Any]:
     """Return the outputs in the order of the inputs."""
     outputs: list[Any] = []
     try:
@@ -174,7 +165,7 @@ def batch_as_completed(
     *,
     return_exceptions: bool,
     kwargs: Kwargs,
-) -> Numbered:
+) -> _Numbered:
     """See `Runnable.batch_as_completed`."""
     rows, limit = _rows(inputs, config)
     crew = _crew(runnable, inputs, limit)
@@ -190,7 +181,7 @@ def abatch_as_completed(
     *,
     return_exceptions: bool,
     kwargs: Kwargs,
-) -> AsyncNumbered:
+) -> _AsyncNumbered:
     """See `Runnable.abatch_as_completed`."""
     rows, limit = _rows(inputs, config)
     calls = (_call(runnable.ainvoke, input, one, kwargs) for input, one in rows)
@@ -208,7 +199,9 @@ def _call(invoke: Function, input: Any, config: RunnableConfig, kwargs: Kwargs) 
     return lambda: invoke(input, started(config), **kwargs)
 
 
-async def _aoutputs(finished: AsyncIterator[Finished], *, return_exceptions: bool) -> AsyncNumbered:
+async def _aoutputs(
+    finished: AsyncIterator[_Finished], *, return_exceptions: bool
+) -> _AsyncNumbered:
     try:
         async for position, output, error in finished:
             yield position, _judged(output, error, return_exceptions)
@@ -266,7 +259,7 @@ class _ThreadCrew(_Crew):
             report((position, None, None))
             return
         try:
-            finished: Finished = position, context.run(call), None
+            finished: _Finished = position, context.run(call), None
         except BaseException as exc:  # noqa: BLE001 - it is raised where the batch is read
             finished = position, None, exc
         report(finished)
@@ -285,7 +278,7 @@ class _InlineCrew(_Crew):
 
     def start(self, position: int, call: Work, report: Report) -> None:
         try:
-            finished: Finished = position, _row_context().run(call), None
+            finished: _Finished = position, _row_context().run(call), None
         except Exception as exc:  # noqa: BLE001 - it is raised where the batch is read
             finished = position, None, exc
         report(finished)
@@ -299,12 +292,12 @@ class _LoopCrew(_Crew):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._home = loops.background_loop()
-        self._tasks: set[asyncio.Task[Finished]] = set()
+        self._tasks: set[asyncio.Task[_Finished]] = set()
 
     def start(self, position: int, call: Work, report: Report) -> None:
         context = _row_context()
 
-        async def work() -> Finished:
+        async def work() -> _Finished:
             try:
                 return position, await call(), None
             except BaseException as exc:  # noqa: BLE001 - a SystemExit would end the loop of all other calls
@@ -315,7 +308,7 @@ class _LoopCrew(_Crew):
             self._tasks.add(task)
             task.add_done_callback(done)
 
-        def done(task: asyncio.Task[Finished]) -> None:
+        def done(task: asyncio.Task[_Finished]) -> None:
             self._tasks.discard(task)
             if task.cancelled():
                 report((position, *_outcome(task)))
@@ -341,19 +334,19 @@ def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
     return _ThreadCrew(limit or THREAD_CONCURRENCY)
 
 
-def _finished(calls: Iterator[Work], crew: _Crew, *, return_exceptions: bool) -> Numbered:
+def _finished(calls: Iterator[Work], crew: _Crew, *, return_exceptions: bool) -> _Numbered:
     """Run the calls on the crew, `crew.limit` at a time, and yield each outcome.
 
     Closing the iterator cancels the rest.
     """
     from queue import Empty, SimpleQueue
 
-    reports: SimpleQueue[Finished] = SimpleQueue()
+    reports: SimpleQueue[_Finished] = SimpleQueue()
     # The positions of the calls that are over. Their number is right even if a Ctrl-C arrives between
     # reading a report and counting it.
     over: list[int] = []
 
-    def report(finished: Finished) -> None:
+    def report(finished: _Finished) -> None:
         over.append(finished[0])
         reports.put(finished)
 
@@ -403,7 +396,7 @@ def _outcome(task: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
 
 async def _afinished(
     calls: Iterator[Callable[[], Coroutine[Any, Any, Any]]], limit: int
-) -> AsyncIterator[Finished]:
+) -> AsyncIterator[_Finished]:
     """Run the calls as tasks, `limit` at a time, and yield each outcome.
 
     Closing the iterator cancels the rest.
@@ -422,7 +415,7 @@ async def _afinished(
 
     position = 0
     more = True
-    turn_ends = monotonic() + READING_S
+    turn_ends = monotonic() + _READING_S
     try:
         while more or running:
             while more and len(running) < limit and not done:
@@ -436,12 +429,12 @@ async def _afinished(
                 task.add_done_callback(note)
                 if monotonic() >= turn_ends:
                     await asyncio.sleep(0)
-                    turn_ends = monotonic() + READING_S
+                    turn_ends = monotonic() + _READING_S
             if running and not done:
                 wake = loop.create_future()
                 await wake
                 wake = None
-                turn_ends = monotonic() + READING_S
+                turn_ends = monotonic() + _READING_S
             if done:
                 task = done.popleft()
                 yield (running.pop(task), *_outcome(task))

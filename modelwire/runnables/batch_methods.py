@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
     from modelwire.runnables.each import RunnableEach
 
-__all__ = ["BatchMethods"]
-
 # `Runnable` alone is `Runnable[Any, Any]`.
 Input = TypeVar("Input", contravariant=True, default=Any)
 Output = TypeVar("Output", covariant=True, default=Any)

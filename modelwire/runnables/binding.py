@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial, update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from modelwire.aliases import AsyncChunks, Function, Kwargs
+from modelwire.aliases import AsyncChunks, Function, Kwargs, Values
 from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import (
@@ -64,7 +64,7 @@ class RunnableBinding(Forwarding[Input, Output]):
         custom_output_type: Any = None,
     ) -> None:
         self.bound = bound
-        self.kwargs: Mapping[str, Any] = dict(kwargs or {})
+        self.kwargs: Values = dict(kwargs or {})
         self.config: RunnableConfig = merge_configs(config)
         self.config_factories = list(config_factories or ())
         self.custom_input_type = custom_input_type

@@ -13,8 +13,6 @@ from modelwire.runnables.closing import aclose
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
-__all__ = ["Channel"]
-
 Item = TypeVar("Item")
 
 # The producer waits while this many items are queued.

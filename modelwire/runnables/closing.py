@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["aclose", "close"]
-
 
 def close(*iterators: Any) -> None:
     """Close these iterators in order: the reader first, then its source."""

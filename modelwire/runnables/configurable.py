@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
-from modelwire.aliases import Args, Function, Kwargs
+from modelwire.aliases import Args, Function, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.runnables.base import Chosen, Input, Output, Runnable, coerce_to_runnable
@@ -259,7 +259,7 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
 _declared: set[str] = set()
 
 
-def _warn_of_misspelt(values: Mapping[str, Any], ids: Sequence[str]) -> None:
+def _warn_of_misspelt(values: Values, ids: Sequence[str]) -> None:
     """Warn of unknown keys that are similar to a declared id.
 
     Others are ignored, since LangGraph stores its own there.
@@ -290,7 +290,7 @@ def _option(
     return [_by_key(field.options, key, f"option of `{field.id}`") for key in chosen]
 
 
-def _by_key(options: Mapping[str, Any], key: Any, what: str) -> Any:
+def _by_key(options: Values, key: Any, what: str) -> Any:
     key = key.value if isinstance(key, Enum) else key
     if key not in options:
         raise InvalidArgument(f"`{key}` is no {what}. {did_you_mean(str(key), list(options))}")

@@ -18,20 +18,10 @@ from modelwire.aliases import Args, Function, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, Timeout
 from modelwire.runnables.closing import aclose, close
 
-__all__ = [
-    "Deadline",
-    "acovered_chunks",
-    "check",
-    "covered",
-    "covered_chunks",
-    "guard",
-    "start_clock",
-]
-
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 # It takes a call's config and returns it with its timeout running, and its deadline.
-Clocked = Callable[[Any], tuple[Any, float | None]]
+_Clocked = Callable[[Any], tuple[Any, float | None]]
 
 # A step that knows what it waited for (a model knows the provider and the attempts) raises a more
 # helpful `Timeout` than its caller, so the caller waits this much longer.
@@ -134,7 +124,7 @@ def acovered_chunks(
     return checked()
 
 
-def guard(cls: type, clocked: Clocked) -> None:
+def guard(cls: type, clocked: _Clocked) -> None:
     """Make the single-input methods that a user's class defines observe the `timeout` of their config."""
     for name, guarded in _GUARDED.items():
         method = cls.__dict__.get(name)
@@ -142,7 +132,7 @@ def guard(cls: type, clocked: Clocked) -> None:
             setattr(cls, name, guarded(method, clocked))
 
 
-def _begun(clocked: Clocked, args: Args, kwargs: Kwargs) -> tuple[Any, Any, float | None]:
+def _begun(clocked: _Clocked, args: Args, kwargs: Kwargs) -> tuple[Any, Any, float | None]:
     """Start the timeout of a call with these arguments; the config is the second one, or `config`."""
     if len(args) > 1:
         config, deadline = clocked(args[1])
@@ -154,7 +144,7 @@ def _begun(clocked: Clocked, args: Args, kwargs: Kwargs) -> tuple[Any, Any, floa
     return args, kwargs, deadline
 
 
-def _guarded_call(method: Function, clocked: Clocked) -> Function:
+def _guarded_call(method: Function, clocked: _Clocked) -> Function:
     @wraps(method)
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         args, kwargs, deadline = _begun(clocked, args, kwargs)
@@ -166,7 +156,7 @@ def _guarded_call(method: Function, clocked: Clocked) -> Function:
     return call
 
 
-def _guarded_acall(method: Function, clocked: Clocked) -> Function:
+def _guarded_acall(method: Function, clocked: _Clocked) -> Function:
     @wraps(method)
     async def acall(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         args, kwargs, deadline = _begun(clocked, args, kwargs)
@@ -176,7 +166,7 @@ def _guarded_acall(method: Function, clocked: Clocked) -> Function:
 
 
 def _guarded_chunks(cover: Function) -> Callable[..., Function]:
-    def guarded(method: Function, clocked: Clocked) -> Function:
+    def guarded(method: Function, clocked: _Clocked) -> Function:
         @wraps(method)
         def stream(self: Any, /, *args: Any, **kwargs: Any) -> Any:
             args, kwargs, deadline = _begun(clocked, args, kwargs)

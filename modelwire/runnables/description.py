@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from modelwire.runnables.graph import Graph
     from modelwire.runnables.schema import Schema
 
-__all__ = ["ComparedByParts", "Described"]
-
 
 class ComparedByParts:
     """Two objects of a class are equal if their parts are; an object without parts equals only itself."""

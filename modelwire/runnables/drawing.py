@@ -15,22 +15,21 @@ from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from modelwire.aliases import Fields
 from modelwire.errors import MissingDependency
 
 if TYPE_CHECKING:
     from modelwire.runnables.graph import Edge, Graph
 
-__all__ = ["CurveStyle", "NodeStyles", "draw_ascii", "draw_mermaid"]
-
 # Boxes are this many columns apart.
-GAP = 3
+_GAP = 3
 # Boxes are this many rows apart.
-LINES = 3
+_LINES = 3
 
 
-Point: TypeAlias = tuple[float, float]
+_Point: TypeAlias = tuple[float, float]
 # The characters of a drawing by column and row. A layout begins at row 0, and its first part at column 0.
-Cells: TypeAlias = dict[tuple[int, int], str]
+_Cells: TypeAlias = dict[tuple[int, int], str]
 
 
 class _Box:
@@ -47,9 +46,9 @@ class _Box:
 class _Path:
     """An edge. grandalf's layout sets the points on its path, including the centres of its two boxes."""
 
-    points: Sequence[Point] = ()
+    points: Sequence[_Point] = ()
 
-    def setpath(self, points: Sequence[Point]) -> None:
+    def setpath(self, points: Sequence[_Point]) -> None:
         self.points = points
 
 
@@ -62,7 +61,7 @@ def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
         return ""
     pairs = dict.fromkeys((edge.source, edge.target) for edge in edges)
     boxes, paths = _laid_out(names, pairs)
-    cells: Cells = {}
+    cells: _Cells = {}
     for path in paths:
         for start, end in pairwise(path.points):
             _draw_line(cells, start, end)
@@ -77,7 +76,7 @@ def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
     return "\n".join(rows)
 
 
-def _draw_line(cells: Cells, start: Point, end: Point) -> None:
+def _draw_line(cells: _Cells, start: _Point, end: _Point) -> None:
     x, y = map(round, start)
     to_x, to_y = map(round, end)
     steps = max(abs(to_x - x), abs(to_y - y), 1)
@@ -87,7 +86,7 @@ def _draw_line(cells: Cells, start: Point, end: Point) -> None:
         cells[column, row] = "*"
 
 
-def _draw_box(cells: Cells, box: _Box) -> None:
+def _draw_box(cells: _Cells, box: _Box) -> None:
     left = round(box.xy[0] - box.w / 2)
     top = round(box.xy[1] - box.h / 2)
     edge = f"+{'-' * (box.w - 2)}+"
@@ -120,13 +119,13 @@ def _laid_out(
     left = 0.0
     for part in graphs.Graph(list(vertices.values()), links).C:
         layout = layouts.SugiyamaLayout(part)
-        layout.xspace = GAP
-        layout.yspace = LINES
+        layout.xspace = _GAP
+        layout.yspace = _LINES
         layout.init_all(roots=[], inverted_edges=_back_edges(list(part.sV)))
         layout.draw()
         boxes = [vertex.view for vertex in part.sV]
         paths = [link.view for link in part.sE]
-        left = GAP + _moved(boxes, paths, left)
+        left = _GAP + _moved(boxes, paths, left)
     return [vertex.view for vertex in vertices.values()], [link.view for link in links]
 
 
@@ -200,7 +199,7 @@ def draw_mermaid(
     curve_style: CurveStyle | None,
     node_colors: NodeStyles | None,
     wrap_label_n_words: int,
-    frontmatter_config: Mapping[str, Any] | None,
+    frontmatter_config: Fields | None,
 ) -> str:
     """Return the graph, whose ids are readable, in Mermaid's language."""
     ids = _safe_ids(list(graph.nodes))
@@ -255,7 +254,7 @@ def _safe_ids(ids: list[str]) -> dict[str, str]:
     return safe
 
 
-def _label(name: str, metadata: Mapping[str, Any] | None) -> str:
+def _label(name: str, metadata: Fields | None) -> str:
     if not metadata:
         return _quoted(name)
     notes = [html.escape(f"{key} = {value}") for key, value in metadata.items()]
@@ -277,7 +276,7 @@ def _wrapped(text: str, words_a_line: int) -> str:
     return "<br/>".join(lines)
 
 
-def _yaml(value: Mapping[str, Any], indent: str = "") -> list[str]:
+def _yaml(value: Fields, indent: str = "") -> list[str]:
     lines = []
     for key, inner in value.items():
         if isinstance(inner, Mapping):

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from modelwire.runnables.config import Config
     from modelwire.runnables.schema import StreamEvent
 
-__all__ = ["UnknownVersion", "astream_events", "unknown_version"]
-
 
 class UnknownVersion(CallerError, NotImplementedError):
     """`astream_events` has no such version of events, or `stream_events` was called, which has none."""
@@ -69,7 +67,7 @@ class _Heard:
         return {"event": f"on_{self.kind}_{step}", "data": data, **self.about}
 
 
-class EventsV2(RunListener):
+class _EventsV2(RunListener):
     """Puts the events of every run below one root into a channel."""
 
     def __init__(
@@ -205,7 +203,7 @@ class EventsV2(RunListener):
         return output
 
 
-class EventsV1(EventsV2):
+class _EventsV1(_EventsV2):
     """The events in the older form.
 
     The root's output is observed from outside, and always reported as a stream.
@@ -289,8 +287,8 @@ def astream_events(
 
     def make(root_id: UUID) -> RunListener:
         if version == "v2":
-            return EventsV2(root_id, input, chosen, channel)
-        return EventsV1(
+            return _EventsV2(root_id, input, chosen, channel)
+        return _EventsV1(
             root_id,
             input,
             chosen,
@@ -299,7 +297,7 @@ def astream_events(
         )
 
     ready, listener = attach(config, make)
-    events = cast("EventsV2", listener)
+    events = cast("_EventsV2", listener)
 
     async def produce() -> None:
         await channel.forward(lambda: runnable.astream(input, ready, **kwargs), events.root_chunk)

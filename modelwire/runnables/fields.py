@@ -7,15 +7,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from modelwire.errors import InvalidArgument
 
-__all__ = [
-    "AnyConfigurableField",
-    "ConfigurableField",
-    "ConfigurableFieldMultiOption",
-    "ConfigurableFieldSingleOption",
-    "ConfigurableFieldSpec",
-    "get_unique_config_specs",
-]
-
 
 class ConfigurableField(NamedTuple):
     """A field whose value may come from `config["configurable"][id]`."""

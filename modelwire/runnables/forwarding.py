@@ -11,8 +11,6 @@ from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import Config
 from modelwire.runnables.description import ComparedByParts
 
-__all__ = ["Forwarding"]
-
 # This is the runnable to call, its input, its config and its keywords.
 Call: TypeAlias = tuple[Runnable, Any, Config, Kwargs]
 

@@ -14,8 +14,6 @@ from typing import Any
 
 from modelwire.aliases import Args
 
-__all__ = ["format_function", "input_keys", "visiting"]
-
 _one_at_a_time = Lock()
 _visited: ContextVar[frozenset[int]] = ContextVar("visited", default=frozenset())
 
@@ -37,11 +35,11 @@ def format_function(func: Any) -> str:
     """Return a function as text: a lambda by its source, any other by its name."""
     name = getattr(func, "__name__", None)
     if name == "<lambda>":
-        return lambda_source(func) or "lambda"
+        return _lambda_source(func) or "lambda"
     return str(name) if name is not None else repr(func)
 
 
-def lambda_source(func: Any) -> str | None:
+def _lambda_source(func: Any) -> str | None:
     """Return the source of a lambda; None if it is unavailable, or if its line has several matching lambdas."""
     lambdas = [node for node in _nodes(func) if isinstance(node, ast.Lambda)]
     if not lambdas:

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument
 from modelwire.runnables import drawing
 from modelwire.runnables.drawing import CurveStyle, NodeStyles
@@ -28,7 +28,7 @@ class Node(NamedTuple):
     id: str
     name: str
     data: Any
-    metadata: dict[str, Any] | None = None
+    metadata: JSON | None = None
 
     def copy(self, *, id: str | None = None, name: str | None = None) -> Node:
         """Return a copy of the node with another id or name."""
@@ -191,7 +191,7 @@ class Graph:
         curve_style: CurveStyle | None = None,
         node_colors: NodeStyles | None = None,
         wrap_label_n_words: int = 9,
-        frontmatter_config: Mapping[str, Any] | None = None,
+        frontmatter_config: Fields | None = None,
     ) -> str:
         """Return the graph in Mermaid's language; `frontmatter_config` is Mermaid's own configuration."""
         return drawing.draw_mermaid(

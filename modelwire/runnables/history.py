@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.aliases import AsyncChunks, Chunks, Kwargs
+from modelwire.aliases import AsyncChunks, Chunks, Fields, Kwargs
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage, message_chunk_to_message
@@ -214,7 +214,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             await aclose(output)
 
 
-def _entry(value: Mapping[str, Any], key: str | None, parameter: str, usual: str) -> Any:
+def _entry(value: Fields, key: str | None, parameter: str, usual: str) -> Any:
     """Return the value of a dict under `key`, under its only key, or under the usual one."""
     key = key or (next(iter(value)) if len(value) == 1 else usual)
     if key not in value:

@@ -13,8 +13,6 @@ from modelwire.aliases import Function, Kwargs
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, var_child_runnable_config
 
-__all__ = ["acall_func_with_variable_args", "call_func_with_variable_args"]
-
 Output = TypeVar("Output")
 
 # `next` returns this for an exhausted iterator.

@@ -6,8 +6,6 @@ from typing import Any
 
 from modelwire.aliases import JSON
 
-__all__ = ["json_patch", "pointer"]
-
 
 def json_patch(before: Any, after: Any) -> list[JSON]:
     """Return the operations of a JSON Patch (RFC 6902) that turns `before` into `after`."""

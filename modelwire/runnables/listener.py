@@ -15,14 +15,12 @@ from modelwire.transport.observer import CallObserver
 if TYPE_CHECKING:
     from modelwire.outputs import LLMResult
 
-__all__ = ["ABSENT", "RunFilter", "RunListener", "attach", "dict_from_result", "message_of"]
-
 # This value replaces an unknown input.
 ABSENT: Any = object()
 # Runs can be selected by these.
-WHAT = ("names", "types", "tags")
+_WHAT = ("names", "types", "tags")
 # These are further names by which a kind of run can be selected.
-TYPES = {"chat_model": ("chat_model", "llm")}
+_TYPES = {"chat_model": ("chat_model", "llm")}
 
 
 class RunFilter:
@@ -34,16 +32,16 @@ class RunFilter:
         """Remove `include_names`, `exclude_tags` and similar keywords from those of a call; each is a list, or None."""
         self._included: list[set[str] | None] = []
         self._excluded: list[set[str]] = []
-        for what in WHAT:
+        for what in _WHAT:
             included = kwargs.pop(f"include_{what}", None)
             excluded = kwargs.pop(f"exclude_{what}", None)
             self._included.append(None if included is None else {*included})
             self._excluded.append({*(excluded or ())})
-        self._all = self._included == [None] * len(WHAT)
+        self._all = self._included == [None] * len(_WHAT)
 
     def wants(self, name: str, kind: str, tags: Iterable[str]) -> bool:
         """Return whether a run with this name, kind and tags is selected."""
-        facts = ((name,), TYPES.get(kind, (kind,)), tuple(tags))
+        facts = ((name,), _TYPES.get(kind, (kind,)), tuple(tags))
         is_included = self._all
         for own, included, excluded in zip(facts, self._included, self._excluded, strict=True):
             if not excluded.isdisjoint(own):

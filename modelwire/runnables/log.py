@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
     from modelwire.runnables.config import Config
 
-__all__ = ["LogEntry", "RunLog", "RunLogPatch", "RunState", "astream_log"]
-
 
 class LogEntry(TypedDict):
     """A run below the root."""
@@ -31,7 +29,7 @@ class LogEntry(TypedDict):
     name: str
     type: str  # "chain", "prompt", "parser", "llm" (any model), "tool" or "retriever".
     tags: list[str]
-    metadata: dict[str, Any]
+    metadata: JSON
     start_time: str  # ISO 8601, UTC.
     streamed_output_str: list[str]  # The texts of a model's chunks.
     streamed_output: list[Any]
@@ -65,7 +63,7 @@ class RunLogPatch:
                 f"A `RunLogPatch` adds to a `RunLogPatch`, not to a `{type(other).__name__}`."
             )
         ops = [*self.ops, *other.ops]
-        return RunLog(*ops, state=applied(None, ops))
+        return RunLog(*ops, state=_applied(None, ops))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunLogPatch) and self.ops == other.ops
@@ -90,7 +88,7 @@ class RunLog(RunLogPatch):
             raise InvalidType(
                 f"A `RunLogPatch` adds to a `RunLog`, not a `{type(other).__name__}`."
             )
-        return RunLog(*self.ops, *other.ops, state=applied(self.state, other.ops))
+        return RunLog(*self.ops, *other.ops, state=_applied(self.state, other.ops))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunLog) and self.state == other.state and super().__eq__(other)
@@ -103,7 +101,7 @@ class RunLog(RunLogPatch):
         return f"RunLog({pformat(self.state)})"
 
 
-def applied(state: RunState | None, ops: list[JSON]) -> RunState | None:
+def _applied(state: RunState | None, ops: list[JSON]) -> RunState | None:
     """Return `state` after `ops`.
 
     Changed parts are copied, so neither `state` nor a value in `ops` is modified.
@@ -129,7 +127,7 @@ def _put(held: Any, keys: list[str], value: Any) -> Any:
     return {**held, first: _put(inner, rest, value)}
 
 
-class LogListener(RunListener):
+class _LogListener(RunListener):
     """Puts patches about every run below one root into a channel."""
 
     def __init__(
@@ -283,9 +281,9 @@ async def astream_log(
     chosen = RunFilter(hidden(kwargs))
     listed = with_streamed_output_list
     ready, listener = attach(
-        config, lambda root_id: LogListener(root_id, name, chosen, channel, listed=listed)
+        config, lambda root_id: _LogListener(root_id, name, chosen, channel, listed=listed)
     )
-    log = cast("LogListener", listener)
+    log = cast("_LogListener", listener)
 
     so_far = RunLog(state=None)
     patches = channel.read(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from modelwire.aliases import AsyncChunks, Chunks, Function, Kwargs
+from modelwire.aliases import AsyncChunks, Chunks, Fields, Function, Kwargs
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import AddableDict, GrowingDict, collected, growing, replaces
 from modelwire.runnables.closing import aclose, close
@@ -367,7 +367,7 @@ def kind_of(chunk: Any) -> type[AddableDict]:
     return GrowingDict
 
 
-def _dict(value: Any, asker: str = "`RunnablePassthrough.assign()`") -> Mapping[str, Any]:
+def _dict(value: Any, asker: str = "`RunnablePassthrough.assign()`") -> Fields:
     if not isinstance(value, dict):
         raise InvalidType(f"The input to {asker} must be a dict, not a `{type(value).__name__}`.")
     return cast("Mapping[str, Any]", value)

@@ -14,8 +14,6 @@ from modelwire.aliases import Args
 from modelwire.runnables.closing import aclose, close
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT
 
-__all__ = ["abound", "abound_stream", "bound", "bound_stream"]
-
 Item = TypeVar("Item")
 Parameters = ParamSpec("Parameters")
 

@@ -307,7 +307,7 @@ class BaseStreamEvent(TypedDict):
     event: str  # Such as `on_chat_model_stream`.
     run_id: str
     tags: NotRequired[list[str]]
-    metadata: NotRequired[dict[str, Any]]
+    metadata: NotRequired[JSON]
     parent_ids: list[str]  # The enclosing runs, the root first.
 
 

@@ -33,8 +33,6 @@ from modelwire.runnables.run import (
     transformed,
 )
 
-__all__ = ["Reported", "Step", "WholeStep", "once"]
-
 Item = TypeVar("Item")
 
 

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
     from modelwire.runnables.config import RunnableConfig
 
-__all__ = ["Pulled", "amerge", "atee", "merge", "tee"]
-
 # An item of a stream, and the error in its place.
-Outcome: TypeAlias = tuple[Any, BaseException | None]
+_Outcome: TypeAlias = tuple[Any, BaseException | None]
 Branch: TypeAlias = "tuple[str, Runnable, RunnableConfig]"
 
 
@@ -96,9 +94,9 @@ class Pulled:
     def __init__(self, source: AsyncChunks) -> None:
         self._source = source
         self._context = copy_context()
-        self._task: asyncio.Task[Outcome] | None = None
+        self._task: asyncio.Task[_Outcome] | None = None
 
-    async def next(self) -> Outcome:
+    async def next(self) -> _Outcome:
         """Return the next item (END after the last one) and the error, if any.
 
         Only one reader at a time may call it.
@@ -113,7 +111,7 @@ class Pulled:
         self._task = None
         return task.result()
 
-    async def _pull(self) -> Outcome:
+    async def _pull(self) -> _Outcome:
         try:
             return await anext(self._source), None
         except StopAsyncIteration:

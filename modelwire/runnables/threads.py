@@ -11,8 +11,6 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["ContextThreadPoolExecutor"]
-
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 

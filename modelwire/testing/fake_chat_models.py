@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import Field
 
 from modelwire.adapters.model.base import BaseChatModel
 from modelwire.adapters.wires.wire import HOME_WIRE, Wire, wire_named
+from modelwire.aliases import Fields
 from modelwire.errors import InvalidArgument
 from modelwire.language_models.simple_chat_model import SimpleChatModel
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, tool_call_chunk
@@ -19,15 +20,6 @@ from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 if TYPE_CHECKING:
     from modelwire.runnables import Runnable
-
-__all__ = [
-    "FakeChatModel",
-    "FakeListChatModel",
-    "FakeListChatModelError",
-    "FakeMessagesListChatModel",
-    "GenericFakeChatModel",
-    "ParrotFakeChatModel",
-]
 
 
 def _result(message: BaseMessage) -> ChatResult:
@@ -160,7 +152,7 @@ class FakeListChatModel(_Listed):
         return "fake-list-chat-model"
 
     @property
-    def _identifying_params(self) -> Mapping[str, Any]:
+    def _identifying_params(self) -> Fields:
         return {"responses": self.responses}
 
     def _answer_next(self) -> ChatResult:
@@ -231,7 +223,7 @@ class FakeChatModel(_Fake, SimpleChatModel):
         return "fake-chat-model"
 
     @property
-    def _identifying_params(self) -> Mapping[str, Any]:
+    def _identifying_params(self) -> Fields:
         return {"key": "fake"}
 
     def _call(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> str:

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from modelwire.testing import ProviderServer
     from modelwire.testing.cassettes.fixture import Cassette
 
-__all__ = ["cassette", "modelwire_limits_forgotten", "provider_server"]
-
-RECORD_MODES = ["once", "none", "all"]
+_RECORD_MODES = ["once", "none", "all"]
 _BLOCK = pytest.StashKey[Any]()
 _CASSETTE = pytest.StashKey["Cassette"]()
 _PASSED = pytest.StashKey[bool]()
@@ -32,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("modelwire_network", text, default="block")
     parser.getgroup("modelwire").addoption(
         "--modelwire-record",
-        choices=RECORD_MODES,
+        choices=_RECORD_MODES,
         help="let tests with the fixture `cassette` call the provider: `once` records missing files, `all` "
         "records every file again, `none` records nothing, which is the default if the variable CI is set (default: "
         "$MODELWIRE_RECORD; without it, calls to loopback are recorded once)",
@@ -126,7 +124,7 @@ def _record_mode_of_environment() -> str | None:
     if value in ("", "0", "false"):
         return None
     mode = "once" if value in ("1", "true") else value
-    if mode not in RECORD_MODES:
-        choices = ", ".join(RECORD_MODES)
+    if mode not in _RECORD_MODES:
+        choices = ", ".join(_RECORD_MODES)
         raise pytest.UsageError(f"MODELWIRE_RECORD is 1 or one of {choices}, not {value!r}.")
     return mode

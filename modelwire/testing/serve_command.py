@@ -17,15 +17,13 @@ from modelwire.errors import InvalidArgument
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["page_answers", "register"]
-
-UNKNOWN_QUESTION = (
+_UNKNOWN_QUESTION = (
     "`modelwire serve --pages` only has answers to the questions of modelwire's pages. "
     "Any other question needs a provider's key, or the model `local:smollm2`."
 )
 
 # These are the names in `faults.NAMED`, which the help of other commands must not load.
-FAULTS = (
+_FAULTS = (
     "billing, error_under_200, error_event, cut, no_terminal_mark, reset_request, reset_headers, reset_body, close, "
     "stall_request, stall_body, slow, byte_by_byte, malformed_json, html, empty, wrong_content_type, "
     "content_length, bad_chunk_size, gzip_garbage, gzip_bomb, garbage, endless_header, endless_event, redirect, "
@@ -34,7 +32,7 @@ FAULTS = (
 
 
 # Each row is an option: its name, type, default, metavar and help.
-NUMBERS: tuple[tuple[str, type, float | None, str, str], ...] = (
+_NUMBERS: tuple[tuple[str, type, float | None, str, str], ...] = (
     ("--port", int, 0, "N", "the port on this machine (default: any free one)"),
     ("--latency", float, 0.0, "S", "median seconds to an answer (default: 0)"),
     ("--sigma", float, 0.0, "S", "sigma of the lognormal latency; 0.4 is realistic (default: 0)"),
@@ -85,7 +83,7 @@ def register(commands: Any) -> None:
         action="store_true",
         help="answer the questions of the documentation's pages as the pages print the answers",
     )
-    for name, kind, default, metavar, text in NUMBERS:
+    for name, kind, default, metavar, text in _NUMBERS:
         add(name, type=kind, default=default, metavar=metavar, help=text)
     add(
         "--headers",
@@ -104,7 +102,7 @@ def register(commands: Any) -> None:
         default=[],
         metavar="NAME=RATE",
         help="a fault and how often it happens: `reset_body=0.1`, `503=0.05`; may be given more than once. A status, or"
-        f" one of {FAULTS}",
+        f" one of {_FAULTS}",
     )
     add(
         "command",
@@ -130,7 +128,7 @@ def page_answers() -> Callable[[Any], Any]:
         for row in rows:
             if all(part in text for part in row["has"]):
                 return testing.Answer(**row["answer"])
-        return UNKNOWN_QUESTION
+        return _UNKNOWN_QUESTION
 
     return answer
 

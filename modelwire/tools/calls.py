@@ -11,9 +11,7 @@ from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage, ToolMessage
 
-__all__ = ["answered", "error_message", "open_calls", "with_call_ids"]
-
-NOT_RUN = "This call was not run: the conversation continued without it."
+_NOT_RUN = "This call was not run: the conversation continued without it."
 
 
 def with_call_ids(answer: BaseMessage) -> BaseMessage:
@@ -93,7 +91,7 @@ def answered(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
                 )
             waiting.remove(call)
         else:
-            whole += [error_message(call, NOT_RUN) for call in waiting]
+            whole += [error_message(call, _NOT_RUN) for call in waiting]
             waiting = _calls_of(message)
         whole.append(message)
     return whole

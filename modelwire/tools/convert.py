@@ -51,7 +51,7 @@ class ToolOptions(TypedDict, total=False):
     response_format: Literal["content", "content_and_artifact"]
     parse_docstring: bool
     error_on_invalid_docstring: bool
-    extras: dict[str, Any] | None
+    extras: JSON | None
     approve: bool | None
 
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from modelwire.errors import InvalidArgument
 
-__all__ = ["parse_google_docstring"]
-
 _OTHERS = (
     "Returns",
     "Return",

@@ -13,8 +13,6 @@ from modelwire.aliases import Args, Function, Kwargs, Values
 from modelwire.langchain_bridge import is_langchains
 from modelwire.runnables.config import RunnableConfig
 
-__all__ = ["FILTERED_ARGS", "InjectedToolArg", "InjectedToolCallId"]
-
 
 class InjectedToolArg:
     """Marks an argument that the program passes: `state: Annotated[dict, InjectedToolArg]`."""

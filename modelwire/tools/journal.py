@@ -18,10 +18,8 @@ from modelwire.errors import DiskError, InvalidArgument, JobBusy
 from modelwire.messages import BaseMessage, messages_from_dict, messages_to_dict
 from modelwire.sqlite_files import open_sqlite
 
-__all__ = ["Journal", "Restored"]
-
 # Another process that runs the same conversation holds the lock for as long as it runs.
-LOCK_WAIT_S = 0.5
+_LOCK_WAIT_S = 0.5
 _TABLE = """
 CREATE TABLE IF NOT EXISTS entries (
   id INTEGER PRIMARY KEY, kind TEXT NOT NULL, call TEXT NOT NULL, messages BLOB NOT NULL)
@@ -45,7 +43,7 @@ class Journal:
         self.path = os.fspath(path)
         self._lock = threading.Lock()
         try:
-            self._base = open_sqlite(self.path, timeout_s=LOCK_WAIT_S)
+            self._base = open_sqlite(self.path, timeout_s=_LOCK_WAIT_S)
         except (OSError, sqlite3.Error) as exc:
             raise self._unusable(exc) from exc
         try:

@@ -9,24 +9,11 @@ from typing import Any
 from modelwire.aliases import JSON, Values
 from modelwire.messages.block_translators.standard import without
 
-__all__ = [
-    "anthropic_schema",
-    "in_words",
-    "inlined",
-    "is_free_form",
-    "rebuilt",
-    "recursive_references",
-    "schemas_within",
-    "strict_schema",
-    "without_defaults",
-    "without_titles",
-]
-
 # Where a schema holds other schemas. https://json-schema.org/draft/2020-12/schema, read 2026-11; `definitions` and a
 # list under `items` are of the drafts before it.
-BY_NAME = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
-IN_LIST = ("anyOf", "oneOf", "allOf", "prefixItems")
-SINGLE = (
+_BY_NAME = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+_IN_LIST = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SINGLE = (
     "items",
     "additionalProperties",
     "contains",
@@ -44,11 +31,11 @@ def rebuilt(schema: Values, change: Callable[[JSON], JSON]) -> JSON:
     """Copy `schema` with `change` applied to it and to every schema within, innermost first."""
     new: JSON = dict(schema)
     for key, value in schema.items():
-        if key in BY_NAME and isinstance(value, Mapping):
+        if key in _BY_NAME and isinstance(value, Mapping):
             new[key] = {name: _rebuilt_one(inner, change) for name, inner in value.items()}
-        elif isinstance(value, list) and (key in IN_LIST or key == "items"):
+        elif isinstance(value, list) and (key in _IN_LIST or key == "items"):
             new[key] = [_rebuilt_one(inner, change) for inner in value]
-        elif key in SINGLE:
+        elif key in _SINGLE:
             new[key] = _rebuilt_one(value, change)
     return change(new)
 
@@ -63,14 +50,14 @@ def schemas_within(schema: Values, path: str = "") -> Iterator[tuple[str, Values
     """Yield (where, schema) for `schema` and every schema within; a path reads `address.streets[].name`."""
     yield path, schema
     for key, value in schema.items():
-        if key in BY_NAME and isinstance(value, Mapping):
+        if key in _BY_NAME and isinstance(value, Mapping):
             found = [(f"{path}.{name}".lstrip("."), inner) for name, inner in value.items()]
         elif isinstance(value, list) and key in ("items", "prefixItems"):
             found = [(f"{path}[{position}]", inner) for position, inner in enumerate(value)]
-        elif isinstance(value, list) and key in IN_LIST:
+        elif isinstance(value, list) and key in _IN_LIST:
             # The alternatives share the path of the whole.
             found = [(path, inner) for inner in value]
-        elif key in SINGLE:
+        elif key in _SINGLE:
             found = [(f"{path}[]" if key == "items" else path, value)]
         else:
             continue
@@ -104,7 +91,7 @@ def strict_schema(schema: Values) -> JSON:
 
 
 # Definitions are put in place at most this deep within each other; OpenAI takes ten levels of nesting.
-MOST_UNRAVELLED = 3
+_MOST_UNRAVELLED = 3
 
 
 def _unravelled(schema: Values) -> JSON:
@@ -120,7 +107,7 @@ def _unravelled(schema: Values) -> JSON:
         if (ref not in definitions and ref != "#") or len(node) == 1:
             return node
         siblings = without(node, "$ref")
-        if ref == "#" or ref in above or len(above) == MOST_UNRAVELLED:
+        if ref == "#" or ref in above or len(above) == _MOST_UNRAVELLED:
             return {"anyOf": [{"$ref": ref}], **siblings}
         return {
             **rebuilt(definitions[ref], lambda inner: resolve(inner, (*above, ref))),
@@ -152,7 +139,7 @@ def _closed(node: JSON) -> JSON:
 # same rules as JSON schemas, by which the test server refuses a request.
 # https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations
 # https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html has the same limits.
-STRUCTURE = frozenset(
+_STRUCTURE = frozenset(
     (
         "$ref",
         "$defs",
@@ -172,11 +159,11 @@ STRUCTURE = frozenset(
         "format",
     )
 )
-FORMATS = frozenset(
+_FORMATS = frozenset(
     ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 )
 # https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
-OPENAI_KEYWORDS = STRUCTURE | {
+_OPENAI_KEYWORDS = _STRUCTURE | {
     "default",
     "exclusiveMaximum",
     "exclusiveMinimum",
@@ -190,7 +177,7 @@ OPENAI_KEYWORDS = STRUCTURE | {
     "pattern",
     "prefixItems",
 }
-OPENAI_FORMATS = FORMATS - {"uri"}
+_OPENAI_FORMATS = _FORMATS - {"uri"}
 
 
 def anthropic_schema(schema: Values) -> JSON:
@@ -230,14 +217,14 @@ def in_words(node: JSON, is_taken: Callable[[str, Any], bool]) -> JSON:
 
 def _is_taken_by_anthropic(key: str, value: Any) -> bool:
     if key == "format":
-        return value in FORMATS
-    return key in STRUCTURE or (key == "minItems" and value in (0, 1))
+        return value in _FORMATS
+    return key in _STRUCTURE or (key == "minItems" and value in (0, 1))
 
 
 def _is_taken_by_openai(key: str, value: Any) -> bool:
     if key == "format":
-        return value in OPENAI_FORMATS
-    return key in OPENAI_KEYWORDS
+        return value in _OPENAI_FORMATS
+    return key in _OPENAI_KEYWORDS
 
 
 def without_defaults(schema: Values) -> JSON:
@@ -246,7 +233,7 @@ def without_defaults(schema: Values) -> JSON:
 
 
 # A schema that inlining would make larger than this many schemas keeps its references.
-MOST_INLINED_NODES = 5_000
+_MOST_INLINED_NODES = 5_000
 
 
 def inlined(schema: Values) -> JSON:
@@ -260,7 +247,7 @@ def inlined(schema: Values) -> JSON:
         return dict(schema)
     body = without(schema, "$defs", "definitions")
     left = recursive_references(schema)
-    if _inlined_size(body, definitions, dict.fromkeys(left, 1)) > MOST_INLINED_NODES:
+    if _inlined_size(body, definitions, dict.fromkeys(left, 1)) > _MOST_INLINED_NODES:
         left = set(definitions)
     inlinable = {ref: inner for ref, inner in definitions.items() if ref not in left}
     resolve = partial(_resolved, definitions=inlinable)

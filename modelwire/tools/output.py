@@ -9,8 +9,6 @@ from modelwire.langchain_bridge import is_langchain, is_langchains, own
 from modelwire.messages import ToolMessage
 from modelwire.messages.tool import ToolOutputMixin
 
-__all__ = ["TOOL_MESSAGE_BLOCK_TYPES", "format_output"]
-
 # The content blocks a provider takes in the answer to a tool call, of OpenAI, Anthropic or Bedrock; read 2026-11.
 TOOL_MESSAGE_BLOCK_TYPES = (
     "text",

@@ -18,12 +18,10 @@ from modelwire.tools.args_schema import model_from_typed_dict
 from modelwire.tools.json_schema import schemas_within
 from modelwire.tools.schema_references import references_outside
 
-__all__ = ["JsonSchemaCheck", "TypedDictCheck"]
-
 # An error lists at most this many problems.
-MOST_REASONS = 5
+_MOST_REASONS = 5
 # An error shows at most this many characters of a problem, which may contain the value.
-MOST_CHARS = 300
+_MOST_CHARS = 300
 
 
 class JsonSchemaCheck:
@@ -46,9 +44,11 @@ class JsonSchemaCheck:
         if errors:
             reasons = [
                 f"{_place(error.absolute_path)}{_shortened(error.message)}"
-                for error in errors[:MOST_REASONS]
+                for error in errors[:_MOST_REASONS]
             ]
-            more = f" (and {len(errors) - MOST_REASONS} more)" if len(errors) > MOST_REASONS else ""
+            more = (
+                f" (and {len(errors) - _MOST_REASONS} more)" if len(errors) > _MOST_REASONS else ""
+            )
             raise ValueError("; ".join(reasons) + more)
 
     @cached_property
@@ -123,6 +123,6 @@ def _place(path: Any) -> str:
 
 
 def _shortened(text: str) -> str:
-    if len(text) <= MOST_CHARS:
+    if len(text) <= _MOST_CHARS:
         return text
-    return f"{text[:MOST_CHARS]}..."
+    return f"{text[:_MOST_CHARS]}..."

@@ -11,8 +11,6 @@ from pydantic.errors import (
 
 from modelwire.errors import NoJsonSchema
 
-__all__ = ["TypeWithoutSchema", "UndefinedAnnotation"]
-
 
 class _SchemaError(NoJsonSchema):
     def __str__(self) -> str:

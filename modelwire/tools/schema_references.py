@@ -11,8 +11,6 @@ from typing import Any
 
 from modelwire.aliases import Values
 
-__all__ = ["references_outside"]
-
 
 def references_outside(schema: Values) -> Iterator[tuple[str, Values]]:
     """Yield (reference, the schema that has it) for each reference that leads out of `schema`.

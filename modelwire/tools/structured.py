@@ -22,7 +22,7 @@ __all__ = ["StructuredTool"]
 class FunctionTool(BaseTool):
     """The behaviour of a tool that is made from functions."""
 
-    func: Annotated[Callable[..., Any] | None, SkipValidation, SaidInJson] = None
+    func: Annotated[Function | None, SkipValidation, SaidInJson] = None
     coroutine: Annotated[Callable[..., Awaitable[Any]] | None, SkipValidation, SaidInJson] = None
 
     def _functions(self) -> list[Function]:

@@ -46,8 +46,6 @@ from modelwire.transport.wire import Reply
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
-__all__ = ["call_flow", "collected_flow", "interrupted", "stream_flow"]
-
 M = TypeVar("M")  # a message
 C = TypeVar("C")  # a chunk of one
 T = TypeVar("T")
@@ -325,7 +323,7 @@ def _error_of(exchange: AnyExchange, reply: Reply) -> ChatError:
     return error
 
 
-def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Flow[C, None]:
+def _ask_stream(exchange: Exchange[M, C], sink: _StreamSink[C]) -> Flow[C, None]:
     reply = yield from _stream_head(exchange)
     data, received_bytes = yield from _first_bytes(exchange)
     if data is not None and _is_whole_answer(exchange, reply, data):
@@ -470,7 +468,7 @@ def _rest(exchange: AnyExchange) -> Flow[Any, bytes]:
     return whole.joined()
 
 
-class StreamSink(Protocol[C]):
+class _StreamSink(Protocol[C]):
     """Where the chunks of a stream go; `take` returns what of them the flow is to yield."""
 
     def begin(self, head: Reply) -> None: ...

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from modelwire.aliases import HeaderFields
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -23,9 +23,7 @@ from modelwire.errors import (
     ServerError,
 )
 
-__all__ = ["provider_error", "usual_status"]
-
-BY_STATUS: dict[int, type[ProviderError]] = {
+_BY_STATUS: dict[int, type[ProviderError]] = {
     400: BadRequest,
     401: AuthenticationError,
     402: QuotaExhausted,
@@ -48,7 +46,7 @@ BY_STATUS: dict[int, type[ProviderError]] = {
 
 def usual_status(kind: type[ProviderError]) -> int:
     """Return the status that providers usually send for an error of this class; 500 if there is none of its own."""
-    return next((status for status, cls in BY_STATUS.items() if cls is kind), 500)
+    return next((status for status, cls in _BY_STATUS.items() if cls is kind), 500)
 
 
 # These take precedence over the status: first `code`, then `type`. Of OpenAI: https://platform.openai.com/docs/guides/error-codes
@@ -111,13 +109,13 @@ _CODES: dict[type[ProviderError], tuple[str, ...]] = {
         "misalignment_policy_violation",
     ),
 }
-BY_CODE = {code: cls for cls, codes in _CODES.items() for code in codes}
+_BY_CODE = {code: cls for cls, codes in _CODES.items() for code in codes}
 
 # The flex tier has no capacity for this call. This does not concern other calls or the key's limits.
 # https://platform.openai.com/docs/guides/flex-processing, read 2026-11.
-NO_ROOM = "resource_unavailable"
+_NO_ROOM = "resource_unavailable"
 
-FATAL_SERVER_STATUSES = frozenset({501, 505})
+_FATAL_SERVER_STATUSES = frozenset({501, 505})
 
 
 def provider_error(
@@ -128,7 +126,7 @@ def provider_error(
     type: str | None = None,
     code: str | int | None = None,
     detail_code: str | None = None,
-    headers: Mapping[str, str] | None = None,
+    headers: HeaderFields | None = None,
     request_id: str | None = None,
     model: str | None = None,
     body: Any = None,
@@ -149,7 +147,7 @@ def provider_error(
     if status == 500 and " input is not supported" in message:
         cls = BadRequest
     retry_class = _retry_class(cls, status, headers.get("x-should-retry"))
-    if cls is Overloaded and NO_ROOM in (code, type):
+    if cls is Overloaded and _NO_ROOM in (code, type):
         retry_class = RetryClass.TRANSIENT
     return cls(
         message,
@@ -197,13 +195,13 @@ def _class_of(status: int, *codes_and_types: str | None) -> type[ProviderError]:
         return RequestTooLarge
     type_, code, detail_code = codes_and_types
     for word in (detail_code, code, type_):
-        cls = None if word is None else BY_CODE.get(word)
+        cls = None if word is None else _BY_CODE.get(word)
         # A known status says more than the code of a general server error.
-        is_vague = cls is ServerError and status in BY_STATUS
+        is_vague = cls is ServerError and status in _BY_STATUS
         if cls is not None and not is_vague:
             return cls
-    if status in BY_STATUS:
-        return BY_STATUS[status]
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
     return ServerError if status >= 500 else BadRequest
 
 
@@ -214,7 +212,7 @@ def _retry_class(cls: type[ProviderError], status: int, should_retry: str | None
     """
     if cls is QuotaExhausted:
         return RetryClass.FATAL
-    by_class = RetryClass.FATAL if status in FATAL_SERVER_STATUSES else cls.retry_class
+    by_class = RetryClass.FATAL if status in _FATAL_SERVER_STATUSES else cls.retry_class
     if should_retry == "false":
         return RetryClass.FATAL
     if should_retry == "true" and by_class is RetryClass.FATAL:

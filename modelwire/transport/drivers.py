@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPooledConnection
     from modelwire.transport.steps import Flow
 
-__all__ = ["adrive", "adrive_stream", "drive", "drive_stream"]
-
 M = TypeVar("M")
 C = TypeVar("C")
 

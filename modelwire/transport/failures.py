@@ -22,8 +22,6 @@ from modelwire.errors import (
     WireError,
 )
 
-__all__ = ["error_of", "load_error_path", "unsendable"]
-
 # These modules are imported early, because a process without free file descriptors cannot import.
 _ERROR_PATH = ("modelwire.transport.logs", "modelwire.transport.redaction")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelwire import lazy
+from modelwire.aliases import Fields
 from modelwire.errors import InvalidArgument
 from modelwire.transport.observer import OBSERVERS_EVERYWHERE, OBSERVERS_IN_CONTEXT, CallObserver
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import Sleep
 else:
     logs = lazy.module("modelwire.transport.logs")
-
-__all__ = ["observers_of", "warn_of", "warn_of_outage"]
 
 
 def warn_of(about: Sleep | Change) -> None:
@@ -40,7 +38,7 @@ _logger = logging.getLogger("modelwire")
 _logger.addHandler(logging.NullHandler())
 
 
-def observers_of(config: Mapping[str, Any]) -> tuple[CallObserver, ...]:
+def observers_of(config: Fields) -> tuple[CallObserver, ...]:
     """Return the observers of a call under `config`: the context's, its own, and the log if it is enabled."""
     found: tuple[CallObserver, ...] = config.get("observers", ())
     if in_context := OBSERVERS_IN_CONTEXT.get():

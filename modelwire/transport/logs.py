@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
+from modelwire.aliases import JSON, Fields, Values
 from modelwire.errors import InvalidArgument
 from modelwire.transport.observer import CallObserver
 from modelwire.transport.ratelimit.limits import Change
@@ -123,9 +124,7 @@ class _Log(CallObserver):
 
     __slots__ = ()
 
-    def started(
-        self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> CallObserver:
+    def started(self, model: Any, messages: Sequence[Any], kwargs: Values) -> CallObserver:
         return _LoggedCall(
             str(kwargs.get("model") or getattr(model, "model", None) or model.get_name())
         )
@@ -163,7 +162,7 @@ class _LoggedCall(CallObserver):
 
     def answered(self, result: Any) -> None:
         message = _message_of(result)
-        about: Mapping[str, Any] = getattr(message, "response_metadata", None) or {}
+        about: Fields = getattr(message, "response_metadata", None) or {}
         left = getattr(message, "chunk_position", "last") != "last"
         if message is None or left:
             says = "was left"
@@ -176,7 +175,7 @@ class _LoggedCall(CallObserver):
             facts = {"event": "answer", "model": self.model}
             _logger.debug("%s: answer: %s", self.model, message.text, extra=facts)
 
-    def _log(self, says: str, message: Any, facts: dict[str, Any], request_id: str | None) -> None:
+    def _log(self, says: str, message: Any, facts: JSON, request_id: str | None) -> None:
         seconds = monotonic() - self.started_s
         usage = getattr(message, "usage_metadata", None) or {}
         about = getattr(message, "response_metadata", None) or {}
@@ -257,7 +256,7 @@ def _message_of(result: Any) -> Any:
     return None
 
 
-def _price(usage: Mapping[str, Any], model: str, provider: str | None, tier: Any) -> Any:
+def _price(usage: Fields, model: str, provider: str | None, tier: Any) -> Any:
     """Return the price of a call in USD; None if it is unknown, or no list of prices is installed."""
     if not usage:
         return None

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic_core import from_json, to_json
 
+from modelwire.aliases import Fields
 from modelwire.errors import ChatError, ModelwireError
 from modelwire.transport.wire import (
     MASK,
@@ -27,8 +28,6 @@ from modelwire.transport.wire import (
 
 if TYPE_CHECKING:
     from modelwire.transport.steps import AnyExchange
-
-__all__ = ["Redactor", "conceal", "masker", "secrets_of", "shown_body"]
 
 E = TypeVar("E", bound=ModelwireError)
 
@@ -121,7 +120,7 @@ def secrets_of(exchange: AnyExchange) -> list[str]:
     return sorted(texts | {quote(text, safe="") for text in texts}, key=len, reverse=True)
 
 
-def _of_headers(headers: Mapping[str, Any]) -> Iterator[str]:
+def _of_headers(headers: Fields) -> Iterator[str]:
     for name, value in headers.items():
         if name.lower() in _PUBLIC or not isinstance(value, str):
             continue

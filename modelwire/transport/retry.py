@@ -6,9 +6,9 @@ The times are those of `docs/reliability.md`: what a failure means is the error'
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelwire.aliases import HeaderFields
 from modelwire.errors import (
     Attempt,
     ChatError,
@@ -22,18 +22,6 @@ from modelwire.errors import (
 
 if TYPE_CHECKING:
     from random import Random
-
-
-__all__ = [
-    "GiveUp",
-    "History",
-    "RetryPolicy",
-    "is_refusal",
-    "number_in",
-    "read_retry_after",
-    "too_long",
-    "wait_before_retry",
-]
 
 
 class RetryPolicy(NamedTuple):
@@ -228,7 +216,7 @@ def _maybe_billed(error: ChatError) -> bool:
     return not isinstance(error, _UNBILLED) and error.code not in _UNSENT_CODES
 
 
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
+def read_retry_after(headers: HeaderFields) -> float | None:
     """Return the seconds a reply asks to wait, or None; `headers` by lower-case name.
 
     `retry-after-ms`, then `retry-after` as seconds or as an HTTP date, which is measured against the reply's own

@@ -10,8 +10,6 @@ from __future__ import annotations
 from modelwire.errors import MalformedResponse
 from modelwire.transport.wire import ServerEvent
 
-__all__ = ["MAX_EVENT_BYTES", "SSEDecoder"]
-
 # A larger event is refused as malformed. An event with a base64 image has a few MiB.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange
     from modelwire.transport.wire import Reply
 
-__all__ = ["CollectedChunks", "EmittedChunks"]
-
 M = TypeVar("M")
 C = TypeVar("C")
 

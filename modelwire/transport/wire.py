@@ -8,19 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-__all__ = [
-    "MASK",
-    "Headers",
-    "LostHeaders",
-    "Reply",
-    "ServerEvent",
-    "WireRequest",
-    "hide_headers",
-    "masked_fields",
-    "masked_headers",
-    "shown_headers",
-    "shown_url",
-]
+from modelwire.aliases import Fields, HeaderFields, Kwargs
 
 
 class ServerEvent(NamedTuple):
@@ -38,7 +26,7 @@ class WireRequest:
     method: ClassVar = "POST"
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], *, stream: bool = False
+        self, url: str, headers: HeaderFields, body: Fields, *, stream: bool = False
     ) -> None:
         self.url = url
         self.headers = headers  # Their values may be secrets.
@@ -71,7 +59,7 @@ def shown_url(url: str) -> str:
     )
 
 
-def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def shown_headers(headers: HeaderFields) -> dict[str, str]:
     """Return headers with masked values, except a few that are not secret."""
     return {
         name: value if name.lower() in _SHOWN_HEADERS else MASK for name, value in headers.items()
@@ -106,7 +94,7 @@ class LostHeaders(Headers):
         return LostHeaders, ()
 
 
-def hide_headers(kwargs: dict[str, Any]) -> None:
+def hide_headers(kwargs: Kwargs) -> None:
     """Wrap the headers among the keywords of a call, so that no traceback and no repr shows them."""
     if kwargs and isinstance(headers := kwargs.get("extra_headers"), dict):
         kwargs["extra_headers"] = Headers(headers)
@@ -183,7 +171,7 @@ def _names_a_secret(plain: str) -> bool:
     return plain.endswith(_SECRET_NAMES) and not plain.endswith(_PLAIN_TOKENS)
 
 
-def masked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def masked_headers(headers: HeaderFields) -> dict[str, str]:
     """Return the headers of an answer; the values of those with the name of a secret are masked."""
     return {
         name: MASK if _names_a_secret(_plain(name)) else value for name, value in headers.items()

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
+from modelwire.aliases import Fields
 from modelwire.errors import InvalidArgument, MissingDependency
 
 if TYPE_CHECKING:
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
 else:
     registry = lazy.module("modelwire.adapters.providers.registry")
 
-__all__ = [
-    "BATCH_SHARE",
-    "amount_of",
-    "check_price_list",
-    "dollars",
-    "has_price_list",
-    "known_price",
-    "listed_model",
-    "price_list",
-    "price_of",
-    "price_of_usage",
-    "prices_of",
-]
-
 # Plans use this share of the usual price for Batch APIs, and so do models whose batch price the
 # list does not have: https://platform.openai.com/docs/guides/batch,
 # https://docs.anthropic.com/en/docs/build-with-claude/batch-processing and
@@ -42,14 +29,14 @@ __all__ = [
 BATCH_SHARE = Decimal("0.5")
 
 # This maps the details of `UsageMetadata` to the list's names of them.
-LISTED_INPUTS = {
+_LISTED_INPUTS = {
     "cache_read": "cache_read_tokens",
     "cache_creation": "cache_write_tokens",
     "audio": "input_audio_tokens",
     "ephemeral_5m_input_tokens": "cache_write_5m_tokens",
     "ephemeral_1h_input_tokens": "cache_write_1h_tokens",
 }
-LISTED_OUTPUTS = {"audio": "output_audio_tokens", "reasoning": "output_reasoning_tokens"}
+_LISTED_OUTPUTS = {"audio": "output_audio_tokens", "reasoning": "output_reasoning_tokens"}
 
 
 def amount_of(value: Any) -> Decimal:
@@ -136,7 +123,7 @@ def price_of_usage(
     return price
 
 
-def _counts_of(usage: Mapping[str, Any]) -> dict[str, int]:
+def _counts_of(usage: Fields) -> dict[str, int]:
     """Return the tokens of a usage by the names of the price list."""
     sent = int(usage.get("input_tokens") or 0)
     counts = {
@@ -146,8 +133,8 @@ def _counts_of(usage: Mapping[str, Any]) -> dict[str, int]:
         ),
     }
     for details, names in (
-        ("input_token_details", LISTED_INPUTS),
-        ("output_token_details", LISTED_OUTPUTS),
+        ("input_token_details", _LISTED_INPUTS),
+        ("output_token_details", _LISTED_OUTPUTS),
     ):
         counts |= {
             names[name]: int(n)

@@ -7,19 +7,18 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import Fields, Kwargs
 from modelwire.usage.prices import dollars, price_of_usage
 
 if TYPE_CHECKING:
     from modelwire.prompt_caches import CacheBreak
-
-__all__ = ["PromptCacheUse", "prompt_cache_use_of"]
 
 # The details of a usage that depend on the prompt cache.
 _CACHE_DETAILS = frozenset(
     ("cache_read", "cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 )
 # Less than this is not worth a word.
-LEAST_USD_SHOWN = Decimal("0.00005")
+_LEAST_USD_SHOWN = Decimal("0.00005")
 
 
 @dataclass(slots=True)
@@ -54,9 +53,9 @@ class PromptCacheUse:
         if not (self.read_tokens or self.written_tokens):
             return ""
         text = f"{self.share_read:.0%} of the input read from prompt caches"
-        if self.saved >= LEAST_USD_SHOWN:
+        if self.saved >= _LEAST_USD_SHOWN:
             text += f" ({dollars(self.saved)} saved)"
-        elif self.saved <= -LEAST_USD_SHOWN:
+        elif self.saved <= -_LEAST_USD_SHOWN:
             text += f" (they cost {dollars(-self.saved)} more than they saved)"
         return text
 
@@ -70,7 +69,7 @@ def prompt_cache_use_of(
     tier: Any = None,
 ) -> PromptCacheUse:
     """Return what the prompt cache did for one call; without a known price of the model it saved nothing."""
-    details: Mapping[str, Any] = usage.get("input_token_details") or {}
+    details: Fields = usage.get("input_token_details") or {}
     use = PromptCacheUse(int(usage.get("input_tokens") or 0))
     use.read_tokens = int(details.get("cache_read") or 0)
     by_lifetime = sum(
@@ -82,7 +81,7 @@ def prompt_cache_use_of(
         return use
     others = {name: count for name, count in details.items() if name not in _CACHE_DETAILS}
     uncached = {**usage, "input_token_details": others}
-    about: dict[str, Any] = {"provider": provider, "batch": batch, "tier": tier}
+    about: Kwargs = {"provider": provider, "batch": batch, "tier": tier}
     price = price_of_usage(usage, model, **about)
     without = price_of_usage(uncached, model, **about)
     if price is not None and without is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from modelwire._extensions import extension
+from modelwire.aliases import Fields, Kwargs
 from modelwire.callbacks import UsageMetadataCallbackHandler, register_configure_hook
 from modelwire.prompt_caches import listing
 from modelwire.usage.prices import has_price_list, price_of_usage
@@ -23,13 +24,11 @@ if TYPE_CHECKING:
 
     from modelwire.messages import UsageMetadata
 
-__all__ = ["CostTracker", "Spent", "percentile", "track"]
-
 # A model without a name is listed under this one.
-UNKNOWN = "unknown"
+_UNKNOWN = "unknown"
 
 
-def _is_of_batch(about: Mapping[str, Any]) -> bool:
+def _is_of_batch(about: Fields) -> bool:
     """Return whether a call is a row read from a batch job's results, by its run's metadata."""
     return all(name in about for name in ("batch_job", "batch_row", "batch_round"))
 
@@ -73,7 +72,7 @@ class CostTracker(UsageMetadataCallbackHandler):
         # These are sorted by the end of the calls.
         self.latencies_s = array("d")
         # This maps a run to its start in seconds and its metadata.
-        self._started: dict[UUID, tuple[float, Mapping[str, Any]]] = {}
+        self._started: dict[UUID, tuple[float, Fields]] = {}
         # This maps each batch job to the rounds of its rows that are counted.
         self._counted: dict[str, bytearray] = {}
         self._first_start: float | None = None
@@ -99,7 +98,7 @@ class CostTracker(UsageMetadataCallbackHandler):
         for generation in [one for row in response.generations for one in row] or [None]:
             message = getattr(generation, "message", None)
             metadata = getattr(message, "response_metadata", None) or {}
-            model = str(metadata.get("model_name") or about.get("ls_model_name") or UNKNOWN)
+            model = str(metadata.get("model_name") or about.get("ls_model_name") or _UNKNOWN)
             usage = getattr(message, "usage_metadata", None)
             self._count(model, usage, metadata, in_batch=about.get("batch_round", 0) > 0)
 
@@ -109,7 +108,7 @@ class CostTracker(UsageMetadataCallbackHandler):
             with self._lock:
                 self.errors += 1
 
-    def _ended(self, run_id: Any) -> Mapping[str, Any] | None:
+    def _ended(self, run_id: Any) -> Fields | None:
         """Return the metadata of a call that ends; None for a row of a batch that is counted already."""
         now = monotonic()
         with self._lock:
@@ -133,7 +132,7 @@ class CostTracker(UsageMetadataCallbackHandler):
         self,
         model: str,
         usage: UsageMetadata | None,
-        metadata: Mapping[str, Any],
+        metadata: Fields,
         *,
         in_batch: bool,
     ) -> None:
@@ -141,7 +140,7 @@ class CostTracker(UsageMetadataCallbackHandler):
         if usage:
             provider = metadata.get("model_provider")
             tier = metadata.get("service_tier")
-            about: dict[str, Any] = {"provider": provider, "batch": in_batch, "tier": tier}
+            about: Kwargs = {"provider": provider, "batch": in_batch, "tier": tier}
             price = price_of_usage(usage, model, **about)
             # With this key, the answer came from a cache.
             if "total_cost" not in usage:
@@ -201,7 +200,7 @@ class CostTracker(UsageMetadataCallbackHandler):
     def __str__(self) -> str:
         lines = [f"{'model':<32}{'calls':>8}{'input':>12}{'output':>12}{'USD':>14}"]
         for model, spent in sorted(self.by_model.items()):
-            usage: Mapping[str, Any] = self.usage_metadata.get(model) or {
+            usage: Fields = self.usage_metadata.get(model) or {
                 "input_tokens": 0,
                 "output_tokens": 0,
             }

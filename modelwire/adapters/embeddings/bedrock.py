@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
     from modelwire.transport.wire import Reply
 
-__all__ = ["BedrockCalls", "BedrockEmbeddings", "CohereOnBedrockCodec", "NovaCodec", "TitanCodec"]
-
 
 class _InvokeModelCodec(EmbeddingCodec):
     """The codec of `POST {base_url}/model/MODEL/invoke`; a subclass writes the model's own body."""

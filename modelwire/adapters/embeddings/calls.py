@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.embeddings.codec import EmbeddingCodec, pack_of
+from modelwire.aliases import JSON
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall, Codec
     from modelwire.messages import BaseMessage
-
-__all__ = ["EmbeddingCalls"]
 
 
 class EmbeddingCalls:
@@ -39,7 +38,7 @@ class EmbeddingCalls:
     def _llm_type(self) -> str:
         return f"{self.provider}-embeddings"
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> JSON:
         """Return the metadata of a run for tracers."""
         named: dict[str, Any] = super()._get_ls_params(stop, **kwargs)  # type: ignore[misc]
         return {**named, "ls_model_type": "embeddings"}

@@ -11,6 +11,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from modelwire.adapters.wires.json import UNDOCUMENTED, count_or_none, no_answer, read_reply
+from modelwire.aliases import JSON, HeaderFields, Kwargs
 from modelwire.messages import AIMessage, HumanMessage
 
 if TYPE_CHECKING:
@@ -18,17 +19,6 @@ if TYPE_CHECKING:
     from modelwire.errors import ChatError, MalformedResponse
     from modelwire.messages import UsageMetadata
     from modelwire.transport.wire import Reply, WireRequest
-
-__all__ = [
-    "EmbeddingCodec",
-    "Pack",
-    "Rows",
-    "Vectors",
-    "VectorsAndTokens",
-    "pack_of",
-    "storable_answer",
-    "vectors_of",
-]
 
 Rows = list[list[float]]
 VectorsAndTokens = tuple[Sequence[Any], int | None]
@@ -101,7 +91,7 @@ class EmbeddingCodec:
         """Return the request of a call."""
         raise NotImplementedError
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Kwargs:
         """Return the options of the request in the provider's words."""
         return {self.WORDS.get(key, key): value for key, value in self.pack.options.items()}
 
@@ -167,7 +157,7 @@ class EmbeddingCodec:
         error.index = index  # type: ignore[attr-defined]  # `EmbeddingWork` reads it
         return error
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> Any:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> Any:
         raise NotImplementedError
 
     def error(self, reply: Reply) -> ChatError:
@@ -175,7 +165,7 @@ class EmbeddingCodec:
         return self._errors.error(reply)
 
 
-def floats_of(vector: Any) -> list[float]:
+def _floats_of(vector: Any) -> list[float]:
     """Return a vector as a list, an empty one for None. Raises `UNDOCUMENTED` for what is not a vector."""
     if isinstance(vector, str):
         vector = a2b_base64(vector)
@@ -201,7 +191,7 @@ def _rows_of(vectors: deque[Any]) -> tuple[Rows, set[int]]:
     infinite = set()
     while vectors:
         vector = vectors.popleft()
-        row = floats_of(vector)
+        row = _floats_of(vector)
         if not (_is_small(vector) or isfinite(sum(row))):
             infinite.add(len(rows))
         rows.append(row)
@@ -219,7 +209,7 @@ def _is_small(vector: Any) -> bool:
     return b"\x7f" not in exponents and b"\xff" not in exponents
 
 
-def by_index(items: Sequence[dict[str, Any]], count: int, name: str) -> list[Any]:
+def by_index(items: Sequence[JSON], count: int, name: str) -> list[Any]:
     """Take the field `name` out of the items, in the order of their `index`; None where a text has no item.
 
     More items than texts are returned as they are, to be refused.

@@ -6,8 +6,6 @@ from random import Random
 
 from modelwire.embeddings import Embeddings
 
-__all__ = ["DeterministicFakeEmbedding", "FakeEmbeddings"]
-
 
 class FakeEmbeddings(Embeddings):
     """Returns random vectors of `size` numbers, other ones at each call."""

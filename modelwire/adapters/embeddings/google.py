@@ -23,16 +23,6 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
     from modelwire.transport.wire import WireRequest
 
-__all__ = [
-    "GeminiCalls",
-    "GeminiCodec",
-    "GoogleGenerativeAIEmbeddings",
-    "VertexAIEmbeddings",
-    "VertexCalls",
-    "VertexCodec",
-    "VertexGeminiCodec",
-]
-
 
 class _MethodCodec(EmbeddingCodec):
     """The codec of a method of a model; a subclass names it and writes its body."""

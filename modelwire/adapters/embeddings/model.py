@@ -12,6 +12,7 @@ from modelwire.adapters.embeddings.work import EmbeddingWork
 from modelwire.adapters.model import global_cache
 from modelwire.adapters.model.cache import checked_cache
 from modelwire.adapters.model.token_counts import _encoding_on_disk
+from modelwire.aliases import Kwargs, Values
 from modelwire.embeddings import Embeddings
 from modelwire.errors import InvalidArgument, warn_caller
 from modelwire.transport.wire import shown_url
@@ -133,7 +134,7 @@ class HTTPEmbeddings(Embeddings):
 
     def options(self, purpose: str) -> dict[str, Any]:
         """Return the options of a request for "document" or "query", by their common names."""
-        options: dict[str, Any] = {}
+        options: Kwargs = {}
         if self.dimensions is not None:
             options["dimensions"] = self.dimensions
         input_type = self.input_type or self.INPUT_TYPES.get(purpose)
@@ -251,7 +252,7 @@ class HTTPEmbeddings(Embeddings):
         return "embeddings " + json.dumps(about, sort_keys=True, default=str)
 
 
-def _with_effect(cls: type[HTTPEmbeddings], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _with_effect(cls: type[HTTPEmbeddings], settings: Values) -> Kwargs:
     """Return the settings without those that have no effect here, with a warning where there is another way."""
     effective = {}
     for name, value in settings.items():

@@ -26,17 +26,8 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall
     from modelwire.transport.wire import Reply, WireRequest
 
-__all__ = [
-    "AzureCalls",
-    "AzureOpenAIEmbeddings",
-    "OpenAICalls",
-    "OpenAICodec",
-    "OpenAIEmbeddings",
-    "embeddings_codec",
-]
 
-
-class Dialect(NamedTuple):
+class _Dialect(NamedTuple):
     """What a service's embeddings have otherwise than OpenAI's."""
 
     takes_base64: bool = False
@@ -48,13 +39,13 @@ class Dialect(NamedTuple):
 # Requests to other services ask for nothing, and get lists of numbers.
 # https://docs.mistral.ai/api/endpoint/embeddings, https://docs.voyageai.com/reference/embeddings-api,
 # https://docs.vllm.ai/en/stable/serving/openai_compatible_server/, read 2026-11.
-DIALECTS = {
-    "openai": Dialect(takes_base64=True),
-    "azure_openai": Dialect(takes_base64=True),
-    "vllm": Dialect(takes_base64=True),
-    "local": Dialect(takes_base64=True),
-    "mistralai": Dialect(dimensions="output_dimension"),
-    "voyageai": Dialect(takes_base64=True, dimensions="output_dimension"),
+_DIALECTS = {
+    "openai": _Dialect(takes_base64=True),
+    "azure_openai": _Dialect(takes_base64=True),
+    "vllm": _Dialect(takes_base64=True),
+    "local": _Dialect(takes_base64=True),
+    "mistralai": _Dialect(dimensions="output_dimension"),
+    "voyageai": _Dialect(takes_base64=True, dimensions="output_dimension"),
 }
 # The longest vectors of OpenAI's models; None: the model does not shorten its vectors.
 # https://platform.openai.com/docs/guides/embeddings, read 2026-11.
@@ -89,7 +80,7 @@ class OpenAICodec(EmbeddingCodec):
 
     def encode(self, call: ChatCall) -> WireRequest:
         """Return the request of a call, with `extra_body` over all of it."""
-        dialect = DIALECTS.get(self.provider, Dialect())
+        dialect = _DIALECTS.get(self.provider, _Dialect())
         body: JSON = {"input": list(self.pack.texts), "model": call.model}
         if dialect.takes_base64:
             body["encoding_format"] = "base64"
@@ -101,7 +92,7 @@ class OpenAICodec(EmbeddingCodec):
 
     def parse(self, reply: Reply) -> Any:
         """Return the JSON of an answer, with vectors in base64 as bytes."""
-        if DIALECTS.get(self.provider, Dialect()).takes_base64:
+        if _DIALECTS.get(self.provider, _Dialect()).takes_base64:
             with suppress(ValueError):
                 return _IN_BASE64.validate_json(reply.body)
         return super().parse(reply)

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from modelwire.errors import ChatError
     from modelwire.transport.wire import Reply, WireRequest
 
-__all__ = [
-    "CohereCodec",
-    "CohereEmbeddings",
-    "LocalEmbeddings",
-    "MistralAIEmbeddings",
-    "OllamaEmbeddings",
-    "VoyageAIEmbeddings",
-]
-
 
 class CohereCodec(EmbeddingCodec):
     """The codec of `POST https://api.cohere.com/v2/embed`: https://docs.cohere.com/reference/embed, read 2026-11."""
@@ -58,7 +49,7 @@ class CohereCodec(EmbeddingCodec):
         return body["embeddings"]["float"], tokens
 
 
-class CohereCalls(OpenAICalls):
+class _CohereCalls(OpenAICalls):
     """Calls Cohere's own embeddings API, with the key and the settings of its chat models."""
 
     provider: str = Field(default="cohere", repr=False, exclude=True)
@@ -74,7 +65,7 @@ class CohereEmbeddings(HTTPEmbeddings):
     CohereEmbeddings(model="embed-v4.0").embed_documents(["a", "b"])
     """
 
-    CALLS = CohereCalls
+    CALLS = _CohereCalls
     LIMITS = PackLimits(96, 128_000, 512)
     INPUT_TYPES: ClassVar = {
         "document": "search_document",
@@ -92,7 +83,7 @@ class CohereEmbeddings(HTTPEmbeddings):
         return self.LIMITS
 
 
-class VoyageCodec(OpenAICodec):
+class _VoyageCodec(OpenAICodec):
     """The codec of Voyage's API, which by default cuts a text that is too long."""
 
     def encode(self, call: ChatCall) -> WireRequest:
@@ -102,11 +93,11 @@ class VoyageCodec(OpenAICodec):
         return request
 
 
-class VoyageCalls(OpenAICalls):
+class _VoyageCalls(OpenAICalls):
     """Calls Voyage's embeddings."""
 
     def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
-        return VoyageCodec
+        return _VoyageCodec
 
     provider: str = Field(default="voyageai", repr=False, exclude=True)
 
@@ -125,7 +116,7 @@ class VoyageAIEmbeddings(OpenAIEmbeddings):
     VoyageAIEmbeddings(model="voyage-4", dimensions=512).embed_query("hello")
     """
 
-    CALLS = VoyageCalls
+    CALLS = _VoyageCalls
     DEFAULT_MODEL = None
     # The least of its models: https://docs.voyageai.com/reference/embeddings-api, read 2026-11.
     LIMITS = PackLimits(1_000, 120_000, 32_000)
@@ -136,7 +127,7 @@ class VoyageAIEmbeddings(OpenAIEmbeddings):
     }
 
 
-class MistralCalls(OpenAICalls):
+class _MistralCalls(OpenAICalls):
     """Calls Mistral's embeddings."""
 
     provider: str = Field(default="mistralai", repr=False, exclude=True)
@@ -150,12 +141,12 @@ class MistralCalls(OpenAICalls):
 class MistralAIEmbeddings(OpenAIEmbeddings):
     """Embeddings of Mistral. The key comes from `api_key` or `MISTRAL_API_KEY`."""
 
-    CALLS = MistralCalls
+    CALLS = _MistralCalls
     DEFAULT_MODEL = "mistral-embed"
     LIMITS = PackLimits(512, 16_000, 8_000)  # langchain-mistralai 1.1
 
 
-class LocalCodec(OpenAICodec):
+class _LocalCodec(OpenAICodec):
     """The codec of llama.cpp's server."""
 
     def error(self, reply: Reply) -> ChatError:
@@ -166,11 +157,11 @@ class LocalCodec(OpenAICodec):
         return error
 
 
-class LocalCalls(OpenAICalls):
+class _LocalCalls(OpenAICalls):
     """Calls llama.cpp's server on this machine."""
 
     def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
-        return LocalCodec
+        return _LocalCodec
 
     provider: str = Field(default="local", repr=False, exclude=True)
 
@@ -184,7 +175,7 @@ class LocalEmbeddings(OpenAIEmbeddings):
         LocalEmbeddings(model="models/nomic-embed-text-v1.5.Q8_0.gguf").embed_query("hello")
     """
 
-    CALLS = LocalCalls
+    CALLS = _LocalCalls
     # A request may have any number of texts. Small ones let the slots of the server work side by side.
     LIMITS = PackLimits(32, 128_000, 2_048)
 
@@ -200,7 +191,7 @@ class LocalEmbeddings(OpenAIEmbeddings):
         super().__init__(model=model, **{"base_url": base_url, "api_key": "local", **settings})
 
 
-class OllamaCalls(OpenAICalls):
+class _OllamaCalls(OpenAICalls):
     """Calls the embeddings of an Ollama server."""
 
     provider: str = Field(default="ollama", repr=False, exclude=True)
@@ -209,7 +200,7 @@ class OllamaCalls(OpenAICalls):
 class OllamaEmbeddings(OpenAIEmbeddings):
     """Embeddings of an Ollama server, by its compatible API. `base_url` is its address, with or without `/v1`."""
 
-    CALLS = OllamaCalls
+    CALLS = _OllamaCalls
     DEFAULT_MODEL = None
     LIMITS = PackLimits(256, 128_000, 8_192)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire.adapters.providers.registry import row_of
 from modelwire.adapters.providers.services import SERVICES, service_of
 from modelwire.adapters.wires.wire import loaded
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, InvalidType, UnknownModel, did_you_mean
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -
     return _of_service(spelled, model, kwargs)
 
 
-def _of_service(name: str, model: str, kwargs: dict[str, Any]) -> HTTPEmbeddings:
+def _of_service(name: str, model: str, kwargs: Kwargs) -> HTTPEmbeddings:
     service = service_of(name)
     if service is not None and service.embeds:
         made: HTTPEmbeddings = loaded(_OPENAI)(model=model, provider=service.name, **kwargs)

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 from modelwire.errors import InvalidArgument, InvalidType
 
-__all__ = ["PackLimits", "Splitter", "average", "checked_texts", "packed"]
-
 # A text of English has at least this many characters a token; of other scripts it may have one.
 _ASCII_CHARS_PER_TOKEN = 3
 _MOST_BYTES_OF_A_CHARACTER = 4

@@ -21,8 +21,6 @@ from modelwire.outputs import Generation
 if TYPE_CHECKING:
     from modelwire.adapters.embeddings.model import HTTPEmbeddings
 
-__all__ = ["EmbeddingWork"]
-
 
 class EmbeddingWork:
     """The texts of one call: which are sent, in which requests, and which vector belongs to which text.

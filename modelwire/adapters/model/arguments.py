@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 from pydantic_core import PydanticSerializationError, ValidationError, to_json
 
 from modelwire.adapters.providers.rows import PROVIDERS
+from modelwire.aliases import Fields, HeaderFields, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.transport.wire import SECRET_HEADERS
 
@@ -20,28 +21,6 @@ if TYPE_CHECKING:
 Arguments: TypeAlias = dict[str, Any]
 # The texts at which an answer ends.
 Stop: TypeAlias = list[str] | None
-
-__all__ = [
-    "RETRY_SETTINGS",
-    "Arguments",
-    "Stop",
-    "check_client",
-    "check_limits",
-    "check_retry_settings",
-    "checked_headers",
-    "checked_key",
-    "complaint",
-    "fill",
-    "json_bytes",
-    "name_service",
-    "names_a_key",
-    "parameter_of",
-    "seconds_of",
-    "service_for",
-    "timeouts_of",
-    "warn_of_what_stays",
-    "without_headers",
-]
 
 
 def fill(model: WireSettings, values: Arguments) -> bool:
@@ -124,7 +103,7 @@ def parameter_of(cls: type[WireSettings], name: str, provider: str | None = None
     return name
 
 
-def without_headers(options: Arguments) -> dict[str, Any]:
+def without_headers(options: Arguments) -> Kwargs:
     if "extra_headers" not in options:
         return options
     return {name: value for name, value in options.items() if name != "extra_headers"}
@@ -154,7 +133,7 @@ def timeouts_of(client: Any) -> tuple[float | None, float | None]:
     return (connect_s, read_s)
 
 
-def check_retry_settings(settings: Mapping[str, Any]) -> None:
+def check_retry_settings(settings: Values) -> None:
     retries = settings["max_retries"]
     if not isinstance(retries, int) or retries < 0:
         raise InvalidArgument(f"`max_retries` must be a whole number, 0 or more, not {retries!r}.")
@@ -245,7 +224,7 @@ def complaint(cls: type[WireSettings], exc: ValidationError) -> Exception:
     return InvalidArgument(f"`{cls.__name__}` cannot be made: {'; '.join(problems)}.")
 
 
-def service_for(cls: type[WireSettings], values: Mapping[str, Any]) -> Service | None:
+def service_for(cls: type[WireSettings], values: Values) -> Service | None:
     """Return the row of the compatible service that a model of these values calls, None where it is no such service."""
     provider = values.get("provider")
     if provider is None and "provider" in cls.model_fields:
@@ -287,7 +266,7 @@ def warn_of_what_stays(cls: type[WireSettings], left: Sequence[str]) -> None:
     )
 
 
-def names_a_key(headers: Mapping[str, str] | None) -> bool:
+def names_a_key(headers: HeaderFields | None) -> bool:
     return not SECRET_HEADERS.isdisjoint(map(str.lower, headers or ()))
 
 
@@ -329,7 +308,7 @@ _TOKEN = frozenset(
 )  # RFC 9110 5.6.2
 
 
-def json_bytes(body: Mapping[str, Any]) -> bytes:
+def json_bytes(body: Fields) -> bytes:
     """Return the body of a request as it is sent. Raises `InvalidArgument` for a value that JSON cannot express."""
     try:
         return to_json(body)

@@ -37,23 +37,21 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import Flow
     from modelwire.transport.wire import Reply
 
-__all__ = ["afinal_answer", "aresume", "final_answer", "resume"]
-
 PENDING = ("queued", "in_progress")  # the statuses of an answer that is not final
 FIRST_POLL_S = 1.0
 LONGEST_POLL_S = 10.0
 # The pause before a poll is the one before the last poll, multiplied by this.
-PAUSE_GROWTH = 1.5
+_PAUSE_GROWTH = 1.5
 # A call that has run out of time waits this long for its cancellation.
-CANCEL_S = 5.0
+_CANCEL_S = 5.0
 
 
-def placeholder(id: str) -> AIMessage:
+def _placeholder(id: str) -> AIMessage:
     """Return a placeholder for an answer of which only the id is known."""
     return AIMessage("", id=id, response_metadata={"id": id, "status": "queued"})
 
 
-def is_pending(answer: AIMessage) -> bool:
+def _is_pending(answer: AIMessage) -> bool:
     """Return whether the provider still makes the answer."""
     return answer.response_metadata.get("status") in PENDING
 
@@ -97,7 +95,7 @@ async def afinal_answer(
                 adrive(call_flow(cancellation), aconnection_of(model, cancellation))
             )
             with suppress(Exception):  # the call ends with its own error
-                await asyncio.wait_for(asyncio.shield(cancelling), CANCEL_S)
+                await asyncio.wait_for(asyncio.shield(cancelling), _CANCEL_S)
         raise
 
 
@@ -109,7 +107,7 @@ def resume(
     messages = _messages(id)
     with start_model_run(model, messages, settings, kwargs) as run:
         call = _call(model, messages, run.config, kwargs)
-        answer = _checked(call, final_answer(model, call, placeholder(id), first_s=0.0))
+        answer = _checked(call, final_answer(model, call, _placeholder(id), first_s=0.0))
         run.end(result_of(answer))
     return answer
 
@@ -123,7 +121,7 @@ async def aresume(
     key = await model._credentials().key(kwargs, settings.get("deadline"))
     async with await astart_model_run(model, messages, settings, kwargs) as run:
         call = _call(model, messages, run.config, kwargs, is_async=True, key=key)
-        answer = _checked(call, await afinal_answer(model, call, placeholder(id), first_s=0.0))
+        answer = _checked(call, await afinal_answer(model, call, _placeholder(id), first_s=0.0))
         await run.end(result_of(answer))
     return answer
 
@@ -199,9 +197,9 @@ class _Poll:
         pause_s = self.first_s
         retry_after_s: float | None = None
         exchange = self.exchange
-        while is_pending(self.answer):
+        while _is_pending(self.answer):
             yield Pause(self._within(max(pause_s, retry_after_s or 0.0)))
-            pause_s = min(max(pause_s * PAUSE_GROWTH, FIRST_POLL_S), LONGEST_POLL_S)
+            pause_s = min(max(pause_s * _PAUSE_GROWTH, FIRST_POLL_S), LONGEST_POLL_S)
             try:
                 self.answer = yield from call_flow(exchange)
             except ChatError as error:
@@ -251,13 +249,13 @@ class _Poll:
         left = not isinstance(error, Exception) or (
             isinstance(error, Timeout) and self.call.is_over()
         )
-        return left and is_pending(self.answer)
+        return left and _is_pending(self.answer)
 
     def cancellation(self) -> AnyExchange:
         """Return the request that cancels the answer."""
         exchange = self._exchange("POST", "/cancel")
-        exchange.deadline = exchange.clock() + CANCEL_S
-        exchange.timeout_s = CANCEL_S
+        exchange.deadline = exchange.clock() + _CANCEL_S
+        exchange.timeout_s = _CANCEL_S
         return exchange
 
     def _exchange(self, method: str, action: str) -> AnyExchange:

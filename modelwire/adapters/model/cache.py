@@ -1,6 +1,6 @@
 """Wraps a model's calls with its cache, its rate limiter and the conversion of content to another version.
 
-`_answered` and `_opened` decide what happens, once for sync and async: they yield a `Step` and are sent its result. A
+`_answered` and `_opened` decide what happens, once for sync and async: they yield a `_Step` and are sent its result. A
 stream looks up its answer, waits for the same call in flight and fills the cache when it is whole; no call waits for a
 stream of its own process, since its reader sets its pace. A cache that several processes share may have claims
 (`modelwire.caches.Claim`): then a call waits for the same call of another process, streams too, while that goes on.
@@ -40,19 +40,17 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessageChunk
     from modelwire.runnables.config import RunnableConfig
 
-__all__ = ["CachedModel", "cached_answer", "checked_cache"]
-
 _log = logging.getLogger(__name__)
 
-Generations: TypeAlias = "list[ChatGeneration]"
+_Generations: TypeAlias = "list[ChatGeneration]"
 
 # After waiting for so many equal calls that ended without an answer, a call is made itself, beside the others.
-MAX_WAITS = 2
+_MAX_WAITS = 2
 # A call with a deadline asks a rate limiter again after this time.
-POLL_S = 0.05
+_POLL_S = 0.05
 
 
-class Step(NamedTuple):
+class _Step(NamedTuple):
     """What a flow needs next: one function for a sync call, one for an async call. The flow is sent its result."""
 
     run: Callable[[], Any]
@@ -91,31 +89,31 @@ class _Call:
         # The cache lives as long as the call.
         return getattr(self.cache, "group", id(self.cache)), self.key
 
-    def make(self) -> Step:
+    def make(self) -> _Step:
         """Return the step that makes the call."""
         result = self.model._result
         aresult = self.model._aresult
-        return Step(
+        return _Step(
             partial(result, *self._arguments, **self._kwargs),
             partial(aresult, *self._arguments, **self._kwargs),
         )
 
-    def acquire(self) -> Step:
+    def acquire(self) -> _Step:
         """Return the step that waits for the rate limiter."""
-        return Step(self._acquire, self._aacquire)
+        return _Step(self._acquire, self._aacquire)
 
-    def wait(self, pending: coalescing.PendingCall) -> Step:
+    def wait(self, pending: coalescing.PendingCall) -> _Step:
         """Return the step that waits for an equal call in flight."""
-        return Step(partial(self._wait, pending), partial(self._await, pending))
+        return _Step(partial(self._wait, pending), partial(self._await, pending))
 
-    def look_up(self) -> Step:
+    def look_up(self) -> _Step:
         """Return the step that asks the cache for the answer."""
         return self._of_cache("lookup")
 
-    def look_up_or_claim(self) -> Step:
+    def look_up_or_claim(self) -> _Step:
         """Return the step that asks the cache for the answer, or for a claim if the cache has them."""
         if hasattr(self.cache, "lookup_or_claim"):
-            return Step(self._look_up_or_claim, self._alook_up_or_claim)
+            return _Step(self._look_up_or_claim, self._alook_up_or_claim)
         return self.look_up()
 
     def release(self) -> None:
@@ -123,15 +121,15 @@ class _Call:
         if self.claim is not None:
             self.claim.release()
 
-    def store(self, kept: Generations) -> Step:
+    def store(self, kept: _Generations) -> _Step:
         """Return the step that stores an answer in the cache."""
         return self._of_cache("update", kept)
 
-    def _of_cache(self, method: str, *args: Any) -> Step:
+    def _of_cache(self, method: str, *args: Any) -> _Step:
         arguments = *cast("tuple[str, str]", self.key), *args
         run = getattr(self.cache, method)
         arun = getattr(self.cache, f"a{method}")
-        return Step(partial(run, *arguments), partial(arun, *arguments))
+        return _Step(partial(run, *arguments), partial(arun, *arguments))
 
     def _acquire(self) -> None:
         limiter = self.model.rate_limiter
@@ -140,7 +138,7 @@ class _Call:
             return
         while not limiter.acquire(blocking=False):
             check(self._deadline, self.model)
-            sleep(min(POLL_S, self._left_s() or 0.0))
+            sleep(min(_POLL_S, self._left_s() or 0.0))
 
     async def _aacquire(self) -> None:
         acquiring = self.model.rate_limiter.aacquire(blocking=True)
@@ -181,14 +179,14 @@ def _running_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-_Flow: TypeAlias = Generator[Step, Any, Any]
+_Flow: TypeAlias = Generator[_Step, Any, Any]
 
 
 def _answered(call: _Call) -> _Flow:
     """Answer a call: from the cache, from the same call in flight, or by making it."""
     if call.key is None:
         return (yield from _made(call))
-    for _ in range(MAX_WAITS):
+    for _ in range(_MAX_WAITS):
         pending, is_leader = coalescing.join(call.place, loop=call.loop)
         if is_leader:
             try:
@@ -453,14 +451,14 @@ def checked_cache(cache: Any) -> BaseCache:
     return cast("BaseCache", cache)
 
 
-def _kept(found: Sequence[Generation] | None) -> Generations | None:
+def _kept(found: Sequence[Generation] | None) -> _Generations | None:
     """Return the answers that a cache has returned; a bare text, as other programs store, becomes a message.
 
     Cached entries that are not AI messages, or not final, are ignored: the call is made and its answer is stored.
     """
     if not found:
         return None
-    answers: Generations = []
+    answers: _Generations = []
     for generation in found:
         if not isinstance(generation, ChatGeneration):
             message = AIMessage(generation.text)
@@ -481,7 +479,7 @@ def _kept(found: Sequence[Generation] | None) -> Generations | None:
 _ANSWERS = ("ai", "AIMessageChunk", "chat", "ChatMessageChunk")
 
 
-def _hit(kept: Generations) -> ChatResult:
+def _hit(kept: _Generations) -> ChatResult:
     """Return the result of a cache hit, which costs nothing."""
     copies = _copies(kept)
     for generation in copies:
@@ -491,7 +489,7 @@ def _hit(kept: Generations) -> ChatResult:
     return ChatResult(generations=copies, llm_output={})
 
 
-def _copies(generations: Sequence[ChatGeneration]) -> Generations:
+def _copies(generations: Sequence[ChatGeneration]) -> _Generations:
     copies = []
     for generation in generations:
         message = generation.message.model_copy(deep=True)

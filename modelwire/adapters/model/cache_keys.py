@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from modelwire.aliases import Values
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.arguments import Arguments, Stop
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.messages import BaseMessage
     from modelwire.transport.wire import WireRequest
-
-__all__ = ["llm_string", "message_key", "request_key"]
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ _PARAMETERS = (
 )
 
 
-def llm_string(model: BaseChatModel, params: Mapping[str, Any]) -> str:
+def llm_string(model: BaseChatModel, params: Values) -> str:
     """Return the text that, with the messages, determines a model's answers: its class and the parameters."""
     cls = type(model)
     own = {name: getattr(model, name) for name in _PARAMETERS if name in cls.model_fields}

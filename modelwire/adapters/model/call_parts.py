@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from modelwire.adapters.model.arguments import json_bytes, timeouts_of
 from modelwire.adapters.model.continuation import Continuation
+from modelwire.aliases import Fields
 from modelwire.runnables.config import in_batch
 from modelwire.transport.connections.closed_network import network_blocks
 from modelwire.transport.connections.hook import CONNECTION_HOOKS, hooked
@@ -30,19 +30,12 @@ if TYPE_CHECKING:
 
     ModelExchange: TypeAlias = Exchange[AIMessage, AIMessageChunk]
 
-__all__ = [
-    "aconnection_of",
-    "connection_of",
-    "limiter_of_model",
-    "new_exchange",
-]
-
 rng = Random()  # noqa: S311 - spreads retries, keeps no secret
 
-NO_TIMEOUTS = (None, None)
+_NO_TIMEOUTS = (None, None)
 # The attributes of an SDK's client that name its credential: openai 3.54, also for Azure, and anthropic 2.12, also for
 # Bedrock and Vertex.
-NAMED_BY_CLIENT = (
+_NAMED_BY_CLIENT = (
     "api_key",
     "auth_token",
     "aws_access_key",
@@ -60,7 +53,7 @@ def new_exchange(
     codec: Codec,
     request: WireRequest,
     config: RunnableConfig,
-    retry_settings: Mapping[str, Any],
+    retry_settings: Fields,
     retry: RetryPolicy,
     limiter: AdaptiveRateLimiter | None,
     hooks: Hooks[AIMessage, AIMessageChunk],
@@ -72,7 +65,7 @@ def new_exchange(
     timeouts = _timeouts(
         retry_settings["timeout"],
         retry_settings["stream_idle_timeout"],
-        NO_TIMEOUTS if client is None else timeouts_of(client),
+        _NO_TIMEOUTS if client is None else timeouts_of(client),
         tcp_keepalive=model.tcp_keepalive,
     )
     most_continuations = retry_settings["max_continuations"]
@@ -131,7 +124,7 @@ def limiter_of_model(model: HTTPChatModel, request: WireRequest) -> AdaptiveRate
     client = model.client or model.async_client
     who = []
     if client is not None:
-        who = [getattr(client, name, None) for name in NAMED_BY_CLIENT]
+        who = [getattr(client, name, None) for name in _NAMED_BY_CLIENT]
     elif model.SIGNED_BY:
         who = [getattr(model, name) for name in model.SIGNED_BY]
     return limiter_of(
@@ -146,7 +139,7 @@ def limiter_of_model(model: HTTPChatModel, request: WireRequest) -> AdaptiveRate
     )
 
 
-def _reserved_tokens(codec: Codec, body: Mapping[str, Any]) -> int | None:
+def _reserved_tokens(codec: Codec, body: Fields) -> int | None:
     """Return how many tokens of output the provider counts before there are any; None where that is unknown."""
     if not getattr(codec, "has_output", True):
         return 0

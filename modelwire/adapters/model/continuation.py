@@ -6,12 +6,12 @@ has reached a limit of the service (`CONTINUATION`). `transport.call` sends a re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.model.arguments import json_bytes
 from modelwire.adapters.model.results import chunk_from_message
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import IncompleteAnswer
 from modelwire.messages import AIMessage, AIMessageChunk, merge_chunks, message_chunk_to_message
 from modelwire.messages.finish_reasons import SUSPENDED_REASONS, finish_reason_of
@@ -20,10 +20,7 @@ from modelwire.messages.usage import add_usage
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["Continuation"]
-
-
-CONTINUED = "continued"  # in `response_metadata`: how many requests continued the answer
+_CONTINUED = "continued"  # in `response_metadata`: how many requests continued the answer
 # Fields of a suspended part that would be wrong beside the end of the whole answer.
 _OF_PART = ("continuation_token",)
 
@@ -39,7 +36,7 @@ class Continuation:
     def __init__(
         self,
         request: WireRequest,
-        next_body: Callable[[Mapping[str, Any], AIMessage], JSON | None],
+        next_body: Callable[[Fields, AIMessage], JSON | None],
         limit: int,
         provider: str,
     ) -> None:
@@ -120,12 +117,12 @@ class Continuation:
         start = self.opened(before)
         return merge_chunks([start, *self.next_part(before)([part])])
 
-    def _metadata(self, first: Mapping[str, Any], last: Mapping[str, Any]) -> JSON:
+    def _metadata(self, first: Fields, last: Fields) -> JSON:
         metadata = {name: value for name, value in first.items() if name not in _OF_PART}
         metadata |= last
         if "id" in first:  # the answer keeps the name that it began with
             metadata["id"] = first["id"]
-        return {**metadata, CONTINUED: self.count}
+        return {**metadata, _CONTINUED: self.count}
 
 
 class NextPart:
@@ -134,7 +131,7 @@ class NextPart:
     def __init__(
         self,
         before: AIMessageChunk,
-        metadata: Callable[[Mapping[str, Any], Mapping[str, Any]], JSON],
+        metadata: Callable[[Fields, Fields], JSON],
     ) -> None:
         self._before = before
         self._metadata = metadata

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["KEYWORDS_ONLY", "SettingsDoc", "SettingsSignature", "settings_docs"]
-
 _OTHERS = inspect.Parameter("model_parameters", inspect.Parameter.VAR_KEYWORD, annotation=Any)
 # Of `__init__`, which also takes positional arguments, to say that they are keywords.
 KEYWORDS_ONLY = inspect.Signature(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.model.arguments import without_headers
+from modelwire.aliases import JSON, Kwargs
 from modelwire.callbacks import AsyncCallbackManager, CallbackManager
 from modelwire.callbacks.base import call_observers
 from modelwire.callbacks.delivery import adeliver, deliver, wanting
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
     from modelwire.transport.ratelimit.limits import Change
     from modelwire.transport.steps import Wait
-
-__all__ = ["RetryState", "astart", "start"]
 
 
 class RetryState:
@@ -92,7 +91,7 @@ class _Handlers(CallObserver):
     def answered(self, result: ChatResult) -> Any:
         return self.manager.on_llm_end(_llm_result(result))
 
-    def _about(self, chunk: AIMessageChunk) -> dict[str, Any]:
+    def _about(self, chunk: AIMessageChunk) -> Kwargs:
         return cast(
             "dict[str, Any]", self.manager._about({"chunk": ChatGenerationChunk(message=chunk)})
         )
@@ -197,7 +196,7 @@ def _listeners(model: BaseChatModel, config: RunnableConfig, options: Arguments)
     }
 
 
-def _opening(model: BaseChatModel, config: RunnableConfig, options: Arguments) -> dict[str, Any]:
+def _opening(model: BaseChatModel, config: RunnableConfig, options: Arguments) -> Kwargs:
     options = without_headers(options)
     # A model of one's own may blot out more secrets there.
     params = masked_fields(model._get_invocation_params(**options))
@@ -210,7 +209,7 @@ def _opening(model: BaseChatModel, config: RunnableConfig, options: Arguments) -
     }
 
 
-def _serialized(model: BaseChatModel) -> dict[str, Any]:
+def _serialized(model: BaseChatModel) -> JSON:
     cls = type(model)
     return {
         "lc": 1,

@@ -51,6 +51,7 @@ from modelwire.adapters.model.settings import WireSettings
 from modelwire.adapters.model.wire_requests import NO_PARAMETERS, RequestBuilder
 from modelwire.adapters.parameter_aliases import set_parameter
 from modelwire.adapters.wires.wire import ChatCall, Codec
+from modelwire.aliases import JSON, Kwargs, Values
 from modelwire.errors import InvalidArgument
 from modelwire.messages import (
     AIMessage,
@@ -192,7 +193,7 @@ class HTTPChatModel(WireSettings):
             params["response_format"] = model_tools.response_format(self, form, strict=None)
         return params
 
-    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
+    def _combine_llm_outputs(self, llm_outputs: list[JSON | None], /) -> JSON:
         return combined_output(llm_outputs)
 
     def _exchange(
@@ -257,7 +258,7 @@ class HTTPChatModel(WireSettings):
             return None
         return limiter_of_model(self, self.build_request("hi"))
 
-    def _retry_settings(self, kwargs: Arguments) -> tuple[dict[str, Any], RetryPolicy]:
+    def _retry_settings(self, kwargs: Arguments) -> tuple[Kwargs, RetryPolicy]:
         """Return the retry settings of a call, and its policy; those among the keywords are removed there, and win."""
         retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self), strict=True))
         retries_are_set = "max_retries" in self.model_fields_set
@@ -289,7 +290,7 @@ class HTTPChatModel(WireSettings):
         kwargs = {**kwargs, "prompt_cache": False}  # It changes the price of an answer only.
         self._retry_settings(kwargs)
         client = self._own_client()
-        named: Mapping[str, Any] = (
+        named: Values = (
             getattr(client, "default_headers", None) or getattr(client, "headers", None) or {}
         )
         more = [(name, value) for name, value in named.items() if isinstance(value, str)]
@@ -504,7 +505,7 @@ def _preparation(
     exchange: ModelExchange,
     messages: Sequence[BaseMessage],
     config: RunnableConfig,
-    kwargs: Mapping[str, Any],
+    kwargs: Values,
     request: WireRequest,
     *,
     is_async: bool,

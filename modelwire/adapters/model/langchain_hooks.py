@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from modelwire.outputs import ChatGenerationChunk, ChatResult
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["agenerate", "astream", "generate", "stream", "whole_aresult", "whole_result"]
-
 
 def whole_result(
     model: HTTPChatModel,

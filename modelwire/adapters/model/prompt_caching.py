@@ -16,8 +16,6 @@ from modelwire.runnables.config import in_batch
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["ask_prompt_cache", "lifetime_of"]
-
 
 def lifetime_of(prompt_cache: Any) -> str | None:
     """Return the lifetime that `prompt_cache` means; None if it is off. Raises `InvalidArgument` for another value."""

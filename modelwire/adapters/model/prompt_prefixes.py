@@ -18,34 +18,33 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from modelwire.adapters.wires.json import mask_secrets
+from modelwire.aliases import Fields
 from modelwire.prompt_caches import BREAKS, MOST_BREAKS, WATCHING, CacheBreak
 
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["OF_PROCESS", "PromptMemory", "note"]
-
 _logger = logging.getLogger("modelwire")
 
 # The oldest prompts above this number are forgotten.
 MOST_PROMPTS = 32
 # A text has one digest for each block of this many characters.
-CHARS_A_DIGEST = 16
+_CHARS_A_DIGEST = 16
 # A text has at most this many digests: a difference behind its first 65,536 characters is known, but not its place.
-MOST_DIGESTS = 4_096
+_MOST_DIGESTS = 4_096
 # The excerpt of a break shows so many characters on each side of the difference.
-CHARS_SHOWN = 40
+_CHARS_SHOWN = 40
 # The words of a system prompt are compared by digests of the first so many.
-MOST_WORDS = 256
+_MOST_WORDS = 256
 # Two system prompts are versions of one if they share this part of their words.
-SHARED_WORDS = 0.5
+_SHARED_WORDS = 0.5
 # Two calls are of one conversation if this part of the earlier one's messages is in the later one.
-SHARED_MESSAGES = 0.5
+_SHARED_MESSAGES = 0.5
 # A message that is equal only in a block of less than so many characters is another message.
-LEAST_SHARED_CHARS = 20
+_LEAST_SHARED_CHARS = 20
 # The log names the breaks of so many places; later ones are only counted.
-MOST_LOGGED = 256
+_MOST_LOGGED = 256
 
 _SYSTEM = ("system", "developer")
 # The parts of a body that are not parameters, or do not change what a provider caches.
@@ -61,7 +60,7 @@ _ABOUT_TIMES = ". A time or a date in a system prompt makes each call a new prom
 _TIME = re.compile(r"\d{1,2}:\d\d(:\d\d)?|\d{4}-\d\d-\d\d|\b1[5-9]\d{8}\b")
 
 
-class Part(NamedTuple):
+class _Part(NamedTuple):
     """The digests of a message or a tool."""
 
     name: int  # of its role, or of the tool's name
@@ -70,39 +69,39 @@ class Part(NamedTuple):
     chunks: array[int]
 
 
-class Prompt(NamedTuple):
+class _Prompt(NamedTuple):
     """The digests of one call."""
 
     of: tuple[str, str]  # its wire and its model
     parameters: Mapping[str, int]
-    tools: tuple[Part, ...]
-    messages: tuple[Part, ...]
+    tools: tuple[_Part, ...]
+    messages: tuple[_Part, ...]
     head: int  # how many system messages it begins with
     words: frozenset[int]  # of those
 
 
-Blocks = list[tuple[str, str]]  # the kind and the text of each block
-Named = tuple[str, Blocks]  # the role of a message, or the name of a tool, and its blocks
+_Blocks = list[tuple[str, str]]  # the kind and the text of each block
+_Named = tuple[str, _Blocks]  # the role of a message, or the name of a tool, and its blocks
 
 
 class Texts(NamedTuple):
     """The call that is compared, in its own words: they are dropped after the comparison."""
 
     parameters: Mapping[str, str]
-    tools: Sequence[Named]
-    messages: Sequence[Named]
+    tools: Sequence[_Named]
+    messages: Sequence[_Named]
 
 
 class PromptMemory:
     """The latest prompts, with which each call is compared."""
 
     def __init__(self) -> None:
-        self._prompts: list[Prompt] = []
+        self._prompts: list[_Prompt] = []
         self._logged: set[tuple[Any, ...]] = set()
         self._lock = Lock()
 
     def note(
-        self, model: str, messages: Sequence[BaseMessage], body: Mapping[str, Any], wire: str = ""
+        self, model: str, messages: Sequence[BaseMessage], body: Fields, wire: str = ""
     ) -> None:
         """Compare a call with those before it, and report where it breaks the prompt cache."""
         texts = Texts(
@@ -115,44 +114,44 @@ class PromptMemory:
         if found is not None:
             self._report(found)
 
-    def _digested(self, of: tuple[str, str], texts: Texts) -> Prompt:
+    def _digested(self, of: tuple[str, str], texts: Texts) -> _Prompt:
         known = {part.whole: part for part in self._all_parts()}
         head = list(takewhile(lambda message: message[0] in _SYSTEM, texts.messages))
         words = " ".join(_joined(blocks) for _, blocks in head).split()
-        return Prompt(
+        return _Prompt(
             of,
             {name: hash(text) for name, text in texts.parameters.items()},
             tuple(self._part(*tool, known) for tool in texts.tools),
             tuple(self._part(*message, known) for message in texts.messages),
             len(head),
-            frozenset(map(hash, words[:MOST_WORDS])),
+            frozenset(map(hash, words[:_MOST_WORDS])),
         )
 
-    def _all_parts(self) -> Iterator[Part]:
+    def _all_parts(self) -> Iterator[_Part]:
         for prompt in self._prompts:
             yield from prompt.tools
             yield from prompt.messages
 
     @staticmethod
-    def _part(name: str, blocks: Blocks, known: Mapping[int, Part]) -> Part:
+    def _part(name: str, blocks: _Blocks, known: Mapping[int, _Part]) -> _Part:
         whole = hash((name, *blocks))
         if whole in known:
             return known[whole]
-        long = [block for block in blocks if len(block[1]) >= LEAST_SHARED_CHARS]
-        text = _joined(blocks)[: CHARS_A_DIGEST * MOST_DIGESTS]
+        long = [block for block in blocks if len(block[1]) >= _LEAST_SHARED_CHARS]
+        text = _joined(blocks)[: _CHARS_A_DIGEST * _MOST_DIGESTS]
         chunks = array(
             "q",
-            (hash(text[at : at + CHARS_A_DIGEST]) for at in range(0, len(text), CHARS_A_DIGEST)),
+            (hash(text[at : at + _CHARS_A_DIGEST]) for at in range(0, len(text), _CHARS_A_DIGEST)),
         )
-        return Part(hash(name), whole, frozenset(map(hash, long)), chunks)
+        return _Part(hash(name), whole, frozenset(map(hash, long)), chunks)
 
-    def _remember(self, prompt: Prompt) -> None:
+    def _remember(self, prompt: _Prompt) -> None:
         """Store a prompt in place of the one that it continues."""
         self._prompts = [one for one in self._prompts if not _continues(prompt, one)]
         self._prompts.append(prompt)
         del self._prompts[:-MOST_PROMPTS]
 
-    def _compared(self, prompt: Prompt, texts: Texts) -> CacheBreak | None:
+    def _compared(self, prompt: _Prompt, texts: Texts) -> CacheBreak | None:
         """Return the break against the most similar prompt, unless one is continued or all are of others."""
         others = [earlier for earlier in reversed(self._prompts) if earlier.of == prompt.of]
         if any(_continues(prompt, one) or _continues(one, prompt) for one in others):
@@ -168,7 +167,7 @@ class PromptMemory:
             if len(breaks) < MOST_BREAKS:
                 breaks.append(found)
         place = found[:5]
-        if place not in self._logged and len(self._logged) < MOST_LOGGED:
+        if place not in self._logged and len(self._logged) < _MOST_LOGGED:
             self._logged.add(place)
             _logger.warning("%s", found.message)
 
@@ -183,11 +182,11 @@ def note(request: WireRequest, messages: Sequence[BaseMessage], wire: str) -> No
     memory.note(f"{request.model}", messages, request.body, wire)
 
 
-def _wholes(parts: Sequence[Part]) -> tuple[int, ...]:
+def _wholes(parts: Sequence[_Part]) -> tuple[int, ...]:
     return tuple(part.whole for part in parts)
 
 
-def _continues(later: Prompt, earlier: Prompt) -> bool:
+def _continues(later: _Prompt, earlier: _Prompt) -> bool:
     """Return whether a prompt begins with all of an earlier one."""
     return (
         later.of == earlier.of
@@ -203,12 +202,12 @@ def _common(one: Iterable[int], other: Iterable[int]) -> int:
     return len(list(takewhile(bool, are_equal)))
 
 
-def _shared_messages(earlier: Prompt, later: Prompt) -> int:
+def _shared_messages(earlier: _Prompt, later: _Prompt) -> int:
     """Return how many messages both begin with."""
     return _common(_wholes(earlier.messages), _wholes(later.messages))
 
 
-def _is_related(earlier: Prompt, later: Prompt) -> bool:
+def _is_related(earlier: _Prompt, later: _Prompt) -> bool:
     """Return whether two prompts differ by less than a new conversation, or another program, would."""
     is_same_head = _head(earlier) == _head(later)
     are_versions = is_same_head or _are_versions(earlier, later)
@@ -217,7 +216,7 @@ def _is_related(earlier: Prompt, later: Prompt) -> bool:
     before = earlier.messages[earlier.head :]
     now = later.messages[later.head :]
     common = len(set(_wholes(before)) & set(_wholes(now)))
-    if before and common >= SHARED_MESSAGES * len(before):
+    if before and common >= _SHARED_MESSAGES * len(before):
         return True
     if before and len(now) > len(before) and before[0].blocks & now[0].blocks:
         return True
@@ -226,22 +225,22 @@ def _is_related(earlier: Prompt, later: Prompt) -> bool:
     return later.head > 0 and not is_same_program
 
 
-def _head(prompt: Prompt) -> tuple[int, ...]:
+def _head(prompt: _Prompt) -> tuple[int, ...]:
     return _wholes(prompt.messages[: prompt.head])
 
 
-def _are_versions(earlier: Prompt, later: Prompt) -> bool:
+def _are_versions(earlier: _Prompt, later: _Prompt) -> bool:
     """Return whether two system prompts are the same, or versions of one."""
     every = earlier.words | later.words
-    return not every or len(earlier.words & later.words) >= SHARED_WORDS * len(every)
+    return not every or len(earlier.words & later.words) >= _SHARED_WORDS * len(every)
 
 
-def _share_tools(earlier: Sequence[Part], later: Sequence[Part]) -> bool:
+def _share_tools(earlier: Sequence[_Part], later: Sequence[_Part]) -> bool:
     common = {tool.name for tool in earlier} & {tool.name for tool in later}
     return 2 * len(common) >= max(len(earlier), len(later))
 
 
-def _first_difference(earlier: Prompt, later: Prompt, texts: Texts) -> CacheBreak | None:
+def _first_difference(earlier: _Prompt, later: _Prompt, texts: Texts) -> CacheBreak | None:
     """Return the first difference in the order in which a provider reads a prompt: tools, messages, parameters."""
     if _wholes(earlier.tools) != _wholes(later.tools):
         at, words, excerpt, change = _difference(earlier.tools, later.tools, texts.tools)
@@ -261,10 +260,10 @@ def _first_difference(earlier: Prompt, later: Prompt, texts: Texts) -> CacheBrea
     return _changed_parameter(earlier, later, texts)
 
 
-def _changed_parameter(earlier: Prompt, later: Prompt, texts: Texts) -> CacheBreak | None:
+def _changed_parameter(earlier: _Prompt, later: _Prompt, texts: Texts) -> CacheBreak | None:
     for name in (*later.parameters, *earlier.parameters):
         if earlier.parameters.get(name) != later.parameters.get(name):
-            value = texts.parameters.get(name, "")[: 2 * CHARS_SHOWN]
+            value = texts.parameters.get(name, "")[: 2 * _CHARS_SHOWN]
             words = f"changed: {value}" if value else "removed"
             change = words.partition(":")[0]
             sentence = f"the parameter `{name}` was {words}"
@@ -273,7 +272,7 @@ def _changed_parameter(earlier: Prompt, later: Prompt, texts: Texts) -> CacheBre
 
 
 def _difference(
-    earlier: Sequence[Part], later: Sequence[Part], texts: Sequence[Named]
+    earlier: Sequence[_Part], later: Sequence[_Part], texts: Sequence[_Named]
 ) -> tuple[int, str, str, str]:
     """Return the place of the first part that differs, what became of it in words, an excerpt, and that in one word."""
     before = _wholes(earlier)
@@ -286,12 +285,12 @@ def _difference(
     blocks = texts[at][1]
     is_new = now[at] not in before
     if at >= len(before) or (is_new and before[at] in now[at:]):
-        return at, "added", _joined(blocks)[: 2 * CHARS_SHOWN], "added"
+        return at, "added", _joined(blocks)[: 2 * _CHARS_SHOWN], "added"
     if not is_new:
         return at, "preceded by another one, which was removed", "", "removed"
     # The character near which the two parts begin to differ.
-    start = CHARS_A_DIGEST * _common(earlier[at].chunks, later[at].chunks)
-    excerpt = _joined(blocks)[max(0, start - CHARS_SHOWN) : start + CHARS_A_DIGEST + CHARS_SHOWN]
+    start = _CHARS_A_DIGEST * _common(earlier[at].chunks, later[at].chunks)
+    excerpt = _joined(blocks)[max(0, start - _CHARS_SHOWN) : start + _CHARS_A_DIGEST + _CHARS_SHOWN]
     kind = _kind_at(blocks, start)
     where = f"near character {start}" + (f" (`{kind}`)" if kind != "text" else "")
     return at, f"changed {where}: {excerpt!r}", excerpt, "changed"
@@ -306,7 +305,7 @@ def _break(
     )
 
 
-def _joined(blocks: Blocks) -> str:
+def _joined(blocks: _Blocks) -> str:
     return "\n".join(text for _, text in blocks)
 
 
@@ -318,7 +317,7 @@ def _kind_at(blocks: list[tuple[str, str]], at: int) -> str:
     return "text"
 
 
-def _message(message: BaseMessage) -> Named:
+def _message(message: BaseMessage) -> _Named:
     """Return the role of a message, and the kind and the text of each of its blocks."""
     content: Any = message.content
     blocks = []
@@ -340,7 +339,7 @@ def _json(value: Any) -> str:
     return to_json(value, fallback=str).decode(errors="replace")
 
 
-def _tools(body: Mapping[str, Any]) -> Iterator[Named]:
+def _tools(body: Fields) -> Iterator[_Named]:
     """Yield the name and the text of each tool in a request, whatever the wire."""
     config = body.get("toolConfig")
     tools = body.get("tools") or (config.get("tools") if isinstance(config, Mapping) else None)
@@ -353,7 +352,7 @@ def _tools(body: Mapping[str, Any]) -> Iterator[Named]:
             yield str(name), [("text", _json(one))]
 
 
-def _parameters(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _parameters(body: Fields) -> Iterator[tuple[str, str]]:
     """Yield the parameters in a request that may matter to the cache; settings in a config count one by one."""
     for field, value in body.items():
         is_config = field.endswith("Config") and isinstance(value, Mapping)

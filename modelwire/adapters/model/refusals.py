@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from modelwire.adapters.model.results import chunk_from_message
+from modelwire.aliases import JSON
 from modelwire.errors import IncompleteAnswer, Refused, RetryClass
 from modelwire.messages import AIMessage, AIMessageChunk
 from modelwire.messages.finish_reasons import FILTERED_REASONS, SUSPENDED_REASONS, finish_reason_of
 from modelwire.messages.refusals import refusal_in
 
-__all__ = ["ON_REFUSAL", "RefusalPolicy", "final_of_row"]
-
-FEEDBACK = "prompt_feedback"  # in the metadata of Gemini's answers: the prompt may be blocked
+_FEEDBACK = "prompt_feedback"  # in the metadata of Gemini's answers: the prompt may be blocked
 
 
 class RefusalPolicy:
@@ -27,7 +26,7 @@ class RefusalPolicy:
         """Return a whole answer, or raise `Refused`. Every call comes here, so an ordinary answer calls nothing."""
         about = answer.response_metadata
         ended = about.get("finish_reason") or about.get("stop_reason") or about.get("stopReason")
-        is_suspect = FEEDBACK in about or "refusal" in answer.additional_kwargs
+        is_suspect = _FEEDBACK in about or "refusal" in answer.additional_kwargs
         if ended.__class__ is str and ended in FILTERED_REASONS:
             is_suspect = True
         if not is_suspect and answer.content.__class__ is list:
@@ -38,13 +37,13 @@ class RefusalPolicy:
         if not is_suspect or (block := refusal_in(answer)) is None:
             return answer
         if not self.raises:
-            return with_reason_as_text(answer, block)
+            return _with_reason_as_text(answer, block)
         raise exchange.signed(refused(answer, block, exchange.wire.provider))
 
     def may_end(self, chunk: AIMessageChunk) -> bool:
         """Return whether the last chunk of a stream may end a refused answer."""
         about = chunk.response_metadata
-        if FEEDBACK in about or finish_reason_of(chunk) in FILTERED_REASONS:
+        if _FEEDBACK in about or finish_reason_of(chunk) in FILTERED_REASONS:
             return True
         return bool(chunk.content or chunk.additional_kwargs) and refusal_in(chunk) is not None
 
@@ -70,12 +69,12 @@ class RefusalPolicy:
 ON_REFUSAL = {"raise": RefusalPolicy(raises=True), "message": RefusalPolicy(raises=False)}
 
 
-def refused(answer: AIMessage, block: dict[str, Any], provider: str) -> Refused:
+def refused(answer: AIMessage, block: JSON, provider: str) -> Refused:
     """Return the error of a refused answer, with what came of the answer as `.partial`."""
     about = answer.response_metadata
     reason = finish_reason_of(answer)
     kind = (block.get("extras") or {}).get("category") or reason
-    feedback = about.get(FEEDBACK) or {}
+    feedback = about.get(_FEEDBACK) or {}
     if feedback.get("blockReason"):
         what = f"`{provider}` blocked the prompt"
     elif reason in FILTERED_REASONS and reason != "refusal":
@@ -98,7 +97,7 @@ def refused(answer: AIMessage, block: dict[str, Any], provider: str) -> Refused:
     )
 
 
-def with_reason_as_text(answer: AIMessage, block: dict[str, Any]) -> AIMessage:
+def _with_reason_as_text(answer: AIMessage, block: JSON) -> AIMessage:
     """Return the message with the text of the refusal as its text, unless it has another."""
     words = str(block.get("refusal") or "")
     if not words or answer.text:
@@ -129,4 +128,4 @@ def final_of_row(answer: AIMessage, provider: str, on_refusal: str) -> AIMessage
         return answer
     if on_refusal == "raise":
         raise refused(answer, block, provider)
-    return with_reason_as_text(answer, block)
+    return _with_reason_as_text(answer, block)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
+from modelwire.aliases import JSON
 from modelwire.messages import (
     AIMessage,
     AIMessageChunk,
@@ -22,19 +23,6 @@ from modelwire.runnables.lazy_rooms import outputs
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.outputs import ChatGenerationChunk, ChatResult
-
-__all__ = [
-    "acollected",
-    "chunk_from_message",
-    "combined_output",
-    "generation_chunk",
-    "only_message",
-    "result_of",
-    "result_of_chunks",
-    "result_of_stream",
-    "signed",
-    "signed_chunk",
-]
 
 
 def only_message(result: ChatResult) -> AIMessage:
@@ -94,7 +82,7 @@ def result_of(message: BaseMessage) -> ChatResult:
     return outputs.ChatResult.of(generations=generations, llm_output=output or None)
 
 
-def combined_output(outputs: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+def combined_output(outputs: Sequence[JSON | None]) -> JSON:
     """Return the `llm_output` of several results: the name of the model, and the sum of `token_usage` where counted."""
     known = [output for output in outputs if output]
     combined = {
@@ -105,13 +93,13 @@ def combined_output(outputs: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
     return combined
 
 
-def _info(message: BaseMessage) -> dict[str, Any] | None:
+def _info(message: BaseMessage) -> JSON | None:
     """Return why the answer ended, and its log probabilities: what OpenAI's services say of one choice."""
     about = message.response_metadata
     return {key: about[key] for key in _OF_ONE if about.get(key) is not None} or None
 
 
-def _answer_of(choice: dict[str, Any], first: BaseMessage) -> AIMessage:
+def _answer_of(choice: JSON, first: BaseMessage) -> AIMessage:
     about = {name: value for name, value in first.response_metadata.items() if name not in _OF_ALL}
     fields = {name: choice[name] for name in _FIELDS}
     more = {name: value for name, value in choice.items() if name not in (*_FIELDS, "index")}

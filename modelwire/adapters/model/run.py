@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from modelwire import lazy
 from modelwire.adapters.model.arguments import without_headers
 from modelwire.adapters.model.results import result_of, result_of_chunks, result_of_stream, signed
+from modelwire.aliases import JSON, Fields, Values
 from modelwire.callbacks.hooks import listening_to_models
 from modelwire.errors import IncompleteAnswer, Refused
 from modelwire.runnables.closing import aclose, close
@@ -32,28 +33,18 @@ if TYPE_CHECKING:
 else:
     handlers = lazy.module("modelwire.adapters.model.handlers")
 
-__all__ = [
-    "AsyncModelRun",
-    "ModelRun",
-    "StartedCall",
-    "astart_model_run",
-    "is_observed",
-    "report_call",
-    "start_model_run",
-]
-
 
 class StartedCall(NamedTuple):
     """A call of a model that starts, as observers receive it. Its methods compute what takes time."""
 
     model: BaseChatModel
     messages: Sequence[BaseMessage]
-    options: Mapping[str, Any]
+    options: Values
     """The arguments of the call beside the messages, without secret headers."""
     config: RunnableConfig
 
     @property
-    def metadata(self) -> Mapping[str, Any]:
+    def metadata(self) -> Fields:
         """The metadata of the model, of the config, and of the runs around the call."""
         above = getattr(self.config.get("callbacks"), "metadata", None)
         known = [one for one in (above, self.config.get("metadata"), self.model.metadata) if one]
@@ -66,11 +57,11 @@ class StartedCall(NamedTuple):
         """The id of the run around the call, if that has callback handlers."""
         return getattr(self.config.get("callbacks"), "parent_run_id", None)
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> JSON:
         """Return kind, provider and name of the model, under the names tracers know (`ls_...`)."""
         return self.model._get_ls_params(**self.options)
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> JSON:
         """Return the parameters of the call, by the names that the model has for them."""
         return self.model._get_invocation_params(**self.options)
 

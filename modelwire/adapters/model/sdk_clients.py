@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import WIRES, Endpoint, wire_named
+from modelwire.aliases import HeaderFields
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.closing import close
 from modelwire.runnables.config import run_in_executor
 from modelwire.transport.connections.sdk_client import AsyncSdkConnection, SyncSdkConnection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator
 
     from modelwire.adapters.model.arguments import Arguments
     from modelwire.adapters.model.settings import WireSettings
@@ -24,16 +25,21 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import AnyExchange
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["SdkClients", "by_thread", "take_sdk_clients"]
-
-FIELDS = {"client": "sync", "async_client": "async"}
+_FIELDS = {"client": "sync", "async_client": "async"}
 # What a client knows by itself; set on the model too, nobody could know which of the two counts.
-KNOWN_BY_CLIENT = ("api_key", "auth_token", "base_url", "proxy", "http_client", "http_async_client")
+_KNOWN_BY_CLIENT = (
+    "api_key",
+    "auth_token",
+    "base_url",
+    "proxy",
+    "http_client",
+    "http_async_client",
+)
 
 
 def take_sdk_clients(cls: type[WireSettings], values: Arguments) -> None:
     """Check the clients among the arguments of a model, and put them in their places."""
-    for name, kind in FIELDS.items():
+    for name, kind in _FIELDS.items():
         client = values.get(name)
         if client is None:
             continue
@@ -47,7 +53,7 @@ def take_sdk_clients(cls: type[WireSettings], values: Arguments) -> None:
             raise InvalidArgument(
                 f"`{name}` was given a `{type(client).__name__}`, which belongs into `{other}`."
             )
-    if twice := [name for name in KNOWN_BY_CLIENT if values.get(name) is not None]:
+    if twice := [name for name in _KNOWN_BY_CLIENT if values.get(name) is not None]:
         raise InvalidArgument(
             f"`{cls.__name__}` was given a `client` and {', '.join(f'`{name}`' for name in twice)}: "
             "with a client of an SDK these are the client's. Set them there, or leave the client out."
@@ -81,7 +87,7 @@ class SdkClients:
     def __init__(self, model: WireSettings) -> None:
         self._model = model
 
-    def endpoint(self, headers: Mapping[str, str]) -> Endpoint:
+    def endpoint(self, headers: HeaderFields) -> Endpoint:
         """Return the endpoint of a call, without the host: the SDK takes paths and adds its own address.
 
         A header here replaces the client's header of the same name, except that beta features are joined.

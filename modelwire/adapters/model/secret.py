@@ -6,8 +6,6 @@ from typing import Any
 
 from modelwire.errors import InvalidArgument, MissingKey
 
-__all__ = ["LostSecret", "Secret", "lost_credential", "reveal"]
-
 
 class Secret:
     """Holds a text that `repr`, `str` and logs show as asterisks; read it with `get_secret_value`, as pydantic's."""

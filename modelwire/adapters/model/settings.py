@@ -45,6 +45,7 @@ from modelwire.adapters.model.lazy_rooms import profiles, sdk_clients
 from modelwire.adapters.model.secret import LostSecret, Secret, reveal
 from modelwire.adapters.parameter_aliases import set_parameter
 from modelwire.adapters.wires.wire import HOME_WIRE, Endpoint, wire_named
+from modelwire.aliases import JSON, Fields, HeaderFields, Kwargs, Values
 from modelwire.errors import (
     CallerError,
     InvalidArgument,
@@ -67,8 +68,6 @@ else:
     ModelProfile = (
         dict[str, Any] | None
     )  # what a user may set; the rest is known only when it is read
-
-__all__ = ["WireSettings"]
 
 _CLIENTS = ("http_client", "http_async_client")
 
@@ -107,9 +106,9 @@ class WireSettings(BaseChatModel):
     """Nucleus sampling: the share of probability to choose from, 0 to 1."""
     stop: list[str] | str | None = None
     """Text, or list of texts, at which the answer ends."""
-    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    model_kwargs: Kwargs = Field(default_factory=dict)
     """More parameters of the call, sent as they are."""
-    extra_body: dict[str, Any] | None = None
+    extra_body: JSON | None = None
     """Fields merged into the JSON body last."""
     strict_params: bool = False
     """Raise where a parameter would be changed or left out for the model, instead of a warning."""
@@ -288,9 +287,9 @@ class WireSettings(BaseChatModel):
         __init__.__signature__ = KEYWORDS_ONLY
 
     @classmethod
-    def _read_arguments(cls, kwargs: Arguments) -> dict[str, Any]:
+    def _read_arguments(cls, kwargs: Arguments) -> Kwargs:
         """Resolve other names, keep unknown arguments as `model_kwargs`, look into the environment for the rest."""
-        values: dict[str, Any] = {}
+        values: Kwargs = {}
         for name, value in kwargs.items():
             field = cls.ALIASES.get(name, name)
             if field == name or values.get(field) is None:  # its own name wins over an alias
@@ -331,7 +330,7 @@ class WireSettings(BaseChatModel):
                 values[field] = value
 
     @classmethod
-    def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+    def _environment_fields(cls, values: Values) -> Mapping[str, tuple[str, ...]]:
         if (
             service := service_for(cls, values)
         ) is not None:  # a service never gets what another's variables hold
@@ -344,7 +343,7 @@ class WireSettings(BaseChatModel):
         return {"api_key": cls.KEY_VARIABLES, "base_url": cls.URL_VARIABLES, **cls.ENVIRONMENT}
 
     @classmethod
-    def _accepted(cls, unknown: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    def _accepted(cls, unknown: Kwargs, values: Values) -> Kwargs:
         """Return unknown arguments as parameters of the provider. Raises `InvalidArgument` for a probable typo."""
         from difflib import get_close_matches
 
@@ -446,14 +445,14 @@ class WireSettings(BaseChatModel):
         return None
 
     @classmethod
-    def _is_own_address(cls, values: Mapping[str, Any]) -> bool:
+    def _is_own_address(cls, values: Values) -> bool:
         """Return whether calls go to the provider's own host, or to the host that the environment sets for it."""
         if (url := values.get("base_url")) is None:
             return True
         return origin_of(url) in map(origin_of, cls._own_addresses(values))
 
     @classmethod
-    def _own_addresses(cls, values: Mapping[str, Any]) -> list[str]:
+    def _own_addresses(cls, values: Values) -> list[str]:
         """Return the addresses to which the environment's key may be sent."""
         own = from_environment(cls._environment_fields(values).get("base_url", ()))
         addresses = [] if own is None else [own]
@@ -495,7 +494,7 @@ class WireSettings(BaseChatModel):
             if getattr(self, name) and variables.get(name)
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """Serialise the model as LangChain does, without keys: addresses lose user, password and secret parameters."""
         form = super().to_json()
         written = form.get("kwargs", {})
@@ -522,7 +521,7 @@ class WireSettings(BaseChatModel):
 
     def _endpoint(
         self,
-        headers: Mapping[str, str] | None = None,
+        headers: HeaderFields | None = None,
         *,
         key: Secret | None = None,
         ask: bool = True,
@@ -571,9 +570,9 @@ class WireSettings(BaseChatModel):
         """Return the wire this model speaks where a call says nothing else."""
         return wire_named(self.WIRE)
 
-    def _params(self) -> dict[str, Any]:
+    def _params(self) -> Kwargs:
         """The parameters set on the model, by their common names."""
-        params: dict[str, Any] = {}
+        params: Kwargs = {}
         for name in (
             self.PARAMETERS
         ):  # a loop, as every call comes here: a comprehension is a call of its own
@@ -586,7 +585,7 @@ class WireSettings(BaseChatModel):
         return params
 
     @property
-    def _identifying_params(self) -> Mapping[str, Any]:
+    def _identifying_params(self) -> Fields:
         return {"model": self.model, **self._params()}
 
 
@@ -608,9 +607,7 @@ def _take_default_model(cls: type[WireSettings], values: Arguments) -> None:
         )
 
 
-def _needs_key(
-    model: WireSettings, service: Service | None, headers: Mapping[str, str] | None
-) -> bool:
+def _needs_key(model: WireSettings, service: Service | None, headers: HeaderFields | None) -> bool:
     """Return whether a call without a key would be refused: nothing else says whose call it is."""
     needed = model.base_url is None if service is None else service.needs_key(model.base_url)
     is_in_headers = any(map(names_a_key, (headers, model.default_headers)))

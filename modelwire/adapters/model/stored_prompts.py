@@ -22,6 +22,7 @@ from pydantic_core import from_json
 
 from modelwire.adapters.model.arguments import json_bytes
 from modelwire.adapters.model.call_parts import aconnection_of, connection_of
+from modelwire.aliases import JSON, Function
 from modelwire.errors import ChatError
 from modelwire.transport.call import call_flow
 from modelwire.transport.drivers import adrive, drive
@@ -32,19 +33,17 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.prompt_marks import StoredHead
     from modelwire.transport.wire import Reply, WireRequest
 
-__all__ = ["before_call", "close"]
-
 _logger = logging.getLogger("modelwire")
 
 # A request about a stored prompt may take this long. The call that wants it goes on without it then.
 PATIENCE_S = 10.0
 # A head was read from the provider's cache if so much of it was, estimated at so many bytes a token.
-LEAST_SHARE_READ = 0.5
-BYTES_A_TOKEN = 4
+_LEAST_SHARE_READ = 0.5
+_BYTES_A_TOKEN = 4
 # At most this many heads are remembered; those that are forgotten end by themselves.
 MOST_HEADS = 256
 
-Control = Exchange[Any, Any]
+_Control = Exchange[Any, Any]
 
 
 class _ControlWire:
@@ -86,7 +85,7 @@ class _ReadingWire:
         decoder.close = self._noting(decoder.close)
         return decoder
 
-    def _noting(self, read: Callable[..., Any]) -> Callable[..., Any]:
+    def _noting(self, read: Function) -> Function:
         def noted(*event: Any) -> Any:
             chunks = read(*event)
             for chunk in chunks:
@@ -98,7 +97,7 @@ class _ReadingWire:
     def _note(self, usage: Any) -> None:
         if usage:
             read = usage.get("input_token_details", {}).get("cache_read") or 0
-            self._head.is_missed = read < self._head_tokens * LEAST_SHARE_READ
+            self._head.is_missed = read < self._head_tokens * _LEAST_SHARE_READ
 
 
 class _Head:
@@ -114,7 +113,7 @@ class _Head:
         self.ends_s = 0.0
         self.is_busy = False  # another call makes or renews it
         self.is_refused = False
-        self.latest: tuple[Control, StoredHead] | None = None  # what a deletion needs to know
+        self.latest: tuple[_Control, StoredHead] | None = None  # what a deletion needs to know
 
     def is_due(self, now: float, lifetime_s: float, *, is_repeated: bool) -> bool:
         """Count a call, and return whether the head should be stored or renewed now."""
@@ -132,7 +131,7 @@ _lock = Lock()
 
 
 def before_call(
-    model: HTTPChatModel, call: Control, request: WireRequest, *, is_async: bool
+    model: HTTPChatModel, call: _Control, request: WireRequest, *, is_async: bool
 ) -> Callable[[], Any]:
     """Return what is called, or awaited, before a call: it stores the head, and puts its name into the call."""
 
@@ -154,13 +153,13 @@ def before_call(
 class _Storing:
     """The request that stores or renews the head of a call, None if none is due, and its answer."""
 
-    def __init__(self, control: Control | None) -> None:
+    def __init__(self, control: _Control | None) -> None:
         self.control = control
-        self.answer: dict[str, Any] = {}
+        self.answer: JSON = {}
 
 
 @contextmanager
-def _storing(model: HTTPChatModel, call: Control, request: WireRequest) -> Iterator[_Storing]:
+def _storing(model: HTTPChatModel, call: _Control, request: WireRequest) -> Iterator[_Storing]:
     """Decide what is due for the head of a call, and put the name of a stored one into the call."""
     store = cast("StoredHead", request.storable)
     now = time.monotonic()
@@ -189,10 +188,10 @@ def _storing(model: HTTPChatModel, call: Control, request: WireRequest) -> Itera
         rest = {name: part for name, part in request.body.items() if name not in store.head}
         call.content = json_bytes({**rest, "cachedContent": head.name})
     elif is_repeated:
-        call.wire = _ReadingWire(call.wire, head, len(json_bytes(store.head)) / BYTES_A_TOKEN)
+        call.wire = _ReadingWire(call.wire, head, len(json_bytes(store.head)) / _BYTES_A_TOKEN)
 
 
-def _control_for(call: Control, store: StoredHead, name: str | None) -> Control:
+def _control_for(call: _Control, store: StoredHead, name: str | None) -> _Control:
     """Return the request that stores a head, or renews the one that is stored under `name`."""
     lifetime = {"ttl": f"{store.lifetime_s:.0f}s"}
     if name is None:
@@ -200,7 +199,7 @@ def _control_for(call: Control, store: StoredHead, name: str | None) -> Control:
     return _control(call, f"{store.named_url(name)}?updateMask=ttl", "PATCH", lifetime)
 
 
-def _head_of(model: HTTPChatModel, call: Control, store: StoredHead) -> _Head:
+def _head_of(model: HTTPChatModel, call: _Control, store: StoredHead) -> _Head:
     credential = tuple(sorted(call.headers.items()))
     key = (store.url, hash(credential), hash(json_bytes({**store.made_of, **store.head})))
     with _lock:
@@ -213,10 +212,10 @@ def _head_of(model: HTTPChatModel, call: Control, store: StoredHead) -> _Head:
         return head
 
 
-def _control(call: Control, url: str, method: str, body: dict[str, Any] | None = None) -> Control:
+def _control(call: _Control, url: str, method: str, body: JSON | None = None) -> _Control:
     content = b"" if body is None else json_bytes(body)
     policy = call.policy._replace(limiter=None, patient=False)
-    control: Control = Exchange(
+    control: _Control = Exchange(
         Request(url, call.headers, content, call.model, method),
         _ControlWire(call.wire),
         policy,

@@ -7,7 +7,7 @@ structured output are never joined from two answers: they start again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +18,7 @@ from modelwire.adapters.model.continuation import NextPart
 from modelwire.adapters.model.results import result_of_chunks
 from modelwire.adapters.model.run import astart_model_run, start_model_run
 from modelwire.adapters.providers.model_families import family_of
+from modelwire.aliases import JSON, Fields, HeaderFields, Kwargs
 from modelwire.errors import (
     ChatError,
     IncompleteStream,
@@ -42,34 +43,25 @@ if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
     from modelwire.transport.wire import ServerEvent
 
-__all__ = [
-    "ResumableStream",
-    "acontinued_elsewhere",
-    "aresumed",
-    "continued_elsewhere",
-    "overlap",
-    "resumed",
-]
-
-MOST_RESUMES = 4  # of one stream
-TAIL_CHARS = 200  # of the part: a repetition of its end is looked for in so many
+_MOST_RESUMES = 4  # of one stream
+_TAIL_CHARS = 200  # of the part: a repetition of its end is looked for in so many
 # A repetition of fewer characters is taken for chance, unless it is the whole part: "l" after "hel" is no repetition.
-LEAST_OVERLAP_CHARS = 8
-CHARS_A_TOKEN = 4  # about, of the part whose usage the provider has not sent
-FOLD_AT = 256  # chunks
-RESUMED_AT = (
+_LEAST_OVERLAP_CHARS = 8
+_CHARS_A_TOKEN = 4  # about, of the part whose usage the provider has not sent
+_FOLD_AT = 256  # chunks
+_RESUMED_AT = (
     "resumed_at"  # in the metadata of the first chunk after a seam: the character at which it is
 )
 
-GO_ON = (
+_GO_ON = (
     "Your answer was cut off by a broken connection. Continue it exactly where it stopped: begin with the very next "
     "character, repeat nothing, and say nothing about this interruption."
 )
 
-Chunk = AIMessageChunk
+_Chunk = AIMessageChunk
 
 
-def resumed(stream: ResumableStream) -> Iterator[Chunk]:
+def resumed(stream: ResumableStream) -> Iterator[_Chunk]:
     """Yield the chunks of a stream and of the requests that continue it."""
     while True:
         exchange = stream.exchange
@@ -85,7 +77,7 @@ def resumed(stream: ResumableStream) -> Iterator[Chunk]:
             close(chunks)
 
 
-async def aresumed(stream: ResumableStream) -> AsyncIterator[Chunk]:
+async def aresumed(stream: ResumableStream) -> AsyncIterator[_Chunk]:
     """Yield the chunks of a stream and of the requests that continue it."""
     while True:
         exchange = stream.exchange
@@ -105,8 +97,8 @@ async def aresumed(stream: ResumableStream) -> AsyncIterator[Chunk]:
 
 
 def continued_elsewhere(
-    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: Arguments
-) -> Iterator[Chunk]:
+    model: HTTPChatModel, part: _Chunk, input: Any, config: RunnableConfig, kwargs: Arguments
+) -> Iterator[_Chunk]:
     """Yield the chunks with which `model` continues a part that another model has begun."""
     config = settled(config)
     messages = model._messages(input)
@@ -121,8 +113,8 @@ def continued_elsewhere(
 
 
 async def acontinued_elsewhere(
-    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: Arguments
-) -> AsyncIterator[Chunk]:
+    model: HTTPChatModel, part: _Chunk, input: Any, config: RunnableConfig, kwargs: Arguments
+) -> AsyncIterator[_Chunk]:
     """Yield the chunks with which `model` continues a part that another model has begun."""
     config = settled(config)
     messages = model._messages(input)
@@ -152,7 +144,7 @@ class ResumableStream:
         stop: Stop,
         config: RunnableConfig,
         kwargs: Arguments,
-        before: Chunk | None = None,
+        before: _Chunk | None = None,
         *,
         is_async: bool = False,
     ) -> None:
@@ -164,7 +156,7 @@ class ResumableStream:
         self._is_async = is_async
         self._policy = cast("RefusalPolicy", exchange.hooks.refusals)
         self._whole_request = exchange
-        self._parts: list[Chunk] = [] if before is None else [before]
+        self._parts: list[_Chunk] = [] if before is None else [before]
         self._seam: _Seam | None = None
         self._count = 0  # of the requests that continued the stream
         self._tracked: _TrackedWire | None = None
@@ -176,7 +168,7 @@ class ResumableStream:
         if before is not None:
             self._anchor(before)
 
-    def take(self, chunk: Chunk) -> list[Chunk]:
+    def take(self, chunk: _Chunk) -> list[_Chunk]:
         """Return what the caller gets for a chunk that came."""
         chunks = [chunk] if self._seam is None else self._seam.take(chunk)
         if chunks and chunks[-1].chunk_position == "last":
@@ -184,18 +176,18 @@ class ResumableStream:
         self._add(chunks)
         return chunks
 
-    def end(self) -> list[Chunk]:
+    def end(self) -> list[_Chunk]:
         """Return what was held back until the stream ended."""
         chunks = [] if self._seam is None else self._seam.end()
         self._add(chunks)
         return chunks
 
-    def _add(self, chunks: list[Chunk]) -> None:
+    def _add(self, chunks: list[_Chunk]) -> None:
         self._parts += chunks
-        if len(self._parts) > FOLD_AT:
+        if len(self._parts) > _FOLD_AT:
             self._parts = [merge_chunks(self._parts)]
 
-    def _checked(self, chunks: list[Chunk]) -> list[Chunk]:
+    def _checked(self, chunks: list[_Chunk]) -> list[_Chunk]:
         """Return the last chunks; raise `Refused` instead if the whole answer is refused."""
         whole = merge_chunks([*self._parts, *chunks])
         error = self._policy.error(whole, self.exchange.wire.provider)
@@ -203,7 +195,7 @@ class ResumableStream:
             raise self.exchange.signed(error)
         return [*chunks[:-1], *self._policy.ending(whole, chunks[-1:])]
 
-    def go_on(self, error: ChatError) -> list[Chunk]:
+    def go_on(self, error: ChatError) -> list[_Chunk]:
         """Prepare the request that continues the stream, or raise `error`; return the chunks that come before it.
 
         What the seam still holds back is dropped: it may be the beginning of a repetition.
@@ -220,7 +212,7 @@ class ResumableStream:
             self._anchor(whole)
             return []
         self.exchange = self._again(self._messages)
-        marker = Chunk.from_wire("", response_metadata={RESTART: True})
+        marker = _Chunk.from_wire("", response_metadata={RESTART: True})
         self._parts.append(marker)
         return [marker]
 
@@ -238,13 +230,13 @@ class ResumableStream:
         return error
 
     def _may_go_on(self, error: ChatError) -> bool:
-        if not self._parts or self._count >= MOST_RESUMES or self.exchange.is_over():
+        if not self._parts or self._count >= _MOST_RESUMES or self.exchange.is_over():
             return False
         if not isinstance(error, IncompleteStream) or error.retry_class is RetryClass.FATAL:
             return False
         return self._tracked is None or self._tracked.can_go_on()
 
-    def _is_stitchable(self, whole: Chunk) -> bool:
+    def _is_stitchable(self, whole: _Chunk) -> bool:
         """Return whether the part is text alone, which another request may continue."""
         body = from_json(self._whole_request.content)
         has_form = not _FORMS.isdisjoint(body) or bool((body.get("text") or {}).get("format"))
@@ -256,12 +248,12 @@ class ResumableStream:
         kinds = {block.get("type") for block in blocks if isinstance(block, dict)}
         return kinds <= _STITCHED
 
-    def _anchor(self, whole: Chunk) -> None:
+    def _anchor(self, whole: _Chunk) -> None:
         """Replace the request by one that carries the part so far."""
         text = str(whole.text)
         turns: list[BaseMessage] = [AIMessage(text)]
         if not self._takes_prefill():
-            turns.append(HumanMessage(GO_ON))
+            turns.append(HumanMessage(_GO_ON))
         self._seam = _Seam(whole, text, len(self.exchange.content))
         self.exchange = self._again([*self._messages, *turns])
 
@@ -296,18 +288,18 @@ _STITCHED = frozenset(("text", "reasoning", "thinking", "redacted_thinking", "re
 class _Seam:
     """Appends the chunks of a continuation to the part: without the repetition, renumbered, and marked."""
 
-    def __init__(self, before: Chunk, text: str, input_bytes: int) -> None:
+    def __init__(self, before: _Chunk, text: str, input_bytes: int) -> None:
         self._text = text
-        self._tail = text[-TAIL_CHARS:]
+        self._tail = text[-_TAIL_CHARS:]
         self._in_place = NextPart(before, _metadata)
-        self._held: list[Chunk] | None = []  # until it is known what they repeat
+        self._held: list[_Chunk] | None = []  # until it is known what they repeat
         self._usage = None
         if before.usage_metadata is None:
-            made = ceil(len(text) / CHARS_A_TOKEN)
-            sent = ceil(input_bytes / CHARS_A_TOKEN)
+            made = ceil(len(text) / _CHARS_A_TOKEN)
+            sent = ceil(input_bytes / _CHARS_A_TOKEN)
             self._usage = {"input_tokens": sent, "output_tokens": made, "total_tokens": sent + made}
 
-    def take(self, chunk: Chunk) -> list[Chunk]:
+    def take(self, chunk: _Chunk) -> list[_Chunk]:
         """Return the chunks that can leave now."""
         if self._held is None:
             return self._in_place([chunk])
@@ -317,7 +309,7 @@ class _Seam:
             return []
         return self.end()
 
-    def end(self) -> list[Chunk]:
+    def end(self) -> list[_Chunk]:
         """Return the text that was held back, without its repetition of the part."""
         held = self._held
         self._held = None
@@ -330,21 +322,23 @@ class _Seam:
             size = min(left, len(str(chunk.text)))
             left -= size
             chunks.append(_without(chunk, size) if size else chunk)
-        about: dict[str, Any] = {RESUMED_AT: len(self._text)}
+        about: Kwargs = {_RESUMED_AT: len(self._text)}
         if self._usage is not None:
             about["usage_estimated"] = True
-        mark = Chunk.from_wire("", response_metadata=about, usage_metadata=cast("Any", self._usage))
+        mark = _Chunk.from_wire(
+            "", response_metadata=about, usage_metadata=cast("Any", self._usage)
+        )
         return self._in_place([mark, *chunks])
 
 
-def _metadata(first: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata(first: Fields, last: Fields) -> JSON:
     """Return the metadata of the last chunk: the answer keeps the id that it began with."""
     if "id" in first:
         return {**last, "id": first["id"]}
     return dict(last)
 
 
-def _without(chunk: Chunk, size: int) -> Chunk:
+def _without(chunk: _Chunk, size: int) -> _Chunk:
     """Return a chunk without the first characters of its text."""
     content: Any = chunk.content
     if isinstance(content, str):
@@ -365,7 +359,7 @@ def overlap(tail: str, text: str) -> int:
     White space that a prefill lost at its end counts, too, as far as `text` begins with it.
     """
     for size in range(min(len(tail), len(text)), 0, -1):
-        if tail.endswith(text[:size]) and (size >= LEAST_OVERLAP_CHARS or size == len(tail)):
+        if tail.endswith(text[:size]) and (size >= _LEAST_OVERLAP_CHARS or size == len(tail)):
             return size
     space = tail[len(tail.rstrip()) :]
     if space and text.startswith(space):
@@ -399,7 +393,7 @@ class _TrackedWire:
         self._decoder: _TrackedDecoder | None = None  # which reads the stream
         self._made = 0
 
-    def stream_decoder(self, headers: Mapping[str, str]) -> Any:
+    def stream_decoder(self, headers: HeaderFields) -> Any:
         """Return the decoder of the stream; each second one is that of the part, should the stream fail."""
         self._made += 1
         if self._made % 2 == 0:
@@ -444,7 +438,7 @@ class _TrackedDecoder:
         """Return what the decoder has besides: its `request_id`, `refused` and `close`."""
         return getattr(self._decoder, name)
 
-    def feed(self, event: ServerEvent) -> list[Chunk]:
+    def feed(self, event: ServerEvent) -> list[_Chunk]:
         """Return the chunks of an event."""
         try:
             data = from_json(event.data)
@@ -459,6 +453,6 @@ class _TrackedDecoder:
             response = data.get("response")
             if isinstance(response, dict) and isinstance(response.get("id"), str):
                 self.response_id = response["id"]
-        chunks: list[Chunk] = self._decoder.feed(event)
+        chunks: list[_Chunk] = self._decoder.feed(event)
         self.has_chunks = self.has_chunks or bool(chunks)
         return chunks

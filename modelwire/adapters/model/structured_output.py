@@ -17,7 +17,7 @@ from modelwire.adapters.model.value_forms import ValueForm, value_reader
 from modelwire.adapters.providers.model_families import family_of, refuses
 from modelwire.adapters.providers.parameters import fit_parameters
 from modelwire.adapters.structured_retry import StructuredRetry
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError, did_you_mean
 from modelwire.output_parsers.pydantic import model_name
 from modelwire.output_parsers.structured import StructuredOutputParser
@@ -33,16 +33,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.runnables import Runnable
 
-__all__ = [
-    "structured_answer",
-    "structured_by_either",
-    "structured_by_members",
-    "structured_by_tools",
-    "structured_by_wire",
-]
-
-
-METHODS = ("json_schema", "function_calling", "json_mode")
+_METHODS = ("json_schema", "function_calling", "json_mode")
 # The parser raises `ModelRefusalError` for a refusal, or returns it beside the message (`include_raw`).
 _AS_MESSAGE = {"on_refusal": "message"}
 
@@ -63,7 +54,7 @@ def structured_answer(
     on_refusal = kwargs.pop("on_refusal", "raise")
     if on_refusal not in ("raise", "message"):
         raise InvalidArgument(f'`on_refusal` must be "raise" or "message", not {on_refusal!r}.')
-    form = object_form(schema)
+    form = _object_form(schema)
     if isinstance(schema, Mapping) and "properties" in schema:
         schema = {"title": "Answer", **schema}  # the name of a tool, where a tool is the way
     asking = model._structured(form or schema, include_raw=include_raw, **kwargs)
@@ -84,7 +75,7 @@ def _returning_refusals(asking: Runnable[Any, Any]) -> Runnable[Any, Any]:
     return RunnableSequence(*asking.steps[:-1], patient, name=asking.name)
 
 
-def object_form(schema: Any) -> type[ValueForm] | None:
+def _object_form(schema: Any) -> type[ValueForm] | None:
     """Return the class of an object that carries a value of the form `schema`; None for what is an object itself.
 
     Raises: `InvalidType` for a type that pydantic has no schema for.
@@ -106,7 +97,7 @@ def object_form(schema: Any) -> type[ValueForm] | None:
         raise InvalidType(f"`{schema}` cannot be the form of an answer: {exc}") from exc
 
 
-def _json_form(schema: Mapping[str, Any]) -> type[ValueForm] | None:
+def _json_form(schema: Fields) -> type[ValueForm] | None:
     """Return the class for a JSON schema of a value; None for the schema of an object, or a provider's own form.
 
     Raises: `InvalidArgument` for a schema that refers to itself, which has its place at the top only.
@@ -207,7 +198,7 @@ def structured_by_wire(
     return _read(bound, _parser(schema), include_raw=include_raw)
 
 
-def _tool_options(model: HTTPChatModel, kwargs: Arguments) -> dict[str, Any]:
+def _tool_options(model: HTTPChatModel, kwargs: Arguments) -> Kwargs:
     """Return the keywords that make a model call one tool, without those that it takes no value of."""
     wire = model._wire()
     provider = getattr(model, "provider", wire.owner)
@@ -237,8 +228,8 @@ def _check_json_mode(wire: Any, *, strict: bool | None) -> None:
 
 
 def _check_method(method: str) -> None:
-    if method not in METHODS:
-        raise InvalidArgument(f"`method` is `{method}`. {did_you_mean(str(method), METHODS)}")
+    if method not in _METHODS:
+        raise InvalidArgument(f"`method` is `{method}`. {did_you_mean(str(method), _METHODS)}")
 
 
 def _check(schema: Any) -> None:
@@ -249,12 +240,12 @@ def _check(schema: Any) -> None:
         )
 
 
-def _default_method(model: HTTPChatModel, kwargs: Mapping[str, Any]) -> str:
+def _default_method(model: HTTPChatModel, kwargs: Values) -> str:
     """Return the method that suits the model and its parameters as they will be sent, in whichever words they are."""
     wire = model._wire()
     name = str(model.model)
 
-    def sent() -> Mapping[str, Any]:
+    def sent() -> Fields:
         params = {**model._params(), **kwargs}
         return fit_parameters(params, provider=wire.owner, model=name, wire=wire.name)[0]
 
@@ -312,7 +303,7 @@ def _columns_of(model: Any) -> list[str] | None:
     return [*shown, *(field.alias or name for name, field in computed)]
 
 
-def _plain_schema(schema: Mapping[str, Any]) -> tuple[str, JSON]:
+def _plain_schema(schema: Fields) -> tuple[str, JSON]:
     """Return the name and the JSON schema of a dict: it may be one, or have one in a shape of a provider's."""
     if is_ready(schema):
         inner = schema.get("json_schema", schema)

@@ -7,7 +7,7 @@ vocabulary is on this machine already, an estimate by characters.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire.adapters.credentials import has_sdk_client
 from modelwire.adapters.model.arguments import RETRY_SETTINGS
 from modelwire.adapters.model.call_parts import aconnection_of, connection_of
+from modelwire.aliases import HeaderFields, Kwargs, Values
 from modelwire.errors import ChatError, InvalidArgument, MalformedResponse
 from modelwire.runnables.config import settled
 from modelwire.transport.call import call_flow
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from modelwire.runnables.config import RunnableConfig
     from modelwire.transport.steps import Exchange
     from modelwire.transport.wire import Reply
-
-__all__ = ["TokenCount", "TokenCounts"]
 
 # English prose: https://platform.openai.com/tokenizer, read 2026-11. More for other scripts and for code.
 _CHARS_PER_TOKEN = 4
@@ -223,7 +222,7 @@ class _CountCodec:
             )
         return TokenCount(tokens, exact=self._counting.exact, source=self._source)
 
-    def stream_decoder(self, headers: Mapping[str, str]) -> Any:
+    def stream_decoder(self, headers: HeaderFields) -> Any:
         raise NotImplementedError
 
 
@@ -242,14 +241,14 @@ def _exchange(
     messages: list[BaseMessage],
     tools: Sequence[Any] | None,
     config: RunnableConfig | None,
-    kwargs: Mapping[str, Any],
+    kwargs: Values,
     **how: Any,
 ) -> Exchange[TokenCount, Any] | None:
     """Return the exchange that asks the provider for the count; None where it does not count."""
     if (counting := _counting_of(model)) is None:
         return None
     if counting.model_options:  # another wire, which may not have the parameters of this one
-        unset: dict[str, Any] = {
+        unset: Kwargs = {
             **dict.fromkeys(model.PARAMETERS),
             "model_kwargs": {},
             "extra_body": None,

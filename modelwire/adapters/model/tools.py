@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import ToolDialect
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.runnables.annotations import is_typed_dict
 from modelwire.tools.function_calling import (
@@ -30,12 +30,9 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
     from modelwire.runnables import Runnable
 
-__all__ = ["bind_tools", "is_ready", "response_format"]
+_TYPED = frozenset(("type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"))
 
-
-TYPED = frozenset(("type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"))
-
-CHOICES = ("auto", "none", "any", "required")
+_CHOICES = ("auto", "none", "any", "required")
 
 
 def bind_tools(
@@ -127,10 +124,10 @@ def _choice(choice: Any, tools: list[JSON], names: list[str]) -> Any:
         if own_kind == choice:
             return {"type": choice}
         return choice
-    if choice in CHOICES:
+    if choice in _CHOICES:
         return choice
     raise InvalidArgument(
-        f"`tool_choice` is `{choice}`, which is none of the tools. {did_you_mean(choice, [*names, *CHOICES])}"
+        f"`tool_choice` is `{choice}`, which is none of the tools. {did_you_mean(choice, [*names, *_CHOICES])}"
     )
 
 
@@ -172,7 +169,7 @@ def _defaults_to_strict(schema: Any, plain: JSON, limits: Any) -> bool | None:
     return True
 
 
-def is_ready(schema: Mapping[str, Any]) -> bool:
+def is_ready(schema: Fields) -> bool:
     """Return whether a dict is the form of an answer in the shape of a wire."""
     if schema.get("type") == "json_schema":
         return True
@@ -186,18 +183,14 @@ def _check_name(name: Any, what: str, limits: ToolDialect) -> None:
         )
 
 
-def _check_schema(
-    schema: Mapping[str, Any], what: str, limits: ToolDialect, *, strict: bool
-) -> None:
+def _check_schema(schema: Fields, what: str, limits: ToolDialect, *, strict: bool) -> None:
     """Raise `InvalidArgument` for a schema the provider cannot take, naming the part and the reason."""
     for where, problem in _problems(schema, limits, strict=strict):
         part = f"`{where}` " if where else "the outermost schema "
         raise InvalidArgument(f"{what} cannot be sent: {part}{problem} ({limits.source}).")
 
 
-def _problems(
-    schema: Mapping[str, Any], limits: ToolDialect, *, strict: bool
-) -> Iterator[tuple[str, str]]:
+def _problems(schema: Fields, limits: ToolDialect, *, strict: bool) -> Iterator[tuple[str, str]]:
     if schema and schema.get("type", "object") != "object":
         yield "", f"is of type `{schema['type']}`, and it must be an object"
     for key in sorted(limits.top & schema.keys()):
@@ -213,7 +206,7 @@ def _problems(
         if limits.strict_types:
             if node.get("type") == "array" and "items" not in node:
                 yield where, "is a list without `items`, which strict mode wants for every list"
-            if where and not node.keys() & TYPED:
+            if where and not node.keys() & _TYPED:
                 yield where, "has no type, and strict mode wants one"
         if where and is_free_form(node):
             yield (
@@ -233,6 +226,6 @@ def _problems(
             yield name, "contains itself, which this provider does not take"
 
 
-def _recursive(schema: Mapping[str, Any]) -> list[str]:
+def _recursive(schema: Fields) -> list[str]:
     """Return the names of the definitions that contain themselves."""
     return [ref.split("/", 2)[2] for ref in sorted(recursive_references(schema))]

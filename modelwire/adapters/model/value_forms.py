@@ -17,8 +17,6 @@ from modelwire.runnables import AddableDict, RunnableGenerator
 if TYPE_CHECKING:
     from modelwire.runnables import Runnable
 
-__all__ = ["ValueForm", "value_reader"]
-
 
 class ValueForm(BaseModel):
     """The base of the objects that carry a value in their field `value`."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import __version__
 from modelwire.adapters.model.arguments import parameter_of
+from modelwire.aliases import HeaderFields
 from modelwire.errors import CallerError, InvalidArgument, ParameterWarning, warn_caller
 from modelwire.prompt_caches import WATCHING
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall, Codec
     from modelwire.messages import BaseMessage
     from modelwire.transport.wire import WireRequest
-
-__all__ = ["NO_PARAMETERS", "RequestBuilder"]
 
 # These keywords of a call are no parameters of the provider: they name the model, or say how the request is made.
 NO_PARAMETERS = frozenset(
@@ -87,12 +86,12 @@ class RequestBuilder(NamedTuple):
         if not credentials.are_from_function():
             return None
 
-        def headers(key: Secret | None = None) -> Mapping[str, str]:
+        def headers(key: Secret | None = None) -> HeaderFields:
             if key is None:
                 credentials.expire()
             return self.build(stream=False, key=key)[1].headers
 
-        async def aheaders() -> Mapping[str, str]:
+        async def aheaders() -> HeaderFields:
             credentials.expire()
             return headers(await credentials.key(self.kwargs, deadline))
 
@@ -120,7 +119,7 @@ class RequestBuilder(NamedTuple):
             warn_caller(note, ParameterWarning)
 
 
-def _default_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+def _default_headers(headers: HeaderFields) -> HeaderFields:
     """Add the headers every call has; the user's own of the same name win."""
     named = set(map(str.lower, headers))
     if named.isdisjoint(_OUR_NAMES):

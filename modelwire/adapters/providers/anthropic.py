@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic.fields import Field
 
 from modelwire.adapters.model.http import HTTPChatModel
+from modelwire.aliases import Kwargs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +116,7 @@ class ChatAnthropic(HTTPChatModel):
     def _llm_type(self) -> str:
         return "anthropic-chat"
 
-    def _params(self) -> dict[str, Any]:
+    def _params(self) -> Kwargs:
         params = super()._params()
         # The API takes `user_id` there and nothing else: https://docs.anthropic.com/en/api/messages, read 2026-11.
         if self.metadata and self.metadata.keys() == {"user_id"}:
@@ -131,7 +132,7 @@ class ChatAnthropic(HTTPChatModel):
         self,
         messages: Sequence[BaseMessage],
         stop: list[str] | str | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
         *,
         stream: bool,
         **credential: Any,

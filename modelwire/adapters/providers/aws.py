@@ -17,14 +17,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import SplitResult, quote, urlsplit
 
+from modelwire.aliases import HeaderFields
 from modelwire.errors import AuthenticationError, InvalidArgument, MissingDependency, MissingKey
 from modelwire.runnables.config import run_in_executor
 from modelwire.transport.connections.closed_network import fetching_credentials
 
 if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange
-
-__all__ = ["Keys", "SignedCall", "region_of_profile", "signed_headers"]
 
 # What decides in the environment which credentials botocore finds there.
 _VARIABLES = (
@@ -52,7 +51,7 @@ class Keys(NamedTuple):
 
 
 def signed_headers(
-    keys: Keys, region: str, url: str, headers: Mapping[str, str], content: bytes, now: datetime
+    keys: Keys, region: str, url: str, headers: HeaderFields, content: bytes, now: datetime
 ) -> dict[str, str]:
     """Return the headers with the signature of exactly these bytes for exactly this URL.
 

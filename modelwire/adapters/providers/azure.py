@@ -14,6 +14,7 @@ from pydantic.fields import Field
 
 from modelwire.adapters.environment import from_environment
 from modelwire.adapters.providers.openai import ChatOpenAI
+from modelwire.aliases import Kwargs, Values
 from modelwire.errors import InvalidArgument
 
 __all__ = ["AzureChatOpenAI"]
@@ -54,11 +55,11 @@ class AzureChatOpenAI(ChatOpenAI):
     STRICT_DEFAULTS: ClassVar = False
 
     @classmethod
-    def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+    def _environment_fields(cls, values: Values) -> Mapping[str, tuple[str, ...]]:
         return {**super()._environment_fields(values), "azure_ad_token": ("AZURE_OPENAI_AD_TOKEN",)}
 
     @classmethod
-    def _read_arguments(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _read_arguments(cls, kwargs: Kwargs) -> Kwargs:
         kwargs.pop("openai_api_type", None)  # LangChain's; "azure" is all it can be here
         if (
             kwargs.get("azure_ad_token") is not None
@@ -87,7 +88,7 @@ class AzureChatOpenAI(ChatOpenAI):
         return "azure-openai-chat"
 
 
-def _address(kwargs: Mapping[str, Any], deployment: str) -> dict[str, str]:
+def _address(kwargs: Values, deployment: str) -> dict[str, str]:
     """Return the address of a deployment, and the model's name where that is what says which deployment is meant."""
     version = kwargs.get("api_version") or from_environment(("OPENAI_API_VERSION",))
     if (base_url := kwargs.get("base_url")) is not None:

@@ -15,6 +15,7 @@ from pydantic.fields import Field
 from modelwire.adapters.model.http import HTTPChatModel
 from modelwire.adapters.model.secret import Secret, reveal
 from modelwire.adapters.providers.aws import Keys, SignedCall, region_of_profile
+from modelwire.aliases import JSON, Kwargs, Values
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class ChatBedrockConverse(HTTPChatModel):
         return {"cachePoint": {"type": cache_type}}
 
     @classmethod
-    def _read_arguments(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _read_arguments(cls, kwargs: Kwargs) -> Kwargs:
         kwargs = {cls.ALIASES.get(name, name): value for name, value in kwargs.items()}
         if (client := kwargs.pop("client", None)) is not None:
             kwargs = {**_settings_of_client(client), **kwargs}
@@ -155,7 +156,7 @@ class ChatBedrockConverse(HTTPChatModel):
         return values
 
     @classmethod
-    def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+    def _environment_fields(cls, values: Values) -> Mapping[str, tuple[str, ...]]:
         fields = {**super()._environment_fields(values)}
         if any(
             values.get(name) for name in (*_CREDENTIALS, "credentials_profile_name", "credentials")
@@ -176,7 +177,7 @@ class ChatBedrockConverse(HTTPChatModel):
         return super()._credential_source() or "environment"
 
     @classmethod
-    def _own_addresses(cls, values: Mapping[str, Any]) -> list[str]:
+    def _own_addresses(cls, values: Values) -> list[str]:
         addresses = super()._own_addresses(values)
         if (region := values.get("region_name")) is not None:
             addresses.append(_address_in(region))
@@ -193,7 +194,7 @@ class ChatBedrockConverse(HTTPChatModel):
         self,
         messages: Sequence[BaseMessage],
         stop: list[str] | str | None,
-        kwargs: dict[str, Any],
+        kwargs: Kwargs,
         *,
         stream: bool,
         **credential: Any,
@@ -204,7 +205,7 @@ class ChatBedrockConverse(HTTPChatModel):
             call.params = {**call.params, "model_id": self.model}
         return call
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> JSON:
         return {**super()._get_ls_params(stop, **kwargs), "ls_provider": "amazon_bedrock"}
 
     def _exchange(self, *args: Any, is_async: bool = False, **kwargs: Any) -> Any:
@@ -230,7 +231,7 @@ def _address_in(region: str) -> str:
     return f"https://bedrock-runtime.{region}.amazonaws.com{suffix}"
 
 
-def _settings_of_client(client: Any) -> dict[str, Any]:
+def _settings_of_client(client: Any) -> Kwargs:
     """Return what a client of boto3 knows, so that calls go where its calls go, as it."""
     meta: Any = getattr(client, "meta", None)
     if not hasattr(meta, "endpoint_url") or not hasattr(meta, "region_name"):

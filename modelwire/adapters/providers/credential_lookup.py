@@ -19,8 +19,6 @@ from modelwire.adapters.providers.rows import PROVIDERS
 from modelwire.adapters.providers.services import Service, service_of
 from modelwire.adapters.wires.wire import loaded
 
-__all__ = ["Cloud", "FoundCredentials", "credentials_of", "provider_address"]
-
 
 class FoundCredentials(NamedTuple):
     """The credentials of a provider. `elsewhere`: where others than keys were found; `lacks`: what they still need."""

@@ -17,6 +17,7 @@ from modelwire.adapters.model.http import HTTPChatModel
 from modelwire.adapters.providers.anthropic import ChatAnthropic
 from modelwire.adapters.providers.google_credentials import GoogleToken
 from modelwire.adapters.wires.wire import Endpoint
+from modelwire.aliases import HeaderFields, Kwargs, Values
 from modelwire.errors import InvalidArgument, warn_caller
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ class GoogleCloudModel(HTTPChatModel):
     VERTEX_VERSION: ClassVar[str] = "v1beta1"
 
     @classmethod
-    def _is_on_vertex(cls, values: Mapping[str, Any]) -> bool:
+    def _is_on_vertex(cls, values: Values) -> bool:
         return True
 
     @classmethod
-    def _ask_environment(cls, values: dict[str, Any]) -> None:
+    def _ask_environment(cls, values: Kwargs) -> None:
         super()._ask_environment(values)
         credentials = values.get("credentials")
         if (
@@ -87,7 +88,7 @@ class GoogleCloudModel(HTTPChatModel):
 
     def _endpoint(
         self,
-        headers: Mapping[str, str] | None = None,
+        headers: HeaderFields | None = None,
         *,
         key: Secret | None = None,
         ask: bool = True,
@@ -257,7 +258,7 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         return "chat-google-generative-ai"
 
     @classmethod
-    def _is_on_vertex(cls, values: Mapping[str, Any]) -> bool:
+    def _is_on_vertex(cls, values: Values) -> bool:
         if (chosen := values.get("vertexai")) is not None:
             return bool(chosen)
         if values.get("credentials") is not None or (
@@ -267,7 +268,7 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         return any(os.environ.get(name, "").lower() in ("true", "1") for name in _USE_VERTEX)
 
     @classmethod
-    def _read_arguments(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _read_arguments(cls, kwargs: Kwargs) -> Kwargs:
         if "automatic_continuation" in kwargs:
             kwargs = dict(kwargs)
             if kwargs.pop("automatic_continuation") is False:
@@ -280,13 +281,13 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
             values["provider"] = VERTEX
         return values
 
-    def _retry_settings(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], RetryPolicy]:
+    def _retry_settings(self, kwargs: Kwargs) -> tuple[Kwargs, RetryPolicy]:
         if kwargs.pop("automatic_continuation", None) is False:
             kwargs.setdefault("max_continuations", 0)
         return super()._retry_settings(kwargs)
 
     @classmethod
-    def _ask_environment(cls, values: dict[str, Any]) -> None:
+    def _ask_environment(cls, values: Kwargs) -> None:
         if cls._is_on_vertex(values):
             values["vertexai"] = True
         elif idle := " and ".join(
@@ -306,7 +307,7 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         super()._ask_environment(values)
 
     @classmethod
-    def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+    def _environment_fields(cls, values: Values) -> Mapping[str, tuple[str, ...]]:
         if not cls._is_on_vertex(values):
             return super()._environment_fields(values)
         fields = {"location": _LOCATION, "base_url": ("GOOGLE_VERTEX_BASE_URL",)}
@@ -335,7 +336,7 @@ class ChatVertexAI(ChatGoogleGenerativeAI):
     """Name in errors and metadata."""
 
     @classmethod
-    def _is_on_vertex(cls, values: Mapping[str, Any]) -> bool:
+    def _is_on_vertex(cls, values: Values) -> bool:
         return values.get("vertexai", True) is not False
 
 
@@ -358,7 +359,7 @@ class ChatAnthropicVertex(GoogleCloudModel, ChatAnthropic):
     VERTEX_VERSION: ClassVar = "v1"
 
     @classmethod
-    def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+    def _environment_fields(cls, values: Values) -> Mapping[str, tuple[str, ...]]:
         # anthropic 2.11, `AnthropicVertex`; Google's own names first.
         return {
             "project": (*_PROJECT, "ANTHROPIC_VERTEX_PROJECT_ID"),

@@ -15,9 +15,7 @@ from modelwire.errors import AuthenticationError, ConnectFailed, MissingDependen
 from modelwire.transport.connections.closed_network import fetching_credentials
 from modelwire.transport.connections.pools import trust_store
 
-__all__ = ["GoogleToken"]
-
-SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _TIMEOUT_S = 30.0
 
 
@@ -62,7 +60,7 @@ class GoogleToken:
         if self._credentials is None:
             auth = _google_auth()
             try:
-                self._credentials, self._project = auth.default(scopes=SCOPES, request=_request)
+                self._credentials, self._project = auth.default(scopes=_SCOPES, request=_request)
             except auth.exceptions.DefaultCredentialsError as exc:
                 raise MissingKey(
                     "Vertex AI needs Google's credentials, and none were found: run `gcloud auth application-default "

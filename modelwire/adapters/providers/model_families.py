@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
     from modelwire.adapters.wires.families import Family, ModelFamilies
 
-__all__ = ["families_of", "family_of", "refuses", "service_row", "touched_parameters"]
-
 
 def families_of(wire: str) -> ModelFamilies | None:
     """Return the rows of a wire; None for a codec of one's own."""

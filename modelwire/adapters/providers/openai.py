@@ -15,6 +15,7 @@ from modelwire.adapters.model.arguments import service_for
 from modelwire.adapters.model.http import HTTPChatModel
 from modelwire.adapters.model.lazy_rooms import background
 from modelwire.adapters.wires.wire import wire_named
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ class ChatOpenAI(HTTPChatModel):
             return True
         return _is_responses_model(model)
 
-    def _params(self) -> dict[str, Any]:
+    def _params(self) -> Kwargs:
         params = super()._params()
         if self.use_previous_response_id:
             params["use_previous_response_id"] = True

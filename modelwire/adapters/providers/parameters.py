@@ -5,8 +5,7 @@ A parameter that no table lists is sent unchanged; a model without a family gets
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelwire.adapters.providers.model_families import (
     families_of,
@@ -18,6 +17,7 @@ from modelwire.adapters.wires.foreign_settings import take_system_prompt, transl
 from modelwire.adapters.wires.parameter_adaptation import Note, ParameterAdaptation
 from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
 from modelwire.adapters.wires.wire_parameters import foreign_words
+from modelwire.aliases import Fields, Values
 from modelwire.messages import SystemMessage
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ TRANSLATED = frozenset(("effort", "output_config", "output_format", "thinking"))
 
 
 def fit_parameters(
-    params: Mapping[str, Any],
+    params: Values,
     *,
     provider: str,
     model: str,
     wire: str,
     call_parameters: frozenset[str] = frozenset(),
-) -> tuple[Mapping[str, Any], list[Note]]:
+) -> tuple[Fields, list[Note]]:
     """Return the parameters as `model` takes them, and a note for each that had to be changed or left out.
 
     Parameters whose names are in `call_parameters` were set by a call, and win over what the model was made with.

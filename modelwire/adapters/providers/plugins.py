@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 else:
     adapters = lazy.module("modelwire.adapters")
 
-__all__ = ["GROUP", "plugin_names", "plugin_of"]
-
 GROUP = "modelwire.providers"
 
 

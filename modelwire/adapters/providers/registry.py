@@ -20,6 +20,7 @@ from modelwire.adapters.providers.services import (
     service_of,
 )
 from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
+from modelwire.aliases import Kwargs
 from modelwire.errors import InvalidArgument, UnknownModel, did_you_mean
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _row_of_service(service: Service) -> Provider:
     )
 
 
-def _arguments_for(service: Service, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _arguments_for(service: Service, kwargs: Kwargs) -> Kwargs:
     """Return the arguments of a service's model; a mapping `provider` goes to `model_kwargs` if it takes one."""
     routing = kwargs.get("provider")
     if "provider" in service.own.split() and isinstance(routing, Mapping):

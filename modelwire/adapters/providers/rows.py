@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire._extensions import extension
 from modelwire.adapters.wires.wire import loaded, wire_named
+from modelwire.aliases import Kwargs
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel
-
-__all__ = ["PROVIDERS", "Names", "Provider"]
 
 
 class Names(NamedTuple):
@@ -50,7 +49,7 @@ class Provider(NamedTuple):
         return loaded(self.model_class_at or wire_named(wire or self.wire).model_class)
 
 
-def _on_this_machine(model: str, wire: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _on_this_machine(model: str, wire: str, kwargs: Kwargs) -> Kwargs:
     """Start the local server for `model`, a known name or the path of a GGUF file, and return its address."""
     options = {name: kwargs.pop(name) for name in ("n_ctx", "n_parallel") if name in kwargs}
     server = extension("local").ensure_server(model, **options)

@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 else:
     plugins = lazy.module("modelwire.adapters.providers.plugins")
 
-__all__ = [
-    "SERVICES",
-    "Service",
-    "service_by_model",
-    "service_names",
-    "service_of",
-    "unknown_service",
-]
-
 _NO_PENALTIES = ("frequency_penalty", "presence_penalty")
 _LOGPROBS = ("logprobs", "top_logprobs")
 

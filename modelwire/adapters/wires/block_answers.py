@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.json import counts_of
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields
 from modelwire.messages.block_translators.standard import (
     Block,
     as_blocks,
@@ -17,14 +17,6 @@ from modelwire.messages.block_translators.standard import (
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
-
-__all__ = [
-    "Translator",
-    "called",
-    "text_with_annotations",
-    "translated_blocks",
-    "usage_beside_cache",
-]
 
 Translator = Callable[[Block, Any], list[Block]]
 
@@ -69,9 +61,7 @@ def called(block: Block, message: AIMessage, args: Any, extras: Block) -> list[B
     ]
 
 
-def usage_beside_cache(
-    usage: Mapping[str, Any], names: Sequence[str], written: Mapping[str, Any]
-) -> Any:
+def usage_beside_cache(usage: Fields, names: Sequence[str], written: Fields) -> Any:
     """Return the tokens, counted as for every provider, where the wire counts what the cache read and wrote apart.
 
     `names` are those of the input, the output, and what the cache read and wrote: `input_tokens` includes both.

@@ -13,8 +13,6 @@ from modelwire.messages.block_translators.standard import CALL_TYPES, is_model_w
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
 
-__all__ = ["foreign_work"]
-
 _WORDS = frozenset(("text", "output_text", "refusal"))
 
 

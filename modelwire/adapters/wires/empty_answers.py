@@ -10,8 +10,6 @@ from modelwire.messages.finish_reasons import Ending, ending_of
 if TYPE_CHECKING:
     from modelwire.messages import AIMessage
 
-__all__ = ["check_empty", "is_empty"]
-
 
 def is_empty(message: AIMessage) -> bool:
     """Return whether an answer has no content, no call and nothing beside them."""

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
     from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation
 
-__all__ = ["LEVELS", "LOW_TO_HIGH", "REASONING", "Family", "ModelFamilies", "fit_at"]
-
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")  # of reasoning, on any wire
 REASONING = ("reasoning", "reasoning_effort", "thinking", "effort", "output_config")
 LOW_TO_HIGH = ("low", "medium", "high")

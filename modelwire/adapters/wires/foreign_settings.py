@@ -12,14 +12,12 @@ from modelwire.adapters.wires.json import in_snake_case
 from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation
 from modelwire.aliases import JSON
 
-__all__ = ["take_system_prompt", "translate"]
-
 # Gemini's and Converse's dicts of settings, and Gemini's of thinking.
-CONFIGS = ("generationConfig", "generation_config", "inferenceConfig")
-THINKING = ("thinkingConfig", "thinking_config")
-SYSTEM = ("system", "instructions", "systemInstruction", "system_instruction")
+_CONFIGS = ("generationConfig", "generation_config", "inferenceConfig")
+_THINKING = ("thinkingConfig", "thinking_config")
+_SYSTEM = ("system", "instructions", "systemInstruction", "system_instruction")
 # The common name of each setting, by its name in snake_case.
-COMMON = {
+_COMMON = {
     "temperature": "temperature",
     "top_p": "top_p",
     "top_k": "top_k",
@@ -38,7 +36,7 @@ def translate(adaptation: ParameterAdaptation, foreign: Collection[str]) -> None
     params = adaptation.params
     for name in [name for name in params if name in foreign]:
         value = params[name]
-        if name in (*CONFIGS, *THINKING) and isinstance(value, Mapping):
+        if name in (*_CONFIGS, *_THINKING) and isinstance(value, Mapping):
             rest: JSON = {}
             for key, part in value.items():
                 if not _has_common_name(adaptation, name, in_snake_case(key), part):
@@ -46,7 +44,7 @@ def translate(adaptation: ParameterAdaptation, foreign: Collection[str]) -> None
             params[name] = rest
             if not rest:
                 del params[name]
-        elif COMMON.get(name) != name and _has_common_name(
+        elif _COMMON.get(name) != name and _has_common_name(
             adaptation, name, in_snake_case(name), value
         ):
             del params[name]
@@ -60,8 +58,8 @@ def _has_common_name(adaptation: ParameterAdaptation, parameter: str, key: str, 
             for name, it in value.items()
         ]
         return all(parts)
-    if key in COMMON:
-        name = COMMON[key]
+    if key in _COMMON:
+        name = _COMMON[key]
         common = value
     elif key == "response_json_schema":
         schema = {"name": "answer", "schema": value}
@@ -84,7 +82,7 @@ def _has_common_name(adaptation: ParameterAdaptation, parameter: str, key: str, 
 
 def take_system_prompt(params: JSON, foreign: Collection[str]) -> str | None:
     """Take out the system prompt that is set under another wire's word."""
-    for name in SYSTEM:
+    for name in _SYSTEM:
         if name in foreign and isinstance(params.get(name), str):
             return str(params.pop(name))
     return None

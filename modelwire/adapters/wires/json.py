@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
 
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import MalformedResponse, message_of
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import MASK
@@ -22,41 +22,17 @@ if TYPE_CHECKING:
     from modelwire.errors import ProviderError
     from modelwire.transport.wire import Reply
 
-__all__ = [
-    "UNDOCUMENTED",
-    "ProviderWords",
-    "count_or_none",
-    "counts_of",
-    "dict_or_empty",
-    "dicts_in",
-    "error_as",
-    "error_from_json",
-    "error_from_reply",
-    "failure_text",
-    "in_snake_case",
-    "is_keep_alive",
-    "malformed",
-    "mask_secrets",
-    "no_answer",
-    "provider_words",
-    "read_json",
-    "read_reply",
-    "request_id_of",
-    "snippet",
-    "text_or_none",
-]
-
 # What reading JSON raises that has another shape than its documentation says.
 UNDOCUMENTED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-SNIPPET_CHARS = 200
+_SNIPPET_CHARS = 200
 MESSAGE_CHARS = 300
-BODY_CHARS = 2_000  # of a body that is no JSON, kept as `.body` of the error
+_BODY_CHARS = 2_000  # of a body that is no JSON, kept as `.body` of the error
 
 # OpenAI, Azure, Groq, Mistral ... / Anthropic / Amazon / Azure API Management, most telling first.
-REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
+_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
 
 
-def snippet(text: bytes | str, limit: int = SNIPPET_CHARS) -> str:
+def snippet(text: bytes | str, limit: int = _SNIPPET_CHARS) -> str:
     """Return at most `limit` characters of `text`, secrets masked, white space collapsed, controls escaped."""
     head = text[: limit * 8]  # masking and white space shrink it; a body may have megabytes
     shown = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
@@ -189,7 +165,7 @@ def malformed(
         provider=provider,
         request_id=request_id,
         status=status,
-        body=snippet(body, BODY_CHARS) or None,
+        body=snippet(body, _BODY_CHARS) or None,
     )
 
 
@@ -330,9 +306,9 @@ def _status(value: Any) -> int | None:
     return None
 
 
-def request_id_of(headers: Mapping[str, str]) -> str | None:
+def request_id_of(headers: HeaderFields) -> str | None:
     """Return the provider's name for the call; `headers` have lower-case names."""
-    for name in REQUEST_ID_HEADERS:
+    for name in _REQUEST_ID_HEADERS:
         if found := headers.get(name):
             return found
     return None
@@ -351,7 +327,7 @@ def error_from_reply(reply: Reply, provider: str) -> ProviderError:
             status=reply.status,
             headers=reply.headers,
             request_id=request_id_of(reply.headers),
-            body=snippet(reply.body, BODY_CHARS) or None,
+            body=snippet(reply.body, _BODY_CHARS) or None,
         )
     return error_from_json(
         body,
@@ -367,7 +343,7 @@ def error_from_json(
     *,
     provider: str,
     status: int,
-    headers: Mapping[str, str] | None = None,
+    headers: HeaderFields | None = None,
     model: str | None = None,
     fallback: str | None = None,
 ) -> ProviderError:

@@ -13,22 +13,6 @@ from modelwire.messages import BaseMessage
 from modelwire.messages.block_translators.standard import AnyBlock, type_of
 from modelwire.messages.tool_calls import CALL_EXTRAS
 
-__all__ = [
-    "CALL_SIGNATURES",
-    "calls_of",
-    "key_names",
-    "kind_of",
-    "role_of",
-    "safe_call_id",
-    "take_call",
-    "text_of",
-    "tool_call_id_of",
-    "value_of",
-    "with_paired_calls",
-    "with_results_apart",
-    "without_data",
-]
-
 # Where LangChain keeps Gemini's signatures of calls, by the id of the call.
 CALL_SIGNATURES = "__gemini_function_call_thought_signatures__"
 _ANSWERS = frozenset(("ai", "AIMessageChunk"))

@@ -14,16 +14,6 @@ from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, did_you_mean
 from modelwire.messages.block_translators.standard import without
 
-__all__ = [
-    "Note",
-    "ParameterAdaptation",
-    "Reasoning",
-    "budget_of_effort",
-    "format_as_openai",
-    "quoted",
-    "read_reasoning",
-]
-
 
 class Note(NamedTuple):
     """What became of a parameter that could not be sent as it was."""
@@ -33,7 +23,7 @@ class Note(NamedTuple):
 
 
 # What the API does where a parameter is not set: one with just this value changes nothing.
-DEFAULTS: JSON = {
+_DEFAULTS: JSON = {
     "temperature": 1,
     "top_p": 1,
     "presence_penalty": 0,
@@ -47,7 +37,7 @@ DEFAULTS: JSON = {
 
 # How many tokens of thinking an effort is worth, on models that count them; and the other way round. Our choice: the
 # smallest is the API's least, and the largest leaves room for the answer of a model that says 32,000 at most.
-BUDGETS = {
+_BUDGETS = {
     "minimal": 1024,
     "low": 2048,
     "medium": 8192,
@@ -59,9 +49,9 @@ BUDGETS = {
 
 def budget_of_effort(effort: str) -> int:
     """Return how many tokens of thinking an effort is worth. Raises `InvalidArgument` for an unknown one."""
-    if effort not in BUDGETS:
-        raise InvalidArgument(f"An effort is `{effort}`. {did_you_mean(effort, list(BUDGETS))}")
-    return BUDGETS[effort]
+    if effort not in _BUDGETS:
+        raise InvalidArgument(f"An effort is `{effort}`. {did_you_mean(effort, list(_BUDGETS))}")
+    return _BUDGETS[effort]
 
 
 class Reasoning(NamedTuple):
@@ -78,7 +68,7 @@ class Reasoning(NamedTuple):
             return self.effort
         if self.budget == 0:
             return "none"
-        return next((level for level in LEVELS[2:] if self.budget <= BUDGETS[level]), "xhigh")
+        return next((level for level in LEVELS[2:] if self.budget <= _BUDGETS[level]), "xhigh")
 
 
 class ParameterAdaptation:
@@ -103,7 +93,7 @@ class ParameterAdaptation:
 
     def leave_out(self, name: str, why: str) -> None:
         """Take a parameter out, with a note unless it is the default anyway."""
-        if self.params.pop(name) != DEFAULTS.get(name, _NOTHING):
+        if self.params.pop(name) != _DEFAULTS.get(name, _NOTHING):
             self.note(name, f"is left out for `{self.model}`: {why}")
 
     def leave_out_all(self, names: Iterable[str], why: str) -> None:
@@ -119,7 +109,7 @@ class ParameterAdaptation:
         if self._effort() in family.free_at:
             return
         for name in family.fixed:
-            if name in self.params and self.params[name] != DEFAULTS.get(name, _NOTHING):
+            if name in self.params and self.params[name] != _DEFAULTS.get(name, _NOTHING):
                 reasoning = " while it reasons" if family.free_at else ""
                 self.leave_out(name, refusal.replace(" it,", f" it{reasoning},"))
 

@@ -19,26 +19,15 @@ from modelwire.errors import InvalidArgument
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
 
-__all__ = [
-    "LONG",
-    "MOST_MARKS",
-    "SHORT",
-    "MarkWriter",
-    "PromptCacheWish",
-    "Section",
-    "StoredHead",
-    "place_marks",
-]
-
 SHORT, LONG = "5m", "1h"
 # https://platform.claude.com/docs/en/build-with-claude/prompt-caching and
 # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html, read 2026-11.
 MOST_MARKS = 4
 # A prefix with fewer bytes than this for each token of the provider's minimum is surely below it, and gets no mark. A
 # mark below the minimum costs nothing but its place, so this is less than any text has.
-LEAST_BYTES_A_TOKEN = 2
+_LEAST_BYTES_A_TOKEN = 2
 # An image or a file counts as this many bytes at most, however large it is in base64.
-MOST_BYTES_OF_DATA = 8_192
+_MOST_BYTES_OF_DATA = 8_192
 _DATA_KEYS = frozenset(("data", "bytes", "url", "file_data", "image_url"))
 
 
@@ -109,7 +98,7 @@ def place_marks(
     is_single = not any(section.name == "assistant" for section in sections)
     wants_newest = not automatic_marks and not (wish.is_row and is_single)
     spots = _spots(sections, writer, wants_newest=wants_newest)
-    least_bytes = least_tokens * LEAST_BYTES_A_TOKEN
+    least_bytes = least_tokens * _LEAST_BYTES_A_TOKEN
     wanted = [spot for spot in spots if spot.at not in by_hand and spot.size_bytes >= least_bytes]
     for spot in wanted[:free]:
         section, block = spot.at
@@ -191,11 +180,11 @@ def _size_bytes(value: Any) -> int:
     if isinstance(value, Mapping):
         size = 0
         for key, part in value.items():
-            most = MOST_BYTES_OF_DATA if key in _DATA_KEYS else inf
+            most = _MOST_BYTES_OF_DATA if key in _DATA_KEYS else inf
             size += len(key) + int(min(_size_bytes(part), most))
         return size
     if isinstance(value, list | tuple):
         return sum(map(_size_bytes, value))
     if isinstance(value, bytes):
-        return min(len(value), MOST_BYTES_OF_DATA)
+        return min(len(value), _MOST_BYTES_OF_DATA)
     return 4

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 from modelwire.aliases import Fields
 from modelwire.errors import InvalidArgument, InvalidType
 
-__all__ = ["Function", "read_choice", "read_form", "read_function"]
-
 
 class Function(NamedTuple):
     """A tool of the caller's."""

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from urllib.parse import quote
 
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, Function, HeaderFields
 from modelwire.errors import InvalidArgument, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,26 +20,6 @@ if TYPE_CHECKING:
     from modelwire.errors import ChatError
     from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage
     from modelwire.transport.wire import Reply, ServerEvent, WireRequest
-
-__all__ = [
-    "WIRES",
-    "AttachmentLimits",
-    "ChatCall",
-    "Codec",
-    "Endpoint",
-    "SdkSeat",
-    "StreamDecoder",
-    "StructuredOutput",
-    "TokenCounting",
-    "ToolDialect",
-    "Wire",
-    "codec_at",
-    "families_at",
-    "loaded",
-    "path_segment",
-    "register_batch_api",
-    "wire_named",
-]
 
 
 @lru_cache(maxsize=256)
@@ -84,7 +64,7 @@ class ChatCall:
         *,
         stream: bool = False,
         extra_body: Fields | None = None,
-        extra_headers: Mapping[str, str] | None = None,
+        extra_headers: HeaderFields | None = None,
     ) -> None:
         self.messages = messages
         self.model = model
@@ -132,7 +112,7 @@ class Codec(Protocol):
     def decode(self, reply: Reply) -> AIMessage:
         """Read a whole answer (status 200). Raises `MalformedResponse`, or the error that hides under the 200."""
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> StreamDecoder:
         """Make the decoder of one streamed answer; `headers` are its head's, by lower-case name."""
 
     def error(self, reply: Reply) -> ChatError:
@@ -190,7 +170,7 @@ class SdkSeat(NamedTuple):
     """
 
     package: str
-    make_client: Callable[[Mapping[str, str], JSON], tuple[Any, JSON]]
+    make_client: Callable[[HeaderFields, JSON], tuple[Any, JSON]]
     joined_headers: tuple[
         str, ...
     ] = ()  # lower-case names of headers whose values add up, the client's and ours
@@ -240,7 +220,7 @@ class Wire(NamedTuple):
     prompt_cache: str | None = None
 
     @property
-    def batch_api(self) -> Callable[..., Any] | None:
+    def batch_api(self) -> Function | None:
         """The class of the wire's Batch API, from `register_batch_api`; None if there is none."""
         reference = _BATCH_APIS.get(self.name)
         if reference is None:

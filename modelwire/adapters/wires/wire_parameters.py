@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
 
-__all__ = ["foreign_words"]
-
 OF_WIRE = {
     "openai": "parallel_tool_calls "
     "frequency_penalty presence_penalty logit_bias logprobs top_logprobs n seed stop top_k "

@@ -17,14 +17,12 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part
 
-__all__ = ["AnthropicBatches"]
-
 # A damaged store may hide an earlier batch of a part. It is searched for among the batches made up
 # to this long before the part was planned, because this machine's clock may have been wrong.
-POSSIBLY_LOST_S = 7 * 86_400.0
+_POSSIBLY_LOST_S = 7 * 86_400.0
 # An error inside a batch has a type and no status. This table gives the status of each type.
 # https://docs.anthropic.com/en/api/errors, read 2026-11
-STATUS_OF = {
+_STATUS_OF = {
     "invalid_request_error": 400,
     "authentication_error": 401,
     "billing_error": 402,
@@ -36,7 +34,7 @@ STATUS_OF = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-KINDS = {
+_KINDS = {
     "succeeded": "succeeded",
     "errored": "errored",
     "canceled": "cancelled",
@@ -82,7 +80,7 @@ class AnthropicBatches(api.BatchApi):
         """
         found: list[api.Made] = []
         if part.stage == "planned":
-            since = part.at - POSSIBLY_LOST_S
+            since = part.at - _POSSIBLY_LOST_S
         else:
             since = part.newest_at
         for batch in api.listed(batch_client, self.batches, "after_id", 1000):
@@ -133,7 +131,7 @@ class AnthropicBatches(api.BatchApi):
         result = row.get("result")
         if not isinstance(result, dict):
             result = {"error": {"type": "api_error", "message": api.NO_RESULT}}
-        kind = KINDS.get(str(result.get("type")), "errored")
+        kind = _KINDS.get(str(result.get("type")), "errored")
         if kind != "errored":
             return api.RowReply(custom_id, kind, None, result.get("message"), None)
         wrapped = result.get("error")
@@ -142,7 +140,7 @@ class AnthropicBatches(api.BatchApi):
             inner = wrapped.get("error") or wrapped
         status = 500
         if isinstance(inner, dict):
-            status = STATUS_OF.get(str(inner.get("type")), 500)
+            status = _STATUS_OF.get(str(inner.get("type")), 500)
         request_id = None
         if isinstance(wrapped, dict):
             request_id = wrapped.get("request_id")

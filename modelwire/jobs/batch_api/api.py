@@ -18,27 +18,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part
 
-__all__ = [
-    "NO_RESULT",
-    "BatchApi",
-    "EndlessList",
-    "Look",
-    "Made",
-    "Newest",
-    "RowReply",
-    "Uploaded",
-    "checked_id",
-    "each_of",
-    "epoch",
-    "is_made_of",
-    "json_object",
-    "listed",
-    "marks_of",
-    "reads_answers",
-    "turned",
-    "without_bom",
-]
-
 T = TypeVar("T")
 
 # A list with more pages than this is treated as one that never ends.

@@ -12,8 +12,6 @@ from urllib.parse import parse_qsl, unquote
 if TYPE_CHECKING:
     from modelwire.ext import HTTPChatModel
 
-__all__ = ["CREATE_ENDPOINT", "batch_address", "deployment_of", "is_azure"]
-
 # Azure takes this endpoint for every batch, even if the rows call the Responses API.
 CREATE_ENDPOINT = "/chat/completions"
 _MARK = "/deployments/"

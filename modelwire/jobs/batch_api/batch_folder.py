@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from modelwire.ext import HTTPChatModel
     from modelwire.jobs.batch_api.chain import Split
 
-__all__ = ["FORMAT", "BatchFolder", "check_format"]
-
-
 # The rows, requests and results of a batch are in the job's store since format 3.
 FORMAT = 3
 

@@ -7,11 +7,9 @@ from typing import Annotated, Any
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.options import Setting, SharedOptions, checked, described
 
-__all__ = ["BatchOptions", "checked_options"]
-
 # Users may set this many of the 16 pairs that OpenAI takes; the job itself needs three.
 # https://platform.openai.com/docs/api-reference/batch/create, read 2026-11
-METADATA_PAIRS = 13
+_METADATA_PAIRS = 13
 
 
 class BatchOptions(SharedOptions, total=False):
@@ -68,6 +66,6 @@ def checked_options(keywords: BatchOptions) -> dict[str, Any]:
     options = checked(BatchOptions, keywords, "batch")
     pairs = options["metadata"] or {}
     options["metadata"] = {str(name): str(value) for name, value in pairs.items()}
-    if len(pairs) > METADATA_PAIRS:
-        raise InvalidArgument(f"`metadata` may have {METADATA_PAIRS} pairs, not {len(pairs)}.")
+    if len(pairs) > _METADATA_PAIRS:
+        raise InvalidArgument(f"`metadata` may have {_METADATA_PAIRS} pairs, not {len(pairs)}.")
     return options

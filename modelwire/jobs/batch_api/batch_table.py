@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.results import BatchResult
     from modelwire.jobs.folder import JobFolder
 
-__all__ = ["record_of", "write_table"]
-
 
 def write_table(
     job: BatchJob, folder: JobFolder, events: PartEvents, path: Path, order: str

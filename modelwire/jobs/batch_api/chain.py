@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import ext
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.work import Work, models_of
 from modelwire.runnables import (
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.runnables import RunnableConfig
     from modelwire.transport.wire import WireRequest
-
-__all__ = ["NotBatchable", "Split", "split_chain"]
 
 
 class NotBatchable(InvalidArgument):
@@ -162,7 +160,7 @@ def _model_of(
     """Return the runnable inside a step's bindings, retries and fallbacks, with the arguments and
     config bound to it.
     """
-    kwargs: dict[str, Any] = {}
+    kwargs: Kwargs = {}
     config: RunnableConfig = merge_configs(None)
     while True:
         if isinstance(step, RunnableBinding):

@@ -7,7 +7,6 @@ another host.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -15,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from pydantic_core import from_json
 
 from modelwire import errors, ext, lazy
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields, Kwargs
 from modelwire.jobs.batch_api.azure import batch_address
 from modelwire.jobs.owned_files import owned
 
@@ -28,12 +27,10 @@ if TYPE_CHECKING:
 else:
     plain_client = lazy.module("modelwire.jobs.batch_api.plain_client")
 
-__all__ = ["BatchClient", "answer_of"]
-
-TIMEOUT_S = 60.0
+_TIMEOUT_S = 60.0
 # An upload of 200 MB gets no answer before it is complete, so reading may take this long.
-UPLOAD_TIMEOUT_S = 600.0
-DOWNLOAD_TRIES = 5
+_UPLOAD_TIMEOUT_S = 600.0
+_DOWNLOAD_TRIES = 5
 
 
 class BatchClient:
@@ -94,12 +91,12 @@ class BatchClient:
                 hooks = {"request": [ext.hide_query]}
                 client = httpx2.Client(
                     proxy=model.proxy,
-                    timeout=TIMEOUT_S,
+                    timeout=_TIMEOUT_S,
                     event_hooks=hooks,
                     verify=ext.trust_store(),
                 )
             base_url, query = batch_address(address.url)
-            arguments: dict[str, Any] = {
+            arguments: Kwargs = {
                 "base_url": base_url,
                 "default_query": query,
                 "default_headers": headers,
@@ -130,16 +127,16 @@ class BatchClient:
         """Return a JSON object; the SDK retries by itself."""
         return self._called("get", path, {"params": dict(params or {}), "max_retries": 2})
 
-    def post(self, path: str, *, headers: Mapping[str, str] | None = None, **content: Any) -> JSON:
+    def post(self, path: str, *, headers: HeaderFields | None = None, **content: Any) -> JSON:
         """Send a POST once, without retries: if the answer is lost, the provider may have acted on the request."""
-        options = {"headers": dict(headers or {}), "max_retries": 0, "timeout": UPLOAD_TIMEOUT_S}
+        options = {"headers": dict(headers or {}), "max_retries": 0, "timeout": _UPLOAD_TIMEOUT_S}
         return self._called("post", path, options, **content)
 
     def upload(self, path: str, name: str, size: int, file: IO[bytes]) -> JSON:
         """Upload a file of `size` bytes with a client that has `upload`, and return the provider's
         description of it.
         """
-        options = {"timeout": UPLOAD_TIMEOUT_S}
+        options = {"timeout": _UPLOAD_TIMEOUT_S}
         return self._called("upload", path, options, name=name, size=size, file=file)
 
     def delete(self, path: str) -> None:
@@ -157,7 +154,7 @@ class BatchClient:
         self._carried.headers.update(headers)
         return {**self._headers, **headers}
 
-    def _called(self, method: str, path: str, options: dict[str, Any], **content: Any) -> JSON:
+    def _called(self, method: str, path: str, options: Kwargs, **content: Any) -> JSON:
         try:
             return self._called_once(method, path, {**options}, **content)
         except errors.AuthenticationError:
@@ -172,7 +169,7 @@ class BatchClient:
                     file.seek(0)
         return self._called_once(method, path, options, **content)
 
-    def _called_once(self, method: str, path: str, options: dict[str, Any], **content: Any) -> JSON:
+    def _called_once(self, method: str, path: str, options: Kwargs, **content: Any) -> JSON:
         import httpx2
 
         options["headers"] = ext.Headers({**self._now_needed(), **options.get("headers", {})})
@@ -182,7 +179,7 @@ class BatchClient:
                 response = getattr(self._client, method)(
                     path,
                     cast_to=httpx2.Response,
-                    options={"timeout": TIMEOUT_S, "follow_redirects": False, **options},
+                    options={"timeout": _TIMEOUT_S, "follow_redirects": False, **options},
                     **content,
                 )
             # Cloud Storage answers a DELETE with status 204 and no body.
@@ -210,7 +207,7 @@ class BatchClient:
     def download(self, path: str, file: Path) -> None:
         """Download `path` into `file` completely; a retry resumes a partial download."""
         part = file.with_name(f"{file.name}.part")
-        for left in range(DOWNLOAD_TRIES - 1, -1, -1):
+        for left in range(_DOWNLOAD_TRIES - 1, -1, -1):
             try:
                 self._fetch(path, part)
                 break
@@ -221,7 +218,7 @@ class BatchClient:
             if (
                 isinstance(error, errors.AuthenticationError)
                 and self._renewable is not None
-                and left == DOWNLOAD_TRIES - 1
+                and left == _DOWNLOAD_TRIES - 1
             ):
                 self._renewable._credentials().expire()
                 continue
@@ -252,7 +249,7 @@ class BatchClient:
                     stream=True,
                     options={
                         "headers": headers,
-                        "timeout": TIMEOUT_S,
+                        "timeout": _TIMEOUT_S,
                         "max_retries": 2,
                         "follow_redirects": False,
                     },

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from modelwire.jobs.batch_api.api import Made
 
-__all__ = ["Creation"]
-
 _log = logging.getLogger(__name__)
 
 # If the outcome of creating a batch is unknown, the provider's list is searched for this long
@@ -40,7 +38,7 @@ _log = logging.getLogger(__name__)
 # s.
 SEARCH_S = 300.0
 # After these statuses of a gateway, the provider may still have executed the request.
-UNKNOWN_STATUSES = (408, 409, 499)
+_UNKNOWN_STATUSES = (408, 409, 499)
 
 
 class Creation(PartWork):
@@ -191,4 +189,4 @@ def _is_refusal(exc: ModelwireError) -> bool:
     status = None
     if isinstance(exc, ProviderError):
         status = exc.status_code
-    return status is not None and 400 <= status < 500 and status not in UNKNOWN_STATUSES
+    return status is not None and 400 <= status < 500 and status not in _UNKNOWN_STATUSES

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import RowReply
     from modelwire.jobs.batch_api.part_log import Part
 
-__all__ = ["Downloads"]
-
 _log = logging.getLogger(__name__)
 
 # If results lack answers that the provider counts, they are fetched again for this long.

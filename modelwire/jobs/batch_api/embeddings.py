@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["chain_of_embeddings", "codec_of_rows", "embeddings_facts", "output_of", "with_steps"]
-
 # The Batch APIs of other providers take no embeddings, or others than these.
 PROVIDERS = ("openai",)
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.part_log import PartEvents
     from modelwire.jobs.folder import JobFolder
 
-__all__ = ["FinishedRows", "check_planned"]
-
 
 class FinishedRows:
     """Reads the results of the job in a folder. Steps after the model run in this process."""

@@ -24,17 +24,15 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part
 
-__all__ = ["GeminiBatches", "GoogleBatches", "pages", "shown_marks"]
-
 # Requests above this size are uploaded as a file. The limit is 20 MB, and the rest is for the JSON
 # around the rows (.../docs/batch-api).
 INLINE_BYTES = 19_000_000
 # More rows are uploaded as a file: the answers of an inline batch are one JSON document, which is
 # parsed in memory.
-INLINE_ROWS = 1_000
+_INLINE_ROWS = 1_000
 # These are the final states, `BATCH_STATE_...` or `JOB_STATE_...` on the wire. In every other state
 # a batch runs.
-OUTCOMES = {
+_OUTCOMES = {
     "SUCCEEDED": "completed",
     "FAILED": "failed",
     "CANCELLED": "cancelled",
@@ -45,7 +43,7 @@ OUTCOMES = {
 # The error of a row is a google.rpc.Status, whose codes are not HTTP's. This table gives the HTTP
 # status of each.
 # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto, read 2026-11
-HTTP_OF = {
+_HTTP_OF = {
     1: 499,
     3: 400,
     4: 504,
@@ -60,7 +58,7 @@ HTTP_OF = {
     14: 503,
     16: 401,
 }
-FILES = "/v1beta/files"
+_FILES = "/v1beta/files"
 
 
 class GoogleBatches(api.BatchApi):
@@ -101,7 +99,7 @@ class GoogleBatches(api.BatchApi):
             if (
                 marks is not None
                 and api.is_made_of(part, job, marks.groups())
-                and id_of(batch) not in taken
+                and _id_of(batch) not in taken
             ):
                 found.append(self.made(batch))
         return found
@@ -112,14 +110,14 @@ class GoogleBatches(api.BatchApi):
         ends_at = 0.0
         if made_at:
             ends_at = made_at + self.life_s
-        return api.Made(id_of(batch), ends_at)
+        return api.Made(_id_of(batch), ends_at)
 
     @api.reads_answers
     def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         about = self.about(batch)
         error = batch.get("error")
-        outcome = OUTCOMES.get(str(about.get("state")).rpartition("STATE_")[2], "")
+        outcome = _OUTCOMES.get(str(about.get("state")).rpartition("STATE_")[2], "")
         ended = outcome not in ("", "cancelling")
         total, good, bad = self.counts(about)
         remote: tuple[str, ...] = ()
@@ -142,7 +140,7 @@ class GoogleBatches(api.BatchApi):
         if isinstance(code, int) and 400 <= code < 600:
             status = code
         else:
-            status = HTTP_OF.get(code or 13, 500)
+            status = _HTTP_OF.get(code or 13, 500)
         return api.RowReply(key, "errored", status, {"error": {**error, "code": status}}, None)
 
 
@@ -163,7 +161,7 @@ class GeminiBatches(GoogleBatches):
 
     def takes_file(self, part: Part) -> bool:
         """Return whether a part is too large to be sent with its batch."""
-        return part.size_bytes > INLINE_BYTES or part.rows > INLINE_ROWS
+        return part.size_bytes > INLINE_BYTES or part.rows > _INLINE_ROWS
 
     @api.reads_answers
     def upload(
@@ -177,13 +175,13 @@ class GeminiBatches(GoogleBatches):
             return None
         with path.open("rb") as file:
             uploaded = batch_client.upload(
-                f"/upload{FILES}", f"{job}-{part.name}.jsonl", part.size_bytes, file
+                f"/upload{_FILES}", f"{job}-{part.name}.jsonl", part.size_bytes, file
             )
         about = uploaded.get("file") or {}
-        return api.Uploaded(id_of(about), api.epoch(about.get("createTime")))
+        return api.Uploaded(_id_of(about), api.epoch(about.get("createTime")))
 
     def file_path(self, file_id: str) -> str:
-        return f"{FILES}/{file_id}"
+        return f"{_FILES}/{file_id}"
 
     @api.reads_answers
     def create(
@@ -221,7 +219,7 @@ class GeminiBatches(GoogleBatches):
         output = _output(batch)
         file = output.get("responsesFile")
         if file:
-            return (f"/download{FILES}/{id_of({'name': file})}:download?alt=media",)
+            return (f"/download{_FILES}/{_id_of({'name': file})}:download?alt=media",)
         if output:
             return (f"{self.batches}/{batch_id}",)
         return ()
@@ -266,7 +264,7 @@ def pages(batch_client: BatchClient, path: str, field: str, **params: Any) -> It
         params["pageToken"] = page["nextPageToken"]
 
 
-def id_of(thing: Fields) -> str:
+def _id_of(thing: Fields) -> str:
     """Return the last part of a resource name such as `batches/ID` or `files/ID`."""
     name = thing.get("name")
     last = None

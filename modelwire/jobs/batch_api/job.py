@@ -58,20 +58,18 @@ from modelwire.runnables import RunnableLambda, run_in_executor
 if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["BatchJob"]
-
 _log = logging.getLogger(__name__)
 
-# `wait` polls after these pauses, and from `SLOW_AFTER_S` on every `SLOW_S`.
+# `wait` polls after these pauses, and from `_SLOW_AFTER_S` on every `_SLOW_S`.
 POLLS_S = (5.0, 10.0, 20.0, 40.0, 60.0)
-SLOW_S, SLOW_AFTER_S = 300.0, 3600.0
-JITTER = 0.2
+_SLOW_S, _SLOW_AFTER_S = 300.0, 3600.0
+_JITTER = 0.2
 # The creation of a batch is tried again after these pauses. A longer Retry-After is raised, since a
 # signal has to wait for the pause.
 BACKOFF = Backoff(first_s=0.5, longest_s=8.0, patience_s=30.0)
-EVERY_ROWS = (AuthenticationError, PermissionDenied, QuotaExhausted, MissingKey, MissingDependency)
+_EVERY_ROWS = (AuthenticationError, PermissionDenied, QuotaExhausted, MissingKey, MissingDependency)
 # `resubmit` takes rows of these statuses by default.
-FINISHED = (
+_FINISHED = (
     "expired",
     "errored_retryable",
     "missing",
@@ -228,7 +226,7 @@ class BatchJob:
             Reconciler(job).cancel()
 
     def resubmit(
-        self, status: Any = FINISHED, *, inputs: Any = None, encoding: str = "utf-8"
+        self, status: Any = _FINISHED, *, inputs: Any = None, encoding: str = "utf-8"
     ) -> int:
         """Submit the rows again whose result has one of the statuses; return their number.
 
@@ -255,7 +253,7 @@ class BatchJob:
                 self.hand_in(job.folder, job.events, tries=5)
         return count
 
-    def finish_live(self, status: Any = (*FINISHED, "cancelled")) -> int:
+    def finish_live(self, status: Any = (*_FINISHED, "cancelled")) -> int:
         """Call the model directly, at the full price, for rows without an answer; return how many have one now.
 
         `with_retry` and `with_fallbacks` around the model apply. A row that fails keeps its result,
@@ -480,11 +478,11 @@ def _uncertain(events: PartEvents, number: int) -> Part:
 
 def _pause_s(looks: int, elapsed_s: float) -> float:
     """Return the seconds until `wait` polls again."""
-    if elapsed_s > SLOW_AFTER_S:
-        pause_s = SLOW_S
+    if elapsed_s > _SLOW_AFTER_S:
+        pause_s = _SLOW_S
     else:
         pause_s = POLLS_S[min(looks, len(POLLS_S) - 1)]
-    return pause_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads polls, keeps no secret
+    return pause_s * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads polls, keeps no secret
 
 
 def _check_done(path: Path, events: PartEvents) -> None:
@@ -510,7 +508,7 @@ def _call_directly(store: JobStore, step: Any, rows: list[tuple[int, Any]]) -> i
         else:
             store.append(LIVE, [direct_answer(rows[place][0], message, told=True)])
             answered += 1
-    every_rows = [error for error in failures if isinstance(error, EVERY_ROWS)]
+    every_rows = [error for error in failures if isinstance(error, _EVERY_ROWS)]
     if every_rows and not answered:
         raise every_rows[0]
     return answered

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.part_log import Part, PartEvents
     from modelwire.jobs.folder import JobFolder
 
-__all__ = ["BatchUncertain", "OpenJob", "PartWork"]
-
 
 class BatchUncertain(JobStopped):
     """It is unknown which of `batch_ids`, if any, was made of `part`; the user must decide."""

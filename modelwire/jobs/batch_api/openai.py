@@ -20,25 +20,23 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part
 
-__all__ = ["OpenAIBatches"]
-
 # In any other state a batch runs.
-STATES = {
+_STATES = {
     name: name
     for name in ("completed", "failed", "expired", "cancelled", "cancelling", "finalizing")
 }
-NOT_ASKED = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
+_NOT_ASKED = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
 # In these states of a file on Azure, no batch can be made of it yet.
-BEING_READ = (
+_BEING_READ = (
     "uploaded",
     "pending",
     "running",
 )
-READ_IN_S, READ_PAUSE_S = 600.0, 2.0
+_READ_IN_S, READ_PAUSE_S = 600.0, 2.0
 # The clocks of two of the provider's machines differ by at most this much.
-CLOCKS_APART_S = 86_400.0
+_CLOCKS_APART_S = 86_400.0
 # These are the keys in the metadata of a batch.
-MARKS = ("modelwire_job", "modelwire_part", "modelwire_sha256")
+_MARKS = ("modelwire_job", "modelwire_part", "modelwire_sha256")
 
 
 class OpenAIBatches(api.BatchApi):
@@ -69,8 +67,8 @@ class OpenAIBatches(api.BatchApi):
                 files={"file": (f"{job}-{part.name}.jsonl", file, "application/jsonl")},
             )
         file_id = api.checked_id(uploaded.get("id"))
-        ends = time.monotonic() + READ_IN_S
-        while self.azure and uploaded.get("status") in BEING_READ and time.monotonic() < ends:
+        ends = time.monotonic() + _READ_IN_S
+        while self.azure and uploaded.get("status") in _BEING_READ and time.monotonic() < ends:
             time.sleep(READ_PAUSE_S)
             uploaded = batch_client.get(f"/files/{file_id}")
         return api.Uploaded(file_id, float(uploaded.get("created_at") or 0))
@@ -89,11 +87,11 @@ class OpenAIBatches(api.BatchApi):
         for batch in api.listed(batch_client, self.batches, "after", 100):
             marks = batch.get("metadata") or {}
             has_our_file = part.file_id is not None and batch.get("input_file_id") == part.file_id
-            if has_our_file or api.is_made_of(part, job, [*map(marks.get, MARKS)]):
+            if has_our_file or api.is_made_of(part, job, [*map(marks.get, _MARKS)]):
                 return [self._made(batch)]
             if (
                 part.file_at
-                and (batch.get("created_at") or part.file_at) < part.file_at - CLOCKS_APART_S
+                and (batch.get("created_at") or part.file_at) < part.file_at - _CLOCKS_APART_S
             ):
                 break
         return []
@@ -112,7 +110,7 @@ class OpenAIBatches(api.BatchApi):
             "completion_window": "24h",
             "metadata": {
                 **about["metadata"],
-                **dict(zip(MARKS, api.marks_of(part, job), strict=True)),
+                **dict(zip(_MARKS, api.marks_of(part, job), strict=True)),
             },
         }
         return self._made(batch_client.post(self.batches, body=payload, headers=about["headers"]))
@@ -121,7 +119,7 @@ class OpenAIBatches(api.BatchApi):
     def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         counts = batch.get("request_counts") or {}
-        outcome = STATES.get(str(batch.get("status")), "")
+        outcome = _STATES.get(str(batch.get("status")), "")
         files = tuple(
             file for name in ("output_file_id", "error_file_id") if (file := batch.get(name))
         )
@@ -158,7 +156,7 @@ class OpenAIBatches(api.BatchApi):
             code = None
             if isinstance(error, dict):
                 code = error.get("code")
-            kind = NOT_ASKED.get(str(code), "errored")
+            kind = _NOT_ASKED.get(str(code), "errored")
             status = None
             if kind == "errored":
                 status = 500

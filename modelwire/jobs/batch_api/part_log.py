@@ -22,8 +22,6 @@ from modelwire.aliases import JSON
 from modelwire.errors import DiskError
 from modelwire.jobs.store import EVENTS, STORE_NAME, Entry, JobStore
 
-__all__ = ["Part", "PartEvents"]
-
 
 @dataclass(slots=True)
 class Part:

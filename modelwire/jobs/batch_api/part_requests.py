@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
     from modelwire.jobs.batch_api.part_log import Part
 
-__all__ = ["Limits", "PartRequests", "custom_id_of", "name_of", "requests_of", "write_requests"]
-
 # A part is filled to this share of the provider's limit in bytes.
-BYTES_SHARE = 0.95
+_BYTES_SHARE = 0.95
 
 
 class Limits(NamedTuple):
@@ -35,7 +33,7 @@ class Limits(NamedTuple):
     @classmethod
     def of(cls, api: BatchApi, rows: int | None, size_bytes: int | None) -> Limits:
         """Return the provider's limits, or lower ones that the user has set."""
-        most = int(api.max_bytes * BYTES_SHARE)
+        most = int(api.max_bytes * _BYTES_SHARE)
         return cls(min(rows or api.max_rows, api.max_rows), min(size_bytes or most, most))
 
 

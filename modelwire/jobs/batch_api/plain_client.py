@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelwire.aliases import Fields
+from modelwire.aliases import Fields, HeaderFields, Kwargs
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["PlainClient", "RefusedByProvider"]
-
-FIRST_PAUSE_S = 0.5
+_FIRST_PAUSE_S = 0.5
 
 
 class RefusedByProvider(Exception):
@@ -41,7 +39,7 @@ class PlainClient:
         *,
         base_url: str,
         default_query: Mapping[str, str],
-        default_headers: Mapping[str, str],
+        default_headers: HeaderFields,
         http_client: httpx2.Client,
     ) -> None:
         import httpx2
@@ -123,7 +121,7 @@ class PlainClient:
         else:
             whole = f"{str(self.base_url).rstrip('/')}{path}"
         url = httpx2.URL(whole).copy_merge_params(params)
-        pauses_s = [FIRST_PAUSE_S * 2**n for n in range(int(options.get("max_retries", 0)))]
+        pauses_s = [_FIRST_PAUSE_S * 2**n for n in range(int(options.get("max_retries", 0)))]
         while True:
             request = self._client.build_request(
                 method, url, headers=headers, timeout=options.get("timeout"), **content
@@ -144,5 +142,5 @@ class PlainClient:
             time.sleep(pauses_s.pop(0))
 
 
-def _with(options: Fields, headers: Mapping[str, str]) -> dict[str, Any]:
+def _with(options: Fields, headers: HeaderFields) -> Kwargs:
     return {**options, "headers": {**options.get("headers", {}), **headers}}

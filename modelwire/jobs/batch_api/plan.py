@@ -33,19 +33,8 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.chain import Split
     from modelwire.jobs.batch_api.part_requests import PartRequests
 
-__all__ = [
-    "Plan",
-    "direct_answer",
-    "input_entry",
-    "input_of",
-    "limited",
-    "plan_rows",
-    "read_rows",
-    "stored_row",
-]
-
 # The steps before the model run on this many rows at a time.
-PREPARED = 64
+_PREPARED = 64
 
 
 class Rows(Protocol):
@@ -251,7 +240,7 @@ def prepared_rows(
     """Yield the wanted rows with the output of the steps before the model, or with the exception that they raised."""
     rows = iter(rows)
     work = split.work
-    while chunk := list(islice(rows, PREPARED)):
+    while chunk := list(islice(rows, _PREPARED)):
         if split.before is None:
             for row in chunk:
                 yield (row, row.values)

@@ -27,8 +27,6 @@ from modelwire.jobs.owned_files import disk_errors
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import Look
 
-__all__ = ["Reconciler"]
-
 _log = logging.getLogger(__name__)
 
 # A batch that still runs this long after its time limit stops the job with an error.

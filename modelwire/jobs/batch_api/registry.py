@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 else:
     vertex = lazy.module("modelwire.jobs.batch_api.vertex")
 
-__all__ = ["api_of"]
-
 for _wire, _reference in (
     ("openai", "modelwire.jobs.batch_api.openai:OpenAIBatches"),
     ("responses", "modelwire.jobs.batch_api.openai:OpenAIBatches"),

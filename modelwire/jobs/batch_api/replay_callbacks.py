@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.chain import Split
     from modelwire.jobs.batch_api.results import BatchResult
 
-__all__ = ["report"]
-
 
 def report(split: Split, result: BatchResult, value: Any, job: str) -> None:
     """Report a result as one model run, with a start and an end or error. Convert its message to

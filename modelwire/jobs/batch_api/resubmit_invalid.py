@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.part_log import PartEvents
     from modelwire.jobs.folder import JobFolder
 
-__all__ = ["resubmit_invalid"]
-
 
 def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, round: int) -> int:
     """Plan the rows that were never sent and are valid now; return their number.

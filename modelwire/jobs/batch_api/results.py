@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.part_log import PartEvents
     from modelwire.messages import AIMessage
 
-__all__ = ["BatchCost", "BatchResult", "BatchStatus", "Index"]
-
 _log = logging.getLogger(__name__)
 
 RETRYABLE = "errored_retryable"
@@ -265,7 +263,7 @@ def matches(result: BatchResult, wanted: tuple[str, ...]) -> bool:
     return RETRYABLE in wanted and result.status == "errored" and result.retryable
 
 
-STATUSES = (
+_STATUSES = (
     "errored",
     RETRYABLE,
     "expired",
@@ -285,8 +283,8 @@ def checked_statuses(status: Any) -> tuple[str, ...]:
     else:
         statuses = tuple(status)
     for one in statuses:
-        if one not in STATUSES:
+        if one not in _STATUSES:
             raise InvalidArgument(
-                f"There is no status `{one}`. {did_you_mean(str(one), list(STATUSES))}"
+                f"There is no status `{one}`. {did_you_mean(str(one), list(_STATUSES))}"
             )
     return statuses

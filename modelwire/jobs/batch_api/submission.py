@@ -32,15 +32,13 @@ from modelwire.jobs.owned_files import disk_errors
 from modelwire.jobs.store import INPUTS, LIVE, REPLIES
 from modelwire.runnables import run_in_executor
 
-__all__ = ["asubmit_batch", "batch_api_of", "submit", "submit_batch", "takes_bucket"]
-
 # Submission is tried at most this many times if the provider or the network fails.
-TRIES = 5
-VERTEX = "google_vertexai"
+_TRIES = 5
+_VERTEX = "google_vertexai"
 # These providers speak a wire that has a Batch API at its owner, but have a different one
 # themselves. Groq's is OpenAI's (https://console.groq.com/docs/batch). Read 2026-11.
-OF_THEIR_OWN = {
-    VERTEX: (
+_OF_THEIR_OWN = {
+    _VERTEX: (
         "Vertex AI makes batches of files in a bucket of Google Cloud Storage: "
         '`bucket="gs://my-bucket/folder"` (`--bucket`). With a key of the Gemini API the same models are batched '
         "without one: `ChatGoogleGenerativeAI(..., vertexai=False, api_key=...)`."
@@ -103,13 +101,13 @@ def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) ->
             raise JobChanged(
                 f"`{folder.path}` holds a batch job of other inputs. Name another `dir`, or delete that folder."
             )
-        job.hand_in(folder, events, tries=TRIES, searches=searches)
+        job.hand_in(folder, events, tries=_TRIES, searches=searches)
     return job
 
 
 def takes_bucket(model: Any) -> bool:
     """Return whether the batches of a model are made of files in a bucket."""
-    return str(getattr(model, "provider", "")) == VERTEX
+    return str(getattr(model, "provider", "")) == _VERTEX
 
 
 def batch_api_of(model: Any, bucket: str | None = None) -> BatchApi:
@@ -123,7 +121,7 @@ def batch_api_of(model: Any, bucket: str | None = None) -> BatchApi:
             raise NotBatchable(
                 "Vertex AI makes batches in a project: pass `project=`. An API key alone has none."
             )
-    elif (reason := OF_THEIR_OWN.get(provider)) is not None:
+    elif (reason := _OF_THEIR_OWN.get(provider)) is not None:
         raise NotBatchable(f"{reason} `run_job` asks the rows live.")
     elif bucket is not None:
         raise InvalidArgument(f"`bucket` is for Gemini on Vertex AI; `{provider}` takes none.")

@@ -33,10 +33,8 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part
 
-__all__ = ["VertexBatches"]
-
-STORAGE = "https://storage.googleapis.com"
-LABEL = "modelwire-row-"
+_STORAGE = "https://storage.googleapis.com"
+_LABEL = "modelwire-row-"
 
 
 class VertexBatches(GoogleBatches):
@@ -72,7 +70,7 @@ class VertexBatches(GoogleBatches):
 
     def row(self, custom_id: str, body: Fields, path: str) -> bytes:
         pieces = {
-            f"{LABEL}{at // 2:02}": custom_id[at : at + 2] for at in range(0, len(custom_id), 2)
+            f"{_LABEL}{at // 2:02}": custom_id[at : at + 2] for at in range(0, len(custom_id), 2)
         }
         labels = {**(body.get("labels") or {}), **pieces}
         return to_json({"key": custom_id, "request": {**body, "labels": labels}})
@@ -149,7 +147,7 @@ class VertexBatches(GoogleBatches):
     def read(self, line: bytes) -> api.RowReply:
         row = api.json_object(line)
         labels = (row.get("request") or {}).get("labels") or {}
-        pieces = "".join(str(labels[name]) for name in sorted(labels) if name.startswith(LABEL))
+        pieces = "".join(str(labels[name]) for name in sorted(labels) if name.startswith(_LABEL))
         key = str(row.get("key") or pieces)
         response = row.get("response")
         if (
@@ -166,7 +164,7 @@ class VertexBatches(GoogleBatches):
 
 def _storage() -> str:
     """Return the address of Cloud Storage, or the one in `STORAGE_EMULATOR_HOST`, which receives the token, too."""
-    host = os.environ.get("STORAGE_EMULATOR_HOST", STORAGE).rstrip("/")
+    host = os.environ.get("STORAGE_EMULATOR_HOST", _STORAGE).rstrip("/")
     if "://" in host:
         return host
     return f"http://{host}"

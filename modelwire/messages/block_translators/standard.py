@@ -17,36 +17,6 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
 
-__all__ = [
-    "CALL_TYPES",
-    "DATA_TYPES",
-    "KNOWN_BLOCK_TYPES",
-    "MODEL_WORK",
-    "Block",
-    "Reader",
-    "Readers",
-    "Writers",
-    "as_blocks",
-    "call_blocks",
-    "data_block",
-    "extra_field",
-    "extras_of",
-    "is_known_block",
-    "is_model_work",
-    "is_unfinished",
-    "non_standard",
-    "refusal_block",
-    "rest",
-    "some_of",
-    "split_data_url",
-    "standard_block",
-    "standard_blocks",
-    "type_of",
-    "with_calls_whole",
-    "with_tool_calls",
-    "without",
-]
-
 Block = JSON
 AnyBlock = Values  # This is a block of any wire that is only read.
 # Each wire reads its own blocks and writes standard ones, by their types. None: it is not a block of that type after

@@ -11,16 +11,14 @@ from typing import Any, TypeVar
 from modelwire.aliases import Kwargs
 from modelwire.messages.ai import AIMessage, AIMessageChunk
 
-__all__ = ["V1Stream", "as_v1"]
-
 _Answer = TypeVar("_Answer", bound=AIMessage)
 
-V1 = {"output_version": "v1"}
+_V1 = {"output_version": "v1"}
 # The blocks contain these; a copy here would be sent a second time.
-MOVED_TO_BLOCKS = ("reasoning_content", "refusal")
+_MOVED_TO_BLOCKS = ("reasoning_content", "refusal")
 # These blocks are streamed in pieces: without an index, adjacent ones of one type are one block.
 # Others are a block each.
-PIECEWISE = ("text", "reasoning", "refusal")
+_PIECEWISE = ("text", "reasoning", "refusal")
 
 
 def as_v1(message: _Answer) -> _Answer:
@@ -33,10 +31,12 @@ def as_v1(message: _Answer) -> _Answer:
 def _with_blocks(message: _Answer, blocks: list[Any]) -> _Answer:
     update: Kwargs = {
         "content": blocks,
-        "response_metadata": {**message.response_metadata, **V1},
+        "response_metadata": {**message.response_metadata, **_V1},
     }
     extra = {
-        key: value for key, value in message.additional_kwargs.items() if key not in MOVED_TO_BLOCKS
+        key: value
+        for key, value in message.additional_kwargs.items()
+        if key not in _MOVED_TO_BLOCKS
     }
     if len(extra) != len(message.additional_kwargs):
         update["additional_kwargs"] = extra
@@ -83,7 +83,7 @@ class V1Stream:
                 # decoder does so).
                 self._numbers[place] = self._numbers.pop(run)
         else:
-            place = run if kind in PIECEWISE else ("alone", self._count)
+            place = run if kind in _PIECEWISE else ("alone", self._count)
         if place not in self._numbers:
             self._numbers[place] = self._count
             self._count += 1

@@ -14,19 +14,17 @@ from modelwire.testing.cassettes.replaying import Replay
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["Cassette", "cassette_path"]
-
 # The name of a file has at most this many characters.
-MAX_NAME = 100
+_MAX_NAME = 100
 
 
 def cassette_path(node: pytest.Item) -> Path:
     """Return `cassettes/<module>/<test>.jsonl` beside the test's module; a class's name comes before the test's."""
     names = node.nodeid.partition("::")[2].replace("::", ".")
     name = re.sub(r"[^\w.\-\[\]]+", "_", names)
-    if name != names or len(name) > MAX_NAME:
+    if name != names or len(name) > _MAX_NAME:
         # Two tests may have the same name now, so a digest is added.
-        name = f"{name[:MAX_NAME]}-{sha256(names.encode()).hexdigest()[:8]}"
+        name = f"{name[:_MAX_NAME]}-{sha256(names.encode()).hexdigest()[:8]}"
     return node.path.parent / "cassettes" / node.path.stem / f"{name}.jsonl"
 
 

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from modelwire.aliases import StrPath, Values
 from modelwire.errors import CassetteError, ChatError
 from modelwire.ext import (
     CONNECTION_HOOKS,
@@ -32,15 +33,12 @@ from modelwire.testing.cassettes.records import (
 from modelwire.user_paths import owned
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from modelwire.ext import Reply
     from modelwire.messages import BaseMessage
     from modelwire.testing.cassettes.replaying import Replay
     from modelwire.transport.steps import Send
-
-__all__ = ["Recording", "Writer", "end_cassette", "recorded_connection", "start_cassette"]
 
 _one_at_a_time = Lock()
 # This process has recorded these files.
@@ -84,7 +82,7 @@ class Recording:
 
     answers = False
 
-    def __init__(self, path: str | os.PathLike[str], *, append: bool | None = None) -> None:
+    def __init__(self, path: StrPath, *, append: bool | None = None) -> None:
         self.path = Path(path)
         self._append = append
         self._writer: Writer | None = None
@@ -259,7 +257,7 @@ class CallRecorder(CallObserver):
         self._writer = writer
 
     def started(
-        self, model: Any, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]
+        self, model: Any, messages: Sequence[BaseMessage], kwargs: Values
     ) -> CallObserver | None:
         if not isinstance(model, HTTPChatModel):
             return None
@@ -274,7 +272,7 @@ class _RecordedCall(CallObserver):
         writer: Writer,
         model: HTTPChatModel,
         messages: Sequence[BaseMessage],
-        kwargs: Mapping[str, Any],
+        kwargs: Values,
     ) -> None:
         options = {name: value for name, value in kwargs.items() if name != "stop"}
         self._writer = writer

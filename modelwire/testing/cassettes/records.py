@@ -29,21 +29,6 @@ if TYPE_CHECKING:
 
     from modelwire.transport.steps import Exchange
 
-__all__ = [
-    "HEAD",
-    "LEFT_OUT",
-    "VERSION",
-    "Answer",
-    "AnyExchange",
-    "Call",
-    "Contents",
-    "Request",
-    "call_to_line",
-    "from_lines",
-    "shortened",
-    "to_line",
-]
-
 # Long texts by their hashes.
 Texts = dict[str, str]
 # A call on its way, of any wire.
@@ -53,7 +38,7 @@ VERSION = 1
 # This is the first line of the file.
 HEAD = json.dumps({"modelwire": "cassette", "version": VERSION})
 # A text of a request with more characters than this is replaced by its hash.
-MAX_TEXT = 10_000
+_MAX_TEXT = 10_000
 # This stands in place of a long text.
 LEFT_OUT = re.compile(r"<\d+ characters, sha256 [0-9a-f]{64}>")
 
@@ -182,7 +167,7 @@ def _long_part(text: str) -> str | None:
     long = text
     if text.startswith("data:"):
         long = text.partition(",")[2]
-    if len(long) > MAX_TEXT:
+    if len(long) > _MAX_TEXT:
         return long
     return None
 
@@ -375,6 +360,6 @@ def _changed(value: Any, change: Callable[[str], str], *, ordered: bool = False)
 
 def shortened(value: Any) -> Any:
     """Return the hash that replaces a long text; any other value unchanged."""
-    if not isinstance(value, str) or len(value) <= MAX_TEXT:
+    if not isinstance(value, str) or len(value) <= _MAX_TEXT:
         return value
     return f"<{len(value)} characters, sha256 {sha256(value.encode(errors='surrogatepass')).hexdigest()}>"

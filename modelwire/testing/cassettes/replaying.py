@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
+from modelwire.aliases import StrPath
 from modelwire.errors import CassetteError, InvalidArgument
 from modelwire.ext import ConnectionWrapper, Reply, exchange_limiters, observing
 from modelwire.testing.cassettes.recording import (
@@ -23,11 +24,7 @@ from modelwire.testing.cassettes.records import Answer, AnyExchange, Request, fr
 from modelwire.testing.cassettes.request_diff import how_it_differs
 
 if TYPE_CHECKING:
-    import os
-
     from modelwire.transport.steps import Send, Wait
-
-__all__ = ["Replay"]
 
 # A call waits this long for another one to leave the rate limiter before time is skipped.
 _TURN_S = 0.01
@@ -57,7 +54,7 @@ class Replay:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: StrPath,
         *,
         on_missing: Literal["raise", "call"] = "raise",
         pace: float | None = None,

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelwire.aliases import JSON
 from modelwire.testing.cassettes.records import shortened
 
 if TYPE_CHECKING:
     from modelwire.testing.cassettes.records import Request
 
-__all__ = ["how_it_differs"]
-
 # At most this many differences are listed.
-MAX_NAMED = 5
+_MAX_NAMED = 5
 # At most this many characters of a value are shown.
-MAX_CHARS = 60
+_MAX_CHARS = 60
 
 
 def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
@@ -34,9 +33,9 @@ def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
     names = [_different(facts, other) for other in others]
     nearest = min(range(len(names)), key=lambda place: len(names[place]))
     differing = names[nearest]
-    shown = [_difference(name, facts, others[nearest]) for name in differing[:MAX_NAMED]]
-    if len(differing) > MAX_NAMED:
-        shown.append(f"and {len(differing) - MAX_NAMED} more")
+    shown = [_difference(name, facts, others[nearest]) for name in differing[:_MAX_NAMED]]
+    if len(differing) > _MAX_NAMED:
+        shown.append(f"and {len(differing) - _MAX_NAMED} more")
     line = nearest + 2
     return (
         f"{this}. The nearest of {len(recorded)} recorded is on line {line}, and differs in: "
@@ -50,7 +49,7 @@ _WHAT_TO_DO = (
 _ABSENT = object()
 
 
-def _facts(request: Request) -> dict[str, Any]:
+def _facts(request: Request) -> JSON:
     return {"url": request.url, **dict(_leaves(request.body, ""))}
 
 
@@ -85,15 +84,15 @@ def _shown(value: Any, other: Any) -> str:
     """Return a value as text; of a long text only the part from the first difference on."""
     if value is _ABSENT:
         return "not there"
-    if not isinstance(value, str) or len(value) <= MAX_CHARS:
+    if not isinstance(value, str) or len(value) <= _MAX_CHARS:
         return repr(value)
     text = ""
     if isinstance(other, str):
         text = other
     pairs = enumerate(zip(value, text, strict=False))
     same = next((at for at, (one, two) in pairs if one != two), 0)
-    start = max(0, min(same - 10, len(value) - MAX_CHARS))
-    end = start + MAX_CHARS
+    start = max(0, min(same - 10, len(value) - _MAX_CHARS))
+    end = start + _MAX_CHARS
     before = "…" * (start > 0)
     after = "…" * (end < len(value))
     return f"{before}{value[start:end]!r}{after}"

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
-__all__ = ["Answer", "Call", "ToolUse", "Usage", "args_text", "calls_of", "pieces", "slices"]
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -28,8 +28,6 @@ from modelwire.testing.server.replies import Reply, Response, json_reply
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
 
-__all__ = ["API"]
-
 _NO_COUNTS = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
 
 
@@ -96,7 +94,7 @@ def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
     }
 
 
-def end_batch(
+def _end_batch(
     desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
 ) -> None:
     """Write the results of all rows as JSON lines."""
@@ -153,6 +151,6 @@ API = BatchApi(
     _PATH,
     _HANDLERS,
     record,
-    end_batch,
+    _end_batch,
     refuses_whole=False,
 )

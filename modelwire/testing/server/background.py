@@ -18,8 +18,6 @@ from modelwire.testing.server.replies import Headers, Reply, json_reply
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["BackgroundDesk"]
-
 _PLACE = "/responses/"
 
 

@@ -17,23 +17,8 @@ if TYPE_CHECKING:
     from modelwire.testing.server.replies import Reply
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = [
-    "DAY_S",
-    "Answered",
-    "BatchApi",
-    "BatchCall",
-    "BatchPlan",
-    "Handlers",
-    "Row",
-    "SeenBatch",
-    "cancel",
-    "is_good",
-    "list_batches",
-    "show",
-]
-
-Oddity = Literal["missing", "duplicate", "null", "expired"]
-Outcome = Literal["completed", "failed", "expired", "cancelled", "token_limit_exceeded"]
+_Oddity = Literal["missing", "duplicate", "null", "expired"]
+_Outcome = Literal["completed", "failed", "expired", "cancelled", "token_limit_exceeded"]
 DAY_S = 86_400
 
 # A row is (custom_id, wire, body).
@@ -56,9 +41,9 @@ class BatchPlan:
 
     polls: int = 2
     seconds: float | None = None
-    outcome: Outcome = "completed"
+    outcome: _Outcome = "completed"
     done: float = 1.0
-    rows: Mapping[int, Oddity] = field(default_factory=dict)
+    rows: Mapping[int, _Oddity] = field(default_factory=dict)
     foreign: int = 0
     errors: Sequence[Mapping[str, Any]] = ()
     lose_create: bool = False
@@ -66,7 +51,7 @@ class BatchPlan:
     results_host: str | None = None
 
     def __post_init__(self) -> None:
-        check_word("outcome", self.outcome, get_args(Outcome))
+        check_word("outcome", self.outcome, get_args(_Outcome))
 
 
 @dataclass(slots=True)
@@ -97,7 +82,7 @@ class SeenBatch:
     reasoning_tokens: int = 0
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> _Outcome:
         if self.errors or self.plan.errors:
             return "failed"
         if self.cancelled_at_share is not None:

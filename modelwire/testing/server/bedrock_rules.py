@@ -15,8 +15,6 @@ from modelwire.testing.server.request_rules import Problem, turns_of, unpaired
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["converse_problems"]
-
 
 def converse_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     turns = list(

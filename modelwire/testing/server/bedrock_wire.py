@@ -12,12 +12,9 @@ from zlib import crc32
 
 from pydantic_core import to_json
 
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, HeaderFields
 from modelwire.testing.server.answers import Answer, Call, args_text, calls_of, pieces, slices
 from modelwire.testing.server.replies import Headers, StreamParts
-
-__all__ = ["body", "error", "error_event", "error_headers", "events", "frame", "raw_event"]
-
 
 _STOP = {
     "stop": "end_turn",
@@ -42,7 +39,7 @@ _TEXT = b"\x07"
 _AROUND_BYTES = 16
 
 
-def frame(payload: bytes, headers: Mapping[str, str], *, packed: bytes = b"") -> bytes:
+def frame(payload: bytes, headers: HeaderFields, *, packed: bytes = b"") -> bytes:
     """Return one frame. Its text headers follow the `packed` ones, which are bytes already."""
     for name, value in headers.items():
         text = value.encode()

@@ -43,8 +43,6 @@ from modelwire.testing.server.wires import (
 if TYPE_CHECKING:
     from modelwire.testing.server.background import BackgroundDesk
 
-__all__ = ["ChatDesk", "Latency", "Lognormal", "Pace", "check_latency"]
-
 # A request may name its longest answer in one of these fields.
 _LONGEST_ANSWER = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 

@@ -21,8 +21,6 @@ from modelwire.testing.server.request_rules import (
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["chat_problems", "responses_problems"]
-
 
 def _required(body: JSON, names: Collection[str]) -> Iterator[Problem]:
     for name in names:

@@ -10,8 +10,6 @@ from modelwire.aliases import JSON
 from modelwire.testing.server.answers import Answer, Call, Usage, calls_of, pieces, slices
 from modelwire.testing.server.replies import StreamParts, sse
 
-__all__ = ["body", "events"]
-
 
 def _usage(usage: Usage) -> JSON:
     return {

@@ -18,16 +18,14 @@ from modelwire.testing.server.requests import SeenRequest
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Connection"]
-
-MAX_HEAD_BYTES = 64 * 1024
+_MAX_HEAD_BYTES = 64 * 1024
 # SO_LINGER is on with 0 seconds: on close, the system discards unsent data and resets the
 # connection.
 _RST = struct.pack("ii", 1, 0)
 
-Handle = Callable[[SeenRequest], bytes | Iterable[Step]]
+_Handle = Callable[[SeenRequest], bytes | Iterable[Step]]
 # It is called with the request, and whether the whole answer was sent.
-Finished = Callable[[SeenRequest, bool], None]
+_Finished = Callable[[SeenRequest, bool], None]
 
 
 class Connection:
@@ -35,8 +33,8 @@ class Connection:
 
     def __init__(
         self,
-        handle: Handle,
-        finished: Finished,
+        handle: _Handle,
+        finished: _Finished,
         loop: asyncio.AbstractEventLoop,
         open_ones: set[Connection],
         time_scale: float,
@@ -202,7 +200,7 @@ class Connection:
 
 
 def _new_reader() -> h11.Connection:
-    return h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+    return h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
 
 
 def _is_last(request: SeenRequest) -> bool:

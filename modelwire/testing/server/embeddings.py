@@ -21,23 +21,13 @@ if TYPE_CHECKING:
     from modelwire.testing.server.replies import Reply
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = [
-    "EMBEDDINGS",
-    "embeddings_body",
-    "embeddings_model",
-    "embeddings_problem",
-    "embeddings_reply",
-    "embeddings_wire",
-    "unit_vector",
-]
-
-DEFAULT_DIMENSIONS = 8
+_DEFAULT_DIMENSIONS = 8
 # The wire of a batch's rows that ask for embeddings; everything else about them is as on OpenAI's wire.
 EMBEDDINGS = "embeddings"
 
 
 @lru_cache(maxsize=4096)
-def unit_vector(text: str, dimensions: int = DEFAULT_DIMENSIONS) -> tuple[float, ...]:
+def unit_vector(text: str, dimensions: int = _DEFAULT_DIMENSIONS) -> tuple[float, ...]:
     """Return the vector of length 1 that the server has for a text: the same in every run."""
     rng = random.Random(text)  # noqa: S311 - not for secrets: the same in every run
     numbers = [rng.uniform(-1, 1) for _ in range(dimensions)]
@@ -46,7 +36,7 @@ def unit_vector(text: str, dimensions: int = DEFAULT_DIMENSIONS) -> tuple[float,
     return tuple(array("f", [number / length for number in numbers]))
 
 
-class Wanted(NamedTuple):
+class _Wanted(NamedTuple):
     """The texts of a request, and the length of their vectors."""
 
     texts: list[Any]
@@ -70,31 +60,31 @@ _PATHS = (
 )
 
 
-def _wanted(wire: str, fields: dict[str, Any]) -> Wanted:
+def _wanted(wire: str, fields: dict[str, Any]) -> _Wanted:
     if "instances" in fields:
-        length = fields.get("parameters", {}).get("outputDimensionality", DEFAULT_DIMENSIONS)
-        return Wanted([one.get("content") for one in fields["instances"]], length, 250)
+        length = fields.get("parameters", {}).get("outputDimensionality", _DEFAULT_DIMENSIONS)
+        return _Wanted([one.get("content") for one in fields["instances"]], length, 250)
     if "content" in fields:
         config = fields.get("embedContentConfig", {})
-        length = config.get("outputDimensionality", DEFAULT_DIMENSIONS)
-        return Wanted([_joined(fields["content"].get("parts", ()))], length, 1)
+        length = config.get("outputDimensionality", _DEFAULT_DIMENSIONS)
+        return _Wanted([_joined(fields["content"].get("parts", ()))], length, 1)
     if wire == "gemini":
         requests = fields.get("requests") or [{}]
         texts = [_joined(one.get("content", {}).get("parts", ())) for one in requests]
-        return Wanted(texts, requests[0].get("outputDimensionality", DEFAULT_DIMENSIONS), 100)
+        return _Wanted(texts, requests[0].get("outputDimensionality", _DEFAULT_DIMENSIONS), 100)
     if "singleEmbeddingParams" in fields:
         params = fields["singleEmbeddingParams"]
-        length = params.get("embeddingDimension", DEFAULT_DIMENSIONS)
-        return Wanted([params.get("text", {}).get("value", "")], length, 1)
+        length = params.get("embeddingDimension", _DEFAULT_DIMENSIONS)
+        return _Wanted([params.get("text", {}).get("value", "")], length, 1)
     if "inputText" in fields:
-        return Wanted([fields["inputText"]], fields.get("dimensions", DEFAULT_DIMENSIONS), 1)
-    dimensions = fields.get("dimensions", fields.get("output_dimension", DEFAULT_DIMENSIONS))
+        return _Wanted([fields["inputText"]], fields.get("dimensions", _DEFAULT_DIMENSIONS), 1)
+    dimensions = fields.get("dimensions", fields.get("output_dimension", _DEFAULT_DIMENSIONS))
     if "texts" in fields:
-        return Wanted(list(fields["texts"]), dimensions, 96)
+        return _Wanted(list(fields["texts"]), dimensions, 96)
     texts = fields.get("input", [])
     if isinstance(texts, str):
         texts = [texts]
-    return Wanted(list(texts), dimensions, 2048)
+    return _Wanted(list(texts), dimensions, 2048)
 
 
 def _joined(parts: Any) -> str:

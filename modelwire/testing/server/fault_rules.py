@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["FaultRules"]
-
 
 @dataclass(slots=True)
 class _ActiveRule:

@@ -10,57 +10,26 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, Literal
 
+from modelwire.aliases import HeaderFields
 from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
 from modelwire.ext import usual_status
 from modelwire.testing.server.limits import check_word
 from modelwire.testing.server.replies import FOREVER_S, End, Headers, Reply, Response, Step, chunk
 from modelwire.testing.server.wires import error_body, error_reply, server_wire
 
-__all__ = [
-    "NAMED",
-    "Fault",
-    "Rule",
-    "bad_chunk_size",
-    "billing",
-    "byte_by_byte",
-    "close",
-    "content_length",
-    "cut",
-    "early_hints",
-    "empty",
-    "endless_event",
-    "endless_header",
-    "error_event",
-    "error_under_200",
-    "garbage",
-    "gzip_bomb",
-    "gzip_garbage",
-    "html",
-    "malformed_json",
-    "no_terminal_mark",
-    "of_error",
-    "pause_turn",
-    "redirect",
-    "reset",
-    "slow",
-    "stall",
-    "status",
-    "wrong_content_type",
-]
-
 _STOP_REASON = re.compile(rb'"stop_reason": ?"[a-z_]+"')
 # This much time passes between the last bytes and a reset, so that the bytes arrive first.
-SETTLE_S = 0.02
+_SETTLE_S = 0.02
 
 # It is called with a good reply, the wire and the request's number. It returns another reply, or the
 # steps of a response that no reply describes.
-Play = Callable[[Reply, str, int], Response]
+_Play = Callable[[Reply, str, int], Response]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +40,7 @@ class Fault:
     """
 
     name: str
-    play: Play = field(repr=False)
+    play: _Play = field(repr=False)
     answer: Any = None
 
     def on(self, answer: Any) -> Fault:
@@ -107,7 +76,7 @@ def status(
     type: str | None = None,
     error_code: str | int | None = None,
     message: str = "",
-    headers: Mapping[str, str] | None = None,
+    headers: HeaderFields | None = None,
     body: bytes | None = None,
 ) -> Fault:
     """Answer with an HTTP status and an error in the wire's format (S1-S9).
@@ -250,8 +219,8 @@ def reset(
     """Reset the connection: instead of an answer (N6), after the headers (N8), or in mid-body (N9-N11)."""
     begun: dict[str, Callable[[Reply], tuple[Step, ...]]] = {
         "request": lambda reply: (),
-        "headers": lambda reply: (reply.head(), SETTLE_S),
-        "body": lambda reply: (_begun(reply, events=after_events), SETTLE_S),
+        "headers": lambda reply: (reply.head(), _SETTLE_S),
+        "body": lambda reply: (_begun(reply, events=after_events), _SETTLE_S),
     }
     check_word("at", at, list(begun))
     play = begun[at]
@@ -351,7 +320,7 @@ def bad_chunk_size() -> Fault:
             + reply.body
             + b"\r\n"
         )
-        yield from (SETTLE_S, End.CLOSE)
+        yield from (_SETTLE_S, End.CLOSE)
 
     return _of_reply("bad_chunk_size", change)
 
@@ -384,7 +353,8 @@ def _bomb(decoded_bytes: int) -> bytes:
 def garbage() -> Fault:
     """Send bytes that are not HTTP."""
     return Fault(
-        "garbage", lambda reply, wire, number: (b"\x16\x03\x01 hello?\r\n\r\n", SETTLE_S, End.CLOSE)
+        "garbage",
+        lambda reply, wire, number: (b"\x16\x03\x01 hello?\r\n\r\n", _SETTLE_S, End.CLOSE),
     )
 
 

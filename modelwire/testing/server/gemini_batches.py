@@ -29,8 +29,6 @@ from modelwire.testing.server.replies import Reply, Response, json_reply
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
 
-__all__ = ["API", "delete", "failure_of", "page_of", "rows_of", "state_of", "stop", "time_text"]
-
 _PATH = re.compile(
     r"^(?P<way>/upload|/download)?/v1beta/(?:(?:models|tunedModels)/(?P<model>[^/:]+):)?"
     r"(?P<kind>batchGenerateContent|files|batches)(?:/(?P<id>[^/:]+))?(?::(?P<action>\w+))?$"
@@ -142,7 +140,7 @@ _HANDLERS: Handlers = {
 }
 
 
-def operation(batch: SeenBatch, share: float, base_url: str) -> JSON:
+def _operation(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch as a long-running operation. Counts are texts, and 0 is omitted."""
     state = state_of(batch, share)
     metadata: JSON = {
@@ -254,7 +252,7 @@ API = BatchApi(
     "gbatch",
     _PATH,
     _HANDLERS,
-    operation,
+    _operation,
     end_batch,
     missing="Requested entity was not found: {id}.",
     missing_code=None,

@@ -14,8 +14,6 @@ from modelwire.testing.server.request_rules import Problem, Turn, fields_of, obj
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["gemini_problems"]
-
 
 def gemini_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     known = fields_of("gemini")

@@ -10,8 +10,6 @@ from modelwire.aliases import JSON
 from modelwire.testing.server.answers import Answer, Call, calls_of, pieces
 from modelwire.testing.server.replies import StreamParts, sse
 
-__all__ = ["body", "error", "events"]
-
 _STOP = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 _RPC = "type.googleapis.com/google.rpc"
 _STATUS = {

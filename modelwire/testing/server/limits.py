@@ -14,21 +14,10 @@ from typing import Any, Literal, NamedTuple, get_args
 from modelwire.errors import InvalidArgument, did_you_mean
 from modelwire.testing.server.replies import Headers
 
-__all__ = [
-    "Bucket",
-    "Limiter",
-    "Limits",
-    "Refusal",
-    "Window",
-    "check_number",
-    "check_word",
-    "duration",
-]
-
 # Limits hold for a key and a model.
 KeyAndModel = tuple[str, str]
 
-Dialect = Literal["own", "openai", "anthropic", "retry-after", "none", "lying"]
+_Dialect = Literal["own", "openai", "anthropic", "retry-after", "none", "lying"]
 
 
 def check_number(name: str, value: Any, *, least: float | None = None, unit: str = "") -> None:
@@ -69,7 +58,7 @@ class Limits:
     refused_cost: float = 0.0
     max_concurrent: int | None = None
     busy_status: int = 503
-    headers: Dialect = "own"
+    headers: _Dialect = "own"
     # If True, all models of a key share one limit.
     pooled: bool = False
 
@@ -81,7 +70,7 @@ class Limits:
         check_number("window_s", self.window_s)
         check_number("refused_cost", self.refused_cost, least=0)
         check_number("busy_status", self.busy_status, least=100)
-        check_word("headers", self.headers, get_args(Dialect))
+        check_word("headers", self.headers, get_args(_Dialect))
 
 
 class Bucket:

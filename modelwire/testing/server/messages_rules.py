@@ -22,8 +22,6 @@ from modelwire.testing.server.request_rules import (
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["messages_problems"]
-
 
 def messages_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     known = fields_of("anthropic")

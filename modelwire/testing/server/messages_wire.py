@@ -21,8 +21,6 @@ from modelwire.testing.server.answers import (
 )
 from modelwire.testing.server.replies import StreamParts, sse
 
-__all__ = ["body", "error", "events"]
-
 # The end of a stream repeats these fields of the message.
 _DELTA = ("stop_reason", "stop_sequence", "stop_details", "container")
 _STOP = {

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["API"]
-
 _WIRE_OF_URL = {
     "/v1/chat/completions": "openai",
     "/v1/responses": "responses",
@@ -177,7 +175,7 @@ def _status(batch: SeenBatch, share: float) -> str:
     return "finalizing"
 
 
-def end_batch(
+def _end_batch(
     desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
 ) -> None:
     """Write the results into two files: answers below 400, and all others."""
@@ -270,4 +268,4 @@ _HANDLERS: Handlers = {
     "GET batches/id": show,
     "POST batches/id/cancel": cancel,
 }
-API = BatchApi("openai", "openai", "batch", _PATH, _HANDLERS, record, end_batch)
+API = BatchApi("openai", "openai", "batch", _PATH, _HANDLERS, record, _end_batch)

@@ -11,8 +11,6 @@ from modelwire.testing.server.wires import WIRES, error_reply
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["other_reply"]
-
 # These wires have their lists of models at another path, or in another form.
 _OWN_LISTS = ("bedrock", "gemini")
 _LISTED = sorted({row.model for name, row in WIRES.items() if name not in _OWN_LISTS})

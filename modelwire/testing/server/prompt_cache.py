@@ -27,18 +27,16 @@ from modelwire.testing.server.stored_prompts import NOT_THERE, StoredPrompts
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["Cached", "PromptCache", "Refused"]
-
 # A block of a prompt, behind the section that it is in.
 _Block = tuple[str, Any]
 
-MOST_MARKS = 4
-BLOCKS_LOOKED_BACK = 20
+_MOST_MARKS = 4
+_BLOCKS_LOOKED_BACK = 20
 # GPT-5.6 and later compare the latest breakpoints of a conversation.
-BREAKPOINTS_LOOKED_BACK = 80
-LIFETIMES_S = {"5m": 300.0, "1h": 3600.0, "30m": 1800.0, "24h": 86_400.0}
-BYTES_A_TOKEN = 4
-STEP_TOKENS = 128
+_BREAKPOINTS_LOOKED_BACK = 80
+_LIFETIMES_S = {"5m": 300.0, "1h": 3600.0, "30m": 1800.0, "24h": 86_400.0}
+_BYTES_A_TOKEN = 4
+_STEP_TOKENS = 128
 # The least tokens of a cached prefix, by a part of the model's name; the first that fits.
 MINIMUMS = (
     ("opus-5", 512),
@@ -54,10 +52,10 @@ MINIMUMS = (
     ("gemini-2.5-pro", 4096),
     ("gemini-3-pro", 4096),
 )
-USUAL_MINIMUM = 1024
-BREAKPOINT_MODELS = ("gpt-5.6", "gpt-6")
+_USUAL_MINIMUM = 1024
+_BREAKPOINT_MODELS = ("gpt-5.6", "gpt-6")
 # The oldest prefixes above this number are forgotten.
-MOST_PREFIXES = 20_000
+_MOST_PREFIXES = 20_000
 # These fields of a request are no prompt.
 _FIELDS = ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
 _MARK_KEYS = ("cache_control", "cachePoint")
@@ -109,19 +107,19 @@ class PromptCache:
         """Return what a request reads and will write, or why it is rejected."""
         body = request.fields
         scope = f"{request.key_hash} {request.model}".encode()
-        least = next((n for name, n in MINIMUMS if name in request.model), USUAL_MINIMUM)
+        least = next((n for name, n in MINIMUMS if name in request.model), _USUAL_MINIMUM)
         if wire in ("anthropic", "bedrock"):
             return self._by_marks(_blocks(body), body, scope, least, now_s)
         if "cachedContent" in body:
             return self._by_name(str(body["cachedContent"]), request, now_s)
         own_bytes = sum(len(to_json({name: body[name]})) for name in _FIELDS if name in body)
-        if len(request.content) < least * BYTES_A_TOKEN:
+        if len(request.content) < least * _BYTES_A_TOKEN:
             return Cached(mark_bytes=own_bytes)
         lifetime = str(body.get("prompt_cache_retention", "5m"))
-        if request.model.startswith(BREAKPOINT_MODELS):
+        if request.model.startswith(_BREAKPOINT_MODELS):
             places = _places(_messages(body), body, scope, "30m")
             marks = _breakpoints(body)
-            cached = self._read(places, marks, BREAKPOINTS_LOOKED_BACK, least, now_s)
+            cached = self._read(places, marks, _BREAKPOINTS_LOOKED_BACK, least, now_s)
         else:
             cached = self._by_steps(body, scope, least, lifetime, now_s)
         cached.mark_bytes = own_bytes
@@ -130,13 +128,13 @@ class PromptCache:
     def store(self, cached: Cached, ready_s: float) -> None:
         """Store what a request writes; it can be read from `ready_s` on."""
         for place in cached.places:
-            lifetime_s = LIFETIMES_S.get(place.lifetime or "5m", LIFETIMES_S["5m"])
+            lifetime_s = _LIFETIMES_S.get(place.lifetime or "5m", _LIFETIMES_S["5m"])
             known_from, ends_s = self._prefixes.pop(place.digest, (ready_s, 0.0))
             if ends_s < ready_s:
                 known_from = ready_s  # it had ended meanwhile
             known_from = min(known_from, ready_s)
             self._prefixes[place.digest] = known_from, max(ends_s, ready_s + lifetime_s)
-        while len(self._prefixes) > MOST_PREFIXES:
+        while len(self._prefixes) > _MOST_PREFIXES:
             self._prefixes.popitem(last=False)
 
     def _by_name(self, name: str, request: SeenRequest, now_s: float) -> Cached | Refused:
@@ -166,7 +164,7 @@ class PromptCache:
         places = _places(unmarked, body, scope)
         for at, lifetime in lifetimes.items():
             places[at] = places[at]._replace(lifetime=lifetime)
-        cached = self._read(places, sorted(lifetimes), BLOCKS_LOOKED_BACK, least, now_s)
+        cached = self._read(places, sorted(lifetimes), _BLOCKS_LOOKED_BACK, least, now_s)
         cached.mark_bytes = mark_bytes
         return cached
 
@@ -203,13 +201,13 @@ class PromptCache:
     ) -> Cached:
         """Return the longest beginning in whole steps that an earlier request had too."""
         prompt = b"".join(to_json(part) for part in _messages(body))
-        step_bytes = STEP_TOKENS * BYTES_A_TOKEN
+        step_bytes = _STEP_TOKENS * _BYTES_A_TOKEN
         cached = Cached(tells_writes=False)
         digest = blake2b(scope, digest_size=16)
         is_hit = True
         for end in range(step_bytes, len(prompt) + 1, step_bytes):
             digest.update(prompt[end - step_bytes : end])
-            place = _Place(digest.digest(), end // BYTES_A_TOKEN, lifetime)
+            place = _Place(digest.digest(), end // _BYTES_A_TOKEN, lifetime)
             is_hit = is_hit and self._is_there(place, now_s)
             if is_hit and place.tokens >= least:
                 cached.read = place.tokens
@@ -232,8 +230,8 @@ def _breakpoints(body: JSON) -> list[int]:
     found = [n for n, part in enumerate(parts) if b'"prompt_cache_breakpoint"' in to_json(part)]
     options = body.get("prompt_cache_options")
     if not isinstance(options, Mapping) or options.get("mode") != "explicit":
-        found = [*found[1 - MOST_MARKS :], len(parts) - 1]
-    return found[-MOST_MARKS:]
+        found = [*found[1 - _MOST_MARKS :], len(parts) - 1]
+    return found[-_MOST_MARKS:]
 
 
 def _blocks(body: JSON) -> list[_Block]:
@@ -277,9 +275,9 @@ def _without_marks(
 
 def _refusal(blocks: Sequence[_Block], lifetimes: Mapping[int, str]) -> Refused | None:
     """Return why the provider rejects the marks; the texts are Anthropic's, seen in public issues, 2026-11."""
-    if len(lifetimes) > MOST_MARKS:
+    if len(lifetimes) > _MOST_MARKS:
         return Refused(
-            f"A maximum of {MOST_MARKS} blocks with cache_control may be provided. Found {len(lifetimes)}."
+            f"A maximum of {_MOST_MARKS} blocks with cache_control may be provided. Found {len(lifetimes)}."
         )
     is_short = False
     for at in sorted(lifetimes):
@@ -318,7 +316,7 @@ def _places(
         data = to_json(block)
         digest.update(section.encode() + b"\0" + data)
         size += len(data)
-        places.append(_Place(digest.digest(), size // BYTES_A_TOKEN, lifetime))
+        places.append(_Place(digest.digest(), size // _BYTES_A_TOKEN, lifetime))
     return places
 
 

@@ -12,23 +12,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from modelwire.aliases import JSON
-
-__all__ = [
-    "FOREVER_S",
-    "LAST_CHUNK",
-    "End",
-    "Headers",
-    "Reply",
-    "Response",
-    "Step",
-    "StreamParts",
-    "chunk",
-    "json_reply",
-    "page_reply",
-    "sse",
-]
-
+from modelwire.aliases import JSON, HeaderFields
 
 # The headers of a request or of a response, with lower-case names.
 Headers = dict[str, str]
@@ -141,7 +125,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
+def json_reply(status: int, body: Any, headers: HeaderFields | None = None) -> Reply:
     """Return a reply with a JSON body."""
     return Reply(status, {"content-type": "application/json", **(headers or {})}, [to_json(body)])
 

@@ -16,8 +16,6 @@ from pydantic_core import from_json
 
 from modelwire.aliases import JSON
 
-__all__ = ["Problem", "Turn", "fields_of", "joined", "objects", "table", "turns_of", "unpaired"]
-
 
 class Problem(NamedTuple):
     """The reason why a provider refuses a request; OpenAI names the parameter and a code, too."""

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from modelwire.testing.server.prompt_cache import Cached
     from modelwire.transport.connections.address import Address
 
-__all__ = ["Counts", "Seen", "SeenRequest", "is_of_this_machine"]
-
 # The repr of a request masks the values of these headers.
-SECRET_HEADERS = ext.KEY_HEADERS | {"cookie", "proxy-authorization"}
+_SECRET_HEADERS = ext.KEY_HEADERS | {"cookie", "proxy-authorization"}
 
 
 # Each wire has the conversation in one of these fields.
@@ -122,7 +120,8 @@ class SeenRequest:
 
     def __repr__(self) -> str:
         masked = {
-            name: "***" if name in SECRET_HEADERS else value for name, value in self.headers.items()
+            name: "***" if name in _SECRET_HEADERS else value
+            for name, value in self.headers.items()
         }
         return (
             f"SeenRequest({self.number}, {self.method} {self.path}, status={self.status}, fault={self.fault},"

@@ -12,8 +12,6 @@ from modelwire.aliases import JSON
 from modelwire.testing.server.answers import Answer, Call, calls_of, pieces, slices
 from modelwire.testing.server.replies import StreamParts, sse
 
-__all__ = ["body", "events"]
-
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 # A response repeats the settings of its request. These are the defaults of a model that does not reason, with the

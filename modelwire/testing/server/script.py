@@ -18,8 +18,6 @@ from modelwire.testing.server.faults import Fault, of_error
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["Script", "answer_of", "sayable"]
-
 
 def answer_of(entry: Any, request: SeenRequest) -> Any:
     """Return the `Answer`, `Fault`, dict, list or bytes of an entry.

@@ -17,14 +17,12 @@ from modelwire.testing.server.wires import error_reply
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["StoredPrompt", "StoredPrompts"]
-
 _PATH = re.compile(
     r"/v1\w*/(?P<place>(projects/[^/]+/locations/[^/]+/)?cachedContents)(?P<name>/[^/]+)?$"
 )
 BYTES_A_TOKEN = 4
-LEAST_TOKENS = 1024
-USUAL_LIFETIME_S = 3600.0
+_LEAST_TOKENS = 1024
+_USUAL_LIFETIME_S = 3600.0
 # The provider's words for a name that it does not have, seen in public issues, 2026-11.
 NOT_THERE = "CachedContent not found (or permission denied)"
 
@@ -78,8 +76,8 @@ class StoredPrompts:
             name: part for name, part in request.fields.items() if name not in ("ttl", "model")
         }
         tokens = len(to_json(parts)) // BYTES_A_TOKEN
-        if tokens < LEAST_TOKENS:
-            message = f"Cached content is too small. total_token_count={tokens}, min_total_token_count={LEAST_TOKENS}"
+        if tokens < _LEAST_TOKENS:
+            message = f"Cached content is too small. total_token_count={tokens}, min_total_token_count={_LEAST_TOKENS}"
             return error_reply("gemini", 400, number=request.number, message=message)
         self.made += 1
         name = f"{place}/stored-{self.made}"
@@ -93,7 +91,7 @@ def _lifetime_s(fields: JSON) -> float:
     text = str(fields.get("ttl", ""))
     if text.endswith("s"):
         return float(text[:-1])
-    return USUAL_LIFETIME_S
+    return _USUAL_LIFETIME_S
 
 
 def _about(name: str, stored: StoredPrompt) -> JSON:

@@ -16,8 +16,6 @@ from pydantic_core import from_json
 from modelwire.aliases import JSON
 from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["strict_problem", "table"]
-
 
 def strict_problem(wire: str, request: SeenRequest) -> str | None:
     """Return the provider's reason to reject the request: an unsupported part of a strict schema; else None."""

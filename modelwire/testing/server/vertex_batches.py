@@ -39,8 +39,6 @@ from modelwire.testing.server.replies import Reply, Response, json_reply
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
 
-__all__ = ["API"]
-
 # It matches the jobs of Vertex AI and the objects of Cloud Storage.
 _PATH = re.compile(
     r"^(?:/v1(?:beta1)?/(?P<parent>projects/[^/]+/locations/[^/]+)|(?P<way>/upload)?/storage/v1/b/(?P<bucket>[^/]+))"
@@ -122,7 +120,7 @@ def _make(call: BatchCall) -> Response:
     return call.create(rows_of(files[uris[0]][1]), {**payload, **own})
 
 
-def job(batch: SeenBatch, share: float, base_url: str) -> JSON:
+def _job(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch in Vertex AI's format.
 
     Counts are texts, and they are missing before its end.
@@ -144,7 +142,7 @@ def job(batch: SeenBatch, share: float, base_url: str) -> JSON:
     return made
 
 
-def end_batch(
+def _end_batch(
     desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
 ) -> None:
     """Write the results. Each line repeats its request, and has no name of its own."""
@@ -189,8 +187,8 @@ API = BatchApi(
     "vertexjob",
     _PATH,
     _HANDLERS,
-    job,
-    end_batch,
+    _job,
+    _end_batch,
     missing=_NOT_FOUND,
     missing_code=None,
 )

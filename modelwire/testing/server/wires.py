@@ -6,10 +6,10 @@ module and a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, HeaderFields
 from modelwire.testing.server import (
     bedrock_wire,
     chat_wire,
@@ -118,7 +118,7 @@ def error_reply(
     status: int,
     *,
     number: int = 0,
-    headers: Mapping[str, str] | None = None,
+    headers: HeaderFields | None = None,
     message: str = "",
     type: str | None = None,
     code: str | int | None = None,

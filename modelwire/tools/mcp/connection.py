@@ -46,16 +46,14 @@ else:
     asyncio = module("asyncio")
     threading = module("threading")
 
-__all__ = ["Connection"]
-
 # A server that has not started and listed its tools within this many seconds cannot be used.
 CONNECT_S = 30.0
 # `close` waits this many seconds for a server that was started here to end.
-CLOSE_S = 10.0
+_CLOSE_S = 10.0
 # The code of an error that lists pages which the user has to visit before the call can be made.
 # Source: https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation, read 2026-11.
-URL_ELICITATION_REQUIRED = -32042
-THREAD_NAME = "modelwire-mcp"
+_URL_ELICITATION_REQUIRED = -32042
+_THREAD_NAME = "modelwire-mcp"
 
 Result = TypeVar("Result")
 # It makes a request with the client of a connection.
@@ -101,7 +99,7 @@ class Connection:
         self._clocks: set[asyncio.Timeout] = set()
         self._has_warned = False
         _filter_logs()
-        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=_THREAD_NAME, daemon=True)
         self._thread.start()
 
     @property
@@ -191,7 +189,7 @@ class Connection:
         with suppress(RuntimeError):  # the loop has ended by itself
             self._loop.call_soon_threadsafe(self._stop)
         if self._thread is not threading.current_thread():
-            self._thread.join(CLOSE_S)
+            self._thread.join(_CLOSE_S)
 
     def _stop(self) -> None:
         self._wake.set()
@@ -361,7 +359,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 def _pages_to_visit(error: Any) -> list[JSON]:
     """Return the pages in the data of an error with the code that says so, since 2025-11-25."""
-    is_about_pages = error.error.code == URL_ELICITATION_REQUIRED
+    is_about_pages = error.error.code == _URL_ELICITATION_REQUIRED
     data = error.error.data
     if not is_about_pages or not isinstance(data, dict):
         return []
@@ -465,7 +463,7 @@ class _SecretsDropped(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        is_ours = (record.threadName or "").startswith(THREAD_NAME)
+        is_ours = (record.threadName or "").startswith(_THREAD_NAME)
         if not is_ours:
             return True
         if record.exc_info:

@@ -10,8 +10,6 @@ from modelwire.aliases import JSON
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.tools.base import ToolException
 
-__all__ = ["outcome", "prompt_messages", "resource_blocks"]
-
 
 def outcome(result: Any) -> tuple[Any, Any]:
     """Return a result as content for the model and the whole of it. Raises `ToolException` for an error."""

@@ -15,8 +15,6 @@ from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.tools.schema_check import JsonSchemaCheck
 
-__all__ = ["Elicitation", "ElicitationAnswer", "ElicitationHandler"]
-
 
 @dataclass(frozen=True)
 class ElicitationAnswer:
@@ -91,8 +89,8 @@ class Elicitation:
         """Return what a user may type for a value: its kind, or the choices."""
         described = self.properties[name]
         if described.get("type") == "array":
-            return f"some of {', '.join(choices_of(described.get('items') or {}))}, with commas"
-        if choices := choices_of(described):
+            return f"some of {', '.join(_choices_of(described.get('items') or {}))}, with commas"
+        if choices := _choices_of(described):
             return f"one of {', '.join(choices)}"
         return _HINTS.get(str(described.get("type")), "text")
 
@@ -102,7 +100,7 @@ class Elicitation:
         Raises: `InvalidArgument` for a text that is no such value.
         """
         described = self.properties[name]
-        value = typed_value(described, text)
+        value = _typed_value(described, text)
         try:
             JsonSchemaCheck(described)(value)
         except ValueError as exc:
@@ -124,14 +122,14 @@ _HINTS = {"boolean": "yes or no", "integer": "a whole number", "number": "a numb
 _TRUTHS = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
 
 
-def choices_of(described: Values) -> list[str]:
+def _choices_of(described: Values) -> list[str]:
     """Return the values that a schema lists: by `enum`, or with titles by `oneOf` or `anyOf`."""
     titled = described.get("oneOf") or described.get("anyOf") or ()
     listed = described.get("enum") or [one["const"] for one in titled if "const" in one]
     return [str(choice) for choice in listed]
 
 
-def typed_value(described: Values, text: str) -> Any:
+def _typed_value(described: Values, text: str) -> Any:
     """Return the value of a text; one that does not fit stays a text, which the schema then refuses."""
     kind = described.get("type")
     if kind == "array":

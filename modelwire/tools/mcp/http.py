@@ -6,32 +6,31 @@ that it is an error of that call. As an exception it would end the whole connect
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
+from modelwire.aliases import JSON, HeaderFields
 from modelwire.tools.mcp.oauth import Pause, http_auth
 from modelwire.tools.mcp.package import package
 from modelwire.tools.mcp.requests import noting
 from modelwire.tools.mcp.servers import plain_url, reason
 
-__all__ = ["http_transport"]
-
 # A server may be silent for this many seconds within a stream; the time of a call is counted by `Connection`.
-CONNECT_TIMEOUT_S = 30.0
-READ_TIMEOUT_S = 300.0
+_CONNECT_TIMEOUT_S = 30.0
+_READ_TIMEOUT_S = 300.0
 # Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports, read 2026-11.
-SESSION_HEADER = "mcp-session-id"
+_SESSION_HEADER = "mcp-session-id"
 
 
 @asynccontextmanager
 async def http_transport(
-    url: str, headers: Mapping[str, str], auth: Any, pause: Pause
+    url: str, headers: HeaderFields, auth: Any, pause: Pause
 ) -> AsyncIterator[Any]:
     """Open the HTTP client of a server with a URL, and yield the package's transport over it."""
     http = package("mcp.client.streamable_http")
-    timeout = package("httpx2").Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+    timeout = package("httpx2").Timeout(_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S)
     async with (
         http_auth(url, headers, auth, pause) as signer,
         _client_class()(headers=dict(headers), timeout=timeout, auth=signer) as client,
@@ -55,7 +54,7 @@ def _client_class() -> Any:
                 response = await super().send(request, **options)
             except Exception as exc:  # noqa: BLE001 - it becomes the error of the call
                 return httpx2.Response(502, json=_error(reason(exc)), request=request)
-            self.session_id = response.headers.get(SESSION_HEADER) or self.session_id
+            self.session_id = response.headers.get(_SESSION_HEADER) or self.session_id
             text = _trouble_of(response)
             if text is None:
                 return response
@@ -78,6 +77,6 @@ def _trouble_of(response: Any) -> str | None:
     return f"the server answered {status} {response.reason_phrase}".rstrip()
 
 
-def _error(text: str) -> dict[str, Any]:
+def _error(text: str) -> JSON:
     """Return a JSON-RPC error that answers the request which it comes back for."""
     return {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": text}}

@@ -6,8 +6,6 @@ from modelwire.tools.mcp.oauth import OAuthLogin
 from modelwire.tools.mcp.token_store import TokenStore
 from modelwire.tools.mcp.tools import MCPTools
 
-__all__ = ["login", "logout"]
-
 
 def login(url: str, *, auth: OAuthLogin | None = None) -> bool:
     """Log in to the MCP server at `url` and store the tokens, which `MCPTools(url)` then uses and refreshes.

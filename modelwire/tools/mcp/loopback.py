@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 else:
     asyncio = module("asyncio")
 
-__all__ = ["LoopbackPage"]
-
-HOST = "127.0.0.1"
-PATH = "/callback"
+_HOST = "127.0.0.1"
+_PATH = "/callback"
 # A browser sends its request within this many seconds after it has connected.
-REQUEST_S = 10.0
+_REQUEST_S = 10.0
 _DONE = "You are logged in. You can close this page."
 _FAILED = "The login has failed. The program shows the reason; you can close this page."
 
@@ -32,8 +30,8 @@ class LoopbackPage:
     """
 
     def __init__(self, port: int = 0) -> None:
-        self._socket = socket.create_server((HOST, port))
-        self.url = f"http://{HOST}:{self._socket.getsockname()[1]}{PATH}"
+        self._socket = socket.create_server((_HOST, port))
+        self.url = f"http://{_HOST}:{self._socket.getsockname()[1]}{_PATH}"
         self._state: str | None = None
         self._answer: asyncio.Future[Mapping[str, str]] | None = None
 
@@ -63,7 +61,7 @@ class LoopbackPage:
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request of a browser."""
         try:
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_S)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _REQUEST_S)
             status, text = self._received(head.split(b" ", 2)[1].decode("ascii", "replace"))
             body = (
                 f"<!doctype html><meta charset=utf-8><title>modelwire</title><p>{text}</p>".encode()
@@ -88,7 +86,7 @@ class LoopbackPage:
     def _received(self, target: str) -> tuple[str, str]:
         """Take the answer out of a request's target. Return the status and the text of the page."""
         answer = _query(target)
-        is_ours = urlsplit(target).path == PATH and answer.get("state") == self._state
+        is_ours = urlsplit(target).path == _PATH and answer.get("state") == self._state
         if not is_ours or self._answer is None or self._state is None:
             return "404 Not Found", "There is nothing here."
         if not self._answer.done():

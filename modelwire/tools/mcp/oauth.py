@@ -5,12 +5,13 @@ Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/authoriza
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from modelwire.aliases import HeaderFields
 from modelwire.errors import ConnectFailed
 from modelwire.tools.mcp.loopback import LoopbackPage
 from modelwire.tools.mcp.package import package
@@ -18,10 +19,8 @@ from modelwire.tools.mcp.servers import plain_url
 from modelwire.tools.mcp.token_store import TokenStore
 from modelwire.tools.mcp.user_thread import in_thread
 
-__all__ = ["OAuthLogin", "http_auth"]
-
 # The user has this many seconds to log in.
-LOGIN_S = 300.0
+_LOGIN_S = 300.0
 Pause = Callable[[], AbstractContextManager[None]]
 
 
@@ -42,14 +41,12 @@ class OAuthLogin:
     client_secret: str | None = field(default=None, repr=False)
     client_metadata_url: str | None = None
     port: int = 0
-    login_s: float = LOGIN_S
+    login_s: float = _LOGIN_S
     is_fresh: bool = False
 
 
 @asynccontextmanager
-async def http_auth(
-    url: str, headers: Mapping[str, str], auth: Any, pause: Pause
-) -> AsyncIterator[Any]:
+async def http_auth(url: str, headers: HeaderFields, auth: Any, pause: Pause) -> AsyncIterator[Any]:
     """Yield what the HTTP client signs its requests with: an `httpx2.Auth`, or None.
 
     Without `auth`, that is the login that was stored for this URL, unless a header authenticates already. `pause`

@@ -15,8 +15,6 @@ from modelwire.tools.mcp.package import package
 
 Offer = TypeVar("Offer")
 
-__all__ = ["MCPPrompt", "MCPResource", "MCPResourceTemplate"]
-
 
 @dataclass(frozen=True)
 class MCPResource:

@@ -7,8 +7,6 @@ from typing import Any
 
 from modelwire.errors import MissingDependency
 
-__all__ = ["package"]
-
 
 def package(name: str) -> Any:
     """Return a module of the extra `mcp`. Raises `MissingDependency` where it is not installed, or too old."""

@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 else:
     asyncio = module("asyncio")
 
-__all__ = ["aresult_of", "listeners", "result_of"]
-
 # What the package calls with each report: progress, total, message.
-Report: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
+_Report: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 # It begins the call; without a function to report to, the server sends no reports.
-Begin: TypeAlias = "Callable[[Report | None], Future[Any]]"
+_Begin: TypeAlias = "Callable[[_Report | None], Future[Any]]"
 
 
 def listeners(config: RunnableConfig, own: Any, event: str = "on_tool_progress") -> Kwargs | None:
@@ -49,7 +47,7 @@ def listeners(config: RunnableConfig, own: Any, event: str = "on_tool_progress")
     return {"run_id": run_id, "handlers": found, "inheritable_handlers": []}
 
 
-def result_of(begin: Begin, listening: Kwargs | None, deadline: float | None) -> Any:
+def result_of(begin: _Begin, listening: Kwargs | None, deadline: float | None) -> Any:
     """Begin a call and wait for its result. Raises `TimeoutError` after the deadline."""
     if listening is None:
         future = begin(None)
@@ -71,7 +69,7 @@ def result_of(begin: Begin, listening: Kwargs | None, deadline: float | None) ->
         future.cancel()
 
 
-async def aresult_of(begin: Begin, listening: Kwargs | None) -> Any:
+async def aresult_of(begin: _Begin, listening: Kwargs | None) -> Any:
     """Do what `result_of` does, async."""
     if listening is None:
         return await asyncio.wrap_future(begin(None))
@@ -93,7 +91,7 @@ async def aresult_of(begin: Begin, listening: Kwargs | None) -> Any:
         future.cancel()
 
 
-def _reporter(put: Callable[[Any], None]) -> Report:
+def _reporter(put: Callable[[Any], None]) -> _Report:
     async def report(progress: float, total: float | None, message: str | None) -> None:
         put((progress, total, message))
 

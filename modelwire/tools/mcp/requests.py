@@ -13,8 +13,6 @@ from typing import Any
 from modelwire.aliases import Kwargs
 from modelwire.callbacks.manager import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 
-__all__ = ["FACTS", "areport_request", "noting", "report_request"]
-
 # The facts of the call that this task makes, by OpenTelemetry's names; None if no handler wants them.
 FACTS: ContextVar[dict[str, str] | None] = ContextVar("modelwire_mcp_request", default=None)
 

@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 from modelwire.aliases import JSON, StrPath
 
-__all__ = ["Server", "plain_url", "reason", "run_metadata", "shown"]
-
 Server: TypeAlias = "str | Sequence[StrPath] | Any"
 
 # What follows an option of a command may be a secret, and so may `NAME=VALUE`; these options of launchers are not.

@@ -20,8 +20,6 @@ from modelwire.tools.mcp.package import package
 from modelwire.tools.mcp.servers import plain_url
 from modelwire.user_paths import owned, user_folder
 
-__all__ = ["TokenStore"]
-
 
 class TokenStore:
     """The tokens for one URL, as the package's `TokenStorage`. Tokens appear in no repr and no error.

@@ -19,9 +19,7 @@ from modelwire.tools.mcp.requests import areport_request, report_request
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["MCPTool", "model_names"]
-
-NAME_CHARS = 64  # The longest name of a tool that providers take.
+_NAME_CHARS = 64  # The longest name of a tool that providers take.
 
 
 class MCPTool(BaseTool):
@@ -82,11 +80,11 @@ def model_names(names: Sequence[str]) -> list[str]:
     """
     made: list[str] = []
     for name in names:
-        plain = re.sub("[^a-zA-Z0-9_-]", "_", name)[:NAME_CHARS] or "tool"
+        plain = re.sub("[^a-zA-Z0-9_-]", "_", name)[:_NAME_CHARS] or "tool"
         number, unique = 1, plain
         while unique in made:
             number += 1
             end = f"_{number}"
-            unique = f"{plain[: NAME_CHARS - len(end)]}{end}"
+            unique = f"{plain[: _NAME_CHARS - len(end)]}{end}"
         made.append(unique)
     return made

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 else:
     asyncio = module("asyncio")
 
-__all__ = ["MCPTools"]
-
 
 class MCPTools(Sequence[BaseTool]):
     """The tools of one MCP server, connected until `close` or the end of the `with` block.

@@ -16,8 +16,6 @@ else:
     threading = module("threading")
     futures = module("concurrent.futures")
 
-__all__ = ["in_thread"]
-
 
 async def in_thread(function: Callable[[], Any]) -> Any:
     """Call a function in a thread that does not keep the program from ending, as a user may never answer."""

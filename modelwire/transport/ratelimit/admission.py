@@ -7,9 +7,6 @@ from collections.abc import Callable
 
 from modelwire.errors import ChatError
 
-__all__ = ["Admission", "AdmissionQueue", "copy_for_followers"]
-
-
 _UNKNOWN: dict[str, float] = {}
 # After this many single calls that went ahead of rows, one row goes ahead of them.
 _CALLS_TO_A_ROW = 3

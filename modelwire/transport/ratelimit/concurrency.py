@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from math import inf
 
-__all__ = ["ConcurrencyLimit"]
-
 # The first overload multiplies the limit by this.
 _FIRST_FACTOR = 0.9
 # Each further overload in a row multiplies the limit by this.

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.headers import Advertised
     from modelwire.transport.ratelimit.limits import Change
 
-__all__ = ["Congestion"]
-
 # R6: the first pause after a refusal before which nothing was accepted lasts this long.
 _PAUSE_FIRST_S = 1.0
 # R11: this many overloads in a row close the gate.

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.headers import Advertised
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
-__all__ = ["StartForecast", "may_start", "start_forecast"]
-
 
 class StartForecast(NamedTuple):
     """When one more call could start, and what holds it."""

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from modelwire.errors import ChatError
     from modelwire.transport.ratelimit.admission import Admission
 
-__all__ = ["PAUSE_CAP_S", "Gate"]
-
 # Without a Retry-After, the pauses between probes double up to this length.
 PAUSE_CAP_S = 8.0
 # A pause is shortened by a random part of itself, of at most this size.

@@ -15,13 +15,12 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from modelwire.aliases import HeaderFields
 from modelwire.transport.ratelimit.rate import BURST_S
 from modelwire.transport.retry import number_in
 
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.admission import Admission
-
-__all__ = ["Advertised", "Bucket", "duration_s"]
 
 _KINDS = ("requests", "tokens", "input-tokens", "output-tokens")
 _NAMES = {
@@ -231,7 +230,7 @@ class Advertised:
 
     def read(
         self,
-        headers: Mapping[str, str],
+        headers: HeaderFields,
         admission: Admission,
         now: float,
         *,

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from collections import deque
 from math import ceil, floor, inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelwire import errors
+from modelwire.aliases import JSON
 from modelwire.transport.ratelimit.admission import copy_for_followers
 from modelwire.transport.ratelimit.concurrency import ConcurrencyLimit
 from modelwire.transport.ratelimit.congestion import Congestion
@@ -39,10 +40,8 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.headers import Advertised
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
-__all__ = ["Lease"]
-
 # A lease ends this long after the request for it, if it is not renewed.
-LEASE_S = 0.5
+_LEASE_S = 0.5
 # The first call waits at most this long for the first reply.
 _JOIN_S = 0.3
 # A call that waits for the fleet polls after this time, if no reply has woken it.
@@ -143,7 +142,7 @@ class Lease:
             self.limiter.advertised.members = 1
         self.limiter.take_share(share, now)
 
-    def report(self, now: float) -> dict[str, Any] | None:
+    def report(self, now: float) -> JSON | None:
         """Return what the fleet should know, as values of JSON; None if there is nothing to renew."""
         limiter = self.limiter
         congestion = self.congestion
@@ -183,11 +182,11 @@ class Lease:
         weight = min(elapsed_s, 0.5) / 0.5
         self._sent_per_s += weight * (sent / elapsed_s - self._sent_per_s)
 
-    def apply(self, reply: dict[str, Any], now: float, asked_at: float) -> None:
+    def apply(self, reply: JSON, now: float, asked_at: float) -> None:
         """Use a reply to `report`, which was sent at `asked_at`."""
         self.limiter.refresh(lambda now: self._apply(reply, now, asked_at), now)
 
-    def _apply(self, reply: dict[str, Any], now: float, asked_at: float) -> None:
+    def _apply(self, reply: JSON, now: float, asked_at: float) -> None:
         report = reply["report"]
         self._reported_at = asked_at
         self._reported_sent += report["sent"]
@@ -206,7 +205,7 @@ class Lease:
             return
         if self.alone_since is not None:
             self._stop_alone(now)
-        self.expires_at = asked_at + LEASE_S
+        self.expires_at = asked_at + _LEASE_S
         if reply["rejected"] and self._rejection is None:
             self._reject_queued(reply["rejected"], now)
         self._follow(reply, reply["pub"], now)
@@ -235,7 +234,7 @@ class Lease:
         self.gate.asked_index = 0
         self.limiter.take_share(1.0, now)
 
-    def _follow(self, reply: dict[str, Any], pub: dict[str, Any], now: float) -> None:
+    def _follow(self, reply: JSON, pub: JSON, now: float) -> None:
         congestion = self.congestion
         gate = self.gate
         rate = self.rate
@@ -260,7 +259,7 @@ class Lease:
         rate.give(reply["slots"], now + reply["first_slot"] - server_now, pace)
         rate.show(pace * reply["share"], is_ramp=pub["is_ramping"], now=now)
 
-    def _follow_gate(self, reply: dict[str, Any], pub: dict[str, Any], now: float) -> None:
+    def _follow_gate(self, reply: JSON, pub: JSON, now: float) -> None:
         gate = self.gate
         server_now = reply["now"]
         pause_s = max(pub["paused_until"] - server_now, 0.0)
@@ -281,7 +280,7 @@ class Lease:
         if not self.congestion.sent:
             self.congestion.sent = self._reported_sent = 1
 
-    def take_turn(self, text: str, news: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def take_turn(self, text: str, news: JSON) -> tuple[str, JSON]:
         """Bring the shared state up to date. Return its text, and what members need to know of it."""
         events = [(one.pop("at"), Event(**one)) for one in news["events"]]
         state = SharedCongestion.load(text, news["now"])
@@ -289,7 +288,7 @@ class Lease:
         state.take_turn(News(**{**news, "ceiling": ceiling, "events": events}))
         return state.dump(), _plain(state)
 
-    def restored(self, server_now: float) -> tuple[str, dict[str, Any]]:
+    def restored(self, server_now: float) -> tuple[str, JSON]:
         """Return the latest state that this process knows, for a server that has lost it."""
         state = SharedCongestion.load(self.text, server_now)
         pub = _plain(state)
@@ -508,7 +507,7 @@ def _error_named(name: str) -> ChatError:
     return found("The provider refuses this key or model, as another process has just found.")
 
 
-def _plain(state: SharedCongestion) -> dict[str, Any]:
+def _plain(state: SharedCongestion) -> JSON:
     """Return what is published of a state, as values of JSON."""
     pub = state.published()._asdict()
     return pub | {"pace": _or_minus(pub["pace"]), "most": _or_minus(pub["most"])}

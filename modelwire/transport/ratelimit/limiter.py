@@ -19,6 +19,7 @@ from math import inf
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from modelwire.aliases import HeaderFields
 from modelwire.errors import (
     AuthenticationError,
     ChatError,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.headers import Advertised
     from modelwire.transport.ratelimit.lease import Lease
     from modelwire.transport.ratelimit.limits import Change, Limits
-
-__all__ = ["AdaptiveRateLimiter"]
 
 # The first request of a key shows whether the key is valid and has credit. The other requests wait
 # for it, for about as long as a refusal takes.
@@ -289,7 +288,7 @@ class AdaptiveRateLimiter:
         self,
         admission: Admission,
         now: float,
-        headers: Mapping[str, str] | None = None,
+        headers: HeaderFields | None = None,
         usage: Mapping[str, int] | None = None,
     ) -> None:
         """Called when the provider has accepted the request.
@@ -337,7 +336,7 @@ class AdaptiveRateLimiter:
         admission: Admission,
         now: float,
         error: ChatError,
-        headers: Mapping[str, str] | None = None,
+        headers: HeaderFields | None = None,
         *,
         renewed: bool = False,
     ) -> None:
@@ -458,7 +457,7 @@ class AdaptiveRateLimiter:
 
     def _read(
         self,
-        headers: Mapping[str, str],
+        headers: HeaderFields,
         admission: Admission,
         now: float,
         *,

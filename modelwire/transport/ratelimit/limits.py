@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.congestion import Congestion
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
-__all__ = ["Change", "Limits", "change_of", "limits_of", "mirrors_requests"]
-
 
 class Change(NamedTuple):
     """A change of a key's limits: learned from headers, cut, half open (only probes are sent), or resumed."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 
-__all__ = ["MinuteQuota"]
-
 # The minute is counted a little longer, because two requests may arrive closer together than they
 # were sent.
 _PERIOD_S = 60.5

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.gate import Gate
 
-__all__ = ["Outage"]
-
 # Rows of a batch wait this long for a provider that has answered before.
 _PATIENCE_S = 600.0
 # Rows of a batch wait this long for a provider that has never answered.

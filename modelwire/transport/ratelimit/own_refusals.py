@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.admission import Admission
 
-__all__ = ["Answers", "count_own_refusal"]
-
 # A refusal concerns its own call only if the call had at least this many refusals.
 _REFUSALS_TO_BE_OWN = 3
 # At least this many other requests must have been answered in the meantime, too.

@@ -10,8 +10,6 @@ Without one, the refusals are random, and the limiter goes on ignoring them.
 
 from __future__ import annotations
 
-__all__ = ["FEW_SENT", "Onset", "RandomRefusals", "Suspicion"]
-
 # A cumulative sum of log-likelihood ratios (Page's test), in units of one accepted request: a refusal speaks for a
 # limit, which refuses half of all, 3.6 times as strongly as an accepted request speaks for chance, which refuses one in
 # twenty: ln(0.5 / 0.05) / ln(0.95 / 0.5).

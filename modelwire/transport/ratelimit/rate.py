@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.admission import Admission
 
-__all__ = ["BURST_S", "PACE_PART", "AcceptedCount", "RateEstimate"]
-
 # R10: the ramp begins with a burst of this many requests.
 _RAMP_BURST = 8.0
 # After the burst the ramp goes on at this pace.
@@ -40,7 +38,7 @@ PACE_PART = 0.99
 # Requests may be sent in bursts of this length.
 BURST_S = 0.25
 # After the ramp, as many requests as the rate allows in this time may be sent early.
-SLACK_S = 0.025
+_SLACK_S = 0.025
 # The first cut sets this part of the accepted rate, and each later cut at most this part of the old.
 _FIRST_CUT = 0.85
 _LATER_CUT = 0.97
@@ -218,7 +216,7 @@ class RateEstimate:
             else:
                 gained = self.ramp * elapsed_s
         else:
-            early = rate * SLACK_S if self.takes_bursts else 0.0
+            early = rate * _SLACK_S if self.takes_bursts else 0.0
             gained = rate * elapsed_s
             burst = 1.0 + early
         self.level = max(min(self.level + gained, burst), min(self.level, _RAMP_BURST))

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count, islice
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from modelwire import forks
+from modelwire.aliases import HeaderFields
 from modelwire.sharing import shared_state
 from modelwire.transport.connections.address import address_of
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
 if TYPE_CHECKING:
     from random import Random
-
-__all__ = ["caller_of", "divide_limits", "exchange_limiters", "forget", "limiter_of"]
 
 # A limiter that was not used for this long is replaced by a new one, because its limits are out of date.
 _IDLE_S = 600.0
@@ -53,7 +52,7 @@ _ENDINGS = (
 
 # Digests of the address and the caller, and between them the model.
 _Key = tuple[int, str | None, int]
-Limiters = dict[_Key, AdaptiveRateLimiter]
+_Limiters = dict[_Key, AdaptiveRateLimiter]
 _limiters: OrderedDict[_Key, AdaptiveRateLimiter] = OrderedDict()
 _lock = Lock()
 _next_number = count()
@@ -74,7 +73,7 @@ def divide_limits(among: int, now: float) -> None:
 
 def limiter_of(
     url: str,
-    headers: Mapping[str, str],
+    headers: HeaderFields,
     model: str | None,
     *,
     now: float,
@@ -139,7 +138,7 @@ def forget() -> None:
     _limiters.clear()
 
 
-def exchange_limiters(limiters: Limiters) -> Limiters:
+def exchange_limiters(limiters: _Limiters) -> _Limiters:
     """Replace all limiters by `limiters`; return the old ones."""
     with _lock:
         before = dict(_limiters)

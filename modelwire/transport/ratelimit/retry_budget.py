@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.admission import Admission
 
-__all__ = ["RetryBudget"]
-
 # The budget begins with this many points, and a retry costs this many. These are the numbers of
 # botocore's retry quota.
 _BUDGET_POINTS = 500.0

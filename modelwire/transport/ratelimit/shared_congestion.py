@@ -17,14 +17,13 @@ from math import inf
 from random import Random
 from typing import Any, NamedTuple
 
+from modelwire.aliases import JSON, Kwargs
 from modelwire.errors import Overloaded, RateLimited
 from modelwire.transport.ratelimit.admission import Admission
 from modelwire.transport.ratelimit.congestion import Congestion
 from modelwire.transport.ratelimit.gate import PAUSE_CAP_S
 from modelwire.transport.ratelimit.random_refusals import Onset
 from modelwire.transport.ratelimit.rate import PACE_PART, RateEstimate
-
-__all__ = ["Event", "News", "Published", "SharedCongestion"]
 
 # The numbers of sent requests of the latest turns are stored for this long. They show how many requests were sent
 # before a refused one.
@@ -115,7 +114,7 @@ class SharedCongestion:
         """Return the state as a text."""
         congestion = self.congestion
         suspicion = congestion._suspicion
-        data: dict[str, Any] = {part: _fields(getattr(congestion, part)) for part in _PARTS}
+        data: JSON = {part: _fields(getattr(congestion, part)) for part in _PARTS}
         data["numbers"] = {
             name: value
             for name, value in vars(congestion).items()
@@ -247,10 +246,10 @@ def scaled(rate: RateEstimate, text: str | bytes, share: float, now: float) -> N
     rate.level = 0.0
 
 
-def _fields(part: Any) -> dict[str, Any]:
+def _fields(part: Any) -> JSON:
     return {name: getattr(part, name) for name in part.__slots__ if name not in _NOT_STORED}
 
 
-def _set_fields(part: Any, values: dict[str, Any]) -> None:
+def _set_fields(part: Any, values: Kwargs) -> None:
     for name, value in values.items():
         setattr(part, name, tuple(value) if isinstance(value, list) else value)

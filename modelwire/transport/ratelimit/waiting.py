@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
     from modelwire.transport.steps import AnyExchange, Flow
 
-__all__ = ["QUEUE_TIME", "QueueTime", "await_wake", "queued", "wait_for_wake"]
-
 # A wait is at least this long. A shorter one may round to no wait at all, which would be a busy loop.
 _LEAST_WAIT_S = 0.001
 

@@ -19,7 +19,7 @@ from modelwire.adapters.wires.wire import (
     codec_at,
     families_at,
 )
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, HeaderFields, Values
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.families import Family
@@ -62,7 +62,7 @@ def limited_schema(schema: JSON, *, strict: bool | None) -> JSON:
 
 
 def default_method(
-    family: Family | None, params: Callable[[], Mapping[str, Any]], of_service: str | None
+    family: Family | None, params: Callable[[], Values], of_service: str | None
 ) -> str:
     """Choose a schema where the model cannot be made to call a tool: some never, others not while they think.
 
@@ -82,7 +82,7 @@ def default_method(
     return "function_calling"
 
 
-def _sdk_client(headers: Mapping[str, str], arguments: JSON) -> tuple[Any, JSON]:
+def _sdk_client(headers: HeaderFields, arguments: JSON) -> tuple[Any, JSON]:
     from anthropic import Anthropic
 
     from modelwire.adapters.wires.anthropic.codec import ANTHROPIC_VERSION

@@ -38,10 +38,8 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
 
-__all__ = ["CITATIONS", "FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
-
 # LangChain's names for tools that several providers run.
-STANDARD_NAMES = {"code_execution": "code_interpreter"}
+_STANDARD_NAMES = {"code_execution": "code_interpreter"}
 # Type of a citation -> the key that only it has, and the key of its title. anthropic 2.11, `TextCitationParam`.
 CITATIONS = {
     "web_search_result_location": ("encrypted_index", "title"),
@@ -151,7 +149,7 @@ def _arguments_delta(block: Block, message: AIMessage) -> list[Block]:
 
 def _server_tool_use(block: Block, message: AIMessage) -> list[Block]:
     name = str(block.get("name") or "")
-    call: Block = {"name": STANDARD_NAMES.get(name, name), "id": block.get("id")}
+    call: Block = {"name": _STANDARD_NAMES.get(name, name), "id": block.get("id")}
     extras = rest(block, "id", "name", "input", "partial_json")
     if block["type"] == "mcp_tool_use" and name:  # the end of one, in a stream, has its input only
         call["name"] = "remote_mcp"

@@ -19,7 +19,7 @@ from modelwire.adapters.wires.anthropic.response import read_message
 from modelwire.adapters.wires.anthropic.stream import MessagesStreamDecoder
 from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_as, error_from_reply
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import BadRequest, ContextTooLong, InvalidArgument, InvalidType
 from modelwire.transport.wire import WireRequest
 
@@ -29,18 +29,19 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.transport.wire import Reply
 
-__all__ = ["ANTHROPIC_VERSION", "MessagesCodec"]
-
 # Pinned on purpose: the version says how answers look, and this one is what `answers.py` and `messages_stream.py` read.
 # https://docs.anthropic.com/en/api/versioning, read 2026-11. `extra_headers` may say another.
 ANTHROPIC_VERSION = "2023-06-01"
 
 # Only the words tell this 400 from others: its type is `invalid_request_error`, it has no code. "prompt is too long:
 # 205573 tokens > 200000 maximum", "input length and `max_tokens` exceed context limit": seen in public issues, 2026-11.
-TOO_LONG = ("prompt is too long", "exceed context limit")
+_TOO_LONG = ("prompt is too long", "exceed context limit")
 
 # Parameters of the SDK's that travel as headers (anthropic 2.11, `Messages.create`).
-HEADERS = {"user_profile_id": "anthropic-user-profile-id", "workspace_id": "anthropic-workspace-id"}
+_HEADERS = {
+    "user_profile_id": "anthropic-user-profile-id",
+    "workspace_id": "anthropic-workspace-id",
+}
 
 
 class MessagesCodec(NamedTuple):
@@ -62,7 +63,7 @@ class MessagesCodec(NamedTuple):
         if system:
             body["system"] = system
         headers = {
-            HEADERS[name]: _one_line(name, params.pop(name)) for name in HEADERS if name in params
+            _HEADERS[name]: _one_line(name, params.pop(name)) for name in _HEADERS if name in params
         }
         if system and "system" in params:
             raise InvalidArgument(
@@ -84,7 +85,7 @@ class MessagesCodec(NamedTuple):
         """Read a whole answer. Raises `MalformedResponse`, or the error that hides under the 200."""
         return read_message(reply, self.provider)
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> MessagesStreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> MessagesStreamDecoder:
         """Make the decoder of one streamed answer."""
         return MessagesStreamDecoder(
             provider=self.provider, request_id=(headers or {}).get("request-id")
@@ -109,7 +110,7 @@ class MessagesCodec(NamedTuple):
     def error(self, reply: Reply) -> ChatError:
         """Return the error of an answer of any shape; never raises."""
         error = error_from_reply(reply, self.provider)
-        if type(error) is BadRequest and any(words in error.message.lower() for words in TOO_LONG):
+        if type(error) is BadRequest and any(words in error.message.lower() for words in _TOO_LONG):
             return error_as(ContextTooLong, error)
         return error
 

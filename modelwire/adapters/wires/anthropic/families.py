@@ -6,12 +6,10 @@ from functools import lru_cache
 
 from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies, fit_at
 
-__all__ = ["CLAUDE", "CLAUDE_THINKING", "FAMILIES", "least_cached_tokens"]
-
-CLAUDE_EFFORT = "https://platform.claude.com/docs/en/build-with-claude/effort"
+_CLAUDE_EFFORT = "https://platform.claude.com/docs/en/build-with-claude/effort"
 CLAUDE_THINKING = "https://platform.claude.com/docs/en/build-with-claude/extended-thinking"
-CLAUDE_MIGRATION = "https://platform.claude.com/docs/en/about-claude/models/migration-guide"
-OPUS_5_5 = "https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5"
+_CLAUDE_MIGRATION = "https://platform.claude.com/docs/en/about-claude/models/migration-guide"
+_OPUS_5_5 = "https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5"
 
 _SAMPLERS = ("temperature", "top_p", "top_k")
 _EXTENDED = (*LOW_TO_HIGH, "xhigh", "max")
@@ -19,7 +17,7 @@ CLAUDE = (
     # These always think, and cannot be made to use a tool.
     Family(
         "opus-5-5 fable-5-1 fable-5-2 mythos-5-1 mythos-5-2",
-        OPUS_5_5,
+        _OPUS_5_5,
         _EXTENDED,
         fixed=_SAMPLERS,
         thinking=("adaptive",),
@@ -28,7 +26,7 @@ CLAUDE = (
     ),
     Family(
         "fable-5 mythos-5",
-        CLAUDE_MIGRATION,
+        _CLAUDE_MIGRATION,
         _EXTENDED,
         fixed=_SAMPLERS,
         thinking=("adaptive",),
@@ -36,7 +34,7 @@ CLAUDE = (
     ),
     Family(
         "mythos-preview",
-        CLAUDE_EFFORT,
+        _CLAUDE_EFFORT,
         (*LOW_TO_HIGH, "max"),
         fixed=_SAMPLERS,
         thinking=("adaptive",),
@@ -44,7 +42,7 @@ CLAUDE = (
     ),
     Family(
         "sonnet-5-5",
-        CLAUDE_MIGRATION,
+        _CLAUDE_MIGRATION,
         _EXTENDED,
         fixed=_SAMPLERS,
         thinking=("adaptive",),
@@ -52,25 +50,25 @@ CLAUDE = (
     ),
     Family(
         "opus-5 sonnet-5 haiku-5-5",
-        CLAUDE_MIGRATION,
+        _CLAUDE_MIGRATION,
         _EXTENDED,
         fixed=_SAMPLERS,
         thinking=("adaptive",),
         off="disabled",
     ),
     Family(
-        "opus-4-7 opus-4-8", CLAUDE_MIGRATION, _EXTENDED, fixed=_SAMPLERS, thinking=("adaptive",)
+        "opus-4-7 opus-4-8", _CLAUDE_MIGRATION, _EXTENDED, fixed=_SAMPLERS, thinking=("adaptive",)
     ),
     Family(
         "opus-4-6 sonnet-4-6",
-        CLAUDE_EFFORT,
+        _CLAUDE_EFFORT,
         (*LOW_TO_HIGH, "max"),
         thinking=("adaptive", "enabled"),
         one_sampler=True,
     ),
     Family(
         "opus-4-5",
-        CLAUDE_EFFORT,
+        _CLAUDE_EFFORT,
         LOW_TO_HIGH,
         thinking=("enabled",),
         one_sampler=True,
@@ -116,7 +114,7 @@ LEAST_CACHED_TOKENS: tuple[tuple[str, int], ...] = (
     ("3-", 1_024),
 )
 # Of a model without a row, the smallest minimum is assumed: a mark too many costs nothing.
-LEAST_CACHED_TOKENS_OF_OTHERS = 512
+_LEAST_CACHED_TOKENS_OF_OTHERS = 512
 
 
 @lru_cache(maxsize=256)
@@ -126,7 +124,7 @@ def least_cached_tokens(model: str) -> int:
     for beginning, tokens in LEAST_CACHED_TOKENS:
         if name.startswith(beginning):
             return tokens
-    return LEAST_CACHED_TOKENS_OF_OTHERS
+    return _LEAST_CACHED_TOKENS_OF_OTHERS
 
 
 def _base_name(model: str) -> str | None:

@@ -41,17 +41,15 @@ from modelwire.adapters.wires.outgoing_messages import (
     tool_call_id_of,
     with_paired_calls,
 )
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.messages.block_translators.standard import type_of
 
-__all__ = ["turns_from_messages"]
-
 Content = str | list[Block]  # of a turn; a plain string as long as it is one
 Turn = tuple[str, Content]  # its role: user, assistant, or system (after the head)
 
-ROLES = {
+_ROLES = {
     "user": "user",
     "human": "user",
     "assistant": "assistant",
@@ -91,7 +89,7 @@ def turns_from_messages(
 
 def _turn(message: Any) -> Turn:
     """Return the turn of one message; one with empty content is left out."""
-    role = role_of(message, ROLES, "The Anthropic Messages API")
+    role = role_of(message, _ROLES, "The Anthropic Messages API")
     if role == "tool":
         return "user", _tool_results(message)
     if isinstance(message, AIMessage):
@@ -145,7 +143,7 @@ def _assistant_content(message: AIMessage) -> Content:
     return blocks + [tool_use(call) for call in calls]
 
 
-def _tool_use_again(item: Mapping[str, Any], call: Mapping[str, Any] | None, *, own: bool) -> Block:
+def _tool_use_again(item: Fields, call: Fields | None, *, own: bool) -> Block:
     """Return a tool call's block with its other fields (`caller`, `cache_control`) as they came."""
     block = as_it_is(item)
     arguments = block.pop("args", None) or block.get("input")

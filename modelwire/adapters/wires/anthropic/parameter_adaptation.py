@@ -16,15 +16,13 @@ from modelwire.adapters.wires.parameter_adaptation import (
 from modelwire.aliases import JSON
 from modelwire.messages.block_translators.standard import type_of, without
 
-__all__ = ["fit"]
-
-OPENAI_TIERS = (
+_OPENAI_TIERS = (
     "flex",
     "scale",
     "priority",
     "fast",
 )  # openai 3.52, and Anthropic has nothing like them
-LEAST_BUDGET = (
+_LEAST_BUDGET = (
     1024  # https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, read 2026-11
 )
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
@@ -37,7 +35,7 @@ def fit(adaptation: ParameterAdaptation, family: Family, service: object = None)
         params["metadata"] = {"user_id": params.pop("user"), **metadata}
     if params.get("service_tier") == "default":
         params["service_tier"] = "standard_only"
-    if params.get("service_tier") in OPENAI_TIERS:
+    if params.get("service_tier") in _OPENAI_TIERS:
         adaptation.leave_out("service_tier", f"{adaptation.title} has no such tier")
     _thinking(adaptation, family)
     kind = type_of(params.get("thinking"))
@@ -150,7 +148,7 @@ def _think(
     else:
         adaptation.note(
             name,
-            f"is left out: `{adaptation.model}` needs a `max_tokens` above {LEAST_BUDGET} to think, {link}",
+            f"is left out: `{adaptation.model}` needs a `max_tokens` above {_LEAST_BUDGET} to think, {link}",
         )
 
 
@@ -181,8 +179,8 @@ def _budget(params: JSON, reasoning: Reasoning) -> int | None:
     budget = budget_of_effort("high" if reasoning.effort is None else reasoning.effort)
     if limit is None:
         return budget
-    if limit > LEAST_BUDGET:
-        return min(budget, max(LEAST_BUDGET, limit // 2))
+    if limit > _LEAST_BUDGET:
+        return min(budget, max(_LEAST_BUDGET, limit // 2))
     return None
 
 

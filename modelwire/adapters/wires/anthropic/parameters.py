@@ -18,14 +18,6 @@ from modelwire.messages.block_translators.standard import type_of
 if TYPE_CHECKING:
     from modelwire.adapters.wires.anthropic.wire_types import OutputFormat, ToolChoice
 
-__all__ = [
-    "DEFAULT_MAX_TOKENS",
-    "features_needed",
-    "max_tokens_of",
-    "say_parameters",
-    "takes_system_turns",
-]
-
 DEFAULT_MAX_TOKENS = 4096  # every model takes that many
 
 # The most tokens of one answer, by the beginning of the model's name, `$` for its end; the first that fits.
@@ -50,7 +42,7 @@ MAX_TOKENS: tuple[tuple[str, int], ...] = (
 )
 
 # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, as of 2026-11.
-SYSTEM_TURNS = (
+_SYSTEM_TURNS = (
     "claude-opus-4-8",
     "claude-opus-5",
     "claude-sonnet-5",
@@ -78,11 +70,11 @@ def max_tokens_of(model: str) -> int:
 @lru_cache(maxsize=256)
 def takes_system_turns(model: str) -> bool:
     """Return whether the model takes a system message after the head of the history."""
-    return model.startswith(SYSTEM_TURNS)
+    return model.startswith(_SYSTEM_TURNS)
 
 
 # Ours, OpenAI's two, Anthropic's old.
-MAX_TOKENS_NAMES = (
+_MAX_TOKENS_NAMES = (
     "max_tokens",
     "max_completion_tokens",
     "max_output_tokens",
@@ -104,14 +96,14 @@ def say_parameters(params: Fields, *, max_tokens: int) -> JSON:
         body["tools"] = tools
     if (choice := _tool_choice(rest, has_tools="tools" in body)) is not None:
         body["tool_choice"] = choice
-    if not OUTPUT_NAMES.isdisjoint(rest) and (config := _output_config(rest)):
+    if not _OUTPUT_NAMES.isdisjoint(rest) and (config := _output_config(rest)):
         body["output_config"] = config
     return body | rest
 
 
 def _max_tokens(params: JSON, default: int) -> Any:
     """Take the limit under any of its names; a default leaves room for the answer beside the thinking."""
-    set_ones = [params.pop(name) for name in MAX_TOKENS_NAMES if name in params]
+    set_ones = [params.pop(name) for name in _MAX_TOKENS_NAMES if name in params]
     if set_ones:
         return set_ones[0]
     thinking = params.get("thinking")
@@ -151,11 +143,11 @@ def say_tool(tool: Any) -> JSON:
     converted["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
     if function.get("strict"):
         converted["strict"] = True
-    return converted | {key: tool[key] for key in TOOL_KEYS if key in tool}
+    return converted | {key: tool[key] for key in _TOOL_KEYS if key in tool}
 
 
 # What Anthropic's tools have beside OpenAI's (anthropic 2.11, `ToolParam`).
-TOOL_KEYS = (
+_TOOL_KEYS = (
     "allowed_callers",
     "cache_control",
     "defer_loading",
@@ -185,7 +177,7 @@ def say_tool_choice(choice: Any) -> ToolChoice | None:
     return cast("ToolChoice", {"type": word, "name": name} if name else {"type": word})
 
 
-OUTPUT_NAMES = frozenset(("effort", "output_config", "output_format", "response_format"))
+_OUTPUT_NAMES = frozenset(("effort", "output_config", "output_format", "response_format"))
 
 
 def _output_config(params: JSON) -> JSON:

@@ -21,10 +21,8 @@ from modelwire.adapters.wires.prompt_marks import (
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["MARKS", "ask", "blocks_of", "marked_turns", "turn_sections"]
-
 # The provider refuses marks on these blocks, and caches them with the blocks around them.
-UNMARKABLE = frozenset(("thinking", "redacted_thinking"))
+_UNMARKABLE = frozenset(("thinking", "redacted_thinking"))
 
 
 def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
@@ -86,7 +84,7 @@ def _lifetime_at(blocks: Sequence[Any], index: int) -> str | None:
 def _refusal(block: Any) -> str | None:
     if not isinstance(block, Mapping):
         return "it is not an object"
-    if block.get("type") in UNMARKABLE:
+    if block.get("type") in _UNMARKABLE:
         return f"the provider takes none on a block of type `{block['type']}`"
     if block.get("type") == "text" and not block.get("text"):
         return "the text is empty"

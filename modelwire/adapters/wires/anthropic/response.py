@@ -23,7 +23,7 @@ from modelwire.adapters.wires.json import (
     read_reply,
     text_or_none,
 )
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
 from modelwire.messages.block_translators.standard import type_of
@@ -33,23 +33,13 @@ if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
     from modelwire.transport.wire import Reply
 
-__all__ = [
-    "MODEL_PROVIDER",
-    "event_error",
-    "is_plain_text",
-    "metadata_of",
-    "read_message",
-    "usage_metadata_of",
-    "with_id",
-]
-
 MODEL_PROVIDER = "anthropic"  # the dialect of the blocks in `content`, whoever served the model
 
 # The fields of an answer that have a place of their own in our messages.
-PLACED = frozenset({"type", "role", "content"})
+_PLACED = frozenset({"type", "role", "content"})
 
 # The HTTP status an error inside a 200 stands for: https://docs.anthropic.com/en/api/errors, read 2026-11.
-STATUS_OF_ERROR = {
+_STATUS_OF_ERROR = {
     "invalid_request_error": 400,
     "authentication_error": 401,
     "billing_error": 402,
@@ -156,7 +146,7 @@ def _tool_calls(blocks: list[JSON]) -> tuple[list[Any], list[Any]]:
 def metadata_of(data: Fields) -> JSON:
     """Return the fields of the answer besides its content, also under LangChain's names."""
     metadata = dict(data)
-    for name in PLACED:
+    for name in _PLACED:
         metadata.pop(name, None)
     if (model := text_or_none(data.get("model"))) is not None:
         metadata["model_name"] = model
@@ -170,8 +160,8 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
         return None
     written: JSON = {}
     if by_lifetime := dict_or_empty(usage.get("cache_creation")):
-        written = {name: count_or_none(by_lifetime.get(name)) or None for name in LIFETIMES}
-    metadata = usage_beside_cache(usage, COUNTS, written)
+        written = {name: count_or_none(by_lifetime.get(name)) or None for name in _LIFETIMES}
+    metadata = usage_beside_cache(usage, _COUNTS, written)
     more = dict_or_empty(usage.get("output_tokens_details"))
     if (
         metadata is not None
@@ -182,13 +172,18 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     return cast("UsageMetadata | None", metadata)
 
 
-COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
+_LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
 def event_error(
-    data: Fields, *, provider: str, headers: Mapping[str, str] | None = None
+    data: Fields, *, provider: str, headers: HeaderFields | None = None
 ) -> ProviderError:
     """Return the error of an event `{"type": "error", "error": {...}}`, in a stream or under a 200."""
-    status = STATUS_OF_ERROR.get(type_of(data.get("error")), 400)
+    status = _STATUS_OF_ERROR.get(type_of(data.get("error")), 400)
     return error_from_json(data, provider=provider, status=status, headers=headers)

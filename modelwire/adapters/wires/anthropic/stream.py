@@ -31,8 +31,6 @@ from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
 from modelwire.transport.wire import ServerEvent
 
-__all__ = ["MessagesStreamDecoder"]
-
 
 class _Arguments:
     """The arguments of a tool call, the caller's or the provider's, while they arrive."""

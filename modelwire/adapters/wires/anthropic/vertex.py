@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from modelwire.errors import ChatError
     from modelwire.transport.wire import Reply, WireRequest
 
-__all__ = ["VertexMessagesCodec"]
-
-VERSION = "vertex-2023-10-16"
-MODELS = "https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude"
+_VERSION = "vertex-2023-10-16"
+_MODELS = "https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude"
 
 
 class VertexMessagesCodec(MessagesCodec):
@@ -31,7 +29,7 @@ class VertexMessagesCodec(MessagesCodec):
     def encode(self, call: ChatCall) -> WireRequest:
         """Return the request of a call in Anthropic's form, at Google's address."""
         request = super().encode(call)
-        body = {"anthropic_version": VERSION, **without(request.body, "model")}
+        body = {"anthropic_version": _VERSION, **without(request.body, "model")}
         method = "streamRawPredict" if call.stream else "rawPredict"
         base, mark, query = call.endpoint.base_url.partition("?")
         model = path_segment(str(call.model))
@@ -45,5 +43,5 @@ class VertexMessagesCodec(MessagesCodec):
         """Read an error answer of whatever shape; never raises."""
         error = super().error(reply)
         if type(error) is NotFound:
-            error.message = and_said(error.message, f"What there is, and where: {MODELS}.")
+            error.message = and_said(error.message, f"What there is, and where: {_MODELS}.")
         return error

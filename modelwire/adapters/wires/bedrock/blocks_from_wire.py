@@ -16,6 +16,7 @@ from modelwire.adapters.wires.block_answers import (
     translated_blocks,
 )
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in
+from modelwire.aliases import Fields
 from modelwire.messages.block_translators.standard import (
     Block,
     Readers,
@@ -28,8 +29,6 @@ from modelwire.messages.block_translators.standard import (
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
-
-__all__ = ["DOCUMENT_TYPES", "FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
 
 # The formats of documents whose MIME type says it in other words.
 DOCUMENT_TYPES = {
@@ -75,7 +74,7 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
     return cast("list[ContentBlock]", blocks)
 
 
-def _blocked_by(metadata: Mapping[str, Any]) -> str | None:
+def _blocked_by(metadata: Fields) -> str | None:
     """Return what blocked an answer; a guardrail whose trace shows that it only masked parts did not block it."""
     reason = metadata.get("stopReason")
     if reason == "content_filtered":

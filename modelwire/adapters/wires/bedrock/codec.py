@@ -5,7 +5,6 @@ Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.bedrock.blocks_to_wire import blocks_to_wire, cache_point
@@ -17,7 +16,7 @@ from modelwire.adapters.wires.bedrock.stream import ConverseStreamDecoder
 from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.json import error_from_reply, request_id_of
 from modelwire.adapters.wires.wire import path_segment
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, HeaderFields
 from modelwire.errors import NotFound, and_said
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import WireRequest
@@ -28,16 +27,14 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.transport.wire import Reply
 
-__all__ = ["ConverseCodec"]
-
 # What the words of an error say of a model that is not there, and what leads on. Seen in public recordings, 2026-11.
-NO_MODEL = (
+_NO_MODEL = (
     "model identifier is invalid",
     "on-demand throughput isn",
     "the foundation model",
     "to the model with",
 )
-ADVICE = (
+_ADVICE = (
     "Many models are called by an inference profile (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`), and none is in "
     "every region: `aws bedrock list-inference-profiles --region REGION` names them, and so does "
     "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html."
@@ -100,7 +97,7 @@ class ConverseCodec(NamedTuple):
         """Read a whole answer. Raises `MalformedResponse`."""
         return read_answer(reply, self.provider, self.model)
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> ConverseStreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> ConverseStreamDecoder:
         """Make the decoder of one streamed answer."""
         return ConverseStreamDecoder(
             provider=self.provider, model=self.model, request_id=request_id_of(headers or {})
@@ -122,6 +119,6 @@ class ConverseCodec(NamedTuple):
                 body=error.body,
             )
         error = classed_by_words(error)
-        if type(error) is NotFound or any(part in error.message.lower() for part in NO_MODEL):
-            error.message = and_said(error.message, ADVICE)
+        if type(error) is NotFound or any(part in error.message.lower() for part in _NO_MODEL):
+            error.message = and_said(error.message, _ADVICE)
         return error

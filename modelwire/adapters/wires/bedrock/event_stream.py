@@ -18,8 +18,6 @@ from pydantic_core import to_json
 from modelwire.errors import IncompleteStream, MalformedResponse
 from modelwire.transport.wire import ServerEvent
 
-__all__ = ["ERROR", "EventStreamDecoder"]
-
 ERROR = "!"  # before the type of an exception, in the `event` of a `ServerEvent`
 
 _PRELUDE = Struct(">III")

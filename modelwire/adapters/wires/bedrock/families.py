@@ -14,18 +14,16 @@ from modelwire.aliases import JSON
 if TYPE_CHECKING:
     from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation
 
-__all__ = ["FAMILIES", "KnownPromptCache", "prompt_cache_of"]
-
-NOVA = "https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html"
-GPT_OSS = "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html"
-TOOL_CHOICE = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolChoice.html"
+_NOVA = "https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html"
+_GPT_OSS = "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html"
+_TOOL_CHOICE = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolChoice.html"
 
 _OTHERS = (
-    Family("nova-2*", NOVA, LOW_TO_HIGH, thinking=("reasoningConfig",), schemas=False),
-    Family("nova*", TOOL_CHOICE, schemas=False),
-    Family("gpt-oss*", GPT_OSS, LOW_TO_HIGH, thinking=("reasoning_effort",)),
+    Family("nova-2*", _NOVA, LOW_TO_HIGH, thinking=("reasoningConfig",), schemas=False),
+    Family("nova*", _TOOL_CHOICE, schemas=False),
+    Family("gpt-oss*", _GPT_OSS, LOW_TO_HIGH, thinking=("reasoning_effort",)),
     # Tools, but none that must be called.
-    Family("llama* command* jamba* titan*", TOOL_CHOICE, forced_tools=False, schemas=False),
+    Family("llama* command* jamba* titan*", _TOOL_CHOICE, forced_tools=False, schemas=False),
 )
 # Converse has no fields for these, and no model in the rows takes them beside it.
 _LACKS = (

@@ -38,11 +38,9 @@ from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.messages.block_translators.standard import type_of
 
-__all__ = ["turns_from_messages"]
-
 Turn = tuple[str, list[Block]]  # its role: user, assistant or system
 
-ROLES = {
+_ROLES = {
     "user": "user",
     "human": "user",
     "tool": "tool",
@@ -64,7 +62,7 @@ def turns_from_messages(
     system: list[Block] = []
     only_texts = True
     for message in with_results_apart(with_paired_calls(messages)):
-        role = role_of(message, ROLES, "Bedrock's Converse")
+        role = role_of(message, _ROLES, "Bedrock's Converse")
         only_texts = only_texts and message.content.__class__ is str
         if role == "tool":
             role = "user"

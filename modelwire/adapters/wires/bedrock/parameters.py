@@ -18,9 +18,7 @@ from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import some_of
 
-__all__ = ["fields_from_parameters"]
-
-INFERENCE = {
+_INFERENCE = {
     "max_tokens": "maxTokens",
     "max_completion_tokens": "maxTokens",
     "max_output_tokens": "maxTokens",
@@ -31,18 +29,18 @@ INFERENCE = {
     "stop_sequences": "stopSequences",
 }
 # LangChain's names, and the wire's.
-FIELDS = {
+_FIELDS = {
     "guardrail_config": "guardrailConfig",
     "performance_config": "performanceConfig",
     "request_metadata": "requestMetadata",
     "prompt_variables": "promptVariables",
     "additional_model_response_field_paths": "additionalModelResponseFieldPaths",
 }
-_WIRE_NAMES = (*FIELDS.values(), "inferenceConfig", "toolConfig", "outputConfig", "serviceTier")
-FIELDS |= {name: name for name in _WIRE_NAMES}
+_WIRE_NAMES = (*_FIELDS.values(), "inferenceConfig", "toolConfig", "outputConfig", "serviceTier")
+_FIELDS |= {name: name for name in _WIRE_NAMES}
 # These hold fields of one model family, as the user wrote them; the first one counts.
 _OWN_FIELDS = ("additional_model_request_fields", "additionalModelRequestFields")
-OWN_TOOLS = frozenset({"toolSpec", "cachePoint", "systemTool"})
+_OWN_TOOLS = frozenset({"toolSpec", "cachePoint", "systemTool"})
 
 
 def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
@@ -53,11 +51,11 @@ def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
     last_turn_only = params.pop("guard_last_turn_only", False)
     tool_config = _tool_config(params.pop("tools", None), params.pop("tool_choice", None), turns)
     for name, value in params.items():
-        if name in INFERENCE:
-            is_one_stop = INFERENCE[name] == "stopSequences" and isinstance(value, str)
-            inference[INFERENCE[name]] = [value] if is_one_stop else value
-        elif name in FIELDS:
-            body[FIELDS[name]] = value
+        if name in _INFERENCE:
+            is_one_stop = _INFERENCE[name] == "stopSequences" and isinstance(value, str)
+            inference[_INFERENCE[name]] = [value] if is_one_stop else value
+        elif name in _FIELDS:
+            body[_FIELDS[name]] = value
         elif name == "service_tier":
             body["serviceTier"] = {"type": value} if isinstance(value, str) else value
         elif name == "response_format":
@@ -124,7 +122,7 @@ def _tool_config(tools: Any, choice: Any, turns: Sequence[JSON]) -> JSON:
 
 def _tool(tool: Any) -> list[JSON]:
     """Return one tool in Converse's shape; OpenAI's and Anthropic's are converted, its own are unchanged."""
-    if isinstance(tool, Mapping) and tool.keys() & OWN_TOOLS:
+    if isinstance(tool, Mapping) and tool.keys() & _OWN_TOOLS:
         return [dict(tool)]
     if (function := read_function(tool)) is None:
         raise InvalidArgument(

@@ -24,8 +24,6 @@ from modelwire.errors import InvalidArgument
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["ask"]
-
 
 def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     """Add cache points to the request, and return what is left out.
@@ -44,7 +42,7 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
         wish = wish._replace(lifetime=SHORT)
     body = dict(request.body)
     sections = _sections_of(body, marks_tools=known.marks_tools)
-    place_marks(sections, MARKS, wish, least_tokens=known.least_tokens)
+    place_marks(sections, _MARKS, wish, least_tokens=known.least_tokens)
     request.body = body
     return notes
 
@@ -90,4 +88,4 @@ def _write(blocks: list[Any], index: int, lifetime: str) -> None:
     blocks.insert(index + 1, cache_point(point))
 
 
-MARKS = MarkWriter(_lifetime_at, _refusal, _write)
+_MARKS = MarkWriter(_lifetime_at, _refusal, _write)

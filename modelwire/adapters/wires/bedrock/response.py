@@ -45,16 +45,6 @@ if TYPE_CHECKING:
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
     from modelwire.transport.wire import Reply
 
-__all__ = [
-    "MODEL_PROVIDER",
-    "block_from_wire",
-    "classed_by_words",
-    "metadata_of",
-    "named_error",
-    "read_answer",
-    "usage_metadata_of",
-]
-
 MODEL_PROVIDER = "bedrock_converse"  # the dialect of the blocks in `content`
 
 

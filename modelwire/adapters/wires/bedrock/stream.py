@@ -30,8 +30,6 @@ from modelwire.messages.block_translators.standard import Block, without
 from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
 from modelwire.transport.wire import ServerEvent
 
-__all__ = ["ConverseStreamDecoder"]
-
 
 class ConverseStreamDecoder:
     """Makes chunks of events. The stream is whole when `messageStop` was seen; its usage comes after that."""

@@ -58,9 +58,7 @@ class RequestBody(TypedDict, total=False):
     messages: list[Turn]
     system: list[JSON]  # text, cachePoint, guardContent
     inferenceConfig: JSON  # maxTokens, temperature, topP, stopSequences
-    toolConfig: dict[
-        str, Any
-    ]  # tools: toolSpec, systemTool, cachePoint; toolChoice: auto, any, tool
+    toolConfig: JSON  # tools: toolSpec, systemTool, cachePoint; toolChoice: auto, any, tool
     outputConfig: JSON  # textFormat: a JSON schema, as a text
     guardrailConfig: JSON
     additionalModelRequestFields: JSON  # the model's own parameters

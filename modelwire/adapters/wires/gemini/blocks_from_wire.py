@@ -6,11 +6,11 @@ Content is standard already; the sources that an answer rests on become annotati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.gemini.response import in_order
 from modelwire.adapters.wires.json import UNDOCUMENTED, dict_or_empty
+from modelwire.aliases import Fields
 from modelwire.messages.block_translators.standard import (
     Block,
     Readers,
@@ -27,8 +27,6 @@ from modelwire.messages.block_translators.standard import (
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
-
-__all__ = ["FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
 
 
 def _from_media(block: Block) -> Block | None:
@@ -124,7 +122,7 @@ def _citations(metadata: Any) -> list[tuple[int, int, Block]]:
     return [(it.get("startIndex", 0), it.get("endIndex", 0), _citation(it, {})) for it in entries]
 
 
-def _citation(source: Mapping[str, Any], extras: Block) -> Block:
+def _citation(source: Fields, extras: Block) -> Block:
     made: Block = {"type": "citation"}
     made |= {
         ours: source[key] for ours, key in (("url", "uri"), ("title", "title")) if source.get(key)

@@ -25,8 +25,6 @@ from modelwire.messages.block_translators.standard import (
     type_of,
 )
 
-__all__ = ["ANSWER_TO_WIRE", "TO_WIRE", "Part", "answer_part", "media_parts", "user_parts"]
-
 Part = dict[str, Any]
 
 

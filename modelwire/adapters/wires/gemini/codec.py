@@ -7,7 +7,6 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +17,7 @@ from modelwire.adapters.wires.gemini.response import read_answer
 from modelwire.adapters.wires.gemini.stream import GenerateFraming, GenerateStreamDecoder
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_as, error_from_reply
 from modelwire.adapters.wires.wire import path_segment
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -38,13 +37,11 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.transport.wire import Reply
 
-__all__ = ["GenerateContentCodec", "method_url"]
-
 VERTEX = "google_vertexai"
 # Only the words tell this 400 from others (recorded 2026-11).
-TOO_LONG = "input token count"
+_TOO_LONG = "input token count"
 # What leads on, by the class of an error and whether it is Vertex AI's.
-ADVICE = {
+_ADVICE = {
     (NotFound, False): "What there is: https://ai.google.dev/gemini-api/docs/models.",
     (
         NotFound,
@@ -96,11 +93,11 @@ class GenerateContentCodec(NamedTuple):
         """Read a whole answer. Raises `MalformedResponse`, or the error that hides under the 200."""
         return read_answer(reply, self.provider)
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> GenerateStreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> GenerateStreamDecoder:
         """Make the decoder of one streamed answer."""
         return GenerateStreamDecoder(provider=self.provider)
 
-    def continued(self, body: Mapping[str, Any], answer: AIMessage) -> JSON | None:
+    def continued(self, body: Fields, answer: AIMessage) -> JSON | None:
         """Return the body that continues a `CONTINUATION` (google-genai 3.4, `prepare_continuation_config`)."""
         token = answer.response_metadata.get("continuation_token")
         if token:
@@ -119,13 +116,13 @@ class GenerateContentCodec(NamedTuple):
             and details.get("ErrorInfo", {}).get("reason") == "API_KEY_INVALID"
         ):
             return error_as(AuthenticationError, error)
-        if type(error) is BadRequest and TOO_LONG in words and "exceeds" in words:
+        if type(error) is BadRequest and _TOO_LONG in words and "exceeds" in words:
             return error_as(ContextTooLong, error)
         if type(error) is RateLimited and "PerDay" in str(
             details.get("QuotaFailure")
         ):  # the `quotaId` of a violation
             return error_as(QuotaExhausted, error)
-        advice = ADVICE.get((type(error), self.provider == VERTEX))
+        advice = _ADVICE.get((type(error), self.provider == VERTEX))
         error.message = error.message if advice is None else and_said(error.message, advice)
         return error
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies, fit_at
 
-__all__ = ["BUDGETS_OF", "FAMILIES"]
-
-THINKING = "https://ai.google.dev/gemini-api/docs/thinking"
-MINIMAL_TO_HIGH = ("minimal", *LOW_TO_HIGH)
+_THINKING = "https://ai.google.dev/gemini-api/docs/thinking"
+_MINIMAL_TO_HIGH = ("minimal", *LOW_TO_HIGH)
 
 # `thinking` says how that is set: by a budget of tokens or by a level; `off` whether it can do without.
 _GEMINI = (
-    Family("gemini-1* gemini-2.0* gemma* learnlm*", THINKING),
+    Family("gemini-1* gemini-2.0* gemma* learnlm*", _THINKING),
     Family(
         "gemini-2.5-flash-image* gemini-2.5-flash-preview-tts* gemini-2.5-pro-preview-tts*",
-        THINKING,
+        _THINKING,
     ),
-    Family("gemini-2.5-pro*", THINKING, MINIMAL_TO_HIGH, thinking=("budget",), off=None),
-    Family("gemini-2.5-flash*", THINKING, ("none", *MINIMAL_TO_HIGH), thinking=("budget",)),
-    Family("gemini-3-pro*", THINKING, ("low", "high"), thinking=("level",), off=None),
-    Family("gemini-3.1-pro*", THINKING, LOW_TO_HIGH, thinking=("level",), off=None),
+    Family("gemini-2.5-pro*", _THINKING, _MINIMAL_TO_HIGH, thinking=("budget",), off=None),
+    Family("gemini-2.5-flash*", _THINKING, ("none", *_MINIMAL_TO_HIGH), thinking=("budget",)),
+    Family("gemini-3-pro*", _THINKING, ("low", "high"), thinking=("level",), off=None),
+    Family("gemini-3.1-pro*", _THINKING, LOW_TO_HIGH, thinking=("level",), off=None),
     # All later ones, and the names without a number (`gemini-flash-latest`).
-    Family("gemini-*", THINKING, MINIMAL_TO_HIGH, thinking=("level",), off=None),
+    Family("gemini-*", _THINKING, _MINIMAL_TO_HIGH, thinking=("level",), off=None),
 )
 BUDGETS_OF = {
     "gemini-2.5-pro": (128, 32_768),

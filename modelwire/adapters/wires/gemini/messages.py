@@ -38,11 +38,9 @@ from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.messages.block_translators.standard import extras_of, type_of
 
-__all__ = ["OWN", "contents_from_messages"]
-
 Content = dict[str, Any]
 
-ROLES = {
+_ROLES = {
     "human": "user",
     "user": "user",
     "ai": "model",
@@ -54,7 +52,7 @@ ROLES = {
     "developer": "system",
 }
 OWN = (None, MODEL_PROVIDER, "google_vertexai")  # whose answers go back as they came
-NO_SIGNATURE = "skip_thought_signature_validator"
+_NO_SIGNATURE = "skip_thought_signature_validator"
 
 
 class _Sent(NamedTuple):
@@ -78,7 +76,7 @@ def contents_from_messages(
     sent: dict[Any, _Sent] = {}  # by id
     results: list[tuple[int, list[Part]]] = []  # of one turn: the place of the call, and the parts
     for message in with_results_apart(with_paired_calls(messages)):
-        role = role_of(message, ROLES, "The Gemini API")
+        role = role_of(message, _ROLES, "The Gemini API")
         if role == "system":
             system += _system_parts(message.content)
             continue
@@ -218,7 +216,7 @@ def _sign_first_call(parts: list[Part]) -> None:
         return
     for part in parts:
         if "functionCall" in part:
-            part["thoughtSignature"] = NO_SIGNATURE
+            part["thoughtSignature"] = _NO_SIGNATURE
             return
 
 

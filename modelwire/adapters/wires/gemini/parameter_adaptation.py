@@ -11,30 +11,28 @@ from modelwire.adapters.wires.parameter_adaptation import (
     format_as_openai,
 )
 
-__all__ = ["fit"]
-
-OWN = ("thinking_budget", "thinking_level", "thinking_config", "thinkingConfig")
-TIERS = {"auto": None, "default": "standard", "standard_only": "standard"}
+_OWN = ("thinking_budget", "thinking_level", "thinking_config", "thinkingConfig")
+_TIERS = {"auto": None, "default": "standard", "standard_only": "standard"}
 
 
 def fit(adaptation: ParameterAdaptation, family: Family, service: object = None) -> None:
     """Put the tier and reasoning into Gemini's words; a setting of thinking in its own words wins."""
     params = adaptation.params
     format_as_openai(params)
-    if (tier := params.get("service_tier")) in TIERS:
+    if (tier := params.get("service_tier")) in _TIERS:
         del params["service_tier"]
-        if TIERS[tier]:
-            params["service_tier"] = TIERS[tier]
+        if _TIERS[tier]:
+            params["service_tier"] = _TIERS[tier]
     if (taken := adaptation.take_reasoning(*REASONING)) is None:
         return
     name, reasoning = taken
-    own = next((word for word in OWN if params.get(word) is not None), None)
+    own = next((word for word in _OWN if params.get(word) is not None), None)
     if own is not None and (
         name not in adaptation.call_parameters or own in adaptation.call_parameters
     ):
         adaptation.note(name, f"is left out: `{own}` says it too")
         return
-    for word in OWN:
+    for word in _OWN:
         params.pop(word, None)
     _think(adaptation, family, name, reasoning)
 

@@ -15,10 +15,8 @@ from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import type_of, without
 
-__all__ = ["body_of_params"]
-
 # Our name -> the one in `generationConfig`; the wire's own spelling is taken too.
-GENERATION = {
+_GENERATION = {
     "temperature": "temperature",
     "top_p": "topP",
     "top_k": "topK",
@@ -45,13 +43,13 @@ GENERATION = {
     "thinking_config": "thinkingConfig",
     "audio_transcription_config": "audioTranscriptionConfig",
 }
-GENERATION |= {theirs: theirs for theirs in GENERATION.values()}
-THINKING = {
+_GENERATION |= {theirs: theirs for theirs in _GENERATION.values()}
+_THINKING = {
     "thinking_budget": "thinkingBudget",
     "thinking_level": "thinkingLevel",
     "include_thoughts": "includeThoughts",
 }
-BODY = {
+_BODY = {
     "safety_settings": "safetySettings",
     "cached_content": "cachedContent",
     "labels": "labels",
@@ -61,7 +59,7 @@ BODY = {
     "generation_output_config": "outputConfig",
 }
 # Tools that Google runs. https://ai.google.dev/gemini-api/docs/tools, read 2026-11
-OWN_TOOLS = (
+_OWN_TOOLS = (
     "google_search",
     "url_context",
     "code_execution",
@@ -81,12 +79,12 @@ def body_of_params(params: Fields, model: str) -> JSON:
     body: JSON = {}
     config: JSON = {}
     for name, value in params.items():
-        if (theirs := GENERATION.get(name)) is not None:
+        if (theirs := _GENERATION.get(name)) is not None:
             config[theirs] = value
-        elif name in THINKING:
-            config.setdefault("thinkingConfig", {})[THINKING[name]] = value
+        elif name in _THINKING:
+            config.setdefault("thinkingConfig", {})[_THINKING[name]] = value
         elif name not in _READ_BELOW:
-            body[BODY.get(name, name)] = value
+            body[_BODY.get(name, name)] = value
     _read_lists(config)
     if "logprobs" in params or "top_logprobs" in params:
         config |= _logprobs(params.get("logprobs"), params.get("top_logprobs"))
@@ -233,7 +231,7 @@ def _add_tools(body: JSON, params: Fields) -> None:
         elif "type" in tool:
             raise InvalidArgument(
                 f"The Gemini API has no tool of the type `{tool['type']}`. Its own are dicts such as "
-                f'{{"google_search": {{}}}}: {", ".join(f"`{name}`" for name in OWN_TOOLS)}.'
+                f'{{"google_search": {{}}}}: {", ".join(f"`{name}`" for name in _OWN_TOOLS)}.'
             )
         else:
             tools.append(dict(tool))

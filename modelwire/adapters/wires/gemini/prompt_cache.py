@@ -17,8 +17,6 @@ from modelwire.aliases import JSON
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["LEAST_STORED_BYTES", "ask"]
-
 # A head of fewer bytes is left to implicit caching. Our choice: some 8,000 tokens, twice the largest minimum.
 LEAST_STORED_BYTES = 32_768
 # What a stored prompt can stand for; a call with it may have none of these.

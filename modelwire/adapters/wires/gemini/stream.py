@@ -48,8 +48,6 @@ from modelwire.messages.tool_calls import tool_call_chunk
 from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import ServerEvent
 
-__all__ = ["GenerateFraming", "GenerateStreamDecoder"]
-
 _FIELDS = frozenset((b"data", b"event", b"id", b"retry"))  # of server-sent events
 
 
@@ -104,9 +102,7 @@ class GenerateStreamDecoder:
     def __init__(self, *, provider: str) -> None:
         self._provider = provider
         self._id: str | None = None
-        self._answer: dict[
-            str, Any
-        ] = {}  # what the events have beside their candidates, the last of each
+        self._answer: JSON = {}  # what the events have beside their candidates, the last of each
         self._candidate: JSON = {}  # what the first candidate has beside its content
         self._citations: list[Any] = []
         self._usage: Any = None

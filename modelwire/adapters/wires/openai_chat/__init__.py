@@ -5,7 +5,6 @@ Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
@@ -19,7 +18,7 @@ from modelwire.adapters.wires.wire import (
     codec_at,
     families_at,
 )
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, HeaderFields
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.families import Family
@@ -64,7 +63,7 @@ def _default_method(family: Family | None, params: object, of_service: str | Non
     return "function_calling"
 
 
-def _sdk_client(headers: Mapping[str, str], arguments: JSON) -> tuple[Any, JSON]:
+def _sdk_client(headers: HeaderFields, arguments: JSON) -> tuple[Any, JSON]:
     from openai import Omit, OpenAI
 
     bearer = headers.get("authorization")

@@ -6,8 +6,8 @@ Wire format: https://platform.openai.com/docs/api-reference/chat/create, read 20
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from modelwire.aliases import Fields
 from modelwire.messages.block_translators.standard import (
     Block,
     Reader,
@@ -16,8 +16,6 @@ from modelwire.messages.block_translators.standard import (
     split_data_url,
     without,
 )
-
-__all__ = ["FROM_WIRE", "OWN_TYPES", "read_file", "read_image_url"]
 
 
 def read_image_url(block: Block) -> Block | None:
@@ -47,7 +45,7 @@ def _file(block: Block) -> Block | None:
     return None
 
 
-def read_file(file: Mapping[str, Any], rest: Block) -> Block | None:
+def read_file(file: Fields, rest: Block) -> Block | None:
     """Read OpenAI's keys for a file: `file_data`, `file_id` or `file_url`, and `filename`."""
     rest = without(file, "file_data", "file_id", "file_url") | rest
     if isinstance(file.get("file_data"), str):

@@ -20,23 +20,10 @@ from modelwire.messages.block_translators.standard import (
     type_of,
 )
 
-__all__ = [
-    "TO_WIRE",
-    "Part",
-    "PartWriters",
-    "Place",
-    "Source",
-    "audio_to_wire",
-    "block_to_wire",
-    "data_source",
-    "file_name",
-    "to_wire",
-]
-
 Part = dict[str, Any]
 
 # The items of the Responses API that no ending names.
-RESPONSES_ITEMS = frozenset(
+_RESPONSES_ITEMS = frozenset(
     {"additional_tools", "compaction", "mcp_approval_request", "mcp_list_tools", "program"}
 )
 
@@ -45,7 +32,7 @@ FOREIGN_KEYS = frozenset({"id", "index", "annotations", "citations", "extras", "
 NOT_SENT = FOREIGN_KEYS | {"cache_control"}
 
 # https://platform.openai.com/docs/guides/audio, read 2026-11: `wav` and `mp3`; compatible services take more.
-AUDIO_FORMATS = {
+_AUDIO_FORMATS = {
     "x-wav": "wav",
     "wave": "wav",
     "vnd.wave": "wav",
@@ -58,7 +45,7 @@ ALLOWED = {
     "user": frozenset({"text", "image", "audio", "file"}),
     "assistant": frozenset({"text", "refusal"}),
 }
-ONLY_TEXT = frozenset({"text"})
+_ONLY_TEXT = frozenset({"text"})
 
 
 def to_wire(
@@ -77,7 +64,7 @@ def to_wire(
     Raises `InvalidArgument` for a block that this wire, or this role, does not take.
     """
     place = Place(f"Message {position} (`{role}`)", role)
-    allowed = ALLOWED.get(role, ONLY_TEXT)
+    allowed = ALLOWED.get(role, _ONLY_TEXT)
     parts: list[Part] = []
     for block in blocks:
         if isinstance(block, str):
@@ -114,7 +101,7 @@ def _of_service(block: AnyBlock, extra_types: Collection[str], place: Place) -> 
 
 def _is_left_out(kind: str) -> bool:
     """Return whether a block of the assistant is left out here: its tool calls are sent as `tool_calls`."""
-    return is_model_work(kind) or kind in RESPONSES_ITEMS
+    return is_model_work(kind) or kind in _RESPONSES_ITEMS
 
 
 def block_to_wire(block: AnyBlock, place: Place) -> Part:
@@ -182,7 +169,7 @@ class Place(NamedTuple):
 
     def misplaced(self, kind: str) -> InvalidArgument:
         hint = " Send it in a human message after the tool result." if self.role == "tool" else ""
-        kinds = " and ".join(f"`{name}`" for name in sorted(ALLOWED.get(self.role, ONLY_TEXT)))
+        kinds = " and ".join(f"`{name}`" for name in sorted(ALLOWED.get(self.role, _ONLY_TEXT)))
         return InvalidArgument(
             f"{self}: on {self.api} `{self.role}` messages hold {kinds} blocks, not `{kind}`.{hint}"
         )
@@ -229,7 +216,7 @@ def audio_to_wire(block: AnyBlock, place: Place) -> Part:
     subtype = source.subtype(place)
     return {
         "type": "input_audio",
-        "input_audio": {"data": source.value, "format": AUDIO_FORMATS.get(subtype, subtype)},
+        "input_audio": {"data": source.value, "format": _AUDIO_FORMATS.get(subtype, subtype)},
     }
 
 
@@ -257,8 +244,8 @@ def file_name(block: AnyBlock, source: Source, place: Place) -> str:
     return f"file.{source.subtype(place) or 'bin'}"
 
 
-PartWriter = Callable[[AnyBlock, Place], Part]
-PartWriters = dict[str, PartWriter]
+_PartWriter = Callable[[AnyBlock, Place], Part]
+PartWriters = dict[str, _PartWriter]
 
 TO_WIRE: PartWriters = {
     "text": _text,
@@ -296,7 +283,7 @@ def _url(source: Source, place: Place) -> str:
 
 
 # A service's own part -> the standard block it is for, and how that is written.
-OF_SERVICES: dict[str, tuple[str, PartWriter]] = {
+OF_SERVICES: dict[str, tuple[str, _PartWriter]] = {
     "document_url": ("file", _document_url),
     "video_url": ("video", _video_url),
 }

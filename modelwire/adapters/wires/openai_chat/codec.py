@@ -33,7 +33,7 @@ from modelwire.adapters.wires.openai_chat.response import (
     response_metadata,
     usage_of,
 )
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, HeaderFields, Values
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage
 from modelwire.transport.wire import WireRequest
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import ChatCall, StreamDecoder
     from modelwire.errors import ProviderError
     from modelwire.transport.wire import Reply
-
-__all__ = ["ChatCompletionsCodec", "request_for"]
 
 
 class ChatCompletionsCodec(
@@ -97,7 +95,7 @@ class ChatCompletionsCodec(
         request.left_out = left_out
         return request
 
-    def _params(self, params: Mapping[str, Any]) -> JSON:
+    def _params(self, params: Values) -> JSON:
         """Return the parameters in the service's words; one the caller already named so is left alone."""
         body = dict(params)
         for name in ("max_tokens", "max_output_tokens"):
@@ -150,7 +148,7 @@ class ChatCompletionsCodec(
             check_empty("openai", reason, provider=self.provider, request_id=request_id)
         return message
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> StreamDecoder:
         """Make the decoder of one streamed answer."""
         from modelwire.adapters.wires.openai_chat.stream import ChatCompletionsDecoder
 
@@ -161,7 +159,7 @@ class ChatCompletionsCodec(
         return error_from_reply(reply, self.provider)
 
 
-JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
+_JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
 
 def request_for(call: ChatCall, path: str, body: JSON, *, cut_at: str | None = None) -> WireRequest:
@@ -173,7 +171,7 @@ def request_for(call: ChatCall, path: str, body: JSON, *, cut_at: str | None = N
     base, question_mark, query = call.endpoint.base_url.partition("?")
     if cut_at is not None:
         base = base.partition(cut_at)[0]
-    groups = (JSON_HEADERS, call.endpoint.headers, call.extra_headers)
+    groups = (_JSON_HEADERS, call.endpoint.headers, call.extra_headers)
     headers: dict[str, tuple[str, str]] = {}
     for group in groups:
         for name, value in group.items():

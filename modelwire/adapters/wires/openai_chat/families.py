@@ -6,20 +6,18 @@ import re
 
 from modelwire.adapters.wires.families import LEVELS, LOW_TO_HIGH, Family, ModelFamilies, fit_at
 
-__all__ = ["FAMILIES", "OPENAI", "has_breakpoints", "has_long_prompt_cache"]
-
-OPENAI_REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
-OPENAI_COMPATIBILITY = (
+_OPENAI_REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
+_OPENAI_COMPATIBILITY = (
     "https://developers.openai.com/api/docs/guides/latest-model"  # "parameter compatibility"
 )
-OPENAI_SCHEMAS = (
+_OPENAI_SCHEMAS = (
     "https://developers.openai.com/api/docs/guides/structured-outputs"  # "starting with GPT-4o"
 )
-OPENAI_CHAT = "https://developers.openai.com/api/docs/api-reference/chat/create"
-AZURE_REASONING = "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning"
-XAI_REASONING = "https://docs.x.ai/docs/guides/reasoning"
+_OPENAI_CHAT = "https://developers.openai.com/api/docs/api-reference/chat/create"
+_AZURE_REASONING = "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning"
+_XAI_REASONING = "https://docs.x.ai/docs/guides/reasoning"
 
-SAMPLING = (
+_SAMPLING = (
     "temperature",
     "top_p",
     "presence_penalty",
@@ -28,42 +26,42 @@ SAMPLING = (
     "top_logprobs",
     "logit_bias",
 )
-_REASONS = (*SAMPLING, "stop")
+_REASONS = (*_SAMPLING, "stop")
 OPENAI = (
     # A refused `stop` is documented for o3 and o4-mini, and known of gpt-5: https://github.com/BerriAI/litellm/pull/15244
     Family(
         "o1 o1-mini o1-preview o1-pro o3-mini",
-        AZURE_REASONING,
+        _AZURE_REASONING,
         LOW_TO_HIGH,
         ("parallel_tool_calls",),
-        (*SAMPLING, "verbosity"),
+        (*_SAMPLING, "verbosity"),
     ),
     Family(
         "o3 o3-pro o3-deep-research o4-mini o4-mini-deep-research",
-        AZURE_REASONING,
+        _AZURE_REASONING,
         LOW_TO_HIGH,
         ("parallel_tool_calls",),
         (*_REASONS, "verbosity"),
     ),
-    Family("gpt-5-pro", OPENAI_REASONING, ("high",), (), _REASONS),
+    Family("gpt-5-pro", _OPENAI_REASONING, ("high",), (), _REASONS),
     Family(
         "gpt-5 gpt-5-mini gpt-5-nano gpt-5-codex",
-        OPENAI_REASONING,
+        _OPENAI_REASONING,
         ("minimal", *LOW_TO_HIGH),
         (),
         _REASONS,
     ),
     Family(
         "gpt-5.1-codex-max gpt-5.2-codex gpt-5.3-codex",
-        OPENAI_REASONING,
+        _OPENAI_REASONING,
         (*LOW_TO_HIGH, "xhigh"),
         (),
         _REASONS,
     ),
-    Family("gpt-5.1-codex gpt-5.1-codex-mini", OPENAI_REASONING, LOW_TO_HIGH, (), _REASONS),
+    Family("gpt-5.1-codex gpt-5.1-codex-mini", _OPENAI_REASONING, LOW_TO_HIGH, (), _REASONS),
     Family(
         "gpt-5.2-pro gpt-5.4-pro gpt-5.5-pro",
-        OPENAI_REASONING,
+        _OPENAI_REASONING,
         ("medium", "high", "xhigh"),
         (),
         _REASONS,
@@ -71,7 +69,7 @@ OPENAI = (
     # These do not reason unless told to, and take it all then.
     Family(
         "gpt-5.1 gpt-5.1-mini",
-        OPENAI_COMPATIBILITY,
+        _OPENAI_COMPATIBILITY,
         ("none", *LOW_TO_HIGH),
         (),
         _REASONS,
@@ -79,7 +77,7 @@ OPENAI = (
     ),
     Family(
         "gpt-5.2 gpt-5.4 gpt-5.4-mini gpt-5.4-nano",
-        OPENAI_COMPATIBILITY,
+        _OPENAI_COMPATIBILITY,
         ("none", *LOW_TO_HIGH, "xhigh"),
         (),
         _REASONS,
@@ -87,12 +85,12 @@ OPENAI = (
     ),
     # These reason unless told not to.
     Family(
-        "gpt-5.5", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh"), (), _REASONS, ("none",)
+        "gpt-5.5", _OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh"), (), _REASONS, ("none",)
     ),
     # Those of 6.2, which openai 3.52 names, are taken for as their siblings are.
     Family(
         "gpt-6-astra gpt-6.2-astra gpt-6.2-astra-law",
-        OPENAI_COMPATIBILITY,
+        _OPENAI_COMPATIBILITY,
         (*LOW_TO_HIGH, "xhigh", "max"),
         (),
         _REASONS,
@@ -100,16 +98,16 @@ OPENAI = (
     Family(
         "gpt-5.6 gpt-5.6-sol gpt-5.6-terra gpt-5.6-luna gpt-6-sol gpt-6-luna gpt-6.1-sol gpt-6.1-terra "
         "gpt-6.2-sol",
-        OPENAI_COMPATIBILITY,
+        _OPENAI_COMPATIBILITY,
         ("none", *LOW_TO_HIGH, "xhigh", "max"),
         (),
         _REASONS,
         ("none",),
     ),
     Family(
-        "gpt-4 gpt-4-* gpt-3.5* gpt-35*", OPENAI_SCHEMAS, fixed=("verbosity",), schemas=False
+        "gpt-4 gpt-4-* gpt-3.5* gpt-35*", _OPENAI_SCHEMAS, fixed=("verbosity",), schemas=False
     ),  # "35": Azure's
-    Family("gpt-4* chatgpt-4o* gpt-5-chat*", OPENAI_CHAT, fixed=("verbosity",)),
+    Family("gpt-4* chatgpt-4o* gpt-5-chat*", _OPENAI_CHAT, fixed=("verbosity",)),
 )
 
 _XAI = (
@@ -117,20 +115,20 @@ _XAI = (
     Family(
         "grok-4-fast-non-reasoning grok-4-1-fast-non-reasoning grok-4.20-non-reasoning "
         "grok-4.20-0309-non-reasoning",
-        XAI_REASONING,
+        _XAI_REASONING,
         LEVELS,
         ("reasoning_effort",),
     ),
     Family(
         "grok-4 grok-4-0709 grok-4-fast-reasoning grok-4-1-fast-reasoning grok-4.20-reasoning "
         "grok-4.20-0309-reasoning grok-code-fast-1",
-        XAI_REASONING,
+        _XAI_REASONING,
         LEVELS,
         ("reasoning_effort", "presence_penalty", "frequency_penalty", "stop"),
     ),
     Family(
         "grok-3-mini grok-3-mini-fast grok-4.3 grok-4.5",
-        XAI_REASONING,
+        _XAI_REASONING,
         LEVELS,
         ("presence_penalty", "frequency_penalty", "stop"),
     ),

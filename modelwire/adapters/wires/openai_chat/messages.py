@@ -18,15 +18,6 @@ from modelwire.messages.tool_calls import CALL_EXTRAS
 if TYPE_CHECKING:
     from modelwire.messages import AIMessage, BaseMessage
 
-__all__ = [
-    "OPENAI",
-    "Dialect",
-    "arguments_json",
-    "turns_from_messages",
-    "unsendable",
-    "without_foreign_media",
-]
-
 Turn = dict[str, Any]
 
 

@@ -15,8 +15,6 @@ from modelwire.aliases import JSON
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
 
-__all__ = ["fit", "fit_responses"]
-
 
 def fit(adaptation: ParameterAdaptation, family: Family | None, service: Service | None) -> None:
     """Put parameters into the words of Chat Completions, or of the service."""

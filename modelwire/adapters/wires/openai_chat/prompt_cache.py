@@ -22,22 +22,20 @@ from modelwire.adapters.wires.anthropic.prompt_cache import (
 )
 from modelwire.adapters.wires.openai_chat.families import has_breakpoints, has_long_prompt_cache
 from modelwire.adapters.wires.prompt_marks import LONG, PromptCacheWish, Section, place_marks
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields
 
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["ask", "stable_prefix_key"]
-
 # These take OpenAI's parameters of the prompt cache.
 # https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching, read 2026-11.
-OPENAI_ITSELF = ("openai", "azure_openai")
+_OPENAI_ITSELF = ("openai", "azure_openai")
 _NO_HOUR = (
     '`prompt_cache` is not "1h": `{model}` has no longer lifetime that can be set. '
     "Its prompts are cached all the same."
 )
 # Instructions of fewer characters are surely below the minimum of 1,024 tokens.
-LEAST_MARKED_CHARS = 2_048
+_LEAST_MARKED_CHARS = 2_048
 _INSTRUCTIONS = ("system", "developer")
 
 
@@ -54,7 +52,7 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
             return [_NO_HOUR.format(model=wish.model)] if wish.lifetime == LONG else []
         _mark(request, wish)
         return []
-    takes_key = wish.provider in OPENAI_ITSELF
+    takes_key = wish.provider in _OPENAI_ITSELF
     if service is not None:
         takes_key = wish.wire in service.prompt_cache_key_over
     if not takes_key:
@@ -65,11 +63,11 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
     body = dict(request.body)
     body.setdefault("prompt_cache_key", stable_prefix_key(wish.model, body))
     request.body = body
-    if wish.provider in OPENAI_ITSELF and has_breakpoints(wish.model):
+    if wish.provider in _OPENAI_ITSELF and has_breakpoints(wish.model):
         _place_breakpoint(body, wish)
     if wish.lifetime != LONG or "prompt_cache_retention" in body or "prompt_cache_options" in body:
         return []
-    if wish.provider in OPENAI_ITSELF and has_long_prompt_cache(wish.model):
+    if wish.provider in _OPENAI_ITSELF and has_long_prompt_cache(wish.model):
         body["prompt_cache_retention"] = "24h"
         return []
     return [_NO_HOUR.format(model=wish.model)]
@@ -87,7 +85,7 @@ def _place_breakpoint(body: JSON, wish: PromptCacheWish) -> None:
         content = blocks_of(head[-1].get("content"))
         if wish.wire == "responses" and isinstance(head[-1].get("content"), str):
             content = [{**content[0], "type": "input_text"}]
-        if content and sum(len(str(block.get("text"))) for block in content) >= LEAST_MARKED_CHARS:
+        if content and sum(len(str(block.get("text"))) for block in content) >= _LEAST_MARKED_CHARS:
             content[-1] = {"prompt_cache_breakpoint": {"mode": "explicit"}, **content[-1]}
             turns[len(head) - 1] = {**head[-1], "content": content}
             body[name] = turns
@@ -105,7 +103,7 @@ def _instructions_of(turns: Any) -> list[Any]:
     return head
 
 
-def stable_prefix_key(model: str, body: Mapping[str, Any]) -> str:
+def stable_prefix_key(model: str, body: Fields) -> str:
     """Return the digest of what all calls of one program begin with: the model, its tools and its instructions."""
     head = _instructions_of(body.get("messages", body.get("input")))
     stable = [model, body.get("tools"), body.get("instructions"), head]

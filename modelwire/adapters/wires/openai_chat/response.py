@@ -21,23 +21,6 @@ from modelwire.messages.tool_calls import (
 if TYPE_CHECKING:
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
 
-__all__ = [
-    "content_and_thinking",
-    "error_within",
-    "generated_call_id",
-    "merged_details",
-    "message_extras",
-    "message_fields",
-    "number_of",
-    "other_choice",
-    "reasoning_text",
-    "response_extras",
-    "response_metadata",
-    "tool_call_parts",
-    "tool_calls_of",
-    "usage_of",
-]
-
 
 def message_fields(message: Fields, response: Fields) -> JSON:
     """Return the fields of a whole message: `content`, `tool_calls`, `invalid_tool_calls`, `additional_kwargs`."""
@@ -221,10 +204,10 @@ def generated_call_id(response: Fields, position: int, name: str | None) -> str:
     return f"call_{sha256(seed.encode('utf-8', 'replace')).hexdigest()[:24]}"
 
 
-CHAT_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_CHAT_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
-def usage_of(usage: Any, names: tuple[str, str, str] = CHAT_COUNTS) -> UsageMetadata | None:
+def usage_of(usage: Any, names: tuple[str, str, str] = _CHAT_COUNTS) -> UsageMetadata | None:
     """Return the tokens of an answer, `None` if the service sent none; `names` are the wire's for both and the sum.
 
     The total is the wire's own: some count thinking in it and nowhere else. The details hold only what was sent.
@@ -247,20 +230,20 @@ def usage_of(usage: Any, names: tuple[str, str, str] = CHAT_COUNTS) -> UsageMeta
     if "cached_tokens" not in details:  # DeepSeek; Moonshot (2026-11)
         cached = usage.get("prompt_cache_hit_tokens", usage.get("cached_tokens"))
         details = details if cached is None else {**details, "cached_tokens": cached}
-    if details and (into := _counts(details, INPUT_DETAILS)):
+    if details and (into := _counts(details, _INPUT_DETAILS)):
         result["input_token_details"] = into  # type: ignore[typeddict-item]
     details = usage.get(names[1] + "_details")
-    if isinstance(details, dict) and (out := _counts(details, OUTPUT_DETAILS)):
+    if isinstance(details, dict) and (out := _counts(details, _OUTPUT_DETAILS)):
         result["output_token_details"] = out  # type: ignore[typeddict-item]
     return result
 
 
-INPUT_DETAILS = (
+_INPUT_DETAILS = (
     ("audio_tokens", "audio"),
     ("cached_tokens", "cache_read"),
     ("cache_write_tokens", "cache_creation"),
 )
-OUTPUT_DETAILS = (("audio_tokens", "audio"), ("reasoning_tokens", "reasoning"))
+_OUTPUT_DETAILS = (("audio_tokens", "audio"), ("reasoning_tokens", "reasoning"))
 
 
 def _counts(details: Fields, names: tuple[tuple[str, str], ...]) -> dict[str, int]:
@@ -274,7 +257,7 @@ def _counts(details: Fields, names: tuple[tuple[str, str], ...]) -> dict[str, in
 
 
 # Top level and choice: fields with a place of their own, or without information.
-READ_OF_RESPONSE = frozenset(
+_READ_OF_RESPONSE = frozenset(
     (
         "id",
         "object",
@@ -288,8 +271,8 @@ READ_OF_RESPONSE = frozenset(
         "p",
     )
 )
-READ_OF_CHOICE = frozenset(("index", "message", "delta", "finish_reason", "logprobs", "text"))
-READ_OF_MESSAGE = frozenset(
+_READ_OF_CHOICE = frozenset(("index", "message", "delta", "finish_reason", "logprobs", "text"))
+_READ_OF_MESSAGE = frozenset(
     (
         "role",
         "content",
@@ -339,15 +322,15 @@ FAILED = {
 
 def response_extras(response: Fields, choice: Fields) -> JSON:
     """Return what a service adds to the answer (`service_tier`, `citations`, `native_finish_reason` ...)."""
-    if READ_OF_RESPONSE.issuperset(response) and READ_OF_CHOICE.issuperset(
+    if _READ_OF_RESPONSE.issuperset(response) and _READ_OF_CHOICE.issuperset(
         choice
     ):  # most are: no loop a token
         return {}
     extras = {
-        name: value for name, value in response.items() if value and name not in READ_OF_RESPONSE
+        name: value for name, value in response.items() if value and name not in _READ_OF_RESPONSE
     }
     extras.update(
-        (name, value) for name, value in choice.items() if value and name not in READ_OF_CHOICE
+        (name, value) for name, value in choice.items() if value and name not in _READ_OF_CHOICE
     )
     return extras
 
@@ -378,14 +361,14 @@ def response_metadata(
 
 def message_extras(message: Fields) -> JSON:
     """Return what a message has beside text, reasoning and tool calls: `refusal`, `audio`, `annotations` ..."""
-    if READ_OF_MESSAGE.issuperset(message):
+    if _READ_OF_MESSAGE.issuperset(message):
         return {}
     extras: JSON = {}
     for name, value in message.items():
         # Snowflake sends all structs in every answer, most with every field empty (2026-11).
         if (
             value
-            and name not in READ_OF_MESSAGE
+            and name not in _READ_OF_MESSAGE
             and (not isinstance(value, dict) or any(value.values()))
         ):
             extras[name] = value

@@ -48,13 +48,11 @@ from modelwire.messages.tool_calls import (
 )
 from modelwire.transport.wire import ServerEvent
 
-__all__ = ["ChatCompletionsDecoder"]
-
-DONE = b"[DONE]"
+_DONE = b"[DONE]"
 # Of a delta, with the type whose pieces a sum joins: these leave as they come.
-PIECEWISE: dict[str, type] = {"refusal": str, "audio": dict, "function_call": dict}
+_PIECEWISE: dict[str, type] = {"refusal": str, "audio": dict, "function_call": dict}
 
-OF_CHOICE = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
+_OF_CHOICE = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
 
 _chunk = AIMessageChunk.from_wire
 
@@ -104,7 +102,7 @@ class ChatCompletionsDecoder:
         try:
             answer = from_json(data)
         except ValueError:
-            if self._done or data.strip() == DONE:
+            if self._done or data.strip() == _DONE:
                 self._done = True
                 return []
             if is_keep_alive(name, data):
@@ -217,8 +215,8 @@ class ChatCompletionsDecoder:
             self._details += details
         now: JSON = {}
         for key, value in message_extras(delta).items():
-            if key in PIECEWISE:
-                if isinstance(value, PIECEWISE[key]):
+            if key in _PIECEWISE:
+                if isinstance(value, _PIECEWISE[key]):
                     now[key] = value
                     self.refused = self.refused or key == "refusal"
             elif isinstance(value, list) and isinstance(self._held.get(key), list):
@@ -311,7 +309,7 @@ class ChatCompletionsDecoder:
         if not self._begun:
             raise malformed(
                 f"The stream of `{self._provider}` holds no answer.",
-                DONE,
+                _DONE,
                 provider=self._provider,
                 status=200,
             )
@@ -360,7 +358,7 @@ class ChatCompletionsDecoder:
         for decoder, chunks in self._others.values():
             decoder._done = self._done
             whole = merge_chunks([*chunks, *decoder.close()])
-            fields = {name: getattr(whole, name) for name in OF_CHOICE}
+            fields = {name: getattr(whole, name) for name in _OF_CHOICE}
             choices.append(other_choice(decoder._choice, fields, decoder._extras))
         return sorted(choices, key=number_of)
 

@@ -15,9 +15,7 @@ from modelwire.messages.block_translators.standard import type_of, without
 if TYPE_CHECKING:
     from modelwire.adapters.wires.openai_chat.wire_types import NamedTool
 
-__all__ = ["tool_params"]
-
-WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
+_WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
 
 def tool_params(params: Fields) -> JSON:
@@ -94,12 +92,12 @@ def _choice(choice: Any, tools: Sequence[Fields]) -> Any:
     if choice is True:
         return "required"
     if isinstance(choice, str):
-        return WORDS.get(choice) or _by_name(choice, tools)
+        return _WORDS.get(choice) or _by_name(choice, tools)
     if isinstance(choice, Mapping):
         kind = choice.get("type")
         if kind == "tool" or (kind in ("function", "custom") and kind not in choice):
             return _by_name(str(choice.get("name")), tools)
-        return WORDS.get(str(kind)) or dict(choice)
+        return _WORDS.get(str(kind)) or dict(choice)
     raise InvalidType(f"`tool_choice` is a string or a dict, not a `{type(choice).__name__}`.")
 
 

@@ -6,7 +6,7 @@ have is marked with the service. Source: https://platform.openai.com/docs/api-re
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from modelwire.aliases import JSON
 
@@ -51,9 +51,7 @@ class RequestBody(TypedDict, total=False):
     tools: list[Tool]
     tool_choice: ToolChoice
     parallel_tool_calls: bool
-    response_format: dict[
-        str, Any
-    ]  # {"type": "json_schema", "json_schema": {name, schema, strict}}
+    response_format: JSON  # {"type": "json_schema", "json_schema": {name, schema, strict}}
     max_completion_tokens: int  # `max_tokens` with most services
     reasoning_effort: str
     stream: bool

@@ -36,15 +36,13 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
 
-__all__ = ["FROM_WIRE", "OWN_TYPES", "answer_from_wire"]
-
 # Type of a citation -> its fields that a standard one has, and their names there.
-CITATIONS = {
+_CITATIONS = {
     "url_citation": {name: name for name in ("url", "title", "start_index", "end_index")},
     "file_citation": {"filename": "title"},
 }
 # Where scripts before LangChain 1.0 have the ids of the items that are calls: call id -> item id.
-CALL_IDS = "__openai_function_call_ids__"
+_CALL_IDS = "__openai_function_call_ids__"
 
 
 # Items that may stand in a user's message, beside every `..._output`. openai 3.54, `ResponseInputItemParam`.
@@ -98,7 +96,7 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
     if refusal is not None:
         blocks.append({"type": "refusal", "refusal": refusal})
     blocks = with_tool_calls(blocks, message)
-    ids = kwargs.get(CALL_IDS)
+    ids = kwargs.get(_CALL_IDS)
     if isinstance(ids, Mapping):
         blocks = [_with_item_id(block, ids) for block in blocks]
     for item in kwargs.get("tool_outputs") or ():
@@ -182,11 +180,11 @@ def _annotation(annotation: Any) -> Block:
     kind = type_of(annotation)
     if kind in ("citation", "non_standard_annotation"):
         return dict(annotation)
-    if kind not in CITATIONS:
+    if kind not in _CITATIONS:
         return {"type": "non_standard_annotation", "value": annotation}
     citation: Block = {"type": "citation"}
     extras = without(annotation, "type")
-    for theirs, ours in CITATIONS[kind].items():
+    for theirs, ours in _CITATIONS[kind].items():
         if theirs in extras:
             citation[ours] = extras.pop(theirs)
     if extras:
@@ -247,9 +245,9 @@ def _parsed(item: Block) -> Block:
     return {**call}
 
 
-STATUSES = {"completed": "success", "failed": "error", "incomplete": "error"}
+_STATUSES = {"completed": "success", "failed": "error", "incomplete": "error"}
 # Type of item -> name of the tool, short names for the indices of its call and its result.
-SERVER_TOOLS = {
+_SERVER_TOOLS = {
     "web_search_call": ("web_search", "wsc", "wsr"),
     "file_search_call": ("file_search", "fsc", "fsr"),
     "code_interpreter_call": ("code_interpreter", "cic", "cir"),
@@ -260,11 +258,11 @@ SERVER_TOOLS = {
 
 def _server_tool(item: Block, message: AIMessage) -> list[Block]:
     """Return the call and the result of a tool that the provider ran."""
-    name, call_index, result_index = SERVER_TOOLS[item["type"]]
+    name, call_index, result_index = _SERVER_TOOLS[item["type"]]
     is_mcp = item["type"].startswith("mcp_")
     error = item.get("error")
     status = item.get("status")
-    extras = {name: item[key] for key, name in EXTRAS.items() if item.get(key)}
+    extras = {name: item[key] for key, name in _EXTRAS.items() if item.get(key)}
     if not is_mcp:
         extras.pop("status", None)
     call: Block = {"type": "server_tool_call", "name": name, "id": item.get("id"), "args": {}}
@@ -275,12 +273,12 @@ def _server_tool(item: Block, message: AIMessage) -> list[Block]:
     if extras:
         call["extras"] = extras
     result: Block = {"type": "server_tool_result", "tool_call_id": item.get("id") or ""}
-    if outputs := [item[key] for key in OUTPUTS if item.get(key) is not None]:
+    if outputs := [item[key] for key in _OUTPUTS if item.get(key) is not None]:
         result["output"] = outputs[0]
     if is_mcp:
         result["status"] = "error" if error else "success"
-    elif status in STATUSES:
-        result["status"] = STATUSES[status]
+    elif status in _STATUSES:
+        result["status"] = _STATUSES[status]
     elif status:
         result["extras"] = {"status": status}
     if error:
@@ -297,14 +295,14 @@ def _server_args(item: Block) -> Block:
 
 
 # Extra fields of the call, and where the item has its result.
-EXTRAS = {
+_EXTRAS = {
     "name": "tool_name",
     "server_label": "server_label",
     "container_id": "container_id",
     "status": "status",
     "approval_request_id": "approval_request_id",
 }
-OUTPUTS = ("results", "outputs", "output", "tools")
+_OUTPUTS = ("results", "outputs", "output", "tools")
 
 
 def _image(item: Block, message: AIMessage) -> list[Block]:
@@ -332,5 +330,5 @@ _TRANSLATORS: dict[str, Callable[[Block, Any], list[Block]]] = {
     "function_call": _function_call,
     "custom_tool_call": _function_call,
     "image_generation_call": _image,
-    **dict.fromkeys(SERVER_TOOLS, _server_tool),
+    **dict.fromkeys(_SERVER_TOOLS, _server_tool),
 }

@@ -27,14 +27,11 @@ from modelwire.messages.block_translators.standard import (
     without,
 )
 
-__all__ = ["ADDED", "TO_WIRE", "to_wire"]
-
-
 OWN_PARTS = frozenset({"input_image", "input_file", "input_audio"})
-TEXTS = frozenset({"text", "input_text", "output_text", "text-plain", ""})
-KEEP_KEYS = frozenset({"text", "input_text"})
+_TEXTS = frozenset({"text", "input_text", "output_text", "text-plain", ""})
+_KEEP_KEYS = frozenset({"text", "input_text"})
 ADDED = frozenset({"index", "partial_images"})  # what our stream decoder adds to items
-NOT_SENT = FOREIGN_KEYS | {"cache_control", "phase", "logprobs"}
+_NOT_SENT = FOREIGN_KEYS | {"cache_control", "phase", "logprobs"}
 
 
 def to_wire(block: Any, where: str) -> Part:
@@ -53,9 +50,9 @@ def to_wire(block: Any, where: str) -> Part:
         return without(block, *ADDED)
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return dict(block["value"])
-    if kind in TEXTS and isinstance(text := block.get("text"), str):
-        if kind in KEEP_KEYS:
-            sent = {key: value for key, value in block.items() if key not in NOT_SENT}
+    if kind in _TEXTS and isinstance(text := block.get("text"), str):
+        if kind in _KEEP_KEYS:
+            sent = {key: value for key, value in block.items() if key not in _NOT_SENT}
         else:
             sent = {}
         return {**sent, "type": "input_text", "text": text}

@@ -16,7 +16,7 @@ from modelwire.adapters.wires.openai_chat.response import error_within
 from modelwire.adapters.wires.openai_chat.tools import tool_params
 from modelwire.adapters.wires.openai_responses.messages import History, items_from_messages
 from modelwire.adapters.wires.openai_responses.response import failure, message_from_response
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import InvalidArgument
 from modelwire.messages.block_translators.standard import type_of, without
 
@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage, BaseMessage
     from modelwire.transport.wire import Reply, WireRequest
 
-__all__ = ["ResponsesCodec"]
-
 # Models whose reasoning can be had encrypted, so that the program keeps it where the provider does not.
 # https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items, read 2026-11.
-REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "gpt-6", "codex-")
-ENCRYPTED_REASONING = "reasoning.encrypted_content"
-LOGPROBS = "message.output_text.logprobs"
+_REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "gpt-6", "codex-")
+_ENCRYPTED_REASONING = "reasoning.encrypted_content"
+_LOGPROBS = "message.output_text.logprobs"
 
 
 class ResponsesCodec(NamedTuple):
@@ -93,7 +91,7 @@ class ResponsesCodec(NamedTuple):
             response, provider=self.provider, request_id=request_id_of(reply.headers)
         )
 
-    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
+    def stream_decoder(self, headers: HeaderFields | None = None) -> StreamDecoder:
         """Make the decoder of one streamed answer."""
         from modelwire.adapters.wires.openai_responses.stream import ResponsesDecoder
 
@@ -153,11 +151,11 @@ def _params(params: JSON, model: str) -> JSON:
 
 def _included(fields: JSON, model: str) -> JSON:
     """Request what the caller needs beside the answer: log probabilities, and reasoning if it is not stored."""
-    wanted = [LOGPROBS] if fields.pop("logprobs", False) else []
-    is_reasoning_model = model.startswith(REASONING_MODELS) and "-chat" not in model
+    wanted = [_LOGPROBS] if fields.pop("logprobs", False) else []
+    is_reasoning_model = model.startswith(_REASONING_MODELS) and "-chat" not in model
     reasons = is_reasoning_model or "reasoning" in fields
     if reasons and fields.get("store") is False:
-        wanted.append(ENCRYPTED_REASONING)
+        wanted.append(_ENCRYPTED_REASONING)
     if wanted:
         included = fields.get("include") or ()
         fields["include"] = list(dict.fromkeys((*included, *wanted)))

@@ -31,14 +31,12 @@ from modelwire.messages.tool_calls import CALL_EXTRAS, parse_tool_args
 if TYPE_CHECKING:
     from modelwire.messages import AIMessage, BaseMessage
 
-__all__ = ["History", "items_from_messages"]
-
 Item = dict[str, Any]
 
-ROLES = frozenset({"user", "assistant", "system", "developer"})
-CALLS = frozenset({"function_call", "custom_tool_call", "tool_call"})
-ITEM_NAMES = frozenset({"id", "status"})
-_NAMED = CALLS | {"message"}  # The items that have these names.
+_ROLES = frozenset({"user", "assistant", "system", "developer"})
+_CALLS = frozenset({"function_call", "custom_tool_call", "tool_call"})
+_ITEM_NAMES = frozenset({"id", "status"})
+_NAMED = _CALLS | {"message"}  # The items that have these names.
 
 
 class History(NamedTuple):
@@ -122,9 +120,9 @@ def _system(message: Any, place: _Place) -> list[Item]:
 
 
 def _chat(message: Any, place: _Place) -> list[Item]:
-    if message.role not in ROLES:
+    if message.role not in _ROLES:
         raise InvalidArgument(
-            f"{place}: the Responses API has no role `{message.role}`; it has {sorted(ROLES)}."
+            f"{place}: the Responses API has no role `{message.role}`; it has {sorted(_ROLES)}."
         )
     return _items_of_role(message.role, message.content, place)
 
@@ -221,7 +219,7 @@ class _Answer:
         kind = type_of(block) or Place(str(self._place)).kind_of(block)
         if kind in ("text", "output_text", "refusal"):
             self._words(block, kind)
-        elif kind in CALLS:
+        elif kind in _CALLS:
             self._call(block)
         elif not self._own:
             return
@@ -254,7 +252,7 @@ class _Answer:
         if self._forgotten:  # stored items with ids would not be accepted without it
             for place, item in enumerate(items):
                 if item.get("type") in _NAMED:
-                    items[place] = without(item, *ITEM_NAMES)
+                    items[place] = without(item, *_ITEM_NAMES)
         return items or [{"type": "message", "role": "assistant", "content": ""}]
 
     def _words(self, block: AnyBlock, kind: str) -> None:
@@ -302,7 +300,7 @@ class _Answer:
                     item["id"] = item_id
                 item |= extras
         else:
-            item = without(block, *(ADDED if self._own else ADDED | ITEM_NAMES))
+            item = without(block, *(ADDED if self._own else ADDED | _ITEM_NAMES))
             call = self._calls.get(id_)
             if call is not None and call["args"] != _args_of(item):
                 item |= self._call_item(id_, call["name"], call["args"])

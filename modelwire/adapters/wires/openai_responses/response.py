@@ -8,13 +8,13 @@ Wire format: https://platform.openai.com/docs/api-reference/responses/object, re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_from_json, text_or_none
 from modelwire.adapters.wires.openai_chat.response import generated_call_id, usage_of
-from modelwire.aliases import JSON, Fields
+from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.messages import AIMessage
 from modelwire.messages.block_translators.standard import some_of
 from modelwire.messages.tool_calls import free_text_call, read_tool_call
@@ -22,20 +22,6 @@ from modelwire.messages.tool_calls import free_text_call, read_tool_call
 if TYPE_CHECKING:
     from modelwire.errors import ProviderError
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
-
-__all__ = [
-    "CALL_TEXT",
-    "block_of_part",
-    "end_of",
-    "failure",
-    "items_in",
-    "message_from_response",
-    "named_in",
-    "parts_in",
-    "response_metadata",
-    "usage_metadata",
-    "with_call_id",
-]
 
 # Items that are calls of the caller's tools, and where each has its arguments.
 CALL_TEXT = {"function_call": "arguments", "custom_tool_call": "input"}
@@ -72,7 +58,7 @@ PLACED = frozenset(
         "user",
     )
 )
-FINISH_REASONS = {
+_FINISH_REASONS = {
     "max_output_tokens": "length",
     "content_filter": "content_filter",
 }  # as Chat Completions names them
@@ -197,7 +183,7 @@ def response_metadata(
         metadata["finish_reason"] = "tool_calls" if has_calls else "stop"
     elif status == "incomplete":
         reason = dict_or_empty(response.get("incomplete_details")).get("reason")
-        metadata["finish_reason"] = FINISH_REASONS.get(str(reason), reason)
+        metadata["finish_reason"] = _FINISH_REASONS.get(str(reason), reason)
     if request_id is not None:
         metadata["request_id"] = request_id
     return metadata
@@ -207,7 +193,7 @@ def failure(
     source: Fields,
     *,
     provider: str,
-    headers: Mapping[str, str] | None = None,
+    headers: HeaderFields | None = None,
     status: int = 200,
 ) -> ProviderError:
     """Make the error for an answer that failed, or for an `error` event; its fields may stand in `error` or alone."""

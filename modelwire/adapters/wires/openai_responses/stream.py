@@ -46,9 +46,7 @@ from modelwire.aliases import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.transport.wire import ServerEvent
 
-__all__ = ["ResponsesDecoder"]
-
-DONE = b"[DONE]"  # some services append it (OpenRouter, 2026-11); it says nothing here
+_DONE = b"[DONE]"  # some services append it (OpenRouter, 2026-11); it says nothing here
 
 
 def _number(payload: JSON, name: str) -> int | None:
@@ -83,7 +81,7 @@ class ResponsesDecoder:
         try:
             payload = from_json(data)
         except ValueError:
-            if self._final or data.strip() == DONE or is_keep_alive(name, data):
+            if self._final or data.strip() == _DONE or is_keep_alive(name, data):
                 return []
             payload = self._odd_json(name, data)
         if self._final:

@@ -22,30 +22,17 @@ from modelwire.messages import AIMessageChunk
 from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import ToolCallChunk, tool_call_chunk
 
-__all__ = [
-    "CallItem",
-    "Chunks",
-    "Item",
-    "MessageItem",
-    "Output",
-    "Piece",
-    "ReasoningItem",
-    "ToolItem",
-    "item_of",
-    "new_chunk",
-]
-
 # These fields of an item have a place of their own in its chunks.
-PLACED = ("type", "id", "encrypted_content")
+_PLACED = ("type", "id", "encrypted_content")
 # These fields of a `reasoning` item are lists of texts.
-REASONING_TEXTS = ("summary", "content")
+_REASONING_TEXTS = ("summary", "content")
 # These fields of an event that shows an unfinished image become the block's `partial_images`.
-IMAGE_FIELDS = (
+_IMAGE_FIELDS = (
     *("partial_image_index", "partial_image_b64", "output_format"),
     *("size", "quality", "background"),
 )
 # The arguments of a call with free text are one field of a JSON object.
-FREE_TEXT_HEAD, FREE_TEXT_END = '{"__arg1":"', '"}'
+_FREE_TEXT_HEAD, _FREE_TEXT_END = '{"__arg1":"', '"}'
 
 Chunks = list[AIMessageChunk]
 new_chunk = AIMessageChunk.from_wire
@@ -153,7 +140,7 @@ class Item:
         """Return the chunks for the rest of a whole item."""
         raise NotImplementedError
 
-    def fields_left(self, whole: JSON, placed: tuple[str, ...] = PLACED) -> JSON:
+    def fields_left(self, whole: JSON, placed: tuple[str, ...] = _PLACED) -> JSON:
         """Return the fields that have not left yet and have no place of their own."""
         sent = self.block().sent
         return {
@@ -187,7 +174,7 @@ class ToolItem(Item):
 
     def image(self, event: JSON) -> Chunks:
         """Return the chunk for an unfinished image. `partial_images` are never sent back."""
-        image = {key: event[key] for key in IMAGE_FIELDS if event.get(key) is not None}
+        image = {key: event[key] for key in _IMAGE_FIELDS if event.get(key) is not None}
         return self.chunk_of(partial_images=[image])
 
     def rest(self, whole: JSON) -> Chunks:
@@ -220,8 +207,8 @@ class ReasoningItem(Item):
 
     def rest(self, whole: JSON) -> Chunks:
         """Return the chunk with the texts and fields that have not left yet, unless there is none."""
-        fields = self.fields_left(whole, (*PLACED, *REASONING_TEXTS))
-        for field in REASONING_TEXTS:
+        fields = self.fields_left(whole, (*_PLACED, *_REASONING_TEXTS))
+        for field in _REASONING_TEXTS:
             if whole.get(field) is None:
                 continue
             parts = self._texts_left(field, whole[field])
@@ -354,7 +341,7 @@ class CallItem(Item):
         text = piece.rest_of(field, whole.get(field))
         if text:
             chunks += self._arguments(text)
-        end = "" if self.kind == "function_call" else FREE_TEXT_END
+        end = "" if self.kind == "function_call" else _FREE_TEXT_END
         fields = self.fields_left(whole)
         if end or fields:
             call = tool_call_chunk(args=end, index=piece.index)
@@ -369,14 +356,14 @@ class CallItem(Item):
         """Return a piece of arguments. Free text becomes a JSON object, piece by piece."""
         if self.kind == "function_call":
             return text
-        head = "" if "input" in self.block().sent else FREE_TEXT_HEAD
+        head = "" if "input" in self.block().sent else _FREE_TEXT_HEAD
         return head + to_json(text).decode()[1:-1]
 
     def calls_at_end(self) -> list[ToolCallChunk]:
         """Return what completes the JSON object of free text whose end did not come."""
         if self.kind == "function_call" or self.done or not self.has_begun:
             return []
-        return [tool_call_chunk(args=FREE_TEXT_END, index=self.block().index)]
+        return [tool_call_chunk(args=_FREE_TEXT_END, index=self.block().index)]
 
 
 _CLASSES: dict[str, type[Item]] = {
