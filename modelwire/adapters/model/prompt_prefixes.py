@@ -275,7 +275,7 @@ def _changed_parameter(earlier: Prompt, later: Prompt, texts: Texts) -> CacheBre
 def _difference(
     earlier: Sequence[Part], later: Sequence[Part], texts: Sequence[Named]
 ) -> tuple[int, str, str, str]:
-    """Return the place of the first part that differs, what became of it in words, an excerpt, and that in one word."""
+    """Return the index of the first part that differs, the change in words, an excerpt, and the change in one word."""
     before = _wholes(earlier)
     now = _wholes(later)
     at = _common(before, now)
