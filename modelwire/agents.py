@@ -44,7 +44,7 @@ class AgentActionMessageLog(AgentAction):
 
 
 class AgentStep(BaseModel):
-    """An action and what came of it."""
+    """An action and its result."""
 
     model_config = ConfigDict(defer_build=True)
 

@@ -255,10 +255,10 @@ _REMOVE_EXPIRED = """DELETE FROM answers WHERE rowid IN (
 
 
 class SQLiteCache(TextCache):
-    """A cache in the SQLite file `path`, for many threads and processes at a time; it stays when they end.
+    """A cache in the SQLite file `path`, for many threads and processes at once; its entries outlast the processes.
 
-    The file is made when first needed, readable by its owner only: it holds what models answered. What cannot be read
-    (a damaged or locked file, one of another version, an answer that is not JSON) is a miss, and says so in the log.
+    The file is made when first needed, readable by its owner only: it holds the answers of models. If a file or an
+    entry cannot be read (damaged, locked, of another version, not JSON), the lookup is a miss and logs a warning.
 
     Args:
         path: the file.

@@ -74,7 +74,10 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _with_ask(arguments: Sequence[str], commands: Sequence[str]) -> list[str]:
-    """Put `ask` before what is no command: a text, or an option of `ask`. A word close to a command is a typo."""
+    """Put `ask` before a first argument that is not a command: a text, or an option of `ask`.
+
+    A word that is close to a command's name is left as it is, so that the parser reports a typo.
+    """
     if not arguments and _is_piped():
         return ["ask"]
     first = "-h"

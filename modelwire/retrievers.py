@@ -190,7 +190,7 @@ class FunctionRetriever(BaseRetriever):
 
 
 def _passed(func: Function, kwargs: Kwargs, manager: Any, *, sync: bool) -> Kwargs:
-    """Add the run manager, and the config that calls inside inherit, where `func` asks for them."""
+    """Return `kwargs` plus the run manager and the config, each only if `func` has a parameter for it."""
     takes = accepted_kwargs(func)
     return extra_kwargs(takes, kwargs, ensure_config() if takes[0] else {}, manager, sync=sync)
 

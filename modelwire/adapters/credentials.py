@@ -142,7 +142,7 @@ class Credentials(NamedTuple):
         return self.model._asks_for_key() and not has_sdk_client(self.model.__dict__)
 
     async def key(self, kwargs: Values, deadline: float | None) -> Secret | None:
-        """Return the key of an async call; None if no function gives it."""
+        """Return the API key for an async call from the user's function; None if the key is not set by a function."""
         model = self.model
         if not self.are_from_function():
             return None

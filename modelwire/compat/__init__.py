@@ -140,7 +140,7 @@ PATHS: Mapping[str, Mapping[str, str]] = {
 def homes_of(path: str) -> Mapping[str, str] | None:
     """Return where the names of `modelwire.<path>` live: module -> names with spaces between. None for no such path.
 
-    A folder of such paths that is none itself has no names.
+    A folder that only contains such paths, and is not one itself, has no names.
     """
     inner = path.removeprefix("modelwire.")
     found = PATHS.get(inner)

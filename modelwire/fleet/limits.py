@@ -68,7 +68,10 @@ def limiter_digest(identity: Sequence[str | None], prefix: str) -> str:
 
 
 class LimitSharing:
-    """The leases of one process, and the thread that renews them."""
+    """Holds the leases of this process, and renews them in a daemon thread.
+
+    A lease is the part of a rate limit that the fleet grants to one limiter of this process for a short time.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -129,7 +129,10 @@ class Forecast:
         return max(PILOT, round(rate * LONGEST_POLL_S))
 
     def state(self, *, has_batches: bool) -> State:
-        """Return the input of the plan. `has_batches` says whether rows may be submitted now."""
+        """Return the state that the schedule of this job is computed from.
+
+        `has_batches` says whether rows may be submitted as batches now.
+        """
         ledger = self._job.ledger
         total_s = self._total_s()
         money = ledger.money

@@ -212,7 +212,7 @@ class JobStore:
             raise self._disk_error(exc) from exc
         if found is None or crc32(found[1] or b"") != found[0]:
             raise DiskError(
-                f"Entry {id} of the table `{table}` in `{self.path}` is damaged.",
+                f"Entry {id} of the table `{table}` in `{self.path}` is damaged. Put a copy of the file back.",
                 path=str(self.path),
             )
         return bytes(found[1])

@@ -177,7 +177,7 @@ def _their_class(kind: type) -> type | None:
 
 @lru_cache(maxsize=256)
 def _our_class(kind: type) -> type | None:
-    """Return our class for values of LangChain's class `kind`, None for what is no value. Raises `InvalidType`."""
+    """Return our class for values of LangChain's class `kind`, None if it has no counterpart. Raises `InvalidType`."""
     found = _counterpart(kind, "langchain_core.", "modelwire")
     if found is None and any(
         f"{base.__module__}.{base.__name__}" == _THEIR_BASE for base in kind.__mro__

@@ -137,6 +137,7 @@ def _base64_text(data: bytes, where: str, *, is_text: bool) -> str:
         return b64encode(data).decode("ascii")
     if is_text:  # Any other data are not valid base64.
         raise InvalidArgument(
-            f"{where} holds bytes that may be a text, or base64 of one. Write `base64.b64encode(data).decode()`."
+            f"{where} holds bytes that may be plain text or text already encoded as base64. Pass a str of base64: "
+            "`base64.b64encode(data).decode()`."
         )
     return data.replace(b"\n", b"").decode("ascii")

@@ -18,8 +18,8 @@ __all__ = ["JsonOutputParser", "SimpleJsonOutputParser"]
 class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
     """Reads JSON, bare or in a code block. A stream yields the value as it grows; with `diff`, JSON Patches for it.
 
-    A whole answer whose JSON is cut short is an error, not a value. `get_format_instructions` describes
-    `pydantic_object`, a pydantic class; the value itself is not made an object of it.
+    If the JSON of a finished answer is cut short, `parse` raises an error. `get_format_instructions` describes
+    `pydantic_object`, a pydantic class; the parsed value stays a dict or list all the same.
 
     Example:
         list((model | JsonOutputParser()).stream("Name two rivers, as JSON."))  # {}, {"rivers": []}, ...

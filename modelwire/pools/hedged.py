@@ -144,7 +144,7 @@ class HedgedAnswer:
 
 
 class HedgedStream(HedgedAnswer):
-    """A stream of a pool. Two deployments may run until the first chunk, one after it."""
+    """A stream of a pool. Up to two deployments start; the first to yield a chunk goes on, the other is cancelled."""
 
     is_stream = True
 

@@ -214,13 +214,13 @@ def assign_output(before: Fields | None, mapper: Runnable, name: str, config: An
 
 
 def sequence_input(steps: Sequence[Runnable], config: Config) -> Schema:
-    """Return the input of the first step; if it adds or picks keys, also the fields that the next one needs."""
+    """Return the schema of the first step's input; if it adds or picks keys, also of the fields the next one needs."""
     first, *rest = steps
     return first._input_schema_before(rest, config)
 
 
 def sequence_output(steps: Sequence[Runnable], config: Config) -> Schema:
-    """Return the output of the last step; if it adds or picks keys, also the fields that come before it."""
+    """Return the schema of the last step's output; if it adds or picks keys, also the fields that come before it."""
     *before, last = steps
     return last._output_schema_after(before, config)
 

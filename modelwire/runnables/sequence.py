@@ -88,11 +88,14 @@ class RunnableSequence(Step[Input, Output]):
         return self.last.OutputType
 
     def get_input_schema(self, config: Config = None) -> Schema:
-        """Return the input of the first step, and the further fields that later ones need."""
+        """Return the schema of the input of the first step, and the further fields that later steps need."""
         return schemas.sequence_input(self._steps, config)
 
     def get_output_schema(self, config: Config = None) -> Schema:
-        """Return the output of the last step; after `assign` or `pick`, with the fields that come before it."""
+        """Return the schema of the output of the last step.
+
+        If that step is an `assign` or a `pick`, the schema includes the fields that it passes on from the step before.
+        """
         return schemas.sequence_output(self._steps, config)
 
     def get_graph(self, config: Config = None) -> Graph:

@@ -474,7 +474,7 @@ class _ToolCaller(Runnable[Any, Any]):
             self.journal.begin(call)
 
     def _noted(self, call: Values, outcome: Any) -> Any:
-        """Return what came of a call, after storing its result in the journal."""
+        """Return the outcome of a call, after storing its result in the journal."""
         messages = _listed(outcome)
         if self.journal is not None and messages:
             self.journal.result(call, messages)
@@ -496,7 +496,7 @@ class _ToolCaller(Runnable[Any, Any]):
         config: Config,
         tool: BaseTool,
     ) -> Any:
-        """Return what comes of a call whose tool raised an error."""
+        """Return the outcome of a call whose tool raised an error."""
         is_left_open = _stops_all(exc) or isinstance(exc, CallLater)
         if is_left_open and self.journal is not None:
             self.journal.leave_open(call)
@@ -513,7 +513,7 @@ class _ToolCaller(Runnable[Any, Any]):
         return self.tools.get(task.call["name"])
 
     def _without_run(self, task: Task) -> Any:
-        """Return what comes of a call that does not run."""
+        """Return the outcome of a call that has no tool to run: the one it already has, or an error message."""
         if task.outcome is not None:
             return task.outcome
         return self._refusal(task.call)

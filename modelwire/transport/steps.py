@@ -1,6 +1,6 @@
 """One call and the steps its flow may ask for. No I/O here, and no clock but the one passed in.
 
-A flow (`call.py`) is a generator: it yields a step and is sent what came of it. The drivers (`drivers.py`) do it.
+A flow (`call.py`) is a generator: it yields a step and is sent the result. The drivers (`drivers.py`) do it.
 """
 
 from __future__ import annotations

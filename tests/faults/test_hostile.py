@@ -238,7 +238,7 @@ def test_an_id_leads_nowhere_else(
 
     server.batches.plan = BatchPlan(polls=1)
     server.batches.handle = handling  # type: ignore[method-assign]
-    with pytest.raises(JobStopped, match="an id that is none"):
+    with pytest.raises(JobStopped, match="not a valid id"):
         server.model().submit_batch(["a"], dir=tmp_path / "a.job").wait(poll=0.01, timeout=20)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.job"]
     assert all(

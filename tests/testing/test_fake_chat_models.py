@@ -236,7 +236,7 @@ def test_every_fake_takes_tools_as_a_provider_does(colour: Any, kind: str) -> No
     assert bound.kwargs["tools"][0]["function"]["name"] == "weather"
     assert colour.invoke(bound, "an answer").content
     assert colour.stream(bound, "an answer")
-    with pytest.raises(InvalidArgument, match="none of the tools"):
+    with pytest.raises(InvalidArgument, match="not one of the tools"):
         MODELS[kind]("a").bind_tools([weather], tool_choice="wether")
 
 

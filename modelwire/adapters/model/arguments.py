@@ -188,7 +188,7 @@ def check_limits(model: WireSettings) -> None:
 
 
 def check_client(name: str, client: Any, *, is_async: bool) -> None:
-    """Refuse what is no HTTP client, a sync one for async calls, and an async one for sync calls."""
+    """Raise an error for an object that is not an HTTP client, or is a sync one for async calls or the reverse."""
     if client is None:
         return
     kind = type(client).__name__

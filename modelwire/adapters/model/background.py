@@ -102,7 +102,10 @@ async def afinal_answer(
 def resume(
     model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: Arguments
 ) -> AIMessage:
-    """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
+    """Poll the answer `id`, which an earlier call started, until it is final, and return it.
+
+    Budgets and callbacks count the polling as a call of its own.
+    """
     settings = settled(config)
     messages = _messages(id)
     with start_model_run(model, messages, settings, kwargs) as run:
@@ -115,7 +118,10 @@ def resume(
 async def aresume(
     model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: Arguments
 ) -> AIMessage:
-    """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
+    """Poll the answer `id`, which an earlier call started, until it is final, and return it.
+
+    Budgets and callbacks count the polling as a call of its own.
+    """
     settings = settled(config)
     messages = _messages(id)
     key = await model._credentials().key(kwargs, settings.get("deadline"))

@@ -36,7 +36,11 @@ def context_check(
     *,
     is_async: bool,
 ) -> Callable[[], Any] | None:
-    """Raise `ContextTooLong` where the text alone cannot fit; return what asks the provider, where that is wished."""
+    """Raise `ContextTooLong` if the text is far too long for the window by a local estimate.
+
+    With `check_context="exact"`, return a function to call or await before the request: it has the provider count the
+    tokens, and raises the same error. Otherwise return None.
+    """
     is_exact = model.check_context == "exact"
     window = _window(model, even_if_slow=is_exact or size_bytes >= _LARGE_BYTES)
     if window is None or _is_shortened(request):

@@ -274,7 +274,7 @@ def _changed_parameter(earlier: _Prompt, later: _Prompt, texts: Texts) -> CacheB
 def _difference(
     earlier: Sequence[_Part], later: Sequence[_Part], texts: Sequence[_Named]
 ) -> tuple[int, str, str, str]:
-    """Return the place of the first part that differs, what became of it in words, an excerpt, and that in one word."""
+    """Return the index of the first part that differs, the change in words, an excerpt, and the change in one word."""
     before = _wholes(earlier)
     now = _wholes(later)
     at = _common(before, now)

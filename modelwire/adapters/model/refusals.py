@@ -70,7 +70,7 @@ ON_REFUSAL = {"raise": RefusalPolicy(raises=True), "message": RefusalPolicy(rais
 
 
 def refused(answer: AIMessage, block: JSON, provider: str) -> Refused:
-    """Return the error of a refused answer, with what came of the answer as `.partial`."""
+    """Return the error of a refused answer, with that answer as `.partial`."""
     about = answer.response_metadata
     reason = finish_reason_of(answer)
     kind = (block.get("extras") or {}).get("category") or reason

@@ -126,7 +126,7 @@ async def acollected(chunks: AsyncIterator[AIMessageChunk]) -> ChatResult:
 
 
 def result_of_chunks(chunks: list[AIMessageChunk]) -> ChatResult:
-    """Return what came of a streamed answer, finished or not: the sum of its chunks, or nothing."""
+    """Return the result of a stream, finished or not: the sum of its chunks, or no generation without chunks."""
     return outputs.ChatResult(
         generations=[generation_chunk(merge_chunks(chunks))] if chunks else []
     )

@@ -104,7 +104,7 @@ class _RunState:
         return signed(result, f"lc_run--{self.run_id}")
 
     def part(self, error: BaseException) -> ChatResult:
-        """Return what came of a call that failed. A refused or unfinished answer is in the error, with its usage."""
+        """Return the partial result of a failed call: of the answer in the error, if it has one, or of the chunks."""
         partial = getattr(error, "partial", None)
         if partial is not None and isinstance(error, Refused | IncompleteAnswer):
             return result_of_chunks([partial])

@@ -563,7 +563,7 @@ class WireSettings(BaseChatModel):
         return False
 
     def _credentials(self) -> Credentials:
-        """Return what asks for the key."""
+        """Return the object that gets the key for a call."""
         return Credentials(self)
 
     def _wire(self) -> Wire:

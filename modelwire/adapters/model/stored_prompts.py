@@ -101,7 +101,7 @@ class _ReadingWire:
 
 
 class _Head:
-    """One head of prompts: what became of it at the provider, and under which name it is stored."""
+    """One head of prompts: its state at the provider, and the name under which it is stored."""
 
     def __init__(self, model: HTTPChatModel) -> None:
         self.model = model
@@ -133,7 +133,7 @@ _lock = Lock()
 def before_call(
     model: HTTPChatModel, call: _Control, request: WireRequest, *, is_async: bool
 ) -> Callable[[], Any]:
-    """Return what is called, or awaited, before a call: it stores the head, and puts its name into the call."""
+    """Return a function to call or await before a call: it stores the head, and puts its name into the call."""
 
     async def abefore() -> None:
         with _storing(model, call, request) as storing:

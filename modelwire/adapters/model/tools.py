@@ -127,7 +127,7 @@ def _choice(choice: Any, tools: list[JSON], names: list[str]) -> Any:
     if choice in _CHOICES:
         return choice
     raise InvalidArgument(
-        f"`tool_choice` is `{choice}`, which is none of the tools. {did_you_mean(choice, [*names, *_CHOICES])}"
+        f"`tool_choice` is `{choice}`, which is not one of the tools. {did_you_mean(choice, [*names, *_CHOICES])}"
     )
 
 

@@ -211,9 +211,9 @@ class ChatOpenAI(HTTPChatModel):
     def resume_response(
         self, id: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AIMessage:
-        """Return the answer that an earlier call began in the background, as soon as it is final.
+        """Wait until the answer that an earlier call started in the background is final, and return it.
 
-        `id` is the answer's `response_metadata["id"]`; another process may have begun it. A timeout of the config and
+        `id` is the answer's `response_metadata["id"]`; another process may have started it. A timeout of the config and
         Ctrl-C cancel the answer at the provider. Raises what `invoke` raises, and `IncompleteAnswer` for an answer that
         was cancelled or ended incomplete.
         """
@@ -223,7 +223,7 @@ class ChatOpenAI(HTTPChatModel):
     async def aresume_response(
         self, id: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AIMessage:
-        """Return the answer that an earlier call began in the background; see `resume_response`."""
+        """Wait for an answer that an earlier call started in the background, and return it; see `resume_response`."""
         self._check_responses()
         return await background.aresume(self, id, config, kwargs)
 

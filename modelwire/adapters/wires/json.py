@@ -259,7 +259,7 @@ def dict_or_empty(value: Any) -> JSON:
 
 
 def dicts_in(value: Any) -> list[JSON]:
-    """Return the objects in a list; none for what is no list."""
+    """Return the dicts in a list; an empty list if `value` is not a list."""
     if isinstance(value, list):
         return [it for it in value if isinstance(it, dict)]
     return []

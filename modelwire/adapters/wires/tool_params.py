@@ -38,7 +38,7 @@ def read_function(tool: Any) -> Function | None:
 def read_choice(choice: Any) -> tuple[str, str | None]:
     """Read `auto`, `any`, `required`, `none`, a tool's name, or the dict of any wire, as a word and a tool's name.
 
-    The word is "auto", "any", "none" or "tool". Raises `InvalidType`, `InvalidArgument` for what is no choice.
+    The word is "auto", "any", "none" or "tool". Raises `InvalidType`, `InvalidArgument` for an invalid choice.
     """
     if isinstance(choice, Mapping):
         function = choice.get("function")

@@ -287,11 +287,11 @@ def checked_id(value: object) -> str:
     """
     text = str(value)
     if value is None:
-        raise errors.MalformedResponse("The provider gives a batch or a file no id.")
+        raise errors.MalformedResponse("The provider returned a batch or a file without an id.")
     has_delimiter = any(char in text for char in "/\\?#% ")
     if not text.isprintable() or has_delimiter or text in ("", ".", ".."):
         raise errors.JobStopped(
-            f"The provider gives a batch or a file an id that is none: {text[:100]!r}."
+            f"The provider returned {text[:100]!r} as the id of a batch or a file, which is not a valid id."
         )
     return text
 

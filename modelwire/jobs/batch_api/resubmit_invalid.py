@@ -106,7 +106,7 @@ def _replanned(
         count += 1
     if next(before, None) is not None:
         raise JobChanged(
-            f"The input has {count:,} rows, fewer than when `{folder.path}` was submitted."
+            f"The input has {count:,} rows, fewer than when `{folder.path}` was submitted. Put the missing rows back."
         )
     return {"same": same, "rows_sha256": digest.hexdigest()}
 

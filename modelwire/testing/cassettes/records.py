@@ -291,7 +291,7 @@ def _exchange_of(line: Any, texts: Texts) -> tuple[Request, Answer]:
     if ended not in ("complete", "left", "failed"):
         raise ValueError(f"`ended` is {ended!r}")
     if ended == "failed" and not isinstance(answer.failure(), ChatError):
-        raise ValueError("its error is none of a call")
+        raise ValueError("its error is not one that a call can raise")
     if ended == "complete" and not isinstance(answer.status, int):
         raise ValueError("it has no status")
     return request, answer

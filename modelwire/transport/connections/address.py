@@ -68,7 +68,7 @@ def address_of(url: str) -> Address:
 
 
 def origin_of(url: str) -> tuple[str, str | None, int | None] | None:
-    """Return what two addresses of one server share; None for what is not an address."""
+    """Return the scheme, host and port, by which two URLs of one server are equal; None if `url` is not a URL."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)

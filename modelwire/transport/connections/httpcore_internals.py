@@ -133,7 +133,7 @@ class _CheckedStream:
 
 
 def cookie_policy_of(jar: Any) -> Any:
-    """Return the object that says which cookies a jar of the standard library's takes."""
+    """Return the policy by which a `http.cookiejar.CookieJar` decides which cookies it accepts."""
     return getattr(jar, "_policy", None)
 
 

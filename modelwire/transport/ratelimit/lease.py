@@ -352,7 +352,7 @@ class _LeasedRate(RateEstimate):
         return now + _POLL_S
 
     def _drop_used(self, now: float) -> None:
-        """Remove the slots of the requests granted since the last call, and those that are too old."""
+        """Remove one slot for each request granted since this method last ran, and the slots that have expired."""
         slots = self.slots
         while slots and self.level < 0:
             slots.popleft()

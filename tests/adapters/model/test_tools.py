@@ -217,7 +217,7 @@ LIST = {
         (
             [weather],
             {"tool_choice": "wether"},
-            r"`wether`, which is none of the tools. Did you mean `weather`",
+            r"`wether`, which is not one of the tools. Did you mean `weather`",
         ),
         ([weather], {"tool_choice": 3}, "not a `int`"),
         (weather, {}, "is a list of tools, not a `function`. Did you mean a list"),

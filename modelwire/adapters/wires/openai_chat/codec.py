@@ -185,7 +185,7 @@ def request_for(call: ChatCall, path: str, body: JSON, *, cut_at: str | None = N
 
 
 def _choices(response: Any) -> list[JSON]:
-    """Return the choices that have a message, choice 0 (or one without a number) first."""
+    """Return the choices that have a message; the one with `index` 0, or without an `index`, comes first."""
     choices = response.get("choices") if isinstance(response, dict) else None
     if not isinstance(choices, list):
         return []

@@ -44,7 +44,7 @@ def message_fields(message: Fields, response: Fields) -> JSON:
 
 
 def number_of(choice: Fields) -> int:
-    """Return the number of a choice; one without a number is the answer, like choice 0."""
+    """Return the `index` of a choice, or 0 if it has none. Choice 0 is the answer."""
     index = choice.get("index")
     return index if isinstance(index, int) else 0
 

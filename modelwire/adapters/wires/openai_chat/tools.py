@@ -106,7 +106,7 @@ def _by_name(name: str, tools: Sequence[Fields]) -> NamedTool:
     if kinds and name not in kinds:
         known = [known for known in kinds if known]
         raise InvalidArgument(
-            f"`tool_choice` names `{name}`, which is none of the tools. {did_you_mean(name, known)}"
+            f"`tool_choice` names `{name}`, which is not one of the tools. {did_you_mean(name, known)}"
         )
     if kinds.get(name) == "custom":
         return {"type": "custom", "custom": {"name": name}}

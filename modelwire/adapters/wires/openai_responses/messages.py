@@ -375,7 +375,7 @@ def _function_call(id_: Any, name: Any, arguments: str) -> Item:
 
 
 def _args_of(item: Item) -> Any:
-    """Read the arguments of a call's item as the message has them; None where they cannot be read."""
+    """Return the arguments of a tool call, as `AIMessage.tool_calls` holds them; None if they are not valid JSON."""
     if item["type"] == "custom_tool_call":
         return {"__arg1": item.get("input") or ""}
     try:
