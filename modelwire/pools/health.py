@@ -114,6 +114,10 @@ class Health:
         if self.out_until is not None:
             self._probed_at = now
 
+    def probe_left(self) -> None:
+        """Called when the probe in flight, if there is one, is of another process."""
+        self._probed_at = None
+
     def left(self, started: float) -> None:
         """Called when a call has ended without an outcome, such as a cancelled one."""
         if started == self._probed_at:

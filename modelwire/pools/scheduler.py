@@ -16,7 +16,9 @@ from math import inf
 from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
+from modelwire import forks
 from modelwire.errors import AllDeploymentsFailed, ChatError, and_said
 from modelwire.pools.choice import HORIZON_S, Candidate, Preference, WaitFor, choose, fast_ones
 from modelwire.pools.deployment import RECENT_PART, Deployment
@@ -78,6 +80,7 @@ class Scheduler:
         self._fast_until = inf
         for position, deployment in enumerate(self.deployments):
             deployment.position = position
+        _schedulers.add(self)
 
     def __reduce__(self) -> Any:
         make = partial(
@@ -153,6 +156,14 @@ class Scheduler:
         self._fast.clear()
         self._fast_until = inf
 
+    def forget_calls(self) -> None:
+        """Called in a forked child: no call that was waiting or in flight is this process's own."""
+        self.lock = Lock()
+        self.waiting.clear()
+        for deployment in self.deployments:
+            deployment.in_flight = deployment.coming = 0
+            deployment.health.probe_left()
+
     def advance(self, now: float) -> list[PoolCall]:
         """Place the waiting calls that can start, in the order of the queue; return those to wake."""
         to_wake: list[PoolCall] = []
@@ -171,6 +182,15 @@ class Scheduler:
         if to_wake and self.waiting:
             to_wake.append(self.waiting[0])  # It looks for all others from now on.
         return to_wake
+
+
+_schedulers: WeakSet[Scheduler] = WeakSet()
+
+
+@forks.in_child
+def _forget_the_parents() -> None:
+    for scheduler in list(_schedulers):
+        scheduler.forget_calls()
 
 
 def _medians(deployments: Iterable[Deployment], size: int, now: float) -> list[float]:
@@ -418,7 +438,8 @@ class PoolCall(QueueTime):
         if self.is_coming:
             self._arrived()
         self.deployment = self.waiter = None
-        deployment.in_flight -= 1
+        if deployment.in_flight:  # A stream of the parent process may be closed in a forked child.
+            deployment.in_flight -= 1
         return deployment
 
     def _wake(self, now: float) -> None:
