@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from time import thread_time
 from typing import TYPE_CHECKING
 
+from benchmarks.answers import whole_answer
 from benchmarks.tables import Budget, Table
 
 if TYPE_CHECKING:
@@ -109,16 +109,6 @@ _ADVERTISED = {
     "x-ratelimit-remaining-tokens": "1999990",
     "x-ratelimit-reset-tokens": "0s",
 }
-_ANSWER = {
-    "id": "1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [
-        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}
-    ],
-    "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6},
-}
 
 
 def _times(headers: dict[str, str]) -> tuple[float, float]:
@@ -127,7 +117,7 @@ def _times(headers: dict[str, str]) -> tuple[float, float]:
     from modelwire import pool
     from modelwire.adapters import ChatOpenAI
 
-    body = json.dumps(_ANSWER).encode()
+    body = whole_answer("openai")
     sent = {**headers, "content-type": "application/json"}
 
     def answer(request: httpx2.Request) -> httpx2.Response:

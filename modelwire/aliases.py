@@ -36,7 +36,7 @@ Values: TypeAlias = Mapping[str, Any]
 """Values by name, which are only read."""
 
 HeaderFields: TypeAlias = Mapping[str, str]
-"""The headers of a request or an answer, which are only read."""
+"""The header fields of a request or an answer, by name. They are only read."""
 
 Function: TypeAlias = Callable[..., Any]
 """A function, whatever it takes and returns."""

@@ -38,7 +38,7 @@ class Deployment:
         self.answers = 0
         # Its place in the pool, which the scheduler sets.
         self.position = 0
-        # A call has failed here, or a probe is due: its state is read before the next call goes anywhere.
+        # A call has failed here, or only a probe may be sent: `_chosen` decides where the next call goes.
         self.is_suspect = False
         self.recent = 0.0
         self._limiter: AdaptiveRateLimiter | None = None
@@ -70,13 +70,16 @@ class Deployment:
         error = limiter.congestion.last_refusal
         return error is not None and error.retry_class is not RetryClass.THROTTLE
 
+    def is_closed(self, now: float) -> bool:
+        """Return whether only a probe may be sent here."""
+        limiter = self.limiter(now)
+        return self.health.is_out or (limiter is not None and limiter.gate.probing)
+
     def may_start(self, now: float, tokens: float) -> bool:
         """Return whether a call of so many input tokens may start here now."""
         if self.coming:
             return False
-        limiter = self._limiter
-        if now >= self._limiter_until:
-            limiter = self.limiter(now)
+        limiter = self.limiter(now)
         return limiter is None or may_start(limiter, now, tokens=tokens)
 
     def candidate(self, now: float, tokens: float, median_s: float, penalty_s: float) -> Candidate:
@@ -92,8 +95,6 @@ class Deployment:
             wait_s += forecast.excess * median_s / forecast.places
         if forecast.is_probed:
             wait_s = pause_s = inf
-        is_closed = forecast.is_closed or self.health.is_out
-        self.is_suspect = is_closed
         return Candidate(
             wait_s,
             median_s,
@@ -102,7 +103,7 @@ class Deployment:
             self.in_flight,
             min(forecast.per_s, forecast.places / max(median_s, 1e-6)),
             penalty_s,
-            is_closed and wait_s <= 0,
+            self.is_closed(now) and wait_s <= 0,
             self.weight,
             self.recent,
         )

@@ -76,14 +76,12 @@ class Health:
         "_probed_at",
         "is_proven",
         "is_rejected",
-        "is_well",
         "last_error",
         "out_until",
     )
 
     def __init__(self) -> None:
         self.is_proven = False  # True once it has answered a call.
-        self.is_well = False  # True while its latest call was answered.
         self.is_rejected = False
         self.last_error: BaseException | None = None
         self.out_until: float | None = None
@@ -127,14 +125,13 @@ class Health:
         """Called when a call that began at `started` was answered."""
         if started < self._out_at:
             return
-        self.is_proven = self.is_well = True
+        self.is_proven = True
         self.is_rejected = False
         self.last_error = self.out_until = self._probed_at = None
         self._failures = self._pauses = 0
 
     def refused(self, started: float, error: BaseException) -> None:
         """Called when the provider takes no call for now: it is up, and its limiter holds the calls back."""
-        self.is_well = False
         self.last_error = error
         if started == self._probed_at:
             self.out_until = self._probed_at = None
@@ -142,7 +139,6 @@ class Health:
 
     def failed(self, started: float, now: float, error: BaseException) -> bool:
         """Called when a call has failed. Return whether it was a probe."""
-        self.is_well = False
         self.last_error = error
         is_probe = self._probed_at is not None and started >= self._probed_at
         if started < self._out_at:
@@ -154,7 +150,6 @@ class Health:
 
     def rejected(self, started: float, now: float, error: BaseException) -> None:
         """Called when the provider has rejected the deployment's key or model."""
-        self.is_well = False
         self.last_error = error
         if started < self._out_at and self.is_rejected:
             return

@@ -168,8 +168,7 @@ class PoolChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AIMessage:
         """Answer `input` by one of the deployments."""
-        if kwargs or stop is not None:
-            kwargs = _with_stop(kwargs, stop)
+        kwargs = _with_stop(kwargs, stop)
         config = self._config(config)
         messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
@@ -205,8 +204,7 @@ class PoolChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AIMessage:
         """Answer `input` by one of the deployments."""
-        if kwargs or stop is not None:
-            kwargs = _with_stop(kwargs, stop)
+        kwargs = _with_stop(kwargs, stop)
         config = self._config(config)
         messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
@@ -241,8 +239,7 @@ class PoolChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """Answer `input` chunk by chunk. Before the first chunk a failed call goes elsewhere, after it never."""
-        if kwargs or stop is not None:
-            kwargs = _with_stop(kwargs, stop)
+        kwargs = _with_stop(kwargs, stop)
         config = self._config(config)
         messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
@@ -288,8 +285,7 @@ class PoolChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Answer `input` chunk by chunk. Before the first chunk a failed call goes elsewhere, after it never."""
-        if kwargs or stop is not None:
-            kwargs = _with_stop(kwargs, stop)
+        kwargs = _with_stop(kwargs, stop)
         config = self._config(config)
         messages = _read(self, input)
         if self._scheduler.hedges.after is not None:
@@ -387,7 +383,8 @@ def _read(model: PoolChatModel, input: Any) -> Any:
 def _with_stop(kwargs: dict[str, Any], stop: list[str] | None) -> dict[str, Any]:
     if stop is not None:
         kwargs["stop"] = stop
-    hide_headers(kwargs)
+    if kwargs:
+        hide_headers(kwargs)
     return kwargs
 
 

@@ -75,7 +75,8 @@ class Scheduler:
         self.table = StickyTable()
         self.lock = Lock()
         self.waiting: deque[PoolCall] = deque()
-        # The fast deployments for each size, until something changes or the second time has come.
+        # The deployments with the best median, for each size. The list is found again when something changes,
+        # and at the second time.
         self._fast: dict[int, list[Deployment]] = {}
         self._fast_until = inf
         for position, deployment in enumerate(self.deployments):
@@ -107,7 +108,10 @@ class Scheduler:
         return found
 
     def _at_once(self, call: PoolCall, warm: int | None, now: float) -> Deployment | None:
-        """Return what `_chosen` returns if a call may start there at once; None: look at all deployments."""
+        """Return the deployment that `_chosen` would return, if the call may start there at once.
+
+        None means that `_chosen` must look at all deployments.
+        """
         best = None
         for deployment in self._fast_ones(call.size, now):
             if warm is not None and deployment.position != warm:
@@ -125,10 +129,8 @@ class Scheduler:
             penalty_s = 0.0
             if warm is not None and warm != deployment.position and call.prefix is not None:
                 penalty_s = cold_s(call.prefix[1])
-            was_suspect = deployment.is_suspect
             candidate = deployment.candidate(now, call.tokens, median_s, penalty_s)
-            if deployment.is_suspect != was_suspect:
-                self.find_fast_again()
+            self.suspect(deployment, is_suspect=deployment.is_closed(now))
             if call.errors or call.shut:
                 candidate = call.kept_off(candidate, deployment.position, now)
             candidates.append(candidate)
@@ -152,12 +154,18 @@ class Scheduler:
         return fast
 
     def find_fast_again(self) -> None:
-        """Called when a median has changed or is out of date, or a deployment has become suspect, or is no longer."""
+        """Called when a median has changed or is out of date, and when a deployment becomes suspect or stops to be."""
         self._fast.clear()
         self._fast_until = inf
 
+    def suspect(self, deployment: Deployment, *, is_suspect: bool) -> None:
+        """Called when a call has failed there, and when its state was read again."""
+        if deployment.is_suspect != is_suspect:
+            deployment.is_suspect = is_suspect
+            self.find_fast_again()
+
     def forget_calls(self) -> None:
-        """Called in a forked child: no call that was waiting or in flight is this process's own."""
+        """Forget the calls that wait or are in flight. A forked child calls it, because they are its parent's."""
         self.lock = Lock()
         self.waiting.clear()
         for deployment in self.deployments:
@@ -260,7 +268,7 @@ class PoolCall(QueueTime):
         with scheduler.lock:
             if self.deployment is None:
                 first = scheduler.deployments[0]
-                if first.is_suspect or self.errors or self.waiter is not None:
+                if self.errors or self.waiter is not None or first.health.is_out:
                     self._check_outage(now)
                 if self.waiter is None and not scheduler.waiting:
                     found = scheduler.picked(self, now)
@@ -296,7 +304,7 @@ class PoolCall(QueueTime):
                 other.recent *= RECENT_PART
             deployment.recent += 1
         deployment.in_flight += 1
-        if deployment.is_suspect:
+        if deployment.health.is_out:
             deployment.health.sent(now)
         if deployment.sent_at <= now - _STALE_S:
             self.scheduler.find_fast_again()
@@ -352,8 +360,9 @@ class PoolCall(QueueTime):
         with scheduler.lock:
             deployment = self._ended()
             deployment.answers += 1
-            if not deployment.health.is_well:
-                deployment.health.answered(self.started)
+            health = deployment.health
+            if health.last_error is not None or not health.is_proven:
+                health.answered(self.started)
             if deployment.times.took(max(elapsed_s - self.queued_s, 0.0), self.size):
                 scheduler.find_fast_again()
             if not self.stream and scheduler.hedges.after is not None:
@@ -390,8 +399,7 @@ class PoolCall(QueueTime):
         if self.prefix is not None and verdict is not Verdict.FINAL:
             self.scheduler.table.forget(self.prefix[0], position)
         if verdict is not Verdict.FINAL:
-            deployment.is_suspect = True
-            self.scheduler.find_fast_again()
+            self.scheduler.suspect(deployment, is_suspect=True)
         if verdict is Verdict.REFUSED:
             health.refused(started, error)
             before = self._answers_at_refusal.get(deployment.name, deployment.answers)

@@ -11,10 +11,6 @@ from modelwire.pools.deployment import Deployment
 from modelwire.pools.scheduler import PoolCall, Scheduler
 
 
-class Part:
-    """A model without a limiter."""
-
-
 def failed(scheduler: Scheduler, position: int, now: float) -> None:
     call = PoolCall(scheduler, now)
     call.place(scheduler.deployments[position], now)
@@ -32,7 +28,7 @@ def child_is_free(scheduler: Scheduler, stream: PoolCall) -> bool:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
 def test_a_forked_child_has_no_call_of_its_parent() -> None:
-    scheduler = Scheduler([Deployment(name, Part()) for name in "ab"])
+    scheduler = Scheduler([Deployment(name, object()) for name in "ab"])
     for position in (0, 1, 0, 1, 0, 1):
         failed(scheduler, position, 1.0)
     stream, probe = PoolCall(scheduler, 9.0), PoolCall(scheduler, 9.0)

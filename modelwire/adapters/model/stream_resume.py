@@ -47,7 +47,8 @@ _MOST_RESUMES = 4  # of one stream
 _TAIL_CHARS = 200  # of the part: a repetition of its end is looked for in so many
 # A repetition of fewer characters is taken for chance, unless it is the whole part: "l" after "hel" is no repetition.
 _LEAST_OVERLAP_CHARS = 8
-_CHARS_A_TOKEN = 4  # about, of the part whose usage the provider has not sent
+# This many characters count as a token, where the provider has not sent the usage.
+_CHARS_A_TOKEN = 4
 _FOLD_AT = 256  # chunks
 _RESUMED_AT = (
     "resumed_at"  # in the metadata of the first chunk after a seam: the character at which it is

@@ -27,10 +27,8 @@ class StartForecast(NamedTuple):
     """Calls that may be in flight."""
     per_s: float = inf
     """The known rate of requests."""
-    is_closed: bool = False
-    """True while only single probes may be sent."""
     is_probed: bool = False
-    """True while such a probe is in flight."""
+    """True while only single probes may be sent, and one is in flight."""
 
 
 def may_start(limiter: AdaptiveRateLimiter, now: float, *, tokens: float) -> bool:
@@ -83,7 +81,7 @@ def start_forecast(
     if places < inf:
         excess = max(limiter.congestion.in_flight + turn - places, 0.0)
     is_probed = gate.probing and (gate.probe is not None or queued > 0)
-    return StartForecast(wait_s, pause_s, queued, excess, places, per_s, gate.probing, is_probed)
+    return StartForecast(wait_s, pause_s, queued, excess, places, per_s, is_probed)
 
 
 def _advertised_wait(
