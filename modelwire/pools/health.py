@@ -1,7 +1,8 @@
 """Whether a deployment is out because its calls fail, and when one call may probe it. No I/O and no clock here.
 
 Refusals for now (HTTP 429, 503) are the limiter's; this is about failures and rejections. A deployment is out after
-three failures in a row, or one rejection: a revoked key, no credit, an unknown model. It comes back by one probe.
+three failures in a row, or one rejection of its key or account. A 403 or 404 may concern its call alone (a filtered
+prompt, an unknown file), so a deployment is out after three of these in a row. It comes back by one probe.
 """
 
 from __future__ import annotations
@@ -31,15 +32,11 @@ _FAILED_MOST_S = 4.0
 # A rejected deployment is out for this time, which doubles up to the second.
 _REJECTED_FIRST_S = 10.0
 _REJECTED_MOST_S = 300.0
-_REJECTIONS = (
-    AuthenticationError,
-    PermissionDenied,
-    NotFound,
-    QuotaExhausted,
-    MissingKey,
-    TLSFailed,
-    ProxyFailed,
-)
+# These reject all calls of the deployment.
+_REJECTIONS_OF_ALL = (AuthenticationError, QuotaExhausted, TLSFailed, ProxyFailed)
+# These may reject one call only, and take a deployment out if so many calls in a row are rejected.
+_REJECTIONS_OF_ONE = (PermissionDenied, NotFound)
+_REJECTIONS_TO_LEAVE = 3
 _FAILURES = (RetryClass.TRANSIENT, RetryClass.GLITCH)
 _REFUSALS = (RetryClass.THROTTLE, RetryClass.OVERLOAD)
 
@@ -55,7 +52,7 @@ class Verdict(Enum):
 
 def verdict_of(error: BaseException) -> Verdict:
     """Return what `error` means."""
-    if isinstance(error, _REJECTIONS):
+    if isinstance(error, (*_REJECTIONS_OF_ALL, *_REJECTIONS_OF_ONE, MissingKey)):
         return Verdict.REJECTED
     if not isinstance(error, ChatError):
         return Verdict.FINAL
@@ -74,6 +71,7 @@ class Health:
         "_out_at",
         "_pauses",
         "_probed_at",
+        "_rejections",
         "is_proven",
         "is_rejected",
         "last_error",
@@ -86,7 +84,9 @@ class Health:
         self.last_error: BaseException | None = None
         self.out_until: float | None = None
         self._out_at = -inf
+        # The failures and the rejections of single calls since the last answer.
         self._failures = 0
+        self._rejections = 0
         self._pauses = 0
         self._probed_at: float | None = None
 
@@ -128,7 +128,7 @@ class Health:
         self.is_proven = True
         self.is_rejected = False
         self.last_error = self.out_until = self._probed_at = None
-        self._failures = self._pauses = 0
+        self._failures = self._rejections = self._pauses = 0
 
     def refused(self, started: float, error: BaseException) -> None:
         """Called when the provider takes no call for now: it is up, and its limiter holds the calls back."""
@@ -137,24 +137,33 @@ class Health:
             self.out_until = self._probed_at = None
             self._failures = 0
 
-    def failed(self, started: float, now: float, error: BaseException) -> bool:
-        """Called when a call has failed. Return whether it was a probe."""
+    def failed(self, started: float, now: float, error: BaseException) -> None:
+        """Called when a call has failed."""
         self.last_error = error
-        is_probe = self._probed_at is not None and started >= self._probed_at
         if started < self._out_at:
-            return is_probe
+            return
+        is_probe = self._probed_at is not None and started >= self._probed_at
         self._failures += 1
         if is_probe or self._failures >= _FAILURES_TO_LEAVE:
             self._leave(now, _FAILED_FIRST_S, _FAILED_MOST_S)
-        return is_probe
 
     def rejected(self, started: float, now: float, error: BaseException) -> None:
-        """Called when the provider has rejected the deployment's key or model."""
+        """Called when the provider has rejected a call, which may concern all calls of this deployment.
+
+        A missing key takes no deployment out: nothing was sent, and the key may be set before the next call.
+        """
         self.last_error = error
+        if isinstance(error, MissingKey):
+            self.left(started)
+            return
         if started < self._out_at and self.is_rejected:
             return
-        self.is_rejected = True
-        self._leave(now, _REJECTED_FIRST_S, _REJECTED_MOST_S)
+        self._rejections += 1
+        if self._rejections >= _REJECTIONS_TO_LEAVE or isinstance(error, _REJECTIONS_OF_ALL):
+            self.is_rejected = True
+            self._leave(now, _REJECTED_FIRST_S, _REJECTED_MOST_S)
+        else:
+            self.left(started)
 
     def _leave(self, now: float, first_s: float, most_s: float) -> None:
         self._out_at = now

@@ -7,7 +7,7 @@ there a call that has lost can be cancelled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import copy_context
@@ -19,7 +19,7 @@ from modelwire.errors import InvalidArgument
 from modelwire.pools.attempts import config_of_attempt
 from modelwire.pools.deployment import Deployment
 from modelwire.runnables.closing import aclose
-from modelwire.transport.ratelimit.waiting import QUEUE_TIME
+from modelwire.transport.ratelimit.admission import ROUTED_CALL
 
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
@@ -71,7 +71,7 @@ class HedgedAnswer:
         own = config_of_attempt(self.config, call, deployment)
         runnable = self.model._runnable(deployment)
         chunks: Any = None
-        token = QUEUE_TIME.set(call)  # The task copies it.
+        token = ROUTED_CALL.set(call)  # The task copies it.
         try:
             if self.is_stream:
                 chunks = runnable.astream(self.messages, own, **self.kwargs)
@@ -80,26 +80,26 @@ class HedgedAnswer:
                 work = runnable.ainvoke(self.messages, own, **self.kwargs)
             return _Entry(call, deployment, asyncio.ensure_future(work), chunks)
         finally:
-            QUEUE_TIME.reset(token)
+            ROUTED_CALL.reset(token)
 
     async def _first(self) -> tuple[_Entry, Any]:
         """Return the call that answers first, and its answer or first chunk."""
         call = self.model._call(self.messages, stream=self.is_stream)
         running: list[_Entry] = []
+        found = None
         try:
-            while True:
+            while found is None:
                 deployment = await self.model._aplaced(call, self.config)
                 running.append(self._start(call, deployment))
                 found = await self._race(running)
-                if found is not None:
-                    running.remove(found)
-                    return found, found.task.result()
+            await _cancel([entry for entry in running if entry is not found])
+            return found, found.task.result()
         except BaseException:
-            call.leave(monotonic())
+            try:
+                await _cancel(running)
+            finally:
+                call.leave(monotonic())
             raise
-        finally:
-            for loser in running:
-                await _cancel(loser)
 
     async def _race(self, running: list[_Entry]) -> _Entry | None:
         """Return the first call with an answer; None if all have failed and the first goes elsewhere."""
@@ -153,10 +153,13 @@ class HedgedStream(HedgedAnswer):
         entry, chunk = await self._first()
         call = entry.call
         call.first_chunk(monotonic())
+        chunk = entry.deployment.marked(chunk)
         try:
-            yield entry.deployment.marked(chunk)
-            async for chunk in entry.chunks:
+            while chunk is not None:
+                left_at = monotonic()
                 yield chunk
+                call.reader_s += monotonic() - left_at
+                chunk = await anext(entry.chunks, None)
             call.answered(monotonic())
         except Exception as error:
             call.failed(monotonic(), error, has_begun=True)
@@ -167,13 +170,30 @@ class HedgedStream(HedgedAnswer):
                 call.leave(monotonic())
 
 
-async def _cancel(entry: _Entry) -> None:
-    entry.task.cancel()
-    with suppress(BaseException):  # What it raises now has no reader.
-        await entry.task
-    with suppress(Exception):
-        await aclose(entry.chunks)
-    entry.call.cancelled(monotonic())
+async def _cancel(entries: Sequence[_Entry]) -> None:
+    """Cancel calls whose answers have no reader, and wait for their end.
+
+    If the caller is cancelled meanwhile, the calls end first, and the cancellation is raised then.
+    """
+    running = {entry.task for entry in entries}
+    for task in running:
+        task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while running:
+        try:
+            _, running = await asyncio.wait(running)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            running = {task for task in running if not task.done()}
+    for entry in entries:
+        entry.call.cancelled(monotonic())
+        with suppress(asyncio.CancelledError):
+            entry.task.exception()  # It is read, so that asyncio does not report it.
+    for entry in entries:
+        with suppress(Exception):
+            await aclose(entry.chunks)
+    if cancelled is not None:
+        raise cancelled
 
 
 def on_loop(work: Callable[[], Awaitable[Any]]) -> Any:

@@ -27,8 +27,9 @@ from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import in_batch, merge_configs, settled
 from modelwire.runnables.deadline import check
 from modelwire.runnables.reading_context import abound, bound
+from modelwire.transport.ratelimit.admission import ROUTED_CALL
 from modelwire.transport.ratelimit.limits import Limits
-from modelwire.transport.ratelimit.waiting import QUEUE_TIME, await_wake, wait_for_wake
+from modelwire.transport.ratelimit.waiting import await_wake, wait_for_wake
 from modelwire.transport.wire import hide_headers
 
 if TYPE_CHECKING:
@@ -180,14 +181,14 @@ class PoolChatModel(BaseChatModel):
             while True:
                 deployment = self._placed(call, config)
                 own = config_of_attempt(config, call, deployment)
-                token = QUEUE_TIME.set(call)
+                token = ROUTED_CALL.set(call)
                 try:
                     answer = self._runnable(deployment).invoke(messages, own, **kwargs)
                 except Exception as error:  # noqa: BLE001 - `failed` raises it, or the call goes elsewhere
                     call.failed(monotonic(), error)
                     continue
                 finally:
-                    QUEUE_TIME.reset(token)
+                    ROUTED_CALL.reset(token)
                 call.answered(monotonic())
                 marked: AIMessage = deployment.marked(answer)
                 return marked
@@ -215,14 +216,14 @@ class PoolChatModel(BaseChatModel):
             while True:
                 deployment = await self._aplaced(call, config)
                 own = config_of_attempt(config, call, deployment)
-                token = QUEUE_TIME.set(call)
+                token = ROUTED_CALL.set(call)
                 try:
                     answer = await self._runnable(deployment).ainvoke(messages, own, **kwargs)
                 except Exception as error:  # noqa: BLE001 - `failed` raises it, or the call goes elsewhere
                     call.failed(monotonic(), error)
                     continue
                 finally:
-                    QUEUE_TIME.reset(token)
+                    ROUTED_CALL.reset(token)
                 call.answered(monotonic())
                 marked: AIMessage = deployment.marked(answer)
                 return marked
@@ -257,16 +258,28 @@ class PoolChatModel(BaseChatModel):
                 own = config_of_attempt(config, call, deployment)
                 has_begun = False
                 try:
-                    chunks = self._runnable(deployment).stream(messages, own, **kwargs)
-                    for chunk in chunks:
+                    while True:
+                        token = ROUTED_CALL.set(call)
+                        try:
+                            if chunks is None:
+                                runnable = self._runnable(deployment)
+                                chunks = iter(runnable.stream(messages, own, **kwargs))
+                            chunk = next(chunks)
+                        except StopIteration:
+                            break
+                        finally:
+                            ROUTED_CALL.reset(token)
                         if not has_begun:
                             call.first_chunk(monotonic())
                             chunk = deployment.marked(chunk)
                             has_begun = True
+                        left_at = monotonic()
                         yield chunk
+                        call.reader_s += monotonic() - left_at
                 except Exception as error:  # noqa: BLE001 - `failed` raises it, or the call goes elsewhere
                     close(chunks)
                     call.failed(monotonic(), error, has_begun=has_begun)
+                    chunks = None
                     continue
                 call.answered(monotonic())
                 return
@@ -303,16 +316,28 @@ class PoolChatModel(BaseChatModel):
                 own = config_of_attempt(config, call, deployment)
                 has_begun = False
                 try:
-                    chunks = self._runnable(deployment).astream(messages, own, **kwargs)
-                    async for chunk in chunks:
+                    while True:
+                        token = ROUTED_CALL.set(call)
+                        try:
+                            if chunks is None:
+                                runnable = self._runnable(deployment)
+                                chunks = aiter(runnable.astream(messages, own, **kwargs))
+                            chunk = await anext(chunks)
+                        except StopAsyncIteration:
+                            break
+                        finally:
+                            ROUTED_CALL.reset(token)
                         if not has_begun:
                             call.first_chunk(monotonic())
                             chunk = deployment.marked(chunk)
                             has_begun = True
+                        left_at = monotonic()
                         yield chunk
+                        call.reader_s += monotonic() - left_at
                 except Exception as error:  # noqa: BLE001 - `failed` raises it, or the call goes elsewhere
                     await aclose(chunks)
                     call.failed(monotonic(), error, has_begun=has_begun)
+                    chunks = None
                     continue
                 call.answered(monotonic())
                 return

@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from modelwire import forks
-from modelwire.errors import AllDeploymentsFailed, ChatError, and_said
+from modelwire.errors import AllDeploymentsFailed, ChatError, MalformedResponse, and_said
 from modelwire.pools.choice import HORIZON_S, Candidate, Preference, WaitFor, choose, fast_ones
 from modelwire.pools.deployment import RECENT_PART, Deployment
 from modelwire.pools.health import Verdict, verdict_of
 from modelwire.pools.hedging import HedgeBudget
 from modelwire.pools.sticky import StickyTable, cold_s
 from modelwire.pools.times import size_class
-from modelwire.transport.ratelimit.admission import Admission
-from modelwire.transport.ratelimit.waiting import QueueTime
+from modelwire.transport.ratelimit.admission import Admission, RoutedCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,9 +42,11 @@ _AGAIN_FIRST_S = 0.25
 _AGAIN_MOST_S = 8.0
 # A call that a limiter has returned unsent may go there again after this time.
 _UNSENT_S = 0.05
-# A call fails after this many failures that were not probes, and one more for each deployment.
-_MOST_FAILURES = 4
-# A call fails after this many refusals between which the same deployment answered other calls.
+# A call fails after this many failures of its own. A failure is the call's own if the deployment has answered other
+# calls since it last failed this one; otherwise the deployment may be down, and the call waits. An answer that cannot
+# be decoded always counts, because the provider may bill it.
+_MOST_OWN_FAILURES = 4
+# A call fails after this many refusals of its own.
 _MOST_OWN_REFUSALS = 20
 # The pool assumes this median before any call was answered.
 _MEDIAN_S = 1.0
@@ -175,7 +176,16 @@ class Scheduler:
     def advance(self, now: float) -> list[PoolCall]:
         """Place the waiting calls that can start, in the order of the queue; return those to wake."""
         to_wake: list[PoolCall] = []
-        for call in list(self.waiting)[:_LOOKED_AT]:
+        head: PoolCall | None = None
+        looked_at = 0
+        for call in list(self.waiting):
+            kept_off_s = call.kept_off_until() - now
+            if kept_off_s > 0:  # It holds up no other call.
+                call.wait_s = min(kept_off_s, _WATCH_S)
+                continue
+            if looked_at == _LOOKED_AT:
+                break
+            looked_at += 1
             found = self.picked(call, now)
             if isinstance(found, Deployment):
                 self.waiting.remove(call)
@@ -185,10 +195,12 @@ class Scheduler:
                 to_wake.append(call)
                 continue
             call.wait_s = found.seconds
-            if call.prefix is None and not call.shut:
+            if head is None:
+                head = call
+            if call.prefix is None and not call.errors:
                 break  # The calls behind it wait for the same deployments.
-        if to_wake and self.waiting:
-            to_wake.append(self.waiting[0])  # It looks for all others from now on.
+        if to_wake and head is not None:
+            to_wake.append(head)  # It looks for all others from now on.
         return to_wake
 
 
@@ -216,7 +228,7 @@ def _medians(deployments: Iterable[Deployment], size: int, now: float) -> list[f
     return [least_s if one is None else one for one in medians]
 
 
-class PoolCall(QueueTime):
+class PoolCall(RoutedCall):
     """One call of a pool, on its way through the deployments."""
 
     deployment: Deployment | None = None
@@ -230,12 +242,15 @@ class PoolCall(QueueTime):
     # By position: how often a deployment has failed this call, and when it may go there again.
     _fails: Mapping[int, int] = _NONE
     _again_at: Mapping[int, float] = _NONE
-    _failures = 0
-    # The refusals of this call alone, and how many answers the deployments had at the last one.
+    # The failures and refusals of this call alone, and by position how many calls the deployment had answered when it
+    # last failed this one.
+    _own_failures = 0
     _own_refusals = 0
-    _answers_at_refusal: Mapping[str, int] = _NONE
+    _answers_before: Mapping[int, int] = _NONE
     # The time since which all deployments are out.
     _out_since: float | None = None
+    # The seconds that the reader of a stream has spent between its chunks.
+    reader_s = 0.0
 
     def __init__(
         self,
@@ -311,7 +326,18 @@ class PoolCall(QueueTime):
         deployment.sent_at = now
         self.deployment = deployment
         self.started = now
-        self.queued_s = 0.0
+        self.queued_s = self.reader_s = 0.0
+
+    def kept_off_until(self) -> float:
+        """Return until when no deployment takes this call, because each has failed it lately."""
+        if not self._again_at:
+            return -inf
+        again_at = [
+            self._again_at.get(one.position, -inf)
+            for one in self.scheduler.deployments
+            if one.position not in self.shut
+        ]
+        return min(again_at, default=-inf)
 
     def kept_off(self, candidate: Candidate, position: int, now: float) -> Candidate:
         """Return the candidate as it is for this call, which it has failed before."""
@@ -327,20 +353,24 @@ class PoolCall(QueueTime):
         """Raise if no deployment would ever take the call, or if all are out for too long."""
         scheduler = self.scheduler
         deployments = scheduler.deployments
-        if len(self.shut) == len(deployments):
+        if not any(self._may_take(one, now) for one in deployments):
             raise self._error()
         if not all(one.is_down(now) for one in deployments):
             self._out_since = None
             return
-        is_probe_due = any(one.health.is_probe_due(now) for one in deployments)
-        if all(one.health.is_rejected for one in deployments) and not is_probe_due:
-            raise self._error()
         since = self._out_since
         if since is None:
             since = self._out_since = now
         is_proven = any(one.health.is_proven for one in deployments)
         if now - since > scheduler.max_wait_s and not (self.patient and is_proven):
             raise self._error()
+
+    def _may_take(self, deployment: Deployment, now: float) -> bool:
+        """Return whether the deployment may take this call, now or soon."""
+        if deployment.position in self.shut:
+            return False
+        health = deployment.health
+        return not (health.is_out and health.is_rejected) or health.is_probe_due(now)
 
     def _error(self) -> AllDeploymentsFailed:
         errors = dict(self.errors)
@@ -363,7 +393,8 @@ class PoolCall(QueueTime):
             health = deployment.health
             if health.last_error is not None or not health.is_proven:
                 health.answered(self.started)
-            if deployment.times.took(max(elapsed_s - self.queued_s, 0.0), self.size):
+            seconds = max(elapsed_s - self.queued_s - self.reader_s, 0.0)
+            if deployment.times.took(seconds, self.size):
                 scheduler.find_fast_again()
             if not self.stream and scheduler.hedges.after is not None:
                 scheduler.hedges.took(elapsed_s, stream=False)
@@ -383,8 +414,8 @@ class PoolCall(QueueTime):
         if verdict is Verdict.FINAL or has_begun:
             raise named(error, deployment)
         self.errors = {**self.errors, deployment.name: error}
-        most_failures = _MOST_FAILURES + len(self.scheduler.deployments)
-        if self._failures >= most_failures or self._own_refusals >= _MOST_OWN_REFUSALS:
+        is_often = self._own_failures >= _MOST_OWN_FAILURES
+        if is_often or self._own_refusals >= _MOST_OWN_REFUSALS:
             raise self._error() from error
 
     def _record(
@@ -394,6 +425,7 @@ class PoolCall(QueueTime):
         started = self.started
         position = deployment.position
         was_sent = bool(getattr(error, "attempts", ()))
+        others_answered = was_sent and self._others_answered(deployment)
         again_s = self._again_s(position, was_sent=was_sent)
         self._again_at = {**self._again_at, position: now + again_s}
         if self.prefix is not None and verdict is not Verdict.FINAL:
@@ -402,17 +434,22 @@ class PoolCall(QueueTime):
             self.scheduler.suspect(deployment, is_suspect=True)
         if verdict is Verdict.REFUSED:
             health.refused(started, error)
-            before = self._answers_at_refusal.get(deployment.name, deployment.answers)
-            self._own_refusals += was_sent and deployment.answers > before
-            answers = {deployment.name: deployment.answers}
-            self._answers_at_refusal = {**self._answers_at_refusal, **answers}
+            self._own_refusals += others_answered
         elif verdict is Verdict.FAILED:
-            self._failures += not health.failed(started, now, error)
+            health.failed(started, now, error)
+            self._own_failures += others_answered or isinstance(error, MalformedResponse)
         elif verdict is Verdict.REJECTED:
             health.rejected(started, now, error)
             self.shut |= {position}
         else:
             health.left(started)
+
+    def _others_answered(self, deployment: Deployment) -> bool:
+        """Return whether the deployment has answered other calls since it last failed this one."""
+        position = deployment.position
+        before = self._answers_before.get(position, deployment.answers)
+        self._answers_before = {**self._answers_before, position: deployment.answers}
+        return deployment.answers > before
 
     def _again_s(self, position: int, *, was_sent: bool) -> float:
         if not was_sent:

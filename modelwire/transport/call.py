@@ -166,6 +166,8 @@ def _try_until_done(
     load_error_path()
     limiter = exchange.policy.limiter
     failed = None
+    if exchange.routed_call is not None:
+        exchange.admission = exchange.routed_call.failed_admissions.get(limiter, exchange.admission)
     if exchange.before is not None:
         yield Call(exchange.before)
     while True:
@@ -256,6 +258,8 @@ def _wait_after(exchange: AnyExchange, error: ChatError, *, committed: bool) -> 
         limiter.failed(
             exchange.admission, exchange.clock(), error, exchange.response_headers, renewed=renewed
         )
+        if exchange.routed_call is not None:
+            exchange.routed_call.record_failed_attempt(limiter, exchange.admission)
     if committed:
         raise error
     wait = 0.0 if renewed else _wait_before_retry(exchange, error)

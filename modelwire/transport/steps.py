@@ -13,7 +13,7 @@ from modelwire.errors import ChatError, RetryClass, Timeout
 from modelwire.transport.connections.body import MAX_RESPONSE_BYTES, MAX_STREAM_BYTES
 from modelwire.transport.connections.keepalive import USUAL, Keepalive
 from modelwire.transport.listeners import warn_of
-from modelwire.transport.ratelimit.admission import Admission
+from modelwire.transport.ratelimit.admission import Admission, RoutedCall
 from modelwire.transport.retry import History, RetryPolicy
 from modelwire.transport.wire import Reply, ServerEvent
 
@@ -270,6 +270,8 @@ class Exchange(Generic[M, C]):
     """The user's HTTP client and the proxy; the connection sets them."""
     admission: Admission | None = None
     """The limiter's permit of the present attempt."""
+    routed_call: RoutedCall | None = None
+    """The call of the pool that this exchange belongs to; None if it belongs to none."""
     response_headers: Mapping[str, str] | None = None
     """The headers of the present attempt's answer."""
     is_stream: bool = False

@@ -279,7 +279,7 @@ def test_what_an_error_means(error: BaseException, verdict: Verdict) -> None:
 def test_a_deployment_leaves_after_three_failures_and_comes_back_by_one_probe() -> None:
     health, error = Health(), ServerError("no")
     for now in (0.0, 1.0):
-        assert not health.failed(now, now, error)
+        health.failed(now, now, error)
         assert not health.is_out
     health.failed(2.0, 2.0, error)
     assert health.is_out
@@ -287,7 +287,7 @@ def test_a_deployment_leaves_after_three_failures_and_comes_back_by_one_probe() 
     assert health.is_probe_due(2.6)
     health.sent(2.6)
     assert health.wait_s(2.7) == inf
-    assert health.failed(2.6, 3.0, error)
+    health.failed(2.6, 3.0, error)
     assert health.wait_s(3.0) == pytest.approx(1.0)
     health.sent(4.0)
     health.answered(4.0)

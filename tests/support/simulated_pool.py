@@ -111,13 +111,12 @@ def _pool_call(job: Any, row: int) -> Generator[Any, Any, Any]:
             limiter=job.limiters[position],
             patient=True,
         )
+        exchange.routed_call = call
         try:
             answer = yield from call_flow(exchange)
         except ChatError as error:
             call.failed(world.now, error)
             continue
-        if exchange.admission is not None:
-            call.queued_s = exchange.admission.started - exchange.admission.requested_at
         call.answered(world.now)
         return answer
 

@@ -16,6 +16,7 @@ from modelwire.transport.connections.closed_network import network_blocks
 from modelwire.transport.connections.hook import CONNECTION_HOOKS, hooked
 from modelwire.transport.connections.keepalive import Keepalive
 from modelwire.transport.connections.select import async_connection, sync_connection
+from modelwire.transport.ratelimit.admission import ROUTED_CALL
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.steps import CallPolicy, Exchange, Hooks, Request, Timeouts
 from modelwire.transport.wire import WireRequest
@@ -92,6 +93,9 @@ def new_exchange(
         deadline=deadline,
         timeout_s=getattr(deadline, "limit_s", None),
     )
+    routed_call = ROUTED_CALL.get()
+    if routed_call is not None:
+        exchange.routed_call = routed_call
     if policy.polls and hasattr(codec, "continued"):
         exchange.continuation = Continuation(
             request, codec.continued, most_continuations, codec.provider

@@ -61,8 +61,8 @@ def lost_credential() -> MissingKey:
     """Return the error of a call whose credential was left behind when its model was pickled."""
     return MissingKey(
         "This model was pickled with a credential of its own, which does not travel, and the key of the environment "
-        "is not sent in its place. Set the credential again where the model is unpickled, as with "
-        '`model.model_copy(update={"api_key": ...})`.'
+        "is not sent in its place. Set the credential again where the model is unpickled: `model.api_key = ...`, "
+        "or for each model of a pool `pool.deployments[...].api_key = ...`."
     )
 
 

@@ -1,9 +1,15 @@
-"""The permit of one attempt, the queue of attempts that wait for one, and the error of a rejected one."""
+"""The permit of one attempt, the queue of attempts that wait for one, and the error of a rejected one.
+
+`RoutedCall` is what a call keeps of its attempts while a pool sends it from one limiter to another.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
 
 from modelwire.errors import ChatError
 
@@ -100,6 +106,23 @@ class Admission:
         wake = self.on_wake
         if wake is not None:
             wake()
+
+
+class RoutedCall:
+    """A call that a pool sends to several deployments in turn, each with a limiter of its own."""
+
+    queued_s = 0.0
+    """The seconds that the call has waited in the queue of its present limiter."""
+    failed_admissions: Mapping[Any, Admission] = MappingProxyType({})
+    """The last failed attempt under each limiter. The next one there continues its counts of refusals."""
+
+    def record_failed_attempt(self, limiter: Any, admission: Admission) -> None:
+        """Called when an attempt under `limiter` has failed."""
+        self.failed_admissions = {**self.failed_admissions, limiter: admission}
+
+
+# A pool sets it while one of its deployments is called.
+ROUTED_CALL: ContextVar[RoutedCall | None] = ContextVar("routed_call", default=None)
 
 
 class AdmissionQueue:

@@ -6,7 +6,6 @@ A thread waits on a lock, a task on a future of its own loop. The limiter decide
 from __future__ import annotations
 
 from contextlib import suppress
-from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +24,6 @@ if TYPE_CHECKING:
 
 # A wait is at least this long. A shorter one may round to no wait at all, which would be a busy loop.
 _LEAST_WAIT_S = 0.001
-
-
-class QueueTime:
-    """Counts the seconds that a call has waited in queues of limiters."""
-
-    queued_s = 0.0
-
-
-# A pool sets it for the calls of its deployments: what they wait for a limiter is no time of their answers.
-QUEUE_TIME: ContextVar[QueueTime | None] = ContextVar("queue_time", default=None)
 
 
 def queued(
@@ -73,9 +62,8 @@ def queued(
     finally:
         if not granted:
             limiter.leave(admission, exchange.clock(), sent=False)
-        queue_time = QUEUE_TIME.get()
-        if queue_time is not None:
-            queue_time.queued_s += exchange.clock() - admission.requested_at
+        if exchange.routed_call is not None:
+            exchange.routed_call.queued_s += exchange.clock() - admission.requested_at
     # A refusal of a probe must not restart the time that this call has waited already.
     if history.refused_at is None:
         history.refused_at = limiter.gate.blocked_since(admission)
