@@ -40,7 +40,7 @@ class EmbeddingCalls:
         return f"{self.provider}-embeddings"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> JSON:
-        """Return the metadata of a call that LangSmith's tracers show."""
+        """Return the metadata of a call for LangSmith's tracers."""
         named: dict[str, Any] = super()._get_ls_params(stop, **kwargs)  # type: ignore[misc]
         return {**named, "ls_model_type": "embeddings"}
 

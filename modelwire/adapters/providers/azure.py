@@ -59,9 +59,8 @@ class AzureChatOpenAI(ChatOpenAI):
 
     @classmethod
     def _read_arguments(cls, kwargs: Kwargs) -> Kwargs:
-        kwargs.pop(
-            "openai_api_type", None
-        )  # LangChain's argument, whose only value here is "azure".
+        # LangChain's argument, whose only value here is "azure".
+        kwargs.pop("openai_api_type", None)
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
         if "azure_ad_token" in kwargs and "azure_ad_token_provider" in kwargs:
             raise InvalidArgument(
@@ -115,7 +114,6 @@ def _address(kwargs: Values, deployment: str) -> dict[str, str]:
         raise InvalidArgument(
             f"`azure_deployment` must be the name of a deployment, not {deployment!r}."
         )
-    segment = quote(
-        deployment, safe=""
-    )  # The name is one segment of the URL, even with a slash in it.
+    # The name is one segment of the URL, even with a slash in it.
+    segment = quote(deployment, safe="")
     return {**found, "base_url": f"{endpoint}/openai/deployments/{segment}?api-version={version}"}

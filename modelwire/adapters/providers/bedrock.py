@@ -125,9 +125,8 @@ class ChatBedrockConverse(HTTPChatModel):
         if (client := kwargs.pop("client", None)) is not None:
             kwargs = {**_settings_of_client(client), **kwargs}
         if kwargs.get("provider") != cls.model_fields["provider"].default:
-            kwargs.pop(
-                "provider", None
-            )  # LangChain's argument: the company of the model behind an ARN.
+            # LangChain's argument: the company of the model behind an ARN.
+            kwargs.pop("provider", None)
         access_key = kwargs.get("aws_access_key_id")
         secret_key = kwargs.get("aws_secret_access_key")
         if (access_key is None) != (secret_key is None):

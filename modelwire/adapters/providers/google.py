@@ -99,9 +99,8 @@ class GoogleCloudModel(HTTPChatModel):
         An API key without a project uses the express mode of Vertex AI, whose address has no project.
         """
         endpoint = super()._endpoint(headers, key=key, ask=ask)
-        is_on_vertex = getattr(
-            self, "vertexai", True
-        )  # Classes without this field are on Vertex AI only.
+        # Classes without this field are on Vertex AI only.
+        is_on_vertex = getattr(self, "vertexai", True)
         if not is_on_vertex:
             return endpoint
         location = self.location or "global"

@@ -156,7 +156,7 @@ def is_own_address(provider: str, made: Any, url: object) -> bool:
 
 
 def _named(provider: str) -> dict[str, str]:
-    """Return `{"provider": name}` for a provider without a class of its own, else {}."""
+    """Return the argument by which a class of models knows its service: `{"provider": name}`, or {} without one."""
     is_field = provider == "local" or service_of(provider) is not None
     return {"provider": provider} if is_field else {}
 

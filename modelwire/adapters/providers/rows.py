@@ -24,13 +24,12 @@ class Names(NamedTuple):
     prices: str = ""  # the id in genai-prices
     profiles: str = ""  # the id in models.dev
     langchain: str = ""  # LangChain's package that has its class
-    also: tuple[
-        str, ...
-    ] = ()  # names that gateways and traces use, and `init_chat_model` does not accept
+    # Names that gateways and traces use, and `init_chat_model` does not accept.
+    also: tuple[str, ...] = ()
 
 
 class Provider(NamedTuple):
-    """The row of a provider."""
+    """A provider as the table `PROVIDERS` has it: its wires, its class of chat models, and its names."""
 
     # The name of its usual wire.
     wire: str

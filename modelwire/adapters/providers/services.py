@@ -104,11 +104,11 @@ class Service(NamedTuple):
     embeds: bool = False
 
     def speaks(self) -> tuple[str, ...]:
-        """Return the names of its wires, Chat Completions first."""
+        """Return the names of the service's wires, Chat Completions first."""
         return (HOME_WIRE, *(wire for wire, _ in self.wires))
 
     def address(self, wire: str = HOME_WIRE) -> str:
-        """Return the address of one of its wires.
+        """Return the base URL of the service for a wire.
 
         Raises: `InvalidArgument` if it does not have the wire, or if no variable sets the account's `{place}`.
         """
@@ -129,7 +129,7 @@ class Service(NamedTuple):
         return url.replace("{place}", place.rstrip("/"))
 
     def lacks_over(self, wire: str) -> tuple[str, ...]:
-        """Return the parameters that it is documented to reject or to ignore on a wire."""
+        """Return the parameters that the service is documented to reject or to ignore on a wire."""
         if wire == HOME_WIRE:
             return self.lacks
         return dict(self.lacks_at).get(wire, ())
@@ -310,7 +310,7 @@ _ROWS: Sequence[Service] = (
         prompt_cache_key_over=("responses",),
         names=Names(traces="x_ai", prices="x-ai"),
     ),
-    # Chat Completions of Sonar was to be retired on 2026-09-27. `wire="responses"` uses the Agent API.
+    # The end of Sonar's Chat Completions was announced for 2026-09-27. `wire="responses"` uses the Agent API.
     Service(
         "perplexity",
         "https://docs.perplexity.ai/docs/agent-api/migrate-from-sonar",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.wire import loaded
 
@@ -79,10 +79,8 @@ class ModelFamilies(NamedTuple):
 def fit_at(reference: str) -> Callable[[ParameterAdaptation, Family | None, Service | None], None]:
     """Return a function that calls the one at `module:name`, whose module is imported by the first call."""
 
-    def fit(
-        adaptation: ParameterAdaptation, family: Family | None, service: Service | None
-    ) -> None:
-        loaded(reference)(adaptation, family, service)
+    def fit(*arguments: Any) -> None:
+        loaded(reference)(*arguments)
 
     return fit
 

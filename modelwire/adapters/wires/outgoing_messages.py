@@ -174,9 +174,8 @@ class _Pairing:
     def _result(self, message: Any) -> Any:
         """Return a message with the new ids of the calls whose results it has."""
         update: JSON = {}
-        own: dict[
-            str, str
-        ] = {}  # The new id of a tool message; blocks in its content may repeat the old one.
+        # The new id of a tool message; blocks in its content may repeat the old one.
+        own: dict[str, str] = {}
         if message.type == "tool":
             id = str(message.tool_call_id or "")
             update["tool_call_id"] = own[id] = self._answered(id)

@@ -184,9 +184,7 @@ def read_reasoning(name: str, value: Any) -> Reasoning | None:
     if not isinstance(value, Mapping):
         return None
     if name == "output_config":
-        if isinstance(value.get("effort"), str):
-            return Reasoning(value["effort"])
-        return None
+        return read_reasoning("effort", value.get("effort"))
     if name == "thinking":
         kind = value.get("type")
         if kind in ("disabled", "between_tools"):

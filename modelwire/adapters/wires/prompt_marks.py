@@ -1,7 +1,7 @@
-"""Places the marks of a prompt cache in a request, by the same rules on all wires that have marks. No I/O here.
+"""Places cache marks in a request, by the same rules on all wires that have such marks. No I/O here.
 
-A mark ends a prefix of the prompt that the provider stores, or reads if it is stored already. At most four marks are
-placed: on the newest turn, which the next call will read; on the last turn before the newest answer, which the call
+A cache mark ends a prefix of the prompt that the provider stores, or reads if it is stored already. At most four marks
+are placed: on the newest turn, which the next call will read; on the last turn before the newest answer, which the call
 before this one stored, as a provider looks back only some 20 blocks from a mark; on the system prompt and on the tools,
 which other conversations read. If a row of a batch or a job has one turn only, that turn gets no mark, because no other
 call would read it. Marks that the caller has written stay, and count towards the four.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # The lifetimes of a stored prefix.
 SHORT, LONG = "5m", "1h"
-# The most marks that a provider accepts in a request:
+# The most cache marks that a provider accepts in a request:
 # https://platform.claude.com/docs/en/build-with-claude/prompt-caching and
 # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html, read 2026-11.
 MOST_MARKS = 4
@@ -73,7 +73,7 @@ class Section(NamedTuple):
 
 
 class MarkWriter(NamedTuple):
-    """The functions with which a wire reads and writes marks."""
+    """The functions with which a wire reads and writes cache marks."""
 
     # Returns the lifetime of the mark on the block at this index; None: the block has no mark.
     lifetime_at: Callable[[Sequence[Any], int], str | None]
@@ -84,7 +84,7 @@ class MarkWriter(NamedTuple):
 
 
 class _Spot(NamedTuple):
-    """A block that may get a mark."""
+    """A block that may get a cache mark."""
 
     at: tuple[int, int]  # the index of its section, and its index in the section
     size_bytes: int  # the estimated size of the prompt up to the end of the block
@@ -98,7 +98,7 @@ def place_marks(
     least_tokens: int,
     automatic_marks: int = 0,
 ) -> None:
-    """Write marks into the blocks of `sections`, which are the whole prompt in its order.
+    """Write cache marks into the blocks of `sections`, which are the whole prompt in its order.
 
     `least_tokens` is the length of the shortest prefix that the provider stores. `automatic_marks` is the number of
     marks that the provider itself places, at the end. Raises `InvalidArgument` for marks of the caller that the
@@ -120,7 +120,10 @@ def place_marks(
 def _marks_by_hand(
     sections: Sequence[Section], writer: MarkWriter, automatic_marks: int
 ) -> dict[tuple[int, int], str]:
-    """Return the lifetimes of the caller's marks by section and index. Raises `InvalidArgument` for a wrong mark."""
+    """Return the lifetimes of the caller's cache marks by section and index.
+
+    Raises `InvalidArgument` for a mark that the provider would reject.
+    """
     found: dict[tuple[int, int], str] = {}
     for number, section in enumerate(sections):
         for index, block in enumerate(section.blocks):
@@ -147,7 +150,7 @@ def _marks_by_hand(
 
 
 def _lifetime_between(at: tuple[int, int], by_hand: Mapping[tuple[int, int], str], own: str) -> str:
-    """Return the lifetime for a mark: `own`, unless the caller's marks before or behind it require another one.
+    """Return the lifetime for a cache mark: `own`, unless the caller's marks before or behind it require another one.
 
     A provider requires that no mark is followed by one with a longer lifetime.
     """
@@ -160,7 +163,7 @@ def _lifetime_between(at: tuple[int, int], by_hand: Mapping[tuple[int, int], str
 
 
 def _spots(sections: Sequence[Section], writer: MarkWriter, *, wants_newest: bool) -> list[_Spot]:
-    """Return the blocks to mark, the most useful one first: newest turn, system prompt, last stable turn, tools."""
+    """Return the blocks for cache marks, the most useful first: newest turn, system prompt, last stable turn, tools."""
     ends: dict[Any, _Spot] = {}  # by section
     size_bytes = 0
     for number, section in enumerate(sections):

@@ -247,7 +247,7 @@ class Wire(NamedTuple):
     attachments: AttachmentLimits = AttachmentLimits()
     # The module that converts its content blocks to standard ones, see `modelwire.messages.block_readers`.
     blocks: str | None = None
-    # The function, as `module:name`, that applies `prompt_cache` to a request. None: the wire has no prompt cache.
+    # The function, as `module:name`, that applies `prompt_cache` to a request. None: the wire has no parameters for it.
     prompt_cache: str | None = None
 
     @property

@@ -33,21 +33,6 @@ from modelwire.messages.block_translators.standard import (
     without,
 )
 
-__all__ = [
-    "ANSWER_TO_WIRE",
-    "Block",
-    "as_it_is",
-    "citations_of",
-    "is_sayable",
-    "plain_text",
-    "system_blocks",
-    "text_block",
-    "to_wire",
-    "tool_result",
-    "tool_use",
-    "user_blocks",
-]
-
 # The keys that modelwire or LangChain add to the blocks of answers. They are not sent: the API rejects unknown keys.
 ANSWER_KEYS = frozenset({"index", "partial_json"})
 # Anthropic's own types of blocks that a tool's result may have (anthropic 2.11, `ToolResultBlockParam`).
@@ -59,7 +44,7 @@ NO_WIRE = {"audio": "audio", "input_audio": "audio", "video": "video"}
 
 
 def user_blocks(content: str | Sequence[Any]) -> list[Block]:
-    """Return the wire's blocks for a user's content, without empty texts, which the API rejects.
+    """Return Anthropic's blocks for a user's content, without empty texts, which the API rejects.
 
     Raises `InvalidArgument` for audio, video and incomplete blocks.
     """
@@ -72,7 +57,7 @@ def user_blocks(content: str | Sequence[Any]) -> list[Block]:
 
 
 def to_wire(item: Any) -> Block | None:
-    """Return the wire's block for one block of content, or None for an empty text.
+    """Return Anthropic's block for one block of content, or None for an empty text.
 
     Raises `InvalidArgument` for audio, video and incomplete blocks.
     """
@@ -114,7 +99,7 @@ def as_it_is(item: AnyBlock) -> Block:
 
 
 def text_block(item: AnyBlock) -> Block | None:
-    """Return the wire's block for a text, with its citations and its cache mark; None for an empty text."""
+    """Return Anthropic's block for a text, with its citations and its cache mark; None for an empty text."""
     text = text_of(item)
     if not text.strip():
         return None
@@ -172,7 +157,7 @@ TO_WIRE: Writers = {
 
 
 def _source(item: AnyBlock, kind: str) -> Block:
-    """Return the `source` for the data of a standard block. Raises `InvalidArgument` if the block has no data."""
+    """Return Anthropic's `source` for the data of a standard block. Raises `InvalidArgument` if there is no data."""
     if isinstance(data := item.get("base64"), str):
         return _base64_source(data, text_or_none(item.get("mime_type")), kind)
     if isinstance(url := item.get("url"), str):
@@ -193,7 +178,7 @@ def _base64_source(data: str, media_type: str | None, kind: str) -> Block:
 
 
 def _url_source(url: str, kind: str) -> Block:
-    """Return the `source` for a URL. A `data:` URL is sent as base64; the provider fetches an `http(s)` URL.
+    """Return Anthropic's `source` for a URL. A `data:` URL is sent as base64; the provider fetches an `http(s)` URL.
 
     Raises `InvalidArgument` for any other URL.
     """
@@ -212,7 +197,7 @@ def _url_source(url: str, kind: str) -> Block:
 
 
 def _document_source(source: Block) -> Block:
-    """Return the `source` of a document, with base64 of a text decoded.
+    """Return Anthropic's `source` of a document, with base64 of a text decoded.
 
     The API accepts base64 for PDF only (anthropic 2.11, `DocumentBlockParam`). Raises `InvalidArgument` for a file that
     is neither PDF nor text.
@@ -256,7 +241,7 @@ def system_blocks(content: str | Sequence[Any]) -> list[Block]:
 
 
 def tool_use(call: AnyBlock) -> Block:
-    """Return the wire's block for a tool call."""
+    """Return Anthropic's block for a tool call."""
     return {
         "type": "tool_use",
         "id": safe_call_id(call.get("id")),
@@ -266,7 +251,7 @@ def tool_use(call: AnyBlock) -> Block:
 
 
 def tool_result(content: str | Sequence[Any], *, tool_call_id: str, is_error: bool) -> Block:
-    """Return the wire's block for a tool's result. An empty result has no `content`."""
+    """Return Anthropic's block for a tool's result. An empty result has no `content`."""
     block: Block = {"type": "tool_result", "tool_use_id": safe_call_id(tool_call_id)}
     if isinstance(content, str):
         if content:
@@ -343,7 +328,7 @@ def _thinking(item: AnyBlock) -> Block | None:
 
 
 def _server_tool_use(item: AnyBlock) -> Block:
-    """Return the wire's block for the call of a tool that Anthropic or an MCP server ran."""
+    """Return Anthropic's block for the call of a tool that Anthropic or an MCP server ran."""
     extras = extras_of(item)
     kind = "server_tool_use"
     name = item.get("name")
@@ -362,7 +347,7 @@ def _server_tool_use(item: AnyBlock) -> Block:
 
 
 def _server_tool_result(item: AnyBlock) -> Block | None:
-    """Return the wire's block for the result of such a tool; None if the block does not name the wire's type."""
+    """Return Anthropic's block for the result of a tool that it ran; None if the block lacks Anthropic's type."""
     extras = extras_of(item)
     kind = extras.pop("block_type", None)
     if not isinstance(kind, str):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.anthropic.messages import turns_from_messages
 from modelwire.adapters.wires.anthropic.parameters import (
+    encode_parameters,
     features_needed,
     max_tokens_of,
-    say_parameters,
     takes_system_turns,
 )
 from modelwire.adapters.wires.anthropic.response import read_message
@@ -71,7 +71,7 @@ class MessagesCodec(NamedTuple):
             raise InvalidArgument(
                 "There are two system prompts: one in the messages and one in `system`. Remove one of them."
             )
-        body |= say_parameters(params, max_tokens=max_tokens_of(call.model))
+        body |= encode_parameters(params, max_tokens=max_tokens_of(call.model))
         if call.stream:
             body["stream"] = True
         request = WireRequest(

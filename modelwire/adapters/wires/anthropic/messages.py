@@ -21,7 +21,6 @@ from typing import Any
 
 from modelwire.adapters.wires.anthropic.blocks_to_wire import (
     ANSWER_TO_WIRE,
-    Block,
     as_it_is,
     citations_of,
     is_sayable,
@@ -44,7 +43,7 @@ from modelwire.adapters.wires.outgoing_messages import (
 from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
-from modelwire.messages.block_translators.standard import type_of
+from modelwire.messages.block_translators.standard import Block, type_of
 
 # The content of a turn.
 Content = str | list[Block]
@@ -128,9 +127,8 @@ def _assistant_content(message: AIMessage) -> Content:
     if isinstance(content, str) and not calls:
         return content if content.strip() else ""
     if message.response_metadata.get("output_version") == "v1":
-        content = (
-            message.content_blocks
-        )  # The calls of a summed stream are complete in these blocks.
+        # The calls of a summed stream are complete in these blocks.
+        content = message.content_blocks
         if message.response_metadata.get("stop_reason") == "refusal":
             # The explanation of a refusal is not content that the model wrote.
             content = [block for block in content if block["type"] != "refusal"]
@@ -148,7 +146,7 @@ def _assistant_content(message: AIMessage) -> Content:
 
 
 def _tool_use_again(item: Fields, call: Fields | None, *, own: bool) -> Block:
-    """Return the wire's block for a tool call in an answer, with its other fields (`caller`, `cache_control`)."""
+    """Return Anthropic's block for a tool call in an answer, with its other fields (`caller`, `cache_control`)."""
     block = as_it_is(item)
     arguments = block.pop("args", None) or block.get("input")
     extras = block.pop("extras", None)
@@ -165,7 +163,7 @@ def _tool_use_again(item: Fields, call: Fields | None, *, own: bool) -> Block:
 
 
 def _assistant_block(item: Any, *, own: bool) -> Block | None:
-    """Return the wire's block for a block of an answer, or None to leave it out.
+    """Return Anthropic's block for a block of an answer, or None to leave it out.
 
     `own`: the answer came over this wire, so that blocks of unknown types are sent unchanged.
     """

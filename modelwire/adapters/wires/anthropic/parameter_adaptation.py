@@ -74,9 +74,8 @@ def _thinking(adaptation: ParameterAdaptation, family: Family) -> None:
     names = ["reasoning", "reasoning_effort", *([] if fits else ["thinking"])]
     own_names = ("effort", "output_config")
     own_effort = None
-    if (
-        not family.efforts
-    ):  # The model has no parameter for the effort, which then sets how much it thinks.
+    # The model has no parameter for the effort, which then sets how much it thinks.
+    if not family.efforts:
         names += own_names
     else:
         own_effort = next((it for it in own_names if read_reasoning(it, params.get(it))), None)

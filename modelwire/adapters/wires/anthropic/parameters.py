@@ -84,7 +84,7 @@ _MAX_TOKENS_NAMES = (
 )
 
 
-def say_parameters(params: Fields, *, max_tokens: int) -> JSON:
+def encode_parameters(params: Fields, *, max_tokens: int) -> JSON:
     """Return the fields of the body beside `model` and `messages`; `max_tokens` is the limit if the caller set none."""
     rest = dict(params)
     body: JSON = {"max_tokens": _max_tokens(rest, max_tokens)}
@@ -93,7 +93,7 @@ def say_parameters(params: Fields, *, max_tokens: int) -> JSON:
         if stop := [stop] if isinstance(stop, str) else _listed("stop", stop):
             body["stop_sequences"] = stop
     if "tools" in rest and (
-        tools := [say_tool(tool) for tool in _listed("tools", rest.pop("tools"))]
+        tools := [encode_tool(tool) for tool in _listed("tools", rest.pop("tools"))]
     ):
         body["tools"] = tools
     if (choice := _tool_choice(rest, has_tools="tools" in body)) is not None:
@@ -122,7 +122,7 @@ def _listed(name: str, value: Any) -> list[Any]:
     raise InvalidType(f"`{name}` must be a list, not `{type(value).__name__}`.")
 
 
-def say_tool(tool: Any) -> JSON:
+def encode_tool(tool: Any) -> JSON:
     """Return a tool in Anthropic's form. OpenAI's functions are converted; Anthropic's own tools are unchanged.
 
     Raises `InvalidType` or `InvalidArgument` for any other value.
@@ -163,9 +163,9 @@ _TOOL_KEYS = (
 
 
 def _tool_choice(params: JSON, *, has_tools: bool) -> ToolChoice | None:
-    """Remove `tool_choice` and `parallel_tool_calls` and return both as the wire's tool choice; None without them."""
+    """Remove `tool_choice` and `parallel_tool_calls`; return both as Anthropic's tool choice, or None without them."""
     parallel = params.pop("parallel_tool_calls", None)
-    choice = say_tool_choice(params.pop("tool_choice")) if "tool_choice" in params else None
+    choice = encode_tool_choice(params.pop("tool_choice")) if "tool_choice" in params else None
     if parallel is False and (has_tools or choice is not None):
         choice = choice or {"type": "auto"}
         if choice["type"] != "none":
@@ -173,7 +173,7 @@ def _tool_choice(params: JSON, *, has_tools: bool) -> ToolChoice | None:
     return choice
 
 
-def say_tool_choice(choice: Any) -> ToolChoice | None:
+def encode_tool_choice(choice: Any) -> ToolChoice | None:
     """Return Anthropic's form of a tool choice: `auto`, `any`, `required`, `none`, a tool's name or a dict.
 
     None stays None. Raises `InvalidType` or `InvalidArgument` for an invalid choice.

@@ -26,9 +26,9 @@ _UNMARKABLE = frozenset(("thinking", "redacted_thinking"))
 
 
 def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
-    """Write marks into the request. Raises `InvalidArgument` for marks of the caller that the provider would reject.
+    """Write cache marks into the request, and return an empty list, as nothing of the wish is left out.
 
-    Returns the parts of the wish that are left out: always none.
+    Raises `InvalidArgument` for cache marks of the caller that the provider would reject.
     """
     body = dict(request.body)
     heads = [
@@ -60,7 +60,7 @@ def turn_sections(turns: Sequence[Any]) -> list[Section]:
 
 
 def marked_turns(turns: Sequence[Any], sections: Sequence[Section]) -> list[Any]:
-    """Return the turns with the blocks of the sections, into which marks may have been written.
+    """Return the turns with the blocks of the sections, into which cache marks may have been written.
 
     A turn without a new mark is the same object as before.
     """

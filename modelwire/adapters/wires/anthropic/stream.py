@@ -44,7 +44,7 @@ class _Arguments:
 
 
 class MessagesStreamDecoder:
-    """Decodes one stream, which is complete once it has sent `message_stop` or a stop reason.
+    """Decodes one streamed answer, which is complete once `message_stop` or a stop reason was received.
 
     The id, the model, the usage and the stop reason are in one chunk only, because a sum of chunks adds up repeated
     values.
@@ -193,9 +193,8 @@ class MessagesStreamDecoder:
             return []
         if kind == "tool_use":
             return self._tool_use_start(index, block)
-        if (
-            kind == "fallback"
-        ):  # Another model continues the answer (anthropic 2.11, `BetaFallbackBlock`).
+        # Another model continues the answer (anthropic 2.11, `BetaFallbackBlock`).
+        if kind == "fallback":
             self._ending["model"] = self._ending["model_name"] = block["to"]["model"]
         if isinstance(block.get("input"), dict):  # a call of a tool that the provider runs
             self._arguments[index] = _Arguments(block, is_ours=False)
@@ -257,9 +256,8 @@ class MessagesStreamDecoder:
         if text.strip():
             try:
                 value = parse_tool_args(text)
-            except (
-                ValueError
-            ):  # `max_tokens` cut the text, which is in `invalid_tool_calls` of the sum.
+            # `max_tokens` cut the text, which is in `invalid_tool_calls` of the sum.
+            except ValueError:
                 value = value or {}
         elif arguments.is_ours:
             call = tool_call_chunk(args=to_json(value or {}).decode(), index=index)

@@ -33,8 +33,6 @@ from modelwire.messages.block_translators.standard import (
     type_of,
 )
 
-__all__ = ["Block", "answer_block", "blocks_to_wire", "tool_result", "tool_use"]
-
 NO_URL = "Converse fetches nothing from the web: send the data as `base64` with `mime_type`, or an `s3://` address."
 # Converse's format of a document by its MIME type.
 _FORMATS = {media_type: form for form, media_type in DOCUMENT_TYPES.items()}
@@ -47,7 +45,7 @@ _SNAKE = {
 
 
 def blocks_to_wire(content: str | Sequence[Any]) -> list[Block]:
-    """Return the wire's blocks for content, without empty texts, which the API rejects.
+    """Return Converse's blocks for content, without empty texts, which the API rejects.
 
     A block with `cache_control` is followed by a cache point. Raises `InvalidArgument` for a block that the API does
     not accept.
@@ -148,7 +146,7 @@ def _text_file(item: AnyBlock) -> Block:
 
 
 def _source(item: AnyBlock) -> tuple[str, str, Block]:
-    """Return the type of a block with data, its MIME type, and the wire's `source` with the data or its S3 address.
+    """Return the type of a block with data, its MIME type, and Converse's `source` with the data or its S3 address.
 
     Raises `InvalidArgument` if the block has neither.
     """
@@ -185,13 +183,13 @@ _TAKEN = [f"`{kind}`" for kind in TO_WIRE if kind not in ("refusal", "non_standa
 
 
 def tool_use(call: AnyBlock) -> Block:
-    """Return the wire's block for a tool call."""
+    """Return Converse's block for a tool call."""
     id = safe_call_id(call.get("id"), 64)
     return {"toolUse": {"toolUseId": id, "name": call["name"], "input": call.get("args") or {}}}
 
 
 def tool_result(message: BaseMessage) -> Block:
-    """Return the wire's block for a tool message. A value in it that is not a content block becomes JSON."""
+    """Return Converse's block for a tool message. A value in it that is not a content block becomes JSON."""
     content: Any = message.content
     if isinstance(content, str):
         blocks = [{"text": content}] if content.strip() else []
@@ -225,7 +223,7 @@ _RESULTS = frozenset({"text", "image", "document", "video", "searchResult"})
 
 
 def answer_block(item: Any) -> Block | None:
-    """Return the wire's block for a block of an answer over this wire, or None to leave it out."""
+    """Return Converse's block for a block of an answer over this wire, or None to leave it out."""
     kind = type_of(item)
     if kind == "text" and item.get("citations"):
         return {
@@ -265,7 +263,7 @@ def _reasoning(reasoning: AnyBlock) -> Block | None:
 
 
 def _citation(annotation: Any) -> Block | None:
-    """Return the wire's citation for a standard annotation; None if another wire's answer had it."""
+    """Return Converse's citation for a standard annotation; None if another wire's answer had it."""
     if not isinstance(annotation, Mapping) or "location" not in (extras := extras_of(annotation)):
         return None
     return extras | some_of(annotation, "title")

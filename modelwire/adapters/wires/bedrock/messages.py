@@ -18,7 +18,6 @@ from typing import Any
 
 from modelwire.adapters.wires.bedrock.blocks_to_wire import (
     TO_WIRE,
-    Block,
     answer_block,
     blocks_to_wire,
     tool_result,
@@ -36,7 +35,7 @@ from modelwire.adapters.wires.outgoing_messages import (
 from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
-from modelwire.messages.block_translators.standard import type_of
+from modelwire.messages.block_translators.standard import Block, type_of
 
 # The role of a turn (user or assistant) and its blocks.
 Turn = tuple[str, list[Block]]
@@ -114,7 +113,7 @@ def _later_instruction(block: Block) -> Block:
 
 
 def _assistant_blocks(message: AIMessage, left_out: list[str]) -> list[Block]:
-    """Return the wire's blocks for an answer, in order, then the tool calls that no block has.
+    """Return Converse's blocks for an answer, in order, then the tool calls that no block has.
 
     The arguments of a call are those of `tool_calls`, which the caller may have changed.
     """
@@ -144,7 +143,7 @@ def _assistant_blocks(message: AIMessage, left_out: list[str]) -> list[Block]:
 
 
 def _of_another_wire(item: Any, message: AIMessage, left_out: list[str]) -> list[Block]:
-    """Return the wire's blocks for a standard block of an answer over another wire.
+    """Return Converse's blocks for a standard block of an answer over another wire.
 
     The list is empty, and `left_out` gets a sentence, if the block cannot be sent.
     """

@@ -33,7 +33,7 @@ from modelwire.transport.wire import ServerEvent
 
 
 class ConverseStreamDecoder:
-    """Decodes one stream, which is complete once it has sent `messageStop`. The usage follows that event."""
+    """Decodes one streamed answer, which is complete once `messageStop` was received. The usage follows that event."""
 
     def __init__(self, *, provider: str, model: str | None, request_id: str | None) -> None:
         self._provider = provider
@@ -69,9 +69,8 @@ class ConverseStreamDecoder:
                     name, dict_or_empty(data), provider=self._provider, request_id=self.request_id
                 )
             if name in ("messageStop", "metadata"):
-                usage_metadata_of(
-                    data.get("usage")
-                )  # raises an error now if `close` could not read it
+                # Raises an error now if `close` could not read it.
+                usage_metadata_of(data.get("usage"))
                 self._stopped = self._stopped or name == "messageStop"
                 self._ending |= data
         except UNDOCUMENTED as exc:
@@ -129,9 +128,8 @@ class ConverseStreamDecoder:
             return self._arguments(index, delta["toolUse"]["input"])
         if "reasoningContent" in delta:
             reasoning = {**delta["reasoningContent"]}
-            if (
-                "redactedContent" in reasoning
-            ):  # Each piece is encoded in base64, so `_stop` joins the bytes.
+            # Each piece is encoded in base64, so `_stop` joins the bytes.
+            if "redactedContent" in reasoning:
                 self._collect(index, {"type": "reasoning_content"}, reasoning["redactedContent"])
                 return []
             return self._block(index, {"type": "reasoning_content", "reasoning_content": reasoning})

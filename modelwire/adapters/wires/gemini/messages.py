@@ -59,7 +59,7 @@ _NO_SIGNATURE = "skip_thought_signature_validator"
 
 
 class _Sent(NamedTuple):
-    """A call in the request, as the conversion of its result needs it."""
+    """A tool call in the request: what the conversion of its result needs to know."""
 
     place: int  # its index among the parts of its turn
     name: str | None

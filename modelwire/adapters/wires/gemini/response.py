@@ -39,25 +39,6 @@ if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
     from modelwire.transport.wire import Reply
 
-__all__ = [
-    "COUNTED",
-    "MODEL_PROVIDER",
-    "PART_FIELDS",
-    "Block",
-    "answered_names",
-    "block_from_part",
-    "call_of",
-    "check_answered",
-    "choices_of",
-    "in_order",
-    "is_made_up",
-    "metadata_of",
-    "not_to_run",
-    "parts_of",
-    "read_answer",
-    "usage_metadata_of",
-]
-
 # `model_provider` of all answers over this wire, whichever service sent them: it tells the form of their blocks.
 MODEL_PROVIDER = "google_genai"
 

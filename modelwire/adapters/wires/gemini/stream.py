@@ -21,7 +21,6 @@ from modelwire.adapters.wires.gemini.response import (
     COUNTED,
     MODEL_PROVIDER,
     PART_FIELDS,
-    Block,
     answered_names,
     block_from_part,
     call_of,
@@ -44,7 +43,7 @@ from modelwire.adapters.wires.json import (
 from modelwire.aliases import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
-from modelwire.messages.block_translators.standard import without
+from modelwire.messages.block_translators.standard import Block, without
 from modelwire.messages.tool_calls import tool_call_chunk
 from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import ServerEvent
@@ -58,10 +57,10 @@ _MARKS = frozenset(("thought", "thoughtSignature", *PART_FIELDS))
 
 
 class GenerateFraming(SSEDecoder):
-    """Splits a body into server-sent events, and accepts JSON without `data:` among them.
+    """Splits a body into server-sent events, and accepts JSON without `data:`: an error, or a complete answer.
 
-    The service sends an error after good events so, over several lines (recorded 2026-11), and gateways send a complete
-    answer so. The blank line after the last event may be missing.
+    The service sends an error after good events so, over several lines (recorded 2026-11). The blank line after the
+    last event may be missing.
     """
 
     def _read_field(self, line: bytes) -> None:
@@ -94,7 +93,7 @@ def _is_whole(text: bytes) -> bool:
 
 
 class GenerateStreamDecoder:
-    """Decodes one stream, which is complete if it has sent a finish reason or a block reason before its end.
+    """Decodes one streamed answer, which is complete if a finish reason or a block reason was received.
 
     The id, the model, the usage and the finish reason are in one chunk only, because a sum of chunks adds up repeated
     values.
@@ -327,9 +326,8 @@ class GenerateStreamDecoder:
             "index": index,
         }
         self._count += 1
-        if (
-            block["type"] == "invalid_tool_call"
-        ):  # A sum would make a valid call of a tool call chunk.
+        # A sum would make a valid call of a tool call chunk.
+        if block["type"] == "invalid_tool_call":
             return self._listed(block)
         args = to_json(block["args"]).decode()
         return self._listed(

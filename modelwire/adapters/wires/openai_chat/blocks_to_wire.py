@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from modelwire.adapters.wires.outgoing_messages import key_names
 from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.block_readers import is_readable
@@ -138,7 +139,7 @@ class Place(NamedTuple):
         kind = block.get("type")
         if not isinstance(kind, str):
             raise InvalidArgument(
-                f"{self} holds a content block without a `type`; its keys are {_names(block)}."
+                f"{self} holds a content block without a `type`; it has {key_names(block)}."
             )
         return kind
 
@@ -172,7 +173,7 @@ class Place(NamedTuple):
         """Return the error for an image, audio or file block that has no data."""
         return InvalidArgument(
             f"{self}: a `{block.get('type')}` block needs one of `url`, `base64` with `mime_type`, `file_id`; "
-            f"its keys are {_names(block)}."
+            f"it has {key_names(block)}."
         )
 
     def misplaced(self, kind: str) -> InvalidArgument:
@@ -185,10 +186,6 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return self.where
-
-
-def _names(block: AnyBlock) -> str:
-    return ", ".join(f"`{name}`" for name in block) or "none"
 
 
 def _text(block: AnyBlock, place: Place) -> Part:
@@ -209,7 +206,7 @@ def _refusal(block: AnyBlock, place: Place) -> Part:
 def _image(block: AnyBlock, place: Place) -> Part:
     source = data_source(block, place)
     if source.kind == "file_id":  # Only `file` parts can refer to a stored file.
-        return {"type": "file", "file": {"file_id": source.value}}
+        return _file(block, place)
     image = {"url": source.value if source.kind == "url" else source.data_url(place)}
     detail = extra_field(block, "detail")
     return {"type": "image_url", "image_url": {**image, "detail": detail} if detail else image}

@@ -198,9 +198,8 @@ def _choices(response: Any) -> list[JSON]:
     if not isinstance(choices, list):
         return []
     readable = []
-    for (
-        choice
-    ) in choices:  # This runs for every answer, and a comprehension would cost another call.
+    # This runs for every answer, and a comprehension would cost another call.
+    for choice in choices:
         if isinstance(choice, dict) and isinstance(
             choice.get("message") or _message_of(choice), dict
         ):

@@ -106,9 +106,8 @@ OPENAI = (
         _REASONS,
         ("none",),
     ),
-    Family(
-        "gpt-4 gpt-4-* gpt-3.5* gpt-35*", _OPENAI_SCHEMAS, fixed=("verbosity",), schemas=False
-    ),  # "35": Azure's
+    # Azure's names have "35" instead of "3.5".
+    Family("gpt-4 gpt-4-* gpt-3.5* gpt-35*", _OPENAI_SCHEMAS, fixed=("verbosity",), schemas=False),
     Family("gpt-4* chatgpt-4o* gpt-5-chat*", _OPENAI_CHAT, fixed=("verbosity",)),
 )
 

@@ -181,9 +181,8 @@ def _ai(message: AIMessage, position: int, dialect: Dialect) -> Iterable[Turn]:
         turn["function_call"] = legacy_call
     if kwargs.get("refusal"):
         turn["refusal"] = kwargs["refusal"]
-    if isinstance(
-        audio := kwargs.get("audio"), Mapping
-    ):  # A request refers to an audio answer by its id.
+    # A request refers to an audio answer by its id.
+    if isinstance(audio := kwargs.get("audio"), Mapping):
         if audio.get("id"):
             turn["audio"] = {"id": audio["id"]}
         else:

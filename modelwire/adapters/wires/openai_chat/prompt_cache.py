@@ -1,4 +1,4 @@
-"""Applies `prompt_cache` to requests of OpenAI's two APIs, and of services with Anthropic's marks. No I/O here.
+"""Applies `prompt_cache` to requests of OpenAI's two APIs, and of services with Anthropic's cache marks. No I/O here.
 
 OpenAI caches every long prompt by itself. `prompt_cache_key` routes requests with the same beginning to one machine,
 and `prompt_cache_retention` extends the lifetime of the cache.
@@ -40,10 +40,10 @@ _INSTRUCTIONS = ("system", "developer")
 
 
 def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
-    """Add the parameters of the prompt cache, or marks for Claude behind a gateway, to the request.
+    """Add the parameters of the prompt cache, or cache marks for Claude behind a gateway, to the request.
 
-    Returns a sentence for each part of the wish that the model does not have. Raises `InvalidArgument` for marks of the
-    caller that the provider would reject.
+    Returns a sentence for each part of the wish that the model does not have. Raises `InvalidArgument` for cache marks
+    of the caller that the provider would reject.
     """
     service = wish.service
     if service is not None and service.cache_control:
@@ -113,7 +113,7 @@ def stable_prefix_key(model: str, body: Fields) -> str:
 
 
 def _mark(request: WireRequest, wish: PromptCacheWish) -> None:
-    """Mark the messages for Claude. The tools, which precede them in the prompt, cannot be marked over this wire."""
+    """Write cache marks into the messages for Claude. Chat Completions cannot mark the tools, which precede them."""
     body = dict(request.body)
     tools = Section("other", list(body.get("tools") or ()), "`tools`")
     turns = turn_sections(body["messages"])

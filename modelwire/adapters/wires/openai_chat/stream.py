@@ -73,7 +73,7 @@ class _Call:
 
 
 class ChatCompletionsDecoder:
-    """Decodes one stream. Choice 0 becomes chunks at once; each other choice has a decoder, and is sent at the end."""
+    """Decodes one streamed answer. Choice 0 becomes chunks at once; any other choice is in the last chunk."""
 
     def __init__(self, provider: str, request_id: str | None = None) -> None:
         self._provider = provider

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelwire.adapters.wires.outgoing_messages import key_names
 from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.block_translators.standard import type_of, without
@@ -57,8 +58,9 @@ def _tool(tool: Any, position: int) -> JSON:
     elif "name" in tool:
         converted = {"type": "function", "function": dict(tool)}
     else:
-        keys = ", ".join(f"`{key}`" for key in tool) or "none"
-        raise InvalidArgument(f"Tool {position} has no `type` and no `name`; its keys are {keys}.")
+        raise InvalidArgument(
+            f"Tool {position} has no `type` and no `name`; it has {key_names(tool)}."
+        )
     kind = converted["type"]
     if not isinstance(kind, str) or (kind == "function" and not _name(converted)):
         raise InvalidArgument(

@@ -121,7 +121,7 @@ def _reasoning_before(kwargs: Fields) -> list[Any]:
 
 
 def _with_id(blocks: list[Any], message: AIMessage) -> list[Any]:
-    """Return the blocks with the item's id on the texts, if the message has it as its id, as in older scripts."""
+    """Return the blocks with the id of their item added to the texts. Older scripts have it as the message's id."""
     response_id = str(message.response_metadata.get("id"))
     has_items_id = response_id.startswith("resp_") and str(message.id).startswith("msg_")
     if has_items_id:

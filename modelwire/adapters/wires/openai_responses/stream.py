@@ -56,7 +56,7 @@ def _number(payload: JSON, name: str) -> int | None:
 
 
 class ResponsesDecoder:
-    """Decodes one stream; see `StreamDecoder`."""
+    """Decodes one streamed answer of the Responses API; see `StreamDecoder`."""
 
     def __init__(self, provider: str, request_id: str | None = None) -> None:
         self.request_id = request_id
@@ -206,7 +206,7 @@ class ResponsesDecoder:
         return item.begin(self._with_call_id(item, whole))
 
     def _begin(self, number: Any, whole: JSON) -> Item:
-        """Create and store the item that has this number on the wire."""
+        """Create and store the item with this `output_index`."""
         self._ended = False
         item = self._current[number] = item_of(whole, self._output)
         self._items.append(item)
