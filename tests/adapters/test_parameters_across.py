@@ -375,7 +375,7 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "anthropic claude-sonnet-5-5",
         {"thinking": {"type": "disabled"}},
         {"thinking": {"type": "between_tools"}},
-        "between tools",
+        "between tool calls",
     ),
     (
         "anthropic claude-opus-4-7",
@@ -405,7 +405,7 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "anthropic claude-sonnet-4-5",
         {"thinking": {"type": "enabled", "budget_tokens": 2000}, "effort": "low"},
         {"thinking": {"type": "enabled", "budget_tokens": 2000}},
-        "`thinking` says it too",
+        "`thinking` is set too",
     ),
     ("anthropic claude-opus-5", {"service_tier": "flex"}, {}, "no such tier"),
 ]
@@ -423,15 +423,15 @@ def test_what_has_to_change_is_named_with_the_model_and_its_documentation(
     assert body == expected
     (message,) = [str(warning.message) for warning in caught]
     assert words in message
-    assert "https://" in message or "says it too" in message
-    assert f"`{name}`" in message or "says it too" in message
+    assert "https://" in message or "is set too" in message
+    assert f"`{name}`" in message or "is set too" in message
 
 
 def test_two_efforts_of_one_model_are_told() -> None:
     model = ChatOpenAI(
         model="gpt-5", api_key="k", reasoning_effort="low", reasoning={"effort": "high"}
     )
-    with pytest.warns(ParameterWarning, match="`reasoning` says it too"):
+    with pytest.warns(ParameterWarning, match="`reasoning` is set too"):
         assert model.build_request("hi").body["reasoning_effort"] == "high"
 
 
@@ -660,7 +660,7 @@ def test_structured_output_asks_in_a_way_the_model_takes(name: str, place: str) 
 @pytest.mark.parametrize("asked", [{"reasoning": {"effort": "hihg"}}, {"effort": "lo"}])
 def test_a_mistyped_effort_is_refused_where_it_would_become_a_budget(asked: dict[str, Any]) -> None:
     model = ChatAnthropic(model="claude-sonnet-4-5", api_key="k", max_tokens=20_000)
-    with pytest.raises(InvalidArgument, match="An effort is"):
+    with pytest.raises(InvalidArgument, match="is not an effort"):
         model.build_request("hi", **asked)
 
 

@@ -115,7 +115,7 @@ def test_an_effort_of_a_call_beats_the_thinking_of_the_model_where_they_say_the_
     assert body(model, effort="low")["thinking"] == {"type": "enabled", "budget_tokens": 2048}
     assert body(model, reasoning={"budget_tokens": 3000})["thinking"]["budget_tokens"] == 3000
     effort = ChatAnthropic(model=CLAUDE, api_key="k", effort="high")
-    with pytest.warns(UserWarning, match="`thinking` says it too"):
+    with pytest.warns(UserWarning, match="`thinking` is set too"):
         assert (
             body(effort, thinking={"type": "enabled", "budget_tokens": 4000})["thinking"][
                 "budget_tokens"

@@ -136,7 +136,7 @@ def test_googles_credentials_and_not_another_providers_key_make_vertex_ready(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(nobody / "none.json"))
     entries = listed(run)
     assert not entries["google_vertexai"]["ready"]  # google-auth raises then, and looks no further
-    assert "to a file that is there" in entries["google_vertexai"]["what"]
+    assert "to an existing file" in entries["google_vertexai"]["what"]
 
 
 AWS_FILES = [

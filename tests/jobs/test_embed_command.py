@@ -71,7 +71,7 @@ def test_a_dry_run_sends_nothing_and_needs_no_key(
     ("more", "problem"),
     [
         (["--column", "reviw"], "names the column `reviw`"),
-        (["-m", "gpt-9"], "tells no provider"),
+        (["-m", "gpt-9"], "The provider of"),
         (["--dimensions", "0"], "at least 1"),
     ],
 )

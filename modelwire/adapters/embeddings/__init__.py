@@ -1,4 +1,4 @@
-"""Embeddings: texts to vectors, over the transport of the chat models. One module a wire."""
+"""Embeddings models, which return a vector for each text. They use the transport of the chat models."""
 
 from __future__ import annotations
 

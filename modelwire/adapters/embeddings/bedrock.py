@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class _InvokeModelCodec(EmbeddingCodec):
-    """The codec of `POST {base_url}/model/MODEL/invoke`; a subclass writes the model's own body."""
+    """The codec of `POST {base_url}/model/MODEL/invoke`. A subclass encodes the body, which depends on the model."""
 
     def body(self, call: ChatCall) -> JSON:
-        """Return the body of a request."""
+        """Return the body of a request for the texts of `self.pack`."""
         raise NotImplementedError
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request of a call. Header names are in lower case, as they are signed."""
+        """Return the request of a call. Header names are in lower case, as the signature requires."""
         base, mark, query = call.endpoint.base_url.partition("?")
         url = f"{base.rstrip('/')}/model/{path_segment(self.model)}/invoke{mark}{query}"
         headers = {"content-type": "application/json", "accept": "application/json"}
@@ -46,7 +46,7 @@ class _InvokeModelCodec(EmbeddingCodec):
         return request
 
     def tokens_in_headers(self, reply: Reply) -> int | None:
-        """Return the tokens that Bedrock has counted. Nova's and Cohere's bodies have none (recorded 2026)."""
+        """Return the token count in the headers, or None. Nova's and Cohere's bodies have no count (recorded 2026)."""
         count = reply.headers.get("x-amzn-bedrock-input-token-count", "")
         if count.isdecimal():
             return int(count)
@@ -54,17 +54,17 @@ class _InvokeModelCodec(EmbeddingCodec):
 
 
 class TitanCodec(_InvokeModelCodec):
-    """The codec of Amazon's Titan models, which take one text a request."""
+    """The codec of Amazon's Titan models, which accept one text in a request."""
 
     def body(self, call: ChatCall) -> JSON:
-        """Return the body of a request."""
+        """Return the body of a request for one text."""
         body = {"inputText": self.pack.texts[0]}
         if "dimensions" in self.pack.options:
             body["dimensions"] = self.pack.options["dimensions"]
         return body
 
     def read(self, body: Any) -> VectorsAndTokens:
-        """Return the vector and the tokens of an answer."""
+        """Return the vector of an answer, in a list, and its token count."""
         return [body["embedding"]], body.get("inputTextTokenCount")
 
 
@@ -74,11 +74,11 @@ class CohereOnBedrockCodec(_InvokeModelCodec):
     WORDS: ClassVar = {"dimensions": "output_dimension"}
 
     def body(self, call: ChatCall) -> JSON:
-        """Return the body of a request."""
+        """Return the body of a request for all texts."""
         return {"texts": list(self.pack.texts), **self.options()}
 
     def read(self, body: Any) -> VectorsAndTokens:
-        """Return the vectors of an answer: a list, or with `embedding_types` an object of lists."""
+        """Return the vectors of an answer, which has a list, or with `embedding_types` an object of lists."""
         vectors = body["embeddings"]
         if isinstance(vectors, Mapping):
             vectors = vectors["float"]
@@ -86,10 +86,10 @@ class CohereOnBedrockCodec(_InvokeModelCodec):
 
 
 class NovaCodec(_InvokeModelCodec):
-    """The codec of Amazon's Nova models, which take one text a request and count no tokens."""
+    """The codec of Amazon's Nova models, which accept one text in a request and return no token count."""
 
     def body(self, call: ChatCall) -> JSON:
-        """Return the body of a request. `truncationMode` is set, for by default the end of a long text is cut."""
+        """Return the body of a request for one text. `truncationMode` is set, because long texts are cut by default."""
         options = dict(self.pack.options)
         use = options.pop("input_type", "search_document")
         text = {"truncationMode": "NONE", "value": self.pack.texts[0]}
@@ -103,7 +103,7 @@ class NovaCodec(_InvokeModelCodec):
         }
 
     def read(self, body: Any) -> VectorsAndTokens:
-        """Return the vector of an answer."""
+        """Return the vector of an answer, in a list, and no token count."""
         return [item.get("embedding") for item in body["embeddings"]], None
 
 
@@ -111,7 +111,7 @@ _NOVA_PURPOSES = {"search_document": "GENERIC_INDEX", "search_query": "GENERIC_R
 
 
 class BedrockCalls(EmbeddingCalls, ChatBedrockConverse):
-    """Calls the embeddings of Bedrock."""
+    """The chat model class that calls the embeddings of Bedrock."""
 
     def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
         model = str(call.model)
@@ -146,11 +146,11 @@ class BedrockEmbeddings(HTTPEmbeddings):
         # https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html, read 2026-11.
         if self.dimensions is not None and "titan-embed-text-v1" in self.model:
             raise InvalidArgument(
-                f"`{self.model}` does not shorten its vectors: leave out `dimensions`."
+                f"`{self.model}` cannot shorten its vectors: remove `dimensions`."
             )
 
     def own_limits(self) -> PackLimits:
-        """Return the limits of the model's maker."""
+        """Return the limits of Cohere's models, or of Amazon's."""
         if _is_cohere(self.model):
             return self.COHERE_LIMITS
         return self.LIMITS

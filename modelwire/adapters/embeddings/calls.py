@@ -1,6 +1,7 @@
-"""`EmbeddingCalls`: makes a chat model's class call the embeddings API of the same provider.
+"""`EmbeddingCalls`: makes the class of a chat model call the embeddings API of the same provider.
 
-Everything but the codec is the chat model's own: credentials, address, limiter, retries, observers, connections.
+Only the codec is replaced. The chat model's class handles credentials, address, rate limits, retries, observers and
+connections.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddingCalls:
-    """A mixin before the class of a chat model; the input of a call is a `Pack`, and its answer holds vectors."""
+    """A mixin before the class of a chat model. The input of a call is a `Pack`, and its answer contains vectors."""
 
     if TYPE_CHECKING:
         provider: str
@@ -24,7 +25,7 @@ class EmbeddingCalls:
         def _wire(self) -> Any: ...
 
     def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
-        """Return the class that writes and reads the requests of a call."""
+        """Return the class of the codec for a call."""
         raise NotImplementedError
 
     def _codec(self, call: ChatCall) -> Codec:
@@ -39,7 +40,7 @@ class EmbeddingCalls:
         return f"{self.provider}-embeddings"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> JSON:
-        """Return the metadata of a run for tracers."""
+        """Return the metadata of a call for LangSmith's tracers."""
         named: dict[str, Any] = super()._get_ls_params(stop, **kwargs)  # type: ignore[misc]
         return {**named, "ls_model_type": "embeddings"}
 

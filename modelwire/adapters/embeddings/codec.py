@@ -1,4 +1,4 @@
-"""What the codecs of all embeddings wires share: reading vectors, and refusing those that are none. No I/O here."""
+"""The base class of the codecs of embeddings APIs: it reads vectors, and rejects invalid ones. No I/O here."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 Rows = list[list[float]]
 VectorsAndTokens = tuple[Sequence[Any], int | None]
 
-_VECTORS = "vectors"  # The name of the vectors among the `additional_kwargs` of an answer.
+_VECTORS = "vectors"  # The key of the vectors in the `additional_kwargs` of an answer.
 _IS_BIG_ENDIAN: bool = sys.byteorder == "big"  # Providers send little-endian numbers.
-_PACK = "pack"  # The name of the texts among the `additional_kwargs` of a call's message.
+_PACK = "pack"  # The key of the `Pack` in the `additional_kwargs` of a call's message.
 
 
 class Pack(NamedTuple):
-    """The texts of one request, and its options by their common names: `dimensions`, `input_type` and others."""
+    """The texts of one request, and its options by their common names, such as `dimensions` and `input_type`."""
 
     texts: Sequence[str]
     options: Mapping[str, Any] = {}
 
     def message(self) -> HumanMessage:
-        """Return the message that stands for this request: observers of the call read its text."""
+        """Return the message that carries this pack through a call. Observers of the call see the joined texts."""
         return HumanMessage("\n".join(self.texts), additional_kwargs={_PACK: self})
 
 
 class Vectors:
-    """The vectors of one answer, in the order of its texts. A record of the call shows their number only."""
+    """The vectors of one answer, in the order of its texts. Logs of the call show only their number."""
 
     __slots__ = ("rows",)
 
@@ -52,7 +52,7 @@ class Vectors:
 
 
 def pack_of(call: ChatCall) -> Pack:
-    """Return the texts and options that a call was made with."""
+    """Return the texts and options of a call."""
     return cast("Pack", call.messages[0].additional_kwargs[_PACK])
 
 
@@ -64,22 +64,22 @@ def vectors_of(answer: AIMessage) -> Rows:
 
 
 def storable_answer(answer: AIMessage) -> AIMessage:
-    """Return an answer whose vectors, if it has any, are written in full where it is dumped."""
+    """Return the answer with its vectors, if it has any, as plain lists, so that they can be serialised."""
     if _VECTORS not in answer.additional_kwargs:
         return answer
     return answer.model_copy(update={"additional_kwargs": {_VECTORS: vectors_of(answer)}})
 
 
 class EmbeddingCodec:
-    """The codec of one request; a subclass knows the request's body and where an answer has its vectors.
+    """The codec of one request. A subclass encodes the body, and finds the vectors in an answer.
 
-    `errors` is the codec of the same provider's chat API, which reads its errors.
+    `errors` is the codec of the provider's chat API, which reads error responses.
     """
 
     wire = "embeddings"
     has_output = False
     WORDS: ClassVar[Mapping[str, str]] = {}
-    """The provider's names of options, by their common names, where they differ."""
+    """The provider's names of options, by their common names, if they differ."""
 
     def __init__(self, provider: str, model: str, pack: Pack, errors: Codec) -> None:
         self.provider = provider
@@ -92,26 +92,30 @@ class EmbeddingCodec:
         raise NotImplementedError
 
     def options(self) -> Kwargs:
-        """Return the options of the request in the provider's words."""
+        """Return the options of the request under the provider's names."""
         return {self.WORDS.get(key, key): value for key, value in self.pack.options.items()}
 
     def read(self, body: Any) -> VectorsAndTokens:
-        """Return the vectors of an answer in the order of the texts, and its tokens; may raise `UNDOCUMENTED`.
+        """Return the vectors of an answer, in the order of the texts, and its token count, or None.
 
-        A vector is a list of numbers, 32-bit floats as bytes, or those in base64. None stands for one that is missing.
+        A vector is a list of numbers, 32-bit floats as bytes, or these in base64. None marks a missing vector. If the
+        body has another form, one of the exceptions in `UNDOCUMENTED` may be raised.
         """
         raise NotImplementedError
 
     def parse(self, reply: Reply) -> Any:
-        """Return the JSON of an answer."""
+        """Return the parsed JSON of an answer. Raises `MalformedResponse` if it is not JSON."""
         return read_reply(reply, self.provider)
 
     def tokens_in_headers(self, reply: Reply) -> int | None:
-        """Return the tokens of an answer whose body does not have them; None if they are unknown."""
+        """Return the token count of an answer whose body has none; None if it is unknown."""
         return None
 
     def decode(self, reply: Reply) -> AIMessage:
-        """Read a whole answer. Raises `MalformedResponse`, with the position of a bad vector in `index`."""
+        """Return a message with the vectors of an answer.
+
+        Raises `MalformedResponse` for missing or invalid vectors; its `index` is the position of the first bad one.
+        """
         body = self.parse(reply)
         try:
             found, tokens = self.read(body)
@@ -134,6 +138,7 @@ class EmbeddingCodec:
         )
 
     def _check(self, rows: Rows, infinite: set[int], reply: Reply) -> None:
+        """Raise `MalformedResponse` unless there is a valid vector for each text."""
         count = len(self.pack.texts)
         if len(rows) > count:
             raise no_answer(reply, self.provider, f"has {len(rows)} vectors for {count} texts")
@@ -149,7 +154,9 @@ class EmbeddingCodec:
                 continue
             raise self._bad_vector(index, problem, reply)
         if len(rows) < count:
-            raise self._bad_vector(len(rows), f"is missing ({len(rows)} of {count} came)", reply)
+            raise self._bad_vector(
+                len(rows), f"is missing ({len(rows)} of {count} were sent)", reply
+            )
 
     def _bad_vector(self, index: int, problem: str, reply: Reply) -> MalformedResponse:
         why = f"cannot be used: vector {index} {problem}"
@@ -161,12 +168,12 @@ class EmbeddingCodec:
         raise NotImplementedError
 
     def error(self, reply: Reply) -> ChatError:
-        """Read an error answer of whatever shape; never raises."""
+        """Return the error of a response with a status >= 300 and any body; never raises."""
         return self._errors.error(reply)
 
 
 def _floats_of(vector: Any) -> list[float]:
-    """Return a vector as a list, an empty one for None. Raises `UNDOCUMENTED` for what is not a vector."""
+    """Return a vector as a list; an empty one for None. Raises an exception of `UNDOCUMENTED` for any other value."""
     if isinstance(vector, str):
         vector = a2b_base64(vector)
     if isinstance(vector, bytes):
@@ -185,7 +192,7 @@ def _floats_of(vector: Any) -> list[float]:
 def _rows_of(vectors: deque[Any]) -> tuple[Rows, set[int]]:
     """Return the vectors as lists, and the indexes of those with a number that is not finite.
 
-    Each vector is taken out before it is converted, so that its memory holds the next list: that is a fifth faster.
+    Each vector is removed before it is converted, so that its memory can be reused. This is a fifth faster.
     """
     rows: Rows = []
     infinite = set()
@@ -199,9 +206,9 @@ def _rows_of(vectors: deque[Any]) -> tuple[Rows, set[int]]:
 
 
 def _is_small(vector: Any) -> bool:
-    """Return whether a vector is of 32-bit floats that are all below 1.7e38, found by the byte with their exponent.
+    """Return whether a vector consists of 32-bit floats below 1.7e38, as bytes, so that all are finite.
 
-    This takes a fifth of the time of a sum.
+    Looking at the byte with the exponent takes a fifth of the time of a sum.
     """
     if not isinstance(vector, bytes):
         return False
@@ -210,9 +217,10 @@ def _is_small(vector: Any) -> bool:
 
 
 def by_index(items: Sequence[JSON], count: int, name: str) -> list[Any]:
-    """Take the field `name` out of the items, in the order of their `index`; None where a text has no item.
+    """Remove the field `name` from the items and return its values in the order of their `index`.
 
-    More items than texts are returned as they are, to be refused.
+    None marks a text (of `count` texts) without an item. If there are more items than texts, their order is unchanged,
+    and `decode` raises the error.
     """
     if len(items) > count:
         return [item.pop(name) for item in items]

@@ -8,17 +8,17 @@ from modelwire.embeddings import Embeddings
 
 
 class FakeEmbeddings(Embeddings):
-    """Returns random vectors of `size` numbers, other ones at each call."""
+    """Returns random vectors of `size` numbers, which differ at each call."""
 
     def __init__(self, *, size: int) -> None:
         self.size = size
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return a vector for each text."""
+        """Return a random vector for each text."""
         return [self.embed_query(text) for text in texts]
 
     def embed_query(self, text: str) -> list[float]:
-        """Return a vector."""
+        """Return a random vector."""
         return self._numbers(Random())  # noqa: S311 - not for secrets
 
     def _numbers(self, rng: Random) -> list[float]:
@@ -26,8 +26,8 @@ class FakeEmbeddings(Embeddings):
 
 
 class DeterministicFakeEmbedding(FakeEmbeddings):
-    """Returns a vector of `size` random numbers that the text determines."""
+    """Returns a vector of `size` random numbers, which is always the same for the same text."""
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the vector of a text."""
+        """Return the vector of this text."""
         return self._numbers(Random(text))  # noqa: S311 - not for secrets

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class _MethodCodec(EmbeddingCodec):
-    """The codec of a method of a model; a subclass names it and writes its body."""
+    """The codec of a method of Google's API. A subclass sets the method and encodes the body."""
 
     METHOD: ClassVar[str]
     WORDS: ClassVar = {"dimensions": "outputDimensionality", "input_type": "taskType"}
 
     def body(self, call: ChatCall) -> JSON:
-        """Return the body of a request."""
+        """Return the body of a request for the texts of `self.pack`."""
         raise NotImplementedError
 
     def encode(self, call: ChatCall) -> WireRequest:
@@ -48,39 +48,39 @@ class GeminiCodec(_MethodCodec):
     METHOD = "batchEmbedContents"
 
     def body(self, call: ChatCall) -> JSON:
-        """Return the body of a request: each text has the model and the options again."""
+        """Return the body of a request, in which each text has the model and the options."""
         same = {**self.options(), **call.params}
         model = f"models/{self.model.removeprefix('models/')}"
         requests = [{"model": model, "content": _content(text), **same} for text in self.pack.texts]
         return {"requests": requests}
 
     def read(self, body: Any) -> VectorsAndTokens:
-        """Return the vectors of an answer, which are in the order of the texts."""
+        """Return the vectors of an answer, which are in the order of the texts, and its token count."""
         return [item.get("values") for item in body["embeddings"]], _tokens(body)
 
 
 class VertexGeminiCodec(_MethodCodec):
-    """The codec of Gemini's embeddings on Vertex AI, `embedContent`, which takes one text."""
+    """The codec of Gemini's embeddings on Vertex AI, `embedContent`, which accepts one text in a request."""
 
     METHOD = "embedContent"
 
     def body(self, call: ChatCall) -> JSON:
-        """Return the body of a request. By default Vertex AI cuts a text that is too long."""
+        """Return the body of a request for one text. `autoTruncate` is off, because Vertex AI would cut a long text."""
         config = {"autoTruncate": False, **self.options(), **call.params}
         return {"content": _content(self.pack.texts[0]), "embedContentConfig": config}
 
     def read(self, body: Any) -> VectorsAndTokens:
-        """Return the vector of an answer."""
+        """Return the vector of an answer, in a list, and its token count."""
         return [body["embedding"].get("values")], _tokens(body)
 
 
 class VertexCodec(_MethodCodec):
-    """The codec of the other text embeddings on Vertex AI, `predict`."""
+    """The codec of all other text embeddings on Vertex AI, `predict`."""
 
     METHOD = "predict"
 
     def body(self, call: ChatCall) -> JSON:
-        """Return the body of a request. By default Vertex AI cuts a text that is too long."""
+        """Return the body of a request. `autoTruncate` is off, because Vertex AI would cut a long text."""
         options = self.options()
         names = {"taskType": "task_type", "title": "title"}
         same = {word: options.pop(name) for name, word in names.items() if name in options}
@@ -108,7 +108,7 @@ def _tokens(body: Any) -> int | None:
 
 
 class _GoogleCalls(EmbeddingCalls):
-    """Chooses the codec by where the model is called, and by the model."""
+    """Chooses the codec by the API (Gemini API or Vertex AI) and by the model."""
 
     if TYPE_CHECKING:
         vertexai: bool | None
@@ -127,19 +127,20 @@ def _is_gemini(model: str) -> bool:
 
 
 class GeminiCalls(_GoogleCalls, ChatGoogleGenerativeAI):
-    """Calls the embeddings of the Gemini API or of Vertex AI."""
+    """The chat model class that calls the embeddings of the Gemini API or of Vertex AI."""
 
 
 class VertexCalls(_GoogleCalls, ChatVertexAI):
-    """Calls the embeddings of Vertex AI."""
+    """The chat model class that calls the embeddings of Vertex AI."""
 
 
 class GoogleGenerativeAIEmbeddings(HTTPEmbeddings):
     """Embeddings of the Gemini API. The key comes from `api_key`, `GOOGLE_API_KEY` or `GEMINI_API_KEY`.
 
-    With `vertexai=True`, or a project, it is Vertex AI, as for `ChatGoogleGenerativeAI`.
+    With `vertexai=True`, or with a project, calls go to Vertex AI, as those of `ChatGoogleGenerativeAI` do.
 
-    `task_type` is one of Gemini's; unset, it is `RETRIEVAL_DOCUMENT` for documents and `RETRIEVAL_QUERY` for a query.
+    `task_type` is one of Gemini's task types. It defaults to `RETRIEVAL_DOCUMENT` for documents, and to
+    `RETRIEVAL_QUERY` for a query.
 
         GoogleGenerativeAIEmbeddings(model="gemini-embedding-001").embed_query("hello")
     """
@@ -159,12 +160,12 @@ class GoogleGenerativeAIEmbeddings(HTTPEmbeddings):
         "batch_size": "chunk_size",
     }
 
-    # On Vertex AI, Gemini's models take one text a request, the others 250:
+    # On Vertex AI, Gemini's models accept one text in a request, all others 250:
     # https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings, read 2026-11.
     VERTEX_LIMITS = PackLimits(250, 20_000, 2_048)
 
     def own_limits(self) -> PackLimits:
-        """Return the limits of the model where it is called."""
+        """Return the limits of the model on the API that is called."""
         if not self.calls.vertexai:
             return self.LIMITS
         if _is_gemini(self.model):

@@ -1,4 +1,4 @@
-"""`HTTPEmbeddings`: an embeddings model behind an HTTP API, over the calls of its provider's chat model."""
+"""`HTTPEmbeddings`: an embeddings model with an HTTP API, which is called like the provider's chat models."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ __all__ = ["HTTPEmbeddings"]
 
 
 class HTTPEmbeddings(Embeddings):
-    """An embeddings model behind an HTTP API. A subclass names its provider's calls, limits and words.
+    """An embeddings model with an HTTP API. A subclass sets the provider's class of calls, limits and names.
 
-    Texts go in as few requests as the provider takes, side by side, equal texts once; vectors come back in the order
-    of the texts. Keys, addresses, retries, rate limits, proxies and clients are those of the provider's chat model.
+    Texts are sent in as few requests as the provider allows, several requests at a time, and equal texts only once.
+    Vectors are returned in the order of the texts. Keys, addresses, retries, rate limits, proxies and clients are those
+    of the provider's chat model.
 
     Args:
-        model: The name of the model, as the provider writes it.
+        model: The provider's name of the model.
         dimensions: The length of the vectors, for a model that can shorten them.
-        chunk_size: The most texts of one request. Unset: as many as the provider takes.
-        check_embedding_ctx_length: Split a text that is too long, and average the vectors of its pieces.
-        embedding_ctx_length: The most tokens of one text. Unset: the provider's.
-        input_type: The provider's word for the use of the vectors. Unset: its word for a document or a query.
-        cache: A cache of `modelwire.caches` that holds a vector for each text; True for the global one.
+        chunk_size: The most texts in one request. Unset: the provider's limit.
+        check_embedding_ctx_length: Split a text that is too long, and return the average of the vectors of its pieces.
+        embedding_ctx_length: The most tokens of one text. Unset: the provider's limit.
+        input_type: The provider's name for the use of the vectors. Unset: its name for a document or a query.
+        cache: A cache of `modelwire.caches`, which stores a vector for each text; True for the global cache.
         max_concurrency: The most requests at a time.
         **settings: Settings of the provider's chat model, such as `api_key`, `base_url`, `max_retries`, `timeout`.
     """
@@ -47,24 +48,24 @@ class HTTPEmbeddings(Embeddings):
     LIMITS: ClassVar[PackLimits] = PackLimits(2048, 300_000, 8_191)
     DEFAULT_MODEL: ClassVar[str | None] = None
     INPUT_TYPES: ClassVar[Mapping[str, str]] = {}
-    """The provider's words for the uses "document" and "query"."""
+    """The provider's values of `input_type` for the uses "document" and "query"."""
     ALIASES: ClassVar[Mapping[str, str]] = {"model_name": "model"}
-    # LangChain's arguments, with what to do instead.
+    # LangChain's arguments that have no effect, each with the advice that a warning gives.
     WITHOUT_EFFECT: ClassVar[Mapping[str, str]] = {
         "show_progress_bar": "",
         "tiktoken_enabled": "",
         "tiktoken_model_name": "",
         "allowed_special": "",
         "disallowed_special": "",
-        "retry_min_seconds": "the waits between retries are found out",
+        "retry_min_seconds": "the waits between retries adapt to the provider",
         "retry_max_seconds": "set `max_wait`",
-        "skip_empty": "leave out empty texts yourself",
+        "skip_empty": "remove empty texts yourself",
     }
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "CALLS" in cls.__dict__:
-            # Errors and warnings of the calls name the class that the user has written.
+            # Errors and warnings of the calls then name the class that the user's code names.
             cls.CALLS.__name__ = cls.__name__
 
     def __init__(
@@ -87,7 +88,7 @@ class HTTPEmbeddings(Embeddings):
         named = {"dimensions": dimensions, "chunk_size": chunk_size, "input_type": input_type}
         own |= {name: value for name, value in named.items() if value is not None}
         model = model or own.get("model") or self.DEFAULT_MODEL
-        # The calls have no cache: the cache here is one of single texts.
+        # The calls have no cache, because the cache of this class stores single texts.
         self.calls = self.CALLS(
             **{"model": model, "check_context": False, "cache": False, **settings}
         )
@@ -105,16 +106,16 @@ class HTTPEmbeddings(Embeddings):
         self._check_settings()
 
     def _check_settings(self) -> None:
-        """Raise `InvalidArgument` for settings that the model is known not to take, such as `dimensions`."""
+        """Raise `InvalidArgument` for settings that the model is known to reject, such as `dimensions`."""
 
     def own_limits(self) -> PackLimits:
-        """Return the most that one request of this model takes."""
+        """Return the limits of one request to this model, without `chunk_size`."""
         return self.LIMITS
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Return a setting of the calls: `api_key`, `base_url`, `openai_api_key`."""
+            """Return a setting of the chat model class that makes the calls, such as `api_key` or `base_url`."""
             if name.startswith("__") or "calls" not in self.__dict__:
                 raise AttributeError(name)
             return getattr(self.calls, name)
@@ -126,14 +127,14 @@ class HTTPEmbeddings(Embeddings):
         return f"{type(self).__name__}({shown})"
 
     def limits(self) -> PackLimits:
-        """Return the most that one request has: the provider's limits, and `chunk_size`."""
+        """Return the limits of one request: those of the provider, with `chunk_size` as the most texts."""
         limits = self.own_limits()
         if self.chunk_size is None:
             return limits
         return limits._replace(texts=min(limits.texts, self.chunk_size))
 
     def options(self, purpose: str) -> dict[str, Any]:
-        """Return the options of a request for "document" or "query", by their common names."""
+        """Return the options of a request by their common names; `purpose` is "document" or "query"."""
         options: Kwargs = {}
         if self.dimensions is not None:
             options["dimensions"] = self.dimensions
@@ -143,7 +144,7 @@ class HTTPEmbeddings(Embeddings):
         return options
 
     def find_encoding(self) -> Any:
-        """Return tiktoken's encoding of the model; None where it is not on this machine."""
+        """Return tiktoken's encoding of the model; None if it is not on this machine."""
         return _encoding_on_disk(self.model.rpartition("/")[2])
 
     def build_request(self, texts: list[str], *, purpose: str = "document") -> Any:
@@ -151,19 +152,19 @@ class HTTPEmbeddings(Embeddings):
         return self.calls.build_request(self.packs(texts, purpose=purpose)[0])
 
     def packs(self, texts: list[str], *, purpose: str = "document") -> list[Pack]:
-        """Return what each request for these texts would have: the inputs of `calls`."""
+        """Return the texts and options of each request for these texts, as `calls` takes them."""
         return EmbeddingWork(self, texts, purpose).pack()
 
     def embed_documents(self, texts: list[str], chunk_size: int | None = None) -> list[list[float]]:
         """Return a vector for each text.
 
         Raises: `InvalidType`, `InvalidArgument`, `ContextTooLong` before any request, with the index of the bad text.
-            The errors of a call, with the vectors that did come in `partial`.
+            The errors of a call, whose `partial` has the vectors that were received.
         """
         return self._sized(chunk_size)._embed(texts, "document")
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the vector of a question."""
+        """Return the vector of a query, such as a question. Raises the errors of `embed_documents`."""
         return self._embed([text], "query")[0]
 
     async def aembed_documents(
@@ -173,7 +174,7 @@ class HTTPEmbeddings(Embeddings):
         return await self._sized(chunk_size)._aembed(texts, "document")
 
     async def aembed_query(self, text: str) -> list[float]:
-        """Return the vector of a question."""
+        """Return the vector of a query; see `embed_query`."""
         return (await self._aembed([text], "query"))[0]
 
     def _sized(self, chunk_size: int | None) -> HTTPEmbeddings:
@@ -212,7 +213,7 @@ class HTTPEmbeddings(Embeddings):
         return work.vectors()
 
     def _answers(self, packs: list[Pack]) -> list[Any]:
-        """Return the answers of the requests, an error for one that failed."""
+        """Return the answers of the requests, with the exception in place of a failed one."""
         if len(packs) != 1:
             config = {"max_concurrency": self.max_concurrency}
             answers: list[Any] = self.calls.batch(packs, config, return_exceptions=True)
@@ -233,19 +234,19 @@ class HTTPEmbeddings(Embeddings):
             return [error]
 
     def _cache(self) -> BaseCache | None:
-        """Return the cache of vectors. Raises `InvalidType` for an object that is no cache."""
+        """Return the cache of vectors, or None. Raises `InvalidArgument`, `InvalidType` for an invalid `cache`."""
         if self.cache is None or self.cache is False:
             return None
         if self.cache is True:
             if global_cache.llm_cache is None:
                 raise InvalidArgument(
-                    "`cache=True` means the global cache, and none is set: call `set_llm_cache`."
+                    "`cache=True` means the global cache, but there is none: call `set_llm_cache`."
                 )
             return global_cache.llm_cache
         return checked_cache(self.cache)
 
     def cache_key(self, options: Mapping[str, Any]) -> str:
-        """Return what makes two vectors of one text the same: provider, address, model and options."""
+        """Return the part of a cache key that all texts share: provider, address, model and options."""
         calls = self.calls
         address = shown_url(calls._endpoint(ask=False).base_url)
         about = [calls.provider, address, self.model, calls.model_kwargs, options]
@@ -253,7 +254,7 @@ class HTTPEmbeddings(Embeddings):
 
 
 def _with_effect(cls: type[HTTPEmbeddings], settings: Values) -> Kwargs:
-    """Return the settings without those that have no effect here, with a warning where there is another way."""
+    """Return the settings without those that have no effect, and warn of each that has an alternative."""
     effective = {}
     for name, value in settings.items():
         if name not in cls.WITHOUT_EFFECT:

@@ -1,4 +1,4 @@
-"""`OpenAIEmbeddings`: the embeddings of OpenAI, of Azure, and of every service that speaks like them.
+"""`OpenAIEmbeddings`: the embeddings of OpenAI, of Azure, and of every compatible service.
 
 Wire format: https://platform.openai.com/docs/api-reference/embeddings/create, read 2026-11.
 """
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class _Dialect(NamedTuple):
-    """What a service's embeddings have otherwise than OpenAI's."""
+    """The differences between a service's embeddings API and OpenAI's."""
 
     takes_base64: bool = False
     """True: requests ask for 32-bit floats in base64. False: its answers have lists of numbers."""
     dimensions: str = "dimensions"
-    """The name of the field for the length of the vectors."""
+    """The service's name of the field for the length of the vectors."""
 
 
-# Requests to other services ask for nothing, and get lists of numbers.
+# By provider. A request to any other service names no format, and its answer has lists of numbers.
 # https://docs.mistral.ai/api/endpoint/embeddings, https://docs.voyageai.com/reference/embeddings-api,
 # https://docs.vllm.ai/en/stable/serving/openai_compatible_server/, read 2026-11.
 _DIALECTS = {
@@ -47,7 +47,7 @@ _DIALECTS = {
     "mistralai": _Dialect(dimensions="output_dimension"),
     "voyageai": _Dialect(takes_base64=True, dimensions="output_dimension"),
 }
-# The longest vectors of OpenAI's models; None: the model does not shorten its vectors.
+# The length of the longest vectors of OpenAI's models. None: the model cannot shorten its vectors.
 # https://platform.openai.com/docs/guides/embeddings, read 2026-11.
 DIMENSIONS = {
     "text-embedding-3-small": 1536,
@@ -57,7 +57,7 @@ DIMENSIONS = {
 
 
 def _answer_in_base64() -> SchemaValidator:
-    """Return the parser of an answer whose vectors are base64. It decodes them eight times as fast as `binascii`."""
+    """Return a parser for answers with vectors in base64, which it decodes eight times as fast as `binascii`."""
     config = core_schema.CoreConfig(val_json_bytes="base64")
     anything = core_schema.any_schema()
 
@@ -79,7 +79,7 @@ class OpenAICodec(EmbeddingCodec):
     """The codec of `POST {base_url}/embeddings`."""
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request of a call, with `extra_body` over all of it."""
+        """Return the request of a call. The fields of `extra_body` replace all others of the body."""
         dialect = _DIALECTS.get(self.provider, _Dialect())
         body: JSON = {"input": list(self.pack.texts), "model": call.model}
         if dialect.takes_base64:
@@ -91,14 +91,14 @@ class OpenAICodec(EmbeddingCodec):
         return request_for(call, "/embeddings", {**body, **options, **call.params})
 
     def parse(self, reply: Reply) -> Any:
-        """Return the JSON of an answer, with vectors in base64 as bytes."""
+        """Return the parsed JSON of an answer; vectors in base64 are bytes."""
         if _DIALECTS.get(self.provider, _Dialect()).takes_base64:
             with suppress(ValueError):
                 return _IN_BASE64.validate_json(reply.body)
         return super().parse(reply)
 
     def read(self, body: Any) -> VectorsAndTokens:
-        """Return the vectors and the tokens of an answer."""
+        """Return the vectors and the token count of an answer."""
         usage = dict_or_empty(body.get("usage"))
         tokens = usage.get("prompt_tokens", usage.get("total_tokens"))
         rows = by_index(body["data"], len(self.pack.texts), "embedding")
@@ -106,19 +106,19 @@ class OpenAICodec(EmbeddingCodec):
 
 
 def embeddings_codec(provider: str, model: str, options: Mapping[str, Any]) -> OpenAICodec:
-    """Return the codec for rows of a batch, of which each has one text and these options."""
+    """Return the codec for the rows of a batch, each of which has one text and these options."""
     return OpenAICodec(provider, model, Pack([""], options), wire_named(HOME_WIRE).codec(provider))
 
 
 class OpenAICalls(EmbeddingCalls, ChatOpenAI):
-    """Calls the embeddings of OpenAI or of a compatible service."""
+    """The chat model class that calls the embeddings of OpenAI or of a compatible service."""
 
     def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
         return OpenAICodec
 
 
 class AzureCalls(EmbeddingCalls, AzureChatOpenAI):
-    """Calls the embeddings of a deployment on Azure."""
+    """The chat model class that calls the embeddings of a deployment on Azure."""
 
     ALIASES: ClassVar = {**AzureChatOpenAI.ALIASES, "deployment": "azure_deployment"}
 
@@ -127,9 +127,9 @@ class AzureCalls(EmbeddingCalls, AzureChatOpenAI):
 
 
 class OpenAIEmbeddings(HTTPEmbeddings):
-    """Embeddings of OpenAI, or of a service that speaks like it: one that `provider` names, or at `base_url`.
+    """Embeddings of OpenAI, or of a compatible service, which `provider` names or which is at `base_url`.
 
-    The key comes from `api_key` or `OPENAI_API_KEY`. A request has up to 2,048 texts and 300,000 tokens.
+    The key comes from `api_key` or `OPENAI_API_KEY`. A request has at most 2,048 texts and 300,000 tokens.
 
         OpenAIEmbeddings(model="text-embedding-3-large", dimensions=256).embed_documents(["a", "b"])
     """
@@ -148,11 +148,11 @@ class OpenAIEmbeddings(HTTPEmbeddings):
             return
         if most is None:
             raise InvalidArgument(
-                f"`{self.model}` does not shorten its vectors: leave out `dimensions`."
+                f"`{self.model}` cannot shorten its vectors: remove `dimensions`."
             )
         if self.dimensions > most:
             raise InvalidArgument(
-                f"The vectors of `{self.model}` have at most {most:,} numbers, and `dimensions` is "
+                f"The vectors of `{self.model}` have at most {most:,} numbers, but `dimensions` is "
                 f"{self.dimensions:,}."
             )
 

@@ -1,4 +1,4 @@
-"""The embeddings of Cohere, Voyage, Mistral and Ollama, and those of the model on this machine."""
+"""The embeddings of Cohere, Voyage, Mistral and Ollama, and of a local model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CohereCodec(EmbeddingCodec):
     WORDS: ClassVar = {"dimensions": "output_dimension"}
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request of a call. The address may be that of the chat API, which has another path."""
+        """Return the request of a call. The base URL may be that of the chat API, which has another path."""
         body = {
             "model": self.model,
             "texts": list(self.pack.texts),
@@ -41,7 +41,7 @@ class CohereCodec(EmbeddingCodec):
         return request
 
     def read(self, body: Any) -> VectorsAndTokens:
-        """Return the vectors and the billed tokens of an answer."""
+        """Return the vectors of an answer, and the number of billed tokens."""
         billed = (body.get("meta") or {}).get("billed_units") or {}
         tokens = billed.get("input_tokens")
         if tokens is not None:
@@ -50,7 +50,7 @@ class CohereCodec(EmbeddingCodec):
 
 
 class _CohereCalls(OpenAICalls):
-    """Calls Cohere's own embeddings API, with the key and the settings of its chat models."""
+    """The chat model class that calls Cohere's own embeddings API, with the key and the settings of its chat models."""
 
     provider: str = Field(default="cohere", repr=False, exclude=True)
     ALIASES: ClassVar = {**OpenAICalls.ALIASES, "cohere_api_key": "api_key"}
@@ -77,24 +77,24 @@ class CohereEmbeddings(HTTPEmbeddings):
     }
 
     def own_limits(self) -> PackLimits:
-        """Return the limits of the model: those of version 4 take longer texts."""
+        """Return the limits of the model. Version 4 accepts longer texts."""
         if "v4" in self.model:
             return self.LIMITS._replace(tokens_of_text=128_000)
         return self.LIMITS
 
 
 class _VoyageCodec(OpenAICodec):
-    """The codec of Voyage's API, which by default cuts a text that is too long."""
+    """The codec of Voyage's API."""
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request of a call."""
+        """Return the request of a call. `truncation` is off, because Voyage would cut a long text."""
         request = super().encode(call)
         request.body = {"truncation": False, **request.body}
         return request
 
 
 class _VoyageCalls(OpenAICalls):
-    """Calls Voyage's embeddings."""
+    """The chat model class that calls Voyage's embeddings."""
 
     def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
         return _VoyageCodec
@@ -118,7 +118,7 @@ class VoyageAIEmbeddings(OpenAIEmbeddings):
 
     CALLS = _VoyageCalls
     DEFAULT_MODEL = None
-    # The least of its models: https://docs.voyageai.com/reference/embeddings-api, read 2026-11.
+    # The smallest limits of any of its models: https://docs.voyageai.com/reference/embeddings-api, read 2026-11.
     LIMITS = PackLimits(1_000, 120_000, 32_000)
     INPUT_TYPES: ClassVar = {"document": "document", "query": "query"}
     ALIASES: ClassVar = {
@@ -128,7 +128,7 @@ class VoyageAIEmbeddings(OpenAIEmbeddings):
 
 
 class _MistralCalls(OpenAICalls):
-    """Calls Mistral's embeddings."""
+    """The chat model class that calls Mistral's embeddings."""
 
     provider: str = Field(default="mistralai", repr=False, exclude=True)
     ALIASES: ClassVar = {
@@ -150,7 +150,7 @@ class _LocalCodec(OpenAICodec):
     """The codec of llama.cpp's server."""
 
     def error(self, reply: Reply) -> ChatError:
-        """Read an error; a text that is too long is status 500 there (xllamacpp 2026.10)."""
+        """Return the error of a response. A too long text has status 500 (xllamacpp 2026.10)."""
         error = super().error(reply)
         if isinstance(error, ServerError) and "too large to process" in error.message:
             return error_as(ContextTooLong, error)
@@ -158,7 +158,7 @@ class _LocalCodec(OpenAICodec):
 
 
 class _LocalCalls(OpenAICalls):
-    """Calls llama.cpp's server on this machine."""
+    """The chat model class that calls llama.cpp's server on this machine."""
 
     def _codec_class(self, call: ChatCall) -> type[EmbeddingCodec]:
         return _LocalCodec
@@ -167,16 +167,16 @@ class _LocalCalls(OpenAICalls):
 
 
 class LocalEmbeddings(OpenAIEmbeddings):
-    """Embeddings of a model on this machine, by llama.cpp, which starts with the first one (`modelwire[local]`).
+    """Embeddings of a model on this machine. The first instance starts llama.cpp's server (`modelwire[local]`).
 
-    `model` is a name that `modelwire.local` knows, or the path of a GGUF file. Weights that do not say how the vectors
-    of a text's tokens become one get their mean. A text has at most `n_ctx / n_parallel` tokens.
+    `model` is a name that `modelwire.local` knows, or the path of a GGUF file. The vector of a text is the mean of its
+    tokens' vectors, unless the file sets another method. A text has at most `n_ctx / n_parallel` tokens.
 
         LocalEmbeddings(model="models/nomic-embed-text-v1.5.Q8_0.gguf").embed_query("hello")
     """
 
     CALLS = _LocalCalls
-    # A request may have any number of texts. Small ones let the slots of the server work side by side.
+    # The server sets no limit. Small requests let several of its slots work at a time.
     LIMITS = PackLimits(32, 128_000, 2_048)
 
     def __init__(
@@ -186,19 +186,19 @@ class LocalEmbeddings(OpenAIEmbeddings):
             of_server = {n: settings.pop(n) for n in ("n_ctx", "n_parallel") if n in settings}
             server = extension("local").ensure_server(model, embeddings=True, **of_server)
             base_url = server.base_url_for("openai")
-            # Lengths are estimates, which this share of the context allows for.
+            # Half of the context is a safe limit, because token counts are estimates here.
             settings.setdefault("embedding_ctx_length", server.context_tokens // 2)
         super().__init__(model=model, **{"base_url": base_url, "api_key": "local", **settings})
 
 
 class _OllamaCalls(OpenAICalls):
-    """Calls the embeddings of an Ollama server."""
+    """The chat model class that calls the embeddings of an Ollama server."""
 
     provider: str = Field(default="ollama", repr=False, exclude=True)
 
 
 class OllamaEmbeddings(OpenAIEmbeddings):
-    """Embeddings of an Ollama server, by its compatible API. `base_url` is its address, with or without `/v1`."""
+    """Embeddings of an Ollama server, over its compatible API. `base_url` is its address, with or without `/v1`."""
 
     CALLS = _OllamaCalls
     DEFAULT_MODEL = None

@@ -1,4 +1,4 @@
-"""`init_embeddings`: the embeddings model that a name stands for, such as "openai:text-embedding-3-large"."""
+"""`init_embeddings`: returns the embeddings model with a name such as "openai:text-embedding-3-large"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["EMBEDDINGS", "init_embeddings"]
 
 _OPENAI = "modelwire.adapters.embeddings.openai:OpenAIEmbeddings"
-# The class of each provider that has one of its own. A service whose row has `embeds` is called like OpenAI.
+# The class of each provider that has one of its own. A service with `embeds` in its row uses the class of OpenAI.
 EMBEDDINGS = {
     "openai": _OPENAI,
     "azure_openai": "modelwire.adapters.embeddings.openai:AzureOpenAIEmbeddings",
@@ -29,7 +29,7 @@ EMBEDDINGS = {
     "local": "modelwire.adapters.embeddings.others:LocalEmbeddings",
     "ollama": "modelwire.adapters.embeddings.others:OllamaEmbeddings",
 }
-# Beginnings of the models' names that tell the provider.
+# The provider, by the beginning of a model's name.
 MODELS = {
     "text-embedding-3": "openai",
     "text-embedding-ada": "openai",
@@ -43,6 +43,7 @@ MODELS = {
     "voyage-": "voyageai",
     "mistral-embed": "mistralai",
 }
+# Other names of providers.
 _OTHER_NAMES = {
     "google": "google_genai",
     "gemini": "google_genai",
@@ -53,11 +54,14 @@ _OTHER_NAMES = {
 
 
 def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -> HTTPEmbeddings:
-    """Return the embeddings model that `model` names: "provider:model", or a name that tells its provider.
+    """Return the embeddings model `model`: "provider:model", or a model's name of a known provider.
 
         init_embeddings("openai:text-embedding-3-large", dimensions=256).embed_query("hello")
 
-    `kwargs` are the arguments of its class. Raises: `UnknownModel`, `InvalidArgument`, `MissingKey`.
+    `kwargs` are the arguments of its class.
+
+    Raises: `UnknownModel` for an unknown provider, `InvalidArgument` for one without embeddings, `InvalidType` if
+        `model` is not a text, `MissingKey` without a key.
     """
     if not isinstance(model, str):
         raise InvalidType(
@@ -71,7 +75,7 @@ def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -
             model = rest
     if provider is None:
         raise UnknownModel(
-            f'`{model}` tells no provider: write "provider:model", such as "openai:text-embedding-3-large".'
+            f'The provider of `{model}` is not known: write "provider:model", such as "openai:text-embedding-3-large".'
         )
     spelled = provider.lower().replace("-", "_")
     spelled = _OTHER_NAMES.get(spelled, spelled)

@@ -1,4 +1,4 @@
-"""From the texts of a caller to the texts of requests: checked, split where they are too long, packed. No I/O here."""
+"""Checks the texts of a caller, splits those that are too long, and packs them into requests. No I/O here."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 
 from modelwire.errors import InvalidArgument, InvalidType
 
-# A text of English has at least this many characters a token; of other scripts it may have one.
+# An English text has at least this many characters for each token. A text in another script may have only one.
 _ASCII_CHARS_PER_TOKEN = 3
 _MOST_BYTES_OF_A_CHARACTER = 4
 
 
 class PackLimits(NamedTuple):
-    """The most that one request takes: texts, tokens of all of them, tokens of one."""
+    """The limits of one request."""
 
-    texts: int
-    tokens: int
-    tokens_of_text: int
+    texts: int  # the most texts
+    tokens: int  # the most tokens of all texts
+    tokens_of_text: int  # the most tokens of one text
 
 
 def checked_texts(texts: Any) -> list[str]:
-    """Return the texts as a list. Raises `InvalidType` and `InvalidArgument` with the index of a bad one."""
+    """Return the texts as a list. Raises `InvalidType` or `InvalidArgument` with the index of an invalid text."""
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise InvalidType(
             f"`texts` must be a list of texts, not a `{type(texts).__name__}`. For one text: `embed_query(text)`."
@@ -42,17 +42,17 @@ def checked_texts(texts: Any) -> list[str]:
 
 
 def estimated_tokens(text: str) -> int:
-    """Return a number of tokens that `text` seldom exceeds."""
+    """Return an estimate of the number of tokens in `text`, which is seldom too low."""
     if text.isascii():
         return len(text) // _ASCII_CHARS_PER_TOKEN + 1
     return len(text) + 1
 
 
 class Splitter:
-    """Splits texts of more than `limit` tokens, by tiktoken's encoding, or without one by an estimate.
+    """Splits texts of more than `limit` tokens, which are counted by tiktoken's encoding, or else estimated.
 
-    A token is at least one byte, so most texts are known to be short enough without counting.
-    `find_encoding` is called for the first text that has to be counted.
+    A token has at least one byte, so most texts are certainly short enough without counting. `find_encoding` is called
+    for the first text that must be counted.
     """
 
     def __init__(self, limit: int, find_encoding: Callable[[], Any]) -> None:
@@ -63,23 +63,23 @@ class Splitter:
 
     @cached_property
     def encoding(self) -> Any:
-        """The encoding; None where there is none on this machine."""
+        """The encoding; None if it is not on this machine."""
         return self._find_encoding()
 
     def is_short(self, text: str) -> bool:
-        """Return whether the text certainly fits."""
+        """Return whether the text certainly has at most `limit` tokens."""
         if len(text) * _MOST_BYTES_OF_A_CHARACTER <= self.limit:
             return True
         return len(text) <= self.limit and len(text.encode(errors="replace")) <= self.limit
 
     def counted_tokens(self, text: str) -> int | None:
-        """Return how many tokens a text has; None where they cannot be counted here."""
+        """Return the number of tokens in a text; None if they cannot be counted on this machine."""
         if self.encoding is None:
             return None
         return len(self.encoding.encode_ordinary(text))
 
     def pieces(self, text: str) -> list[str]:
-        """Return the text in pieces that fit; most texts are one piece."""
+        """Return the text in pieces of at most `limit` tokens. Most texts are one piece."""
         if self.is_short(text):
             return [text]
         if self.encoding is None:
@@ -101,7 +101,7 @@ class Splitter:
 
 
 def packed(texts: Sequence[str], limits: PackLimits) -> Iterator[list[str]]:
-    """Yield the texts in order, as many in a list as one request takes."""
+    """Yield the texts, in order, in lists for one request each, which are as long as the limits allow."""
     pack: list[str] = []
     tokens = 0
     for text in texts:
@@ -118,7 +118,7 @@ def packed(texts: Sequence[str], limits: PackLimits) -> Iterator[list[str]]:
 
 
 def average(vectors: Sequence[list[float]], weights: Sequence[int]) -> list[float]:
-    """Return the weighted average of the vectors of a text's pieces, at length 1."""
+    """Return the weighted average of the vectors of a text's pieces, scaled to length 1."""
     summed = [0.0] * len(vectors[0])
     for vector, weight in zip(vectors, weights, strict=True):
         pairs = zip(summed, vector, strict=True)

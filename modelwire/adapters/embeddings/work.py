@@ -1,4 +1,4 @@
-"""`EmbeddingWork`: every decision of one `embed_documents`; the model makes the calls, sync or async."""
+"""`EmbeddingWork`: all decisions of a call of `embed_documents`. The model makes its requests, sync or async."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class EmbeddingWork:
-    """The texts of one call: which are sent, in which requests, and which vector belongs to which text.
+    """Decides which texts of a call are sent, in which requests, and assigns the vectors to the texts.
 
-    Equal texts are sent once. A text that is too long is sent in pieces, and its vector is their average.
+    Equal texts are sent once. A too long text is sent in pieces, and its vector is the average of their vectors.
     """
 
     def __init__(self, model: HTTPEmbeddings, texts: Any, purpose: str) -> None:
@@ -35,17 +35,17 @@ class EmbeddingWork:
         self.options = model.options(purpose)
         self.packs: list[Pack] = []
         self._vectors: dict[str, list[float]] = {}
-        self._pieces: dict[str, list[str]] = {}  # Only texts that are sent in pieces are here.
+        self._pieces: dict[str, list[str]] = {}  # the pieces of each text that is too long
 
     def use_cached(self, found: Iterable[Sequence[Generation] | None]) -> None:
-        """Take the vectors that the cache has; `found` are its answers for the unique texts."""
+        """Use the vectors in the cache; `found` are its entries for the unique texts, None for a miss."""
         for text, generations in zip(self.unique, found, strict=True):
             row = _row_of(generations)
             if row:
                 self._vectors[text] = row
 
     def pack(self) -> list[Pack]:
-        """Return the requests for the texts that have no vector yet. Raises `ContextTooLong` before any is sent."""
+        """Return the requests for the texts that have no vector yet. Raises `ContextTooLong` for a too long text."""
         model = self.model
         splitter = Splitter(model.embedding_ctx_length, model.find_encoding)
         sent: list[str] = []
@@ -72,11 +72,12 @@ class EmbeddingWork:
         return self.packs
 
     def _check_length(self, text: str, splitter: Splitter) -> None:
+        """Raise `ContextTooLong` if the text has more tokens than the limit."""
         tokens = splitter.counted_tokens(text)
         if tokens is not None and tokens > splitter.limit:
             error = ContextTooLong(
-                f"`texts[{self.texts.index(text)}]` has {tokens:,} tokens, and `{self.model.model}` takes "
-                f"{splitter.limit:,}. Nothing was sent. With `check_embedding_ctx_length=True` it is split.",
+                f"`texts[{self.texts.index(text)}]` has {tokens:,} tokens, but `{self.model.model}` takes "
+                f"{splitter.limit:,}. Nothing was sent. `check_embedding_ctx_length=True` splits such a text.",
                 model=self.model.model,
             )
             error.tokens = tokens
@@ -84,9 +85,9 @@ class EmbeddingWork:
             raise error
 
     def take(self, answers: Iterable[Any]) -> None:
-        """Take the answers of all requests, in their order; among them may be errors, of which the first is raised.
+        """Use the answers of all requests, in their order. The first exception among them is raised.
 
-        The error has the vectors that did come in `partial`: one for each text, None for those that are missing.
+        Its `partial` has a vector for each text, None for a missing one.
         """
         vectors: dict[str, list[float]] = {}
         failed: tuple[Pack, Exception] | None = None
@@ -108,15 +109,15 @@ class EmbeddingWork:
             raise self._located(*failed)
 
     def _located(self, pack: Pack, error: Exception) -> Exception:
-        """Return the error of a request, with the indexes of its texts."""
+        """Return the error of a request, with the indexes of its texts added to the message."""
         if not isinstance(error, ChatError):
             return error
         error.partial = [*map(self._vectors.get, self.texts)]
         position = getattr(error, "index", None)
         if position is not None:
             index = self._index_of(pack.texts[position])
-            error.index = index  # type: ignore[attr-defined]  # of a bad vector
-            error.message = and_said(error.message, f"It is that of `texts[{index}]`.")
+            error.index = index  # type: ignore[attr-defined]  # Only errors about a bad vector have it.
+            error.message = and_said(error.message, f"It is the vector of `texts[{index}]`.")
             return error
         indexes = [*map(self._index_of, pack.texts)]
         longest = max(pack.texts, key=len)
@@ -129,12 +130,12 @@ class EmbeddingWork:
         return error
 
     def _index_of(self, sent: str) -> int:
-        """Return the index of a text, or of the text that `sent` is a piece of."""
+        """Return the index of the first text that is equal to `sent`, or of which `sent` is a piece."""
         owners = (text for text, pieces in self._pieces.items() if sent in pieces)
         return self.texts.index(next(owners, sent))
 
     def new_entries(self) -> Iterator[tuple[str, list[Generation]]]:
-        """Yield what the cache is to store: the texts that were sent, with their vectors."""
+        """Yield the new entries for the cache: the texts that were sent, with their vectors in base64."""
         sent = set(self._pieces)
         for pack in self.packs:
             sent.update(pack.texts)
@@ -145,7 +146,7 @@ class EmbeddingWork:
                 yield text, [Generation(text=packed_row.decode())]
 
     def vectors(self) -> Rows:
-        """Return a vector for each text; equal texts have equal vectors, never the same list."""
+        """Return a vector for each text. Equal texts get equal vectors, but never the same list."""
         rows = [self._vectors[text] for text in self.texts]
         if len(self.unique) == len(rows):
             return rows
@@ -153,7 +154,7 @@ class EmbeddingWork:
 
 
 def _row_of(generations: Sequence[Generation] | None) -> list[float]:
-    """Return the vector of a cache's entry; an empty one where there is none, or it cannot be read."""
+    """Return the vector in an entry of a cache; an empty list for a miss, or an unreadable entry."""
     row = array("d")
     try:
         row.frombytes(a2b_base64(generations[0].text))  # type: ignore[index]  # None is a miss

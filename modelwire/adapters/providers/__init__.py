@@ -1,1 +1,1 @@
-"""The providers: one row a service, and the public classes."""
+"""The providers: a row of data for each, and the public classes of chat models."""

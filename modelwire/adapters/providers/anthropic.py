@@ -1,4 +1,4 @@
-"""`ChatAnthropic`: Anthropic's chat models, and those of every service that speaks Messages.
+"""`ChatAnthropic`: Anthropic's chat models, and those of every service that has Anthropic's Messages API.
 
 Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11.
 """
@@ -22,12 +22,12 @@ __all__ = ["ChatAnthropic"]
 
 
 class ChatAnthropic(HTTPChatModel):
-    """Chat with Anthropic's models, or with a service that speaks Messages, at `base_url`.
+    """Chat with Anthropic's models, or with a service that has Anthropic's Messages API, at `base_url`.
 
     The credential is `api_key` or `auth_token` (a bearer token), each a text or a function that returns one, sync or
-    async; if neither is set, `ANTHROPIC_API_KEY` or else `ANTHROPIC_AUTH_TOKEN`. With a `base_url` of your own none is
-    needed. `base_url` defaults to `ANTHROPIC_BASE_URL`. The API requires `max_tokens`: the default is the most that the
-    model can write.
+    async. If neither is set, it is `ANTHROPIC_API_KEY`, else `ANTHROPIC_AUTH_TOKEN`. With your own `base_url` no
+    credential is needed. `base_url` defaults to `ANTHROPIC_BASE_URL`. The API requires `max_tokens`: the default is the
+    most that the model can write.
 
         ChatAnthropic(model="claude-sonnet-4-5").invoke("hi").content
     """
@@ -38,34 +38,34 @@ class ChatAnthropic(HTTPChatModel):
     """Bearer token in place of `api_key`: a string or a function (`ANTHROPIC_AUTH_TOKEN`)."""
 
     top_k: int | None = None
-    """How many of the likeliest tokens to choose from."""
+    """The number of likeliest tokens from which each token is chosen."""
     thinking: dict[str, Any] | None = None
     """Extended thinking, such as `{"type": "enabled", "budget_tokens": 2000}`."""
     effort: str | None = None
     """How much the model thinks and writes: "low", "medium", "high" ..."""
     output_config: dict[str, Any] | None = None
-    """Form of the answer, as the Messages API has it."""
+    """Settings of the answer in the Messages API's form, such as `{"effort": "low"}`."""
     betas: list[str] | None = None
-    """Features for the header `anthropic-beta`, beside those that parameters need."""
+    """Beta features for the header `anthropic-beta`. Those that other parameters need are added."""
     mcp_servers: list[dict[str, Any]] | None = Field(default=None, repr=False)
     """MCP servers that Anthropic calls."""
     context_management: dict[str, Any] | None = None
-    """How Anthropic edits a long context."""
+    """Rules by which Anthropic edits a long context, such as clearing old tool results."""
     container: dict[str, Any] | str | None = None
     """Id or description of a container for code execution."""
     reuse_last_container: bool | None = None
-    """Go on in the container that the latest answer names."""
+    """Use the container that the latest answer names."""
     inference_geo: str | None = None
     """Region in which the model runs."""
     service_tier: str | None = None
     """Class of service: "auto" or "standard_only"."""
     speed: str | None = None
-    """"fast" or "standard", where the model has it."""
+    """"fast" or "standard", for models that have both."""
     user_profile_id: str | None = None
-    """Profile of your user, as the Messages API has it."""
+    """Id of your user's profile at Anthropic."""
 
     provider: str = Field(default="anthropic", repr=False, exclude=True)
-    """Name of a compatible service; errors and metadata name it too."""
+    """Name of a compatible service, which errors and metadata show."""
 
     ALIASES: ClassVar = {
         **HTTPChatModel.ALIASES,
@@ -90,7 +90,7 @@ class ChatAnthropic(HTTPChatModel):
         "speed",
         "user_profile_id",
     )
-    # anthropic 2.11, `beta.message_create_params`; `metadata` is a field of every model's, so `model_kwargs` has it.
+    # anthropic 2.11, `beta.message_create_params`. `metadata` is missing, because every model has a field of that name.
     SENDABLE: ClassVar = HTTPChatModel.SENDABLE | frozenset(
         (
             "billing_policy",
@@ -104,7 +104,7 @@ class ChatAnthropic(HTTPChatModel):
             "workspace_id",
         )
     )
-    # https://docs.anthropic.com/en/api/client-sdks, read 2026-11; ANTHROPIC_API_URL is LangChain's.
+    # https://docs.anthropic.com/en/api/client-sdks, read 2026-11. LangChain reads ANTHROPIC_API_URL.
     KEY_VARIABLES: ClassVar = ("ANTHROPIC_API_KEY",)
     URL_VARIABLES: ClassVar[tuple[str, ...]] = ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_URL")
     DEFAULT_URL: ClassVar = "https://api.anthropic.com"
@@ -118,11 +118,11 @@ class ChatAnthropic(HTTPChatModel):
 
     def _params(self) -> Kwargs:
         params = super()._params()
-        # The API takes `user_id` there and nothing else: https://docs.anthropic.com/en/api/messages, read 2026-11.
+        # The API accepts only `user_id` in its metadata: https://docs.anthropic.com/en/api/messages, read 2026-11.
         if self.metadata and self.metadata.keys() == {"user_id"}:
             params.setdefault("metadata", dict(self.metadata))
         config = params.get("output_config")
-        if isinstance(config, dict) and "effort" in config:  # a call may set one without the other
+        if isinstance(config, dict) and "effort" in config:  # A call may set `effort` alone.
             config = dict(config)
             params.setdefault("effort", config.pop("effort"))
             params["output_config"] = config
@@ -138,13 +138,11 @@ class ChatAnthropic(HTTPChatModel):
         **credential: Any,
     ) -> ChatCall:
         if self.reuse_last_container and self.container is None and "container" not in kwargs:
-            named = (message.response_metadata.get("container") for message in reversed(messages))
-            if (
-                last := next(
-                    (it["id"] for it in named if isinstance(it, dict) and it.get("id")), None
-                )
-            ) is not None:
-                kwargs["container"] = last
+            for message in reversed(messages):
+                container = message.response_metadata.get("container")
+                if isinstance(container, dict) and container.get("id"):
+                    kwargs["container"] = container["id"]
+                    break
         return super()._call(messages, stop, kwargs, stream=stream, **credential)
 
     def _auth_headers(self, key: str) -> dict[str, str]:

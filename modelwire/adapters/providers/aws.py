@@ -1,8 +1,8 @@
-"""Who a call to Bedrock is made as: credentials as botocore finds and renews them, and the signature of one request.
+"""Signs requests to Bedrock, with AWS credentials that the caller sets or that botocore finds and renews.
 
-Signature Version 4: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html, read 2026-11. It is made here
-because botocore's own takes 0.1 ms, a third of a call; the tests hold it against botocore's. botocore (extra `bedrock`)
-is imported where credentials have to be found.
+Signature Version 4: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html, read 2026-11. botocore's own
+signer takes 0.1 ms, a third of a call, so the signature is computed here, and the tests compare it with botocore's.
+botocore (extra `bedrock`) is imported only if it has to find credentials.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from modelwire.transport.connections.closed_network import fetching_credentials
 if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange
 
-# What decides in the environment which credentials botocore finds there.
+# The environment variables that decide which credentials botocore finds.
 _VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SESSION_TOKEN",
@@ -36,14 +36,13 @@ _VARIABLES = (
     "AWS_ROLE_ARN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 )
-_CHAINS_KEPT = 100
-_chains: dict[
-    tuple[str | None, ...], Any
-] = {}  # botocore's objects, shared: they renew themselves, with a lock
+_MOST_CHAINS = 100
+# botocore's credential objects by profile and variables. All calls share them; they renew themselves under a lock.
+_chains: dict[tuple[str | None, ...], Any] = {}
 
 
 class Keys(NamedTuple):
-    """What a request is signed with, under botocore's names."""
+    """The keys that sign a request, under botocore's names."""
 
     access_key: str
     secret_key: str
@@ -53,9 +52,9 @@ class Keys(NamedTuple):
 def signed_headers(
     keys: Keys, region: str, url: str, headers: HeaderFields, content: bytes, now: datetime
 ) -> dict[str, str]:
-    """Return the headers with the signature of exactly these bytes for exactly this URL.
+    """Return the headers with a signature, which is valid for this URL and this content only.
 
-    Only headers that no proxy changes are signed. The signature needs the path encoded once more than it is sent.
+    Only headers that no proxy changes are signed. For the signature, the path is quoted once more than it is sent.
     """
     address = urlsplit(url)
     time = now.strftime("%Y%m%dT%H%M%SZ")
@@ -86,13 +85,13 @@ def signed_headers(
 
 
 def _host_of(address: SplitResult) -> str:
-    """Return the host as it is sent: without a user, and without the usual port."""
+    """Return the value of the `host` header: without a user, and without the default port."""
     usual_port = {"https": ":443", "http": ":80"}.get(address.scheme, "")
     return address.netloc.rpartition("@")[2].lower().removesuffix(usual_port)
 
 
 def _signature(secret_key: str, scope: str, text: str) -> bytes:
-    """Return the signature of a text, with the key that the secret key gives for one scope."""
+    """Return the signature of a text, with the key that is derived from the secret key for this scope."""
     key = f"AWS4{secret_key}".encode()
     for part in (*scope.split("/"), text):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -100,9 +99,9 @@ def _signature(secret_key: str, scope: str, text: str) -> bytes:
 
 
 class SignedCall:
-    """Signs each attempt of one call, with `keys`, an object of botocore's, or what botocore finds.
+    """Signs each attempt of one call with `keys`, with botocore's object `credentials`, or with what botocore finds.
 
-    Where credentials were refused that are not the caller's own keys, it looks for others, once.
+    `renew` looks for other credentials after a rejection, unless the caller has set `keys`.
     """
 
     def __init__(
@@ -121,13 +120,13 @@ class SignedCall:
         self._credentials = credentials
         self._profile = profile
         self._is_async = is_async
-        self._used: Any = None  # for the latest attempt
+        self._used: Any = None  # the keys of the latest attempt
 
     def sign(self) -> Any:
-        """Return the headers of an attempt; an async call awaits them if the credentials come from files or requests.
+        """Return the signed headers of an attempt; for an async call an awaitable if botocore may do I/O.
 
-        Raises `MissingDependency`, `MissingKey` without credentials, and `AuthenticationError` if they cannot be
-        fetched.
+        Raises `MissingDependency` without botocore, `MissingKey` without credentials, `AuthenticationError` if they
+        cannot be renewed.
         """
         if self._keys is not None:
             return self._sign()
@@ -137,10 +136,11 @@ class SignedCall:
         return self._sign()
 
     def renew(self) -> Any:
-        """Return something where there are other credentials now than those that were refused."""
+        """Look for new credentials after a rejection. Return headers (or an awaitable) if there are any, else None."""
         return self._in_thread(self._renew)
 
     def _in_thread(self, function: Callable[[], Any]) -> Any:
+        """Return the result of the function; for an async call, an awaitable that runs it in a thread."""
         if self._is_async:
             return run_in_executor(None, function)
         return function()
@@ -153,14 +153,15 @@ class SignedCall:
         if self._keys is None and self._found() == self._used:
             _chains.pop(self._place(), None)
         if self._found() != self._used:
-            return {"authorization": "is signed anew"}
+            return {"authorization": "is replaced by `sign`"}
         return None
 
     def _place(self) -> tuple[str | None, ...]:
+        """Return the key of `_chains`: the profile and the variables that decide which credentials are found."""
         return (self._profile, *map(os.environ.get, _VARIABLES))
 
     def _found(self) -> Any:
-        """Return the current credentials, renewed if they are about to expire."""
+        """Return the current keys, renewed if they are about to expire."""
         if self._keys is not None:
             return self._keys
         with fetching_credentials():
@@ -175,7 +176,7 @@ class SignedCall:
                     "`AWS_SECRET_ACCESS_KEY`, in the environment, name a profile in `credentials_profile_name=`, or "
                     "pass `api_key=` or `aws_access_key_id=` and `aws_secret_access_key=`."
                 )
-            if len(_chains) >= _CHAINS_KEPT:  # places of keys that were replaced
+            if len(_chains) >= _MOST_CHAINS:  # The environment has changed often.
                 _chains.clear()
             _chains[place] = chain
         try:
@@ -187,7 +188,7 @@ class SignedCall:
 
 
 def region_of_profile(profile: str | None) -> str | None:
-    """Return the region that the configuration of AWS names; None where it has none, or botocore is not there."""
+    """Return the region in AWS's configuration; None if it has no region, or if botocore is not installed."""
     with suppress(MissingDependency):
         return cast("str | None", _session(profile).get_config_variable("region"))
     return None
@@ -199,9 +200,7 @@ def _session(profile: str | None) -> Any:
         session.get_scoped_config()
     except _botocore("exceptions").ProfileNotFound as exc:
         known = ", ".join(f"`{name}`" for name in session.available_profiles[:20]) or "none"
-        raise InvalidArgument(
-            f"No profile of AWS is called `{profile}`. Those there are: {known}."
-        ) from exc
+        raise InvalidArgument(f"No AWS profile is called `{profile}`. Known: {known}.") from exc
     return session
 
 
@@ -211,5 +210,5 @@ def _botocore(module: str) -> Any:
     except ModuleNotFoundError as exc:
         raise MissingDependency(
             "Finding credentials for AWS needs botocore: `pip install 'modelwire[bedrock]'`. A Bedrock API key "
-            "(`api_key=`, `AWS_BEARER_TOKEN_BEDROCK`) and `aws_access_key_id=` do without."
+            "(`api_key=`, `AWS_BEARER_TOKEN_BEDROCK`) and `aws_access_key_id=` work without it."
         ) from exc

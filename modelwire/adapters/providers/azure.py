@@ -1,4 +1,4 @@
-"""`AzureChatOpenAI`: `ChatOpenAI` under the argument names Azure's scripts have. What Azure is, is a row of data.
+"""`AzureChatOpenAI`: `ChatOpenAI` with LangChain's arguments for Azure. The row of Azure is in `services.py`.
 
 Addresses: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle and
 https://learn.microsoft.com/azure/foundry/openai/reference, read 2026-11.
@@ -23,11 +23,10 @@ __all__ = ["AzureChatOpenAI"]
 class AzureChatOpenAI(ChatOpenAI):
     """Chat with a deployment on Azure OpenAI.
 
-    `azure_deployment` is its name; left out, `model` is. `azure_endpoint` defaults to `AZURE_OPENAI_ENDPOINT`. Who
-    calls is set by `api_key`, or by a token of Entra ID: `azure_ad_token`, or `azure_ad_token_provider`, a function,
-    sync or async, that gives one for each call. Where none is set, by `AZURE_OPENAI_AD_TOKEN` or else
-    `AZURE_OPENAI_API_KEY`. With `api_version` (or `OPENAI_API_VERSION`) the dated API of the deployment is called,
-    without one `/openai/v1`.
+    `azure_deployment` is its name, which defaults to `model`. `azure_endpoint` defaults to `AZURE_OPENAI_ENDPOINT`. The
+    credential is `api_key`, or a token of Entra ID: `azure_ad_token`, or `azure_ad_token_provider`, a sync or async
+    function that returns one for each call. If none is set, it is `AZURE_OPENAI_AD_TOKEN`, else `AZURE_OPENAI_API_KEY`.
+    With `api_version` (or `OPENAI_API_VERSION`) calls go to the dated API of the deployment, else to `/openai/v1`.
 
         AzureChatOpenAI(azure_endpoint="https://me.openai.azure.com", azure_deployment="gpt-4o").invoke("hi").content
     """
@@ -35,13 +34,13 @@ class AzureChatOpenAI(ChatOpenAI):
     azure_endpoint: str | None = Field(default=None, repr=False)
     """Address of the resource, such as `https://me.openai.azure.com` (`AZURE_OPENAI_ENDPOINT`)."""
     azure_deployment: str | None = None
-    """Name of the deployment. Unset: `model`."""
+    """Name of the deployment. Unset: the value of `model`."""
     api_version: str | None = None
     """Version of the dated API (`OPENAI_API_VERSION`). Unset: `/openai/v1`."""
     azure_ad_token: Any = Field(default=None, repr=False, exclude=True)
-    """Token of Entra ID, or a function (sync or async) that gives one for each call."""
+    """Token of Entra ID, or a function (sync or async) that returns one for each call."""
     provider: str = Field(default="azure_openai", repr=False, exclude=True)
-    """Name in errors and metadata."""
+    """The provider's name in errors and metadata."""
 
     ALIASES: ClassVar = {
         **ChatOpenAI.ALIASES,
@@ -60,19 +59,14 @@ class AzureChatOpenAI(ChatOpenAI):
 
     @classmethod
     def _read_arguments(cls, kwargs: Kwargs) -> Kwargs:
-        kwargs.pop("openai_api_type", None)  # LangChain's; "azure" is all it can be here
-        if (
-            kwargs.get("azure_ad_token") is not None
-            and kwargs.get("azure_ad_token_provider") is not None
-        ):
+        # LangChain's argument, whose only value here is "azure".
+        kwargs.pop("openai_api_type", None)
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        if "azure_ad_token" in kwargs and "azure_ad_token_provider" in kwargs:
             raise InvalidArgument(
-                "`AzureChatOpenAI` was given `azure_ad_token` and `azure_ad_token_provider`: leave out one of them."
+                "`AzureChatOpenAI` has both `azure_ad_token` and `azure_ad_token_provider`: remove one of them."
             )
-        kwargs = {
-            cls.ALIASES.get(name, name): value
-            for name, value in kwargs.items()
-            if value is not None
-        }
+        kwargs = {cls.ALIASES.get(name, name): value for name, value in kwargs.items()}
         deployment = kwargs.get("azure_deployment") or kwargs.get("model")
         if deployment is None:
             raise InvalidArgument(
@@ -89,7 +83,10 @@ class AzureChatOpenAI(ChatOpenAI):
 
 
 def _address(kwargs: Values, deployment: str) -> dict[str, str]:
-    """Return the address of a deployment, and the model's name where that is what says which deployment is meant."""
+    """Return the arguments for the address of a deployment; `model` is the deployment if the URL does not have it.
+
+    Raises `InvalidArgument` without an endpoint, or for a wrong name of a deployment.
+    """
     version = kwargs.get("api_version") or from_environment(("OPENAI_API_VERSION",))
     if (base_url := kwargs.get("base_url")) is not None:
         dated = "/deployments/" in base_url and "?" not in base_url and version
@@ -117,5 +114,6 @@ def _address(kwargs: Values, deployment: str) -> dict[str, str]:
         raise InvalidArgument(
             f"`azure_deployment` must be the name of a deployment, not {deployment!r}."
         )
-    segment = quote(deployment, safe="")  # one segment, whatever is in the name
+    # The name is one segment of the URL, even with a slash in it.
+    segment = quote(deployment, safe="")
     return {**found, "base_url": f"{endpoint}/openai/deployments/{segment}?api-version={version}"}

@@ -1,7 +1,7 @@
 """`ChatBedrockConverse`: the chat models of Amazon Bedrock, over Converse.
 
 Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, read 2026-11. Requests
-are signed, with credentials that botocore (extra `bedrock`) finds and renews, or carry a bearer key.
+have a bearer key, or are signed with credentials that botocore (extra `bedrock`) finds and renews.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _CREDENTIALS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token
 class ChatBedrockConverse(HTTPChatModel):
     """Chat with the models of Amazon Bedrock, over its Converse API.
 
-    `model` is a model's id, an inference profile (`us.anthropic.claude-...`) or the ARN of one. `region_name` defaults
-    to `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's. Who calls is set by `api_key`, a Bedrock API key, by
-    `aws_access_key_id` and `aws_secret_access_key` (with `aws_session_token` where they are temporary), or by
-    `credentials_profile_name`; where none is set, by `AWS_BEARER_TOKEN_BEDROCK`, or else as botocore finds it:
-    environment, profile, web identity, container or instance; that needs the extra `bedrock`.
+    `model` is the id or the ARN of a model or of an inference profile (`us.anthropic.claude-...`). `region_name`
+    defaults to `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's region. The credential is `api_key` (a Bedrock API
+    key), `aws_access_key_id` and `aws_secret_access_key` (with `aws_session_token` if they are temporary), or
+    `credentials_profile_name`. If none is set, it is `AWS_BEARER_TOKEN_BEDROCK`, else what botocore finds in the
+    environment, a profile, a web identity, the container or the instance, which needs the extra `bedrock`.
 
         ChatBedrockConverse(model="us.anthropic.claude-sonnet-4-5-20250929-v1:0", region_name="us-east-1").invoke("hi")
     """
@@ -55,27 +55,27 @@ class ChatBedrockConverse(HTTPChatModel):
     credentials: Any = Field(default=None, repr=False, exclude=True)
     """Credentials object of botocore or boto3, which renews itself."""
     base_model: str | None = None
-    """Name of the model behind an ARN, which tells what it takes."""
+    """Name of the model behind an ARN. It decides which parameters are sent."""
 
     system: list[Any] | str | None = None
-    """System prompt of every call, before the messages': a text, or a list of texts and blocks."""
+    """System prompt of every call, before the system messages: a text, or a list of texts and blocks."""
     guardrail_config: dict[str, Any] | None = None
     """Guardrail: `guardrailIdentifier`, `guardrailVersion`, `trace`."""
     guard_last_turn_only: bool | None = None
-    """Let the guardrail look at the last user turn only."""
+    """Apply the guardrail to the last user turn only."""
     additional_model_request_fields: dict[str, Any] | None = None
     """Parameters of the model that Converse has no field for."""
     additional_model_response_field_paths: list[str] | None = None
-    """JSON pointers to fields of the model's own answer that are to come along."""
+    """JSON pointers to fields of the model's own answer that the metadata include."""
     performance_config: dict[str, Any] | None = None
     """`{"latency": "optimized"}` or "standard"."""
     service_tier: str | None = None
     """Class of service: "priority", "default", "flex" or "reserved"."""
     request_metadata: dict[str, str] | None = None
-    """Pairs by which the logs of calls can be filtered."""
+    """Pairs of name and value by which you can filter the logs of calls."""
 
     provider: str = Field(default="bedrock_converse", repr=False, exclude=True)
-    """Name in errors and metadata."""
+    """The provider's name in errors and metadata."""
 
     ALIASES: ClassVar = {
         **HTTPChatModel.ALIASES,
@@ -102,7 +102,7 @@ class ChatBedrockConverse(HTTPChatModel):
         "config": "set `timeout`, `max_retries`, `proxy`",
         "bedrock_client": "",
         "supports_tool_choice_values": "name the model behind an ARN in `base_model`",
-        "raw_blocks": 'give blocks of Converse\'s own as {"type": "non_standard", "value": {...}}',
+        "raw_blocks": 'send blocks in Converse\'s own form as {"type": "non_standard", "value": {...}}',
     }
     KEY_VARIABLES: ClassVar = ("AWS_BEARER_TOKEN_BEDROCK",)
     URL_VARIABLES: ClassVar = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME",)
@@ -116,7 +116,7 @@ class ChatBedrockConverse(HTTPChatModel):
 
     @classmethod
     def create_cache_point(cls, cache_type: str = "default") -> dict[str, Any]:
-        """Return the block that marks the end of what is to be cached: among content, system or tools."""
+        """Return the block that ends a cached prefix of the prompt. Put it into content, `system` or the tools."""
         return {"cachePoint": {"type": cache_type}}
 
     @classmethod
@@ -125,12 +125,13 @@ class ChatBedrockConverse(HTTPChatModel):
         if (client := kwargs.pop("client", None)) is not None:
             kwargs = {**_settings_of_client(client), **kwargs}
         if kwargs.get("provider") != cls.model_fields["provider"].default:
-            kwargs.pop("provider", None)  # LangChain's: the maker of the model behind an ARN
-        if (kwargs.get("aws_access_key_id") is None) != (
-            kwargs.get("aws_secret_access_key") is None
-        ):
+            # LangChain's argument: the company of the model behind an ARN.
+            kwargs.pop("provider", None)
+        access_key = kwargs.get("aws_access_key_id")
+        secret_key = kwargs.get("aws_secret_access_key")
+        if (access_key is None) != (secret_key is None):
             raise InvalidArgument(
-                "`aws_access_key_id` and `aws_secret_access_key` are given both or not at all."
+                "`aws_access_key_id` and `aws_secret_access_key` must be set together."
             )
         values = super()._read_arguments(kwargs)
         for name in _CREDENTIALS:
@@ -145,11 +146,10 @@ class ChatBedrockConverse(HTTPChatModel):
                     f"`{cls.__name__}` needs a region: set `AWS_REGION` in the environment, or pass `region_name=` "
                     '("us-east-1").'
                 )
-            if not re.fullmatch(
-                r"[a-z]{2,}(-[a-z]+)+-\d+", region
-            ):  # it is part of the host that gets the key
+            # The region becomes a part of the host, which receives the key.
+            if not re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d+", region):
                 raise InvalidArgument(
-                    f"There is no region `{region}`. It is one such as `us-east-1`: {REGIONS}."
+                    f"There is no region `{region}`. A region is such as `us-east-1`: {REGIONS}."
                 )
             values["base_url"] = _address_in(region)
             values["region_name"] = region
@@ -161,7 +161,7 @@ class ChatBedrockConverse(HTTPChatModel):
         if any(
             values.get(name) for name in (*_CREDENTIALS, "credentials_profile_name", "credentials")
         ):
-            fields["api_key"] = ()  # what is set in the code shuts out the environment's
+            fields["api_key"] = ()  # Credentials in the code exclude a key in the environment.
         return fields
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -232,13 +232,13 @@ def _address_in(region: str) -> str:
 
 
 def _settings_of_client(client: Any) -> Kwargs:
-    """Return what a client of boto3 knows, so that calls go where its calls go, as it."""
+    """Return the region, the address and the credentials of a boto3 client. Raises `InvalidArgument` for another."""
     meta: Any = getattr(client, "meta", None)
     if not hasattr(meta, "endpoint_url") or not hasattr(meta, "region_name"):
         raise InvalidArgument(
             f'`client` must be `boto3.client("bedrock-runtime")`, not a `{type(client).__name__}`.'
         )
-    credentials = client._get_credentials()  # there is no public name for it
+    credentials = client._get_credentials()  # boto3 has no public method for this.
     return {
         "region_name": meta.region_name,
         "base_url": meta.endpoint_url,

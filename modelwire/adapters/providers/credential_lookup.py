@@ -21,41 +21,47 @@ from modelwire.adapters.wires.wire import loaded
 
 
 class FoundCredentials(NamedTuple):
-    """The credentials of a provider. `elsewhere`: where others than keys were found; `lacks`: what they still need."""
+    """The credentials of a provider that can be set on this machine, and those that were found."""
 
-    variables: tuple[str, ...]  # that hold a key or a token, most telling first
-    how: str  # to get some, a sentence without its end
+    # The environment variables that may contain a key or a token, the best one first.
+    variables: tuple[str, ...]
+    # How to set credentials, as a sentence without its end.
+    how: str
+    # Where other credentials than keys were found; None: nowhere.
     elsewhere: str | None = None
+    # What is missing to use these, such as a library; None: nothing.
     lacks: str | None = None
-    address_from: str | None = None  # the variable that says where it is called
+    # The environment variable that sets the provider's address; None: no variable does.
+    address_from: str | None = None
 
 
 class Cloud(NamedTuple):
-    """Credentials that a library of the cloud provider finds."""
+    """Credentials that a library of a cloud provider finds."""
 
-    found: Callable[[], str | None]
-    how: str
+    found: Callable[[], str | None]  # returns where credentials are, None if there are none
+    how: str  # how to set them, as a sentence without its end
     library: str
-    extra: str
+    extra: str  # the extra of modelwire that installs the library
 
 
 def _variables_of(name: str) -> tuple[Any, Service | None, Mapping[str, tuple[str, ...]]]:
     """Return the class of a provider, its row if it is a service, and the variables that fill the class's fields.
 
-    Raises: `InvalidArgument` for a plugin that cannot be loaded, `UnknownModel` for no provider.
+    Raises: `InvalidArgument` for a plugin that cannot be loaded, `UnknownModel` for an unknown provider.
     """
     row = provider_row(name)
     service = None if row in PROVIDERS.values() else service_of(name)
     made = row.model_class()
     values = {} if service is None else {"provider": service.name}
-    takes_variables = hasattr(made, "_environment_fields")  # The class of a plugin may not.
+    takes_variables = hasattr(made, "_environment_fields")  # A plugin's class may lack this method.
     return made, service, made._environment_fields(values) if takes_variables else {}
 
 
 def provider_address(name: str) -> str:
-    """Return where a provider is called; "" where it has no address of its own.
+    """Return the address of a provider; "" if it has none.
 
-    Raises as `credentials_of`, and `InvalidArgument` where the address is an account's that is not known.
+    Raises: `InvalidArgument` for a plugin that cannot be loaded, or if the address needs an account that is not set;
+        `UnknownModel` for an unknown provider.
     """
     made, service, variables = _variables_of(name)
     usual: str = getattr(made, "DEFAULT_URL", "")
@@ -65,9 +71,9 @@ def provider_address(name: str) -> str:
 
 
 def credentials_of(name: str) -> FoundCredentials:
-    """Return what the provider, service or plugin of that name takes, and what of it is here.
+    """Return the credentials that a provider, service or plugin accepts, and those that are on this machine.
 
-    Raises: `InvalidArgument` for a plugin that cannot be loaded, `UnknownModel` for no provider.
+    Raises: `InvalidArgument` for a plugin that cannot be loaded, `UnknownModel` for an unknown provider.
     """
     made, _, fields = _variables_of(name)
     variables = tuple(
@@ -88,7 +94,10 @@ def credentials_of(name: str) -> FoundCredentials:
 
 
 def _of_google() -> str | None:
-    """https://cloud.google.com/docs/authentication/application-default-credentials, read 2026-11."""
+    """Return the file with Google's default credentials, or None.
+
+    Source: https://cloud.google.com/docs/authentication/application-default-credentials, read 2026-11.
+    """
     if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         if os.path.isfile(named):
             return f"`GOOGLE_APPLICATION_CREDENTIALS`, {named}"
@@ -102,7 +111,10 @@ def _of_google() -> str | None:
 
 
 def _of_aws() -> str | None:
-    """https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html, read 2026-11."""
+    """Return the variables or the profile with AWS credentials, or None.
+
+    Source: https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html, read 2026-11.
+    """
     for together in _AWS_VARIABLES:
         if all(map(os.environ.get, together)):
             return " and ".join(f"`{name}`" for name in together)
@@ -126,12 +138,14 @@ def _of_aws() -> str | None:
     return None
 
 
+# The groups of variables that are credentials if all of a group are set.
 _AWS_VARIABLES = (
     ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
     ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",),
     ("AWS_CONTAINER_CREDENTIALS_FULL_URI",),
 )
+# A profile with one of these settings has credentials.
 _AWS_SETTINGS = frozenset(
     (
         "aws_access_key_id",
@@ -145,7 +159,7 @@ _AWS_SETTINGS = frozenset(
 )
 GOOGLE = Cloud(
     _of_google,
-    "`gcloud auth application-default login`, or set `GOOGLE_APPLICATION_CREDENTIALS` to a file that is there",
+    "`gcloud auth application-default login`, or set `GOOGLE_APPLICATION_CREDENTIALS` to an existing file",
     "google.auth",
     "google",
 )

@@ -1,4 +1,4 @@
-"""`ChatGoogleGenerativeAI`: Gemini at the Gemini API and on Vertex AI, and Anthropic's models on Vertex AI.
+"""The chat models of Google: Gemini on the Gemini API and on Vertex AI, and Anthropic's models on Vertex AI.
 
 Wire format: https://ai.google.dev/api/generate-content; addresses and credentials of Vertex AI:
 https://cloud.google.com/vertex-ai/generative-ai/docs/start/gcp-auth, read 2026-11.
@@ -35,14 +35,14 @@ _LOCATION = ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION")
 
 
 class GoogleCloudModel(HTTPChatModel):
-    """A model that may stand on Vertex AI, in a project and a location, and be called with Google's credentials."""
+    """Base class of models on Vertex AI, with a project, a location and Google's credentials."""
 
     project: str | None = None
-    """Project of Google Cloud (`GOOGLE_CLOUD_PROJECT`). Unset: that of the credentials."""
+    """Project of Google Cloud (`GOOGLE_CLOUD_PROJECT`). Unset: the project of the credentials."""
     location: str | None = None
     """Location on Vertex AI, such as "europe-west4" (`GOOGLE_CLOUD_LOCATION`). Unset: "global"."""
     credentials: Any = Field(default=None, repr=False, exclude=True)
-    """Credentials of google-auth, or a function that gives a token. Unset: those that google-auth finds."""
+    """Credentials of google-auth, or a function that returns a token. Unset: the credentials that google-auth finds."""
 
     SECRETS: ClassVar[tuple[str, ...]] = ("api_key", "credentials")
     VERTEX_VERSION: ClassVar[str] = "v1beta1"
@@ -71,7 +71,8 @@ class GoogleCloudModel(HTTPChatModel):
             )
         if self.location is not None and not re.fullmatch(r"[a-z]+(-[a-z]+\d+)?", self.location):
             raise InvalidArgument(
-                f"There is no `location` {self.location!r}. It is one such as `europe-west4` or `global`: {LOCATIONS}."
+                f"There is no `location` {self.location!r}. A location is `global` or such as `europe-west4`: "
+                f"{LOCATIONS}."
             )
         super().model_post_init(context)
 
@@ -93,24 +94,31 @@ class GoogleCloudModel(HTTPChatModel):
         key: Secret | None = None,
         ask: bool = True,
     ) -> Endpoint:
-        """Return the address of the project on Vertex AI; with an API key and no project, of express mode."""
+        """Return the endpoint, on Vertex AI with the address of the project.
+
+        An API key without a project uses the express mode of Vertex AI, whose address has no project.
+        """
         endpoint = super()._endpoint(headers, key=key, ask=ask)
-        is_on_vertex = getattr(self, "vertexai", True)  # Some classes know no other place.
+        # Classes without this field are on Vertex AI only.
+        is_on_vertex = getattr(self, "vertexai", True)
         if not is_on_vertex:
             return endpoint
         location = self.location or "global"
+        in_project = self.project or self.api_key is None
         base, mark, query = endpoint.base_url.partition("?")
         if self.base_url is None:
-            base = (
-                f"https://{_host(location if self.project or self.api_key is None else 'global')}"
-            )
+            base = f"https://{_host(location if in_project else 'global')}"
         if not re.search(r"/v\d\w*(/|$)", base):
             base += f"/{self.VERTEX_VERSION}"
-        if "/projects/" not in base and (self.project or self.api_key is None):
+        if "/projects/" not in base and in_project:
             base += f"/projects/{self.project or self._project_of_credentials(ask=ask)}/locations/{location}"
         return Endpoint(f"{base}{mark}{query}", endpoint.headers)
 
     def _project_of_credentials(self, *, ask: bool) -> str:
+        """Return the project of the credentials; "-" with `ask=False`, which never looks for credentials.
+
+        Raises `InvalidArgument` if the credentials have no project.
+        """
         find = getattr(self.credentials, "project", None)
         project = find() if ask and find is not None else None
         if project is None and ask:
@@ -122,24 +130,22 @@ class GoogleCloudModel(HTTPChatModel):
 
 
 def _host(location: str) -> str:
-    if location in (
-        "us",
-        "eu",
-    ):  # https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
+    # https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
+    if location in ("us", "eu"):
         return f"aiplatform.{location}.rep.googleapis.com"
     return f"{'' if location == 'global' else location + '-'}aiplatform.googleapis.com"
 
 
 class ChatGoogleGenerativeAI(GoogleCloudModel):
-    """Chat with Gemini, at the Gemini API (AI Studio) or on Vertex AI.
+    """Chat with Gemini, on the Gemini API (AI Studio) or on Vertex AI.
 
-    At the Gemini API the key is `api_key`, `GOOGLE_API_KEY` or `GEMINI_API_KEY`. On Vertex AI, which `vertexai=True`,
-    `project`, `credentials` or `GOOGLE_GENAI_USE_VERTEXAI` chooses, google-auth's credentials are used; with
-    an `api_key` and no project it is express mode.
+    On the Gemini API the key is `api_key`, `GOOGLE_API_KEY` or `GEMINI_API_KEY`. On Vertex AI, which `vertexai=True`,
+    `project`, `credentials` or `GOOGLE_GENAI_USE_VERTEXAI` selects, the credentials are those of google-auth. An
+    `api_key` without a project uses the express mode of Vertex AI.
 
-    `reasoning={"effort": "low"}` is understood as on every wire; `thinking_budget`, `thinking_level` and
-    `include_thoughts` are Gemini's own words for it. Answers with anything but plain text have standard blocks as
-    `content`; signatures of thoughts are in their `extras`, and go back with the history.
+    `reasoning={"effort": "low"}` works as with every provider; `thinking_budget`, `thinking_level` and
+    `include_thoughts` are Gemini's own parameters. The `content` of an answer with anything but plain text is a list of
+    standard blocks. Their `extras` have the signatures of thoughts, which later requests send with the history.
 
         ChatGoogleGenerativeAI(model="gemini-2.5-flash").invoke("hi").content
     """
@@ -147,46 +153,46 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
     LC_NAMESPACE: ClassVar = ("langchain", "chat_models", "google_generativeai")
 
     vertexai: bool | None = None
-    """True: Vertex AI. False: the Gemini API. Unset: as the other settings and the environment say."""
+    """True: Vertex AI. False: the Gemini API. Unset: the other settings and the environment decide."""
     top_k: int | None = None
-    """How many of the likeliest tokens to choose from."""
+    """The number of likeliest tokens from which each token is chosen."""
     n: int | None = None
-    """How many answers (`candidateCount`); the first is returned, all of them by `generate`."""
+    """The number of answers (`candidateCount`). `invoke` returns the first, `generate` all of them."""
     seed: int | None = None
-    """Number for answers that repeat as far as the provider can."""
+    """Number that makes answers repeatable, as far as the provider can."""
     presence_penalty: float | None = None
-    """-2 to 2: above 0, tokens that have come once come less."""
+    """-2 to 2: above 0, tokens that the answer has already become less likely."""
     frequency_penalty: float | None = None
-    """-2 to 2: above 0, tokens that came often come less."""
+    """-2 to 2: above 0, tokens become less likely the more often the answer has them."""
     thinking_budget: int | None = None
-    """Tokens to think at most, on models 2.5: 0 for none where the model can, -1 for as it sees fit."""
+    """The most tokens of thinking, on models 2.5. 0: none, if the model can do without. -1: the model decides."""
     thinking_level: str | None = None
     """How much to think, on models 3: "minimal", "low", "medium", "high"."""
     include_thoughts: bool | None = None
     """Return summaries of the thoughts as reasoning blocks."""
     reasoning: dict[str, Any] | None = None
-    """How much to think, in the words of every wire: `{"effort": "low"}` or `{"budget_tokens": 2000}`."""
+    """How much to think, in the form of every provider: `{"effort": "low"}` or `{"budget_tokens": 2000}`."""
     safety_settings: Any = None
-    """What to block: a dict of category to threshold, or the API's list."""
+    """The content to block: a dict of category to threshold, or the API's list."""
     response_mime_type: str | None = None
-    """Form of the answer: "application/json" or "text/x.enum"."""
+    """Mime type of the answer: "application/json" or "text/x.enum"."""
     response_schema: dict[str, Any] | None = None
-    """Schema of the answer in OpenAPI's words, beside `response_mime_type`."""
+    """Schema of the answer in the form of OpenAPI. It needs `response_mime_type`."""
     response_modalities: list[Any] | None = None
-    """What the answer may hold: "TEXT", "IMAGE", "AUDIO"."""
+    """The kinds of content that the answer may have: "TEXT", "IMAGE", "AUDIO"."""
     media_resolution: str | None = None
-    """How closely images and videos are looked at, such as "MEDIA_RESOLUTION_LOW"."""
+    """The resolution at which the model sees images and videos, such as "MEDIA_RESOLUTION_LOW"."""
     speech_config: dict[str, Any] | None = None
     """Voices of spoken answers."""
     image_config: dict[str, Any] | None = None
     """Size and shape of images, such as `{"aspectRatio": "16:9"}`."""
     cached_content: str | None = None
-    """Name of a prompt cache: "cachedContents/ID"."""
+    """Name of a stored prompt: "cachedContents/ID"."""
     labels: dict[str, str] | None = None
-    """Labels for the bill of Vertex AI."""
+    """Labels that Vertex AI shows in the bill."""
 
     provider: str = Field(default="google_genai", repr=False, exclude=True)
-    """Name in errors and metadata."""
+    """The provider's name in errors and metadata."""
 
     ALIASES: ClassVar = {
         **HTTPChatModel.ALIASES,
@@ -220,7 +226,7 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         "cached_content",
         "labels",
     )
-    # google-genai 3.4, `GenerateContentConfig`, and what stands in the body beside it.
+    # google-genai 3.4, `GenerateContentConfig`, and the other fields of the body.
     SENDABLE: ClassVar = HTTPChatModel.SENDABLE | frozenset(
         (
             "response_json_schema",
@@ -245,7 +251,7 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         "transport": "",
         "wait_exponential_kwargs": "",
         "client_args": "",
-        "client_options": "give `base_url` and `default_headers`",
+        "client_options": "set `base_url` and `default_headers`",
     }
     # https://ai.google.dev/gemini-api/docs/api-key, read 2026-11
     KEY_VARIABLES: ClassVar = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
@@ -295,7 +301,7 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         ):
             verb = "have" if " and " in idle else "has"
             warn_caller(
-                f"{idle} {verb} no effect at the Gemini API, where an API key alone leads: pass `vertexai=True` for "
+                f"{idle} {verb} no effect on the Gemini API, which an API key selects: pass `vertexai=True` for "
                 "Vertex AI."
             )
         elif values.get("api_key") is None and all(
@@ -311,9 +317,8 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         if not cls._is_on_vertex(values):
             return super()._environment_fields(values)
         fields = {"location": _LOCATION, "base_url": ("GOOGLE_VERTEX_BASE_URL",)}
-        if (
-            values.get("api_key") is not None
-        ):  # as google-genai: what is set in the code wins, else the project does
+        # As in google-genai, an API key in the code excludes the environment's project, which excludes its API key.
+        if values.get("api_key") is not None:
             return fields
         has_project = values.get("project") or any(os.environ.get(name) for name in _PROJECT)
         if has_project:
@@ -325,15 +330,15 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
 
 
 class ChatVertexAI(ChatGoogleGenerativeAI):
-    """`ChatGoogleGenerativeAI` on Vertex AI, under the name that LangChain's scripts have.
+    """Chat with Gemini on Vertex AI: `ChatGoogleGenerativeAI` under the name that LangChain's scripts use.
 
     ChatVertexAI(model="gemini-2.5-flash", project="my-project").invoke("hi").content
     """
 
     vertexai: bool | None = True
-    """Vertex AI."""
+    """True: Vertex AI. False: the Gemini API."""
     provider: str = Field(default=VERTEX, repr=False, exclude=True)
-    """Name in errors and metadata."""
+    """The provider's name in errors and metadata."""
 
     @classmethod
     def _is_on_vertex(cls, values: Values) -> bool:
@@ -341,9 +346,9 @@ class ChatVertexAI(ChatGoogleGenerativeAI):
 
 
 class ChatAnthropicVertex(GoogleCloudModel, ChatAnthropic):
-    """Chat with Anthropic's models on Vertex AI, in a project of yours.
+    """Chat with Anthropic's models on Vertex AI, in your project.
 
-    google-auth's credentials are used. `location` defaults to `GOOGLE_CLOUD_LOCATION`, then to "global".
+    The credentials are those of google-auth. `location` defaults to `GOOGLE_CLOUD_LOCATION`, else to "global".
 
         ChatAnthropicVertex(model="claude-sonnet-4-5@20250929", project="my-project").invoke("hi").content
     """
@@ -351,7 +356,7 @@ class ChatAnthropicVertex(GoogleCloudModel, ChatAnthropic):
     LC_NAMESPACE: ClassVar = ("langchain", "chat_models", "anthropic_vertex")
 
     provider: str = Field(default="google_anthropic_vertex", repr=False, exclude=True)
-    """Name in errors and metadata."""
+    """The provider's name in errors and metadata."""
 
     ALIASES: ClassVar = {**ChatAnthropic.ALIASES, "project_id": "project", "region": "location"}
     SECRETS: ClassVar[Any] = ("credentials",)
@@ -360,7 +365,7 @@ class ChatAnthropicVertex(GoogleCloudModel, ChatAnthropic):
 
     @classmethod
     def _environment_fields(cls, values: Values) -> Mapping[str, tuple[str, ...]]:
-        # anthropic 2.11, `AnthropicVertex`; Google's own names first.
+        # The names of anthropic 2.11, `AnthropicVertex`, after Google's own names.
         return {
             "project": (*_PROJECT, "ANTHROPIC_VERTEX_PROJECT_ID"),
             "location": (*_LOCATION, "CLOUD_ML_REGION"),

@@ -20,21 +20,25 @@ _TIMEOUT_S = 30.0
 
 
 class GoogleToken:
-    """Gives the token at each call. `credentials` are google-auth's; None: those that it finds by itself.
+    """Returns a valid access token when it is called. `credentials` are google-auth's; None: google-auth finds them.
 
-    That is `GOOGLE_APPLICATION_CREDENTIALS`, `gcloud auth application-default login`, or the machine's own account:
-    https://cloud.google.com/docs/authentication/application-default-credentials, read 2026-11.
+    google-auth looks at `GOOGLE_APPLICATION_CREDENTIALS`, `gcloud auth application-default login`, and the account of
+    the machine: https://cloud.google.com/docs/authentication/application-default-credentials, read 2026-11.
     """
 
     def __init__(self, credentials: Any = None) -> None:
         self._credentials = credentials
-        self.is_found = credentials is None  # the machine's own, which the code has not set
+        self.is_found = credentials is None  # True: google-auth finds the credentials.
         self._project: str | None = None
         self._is_refused = False
         self._lock = Lock()
 
     def __call__(self) -> Secret:
-        """Return the token. Raises `MissingDependency`, `MissingKey`, `AuthenticationError`, `ConnectFailed`."""
+        """Return a valid token, refreshed if needed.
+
+        Raises `MissingDependency` without google-auth, `MissingKey` without credentials, `AuthenticationError` and
+        `ConnectFailed` if no token can be fetched.
+        """
         with self._lock:
             credentials = self._load()
             if self._is_refused or not credentials.valid:
@@ -42,16 +46,16 @@ class GoogleToken:
             return Secret(credentials.token or "")
 
     def expire(self) -> None:
-        """Drop the token, so that the next call gets another one: the service refused this one."""
+        """Make the next call fetch a new token, because the service has rejected this one."""
         self._is_refused = True
 
     @property
     def quota_project(self) -> str | None:
-        """The project that pays, where the credentials name another than the one that is called."""
+        """The project that is billed, if the credentials name one; else None."""
         return getattr(self._credentials, "quota_project_id", None)
 
     def project(self) -> str | None:
-        """Return the project that the credentials belong to."""
+        """Return the project of the credentials, or None. Raises `MissingDependency`, `MissingKey`."""
         with self._lock:
             self._load()
             return self._project or getattr(self._credentials, "project_id", None)
@@ -74,7 +78,7 @@ class GoogleToken:
             credentials.refresh(_request)
         except exceptions.TransportError as exc:
             raise ConnectFailed(
-                f"Google's token service was not reached: {exc}", provider="google_vertexai"
+                f"Google's token service cannot be reached: {exc}", provider="google_vertexai"
             ) from exc
         except exceptions.GoogleAuthError as exc:
             raise AuthenticationError(
@@ -109,7 +113,7 @@ def _request(
     timeout: Any = None,
     **_: Any,
 ) -> Any:
-    """Ask what google-auth asks: `google.auth.transport.Request`."""
+    """Send a request of google-auth through httpx2; implements `google.auth.transport.Request`."""
     import httpx2
     from google.auth.exceptions import TransportError
 

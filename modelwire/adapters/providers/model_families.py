@@ -1,4 +1,4 @@
-"""What is known of a model over a wire: its family, and which of a call's parameters may have to be fitted to it."""
+"""Finds the family of a model over a wire, and the parameters that may have to be adapted to it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def families_of(wire: str) -> ModelFamilies | None:
-    """Return the rows of a wire; None for a codec of one's own."""
+    """Return the model families of a wire; None for a wire outside the package, or without families."""
     known = wire_named(wire).families if wire in WIRES else None
     return None if known is None else known()
 
 
 @lru_cache(maxsize=256)
 def family_of(provider: str, wire: str, model: str) -> Family | None:
-    """Return what is known of the model, or None."""
+    """Return the family of a model over a wire, or None if no row matches it."""
     families = families_of(wire)
     if families is None:
         return None
@@ -31,7 +31,7 @@ def family_of(provider: str, wire: str, model: str) -> Family | None:
 
 
 def service_row(provider: str, wire: str) -> Service | None:
-    """Return the row of a compatible service; None for any other provider, and for a codec from outside the package."""
+    """Return the row of a compatible service; None for any other provider, and for a wire outside the package."""
     if wire not in WIRES or provider in PROVIDERS:
         return None
     from modelwire.adapters.providers.services import service_of
@@ -40,7 +40,7 @@ def service_row(provider: str, wire: str) -> Service | None:
 
 
 def refuses(provider: str, wire: str, model: str, parameter: str) -> bool:
-    """Return whether the model, or the service that has it, is known not to take a parameter."""
+    """Return whether the model or its service is known to reject a parameter."""
     family = family_of(provider, wire, model)
     service = service_row(provider, wire)
     return (family is not None and parameter in family.refuses) or (
@@ -49,7 +49,7 @@ def refuses(provider: str, wire: str, model: str, parameter: str) -> bool:
 
 
 def touched_parameters(provider: str, wire: str, model: str) -> frozenset[str]:
-    """Return the parameters `fit_parameters` looks at: in a call without them there is nothing to fit."""
+    """Return the parameters that `fit_parameters` may change. A call without any of them needs no adaptation."""
     families = families_of(wire)
     service = service_row(provider, wire)
     names = set(REASONING) if service is not None and wire == HOME_WIRE else set()

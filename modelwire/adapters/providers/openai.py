@@ -1,4 +1,4 @@
-"""`ChatOpenAI`: OpenAI's chat models, and those of every service that speaks like them.
+"""`ChatOpenAI`: OpenAI's chat models, and those of every compatible service.
 
 Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatOpenAI"]
 
-# What only the Responses API has: parameters, tools that OpenAI runs, models (by the beginnings and parts of names).
+# The parameters, the tools that OpenAI runs, and the models (beginnings and parts of names) of the Responses API only.
 # https://platform.openai.com/docs/api-reference/responses/create, and `ResponsesModel` of openai 3.54; read 2026-11.
 RESPONSES_ONLY = frozenset(
     (
@@ -76,14 +76,15 @@ RESPONSES_MODEL_PARTS = ("-deep-research", "-codex", "-cyber", "-pro", "-law")
 
 
 class ChatOpenAI(HTTPChatModel):
-    """Chat with OpenAI, or with a service that speaks Chat Completions: one that `provider` names, or at `base_url`.
+    """Chat with OpenAI, or with a compatible service, which `provider` names or which is at `base_url`.
 
-    The key comes from `api_key` or `OPENAI_API_KEY`; under a `base_url` of your own none is needed. `organization`
-    and `project` default to `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`, `base_url` to `OPENAI_BASE_URL`. With a
-    `provider` such as "groq" (`docs/providers.md` lists them) key, address and ways are that service's.
+    The key comes from `api_key` or `OPENAI_API_KEY`; with your own `base_url` no key is needed. `organization` and
+    `project` default to `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`, `base_url` to `OPENAI_BASE_URL`. With a `provider`
+    such as "groq" (`docs/providers.md` lists them) the key variable, the address and the parameters are that service's.
 
-    Calls go to Chat Completions; to the Responses API with `use_responses_api=True`, or where OpenAI has a parameter, a
-    tool or the model only there. The content of an answer is then a list of blocks; `.text` is all of its text.
+    Calls go to Chat Completions. They go to the Responses API with `use_responses_api=True`, or if OpenAI has a
+    parameter, a tool or the model only there. The content of an answer is then a list of blocks; `.text` is all of its
+    text.
 
         ChatOpenAI(model="gpt-4o-mini", temperature=0).invoke("hi").content
     """
@@ -91,24 +92,24 @@ class ChatOpenAI(HTTPChatModel):
     LC_NAMESPACE: ClassVar = ("langchain", "chat_models", "openai")
 
     organization: str | None = None
-    """Organization the call is billed to (`OPENAI_ORG_ID`)."""
+    """Organization that is billed for the call (`OPENAI_ORG_ID`)."""
     project: str | None = None
-    """Project the call is billed to (`OPENAI_PROJECT_ID`)."""
+    """Project that is billed for the call (`OPENAI_PROJECT_ID`)."""
 
     frequency_penalty: float | None = None
-    """-2 to 2: above 0, tokens that came often come less."""
+    """-2 to 2: above 0, tokens become less likely the more often the answer has them."""
     presence_penalty: float | None = None
-    """-2 to 2: above 0, tokens that have come once come less."""
+    """-2 to 2: above 0, tokens that the answer has already become less likely."""
     seed: int | None = None
-    """Number for answers that repeat as far as the provider can."""
+    """Number that makes answers repeatable, as far as the provider can."""
     n: int | None = None
-    """How many answers; the first is returned, all of them by `generate`."""
+    """The number of answers. `invoke` returns the first, `generate` all of them."""
     logprobs: bool | None = None
     """Return the log probabilities of the tokens."""
     top_logprobs: int | None = None
-    """How many alternatives of each token to return with them, 0 to 20."""
+    """The number of alternatives of each token, 0 to 20, whose log probabilities are returned too."""
     logit_bias: dict[int, int] | None = None
-    """Token ids, each with -100 to 100 added to its logit."""
+    """By token id, a number from -100 to 100 that is added to the token's logit."""
     reasoning_effort: str | None = None
     """How much a reasoning model thinks: "minimal", "low", "medium", "high" ..."""
     verbosity: str | None = None
@@ -116,30 +117,29 @@ class ChatOpenAI(HTTPChatModel):
     service_tier: str | None = None
     """Class of service: "auto", "default", "flex", "priority"."""
     store: bool | None = None
-    """Let OpenAI keep the answer."""
+    """Let OpenAI store the answer."""
     user: str | None = None
-    """A name for your user, for the provider to tell abuse by."""
+    """An id of your user, by which the provider can recognise abuse."""
     stream_usage: bool = True
-    """Ask for the token counts of streams too."""
+    """Request the token counts of streams too."""
     disabled_params: dict[str, Any] | None = None
-    """Parameters that no method adds by itself, such as `{"parallel_tool_calls": None}`; a list names the values that
-    are not added. What a call sets is sent."""
+    """Parameters that methods such as `bind_tools` never add, such as `{"parallel_tool_calls": None}`. A list has the
+    values that are not added. Parameters that a call sets are sent anyway."""
 
-    # The Responses API: None is by itself, where a parameter, a tool or the model is only there.
     use_responses_api: bool | None = None
-    """True: the Responses API. False: Chat Completions. None: Responses where a parameter, a tool or the model is only
-    there."""
+    """True: the Responses API. False: Chat Completions. None: the Responses API if only that has a parameter, a tool or
+    the model."""
     use_previous_response_id: bool = False
-    """Send only what came after the latest answer that has an id, and name that id."""
+    """Send only the messages after the latest answer that has an id, and that id."""
     reasoning: dict[str, Any] | None = None
     """Settings of reasoning in the Responses API, such as `{"effort": "low", "summary": "auto"}`."""
     include: list[str] | None = None
-    """Further parts of the answer in the Responses API, such as "reasoning.encrypted_content"."""
+    """Additional parts of the answer in the Responses API, such as "reasoning.encrypted_content"."""
     truncation: str | None = None
     """"auto": the Responses API drops old messages that do not fit."""
 
     provider: str = Field(default="openai", repr=False, exclude=True)
-    """Name of a compatible service ("groq", ...); errors and metadata name it too."""
+    """Name of a compatible service ("groq", ...), which errors and metadata show."""
 
     ALIASES: ClassVar = {
         **HTTPChatModel.ALIASES,
@@ -168,8 +168,8 @@ class ChatOpenAI(HTTPChatModel):
         "include",
         "truncation",
     )
-    # https://platform.openai.com/docs/api-reference/chat/create and .../responses/create, read 2026-11: known, without
-    # a field.
+    # The parameters without a field of this class:
+    # https://platform.openai.com/docs/api-reference/chat/create and .../responses/create, read 2026-11.
     SENDABLE: ClassVar = HTTPChatModel.SENDABLE | frozenset(
         (
             "audio",
@@ -194,7 +194,7 @@ class ChatOpenAI(HTTPChatModel):
             *RESPONSES_ONLY,
         )
     )
-    # https://platform.openai.com/docs/api-reference/authentication, read 2026-11; OPENAI_API_BASE is LangChain's.
+    # https://platform.openai.com/docs/api-reference/authentication, read 2026-11. LangChain reads OPENAI_API_BASE.
     KEY_VARIABLES: ClassVar = ("OPENAI_API_KEY",)
     URL_VARIABLES: ClassVar = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
     DEFAULT_URL: ClassVar = "https://api.openai.com/v1"
@@ -211,11 +211,11 @@ class ChatOpenAI(HTTPChatModel):
     def resume_response(
         self, id: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AIMessage:
-        """Wait until the answer that an earlier call started in the background is final, and return it.
+        """Wait until an answer that an earlier call started in the background is final, and return it.
 
-        `id` is the answer's `response_metadata["id"]`; another process may have started it. A timeout of the config and
-        Ctrl-C cancel the answer at the provider. Raises what `invoke` raises, and `IncompleteAnswer` for an answer that
-        was cancelled or ended incomplete.
+        `id` is the answer's `response_metadata["id"]`; another process may have started it. A timeout in `config`, and
+        Ctrl-C, cancel the answer at the provider. Raises the errors of `invoke`, and `IncompleteAnswer` for an answer
+        that was cancelled or ended incomplete.
         """
         self._check_responses()
         return background.resume(self, id, config, kwargs)
@@ -243,16 +243,14 @@ class ChatOpenAI(HTTPChatModel):
         return _codec(self.provider, stream_usage=self.stream_usage)
 
     def _is_only_in_responses(self, call: ChatCall) -> bool:
-        """Return whether only the Responses API has what the call needs, or the model."""
+        """Return whether only the Responses API has the model, or a parameter or a tool of the call."""
         params = call.params
         model = call.model
         if not RESPONSES_ONLY.isdisjoint(params) or self.use_previous_response_id:
             return True
         reasoning = params.get("reasoning")
-        if isinstance(reasoning, Mapping) and reasoning.keys() - {
-            "effort",
-            "budget_tokens",
-        }:  # a summary of it
+        # Only the Responses API has other settings of reasoning, such as a summary.
+        if isinstance(reasoning, Mapping) and reasoning.keys() - {"effort", "budget_tokens"}:
             return True
         tools = params.get("tools")
         if tools and any(

@@ -1,6 +1,6 @@
-"""Adapts the common parameters to what a model takes. No I/O here. Only a call that may need it loads this module.
+"""Adapts the common parameters to those that a model accepts. No I/O here. Only a call that may need it loads this.
 
-A parameter that no table lists is sent unchanged; a model without a family gets all parameters that its wire has.
+A parameter that no table lists is sent unchanged. A model without a family is sent all parameters that its wire has.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Note", "fit_call", "fit_parameters"]
 
-# Words of Anthropic's that Chat Completions has others for, whatever the model.
+# Anthropic's parameters that Chat Completions has under other names, for all models.
 TRANSLATED = frozenset(("effort", "output_config", "output_format", "thinking"))
 
 
@@ -37,9 +37,9 @@ def fit_parameters(
     wire: str,
     call_parameters: frozenset[str] = frozenset(),
 ) -> tuple[Fields, list[Note]]:
-    """Return the parameters as `model` takes them, and a note for each that had to be changed or left out.
+    """Return the parameters as `model` accepts them, and a note for each one that was changed or left out.
 
-    Parameters whose names are in `call_parameters` were set by a call, and win over what the model was made with.
+    The parameters named in `call_parameters` were set by the call, and replace settings that the model was made with.
     """
     families = families_of(wire)
     if families is None or touched_parameters(provider, wire, model).isdisjoint(params):
@@ -51,7 +51,8 @@ def fit_parameters(
     if not foreign.isdisjoint(params):
         translate(adaptation, foreign)
     is_read = service is not None or not TRANSLATED.isdisjoint(params)
-    if family is not None or (is_read and wire == HOME_WIRE):  # the rows of services have its words
+    # The rows of services describe parameters of Chat Completions only.
+    if family is not None or (is_read and wire == HOME_WIRE):
         families.fit(adaptation, family, service)
     if family is not None:
         adaptation.limit(families.lacks, family)
@@ -71,9 +72,9 @@ def fit_parameters(
 def fit_call(
     call: ChatCall, *, provider: str, model: str, wire: str, call_parameters: frozenset[str]
 ) -> list[Note]:
-    """Give the call its parameters as `model` takes them, and return what `fit_parameters` has to note.
+    """Adapt the parameters of the call to `model`, in place, and return the notes of `fit_parameters`.
 
-    A system prompt under another wire's word becomes the `instructions` of the Responses API, elsewhere a message.
+    A system prompt in a parameter of another wire becomes `instructions` on the Responses API, and a message elsewhere.
     """
     foreign = foreign_words(wire, service_row(provider, wire))
     params = dict(call.params)

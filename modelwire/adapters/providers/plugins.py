@@ -1,7 +1,7 @@
-"""Providers that other packages bring: the entry points `modelwire.providers`, looked up where a name is not ours.
+"""Finds providers in other packages, which register them as entry points of the group `modelwire.providers`.
 
-The name of an entry point is the provider's. What it refers to is a row (`Service`, `Provider`) or a chat model class.
-It is loaded when a program names that provider, never before. docs/plugins.md shows how to write one.
+The name of an entry point is the name of the provider. Its object is a row (`Service`, `Provider`) or a class of chat
+models, which is imported only when a program names that provider. docs/plugins.md shows how to write one.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ GROUP = "modelwire.providers"
 
 
 def plugin_names() -> list[str]:
-    """Return the providers that installed packages bring; none of them is loaded."""
+    """Return the names of the providers in installed packages, without importing any."""
     return sorted({_spelled(entry.name) for entry in _entries()})
 
 
 @lru_cache(maxsize=256)
 def plugin_of(name: str) -> Service | Provider | type[BaseChatModel] | None:
-    """Load the plugin of that name; None where no package has one.
+    """Import and return the plugin with this name; None if no installed package has it.
 
-    Raises: `InvalidArgument` where it cannot be loaded, is neither row nor class, or two packages have one.
+    Raises: `InvalidArgument` if it cannot be imported, is neither a row nor a class, or is in two packages.
     """
     entries = [entry for entry in _entries() if _spelled(entry.name) == name]
     if not entries:
         return None
     if len({entry.value for entry in entries}) > 1:
         raise InvalidArgument(
-            f"Two packages bring a provider `{name}`: {' and '.join(map(_described, entries))}. Uninstall one of them."
+            f"Two packages have a provider `{name}`: {' and '.join(map(_described, entries))}. Uninstall one of them."
         )
     try:
         found: Any = entries[0].load()
-    except Exception as exc:  # a plugin may fail in any way
+    except Exception as exc:  # The code of a plugin may raise any error.
         raise InvalidArgument(
             f"The provider `{name}` comes from {_described(entries[0])}, which cannot be loaded: "
             f"{type(exc).__name__}: {exc}. Update or uninstall that package."

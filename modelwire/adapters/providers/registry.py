@@ -1,7 +1,7 @@
-"""Which providers there are, as data: a name, the class that speaks its wire, and how its models are called.
+"""Finds the row of a provider by any of its names, whether it is ours, a compatible service or a plugin.
 
-`make_model` turns a provider, a model and parameters into a chat model. A provider that is only a row elsewhere
-(a compatible service) needs no code here.
+`make_model` creates a chat model from a provider, a model and arguments. A provider that is only a row (a compatible
+service) needs no code here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ __all__ = [
 
 
 def row_of(name: str) -> Provider | None:
-    """Return the row of a provider, a compatible service or a plugin, by any of its names, or None."""
+    """Return the row of a provider, a compatible service or a plugin by any of its names; None if it is unknown.
+
+    Raises: `InvalidArgument` for a plugin that cannot be loaded.
+    """
     spelled = name.lower().replace("-", "_")
     if (row := PROVIDERS.get(_other_names().get(spelled, spelled))) is not None:
         return row
@@ -68,7 +71,7 @@ def _other_names() -> dict[str, str]:
 
 
 def known_row(name: str) -> Provider | None:
-    """Return `row_of(name)`; None for a plugin that cannot be loaded, too."""
+    """Return the row of a provider by any of its names; None if it is unknown, or a plugin that cannot be loaded."""
     try:
         return row_of(name)
     except InvalidArgument:
@@ -77,20 +80,20 @@ def known_row(name: str) -> Provider | None:
 
 @lru_cache(maxsize=256)
 def names_of(provider: str) -> Names:
-    """Return the names of a provider in the lists of others, by any name it has there or here."""
+    """Return the names that a provider has in traces and lists of prices and models, by any of its names."""
     row = known_row(provider)
     found = [row] if row else [row for row in _rows() if provider in row.names.also]
     return found[0].names if found else Names()
 
 
 def model_classes() -> dict[str, str]:
-    """Return the module of each class of models that a row names."""
+    """Return the module of each chat model class that a row names, by the name of the class."""
     named = ((row.model_class_at or "").partition(":") for row in _rows())
     return {name: module for module, _, name in named if name}
 
 
 def langchain_packages() -> set[str]:
-    """Return LangChain's packages whose classes of models have an equivalent here."""
+    """Return the names of LangChain's packages whose chat model classes have an equivalent in modelwire."""
     return {row.names.langchain for row in _rows()} - {""}
 
 
@@ -99,7 +102,10 @@ def _rows() -> list[Provider]:
 
 
 def provider_row(name: str) -> Provider:
-    """Return the row of a provider. Raises: `UnknownModel` if it is unknown."""
+    """Return the row of a provider by any of its names.
+
+    Raises: `UnknownModel` if it is unknown, `InvalidArgument` for a plugin that cannot be loaded.
+    """
     if (row := row_of(name)) is None:
         raise UnknownModel(
             f"No provider is called `{name}`. {did_you_mean(name, provider_names())}"
@@ -119,7 +125,10 @@ def _row_of_service(service: Service) -> Provider:
 
 
 def _arguments_for(service: Service, kwargs: Kwargs) -> Kwargs:
-    """Return the arguments of a service's model; a mapping `provider` goes to `model_kwargs` if it takes one."""
+    """Return the arguments for a model of the service.
+
+    A `provider` that is a dict is a parameter of a gateway that has one (OpenRouter), and goes to `model_kwargs`.
+    """
     routing = kwargs.get("provider")
     if "provider" in service.own.split() and isinstance(routing, Mapping):
         more = {**(kwargs.get("model_kwargs") or {}), "provider": routing}
@@ -128,8 +137,8 @@ def _arguments_for(service: Service, kwargs: Kwargs) -> Kwargs:
 
 
 def key_variables(provider: str, made: Any) -> set[str]:
-    """Return the variables of the environment that hold a key of `provider`, whose models `made` makes."""
-    if not hasattr(made, "_environment_fields"):  # a plugin's own class
+    """Return the environment variables that may have a credential of `provider`; `made` is the class of its models."""
+    if not hasattr(made, "_environment_fields"):  # A plugin's class may lack this method.
         return set()
     values = _named(provider)
     variables = made._environment_fields(values)
@@ -140,25 +149,25 @@ def key_variables(provider: str, made: Any) -> set[str]:
 
 
 def is_own_address(provider: str, made: Any, url: object) -> bool:
-    """Return whether `url` is at the provider's own host, or at the one that the environment names for it."""
+    """Return whether `url` is at the provider's own host, or at the host that the environment sets for it."""
     if not isinstance(url, str) or not hasattr(made, "_is_own_address"):
         return False
     return bool(made._is_own_address({**_named(provider), "base_url": url}))
 
 
 def _named(provider: str) -> dict[str, str]:
-    """Return the field that names the service of a model, if its class does not imply it."""
+    """Return the argument by which a class of models knows its service: `{"provider": name}`, or {} without one."""
     is_field = provider == "local" or service_of(provider) is not None
     return {"provider": provider} if is_field else {}
 
 
 def provider_names() -> list[str]:
-    """Return every name `row_of` knows."""
+    """Return every name that `row_of` finds."""
     return [*_own_names(), *brought_names()]
 
 
 def brought_names() -> list[str]:
-    """Return the providers that plugins bring. None of them is loaded."""
+    """Return the names of the providers that only plugins have, without importing any."""
     ours = _own_names()
     return [name for name in plugins.plugin_names() if name not in ours]
 
@@ -168,7 +177,7 @@ def _own_names() -> list[str]:
 
 
 def provider_of(model: str) -> str | None:
-    """Return the provider that has models with such a name, or None."""
+    """Return the name of the provider whose models have names such as `model`, or None."""
     for name, row in PROVIDERS.items():
         if model.startswith(row.models):
             return name
@@ -178,9 +187,9 @@ def provider_of(model: str) -> str | None:
 
 
 def check_argument_names(names: Sequence[str], model: str | None, provider: str | None) -> None:
-    """Raise `InvalidArgument` for a name that looks like a slip in one that the model's class has.
+    """Raise `InvalidArgument` for a name that looks like a misspelled argument of the model's class.
 
-    A name unlike all of them may be the provider's own. A model that is not known is taken for one of OpenAI's.
+    A name that resembles none of them may be the provider's own parameter. An unknown model is treated as OpenAI's.
     """
     prefix, colon, _ = (model or "").partition(":")
     row = (
@@ -189,10 +198,10 @@ def check_argument_names(names: Sequence[str], model: str | None, provider: str 
     )
     service = service_of(provider or (prefix if colon else ""))
     own = "" if service is None else service.own
-    _refuse_slips([name for name in names if name not in own.split()], row.model_class())
+    _refuse_misspelled([name for name in names if name not in own.split()], row.model_class())
 
 
-def _refuse_slips(names: Iterable[str], made: Any) -> None:
+def _refuse_misspelled(names: Iterable[str], made: Any) -> None:
     from difflib import get_close_matches
 
     fields = made.model_fields
@@ -209,7 +218,10 @@ def _refuse_slips(names: Iterable[str], made: Any) -> None:
 def make_model(
     provider: str, model: str, /, wire: str | None = None, **kwargs: Any
 ) -> BaseChatModel:
-    """Make the chat model. Raises `UnknownModel` for a provider, `InvalidArgument` for a wire, that is not known."""
+    """Return a new chat model; `kwargs` are the arguments of its class.
+
+    Raises: `UnknownModel` for an unknown provider, `InvalidArgument` for a wire that the provider does not have.
+    """
     row = provider_row(provider)
     wire = wire or row.wire
     spoken = [row.wire, *row.wires]
@@ -220,7 +232,7 @@ def make_model(
     if row.prepare is not None:
         kwargs = row.prepare(model, wire, kwargs)
     if row.plugin is not None:
-        _refuse_slips(kwargs, row.plugin)
+        _refuse_misspelled(kwargs, row.plugin)
         return row.plugin(model=model, **kwargs)
     options = wire_named(wire).model_options
     made: BaseChatModel = row.model_class(wire)(model=model, **{**options, **kwargs})

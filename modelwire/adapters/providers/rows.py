@@ -1,7 +1,7 @@
-"""Each provider with a class of its own has one row here, and every other table of providers is derived from it.
+"""The rows of the providers that have a class of their own. All other tables of providers are derived from them.
 
-A compatible service is a row of `services.py`, and a plugin brings a row of either kind: `Provider`, or `Service`. The
-fields that both have are `Names` and `model_class_at`. Importing this module loads no class, wire or service.
+The rows of compatible services are in `services.py`. A plugin has a row of either type, `Provider` or `Service`, which
+share the fields `names` and `model_class_at`. Importing this module loads no class, wire or service.
 """
 
 from __future__ import annotations
@@ -18,39 +18,47 @@ if TYPE_CHECKING:
 
 
 class Names(NamedTuple):
-    """The provider's names in the lists of others. A list that has no name here knows the provider by our name."""
+    """A provider's names in other systems. If a field is empty, that system uses the same name as modelwire."""
 
     traces: str = ""  # `gen_ai.provider.name` of OpenTelemetry
     prices: str = ""  # the id in genai-prices
     profiles: str = ""  # the id in models.dev
     langchain: str = ""  # LangChain's package that has its class
-    also: tuple[str, ...] = ()  # names that gateways and traces use, but `init_chat_model` does not
+    # Names that gateways and traces use, and `init_chat_model` does not accept.
+    also: tuple[str, ...] = ()
 
 
 class Provider(NamedTuple):
-    """One row: the wire a provider speaks, the beginnings of its models' names, and what has to be done first."""
+    """A provider as the table `PROVIDERS` has it: its wires, its class of chat models, and its names."""
 
+    # The name of its usual wire.
     wire: str
-    models: tuple[str, ...] = ()  # `gpt-4o` alone is enough to know whose model it is
-    wires: tuple[str, ...] = ()  # Other wires that it speaks as well, chosen by `wire=`.
-    # `prepare(model, wire, kwargs)` returns the arguments of the model's class.
+    # The beginnings of its models' names, by which `init_chat_model("gpt-4o")` finds the provider.
+    models: tuple[str, ...] = ()
+    # The names of its other wires, which `wire=` selects.
+    wires: tuple[str, ...] = ()
+    # `prepare(model, wire, kwargs)` returns the arguments for the class of the model.
     prepare: Callable[..., dict[str, Any]] | None = None
-    model_class_at: str | None = None  # `module:class`; None: the class of its wire
-    plugin: type[BaseChatModel] | None = None  # the class that another package brings
+    # The class of its models as `module:class`. None: the class of its wire.
+    model_class_at: str | None = None
+    # The class of its models, if it is a plugin.
+    plugin: type[BaseChatModel] | None = None
     aliases: tuple[str, ...] = ()
     names: Names = Names()
-    cloud: str | None = None  # `module:name` of a `Cloud`, whose library finds credentials
-    is_free: bool = False  # It runs on the user's own machine, and its answers cost nothing.
+    # The `Cloud` whose library finds credentials, as `module:name`.
+    cloud: str | None = None
+    # The models run on the user's machine and cost nothing.
+    is_free: bool = False
 
     def model_class(self, wire: str | None = None) -> Any:
-        """Return the class of its models, on one of its wires."""
+        """Return the class of the provider's models on this wire, or on its usual one."""
         if self.plugin is not None:
             return self.plugin
         return loaded(self.model_class_at or wire_named(wire or self.wire).model_class)
 
 
 def _on_this_machine(model: str, wire: str, kwargs: Kwargs) -> Kwargs:
-    """Start the local server for `model`, a known name or the path of a GGUF file, and return its address."""
+    """Start the local server for `model`, a known name or the path of a GGUF file; return the arguments to call it."""
     options = {name: kwargs.pop(name) for name in ("n_ctx", "n_parallel") if name in kwargs}
     server = extension("local").ensure_server(model, **options)
     base_url = server.base_url + wire_named(wire).version_path

@@ -1,7 +1,7 @@
-"""The services with an API like OpenAI's or Anthropic's, as one row of data each, without classes of their own.
+"""The rows of the services whose API is compatible with OpenAI's or Anthropic's. They need no other classes.
 
-A row has only what the service documents or its recorded answers show, read 2026-11 unless the row has another date.
-All else is as with OpenAI. This module is loaded when a model names a service, never by a plain `ChatOpenAI`.
+A row has only differences from OpenAI that the service documents or its recorded answers show, read 2026-11 unless the
+row has another date. This module is loaded when a model names a service, and never by a plain `ChatOpenAI`.
 """
 
 from __future__ import annotations
@@ -26,70 +26,97 @@ _LOGPROBS = ("logprobs", "top_logprobs")
 
 
 class Service(NamedTuple):
-    """One service. `base_url` and the addresses in `wires` may leave a `{place}` open, an account's host."""
+    """A compatible service. `{place}` in `base_url` and `wires` is replaced by the host or the region of an account."""
 
-    name: str  # LangChain's, where it has one
+    # LangChain's name of the service if it has one.
+    name: str
+    # The page that documents the API.
     docs: str
-    base_url: str  # of Chat Completions
-    keys: tuple[str, ...]  # variables of the environment that hold the key, most telling first
+    # The address of Chat Completions.
+    base_url: str
+    # The environment variables that may contain the key, the best one first.
+    keys: tuple[str, ...]
     aliases: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()  # beginnings of names that nobody else's models have
-    place: tuple[str, ...] = ()  # the variables that fill `{place}`
+    # The beginnings of its models' names, if no other provider's models have them.
+    models: tuple[str, ...] = ()
+    # The environment variables whose value replaces `{place}`. The first that is set is used.
+    place: tuple[str, ...] = ()
+    # The environment variables that may contain another address.
     url_variables: tuple[str, ...] = ()
-    # Addresses of the other wires it speaks, as our classes take them (`ChatAnthropic` adds `/v1/messages` to its own).
+    # Its other wires and their addresses, as our classes take them (`ChatAnthropic` adds `/v1/messages`).
     wires: tuple[tuple[str, str], ...] = ()
-    key_header: str = "Authorization"  # a bearer token there; the bare key in any other
+    # The header with the key. `Authorization` has a bearer token, any other header the key itself.
+    key_header: str = "Authorization"
     works_without_key: bool = False
 
+    # Its name of the limit of an answer.
     max_tokens_name: str = "max_tokens"
-    takes_stream_options: bool = (
-        True  # False: unknown there, or not needed; usage of streams comes unasked
-    )
-    structured_by: str = "json_schema"  # how `with_structured_output` asks there; "function_calling" where not all can
-    lacks: tuple[str, ...] = ()  # parameters of Chat Completions that it refuses or says it ignores
-    lacks_at: tuple[tuple[str, tuple[str, ...]], ...] = ()  # the same of its other wires, by wire
-    renames: tuple[tuple[str, str], ...] = ()  # ours -> its own
-    instead: tuple[
-        tuple[str, str], ...
-    ] = ()  # for some of `lacks`: what to do, a sentence without its end
+    # False: it rejects or ignores `stream_options`, or sends the usage of streams anyway.
+    takes_stream_options: bool = True
+    # The default method of `with_structured_output`. "function_calling": not all models accept JSON schemas.
+    structured_by: str = "json_schema"
+    # The parameters of Chat Completions that it rejects, or is documented to ignore.
+    lacks: tuple[str, ...] = ()
+    # By wire, the parameters of its other wires that it rejects, or is documented to ignore.
+    lacks_at: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    # Pairs of a parameter's common name and its own name.
+    renames: tuple[tuple[str, str], ...] = ()
+    # For some parameters in `lacks`: advice to the caller, a sentence without its end.
+    instead: tuple[tuple[str, str], ...] = ()
 
-    own: str = (
-        ""  # the names of its own parameters, which pass as they are; "*" for those of all wires
-    )
-    reasoning_word: str = (
-        ""  # a parameter of another wire that it has too, and that passes as it is
-    )
-    thinking_switch: bool = False  # `thinking` turns reasoning off
-    effort_levels: bool = True  # it knows levels of reasoning
-    reasoning_object: bool = False  # `reasoning` is an object, with a budget
-    thinking_flag: str = ""  # the boolean that turns reasoning on and off, beside `thinking_budget`
+    # The names of its own parameters, which are sent unchanged, separated by spaces. "*": the parameters of all wires.
+    own: str = ""
+    # A parameter of reasoning of another wire that it has too. It is sent unchanged.
+    reasoning_word: str = ""
+    # `thinking` turns reasoning off.
+    thinking_switch: bool = False
+    # It has levels of reasoning.
+    effort_levels: bool = True
+    # `reasoning` is an object with an effort or a budget.
+    reasoning_object: bool = False
+    # The boolean parameter that turns reasoning on and off, beside `thinking_budget`.
+    thinking_flag: str = ""
 
-    replayed: tuple[str, ...] = ()  # names in `additional_kwargs` of an answer that go back with it
-    replays_thinking: bool = False  # reasoning goes back as a part of the content
+    # The keys of an answer's `additional_kwargs` that later requests repeat.
+    replayed: tuple[str, ...] = ()
+    # Later requests repeat the reasoning as a part of the content.
+    replays_thinking: bool = False
+    # It accepts Anthropic's cache marks in messages.
     cache_control: bool = False
-    prompt_cache_key_over: tuple[str, ...] = ()  # the wires on which it takes `prompt_cache_key`
-    blocks: tuple[str, ...] = ()  # types of content blocks that it has beyond OpenAI's
+    # The wires on which it accepts `prompt_cache_key`.
+    prompt_cache_key_over: tuple[str, ...] = ()
+    # The types of content blocks that it accepts and OpenAI does not.
+    blocks: tuple[str, ...] = ()
 
-    # Where its answers have what OpenAI's have not, or elsewhere. The decoder looks in all of them, with every service.
+    # These document the answers of the service. The decoder accepts the forms of all services.
+    # The fields with the reasoning.
     reasoning_at: tuple[str, ...] = ()
-    usage_at: str = "a last chunk of its own"  # in streams
-    sends_done: bool = True  # `[DONE]` ends a stream
+    # The place of the usage in a stream.
+    usage_at: str = "a last chunk of its own"
+    # `[DONE]` ends a stream.
+    sends_done: bool = True
 
-    names: Names = Names()  # in lists of others
-    model_class_at: str | None = None  # `module:class`; None: the class of its wire
-    embeds: bool = False  # it has OpenAI's embeddings API, `/embeddings` at its address
+    # Its names in other systems.
+    names: Names = Names()
+    # The class of its models as `module:class`. None: the class of the wire.
+    model_class_at: str | None = None
+    # It has OpenAI's embeddings API, `/embeddings` at its address.
+    embeds: bool = False
 
     def speaks(self) -> tuple[str, ...]:
-        """Return the wires, Chat Completions first."""
+        """Return the names of the service's wires, Chat Completions first."""
         return (HOME_WIRE, *(wire for wire, _ in self.wires))
 
     def address(self, wire: str = HOME_WIRE) -> str:
-        """Return where a wire is spoken. Raises: `InvalidArgument` where it is not, or the account is not known."""
+        """Return the base URL of the service for a wire.
+
+        Raises: `InvalidArgument` if it does not have the wire, or if no variable sets the account's `{place}`.
+        """
         url = {HOME_WIRE: self.base_url, **dict(self.wires)}.get(wire)
         if url is None:
             raise InvalidArgument(
-                f"`{self.name}` does not speak the wire `{wire}`, as far as we know: it speaks "
-                f"{', '.join(f'`{known}`' for known in self.speaks())}. If it does, give `base_url`. See {self.docs}."
+                f"`{self.name}` does not speak the wire `{wire}`, as far as we know, but "
+                f"{', '.join(f'`{known}`' for known in self.speaks())}. If it does, set `base_url`. See {self.docs}."
             )
         if not self.place:
             return url
@@ -102,17 +129,20 @@ class Service(NamedTuple):
         return url.replace("{place}", place.rstrip("/"))
 
     def lacks_over(self, wire: str) -> tuple[str, ...]:
-        """Return the parameters it does not take on a wire, as far as it says so."""
+        """Return the parameters that the service is documented to reject or to ignore on a wire."""
         if wire == HOME_WIRE:
             return self.lacks
         return dict(self.lacks_at).get(wire, ())
 
     def needs_key(self, base_url: str | None) -> bool:
-        """Whether a call goes out with a key only: to the service itself, but not to an address of the user's own."""
+        """Return whether a call needs a key: at the service's address, but not at the caller's `base_url`.
+
+        A service whose address is an account's needs a key at any address.
+        """
         return not self.works_without_key and (base_url is None or bool(self.place))
 
     def auth_headers(self, key: str) -> dict[str, str]:
-        """Return the headers with the key: a bearer token on every wire, unless the service has a header of its own."""
+        """Return the header with the key: a bearer token on every wire, unless `key_header` is another header."""
         return {self.key_header: f"Bearer {key}" if self.key_header == "Authorization" else key}
 
 
@@ -134,8 +164,8 @@ _OLLAMA_INSTEAD = (
 _OLLAMA_OWN = ("num_ctx", "keep_alive", "options")
 
 _ROWS: Sequence[Service] = (
-    # The endpoint of 2025-08 and later; with `api_version`, `AzureChatOpenAI` calls the one of before. A deployment's
-    # name is the model's. The key may be a token of Entra ID's too: `AzureChatOpenAI(azure_ad_token=...)`.
+    # The endpoint of 2025-08 and later. With `api_version`, `AzureChatOpenAI` calls the older one. `model` is the name
+    # of a deployment. The key may also be a token of Entra ID: `AzureChatOpenAI(azure_ad_token=...)`.
     Service(
         "azure_openai",
         "https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle",
@@ -149,7 +179,7 @@ _ROWS: Sequence[Service] = (
         names=Names(traces="azure.ai.openai", prices="azure", profiles="azure", also=("azure_ai",)),
         model_class_at="modelwire.adapters:AzureChatOpenAI",
     ),
-    # Blank lines before the JSON and comments in streams while it waits; a `finish_reason` may come twice.
+    # While it waits it sends blank lines before the JSON, and comments in streams. A stream may repeat `finish_reason`.
     Service(
         "openrouter",
         "https://openrouter.ai/docs/quickstart",
@@ -160,7 +190,7 @@ _ROWS: Sequence[Service] = (
             ("responses", "https://openrouter.ai/api/v1"),
             ("anthropic", "https://openrouter.ai/api"),
         ),
-        # https://openrouter.ai/docs/use-cases/reasoning-tokens: to be sent back as they came
+        # Later requests must repeat them unchanged: https://openrouter.ai/docs/use-cases/reasoning-tokens
         replayed=("reasoning_details",),
         cache_control=True,
         reasoning_at=("reasoning", "reasoning_details"),
@@ -171,7 +201,7 @@ _ROWS: Sequence[Service] = (
         blocks=("video_url",),  # https://openrouter.ai/docs/features/multimodal/videos
         embeds=True,
     ),
-    # Errors come as `event: error` under a 200; streams before 2025 have usage under `x_groq` alone.
+    # It sends errors as `event: error` with status 200. Streams before 2025 have the usage in `x_groq` only.
     Service(
         "groq",
         "https://console.groq.com/docs/openai",
@@ -179,7 +209,7 @@ _ROWS: Sequence[Service] = (
         ("GROQ_API_KEY",),
         wires=(("responses", "https://api.groq.com/openai/v1"),),
         max_tokens_name="max_completion_tokens",
-        lacks=(*_LOGPROBS, "logit_bias"),  # answered by a 400
+        lacks=(*_LOGPROBS, "logit_bias"),  # It answers these with status 400.
         # https://console.groq.com/docs/api-reference#chat-create
         own="citation_options compound_custom disable_tool_validation documents exclude_domains include_domains "
         "include_reasoning reasoning_format search_settings",
@@ -187,8 +217,9 @@ _ROWS: Sequence[Service] = (
         reasoning_at=("reasoning",),
         usage_at="the last chunk, or `x_groq`",
     ),
-    # https://api-docs.deepseek.com/guides/thinking_mode: without the `reasoning_content` of earlier turns, a call with
-    # tools is a 400. Temperature and penalties are taken and do nothing while it thinks.
+    # It answers a call with tools with status 400 if the `reasoning_content` of earlier turns is missing. Temperature
+    # and penalties are accepted, but have no effect while it thinks:
+    # https://api-docs.deepseek.com/guides/thinking_mode
     Service(
         "deepseek",
         "https://api-docs.deepseek.com/",
@@ -207,7 +238,8 @@ _ROWS: Sequence[Service] = (
         reasoning_word="thinking",
         thinking_switch=True,  # https://api-docs.deepseek.com/guides/thinking_mode
     ),
-    # A name it does not know is a 422; content is a list of parts where the model thinks; tool calls have no `type`.
+    # It answers an unknown parameter with status 422. If the model thinks, the content is a list of parts. Tool calls
+    # have no `type`.
     Service(
         "mistralai",
         "https://docs.mistral.ai/api/",
@@ -230,9 +262,8 @@ _ROWS: Sequence[Service] = (
         replays_thinking=True,
         reasoning_at=("content",),
         usage_at="the last chunk",
-        blocks=(
-            "document_url",
-        ),  # https://docs.mistral.ai/capabilities/document_ai/document_qna, and recorded
+        # https://docs.mistral.ai/capabilities/document_ai/document_qna, and recorded
+        blocks=("document_url",),
         names=Names(traces="mistral_ai", prices="mistral", profiles="mistral"),
         embeds=True,
     ),
@@ -263,7 +294,8 @@ _ROWS: Sequence[Service] = (
         names=Names(profiles="fireworks-ai"),
         embeds=True,
     ),
-    # Which models refuse penalties, `stop` and `reasoning_effort` is theirs. Its Anthropic wire is deprecated.
+    # `openai_chat/families.py` lists the models that reject penalties, `stop` and `reasoning_effort`. Its Anthropic
+    # wire is deprecated, and missing here.
     Service(
         "xai",
         "https://docs.x.ai/docs/api-reference",
@@ -278,7 +310,7 @@ _ROWS: Sequence[Service] = (
         prompt_cache_key_over=("responses",),
         names=Names(traces="x_ai", prices="x-ai"),
     ),
-    # Sonar's Chat Completions are being retired (announced for 2026-09-27); `wire="responses"` is the Agent API.
+    # The end of Sonar's Chat Completions was announced for 2026-09-27. `wire="responses"` uses the Agent API.
     Service(
         "perplexity",
         "https://docs.perplexity.ai/docs/agent-api/migrate-from-sonar",
@@ -291,8 +323,8 @@ _ROWS: Sequence[Service] = (
         sends_done=False,
         blocks=("file_url",),  # https://docs.perplexity.ai/guides/file-attachments, and recorded
     ),
-    # Reasoning goes back there as text of the content, if at all (https://inference-docs.cerebras.ai/capabilities/
-    # reasoning): the model would read it as its answer, so it is left out.
+    # It accepts the reasoning of earlier answers only as text of the content, which the model would take for its
+    # answer, so later requests omit the reasoning: https://inference-docs.cerebras.ai/capabilities/reasoning
     Service(
         "cerebras",
         "https://inference-docs.cerebras.ai/resources/openai",
@@ -302,7 +334,7 @@ _ROWS: Sequence[Service] = (
         lacks=(*_NO_PENALTIES, "logit_bias"),
         reasoning_at=("reasoning",),
     ),
-    # The router passes a call on to one of many services; `model="org/name:provider"` says which.
+    # The router forwards a call to one of many services. `model="org/name:provider"` selects one.
     Service(
         "huggingface",
         "https://huggingface.co/docs/inference-providers/index",
@@ -312,13 +344,14 @@ _ROWS: Sequence[Service] = (
         wires=(("responses", "https://router.huggingface.co/v1"),),
         reasoning_at=("reasoning", "reasoning_content"),
     ),
-    # Tool calls may come without an id; thinking counts in the total and nowhere else.
+    # Tool calls may have no id. Only the total token count includes thinking.
     Service(
         "google_openai",
         "https://ai.google.dev/gemini-api/docs/openai",
         "https://generativelanguage.googleapis.com/v1beta/openai",
         ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
-        # Answered by a 400 there: "Unknown name" (recorded 2026-11). `init_chat_model("google_genai:...")` has them.
+        # It answers these with status 400, "Unknown name" (recorded 2026-11). `init_chat_model("google_genai:...")`
+        # accepts them.
         lacks=(
             *_NO_PENALTIES,
             *_LOGPROBS,
@@ -333,8 +366,8 @@ _ROWS: Sequence[Service] = (
         names=Names(traces="gcp.gemini", profiles="google"),
         embeds=True,
     ),
-    # https://docs.ollama.com/api/openai-compatibility: what is not in its list of fields is ignored. The key is for
-    # `base_url="https://ollama.com/v1"`. `reasoning` of a turn becomes the model's `thinking`: `FromChatRequest` in
+    # It ignores parameters that are not on its list: https://docs.ollama.com/api/openai-compatibility. The key is for
+    # `base_url="https://ollama.com/v1"`. The `reasoning` of a turn becomes the model's `thinking`: `FromChatRequest` in
     # https://github.com/ollama/ollama/blob/main/openai/openai.go
     Service(
         "ollama",
@@ -439,7 +472,8 @@ _ROWS: Sequence[Service] = (
         reasoning_at=("reasoning_content",),
         embeds=True,
     ),
-    # https://platform.kimi.ai/docs/guide/use-kimi-k2-thinking-model: `reasoning_content` must go back with tool calls.
+    # Later requests must repeat the `reasoning_content` beside tool calls:
+    # https://platform.kimi.ai/docs/guide/use-kimi-k2-thinking-model
     Service(
         "moonshot",
         "https://platform.kimi.ai/docs/api/overview",
@@ -459,7 +493,8 @@ _ROWS: Sequence[Service] = (
         thinking_switch=True,
         names=Names(traces="moonshot_ai", prices="moonshotai", profiles="moonshotai"),
     ),
-    # `tool_choice` is "auto" there or nothing; thinking is kept over turns with `thinking={"clear_thinking": False}`.
+    # It accepts no `tool_choice` but "auto". With `thinking={"clear_thinking": False}` the thinking of earlier turns
+    # stays.
     Service(
         "zai",
         "https://docs.z.ai/api-reference/llm/chat-completion",
@@ -480,8 +515,8 @@ _ROWS: Sequence[Service] = (
         thinking_switch=True,
         effort_levels=False,
     ),
-    # The account's identifier, `ORGANIZATION-ACCOUNT`; the key is a programmatic access token. Every struct of an
-    # answer is there, most of them empty. Messages is for its Claude models alone.
+    # `{place}` is the account's identifier, `ORGANIZATION-ACCOUNT`. The key is a programmatic access token. An answer
+    # has all objects, most of them empty. Only its Claude models have Anthropic's wire.
     Service(
         "snowflake",
         "https://docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-rest-api",
@@ -493,8 +528,8 @@ _ROWS: Sequence[Service] = (
         replayed=("reasoning_details",),
         reasoning_at=("reasoning_details",),
     ),
-    # Bedrock's own endpoints of others' wires: the one beside Converse, with the models of a region, and Mantle, which
-    # runs server-side tools and calls in the background. Converse itself is `bedrock_converse`. The key is Bedrock's.
+    # Bedrock's endpoints that are compatible with OpenAI's and Anthropic's: the runtime, which also has Converse
+    # (`bedrock_converse`), and Mantle, which runs server-side tools and background calls. Both use Bedrock's key.
     Service(
         "bedrock_openai",
         "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html",
@@ -529,8 +564,8 @@ _ROWS: Sequence[Service] = (
         reasoning_at=("reasoning",),
         embeds=True,
     ),
-    # Its lists of supported and unsupported parameters; `stream_options` is refused
-    # (https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/). CO_API_KEY is its own SDK's.
+    # The page lists supported and unsupported parameters. It rejects `stream_options`
+    # (https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/). Its SDK reads CO_API_KEY.
     Service(
         "cohere",
         "https://docs.cohere.com/docs/compatibility-api",
@@ -550,7 +585,7 @@ _ROWS: Sequence[Service] = (
             "parallel_tool_calls",
         ),
     ),
-    # Singapore's address, which most keys are for; Beijing and Virginia have their own: give `base_url`. Messages:
+    # The address of Singapore, which most keys are for. For Beijing and Virginia, callers set `base_url`. Messages:
     # https://www.alibabacloud.com/help/en/model-studio/anthropic-api-messages; Responses:
     # https://www.alibabacloud.com/help/en/model-studio/compatibility-with-openai-responses-api
     Service(
@@ -571,8 +606,8 @@ _ROWS: Sequence[Service] = (
         names=Names(profiles="alibaba"),
         embeds=True,
     ),
-    # Thinking stands within `<think>` in the content, or apart with `reasoning_split=True`. `max_tokens` is deprecated.
-    # The page says that it ignores some parameters; which: https://java.agentscope.io/v2/en/integration/model/minimax
+    # Thinking is in the content between `<think>` tags, or separate with `reasoning_split=True`. `max_tokens` is
+    # deprecated. It ignores some parameters, which this page lists: https://java.agentscope.io/v2/en/integration/model/minimax
     Service(
         "minimax",
         "https://platform.minimax.io/docs/api-reference/text-openai-api",
@@ -591,7 +626,7 @@ _ROWS: Sequence[Service] = (
         replayed=("reasoning_details",),
         reasoning_at=("reasoning_details", "reasoning_content"),
     ),
-    # Models of many makers, called `maker/model`. VERCEL_OIDC_TOKEN is there in every deployment at Vercel.
+    # A gateway to models of many companies, named `company/model`. Every deployment on Vercel has VERCEL_OIDC_TOKEN.
     Service(
         "vercel",
         "https://vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions",
@@ -604,13 +639,14 @@ _ROWS: Sequence[Service] = (
         ),
         # https://vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions/advanced
         reasoning_object=True,
-        own="models providerOptions",  # of the same page
+        own="models providerOptions",  # documented on the same page
         cache_control=True,  # https://vercel.com/docs/ai-gateway/models-and-providers/automatic-caching
         replayed=("reasoning_details",),
         reasoning_at=("reasoning", "reasoning_details"),
         embeds=True,
     ),
-    # A personal access token with the permission `models:read`. Left out is what the page's list of fields has not.
+    # The key is a personal access token with the permission `models:read`. `lacks` are the parameters that the page
+    # does not list.
     Service(
         "github",
         "https://docs.github.com/en/rest/models/inference",
@@ -621,8 +657,8 @@ _ROWS: Sequence[Service] = (
         names=Names(profiles="github-models"),
         embeds=True,
     ),
-    # The address of the workspace, with `https://`; `model` is the name of an endpoint. Responses for OpenAI's models:
-    # https://docs.databricks.com/aws/en/machine-learning/model-serving/query-openai-responses
+    # `{place}` is the address of the workspace, with `https://`. `model` is the name of an endpoint. OpenAI's models
+    # have the Responses API: https://docs.databricks.com/aws/en/machine-learning/model-serving/query-openai-responses
     Service(
         "databricks",
         "https://docs.databricks.com/aws/en/machine-learning/foundation-model-apis/api-reference",
@@ -633,8 +669,8 @@ _ROWS: Sequence[Service] = (
         reasoning_at=("content",),
         embeds=True,
     ),
-    # The model gateway. The key is a token of IBM Cloud's IAM, good for an hour: `api_key` may be a function that
-    # returns one. The variables are LangChain's: https://reference.langchain.com/python/integrations/langchain_ibm
+    # The model gateway. The key is a token of IBM Cloud's IAM, valid for an hour: `api_key` may be a function that
+    # returns one. The variables are those of LangChain: https://reference.langchain.com/python/integrations/langchain_ibm
     Service(
         "watsonx",
         "https://www.ibm.com/docs/en/watsonx/saas?topic=generation-inferencing-gateway-models",
@@ -651,7 +687,7 @@ SERVICES: dict[str, Service] = {row.name: row for row in _ROWS}
 
 @lru_cache(maxsize=256)
 def service_of(name: str) -> Service | None:
-    """Return the row of a service by its name or an alias, from this table or a plugin's; None if it is unknown."""
+    """Return the row of a service by its name or an alias, from this table or a plugin; None if it is unknown."""
     spelled = name.lower().replace("-", "_")
     ours = SERVICES.get(spelled) or next((row for row in _ROWS if spelled in row.aliases), None)
     if ours is None and isinstance(brought := plugins.plugin_of(spelled), Service):
@@ -660,19 +696,19 @@ def service_of(name: str) -> Service | None:
 
 
 def service_names() -> list[str]:
-    """Return every name of our own that `service_of` knows."""
+    """Return all names and aliases of the services in this table, without plugins."""
     return [name for row in _ROWS for name in (row.name, *row.aliases)]
 
 
 def service_by_model(model: str) -> Service | None:
-    """Return the service that has models with such a name; None for a path such as `org/model`, which many have."""
+    """Return the service whose models have names such as `model`; None for a path such as `org/model`."""
     named = [row for row in _ROWS if model.startswith(row.models) and "/" not in model]
     return named[0] if named else None
 
 
 def unknown_service(name: str) -> InvalidArgument:
-    """Return the error of a name that is not a service, which explains how to call one without a row."""
+    """Return the error for an unknown name of a service. It explains how to call a service that has no row."""
     known = [*service_names(), *plugins.plugin_names()]
     return InvalidArgument(
-        f"No service is called `{name}`. {did_you_mean(name, known)} For one of yours, give `base_url` too."
+        f"No service is called `{name}`. {did_you_mean(name, known)} For your own service, set `base_url` too."
     )

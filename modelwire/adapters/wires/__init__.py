@@ -1,1 +1,1 @@
-"""The wires: how each API writes a call and an answer. One folder a wire, no I/O."""
+"""The wires: the HTTP formats of the chat APIs, one folder each. No I/O here."""

@@ -1,4 +1,4 @@
-"""What the wires with lists of blocks do alike with answers: Anthropic's and Bedrock's. No I/O here."""
+"""Reads answers that are lists of blocks, and their token counts, for Anthropic's and Bedrock's wires. No I/O here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ Translator = Callable[[Block, Any], list[Block]]
 def translated_blocks(
     message: AIMessage, translators: Mapping[str, Translator], other: Translator
 ) -> list[Any]:
-    """Return the content as standard blocks, each made by the translator of its type, and the tool calls beside it."""
+    """Return the content of an answer as standard blocks, followed by the tool calls that no block has.
+
+    `translators` has the function for each type of block; `other` translates all other types.
+    """
     blocks: list[Any] = []
     for block in as_blocks(message.content):
         for translated in translators.get(type_of(block), other)(block, message):
@@ -35,13 +38,12 @@ def translated_blocks(
 
 
 def text_with_annotations(annotation: Callable[[Any], Block]) -> Translator:
-    """Return the translator of texts, whose citations `annotation` makes standard."""
+    """Return a translator of text blocks that converts each citation with `annotation`."""
 
     def translate(block: Block, message: AIMessage) -> list[Block]:
         text: Block = {"type": "text", "text": block.get("text") or ""}
-        text |= {
-            key: block[key] for key in ("annotations", "extras") if key in block
-        }  # a standard block
+        # A block that is a standard one already has these keys.
+        text |= {key: block[key] for key in ("annotations", "extras") if key in block}
         if block.get("citations"):
             text["annotations"] = [annotation(citation) for citation in block["citations"]]
         return [text]
@@ -50,22 +52,26 @@ def text_with_annotations(annotation: Callable[[Any], Block]) -> Translator:
 
 
 def called(block: Block, message: AIMessage, args: Any, extras: Block) -> list[Block]:
-    """Return a call of the caller's tool: what a stream has brought so far, else what the message has parsed."""
+    """Return the standard blocks of a tool call: its chunks while a stream runs, else the call that the message has.
+
+    A message without that call gets one made of the block's name and `args`. `extras` is added to each block.
+    """
     calls = call_blocks(message, block.get("id"), block.get("index"))
     if calls is not None:
         return [{**call, **extras} for call in calls]
     if not block.get("name"):
-        return []  # the end of a call whose parts a stream has brought already
+        return []  # the end of a call whose chunks have been returned already
     return [
         {"type": "tool_call", "id": block.get("id"), "name": block["name"], "args": args, **extras}
     ]
 
 
 def usage_beside_cache(usage: Fields, names: Sequence[str], written: Fields) -> Any:
-    """Return the tokens, counted as for every provider, where the wire counts what the cache read and wrote apart.
+    """Return the usage metadata of an answer whose wire reports cached tokens apart from the input tokens.
 
-    `names` are those of the input, the output, and what the cache read and wrote: `input_tokens` includes both.
-    `written` are the parts of the last by lifetime, as they differ in price. `None` without counts: never 0.
+    `names` are the wire's keys of four counts: input, output, read from the cache, written to the cache. The
+    `input_tokens` of the result include the last two. `written` has the tokens written to the cache by lifetime, as
+    prices depend on it. Returns None, and no zeros, if the wire has sent no counts.
     """
     fresh, output, read, created = counts_of(usage, names)
     if fresh is None and output is None:

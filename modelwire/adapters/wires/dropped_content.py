@@ -1,6 +1,6 @@
-"""Lists the content of answers that another wire cannot take, one sentence each, for `left_out` of a request. Pure.
+"""Describes the content of earlier answers that a request does not send to another provider. Pure functions.
 
-The wires drop that content themselves; these sentences warn the caller, who would miss a model's reasoning or sources.
+Each wire drops that content itself. The sentences made here go into `left_out` of the request, which warns the caller.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from modelwire.messages.block_translators.standard import CALL_TYPES, is_model_w
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
 
-_WORDS = frozenset(("text", "output_text", "refusal"))
+# The types of blocks that every wire can send as text.
+_TEXT_TYPES = frozenset(("text", "output_text", "refusal"))
 
 
 def foreign_work(
@@ -27,10 +28,13 @@ def foreign_work(
 ) -> list[str]:
     """Return a sentence for each kind of reasoning, server tool and citation that this wire does not send.
 
-    `own` are the providers whose answers are sent back unchanged. `is_chat`: this wire is Chat Completions, whose
-    answers have reasoning and citations beside the content; `sends_thought`: the service takes that reasoning from any
-    answer. `only_words`: of another wire's blocks this one sends texts and calls alone. `skips_blocks`: messages with
-    blocks are skipped, because the wire has noted already what it leaves out of them.
+    Args:
+        messages: The history of the call.
+        own: The providers whose answers this wire sends unchanged, so that nothing is lost.
+        is_chat: This wire is Chat Completions, whose answers have reasoning and citations beside the content.
+        sends_thought: The service accepts reasoning beside the content from the answers of any provider.
+        only_words: This wire sends only the texts and tool calls of another wire's answers.
+        skips_blocks: Skip messages with content blocks, because the wire lists itself what it drops of them.
     """
     left_out: list[str] = []
     for message in messages:
@@ -53,21 +57,22 @@ def foreign_work(
         if thought and not sends_thought:
             kinds.append("reasoning")
         left_out += [
-            f"A `{kind}` block of an answer of `{of}` is left out: only its own wire takes it back."
+            f"A `{kind}` block of an answer of `{of}` is left out: only the API that sent it accepts it."
             for kind in kinds
         ]
         if notes or any(_has_citations(block) for block in content):
             left_out.append(
-                f"The citations in an answer of `{of}` are left out: only its own wire takes them."
+                f"The citations in an answer of `{of}` are left out: only the API that sent them accepts them."
             )
     return left_out
 
 
 def _kinds(content: Sequence[Any], *, only_words: bool) -> Iterator[str]:
-    """Yield the types of the blocks that stay behind."""
+    """Yield the types of the blocks that the wire does not send."""
     for block in content:
         kind = str(block.get("type")) if isinstance(block, Mapping) else "text"
-        if kind not in CALL_TYPES and ((only_words and kind not in _WORDS) or is_model_work(kind)):
+        is_other = only_words and kind not in _TEXT_TYPES
+        if kind not in CALL_TYPES and (is_other or is_model_work(kind)):
             yield kind
 
 

@@ -1,4 +1,4 @@
-"""Judge answers in which the provider sent nothing: whether the reason of their end explains it. No I/O here."""
+"""Checks answers without any content: an error, unless the finish reason explains them. No I/O here."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def is_empty(message: AIMessage) -> bool:
 def check_empty(
     wire: str, reason: Any, *, provider: str, words: Any = None, request_id: str | None = None
 ) -> None:
-    """Raise `MalformedResponse` if an empty answer ended for a reason that is broken, or that no table lists.
+    """Raise `MalformedResponse` for an empty answer whose finish reason means a failure or is unknown.
 
-    `words` are the provider's own about the end.
+    `reason` is the wire's own value; an answer without one passes. The error shows `words`, the provider's explanation.
     """
     if not isinstance(reason, str) or not reason:
         return

@@ -1,14 +1,14 @@
-"""The rows of model families that take less than their API documents, and the search for a model's row.
+"""Describes model families that accept fewer parameters than their API documents, and finds the row of a model.
 
-Each wire has the rows of its models in its own folder. A model that matches no row is unknown, and its parameters are
-sent unchanged.
+`families.py` in the folder of each wire has the rows of its models. A model that matches no row is unknown, and its
+parameters are sent unchanged.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.wire import loaded
 
@@ -16,52 +16,60 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
     from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation
 
-LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")  # of reasoning, on any wire
+# The efforts of reasoning that any wire has, from the lowest to the highest.
+LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+# The parameters that set reasoning on some wire.
 REASONING = ("reasoning", "reasoning_effort", "thinking", "effort", "output_config")
 LOW_TO_HIGH = ("low", "medium", "high")
 
 
 class Family(NamedTuple):
-    """Models that take the same. What is left out is as the API documents it."""
+    """Models that accept the same parameters. The default of a field is what the API documents for all its models."""
 
-    models: str  # their names, without a date; `*` at the end is for any
-    link: str  # where it is documented
-    efforts: tuple[str, ...] = ()  # of reasoning; none of them: the model does not reason
+    # The models' names without a date, separated by spaces. A `*` at the end matches any ending.
+    models: str
+    # The page that documents what these models accept.
+    link: str
+    # The efforts of reasoning that they accept. Empty: they do not reason.
+    efforts: tuple[str, ...] = ()
+    # The parameters that they reject.
     refuses: tuple[str, ...] = ()
-    fixed: tuple[
-        str, ...
-    ] = ()  # taken only as it is by default; free where the effort is one of these:
-    free_at: tuple[str | None, ...] = ()  # None: not set
+    # The parameters that they accept only with the default value, unless the effort is one of `free_at`.
+    fixed: tuple[str, ...] = ()
+    # The efforts at which `fixed` parameters may have any value. None: the call sets no effort.
+    free_at: tuple[str | None, ...] = ()
 
-    # Anthropic's
-    thinking: tuple[str, ...] = ()  # the types of `thinking` that turn it on, best first
-    off: str | None = (
-        ""  # the type that turns it off; "" where setting none does, None where nothing does
-    )
-    one_sampler: bool = False  # `temperature` or `top_p`, not both
-    forced_tools: bool = True  # `tool_choice` may name a tool
-    prefill: bool = False  # a last turn of the assistant is continued
-    schemas: bool = True  # structured outputs: a JSON schema for the answer
+    # Anthropic's models only:
+    # The values of `thinking.type` that turn thinking on, the best one first.
+    thinking: tuple[str, ...] = ()
+    # The value of `thinking.type` that turns it off. "": thinking is off unless it is set. None: it cannot be off.
+    off: str | None = ""
+    # They accept `temperature` or `top_p`, but not both.
+    one_sampler: bool = False
+    # `tool_choice` may force a tool.
+    forced_tools: bool = True
+    # They continue a last message of the assistant.
+    prefill: bool = False
+    # They accept a JSON schema for the answer.
+    schemas: bool = True
 
 
 class ModelFamilies(NamedTuple):
     """The model families of a wire, and the function that adapts parameters to a family."""
 
-    rows: Mapping[str, tuple[Family, ...]]  # by provider
-    fit: Callable[
-        [ParameterAdaptation, Family | None, Service | None], None
-    ]  # put parameters into the wire's own words
-    # Parameters that these models are not sent, beside those which only other wires have (`own_words.py`).
+    # The families of each provider, by the provider's name.
+    rows: Mapping[str, tuple[Family, ...]]
+    # Converts parameters to the names and values of this wire, in place.
+    fit: Callable[[ParameterAdaptation, Family | None, Service | None], None]
+    # Parameters that are never sent to these models, beside those that only other wires have (`wire_parameters.py`).
     lacks: tuple[str, ...] = ()
-    touched: frozenset[str] = (
-        frozenset()
-    )  # those that `fit` looks at, beside the ones every wire has
-    base_name: Callable[[str], str | None] = lambda model: model.removeprefix(
-        "ft:"
-    )  # None: no model of these
+    # The parameters that `fit` reads, beside those that every wire has.
+    touched: frozenset[str] = frozenset()
+    # Returns a model's name as the rows have it. None: no row can match the model.
+    base_name: Callable[[str], str | None] = lambda model: model.removeprefix("ft:")
 
     def family_of(self, provider: str, model: str) -> Family | None:
-        """Return what is known of the model, or None."""
+        """Return the family of a model, or None if no row matches it."""
         rows = self.rows.get(provider, ())
         if not rows or (name := self.base_name(model)) is None:
             return None
@@ -69,17 +77,15 @@ class ModelFamilies(NamedTuple):
 
 
 def fit_at(reference: str) -> Callable[[ParameterAdaptation, Family | None, Service | None], None]:
-    """Return the function at `module:name`; its module is loaded when it is called."""
+    """Return a function that calls the one at `module:name`, whose module is imported by the first call."""
 
-    def fit(
-        adaptation: ParameterAdaptation, family: Family | None, service: Service | None
-    ) -> None:
-        loaded(reference)(adaptation, family, service)
+    def fit(*arguments: Any) -> None:
+        loaded(reference)(*arguments)
 
     return fit
 
 
-# What may stand behind a name: a date, the version of a cloud, the organisation of a fine-tuned one.
+# The ending that a model's name may have: a date, a cloud's version, the organisation of a fine-tuned model.
 _SUFFIX = r"(:[^:]*:.*|[-@](\d{8}|\d{4}-\d\d-\d\d)|-latest)?(-v\d+)?(:\d+)?$"
 
 

@@ -1,4 +1,4 @@
-"""Converts parameters of one wire that all wires can express into the common ones. No I/O here.
+"""Converts parameters of another wire to the common ones that every wire can express. No I/O here.
 
 Only a call with a parameter of another wire loads this module.
 """
@@ -12,9 +12,10 @@ from modelwire.adapters.wires.json import in_snake_case
 from modelwire.adapters.wires.parameter_adaptation import ParameterAdaptation
 from modelwire.aliases import JSON
 
-# Gemini's and Converse's dicts of settings, and Gemini's of thinking.
+# The parameters of Gemini and Converse that hold several settings in a dict.
 _CONFIGS = ("generationConfig", "generation_config", "inferenceConfig")
 _THINKING = ("thinkingConfig", "thinking_config")
+# The parameters of other wires that set a system prompt.
 _SYSTEM = ("system", "instructions", "systemInstruction", "system_instruction")
 # The common name of each setting, by its name in snake_case.
 _COMMON = {
@@ -32,29 +33,29 @@ _COMMON = {
 
 
 def translate(adaptation: ParameterAdaptation, foreign: Collection[str]) -> None:
-    """Put the foreign parameters into common words; what has none stays under its name."""
+    """Rename the `foreign` parameters to their common names, in place. One without a common name stays."""
     params = adaptation.params
     for name in [name for name in params if name in foreign]:
         value = params[name]
         if name in (*_CONFIGS, *_THINKING) and isinstance(value, Mapping):
             rest: JSON = {}
             for key, part in value.items():
-                if not _has_common_name(adaptation, name, in_snake_case(key), part):
+                if not _set_common(adaptation, name, in_snake_case(key), part):
                     rest[key] = part
             params[name] = rest
             if not rest:
                 del params[name]
-        elif _COMMON.get(name) != name and _has_common_name(
-            adaptation, name, in_snake_case(name), value
-        ):
+        elif _COMMON.get(name) == name:
+            continue
+        elif _set_common(adaptation, name, in_snake_case(name), value):
             del params[name]
 
 
-def _has_common_name(adaptation: ParameterAdaptation, parameter: str, key: str, value: Any) -> bool:
-    """Set a parameter under its common name, and return whether it has one."""
+def _set_common(adaptation: ParameterAdaptation, parameter: str, key: str, value: Any) -> bool:
+    """Set the setting `key` of `parameter` under its common name. Return False if it has none."""
     if key == "thinking_config" and isinstance(value, Mapping):
         parts = [
-            _has_common_name(adaptation, parameter, in_snake_case(name), it)
+            _set_common(adaptation, parameter, in_snake_case(name), it)
             for name, it in value.items()
         ]
         return all(parts)
@@ -73,15 +74,14 @@ def _has_common_name(adaptation: ParameterAdaptation, parameter: str, key: str, 
         common = {"budget_tokens": value}
     else:
         return False
-    if (
-        parameter in adaptation.call_parameters or name not in adaptation.params
-    ):  # what a call sets wins
+    # A parameter of the call replaces one that the model was made with.
+    if parameter in adaptation.call_parameters or name not in adaptation.params:
         adaptation.params[name] = common
     return True
 
 
 def take_system_prompt(params: JSON, foreign: Collection[str]) -> str | None:
-    """Take out the system prompt that is set under another wire's word."""
+    """Remove and return the system prompt that a `foreign` parameter sets; None if there is none."""
     for name in _SYSTEM:
         if name in foreign and isinstance(params.get(name), str):
             return str(params.pop(name))

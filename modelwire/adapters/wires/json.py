@@ -22,19 +22,24 @@ if TYPE_CHECKING:
     from modelwire.errors import ProviderError
     from modelwire.transport.wire import Reply
 
-# What reading JSON raises that has another shape than its documentation says.
+# The exceptions that code raises when JSON has another shape than the provider documents.
 UNDOCUMENTED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 _SNIPPET_CHARS = 200
 MESSAGE_CHARS = 300
-_BODY_CHARS = 2_000  # of a body that is no JSON, kept as `.body` of the error
+# The `.body` of an error has at most so much of a body that is not JSON.
+_BODY_CHARS = 2_000
 
-# OpenAI, Azure, Groq, Mistral ... / Anthropic / Amazon / Azure API Management, most telling first.
+# The response headers with the provider's id of a request, the best one first:
+# OpenAI, Azure, Groq, Mistral ... / Anthropic / Amazon / Azure API Management.
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
 
 
 def snippet(text: bytes | str, limit: int = _SNIPPET_CHARS) -> str:
-    """Return at most `limit` characters of `text`, secrets masked, white space collapsed, controls escaped."""
-    head = text[: limit * 8]  # masking and white space shrink it; a body may have megabytes
+    """Return at most `limit` characters of `text`, safe to show.
+
+    API keys are masked, white space is collapsed, and control characters are escaped.
+    """
+    head = text[: limit * 8]  # Masking and collapsing shorten the text; a body may have megabytes.
     shown = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
     shown = " ".join(mask_secrets(shown).split())
     if not shown.isprintable():  # a terminal must not obey what a provider sent
@@ -47,7 +52,7 @@ def snippet(text: bytes | str, limit: int = _SNIPPET_CHARS) -> str:
 
 
 def failure_text(error: BaseException) -> str:
-    """Return an error as one line for a table, without secrets."""
+    """Return the class and the message of an error as one line, with API keys masked."""
     text = " ".join(mask_secrets(message_of(error)).split())
     if text:
         return f"{type(error).__name__}: {text}"
@@ -55,13 +60,13 @@ def failure_text(error: BaseException) -> str:
 
 
 def mask_secrets(text: str) -> str:
-    """Replace what looks like an API key by asterisks: providers echo the key they refuse."""
+    """Replace everything that looks like an API key by asterisks: providers repeat a key that they reject."""
     text = re.sub(_KEY, MASK, text)
     return re.sub(_NAMED_KEY, rf"\g<1>{MASK}", text)
 
 
-# By prefix: OpenAI and Anthropic `sk-`, Groq `gsk_`, xAI `xai-`, Hugging Face `hf_`, NVIDIA `nvapi-`, Perplexity
-# `pplx-`, Cerebras `csk-`, Replicate `r8_`, Google `AIza`; bearer tokens and JSON web tokens.
+# Matches API keys by their prefixes (OpenAI and Anthropic `sk-`, Groq `gsk_`, xAI `xai-`, Hugging Face `hf_`, NVIDIA
+# `nvapi-`, Perplexity `pplx-`, Cerebras `csk-`, Replicate `r8_`, Google `AIza`), bearer tokens and JSON web tokens.
 _KEY = (
     r"\bsk-[\w\-*.]{6,}[\w*]"
     r"|\b(?:gsk_|xai-|hf_|nvapi-|pplx-|csk-|r8_)[\w\-*]{12,}"
@@ -69,14 +74,14 @@ _KEY = (
     r"|\beyJ[\w\-]{10,}\.[\w\-]+\.[\w\-]*"
     r"|(?i:(?<=\bbearer )[\w\-.=+/~]{8,})"
 )
-# "API key provided: something", unless the provider has put asterisks into it already.
+# Matches "API key provided: something", unless the provider has masked the key with asterisks already.
 _NAMED_KEY = r"(?i)(\bapi[ _-]?key(?: provided)?[\"'`]?\s*[:=]\s*[\"'`]?)(?!\S*\*)(?=\S*[\d_-])[^\s\"'`,;<>]{8,}"
 
 
 def is_keep_alive(name: str, data: bytes) -> bool:
-    """Return whether an event is `data:` alone, which some servers send while the model thinks.
+    """Return whether a server-sent event has empty data, as some servers send it while the model thinks.
 
-    The standard dispatches it, with an empty text (WHATWG HTML, 9.2.6, read 2026-11); no wire has such an event.
+    The standard dispatches such an event (WHATWG HTML, 9.2.6, read 2026-11), but it means nothing on any wire.
     """
     return name != "error" and not data.strip()
 
@@ -89,10 +94,11 @@ def read_json(
     status: int | None = None,
     what: str = "answer",
 ) -> Any:
-    """Parse an answer or an event, whatever its content type says; white space around it is fine.
+    """Return the parsed JSON of an answer or an event, whatever its content type says.
 
-    Bytes that are no UTF-8 and lone surrogates come out as U+FFFD. NaN and Infinity are values. Raises
-    `MalformedResponse` for the rest: HTML, half a body, nothing at all, nesting beyond 200 levels.
+    Invalid UTF-8 and lone surrogates become U+FFFD. NaN, Infinity and white space around the JSON are accepted. Raises
+    `MalformedResponse` for everything else: HTML, a cut or empty body, nesting beyond 200 levels. `what` names the
+    JSON in that error.
     """
     try:
         return from_json(body)
@@ -112,11 +118,12 @@ def read_json(
             ) from first
 
 
-_HUGE = "number out of range"  # jiter's words, pydantic's parser, for an integer of more than 4,300 digits
+# The error text of pydantic's parser (jiter) for an integer of more than 4,300 digits.
+_HUGE = "number out of range"
 
 
 def _with_huge_numbers(body: bytes) -> Any:
-    """Parse JSON with an integer too large for the parser: such a count must not make the answer unreadable."""
+    """Return parsed JSON that has an integer too large for pydantic's parser; from 400 digits it becomes a float."""
     import json
 
     return json.loads(
@@ -126,7 +133,7 @@ def _with_huge_numbers(body: bytes) -> Any:
 
 
 def read_reply(reply: Reply, provider: str) -> Any:
-    """Parse a whole answer."""
+    """Return the parsed JSON of an unstreamed answer. Raises `MalformedResponse` if it is not JSON."""
     try:
         return from_json(reply.body)
     except ValueError:
@@ -139,7 +146,7 @@ def read_reply(reply: Reply, provider: str) -> Any:
 
 
 def no_answer(reply: Reply, provider: str, why: str) -> MalformedResponse:
-    """Return the error for JSON that is not an answer of this wire, with the reason."""
+    """Return the error for JSON that is not an answer of this wire. `why` ends its sentence "The answer of X ..."."""
     request_id = request_id_of(reply.headers)
     message = f"The answer of `{provider}` {why}."
     return malformed(
@@ -155,7 +162,7 @@ def malformed(
     request_id: str | None = None,
     status: int | None = None,
 ) -> MalformedResponse:
-    """Return the error for an answer that cannot be read; it shows a piece of it (bytes, text or parsed JSON)."""
+    """Return the error for an unreadable answer. It shows the beginning of `body`: bytes, text or parsed JSON."""
     if not isinstance(body, bytes | str):
         body = _json_text(body)
     if seen := snippet(body):
@@ -170,11 +177,12 @@ def malformed(
 
 
 def _repaired(body: bytes) -> str:
+    """Return a body as text without a byte order mark; invalid bytes and lone surrogates become U+FFFD."""
     text = body.decode("utf-8", "replace").removeprefix("\ufeff")
     return re.sub(_SURROGATES, lambda found: "\\ufffd" if found[1] else found[0], text)
 
 
-# An escaped backslash and a whole pair stay; group 1 is half a pair.
+# Matches an escaped backslash, a whole surrogate pair, or, as group 1, a lone surrogate.
 _SURROGATES = r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 
 
@@ -185,23 +193,25 @@ def _json_text(value: Any) -> str:
 
 
 class ProviderWords(NamedTuple):
-    """What an error body says. `code` is as on the wire: text, or a number that may be an HTTP status."""
+    """The fields found in an error body. `code` is unchanged: a text, or a number that may be an HTTP status."""
 
     message: str | None = None
     type: str | None = None
     code: str | int | None = None
     detail_code: str | None = None
     request_id: str | None = None
-    status: int | None = None  # in the body, for an error under a 200
+    status: int | None = (
+        None  # an HTTP status in the body, for an error that was sent with status 200
+    )
 
 
 def provider_words(body_json: Any) -> ProviderWords:
-    """Find message, type and codes in an error body of any of the shapes seen; never raises.
+    """Return the message, type and codes of an error body in any of the shapes below; never raises.
 
     `{"error": {...}}` (OpenAI, Anthropic, Google, Azure; Google also in a list of one), `{"error": "text", "code": ..}`
     (xAI, Ollama, Hugging Face), `{"detail": "text" | [{"msg": ..}]}` (FastAPI: Mistral, vLLM), `{"message": ..}`
-    (Mistral, vLLM, Cohere; Bedrock says `Message` too), `{"errors": [{"message": ..}]}` (Cloudflare). Seen in public
-    recordings, 2026-11.
+    (Mistral, vLLM, Cohere; Bedrock also has `Message`), `{"errors": [{"message": ..}]}` (Cloudflare). All occur in
+    public recordings, 2026-11.
     """
     if isinstance(body_json, list) and body_json:
         body_json = body_json[0]
@@ -212,7 +222,7 @@ def provider_words(body_json: Any) -> ProviderWords:
     details = dict_or_empty(source.get("details"))
     return ProviderWords(
         message=_message_of(source, body_json),
-        # OpenAI says `type`; Google `status` ("INVALID_ARGUMENT").
+        # OpenAI has the class of the error in `type`, Google in `status` ("INVALID_ARGUMENT").
         type=text_or_none(source.get("type")) or text_or_none(source.get("status")),
         code=_code(source.get("code")) or _code(body_json.get("code")),
         # Anthropic: https://docs.anthropic.com/en/api/errors, read 2026-11
@@ -234,8 +244,8 @@ def _message_of(source: Fields, body: Fields) -> str | None:
 
 
 def _first_words(value: Any) -> str | None:
-    """Return the text in `value`, or in the `message`, `msg` or `detail` of the object or list it is."""
-    for _ in range(5):  # shapes nest a little; hostile ones would for ever
+    """Return `value` if it is a text, else the `message`, `msg` or `detail` of an object or of a list's first item."""
+    for _ in range(5):  # Real bodies nest a few levels; a hostile one may nest without end.
         if isinstance(value, str):
             return value.strip() or None
         if isinstance(value, list) and value:
@@ -248,13 +258,14 @@ def _first_words(value: Any) -> str | None:
 
 
 def text_or_none(value: Any) -> str | None:
-    """Return `value` if it is a text with something in it."""
+    """Return `value` if it is a non-empty text, else None."""
     if isinstance(value, str) and value:
         return value
     return None
 
 
 def dict_or_empty(value: Any) -> JSON:
+    """Return `value` if it is a dict, else an empty dict."""
     return value if isinstance(value, dict) else {}
 
 
@@ -267,7 +278,7 @@ def dicts_in(value: Any) -> list[JSON]:
 
 @lru_cache(maxsize=64)
 def in_snake_case(name: str) -> str:
-    """Return a name of JSON in snake_case."""
+    """Return a camelCase name in snake_case."""
     return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
 
 
@@ -275,7 +286,7 @@ _MOST_DIGITS = 16  # A count that a service sends as a text has fewer digits tha
 
 
 def count_or_none(value: Any) -> int | None:
-    """Return `value` if it is a number of tokens."""
+    """Return a token count as an int: a whole number >= 0, also as a float or as digits. None for all else."""
     is_whole = type(value) is float and value.is_integer()
     is_digits = type(value) is str and value.isdecimal() and len(value) < _MOST_DIGITS
     if is_whole or is_digits:
@@ -286,8 +297,9 @@ def count_or_none(value: Any) -> int | None:
 
 
 def counts_of(usage: Fields, names: Sequence[str]) -> list[int | None]:
+    """Return the token counts of these names, in their order; None for one that is missing or invalid."""
     counts = []
-    for name in names:  # a loop, as every answer comes here: a comprehension is a call of its own
+    for name in names:  # This runs for every answer, and a comprehension would cost another call.
         counts.append(count_or_none(usage.get(name)))  # noqa: PERF401
     return counts
 
@@ -307,7 +319,7 @@ def _status(value: Any) -> int | None:
 
 
 def request_id_of(headers: HeaderFields) -> str | None:
-    """Return the provider's name for the call; `headers` have lower-case names."""
+    """Return the provider's id of the request from response headers with lower-case names, or None."""
     for name in _REQUEST_ID_HEADERS:
         if found := headers.get(name):
             return found
@@ -315,7 +327,7 @@ def request_id_of(headers: HeaderFields) -> str | None:
 
 
 def error_from_reply(reply: Reply, provider: str) -> ProviderError:
-    """Return the error for an answer with a status >= 300, of any shape and content type; never raises."""
+    """Return the error for an HTTP response with a status >= 300 and any body; never raises."""
     try:
         body = from_json(_repaired(reply.body))
     except ValueError:
@@ -347,9 +359,9 @@ def error_from_json(
     model: str | None = None,
     fallback: str | None = None,
 ) -> ProviderError:
-    """Return the error for `body`, the parsed JSON of an error answer or of an error event under a 200.
+    """Return the error for `body`, the parsed JSON of an error response, or of an error sent with status 200.
 
-    `fallback` is the message if the body has none.
+    `fallback` is the message of the error if the body has none.
     """
     headers = headers or {}
     words = provider_words(body)
@@ -368,10 +380,10 @@ def error_from_json(
 
 
 def error_as(kind: type[ProviderError], error: ProviderError) -> ProviderError:
-    """Return the error as one of another class, where only the words of a provider tell which it is."""
+    """Return a copy of the error as class `kind`, for a provider whose message alone shows the cause."""
     made = kind(error.message)
     made.__dict__.update(error.__dict__)
-    made.__dict__.pop("retry_class", None)  # The new class has its own.
+    made.__dict__.pop("retry_class", None)  # The new class decides whether a retry may help.
     return made
 
 
@@ -382,7 +394,7 @@ def _shown(value: Any) -> Any:
 
 
 def _masked(value: Any) -> Any:
-    """Return parsed JSON with what looks like a key masked in every text; at most 200 levels, as the parser allows."""
+    """Return parsed JSON with API keys masked in every text. The parser allows 200 levels, so recursion is safe."""
     if isinstance(value, str):
         return mask_secrets(value)
     if isinstance(value, dict):
@@ -393,12 +405,12 @@ def _masked(value: Any) -> Any:
 
 
 def _status_words(reply: Reply) -> str:
-    """Return the meaning of a status whose body has no message that can be found."""
+    """Return the error message for a response whose body has none: its HTTP status and the beginning of the body."""
     try:
         from http import HTTPStatus
 
         phrase = f" {HTTPStatus(reply.status).phrase}"
-    except (ValueError, ImportError, OSError):  # no such status; no file descriptor for the import
+    except (ValueError, ImportError, OSError):  # unknown status; no free file descriptor to import
         phrase = ""
     if 300 <= reply.status < 400:
         target = snippet(reply.headers.get("location", "").partition("?")[0])
@@ -408,5 +420,5 @@ def _status_words(reply: Reply) -> str:
         )
     seen = snippet(reply.body, MESSAGE_CHARS)
     return f"The server answered {reply.status}{phrase}" + (
-        f": `{seen}`" if seen else " and said nothing more."
+        f": `{seen}`" if seen else " with an empty body."
     )

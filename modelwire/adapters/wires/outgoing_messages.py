@@ -1,4 +1,4 @@
-"""What the codecs do alike with messages and their blocks on the way out. No I/O here."""
+"""Prepares messages and content blocks for a request: roles, ids of tool calls, checks of blocks. No I/O here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from modelwire.messages import BaseMessage
 from modelwire.messages.block_translators.standard import AnyBlock, type_of
 from modelwire.messages.tool_calls import CALL_EXTRAS
 
-# Where LangChain keeps Gemini's signatures of calls, by the id of the call.
+# The key of `additional_kwargs` under which LangChain stores Gemini's thought signatures by the id of the call.
 CALL_SIGNATURES = "__gemini_function_call_thought_signatures__"
+# The types of messages that a model has written.
 _ANSWERS = frozenset(("ai", "AIMessageChunk"))
-# The key under which a block has the id of the call that it makes.
+# For each type of block that is a tool call: the key of its id.
 _CALL_BLOCKS = {
     "tool_call": "id",
     "tool_use": "id",
@@ -25,7 +26,7 @@ _CALL_BLOCKS = {
     "function_call": "call_id",
     "custom_tool_call": "call_id",
 }
-# The key under which a block has the id of the call that it answers.
+# For each type of block that is a tool's result: the key of the id of its call.
 _RESULT_BLOCKS = {
     "tool_result": "tool_use_id",
     "function_call_output": "call_id",
@@ -34,9 +35,10 @@ _RESULT_BLOCKS = {
 
 
 def role_of(message: Any, roles: Mapping[str, str], api: str) -> str:
-    """Return what `roles` has for the message's type, or for the role of a `ChatMessage`.
+    """Return the wire's role for a message, found in `roles` by its type, or by the role of a `ChatMessage`.
 
-    The type decides and not the class: a call loads only the classes it has messages of.
+    The type decides and not the class, so that no unused message class is imported. Raises `InvalidType` for a value
+    that is not a message, `InvalidArgument` for a role that the API, which errors call `api`, does not have.
     """
     if not isinstance(message, BaseMessage):
         raise InvalidType(
@@ -54,7 +56,7 @@ def role_of(message: Any, roles: Mapping[str, str], api: str) -> str:
 
 
 def tool_call_id_of(message: BaseMessage) -> str:
-    """Return which call a tool's message answers."""
+    """Return the id of the call that a tool message answers. Raises `InvalidArgument` if it has none."""
     id = getattr(message, "tool_call_id", None)
     if not isinstance(id, str):
         raise InvalidArgument("A message of role `tool` needs a `tool_call_id`: use `ToolMessage`.")
@@ -64,8 +66,8 @@ def tool_call_id_of(message: BaseMessage) -> str:
 def with_paired_calls(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
     """Return the messages with a unique id for each tool call and its result, and without unanswered cut calls.
 
-    A cut call is one whose arguments could not be parsed. Some wires refuse a call without a result, others an id that
-    repeats or is missing. The messages that come in are not changed; without a fault they are returned as they are.
+    A cut call is one whose arguments could not be parsed. Some wires reject a call without a result, others an id that
+    repeats or is missing. The messages themselves are never changed; the same sequence is returned if it has no fault.
     """
     seen: set[str] = set()
     for message in messages:
@@ -80,7 +82,10 @@ def with_paired_calls(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
 
 
 def _call_ids(message: Any) -> list[str]:
-    """Return the ids of an answer's calls, "" for a missing one: of its lists of calls, else of what a caller wrote."""
+    """Return the ids of an answer's tool calls, "" for a missing one.
+
+    They come from its lists of calls, else from `tool_use` blocks or raw `tool_calls`, which a caller may have written.
+    """
     calls: Sequence[Any] = message.tool_calls + message.invalid_tool_calls
     if not calls and message.content.__class__ is list:
         calls = [it for it in message.content if type_of(it) == "tool_use"]
@@ -90,6 +95,7 @@ def _call_ids(message: Any) -> list[str]:
 
 
 def _raw_calls(message: Any) -> list[Any]:
+    """Return the tool calls that an answer has in Chat Completions' own form."""
     raw = message.additional_kwargs.get("tool_calls")
     if isinstance(raw, list):
         return [it for it in raw if isinstance(it, Mapping)]
@@ -97,7 +103,7 @@ def _raw_calls(message: Any) -> list[Any]:
 
 
 def _result_ids(message: Any) -> list[str]:
-    """Return the ids of the calls that a message answers."""
+    """Return the ids of the tool calls whose results a message has."""
     if message.type == "tool":
         return [str(message.tool_call_id or "")]
     if message.type != "human" or message.content.__class__ is str:
@@ -110,22 +116,24 @@ def _result_ids(message: Any) -> list[str]:
     return ids
 
 
-# The new ids of the calls that had the same id, in their order; None: the call is left out.
+# By the old id, the new ids of the calls that had it, in their order. None: the call is left out.
 _NewIds = Mapping[str, list[str | None]]
 
 
 class _Pairing:
-    """A history whose calls and results get ids that pair them."""
+    """Gives the tool calls of a history and their results unique ids."""
 
     def __init__(self, messages: Sequence[BaseMessage]) -> None:
         self._messages = messages
         answers = [it for it in messages if getattr(it, "type", None) in _ANSWERS]
         self._taken = {id for answer in answers for id in _call_ids(answer)}
         self._sent: set[str] = set()
-        self._open: dict[str, list[str]] = {}  # the new ids of the calls that had this id last
+        # By an old id, the new ids of the calls of the last answer that had it, as far as they wait for a result.
+        self._open: dict[str, list[str]] = {}
         self._made = 0
 
     def messages(self) -> list[BaseMessage]:
+        """Return the history with the new ids. Messages that need no new id are the same objects."""
         paired: list[BaseMessage] = []
         for position, message in enumerate(self._messages):
             kind = getattr(message, "type", None)
@@ -137,6 +145,7 @@ class _Pairing:
         return paired
 
     def _answer(self, message: Any, later: Sequence[BaseMessage]) -> Any:
+        """Return an answer with new ids for its calls, without a cut call that no `later` message answers."""
         first_cut = len(message.tool_calls)
         has_cut_calls = bool(message.invalid_tool_calls)
         new_ids: dict[str, list[str | None]] = {}
@@ -154,7 +163,7 @@ class _Pairing:
         return _with_call_ids(message, new_ids)
 
     def _new_id(self, id: str) -> str:
-        """Return the id if it is free, else one of nine letters and digits, the only form that Mistral takes."""
+        """Return the id if it is free, else a new one of nine letters and digits, the only form Mistral accepts."""
         new = id
         while not new or new in self._sent or (new != id and new in self._taken):
             self._made += 1
@@ -163,8 +172,10 @@ class _Pairing:
         return new
 
     def _result(self, message: Any) -> Any:
+        """Return a message with the new ids of the calls whose results it has."""
         update: JSON = {}
-        own: dict[str, str] = {}  # of a tool's message, which blocks in its content may repeat
+        # The new id of a tool message; blocks in its content may repeat the old one.
+        own: dict[str, str] = {}
         if message.type == "tool":
             id = str(message.tool_call_id or "")
             update["tool_call_id"] = own[id] = self._answered(id)
@@ -176,7 +187,7 @@ class _Pairing:
         return message.model_copy(update=update)
 
     def _answered(self, id: str) -> str:
-        """Return the new id of the next call that has no result; further results get the id of the last call."""
+        """Return the new id for a result: of the next call with this id that waits for one, else of the last one."""
         waiting = self._open.get(id)
         if not waiting:
             return id
@@ -193,7 +204,7 @@ class _Pairing:
 
 
 def _results_of(id: str, later: Sequence[BaseMessage]) -> int:
-    """Count the results for a call among the later messages, up to the next call of the same id."""
+    """Return how many results of a call the later messages have, before another call with the same id."""
     count = 0
     for message in later:
         if getattr(message, "type", None) in _ANSWERS:
@@ -205,14 +216,14 @@ def _results_of(id: str, later: Sequence[BaseMessage]) -> int:
 
 
 def _with_call_ids(message: Any, new_ids: _NewIds) -> Any:
-    """Return the answer with the new ids of its calls, wherever it has them."""
+    """Return a copy of the answer with the new ids of its calls in its lists, its content and its extras."""
     kwargs = dict(message.additional_kwargs)
     update: JSON = {"additional_kwargs": kwargs}
     raw = kwargs.pop("tool_calls", None)
     calls = [*message.tool_calls, *message.invalid_tool_calls]
     if calls:
         named = _with_ids(calls, new_ids, "id")
-        whole_count = len(message.tool_calls)  # none of these is left out
+        whole_count = len(message.tool_calls)  # Only invalid calls, which follow, can be left out.
         update["tool_calls"] = named[:whole_count]
         update["invalid_tool_calls"] = named[whole_count:]
     elif raw is not None:
@@ -227,9 +238,9 @@ def _with_call_ids(message: Any, new_ids: _NewIds) -> Any:
 
 
 def _with_ids(items: Sequence[Any], new_ids: _NewIds, key_of_all: str | None = None) -> list[Any]:
-    """Return the items with their new ids, under the keys of blocks of their types unless all have the same key.
+    """Return calls or blocks with their new ids, without the calls that are left out.
 
-    A call that is left out is missing.
+    The key of the id depends on the type of the block, unless `key_of_all` names it.
     """
     left = {id: list(ids) for id, ids in new_ids.items()}
     named: list[Any] = []
@@ -246,10 +257,10 @@ def _with_ids(items: Sequence[Any], new_ids: _NewIds, key_of_all: str | None = N
 
 
 def calls_of(message: Any) -> list[Any]:
-    """Return the tool calls of an answer that are sent back, in a list of the caller's own.
+    """Return a new list of the tool calls of an answer that a request must contain.
 
-    They are its `tool_calls`, else its `tool_use` blocks, which a caller may have written. A cut call that a result
-    answers (`with_paired_calls` removes the others) is sent without arguments.
+    They are its `tool_calls`, else its `tool_use` blocks, which a caller may have written. A cut call that has a result
+    (`with_paired_calls` removes the others) is sent without arguments.
     """
     calls = list(message.tool_calls)
     if invalid := message.invalid_tool_calls:
@@ -265,7 +276,10 @@ def calls_of(message: Any) -> list[Any]:
 
 
 def with_results_apart(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """Return the messages with the `tool_result` blocks of users, Anthropic's, as tool messages before the rest."""
+    """Return the messages with each `tool_result` block of a user message moved into a tool message before it.
+
+    Such blocks are Anthropic's form of a tool's result.
+    """
     apart: list[BaseMessage] = []
     for message in messages:
         content: Any = getattr(message, "content", "")
@@ -287,7 +301,7 @@ def with_results_apart(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]
 
 
 def take_call(calls: list[Any], id: Any) -> Any:
-    """Remove the first call of that id and return it; None if there is none."""
+    """Remove the first call with this id from `calls` and return it; None if there is no such call."""
     for at, call in enumerate(calls):
         if call["id"] == id:
             return calls.pop(at)
@@ -295,9 +309,10 @@ def take_call(calls: list[Any], id: Any) -> Any:
 
 
 def safe_call_id(id: Any, most: int | None = None) -> str:
-    """Return an id of letters, digits, `_` and `-`. Others' may have dots and colons (Kimi: `functions.f:0`).
+    """Return the id if it has only letters, digits, `_` and `-` and at most `most` characters, else a safe form of it.
 
-    The checksum keeps two ids apart that differ only in what is replaced or cut.
+    Other providers' ids may have dots and colons (Kimi: `functions.f:0`). A checksum keeps the safe forms of two
+    different ids different.
     """
     text = str(id or "")
     if re.fullmatch(r"[a-zA-Z0-9_-]+", text) and (most is None or len(text) <= most):
@@ -307,7 +322,7 @@ def safe_call_id(id: Any, most: int | None = None) -> str:
 
 
 def kind_of(item: Any) -> str:
-    """Return the type of a content block. Raises `InvalidType` or `InvalidArgument` if it is not a block."""
+    """Return the type of a content block. Raises `InvalidType` for no dict, `InvalidArgument` for a missing type."""
     if not isinstance(item, Mapping):
         raise InvalidType(
             f"A content block must be a string or a dict, not `{type(item).__name__}`."
@@ -318,6 +333,7 @@ def kind_of(item: Any) -> str:
 
 
 def text_of(item: AnyBlock) -> str:
+    """Return the text of a text block. Raises `InvalidArgument` if it has none."""
     if not isinstance(text := item.get("text"), str):
         raise InvalidArgument(
             f"A block of type `{item.get('type')}` needs its `text` as a string; it has {key_names(item)}."
@@ -326,17 +342,19 @@ def text_of(item: AnyBlock) -> str:
 
 
 def value_of(item: AnyBlock) -> JSON:
-    """Return what a `non_standard` block wraps."""
+    """Return a copy of the provider's own block in a `non_standard` one. Raises `InvalidArgument` if it has none."""
     if not isinstance(value := item.get("value"), Mapping):
         raise InvalidArgument("A block of type `non_standard` needs its `value` as a dict.")
     return dict(value)
 
 
 def without_data(item: AnyBlock, kind: str) -> InvalidArgument:
+    """Return the error for an image, audio or file block that has no data."""
     return InvalidArgument(
         f"A block of type `{kind}` needs `url`, `base64` with `mime_type`, or `file_id`; it has {key_names(item)}."
     )
 
 
 def key_names(item: AnyBlock) -> str:
+    """Return the first keys of a block in backticks, for an error."""
     return ", ".join(f"`{key}`" for key in list(item)[:8]) or "no keys"

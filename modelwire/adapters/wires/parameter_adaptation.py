@@ -1,7 +1,7 @@
-"""Adapts the parameters of a call to one model: the part that all wires share, and the settings of reasoning.
+"""Adapts the parameters of a call to one model: what all wires share, and the settings of reasoning.
 
-Parameters of another wire are converted to the model's; those that the model refuses are left out, with a note. No I/O
-here. Only a call that may need it loads this module.
+Parameters of another wire are converted to those of the model's wire. Parameters that the model rejects are left out,
+with a note for the caller. No I/O here. Only a call that may need it loads this module.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from modelwire.messages.block_translators.standard import without
 
 
 class Note(NamedTuple):
-    """What became of a parameter that could not be sent as it was."""
+    """A sentence for the caller about a parameter that was changed or left out."""
 
     parameter: str
     message: str
 
 
-# What the API does where a parameter is not set: one with just this value changes nothing.
+# The APIs' defaults. A parameter with this value is left out without a note, as that changes nothing.
 _DEFAULTS: JSON = {
     "temperature": 1,
     "top_p": 1,
@@ -35,8 +35,9 @@ _DEFAULTS: JSON = {
     "store": False,
 }
 
-# How many tokens of thinking an effort is worth, on models that count them; and the other way round. Our choice: the
-# smallest is the API's least, and the largest leaves room for the answer of a model that says 32,000 at most.
+# Converts efforts to thinking budgets in tokens, for models that take a budget, and back. The numbers are our choice:
+# the smallest is the least that the API accepts, and the largest leaves room for the text of an answer on models whose
+# answers are limited to 32,000 tokens.
 _BUDGETS = {
     "minimal": 1024,
     "low": 2048,
@@ -48,22 +49,24 @@ _BUDGETS = {
 
 
 def budget_of_effort(effort: str) -> int:
-    """Return how many tokens of thinking an effort is worth. Raises `InvalidArgument` for an unknown one."""
+    """Return the thinking budget, in tokens, that equals an effort. Raises `InvalidArgument` for an unknown one."""
     if effort not in _BUDGETS:
-        raise InvalidArgument(f"An effort is `{effort}`. {did_you_mean(effort, list(_BUDGETS))}")
+        meant = did_you_mean(effort, list(_BUDGETS))
+        raise InvalidArgument(f"`{effort}` is not an effort of reasoning. {meant}")
     return _BUDGETS[effort]
 
 
 class Reasoning(NamedTuple):
-    """How much a call wants the model to reason, under whichever parameter it was set."""
+    """How much the model is to reason, read from any of the parameters that can set it."""
 
     effort: str | None = None
-    budget: int | None = None
+    budget: int | None = None  # tokens
     summary: Any = None
-    rest: JSON = {}  # what a wire has beside it: `exclude`, `context` ...  # noqa: RUF012
+    # Settings that only some wires have, such as `exclude` or `context`.
+    rest: JSON = {}  # noqa: RUF012
 
     def level(self) -> str | None:
-        """Return the effort, or the one a budget amounts to."""
+        """Return the effort, else the lowest effort whose budget is not less; None if neither is set."""
         if self.effort is not None or self.budget is None:
             return self.effort
         if self.budget == 0:
@@ -72,9 +75,10 @@ class Reasoning(NamedTuple):
 
 
 class ParameterAdaptation:
-    """One call's parameters on their way to one model over the wire called `title`.
+    """Changes the parameters of one call, in place, to those that one model accepts, and notes each loss.
 
-    Those whose names are in `call_parameters` were set by the call, and win over what the model was made with.
+    `title` names the wire in the notes. The parameters named in `call_parameters` were set by the call itself, and
+    replace settings that the model was made with.
     """
 
     __slots__ = ("call_parameters", "model", "notes", "params", "title")
@@ -89,20 +93,22 @@ class ParameterAdaptation:
         self.notes: list[Note] = []
 
     def note(self, name: str, what: str) -> None:
+        """Add a note: the sentence that begins with the parameter's name and ends with `what`."""
         self.notes.append(Note(name, f"`{name}` {what}."))
 
     def leave_out(self, name: str, why: str) -> None:
-        """Take a parameter out, with a note unless it is the default anyway."""
+        """Remove a parameter, with a note unless its value is the API's default."""
         if self.params.pop(name) != _DEFAULTS.get(name, _NOTHING):
             self.note(name, f"is left out for `{self.model}`: {why}")
 
     def leave_out_all(self, names: Iterable[str], why: str) -> None:
+        """Remove those of the named parameters that are set, with notes."""
         for name in names:
             if name in self.params:
                 self.leave_out(name, why)
 
     def limit(self, lacks: Iterable[str], family: Family) -> None:
-        """Leave out what the wire has no word for, and what the family refuses at this effort of reasoning."""
+        """Remove the parameters that the wire does not have (`lacks`), and those that the family rejects."""
         refusal = f"it does not take it, see {family.link}"
         self.leave_out_all(lacks, f"{self.title} has no such parameter")
         self.leave_out_all(family.refuses, refusal)
@@ -114,13 +120,17 @@ class ParameterAdaptation:
                 self.leave_out(name, refusal.replace(" it,", f" it{reasoning},"))
 
     def _effort(self) -> str | None:
+        """Return the effort of reasoning that the parameters set, None without one."""
         effort = self.params.get("reasoning_effort")
         if isinstance(reasoning := self.params.get("reasoning"), Mapping):  # over the Responses API
             effort = reasoning.get("effort", effort)
         return effort if isinstance(effort, str) else None
 
     def closest_level(self, name: str, level: str | None, family: Family) -> str | None:
-        """Return the effort nearest to `level` that the model takes; "none" is nearest to itself only."""
+        """Return the effort nearest to `level` that the model accepts, with a note if it differs.
+
+        "none" replaces no other effort. An unknown level, or a model without known efforts, is left unchanged.
+        """
         if level not in LEVELS or level in family.efforts or not family.efforts:
             return level
         place = LEVELS.index(level)
@@ -135,7 +145,10 @@ class ParameterAdaptation:
         return nearest
 
     def take_reasoning(self, *names: str) -> tuple[str, Reasoning] | None:
-        """Take out what `names` set about reasoning, and return what the first of them sets."""
+        """Remove the settings of reasoning in the parameters `names`; return the name and value of the one that wins.
+
+        A parameter of the call wins, else the first of `names`. A note names each other one that differs.
+        """
         found: list[tuple[str, Reasoning]] = []
         for name in sorted(names, key=lambda name: name not in self.call_parameters):
             if (reasoning := read_reasoning(name, self.params.get(name))) is not None:
@@ -148,10 +161,11 @@ class ParameterAdaptation:
             is_overruled = first[0] in self.call_parameters and name not in self.call_parameters
             differs = reasoning.level() != first[1].level()
             if differs and not is_overruled:
-                self.note(name, f"is left out: `{first[0]}` says it too, and otherwise")
+                self.note(name, f"is left out: `{first[0]}` is set too, and differs")
         return first
 
     def _take(self, name: str) -> None:
+        """Remove a parameter of reasoning; `output_config` stays with its other settings."""
         if name == "output_config" and (config := without(self.params[name], "effort")):
             self.params[name] = config
         else:
@@ -162,7 +176,7 @@ _NOTHING = object()
 
 
 def read_reasoning(name: str, value: Any) -> Reasoning | None:
-    """Read what `value`, under any of the names for it, sets about reasoning; None for what is not readable."""
+    """Return what the parameter `name` sets about reasoning, or None if its value has no known form."""
     if name in ("reasoning_effort", "effort"):
         if isinstance(value, str):
             return Reasoning(value)
@@ -170,9 +184,7 @@ def read_reasoning(name: str, value: Any) -> Reasoning | None:
     if not isinstance(value, Mapping):
         return None
     if name == "output_config":
-        if isinstance(value.get("effort"), str):
-            return Reasoning(value["effort"])
-        return None
+        return read_reasoning("effort", value.get("effort"))
     if name == "thinking":
         kind = value.get("type")
         if kind in ("disabled", "between_tools"):
@@ -195,11 +207,15 @@ def read_reasoning(name: str, value: Any) -> Reasoning | None:
 
 
 def quoted(values: tuple[str, ...]) -> str:
+    """Return the values in quotes as a list for a sentence: `"a", "b" and "c"`."""
     return " and ".join(", ".join(f'"{value}"' for value in values).rsplit(", ", 1))
 
 
 def format_as_openai(params: JSON) -> None:
-    """Turn Anthropic's form of the answer, `output_config.format` or the older `output_format`, into OpenAI's."""
+    """Convert Anthropic's schema of the answer to OpenAI's `response_format`, in place.
+
+    Anthropic has it in `output_config.format`, or in the older parameter `output_format`.
+    """
     config = params.get("output_config")
     form = config.get("format") if isinstance(config, Mapping) else params.get("output_format")
     if not isinstance(form, Mapping) or form.get("type") != "json_schema" or "schema" not in form:

@@ -1,10 +1,10 @@
-"""Where the marks of a prompt cache stand in a request: the rules of all wires that have marks. No I/O here.
+"""Places cache marks in a request, by the same rules on all wires that have such marks. No I/O here.
 
-A mark ends a prefix that the provider stores, or reads if it has stored it before. At most four marks are placed: on
-the newest turn, which the next call will read; on the last stable turn, where the call before this one wrote, since a
-provider looks back only some 20 blocks from a mark; on the system prompt and on the tools, which other conversations
-read. The only turn of a row gets none, as no other call would read it. Marks that the caller has written stay where
-they are and count.
+A cache mark ends a prefix of the prompt that the provider stores, or reads if it is stored already. At most four marks
+are placed: on the newest turn, which the next call will read; on the last turn before the newest answer, which the call
+before this one stored, as a provider looks back only some 20 blocks from a mark; on the system prompt and on the tools,
+which other conversations read. If a row of a batch or a job has one turn only, that turn gets no mark, because no other
+call would read it. Marks that the caller has written stay, and count towards the four.
 """
 
 from __future__ import annotations
@@ -19,41 +19,48 @@ from modelwire.errors import InvalidArgument
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
 
+# The lifetimes of a stored prefix.
 SHORT, LONG = "5m", "1h"
+# The most cache marks that a provider accepts in a request:
 # https://platform.claude.com/docs/en/build-with-claude/prompt-caching and
 # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html, read 2026-11.
 MOST_MARKS = 4
-# A prefix with fewer bytes than this for each token of the provider's minimum is surely below it, and gets no mark. A
-# mark below the minimum costs nothing but its place, so this is less than any text has.
+# A provider stores no prefix below a minimum of tokens. A prefix with fewer bytes than this for each token of the
+# minimum gets no mark. A useless mark costs only its place among the four, so the estimate is low.
 _LEAST_BYTES_A_TOKEN = 2
-# An image or a file counts as this many bytes at most, however large it is in base64.
+# The estimate of a prompt's size counts an image or a file as this many bytes at most.
 _MOST_BYTES_OF_DATA = 8_192
+# The keys under which blocks have the data of an image or a file.
 _DATA_KEYS = frozenset(("data", "bytes", "url", "file_data", "image_url"))
 
 
 class PromptCacheWish(NamedTuple):
-    """What a call asks of the provider's prompt cache, and of whom."""
+    """The `prompt_cache` setting of a call, and the model that the call goes to."""
 
     lifetime: str  # SHORT or LONG
     provider: str
     wire: str
     model: str
     service: Service | None = None
-    is_row: bool = (
-        False  # The call is a row of a batch or a job, whose own part no other call repeats.
-    )
+    # The call is a row of a batch or a job: no other call repeats the end of its prompt.
+    is_row: bool = False
 
 
 class StoredHead(NamedTuple):
-    """The head of a prompt that the provider can store under a name, and the addresses for that."""
+    """The beginning of a prompt that the provider can store under a name, and the addresses for that."""
 
-    url: str  # of the stored prompts
-    origin: str  # with the version: a name behind it is the address of one
-    made_of: Fields  # what a new one needs beside its head and its lifetime
-    head: Fields  # the fields of the request that it stands for
+    # The address that creates and lists stored prompts.
+    url: str
+    # The API's address with its version; `named_url` appends the name of a stored prompt.
+    origin: str
+    # The fields that a request to store the head needs beside the head and the lifetime.
+    made_of: Fields
+    # The fields of the chat request that the stored prompt replaces.
+    head: Fields
     lifetime_s: float
 
     def named_url(self, name: str) -> str:
+        """Return the address of the stored prompt with this name."""
         return f"{self.origin}/{name}"
 
 
@@ -61,23 +68,26 @@ class Section(NamedTuple):
     """Blocks that follow each other in the prompt: the tools, the system prompt, or one turn."""
 
     name: str  # "tools", "system", or the role of a turn
-    blocks: list[Any]  # a copy, in which marks may be written
-    place: str  # in sentences: "`tools`", "message 3"
+    blocks: list[Any]  # a copy, into which marks may be written
+    place: str  # the section's name in errors: "`tools`", "message 3"
 
 
 class MarkWriter(NamedTuple):
-    """How a wire writes marks."""
+    """The functions with which a wire reads and writes cache marks."""
 
-    lifetime_at: Callable[[Sequence[Any], int], str | None]  # of the mark on a block; None: no mark
-    refusal: Callable[[Any], str | None]  # why a block can have no mark; None: it can
+    # Returns the lifetime of the mark on the block at this index; None: the block has no mark.
+    lifetime_at: Callable[[Sequence[Any], int], str | None]
+    # Returns why a block can have no mark; None: it can have one.
+    refusal: Callable[[Any], str | None]
+    # Writes a mark with this lifetime on the block at this index.
     write: Callable[[list[Any], int, str], None]
 
 
 class _Spot(NamedTuple):
-    """A block that may get a mark, by the places of its section and of itself."""
+    """A block that may get a cache mark."""
 
-    at: tuple[int, int]
-    size_bytes: int  # of the prompt up to its end
+    at: tuple[int, int]  # the index of its section, and its index in the section
+    size_bytes: int  # the estimated size of the prompt up to the end of the block
 
 
 def place_marks(
@@ -88,10 +98,11 @@ def place_marks(
     least_tokens: int,
     automatic_marks: int = 0,
 ) -> None:
-    """Write marks into the blocks of `sections`, which are all of the prompt, in its order.
+    """Write cache marks into the blocks of `sections`, which are the whole prompt in its order.
 
-    `automatic_marks` is how many the provider places itself, at the end. Raises `InvalidArgument` for marks of the
-    caller's that the provider would refuse.
+    `least_tokens` is the length of the shortest prefix that the provider stores. `automatic_marks` is the number of
+    marks that the provider itself places, at the end. Raises `InvalidArgument` for marks of the caller that the
+    provider would reject.
     """
     by_hand = _marks_by_hand(sections, writer, automatic_marks)
     free = MOST_MARKS - len(by_hand) - automatic_marks
@@ -109,7 +120,10 @@ def place_marks(
 def _marks_by_hand(
     sections: Sequence[Section], writer: MarkWriter, automatic_marks: int
 ) -> dict[tuple[int, int], str]:
-    """Return the lifetimes of the caller's marks by their places."""
+    """Return the lifetimes of the caller's cache marks by section and index.
+
+    Raises `InvalidArgument` for a mark that the provider would reject.
+    """
     found: dict[tuple[int, int], str] = {}
     for number, section in enumerate(sections):
         for index, block in enumerate(section.blocks):
@@ -136,8 +150,11 @@ def _marks_by_hand(
 
 
 def _lifetime_between(at: tuple[int, int], by_hand: Mapping[tuple[int, int], str], own: str) -> str:
-    """Return the lifetime of a mark that the caller's marks before and behind it allow."""
-    for place, lifetime in by_hand.items():  # No longer one is behind a shorter one.
+    """Return the lifetime for a cache mark: `own`, unless the caller's marks before or behind it require another one.
+
+    A provider requires that no mark is followed by one with a longer lifetime.
+    """
+    for place, lifetime in by_hand.items():
         must_be_long = place > at and lifetime == LONG
         must_be_short = place < at and lifetime == SHORT
         if must_be_long or must_be_short:
@@ -146,7 +163,7 @@ def _lifetime_between(at: tuple[int, int], by_hand: Mapping[tuple[int, int], str
 
 
 def _spots(sections: Sequence[Section], writer: MarkWriter, *, wants_newest: bool) -> list[_Spot]:
-    """Return the blocks to mark, the most useful one first: newest turn, system prompt, last stable turn, tools."""
+    """Return the blocks for cache marks, the most useful first: newest turn, system prompt, last stable turn, tools."""
     ends: dict[Any, _Spot] = {}  # by section
     size_bytes = 0
     for number, section in enumerate(sections):
@@ -164,7 +181,7 @@ def _spots(sections: Sequence[Section], writer: MarkWriter, *, wants_newest: boo
 
 
 def _stable_turn(sections: Sequence[Section], turns: Sequence[int]) -> list[int]:
-    """Return the last turn of the user's before the newest answer: the newest one of the call before this."""
+    """Return the number of the last turn before the newest answer, in a list that is empty if there is none."""
     if not turns:
         return []
     answers = [n for n in range(turns[-1]) if sections[n].name == "assistant"]
@@ -174,7 +191,7 @@ def _stable_turn(sections: Sequence[Section], turns: Sequence[int]) -> list[int]
 
 
 def _size_bytes(value: Any) -> int:
-    """Estimate how much of the prompt a value is."""
+    """Return an estimate of the bytes that a value adds to the prompt."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):

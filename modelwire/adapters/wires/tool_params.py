@@ -1,4 +1,4 @@
-"""Reads tools, the tool choice and the form of an answer in the shape of any wire. No I/O here."""
+"""Reads tools, the tool choice and the answer's schema, whichever wire's form they have. No I/O here."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from modelwire.errors import InvalidArgument, InvalidType
 
 
 class Function(NamedTuple):
-    """A tool of the caller's."""
+    """A tool that the caller defines and runs."""
 
     name: str
     description: str | None
-    schema: Fields | None
+    schema: Fields | None  # the JSON schema of its arguments
     strict: bool
 
 
 def read_function(tool: Any) -> Function | None:
-    """Read a tool in OpenAI's shape or Anthropic's; None for one of another kind."""
+    """Read a tool in OpenAI's or Anthropic's form. Return None for another kind, such as a provider's own tool.
+
+    Raises `InvalidType` if `tool` is not a dict.
+    """
     if not isinstance(tool, Mapping):
         raise InvalidType(
             f"A tool must be a dict here, not `{type(tool).__name__}`: see `bind_tools`."
@@ -36,9 +39,10 @@ def read_function(tool: Any) -> Function | None:
 
 
 def read_choice(choice: Any) -> tuple[str, str | None]:
-    """Read `auto`, `any`, `required`, `none`, a tool's name, or the dict of any wire, as a word and a tool's name.
+    """Return a tool choice as ("auto", "any" or "none", None) or ("tool", the tool's name).
 
-    The word is "auto", "any", "none" or "tool". Raises `InvalidType`, `InvalidArgument` for an invalid choice.
+    `choice` is `auto`, `any`, `required`, `none`, a tool's name, a bool, or the dict of any wire. Raises `InvalidType`
+    or `InvalidArgument` for an invalid choice.
     """
     if isinstance(choice, Mapping):
         function = choice.get("function")
@@ -61,7 +65,10 @@ def read_choice(choice: Any) -> tuple[str, str | None]:
 
 
 def read_form(form: Any, api: str) -> Fields | None:
-    """Read OpenAI's `response_format`: the part with the `schema`; None for text, which comes anyway."""
+    """Return the dict with the `schema` in OpenAI's `response_format`; None for `text`, which is the default.
+
+    Raises `InvalidType` or `InvalidArgument` for another form; the error calls the API `api`.
+    """
     if not isinstance(form, Mapping):
         raise InvalidType(f"`response_format` must be a dict, not `{type(form).__name__}`.")
     if form.get("type") == "text":

@@ -1,8 +1,8 @@
-"""Which parameters each wire documents, so that a wire does not get those which only another one has. No I/O here.
+"""Lists the parameters that each wire documents, so that no wire is sent another wire's parameter. No I/O here.
 
 Read 2026-11, in the pages that each wire's codec names and the parameters of openai 3.54, anthropic 2.12, google-genai
-3.4. Parameters that all wires take are missing. Chat Completions has what several compatible services document, and
-Converse what a model may take as a field of its own: `additionalModelRequestFields` has those.
+3.4. Parameters that all wires have are not listed. The list of Chat Completions includes what several compatible
+services document; that of Converse what models accept in `additionalModelRequestFields`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
 
+# The parameters of each wire, separated by spaces.
 OF_WIRE = {
     "openai": "parallel_tool_calls "
     "frequency_penalty presence_penalty logit_bias logprobs top_logprobs n seed stop top_k "
@@ -50,7 +51,7 @@ OF_WIRE = {
 
 @lru_cache(maxsize=64)
 def foreign_words(wire: str, service: Service | None) -> frozenset[str]:
-    """Return the parameters that other wires have, and neither this one nor the service."""
+    """Return the parameters that other wires have, but neither this wire nor the service."""
     own = "" if service is None else f"{service.own} {service.reasoning_word}"
     if wire not in OF_WIRE or own[:1] == "*":
         return frozenset()

@@ -311,7 +311,7 @@ def test_a_missing_key_and_dimensions_of_another_model_are_clear_errors(
     monkeypatch.delenv("VOYAGE_API_KEY", raising=False)
     with pytest.raises(MissingKey, match="VOYAGE_API_KEY"):
         VoyageAIEmbeddings(model="voyage-4")
-    with pytest.raises(InvalidArgument, match="does not shorten its vectors"):
+    with pytest.raises(InvalidArgument, match="cannot shorten its vectors"):
         BedrockEmbeddings(
             model_id="amazon.titan-embed-text-v1", region_name="us-east-1", dimensions=3
         )

@@ -243,7 +243,7 @@ def test_vectors_of_another_length_than_dimensions_are_an_error() -> None:
     ("model", "dimensions", "words"),
     [
         ("text-embedding-3-small", 1537, "at most 1,536"),
-        ("text-embedding-ada-002", 512, "does not shorten"),
+        ("text-embedding-ada-002", 512, "cannot shorten"),
         ("text-embedding-3-small", 0, "whole number above 0"),
         ("text-embedding-3-small", "256", "whole number above 0"),
     ],
@@ -374,7 +374,7 @@ def test_a_name_says_which_model_is_meant() -> None:
     assert isinstance(made, OpenAIEmbeddings)
     assert (made.model, made.dimensions) == ("text-embedding-3-large", 256)
     assert init_embeddings("text-embedding-3-small", api_key="k").model == "text-embedding-3-small"
-    with pytest.raises(UnknownModel, match="tells no provider"):
+    with pytest.raises(UnknownModel, match="The provider of"):
         init_embeddings("a-model")
     with pytest.raises(UnknownModel, match="No provider is called `opena1`"):
         init_embeddings("opena1:a-model")

@@ -212,7 +212,7 @@ def test_what_is_bound_stays_but_for_another_form_of_the_answer(wire: str) -> No
 
 
 def test_the_way_to_ask_is_chosen_by_what_is_bound() -> None:
-    """A model that thinks cannot be made to use a tool."""
+    """A model that thinks cannot be forced to call a tool."""
     bound = model("anthropic").bind(
         thinking={"type": "enabled", "budget_tokens": 2000}, max_tokens=4000
     )
@@ -295,7 +295,7 @@ def test_a_model_that_will_think_is_not_made_to_use_a_tool_in_whichever_words_it
 
 def test_a_model_from_before_structured_outputs_is_offered_the_tool_though_it_thinks() -> None:
     claude = ChatAnthropic(model="claude-3-7-sonnet-20250219", api_key="k", effort="high")
-    with pytest.warns(ParameterWarning, match="cannot be made to use a tool"):
+    with pytest.warns(ParameterWarning, match="cannot be forced to call a tool"):
         body = claude.build_request(
             "hi", **claude.with_structured_output(City).steps[0].kwargs
         ).body

@@ -285,7 +285,7 @@ def test_error_text_obeys_no_terminal_and_is_short() -> None:
 
 def test_an_answer_without_words_says_its_status() -> None:
     assert error_from_reply(reply(503, b""), "x").message == (
-        "The server answered 503 Service Unavailable and said nothing more."
+        "The server answered 503 Service Unavailable with an empty body."
     )
     assert (
         "502 Bad Gateway: `<h1>oops</h1>`"

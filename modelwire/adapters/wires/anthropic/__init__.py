@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, and services that speak it. Importing this loads no codec.
+"""The wire of Anthropic's Messages API and of services that have it. Importing this loads no codec.
 
 Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11.
 """
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["WIRE", "default_method", "limited_schema"]
 
+# The providers with an endpoint that counts input tokens.
 _COUNTING = ("anthropic", "google_anthropic_vertex", "local", "llamacpp")
-# anthropic 2.11, `MessageCountTokensParams`; the version is Vertex AI's.
+# The fields that this endpoint accepts: anthropic 2.11, `MessageCountTokensParams`. Vertex AI adds the version.
 _COUNTED = frozenset(
     (
         "anthropic_version",
@@ -50,12 +51,13 @@ _COUNTED = frozenset(
 def _tool(tool: Any, openai_tool: JSON, *, strict: bool | None) -> JSON:
     from modelwire.tools.function_calling import convert_to_anthropic_tool
 
-    if not isinstance(tool, Mapping):  # a dict carries the extras itself
+    if not isinstance(tool, Mapping):  # A dict contains its extras already.
         tool = {**openai_tool, **(getattr(tool, "extras", None) or {})}
     return convert_to_anthropic_tool(tool, strict=strict)
 
 
 def limited_schema(schema: JSON, *, strict: bool | None) -> JSON:
+    """Return a JSON schema within the limits of Anthropic's structured outputs, whatever `strict` is."""
     from modelwire.tools.json_schema import anthropic_schema
 
     return anthropic_schema(schema)
@@ -64,8 +66,9 @@ def limited_schema(schema: JSON, *, strict: bool | None) -> JSON:
 def default_method(
     family: Family | None, params: Callable[[], Values], of_service: str | None
 ) -> str:
-    """Choose a schema where the model cannot be made to call a tool: some never, others not while they think.
+    """Return "json_schema" if the model cannot be forced to call a tool, else "function_calling".
 
+    Some models can never be forced, others not while they think; models without structured outputs have no choice.
     Source: https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, read 2026-11.
     """
     if family is not None and not (family.forced_tools and family.schemas):
@@ -73,9 +76,8 @@ def default_method(
             return "json_schema"
         return "function_calling"
     sent = params()
-    thinking = sent.get("thinking") or (sent.get("additional_model_request_fields") or {}).get(
-        "thinking"
-    )  # Bedrock's
+    of_bedrock = sent.get("additional_model_request_fields") or {}
+    thinking = sent.get("thinking") or of_bedrock.get("thinking")
     thinks = isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
     if thinks:
         return "json_schema"
@@ -99,7 +101,10 @@ def _sdk_client(headers: HeaderFields, arguments: JSON) -> tuple[Any, JSON]:
 
 
 def _count_request(request: WireRequest) -> None:
-    """Turn a call into one that counts its input: https://docs.anthropic.com/en/api/messages-count-tokens, 2026-11."""
+    """Change a request, in place, into one that counts its input tokens.
+
+    Source: https://docs.anthropic.com/en/api/messages-count-tokens, read 2026-11.
+    """
     path, mark, query = request.url.partition("?")
     before, on_vertex, _ = path.rpartition("/models/")
     path = f"{before}/models/count-tokens:rawPredict" if on_vertex else f"{path}/count_tokens"
@@ -139,8 +144,8 @@ WIRE = Wire(
         "anthropic",
         _sdk_client,
         joined_headers=("anthropic-beta",),
-        # These clouds want the version of the Messages API in the body; a client that finds none there says its own,
-        # which is a later one than the codec speaks: `2026-10-21` in anthropic 2.11, without `temperature`.
+        # These clouds require the version of the Messages API in the body. A client adds its own version if there is
+        # none, which is later than the codec's: `2026-10-21` in anthropic 2.11, without `temperature`.
         # https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html and
         # https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude, read 2026-11
         body_fields={

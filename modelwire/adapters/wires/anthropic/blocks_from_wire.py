@@ -1,7 +1,7 @@
-"""Blocks of Anthropic's Messages API, of users and of answers, as standard blocks. No I/O here.
+"""Converts blocks of Anthropic's Messages API, in messages of users and in answers, to standard blocks. No I/O here.
 
 Wire format: https://docs.claude.com/en/api/messages and https://docs.claude.com/en/docs/build-with-claude/citations,
-read 2026-11. The blocks of a stream keep the `index` they came with.
+read 2026-11. The blocks of a stream keep their `index`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
 
-# LangChain's names for tools that several providers run.
+# LangChain's names for tools that several providers run, by Anthropic's names.
 _STANDARD_NAMES = {"code_execution": "code_interpreter"}
-# Type of a citation -> the key that only it has, and the key of its title. anthropic 2.11, `TextCitationParam`.
+# For each type of citation: a key that no other type has, and the key of its title (anthropic 2.11,
+# `TextCitationParam`).
 CITATIONS = {
     "web_search_result_location": ("encrypted_index", "title"),
     "search_result_location": ("search_result_index", "title"),
@@ -48,7 +49,7 @@ CITATIONS = {
     "page_location": ("start_page_number", "document_title"),
     "content_block_location": ("start_block_index", "document_title"),
 }
-# Block types of users that have no standard form. anthropic 2.12, `BetaContentBlockParam`.
+# The types of blocks in messages of users that have no standard form. anthropic 2.12, `BetaContentBlockParam`.
 OWN_TYPES = frozenset(
     {
         "search_result",
@@ -60,8 +61,8 @@ OWN_TYPES = frozenset(
         "tool_reference",
     }
 )
-# Where a block's `source` keeps its data, by the type of the source: key of the standard block -> key there. The first
-# key is that of the data. LangChain writes the id of a file under `id` (langchain-core 1.7, read 2026-11).
+# For each type of a block's `source`: the keys of the standard block and the keys of the source that have their values.
+# The first key has the data. LangChain has the id of a file under `id` (langchain-core 1.7, read 2026-11).
 _SOURCES = {
     "base64": {"base64": "data", "mime_type": "media_type"},
     "url": {"url": "url"},
@@ -70,26 +71,21 @@ _SOURCES = {
 
 
 def _from_source(block: Block) -> Block | None:
-    """Read an image, a document or a file with a `source`."""
+    """Return the standard block of an image, a document or a file with a `source`; None if it has no data."""
     source = block.get("source")
     if not isinstance(source, Mapping):
         return None
     kind = "image" if block["type"] == "image" else "file"
     rest = dict(block)
-    if kind == "file":  # a standard file has no keys for these
-        rest["extras"] = {
-            **some_of(block, "title", "context"),
-            **extras_of(block),
-        }
+    if kind == "file":  # A standard file block has no keys for the title and the context.
+        rest["extras"] = some_of(block, "title", "context") | extras_of(block)
     used = {"source", "title", "context"}
     if source.get("type") == "text" and isinstance(source.get("data"), str):
         mime_type = source.get("media_type", "text/plain")
         return data_block("text-plain", rest, used, text=source["data"], mime_type=mime_type)
     keys = _SOURCES.get(type_of(source), {})
     fields = {ours: source.get(key) for ours, key in keys.items()}
-    if (
-        next(iter(fields.values()), None) is None
-    ):  # the source names no data: the block stays as it is
+    if next(iter(fields.values()), None) is None:
         return None
     return data_block(kind, rest, used, **fields)
 
@@ -98,7 +94,7 @@ FROM_WIRE: Readers = dict.fromkeys(("image", "document", "file"), _from_source)
 
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
-    """Return an answer, or a part of one, as standard blocks; if it ended with a refusal, that comes last."""
+    """Return the content of an answer or of a chunk as standard blocks. A refusal that ended it is the last block."""
     blocks = translated_blocks(message, _TRANSLATORS, _other)
     if message.response_metadata.get("stop_reason") == "refusal" and not any(
         b["type"] == "refusal" for b in blocks
@@ -151,20 +147,20 @@ def _server_tool_use(block: Block, message: AIMessage) -> list[Block]:
     name = str(block.get("name") or "")
     call: Block = {"name": _STANDARD_NAMES.get(name, name), "id": block.get("id")}
     extras = rest(block, "id", "name", "input", "partial_json")
-    if block["type"] == "mcp_tool_use" and name:  # the end of one, in a stream, has its input only
+    if block["type"] == "mcp_tool_use" and name:  # The last chunk of a streamed call has no name.
         call["name"] = "remote_mcp"
         extras = {"extras": {"tool_name": name, **extras.get("extras", {})}}
     if is_unfinished(message):
-        args = block.get("partial_json") or (
-            to_json(block["input"]).decode() if block.get("input") else ""
-        )
+        args = block.get("partial_json") or ""
+        if not args and block.get("input"):
+            args = to_json(block["input"]).decode()
         part = some_of(call, "name", "id")
         return [{"type": "server_tool_call_chunk", "args": args, **part, **extras}]
     return [{"type": "server_tool_call", **call, "args": _input(block), **extras}]
 
 
 def _input(block: Block) -> Any:
-    """Return the arguments; a stream of another client may have left them as text."""
+    """Return the parsed arguments of a call. Another client's stream may have left them as text in `partial_json`."""
     if not block.get("input") and isinstance(block.get("partial_json"), str):
         try:
             return parse_tool_args(block["partial_json"])

@@ -1,8 +1,8 @@
-"""Standard blocks as blocks of Anthropic's Messages API: of users, assistants and tools. No I/O here.
+"""Converts standard blocks of users, assistants and tools to blocks of Anthropic's Messages API. No I/O here.
 
 Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11, and the request types of `anthropic` 2.11.
-A block in another wire's shape is converted to a standard block first. A block of Anthropic's own is sent unchanged,
-without the keys that only an answer has (`index`).
+A block in another wire's form is converted to a standard block first. A block of Anthropic's own type is sent without
+the keys that only an answer has (`index`), and otherwise unchanged.
 """
 
 from __future__ import annotations
@@ -33,34 +33,20 @@ from modelwire.messages.block_translators.standard import (
     without,
 )
 
-__all__ = [
-    "ANSWER_TO_WIRE",
-    "Block",
-    "as_it_is",
-    "citations_of",
-    "is_sayable",
-    "plain_text",
-    "system_blocks",
-    "text_block",
-    "to_wire",
-    "tool_result",
-    "tool_use",
-    "user_blocks",
-]
-
-# Set by us or by LangChain on answers; the wire refuses keys it does not know.
+# The keys that modelwire or LangChain add to the blocks of answers. They are not sent: the API rejects unknown keys.
 ANSWER_KEYS = frozenset({"index", "partial_json"})
-# Anthropic's own, of those a tool result may hold (anthropic 2.11, `ToolResultBlockParam`).
+# Anthropic's own types of blocks that a tool's result may have (anthropic 2.11, `ToolResultBlockParam`).
 RESULT_TYPES = frozenset({"document", "search_result", "tool_reference"})
-# What a document takes beside its source, wherever the caller has put it.
+# The keys of a document beside its source. They may be in the extras of the standard block.
 DOCUMENT_KEYS = ("title", "context", "citations")
+# The types of blocks that cannot be sent, and their names in the error.
 NO_WIRE = {"audio": "audio", "input_audio": "audio", "video": "video"}
 
 
 def user_blocks(content: str | Sequence[Any]) -> list[Block]:
-    """Return the wire's blocks for a user's content, without empty texts, which the wire refuses.
+    """Return Anthropic's blocks for a user's content, without empty texts, which the API rejects.
 
-    Raises `InvalidArgument` for audio, video and blocks that lack what they need.
+    Raises `InvalidArgument` for audio, video and incomplete blocks.
     """
     if isinstance(content, str):
         if content.strip():
@@ -71,7 +57,10 @@ def user_blocks(content: str | Sequence[Any]) -> list[Block]:
 
 
 def to_wire(item: Any) -> Block | None:
-    """Return the wire's block for one block of content; `None` for an empty text."""
+    """Return Anthropic's block for one block of content, or None for an empty text.
+
+    Raises `InvalidArgument` for audio, video and incomplete blocks.
+    """
     if isinstance(item, str):
         return plain_text(item) if item.strip() else None
     kind = kind_of(item)
@@ -95,26 +84,28 @@ def to_wire(item: Any) -> Block | None:
 
 
 def is_sayable(item: AnyBlock) -> bool:
-    """Return whether a block of another provider's answer can be sent to Anthropic: only text and data can."""
+    """Return whether a block of another provider's answer can be sent to Anthropic, as it is text or data."""
     return standard_block(dict(item))["type"] in TO_WIRE.keys() - {"non_standard"}
 
 
 def plain_text(text: str) -> Block:
+    """Return a text block."""
     return {"type": "text", "text": text}
 
 
 def as_it_is(item: AnyBlock) -> Block:
-    """Copy a block of Anthropic's own without the keys that only an answer has."""
+    """Return a copy of a block without the keys that only an answer has."""
     return without(item, *ANSWER_KEYS)
 
 
 def text_block(item: AnyBlock) -> Block | None:
+    """Return Anthropic's block for a text, with its citations and its cache mark; None for an empty text."""
     text = text_of(item)
     if not text.strip():
         return None
     block = plain_text(text)
     if citations := item.get("citations"):
-        # An answer's citation has a `file_id`, a request's must not (anthropic 2.11, `TextCitationParam`).
+        # A citation in an answer has a `file_id`, one in a request must not (anthropic 2.11, `TextCitationParam`).
         if not isinstance(citations, list) or not all(
             isinstance(citation, Mapping) for citation in citations
         ):
@@ -132,7 +123,7 @@ def _image(item: AnyBlock) -> Block:
 
 
 def _file(item: AnyBlock) -> Block:
-    """Return a document, or an image for a file that is one."""
+    """Return a document block, or an image block if the file is an image."""
     return _document(_source(item, "file"), item)
 
 
@@ -143,9 +134,8 @@ def _text_file(item: AnyBlock) -> Block:
 
 
 def _document(source: Block, item: AnyBlock) -> Block:
-    if str(source.get("media_type") or text_or_none(item.get("mime_type")) or "").startswith(
-        "image/"
-    ):
+    media_type = source.get("media_type") or text_or_none(item.get("mime_type")) or ""
+    if str(media_type).startswith("image/"):
         return _marked({"type": "image", "source": source}, item)
     block: Block = {"type": "document", "source": _document_source(source)}
     for key in DOCUMENT_KEYS:
@@ -167,7 +157,7 @@ TO_WIRE: Writers = {
 
 
 def _source(item: AnyBlock, kind: str) -> Block:
-    """Return the `source` of a standard block that holds data."""
+    """Return Anthropic's `source` for the data of a standard block. Raises `InvalidArgument` if there is no data."""
     if isinstance(data := item.get("base64"), str):
         return _base64_source(data, text_or_none(item.get("mime_type")), kind)
     if isinstance(url := item.get("url"), str):
@@ -188,7 +178,10 @@ def _base64_source(data: str, media_type: str | None, kind: str) -> Block:
 
 
 def _url_source(url: str, kind: str) -> Block:
-    """Return the source for a URL; a `data:` URL is sent as data. The provider fetches others: only http(s)."""
+    """Return Anthropic's `source` for a URL. A `data:` URL is sent as base64; the provider fetches an `http(s)` URL.
+
+    Raises `InvalidArgument` for any other URL.
+    """
     if url[:5].lower() == "data:":
         head, comma, data = url[5:].partition(",")
         if not comma or not head.lower().endswith(";base64"):
@@ -204,7 +197,11 @@ def _url_source(url: str, kind: str) -> Block:
 
 
 def _document_source(source: Block) -> Block:
-    """A document's base64 is PDF only; text goes as text (anthropic 2.11, `DocumentBlockParam`)."""
+    """Return Anthropic's `source` of a document, with base64 of a text decoded.
+
+    The API accepts base64 for PDF only (anthropic 2.11, `DocumentBlockParam`). Raises `InvalidArgument` for a file that
+    is neither PDF nor text.
+    """
     media_type = source.get("media_type")
     if source["type"] != "base64" or media_type == "application/pdf":
         return source
@@ -216,7 +213,7 @@ def _document_source(source: Block) -> Block:
 
 
 def text_of_data(data: str) -> str:
-    """Decode base64 of UTF-8 text."""
+    """Return the text of base64 data. Raises `InvalidArgument` if it is not base64 of UTF-8."""
     from base64 import b64decode
 
     try:
@@ -226,14 +223,14 @@ def text_of_data(data: str) -> str:
 
 
 def _marked(block: Block, item: AnyBlock) -> Block:
-    """Carry the cache breakpoint over."""
+    """Add the cache mark of the original block `item`, if it has one, and return the block."""
     if (cache_control := extra_field(item, "cache_control")) is not None:
         block["cache_control"] = cache_control
     return block
 
 
 def system_blocks(content: str | Sequence[Any]) -> list[Block]:
-    """Return the blocks of a system message: text, and Anthropic's own such as `tool_addition`."""
+    """Return the blocks of a system message. Raises `InvalidArgument` for images and documents in it."""
     blocks = user_blocks(content)
     for block in blocks:
         if block["type"] in ("image", "document"):
@@ -244,7 +241,7 @@ def system_blocks(content: str | Sequence[Any]) -> list[Block]:
 
 
 def tool_use(call: AnyBlock) -> Block:
-    """Return the block of a tool call."""
+    """Return Anthropic's block for a tool call."""
     return {
         "type": "tool_use",
         "id": safe_call_id(call.get("id")),
@@ -254,16 +251,15 @@ def tool_use(call: AnyBlock) -> Block:
 
 
 def tool_result(content: str | Sequence[Any], *, tool_call_id: str, is_error: bool) -> Block:
-    """Return the block of a tool's result; an empty result has no `content`."""
+    """Return Anthropic's block for a tool's result. An empty result has no `content`."""
     block: Block = {"type": "tool_result", "tool_use_id": safe_call_id(tool_call_id)}
     if isinstance(content, str):
         if content:
             block["content"] = content
     elif blocks := _result_blocks(content):
         block["content"] = blocks
-        for marked in [
-            inner for inner in blocks if "cache_control" in inner
-        ]:  # a breakpoint is the whole result's
+        # A cache mark applies to the whole result.
+        for marked in [inner for inner in blocks if "cache_control" in inner]:
             block["cache_control"] = marked.pop("cache_control")
     if is_error:
         block["is_error"] = True
@@ -271,7 +267,7 @@ def tool_result(content: str | Sequence[Any], *, tool_call_id: str, is_error: bo
 
 
 def _result_blocks(content: Sequence[Any]) -> list[Block]:
-    """Return the blocks of a tool's list: content blocks as such, any other value as JSON text."""
+    """Return the blocks for a list that a tool returned. A value that is not a content block becomes JSON text."""
     from pydantic_core import to_json
 
     blocks: list[Block] = []
@@ -288,7 +284,7 @@ def _result_blocks(content: Sequence[Any]) -> list[Block]:
 
 
 def citations_of(item: AnyBlock) -> list[Block] | None:
-    """Return the citations of a text, Anthropic's own or made of standard `annotations`."""
+    """Return the citations of a text in Anthropic's form, converted from `annotations` if needed; None without any."""
     if citations := _dicts(item.get("citations")):
         return citations
     citations_or_none = map(_citation, _dicts(item.get("annotations")))
@@ -302,7 +298,7 @@ def _dicts(value: Any) -> list[Block]:
 
 
 def _citation(annotation: AnyBlock) -> Block | None:
-    """Return the citation for an annotation; `None` for one of another provider."""
+    """Return Anthropic's citation for a standard annotation; None if another provider made the annotation."""
     if annotation.get("type") == "non_standard_annotation" and isinstance(
         annotation.get("value"), Mapping
     ):
@@ -318,7 +314,7 @@ def _citation(annotation: AnyBlock) -> Block | None:
 
 
 def _thinking(item: AnyBlock) -> Block | None:
-    """Return the `thinking` of a `reasoning` block that still has Anthropic's signature, else `None`."""
+    """Return the `thinking` block for a `reasoning` block with Anthropic's signature; None without a signature."""
     extras = extras_of(item)
     signature = item.get("signature") or extras.get("signature")
     if not isinstance(signature, str):
@@ -332,7 +328,7 @@ def _thinking(item: AnyBlock) -> Block | None:
 
 
 def _server_tool_use(item: AnyBlock) -> Block:
-    """Return the call of a tool that Anthropic or an MCP server ran."""
+    """Return Anthropic's block for the call of a tool that Anthropic or an MCP server ran."""
     extras = extras_of(item)
     kind = "server_tool_use"
     name = item.get("name")
@@ -351,7 +347,7 @@ def _server_tool_use(item: AnyBlock) -> Block:
 
 
 def _server_tool_result(item: AnyBlock) -> Block | None:
-    """Return the result of such a tool; `None` if the block does not tell which tool it was."""
+    """Return Anthropic's block for the result of a tool that it ran; None if the block lacks Anthropic's type."""
     extras = extras_of(item)
     kind = extras.pop("block_type", None)
     if not isinstance(kind, str):
@@ -362,12 +358,12 @@ def _server_tool_result(item: AnyBlock) -> Block | None:
         "tool_use_id": item.get("tool_call_id"),
         "content": item.get("output"),
     }
-    if kind == "mcp_tool_result":  # the content of the others tells
+    if kind == "mcp_tool_result":  # The content of other results shows whether they are errors.
         block["is_error"] = item.get("status") == "error"
     return block
 
 
-# What an answer has beside text and data.
+# The function that converts each type of standard block that is neither text nor data, but an action of the model.
 ANSWER_TO_WIRE: Writers = {
     "reasoning": _thinking,
     "server_tool_call": _server_tool_use,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.anthropic.messages import turns_from_messages
 from modelwire.adapters.wires.anthropic.parameters import (
+    encode_parameters,
     features_needed,
     max_tokens_of,
-    say_parameters,
     takes_system_turns,
 )
 from modelwire.adapters.wires.anthropic.response import read_message
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.transport.wire import Reply
 
-# Pinned on purpose: the version says how answers look, and this one is what `answers.py` and `messages_stream.py` read.
-# https://docs.anthropic.com/en/api/versioning, read 2026-11. `extra_headers` may say another.
+# The version of the API, which decides the form of answers. `response.py` and `stream.py` read the form of this one.
+# `extra_headers` may set another. https://docs.anthropic.com/en/api/versioning, read 2026-11.
 ANTHROPIC_VERSION = "2023-06-01"
 
-# Only the words tell this 400 from others: its type is `invalid_request_error`, it has no code. "prompt is too long:
-# 205573 tokens > 200000 maximum", "input length and `max_tokens` exceed context limit": seen in public issues, 2026-11.
+# These texts distinguish a too long prompt from other errors with status 400, as all have the type
+# `invalid_request_error` and no code. "prompt is too long: 205573 tokens > 200000 maximum", "input length and
+# `max_tokens` exceed context limit": seen in public issues, 2026-11.
 _TOO_LONG = ("prompt is too long", "exceed context limit")
 
-# Parameters of the SDK's that travel as headers (anthropic 2.11, `Messages.create`).
+# The parameters that are sent as headers, as Anthropic's SDK does (anthropic 2.11, `Messages.create`).
 _HEADERS = {
     "user_profile_id": "anthropic-user-profile-id",
     "workspace_id": "anthropic-workspace-id",
@@ -45,15 +46,16 @@ _HEADERS = {
 
 
 class MessagesCodec(NamedTuple):
-    """How Anthropic, and services that speak like it, say a chat call."""
+    """The codec of Anthropic's Messages API, and of services that have it."""
 
     provider: str = "anthropic"
-    wire: str = "anthropic"  # its name in the registry
-    # It reserves nothing: against its limits Anthropic counts the tokens of the answer, not `max_tokens`.
+    # The name of the wire in the registry.
+    wire: str = "anthropic"
+    # There is no `reserves`: Anthropic counts the tokens of an answer against the rate limit, and not `max_tokens`.
     # https://docs.anthropic.com/en/api/rate-limits, read 2026-11
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request of a call. Raises `InvalidArgument` for what the Messages API has no form for."""
+        """Return the request of a call. Raises `InvalidArgument` for content that the API does not accept."""
         params = dict(call.params)
         betas = params.pop("betas", None)
         system, turns = turns_from_messages(
@@ -67,9 +69,9 @@ class MessagesCodec(NamedTuple):
         }
         if system and "system" in params:
             raise InvalidArgument(
-                "The system prompt stands twice: in the messages and as `system`. Leave one of them out."
+                "There are two system prompts: one in the messages and one in `system`. Remove one of them."
             )
-        body |= say_parameters(params, max_tokens=max_tokens_of(call.model))
+        body |= encode_parameters(params, max_tokens=max_tokens_of(call.model))
         if call.stream:
             body["stream"] = True
         request = WireRequest(
@@ -82,19 +84,20 @@ class MessagesCodec(NamedTuple):
         return request
 
     def decode(self, reply: Reply) -> AIMessage:
-        """Read a whole answer. Raises `MalformedResponse`, or the error that hides under the 200."""
+        """Return the message of an unstreamed answer. Raises `MalformedResponse`, or the error that the body has."""
         return read_message(reply, self.provider)
 
     def stream_decoder(self, headers: HeaderFields | None = None) -> MessagesStreamDecoder:
-        """Make the decoder of one streamed answer."""
+        """Return the decoder for one streamed answer; `headers` are the response's."""
         return MessagesStreamDecoder(
             provider=self.provider, request_id=(headers or {}).get("request-id")
         )
 
     def continued(self, body: Fields, answer: AIMessage) -> JSON | None:
-        """Return the body that continues a `pause_turn`: the content so far goes back as the assistant's turn.
+        """Return the body that continues an answer with stop reason `pause_turn`; None if it has no content.
 
-        A container in which the provider has run code is named again, so that its files are there.
+        The content so far is added as a turn of the assistant. A container in which the provider has run code is named
+        again, so that its files are available.
         Source: https://docs.anthropic.com/en/api/handling-stop-reasons, read 2026-11.
         """
         if not answer.content:
@@ -108,7 +111,7 @@ class MessagesCodec(NamedTuple):
         return following
 
     def error(self, reply: Reply) -> ChatError:
-        """Return the error of an answer of any shape; never raises."""
+        """Return the error of a response with a status >= 300 and any body; never raises."""
         error = error_from_reply(reply, self.provider)
         if type(error) is BadRequest and any(words in error.message.lower() for words in _TOO_LONG):
             return error_as(ContextTooLong, error)
@@ -116,14 +119,18 @@ class MessagesCodec(NamedTuple):
 
 
 def _url(base_url: str) -> str:
-    """Name the endpoint, also under a base URL that ends with the version, as OpenAI's do."""
+    """Return the address of the endpoint. The base URL may end with the version, as OpenAI's does."""
     base, question_mark, query = base_url.partition("?")
     path = "/messages" if base.endswith("/v1") else "/v1/messages"
     return f"{base.rstrip('/')}{path}{question_mark}{query}"
 
 
 def _headers(call: ChatCall, own: Mapping[str, str], betas: Any, body: Fields) -> dict[str, str]:
-    """Join the headers; the caller's win, but beta features add up: named ones of every place, and what is needed."""
+    """Return the headers of a request.
+
+    Headers of the call replace others, except that `anthropic-beta` gets the features of `betas`, of all headers, and
+    those that the body needs.
+    """
     headers = {"content-type": "application/json", "anthropic-version": ANTHROPIC_VERSION, **own}
     features = [] if betas is None else _features(betas)
     for headers_of_call in (call.endpoint.headers, call.extra_headers):
@@ -149,6 +156,7 @@ def _one_line(name: str, value: Any) -> str:
 
 
 def _features(betas: Any) -> list[str]:
+    """Return the names in a string separated by commas, or in a list of such strings."""
     if isinstance(betas, str):
         return [name for part in betas.split(",") if (name := part.strip())]
     if not isinstance(betas, list | tuple) or not all(isinstance(name, str) for name in betas):

@@ -1,4 +1,4 @@
-"""What models of Anthropic take, where it is less than the Messages API. Data only, read 2026-11."""
+"""Lists the parameters that Anthropic's models reject although the Messages API has them. Data only, read 2026-11."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OPUS_5_5 = "https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-
 _SAMPLERS = ("temperature", "top_p", "top_k")
 _EXTENDED = (*LOW_TO_HIGH, "xhigh", "max")
 CLAUDE = (
-    # These always think, and cannot be made to use a tool.
+    # These always think, and cannot be forced to call a tool.
     Family(
         "opus-5-5 fable-5-1 fable-5-2 mythos-5-1 mythos-5-2",
         _OPUS_5_5,
@@ -81,7 +81,7 @@ CLAUDE = (
         one_sampler=True,
         prefill=True,
     ),
-    # Before structured outputs: https://platform.claude.com/docs/en/build-with-claude/structured-outputs
+    # These are older than structured outputs: https://platform.claude.com/docs/en/build-with-claude/structured-outputs
     Family(
         "opus-4 opus-4-0 sonnet-4 sonnet-4-0 3-7-sonnet",
         CLAUDE_THINKING,
@@ -97,8 +97,9 @@ CLAUDE = (
     ),
 )
 
-# A shorter prefix than this many tokens is not cached, by the beginning of what is behind `claude-`; the first that
-# fits. https://platform.claude.com/docs/en/build-with-claude/prompt-caching#cache-limitations, as of 2026-10.
+# The minimum length of a cached prefix, in tokens, by the beginning of the model's name after `claude-`. The first row
+# that matches is used.
+# https://platform.claude.com/docs/en/build-with-claude/prompt-caching#cache-limitations, as of 2026-10.
 LEAST_CACHED_TOKENS: tuple[tuple[str, int], ...] = (
     ("opus-5", 512),
     ("fable-5", 512),
@@ -113,13 +114,13 @@ LEAST_CACHED_TOKENS: tuple[tuple[str, int], ...] = (
     ("sonnet", 1_024),
     ("3-", 1_024),
 )
-# Of a model without a row, the smallest minimum is assumed: a mark too many costs nothing.
+# A model without a row is assumed to have the smallest minimum, as a useless mark costs nothing.
 _LEAST_CACHED_TOKENS_OF_OTHERS = 512
 
 
 @lru_cache(maxsize=256)
 def least_cached_tokens(model: str) -> int:
-    """Return the minimum of a prefix that is cached, for a Claude by the name that any provider has for it."""
+    """Return the minimum length of a cached prefix in tokens; `model` is any provider's name of a Claude model."""
     name = model.partition("claude-")[2].replace(".", "-")
     for beginning, tokens in LEAST_CACHED_TOKENS:
         if name.startswith(beginning):
@@ -128,7 +129,7 @@ def least_cached_tokens(model: str) -> int:
 
 
 def _base_name(model: str) -> str | None:
-    """Return what is behind `claude-`: `us.anthropic.claude-...` at Bedrock."""
+    """Return the part of a model's name after `claude-` (Bedrock: `us.anthropic.claude-...`); None for other models."""
     before, found, name = model.partition("claude-")
     if found and (before == "" or before.endswith("anthropic.")):
         return name

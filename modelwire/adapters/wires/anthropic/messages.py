@@ -1,15 +1,15 @@
-"""Messages as Anthropic's `system` and turns of user and assistant. No I/O here.
+"""Converts messages to Anthropic's `system` and turns of user and assistant. No I/O here.
 
-One history runs on every wire. This one needs:
+A history for any other wire is converted by these rules:
 
-- System messages at the head become `system`. A later one stays where it is: as a `system` turn where model and place
-  allow it (after a user's turn, and before an assistant's or at the end), else as text of the user's turn, between
-  `<system>` tags. A history of system messages alone becomes a user's turn. Source, read 2026-11:
+- System messages at the beginning become `system`. A later one stays at its place: as a `system` turn if the model and
+  the place allow it (after a user's turn, and before an assistant's or at the end), else as text of the user's turn,
+  between `<system>` tags. A history of system messages alone becomes a user's turn. Source, read 2026-11:
   https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
-- Neighbours of one role become one turn. A turn's tool results come first, as the wire demands.
-- Text without a character to read is left out, and so is a message that has nothing else.
-- White space at the end of a last assistant turn (a prefill) goes, as the wire demands.
-- Reasoning without a signature (of another provider, or of OpenAI's) is left out: only its provider can check it.
+- Successive messages of one role become one turn, whose tool results come first, as the API requires.
+- Empty texts, and messages without other content, are left out.
+- White space at the end of a last assistant turn (a prefill) is removed, as the API requires.
+- Reasoning without Anthropic's signature is left out, because the API would reject it.
 
 The first turn may be the assistant's (https://docs.anthropic.com/en/release-notes/api, 2024-10-08).
 """
@@ -21,7 +21,6 @@ from typing import Any
 
 from modelwire.adapters.wires.anthropic.blocks_to_wire import (
     ANSWER_TO_WIRE,
-    Block,
     as_it_is,
     citations_of,
     is_sayable,
@@ -44,11 +43,14 @@ from modelwire.adapters.wires.outgoing_messages import (
 from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
-from modelwire.messages.block_translators.standard import type_of
+from modelwire.messages.block_translators.standard import Block, type_of
 
-Content = str | list[Block]  # of a turn; a plain string as long as it is one
-Turn = tuple[str, Content]  # its role: user, assistant, or system (after the head)
+# The content of a turn.
+Content = str | list[Block]
+# The role of a turn (user, assistant or, after the first messages, system) and its content.
+Turn = tuple[str, Content]
 
+# The wire's role for each type of message and each role of a `ChatMessage`.
 _ROLES = {
     "user": "user",
     "human": "user",
@@ -63,10 +65,10 @@ _ROLES = {
 def turns_from_messages(
     messages: Sequence[BaseMessage], *, system_turns: bool = False
 ) -> tuple[Content, list[JSON]]:
-    """Return the wire's `system` (empty for none) and its `messages`.
+    """Return the `system` of the request ("" without one) and its `messages`.
 
-    `system_turns`: the model takes system messages after the head. Raises `InvalidArgument` for a history
-    without content, and for what the wire does not take.
+    `system_turns`: the model accepts system messages later in the history. Raises `InvalidArgument` for a history
+    without content, and for content that the API does not accept.
     """
     turns = [turn for message in with_paired_calls(messages) if (turn := _turn(message))[1]]
     head = 0
@@ -77,18 +79,18 @@ def turns_from_messages(
     if not turns and system:
         turns = [("user", system)]
         system = ""
-    if "system" in dict(turns):  # by role
+    if "system" in dict(turns):  # The keys of this dict are the roles.
         turns = _merged(_system_in_place(turns, allowed=system_turns))
     turns = _without_trailing_space([(role, _results_first(content)) for role, content in turns])
     if not turns:
         raise InvalidArgument(
-            "The messages are empty: give at least one with text or another content block."
+            "The messages are empty: at least one must have text or another content block."
         )
     return system, [{"role": role, "content": content} for role, content in turns]
 
 
 def _turn(message: Any) -> Turn:
-    """Return the turn of one message; one with empty content is left out."""
+    """Return the turn for a message, with empty content if nothing of the message can be sent."""
     role = role_of(message, _ROLES, "The Anthropic Messages API")
     if role == "tool":
         return "user", _tool_results(message)
@@ -102,7 +104,7 @@ def _turn(message: Any) -> Turn:
 
 
 def _tool_results(message: BaseMessage) -> list[Block]:
-    """Return the result of a tool; `tool_result` blocks in the content pass."""
+    """Return the blocks for a tool message. `tool_result` blocks in its content are sent unchanged."""
     content = message.content
     if content and all(type_of(block) == "tool_result" for block in content):
         return user_blocks(content)
@@ -125,10 +127,10 @@ def _assistant_content(message: AIMessage) -> Content:
     if isinstance(content, str) and not calls:
         return content if content.strip() else ""
     if message.response_metadata.get("output_version") == "v1":
-        content = message.content_blocks  # a stream's sum has its calls whole there
-        if (
-            message.response_metadata.get("stop_reason") == "refusal"
-        ):  # the reason of a refusal is not content of the model
+        # The calls of a summed stream are complete in these blocks.
+        content = message.content_blocks
+        if message.response_metadata.get("stop_reason") == "refusal":
+            # The explanation of a refusal is not content that the model wrote.
             content = [block for block in content if block["type"] != "refusal"]
     own = message.response_metadata.get("model_provider") in (None, "anthropic")
     blocks: list[Block] = []
@@ -144,7 +146,7 @@ def _assistant_content(message: AIMessage) -> Content:
 
 
 def _tool_use_again(item: Fields, call: Fields | None, *, own: bool) -> Block:
-    """Return a tool call's block with its other fields (`caller`, `cache_control`) as they came."""
+    """Return Anthropic's block for a tool call in an answer, with its other fields (`caller`, `cache_control`)."""
     block = as_it_is(item)
     arguments = block.pop("args", None) or block.get("input")
     extras = block.pop("extras", None)
@@ -161,13 +163,13 @@ def _tool_use_again(item: Fields, call: Fields | None, *, own: bool) -> Block:
 
 
 def _assistant_block(item: Any, *, own: bool) -> Block | None:
-    """Return one block of an answer, `None` to leave it out.
+    """Return Anthropic's block for a block of an answer, or None to leave it out.
 
-    `own`: the answer came over this wire, so that blocks we do not know go back unchanged.
+    `own`: the answer came over this wire, so that blocks of unknown types are sent unchanged.
     """
     kind = type_of(item)
     if not kind:
-        return to_wire(item)  # a string, or an error that names what is wrong
+        return to_wire(item)  # `item` is a string, or `to_wire` raises an error.
     if kind in ("thinking", "redacted_thinking"):
         if kind == "redacted_thinking" or "signature" in item:
             return as_it_is(item)
@@ -183,7 +185,7 @@ def _assistant_block(item: Any, *, own: bool) -> Block | None:
     return None
 
 
-# Calls, which `tool_calls` and `invalid_tool_calls` hold too.
+# The types of blocks that are skipped as tool calls: `tool_calls` and `invalid_tool_calls` have these calls too.
 _CALLS_OF_OTHERS = frozenset(
     {
         "function_call",
@@ -202,14 +204,14 @@ def _blocks(content: Content) -> list[Block]:
 
 
 def _joined_system(turns: Sequence[Turn]) -> Content:
-    """Join the system messages of the head: strings with an empty line between, blocks as blocks."""
+    """Return the joined content of the first system messages: one string if all are strings, else a list of blocks."""
     if all(isinstance(content, str) for _, content in turns):
         return "\n\n".join(content for _, content in turns if isinstance(content, str))
     return [block for _, content in turns for block in _blocks(content)]
 
 
 def _merged(turns: Sequence[Turn]) -> list[Turn]:
-    """Join neighbours of one role; empty turns are left out before."""
+    """Return the turns with successive ones of the same role joined."""
     merged: list[Turn] = []
     for role, content in turns:
         if merged and merged[-1][0] == role:
@@ -220,7 +222,7 @@ def _merged(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def _system_in_place(turns: Sequence[Turn], *, allowed: bool) -> list[Turn]:
-    """Keep a system turn where the wire takes it, else make it a marked text of the user."""
+    """Return the turns with each system turn that is not allowed at its place as a user's text in `<system>` tags."""
     placed: list[Turn] = []
     for at, (role, content) in enumerate(turns):
         if role == "system":
@@ -237,13 +239,14 @@ def _system_in_place(turns: Sequence[Turn], *, allowed: bool) -> list[Turn]:
 
 
 def _results_first(content: Content) -> Content:
+    """Return content with its tool results first, and otherwise in the same order."""
     if isinstance(content, str) or not any(block["type"] == "tool_result" for block in content):
         return content
-    return sorted(content, key=lambda block: block["type"] != "tool_result")  # stable
+    return sorted(content, key=lambda block: block["type"] != "tool_result")
 
 
 def _without_trailing_space(turns: list[Turn]) -> list[Turn]:
-    """Strip white space from the end of a prefill, and drop blocks that have no text after that."""
+    """Return the turns without white space at the end of the text of a last assistant turn."""
     if not turns or turns[-1][0] != "assistant":
         return turns
     *before, (role, content) = turns

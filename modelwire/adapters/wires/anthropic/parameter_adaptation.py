@@ -1,4 +1,4 @@
-"""Fit parameters to Anthropic's models: how much to think, and what does not go together with it."""
+"""Adapts parameters to Anthropic's models: how much to think, and which parameters exclude each other."""
 
 from __future__ import annotations
 
@@ -16,20 +16,17 @@ from modelwire.adapters.wires.parameter_adaptation import (
 from modelwire.aliases import JSON
 from modelwire.messages.block_translators.standard import type_of, without
 
-_OPENAI_TIERS = (
-    "flex",
-    "scale",
-    "priority",
-    "fast",
-)  # openai 3.52, and Anthropic has nothing like them
-_LEAST_BUDGET = (
-    1024  # https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, read 2026-11
-)
+# OpenAI's service tiers that Anthropic does not have (openai 3.52).
+_OPENAI_TIERS = ("flex", "scale", "priority", "fast")
+# The smallest thinking budget in tokens:
+# https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, read 2026-11
+_LEAST_BUDGET = 1024
+# The parameters that limit the tokens of an answer.
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
 
 
 def fit(adaptation: ParameterAdaptation, family: Family, service: object = None) -> None:
-    """Put the user, the tier and reasoning into Anthropic's words, and leave out what does not go together."""
+    """Convert the user, the tier and reasoning, in place, to Anthropic's parameters, and resolve their conflicts."""
     params = adaptation.params
     if "user" in params and isinstance(metadata := params.get("metadata") or {}, Mapping):
         params["metadata"] = {"user_id": params.pop("user"), **metadata}
@@ -43,18 +40,18 @@ def fit(adaptation: ParameterAdaptation, family: Family, service: object = None)
     if kind in family.thinking and not family.fixed:
         _leave_out_samplers(adaptation)
     if family.one_sampler and "temperature" in params and "top_p" in params:
-        adaptation.leave_out("top_p", f"it takes `temperature` or `top_p`, not both, {link}")
+        adaptation.leave_out("top_p", f"it takes `temperature` or `top_p`, but not both, {link}")
     if (not family.forced_tools or kind == "enabled") and _forces(params.get("tool_choice")):
         choice = params["tool_choice"]
         others = without(choice, "type", "name", "function") if isinstance(choice, Mapping) else {}
         params["tool_choice"] = {"type": "auto", **others}
         when = " while it thinks" if family.thinking else ""
-        why = f"`{adaptation.model}` cannot be made to use a tool{when}, {link}"
+        why = f"`{adaptation.model}` cannot be forced to call a tool{when}, {link}"
         adaptation.note("tool_choice", f'is "auto": {why}')
 
 
 def _leave_out_samplers(adaptation: ParameterAdaptation) -> None:
-    """Leave out what a model does not take beside thinking, where little is free."""
+    """Leave out the values of `temperature`, `top_k` and `top_p` that are not allowed while a model thinks."""
     params = adaptation.params
     top_p = params.get("top_p")
     is_free = {
@@ -70,20 +67,21 @@ def _leave_out_samplers(adaptation: ParameterAdaptation) -> None:
 
 
 def _thinking(adaptation: ParameterAdaptation, family: Family) -> None:
-    """Write the thinking budget in the model's own parameters; those that the call already has, and that fit, win."""
+    """Convert the settings of reasoning, in place, to `thinking` and `effort`, unless the call has these already."""
     params = adaptation.params
     kind = type_of(params.get("thinking"))
     fits = kind in (*family.thinking, family.off) or (kind == "disabled" and family.off == "")
     names = ["reasoning", "reasoning_effort", *([] if fits else ["thinking"])]
     own_names = ("effort", "output_config")
     own_effort = None
-    if not family.efforts:  # no parameter for it: all that is known of effort is how much to think
+    # The model has no parameter for the effort, which then sets how much it thinks.
+    if not family.efforts:
         names += own_names
     else:
         own_effort = next((it for it in own_names if read_reasoning(it, params.get(it))), None)
     if own_effort is not None:
         is_none = _clamp_effort(adaptation, own_effort, family) == "none"
-        if is_none:  # no effort of the model's: not to think
+        if is_none:  # Anthropic has no effort "none": it means that the model does not think.
             names.append(own_effort)
             own_effort = None
     taken = adaptation.take_reasoning(*names)
@@ -93,14 +91,14 @@ def _thinking(adaptation: ParameterAdaptation, family: Family) -> None:
     is_of_call = name in adaptation.call_parameters
     wins = is_of_call and "thinking" not in adaptation.call_parameters
     if kind and fits and not wins:
-        adaptation.note(name, "is left out: `thinking` says it too")
+        adaptation.note(name, "is left out: `thinking` is set too")
     else:
         params.pop("thinking", None)
         _think(adaptation, family, name, reasoning, own_effort=own_effort is not None)
 
 
 def _clamp_effort(adaptation: ParameterAdaptation, name: str, family: Family) -> str | None:
-    """Give the call the effort nearest to its own that the model takes, and return it; "none" stays."""
+    """Set the parameter `name` to the nearest effort that the model accepts, and return it; "none" stays."""
     config = adaptation.params[name]
     is_within = isinstance(config, Mapping)
     level = config["effort"] if is_within else config
@@ -136,7 +134,7 @@ def _think(
         if reasoning.budget is not None:
             adaptation.note(
                 name,
-                f"is said without a budget: `{adaptation.model}` thinks as much as it needs, {link}",
+                f"is sent without a budget: `{adaptation.model}` thinks as much as it needs, {link}",
             )
         adaptation.params["thinking"] = {"type": "adaptive"} | (
             {"display": "summarized"} if reasoning.summary else {}
@@ -158,7 +156,8 @@ def _do_not_think(
     if family.off is None:
         with_effort = "" if own_effort else ', and does so with effort "low"'
         adaptation.note(
-            name, f"is not none: `{adaptation.model}` always thinks{with_effort}, see {family.link}"
+            name,
+            f'is not "none": `{adaptation.model}` always thinks{with_effort}, see {family.link}',
         )
         if not own_effort:
             adaptation.params["effort"] = "low"
@@ -167,12 +166,15 @@ def _do_not_think(
         if family.off == "between_tools":
             adaptation.note(
                 name,
-                f"is none but between tools: `{adaptation.model}` can do no less, see {family.link}",
+                f'is "none" except between tool calls, where `{adaptation.model}` always thinks, see {family.link}',
             )
 
 
 def _budget(params: JSON, reasoning: Reasoning) -> int | None:
-    """Return how many tokens to think, at most half of the limit of the answer; None where that is too few."""
+    """Return the thinking budget in tokens: the one that is set, else at most half of the answer's limit.
+
+    Returns None if the limit leaves less than the smallest budget.
+    """
     if reasoning.budget is not None:
         return reasoning.budget
     limit = next((value for name in _LIMITS if isinstance(value := params.get(name), int)), None)

@@ -1,6 +1,6 @@
-"""Encodes the parameters of a call for Anthropic: tools, limits, the format of the answer. No I/O here.
+"""Encodes the parameters of a call for Anthropic: tools, limits, the answer's schema. No I/O here.
 
-Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11. Unknown parameters are passed unchanged.
+Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11. Unknown parameters are sent unchanged.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from modelwire.messages.block_translators.standard import type_of
 if TYPE_CHECKING:
     from modelwire.adapters.wires.anthropic.wire_types import OutputFormat, ToolChoice
 
-DEFAULT_MAX_TOKENS = 4096  # every model takes that many
+# The limit for a model without a row below, as every model accepts it.
+DEFAULT_MAX_TOKENS = 4096
 
-# The most tokens of one answer, by the beginning of the model's name, `$` for its end; the first that fits.
-# https://docs.anthropic.com/en/docs/about-claude/models/overview, as of 2026-11.
+# The most tokens of an answer, by the beginning of the model's name; `$` matches the end of the name. The first row
+# that matches is used. https://docs.anthropic.com/en/docs/about-claude/models/overview, as of 2026-11.
 MAX_TOKENS: tuple[tuple[str, int], ...] = (
     ("claude-3-7", 64_000),
     ("claude-3-5", 8_192),
@@ -41,6 +42,7 @@ MAX_TOKENS: tuple[tuple[str, int], ...] = (
     ("claude-mythos", 128_000),
 )
 
+# The beginnings of the names of models that accept system messages later in the history:
 # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, as of 2026-11.
 _SYSTEM_TURNS = (
     "claude-opus-4-8",
@@ -54,8 +56,8 @@ _SYSTEM_TURNS = (
 
 @lru_cache(maxsize=256)
 def max_tokens_of(model: str) -> int:
-    """Return the limit to send when the caller set none, because the wire wants one: as much as the model can say."""
-    # `us.anthropic.claude-...` at Bedrock, `claude-...@20250514` at Vertex, `anthropic/claude-opus-4.1` at OpenRouter
+    """Return the most tokens of an answer of the model: the limit that is sent if the caller sets none."""
+    # `us.anthropic.claude-...` on Bedrock, `claude-...@20250514` on Vertex, `anthropic/claude-opus-4.1` on OpenRouter
     model = (
         model.rpartition("anthropic.")[2]
         .rpartition("anthropic/")[2]
@@ -69,11 +71,11 @@ def max_tokens_of(model: str) -> int:
 
 @lru_cache(maxsize=256)
 def takes_system_turns(model: str) -> bool:
-    """Return whether the model takes a system message after the head of the history."""
+    """Return whether the model accepts system messages after other messages."""
     return model.startswith(_SYSTEM_TURNS)
 
 
-# Ours, OpenAI's two, Anthropic's old.
+# The names of the limit: the common one, OpenAI's two, Anthropic's old one. The first that is set is used.
 _MAX_TOKENS_NAMES = (
     "max_tokens",
     "max_completion_tokens",
@@ -82,8 +84,8 @@ _MAX_TOKENS_NAMES = (
 )
 
 
-def say_parameters(params: Fields, *, max_tokens: int) -> JSON:
-    """Return the body's fields beside `model` and `messages`; `max_tokens` is the default if the caller set none."""
+def encode_parameters(params: Fields, *, max_tokens: int) -> JSON:
+    """Return the fields of the body beside `model` and `messages`; `max_tokens` is the limit if the caller set none."""
     rest = dict(params)
     body: JSON = {"max_tokens": _max_tokens(rest, max_tokens)}
     if "stop" in rest:
@@ -91,7 +93,7 @@ def say_parameters(params: Fields, *, max_tokens: int) -> JSON:
         if stop := [stop] if isinstance(stop, str) else _listed("stop", stop):
             body["stop_sequences"] = stop
     if "tools" in rest and (
-        tools := [say_tool(tool) for tool in _listed("tools", rest.pop("tools"))]
+        tools := [encode_tool(tool) for tool in _listed("tools", rest.pop("tools"))]
     ):
         body["tools"] = tools
     if (choice := _tool_choice(rest, has_tools="tools" in body)) is not None:
@@ -102,7 +104,7 @@ def say_parameters(params: Fields, *, max_tokens: int) -> JSON:
 
 
 def _max_tokens(params: JSON, default: int) -> Any:
-    """Take the limit under any of its names; a default leaves room for the answer beside the thinking."""
+    """Remove the limit under all its names and return it; without one, the default, plus a larger thinking budget."""
     set_ones = [params.pop(name) for name in _MAX_TOKENS_NAMES if name in params]
     if set_ones:
         return set_ones[0]
@@ -114,13 +116,17 @@ def _max_tokens(params: JSON, default: int) -> Any:
 
 
 def _listed(name: str, value: Any) -> list[Any]:
+    """Return the value of the parameter `name` as a list. Raises `InvalidType` if it is not a sequence."""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return list(value)
     raise InvalidType(f"`{name}` must be a list, not `{type(value).__name__}`.")
 
 
-def say_tool(tool: Any) -> JSON:
-    """Return one tool in Anthropic's shape; OpenAI's function shape is converted, built-in tools are unchanged."""
+def encode_tool(tool: Any) -> JSON:
+    """Return a tool in Anthropic's form. OpenAI's functions are converted; Anthropic's own tools are unchanged.
+
+    Raises `InvalidType` or `InvalidArgument` for any other value.
+    """
     if not isinstance(tool, Mapping):
         raise InvalidType(
             f"A tool must be a dict here, not `{type(tool).__name__}`: see `bind_tools`."
@@ -146,7 +152,7 @@ def say_tool(tool: Any) -> JSON:
     return converted | {key: tool[key] for key in _TOOL_KEYS if key in tool}
 
 
-# What Anthropic's tools have beside OpenAI's (anthropic 2.11, `ToolParam`).
+# The keys that Anthropic's tools have and OpenAI's have not (anthropic 2.11, `ToolParam`).
 _TOOL_KEYS = (
     "allowed_callers",
     "cache_control",
@@ -157,9 +163,9 @@ _TOOL_KEYS = (
 
 
 def _tool_choice(params: JSON, *, has_tools: bool) -> ToolChoice | None:
-    """Encode `tool_choice` and `parallel_tool_calls`, which on this wire is a field of the choice."""
+    """Remove `tool_choice` and `parallel_tool_calls`; return both as Anthropic's tool choice, or None without them."""
     parallel = params.pop("parallel_tool_calls", None)
-    choice = say_tool_choice(params.pop("tool_choice")) if "tool_choice" in params else None
+    choice = encode_tool_choice(params.pop("tool_choice")) if "tool_choice" in params else None
     if parallel is False and (has_tools or choice is not None):
         choice = choice or {"type": "auto"}
         if choice["type"] != "none":
@@ -167,8 +173,11 @@ def _tool_choice(params: JSON, *, has_tools: bool) -> ToolChoice | None:
     return choice
 
 
-def say_tool_choice(choice: Any) -> ToolChoice | None:
-    """Return Anthropic's form of `auto`, `any`, `required`, `none`, a tool's name or a dict; `None` is no choice."""
+def encode_tool_choice(choice: Any) -> ToolChoice | None:
+    """Return Anthropic's form of a tool choice: `auto`, `any`, `required`, `none`, a tool's name or a dict.
+
+    None stays None. Raises `InvalidType` or `InvalidArgument` for an invalid choice.
+    """
     if choice is None:
         return None
     if isinstance(choice, Mapping) and choice.get("type") != "function":
@@ -181,7 +190,7 @@ _OUTPUT_NAMES = frozenset(("effort", "output_config", "output_format", "response
 
 
 def _output_config(params: JSON) -> JSON:
-    """Take what is set about the output: `effort`, and the form under OpenAI's name or Anthropic's old one."""
+    """Remove the parameters about the output (`effort` and the answer's schema), and return them as `output_config`."""
     config = params.pop("output_config", None) or {}
     if not isinstance(config, Mapping):
         raise InvalidType(f"`output_config` must be a dict, not `{type(config).__name__}`.")
@@ -195,7 +204,7 @@ def _output_config(params: JSON) -> JSON:
 
 
 def _output_format(form: Any) -> OutputFormat | None:
-    """Return the output format for OpenAI's `response_format`: a JSON schema. Text needs none.
+    """Return Anthropic's form of OpenAI's `response_format` with a JSON schema; None for text, which is the default.
 
     Wire format: https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs, read 2026-11.
     """
@@ -205,9 +214,10 @@ def _output_format(form: Any) -> OutputFormat | None:
     return {"type": "json_schema", "schema": dict(inner["schema"])}
 
 
-# What only the beta types of `anthropic` 2.11 have, and the feature the header `anthropic-beta` must name for it, as of
-# 2026-11; and, of what is beyond beta in the API version the SDK speaks (2026-10-21), what was not yet in the one we
-# speak: `speed`, `skills`, files by id, profiles, the first code execution. Naming a feature too many does no harm.
+# For each parameter in beta: the feature that the header `anthropic-beta` must name. They are the parameters that only
+# the beta types of `anthropic` 2.11 have, as of 2026-11, and some that left beta in the API version of the SDK
+# (2026-10-21), but not in ours: `speed`, `skills`, files by id, profiles, the first code execution. A feature that is
+# not needed does no harm.
 FEATURE_OF_PARAMETER = {
     "anthropic-user-profile-id": "user-profiles-2026-03-24",  # a header
     "billing_policy": "user-profiles-billing-2026-10-01",
@@ -218,7 +228,7 @@ FEATURE_OF_PARAMETER = {
     "speed": "fast-mode-2026-02-01",
     "thread": "message-threads-2026-08-12",
 }
-# The same by `type`, of tools and of the edits of `context_management`.
+# For each `type` of a tool, or of an edit of `context_management`, in beta: the feature that the header must name.
 FEATURE_OF_TYPE = {
     "advisor_20260301": "advisor-tool-2026-03-01",
     "bash_20241022": "computer-use-2024-10-22",
@@ -235,7 +245,7 @@ FEATURE_OF_TYPE = {
 
 
 def features_needed(body: Fields, named: Iterable[str]) -> list[str]:
-    """Return the beta features that a body needs beside those `named`; another date of one of these will do."""
+    """Return the beta features that a body needs and that are not in `named`, whatever date they have there."""
     needed = [FEATURE_OF_PARAMETER[name] for name in FEATURE_OF_PARAMETER if name in body]
     if "tools" in body:
         needed += _by_type(body["tools"])
@@ -274,4 +284,5 @@ def _is_file(block: Fields) -> bool:
 
 
 def _undated(feature: str) -> str:
+    """Return the name of a beta feature without its date."""
     return re.sub(r"-\d{4}-\d\d-\d\d$", "", feature)

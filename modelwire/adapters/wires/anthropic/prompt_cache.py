@@ -1,4 +1,4 @@
-"""Encodes `prompt_cache` for the Messages API: `cache_control` on blocks. No I/O here.
+"""Applies `prompt_cache` to requests of the Messages API, as `cache_control` on blocks. No I/O here.
 
 Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching, read 2026-11.
 """
@@ -21,12 +21,15 @@ from modelwire.adapters.wires.prompt_marks import (
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-# The provider refuses marks on these blocks, and caches them with the blocks around them.
+# The provider rejects marks on blocks of these types. It caches them together with the blocks around them.
 _UNMARKABLE = frozenset(("thinking", "redacted_thinking"))
 
 
 def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
-    """Mark the request. Raises `InvalidArgument` for marks by hand that the provider would refuse."""
+    """Write cache marks into the request, and return an empty list, as nothing of the wish is left out.
+
+    Raises `InvalidArgument` for cache marks of the caller that the provider would reject.
+    """
     body = dict(request.body)
     heads = [
         Section(name, blocks_of(body[name]), f"`{name}`")
@@ -49,7 +52,7 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
 
 
 def turn_sections(turns: Sequence[Any]) -> list[Section]:
-    """Return the blocks of each turn, in lists of their own."""
+    """Return a section for each turn, with its blocks in a new list."""
     return [
         Section(str(turn.get("role")), blocks_of(turn.get("content")), f"message {number}")
         for number, turn in enumerate(turns)
@@ -57,7 +60,10 @@ def turn_sections(turns: Sequence[Any]) -> list[Section]:
 
 
 def marked_turns(turns: Sequence[Any], sections: Sequence[Section]) -> list[Any]:
-    """Return the turns with the blocks that have got a mark; the others are the same objects as before."""
+    """Return the turns with the blocks of the sections, into which cache marks may have been written.
+
+    A turn without a new mark is the same object as before.
+    """
     marked: list[Any] = []
     for turn, section in zip(turns, sections, strict=True):
         if section.blocks == blocks_of(turn.get("content")):
@@ -68,7 +74,7 @@ def marked_turns(turns: Sequence[Any], sections: Sequence[Section]) -> list[Any]
 
 
 def blocks_of(content: Any) -> list[Any]:
-    """Return content as blocks in a new list; a text is the same prompt as a block of it."""
+    """Return content as a new list of blocks; a string becomes a text block, which is the same prompt."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return list(content or ())
@@ -85,7 +91,7 @@ def _refusal(block: Any) -> str | None:
     if not isinstance(block, Mapping):
         return "it is not an object"
     if block.get("type") in _UNMARKABLE:
-        return f"the provider takes none on a block of type `{block['type']}`"
+        return f"the provider accepts no mark on a block of type `{block['type']}`"
     if block.get("type") == "text" and not block.get("text"):
         return "the text is empty"
     return None

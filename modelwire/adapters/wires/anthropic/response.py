@@ -1,10 +1,10 @@
-"""Read a whole answer of Anthropic's Messages API, and what whole and streamed answers share. No I/O here.
+"""Reads an unstreamed answer of Anthropic's Messages API; the stream decoder uses its functions too. No I/O here.
 
 Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11, with `anthropic-version: 2023-06-01`.
 
-`content` is a string when the answer is only plain text, else the list of its blocks as they came, so that they return
-unchanged in the next turn (thinking with its signature, tool calls with their caller). A run of plain text at the head
-is one block: a stream hands it out as strings before it is known that other blocks follow.
+`content` is a string if the answer is only plain text, else the list of its blocks, unchanged, because the next request
+must contain them so (thinking with its signature, tool calls with their caller). Several plain texts at the beginning
+are joined into one block, because a stream returns them as strings before the first other block.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
     from modelwire.transport.wire import Reply
 
-MODEL_PROVIDER = "anthropic"  # the dialect of the blocks in `content`, whoever served the model
+# `model_provider` of all answers over this wire, whichever service sent them: it tells the form of their blocks.
+MODEL_PROVIDER = "anthropic"
 
-# The fields of an answer that have a place of their own in our messages.
+# The fields of an answer that are not copied to `response_metadata`.
 _PLACED = frozenset({"type", "role", "content"})
 
-# The HTTP status an error inside a 200 stands for: https://docs.anthropic.com/en/api/errors, read 2026-11.
+# By the type of an error that was sent with status 200, the status that such an error otherwise has.
+# https://docs.anthropic.com/en/api/errors, read 2026-11.
 _STATUS_OF_ERROR = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -51,11 +53,11 @@ _STATUS_OF_ERROR = {
     "api_error": 500,
     "timeout_error": 504,
     "overloaded_error": 529,
-    # Bedrock's, in the stream of `ChatAnthropic(client=AnthropicBedrock(...))`; others are a 400, as
-    # `validationException` is.
+    # Bedrock's types, in a stream of `ChatAnthropic(client=AnthropicBedrock(...))`. Others count as 400, such as
+    # `validationException`.
     # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ResponseStream.html, read 2026-11
     "internalServerException": 500,
-    "modelStreamErrorException": 500,  # "Retry your request"; the page says 424, which no other error here has
+    "modelStreamErrorException": 500,  # The page has 424, but also "Retry your request".
     "modelTimeoutException": 408,
     "serviceUnavailableException": 503,
     "throttlingException": 429,
@@ -63,16 +65,16 @@ _STATUS_OF_ERROR = {
 
 
 def read_message(reply: Reply, provider: str) -> AIMessage:
-    """Read a whole answer.
+    """Return the message of an unstreamed answer.
 
-    Raises `MalformedResponse` for JSON that is no answer, and the classed error for an error under a 200.
+    Raises `MalformedResponse` for a body that is not an answer, or the provider's error if the body contains one.
     """
     data = read_reply(reply, provider)
     request_id = reply.headers.get("request-id")
     if isinstance(data, dict) and "content" not in data and data.get("error"):
         raise event_error(data, provider=provider, headers=reply.headers)
     content = data.get("content") if isinstance(data, dict) else None
-    if isinstance(content, str):  # some servers that speak this wire
+    if isinstance(content, str):  # Some compatible servers send a string.
         content = [{"type": "text", "text": content}]
     if content is None:
         raise no_answer(reply, provider, "has no `content`")
@@ -99,12 +101,12 @@ def read_message(reply: Reply, provider: str) -> AIMessage:
 
 
 def is_plain_text(block: Fields) -> bool:
-    """Return whether a block has only its text."""
+    """Return whether a block is a text without citations."""
     return block["type"] == "text" and block.get("citations") is None
 
 
 def with_id(block: JSON, message_id: str | None, index: int) -> JSON:
-    """Give a tool call without an id one: the same for the same answer, another for another."""
+    """Return the block; a tool call without an id gets one, made of the answer's id and the block's index."""
     if block["type"] != "tool_use" or text_or_none(block.get("id")):
         return block
     return {
@@ -114,6 +116,7 @@ def with_id(block: JSON, message_id: str | None, index: int) -> JSON:
 
 
 def _content(blocks: list[JSON]) -> str | list[str | JSON]:
+    """Return the content of an answer, with the plain texts at the beginning joined."""
     plain = 0
     while plain < len(blocks) and is_plain_text(blocks[plain]):
         plain += 1
@@ -129,7 +132,7 @@ def _content(blocks: list[JSON]) -> str | list[str | JSON]:
 
 
 def _tool_calls(blocks: list[JSON]) -> tuple[list[Any], list[Any]]:
-    """Return the calls of the caller's own tools, and those whose input is no object."""
+    """Return the valid calls of the caller's tools, and the invalid ones, whose input is not an object."""
     calls: list[Any] = []
     invalid: list[Any] = []
     for block in blocks:
@@ -144,7 +147,7 @@ def _tool_calls(blocks: list[JSON]) -> tuple[list[Any], list[Any]]:
 
 
 def metadata_of(data: Fields) -> JSON:
-    """Return the fields of the answer besides its content, also under LangChain's names."""
+    """Return the `response_metadata` of an answer: its fields without the content, and two under LangChain's names."""
     metadata = dict(data)
     for name in _PLACED:
         metadata.pop(name, None)
@@ -155,7 +158,10 @@ def metadata_of(data: Fields) -> JSON:
 
 
 def usage_metadata_of(usage: Any) -> UsageMetadata | None:
-    """Return the tokens: https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching, read 2026-11."""
+    """Return the usage metadata of an answer, or None if it has no counts.
+
+    Source: https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching, read 2026-11.
+    """
     if not isinstance(usage, Mapping):
         return None
     written: JSON = {}
@@ -184,6 +190,6 @@ _LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 def event_error(
     data: Fields, *, provider: str, headers: HeaderFields | None = None
 ) -> ProviderError:
-    """Return the error of an event `{"type": "error", "error": {...}}`, in a stream or under a 200."""
+    """Return the error for `{"type": "error", "error": {...}}`, an event of a stream or a body with status 200."""
     status = _STATUS_OF_ERROR.get(type_of(data.get("error")), 400)
     return error_from_json(data, provider=provider, status=status, headers=headers)

@@ -1,11 +1,11 @@
-"""Read a streamed answer of Anthropic's Messages API, event by event. No I/O here.
+"""Decodes the events of a streamed answer of Anthropic's Messages API into chunks. No I/O here.
 
 Wire format: https://docs.anthropic.com/en/docs/build-with-claude/streaming, read 2026-11.
 
-The rule that makes the sum of the chunks the unstreamed message: while there is only plain text, `content` is a string.
-With the first block of another kind it becomes a list of blocks with their `index`, which begins with an empty text
-block that the strings so far belong to (`"Hi" + [{"type": "text", "text": "", "index": 0}, ...]`). `index` stays in the
-sum; encoding drops it.
+The sum of the chunks equals the unstreamed message. While there is only plain text, the `content` of chunks is a
+string. From the first block of another type on it is a list of blocks with their `index`. The first such list begins
+with an empty text block, which the sum joins with the strings before
+(`"Hi" + [{"type": "text", "text": "", "index": 0}, ...]`). The `index` stays in the sum, and requests omit it.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ from modelwire.transport.wire import ServerEvent
 
 
 class _Arguments:
-    """The arguments of a tool call, the caller's or the provider's, while they arrive."""
+    """The streamed arguments of a call of the caller's tool (`is_ours`) or of a tool that the provider runs."""
 
     __slots__ = ("block", "is_ours", "parts")
 
     def __init__(self, block: JSON, *, is_ours: bool) -> None:
-        self.block = block  # as it started
+        self.block = block  # the block as its first event had it
         self.is_ours = is_ours
         self.parts: list[str] = []
 
 
 class MessagesStreamDecoder:
-    """Makes chunks of events. The stream is whole when `message_stop` or a stop reason was seen.
+    """Decodes one streamed answer, which is complete once `message_stop` or a stop reason was received.
 
-    All that comes once (id, model, usage, stop reason) is emitted once, because sums of chunks add it up.
+    The id, the model, the usage and the stop reason are in one chunk only, because a sum of chunks adds up repeated
+    values.
     """
 
     def __init__(self, *, provider: str, request_id: str | None = None) -> None:
         self._provider = provider
         self.request_id = request_id
         self._id: str | None = None
-        self._opening: JSON | None = None  # metadata that the first chunk takes along
-        self._ending: JSON = {}  # metadata of the end
+        self._opening: JSON | None = None  # metadata for the first chunk; None once it was returned
+        self._ending: JSON = {}  # metadata for the last chunk
         self._usage: JSON = {}
         self._started = False
-        self._stopped = False  # a stop reason has come
-        self._ended = False  # nothing more counts
-        self._head: int | None = (
-            None  # index of the first plain text block, while the content is a string
-        )
-        self._is_list = False
-        self._arguments: dict[int, _Arguments] = {}  # by index of block
+        self._stopped = False  # True once a stop reason was received.
+        self._ended = False  # True once `message_stop` was received; later events are ignored.
+        # The index of the first plain text block.
+        self._head: int | None = None
+        self._is_list = False  # True once a chunk had a list of blocks.
+        self._arguments: dict[int, _Arguments] = {}  # by the index of the block
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
-        """Return the chunk of this event, or nothing. Unknown events and deltas are ignored."""
+        """Return the chunk that this event completes, in a list that may be empty. Unknown events are ignored."""
         if self._ended:
             return []
         try:
@@ -74,11 +74,10 @@ class MessagesStreamDecoder:
         except ValueError:
             if is_keep_alive(*event):
                 return []
-            if event.data.strip() == b"[DONE]":  # servers that speak OpenAI's wire too
+            if event.data.strip() == b"[DONE]":  # Servers that also have OpenAI's wire send this.
                 return []
-            data = read_json(
-                event.data, provider=self._provider, what="stream"
-            )  # more patient; raises ours
+            # This parser accepts more, and raises `MalformedResponse`.
+            data = read_json(event.data, provider=self._provider, what="stream")
         try:
             kind = data["type"]
             if kind == "content_block_delta":
@@ -97,7 +96,7 @@ class MessagesStreamDecoder:
             ) from exc
 
     def close(self) -> list[AIMessageChunk]:
-        """Return the last chunk: usage, stop reason, position. Raises `IncompleteStream`; the caller knows the part."""
+        """Return the ends of unfinished calls, and a chunk with usage and stop reason. See `StreamDecoder.close`."""
         if not (self._stopped or self._ended):
             if not self._started:
                 seen = "before its first event"
@@ -110,7 +109,7 @@ class MessagesStreamDecoder:
         last = []
         for index, arguments in self._arguments.items():
             last += self._arguments_end(index, arguments)
-        self._arguments = {}  # the provider stopped, so they are as they are
+        self._arguments = {}
         metadata = {**(self._opening or {"model_provider": MODEL_PROVIDER}), **self._ending}
         if self._usage:
             metadata["usage"] = self._usage
@@ -132,7 +131,7 @@ class MessagesStreamDecoder:
         ]
 
     def _text(self, text: str) -> list[AIMessageChunk]:
-        """Make the chunk of plain text while the content is a string: the hot path."""
+        """Return the chunk for a piece of plain text while the content is a string. Most events come here."""
         if text.__class__ is not str:
             raise TypeError("text that is not a string")
         if self._opening is not None:
@@ -143,7 +142,7 @@ class MessagesStreamDecoder:
     def _block(
         self, index: int, block: JSON, *, call: ToolCallChunk | None = None
     ) -> list[AIMessageChunk]:
-        """Make the chunk of a piece of a block, which turns the content into a list."""
+        """Return the chunk for a piece of a block. From the first one on, the content is a list."""
         content: list[str | JSON] = []
         if not self._is_list:
             self._is_list = True
@@ -163,7 +162,7 @@ class MessagesStreamDecoder:
                 content,
                 id=self._id,
                 tool_call_chunks=() if call is None else [call],
-                # Says how to read the blocks of this very chunk; equal values do not add up.
+                # A reader of single chunks needs the provider's name. A sum of chunks keeps equal names once.
                 response_metadata=opening or {"model_provider": MODEL_PROVIDER},
             )
         ]
@@ -179,7 +178,7 @@ class MessagesStreamDecoder:
         metadata.pop("usage", None)
         self._opening = {key: metadata.pop(key) for key in _AT_THE_START if key in metadata}
         self._ending = metadata
-        return []  # rides on the first chunk: until then the call may be tried again
+        return []  # The metadata is sent with the first content, because a call may be retried until then.
 
     def _block_start(self, data: JSON) -> list[AIMessageChunk]:
         self._started = True
@@ -194,11 +193,10 @@ class MessagesStreamDecoder:
             return []
         if kind == "tool_use":
             return self._tool_use_start(index, block)
-        if kind == "fallback":  # another model goes on (anthropic 2.11, `BetaFallbackBlock`)
+        # Another model continues the answer (anthropic 2.11, `BetaFallbackBlock`).
+        if kind == "fallback":
             self._ending["model"] = self._ending["model_name"] = block["to"]["model"]
-        if isinstance(
-            block.get("input"), dict
-        ):  # a tool of the provider's: its input arrives as ours do
+        if isinstance(block.get("input"), dict):  # a call of a tool that the provider runs
             self._arguments[index] = _Arguments(block, is_ours=False)
             block = without(block, "input")
         return self._block(index, block)
@@ -251,16 +249,15 @@ class MessagesStreamDecoder:
         return []
 
     def _arguments_end(self, index: int, arguments: _Arguments) -> list[AIMessageChunk]:
-        """Put the parsed input into the block. A call that came whole at its start has had no delta."""
+        """Return the chunk with the parsed input of a call. A call without deltas was complete at its start."""
         text = "".join(arguments.parts)
         value = arguments.block.get("input")
         call = None
         if text.strip():
             try:
                 value = parse_tool_args(text)
-            except (
-                ValueError
-            ):  # cut off by `max_tokens`: `invalid_tool_calls` of the sum has the text
+            # `max_tokens` cut the text, which is in `invalid_tool_calls` of the sum.
+            except ValueError:
                 value = value or {}
         elif arguments.is_ours:
             call = tool_call_chunk(args=to_json(value or {}).decode(), index=index)
@@ -282,12 +279,12 @@ class MessagesStreamDecoder:
         return []
 
     def _merge_usage(self, usage: Any) -> None:
-        """Merge counts of tokens: those at the end win, but older answers have some only at the start."""
+        """Add token counts to the usage. Later counts replace earlier ones, but a null replaces nothing."""
         if isinstance(usage, dict):
             self._usage |= {k: v for k, v in usage.items() if v is not None or k not in self._usage}
 
     def _other(self, event: ServerEvent, data: Any) -> list[AIMessageChunk]:
-        """Raise what an error event says; ignore the rest."""
+        """Raise the error of an error event; ignore all other events."""
         if isinstance(data, dict) and (
             event.event == "error" or data.get("type") == "error" or "error" in data
         ):
@@ -301,6 +298,7 @@ def _string(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} where text was expected")
 
 
+# The metadata that the first chunk has.
 _AT_THE_START = ("id", "model_provider")
 _READERS = {
     "message_start": MessagesStreamDecoder._message_start,

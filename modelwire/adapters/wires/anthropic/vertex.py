@@ -1,4 +1,4 @@
-"""Anthropic's models on Vertex AI: the Messages API with the model in the address. No I/O here.
+"""The codec of Anthropic's models on Vertex AI: the Messages API with the model in the URL. No I/O here.
 
 Wire format: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude, read 2026-11.
 """
@@ -22,12 +22,12 @@ _MODELS = "https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/
 
 
 class VertexMessagesCodec(MessagesCodec):
-    """`MessagesCodec` at a project's address: `.../publishers/anthropic/models/MODEL:rawPredict`."""
+    """The codec for the address of a Google Cloud project: `.../publishers/anthropic/models/MODEL:rawPredict`."""
 
     __slots__ = ()
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request of a call in Anthropic's form, at Google's address."""
+        """Return the request of a call in Anthropic's form, with Google's address."""
         request = super().encode(call)
         body = {"anthropic_version": _VERSION, **without(request.body, "model")}
         method = "streamRawPredict" if call.stream else "rawPredict"
@@ -40,8 +40,8 @@ class VertexMessagesCodec(MessagesCodec):
         return request
 
     def error(self, reply: Reply) -> ChatError:
-        """Read an error answer of whatever shape; never raises."""
+        """Return the error of a response with a status >= 300 and any body; never raises."""
         error = super().error(reply)
         if type(error) is NotFound:
-            error.message = and_said(error.message, f"What there is, and where: {_MODELS}.")
+            error.message = and_said(error.message, f"The models and their regions: {_MODELS}.")
         return error

@@ -1,4 +1,4 @@
-"""The JSON of the Messages API, as far as we write and read it. For type checkers and readers; never imported to run.
+"""Types of the JSON of the Messages API, as far as modelwire writes and reads it. Imported by type checkers only.
 
 Source: https://docs.anthropic.com/en/api/messages and .../messages-streaming, read 2026-11. Any key may be missing.
 """
@@ -11,13 +11,13 @@ from modelwire.aliases import JSON
 
 
 class Block(TypedDict, total=False):
-    """A block of content; which keys it has depends on its `type`."""
+    """A block of content. Its `type` decides which keys it has."""
 
     type: str  # text, thinking, redacted_thinking, tool_use, tool_result, image, document, server_tool_use ...
     text: str
     citations: list[JSON] | None
     thinking: str
-    signature: str  # of thinking: goes back unchanged
+    signature: str  # thinking; later requests must repeat it unchanged
     data: str  # redacted_thinking
     id: str  # tool_use
     name: str
@@ -30,9 +30,8 @@ class Block(TypedDict, total=False):
 
 
 class Turn(TypedDict, total=False):
-    role: Literal[
-        "user", "assistant", "system"
-    ]  # "system" in the midst of a history: models of 2026
+    # "system" is allowed for models of 2026.
+    role: Literal["user", "assistant", "system"]
     content: str | list[Block]
 
 
@@ -41,7 +40,7 @@ class Tool(TypedDict, total=False):
     description: str
     input_schema: JSON
     strict: bool
-    type: str  # of Anthropic's own tools, with a date
+    type: str  # the type of one of Anthropic's own tools, with a date
 
 
 class ToolChoice(TypedDict, total=False):
@@ -69,11 +68,11 @@ class RequestBody(TypedDict, total=False):
 
 
 class Usage(TypedDict, total=False):
-    input_tokens: int  # without those of the cache
-    output_tokens: int  # thinking is in it
+    input_tokens: int  # without tokens read from or written to the cache
+    output_tokens: int  # includes thinking
     cache_read_input_tokens: int
     cache_creation_input_tokens: int
-    cache_creation: dict[str, int]  # by time to live
+    cache_creation: dict[str, int]  # tokens written to the cache by lifetime
     output_tokens_details: dict[str, int]
 
 
@@ -95,7 +94,7 @@ class Delta(TypedDict, total=False):
     signature: str
     partial_json: str
     citation: JSON
-    stop_reason: str | None  # of message_delta
+    stop_reason: str | None  # message_delta
     stop_sequence: str | None
 
 
@@ -104,8 +103,8 @@ class Event(TypedDict, total=False):
 
     type: str  # message_start, content_block_start, _delta, _stop, message_delta, message_stop, ping, error
     message: Message
-    index: int  # which block
+    index: int  # the number of the block
     content_block: Block
     delta: Delta
-    usage: Usage  # of message_delta: running totals
+    usage: Usage  # message_delta: running totals
     error: dict[str, str]

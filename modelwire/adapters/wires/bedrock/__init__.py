@@ -1,4 +1,4 @@
-"""Amazon Bedrock's Converse, the one API of all chat models there. Importing this loads no codec.
+"""The wire of Amazon Bedrock's Converse, an API for all its chat models. Importing this loads no codec.
 
 Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, read 2026-11.
 """
@@ -26,19 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["WIRE"]
 
-_COUNTED = (
-    "messages",
-    "system",
-    "toolConfig",
-    "additionalModelRequestFields",
-)  # botocore 1.44, `CountTokens`
-_REGION = (
-    r"^(us|us-gov|eu|apac|au|jp|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)"  # of an inference profile
-)
+# The fields that the endpoint that counts input tokens accepts: botocore 1.44, `CountTokens`.
+_COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
+# Matches the region at the beginning of the id of an inference profile.
+_REGION = r"^(us|us-gov|eu|apac|au|jp|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)"
 
 
 def _tool(tool: Any, openai_tool: JSON, *, strict: bool | None) -> JSON:
-    """Leave a tool in OpenAI's shape, by which it is found by its name; the codec says it in Converse's."""
+    """Return the tool in OpenAI's form, in which shared code finds its name; the codec converts it to Converse's."""
     from modelwire.tools.function_calling import convert_to_openai_tool
 
     converted = convert_to_openai_tool(openai_tool, strict=strict)
@@ -49,8 +44,9 @@ def _tool(tool: Any, openai_tool: JSON, *, strict: bool | None) -> JSON:
 
 
 def _count_request(request: WireRequest) -> None:
-    """Turn a call into one that counts its input; it takes the model itself, not the inference profile of a region.
+    """Change a request, in place, into one that counts its input tokens.
 
+    The endpoint accepts only the id of a model, and not that of an inference profile, which begins with a region.
     Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html, read 2026-11.
     """
     path, mark, query = request.url.partition("?")

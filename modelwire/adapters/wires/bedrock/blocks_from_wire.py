@@ -1,7 +1,7 @@
-"""Blocks of Bedrock's Converse, of users and of answers, as standard blocks. No I/O here.
+"""Converts blocks of Bedrock's Converse, in messages of users and in answers, to standard blocks. No I/O here.
 
 Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html, read 2026-11.
-The blocks of a stream keep the `index` they came with.
+The blocks of a stream keep their `index`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
 
-# The formats of documents whose MIME type says it in other words.
+# The MIME types of Converse's formats of documents.
 DOCUMENT_TYPES = {
     "txt": "text/plain",
     "md": "text/markdown",
@@ -42,14 +42,17 @@ DOCUMENT_TYPES = {
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-# Block types of users that have no standard form: LangChain's and the wire's own names.
+# The types of blocks in messages of users that have no standard form, under LangChain's names and the wire's own.
 OWN_TYPES = frozenset(
     {"guard_content", "guardContent", "cachePoint", "cache_point", "search_result", "searchResult"}
 )
 
 
 def _from_source(block: Block) -> Block | None:
-    """Read an image, a document, a video or audio in the shape of Converse, with its data under its type's name."""
+    """Return the standard block of an image, a document, a video or audio in Converse's form; None without data.
+
+    Converse's form has the data in a dict under the name of its type.
+    """
     kind = block["type"]
     inner = dict_or_empty(block.get(kind))
     source = dict_or_empty(inner.get("source"))
@@ -67,7 +70,10 @@ FROM_WIRE: Readers = dict.fromkeys(("image", "document", "video", "audio"), _fro
 
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
-    """Return an answer, or a part of one, as standard blocks; that a guardrail or a filter blocked it comes last."""
+    """Return the content of an answer or of a chunk as standard blocks.
+
+    If a guardrail or a filter blocked the answer, the last block is a refusal.
+    """
     blocks = translated_blocks(message, _TRANSLATORS, _other)
     if (category := _blocked_by(message.response_metadata)) is not None:
         blocks.append(refusal_block({"explanation": message.text, "category": category}))
@@ -75,7 +81,10 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
 
 
 def _blocked_by(metadata: Fields) -> str | None:
-    """Return what blocked an answer; a guardrail whose trace shows that it only masked parts did not block it."""
+    """Return "content_filtered" or "guardrail" if a filter or a guardrail blocked the answer, else None.
+
+    A guardrail whose trace shows that it only masked parts of the answer did not block it.
+    """
     reason = metadata.get("stopReason")
     if reason == "content_filtered":
         return "content_filtered"

@@ -1,7 +1,8 @@
-"""Standard blocks as blocks of Bedrock's Converse: of users, assistants and tools. No I/O here.
+"""Converts standard blocks of users, assistants and tools to blocks of Bedrock's Converse. No I/O here.
 
 Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html, read 2026-11.
-A block in another wire's shape is made standard first. One without a `type` is Converse's own and passes as it is.
+A block in another wire's form is converted to a standard one first. A block without a `type` has Converse's own form
+and is sent unchanged.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from modelwire.messages.block_translators.standard import (
     type_of,
 )
 
-__all__ = ["Block", "answer_block", "blocks_to_wire", "tool_result", "tool_use"]
-
-NO_URL = "Converse fetches nothing from the web: give the data as `base64` with `mime_type`, or an `s3://` address."
+NO_URL = "Converse fetches nothing from the web: send the data as `base64` with `mime_type`, or an `s3://` address."
+# Converse's format of a document by its MIME type.
 _FORMATS = {media_type: form for form, media_type in DOCUMENT_TYPES.items()}
+# The wire's names of blocks, by LangChain's.
 _SNAKE = {
     "guard_content": "guardContent",
     "cache_point": "cachePoint",
@@ -44,9 +45,10 @@ _SNAKE = {
 
 
 def blocks_to_wire(content: str | Sequence[Any]) -> list[Block]:
-    """Return the wire's blocks for content, without empty texts, which the wire refuses.
+    """Return Converse's blocks for content, without empty texts, which the API rejects.
 
-    A block with `cache_control` is followed by a cache point. Raises `InvalidArgument` for what the wire has not.
+    A block with `cache_control` is followed by a cache point. Raises `InvalidArgument` for a block that the API does
+    not accept.
     """
     if isinstance(content, str):
         if content.strip():
@@ -57,16 +59,14 @@ def blocks_to_wire(content: str | Sequence[Any]) -> list[Block]:
         if (block := _to_wire(item)) is None:
             continue
         blocks.append(block)
-        if (
-            isinstance(item, Mapping)
-            and (cache_control := extra_field(item, "cache_control")) is not None
-        ):
+        cache_control = extra_field(item, "cache_control") if isinstance(item, Mapping) else None
+        if cache_control is not None:
             blocks.append(cache_point(cache_control))
     return blocks
 
 
 def cache_point(cache_control: Any) -> Block:
-    """Return the block that marks the end of what is to be cached, from Anthropic's `cache_control`."""
+    """Return the block that ends a cached prefix of the prompt, with the lifetime of Anthropic's `cache_control`."""
     point = {"type": "default"}
     if isinstance(cache_control, Mapping) and cache_control.get("ttl"):
         point["ttl"] = cache_control["ttl"]
@@ -82,15 +82,12 @@ def _to_wire(item: Any) -> Block | None:
     if kind in OWN_TYPES:
         name = _SNAKE.get(kind, kind)
         inner = item.get(kind, item.get(name))
-        if (
-            kind == "guard_content"
-            and isinstance(inner, Mapping)
-            and isinstance(inner.get("text"), str)
-        ):
-            inner = {"text": {"text": inner["text"]}}
+        text = inner.get("text") if isinstance(inner, Mapping) else None
+        if kind == "guard_content" and isinstance(text, str):
+            inner = {"text": {"text": text}}
         return {name: inner if inner is not None else {"type": "default"}}
     if isinstance(item.get(kind), Mapping) and "source" in item[kind]:
-        return {kind: dict(item[kind])}  # Converse's own, beside a `type`
+        return {kind: dict(item[kind])}  # Converse's own form, beside a `type`.
     standard: AnyBlock = standard_block(dict(item))
     if (write := TO_WIRE.get(standard["type"])) is None or (
         standard["type"] == "non_standard" != kind
@@ -107,7 +104,10 @@ def _text(item: AnyBlock) -> Block | None:
 
 
 def _media(item: AnyBlock) -> Block:
-    """Return an image, a video, audio or a document, depending on the MIME type of its data."""
+    """Return an image, video, audio or document block, depending on the MIME type of the data.
+
+    Raises `InvalidArgument` if the MIME type is missing or of another kind than the block.
+    """
     kind, media_type, source = _source(item)
     family, _, form = media_type.partition("/")
     if family in ("image", "video", "audio"):
@@ -127,7 +127,7 @@ def _document(item: AnyBlock, media_type: str, source: Block) -> Block:
     document: Block = {
         "format": _FORMATS.get(media_type) or ("txt" if media_type.startswith("text/") else "pdf")
     }
-    # Letters, digits, white space, hyphens, parentheses and brackets are all that a name may have.
+    # A name may have only letters, digits, white space, hyphens, parentheses and brackets.
     name = str(extra_field(item, "title", "filename", "name") or "document").rpartition(".")
     document["name"] = re.sub(
         r"\s+", " ", re.sub(r"[^a-zA-Z0-9\s\-()\[\]]", "-", name[0] or name[2])
@@ -146,7 +146,10 @@ def _text_file(item: AnyBlock) -> Block:
 
 
 def _source(item: AnyBlock) -> tuple[str, str, Block]:
-    """Return the type of a block of data, its MIME type, and where the data is."""
+    """Return the type of a block with data, its MIME type, and Converse's `source` with the data or its S3 address.
+
+    Raises `InvalidArgument` if the block has neither.
+    """
     kind = item["type"]
     media_type = item.get("mime_type")
     url = item.get("url")
@@ -175,17 +178,18 @@ TO_WIRE: Writers = {
     "text-plain": _text_file,
     "non_standard": lambda item: _to_wire(value_of(item)),
 }
+# The types of blocks that the error about a wrong one names.
 _TAKEN = [f"`{kind}`" for kind in TO_WIRE if kind not in ("refusal", "non_standard")]
 
 
 def tool_use(call: AnyBlock) -> Block:
-    """Return the block of a tool call."""
+    """Return Converse's block for a tool call."""
     id = safe_call_id(call.get("id"), 64)
     return {"toolUse": {"toolUseId": id, "name": call["name"], "input": call.get("args") or {}}}
 
 
 def tool_result(message: BaseMessage) -> Block:
-    """Return the block of a tool's result: content blocks as such, any other value as JSON."""
+    """Return Converse's block for a tool message. A value in it that is not a content block becomes JSON."""
     content: Any = message.content
     if isinstance(content, str):
         blocks = [{"text": content}] if content.strip() else []
@@ -214,11 +218,12 @@ def _result_blocks(item: Any) -> list[Block]:
     return blocks_to_wire([item])
 
 
+# Converse's own blocks, without a `type`, that a tool's result may have.
 _RESULTS = frozenset({"text", "image", "document", "video", "searchResult"})
 
 
 def answer_block(item: Any) -> Block | None:
-    """Return one block of an answer over this wire; `None` to leave it out."""
+    """Return Converse's block for a block of an answer over this wire, or None to leave it out."""
     kind = type_of(item)
     if kind == "text" and item.get("citations"):
         return {
@@ -258,7 +263,7 @@ def _reasoning(reasoning: AnyBlock) -> Block | None:
 
 
 def _citation(annotation: Any) -> Block | None:
-    """Return the citation for a standard annotation that was one of this wire's."""
+    """Return Converse's citation for a standard annotation; None if another wire's answer had it."""
     if not isinstance(annotation, Mapping) or "location" not in (extras := extras_of(annotation)):
         return None
-    return {**extras, **({"title": annotation["title"]} if annotation.get("title") else {})}
+    return extras | some_of(annotation, "title")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.transport.wire import Reply
 
-# What the words of an error say of a model that is not there, and what leads on. Seen in public recordings, 2026-11.
+# Parts of the error messages for a missing model, seen in public recordings, 2026-11. `_ADVICE` is added to them.
 _NO_MODEL = (
     "model identifier is invalid",
     "on-demand throughput isn",
@@ -35,14 +35,14 @@ _NO_MODEL = (
     "to the model with",
 )
 _ADVICE = (
-    "Many models are called by an inference profile (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`), and none is in "
-    "every region: `aws bedrock list-inference-profiles --region REGION` names them, and so does "
+    "Many models need the id of an inference profile (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`), and no model is "
+    "in every region: `aws bedrock list-inference-profiles --region REGION` lists the profiles, and so does "
     "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html."
 )
 
 
 def _tool_notes(is_parallel: Any, choice: Any) -> list[str]:
-    """Return a sentence for each wish about tools that Converse has no parameter for."""
+    """Return a sentence for each setting of tools that Converse has no parameter for."""
     notes = []
     if is_parallel is False:
         notes.append("`parallel_tool_calls=False` is left out: Converse has no such parameter.")
@@ -52,18 +52,20 @@ def _tool_notes(is_parallel: Any, choice: Any) -> list[str]:
 
 
 class ConverseCodec(NamedTuple):
-    """The codec of Bedrock's Converse API, for the models of all companies. `model` is set because answers lack it."""
+    """The codec of Bedrock's Converse API, for the models of all companies."""
 
     provider: str = "bedrock_converse"
-    wire: str = "bedrock"  # its name in the registry
+    # The name of the wire in the registry.
+    wire: str = "bedrock"
+    # The name that the metadata of an answer get, as answers do not name their model.
     model: str | None = None
     framing: type[EventStreamDecoder] = EventStreamDecoder
-    # The limit of the answer counts against tokens a minute from the start, see
+    # The limit of an answer counts against the tokens per minute before the provider answers, see
     # https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html, read 2026-11.
     reserves: tuple[str, ...] = ("maxTokens",)
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request of a call. Raises `InvalidArgument` for what Converse has no form for."""
+        """Return the request of a call. Raises `InvalidArgument` for content that Converse does not accept."""
         params = dict(call.params)
         name = str(params.pop("model_id", call.model))
         left_out: list[str] = []
@@ -80,7 +82,7 @@ class ConverseCodec(NamedTuple):
         body |= fields_from_parameters(params, turns)
         method = "converse-stream" if call.stream else "converse"
         base, question_mark, query = call.endpoint.base_url.partition("?")
-        # A name may have colons, and an ARN slashes: what is signed is the path as it is sent.
+        # A name may have colons, and an ARN slashes. They are quoted here, because the signature covers the sent path.
         url = f"{base.rstrip('/')}/model/{path_segment(name)}/{method}{question_mark}{query}"
         headers = {"content-type": "application/json"}
         for more in (call.endpoint.headers, call.extra_headers):
@@ -94,17 +96,20 @@ class ConverseCodec(NamedTuple):
         return request
 
     def decode(self, reply: Reply) -> AIMessage:
-        """Read a whole answer. Raises `MalformedResponse`."""
+        """Return the message of an unstreamed answer. Raises `MalformedResponse`, or the error that the body has."""
         return read_answer(reply, self.provider, self.model)
 
     def stream_decoder(self, headers: HeaderFields | None = None) -> ConverseStreamDecoder:
-        """Make the decoder of one streamed answer."""
+        """Return the decoder for one streamed answer; `headers` are the response's."""
         return ConverseStreamDecoder(
             provider=self.provider, model=self.model, request_id=request_id_of(headers or {})
         )
 
     def error(self, reply: Reply) -> ChatError:
-        """Read an error answer of whatever shape; never raises. Its class is in a header, not in the body."""
+        """Return the error of a response with a status >= 300 and any body; never raises.
+
+        The type of the error is in a header, and not in the body.
+        """
         error = error_from_reply(reply, self.provider)
         kind = reply.headers.get("x-amzn-errortype", "").partition(":")[0].rpartition("#")[2]
         if kind:

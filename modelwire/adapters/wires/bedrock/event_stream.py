@@ -1,8 +1,8 @@
-"""The frames of Amazon's event streams: bytes in, events out. No I/O here.
+"""Decodes the frames of Amazon's event streams into events. No I/O here.
 
-A frame is, big-endian: its length and that of its headers (4 bytes each), the CRC-32 of these 8 bytes, the headers, the
-payload, and the CRC-32 of all before it. Both checksums are verified. Any split of the same bytes gives the same
-events. Source: https://smithy.io/2.0/aws/amazon-eventstream.html, read 2026-11.
+A frame consists of its length and the length of its headers (4 bytes each, big-endian), the CRC-32 of these 8 bytes,
+the headers, the payload, and the CRC-32 of everything before. Both checksums are verified. Any split of the same bytes
+gives the same events. Source: https://smithy.io/2.0/aws/amazon-eventstream.html, read 2026-11.
 """
 
 from __future__ import annotations
@@ -18,26 +18,28 @@ from pydantic_core import to_json
 from modelwire.errors import IncompleteStream, MalformedResponse
 from modelwire.transport.wire import ServerEvent
 
-ERROR = "!"  # before the type of an exception, in the `event` of a `ServerEvent`
+# The `event` of a `ServerEvent` begins with this if the frame is an exception.
+ERROR = "!"
 
 _PRELUDE = Struct(">III")
 _CRC = Struct(">I")
-_LEAST = _PRELUDE.size + _CRC.size  # a frame without headers and payload
+# The bytes of a frame without headers and payload.
+_LEAST = _PRELUDE.size + _CRC.size
 _MAX_HEADERS_BYTES = 128 * 1024
-# The type of a header's value -> its bytes; bytes and texts begin with their length.
+# By the type of a header's value, its number of bytes. None: the value begins with its length.
 _TEXT = 7
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 6: None, _TEXT: None, 8: 8, 9: 16}
 
 
 class EventStreamDecoder:
-    """Collects bytes and hands out the events they complete; linear in the bytes, however they are cut."""
+    """Collects bytes and returns the events that they complete, in time linear in the bytes."""
 
     def __init__(self, *, max_event_bytes: int) -> None:
         self._max_event_bytes = max_event_bytes
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[ServerEvent]:
-        """Return the events whose frames end within `data`. Raises `MalformedResponse` for one that is corrupt."""
+        """Return the events whose frames `data` completes. Raises `MalformedResponse` if the first frame is corrupt."""
         rest = self._rest
         start = 0
         events = []
@@ -51,13 +53,13 @@ class EventStreamDecoder:
             except MalformedResponse:
                 if not events:
                     raise
-                break  # what was whole is handed out first; the next bytes, or the end, come to this frame again
+                break  # The valid events are returned first. The next call, or `close`, raises.
             start = end
         del rest[:start]
         return events
 
     def close(self) -> None:
-        """Raise `IncompleteStream` where the bytes end within a frame, `MalformedResponse` where it is corrupt."""
+        """Raise `IncompleteStream` if the bytes end within a frame, `MalformedResponse` if that frame is corrupt."""
         if self._rest:
             self.feed(b"")
             raise IncompleteStream(
@@ -65,11 +67,12 @@ class EventStreamDecoder:
             )
 
     def _length_at(self, start: int) -> int:
+        """Return the length in bytes of the frame at `start`. Raises `MalformedResponse` if it is corrupt."""
         rest = self._rest
         length, headers_length, crc = _PRELUDE.unpack_from(rest, start)
         if crc32(rest[start : start + 8]) != crc:
             raise MalformedResponse(
-                "A frame of the event stream begins with a wrong checksum: it is corrupt, or no frame at all. "
+                "A frame of the event stream begins with a wrong checksum: it is corrupt, or not a frame. "
                 f"It begins: `{bytes(rest[start : start + 60])!r}`"
             )
         if (
@@ -78,13 +81,14 @@ class EventStreamDecoder:
             or length > self._max_event_bytes
         ):
             raise MalformedResponse(
-                f"A frame of the event stream has {length:,} bytes, {headers_length:,} of them headers, as it says; at "
-                f"most {self._max_event_bytes:,} are read."
+                f"A frame of the event stream claims {length:,} bytes, {headers_length:,} of them headers; at most "
+                f"{self._max_event_bytes:,} are read."
             )
         return int(length)
 
 
 def _event_of(frame: bytes) -> ServerEvent:
+    """Return the event of a complete frame. Raises `MalformedResponse` if it is corrupt."""
     end = len(frame) - _CRC.size
     if crc32(frame[:end]) != _CRC.unpack_from(frame, end)[0]:
         raise MalformedResponse(
@@ -99,12 +103,12 @@ def _event_of(frame: bytes) -> ServerEvent:
 
 @lru_cache(maxsize=64)
 def _name_of(headers: bytes) -> tuple[str, str | None]:
-    """Return what the headers name: an event's type, or an error's, and its message where that is a header too."""
+    """Return the type of the event or error, and the error's message if a header has it, else None."""
     try:
         values = dict(_headers(headers))
     except (StructError, IndexError, KeyError, UnicodeDecodeError) as exc:
         raise MalformedResponse(
-            "A frame of the event stream has headers that nobody can read."
+            "A frame of the event stream has headers that cannot be read."
         ) from exc
     kind = values.get(":message-type", "event")
     if kind == "error":
@@ -115,7 +119,7 @@ def _name_of(headers: bytes) -> tuple[str, str | None]:
 
 
 def _headers(data: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the headers that are texts, by name."""
+    """Yield the name and the value of each header that is a text."""
     at = 0
     while at < len(data):
         end = at + 1 + data[at]

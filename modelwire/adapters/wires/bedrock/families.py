@@ -1,6 +1,6 @@
-"""What models on Bedrock take, where it is less than Converse has fields for. Data, and their words for reasoning.
+"""Lists the parameters that models on Bedrock reject, and converts the settings of reasoning to those of the models.
 
-The rows of Claude are those of Anthropic's API: it is the same model, with the same words.
+The rows of Claude are those of Anthropic's API, as the models and their parameters are the same.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _OTHERS = (
     Family("nova-2*", _NOVA, LOW_TO_HIGH, thinking=("reasoningConfig",), schemas=False),
     Family("nova*", _TOOL_CHOICE, schemas=False),
     Family("gpt-oss*", _GPT_OSS, LOW_TO_HIGH, thinking=("reasoning_effort",)),
-    # Tools, but none that must be called.
+    # These accept tools, but cannot be forced to call one.
     Family("llama* command* jamba* titan*", _TOOL_CHOICE, forced_tools=False, schemas=False),
 )
-# Converse has no fields for these, and no model in the rows takes them beside it.
+# Converse has no fields for these parameters, and no model in the rows accepts them as fields of its own.
 _LACKS = (
     "seed",
     "n",
@@ -39,23 +39,23 @@ _LACKS = (
 
 
 class KnownPromptCache(NamedTuple):
-    """What is known of the prompt cache of a model."""
+    """The documented limits of a model's prompt cache."""
 
-    least_tokens: int  # of a prefix that is cached
-    has_long: bool = False  # it takes the lifetime "1h"
-    marks_tools: bool = True  # the tools may have a cache point
+    least_tokens: int  # the minimum length of a cached prefix
+    has_long: bool = False  # The model accepts the lifetime "1h".
+    marks_tools: bool = True  # The tools may have a cache point.
 
 
 # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html#prompt-caching-models, as of 2026-10.
-# Claude 4.5 and later take the lifetime "1h"; these do not.
+# Claude 4.5 and later models accept the lifetime "1h". These older ones do not.
 _SHORT_ONLY = ("3-", "opus-4-1", "opus-4-20", "sonnet-4-20")
-# Bedrock has another minimum than Anthropic for it.
+# Bedrock's minimum for Claude Opus 4.7 differs from Anthropic's.
 _OPUS_4_7_TOKENS = 4_096
 _NOVA_CACHE = KnownPromptCache(1_000, marks_tools=False)
 
 
 def prompt_cache_of(model: str) -> KnownPromptCache | None:
-    """Return what is known of a model's prompt cache; None if none is documented."""
+    """Return the limits of a model's prompt cache; None if no prompt cache is documented for it."""
     if "claude-" in model:
         name = model.partition("claude-")[2]
         least = least_cached_tokens(model)
@@ -68,7 +68,7 @@ def prompt_cache_of(model: str) -> KnownPromptCache | None:
 
 
 def _base_name(model: str) -> str | None:
-    """Return the model's own name: behind the maker's, the region's and what an ARN has before them."""
+    """Return a model's name without the company, the region and the beginning of an ARN; None if it has no company."""
     maker, found, name = model.rpartition("/")[2].rpartition(".")
     if "claude-" in model:
         return model.partition("claude-")[2]
@@ -84,7 +84,7 @@ def _fit(adaptation: ParameterAdaptation, family: Any, service: object) -> None:
     params = adaptation.params
     format_as_openai(params)
     adaptation.leave_out_all(_LACKS, f"{adaptation.title} has no such parameter")
-    # Not in Anthropic's words: Bedrock has tiers of its own, and the others' reasoning is theirs.
+    # These are not converted to Anthropic's parameters: Bedrock has other tiers, and Nova and gpt-oss other settings.
     own_words = {"service_tier": params.pop("service_tier")} if "service_tier" in params else {}
     if family.thinking and family.thinking[0] in ("reasoningConfig", "reasoning_effort"):
         own_words |= _reasoning(adaptation, family)
@@ -93,10 +93,9 @@ def _fit(adaptation: ParameterAdaptation, family: Any, service: object) -> None:
 
 
 def _reasoning(adaptation: ParameterAdaptation, family: Family) -> JSON:
-    """Remove the parameters of reasoning, and return them as Nova or gpt-oss takes them."""
-    if (
-        taken := adaptation.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")
-    ) is None:
+    """Remove the parameters of reasoning, and return them as the parameters of Nova or gpt-oss."""
+    taken = adaptation.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")
+    if taken is None:
         return {}
     name = taken[0]
     level = taken[1].level()
@@ -105,7 +104,7 @@ def _reasoning(adaptation: ParameterAdaptation, family: Family) -> JSON:
         return {"reasoningConfig": {"type": "disabled"}}
     if level == "none":
         adaptation.note(
-            name, f"is not none: `{adaptation.model}` always reasons, see {family.link}"
+            name, f'is not "none": `{adaptation.model}` always reasons, see {family.link}'
         )
     effort = "low" if level == "none" else adaptation.closest_level(name, level or "medium", family)
     if is_nova:

@@ -1,14 +1,14 @@
-"""Messages as Converse's `system` and its turns of user and assistant. No I/O here.
+"""Converts messages to Converse's `system` and turns of user and assistant. No I/O here.
 
-One history runs on every wire. This one needs:
+A history for any other wire is converted by these rules:
 
-- System messages at the head become `system`; a later one is text of the user's turn, between `<system>` tags. A
-  history of system messages alone becomes a user's turn.
-- Neighbours of one role become one turn, as turns must alternate. A turn's tool results come first.
-- Text without a character to read is left out, and so is a message that has nothing else.
+- System messages at the beginning become `system`. A later one becomes text of the user's turn, between `<system>`
+  tags. A history of system messages alone becomes a user's turn.
+- Successive messages of one role become one turn, as turns must alternate. A turn's tool results come first.
+- Empty texts, and messages without other content, are left out.
 - White space at the end of a last assistant turn is removed.
-- Of an answer over another wire only text, data and tool calls are sent: reasoning, citations and the work of server
-  tools can go back only to their own provider.
+- Of an answer over another wire only texts, data and tool calls are sent. Only the provider that sent reasoning,
+  citations and calls of server tools accepts them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 
 from modelwire.adapters.wires.bedrock.blocks_to_wire import (
     TO_WIRE,
-    Block,
     answer_block,
     blocks_to_wire,
     tool_result,
@@ -36,10 +35,12 @@ from modelwire.adapters.wires.outgoing_messages import (
 from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
-from modelwire.messages.block_translators.standard import type_of
+from modelwire.messages.block_translators.standard import Block, type_of
 
-Turn = tuple[str, list[Block]]  # its role: user, assistant or system
+# The role of a turn (user or assistant) and its blocks.
+Turn = tuple[str, list[Block]]
 
+# The role for each type of message and each role of a `ChatMessage`.
 _ROLES = {
     "user": "user",
     "human": "user",
@@ -54,9 +55,10 @@ _ROLES = {
 def turns_from_messages(
     messages: Sequence[BaseMessage], left_out: list[str]
 ) -> tuple[list[Block], list[JSON]]:
-    """Return the wire's `system` (empty for none) and its `messages`; add to `left_out` what cannot be said here.
+    """Return the `system` of the request, which may be empty, and its `messages`.
 
-    Raises `InvalidArgument` without content.
+    A sentence for each block that cannot be sent is added to `left_out`. Raises `InvalidArgument` for a history without
+    content.
     """
     turns: list[Turn] = []
     system: list[Block] = []
@@ -86,7 +88,7 @@ def turns_from_messages(
         system = []
     if not turns:
         raise InvalidArgument(
-            "The messages are empty: give at least one with text or another content block."
+            "The messages are empty: at least one must have text or another content block."
         )
     _strip_prefill(turns[-1])
     if not only_texts:
@@ -97,23 +99,23 @@ def turns_from_messages(
 
 
 def _strip_prefill(turn: Turn) -> None:
-    """Remove the spaces behind an answer that the model is to continue: Converse refuses them."""
+    """Remove white space at the end of an answer that the model is to continue, as Converse rejects it."""
     role, blocks = turn
     if role == "assistant" and "text" in (last := blocks[-1]):
         blocks[-1] = {**last, "text": last["text"].rstrip()}
 
 
 def _later_instruction(block: Block) -> Block:
-    """Return a block of a system message behind the first turn, which Converse takes of the user only."""
+    """Return the user's block for a block of a system message after the first turn: a text gets `<system>` tags."""
     if "text" not in block:
         return block
     return {"text": f"<system>\n{block['text']}\n</system>"}
 
 
 def _assistant_blocks(message: AIMessage, left_out: list[str]) -> list[Block]:
-    """Return the blocks of an answer in order, then the tool calls that no block has.
+    """Return Converse's blocks for an answer, in order, then the tool calls that no block has.
 
-    A call's arguments come from `tool_calls`, which the caller may have changed.
+    The arguments of a call are those of `tool_calls`, which the caller may have changed.
     """
     content: Any = message.content
     calls = calls_of(message)
@@ -141,10 +143,13 @@ def _assistant_blocks(message: AIMessage, left_out: list[str]) -> list[Block]:
 
 
 def _of_another_wire(item: Any, message: AIMessage, left_out: list[str]) -> list[Block]:
-    """Return what can be said here of a standard block of an answer over another wire."""
+    """Return Converse's blocks for a standard block of an answer over another wire.
+
+    The list is empty, and `left_out` gets a sentence, if the block cannot be sent.
+    """
     kind = item.get("type") if isinstance(item, Mapping) else "text"
     provider = message.response_metadata.get("model_provider")
-    why = "only its own wire takes it back."
+    why = "only the API that sent it accepts it."
     blocks = []
     if kind in TO_WIRE and kind != "non_standard":
         try:
@@ -156,22 +161,22 @@ def _of_another_wire(item: Any, message: AIMessage, left_out: list[str]) -> list
         left_out.append(f"A `{kind}` block of an answer of `{provider}` is left out: {why}")
     elif isinstance(item, Mapping) and item.get("annotations"):
         left_out.append(
-            f"The citations in an answer of `{provider}` are left out: only its own wire takes them."
+            f"The citations in an answer of `{provider}` are left out: only the API that sent them accepts them."
         )
     return blocks
 
 
 def _results_first(role: str, blocks: list[Block]) -> list[Block]:
-    """Move the results of the user's tools to the front; results of server tools stay behind their calls."""
+    """Return a user's blocks with the tool results first. An assistant's results of server tools follow their calls."""
     if role != "user" or len(blocks) == 1:
         return blocks
-    return sorted(blocks, key=lambda block: "toolResult" not in block)  # stable
+    return sorted(blocks, key=lambda block: "toolResult" not in block)
 
 
 def _name_documents_apart(turns: list[Turn]) -> None:
-    """Number the documents whose name another one has, in the whole history: Converse refuses names that repeat.
+    """Add a number to the name of each document that an earlier one has, in place, as names must not repeat.
 
-    "Messages can't contain duplicate document names", seen in public issues, 2026-11.
+    "Messages can't contain duplicate document names" is Converse's error, seen in public issues, 2026-11.
     """
     names: set[str] = set()
     for block in [block for _, blocks in turns for block in blocks]:

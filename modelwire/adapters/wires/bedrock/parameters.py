@@ -1,7 +1,8 @@
-"""Encodes the parameters of a call for Converse: tools, limits, the format of the answer. No I/O here.
+"""Encodes the parameters of a call for Converse: tools, limits, the answer's schema. No I/O here.
 
 Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, read 2026-11. A
-parameter without a field in Converse is the model's own; it goes into `additionalModelRequestFields` unchanged.
+parameter that Converse does not have is taken for one of the model's own, and is sent in
+`additionalModelRequestFields` unchanged.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import some_of
 
+# By a parameter's name, the field of `inferenceConfig`.
 _INFERENCE = {
     "max_tokens": "maxTokens",
     "max_completion_tokens": "maxTokens",
@@ -28,7 +30,7 @@ _INFERENCE = {
     "stop": "stopSequences",
     "stop_sequences": "stopSequences",
 }
-# LangChain's names, and the wire's.
+# By LangChain's name of a parameter, the field of the body. The names of the fields are added below.
 _FIELDS = {
     "guardrail_config": "guardrailConfig",
     "performance_config": "performanceConfig",
@@ -38,13 +40,17 @@ _FIELDS = {
 }
 _WIRE_NAMES = (*_FIELDS.values(), "inferenceConfig", "toolConfig", "outputConfig", "serviceTier")
 _FIELDS |= {name: name for name in _WIRE_NAMES}
-# These hold fields of one model family, as the user wrote them; the first one counts.
+# The parameters with which the caller sets fields of the model's own. The first that is set is used.
 _OWN_FIELDS = ("additional_model_request_fields", "additionalModelRequestFields")
+# A tool with one of these keys has Converse's own form.
 _OWN_TOOLS = frozenset({"toolSpec", "cachePoint", "systemTool"})
 
 
 def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
-    """Return the body's fields beside `messages` and `system`. Raises `InvalidArgument` for what it cannot express."""
+    """Return the fields of the body beside `messages` and `system`; `turns` are the messages.
+
+    Raises `InvalidType` or `InvalidArgument` for a parameter that Converse cannot express.
+    """
     inference: JSON = {}
     body: JSON = {}
     more: JSON = {}
@@ -82,7 +88,7 @@ def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
 
 
 def _guard_last_turn(turns: Sequence[JSON]) -> None:
-    """Mark the texts and images of the last user turn, so that the guardrail examines only these."""
+    """Mark the texts and images of the last user turn, in place, so that the guardrail examines only these."""
     turn = next((turn for turn in reversed(turns) if turn["role"] == "user"), None)
     if turn is not None:
         turn["content"] = [
@@ -94,17 +100,20 @@ def _guard_last_turn(turns: Sequence[JSON]) -> None:
 
 
 def _tool_config(tools: Any, choice: Any, turns: Sequence[JSON]) -> JSON:
-    """Return the tools and the choice among them. A history with calls needs tools, even where none is to be called."""
+    """Return the `toolConfig`: the tools and the tool choice; empty without tools.
+
+    Converse requires the tools of all calls in the history. If the caller sets no tools, empty ones are made.
+    """
     if tools is not None and (isinstance(tools, str | Mapping) or not isinstance(tools, Sequence)):
         raise InvalidType(f"`tools` must be a list, not `{type(tools).__name__}`.")
     uses = [block["toolUse"] for turn in turns for block in turn["content"] if block.get("toolUse")]
     called = dict.fromkeys(use["name"] for use in uses if use.get("type") != "server_tool_use")
-    said = None if choice is None else _choice(choice)
-    if said == {"none": {}}:
+    tool_choice = None if choice is None else _choice(choice)
+    if tool_choice == {"none": {}}:
         if called:
             raise InvalidArgument(
-                'Converse has no `tool_choice="none"`, and a history with tool calls needs its tools: leave the '
-                "choice out, and say in the system message that no tool is to be called."
+                'Converse has no `tool_choice="none"`, and a history with tool calls needs its tools: remove the '
+                "choice, and forbid tool calls in the system message."
             )
         return {}
     specs = [spec for tool in tools or () for spec in _tool(tool)]
@@ -115,18 +124,21 @@ def _tool_config(tools: Any, choice: Any, turns: Sequence[JSON]) -> JSON:
         ]
     if not specs:
         return {}
-    if said:
-        return {"tools": specs, "toolChoice": said}
+    if tool_choice:
+        return {"tools": specs, "toolChoice": tool_choice}
     return {"tools": specs}
 
 
 def _tool(tool: Any) -> list[JSON]:
-    """Return one tool in Converse's shape; OpenAI's and Anthropic's are converted, its own are unchanged."""
+    """Return a tool in Converse's form, and a cache point if it has a cache mark.
+
+    OpenAI's and Anthropic's forms are converted. Raises `InvalidArgument` for another form.
+    """
     if isinstance(tool, Mapping) and tool.keys() & _OWN_TOOLS:
         return [dict(tool)]
     if (function := read_function(tool)) is None:
         raise InvalidArgument(
-            "A tool needs a `name` and its `parameters`, or the shape of Converse's own: `toolSpec`, `systemTool`, "
+            "A tool needs a `name` and its `parameters`, or one of Converse's own keys: `toolSpec`, `systemTool`, "
             f"`cachePoint`. This one has {key_names(tool)}."
         )
     spec: JSON = {"name": function.name}
@@ -142,7 +154,7 @@ def _tool(tool: Any) -> list[JSON]:
 
 
 def _choice(choice: Any) -> JSON:
-    """Return Converse's form of a tool choice of any wire."""
+    """Return a tool choice in any wire's form in Converse's form."""
     if isinstance(choice, Mapping) and "type" not in choice:
         return dict(choice)
     word, name = read_choice(choice)
@@ -150,7 +162,7 @@ def _choice(choice: Any) -> JSON:
 
 
 def _output_config(form: Any) -> JSON:
-    """Return the output configuration for OpenAI's `response_format`: the JSON schema as a text."""
+    """Return the `outputConfig` for OpenAI's `response_format`, with the JSON schema as a text; {} for plain text."""
     if (inner := read_form(form, "Converse")) is None:
         return {}
     schema: JSON = {"schema": to_json(inner["schema"]).decode()}

@@ -1,4 +1,4 @@
-"""`prompt_cache` in the words of Converse: `cachePoint` blocks behind what is cached. No I/O here.
+"""Applies `prompt_cache` to requests of Converse, as a `cachePoint` block behind each cached prefix. No I/O here.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html, read 2026-11.
 """
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 
 def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
-    """Add cache points to the request, and return what is left out.
+    """Add cache points to the request.
 
-    Raises `InvalidArgument` for cache points of the caller's own that the model would refuse.
+    Returns a sentence for each part of the wish that the model does not have. Raises `InvalidArgument` for cache points
+    of the caller that the model would reject.
     """
     known = prompt_cache_of(wish.model)
     if known is None:
@@ -48,13 +49,15 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
 
 
 def _sections_of(body: JSON, *, marks_tools: bool) -> list[Section]:
-    """Return the blocks of a body in the order of the prompt, and put copies of its lists into the body."""
+    """Return the sections of a body in the order of the prompt; their lists are copies that replace the body's."""
     sections: list[Section] = []
     config = body.get("toolConfig")
     if isinstance(config, Mapping) and config.get("tools"):
         tools = list(config["tools"])
         if not marks_tools and any("cachePoint" in tool for tool in tools):
-            raise InvalidArgument("The tools of this model take no `cachePoint`: put it elsewhere.")
+            raise InvalidArgument(
+                "The tools of this model take no `cachePoint`: put it behind the system prompt or a message."
+            )
         body["toolConfig"] = {**config, "tools": tools}
         sections.append(Section("tools" if marks_tools else "other", tools, "the tools"))
     if body.get("system"):
@@ -68,7 +71,7 @@ def _sections_of(body: JSON, *, marks_tools: bool) -> list[Section]:
 
 
 def _lifetime_at(blocks: Sequence[Any], index: int) -> str | None:
-    """Return the lifetime of the cache point behind a block."""
+    """Return the lifetime of the cache point behind a block; None without one."""
     following = blocks[index + 1] if index + 1 < len(blocks) else None
     if not isinstance(following, Mapping) or "cachePoint" not in following:
         return None

@@ -1,10 +1,10 @@
-"""Read a whole answer of Bedrock's Converse, and what whole and streamed answers share. No I/O here.
+"""Reads an unstreamed answer of Bedrock's Converse; the stream decoder uses its functions too. No I/O here.
 
 Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, read 2026-11.
 
-`content` is a string where the answer is one text, else the list of its blocks in the shape LangChain gives them:
-`text` (with `citations`), `tool_use`, `reasoning_content`, `image`; a tool that the service ran is in standard blocks.
-An answer names neither itself nor its model: its id is the request's.
+`content` is a string if the answer is one text, else a list of blocks in LangChain's form: `text` (with `citations`),
+`tool_use`, `reasoning_content`, `image`, and standard blocks for tools that the service ran. An answer has no id and
+does not name its model: the message gets the id of the request.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ if TYPE_CHECKING:
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
     from modelwire.transport.wire import Reply
 
-MODEL_PROVIDER = "bedrock_converse"  # the dialect of the blocks in `content`
+# `model_provider` of all answers over this wire: it tells the form of their blocks.
+MODEL_PROVIDER = "bedrock_converse"
 
 
-# The status that an exception inside a stream, or under a 200, stands for; any other is a 500.
+# By the name of an exception that was sent with status 200, the status that it otherwise has. Others count as 500.
 _STATUSES = {
     "ValidationException": 400,
     "AccessDeniedException": 403,
@@ -64,7 +65,10 @@ _STATUSES = {
 
 
 def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
-    """Read a whole answer. Raises `MalformedResponse` if it is not valid."""
+    """Return the message of an unstreamed answer.
+
+    Raises `MalformedResponse` for a body that is not an answer, or the provider's error if the body contains one.
+    """
     data = read_reply(reply, provider)
     request_id = request_id_of(reply.headers)
     message = dict_or_empty(dict_or_empty(data).get("output")).get("message")
@@ -98,7 +102,7 @@ def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
 
 
 def _calls_of_blocks(blocks: Sequence[Block]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Return the tool calls of an answer, and those whose arguments are not a JSON object."""
+    """Return the valid tool calls of an answer, and the invalid ones, whose arguments are not a JSON object."""
     calls = []
     invalid_calls = []
     for block in blocks:
@@ -109,7 +113,7 @@ def _calls_of_blocks(blocks: Sequence[Block]) -> tuple[list[ToolCall], list[Inva
             if isinstance(args, dict):
                 calls.append(tool_call(name=name, args=args, id=id))
             else:
-                error = "The arguments are no JSON object."
+                error = "The arguments are not a JSON object."
                 invalid_calls.append(
                     invalid_tool_call(name=name, args=str(args), id=id, error=error)
                 )
@@ -117,7 +121,7 @@ def _calls_of_blocks(blocks: Sequence[Block]) -> tuple[list[ToolCall], list[Inva
 
 
 def block_from_wire(block: Fields, index: int) -> Block | None:
-    """Return a block of an answer as a standard block, an unknown one as `non_standard`; None for an empty text."""
+    """Return the content block for a block of an answer; an unknown one as `non_standard`; None for an empty text."""
     if isinstance(text := block.get("text"), str):
         if text:
             return {"type": "text", "text": text}
@@ -148,7 +152,7 @@ def block_from_wire(block: Fields, index: int) -> Block | None:
 
 
 def _tool_use(use: Fields, index: int) -> Block:
-    """Return the block of a tool call, the user's or the service's own."""
+    """Return the block for a call of the caller's tool, or of a tool that the service runs."""
     id = str(use.get("toolUseId") or f"tooluse_{index}")
     name = str(use.get("name") or "")
     args = use.get("input")
@@ -158,7 +162,7 @@ def _tool_use(use: Fields, index: int) -> Block:
 
 
 def server_result(result: Fields, output: Any) -> Block:
-    """Return the standard block for what a tool gave that the service ran."""
+    """Return the standard block for the result of a tool that the service ran."""
     block: Block = {
         "type": "server_tool_result",
         "tool_call_id": str(result.get("toolUseId") or ""),
@@ -172,7 +176,7 @@ def server_result(result: Fields, output: Any) -> Block:
 
 
 def metadata_of(data: Fields, request_id: str | None, model: str | None) -> JSON:
-    """Return what an answer has beside its content: `stopReason`, `metrics`, the `trace` of a guardrail ..."""
+    """Return the `response_metadata` of an answer: `stopReason`, `metrics`, the `trace` of a guardrail ..."""
     metadata = without(data, "output", "p")
     if model is not None:
         metadata["model_name"] = model
@@ -183,7 +187,7 @@ def metadata_of(data: Fields, request_id: str | None, model: str | None) -> JSON
 
 
 def usage_metadata_of(usage: Any) -> UsageMetadata | None:
-    """Return the tokens; those of reasoning are in the wire's `outputTokens`, and nowhere else."""
+    """Return the usage metadata of an answer, or None if it has no counts. The output tokens include reasoning."""
     if not isinstance(usage, Mapping):
         return None
     written: JSON = {}
@@ -198,7 +202,7 @@ _COUNTS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInp
 
 
 def named_error(name: str, data: Fields, *, provider: str, request_id: str | None) -> ProviderError:
-    """Make the error for an exception of Bedrock's under a 200: inside a stream, or in the place of an answer."""
+    """Return the error for an exception that Bedrock sent with status 200: in a stream, or in place of an answer."""
     name = name.rpartition("#")[2]
     name = name[:1].upper() + name[1:]
     message = str(data.get("message") or data.get("Message") or f"`{name}`")
@@ -217,7 +221,8 @@ def named_error(name: str, data: Fields, *, provider: str, request_id: str | Non
     )
 
 
-# Words of errors whose class says less. Seen in public recordings and issues, 2026-11.
+# By the class of an error: the more specific class, and the texts that show it. Seen in public recordings and issues,
+# 2026-11.
 _WORDS: dict[type[ProviderError], tuple[type[ProviderError], tuple[str, ...]]] = {
     BadRequest: (
         ContextTooLong,
@@ -229,7 +234,7 @@ _WORDS: dict[type[ProviderError], tuple[type[ProviderError], tuple[str, ...]]] =
 
 
 def classed_by_words(error: ProviderError) -> ProviderError:
-    """Return the error as one of the class that only its words tell."""
+    """Return the error, as a copy of a more specific class if only its message shows the cause."""
     kind, parts = _WORDS.get(type(error), (None, ()))
     words = error.message.lower()
     if kind is not None and any(part in words for part in parts):

@@ -1,10 +1,11 @@
-"""Read a streamed answer of Bedrock's ConverseStream, event by event. No I/O here.
+"""Decodes the events of a streamed answer of Bedrock's ConverseStream into chunks. No I/O here.
 
 Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html, read 2026-11.
 
-The chunks add up to the message that Converse answers. While there is one text, `content` is a string; with the next
-block it becomes a list of blocks with their `index`, which begins with an empty text that the string so far belongs to.
-Only tools and images have a `contentBlockStart`; other blocks begin with their first delta.
+The sum of the chunks equals the unstreamed message. While there is one text, the `content` of chunks is a string. From
+the next block on it is a list of blocks with their `index`. The first such list begins with an empty text block, which
+the sum joins with the strings before. Only tools and images have a `contentBlockStart`; any other block begins with its
+first delta.
 """
 
 from __future__ import annotations
@@ -32,29 +33,28 @@ from modelwire.transport.wire import ServerEvent
 
 
 class ConverseStreamDecoder:
-    """Makes chunks of events. The stream is whole when `messageStop` was seen; its usage comes after that."""
+    """Decodes one streamed answer, which is complete once `messageStop` was received. The usage follows that event."""
 
     def __init__(self, *, provider: str, model: str | None, request_id: str | None) -> None:
         self._provider = provider
         self._model = model
         self.request_id = request_id
-        self._ending: Block = {}  # what comes once, and is emitted once, because sums of chunks add it up
-        self._stopped = False
-        self._head: int | None = None  # index of the first text, while the content is a string
-        self._is_list = False
-        self._started: dict[
-            int, Block
-        ] = {}  # blocks that need their end, as they started, by index
-        self._parts: dict[int, list[Any]] = {}  # and what has come of them
+        self._ending: Block = {}  # the fields of the last events, for the metadata of the last chunk
+        self._stopped = False  # True once `messageStop` was received.
+        self._head: int | None = None  # the index of the first text
+        self._is_list = False  # True once a chunk had a list of blocks.
+        # By their index, the beginnings of the blocks that are returned at their end.
+        self._started: dict[int, Block] = {}
+        # By the index of their block, the pieces received so far.
+        self._parts: dict[int, list[Any]] = {}
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
-        """Return the chunk of this event, or nothing. Unknown events and deltas are ignored."""
+        """Return the chunk that this event completes, in a list that may be empty. Unknown events are ignored."""
         try:
             data = from_json(event.data)
         except ValueError:
-            data = read_json(
-                event.data, provider=self._provider, what="stream"
-            )  # more patient; raises ours
+            # This parser accepts more, and raises `MalformedResponse`.
+            data = read_json(event.data, provider=self._provider, what="stream")
         name = event.event
         try:
             if name == "contentBlockDelta":
@@ -69,7 +69,8 @@ class ConverseStreamDecoder:
                     name, dict_or_empty(data), provider=self._provider, request_id=self.request_id
                 )
             if name in ("messageStop", "metadata"):
-                usage_metadata_of(data.get("usage"))  # can be read at the end
+                # Raises an error now if `close` could not read it.
+                usage_metadata_of(data.get("usage"))
                 self._stopped = self._stopped or name == "messageStop"
                 self._ending |= data
         except UNDOCUMENTED as exc:
@@ -80,7 +81,7 @@ class ConverseStreamDecoder:
         return []
 
     def close(self) -> list[AIMessageChunk]:
-        """Return the last chunk: usage, stop reason, position. Raises `IncompleteStream` without a `messageStop`."""
+        """Return the ends of unfinished blocks, and a chunk with usage and stop reason. See `StreamDecoder.close`."""
         if not self._stopped:
             message = f"The stream of `{self._provider}` ended before `messageStop`."
             raise IncompleteStream(message, provider=self._provider)
@@ -104,7 +105,7 @@ class ConverseStreamDecoder:
         return [*last, end]
 
     def _block(self, index: int, block: Block, *calls: ToolCallChunk) -> list[AIMessageChunk]:
-        """Make the chunk of a piece of a block, which turns the content into a list."""
+        """Return the chunk for a piece of a block. From the first one on, the content is a list."""
         content: list[Any] = [{**block, "index": index}]
         if not self._is_list:
             self._is_list = True
@@ -112,9 +113,8 @@ class ConverseStreamDecoder:
                 content[0] = {"text": "", **content[0]}
             elif self._head is not None:
                 content.insert(0, {"type": "text", "text": "", "index": self._head})
-        metadata = {
-            "model_provider": MODEL_PROVIDER
-        }  # says how to read the blocks; equal values do not add up
+        # A reader of single chunks needs the provider's name. A sum of chunks keeps equal names once.
+        metadata = {"model_provider": MODEL_PROVIDER}
         return [
             AIMessageChunk.from_wire(
                 content, id=self.request_id, tool_call_chunks=calls, response_metadata=metadata
@@ -128,7 +128,8 @@ class ConverseStreamDecoder:
             return self._arguments(index, delta["toolUse"]["input"])
         if "reasoningContent" in delta:
             reasoning = {**delta["reasoningContent"]}
-            if "redactedContent" in reasoning:  # base64 of pieces: their bytes are put together
+            # Each piece is encoded in base64, so `_stop` joins the bytes.
+            if "redactedContent" in reasoning:
                 self._collect(index, {"type": "reasoning_content"}, reasoning["redactedContent"])
                 return []
             return self._block(index, {"type": "reasoning_content", "reasoning_content": reasoning})
@@ -175,7 +176,7 @@ class ConverseStreamDecoder:
         return [AIMessageChunk.from_wire([], id=self.request_id, tool_call_chunks=(chunk,))]
 
     def _stop(self, index: int) -> list[AIMessageChunk]:
-        """Emit what a block is only at its end: parsed arguments, a result, an image."""
+        """Return the chunk with the parts of a block that are complete at its end: arguments, a result, an image."""
         block = self._started.pop(index, None)
         parts = self._parts.pop(index, [])
         if block is None:
@@ -198,13 +199,13 @@ class ConverseStreamDecoder:
         return []
 
     def _arguments_end(self, index: int, text: str) -> list[AIMessageChunk]:
-        """Put the parsed input into the block. A call without arguments has no delta."""
+        """Return the chunk with the parsed input of a call. A call without arguments has no deltas."""
         calls = () if text.strip() else (tool_call_chunk(args="{}", index=index),)
         return self._block(index, {"type": "tool_use", "input": _parsed(text)}, *calls)
 
 
 def _parsed(text: str) -> Any:
-    """Read arguments; what `maxTokens` cut off is empty here, and text in the sum's `invalid_tool_calls`."""
+    """Return the parsed arguments of a call; {} if `maxTokens` cut them. `invalid_tool_calls` then has the text."""
     try:
         return parse_tool_args(text)
     except ValueError:
@@ -212,7 +213,7 @@ def _parsed(text: str) -> Any:
 
 
 def _joined(parts: list[str]) -> str:
-    """Join parts that are each encoded in base64: decode them, and encode the whole."""
+    """Return the base64 of all bytes together, from parts that are each encoded in base64."""
     if len(parts) == 1:
         return parts[0]
     from base64 import b64decode, b64encode

@@ -1,4 +1,4 @@
-"""The JSON of Converse, as far as we write and read it. For type checkers and readers; never imported to run.
+"""Types of the JSON of Converse, as far as modelwire writes and reads it. Imported by type checkers only.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and .../ConverseStream, read
 2026-11. Any key may be missing; bytes are base64.
@@ -15,45 +15,45 @@ class ToolUse(TypedDict, total=False):
     toolUseId: str
     name: str
     input: JSON
-    type: str  # "server_tool_use": the service runs it itself
+    type: str  # "server_tool_use": the service runs the tool.
 
 
 class ToolResult(TypedDict, total=False):
     toolUseId: str
     content: list[JSON]  # text, json (an object), image, document, video, searchResult
     status: Literal["success", "error"]
-    type: str  # of a tool that the service ran
+    type: str  # only if the service ran the tool
 
 
 class ReasoningContent(TypedDict, total=False):
-    reasoningText: dict[str, str]  # text; signature, which goes back unchanged
+    reasoningText: dict[str, str]  # text; signature, which the next request must have unchanged
     redactedContent: str
 
 
 class Block(TypedDict, total=False):
-    """Exactly one of these."""
+    """A block of content, which has exactly one of these keys."""
 
     text: str  # never empty in a request
-    image: JSON  # format, source: bytes or s3Location; the same of the next three
-    document: JSON  # also its name, which has few characters to choose from
+    image: JSON  # format, source (bytes or s3Location), as in the next three
+    document: JSON  # also a name, in which few characters are allowed
     video: JSON
     audio: JSON
     toolUse: ToolUse
     toolResult: ToolResult
     reasoningContent: ReasoningContent
-    citationsContent: JSON  # content: parts of text, which are the answer's; citations
+    citationsContent: JSON  # content (the parts of the answer's text), citations
     searchResult: JSON
     guardContent: JSON
-    cachePoint: dict[str, str]  # the end of what is to be cached
+    cachePoint: dict[str, str]  # the end of a cached prefix
 
 
 class Turn(TypedDict, total=False):
-    role: Literal["user", "assistant"]  # in turns, the user first
+    role: Literal["user", "assistant"]  # The roles alternate, beginning with the user.
     content: list[Block]
 
 
 class RequestBody(TypedDict, total=False):
-    """The model is in the address, and so is whether it is a stream."""
+    """The body of a request. The URL has the model, and whether the answer is streamed."""
 
     messages: list[Turn]
     system: list[JSON]  # text, cachePoint, guardContent
@@ -70,29 +70,29 @@ class RequestBody(TypedDict, total=False):
 
 
 class Usage(TypedDict, total=False):
-    inputTokens: int  # without what the cache read and wrote
-    outputTokens: int  # with the reasoning
-    totalTokens: int  # with both
+    inputTokens: int  # without tokens read from or written to the cache
+    outputTokens: int  # includes reasoning
+    totalTokens: int  # input and output
     cacheReadInputTokens: int
     cacheWriteInputTokens: int
-    cacheDetails: list[JSON]  # what it wrote, by ttl
+    cacheDetails: list[JSON]  # tokens written to the cache, by ttl
 
 
 class Response(TypedDict, total=False):
-    """It names neither itself nor its model: the id is the header `x-amzn-requestid`."""
+    """An unstreamed answer. It does not name its model, and its id is in the header `x-amzn-requestid`."""
 
     output: dict[str, Turn]  # message
     stopReason: str
     usage: Usage
     metrics: dict[str, int]  # latencyMs
-    trace: JSON  # guardrail, where it was asked for
+    trace: JSON  # guardrail, if the request enabled its trace
     additionalModelResponseFields: Any
     performanceConfig: dict[str, str]
     serviceTier: dict[str, str]
 
 
 class Delta(TypedDict, total=False):
-    """Exactly one of these."""
+    """A piece of a block in a stream, which has exactly one of these keys."""
 
     text: str
     toolUse: dict[str, str]  # input: a piece of JSON text
@@ -103,13 +103,13 @@ class Delta(TypedDict, total=False):
 
 
 class Event(TypedDict, total=False):
-    """The payload of a frame; which keys it has depends on its `:event-type`. Beside them `p`, which is padding."""
+    """The payload of a frame. Its `:event-type` decides which keys it has, besides the padding `p`."""
 
     role: str  # messageStart
     contentBlockIndex: int  # contentBlockStart, contentBlockDelta, contentBlockStop
-    start: JSON  # only of tools and images: other blocks begin with a delta
+    start: JSON  # tools and images; any other block begins with a delta
     delta: Delta
-    stopReason: str  # messageStop; usage comes after it
+    stopReason: str  # messageStop; the usage follows it
     additionalModelResponseFields: Any
     usage: Usage  # metadata
     metrics: dict[str, int]

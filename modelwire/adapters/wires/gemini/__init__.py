@@ -1,4 +1,4 @@
-"""Gemini's generateContent, at the Gemini API and on Vertex AI. Importing this loads no codec.
+"""The wire of Gemini's generateContent, on the Gemini API and on Vertex AI. Importing this loads no codec.
 
 Wire format: https://ai.google.dev/api/generate-content, read 2026-11.
 """
@@ -31,7 +31,10 @@ def _tool(tool: Any, openai_tool: JSON, *, strict: bool | None) -> JSON:
 
 
 def _count_request(request: WireRequest) -> None:
-    """Turn a call into one that counts its input: https://ai.google.dev/api/tokens, read 2026-11. Vertex's differs."""
+    """Change a request, in place, into one that counts its input tokens. Vertex AI's has another body.
+
+    Source: https://ai.google.dev/api/tokens, read 2026-11.
+    """
     path, mark, query = request.url.partition("?")
     path = path.rpartition(":")[0]
     request.url = f"{path}:countTokens{mark}{query}"
@@ -49,7 +52,7 @@ WIRE = Wire(
     owner="google_genai",
     path=":generateContent",
     model_class="modelwire.adapters:ChatGoogleGenerativeAI",
-    # https://github.com/googleapis/python-genai/issues/829 has its error, read 2026-11.
+    # https://github.com/googleapis/python-genai/issues/829 shows its error, read 2026-11.
     attachments=AttachmentLimits(reads_office_files=False),
     codec=codec_at("modelwire.adapters.wires.gemini.codec:GenerateContentCodec"),
     # https://ai.google.dev/api/caching#FunctionDeclaration, read 2026-11

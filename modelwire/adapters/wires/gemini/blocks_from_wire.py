@@ -1,7 +1,8 @@
-"""Blocks of Gemini's answers, and LangChain's `media` block, as standard blocks. No I/O here.
+"""Converts blocks of Gemini's answers, and LangChain's `media` block, to standard blocks. No I/O here.
 
-Content is standard already; the sources that an answer rests on become annotations here, of `groundingMetadata` and
-`citationMetadata` in its metadata. Wire format: https://ai.google.dev/gemini-api/docs/google-search, read 2026-11.
+The content of an answer has standard blocks already. This module adds its sources, from `groundingMetadata` and
+`citationMetadata` in its metadata, as annotations of the text.
+Wire format: https://ai.google.dev/gemini-api/docs/google-search, read 2026-11.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def _from_media(block: Block) -> Block | None:
-    """Read `{"type": "media", "mime_type": ..., "data" | "file_uri": ...}`."""
+    """Return the standard block of `{"type": "media", "mime_type": ..., "data" | "file_uri": ...}`, or None."""
     data = block.get("data")
     uri = block.get("file_uri")
     mime_type = str(block.get("mime_type") or "")
@@ -48,7 +49,7 @@ OWN_TYPES: frozenset[str] = frozenset()
 
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
-    """Return an answer, or a part of one, as standard blocks, with its sources as annotations of its text."""
+    """Return the content of an answer or of a chunk as standard blocks, with its sources as annotations of its text."""
     blocks: list[Any] = []
     for block in as_blocks(in_order(message.content)):
         if block.get("type") in ("tool_call", "invalid_tool_call"):
@@ -65,7 +66,7 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
         ]
         blocks = _annotated(blocks, sources) if sources else blocks
     except UNDOCUMENTED:
-        pass  # the answer stands without its sources; they are in its metadata as they came
+        pass  # The blocks then have no annotations, but the metadata still has the sources.
     return cast("list[ContentBlock]", with_tool_calls(blocks, message))
 
 
@@ -73,14 +74,16 @@ def _call(block: Block, message: AIMessage) -> list[Block]:
     more: Block = {key: block[key] for key in ("extras", "index") if key in block}
     calls = call_blocks(message, block.get("id"), block.get("index"))
     if calls is None:
-        return (
-            [dict(block)] if block.get("name") else []
-        )  # the end of a call whose parts a stream has brought already
+        # A block without a name is the end of a call whose chunks have been returned already.
+        return [dict(block)] if block.get("name") else []
     return [{**call, **more} for call in calls]
 
 
 def _annotated(blocks: list[Any], annotations: list[tuple[int, int, Block]]) -> list[Any]:
-    """Hang each annotation on the text it is about. Its place is counted in bytes of all text as UTF-8."""
+    """Return the blocks with each annotation added to its text.
+
+    An annotation has its start and its end, counted in bytes of the UTF-8 of all texts together.
+    """
     start = 0
     made = []
     for block in blocks:
@@ -101,6 +104,7 @@ def _annotated(blocks: list[Any], annotations: list[tuple[int, int, Block]]) -> 
 
 
 def _grounding(metadata: Any) -> list[tuple[int, int, Block]]:
+    """Return the start, the end and the citation of each supported segment in `groundingMetadata`."""
     found = dict_or_empty(metadata)
     chunks = found.get("groundingChunks") or []
     annotations = []
@@ -117,6 +121,7 @@ def _grounding(metadata: Any) -> list[tuple[int, int, Block]]:
 
 
 def _citations(metadata: Any) -> list[tuple[int, int, Block]]:
+    """Return the start, the end and the citation of each entry in `citationMetadata`."""
     found = dict_or_empty(metadata)
     entries = found.get("citations") or found.get("citationSources") or []
     return [(it.get("startIndex", 0), it.get("endIndex", 0), _citation(it, {})) for it in entries]
@@ -124,9 +129,9 @@ def _citations(metadata: Any) -> list[tuple[int, int, Block]]:
 
 def _citation(source: Fields, extras: Block) -> Block:
     made: Block = {"type": "citation"}
-    made |= {
-        ours: source[key] for ours, key in (("url", "uri"), ("title", "title")) if source.get(key)
-    }
+    if url := source.get("uri"):
+        made["url"] = url
+    made |= some_of(source, "title")
     more = extras | some_of(source, "license", "publicationDate")
     if more:
         made["extras"] = more

@@ -1,7 +1,7 @@
-"""Standard blocks as parts of Gemini's contents. No I/O here; nothing is ever fetched.
+"""Converts standard blocks to parts of Gemini's contents. No I/O here: no URL is fetched.
 
-A block in another wire's shape is made standard first. Wire format: https://ai.google.dev/api/caching#Part, read
-2026-11.
+A block in another wire's form is converted to a standard one first.
+Wire format: https://ai.google.dev/api/caching#Part, read 2026-11.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ Part = dict[str, Any]
 
 
 def user_parts(content: str | Sequence[Any]) -> list[Part]:
-    """Return the parts of a user's content, without empty texts. Raises `InvalidArgument` for what the wire has not."""
+    """Return the parts for a user's content, without empty texts.
+
+    Raises `InvalidArgument` for a block that the API does not accept.
+    """
     if isinstance(content, str):
         return [{"text": content}] if content else []
     return [part for item in content if (part := _to_wire(item)) is not None]
 
 
 def media_parts(item: Any) -> list[Part] | None:
-    """Return a list with the part of a block that has data; None if no wire has such a block."""
+    """Return a list with the part for an image, audio, video or file block; None for any other value."""
     if not type_of(item):
         return None
     standard = standard_block(dict(item))
@@ -47,7 +50,7 @@ def media_parts(item: Any) -> list[Part] | None:
 
 
 def answer_part(item: Any, *, own: bool) -> Part | None:
-    """Return the part of one block of an answer, `None` to leave it out; `own`: the answer came over this wire."""
+    """Return the part for a block of an answer, or None to leave it out; `own`: the answer came over this wire."""
     kind = type_of(item)
     if not kind:
         return _to_wire(item)
@@ -79,8 +82,8 @@ def _to_wire(item: Any) -> Part | None:
         if is_readable(kind):
             raise without_data(item, kind)
         raise InvalidArgument(
-            f"The Gemini API does not take a block of type `{kind}`. A part that it takes as it is goes into "
-            '{"type": "non_standard", "value": {...}}.'
+            f"The Gemini API does not take a block of type `{kind}`. "
+            'To send a part unchanged, wrap it as {"type": "non_standard", "value": {...}}.'
         )
     return write(standard)
 
@@ -93,7 +96,7 @@ def _text(item: AnyBlock) -> Part | None:
 
 
 def _with_fields(part: Part, item: AnyBlock) -> Part:
-    """Add the fields that a block has for its part beside the data."""
+    """Add the block's other fields that a part can have (`PART_FIELDS`), and return the part."""
     if len(item) > 2:
         for theirs, ours in PART_FIELDS.items():
             if (value := extra_field(item, ours, theirs)) is not None:
@@ -102,7 +105,10 @@ def _with_fields(part: Part, item: AnyBlock) -> Part:
 
 
 def _data(item: AnyBlock) -> Part:
-    """Return the part for an image, audio, a video or a file: its bytes, or where they are."""
+    """Return the part for an image, audio, a video or a file, with its data or its URL.
+
+    Raises `InvalidArgument` if the block has neither, or no mime type that base64 needs.
+    """
     mime_type = item.get("mime_type")
     url = item.get("url")
     data = item.get("base64")
@@ -124,7 +130,7 @@ def _data(item: AnyBlock) -> Part:
 
 
 def _guessed(uri: str, kind: str) -> str:
-    """Name the type of what a URL leads to, by its end; nothing is fetched."""
+    """Return the mime type that the ending of a URL suggests, else a usual one for this kind of block."""
     from mimetypes import guess_type
 
     usual = {"image": "image/jpeg", "audio": "audio/mpeg", "video": "video/mp4"}.get(
@@ -151,6 +157,7 @@ TO_WIRE: Writers = {
 
 
 def _signed(part: Part, item: AnyBlock) -> Part:
+    """Return the part with the thought signature that the block has in its extras."""
     signature = extras_of(item).get("signature")
     if signature:
         return {**part, "thoughtSignature": signature}
@@ -163,25 +170,25 @@ def _answered_text(item: AnyBlock) -> Part | None:
 
 
 def _thought(item: AnyBlock) -> Part | None:
-    text = item.get("reasoning") or item.get("thinking") or ""  # `thinking`: LangChain's
+    text = item.get("reasoning") or item.get("thinking") or ""  # LangChain has `thinking`.
     if isinstance(text, str) and text:
         return _signed({"text": text, "thought": True}, item)
     return None
 
 
-def _as_it_came(item: AnyBlock) -> Part | None:
-    """Return the part of a tool that the service ran."""
+def _original_part(item: AnyBlock) -> Part | None:
+    """Return the service's own part for the call or the result of a tool that it ran; None if the block has none."""
     part = extras_of(item).get("part")
     if isinstance(part, Mapping):
         return dict(part)
     return None
 
 
-# What an answer of this wire has beside data.
+# The functions that convert blocks of answers over this wire, other than images, audio, videos and files.
 ANSWER_TO_WIRE: Writers = {
     "text": _answered_text,
     "reasoning": _thought,
     "thinking": _thought,
-    "server_tool_call": _as_it_came,
-    "server_tool_result": _as_it_came,
+    "server_tool_call": _original_part,
+    "server_tool_result": _original_part,
 }

@@ -1,6 +1,6 @@
 """The codec of Gemini: `POST {base_url}/v1beta/models/MODEL:generateContent`. No I/O here.
 
-Vertex AI says the same at another address. Wire format: https://ai.google.dev/api/generate-content and
+Vertex AI has the same API at another address. Wire format: https://ai.google.dev/api/generate-content and
 https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference, read 2026-11.
 """
 
@@ -38,34 +38,33 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply
 
 VERTEX = "google_vertexai"
-# Only the words tell this 400 from others (recorded 2026-11).
+# This text distinguishes a too long prompt from other errors with status 400 (recorded 2026-11).
 _TOO_LONG = "input token count"
-# What leads on, by the class of an error and whether it is Vertex AI's.
+# The sentence that is added to an error, by its class and whether Vertex AI sent it.
 _ADVICE = {
-    (NotFound, False): "What there is: https://ai.google.dev/gemini-api/docs/models.",
-    (
-        NotFound,
-        True,
-    ): "What there is: https://cloud.google.com/vertex-ai/generative-ai/docs/models and "
-    ".../learn/locations.",
+    (NotFound, False): "The models: https://ai.google.dev/gemini-api/docs/models.",
+    (NotFound, True): "The models and their locations: "
+    "https://cloud.google.com/vertex-ai/generative-ai/docs/models and .../learn/locations.",
     (
         PermissionDenied,
         True,
-    ): "`gcloud projects list` names the projects there are; the API and the role it takes: "
+    ): "`gcloud projects list` lists your projects. The API to enable and the role you need: "
     "https://cloud.google.com/vertex-ai/generative-ai/docs/start/gcp-auth.",
 }
 
 
 class GenerateContentCodec(NamedTuple):
-    """How Gemini says a chat call, at the Gemini API and on Vertex AI."""
+    """The codec of Gemini, on the Gemini API and on Vertex AI."""
 
     provider: str = "google_genai"
-    wire: str = "gemini"  # its name in the registry
+    # The name of the wire in the registry.
+    wire: str = "gemini"
     framing: type[GenerateFraming] = GenerateFraming
-    # It reserves nothing: its limits of tokens are of the input. https://ai.google.dev/gemini-api/docs/rate-limits
+    # There is no `reserves`: only input tokens count against the rate limit.
+    # https://ai.google.dev/gemini-api/docs/rate-limits
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request of a call. Raises `InvalidArgument` for what the Gemini API has no form for."""
+        """Return the request of a call. Raises `InvalidArgument` for content that the API does not accept."""
         model = str(call.model)
         system, contents = contents_from_messages(call.messages, model)
         body: JSON = {"contents": contents}
@@ -75,8 +74,8 @@ class GenerateContentCodec(NamedTuple):
             body |= body_of_params(call.params, model)
         if "cachedContent" in body and (twice := [f"`{name}`" for name in _CACHED if name in body]):
             raise InvalidArgument(
-                f"`cached_content` holds {', '.join(twice)} already: a call with it takes no system message, tools or "
-                "tool choice. Put them into the cache."
+                f"`cached_content` holds {', '.join(twice)} already: a call with it cannot have a system message, "
+                "tools or a tool choice. Put them into the cached content."
             )
         headers = {
             "content-type": "application/json",
@@ -90,48 +89,50 @@ class GenerateContentCodec(NamedTuple):
         return request
 
     def decode(self, reply: Reply) -> AIMessage:
-        """Read a whole answer. Raises `MalformedResponse`, or the error that hides under the 200."""
+        """Return the message of an unstreamed answer. Raises `MalformedResponse`, or the error that the body has."""
         return read_answer(reply, self.provider)
 
     def stream_decoder(self, headers: HeaderFields | None = None) -> GenerateStreamDecoder:
-        """Make the decoder of one streamed answer."""
+        """Return the decoder for one streamed answer. The headers have nothing that it needs."""
         return GenerateStreamDecoder(provider=self.provider)
 
     def continued(self, body: Fields, answer: AIMessage) -> JSON | None:
-        """Return the body that continues a `CONTINUATION` (google-genai 3.4, `prepare_continuation_config`)."""
+        """Return the body that continues an answer with a continuation token; None without one.
+
+        Source: google-genai 3.4, `prepare_continuation_config`.
+        """
         token = answer.response_metadata.get("continuation_token")
         if token:
             return {**body, "continuationToken": token}
         return None
 
     def error(self, reply: Reply) -> ChatError:
-        """Read an error answer of whatever shape; never raises."""
+        """Return the error of a response with a status >= 300 and any body; never raises."""
         error = error_from_reply(reply, self.provider)
         details = _details(error.body)
         words = error.message.lower()
         if (delay := _seconds(details.get("RetryInfo", {}).get("retryDelay"))) is not None:
             error.retry_after = delay
-        if (
-            type(error) is BadRequest
-            and details.get("ErrorInfo", {}).get("reason") == "API_KEY_INVALID"
-        ):
-            return error_as(AuthenticationError, error)
-        if type(error) is BadRequest and _TOO_LONG in words and "exceeds" in words:
-            return error_as(ContextTooLong, error)
-        if type(error) is RateLimited and "PerDay" in str(
-            details.get("QuotaFailure")
-        ):  # the `quotaId` of a violation
+        if type(error) is BadRequest:
+            if details.get("ErrorInfo", {}).get("reason") == "API_KEY_INVALID":
+                return error_as(AuthenticationError, error)
+            if _TOO_LONG in words and "exceeds" in words:
+                return error_as(ContextTooLong, error)
+        # The `quotaId` of a violation tells whether it is a limit per day.
+        if type(error) is RateLimited and "PerDay" in str(details.get("QuotaFailure")):
             return error_as(QuotaExhausted, error)
         advice = _ADVICE.get((type(error), self.provider == VERTEX))
-        error.message = error.message if advice is None else and_said(error.message, advice)
+        if advice is not None:
+            error.message = and_said(error.message, advice)
         return error
 
 
+# The fields of a request that cached content replaces.
 _CACHED = ("systemInstruction", "tools", "toolConfig")
 
 
 def _details(body: Any) -> dict[str, JSON]:
-    """Return the details of a `google.rpc.Status` by the last word of their type."""
+    """Return the details of a `google.rpc.Status` by the last part of their type's name, such as "RetryInfo"."""
     if isinstance(body, list) and body:
         body = body[0]
     details = dicts_in(dict_or_empty(dict_or_empty(body).get("error")).get("details"))
@@ -139,14 +140,14 @@ def _details(body: Any) -> dict[str, JSON]:
 
 
 def _seconds(duration: Any) -> float | None:
-    """Read `"34.4s"`."""
+    """Return the seconds of a duration such as "34.4s"; None for any other value."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)s", duration) if isinstance(duration, str) else None
     return float(found[1]) if found else None
 
 
 @lru_cache(maxsize=256)
 def method_url(base_url: str, model: str, method: str, *, vertex: bool) -> str:
-    """Return the address of a method of the model. A base URL without a version gets the one that has all features."""
+    """Return the URL of a method of the model. A base URL without a version gets the beta version."""
     base, _, query = base_url.partition("?")
     if not re.search(r"/v\d\w*(/|$)", base):
         base += "/v1beta1" if vertex else "/v1beta"
@@ -154,7 +155,7 @@ def method_url(base_url: str, model: str, method: str, *, vertex: bool) -> str:
         model = model.removeprefix("models/")
     if (_VERTEX_RESOURCE if vertex else _RESOURCE).fullmatch(model):
         resource = "/".join(map(path_segment, model.split("/")))
-    else:  # a name, and one segment, whatever is in it
+    else:  # A plain name is one segment of the URL, even if it contains a slash.
         resource = f"{'publishers/google/' if vertex else ''}models/{path_segment(model)}"
     if resource.startswith("projects/"):
         base = base.partition("/projects/")[0]
@@ -162,7 +163,7 @@ def method_url(base_url: str, model: str, method: str, *, vertex: bool) -> str:
     return f"{base}/{resource}:{method}{mark + query if query else ''}"
 
 
-# The other names that the services have for what answers, https://ai.google.dev/api/tuning and
+# The names of models that contain their collection: https://ai.google.dev/api/tuning and
 # https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/generateContent, read 2026-11.
 _RESOURCE = re.compile(r"(models|tunedModels)/[^/]+")
 _VERTEX_RESOURCE = re.compile(

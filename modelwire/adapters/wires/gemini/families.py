@@ -1,4 +1,4 @@
-"""What models of Google take, where it is less than the Gemini API. Data only, read 2026-11."""
+"""Lists the parameters that Google's models reject although the Gemini API has them. Data only, read 2026-11."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies
 _THINKING = "https://ai.google.dev/gemini-api/docs/thinking"
 _MINIMAL_TO_HIGH = ("minimal", *LOW_TO_HIGH)
 
-# `thinking` says how that is set: by a budget of tokens or by a level; `off` whether it can do without.
+# `thinking` is the parameter that sets how much a model thinks: a budget of tokens or a level. `off=None`: the model
+# always thinks.
 _GEMINI = (
     Family("gemini-1* gemini-2.0* gemma* learnlm*", _THINKING),
     Family(
@@ -18,9 +19,10 @@ _GEMINI = (
     Family("gemini-2.5-flash*", _THINKING, ("none", *_MINIMAL_TO_HIGH), thinking=("budget",)),
     Family("gemini-3-pro*", _THINKING, ("low", "high"), thinking=("level",), off=None),
     Family("gemini-3.1-pro*", _THINKING, LOW_TO_HIGH, thinking=("level",), off=None),
-    # All later ones, and the names without a number (`gemini-flash-latest`).
+    # All later models, and names without a number (`gemini-flash-latest`).
     Family("gemini-*", _THINKING, _MINIMAL_TO_HIGH, thinking=("level",), off=None),
 )
+# The smallest and the largest thinking budget in tokens, by a part of the model's name. The first that matches is used.
 BUDGETS_OF = {
     "gemini-2.5-pro": (128, 32_768),
     "gemini-2.5-flash-lite": (512, 24_576),
@@ -30,7 +32,8 @@ BUDGETS_OF = {
 
 FAMILIES = ModelFamilies(
     {
-        # google-genai 3.4, `_GenerateContentConfig_to_mldev` and `_to_vertex`: what the other one has
+        # The parameter that only the other service has: google-genai 3.4, `_GenerateContentConfig_to_mldev` and
+        # `_to_vertex`.
         "google_genai": tuple(
             family._replace(refuses=(*family.refuses, "generation_output_config"))
             for family in _GEMINI

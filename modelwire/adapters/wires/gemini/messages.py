@@ -1,13 +1,13 @@
-"""Messages as Gemini's `systemInstruction` and `contents`. No I/O here.
+"""Converts messages to Gemini's `systemInstruction` and `contents`. No I/O here.
 
-One history runs on every wire. This one needs:
+A history for any other wire is converted by these rules:
 
-- All system messages become the one `systemInstruction`. A history of system messages alone becomes a user's turn.
-- The results of one turn's tool calls are one content, in the order of the calls; each names its function.
-- A message without a part is left out: the wire refuses an empty one.
-- The reasoning of another provider's model, and the server tools that it ran, are left out.
-- A model of Gemini 3 requires the signature of the first call of a turn. A call of another provider has none; it gets
-  the placeholder that the documentation names for that.
+- All system messages become one `systemInstruction`. A history of system messages alone becomes a user's turn.
+- The results of one turn's tool calls are one content, in the order of the calls. Each result names its function.
+- A message without any part is left out, because the API rejects empty content.
+- The reasoning of another provider's model, and the tools that its provider ran, are left out.
+- Models of Gemini 3 require a signature on the first call of a turn. A call of another provider's model has none, and
+  gets the placeholder that the documentation names for this case.
   https://ai.google.dev/gemini-api/docs/thought-signatures, read 2026-11
 """
 
@@ -40,6 +40,7 @@ from modelwire.messages.block_translators.standard import extras_of, type_of
 
 Content = dict[str, Any]
 
+# The wire's role for each type of message and each role of a `ChatMessage`.
 _ROLES = {
     "human": "user",
     "user": "user",
@@ -51,30 +52,33 @@ _ROLES = {
     "system": "system",
     "developer": "system",
 }
-OWN = (None, MODEL_PROVIDER, "google_vertexai")  # whose answers go back as they came
+# The providers whose answers are sent unchanged.
+OWN = (None, MODEL_PROVIDER, "google_vertexai")
+# The documented placeholder for a missing signature.
 _NO_SIGNATURE = "skip_thought_signature_validator"
 
 
 class _Sent(NamedTuple):
-    """A call that went out, for the result that answers it."""
+    """A tool call in the request: what the conversion of its result needs to know."""
 
-    place: int  # among the parts of its turn
+    place: int  # its index among the parts of its turn
     name: str | None
-    wire_id: str | None  # the id that goes out; None for one the model did not give
+    wire_id: str | None  # the id that is sent; None if the model sent none
 
 
 def contents_from_messages(
     messages: Sequence[BaseMessage], model: str
 ) -> tuple[list[Part], list[Content]]:
-    """Return the parts of `systemInstruction` (empty for none) and `contents`.
+    """Return the parts of `systemInstruction`, which may be empty, and `contents`.
 
-    Raises `InvalidArgument` for a history without content, and for what the wire does not take.
+    Raises `InvalidArgument` for a history without content, and for content that the API does not accept.
     """
     is_gemini_3 = _is_gemini_3(model)
     system: list[Part] = []
     contents: list[Content] = []
-    sent: dict[Any, _Sent] = {}  # by id
-    results: list[tuple[int, list[Part]]] = []  # of one turn: the place of the call, and the parts
+    sent: dict[Any, _Sent] = {}  # by the id of the call
+    # The results of the latest calls: the index of the call, and the parts.
+    results: list[tuple[int, list[Part]]] = []
     for message in with_results_apart(with_paired_calls(messages)):
         role = role_of(message, _ROLES, "The Gemini API")
         if role == "system":
@@ -99,7 +103,7 @@ def contents_from_messages(
         system = []
     if not contents:
         raise InvalidArgument(
-            "The messages are empty: give at least one with text or another content block."
+            "The messages are empty: at least one must have text or another content block."
         )
     return system, contents
 
@@ -110,29 +114,34 @@ def _is_gemini_3(model: str) -> bool:
 
 
 def _in_order_of_calls(results: list[tuple[int, list[Part]]]) -> Content:
-    results.sort(key=lambda result: result[0])  # stable
+    """Return the content with all results, in the order of their calls."""
+    results.sort(key=lambda result: result[0])
     return {"role": "user", "parts": [part for _, parts in results for part in parts]}
 
 
 def _system_parts(content: str | Sequence[Any]) -> list[Part]:
     parts = user_parts(content)
     if any("text" not in part for part in parts):
-        raise InvalidArgument("A system message takes text here, no other content blocks.")
+        raise InvalidArgument("On the Gemini API a system message can have text blocks only.")
     return parts
 
 
 def _result(
     message: BaseMessage, sent: Mapping[Any, _Sent], *, is_gemini_3: bool
 ) -> tuple[int, list[Part]]:
-    """Return the place of the call and the parts: images stand behind them where the model takes none within."""
+    """Return the index of the call and the parts for a tool message.
+
+    Images are inside the result for Gemini 3, and parts behind it for older models. Raises `InvalidArgument` if the
+    name of the function is not known.
+    """
     id = getattr(message, "tool_call_id", None)
     place, name, wire_id = sent.get(id) or _Sent(
         len(sent), message.name, None if is_made_up(id) else id
     )
     if not name:
         raise InvalidArgument(
-            f"The tool message for `{id}` names no function, and no call before it has that id: give it the "
-            "`tool_call_id` of a call, or a `name`."
+            f"The tool message for `{id}` names no function, and no call before it has that id: set its `tool_call_id` "
+            "to the id of a call, or set its `name`."
         )
     texts: list[Any] = []
     media: list[Part] = []
@@ -167,9 +176,9 @@ def _answer(
     *,
     is_gemini_3: bool,
 ) -> list[Part]:
-    """Return the parts of an answer in their order, then the calls that no block has.
+    """Return the parts for an answer's blocks, in order, then the calls that no block has. Adds the calls to `sent`.
 
-    The arguments of a call come from `tool_calls`, which the caller may have changed.
+    The arguments of a call are those of `tool_calls`, which the caller may have changed.
     """
     content: Any = message.content
     calls = calls_of(message)
@@ -200,7 +209,7 @@ def _answer(
 
 
 def _call_part(call: Fields, wire_id: Any, signature: Any) -> Part:
-    """Return the part of a tool call."""
+    """Return the part for a tool call."""
     function: Part = {"name": call["name"], "args": call.get("args") or {}}
     if wire_id is not None:
         function["id"] = wire_id
@@ -211,7 +220,7 @@ def _call_part(call: Fields, wire_id: Any, signature: Any) -> Part:
 
 
 def _sign_first_call(parts: list[Part]) -> None:
-    """Add a placeholder to the first call of an answer if it has no signature: Gemini 3 refuses it otherwise."""
+    """Add a placeholder to an answer's first call if no part has a signature, because Gemini 3 requires one."""
     if any("thoughtSignature" in part for part in parts):
         return
     for part in parts:
@@ -220,6 +229,7 @@ def _sign_first_call(parts: list[Part]) -> None:
             return
 
 
+# The types of blocks that are tool calls.
 _CALLS = frozenset(
     ("tool_call", "tool_use", "function_call", "tool_call_chunk", "invalid_tool_call")
 )

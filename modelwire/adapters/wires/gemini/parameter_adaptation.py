@@ -1,4 +1,4 @@
-"""Fit parameters to Gemini's models: how much to think, in the words that the model has for it."""
+"""Adapts parameters to Gemini's models: how much to think, as a budget or as a level, and the service tier."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from modelwire.adapters.wires.parameter_adaptation import (
     format_as_openai,
 )
 
+# Gemini's own parameters of thinking.
 _OWN = ("thinking_budget", "thinking_level", "thinking_config", "thinkingConfig")
+# Gemini's names of other providers' service tiers. None: the parameter is not sent.
 _TIERS = {"auto": None, "default": "standard", "standard_only": "standard"}
 
 
 def fit(adaptation: ParameterAdaptation, family: Family, service: object = None) -> None:
-    """Put the tier and reasoning into Gemini's words; a setting of thinking in its own words wins."""
+    """Convert the tier and the settings of reasoning, in place, to Gemini's parameters, which win if they are set."""
     params = adaptation.params
     format_as_openai(params)
     if (tier := params.get("service_tier")) in _TIERS:
@@ -30,7 +32,7 @@ def fit(adaptation: ParameterAdaptation, family: Family, service: object = None)
     if own is not None and (
         name not in adaptation.call_parameters or own in adaptation.call_parameters
     ):
-        adaptation.note(name, f"is left out: `{own}` says it too")
+        adaptation.note(name, f"is left out: `{own}` is set too")
         return
     for word in _OWN:
         params.pop(word, None)
@@ -48,13 +50,13 @@ def _think(
         if level != "none":
             adaptation.note(name, f"is left out: `{model}` does not think, {link}")
         return
-    if level != "none":  # a caller who asks for thoughts wants to see them
+    if level != "none":  # A caller who sets reasoning also gets the thoughts.
         params.setdefault("include_thoughts", True)
     elif family.off is None:
         level = family.efforts[0]
         reasoning = Reasoning(level)
         adaptation.note(
-            name, f"is not none: `{model}` always thinks, and does so as little as it can, {link}"
+            name, f'is not "none": `{model}` always thinks, and now as little as it can, {link}'
         )
     if family.thinking[0] == "level":
         if reasoning.budget is not None and reasoning.effort is None:
@@ -66,14 +68,17 @@ def _think(
 
 
 def _budget(model: str, level: str | None, reasoning: Reasoning) -> int | None:
-    """Return how many tokens to think: within what the model takes, 0 for not at all; None for as it sees fit."""
+    """Return the thinking budget in tokens, within the model's limits; 0 turns thinking off.
+
+    None, or -1, lets the model decide.
+    """
     if level == "none":
         return 0
     if reasoning.effort is None:
         wanted = reasoning.budget
     else:
         wanted = budget_of_effort(reasoning.effort)
-    if wanted is None or wanted < 0:  # -1: dynamic
+    if wanted is None or wanted < 0:
         return wanted
     least, most = next(
         (limits for name, limits in BUDGETS_OF.items() if name in model), (1, wanted)

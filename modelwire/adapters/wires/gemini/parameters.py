@@ -1,7 +1,7 @@
-"""Encodes the parameters of a call for generateContent: `generationConfig`, tools, the format of the answer. No I/O.
+"""Encodes the parameters of a call for generateContent: `generationConfig`, tools, the answer's schema. No I/O here.
 
-Wire format: https://ai.google.dev/api/generate-content#generationconfig, read 2026-11. camelCase and snake_case are
-both accepted, as the API accepts both; unknown parameters go into the body unchanged.
+Wire format: https://ai.google.dev/api/generate-content#generationconfig, read 2026-11. Names may be in camelCase or in
+snake_case, as the API accepts both. Unknown parameters are sent unchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import type_of, without
 
-# Our name -> the one in `generationConfig`; the wire's own spelling is taken too.
+# By a parameter's name, the field of `generationConfig`. The names of the fields are added below.
 _GENERATION = {
     "temperature": "temperature",
     "top_p": "topP",
@@ -44,11 +44,13 @@ _GENERATION = {
     "audio_transcription_config": "audioTranscriptionConfig",
 }
 _GENERATION |= {theirs: theirs for theirs in _GENERATION.values()}
+# By a parameter's name, the field of `thinkingConfig`.
 _THINKING = {
     "thinking_budget": "thinkingBudget",
     "thinking_level": "thinkingLevel",
     "include_thoughts": "includeThoughts",
 }
+# By a parameter's name, the field of the body.
 _BODY = {
     "safety_settings": "safetySettings",
     "cached_content": "cachedContent",
@@ -58,7 +60,7 @@ _BODY = {
     "continuation_token": "continuationToken",
     "generation_output_config": "outputConfig",
 }
-# Tools that Google runs. https://ai.google.dev/gemini-api/docs/tools, read 2026-11
+# The tools that Google runs: https://ai.google.dev/gemini-api/docs/tools, read 2026-11
 _OWN_TOOLS = (
     "google_search",
     "url_context",
@@ -75,7 +77,10 @@ _OWN_TOOLS = (
 
 
 def body_of_params(params: Fields, model: str) -> JSON:
-    """Return the body's fields beside the contents. Raises `InvalidArgument` for what the API cannot express."""
+    """Return the fields of the body beside the contents.
+
+    Raises `InvalidType` or `InvalidArgument` for a parameter that the API cannot express.
+    """
     body: JSON = {}
     config: JSON = {}
     for name, value in params.items():
@@ -107,7 +112,7 @@ def body_of_params(params: Fields, model: str) -> JSON:
 
 
 def _read_lists(config: JSON) -> None:
-    """Make a list of a single text, and write modalities in capitals, as the API wants them."""
+    """Convert single texts to lists and modalities to upper case, in place, as the API requires."""
     for name in ("stopSequences", "responseModalities"):
         if isinstance(config.get(name), str):
             config[name] = [config[name]]
@@ -115,6 +120,7 @@ def _read_lists(config: JSON) -> None:
         config["responseModalities"] = [str(kind).upper() for kind in config["responseModalities"]]
 
 
+# The parameters that are not copied to the body, because other code encodes them.
 _READ_BELOW = frozenset(
     (
         "logprobs",
@@ -122,7 +128,7 @@ _READ_BELOW = frozenset(
         "response_format",
         "generation_config",
         "generationConfig",
-        "automatic_continuation",  # for the call: it says nothing to the provider
+        "automatic_continuation",  # a setting of the call, which is not sent
         "tools",
         "tool_choice",
     )
@@ -130,12 +136,12 @@ _READ_BELOW = frozenset(
 
 
 def _word(value: Any) -> str:
-    """Return the wire's word for a member of an enum of the SDK's."""
+    """Return a text, or the value of a member of one of the SDK's enums."""
     return str(getattr(value, "value", value))
 
 
 def _logprobs(logprobs: Any, top: Any) -> JSON:
-    """Return Gemini's fields for OpenAI's two parameters, or for its own `logprobs`, a number of alternatives."""
+    """Return Gemini's fields for OpenAI's `logprobs` and `top_logprobs`; Gemini's own `logprobs` is a number."""
     if top is not None:
         number = top
     elif type(logprobs) is int:
@@ -149,28 +155,27 @@ def _logprobs(logprobs: Any, top: Any) -> JSON:
 
 
 def _form(form: Any, model: str) -> JSON:
-    """Return the form of the answer of OpenAI's `response_format`."""
+    """Return the fields of `generationConfig` for OpenAI's `response_format`."""
     config: JSON = {"responseMimeType": "application/json"}
     if type_of(form) == "json_object":
         return config
     if (inner := read_form(form, "The Gemini API")) is None:
         return {}
     schema = inner["schema"]
-    if re.search(
-        r"gemini-(1|2\.0)", model
-    ):  # https://ai.google.dev/gemini-api/docs/structured-output: 2.5 and later
+    # Only 2.5 and later accept JSON schemas: https://ai.google.dev/gemini-api/docs/structured-output
+    if re.search(r"gemini-(1|2\.0)", model):
         return {**config, "responseSchema": _openapi(schema)}
     return {**config, "responseJsonSchema": dict(schema)}
 
 
 def _openapi(schema: Fields) -> JSON:
-    """Return a JSON schema as the part of OpenAPI 3.0 that older models take: nothing referred to, types in capitals.
+    """Return a JSON schema in the form of OpenAPI 3.0 that older models accept: no `$ref`, types in upper case.
 
     Source: https://ai.google.dev/api/caching#Schema, read 2026-11.
     """
     from modelwire.tools import json_schema
 
-    def change(node: JSON) -> JSON:
+    def change(node: JSON) -> JSON:  # The schemas inside a node have been changed before it.
         open_node = {key: value for key, value in node.items() if key in _OPENAPI}
         if "const" in node:
             open_node |= {"type": "string", "enum": [str(node["const"])]}
@@ -195,6 +200,7 @@ def _openapi(schema: Fields) -> JSON:
     return json_schema.rebuilt(json_schema.inlined(schema), change)
 
 
+# The keywords of schemas that older models accept.
 _OPENAPI = frozenset(
     (
         "type",
@@ -221,6 +227,7 @@ _OPENAPI = frozenset(
 
 
 def _add_tools(body: JSON, params: Fields) -> None:
+    """Add the tools and the tool choice to the body. Raises `InvalidArgument` for another provider's own tool."""
     declarations: list[JSON] = []
     tools: list[JSON] = []
     is_strict = False
@@ -242,7 +249,7 @@ def _add_tools(body: JSON, params: Fields) -> None:
     choice = params.get("tool_choice")
     config = _choice(choice) if choice is not None else {}
     if is_strict and config.get("mode", "AUTO") == "AUTO":
-        config = {"mode": "VALIDATED"}  # calls keep to the schema
+        config = {"mode": "VALIDATED"}  # The arguments of calls then follow the schema.
     if config:
         body["toolConfig"] = {**(body.get("toolConfig") or {}), "functionCallingConfig": config}
 
@@ -251,15 +258,14 @@ def _declaration(function: Function) -> JSON:
     made: JSON = {"name": function.name}
     if function.description:
         made["description"] = function.description
-    if (
-        function.schema and function.schema.get("properties") != {}
-    ):  # none at all: a function without parameters
+    # A function without parameters must not have a schema.
+    if function.schema and function.schema.get("properties") != {}:
         made["parametersJsonSchema"] = function.schema
     return made
 
 
 def _choice(choice: Any) -> JSON:
-    """Return `functionCallingConfig` of a choice in any wire's words."""
+    """Return the `functionCallingConfig` for a tool choice in any wire's form."""
     if isinstance(choice, Mapping):
         own = choice.get("functionCallingConfig") or choice.get("function_calling_config")
         if own is not None or "mode" in choice:

@@ -1,7 +1,7 @@
-"""`prompt_cache` for Gemini: it caches prompts by itself, and stores long heads under a name. No I/O here.
+"""Applies `prompt_cache` to requests of Gemini, which caches by itself and can store long prompts. No I/O here.
 
-Implicit caching costs nothing and promises nothing. A stored prompt is read for sure, costs its input once more and
-some storage, and needs a request of its own: it pays for a long system instruction, or many tools, from some calls on.
+Gemini's implicit caching is free, but not guaranteed. A stored prompt is always read. It costs its input tokens once
+more, some storage and another request, so it pays off if several calls share a long system instruction or many tools.
 Source: https://ai.google.dev/gemini-api/docs/caching, read 2026-11.
 """
 
@@ -17,16 +17,20 @@ from modelwire.aliases import JSON
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-# A head of fewer bytes is left to implicit caching. Our choice: some 8,000 tokens, twice the largest minimum.
+# A shorter beginning of a prompt is not stored, but left to implicit caching. Our choice: about 8,000 tokens, twice the
+# largest minimum of any model.
 LEAST_STORED_BYTES = 32_768
-# What a stored prompt can stand for; a call with it may have none of these.
+# The fields of a request that a stored prompt replaces.
 _STORABLE = ("systemInstruction", "tools", "toolConfig")
 _LIFETIMES_S = {LONG: 3600.0}
 _USUAL_LIFETIME_S = 300.0
 
 
 def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
-    """Offer a long head to be stored, and return what is left out: implicit caching has no lifetime."""
+    """Set `storable` of the request if the beginning of its prompt is long enough to be stored.
+
+    Returns a sentence for a part of the wish that is left out: implicit caching has no lifetime.
+    """
     head = {name: request.body[name] for name in _STORABLE if name in request.body}
     path = request.url.partition("?")[0].rpartition(":")[0]
     collection, found, _ = path.rpartition("/models/")
@@ -40,7 +44,7 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
 
 
 def _stored_head(collection: str, wish: PromptCacheWish, head: JSON) -> StoredHead:
-    """Return where the head is stored: beside the models, or in the project on Vertex AI."""
+    """Return the head of a prompt and the addresses to store it, which on Vertex AI are in the project."""
     collection = collection.removesuffix("/publishers/google")
     origin, in_project, place = collection.partition("/projects/")
     name = f"models/{wish.model.rpartition('/')[2]}"

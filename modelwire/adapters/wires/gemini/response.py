@@ -1,11 +1,11 @@
-"""Read a whole answer of generateContent, and what whole and streamed answers share. No I/O here.
+"""Reads an unstreamed answer of generateContent; the stream decoder uses its functions too. No I/O here.
 
 Wire format: https://ai.google.dev/api/generate-content, read 2026-11.
 
-`content` is a string when the answer is only plain text, else a list of standard blocks, one for each part; what a part
-has that no standard block has a place for is in its `extras`: the thought's `signature`, or the whole `part` of a tool
-that the service ran. A run of plain text is one block, a part with a signature always one of its own: it must go back
-as it came.
+`content` is a string if the answer is only plain text, else a list of standard blocks, one for each part. The `extras`
+of a block have the fields that standard blocks lack: the `signature` of a thought, or the whole `part` of a tool that
+the service ran. Successive plain texts are joined into one block. A part with a signature is never joined, because the
+next request must contain it unchanged.
 """
 
 from __future__ import annotations
@@ -39,32 +39,15 @@ if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
     from modelwire.transport.wire import Reply
 
-__all__ = [
-    "COUNTED",
-    "MODEL_PROVIDER",
-    "PART_FIELDS",
-    "Block",
-    "answered_names",
-    "block_from_part",
-    "call_of",
-    "check_answered",
-    "choices_of",
-    "in_order",
-    "is_made_up",
-    "metadata_of",
-    "not_to_run",
-    "parts_of",
-    "read_answer",
-    "usage_metadata_of",
-]
+# `model_provider` of all answers over this wire, whichever service sent them: it tells the form of their blocks.
+MODEL_PROVIDER = "google_genai"
 
-MODEL_PROVIDER = "google_genai"  # the dialect of the blocks in `content`, whoever served the model
-
-# Parts of tools that the service runs itself: the name of the tool, where there is only one.
+# The fields of parts that are calls of tools which the service runs, and the tool's name ("": the call has the name).
 SERVER_CALLS = {"executableCode": "code_interpreter", "toolCall": ""}
+# The fields of parts that are results of such tools.
 SERVER_RESULTS = ("codeExecutionResult", "toolResponse", "functionResponse")
 MEDIA = ("image", "audio", "video")
-# What a part has beside its data, and our names for it, in `extras` (google-genai 3.4, `types.Part`).
+# The fields of a part beside its data, and their names in the `extras` of a block (google-genai 3.4, `types.Part`).
 PART_FIELDS = {
     "videoMetadata": "video_metadata",
     "mediaResolution": "media_resolution",
@@ -78,9 +61,9 @@ PART_FIELDS = {
 
 
 def read_answer(reply: Reply, provider: str) -> AIMessage:
-    """Read a whole answer; of several candidates the first.
+    """Return the message of an unstreamed answer: its first candidate. The others are in its `response_metadata`.
 
-    Raises `MalformedResponse` for JSON that is no answer, and the classed error for an error under a 200.
+    Raises `MalformedResponse` for a body that is not an answer, or the provider's error if the body contains one.
     """
     data = read_reply(reply, provider)
     if not isinstance(data, dict) or _ANSWERED.isdisjoint(data):
@@ -97,7 +80,7 @@ def read_answer(reply: Reply, provider: str) -> AIMessage:
         check_answered(metadata, provider=provider, has_content=bool(fields["content"]))
         blocked = dict_or_empty(metadata.get("prompt_feedback")).get("blockReason")
         if not candidate and blocked is None:
-            raise no_answer(reply, provider, "has no candidate, and does not say why")
+            raise no_answer(reply, provider, "has no candidate and no reason for that")
         if others:
             metadata["other_choices"] = choices_of(others, id)
         usage = usage_metadata_of(data.get("usageMetadata"))
@@ -108,11 +91,12 @@ def read_answer(reply: Reply, provider: str) -> AIMessage:
         raise no_answer(reply, provider, f"is not as documented ({exc!r})") from exc
 
 
+# A body with none of these fields is not an answer.
 _ANSWERED = frozenset(("candidates", "promptFeedback", "usageMetadata"))
 
 
 def choices_of(candidates: Iterable[JSON], response_id: Any) -> list[JSON]:
-    """Return the candidates that are not the answer, as `response_metadata["other_choices"]` has them."""
+    """Return the entries of `response_metadata["other_choices"]` for the candidates after the first."""
     return [
         {
             "index": it.get("index"),
@@ -125,14 +109,17 @@ def choices_of(candidates: Iterable[JSON], response_id: Any) -> list[JSON]:
 
 
 def in_order(content: Sequence[Any]) -> Sequence[Any]:
-    """Return the blocks by their place in the answer: a stream hands out the calls at its end."""
+    """Return the blocks in the order of their `index`, because a stream returns tool calls at its end.
+
+    Content with a block without an `index` is returned unchanged.
+    """
     if any(not isinstance(block, dict) or type(block.get("index")) is not int for block in content):
         return content
-    return sorted(content, key=lambda block: block["index"])  # stable
+    return sorted(content, key=lambda block: block["index"])
 
 
 def parts_of(candidate: Fields) -> list[Any]:
-    """Return the parts of a candidate: it may have no content, and that no parts."""
+    """Return the parts of a candidate, or an empty list if it has no content."""
     content = candidate.get("content")
     if isinstance(content, dict):
         return content.get("parts") or []
@@ -140,7 +127,7 @@ def parts_of(candidate: Fields) -> list[Any]:
 
 
 def _fields(candidate: Fields, response_id: Any) -> JSON:
-    """Return content and tool calls of a candidate."""
+    """Return `content`, `tool_calls` and `invalid_tool_calls` of a candidate."""
     parts = parts_of(candidate)
     error = not_to_run(candidate)
     answered = answered_names(parts)
@@ -165,7 +152,7 @@ def _fields(candidate: Fields, response_id: Any) -> JSON:
 
 
 def not_to_run(candidate: Fields) -> str | None:
-    """Return why the calls of a candidate must not run: it calls tools that were not declared."""
+    """Return why the calls of a candidate must not run (the model called undeclared tools), or None if they may."""
     reason = candidate.get("finishReason")
     if reason == "UNEXPECTED_TOOL_CALL":
         return str(candidate.get("finishMessage") or reason)
@@ -173,7 +160,7 @@ def not_to_run(candidate: Fields) -> str | None:
 
 
 def _is_run(before: Block, block: Block) -> bool:
-    """Return whether a part continues the text before it."""
+    """Return whether a block continues the text of the block before it."""
     kind = block["type"]
     return (
         kind == before["type"] and kind in ("text", "reasoning") and "extras" not in before | block
@@ -181,14 +168,14 @@ def _is_run(before: Block, block: Block) -> bool:
 
 
 def answered_names(parts: Iterable[Fields]) -> set[str]:
-    """Return the functions whose results are in the answer: the service has run them (an MCP server's tools)."""
+    """Return the names of the functions whose results are in the answer, as the service ran them (MCP tools)."""
     return {
         str(part["functionResponse"].get("name")) for part in parts if "functionResponse" in part
     }
 
 
 def block_from_part(part: JSON) -> Block:
-    """Return the standard block for a part; a `functionCall` is taken for one that the service has answered itself."""
+    """Return the standard block for a part. A `functionCall` becomes a call that the service has run."""
     text = part.get("text")
     block: Block
     if isinstance(text, str):
@@ -216,7 +203,7 @@ def block_from_part(part: JSON) -> Block:
 
 
 def _server_block(part: JSON) -> Block:
-    """Return the block of a tool that the service ran, with the part as it came."""
+    """Return the block for the call or the result of a tool that the service ran, with the unchanged part as extra."""
     extras = {"part": part}
     for key in (*SERVER_CALLS, "functionCall"):
         if isinstance(call := part.get(key), dict):
@@ -244,7 +231,7 @@ def _server_block(part: JSON) -> Block:
 
 
 def call_of(part: Fields, response_id: Any, position: int, *, error: str | None = None) -> Block:
-    """Return the block of a call of the caller's tool; `error` says why it must not run."""
+    """Return the block for a call of the caller's tool; an `invalid_tool_call` if `error` is why it must not run."""
     call = part["functionCall"]
     name = str(call.get("name") or "")
     args = call.get("args") or {}
@@ -263,17 +250,18 @@ def call_of(part: Fields, response_id: Any, position: int, *, error: str | None 
     return cast("Block", block)
 
 
-# Our decoder makes the first form; a history with missing or repeated ids gets the second (`with_paired_calls`).
+# The forms of ids that modelwire makes: the first for calls without an id, the second for missing or repeated ids in a
+# history (`with_paired_calls`).
 _MADE_UP_ID = re.compile(r"gemini_[0-9a-f]{8}_\d+|call[0-9a-f]{5}")
 
 
 def is_made_up(id: str | None) -> bool:
-    """Return whether we made the id of a call, because the model sent none; it is not sent back."""
+    """Return whether modelwire made the id of a call, because the model sent none. Such an id is never sent."""
     return id is None or _MADE_UP_ID.fullmatch(id) is not None
 
 
 def metadata_of(data: Fields, candidate: Fields) -> JSON:
-    """Return the fields of the answer besides its content, under LangChain's names."""
+    """Return the `response_metadata` of an answer: its fields without the content, under LangChain's names."""
     metadata: JSON = {"model_provider": MODEL_PROVIDER} if data else {}
     for source in (data, candidate):
         for key, value in source.items():
@@ -282,14 +270,16 @@ def metadata_of(data: Fields, candidate: Fields) -> JSON:
     return metadata
 
 
+# The fields that are not copied to `response_metadata`.
 _PLACED = frozenset(("candidates", "content", "index"))
+# LangChain's names of fields, if they are not the names in snake_case.
 _NAMES = {"modelVersion": "model_name", "responseId": "id", "usageMetadata": "usage"}
 
 
 def check_answered(metadata: Fields, *, provider: str, has_content: bool) -> None:
-    """Raise `MalformedResponse` for an answer without content, unless the reason of its end explains that.
+    """Raise `MalformedResponse` for an answer without content, unless its finish reason explains that.
 
-    An answer that policy blocked, or whose prompt it blocked, is a message that `messages.refusals` knows.
+    A blocked answer, or a blocked prompt, is no error here: `messages.refusals` recognises such messages.
     """
     feedback = dict_or_empty(metadata.get("prompt_feedback"))
     if not has_content and feedback.get("blockReason") is None:
@@ -299,14 +289,14 @@ def check_answered(metadata: Fields, *, provider: str, has_content: bool) -> Non
 
 
 def usage_metadata_of(usage: Any) -> UsageMetadata | None:
-    """Return the tokens, counted as for every provider; `None` where the answer has no counts: never 0.
+    """Return the usage metadata of an answer, or None, and no zeros, if it has no counts.
 
-    The wire's `candidatesTokenCount` is without the thoughts, and `toolUsePromptTokenCount` is in no other count.
+    The wire's `candidatesTokenCount` excludes thoughts, and no other count includes `toolUsePromptTokenCount`.
     """
     if not isinstance(usage, Mapping):
         return None
     prompt, answer, thoughts, tools, cached, total = counts_of(usage, _COUNTS)
-    if prompt is None and answer is None and total is None:  # none of those that are `COUNTED`
+    if prompt is None and answer is None and total is None:
         return None
     into = (prompt or 0) + (tools or 0)
     out = (answer or 0) + (thoughts or 0)
@@ -322,6 +312,7 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     return cast("UsageMetadata", metadata)
 
 
+# Usage with none of these fields has no counts.
 COUNTED = frozenset(("promptTokenCount", "candidatesTokenCount", "totalTokenCount"))
 _COUNTS = (
     "promptTokenCount",
@@ -334,12 +325,12 @@ _COUNTS = (
 
 
 def _details(by_modality: Any, **counts: int | None) -> dict[str, int]:
-    """Return the counts there are, and those of modalities beside text."""
+    """Return the `counts` that are not None, and the counts of each modality except text."""
     known = {}
     for entry in dicts_in(by_modality):
         if (kind := str(entry.get("modality") or "TEXT").lower()) != "text":
             counts[kind] = count_or_none(entry.get("tokenCount"))
     for name, count in counts.items():
         if count is not None:
-            known[name] = count  # noqa: PERF403 - a comprehension is a call of its own
+            known[name] = count  # noqa: PERF403 - A comprehension would cost another call.
     return known

@@ -1,11 +1,12 @@
-"""Read a streamed answer of generateContent, event by event. No I/O here.
+"""Decodes the events of a streamed answer of generateContent into chunks. No I/O here.
 
 Wire format: https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent, read 2026-11. Each event
-is a whole answer with the next pieces of text: text adds up, all the rest is set, and the last value holds.
+is an answer with the next pieces of text. Texts are joined; of any other field the last value is used.
 
-While there is only plain text, `content` is a string; with the first other part it becomes a list of blocks with their
-`index`, which begins with an empty text block that the strings so far belong to. A whole tool call waits for the
-end, as the service may turn out to have run it itself, or for the next call that comes in pieces.
+While there is only plain text, the `content` of chunks is a string. From the first other part on it is a list of blocks
+with their `index`. The first such list begins with an empty text block, which the sum joins with the strings before. A
+complete tool call is returned at the end of the stream, because a later event may show that the service has run it, or
+before the next call that is streamed in pieces.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from modelwire.adapters.wires.gemini.response import (
     COUNTED,
     MODEL_PROVIDER,
     PART_FIELDS,
-    Block,
     answered_names,
     block_from_part,
     call_of,
@@ -43,22 +43,24 @@ from modelwire.adapters.wires.json import (
 from modelwire.aliases import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
-from modelwire.messages.block_translators.standard import without
+from modelwire.messages.block_translators.standard import Block, without
 from modelwire.messages.tool_calls import tool_call_chunk
 from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import ServerEvent
 
-_FIELDS = frozenset((b"data", b"event", b"id", b"retry"))  # of server-sent events
+# The names of the fields of server-sent events.
+_FIELDS = frozenset((b"data", b"event", b"id", b"retry"))
 
 
-# A part of text with one of these is no plain text.
+# A text part with one of these fields is not plain text.
 _MARKS = frozenset(("thought", "thoughtSignature", *PART_FIELDS))
 
 
 class GenerateFraming(SSEDecoder):
-    """Server-sent events, and JSON among them without `data:`: an error after good events, or an answer that is whole.
+    """Splits a body into server-sent events, and accepts JSON without `data:`: an error, or a complete answer.
 
-    The service writes an error so, over several lines (recorded 2026-11). A last event may lack its blank line.
+    The service sends an error after good events so, over several lines (recorded 2026-11). The blank line after the
+    last event may be missing.
     """
 
     def _read_field(self, line: bytes) -> None:
@@ -68,11 +70,10 @@ class GenerateFraming(SSEDecoder):
             self._add_data(line)
 
     def feed(self, data: bytes) -> list[ServerEvent]:
+        """Return the events that `data` completes. JSON is an event as soon as it is complete."""
         events = super().feed(data)
-        if (self._data is not None or self._line) and data.rstrip()[-1:] in (
-            b"}",
-            b"]",
-        ):  # JSON that may be whole
+        is_unfinished = self._data is not None or self._line
+        if is_unfinished and data.rstrip()[-1:] in (b"}", b"]"):
             held = self._data if isinstance(self._data, list) else [self._data or b""]
             text = b"\n".join((*held, b"".join(self._line).removeprefix(b"data:"))).strip()
             if text[:1] in (b"{", b"[") and _is_whole(text):
@@ -92,9 +93,10 @@ def _is_whole(text: bytes) -> bool:
 
 
 class GenerateStreamDecoder:
-    """Makes chunks of events. The stream is whole when a finish reason or a block reason was seen and the body ended.
+    """Decodes one streamed answer, which is complete if a finish reason or a block reason was received.
 
-    All that comes once (id, model, usage, finish reason) is emitted once, because sums of chunks add it up.
+    The id, the model, the usage and the finish reason are in one chunk only, because a sum of chunks adds up repeated
+    values.
     """
 
     request_id: str | None = None
@@ -102,36 +104,34 @@ class GenerateStreamDecoder:
     def __init__(self, *, provider: str) -> None:
         self._provider = provider
         self._id: str | None = None
-        self._answer: JSON = {}  # what the events have beside their candidates, the last of each
-        self._candidate: JSON = {}  # what the first candidate has beside its content
+        self._answer: JSON = {}  # the last value of each field that events have beside their candidates
+        self._candidate: JSON = {}  # the fields of the first candidate beside its content
         self._citations: list[Any] = []
         self._usage: Any = None
-        self._others: dict[int, JSON] = {}  # further candidates
-        self._begun = False  # a chunk has gone out
-        self._is_list = False
-        self._kind = ""  # of the latest block
-        self._index = -1  # of the latest block
+        self._others: dict[int, JSON] = {}  # further candidates by their index
+        self._begun = False  # True once a chunk was returned.
+        self._is_list = False  # True once a chunk had a list of blocks.
+        self._kind = ""  # the type of the latest block if it is text that may continue
+        self._index = -1  # the index of the latest block
         self._calls: list[tuple[int, JSON]] = []  # index and part of calls that wait for the end
-        self._open: tuple[int, JSON, str] | None = (
-            None  # a call that comes in pieces: index, args, type
-        )
-        self._count = 0  # of calls that went out
+        # The index, the arguments and the block type of the call that is streamed in pieces.
+        self._open: tuple[int, JSON, str] | None = None
+        self._count = 0  # the number of calls returned so far
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
-        """Return the chunks of this event. Raises the classed error for an error event."""
+        """Return the chunks that this event completes. Raises the provider's error for an error event."""
         try:
             data = from_json(event.data)
         except ValueError:
             if is_keep_alive(*event):
                 return []
-            if event.data.strip() == b"[DONE]":  # a gateway's
+            if event.data.strip() == b"[DONE]":  # Some gateways send this.
                 return []
             data = read_json(event.data, provider=self._provider, what="stream")
         chunks: list[AIMessageChunk] = []
         try:
-            for answer in (
-                data if data.__class__ is list else (data,)
-            ):  # without `alt=sse`: one array
+            # Without `alt=sse` the body is one array of answers.
+            for answer in data if data.__class__ is list else (data,):
                 if "error" in answer and "candidates" not in answer:
                     raise error_from_json(answer, provider=self._provider, status=200)
                 for candidate in self._set(answer):
@@ -148,10 +148,11 @@ class GenerateStreamDecoder:
         return malformed(message, seen, provider=self._provider)
 
     def _set(self, answer: JSON) -> Any:
-        """Keep what an event has beside its candidates, and return these."""
+        """Store the fields that an event has beside its candidates, and return the candidates."""
         candidates = answer.pop("candidates", None)
         usage = answer.pop("usageMetadata", None)
-        if usage and not COUNTED.isdisjoint(usage):  # a running total; the first may have no counts
+        # Each usage is a running total, but the first may have no counts.
+        if usage and not COUNTED.isdisjoint(usage):
             self._usage = usage
         if self._id is None:
             self._id = text_or_none(answer.get("responseId"))
@@ -182,7 +183,7 @@ class GenerateStreamDecoder:
                 self._part(block_from_part(part), chunks)
 
     def _text(self, text: str) -> AIMessageChunk:
-        """Make the chunk of plain text while the content is a string: the hot path."""
+        """Return the chunk for a piece of plain text while the content is a string. Most events come here."""
         self._index = 0
         self._kind = "text"
         if self._begun:
@@ -193,7 +194,7 @@ class GenerateStreamDecoder:
         )
 
     def _part(self, block: Block, chunks: list[AIMessageChunk]) -> None:
-        """Make the chunk of a block: text of one kind goes on, all else begins a block of its own."""
+        """Add the chunk for a block. Text continues a block of the same type; any other block gets a new index."""
         kind = block["type"]
         if "extras" in block or kind not in ("text", "reasoning"):
             self._index += 1
@@ -213,27 +214,26 @@ class GenerateStreamDecoder:
             if self._begun:
                 content.insert(0, {"type": "text", "text": "", "index": 0})
         self._begun = True
-        metadata = {
-            "model_provider": MODEL_PROVIDER
-        }  # says how to read the blocks; equal values do not add up
+        # A reader of single chunks needs the provider's name. A sum of chunks keeps equal names once.
+        metadata = {"model_provider": MODEL_PROVIDER}
         return AIMessageChunk.from_wire(
             content, id=self._id, tool_call_chunks=calls, response_metadata=metadata
         )
 
     def _call(self, part: JSON, chunks: list[AIMessageChunk]) -> None:
-        """Keep a complete call for the end of the stream; add a chunk when a call that comes in pieces begins."""
+        """Store a complete call for the end of the stream, or add the chunks for a call that is streamed in pieces."""
         call = part["functionCall"]
         if self._open is not None and call.get("name"):
             chunks.append(self._finished())
         if self._open is None:
             if not call.get("name") and "args" not in call:
-                return  # the end mark of a call that has ended
+                return  # The end mark of a call that has ended already.
             self._index += 1
             self._kind = ""
             if not call.get("willContinue") and "partialArgs" not in call:
                 self._calls.append((self._index, part))
                 return
-            chunks += self._waiting_calls()  # a later call must not come out before them
+            chunks += self._waiting_calls()  # Calls must be returned in their order.
             block = call_of(part, self._id, self._count)
             self._open = self._index, {}, block["type"]
             self._count += 1
@@ -247,7 +247,10 @@ class GenerateStreamDecoder:
             chunks.append(self._finished())
 
     def _finished(self, *, is_whole: bool = True) -> AIMessageChunk:
-        """Return the chunk with the arguments of a call that came in pieces; a call that was cut short cannot run."""
+        """Return the chunk with the arguments of a call that was streamed in pieces, and close the call.
+
+        If the stream was cut (`is_whole=False`), the arguments are invalid JSON, so that the call cannot run.
+        """
         assert self._open is not None  # noqa: S101 - for the type checker
         (index, args, kind), self._open = self._open, None
         text = to_json(args).decode()
@@ -259,7 +262,7 @@ class GenerateStreamDecoder:
         return self._listed(block, tool_call_chunk(args=text, index=index))
 
     def _answered_by_service(self, result: JSON, chunks: list[AIMessageChunk]) -> None:
-        """Add the calls that the service has answered itself as plain content, so that the caller does not run them."""
+        """Add chunks for the waiting calls that the service has run, as content that the caller does not run."""
         names = answered_names((result,))
         waiting = self._calls
         self._calls = [it for it in waiting if it[1]["functionCall"].get("name") not in names]
@@ -273,7 +276,7 @@ class GenerateStreamDecoder:
         known |= without(candidate, "content")
 
     def close(self) -> list[AIMessageChunk]:
-        """Return the calls and the last chunk. Raises `IncompleteStream`; the caller knows the part."""
+        """Return the waiting calls, and a chunk with everything else that was collected. See `StreamDecoder.close`."""
         try:
             return self._ended()
         except UNDOCUMENTED as exc:
@@ -317,15 +320,14 @@ class GenerateStreamDecoder:
         return [self._waited(index, part) for index, part in waiting]
 
     def _waited(self, index: int, part: JSON) -> AIMessageChunk:
-        """Make the chunk of a call of the caller's tool."""
+        """Return the chunk for a complete call of the caller's tool."""
         block = {
             **call_of(part, self._id, self._count, error=not_to_run(self._candidate)),
             "index": index,
         }
         self._count += 1
-        if (
-            block["type"] == "invalid_tool_call"
-        ):  # a chunk of it would add up to a call that can run
+        # A sum would make a valid call of a tool call chunk.
+        if block["type"] == "invalid_tool_call":
             return self._listed(block)
         args = to_json(block["args"]).decode()
         return self._listed(
@@ -333,15 +335,15 @@ class GenerateStreamDecoder:
         )
 
 
+# Matches a step of a JSON path: a name, a number in brackets, or a quoted name in brackets.
 _STEPS = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(['\"])(.*?)\3\]")
-_MOST_ITEMS = (
-    100_000  # of a list among arguments: a path that names a later one would fill the memory
-)
+# A list among streamed arguments has at most so many items, as a path with a huge number would fill the memory.
+_MOST_ITEMS = 100_000
 _VALUES = ("stringValue", "numberValue", "boolValue")
 
 
 def _add(args: JSON, call: JSON) -> None:
-    """Add a piece of a call; each argument has the JSON path of the value that it sets (Vertex, Gemini 3)."""
+    """Add a piece of a call to its arguments; a partial argument has the JSON path of its value (Vertex, Gemini 3)."""
     args |= call.get("args") or {}
     for piece in call.get("partialArgs") or ():
         value = next((piece[name] for name in _VALUES if name in piece), None)
@@ -349,7 +351,7 @@ def _add(args: JSON, call: JSON) -> None:
 
 
 def _put(place: Any, path: str, value: Any) -> None:
-    """Set the value at a path such as `$.steps[0].name`; a text is appended to the text that is there."""
+    """Set the value at a path such as `$.steps[0].name`. A text is appended to a text that the path has already."""
     steps: list[Any] = []
     for name, number, _, quoted in _STEPS.findall(path):
         steps.append(int(number) if number else name or quoted)
@@ -366,7 +368,7 @@ def _put(place: Any, path: str, value: Any) -> None:
 
 
 def _at(place: Any, step: Any, empty: Any) -> Any:
-    """Return what is at `step`, put there where nothing was."""
+    """Return the value under a key or an index of `place`, which is set to `empty` if there is none."""
     if isinstance(step, int):
         if step > _MOST_ITEMS:
             raise TypeError(f"item {step} of a list")

@@ -1,6 +1,6 @@
-"""The JSON of generateContent, as far as we write and read it. For type checkers and readers; never imported to run.
+"""Types of the JSON of generateContent, as far as modelwire writes and reads it. Imported by type checkers only.
 
-Source: https://ai.google.dev/api/generate-content, read 2026-11. Any key may be missing: absent is the default.
+Source: https://ai.google.dev/api/generate-content, read 2026-11. Any key may be missing and then has its default.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class Blob(TypedDict, total=False):
 
 class FileData(TypedDict, total=False):
     mimeType: str
-    fileUri: str  # of the Files API, `gs://` (Vertex), YouTube, https
+    fileUri: str  # a file of the Files API, `gs://` (Vertex), YouTube, https
 
 
 class FunctionCall(TypedDict, total=False):
     name: str
     args: JSON
-    id: str  # most models give none
-    partialArgs: list[JSON]  # Vertex, where arguments are streamed on request
+    id: str  # most models send none
+    partialArgs: list[JSON]  # Vertex, which streams arguments on request
     willContinue: bool
 
 
@@ -32,11 +32,11 @@ class FunctionResponse(TypedDict, total=False):
     name: str
     response: JSON
     id: str
-    parts: list[JSON]  # Gemini 3: images of a result
+    parts: list[JSON]  # Gemini 3: images in a result
 
 
 class Part(TypedDict, total=False):
-    """One of `text` to `toolResponse`, with its optional companions."""
+    """A part of a content: one of the fields from `text` to `toolResponse`, and optional other fields."""
 
     text: str
     inlineData: Blob
@@ -47,8 +47,8 @@ class Part(TypedDict, total=False):
     codeExecutionResult: JSON
     toolCall: JSON
     toolResponse: JSON
-    thought: bool  # of a text: a summary of thoughts, not the answer
-    thoughtSignature: str  # goes back on this very part
+    thought: bool  # True: `text` is a summary of thoughts, not the answer.
+    thoughtSignature: str  # The next request must have it on the same part.
     videoMetadata: JSON
     mediaResolution: JSON
     mediaProcessing: str
@@ -74,7 +74,7 @@ class RequestBody(TypedDict, total=False):
     cachedContent: str
     labels: dict[str, str]  # Vertex
     serviceTier: str
-    store: bool  # whether the call is logged
+    store: bool  # True: the provider logs the call.
     continuationToken: str
 
 
@@ -82,7 +82,7 @@ class Candidate(TypedDict, total=False):
     content: Content
     finishReason: str
     finishMessage: str
-    index: int  # not from Vertex, where there is one
+    index: int  # Vertex omits it if there is only one candidate.
     safetyRatings: list[JSON]
     citationMetadata: JSON
     groundingMetadata: JSON
@@ -92,18 +92,18 @@ class Candidate(TypedDict, total=False):
 
 
 class Usage(TypedDict, total=False):
-    promptTokenCount: int  # with the cached ones
+    promptTokenCount: int  # includes cached tokens
     cachedContentTokenCount: int
-    candidatesTokenCount: int  # without the thoughts
+    candidatesTokenCount: int  # excludes thoughts
     thoughtsTokenCount: int
-    toolUsePromptTokenCount: int  # in neither
+    toolUsePromptTokenCount: int  # in neither of these counts
     totalTokenCount: int
     promptTokensDetails: list[JSON]  # by modality
     candidatesTokensDetails: list[JSON]
 
 
 class Response(TypedDict, total=False):
-    """A whole answer, and each event of a stream."""
+    """An unstreamed answer, or an event of a stream."""
 
     candidates: list[Candidate]
     promptFeedback: JSON

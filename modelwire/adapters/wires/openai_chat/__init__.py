@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WIRE", "count_request"]
 
+# The fields that the endpoint that counts input tokens accepts.
 # https://platform.openai.com/docs/api-reference/responses/input-tokens, read 2026-11
 _COUNTED = frozenset(
     (
@@ -67,13 +68,16 @@ def _sdk_client(headers: HeaderFields, arguments: JSON) -> tuple[Any, JSON]:
     from openai import Omit, OpenAI
 
     bearer = headers.get("authorization")
-    # Without one, the key is in a header of its own; another one beside it might be refused.
+    # Without a bearer token the key is in another header, and the service might reject a second credential.
     extra = {"Authorization": Omit()} if bearer is None else {}
     return OpenAI(api_key=(bearer or "none").removeprefix("Bearer "), **arguments), extra
 
 
 def count_request(request: WireRequest) -> None:
-    """Turn a call of the Responses API, which counts for Chat Completions too, into one that counts its input."""
+    """Change a request of the Responses API, in place, into one that counts its input tokens.
+
+    Chat Completions has no endpoint that counts, so its calls are counted by this one.
+    """
     path, mark, query = request.url.partition("?")
     request.url = f"{path}/input_tokens{mark}{query}"
     request.body = {name: value for name, value in request.body.items() if name in _COUNTED}
@@ -85,7 +89,7 @@ WIRE = Wire(
     owner="openai",
     path="/chat/completions",
     model_class="modelwire.adapters:ChatOpenAI",
-    # Of files it reads PDF alone: https://github.com/trpc-group/trpc-agent-go/issues/1816 has its error, read 2026-11.
+    # It reads no files but PDF: https://github.com/trpc-group/trpc-agent-go/issues/1816 shows its error, read 2026-11.
     attachments=AttachmentLimits(reads_office_files=False),
     codec=codec_at("modelwire.adapters.wires.openai_chat.codec:ChatCompletionsCodec"),
     tools=ToolDialect(

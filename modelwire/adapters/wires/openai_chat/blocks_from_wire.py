@@ -1,4 +1,4 @@
-"""Content parts of Chat Completions as standard blocks. No I/O here.
+"""Converts content parts of Chat Completions to standard blocks. No I/O here.
 
 Wire format: https://platform.openai.com/docs/api-reference/chat/create, read 2026-11.
 """
@@ -19,7 +19,7 @@ from modelwire.messages.block_translators.standard import (
 
 
 def read_image_url(block: Block) -> Block | None:
-    """Read an image whose URL is in `image_url`, as a string or in a dict."""
+    """Return the standard block of an image whose URL is in `image_url`, as a string or in a dict; None without one."""
     image = block.get("image_url")
     image = {"url": image} if isinstance(image, str) else image
     if not isinstance(image, Mapping) or not isinstance(image.get("url"), str):
@@ -46,7 +46,10 @@ def _file(block: Block) -> Block | None:
 
 
 def read_file(file: Fields, rest: Block) -> Block | None:
-    """Read OpenAI's keys for a file: `file_data`, `file_id` or `file_url`, and `filename`."""
+    """Return the standard block of a file with OpenAI's keys: `file_data`, `file_id` or `file_url`, and `filename`.
+
+    `rest` are other fields of the block, which it keeps. Returns None if the file has no data.
+    """
     rest = without(file, "file_data", "file_id", "file_url") | rest
     if isinstance(file.get("file_data"), str):
         mime_type, base64 = split_data_url(file["file_data"]) or (None, file["file_data"])
@@ -59,7 +62,7 @@ def read_file(file: Fields, rest: Block) -> Block | None:
 
 
 def _by_url(key: str, kind: str) -> Reader:
-    """Return the reader of a compatible service's block that has its URL under `key`, alone or in a dict."""
+    """Return a function that converts a service's block with a URL under `key`, as a string or in a dict, to `kind`."""
 
     def read(block: Block) -> Block | None:
         url = block.get(key)

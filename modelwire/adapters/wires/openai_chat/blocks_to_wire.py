@@ -1,6 +1,6 @@
-"""Standard blocks as content parts of Chat Completions. No I/O here; nothing is ever fetched.
+"""Converts standard blocks to content parts of Chat Completions. No I/O here: no URL is fetched.
 
-A block in another wire's shape is made standard first; a part of this wire passes.
+A block in another wire's form is converted to a standard one first. A part of this wire stays as it is.
 Wire format: https://platform.openai.com/docs/api-reference/chat/create, read 2026-11.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from modelwire.adapters.wires.outgoing_messages import key_names
 from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.block_readers import is_readable
@@ -22,16 +23,17 @@ from modelwire.messages.block_translators.standard import (
 
 Part = dict[str, Any]
 
-# The items of the Responses API that no ending names.
+# The output items of the Responses API that `is_model_work` does not recognise.
 _RESPONSES_ITEMS = frozenset(
     {"additional_tools", "compaction", "mcp_approval_request", "mcp_list_tools", "program"}
 )
 
-# Keys that other wires and the message classes put on blocks; OpenAI refuses parameters it does not know.
+# Keys that other wires and the message classes add to blocks. OpenAI rejects unknown keys.
 FOREIGN_KEYS = frozenset({"id", "index", "annotations", "citations", "extras", "phase"})
 NOT_SENT = FOREIGN_KEYS | {"cache_control"}
 
-# https://platform.openai.com/docs/guides/audio, read 2026-11: `wav` and `mp3`; compatible services take more.
+# OpenAI's names of audio formats, by the subtypes of other mime types. OpenAI accepts `wav` and `mp3`, compatible
+# services more: https://platform.openai.com/docs/guides/audio, read 2026-11.
 _AUDIO_FORMATS = {
     "x-wav": "wav",
     "wave": "wav",
@@ -41,6 +43,7 @@ _AUDIO_FORMATS = {
     "x-m4a": "m4a",
 }
 
+# The kinds of content that a message of each role may have; other roles have text only.
 ALLOWED = {
     "user": frozenset({"text", "image", "audio", "file"}),
     "assistant": frozenset({"text", "refusal"}),
@@ -58,10 +61,10 @@ def to_wire(
 ) -> list[Part]:
     """Return the content parts for `blocks`, the content list of message number `position` (from 0).
 
-    `extra_types` are a compatible service's own: they pass as they are, as the value of a `non_standard` block does,
-    and standard blocks become such ones where `OF_SERVICES` says how.
-    `cache_control` on a block is dropped unless the service takes it.
-    Raises `InvalidArgument` for a block that this wire, or this role, does not take.
+    `extra_types` are the types of blocks that only this compatible service has. Such blocks are sent unchanged, like
+    the value of a `non_standard` block, and standard blocks are converted to them if `OF_SERVICES` has a function.
+    The `cache_control` of a block is sent only if the service accepts it (`cache_control=True`).
+    Raises `InvalidArgument` for a block that this wire or this role does not accept.
     """
     place = Place(f"Message {position} (`{role}`)", role)
     allowed = ALLOWED.get(role, _ONLY_TEXT)
@@ -90,7 +93,7 @@ def to_wire(
 
 
 def _of_service(block: AnyBlock, extra_types: Collection[str], place: Place) -> Part | None:
-    """Return the block in the service's own form, None where it has none."""
+    """Return the block as one of the service's own types, or None if it has none for such a block."""
     standard: AnyBlock = standard_block(dict(block))
     for name in extra_types:
         kind, write = OF_SERVICES.get(name, ("", None))
@@ -100,33 +103,35 @@ def _of_service(block: AnyBlock, extra_types: Collection[str], place: Place) -> 
 
 
 def _is_left_out(kind: str) -> bool:
-    """Return whether a block of the assistant is left out here: its tool calls are sent as `tool_calls`."""
+    """Return whether a block of the assistant is not sent as content, such as a call, which `tool_calls` has."""
     return is_model_work(kind) or kind in _RESPONSES_ITEMS
 
 
 def block_to_wire(block: AnyBlock, place: Place) -> Part:
-    """Return the part for one block. Raises `InvalidArgument` for one that Chat Completions does not take."""
+    """Return the content part for a block. Raises `InvalidArgument` if Chat Completions does not accept the block."""
     kind = place.kind_of(block)
     if kind in OWN_PARTS and (kind != "file" or isinstance(block.get("file"), Mapping)):
         return OWN_PARTS[kind](block, place)
     standard: AnyBlock = standard_block(dict(block))
-    incomplete = standard["type"] == "non_standard" and is_readable(
-        kind
-    )  # a provider's own block, without its data
-    write = TO_WIRE.get(kind if standard["type"] == "non_standard" else standard["type"])
+    is_unread = standard["type"] == "non_standard"
+    if is_unread:
+        standard = block
+    write = TO_WIRE.get(standard["type"])
     if write is not None:
-        return write(block if standard["type"] == "non_standard" else standard, place)
-    raise place.without_data(block) if incomplete else place.unsupported(kind)
+        return write(standard, place)
+    # A block that has a reader was left unread because its data is missing.
+    raise place.without_data(block) if is_unread and is_readable(kind) else place.unsupported(kind)
 
 
 class Place(NamedTuple):
-    """The position of a block in the history, for error texts."""
+    """Raises the errors about a block, whose texts name its message, its role and the API."""
 
-    where: str
+    where: str  # such as "Message 3 (`user`)"
     role: str = "user"
     api: str = "Chat Completions"
 
     def kind_of(self, block: Any) -> str:
+        """Return the type of the block. Raises `InvalidType` or `InvalidArgument` if it is not a block."""
         if not isinstance(block, Mapping):
             raise InvalidType(
                 f"{self} holds a `{type(block).__name__}`; a content block is a string or a dict."
@@ -134,11 +139,12 @@ class Place(NamedTuple):
         kind = block.get("type")
         if not isinstance(kind, str):
             raise InvalidArgument(
-                f"{self} holds a content block without a `type`; its keys are {_names(block)}."
+                f"{self} holds a content block without a `type`; it has {key_names(block)}."
             )
         return kind
 
     def text(self, block: AnyBlock, key: str) -> str:
+        """Return the string under `key`. Raises `InvalidArgument` if there is no string."""
         value = block.get(key)
         if not isinstance(value, str):
             kind = block.get("type")
@@ -149,25 +155,29 @@ class Place(NamedTuple):
         return value
 
     def mapping(self, block: AnyBlock, key: str) -> JSON:
+        """Return a copy of the dict under `key`. Raises `InvalidArgument` if there is no dict."""
         value = block.get(key)
         if not isinstance(value, Mapping):
             raise InvalidArgument(f"{self}: a `{block.get('type')}` block needs `{key}`, a dict.")
         return dict(value)
 
     def unsupported(self, kind: str) -> InvalidArgument:
+        """Return the error for a block whose type the API does not have."""
         return InvalidArgument(
             f"{self}: {self.api} does not take a block of type `{kind}`. "
             f"{did_you_mean(kind, (*TO_WIRE, *OWN_PARTS))} "
-            'A dict that the service takes as it is goes into {"type": "non_standard", "value": {...}}.'
+            'To send a dict unchanged, wrap it as {"type": "non_standard", "value": {...}}.'
         )
 
     def without_data(self, block: AnyBlock) -> InvalidArgument:
+        """Return the error for an image, audio or file block that has no data."""
         return InvalidArgument(
             f"{self}: a `{block.get('type')}` block needs one of `url`, `base64` with `mime_type`, `file_id`; "
-            f"its keys are {_names(block)}."
+            f"it has {key_names(block)}."
         )
 
     def misplaced(self, kind: str) -> InvalidArgument:
+        """Return the error for a block that messages of this role cannot have."""
         hint = " Send it in a human message after the tool result." if self.role == "tool" else ""
         kinds = " and ".join(f"`{name}`" for name in sorted(ALLOWED.get(self.role, _ONLY_TEXT)))
         return InvalidArgument(
@@ -176,10 +186,6 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return self.where
-
-
-def _names(block: AnyBlock) -> str:
-    return ", ".join(f"`{name}`" for name in block) or "none"
 
 
 def _text(block: AnyBlock, place: Place) -> Part:
@@ -199,15 +205,18 @@ def _refusal(block: AnyBlock, place: Place) -> Part:
 
 def _image(block: AnyBlock, place: Place) -> Part:
     source = data_source(block, place)
-    if source.kind == "file_id":  # the wire refers to stored files in `file` parts only
-        return {"type": "file", "file": {"file_id": source.value}}
+    if source.kind == "file_id":  # Only `file` parts can refer to a stored file.
+        return _file(block, place)
     image = {"url": source.value if source.kind == "url" else source.data_url(place)}
     detail = extra_field(block, "detail")
     return {"type": "image_url", "image_url": {**image, "detail": detail} if detail else image}
 
 
 def audio_to_wire(block: AnyBlock, place: Place) -> Part:
-    """Return the part for audio, which is alike in both APIs of OpenAI."""
+    """Return the part for an audio block, which has the same form in both APIs of OpenAI.
+
+    Raises `InvalidArgument` unless the block has base64 data.
+    """
     source = data_source(block, place)
     if source.kind != "base64":
         raise InvalidArgument(
@@ -226,8 +235,8 @@ def _file(block: AnyBlock, place: Place) -> Part:
         return {"type": "file", "file": {"file_id": source.value}}
     if source.kind == "url":
         raise InvalidArgument(
-            f"{place}: {place.api} does not take file URLs: it takes files as base64 or by `file_id`, not by URL. "
-            "Download the file and send it as base64."
+            f"{place}: {place.api} does not take file URLs. Send files as base64 or by `file_id`, not by URL: "
+            "download the file first."
         )
     data_url = source.data_url(place)
     return {
@@ -237,7 +246,10 @@ def _file(block: AnyBlock, place: Place) -> Part:
 
 
 def file_name(block: AnyBlock, source: Source, place: Place) -> str:
-    """Return the name of a file; the wire needs one (https://platform.openai.com/docs/guides/pdf-files, 2026-11)."""
+    """Return the name of a file block, or a default one, as the API requires a name.
+
+    Source: https://platform.openai.com/docs/guides/pdf-files, read 2026-11.
+    """
     name = extra_field(block, "filename", "name", "title")
     if name:
         return str(name)
@@ -247,6 +259,7 @@ def file_name(block: AnyBlock, source: Source, place: Place) -> str:
 _PartWriter = Callable[[AnyBlock, Place], Part]
 PartWriters = dict[str, _PartWriter]
 
+# The function that converts each type of standard block.
 TO_WIRE: PartWriters = {
     "text": _text,
     "text-plain": _plain_text,
@@ -282,7 +295,7 @@ def _url(source: Source, place: Place) -> str:
     return source.data_url(place)
 
 
-# A service's own part -> the standard block it is for, and how that is written.
+# By the type of a service's own part: the type of standard block that is converted to it, and the function for that.
 OF_SERVICES: dict[str, tuple[str, _PartWriter]] = {
     "document_url": ("file", _document_url),
     "video_url": ("video", _video_url),
@@ -299,7 +312,7 @@ def _image_url(block: AnyBlock, place: Place) -> Part:
     }
 
 
-# Parts of this wire, which pass without the keys that it refuses.
+# By the type of a part of this wire: the function that copies it without the keys that the API rejects.
 OWN_PARTS: PartWriters = {
     "image_url": _image_url,
     "input_audio": lambda block, place: {
@@ -308,6 +321,7 @@ OWN_PARTS: PartWriters = {
     },
     "file": lambda block, place: {"type": "file", "file": dict(block["file"])},
 }
+# The kind of content of each type of part, as `ALLOWED` names it.
 PART_KINDS = {
     "text": "text",
     "refusal": "refusal",
@@ -325,14 +339,17 @@ class Source(NamedTuple):
     mime_type: Any = None
 
     def mime(self, place: Place) -> str:
+        """Return the mime type. Raises `InvalidArgument` if it is missing."""
         if not isinstance(self.mime_type, str) or not self.mime_type:
             raise InvalidArgument(f"{place}: base64 data needs `mime_type`, such as `image/png`.")
         return self.mime_type
 
     def subtype(self, place: Place) -> str:
+        """Return the mime type's part after the slash. Raises `InvalidArgument` if the mime type is missing."""
         return self.mime(place).partition("/")[2].partition(";")[0]
 
     def data_url(self, place: Place) -> str:
+        """Return base64 data as a `data:` URL. Raises `InvalidArgument` if the mime type is missing."""
         if self.value.startswith("data:"):
             return self.value
         return f"data:{self.mime(place)};base64,{self.value}"

@@ -1,7 +1,7 @@
-"""How Chat Completions says a chat call: `POST {base_url}/chat/completions`. No I/O here.
+"""Encodes and decodes calls of Chat Completions, `POST {base_url}/chat/completions`. No I/O here.
 
-Spoken by OpenAI and by every service that calls itself compatible; what one of those renames or lacks is data of the
-codec. Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
+OpenAI and every compatible service have this API. The fields of the codec describe what a service renames or lacks.
+Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 """
 
 from __future__ import annotations
@@ -44,25 +44,30 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply
 
 
-class ChatCompletionsCodec(
-    NamedTuple
-):  # a frozen dataclass would cost a cold start ten times as much
-    """The codec of OpenAI's Chat Completions and its clones; the fields are what they differ in."""
+# A frozen dataclass would take ten times as long to import as a named tuple.
+class ChatCompletionsCodec(NamedTuple):
+    """The codec of OpenAI's Chat Completions and of compatible services. The fields describe their differences."""
 
     provider: str = "openai"
-    max_tokens_name: str = (
-        "max_completion_tokens"  # OpenAI's own since 2024-09; most clones know `max_tokens` only
-    )
-    takes_stream_options: bool = True  # else usage in streams is not asked for
-    renames: tuple[tuple[str, str], ...] = ()  # parameters, ours -> its own
+    # OpenAI's own name since 2024-09. Most compatible services have only `max_tokens`.
+    max_tokens_name: str = "max_completion_tokens"
+    # The service accepts `stream_options`, which requests the usage of a stream.
+    takes_stream_options: bool = True
+    # Pairs of a parameter's common name and the service's name.
+    renames: tuple[tuple[str, str], ...] = ()
     dialect: Dialect = OPENAI
 
-    wire: str = "openai"  # its name in the registry
-    # These count to the limit when a call is made: https://platform.openai.com/docs/guides/rate-limits, read 2026-11.
+    # The name of the wire in the registry.
+    wire: str = "openai"
+    # The fields that the provider counts against the rate limit before it answers:
+    # https://platform.openai.com/docs/guides/rate-limits, read 2026-11.
     reserves: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request of a call, with `extra_body` over all of it."""
+        """Return the request of a call. The fields of `extra_body` replace all others of the body.
+
+        Raises `InvalidArgument` for content that the service does not accept.
+        """
         if not call.messages:
             raise InvalidArgument("`messages` is empty: a chat call needs at least one message.")
         left_out: list[str] = []
@@ -78,9 +83,8 @@ class ChatCompletionsCodec(
             "model": call.model,
             **self._params(call.params),
         }
-        options = body.pop(
-            "stream_options", None
-        )  # a model may have them set, and a whole answer takes none
+        # A model may have `stream_options` set, which only a streamed call accepts.
+        options = body.pop("stream_options", None)
         if call.stream:
             body["stream"] = True
             if self.takes_stream_options and isinstance(options, Mapping | None):
@@ -96,7 +100,7 @@ class ChatCompletionsCodec(
         return request
 
     def _params(self, params: Values) -> JSON:
-        """Return the parameters in the service's words; one the caller already named so is left alone."""
+        """Return the parameters under the service's names. A parameter that the caller set under that name wins."""
         body = dict(params)
         for name in ("max_tokens", "max_output_tokens"):
             if name in body and self.max_tokens_name != name:
@@ -113,7 +117,10 @@ class ChatCompletionsCodec(
         return body
 
     def decode(self, reply: Reply) -> AIMessage:
-        """Read a whole answer; of several choices the first."""
+        """Return the message of an unstreamed answer: its first choice. The others are in its `response_metadata`.
+
+        Raises `MalformedResponse` for an answer without choices, or the error that the answer contains.
+        """
         response = read_reply(reply, self.provider)
         if failed := error_within(response):
             raise error_from_json(
@@ -149,13 +156,13 @@ class ChatCompletionsCodec(
         return message
 
     def stream_decoder(self, headers: HeaderFields | None = None) -> StreamDecoder:
-        """Make the decoder of one streamed answer."""
+        """Return the decoder for one streamed answer; `headers` are the response's."""
         from modelwire.adapters.wires.openai_chat.stream import ChatCompletionsDecoder
 
         return ChatCompletionsDecoder(self.provider, request_id_of(headers or {}))
 
     def error(self, reply: Reply) -> ProviderError:
-        """Read an error answer of whatever shape; never raises."""
+        """Return the error of a response with a status >= 300 and any body; never raises."""
         return error_from_reply(reply, self.provider)
 
 
@@ -163,9 +170,10 @@ _JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json
 
 
 def request_for(call: ChatCall, path: str, body: JSON, *, cut_at: str | None = None) -> WireRequest:
-    """Address `body`, to `path` under the base URL (as far as `cut_at`, if it has that).
+    """Return the request that sends `body` to `path` under the base URL.
 
-    `extra_body` goes over the body; of headers of one name, in any case, the last one wins.
+    If the base URL contains `cut_at`, only its part before that is used. The fields of `extra_body` replace those of
+    the body. Headers whose names differ only in case are one header, and the last value wins.
     """
     body.update(call.extra_body)
     base, question_mark, query = call.endpoint.base_url.partition("?")
@@ -190,9 +198,8 @@ def _choices(response: Any) -> list[JSON]:
     if not isinstance(choices, list):
         return []
     readable = []
-    for (
-        choice
-    ) in choices:  # a loop, as every answer comes here: a comprehension is a call of its own
+    # This runs for every answer, and a comprehension would cost another call.
+    for choice in choices:
         if isinstance(choice, dict) and isinstance(
             choice.get("message") or _message_of(choice), dict
         ):
@@ -203,7 +210,7 @@ def _choices(response: Any) -> list[JSON]:
 
 
 def _message_of(choice: JSON) -> Any:
-    """Return the message of a choice. Azure leaves it away where its filter left nothing of the answer (2024-04)."""
+    """Return the message of a choice. Azure omits it if its filter removed the whole answer (2024-04)."""
     message = choice.get("message")
     if message is None and choice.get("finish_reason") == "content_filter":
         return {}

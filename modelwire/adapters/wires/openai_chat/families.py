@@ -1,4 +1,4 @@
-"""What models of OpenAI, xAI and Cohere take that is less than the API they are called by. Data only, read 2026-11."""
+"""Lists the parameters that models of OpenAI, xAI and Cohere reject although their API has them. Read 2026-11."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _OPENAI_CHAT = "https://developers.openai.com/api/docs/api-reference/chat/create
 _AZURE_REASONING = "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning"
 _XAI_REASONING = "https://docs.x.ai/docs/guides/reasoning"
 
+# The parameters that models which reason accept only with their default values.
 _SAMPLING = (
     "temperature",
     "top_p",
@@ -28,7 +29,8 @@ _SAMPLING = (
 )
 _REASONS = (*_SAMPLING, "stop")
 OPENAI = (
-    # A refused `stop` is documented for o3 and o4-mini, and known of gpt-5: https://github.com/BerriAI/litellm/pull/15244
+    # That `stop` is rejected is documented for o3 and o4-mini, and reported for gpt-5:
+    # https://github.com/BerriAI/litellm/pull/15244
     Family(
         "o1 o1-mini o1-preview o1-pro o3-mini",
         _AZURE_REASONING,
@@ -66,7 +68,7 @@ OPENAI = (
         (),
         _REASONS,
     ),
-    # These do not reason unless told to, and take it all then.
+    # These reason only if the call sets an effort. Without one, or with "none", they accept all parameters.
     Family(
         "gpt-5.1 gpt-5.1-mini",
         _OPENAI_COMPATIBILITY,
@@ -83,11 +85,11 @@ OPENAI = (
         _REASONS,
         ("none", None),
     ),
-    # These reason unless told not to.
+    # These reason unless the effort is "none".
     Family(
         "gpt-5.5", _OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh"), (), _REASONS, ("none",)
     ),
-    # Those of 6.2, which openai 3.52 names, are taken for as their siblings are.
+    # openai 3.52 names the models of 6.2. They are assumed to accept what the older ones of their names accept.
     Family(
         "gpt-6-astra gpt-6.2-astra gpt-6.2-astra-law",
         _OPENAI_COMPATIBILITY,
@@ -104,14 +106,13 @@ OPENAI = (
         _REASONS,
         ("none",),
     ),
-    Family(
-        "gpt-4 gpt-4-* gpt-3.5* gpt-35*", _OPENAI_SCHEMAS, fixed=("verbosity",), schemas=False
-    ),  # "35": Azure's
+    # Azure's names have "35" instead of "3.5".
+    Family("gpt-4 gpt-4-* gpt-3.5* gpt-35*", _OPENAI_SCHEMAS, fixed=("verbosity",), schemas=False),
     Family("gpt-4* chatgpt-4o* gpt-5-chat*", _OPENAI_CHAT, fixed=("verbosity",)),
 )
 
 _XAI = (
-    # Effort is chosen by the model's name with these.
+    # The name of the model selects the effort of these.
     Family(
         "grok-4-fast-non-reasoning grok-4-1-fast-non-reasoning grok-4.20-non-reasoning "
         "grok-4.20-0309-non-reasoning",
@@ -134,17 +135,17 @@ _XAI = (
     ),
 )
 
-# https://docs.cohere.com/docs/compatibility-api: "low" and "medium" are not supported.
+# Cohere accepts no "low" and no "medium": https://docs.cohere.com/docs/compatibility-api
 _COHERE = (Family("*", "https://docs.cohere.com/docs/compatibility-api", ("none", "high")),)
 
 FAMILIES = ModelFamilies(
-    # A deployment at Azure is often called like its model.
+    # A deployment on Azure often has the name of its model.
     {"openai": OPENAI, "azure_openai": OPENAI, "xai": _XAI, "cohere": _COHERE},
     fit_at("modelwire.adapters.wires.openai_chat.parameter_adaptation:fit"),
     lacks=("top_k",),  # https://platform.openai.com/docs/api-reference/chat
 )
 
-# `prompt_cache_retention="24h"` is for these, with or without a date:
+# The models that accept `prompt_cache_retention="24h"`, with or without a date in their names:
 # https://developers.openai.com/api/docs/guides/prompt-caching#prompt-cache-retention, as of 2026-10. GPT-5.6 and later
 # models have `prompt_cache_options` instead, whose only lifetime, "30m", is the default.
 _LONG_PROMPT_CACHE = frozenset(
@@ -167,11 +168,11 @@ _LONG_PROMPT_CACHE = frozenset(
 
 
 def has_breakpoints(model: str) -> bool:
-    """Return whether the model caches at breakpoints only, and takes them in the request."""
+    """Return whether the model caches a prompt only up to its breakpoints, and accepts breakpoints in a request."""
     return model.startswith(("gpt-5.6", "gpt-6"))
 
 
 def has_long_prompt_cache(model: str) -> bool:
-    """Return whether the model takes `prompt_cache_retention="24h"`."""
+    """Return whether the model accepts `prompt_cache_retention="24h"`."""
     name = re.sub(r"-(\d{4}-\d\d-\d\d|latest)$", "", model.removeprefix("ft:").partition(":")[0])
     return name in _LONG_PROMPT_CACHE

@@ -1,7 +1,7 @@
-"""Messages as the `messages` of Chat Completions. No I/O here.
+"""Converts messages to the `messages` of Chat Completions. No I/O here.
 
-Wire format: https://platform.openai.com/docs/api-reference/chat/create, read 2026-11. This wire takes consecutive
-messages of one role, empty content and a system message anywhere, so messages go out one by one, as they stand.
+Wire format: https://platform.openai.com/docs/api-reference/chat/create, read 2026-11. This wire accepts consecutive
+messages of one role, empty content and a system message at any place, so each message is converted by itself.
 """
 
 from __future__ import annotations
@@ -22,15 +22,20 @@ Turn = dict[str, Any]
 
 
 class Dialect(NamedTuple):
-    """What a service takes in messages beyond OpenAI."""
+    """The parts of messages that a service accepts and OpenAI does not."""
 
-    extra_block_types: frozenset[str] = frozenset()  # content blocks that pass as they are
-    cache_control: bool = False  # keep Anthropic's cache marks (OpenRouter)
-    # Names in an AIMessage's `additional_kwargs` that are sent back; `reasoning` may be our `reasoning_content`.
+    # The types of content blocks that are sent unchanged.
+    extra_block_types: frozenset[str] = frozenset()
+    # The service accepts Anthropic's cache marks (OpenRouter).
+    cache_control: bool = False
+    # The keys of an answer's `additional_kwargs` that later requests repeat. For `reasoning`, the value of
+    # `reasoning_content` is sent if that key is missing.
     replayed: tuple[str, ...] = ()
-    thinking_parts: bool = False  # reasoning goes back too, as a part of the content (Mistral)
+    # Later requests repeat the reasoning as a part of the content (Mistral).
+    thinking_parts: bool = False
 
 
+# The dialect of OpenAI itself.
 OPENAI = Dialect()
 
 
@@ -39,18 +44,17 @@ def turns_from_messages(
 ) -> list[Turn]:
     """Return the wire's messages, in order.
 
-    A history may come from another provider: tool calls come from `AIMessage.tool_calls` (or from `tool_use` blocks
-    where that is empty), the model's thinking and its server-side tools are left out, and `tool_result` blocks of a
-    human message become `tool` messages before it. Extra fields of tool calls go
-    back to the `provider` that sent them.
-    Raises `InvalidArgument` for content that the wire does not take, `InvalidType` for an unknown type of message.
+    The history may come from another provider. Tool calls are read from `AIMessage.tool_calls`, or from `tool_use`
+    blocks if that is empty. Another provider's thinking and server-side tools are left out. `tool_result` blocks of a
+    human message become `tool` messages before it. Extra fields of tool calls are sent only to the `provider` that
+    sent them. Raises `InvalidArgument` for content that the wire does not accept, `InvalidType` for an unknown type of
+    message.
     """
     turns: list[Turn] = []
     for position, message in enumerate(with_paired_calls(messages)):
         kind = getattr(message, "type", "")
-        write = TO_WIRE.get(kind) or TO_WIRE.get(
-            str(kind).removesuffix("MessageChunk").lower()
-        )  # chunks are messages here
+        # A chunk is converted like a message.
+        write = TO_WIRE.get(kind) or TO_WIRE.get(str(kind).removesuffix("MessageChunk").lower())
         if write is None:
             raise unsendable(message, position)
         turns += write(message, position, dialect)
@@ -68,9 +72,9 @@ def turns_from_messages(
 def without_foreign_media(
     messages: Sequence[BaseMessage], provider: str, left_out: list[str]
 ) -> list[BaseMessage]:
-    """Return the messages without the images, audio and files that another provider's model answered.
+    """Return the messages without the images, audio and files in answers of another provider's models.
 
-    What is gone is added to `left_out`: this wire takes such blocks from users only.
+    This wire accepts such blocks in messages of users only. A sentence for each removed block is added to `left_out`.
     """
     from modelwire.messages.block_translators.standard import DATA_TYPES, standard_block
 
@@ -87,8 +91,8 @@ def without_foreign_media(
                 for it in message.content
             ]
             found = [
-                f"A block of type `{kind}` in an answer of `{of}` is left out: Chat Completions takes it "
-                "from users only."
+                f"A block of type `{kind}` in an answer of `{of}` is left out: Chat Completions accepts it "
+                "in messages of users only."
                 for kind in types
                 if kind in DATA_TYPES
             ]
@@ -102,7 +106,7 @@ def without_foreign_media(
 
 
 def unsendable(message: Any, position: int) -> InvalidArgument | InvalidType:
-    """Make the error for a message that a wire cannot send."""
+    """Return the error for a message that a wire cannot send."""
     if getattr(message, "type", "") == "remove":
         return InvalidArgument(
             f"Message {position} is a `RemoveMessage`: it edits a history and cannot be sent."
@@ -130,7 +134,7 @@ def _human(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
 
 
 def _tool_result(block: Fields, position: int, dialect: Dialect) -> Turn:
-    """Convert Anthropic's block for a tool's result into this wire's message."""
+    """Return Anthropic's block with a tool's result as a message of this wire."""
     content = block.get("content") or ""
     if not isinstance(content, str | Sequence):
         raise InvalidType(
@@ -177,7 +181,8 @@ def _ai(message: AIMessage, position: int, dialect: Dialect) -> Iterable[Turn]:
         turn["function_call"] = legacy_call
     if kwargs.get("refusal"):
         turn["refusal"] = kwargs["refusal"]
-    if isinstance(audio := kwargs.get("audio"), Mapping):  # an audio answer is sent by its id
+    # A request refers to an audio answer by its id.
+    if isinstance(audio := kwargs.get("audio"), Mapping):
         if audio.get("id"):
             turn["audio"] = {"id": audio["id"]}
         else:
@@ -224,20 +229,18 @@ def _content(content: Any, role: str, position: int, dialect: Dialect) -> Any:
         return content
     from modelwire.adapters.wires.openai_chat.blocks_to_wire import to_wire
 
-    return (
-        to_wire(
-            content,
-            role=role,
-            position=position,
-            extra_types=dialect.extra_block_types,
-            cache_control=dialect.cache_control,
-        )
-        or ""
-    )  # the wire refuses an empty list
+    parts = to_wire(
+        content,
+        role=role,
+        position=position,
+        extra_types=dialect.extra_block_types,
+        cache_control=dialect.cache_control,
+    )
+    return parts or ""  # The API rejects an empty list.
 
 
 def _assistant_content(content: Any, position: int, dialect: Dialect) -> Any:
-    """Return text, or parts if all of the content can be sent; the rest of another wire's blocks is one text."""
+    """Return the content of an answer. If blocks were dropped and only texts remain, they are joined into one text."""
     parts = _content(content, "assistant", position, dialect)
     if isinstance(parts, str) or len(parts) == len(content):
         return parts
@@ -251,7 +254,7 @@ def _tool_calls(message: AIMessage, position: int) -> list[JSON]:
         _tool_call(it["id"], it["name"], arguments_json(it["args"], position))
         for it in message.tool_calls
     ]
-    # A tool message may answer these too; the model's own text goes back.
+    # A tool message may answer an invalid call too, so it is sent, with the arguments' text as the model wrote it.
     calls += [
         _tool_call(bad["id"], bad["name"], bad["args"] or "") for bad in message.invalid_tool_calls
     ]
@@ -276,22 +279,20 @@ def _tool_call(id_: Any, name: Any, arguments: str) -> JSON:
 
 
 def _put_extras(calls: list[JSON] | None, extras: Fields) -> None:
-    """Add the extra fields of calls; a custom tool gets its plain text again."""
+    """Add their extra fields to the calls, in place. A call of a custom tool gets its plain text instead of JSON."""
     for position, call in enumerate(calls or ()):
-        if (
-            not isinstance(more := extras.get(str(call.get("id"))), Mapping)
-            or "function" not in call
-        ):
+        more = extras.get(str(call.get("id")))
+        if not isinstance(more, Mapping) or "function" not in call:
             continue
         full = {**call, **more}
         if full["type"] == "custom":
             function = full.pop("function")
             full["custom"] = {"name": function["name"], "input": _free_text(function["arguments"])}
-        calls[position] = full  # type: ignore[index]  # there are some
+        calls[position] = full  # type: ignore[index]  # `calls` is not None inside the loop.
 
 
 def _free_text(arguments: str) -> str:
-    """Return the text our decoder has put into the arguments of a custom tool's call."""
+    """Return the text of a custom tool's call, which our decoder has stored as the JSON object `{"__arg1": text}`."""
     from pydantic_core import from_json
 
     try:
@@ -301,7 +302,7 @@ def _free_text(arguments: str) -> str:
 
 
 def arguments_json(args: Any, position: int) -> str:
-    """Return the arguments of a call as JSON text, the form that the wire requires."""
+    """Return the arguments of a tool call as JSON text. Raises `InvalidArgument` if they are not JSON values."""
     from pydantic_core import PydanticSerializationError, to_json
 
     try:

@@ -1,4 +1,4 @@
-"""Fit parameters to models that are called over OpenAI's wires: reasoning, the form of the answer, the tier."""
+"""Adapts parameters to models over OpenAI's two wires: reasoning, the answer's schema, the service tier."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def fit(adaptation: ParameterAdaptation, family: Family | None, service: Service | None) -> None:
-    """Put parameters into the words of Chat Completions, or of the service."""
+    """Convert the parameters of reasoning, in place, to those of Chat Completions or of the service."""
     params = adaptation.params
     found = _taken(adaptation, family, own_word="" if service is None else service.reasoning_word)
     if found is None:
@@ -29,32 +29,32 @@ def fit(adaptation: ParameterAdaptation, family: Family | None, service: Service
     if lost := [*reasoning.rest, *(["summary"] if reasoning.summary is not None else [])]:
         adaptation.note(
             name,
-            f"is said without {', '.join(f'`{part}`' for part in lost)}: Chat Completions has no such thing",
+            f"is sent without {', '.join(f'`{part}`' for part in lost)}: Chat Completions has no such setting",
         )
     if service is not None and service.thinking_flag:
         params.setdefault(service.thinking_flag, level != "none")
         if reasoning.budget is not None:
             params.setdefault("thinking_budget", reasoning.budget)
         elif level not in ("none", None):
-            adaptation.note(
-                name, f"turns thinking on, and no more: `{service.name}` knows no levels of it"
-            )
+            adaptation.note(name, _only_on(service))
     elif service is not None and service.thinking_switch and level == "none":
         params.setdefault("thinking", {"type": "disabled"})
     elif service is not None and not service.effort_levels:
         params.setdefault("thinking", {"type": "enabled"})
         if level is not None:
-            adaptation.note(
-                name, f"turns thinking on, and no more: `{service.name}` knows no levels of it"
-            )
+            adaptation.note(name, _only_on(service))
     elif level is not None:
         params["reasoning_effort"] = level
+
+
+def _only_on(service: Service) -> str:
+    return f"only turns thinking on: `{service.name}` has no levels of it"
 
 
 def fit_responses(
     adaptation: ParameterAdaptation, family: Family | None, service: Service | None
 ) -> None:
-    """Put parameters into the words of the Responses API."""
+    """Convert the parameters of reasoning, in place, to those of the Responses API."""
     if (found := _taken(adaptation, family)) is not None:
         adaptation.params["reasoning"] = _reasoning_object(found[1], found[2])
 
@@ -62,7 +62,10 @@ def fit_responses(
 def _taken(
     adaptation: ParameterAdaptation, family: Family | None, *, own_word: str = ""
 ) -> tuple[str, Reasoning, str | None] | None:
-    """Remove the parameters of reasoning; return the parameter's name, its value, and the effort the model takes."""
+    """Remove the parameters of reasoning; return the name, the value and the nearest effort that the model accepts.
+
+    `own_word` is a parameter that the service itself has, which stays. Returns None if nothing is left to send.
+    """
     format_as_openai(adaptation.params)
     if adaptation.params.get("service_tier") == "standard_only" and family is not None:
         adaptation.params["service_tier"] = "default"
@@ -86,9 +89,8 @@ def _reasoning_object(
 ) -> JSON:
     built = dict(reasoning.rest)
     if with_budget and reasoning.budget is not None and reasoning.effort is None:
-        built["max_tokens"] = (
-            reasoning.budget
-        )  # https://openrouter.ai/docs/use-cases/reasoning-tokens, read 2026-11
+        # https://openrouter.ai/docs/use-cases/reasoning-tokens, read 2026-11
+        built["max_tokens"] = reasoning.budget
     elif level is not None:
         built["effort"] = level
     if reasoning.summary is not None:

@@ -1,7 +1,7 @@
-"""`prompt_cache` in the words of OpenAI's two APIs, and of services that have Anthropic's marks there. No I/O here.
+"""Applies `prompt_cache` to requests of OpenAI's two APIs, and of services with Anthropic's cache marks. No I/O here.
 
-OpenAI caches every long prompt by itself. `prompt_cache_key` sends requests with one beginning to one machine, and
-`prompt_cache_retention` lengthens how long it remembers them.
+OpenAI caches every long prompt by itself. `prompt_cache_key` routes requests with the same beginning to one machine,
+and `prompt_cache_retention` extends the lifetime of the cache.
 Source: https://developers.openai.com/api/docs/guides/prompt-caching, read 2026-11.
 """
 
@@ -27,26 +27,27 @@ from modelwire.aliases import JSON, Fields
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-# These take OpenAI's parameters of the prompt cache.
+# The providers that accept OpenAI's parameters of the prompt cache.
 # https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching, read 2026-11.
 _OPENAI_ITSELF = ("openai", "azure_openai")
 _NO_HOUR = (
-    '`prompt_cache` is not "1h": `{model}` has no longer lifetime that can be set. '
-    "Its prompts are cached all the same."
+    '`prompt_cache` is not "1h": `{model}` has no lifetime that can be set. '
+    "Its prompts are cached with the default lifetime."
 )
-# Instructions of fewer characters are surely below the minimum of 1,024 tokens.
+# Instructions with fewer characters are certainly below the cache's minimum of 1,024 tokens, and get no breakpoint.
 _LEAST_MARKED_CHARS = 2_048
 _INSTRUCTIONS = ("system", "developer")
 
 
 def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
-    """Add the parameters, or marks for Claude behind a gateway, and return what is left out.
+    """Add the parameters of the prompt cache, or cache marks for Claude behind a gateway, to the request.
 
-    Raises `InvalidArgument` for marks of the caller's own that the provider would refuse.
+    Returns a sentence for each part of the wish that the model does not have. Raises `InvalidArgument` for cache marks
+    of the caller that the provider would reject.
     """
     service = wish.service
     if service is not None and service.cache_control:
-        # Other models behind a gateway are cached by their providers, and it returns to the same one by itself:
+        # The providers of other models cache by themselves, and the gateway sends such calls to the same provider:
         # https://openrouter.ai/docs/guides/best-practices/prompt-caching, read 2026-11.
         if "claude" not in wish.model:
             return [_NO_HOUR.format(model=wish.model)] if wish.lifetime == LONG else []
@@ -74,9 +75,10 @@ def ask(request: WireRequest, wish: PromptCacheWish) -> list[str]:
 
 
 def _place_breakpoint(body: JSON, wish: PromptCacheWish) -> None:
-    """End the instructions with a breakpoint, so that other conversations read them.
+    """Put a breakpoint at the end of the instructions, so that other conversations can read them from the cache.
 
-    These models cache at breakpoints only, and place one at the end of each request. That of a row is not wanted.
+    These models cache only up to a breakpoint, and place one at the end of each request by themselves. That one is
+    turned off for a row with one turn, which no other call would read.
     """
     name = "messages" if "messages" in body else "input"
     turns = list(body[name]) if isinstance(body[name], list) else []
@@ -94,7 +96,7 @@ def _place_breakpoint(body: JSON, wish: PromptCacheWish) -> None:
 
 
 def _instructions_of(turns: Any) -> list[Any]:
-    """Return the messages of the system's that a conversation begins with."""
+    """Return the messages with instructions at the beginning of a conversation."""
     head: list[Any] = []
     for turn in turns if isinstance(turns, list) else []:
         if not isinstance(turn, Mapping) or turn.get("role") not in _INSTRUCTIONS:
@@ -104,14 +106,14 @@ def _instructions_of(turns: Any) -> list[Any]:
 
 
 def stable_prefix_key(model: str, body: Fields) -> str:
-    """Return the digest of what all calls of one program begin with: the model, its tools and its instructions."""
+    """Return a digest of the model, its tools and its instructions, with which all calls of a program begin."""
     head = _instructions_of(body.get("messages", body.get("input")))
     stable = [model, body.get("tools"), body.get("instructions"), head]
     return sha256(to_json(stable, fallback=str)).hexdigest()[:32]
 
 
 def _mark(request: WireRequest, wish: PromptCacheWish) -> None:
-    """Mark the messages for Claude; the tools stand before them in its prompt, and take no mark here."""
+    """Write cache marks into the messages for Claude. Chat Completions cannot mark the tools, which precede them."""
     body = dict(request.body)
     tools = Section("other", list(body.get("tools") or ()), "`tools`")
     turns = turn_sections(body["messages"])

@@ -1,6 +1,6 @@
-"""The pieces of a Chat Completions answer as the fields of a message, whole or streamed. No I/O here.
+"""Converts parts of a Chat Completions answer, unstreamed or streamed, to the fields of a message. No I/O here.
 
-Everything here takes unchecked JSON: a piece of a wrong type counts as absent.
+All functions here accept unchecked JSON: a value of a wrong type is treated as missing.
 Wire format: https://platform.openai.com/docs/api-reference/chat/object, read 2026-11.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def message_fields(message: Fields, response: Fields) -> JSON:
-    """Return the fields of a whole message: `content`, `tool_calls`, `invalid_tool_calls`, `additional_kwargs`."""
+    """Return `content`, `tool_calls`, `invalid_tool_calls` and `additional_kwargs` of an unstreamed message."""
     content, thought = content_and_thinking(message.get("content"))
     thought += reasoning_text(message)
     kwargs = message_extras(message)
@@ -50,7 +50,10 @@ def number_of(choice: Fields) -> int:
 
 
 def other_choice(choice: Fields, fields: JSON, extras: JSON) -> JSON:
-    """Return a choice that is not the answer, as `response_metadata["other_choices"]` has them."""
+    """Return an entry of `response_metadata["other_choices"]`: a choice after the first, which is the answer.
+
+    `fields` are those of its message, `extras` what the service added.
+    """
     ending = {
         "finish_reason": text_or_none(choice.get("finish_reason")),
         "logprobs": choice.get("logprobs"),
@@ -58,6 +61,7 @@ def other_choice(choice: Fields, fields: JSON, extras: JSON) -> JSON:
     return {**extras, "index": choice.get("index"), **fields, **ending}
 
 
+# The types of content that is not the answer to a JSON schema.
 _PARTS = ("text", "thinking", "reasoning")
 
 
@@ -71,7 +75,7 @@ def content_and_thinking(content: Any) -> tuple[str | list[Any], str]:
     if isinstance(content, dict) and content.get("type") not in _PARTS:
         from pydantic_core import to_json
 
-        return to_json(content).decode(), ""  # the answer to a JSON schema (Cloudflare, 2026-11)
+        return to_json(content).decode(), ""  # an answer to a JSON schema (Cloudflare, 2026-11)
     if not isinstance(content, list):
         content = [content]
     parts: list[Any] = []
@@ -110,10 +114,10 @@ def _joined(thinking: Any) -> str:
 
 
 def reasoning_text(message: Fields) -> str:
-    """Return the reasoning of a message or delta, from the first of the three places services put it in.
+    """Return the reasoning of a message or a delta, "" without one.
 
-    `reasoning_content` (DeepSeek, vLLM, Qwen), `reasoning` (OpenRouter, Groq, Ollama), both in some; and
-    `reasoning_details` where it is the only one (Snowflake, 2026-11).
+    It is in `reasoning_content` (DeepSeek, vLLM, Qwen) or `reasoning` (OpenRouter, Groq, Ollama), in both with some
+    services, and only in `reasoning_details` with Snowflake (2026-11).
     """
     for name in ("reasoning_content", "reasoning"):
         text = message.get(name)
@@ -127,7 +131,7 @@ def reasoning_text(message: Fields) -> str:
 
 
 def merged_details(details: list[Any]) -> list[Any]:
-    """Join the streamed pieces of `reasoning_details` (OpenRouter): those of one `index` and `type` are one entry."""
+    """Return the `reasoning_details` of a stream (OpenRouter), joining successive pieces of one `index` and `type`."""
     merged: list[Any] = []
     for piece in details:
         last = merged[-1] if merged else None
@@ -153,7 +157,7 @@ def _same_entry(last: JSON, piece: JSON) -> bool:
 
 
 def tool_calls_of(raw: Any, response: Fields) -> tuple[list[ToolCall], list[InvalidToolCall], JSON]:
-    """Return the calls of a whole message, those whose arguments parse and the others; and their extras by id."""
+    """Return an unstreamed message's valid tool calls, its invalid ones, and the extra fields of both by their ids."""
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     extras: JSON = {}
@@ -171,10 +175,10 @@ def tool_calls_of(raw: Any, response: Fields) -> tuple[list[ToolCall], list[Inva
 
 
 def tool_call_parts(call: Fields) -> tuple[str | None, str | None, bool]:
-    """Return name and arguments' text of a call or of a piece of one, and whether it is a custom (free text) tool's.
+    """Return the name and the arguments' text of a call, or of a streamed piece, and whether the tool is a custom one.
 
-    Some services leave `type` away (Mistral), send both structs, one of them empty (Snowflake), null or an object
-    for arguments. Read 2026-11.
+    A custom tool takes free text instead of JSON. Some services omit `type` (Mistral), send `function` and `custom`
+    with one of them empty (Snowflake), or have null or an object as arguments. Read 2026-11.
     """
     function = dict_or_empty(call.get("function"))
     custom = dict_or_empty(call.get("custom"))
@@ -193,10 +197,10 @@ def tool_call_parts(call: Fields) -> tuple[str | None, str | None, bool]:
 
 
 def generated_call_id(response: Fields, position: int, name: str | None) -> str:
-    """Make the id of a tool call that came without one (Gemini's compatible endpoint, 2026-11).
+    """Return an id for a tool call that has none (Gemini's compatible endpoint, 2026-11).
 
-    The same answer gives the same id, whole or streamed; OpenAI takes at most 40 characters, Anthropic no others than
-    these.
+    The id depends on the answer alone, so a streamed answer gets the same id as an unstreamed one. OpenAI accepts at
+    most 40 characters in an id, Anthropic only letters, digits, `_` and `-`.
     """
     from hashlib import sha256
 
@@ -208,9 +212,10 @@ _CHAT_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 def usage_of(usage: Any, names: tuple[str, str, str] = _CHAT_COUNTS) -> UsageMetadata | None:
-    """Return the tokens of an answer, `None` if the service sent none; `names` are the wire's for both and the sum.
+    """Return the usage metadata of an answer, or None if the service sent no counts.
 
-    The total is the wire's own: some count thinking in it and nowhere else. The details hold only what was sent.
+    `names` are the wire's keys of the input, output and total tokens. The total is the service's, because some count
+    thinking only there. The details contain only counts that were sent.
     """
     if not isinstance(usage, dict):
         return None
@@ -256,7 +261,7 @@ def _counts(details: Fields, names: tuple[tuple[str, str], ...]) -> dict[str, in
     return counts
 
 
-# Top level and choice: fields with a place of their own, or without information.
+# The fields of an answer, a choice and a message that are read elsewhere or mean nothing. All others are extras.
 _READ_OF_RESPONSE = frozenset(
     (
         "id",
@@ -286,10 +291,11 @@ _READ_OF_MESSAGE = frozenset(
 
 
 def error_within(response: Any) -> Any:
-    """Return the error body that hides under a status of 200, if any.
+    """Return the error in an answer with status 200 as an error body; None if there is no error.
 
-    `{"error": {..}}` (OpenRouter, Groq), `{"object": "error", ..}` (vLLM), `{"x_groq": {"error": "text"}}` (`XGroq` of
-    groq's SDK), an `error` in a choice (OpenRouter), or a choice that ended in one. Read 2026-11.
+    It has one of these forms: `{"error": {..}}` (OpenRouter, Groq), `{"object": "error", ..}` (vLLM),
+    `{"x_groq": {"error": "text"}}` (`XGroq` of groq's SDK), an `error` in a choice (OpenRouter), or a choice whose
+    finish reason is a failure. Read 2026-11.
     """
     if not isinstance(response, dict):
         return None
@@ -310,7 +316,7 @@ def error_within(response: Any) -> Any:
     return None
 
 
-# Reasons of answers that are not whole, and the error that each is: Mistral's (https://docs.mistral.ai/api/), Z.ai's
+# The type of error for each finish reason of an answer that broke off: Mistral's (https://docs.mistral.ai/api/), Z.ai's
 # (https://docs.z.ai/api-reference/llm/chat-completion), DeepSeek's
 # (https://api-docs.deepseek.com/api/create-chat-completion). Read 2026-11.
 FAILED = {
@@ -321,10 +327,9 @@ FAILED = {
 
 
 def response_extras(response: Fields, choice: Fields) -> JSON:
-    """Return what a service adds to the answer (`service_tier`, `citations`, `native_finish_reason` ...)."""
-    if _READ_OF_RESPONSE.issuperset(response) and _READ_OF_CHOICE.issuperset(
-        choice
-    ):  # most are: no loop a token
+    """Return the other fields of the answer and its choice: `service_tier`, `citations`, `native_finish_reason` ..."""
+    # Most chunks have no such fields and need no loop.
+    if _READ_OF_RESPONSE.issuperset(response) and _READ_OF_CHOICE.issuperset(choice):
         return {}
     extras = {
         name: value for name, value in response.items() if value and name not in _READ_OF_RESPONSE
@@ -343,7 +348,7 @@ def response_metadata(
     provider: str,
     request_id: str | None,
 ) -> JSON:
-    """Return `response_metadata`, under the names LangChain's scripts read; `extras` never hide one of them."""
+    """Return the `response_metadata` of a message, under LangChain's names, which replace `extras` of the same name."""
     metadata: JSON = {
         **extras,
         "token_usage": response["usage"] if isinstance(response.get("usage"), dict) else None,
@@ -360,12 +365,12 @@ def response_metadata(
 
 
 def message_extras(message: Fields) -> JSON:
-    """Return what a message has beside text, reasoning and tool calls: `refusal`, `audio`, `annotations` ..."""
+    """Return the fields of a message beside text, reasoning and tool calls: `refusal`, `audio`, `annotations` ..."""
     if _READ_OF_MESSAGE.issuperset(message):
         return {}
     extras: JSON = {}
     for name, value in message.items():
-        # Snowflake sends all structs in every answer, most with every field empty (2026-11).
+        # Snowflake sends all objects in every answer, most of them with empty fields (2026-11).
         if (
             value
             and name not in _READ_OF_MESSAGE

@@ -1,4 +1,4 @@
-"""The events of a streamed Chat Completions answer as chunks. No I/O here.
+"""Decodes the events of a streamed Chat Completions answer into chunks. No I/O here.
 
 Each piece of text becomes a chunk immediately. Values that services repeat, extend, or send at any time (id, model,
 finish reason, usage, log probabilities, annotations) are collected and sent once, in the last chunk, because a sum of
@@ -49,55 +49,56 @@ from modelwire.messages.tool_calls import (
 from modelwire.transport.wire import ServerEvent
 
 _DONE = b"[DONE]"
-# Of a delta, with the type whose pieces a sum joins: these leave as they come.
+# The fields of a delta, and their types, that go into a chunk immediately, because a sum of chunks joins their pieces.
 _PIECEWISE: dict[str, type] = {"refusal": str, "audio": dict, "function_call": dict}
 
+# The fields of a message that an entry of `other_choices` has.
 _OF_CHOICE = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
 
 _chunk = AIMessageChunk.from_wire
 
 
 class _Call:
-    """A tool call under way."""
+    """A tool call whose pieces are still being streamed."""
 
     __slots__ = ("custom", "extras", "id", "index", "name", "pieces")
 
     def __init__(self, index: int) -> None:
-        self.index = index  # ours: 0, 1, 2 in order of appearance
+        self.index = index  # our number of the call: 0, 1, 2 in order of appearance
         self.id: str | None = None
         self.name: str | None = None
-        self.pieces: list[str] = []  # of the arguments' text
+        self.pieces: list[str] = []  # the pieces of the arguments' text
         self.custom = False
         self.extras: JSON = {}
 
 
 class ChatCompletionsDecoder:
-    """Decodes one stream: choice 0 as it comes; of each other choice, a decoder of its own keeps the chunks."""
+    """Decodes one streamed answer. Choice 0 becomes chunks at once; any other choice is in the last chunk."""
 
     def __init__(self, provider: str, request_id: str | None = None) -> None:
         self._provider = provider
         self.request_id = request_id
-        self.refused = False  # a piece of a refusal has come
-        self._done = False
-        self._begun = False  # whether there was any event but the terminal mark
-        self._said = False  # whether a chunk has gone out
+        self.refused = False  # True once a piece of a refusal was received.
+        self._done = False  # True once `[DONE]` was received.
+        self._begun = False  # True once any other event was received.
+        self._has_chunks = False  # True once a chunk was returned.
         self._id: str | None = None
-        self._response: JSON = {}  # id, created, model, system_fingerprint: the first that is not empty; usage
+        # The first non-empty id, created, model and system_fingerprint of the events, and the last usage.
+        self._response: JSON = {}
         self._choice: JSON = {}  # index, finish_reason, logprobs
-        self._extras: JSON = {}  # of response and choices, for `response_metadata`
-        self._held: JSON = {}  # of deltas, for `additional_kwargs`
-        self._details: list[Any] = []
+        self._extras: JSON = {}  # other fields of events and choices, for `response_metadata`
+        self._held: JSON = {}  # other fields of deltas, for `additional_kwargs` of the last chunk
+        self._details: list[Any] = []  # pieces of `reasoning_details`
         self._calls: list[_Call] = []
-        self._call: _Call | None = None  # the latest
+        self._call: _Call | None = None  # the call of the latest piece
         self._call_by_wire_index: dict[int, _Call] = {}
-        self._audio_cut = 0  # characters of base64 beyond whole fours
-        self._audio_rest = b""  # up to two bytes, until there are three
-        self._others: dict[
-            Any, tuple[ChatCompletionsDecoder, list[AIMessageChunk]]
-        ] = {}  # by the choice's index
+        self._audio_cut = 0  # the number of base64 characters so far, modulo 4
+        self._audio_rest = b""  # up to two bytes of audio that do not fill three bytes yet
+        # The decoder of each other choice and its chunks, by the choice's index.
+        self._others: dict[Any, tuple[ChatCompletionsDecoder, list[AIMessageChunk]]] = {}
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
-        """Return the chunk this event makes, if any."""
+        """Return the chunk that this event completes, in a list that may be empty."""
         name, data = event
         try:
             answer = from_json(data)
@@ -110,7 +111,7 @@ class ChatCompletionsDecoder:
             answer = self._odd_json(name, data)
         if self._done:
             return []
-        # The usual event, tested for everything that would make it unusual.
+        # Nearly all events have a text and nothing else. They are recognised here, and all others go to `_read`.
         try:
             (choice,) = answer["choices"]
             delta = choice["delta"]
@@ -127,14 +128,14 @@ class ChatCompletionsDecoder:
                 and not answer.get("error")
                 and name != "error"
             ):
-                self._said = True
+                self._has_chunks = True
                 return [_chunk(text, id=self._id)]
         except (KeyError, TypeError, ValueError, AttributeError):
             pass
         return self._read(name, answer)
 
     def _odd_json(self, name: str, data: bytes) -> Any:
-        if name == "error":  # its data may be plain words
+        if name == "error":  # The data of an error event may be plain text.
             return data.decode("utf-8", "replace")
         return read_json(data, provider=self._provider, status=200, what="stream event")
 
@@ -159,9 +160,8 @@ class ChatCompletionsDecoder:
             self._id = text_or_none(answer.get("id"))
         usage = answer.get("usage") or dict_or_empty(answer.get("x_groq")).get("usage")
         if isinstance(usage, dict) and usage:
-            response["usage"] = (
-                usage  # the last one counts: some services send a running total with every event
-            )
+            # The last one is right: some services send a running total with every event.
+            response["usage"] = usage
         choice, others = _split(answer.get("choices"))
         for other in others:
             self._keep(other)
@@ -170,7 +170,7 @@ class ChatCompletionsDecoder:
         return self._read_choice(choice) if choice else []
 
     def _keep(self, choice: JSON) -> None:
-        """Read a piece of a choice that is not the answer."""
+        """Decode a piece of a choice after the first, and store its chunks for the end of the stream."""
         decoder, chunks = self._others.setdefault(
             str(choice["index"]), (ChatCompletionsDecoder(self._provider), [])
         )
@@ -188,7 +188,7 @@ class ChatCompletionsDecoder:
             for key, tokens in logprobs.items():
                 if isinstance(tokens, list):
                     self._choice.setdefault("logprobs", {}).setdefault(key, []).extend(tokens)
-        # `message` stands in for `delta` in services that stream a whole answer as one event.
+        # Services that stream a whole answer as one event have `message` instead of `delta`.
         delta = choice["delta"] if "delta" in choice else choice.get("message")
         if not isinstance(delta, dict):
             return []
@@ -205,7 +205,7 @@ class ChatCompletionsDecoder:
             pieces = self._tool_call_chunks(calls)
         if not (content or kwargs or pieces):
             return []
-        self._said = True
+        self._has_chunks = True
         return [
             _chunk(content, id=self._id, tool_call_chunks=pieces, additional_kwargs=kwargs or None)
         ]
@@ -228,13 +228,16 @@ class ChatCompletionsDecoder:
         return now
 
     def _joinable(self, audio: JSON) -> JSON:
-        """Cut base64 where it may be joined: each piece may be padded for itself, as players want it."""
+        """Return a piece of audio whose base64 can be joined with the other pieces.
+
+        Some services pad each piece, so that it can be played alone. Such a piece is cut at a multiple of three bytes,
+        and the remaining bytes begin the next piece.
+        """
         data = audio.get("data")
         if not isinstance(data, str):
             return audio
-        if not self._audio_rest and (
-            self._audio_cut or not data.endswith("=")
-        ):  # one text, cut wherever
+        is_unpadded = self._audio_cut or not data.endswith("=")
+        if not self._audio_rest and is_unpadded:
             self._audio_cut = (self._audio_cut + len(data)) % 4
             return audio
         from binascii import a2b_base64
@@ -265,9 +268,7 @@ class ChatCompletionsDecoder:
         call.id = call.id or id_
         call.name = call.name or name
         call.extras |= tool_call_extras(piece)
-        if (
-            text == "null" and not call.pieces
-        ):  # a tool without parameters (seen from vLLM, 2026-11)
+        if text == "null" and not call.pieces:  # a tool without parameters (vLLM, 2026-11)
             text = ""
         if custom or call.custom:
             text = _escaped(text, first=not call.custom)
@@ -277,10 +278,10 @@ class ChatCompletionsDecoder:
         return tool_call_chunk(name=new_name, args=text, id=new_id, index=call.index)
 
     def _call_of(self, wire_index: Any, id_: str | None, name: str | None) -> _Call:
-        """Return the call a piece belongs to.
+        """Return the call that a piece belongs to.
 
-        The index decides, unless the id differs, which means another call (Gemini numbers all calls 0). Without an
-        index the piece continues the latest call; an id, or a name after complete arguments, begins the next one.
+        The index decides, but a different id means another call (Gemini numbers all calls 0). A piece without an index
+        continues the latest call; a different id, or a name after complete arguments, begins a new call.
         """
         call = self._call_by_wire_index.get(wire_index) if type(wire_index) is int else self._call
         if call is not None:
@@ -298,7 +299,7 @@ class ChatCompletionsDecoder:
         return call
 
     def close(self) -> list[AIMessageChunk]:
-        """Return the last chunk: no text, but all that comes once."""
+        """Return the last chunk, with everything that was collected, and no text. See `StreamDecoder.close`."""
         if "finish_reason" not in self._choice and not self._done:
             raise IncompleteStream(
                 f"The stream of `{self._provider}` ended without `finish_reason` and without `[DONE]`: part of the "
@@ -323,7 +324,7 @@ class ChatCompletionsDecoder:
         if self._others:
             metadata["other_choices"] = self._other_choices()
         kwargs = self._last_kwargs()
-        if not (self._said or kwargs):
+        if not (self._has_chunks or kwargs):
             reason = metadata["finish_reason"]
             check_empty("openai", reason, provider=self._provider, request_id=self.request_id)
         return [
@@ -366,7 +367,7 @@ class ChatCompletionsDecoder:
         return call.id or generated_call_id(self._response, call.index, call.name)
 
     def _last_tool_call_chunks(self) -> list[ToolCallChunk]:
-        """Give the calls that came without an id one, and end the text of custom ones."""
+        """Return chunks that add an id to the calls without one, and end the JSON of custom tools' calls."""
         return [
             tool_call_chunk(
                 args='"}' if call.custom else None,
@@ -379,7 +380,10 @@ class ChatCompletionsDecoder:
 
 
 def _add_tool_call_chunk(chunks: list[ToolCallChunk], chunk: ToolCallChunk) -> None:
-    """Add a piece to those of its event: a sum joins the calls of two chunks, not two of one chunk."""
+    """Add a piece to the list of its event, joined with a piece of the same call.
+
+    A sum joins pieces of a call only if they are in different chunks.
+    """
     for other in chunks:
         if other["index"] == chunk["index"]:
             other["name"] = other["name"] or chunk["name"]
@@ -390,7 +394,7 @@ def _add_tool_call_chunk(chunks: list[ToolCallChunk], chunk: ToolCallChunk) -> N
 
 
 def _split(choices: Any) -> tuple[JSON, list[JSON]]:
-    """Return what an event has of choice 0, nothing where it has none, and of others."""
+    """Return an event's choice 0, or {} if it is missing, and its other choices."""
     first: JSON | None = None
     others = []
     for choice in choices if isinstance(choices, list) else ():
@@ -409,6 +413,7 @@ def _base64(raw: bytes) -> str:
 
 
 def _is_whole(pieces: list[str]) -> bool:
+    """Return whether the pieces of a call's arguments are complete JSON."""
     if pieces and not pieces[-1].endswith("}"):
         return False
     try:
@@ -419,7 +424,7 @@ def _is_whole(pieces: list[str]) -> bool:
 
 
 def _escaped(text: str | None, *, first: bool) -> str:
-    """Wrap the free text of a custom tool, piece by piece, into the JSON object its arguments are to be."""
+    """Return a piece of a custom tool's free text as a piece of the JSON object `{"__arg1": text}`."""
     from pydantic_core import to_json
 
     return ('{"__arg1":"' if first else "") + to_json(text or "").decode()[1:-1]

@@ -1,4 +1,4 @@
-"""`tools` and `tool_choice` of either provider as those of Chat Completions. No I/O here.
+"""Converts `tools` and `tool_choice` of any wire to those of Chat Completions. No I/O here.
 
 Wire format: https://platform.openai.com/docs/guides/function-calling, read 2026-11.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelwire.adapters.wires.outgoing_messages import key_names
 from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.block_translators.standard import type_of, without
@@ -15,17 +16,18 @@ from modelwire.messages.block_translators.standard import type_of, without
 if TYPE_CHECKING:
     from modelwire.adapters.wires.openai_chat.wire_types import NamedTool
 
+# The tool choices that do not name a tool, and their names on this wire.
 _WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
 
 def tool_params(params: Fields) -> JSON:
-    """Return what `tools` and `tool_choice` of `params` are on the wire; may add `parallel_tool_calls`.
+    """Return `tools` and `tool_choice` of `params` in the wire's form, with `parallel_tool_calls` if the choice has it.
 
-    A tool is a dict as OpenAI has it (`{"type": "function", "function": {...}}`), as Anthropic has it
+    A tool is a dict in OpenAI's form (`{"type": "function", "function": {...}}`), in Anthropic's form
     (`{"name", "description", "input_schema"}`), a bare function (`{"name", "description", "parameters"}`), a function
-    or custom tool as the Responses API has it (flat), or one of a service's own types, which passes as it is. A choice
-    is "auto", "none", "required", "any", the name of one of the tools, or a dict as either provider has it.
-    Raises `InvalidArgument` for anything else.
+    or custom tool in the flat form of the Responses API, or a tool of the service's own type, which is sent unchanged.
+    A choice is "auto", "none", "required", "any", the name of one of the tools, or a dict in OpenAI's or Anthropic's
+    form. Raises `InvalidArgument` or `InvalidType` for anything else.
     """
     chat_params: JSON = {}
     tools = params.get("tools")
@@ -36,9 +38,8 @@ def tool_params(params: Fields) -> JSON:
     if "tool_choice" in params:
         choice = params["tool_choice"]
         chat_params["tool_choice"] = _choice(choice, chat_params.get("tools") or [])
-        if (
-            isinstance(choice, Mapping) and "disable_parallel_tool_use" in choice
-        ):  # Anthropic's place for it
+        # Anthropic forbids parallel calls in the tool choice.
+        if isinstance(choice, Mapping) and "disable_parallel_tool_use" in choice:
             chat_params["parallel_tool_calls"] = not choice["disable_parallel_tool_use"]
     return chat_params
 
@@ -46,19 +47,20 @@ def tool_params(params: Fields) -> JSON:
 def _tool(tool: Any, position: int) -> JSON:
     if not isinstance(tool, Mapping):
         raise InvalidType(
-            f"Tool {position} is a `{type(tool).__name__}`; on the wire a tool is a dict. Use `bind_tools`."
+            f"Tool {position} is a `{type(tool).__name__}`, not a dict. `bind_tools` converts other tools."
         )
     if "input_schema" in tool:
         converted: JSON = {"type": "function", "function": _function_from_anthropic(tool)}
     elif "type" in tool:
         converted = _nested(tool)
-    elif "function" in tool:  # as Mistral's SDK sends it
+    elif "function" in tool:  # the form of Mistral's SDK
         converted = {"type": "function", **tool}
     elif "name" in tool:
         converted = {"type": "function", "function": dict(tool)}
     else:
-        keys = ", ".join(f"`{key}`" for key in tool) or "none"
-        raise InvalidArgument(f"Tool {position} has no `type` and no `name`; its keys are {keys}.")
+        raise InvalidArgument(
+            f"Tool {position} has no `type` and no `name`; it has {key_names(tool)}."
+        )
     kind = converted["type"]
     if not isinstance(kind, str) or (kind == "function" and not _name(converted)):
         raise InvalidArgument(
@@ -68,7 +70,7 @@ def _tool(tool: Any, position: int) -> JSON:
 
 
 def _nested(tool: Fields) -> JSON:
-    """Return a tool as this wire has it: the description of a function or custom tool is in an inner dict."""
+    """Return a tool in this wire's form, which has a function or a custom tool in an inner dict."""
     kind = tool["type"]
     if kind not in ("function", "custom") or kind in tool or "name" not in tool:
         return dict(tool)

@@ -1,7 +1,7 @@
-"""The JSON of Chat Completions, as far as we write and read it. For type checkers and readers; never imported to run.
+"""Types of the JSON of Chat Completions, as far as modelwire writes and reads it. Imported by type checkers only.
 
-Every key may be missing in what a compatible service sends: that is why all are `total=False`. What only some services
-have is marked with the service. Source: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
+A compatible service may omit any key, so all types are `total=False`. A comment names the services that have a key if
+OpenAI does not have it. Source: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ ToolChoice = Literal["auto", "none", "required"] | NamedTool
 
 
 class Turn(TypedDict, total=False):
-    """One of the request's `messages`."""
+    """An item of the request's `messages`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[JSON] | None  # parts: text, image_url, input_audio, file, refusal
     name: str
-    tool_calls: list[ToolCall]  # of the assistant
-    tool_call_id: str  # of a tool's answer
+    tool_calls: list[ToolCall]  # in messages of the assistant
+    tool_call_id: str  # in messages with a tool's result
     refusal: str
-    audio: dict[str, str]  # the id of an earlier answer's
+    audio: dict[str, str]  # the id of the audio of an earlier answer
 
 
 class RequestBody(TypedDict, total=False):
@@ -56,12 +56,12 @@ class RequestBody(TypedDict, total=False):
     reasoning_effort: str
     stream: bool
     stream_options: dict[str, bool]  # include_usage
-    # temperature, top_p, stop, seed, n, logprobs ... go out as they are set
+    # temperature, top_p, stop, seed, n, logprobs ... are sent unchanged.
 
 
 class CalledFunction(TypedDict, total=False):
     name: str
-    arguments: str  # JSON text, in pieces in a stream
+    arguments: str  # JSON text; a stream has pieces of it
 
 
 class ToolCall(TypedDict, total=False):
@@ -76,27 +76,27 @@ class Message(TypedDict, total=False):
     """A choice's `message`, or the `delta` of a stream."""
 
     role: str
-    content: str | list[JSON] | None  # a list of parts: Mistral, where the model thinks
+    content: str | list[JSON] | None  # a list of parts: Mistral, if the model thinks
     refusal: str | None
     annotations: list[JSON]
     audio: JSON
     tool_calls: list[ToolCall]
     reasoning_content: str  # DeepSeek, vLLM, xAI
     reasoning: str  # Groq, OpenRouter, Ollama
-    reasoning_details: list[JSON]  # OpenRouter: goes back as it came
+    reasoning_details: list[JSON]  # OpenRouter, which requires it unchanged in later requests
 
 
 class Choice(TypedDict, total=False):
     index: int
-    message: Message  # whole
-    delta: Message  # streamed
+    message: Message  # in an unstreamed answer
+    delta: Message  # in a stream
     finish_reason: str | None  # stop, length, tool_calls, content_filter
     logprobs: JSON | None
 
 
 class Usage(TypedDict, total=False):
-    prompt_tokens: int  # those from the cache are in it
-    completion_tokens: int  # reasoning is in it
+    prompt_tokens: int  # includes tokens read from the cache
+    completion_tokens: int  # includes reasoning
     total_tokens: int
     prompt_tokens_details: dict[str, int]  # cached_tokens, audio_tokens
     completion_tokens_details: dict[str, int]  # reasoning_tokens, audio_tokens
@@ -113,4 +113,4 @@ class Completion(TypedDict, total=False):
     usage: Usage | None
     service_tier: str
     system_fingerprint: str
-    error: JSON  # an error under a 200: OpenRouter
+    error: JSON  # an error with status 200: OpenRouter

@@ -1,6 +1,6 @@
-"""OpenAI's Responses API, and services that speak it. Importing this loads no codec.
+"""The wire of OpenAI's Responses API and of services that have it. Importing this loads no codec.
 
-Tools, schemas and the SDK are those of Chat Completions: the codec turns the shapes into its own.
+It differs from Chat Completions only in the fields set here. Its codec converts Chat Completions' tools and schemas.
 Wire format: https://platform.openai.com/docs/api-reference/responses, read 2026-11.
 """
 

@@ -1,10 +1,11 @@
-"""Blocks of OpenAI's Responses API, of users and of answers, as standard blocks. No I/O here.
+"""Converts blocks of OpenAI's Responses API, in messages of users and in answers, to standard blocks. No I/O here.
 
-Answers of Chat Completions are read here too: both APIs have one provider name, and the same fields beside the content.
+Answers of Chat Completions are converted here too: both APIs have the same provider name, and their messages have the
+same fields beside the content.
 
-Wire format: https://platform.openai.com/docs/api-reference/responses/object, read 2026-11. One item may be several
-standard blocks. In a stream each gets an `index` of its own made of the item's (and of the part's, for the parts of a
-reasoning summary), so that the blocks of the parts add up to the blocks of the whole.
+Wire format: https://platform.openai.com/docs/api-reference/responses/object, read 2026-11. One item may become several
+standard blocks. In a stream the `index` of each block is made of the item's index (and of the part's index in a
+reasoning summary), so that the blocks of all chunks add up to the blocks of the unstreamed answer.
 """
 
 from __future__ import annotations
@@ -36,16 +37,17 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
 
-# Type of a citation -> its fields that a standard one has, and their names there.
+# For each type of citation: its fields that a standard citation has too, and their names there.
 _CITATIONS = {
     "url_citation": {name: name for name in ("url", "title", "start_index", "end_index")},
     "file_citation": {"filename": "title"},
 }
-# Where scripts before LangChain 1.0 have the ids of the items that are calls: call id -> item id.
+# The key of `additional_kwargs` under which scripts before LangChain 1.0 have the ids of items by the ids of calls.
 _CALL_IDS = "__openai_function_call_ids__"
 
 
-# Items that may stand in a user's message, beside every `..._output`. openai 3.54, `ResponseInputItemParam`.
+# The types of items that a user's message may contain, besides all `..._output` items. Source: openai 3.54,
+# `ResponseInputItemParam`.
 OWN_TYPES = frozenset(
     {
         "additional_tools",
@@ -85,7 +87,7 @@ FROM_WIRE: Readers = {
 
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
-    """Return an answer, or a part of one, as standard blocks."""
+    """Return the content of an answer or of a chunk, and its fields beside the content, as standard blocks."""
     kwargs = message.additional_kwargs
     blocks: list[Any] = []
     for item in as_blocks(message.content):
@@ -108,7 +110,7 @@ translate_content = translate_content_chunk = answer_from_wire  # LangChain's na
 
 
 def _reasoning_before(kwargs: Fields) -> list[Any]:
-    """Return what Chat Completions services (a text) and older scripts (an item) keep beside the content."""
+    """Return the reasoning beside the content as blocks: a text of Chat Completions, or an item of older scripts."""
     thought = text_or_none(kwargs.get("reasoning_content"))
     if thought is not None:
         return [{"type": "reasoning", "reasoning": thought}]
@@ -119,7 +121,7 @@ def _reasoning_before(kwargs: Fields) -> list[Any]:
 
 
 def _with_id(blocks: list[Any], message: AIMessage) -> list[Any]:
-    """Give the text the id of its item, which older scripts have as the message's."""
+    """Return the blocks with the id of their item added to the texts. Older scripts have it as the message's id."""
     response_id = str(message.response_metadata.get("id"))
     has_items_id = response_id.startswith("resp_") and str(message.id).startswith("msg_")
     if has_items_id:
@@ -130,7 +132,7 @@ def _with_id(blocks: list[Any], message: AIMessage) -> list[Any]:
 
 
 def _with_annotations(blocks: list[Any], annotations: Any) -> list[Any]:
-    """Give the text the citations that Chat Completions has beside it, each under the name of its type."""
+    """Return the blocks with Chat Completions' citations, which are beside the content, added to the first text."""
     if not isinstance(annotations, list) or not annotations:
         return blocks
     for block in blocks:
@@ -202,9 +204,9 @@ def _refusal(item: Block, message: AIMessage) -> list[Block]:
 
 
 def _reasoning(item: Block, message: AIMessage | None) -> list[Block]:
-    """Return a block for each part of the summary; the other fields of the item go to the first."""
+    """Return a block for each part of the summary. The first one has the other fields of the item as extras."""
     if "reasoning" in item or not ("summary" in item or "content" in item):
-        return [dict(item)]  # a standard block
+        return [dict(item)]  # The item is a standard block already.
     source = "summary" if item.get("summary") else "content"
     parts = item.get(source)
     if not isinstance(parts, list) or not parts:
@@ -217,7 +219,7 @@ def _reasoning(item: Block, message: AIMessage | None) -> list[Block]:
         if "text" in fields:
             block["reasoning"] = fields["text"]
         if isinstance(index, int):
-            # In hexadecimal: no two places of two numbers look the same, and it is one word.
+            # Hexadecimal makes a unique name of the two numbers, without another underscore.
             place = f"{index}_{fields.get('index', at)}".encode().hex()
             block["index"] = f"lc_rs_{place}"
         blocks.append(block)
@@ -246,7 +248,7 @@ def _parsed(item: Block) -> Block:
 
 
 _STATUSES = {"completed": "success", "failed": "error", "incomplete": "error"}
-# Type of item -> name of the tool, short names for the indices of its call and its result.
+# For each type of item: the tool's name, and the prefixes of the `index` of its call and of its result.
 _SERVER_TOOLS = {
     "web_search_call": ("web_search", "wsc", "wsr"),
     "file_search_call": ("file_search", "fsc", "fsr"),
@@ -257,7 +259,7 @@ _SERVER_TOOLS = {
 
 
 def _server_tool(item: Block, message: AIMessage) -> list[Block]:
-    """Return the call and the result of a tool that the provider ran."""
+    """Return the blocks of the call and of the result of a tool that the provider ran."""
     name, call_index, result_index = _SERVER_TOOLS[item["type"]]
     is_mcp = item["type"].startswith("mcp_")
     error = item.get("error")
@@ -294,7 +296,7 @@ def _server_args(item: Block) -> Block:
     return {key: item[key] for key in ("queries", "code") if item.get(key) is not None}
 
 
-# Extra fields of the call, and where the item has its result.
+# The fields of an item that become extras of its call, and their names there.
 _EXTRAS = {
     "name": "tool_name",
     "server_label": "server_label",
@@ -302,6 +304,7 @@ _EXTRAS = {
     "status": "status",
     "approval_request_id": "approval_request_id",
 }
+# The fields under which items have their results.
 _OUTPUTS = ("results", "outputs", "output", "tools")
 
 
@@ -316,7 +319,7 @@ def _image(item: Block, message: AIMessage) -> list[Block]:
 
 
 def _other(item: Block, message: AIMessage) -> list[Block]:
-    """Return standard blocks and data blocks unchanged, anything else as `non_standard`."""
+    """Return a standard block or a data block unchanged, any other item as a `non_standard` block."""
     block = dict(cast("Block", standard_block(item)))
     if block["type"] == "non_standard":
         return [_indexed(non_standard(item), item, "ns")]

@@ -1,6 +1,6 @@
-"""Standard blocks as content parts of the Responses API. No I/O here; nothing is ever fetched.
+"""Converts standard blocks to content parts of the Responses API. No I/O here: no URL is fetched.
 
-A block in another wire's shape is made standard first; a part of this wire passes.
+A block in another wire's form is converted to a standard one first. A part of this wire stays as it is.
 Wire format: https://platform.openai.com/docs/api-reference/responses/create, read 2026-11.
 """
 
@@ -29,15 +29,17 @@ from modelwire.messages.block_translators.standard import (
 
 OWN_PARTS = frozenset({"input_image", "input_file", "input_audio"})
 _TEXTS = frozenset({"text", "input_text", "output_text", "text-plain", ""})
+# The types of text blocks whose other keys are sent too.
 _KEEP_KEYS = frozenset({"text", "input_text"})
-ADDED = frozenset({"index", "partial_images"})  # what our stream decoder adds to items
+# The keys that our stream decoder adds to items. They are never sent.
+ADDED = frozenset({"index", "partial_images"})
 _NOT_SENT = FOREIGN_KEYS | {"cache_control", "phase", "logprobs"}
 
 
 def to_wire(block: Any, where: str) -> Part:
-    """Return the part for one block of the message that `where` names.
+    """Return the content part for a block; `where` names its message in errors.
 
-    Raises `InvalidArgument` for a block that the Responses API does not take.
+    Raises `InvalidType` or `InvalidArgument` for a block that the Responses API does not accept.
     """
     if isinstance(block, str):
         return {"type": "input_text", "text": block}
@@ -61,8 +63,8 @@ def to_wire(block: Any, where: str) -> Part:
     write = TO_WIRE.get(standard["type"])
     if write is None:
         raise InvalidArgument(
-            f"{where}: the Responses API does not take a block of type `{block.get('type')}`. A dict that it takes "
-            'as it is goes into {"type": "non_standard", "value": {...}}.'
+            f"{where}: the Responses API does not take a block of type `{block.get('type')}`. "
+            'To send a dict unchanged, wrap it as {"type": "non_standard", "value": {...}}.'
         )
     part = write(standard, place)
     if part["type"] == "input_image":

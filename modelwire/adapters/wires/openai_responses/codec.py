@@ -1,4 +1,4 @@
-"""How the Responses API says a chat call: `POST {base_url}/responses`. No I/O here.
+"""Encodes and decodes calls of OpenAI's Responses API, `POST {base_url}/responses`. No I/O here.
 
 Wire format: https://platform.openai.com/docs/api-reference/responses, read 2026-11.
 """
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage, BaseMessage
     from modelwire.transport.wire import Reply, WireRequest
 
-# Models whose reasoning can be had encrypted, so that the program keeps it where the provider does not.
+# The beginnings of the names of models that can return their reasoning encrypted. The program then sends it back in
+# later calls, if the provider does not store it.
 # https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items, read 2026-11.
 _REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "gpt-6", "codex-")
 _ENCRYPTED_REASONING = "reasoning.encrypted_content"
@@ -34,14 +35,20 @@ _LOGPROBS = "message.output_text.logprobs"
 
 
 class ResponsesCodec(NamedTuple):
-    """The codec of OpenAI's Responses API, and of services that speak it."""
+    """The codec of OpenAI's Responses API, and of services that have it."""
 
     provider: str = "openai"
-    wire: str = "responses"  # its name in the registry
-    reserves: tuple[str, ...] = ("max_output_tokens",)  # as on Chat Completions
+    # The name of the wire in the registry.
+    wire: str = "responses"
+    # The fields that the provider counts against the rate limit before it answers.
+    reserves: tuple[str, ...] = ("max_output_tokens",)
 
     def encode(self, call: ChatCall) -> WireRequest:
-        """Return the request; with `use_previous_response_id`, only the messages after this API's latest answer."""
+        """Return the request of a call.
+
+        With `use_previous_response_id` the request has only the messages after the latest answer of this API, and that
+        answer's id. Raises `InvalidArgument` for content that the API does not accept.
+        """
         if not call.messages:
             raise InvalidArgument("`messages` is empty: a chat call needs at least one message.")
         params = dict(call.params)
@@ -61,14 +68,13 @@ class ResponsesCodec(NamedTuple):
             "model": call.model,
             **fields,
         }
-        options = body.pop(
-            "stream_options", None
-        )  # as on Chat Completions; but usage comes unasked here
+        # As on Chat Completions, except that the usage of a stream need not be requested.
+        options = body.pop("stream_options", None)
         if isinstance(options, Mapping):
             options = without(options, "include_usage")
         if call.stream:
             body |= {"stream": True, "stream_options": options} if options else {"stream": True}
-        # Azure's dated API has the model in the body here, read 2026-11
+        # The base URL of Azure's dated API ends with a deployment; this API has it in the body. Read 2026-11.
         request = request_for(call, "/responses", body, cut_at="/deployments/")
         request.left_out = foreign_work(
             call.messages[since:], (None, self.provider), only_words=True
@@ -76,7 +82,11 @@ class ResponsesCodec(NamedTuple):
         return request
 
     def decode(self, reply: Reply) -> AIMessage:
-        """Read a whole answer; one that is queued or in progress is a message with that `status`, without content."""
+        """Return the message of an unstreamed answer.
+
+        A background answer that is not finished is a message without content, whose metadata have the `status`.
+        Raises `MalformedResponse` for another body, or the error that the answer contains.
+        """
         response = read_reply(reply, self.provider)
         is_answer = isinstance(response, dict) and (
             isinstance(response.get("output"), list) or isinstance(response.get("status"), str)
@@ -92,13 +102,13 @@ class ResponsesCodec(NamedTuple):
         )
 
     def stream_decoder(self, headers: HeaderFields | None = None) -> StreamDecoder:
-        """Make the decoder of one streamed answer."""
+        """Return the decoder for one streamed answer; `headers` are the response's."""
         from modelwire.adapters.wires.openai_responses.stream import ResponsesDecoder
 
         return ResponsesDecoder(self.provider, request_id_of(headers or {}))
 
     def answer_url(self, url: str, id: str, action: str = "") -> str:
-        """Return the address of an answer made in the background, from the address of the call.
+        """Return the address of the background answer with this id; `url` is the call's, `action` is appended.
 
         Source: https://platform.openai.com/docs/api-reference/responses/get, read 2026-11.
         """
@@ -106,12 +116,12 @@ class ResponsesCodec(NamedTuple):
         return f"{path}/{quote(id, safe='')}{action}{mark}{query}"
 
     def error(self, reply: Reply) -> ProviderError:
-        """Read an error answer of whatever shape; never raises."""
+        """Return the error of a response with a status >= 300 and any body; never raises."""
         return error_from_reply(reply, self.provider)
 
 
 def _latest_answer(messages: Sequence[BaseMessage]) -> tuple[int, str | None]:
-    """Return where the messages after the latest answer of this API begin, and its id."""
+    """Return the index after the latest answer of this API, and the answer's id; (0, None) if there is no answer."""
     for after in range(len(messages), 0, -1):
         message = messages[after - 1]
         if message.type not in ("ai", "AIMessageChunk"):
@@ -125,10 +135,10 @@ def _latest_answer(messages: Sequence[BaseMessage]) -> tuple[int, str | None]:
 
 
 def _params(params: JSON, model: str) -> JSON:
-    """Return the parameters in this wire's words; one the caller already named so is left alone."""
+    """Return the parameters under this wire's names. A parameter that the caller set under that name wins."""
     fields = dict(params)
     if fields.pop("n", 1) != 1:
-        raise InvalidArgument("The Responses API gives one answer a call: leave `n` out.")
+        raise InvalidArgument("The Responses API gives one answer a call: remove `n`.")
     for name in ("max_completion_tokens", "max_tokens"):
         if name in fields:
             max_tokens = fields.pop(name)
@@ -150,7 +160,7 @@ def _params(params: JSON, model: str) -> JSON:
 
 
 def _included(fields: JSON, model: str) -> JSON:
-    """Request what the caller needs beside the answer: log probabilities, and reasoning if it is not stored."""
+    """Return the parameters with `include`, which requests log probabilities, and reasoning that is not stored."""
     wanted = [_LOGPROBS] if fields.pop("logprobs", False) else []
     is_reasoning_model = model.startswith(_REASONING_MODELS) and "-chat" not in model
     reasons = is_reasoning_model or "reasoning" in fields
@@ -163,7 +173,7 @@ def _included(fields: JSON, model: str) -> JSON:
 
 
 def _tools(params: JSON) -> JSON:
-    """Return the tools and the choice among them; forms of other providers are read as in Chat Completions."""
+    """Return the tools and the tool choice, which may have the form of any wire, in the form of this wire."""
     chat = tool_params(params)
     if "tools" in chat:
         chat["tools"] = [_tool(tool) for tool in chat["tools"]]
@@ -178,7 +188,7 @@ def _tools(params: JSON) -> JSON:
 def _tool(tool: Fields) -> JSON:
     flat = _flat(tool, tool["type"])
     if tool["type"] == "function":
-        # Left out, it would mean strict here, and that optional arguments are none; on Chat Completions it does not.
+        # Without `strict` this API uses strict mode, which has no optional arguments; Chat Completions does not.
         # https://platform.openai.com/docs/guides/migrate-to-responses, read 2026-11.
         flat.setdefault("strict", False)
         flat.setdefault("parameters", {"type": "object", "properties": {}})
@@ -188,7 +198,7 @@ def _tool(tool: Fields) -> JSON:
 
 
 def _flat(value: Fields, inner: str) -> JSON:
-    """Move the entries of the dict `inner` to the outer dict."""
+    """Return a copy of `value` in which the fields of the dict under the key `inner` replace that dict."""
     if not isinstance(value.get(inner), Mapping):
         return dict(value)
     return {**without(value, inner), **value[inner]}

@@ -1,4 +1,4 @@
-"""The families of OpenAI's models on the Responses API, the same rows as on Chat Completions. Data only."""
+"""The families of OpenAI's models on the Responses API, which are those of Chat Completions. Data only."""
 
 from __future__ import annotations
 

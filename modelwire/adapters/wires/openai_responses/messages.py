@@ -1,7 +1,7 @@
-"""Messages as the `input` of the Responses API: a list of items. No I/O here.
+"""Converts messages to the `input` of the Responses API, a list of items. No I/O here.
 
-An answer of this API is sent back as its items: messages with ids and phases, reasoning with its encrypted content,
-calls, and server tools with their results. Of another API's answer, the text and the calls are sent.
+An answer of this API becomes the items that it consists of: messages with ids and phases, reasoning with its encrypted
+content, calls, and server tools with their results. Of another API's answer, only the text and the calls are sent.
 Wire format: https://platform.openai.com/docs/api-reference/responses/create, read 2026-11.
 """
 
@@ -35,24 +35,29 @@ Item = dict[str, Any]
 
 _ROLES = frozenset({"user", "assistant", "system", "developer"})
 _CALLS = frozenset({"function_call", "custom_tool_call", "tool_call"})
+# The fields by which an item refers to a stored one.
 _ITEM_NAMES = frozenset({"id", "status"})
-_NAMED = _CALLS | {"message"}  # The items that have these names.
+# The types of items that have these fields.
+_NAMED = _CALLS | {"message"}
 
 
 class History(NamedTuple):
-    """What the items depend on besides the messages."""
+    """The settings of a call, besides its messages, that the items depend on."""
 
-    provider: str = "openai"  # whose answers return as they came
-    stored: bool = True  # the provider keeps answers, so that their parts may be named by id
-    custom_tools: frozenset[str] = frozenset()  # names of the tools that take free text
+    # The provider whose answers are sent unchanged.
+    provider: str = "openai"
+    # The provider stores answers, so that a request may refer to their parts by id.
+    stored: bool = True
+    # The names of the tools that take free text.
+    custom_tools: frozenset[str] = frozenset()
 
 
 def items_from_messages(
     messages: Sequence[BaseMessage], history: History, *, since: int = 0
 ) -> list[Item]:
-    """Return the items of the messages from number `since` on, in order; `name` has no place on this wire.
+    """Return the items of `messages[since:]`, in order. The `name` of a message is not sent, as the API has none.
 
-    Raises `InvalidArgument` for what the wire does not take, `InvalidType` for a message of a foreign type.
+    Raises `InvalidArgument` for content that the wire does not accept, `InvalidType` for an unknown type of message.
     """
     known = messages[:since]
     new = with_paired_calls(messages[since:])
@@ -61,12 +66,11 @@ def items_from_messages(
     for position, message in enumerate(new, since):
         place = _Place(position, history, free_text_calls)
         kind = getattr(message, "type", "")
-        write = TO_WIRE.get(kind) or TO_WIRE.get(
-            str(kind).removesuffix("MessageChunk").lower()
-        )  # chunks are messages here
+        # A chunk is converted like a message.
+        write = TO_WIRE.get(kind) or TO_WIRE.get(str(kind).removesuffix("MessageChunk").lower())
         if kind == "function":
             raise InvalidArgument(
-                f"{place} is a `FunctionMessage`: the Responses API wants a `ToolMessage`."
+                f"{place} is a `FunctionMessage`: the Responses API requires a `ToolMessage`."
             )
         if write is None:
             raise unsendable(message, position)
@@ -75,7 +79,7 @@ def items_from_messages(
 
 
 class _Place(NamedTuple):
-    """The position of a message, and the history around it."""
+    """The position of a message, the settings of the call, and the ids of all calls of custom tools."""
 
     position: int
     history: History
@@ -86,9 +90,9 @@ class _Place(NamedTuple):
 
 
 def _free_text_calls(messages: Sequence[Any], history: History) -> Iterable[str]:
-    """Find the ids of the calls of custom tools: their results are another kind of item."""
+    """Yield the ids of the calls of custom tools, which take free text. Their results are items of another type."""
     for message in messages:
-        extras = message.additional_kwargs.get(CALL_EXTRAS)  # as Chat Completions' answers have it
+        extras = message.additional_kwargs.get(CALL_EXTRAS)  # in answers of Chat Completions
         for id_, more in dict_or_empty(extras).items():
             if type_of(more) == "custom":
                 yield id_
@@ -102,7 +106,7 @@ def _free_text_calls(messages: Sequence[Any], history: History) -> Iterable[str]
             kind = type_of(block)
             if kind == "custom_tool_call" and isinstance(block.get("call_id"), str):
                 yield block["call_id"]
-            if kind == "tool_call":  # a standard block, which may be of such an item
+            if kind == "tool_call":  # a standard block, which may have been made of such an item
                 item_id = str(extras_of(block).get("item_id"))
                 if item_id.startswith("ctc_"):
                     yield str(block.get("id"))
@@ -190,7 +194,7 @@ def _screenshot(content: Any, place: _Place) -> Item:
             if part["type"] in ("computer_screenshot", "input_image"):
                 return {"type": "computer_screenshot", **some_of(part, "image_url", "file_id")}
     raise InvalidArgument(
-        f"{place}: the result of a computer call is a screenshot, and there is no image in it."
+        f"{place}: the result of a computer call must be a screenshot, but it has no image."
     )
 
 
@@ -202,7 +206,7 @@ def _ai(message: AIMessage, place: _Place) -> list[Item]:
 
 
 class _Answer:
-    """The items of an answer, being put together."""
+    """Converts an answer, block by block, to items."""
 
     def __init__(self, message: AIMessage, place: _Place) -> None:
         self._message = message
@@ -212,10 +216,10 @@ class _Answer:
         self._calls: dict[Any, Any] = {call["id"]: call for call in message.tool_calls}
         self._call_ids: set[Any] = set()  # ids of the calls that have an item
         self._items: list[Item] = []
-        self._forgotten = False  # reasoning that the provider does not store was left out
+        self._has_lost_reasoning = False  # Reasoning that the provider does not store was left out.
 
     def add(self, block: Any) -> None:
-        # `kind_of` raises the error of a block without a type.
+        """Add the item for a block. Raises `InvalidType` or `InvalidArgument` for a value that is not a block."""
         kind = type_of(block) or Place(str(self._place)).kind_of(block)
         if kind in ("text", "output_text", "refusal"):
             self._words(block, kind)
@@ -230,14 +234,14 @@ class _Answer:
         elif kind == "image" and block.get("id") and block.get("base64"):
             self._items.append(_generated_image(block))
         elif kind == "server_tool_call":
-            # A standard block: its id names the item, if the provider stores it.
+            # The id of this standard block refers to an item that the provider may have stored.
             if self._place.history.stored and block.get("id"):
                 self._items.append({"type": "item_reference", "id": block["id"]})
         elif kind not in MODEL_WORK and not kind.endswith("_tool_result"):
             self._items.append(without(block, *ADDED))
 
     def items_and_rest(self) -> list[Item]:
-        """Return all items, with the calls that no block has at the end."""
+        """Return all items, followed by the calls that no block has."""
         message = self._message
         items = self._items
         refusal = text_or_none(message.additional_kwargs.get("refusal"))  # Chat Completions
@@ -249,7 +253,7 @@ class _Answer:
         for bad in message.invalid_tool_calls:
             if bad["id"] not in self._call_ids:
                 items.append(_function_call(bad["id"], bad["name"], bad["args"] or ""))
-        if self._forgotten:  # stored items with ids would not be accepted without it
+        if self._has_lost_reasoning:  # The API rejects the ids of items whose reasoning is missing.
             for place, item in enumerate(items):
                 if item.get("type") in _NAMED:
                     items[place] = without(item, *_ITEM_NAMES)
@@ -265,7 +269,7 @@ class _Answer:
             id_ = None
         if not words and id_ is None:
             return
-        # A standard block of a refusal has its phase in `extras`.
+        # A standard block with a refusal has its phase in `extras`.
         phase_name = block.get("phase") or extras_of(block).get("phase")
         phase = {"phase": phase_name} if phase_name else {}
         content = _content_of(block, key, is_named=id_ is not None)
@@ -275,7 +279,7 @@ class _Answer:
         if is_same and is_assistants and isinstance(last["content"], type(content)):
             last["content"] += content
             return
-        # With its type: llama.cpp's server (2026-10) tells no item of the assistant's without one.
+        # The type is set, because llama.cpp's server (2026-10) does not recognise the assistant's items without it.
         item: Item = {"type": "message", "role": "assistant", "content": content, **phase}
         if id_:
             status = self._message.response_metadata.get("status")
@@ -284,7 +288,7 @@ class _Answer:
         self._items.append(item)
 
     def _call(self, block: AnyBlock) -> None:
-        """Add a call as it came, with new arguments if the program has changed them."""
+        """Add the item of a call, with the arguments of `tool_calls` if the program has changed them."""
         is_standard = block["type"] == "tool_call"
         id_ = block.get("id" if is_standard else "call_id")
         if not isinstance(id_, str | None):
@@ -327,7 +331,7 @@ class _Answer:
                         for part in parts
                     ]
             item.setdefault("summary", [])
-        elif block.get("id"):  # one of the standard blocks that an item is made of
+        elif block.get("id"):  # A standard block has one part of an item's summary.
             text = block.get("reasoning")
             summary = [{"type": "summary_text", "text": text}] if text else []
             item = {"type": "reasoning", "id": block["id"], "summary": summary, **extras_of(block)}
@@ -341,11 +345,11 @@ class _Answer:
         if is_known:
             self._items.append(item)
         else:
-            self._forgotten = True
+            self._has_lost_reasoning = True
 
 
 def _content_of(block: AnyBlock, key: str, *, is_named: bool) -> Any:
-    """Return the words of a block as content: a text alone where nothing names its item, else a list of its part."""
+    """Return the text or refusal of a block as content: a list of parts, or a string for a text without an id."""
     words = block[key]
     if key == "refusal":
         return [{"type": "refusal", "refusal": words}]
@@ -355,13 +359,13 @@ def _content_of(block: AnyBlock, key: str, *, is_named: bool) -> Any:
 
 
 def _annotations(block: AnyBlock) -> list[Any]:
-    """Return the citations of a text that are still in the wire's form."""
+    """Return the citations of a text that have the wire's form, not the standard one."""
     standard = ("citation", "non_standard_annotation")
     return [it for it in dicts_in(block.get("annotations")) if it.get("type") not in standard]
 
 
 def _generated_image(block: AnyBlock) -> Item:
-    """Return the item of a standard block of a generated image."""
+    """Return the item for a standard block with an image that the model generated."""
     return {
         "type": "image_generation_call",
         "id": block["id"],
@@ -375,7 +379,7 @@ def _function_call(id_: Any, name: Any, arguments: str) -> Item:
 
 
 def _args_of(item: Item) -> Any:
-    """Return the arguments of a tool call, as `AIMessage.tool_calls` holds them; None if they are not valid JSON."""
+    """Return the arguments of a call's item in the form of `AIMessage.tool_calls`; None if they are not valid JSON."""
     if item["type"] == "custom_tool_call":
         return {"__arg1": item.get("input") or ""}
     try:

@@ -1,8 +1,8 @@
-"""The items of an answer of the Responses API as the content and the fields of a message, whole or streamed.
+"""Converts the items of a Responses API answer, unstreamed or streamed, to the content and fields of a message.
 
-No I/O here. The JSON is unchecked: a piece of a wrong type counts as absent. The content is a
-list of blocks. A message becomes one `text` or `refusal` block for each part, with the item's `id` and `phase`
-("commentary" beside calls, "final_answer"); any other item is a block as it came. `message.text` is all of the texts.
+No I/O here. The JSON is unchecked: a value of a wrong type is treated as missing. The content is a list of blocks. An
+item of type `message` becomes one `text` or `refusal` block for each of its parts, with the item's `id` and `phase`
+("commentary" beside calls, "final_answer"). Any other item is a block, unchanged. `message.text` joins all the texts.
 Wire format: https://platform.openai.com/docs/api-reference/responses/object, read 2026-11.
 """
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from modelwire.errors import ProviderError
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
 
-# Items that are calls of the caller's tools, and where each has its arguments.
+# For each type of item that is a call of the caller's tools: the field with its arguments.
 CALL_TEXT = {"function_call": "arguments", "custom_tool_call": "input"}
-# Fields of an answer that repeat the request, or have a place of their own. All others are about the answer, those
-# that the API gets later among them. openai 3.52, `Response` and `ResponseCreateParams`.
+# The fields of an answer that are not copied to `response_metadata`, because they repeat the request or are read
+# elsewhere. Fields that the API adds in future are copied. Source: openai 3.52, `Response` and `ResponseCreateParams`.
 PLACED = frozenset(
     (
         "error",
@@ -58,10 +58,8 @@ PLACED = frozenset(
         "user",
     )
 )
-_FINISH_REASONS = {
-    "max_output_tokens": "length",
-    "content_filter": "content_filter",
-}  # as Chat Completions names them
+# Chat Completions' names of the reasons why an answer is incomplete.
+_FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
 def items_in(response: Fields) -> list[JSON]:
@@ -70,7 +68,7 @@ def items_in(response: Fields) -> list[JSON]:
 
 
 def message_from_response(response: JSON, *, provider: str, request_id: str | None) -> AIMessage:
-    """Read a whole answer."""
+    """Return the message of an unstreamed answer. Raises `MalformedResponse` for an empty answer that failed."""
     content: list[Any] = []
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
@@ -110,17 +108,17 @@ def _parts(item: JSON, logprobs: list[Any]) -> Iterator[JSON]:
 
 
 def named_in(item: JSON) -> JSON:
-    """Return the fields that identify the blocks of an item."""
+    """Return the `id` and the `phase` of an item, as far as it has them."""
     return {key: item[key] for key in ("id", "phase") if text_or_none(item.get(key))}
 
 
 def parts_in(item: Fields) -> list[JSON]:
-    """Return the parts of a message that have a text as `type`."""
+    """Return the parts of a message's content, without those whose `type` is not a string."""
     return [part for part in dicts_in(item.get("content")) if isinstance(part.get("type", ""), str)]
 
 
 def block_of_part(part: JSON) -> JSON:
-    """Return the block for a part of a message."""
+    """Return the content block for a part of a message."""
     if part.get("type") == "output_text":
         text = text_or_none(part.get("text")) or ""
         annotations = dicts_in(part.get("annotations"))
@@ -131,7 +129,7 @@ def block_of_part(part: JSON) -> JSON:
 
 
 def with_call_id(item: JSON, response: Fields, position: int) -> JSON:
-    """Give the call at this place of the answer an id, where it has none."""
+    """Return a call's item with a `call_id`, made of the answer's id and `position` if the service sent none."""
     if text_or_none(item.get("call_id")):
         return item
     return {
@@ -150,7 +148,7 @@ def _call(item: JSON) -> ToolCall | InvalidToolCall:
 
 
 def end_of(response: Fields) -> str | None:
-    """Return why an answer ended: the reason of an incomplete one, else its status."""
+    """Return why an answer ended: the reason if it is incomplete, else its status."""
     status = text_or_none(response.get("status"))
     if status != "incomplete":
         return status
@@ -158,7 +156,7 @@ def end_of(response: Fields) -> str | None:
 
 
 def usage_metadata(response: Fields) -> UsageMetadata | None:
-    """Return the tokens of an answer."""
+    """Return the usage metadata of an answer, or None if the service sent no counts."""
     return usage_of(response.get("usage"), ("input_tokens", "output_tokens", "total_tokens"))
 
 
@@ -170,7 +168,7 @@ def response_metadata(
     logprobs: list[Any],
     has_calls: bool,
 ) -> JSON:
-    """Return `response_metadata`: the answer's own fields, and Chat Completions' `finish_reason`."""
+    """Return the `response_metadata` of a message: fields of the answer, and Chat Completions' `finish_reason`."""
     metadata: JSON = {
         name: value for name, value in response.items() if value and name not in PLACED
     }
@@ -196,11 +194,9 @@ def failure(
     headers: HeaderFields | None = None,
     status: int = 200,
 ) -> ProviderError:
-    """Make the error for an answer that failed, or for an `error` event; its fields may stand in `error` or alone."""
+    """Return the error for a failed answer or an `error` event, which has its fields in `error` or at the top level."""
     error = source.get("error")
-    if (
-        not error
-    ):  # of an event its `type` is "error" itself; of an answer nothing else says what went wrong
+    if not error:
         error = some_of(source, "code", "message", "param")
     if isinstance(error, dict) and not error.get("code") and error.get("type") in (None, "error"):
         error = {**error, "type": "server_error"}

@@ -1,9 +1,9 @@
-"""The events of a streamed answer of the Responses API as chunks. No I/O here.
+"""Decodes the events of a streamed answer of the Responses API into chunks. No I/O here.
 
-A piece of text, reasoning or arguments is a chunk at once; what an item has besides leaves when the item is done, what
-the answer has besides in the last chunk. Every block has a number as `index`, by which its pieces add up. Encrypted
-content waits for the whole answer at the end: it differs from what an item first came with, and the last one is valid
-(seen from OpenAI, 2026-11). Unknown events are ignored, and so are events that repeat others.
+A piece of text, reasoning or arguments becomes a chunk at once. The other fields of an item are sent when the item is
+done, those of the answer in the last chunk. Every block has a number as `index`, by which its pieces add up. Encrypted
+content is sent at the end: the final answer may have another one than the item had before, and only the final one is
+valid (seen from OpenAI, 2026-11). Unknown events are ignored, and so are events that repeat others.
 Wire format: https://platform.openai.com/docs/api-reference/responses-streaming, read 2026-11.
 """
 
@@ -46,37 +46,38 @@ from modelwire.aliases import JSON
 from modelwire.errors import IncompleteStream
 from modelwire.transport.wire import ServerEvent
 
-_DONE = b"[DONE]"  # some services append it (OpenRouter, 2026-11); it says nothing here
+_DONE = b"[DONE]"  # Some services end a stream with this (OpenRouter, 2026-11). It is ignored.
 
 
 def _number(payload: JSON, name: str) -> int | None:
+    """Return the integer under a key of an event, or None."""
     value = payload.get(name)
     return value if isinstance(value, int) else None
 
 
 class ResponsesDecoder:
-    """Decodes one stream."""
+    """Decodes one streamed answer of the Responses API; see `StreamDecoder`."""
 
     def __init__(self, provider: str, request_id: str | None = None) -> None:
         self.request_id = request_id
         self._provider = provider
         self._output = Output(provider)
-        self._response: JSON = {}  # as the latest event has it
-        self._ended = False  # nothing is missing if the stream ends now
-        self._final = False  # nothing more is to come
+        self._response: JSON = {}  # the fields of the answer that events have sent so far
+        self._ended = False  # True if the answer is complete should the stream end now.
+        self._final = False  # True once the final event was received.
         self._items: list[Item] = []  # in order of appearance
-        # The latest item with each number of the wire. Some services give several the same number.
+        # The latest item with each number of the wire. Some services give several items the same number.
         self._current: dict[Any, Item] = {}
-        # The texts under way, by the numbers of their item and part.
+        # The unfinished texts, by the numbers of their item and part.
         self._usual: dict[tuple[Any, Any], Piece] = {}
 
     @property
     def refused(self) -> bool:
-        """Whether a part of a message is a refusal. A resumed stream reads it."""
+        """Whether a part of a message is a refusal. The code that resumes a stream reads this."""
         return self._output.refused
 
     def feed(self, event: ServerEvent) -> Chunks:
-        """Return the chunks this event makes, if any."""
+        """Return the chunks that this event completes, in a list that may be empty."""
         name, data = event
         try:
             payload = from_json(data)
@@ -86,7 +87,7 @@ class ResponsesDecoder:
             payload = self._odd_json(name, data)
         if self._final:
             return []
-        # The usual event, tested for everything that would make it unusual.
+        # Nearly all events are a piece of text. They are recognised here, and all others go to `_read`.
         try:
             if payload["type"] == "response.output_text.delta" and not payload.get("logprobs"):
                 piece = self._usual[payload["output_index"], payload["content_index"]]
@@ -105,7 +106,7 @@ class ResponsesDecoder:
         return self._read(name, payload)
 
     def _odd_json(self, name: str, data: bytes) -> Any:
-        if name == "error":  # its data may be plain words
+        if name == "error":  # The data of an error event may be plain text.
             return {"type": "error", "message": data.decode("utf-8", "replace")}
         return read_json(data, provider=self._provider, status=200, what="stream event")
 
@@ -118,25 +119,20 @@ class ResponsesDecoder:
                 status=200,
             )
         kind = text_or_none(payload.get("type")) or name
-        if (
-            kind == "error"
-            or name == "error"
-            or (payload.get("error") and not kind.startswith("response."))
-        ):
+        is_unnamed_error = payload.get("error") and not kind.startswith("response.")
+        if "error" in (kind, name) or is_unnamed_error:
             raise failure(
                 {**payload, "model": self._response.get("model")}, provider=self._provider
             )
         read = self._READERS.get(kind)
         if read is None or self._is_late(payload):
             return []
-        if kind.endswith(".delta") and not (
-            isinstance(delta := payload.get("delta"), str) and delta
-        ):
+        if kind.endswith(".delta") and not text_or_none(payload.get("delta")):
             return []
         return read(self, payload)
 
     def _is_late(self, payload: JSON) -> bool:
-        """Return whether an event repeats the end of its item, or comes after it."""
+        """Return whether the item of an event is done already."""
         item = self._current.get(_number(payload, "output_index"))
         if item is None or not item.done:
             return False
@@ -144,17 +140,19 @@ class ResponsesDecoder:
         return bool(id_) and item.id == id_
 
     def _begun(self, payload: JSON) -> Chunks:
+        """Read an event about the answer that is not its end."""
         self._take(payload)
-        # A background answer is fetched later, so its stream may end now.
+        # A queued background answer is fetched later, so its stream may end here.
         self._ended = payload.get("type") == "response.queued"
         return []
 
     def _take(self, payload: JSON) -> None:
+        """Store the fields of the answer that an event has."""
         self._response = {**self._response, **dict_or_empty(payload.get("response"))}
         self._output.id = self._output.id or text_or_none(self._response.get("id"))
 
     def _over(self, payload: JSON) -> Chunks:
-        """Complete the items that no event has completed; take the encrypted content from the final answer."""
+        """Return chunks with the rest of all items, read from the final answer, and store its encrypted content."""
         self._take(payload)
         chunks: Chunks = []
         for position, whole in enumerate(items_in(self._response)):
@@ -172,7 +170,7 @@ class ResponsesDecoder:
         raise failure(self._response, provider=self._provider)
 
     def close(self) -> Chunks:
-        """Return the last chunk: no text, but everything that comes once."""
+        """Return the last chunk, with everything that was collected, and no text. See `StreamDecoder.close`."""
         if not self._ended:
             raise IncompleteStream(
                 f"The stream of `{self._provider}` ended without `response.completed`: part of the answer is missing.",
@@ -208,6 +206,7 @@ class ResponsesDecoder:
         return item.begin(self._with_call_id(item, whole))
 
     def _begin(self, number: Any, whole: JSON) -> Item:
+        """Create and store the item with this `output_index`."""
         self._ended = False
         item = self._current[number] = item_of(whole, self._output)
         self._items.append(item)
@@ -215,7 +214,7 @@ class ResponsesDecoder:
         return item
 
     def _item(self, payload: JSON, whole: JSON) -> Any:
-        """Return the item that an event is about. It begins here if its beginning has not come."""
+        """Return the item that an event is about; a new one if no event has announced it."""
         number = _number(payload, "output_index")
         item = self._current.get(number)
         if item is None or item.done or item.kind != whole["type"]:
@@ -281,7 +280,7 @@ class ResponsesDecoder:
         "response.in_progress": _begun,
         "response.completed": _over,
         "response.incomplete": _over,
-        "response.cancelled": _begun,  # it ends the stream, and part of the answer is missing
+        "response.cancelled": _begun,  # The stream ends, and a part of the answer is missing.
         "response.failed": _failed,
         "response.output_item.added": _added,
         "response.output_item.done": _item_done,

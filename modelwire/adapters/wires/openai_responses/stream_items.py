@@ -1,7 +1,7 @@
-"""The items of a streamed answer of the Responses API: what of each has left as chunks, and what is left. No I/O here.
+"""Tracks the items of a streamed answer of the Responses API, and which parts chunks have sent. No I/O here.
 
-`stream.py` chooses the item that an event is about. An item turns a piece of itself into chunks, and, when it is done,
-the rest of itself.
+`stream.py` chooses the item that an event is about. The item returns chunks for a piece of itself and, when it is done,
+for everything that no chunk has sent yet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from modelwire.messages import AIMessageChunk
 from modelwire.messages.block_translators.standard import without
 from modelwire.messages.tool_calls import ToolCallChunk, tool_call_chunk
 
-# These fields of an item have a place of their own in its chunks.
+# These fields of an item are sent by other code, and not with its remaining fields.
 _PLACED = ("type", "id", "encrypted_content")
 # These fields of a `reasoning` item are lists of texts.
 _REASONING_TEXTS = ("summary", "content")
@@ -31,7 +31,7 @@ _IMAGE_FIELDS = (
     *("partial_image_index", "partial_image_b64", "output_format"),
     *("size", "quality", "background"),
 )
-# The arguments of a call with free text are one field of a JSON object.
+# The arguments of a call with free text are sent as a JSON object with one field. These are its beginning and end.
 _FREE_TEXT_HEAD, _FREE_TEXT_END = '{"__arg1":"', '"}'
 
 Chunks = list[AIMessageChunk]
@@ -39,7 +39,7 @@ new_chunk = AIMessageChunk.from_wire
 
 
 class Piece:
-    """A block under way: its number, and how many characters of each of its texts have left."""
+    """An unfinished block: its number, and how many characters of each of its texts chunks have sent."""
 
     __slots__ = ("annotations", "index", "sent")
 
@@ -49,12 +49,12 @@ class Piece:
         self.annotations: list[Any] = []
 
     def add(self, key: Any, text: str) -> None:
-        """Note that more of a text has left."""
+        """Record that a chunk sends `text`, the next piece of the text called `key`."""
         self.sent[key] = self.sent.get(key, 0) + len(text)
 
     def rest_of(self, key: Any, text: Any) -> str:
-        """Return the part of `text` that has not left yet, and note that it leaves now."""
-        if isinstance(text, dict):  # arguments that are no text (as in whole answers)
+        """Return the part of the whole `text` that no chunk has sent, and record it as sent."""
+        if isinstance(text, dict):  # Arguments may be an object, as in unstreamed answers.
             text = to_json(text).decode()
         whole: str = text if isinstance(text, str) else ""
         rest = whole[self.sent.get(key, 0) :]
@@ -63,7 +63,7 @@ class Piece:
 
 
 class Output:
-    """What all items of an answer share: its id, the number of blocks so far, the log probabilities."""
+    """The state that all items of an answer share: its id, the number of blocks so far, the log probabilities."""
 
     __slots__ = ("blocks", "id", "logprobs", "provider", "refused")
 
@@ -72,29 +72,29 @@ class Output:
         self.id: str | None = None
         self.blocks = 0
         self.logprobs: list[Any] = []
-        self.refused = False  # Whether a part of a message is a refusal.
+        self.refused = False  # True once a part of a message was a refusal.
 
     def next_piece(self) -> Piece:
-        """Begin a block."""
+        """Return a new block with the next number."""
         self.blocks += 1
         return Piece(self.blocks - 1)
 
     def chunk(self, content: list[Any], calls: tuple[ToolCallChunk, ...] = ()) -> AIMessageChunk:
-        """Return a chunk of blocks and pieces of calls."""
-        # The provider tells a reader of single chunks in which form the blocks are.
+        """Return a chunk with these blocks and pieces of tool calls."""
+        # A reader of single chunks needs the provider's name to know the form of the blocks.
         metadata = {"model_provider": self.provider}
         return new_chunk(content, id=self.id, tool_call_chunks=calls, response_metadata=metadata)
 
 
 class Item:
-    """An item under way. Unless it is a message, it is one block."""
+    """An unfinished item. Every item but a message is one block."""
 
     __slots__ = ("_piece", "done", "encrypted", "id", "kind", "named", "output")
 
     def __init__(self, whole: JSON, output: Output) -> None:
         self.kind: str = whole["type"]
         self.id = whole.get("id")
-        self.named = named_in(whole)  # It is empty once a chunk has named the item.
+        self.named = named_in(whole)  # Empty once a chunk has sent the item's id and phase.
         self.encrypted: Any = None
         self.done = False
         self.output = output
@@ -102,7 +102,7 @@ class Item:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a chunk of it may have left."""
+        """Whether a chunk may have sent a part of the item."""
         return self._piece is not None
 
     def block(self) -> Piece:
@@ -123,11 +123,11 @@ class Item:
         return []
 
     def begin(self, whole: JSON) -> Chunks:
-        """Return the chunks for an item that the provider has announced."""
+        """Return the chunks for an item that the provider has announced; `whole` are its fields so far."""
         return []
 
     def finish(self, whole: JSON) -> Chunks:
-        """Return the chunks for everything of an item that has not left yet."""
+        """Return the chunks for everything in the whole item that no chunk has sent, and mark it as done."""
         if self.done:
             return []
         if not self.has_begun:
@@ -137,11 +137,11 @@ class Item:
         return self.rest(whole)
 
     def rest(self, whole: JSON) -> Chunks:
-        """Return the chunks for the rest of a whole item."""
+        """Return the chunks for everything in the whole item that no chunk has sent."""
         raise NotImplementedError
 
     def fields_left(self, whole: JSON, placed: tuple[str, ...] = _PLACED) -> JSON:
-        """Return the fields that have not left yet and have no place of their own."""
+        """Return the fields of the whole item that no chunk has sent, without the fields in `placed`."""
         sent = self.block().sent
         return {
             key: value
@@ -158,12 +158,12 @@ class Item:
         }
 
     def calls_at_end(self) -> list[ToolCallChunk]:
-        """Return what completes the arguments of a call whose end did not come."""
+        """Return the pieces that complete the arguments of a call whose end was not received."""
         return []
 
 
 class ToolItem(Item):
-    """An item of the provider's own tools, or of a kind that is unknown here."""
+    """An item of the provider's own tools, or of an unknown type."""
 
     __slots__ = ()
 
@@ -173,12 +173,12 @@ class ToolItem(Item):
         return self.chunk_of(code=text)
 
     def image(self, event: JSON) -> Chunks:
-        """Return the chunk for an unfinished image. `partial_images` are never sent back."""
+        """Return the chunk for an unfinished image. Later requests do not contain `partial_images`."""
         image = {key: event[key] for key in _IMAGE_FIELDS if event.get(key) is not None}
         return self.chunk_of(partial_images=[image])
 
     def rest(self, whole: JSON) -> Chunks:
-        """Return the chunk with the fields that have not left yet, unless there is none."""
+        """Return a chunk with the fields that no chunk has sent, or an empty list."""
         piece = self.block()
         fields = self.fields_left(whole)
         if "code" in piece.sent:
@@ -188,7 +188,7 @@ class ToolItem(Item):
 
 
 class ReasoningItem(Item):
-    """The model's reasoning: texts of its summary, or of its content, each with a number."""
+    """The model's reasoning: the texts of its summary or of its content, each with a number."""
 
     __slots__ = ()
 
@@ -206,7 +206,7 @@ class ReasoningItem(Item):
         return self.chunk_of(**{field: [part]})
 
     def rest(self, whole: JSON) -> Chunks:
-        """Return the chunk with the texts and fields that have not left yet, unless there is none."""
+        """Return a chunk with the texts and fields that no chunk has sent, or an empty list."""
         fields = self.fields_left(whole, (*_PLACED, *_REASONING_TEXTS))
         for field in _REASONING_TEXTS:
             if whole.get(field) is None:
@@ -217,6 +217,7 @@ class ReasoningItem(Item):
         return self._chunk_unless_empty(fields)
 
     def _texts_left(self, field: str, parts: Any) -> list[JSON]:
+        """Return the parts of a field with the text that no chunk has sent."""
         piece = self.block()
         rest = []
         keys = [key for key in piece.sent if isinstance(key, tuple) and key[0] == field]
@@ -232,7 +233,7 @@ class ReasoningItem(Item):
         return rest
 
     def encrypted_block(self) -> JSON:
-        """Return the block with the item's encrypted content. A block of reasoning needs a `summary`."""
+        """Return the block with the item's encrypted content, and a `summary`, which reasoning must have."""
         return {**super().encrypted_block(), "summary": []}
 
 
@@ -243,15 +244,15 @@ class MessageItem(Item):
 
     def __init__(self, whole: JSON, output: Output) -> None:
         super().__init__(whole, output)
-        self.parts: dict[Any, Piece] = {}  # by the provider's number
+        self.parts: dict[Any, Piece] = {}  # by the part's number on the wire
 
     @property
     def has_begun(self) -> bool:
-        """Whether a chunk of it may have left."""
+        """Whether a chunk may have sent a part of the message."""
         return bool(self.parts)
 
     def part(self, number: Any) -> Piece:
-        """Return the block of a part."""
+        """Return the block of the part with this number; a new one for a new part."""
         piece = self.parts.get(number)
         if piece is None:
             piece = self.parts[number] = self.output.next_piece()
@@ -271,12 +272,11 @@ class MessageItem(Item):
         return [self.output.chunk([block])]
 
     def rest(self, whole: JSON) -> Chunks:
-        """Return a chunk with the rest of every part.
+        """Return a chunk with everything of the parts that no chunk has sent.
 
-        Usually this is its citations, which a sum of chunks must not take for pieces of each other.
+        This is usually the citations. They are sent at once, because a sum of chunks would join several lists wrongly.
         """
-        # The parts are matched in order of appearance: those of vLLM begin with 1 after reasoning
-        # (2026-08).
+        # Parts are matched by their order, as vLLM numbers them from 1 after reasoning (2026-08).
         numbers = list(self.parts)
         named = named_in(whole)
         blocks = []
@@ -304,12 +304,12 @@ class MessageItem(Item):
 
 
 class CallItem(Item):
-    """A call of a tool of the caller's. Its `call_id` is never missing here."""
+    """A call of a tool that the caller runs. `stream.py` has made sure that it has a `call_id`."""
 
     __slots__ = ()
 
     def begin(self, whole: JSON) -> Chunks:
-        """Return the chunks for name and id, and for the arguments that came with them."""
+        """Return the chunks for the name and the id, and for arguments that were sent with them."""
         piece = self.block()
         field = CALL_TEXT[self.kind]
         name = text_or_none(whole.get("name")) or ""
@@ -326,7 +326,7 @@ class CallItem(Item):
     def more_arguments(self, text: str) -> Chunks:
         """Return the chunk for a piece of the arguments.
 
-        Return None for a call whose beginning was not sent: its name and id come with the end.
+        The list is empty for a call whose beginning was not received: `rest` returns its name, id and arguments.
         """
         if not self.has_begun:
             return []
@@ -334,7 +334,7 @@ class CallItem(Item):
         return self._arguments(text)
 
     def rest(self, whole: JSON) -> Chunks:
-        """Return the chunks for the rest of the arguments, their end, and the other fields."""
+        """Return the chunks for the rest of the arguments and for the other fields."""
         chunks = [] if self.has_begun else self.begin(whole)
         piece = self.block()
         field = CALL_TEXT[self.kind]
@@ -353,14 +353,14 @@ class CallItem(Item):
         return self.chunk_of((call,), **{CALL_TEXT[self.kind]: text})
 
     def _args(self, text: str) -> str:
-        """Return a piece of arguments. Free text becomes a JSON object, piece by piece."""
+        """Return a piece of arguments; a piece of free text becomes a piece of a JSON object."""
         if self.kind == "function_call":
             return text
         head = "" if "input" in self.block().sent else _FREE_TEXT_HEAD
         return head + to_json(text).decode()[1:-1]
 
     def calls_at_end(self) -> list[ToolCallChunk]:
-        """Return what completes the JSON object of free text whose end did not come."""
+        """Return the piece that completes the JSON object of free text whose end was not received."""
         if self.kind == "function_call" or self.done or not self.has_begun:
             return []
         return [tool_call_chunk(args=_FREE_TEXT_END, index=self.block().index)]
@@ -374,5 +374,5 @@ _CLASSES: dict[str, type[Item]] = {
 
 
 def item_of(whole: JSON, output: Output) -> Item:
-    """Return a new item with the fields that the provider has sent so far: at least its `type`."""
+    """Return a new item; `whole` are the fields that the provider has sent so far, at least its `type`."""
     return _CLASSES.get(whole["type"], ToolItem)(whole, output)

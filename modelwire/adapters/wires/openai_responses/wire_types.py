@@ -1,4 +1,4 @@
-"""The JSON of the Responses API, as far as we write and read it. For type checkers and readers; never imported to run.
+"""Types of the JSON of the Responses API, as far as modelwire writes and reads it. Imported by type checkers only.
 
 Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11. Any key may be missing.
 """
@@ -11,7 +11,7 @@ from modelwire.aliases import JSON
 
 
 class Item(TypedDict, total=False):
-    """One of the request's `input` or of the answer's `output`; which keys it has depends on its `type`."""
+    """An entry of the request's `input` or of the answer's `output`. Its `type` decides which keys it has."""
 
     type: str  # message, reasoning, function_call, function_call_output, custom_tool_call, web_search_call ...
     id: str
@@ -19,9 +19,9 @@ class Item(TypedDict, total=False):
     role: str  # message
     content: list[Part]  # message, reasoning
     summary: list[Part]  # reasoning
-    encrypted_content: str  # reasoning, where the provider does not store it
-    call_id: str  # a call and its output
-    name: str  # a call
+    encrypted_content: str  # reasoning, if the provider does not store it
+    call_id: str  # function_call, custom_tool_call and their outputs
+    name: str  # function_call, custom_tool_call
     arguments: str  # function_call: JSON text
     input: str  # custom_tool_call
     output: str | list[Part]  # *_call_output
@@ -42,7 +42,7 @@ class RequestBody(TypedDict, total=False):
     input: list[Item]
     tools: list[JSON]  # flat: {"type": "function", "name", "description", "parameters", "strict"}
     tool_choice: str | JSON
-    text: JSON  # format (the form of the answer), verbosity
+    text: JSON  # format (a JSON schema for the answer), verbosity
     reasoning: JSON  # effort, summary
     include: list[str]
     max_output_tokens: int
@@ -52,8 +52,8 @@ class RequestBody(TypedDict, total=False):
 
 
 class Usage(TypedDict, total=False):
-    input_tokens: int  # those from the cache are in it
-    output_tokens: int  # reasoning is in it
+    input_tokens: int  # includes tokens read from the cache
+    output_tokens: int  # includes reasoning
     total_tokens: int
     input_tokens_details: dict[str, int]
     output_tokens_details: dict[str, int]
@@ -75,11 +75,11 @@ class Event(TypedDict, total=False):
 
     type: str
     sequence_number: int
-    response: Response  # of the first and the last
-    output_index: int  # which item
+    response: Response  # in the first and the last event
+    output_index: int  # the number of the item
     item_id: str
     item: Item  # response.output_item.added, .done
-    content_index: int  # which part of it
+    content_index: int  # the number of the part in the item
     summary_index: int
     delta: str  # response.output_text.delta and its like
     annotation: JSON

@@ -8,10 +8,10 @@ import pytest
 
 from modelwire.adapters.wires.anthropic.parameters import (
     DEFAULT_MAX_TOKENS,
+    encode_parameters,
+    encode_tool,
+    encode_tool_choice,
     max_tokens_of,
-    say_parameters,
-    say_tool,
-    say_tool_choice,
     takes_system_turns,
 )
 from modelwire.errors import InvalidArgument, InvalidType
@@ -20,7 +20,7 @@ TOOL = {"name": "f", "input_schema": {"type": "object", "properties": {}}}
 
 
 def body(**params: Any) -> dict[str, Any]:
-    return say_parameters(params, max_tokens=100)
+    return encode_parameters(params, max_tokens=100)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_stops_and_tools_that_are_empty_are_not_sent() -> None:
     ],
 )
 def test_every_way_to_choose_a_tool(given: Any, said: Any) -> None:
-    assert say_tool_choice(given) == said
+    assert encode_tool_choice(given) == said
 
 
 def test_one_call_at_a_time() -> None:
@@ -137,7 +137,7 @@ def test_one_call_at_a_time() -> None:
     ],
 )
 def test_every_shape_of_a_tool(tool: Any, said: Any) -> None:
-    assert say_tool(tool) == said
+    assert encode_tool(tool) == said
 
 
 def test_a_schema_joins_the_other_output_settings() -> None:

@@ -78,7 +78,7 @@ def test_a_tool_that_cannot_be_forced_may_be_called() -> None:
     bound: Any = model("us.meta.llama4-maverick-17b-instruct-v1:0").bind_tools(
         [weather], tool_choice="any"
     )
-    with pytest.warns(ParameterWarning, match="cannot be made to use a tool, see"):
+    with pytest.warns(ParameterWarning, match="cannot be forced to call a tool, see"):
         body = bound.bound.build_request("hi", **bound.kwargs).body
     assert body["toolConfig"]["toolChoice"] == {"auto": {}}
 

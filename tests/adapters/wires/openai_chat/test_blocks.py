@@ -76,7 +76,7 @@ def test_a_service_s_own_block_type_passes_as_it_is() -> None:
         ({"type": "imge", "url": "https://x"}, "Did you mean `image`"),
         ({"type": "thinking", "thinking": "x"}, "block of type `thinking`"),
         ({"type": "refusal", "refusal": "x"}, "not `refusal`"),
-        ({"text": "a"}, "without a `type`; its keys are `text`"),
+        ({"text": "a"}, "without a `type`; it has `text`"),
         ({"type": "text"}, "needs `text`"),
         ({"type": "text", "text": None}, "needs `text`"),
         ({"type": "image", "url": b"x"}, "needs `url`"),

@@ -87,7 +87,7 @@ def test_anthropic_s_way_to_forbid_parallel_calls_is_said() -> None:
         ({"tools": "weather"}, InvalidType, "`tools` is a list"),
         ({"tools": WEATHER}, InvalidType, "`tools` is a list"),
         ({"tools": [len]}, InvalidType, "bind_tools"),
-        ({"tools": [{"description": "d"}]}, InvalidArgument, "its keys are `description`"),
+        ({"tools": [{"description": "d"}]}, InvalidArgument, "it has `description`"),
         ({"tools": [{"type": "function", "function": {}}]}, InvalidArgument, "a function a `name`"),
         ({"tools": [{"type": []}]}, InvalidArgument, "`type` that is a string"),
         ({"tools": [WEATHER], "tool_choice": "wether"}, InvalidArgument, "Did you mean `weather`?"),
