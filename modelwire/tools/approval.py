@@ -39,7 +39,7 @@ class ToolRequest(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """The decision to run a call with other arguments; the model is told that they were changed."""
+    """The decision to run a call with other arguments; the model reads that they were changed."""
 
     args: Values
 

@@ -18,7 +18,6 @@ from pydantic_core import PydanticUndefined
 
 from modelwire.aliases import JSON, Args, Function, Kwargs, Values
 from modelwire.errors import InvalidArgument, warn_caller
-
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model, readable, replaced_types
 from modelwire.tools.docstring import parse_google_docstring
 from modelwire.tools.injected import (

@@ -17,7 +17,6 @@ from modelwire.aliases import JSON, Args, Function, Kwargs
 from modelwire.callbacks.hooks import listening
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
 from modelwire.messages import ToolCall
-
 from modelwire.runnables.config import (
     Config,
     RunnableConfig,
@@ -464,7 +463,7 @@ def _is_validation_error(error: BaseException) -> bool:
 
 
 def _prepared(input: Any, config: Config, kwargs: Kwargs) -> tuple[Any, Kwargs]:
-    """Return the input and the keywords for `run`. A dict of arguments is copied, because the caller's must not change."""
+    """Return the input and the keywords for `run`. A dict of arguments is copied; the caller's dict never changes."""
     tool_call_id = kwargs.pop("tool_call_id", None)
     tool_input = input
     if isinstance(input, dict) and input.get("type") == "tool_call":

@@ -268,7 +268,7 @@ def inlined(schema: Values) -> JSON:
 
 
 def _resolved(node: JSON, definitions: Values) -> JSON:
-    """Return the definition that a schema refers to, merged with its other keys; without a `$ref`, the schema itself."""
+    """Return the definition that a schema refers to, merged with its other keys; without a `$ref`, the schema."""
     if isinstance(node.get("discriminator"), Mapping):
         node["discriminator"] = without(
             node["discriminator"], "mapping"

@@ -288,7 +288,7 @@ class Connection:
     async def _submitted(self, request: Awaitable[Result]) -> Result:
         """Await a request of `submit`, whose future gets its result or error.
 
-        If the caller has cancelled the future, nobody reads the error of the task, and asyncio would log it. So the
+        If the caller has cancelled the future, the error of the task is not read, and asyncio would log it. So the
         error is read here.
         """
         if task := asyncio.current_task():

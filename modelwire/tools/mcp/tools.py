@@ -43,7 +43,7 @@ class MCPTools(Sequence[BaseTool]):
     `elicit` is called with an `Elicitation` when the server asks the user a question; it returns
     `question.accept({...})`, `question.decline()` or `question.cancel()`. A function is called in a thread, an async
     function on the event loop on which this object was created. Meanwhile the timeouts of calls are suspended. Without
-    `elicit` the server is told that it cannot ask.
+    `elicit` the client declares to the server that it takes no questions.
 
     For a URL that requires a login, the tokens of `modelwire mcp login URL` are used, unless `headers` has an
     `authorization`. `auth=OAuthLogin()` opens the browser whenever the server requires a login; an `httpx2.Auth`, such
