@@ -5,7 +5,7 @@
     model = init_chat_model("openai:gpt-4o-mini", temperature=0)
     print(model.invoke("hi").content)
 
-Nothing is loaded before it is used: importing this package imports none of its parts (PEP 562).
+A part of the package is loaded when a program first uses it; `import modelwire` loads none (PEP 562).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from modelwire.errors import MissingDependency
 
 __all__ = ["extension", "loaded_extension"]
 
-# This maps what the core needs to the module that has it.
+# The name by which the core asks for an extension, and its module.
 _MODULES = {
     "batch_api": "modelwire.jobs.batch_api",
     "fleet": "modelwire.fleet",

@@ -1,4 +1,4 @@
-"""What an agent does next, as values: for scripts that loop by themselves and for callbacks. No agent is here."""
+"""Values for the next action of an agent, for callbacks and for scripts with a loop of their own. No agent is here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["AgentAction", "AgentActionMessageLog", "AgentFinish", "AgentStep"]
 
 
 class AgentAction(BaseModel):
-    """A tool to call, with what, and the model's words that led there."""
+    """A call of a tool: its name, its input, and in `log` the text in which the model decided on it."""
 
     model_config = ConfigDict(defer_build=True)
 
@@ -27,19 +27,19 @@ class AgentAction(BaseModel):
 
     @property
     def messages(self) -> Sequence[BaseMessage]:
-        """The words as messages."""
+        """The text in `log`, as a list of one message."""
         return [AIMessage(self.log)]
 
 
 class AgentActionMessageLog(AgentAction):
-    """A tool to call, and the messages that led there."""
+    """A call of a tool, with the messages in which the model decided on it."""
 
     message_log: Sequence[BaseMessage]
     type: Literal["AgentActionMessageLog"] = "AgentActionMessageLog"
 
     @property
     def messages(self) -> Sequence[BaseMessage]:
-        """The messages that led there."""
+        """The messages in which the model decided on the call."""
         return self.message_log
 
 
@@ -53,7 +53,7 @@ class AgentStep(BaseModel):
 
 
 class AgentFinish(BaseModel):
-    """The answer, and the model's words that led there."""
+    """The final answer of an agent, and in `log` the text in which the model gave it."""
 
     model_config = ConfigDict(defer_build=True)
 
@@ -66,5 +66,5 @@ class AgentFinish(BaseModel):
 
     @property
     def messages(self) -> Sequence[BaseMessage]:
-        """The words as messages."""
+        """The text in `log`, as a list of one message."""
         return [AIMessage(self.log)]

@@ -24,25 +24,25 @@ JSON: TypeAlias = dict[str, Any]
 """A JSON object."""
 
 Fields: TypeAlias = Mapping[str, Any]
-"""The fields of a JSON object, which is only read."""
+"""A JSON object that is only read."""
 
 Args: TypeAlias = tuple[Any, ...]
-"""The positional arguments of a call that are passed on."""
+"""Positional arguments that are passed on to another function."""
 
 Kwargs: TypeAlias = dict[str, Any]
-"""The keywords of a call that are passed on."""
+"""Keyword arguments that are passed on to another function."""
 
 Values: TypeAlias = Mapping[str, Any]
-"""Values by name, which are only read."""
+"""Values by name, in a mapping that is only read."""
 
 HeaderFields: TypeAlias = Mapping[str, str]
-"""The header fields of a request or an answer, by name. They are only read."""
+"""The header fields of a request or response by name, in a mapping that is only read."""
 
 Function: TypeAlias = Callable[..., Any]
-"""A function, whatever it takes and returns."""
+"""A function with any parameters and any result."""
 
 Callback: TypeAlias = Callable[[Any], None]
-"""A function that is called with each value."""
+"""A function that is called with each value, such as each chunk of a stream."""
 
 Chunks: TypeAlias = Iterator[Any]
 """The chunks of a stream."""

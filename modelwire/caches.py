@@ -1,7 +1,7 @@
 """Caches of answers, so that the same request is sent once: in memory, in a file, or on a Redis server.
 
-A cache maps two texts, the prompt and what else makes the answer, to a list of generations. It is only ever a saving:
-whatever goes wrong with the file or the server is a miss. `RedisCache` is an extension (`modelwire/fleet/cache.py`).
+A cache maps two texts, the prompt and the model with its parameters, to a list of generations. A cache never makes a
+call fail: any error of its file or server is a miss. `RedisCache` is an extension (`modelwire/fleet/cache.py`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     RETURN_VAL_TYPE: TypeAlias = Sequence[Generation]
 else:
     outputs = lazy.module("modelwire.outputs")
-    RETURN_VAL_TYPE = Sequence  # what a lookup returns, under the name custom caches annotate with
+    RETURN_VAL_TYPE = Sequence  # Custom caches annotate the result of `lookup` with this name.
 
 __all__ = ["RETURN_VAL_TYPE", "BaseCache", "InMemoryCache", "SQLiteCache"]
 
@@ -53,18 +53,19 @@ class Claim(Protocol):
     """The right of one process to make a call, for which equal calls of other processes wait.
 
     A cache that several processes share may have the method `lookup_or_claim(prompt, llm_string, timeout_s)`, and an
-    async `alookup_or_claim`. It returns the cached generations, if there are none a claim, or None for both. If another
-    process has the claim, it waits until that one has stored its answer or lost its claim.
+    async `alookup_or_claim`. The method returns the cached generations; without any, a claim for the caller; or None if
+    it can return neither. While another process has the claim, the method waits until that process has stored its
+    answer or lost its claim.
     """
 
     reader_since: float | None
-    """When the reader of a stream got its last chunk (`time.monotonic()`); None while the provider is waited for.
+    """When the reader of a stream got its last chunk (`time.monotonic()`); None while the call waits for the provider.
 
     A claim ends after a while in which the reader reads nothing.
     """
 
     def release(self) -> None:
-        """Give the claim up. Called when the call has ended, whether its answer was stored or not; does not wait."""
+        """Release the claim, without waiting. Called when the call has ended, whether its answer was stored or not."""
 
 
 class BaseCache(ABC):
@@ -80,7 +81,7 @@ class BaseCache(ABC):
 
     @abstractmethod
     def clear(self, **kwargs: Any) -> None:
-        """Forget everything."""
+        """Remove all entries."""
 
     async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """Return the generations cached for this prompt, or `None`."""
@@ -95,7 +96,7 @@ class BaseCache(ABC):
         await asyncio.to_thread(self.update, prompt, llm_string, return_val)
 
     async def aclear(self, **kwargs: Any) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         import asyncio
 
         await asyncio.to_thread(self.clear, **kwargs)
@@ -106,13 +107,13 @@ EXPIRED_PER_UPDATE = 20
 
 
 def _checked_ttl(ttl: Any) -> float | None:
-    """Return the seconds that an entry lives; None is without end. Raises `InvalidArgument`."""
+    """Return `ttl` as a number of seconds; None means that entries never expire. Raises `InvalidArgument`."""
     if ttl is None:
         return None
     is_number = isinstance(ttl, int | float) and not isinstance(ttl, bool)
     if not is_number or not math.isfinite(ttl) or ttl <= 0:
         raise InvalidArgument(
-            f"`ttl` is a number of seconds above 0, such as `ttl=3600`, not `{ttl!r}`."
+            f"`ttl` must be a number of seconds above 0, such as `ttl=3600`, not `{ttl!r}`."
         )
     return float(ttl)
 
@@ -121,10 +122,10 @@ class InMemoryCache(BaseCache):
     """A cache in this process's memory.
 
     Args:
-        maxsize: the cache has at most that many entries, and the oldest is removed first.
-        ttl: an entry is a miss that many seconds after it was stored; None keeps it.
+        maxsize: the greatest number of entries; the oldest entry is removed first. None: no limit.
+        ttl: the seconds after which a stored entry expires, and is a miss; None: never.
 
-    Raises: `InvalidArgument` if one of them is not above 0.
+    Raises: `InvalidArgument` if `maxsize` or `ttl` is not above 0.
     """
 
     def __init__(self, *, maxsize: int | None = None, ttl: float | None = None) -> None:
@@ -133,7 +134,7 @@ class InMemoryCache(BaseCache):
         self._cache: dict[tuple[str, str], RETURN_VAL_TYPE] = {}
         self._maxsize = maxsize
         self._ttl_s = _checked_ttl(ttl)
-        # When entries expire, by the monotonic clock. All entries live equally long, so the first expires first.
+        # When each entry expires, by the monotonic clock. All have the same `ttl`, so the first entry expires first.
         self._expires: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._lock = RLock()
 
@@ -202,9 +203,9 @@ _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 class TextCache(BaseCache):
-    """A cache that stores each answer as a JSON text under a digest. What cannot be read or written is a miss.
+    """A cache that stores each answer as a JSON text under a digest. An answer that cannot be read is a miss.
 
-    `place` is where, for the log. Raises: `InvalidArgument` if `ttl` is not a number of seconds above 0.
+    `place` names the file or server in the log. Raises: `InvalidArgument` if `ttl` is not a number of seconds above 0.
     """
 
     place: str
@@ -214,13 +215,13 @@ class TextCache(BaseCache):
         self._complaints: set[str] = set()
 
     def _digest(self, prompt: str, llm_string: str) -> bytes:
-        """Return what an answer is stored under."""
+        """Return the key under which an answer is stored: a SHA-256 digest of 32 bytes."""
         from hashlib import sha256
 
         return sha256(json.dumps([prompt, llm_string]).encode()).digest()
 
     def _text_of(self, answers: RETURN_VAL_TYPE) -> str | None:
-        """Return the text of an answer; None if it is not JSON."""
+        """Return an answer as JSON text; None, with a warning in the log, if JSON cannot express it."""
         try:
             return json.dumps([_written(each) for each in answers], separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as exc:
@@ -228,7 +229,7 @@ class TextCache(BaseCache):
             return None
 
     def _answers_of(self, text: str | bytes) -> RETURN_VAL_TYPE | None:
-        """Return the answer of a text; None if it cannot be read."""
+        """Return the answer in a JSON text; None, with a warning in the log, if it cannot be read."""
         try:
             return [_read_generation(each) for each in json.loads(text)]
         except _UNREADABLE as exc:
@@ -241,11 +242,12 @@ class TextCache(BaseCache):
             _log.warning("The cache at %s cannot be used: %s.", self.place, what)
 
 
-# Both stand in the file's header, https://www.sqlite.org/fileformat.html, read 2026-11.
+# The `application_id` and the `user_version` in the header of the file (https://www.sqlite.org/fileformat.html, read
+# 2026-11). A file with other values is not read. Version 1 of the table had no expiry times.
 _APPLICATION = int.from_bytes(b"mwca", "big")
-# The version of the table and of what is in it; another one is not read. Version 1 had no expiry times.
 _VERSION = 2
-_BUSY_S = 2.0  # how long to wait for another process's write before going on without
+# A lookup or update waits this long for the write of another process; after that it is a miss.
+_BUSY_S = 2.0
 _TABLE = "CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL, expires REAL)"
 _INDEX = "CREATE INDEX expiring ON answers (expires) WHERE expires IS NOT NULL"
 _LOOKUP = "SELECT answer FROM answers WHERE question = ? AND (expires IS NULL OR expires > ?)"
@@ -257,15 +259,15 @@ _REMOVE_EXPIRED = """DELETE FROM answers WHERE rowid IN (
 class SQLiteCache(TextCache):
     """A cache in the SQLite file `path`, for many threads and processes at once; its entries outlast the processes.
 
-    The file is made when first needed, readable by its owner only: it holds the answers of models. If a file or an
-    entry cannot be read (damaged, locked, of another version, not JSON), the lookup is a miss and logs a warning.
+    The first use creates the file, which only its owner can read, since it holds the answers of models. If the file or
+    an entry cannot be read (damaged, locked, of another version, not JSON), the lookup is a miss and logs a warning.
 
     Args:
         path: the file.
-        database_path: the same, under LangChain's name for it.
-        ttl: an entry that this object stores is a miss after that many seconds, in every process; None keeps it.
+        database_path: LangChain's name for `path`.
+        ttl: the seconds after which an entry that this object stores expires, for every process; None: never.
 
-    Raises: `InvalidType` if the path is not one, `InvalidArgument` if `ttl` is not above 0.
+    Raises: `InvalidType` if `path` is not a path, `InvalidArgument` if `ttl` is not above 0.
     """
 
     def __init__(
@@ -275,7 +277,7 @@ class SQLiteCache(TextCache):
         database_path: str | os.PathLike[str] | None = None,
         ttl: float | None = None,
     ) -> None:
-        path = path if path is not None else database_path  # LangChain's name for it
+        path = path if path is not None else database_path
         if not isinstance(path, (str, os.PathLike)):
             raise InvalidType(f"`path` must be the path of a file, not a `{type(path).__name__}`.")
         super().__init__(ttl)
@@ -335,9 +337,8 @@ class SQLiteCache(TextCache):
             if connection is not None and self._pid == self._getpid():
                 connection.close()
 
-    _getpid = staticmethod(
-        os.getpid
-    )  # as the program ends, `os` is emptied before the last cache goes
+    # When the interpreter exits, the names in `os` are removed before the last cache is deleted.
+    _getpid = staticmethod(os.getpid)
 
     def __del__(self) -> None:
         if hasattr(self, "_lock"):
@@ -347,9 +348,8 @@ class SQLiteCache(TextCache):
         """Return the result of `act` on the open connection, or `None` if the file fails."""
         import sqlite3
 
-        if (
-            self._pid != os.getpid()
-        ):  # a connection must not be used across a fork, nor closed by the child
+        if self._pid != os.getpid():
+            # A child must neither use nor close the connection of its parent.
             _abandoned.append(self._connection)
             self._reset()
         try:
@@ -385,14 +385,17 @@ class SQLiteCache(TextCache):
 
 
 def _close_to_others(path: str) -> None:
-    """Restrict a file that somebody else made, and SQLite's files beside it, to its owner."""
+    """Take the access of others from a file that may have been created by another program, and from SQLite's files
+    beside it.
+    """
     for name in (path, f"{path}-wal", f"{path}-shm"):
-        with suppress(OSError):  # another's, or not there
+        with suppress(OSError):  # The file belongs to another user, or does not exist.
             if (mode := os.stat(name, follow_symlinks=False).st_mode) & 0o077:
                 os.chmod(name, mode & 0o700)
 
 
-_abandoned: list[Any] = []  # connections of the process we were forked from
+# The connections of parent processes. A reference to each prevents that the child closes it.
+_abandoned: list[Any] = []
 
 
 def _prepare(connection: sqlite3.Connection) -> bool:
@@ -411,14 +414,16 @@ def _prepare(connection: sqlite3.Connection) -> bool:
             connection.execute(f"PRAGMA user_version = {_VERSION}")
         connection.execute("COMMIT")
         header = _header(connection)
-    connection.execute(
-        "PRAGMA synchronous = NORMAL"
-    )  # a power cut may lose the last answers, never damage the file
+    # In this mode a power cut may lose the last answers, but never damages the file.
+    connection.execute("PRAGMA synchronous = NORMAL")
     return header[:2] == (_APPLICATION, _VERSION)
 
 
 def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """Read what tells whose file it is, at one moment: another process may be making it."""
+    """Return the `application_id`, the `user_version` and the number of tables and indexes of the file.
+
+    They are read in one transaction, because another process may be creating the file.
+    """
     is_alone = not connection.in_transaction
     if is_alone:
         connection.execute("BEGIN")
@@ -437,7 +442,7 @@ def _written(generation: Generation) -> JSON:
 
 
 def _message_dict(message: BaseMessage) -> JSON:
-    """Return the fields unchanged: a value that is not JSON must fail, not come back as something else."""
+    """Return a message as a dict of its fields, unchanged: `json.dumps` must fail for a value that is not JSON."""
     fields = type(message).model_fields
     data = {
         name: value

@@ -1,4 +1,4 @@
-"""The messages of a conversation between calls: a base class for your own store, and one in memory."""
+"""Stores of the messages of a conversation between calls: a base class for your own store, and a store in memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BaseChatMessageHistory(ABC):
 
     @abstractmethod
     def clear(self) -> None:
-        """Forget all messages."""
+        """Remove all messages."""
 
     def add_user_message(self, message: HumanMessage | str) -> None:
         """Add a user message."""
@@ -58,7 +58,7 @@ class BaseChatMessageHistory(ABC):
         await asyncio.to_thread(self.add_messages, messages)
 
     async def aclear(self) -> None:
-        """Forget all messages."""
+        """Remove all messages."""
         import asyncio
 
         await asyncio.to_thread(self.clear)

@@ -1,6 +1,6 @@
-"""The command `modelwire`. Errors take one line; exit code 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C.
+"""The command `modelwire`. An error is printed as one line. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C.
 
-What begins with no command and looks like none (`modelwire "Why?" -m NAME`) means `modelwire ask`.
+Arguments that do not begin with a command, or a typo of one (`modelwire "Why?" -m NAME`), are those of `modelwire ask`.
 """
 
 from __future__ import annotations
@@ -66,17 +66,18 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(exc, CallerError):
             return 2
         return 1
-    except OSError as exc:  # the reader of the output is gone, or the disk full: write nothing more, not even at exit
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    except OSError as exc:
+        # The reader of the output has closed it, or the disk is full. Nothing more is written, not even at exit.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open until the process ends
         if not isinstance(exc, BrokenPipeError):
             echo(f"modelwire: {exc}", file=sys.stderr)
         return 1
 
 
 def _with_ask(arguments: Sequence[str], commands: Sequence[str]) -> list[str]:
-    """Put `ask` before a first argument that is not a command: a text, or an option of `ask`.
+    """Return the arguments with `ask` before a first one that is not a command: a text, or an option of `ask`.
 
-    A word that is close to a command's name is left as it is, so that the parser reports a typo.
+    Nothing is added before a word that is similar to a command's name, so that the parser reports a typo.
     """
     if not arguments and _is_piped():
         return ["ask"]
@@ -103,13 +104,13 @@ def _is_piped() -> bool:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Answers a wrong option with the usage of its command and the closest option."""
+    """A parser that answers a wrong option with the usage of its command and the closest option."""
 
-    commands: Sequence[str] = ()  # the names of those below it
+    commands: Sequence[str] = ()  # The names of its commands.
     _typed: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown arguments here: the parent parser would print its own usage."""
+        """Report unknown arguments here, because the parent parser would print its own usage."""
         self._typed = list(sys.argv[1:] if args is None else args)
         options, rest = super().parse_known_args(args, namespace)
         if rest:
@@ -117,7 +118,7 @@ class _Parser(argparse.ArgumentParser):
         return options, rest
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and what is wrong, without keys, and leave with exit code 2."""
+        """Print the usage and the error, without keys, and exit with code 2."""
         line = " ".join(self._typed)
         has_key = masked_keys(line) != line
         about_key = ""
@@ -126,12 +127,12 @@ class _Parser(argparse.ArgumentParser):
         super().error(masked_keys(self._with_hint(message)) + about_key)
 
     def _commands_below(self) -> list[str]:
-        """Return the names of the commands that this one has."""
+        """Return the names of the commands below this command."""
         below = next(one for one in self._actions if isinstance(one, argparse._SubParsersAction))
         return [*below.choices]
 
     def _with_hint(self, message: str) -> str:
-        """Return the message with the closest command or option."""
+        """Return the message of an error, with the closest command or option added."""
         choice = re.match(r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if choice:
             known = re.findall(r"[\w-]+", choice[2])
@@ -159,7 +160,7 @@ def _prepare_output() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as above
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - it stays open, too
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
@@ -177,8 +178,8 @@ def _parser() -> _Parser:
     )
     below = local_commands.add_subparsers(required=True, metavar="COMMAND")
     for name, run, what, model in (
-        ("pull", _local_pull, "fetch a model's weights (94 MB) into the cache folder", "which one"),
-        ("path", _local_path, "print the path of a model's weights", "which one"),
+        ("pull", _local_pull, "fetch a model's weights (94 MB) into the cache folder", "its name"),
+        ("path", _local_path, "print the path of a model's weights", "its name"),
         (
             "serve",
             _local_serve,
@@ -256,7 +257,7 @@ def _local_serve(options: argparse.Namespace) -> None:
 
 
 class _Bar:
-    """Show a download: rich's bar on a terminal, a line each quarter elsewhere and without rich."""
+    """Shows a download: rich's bar on a terminal; a line for each quarter elsewhere, and without rich."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -62,10 +62,12 @@ else:
 __all__ = ["ModelFile", "ModelRow", "find_model_file", "init_chat_model", "read_model_file"]
 
 FILE_NAME = MODEL_FILE_NAME
-POOL = "pool"  # the key of a row that makes one model of several, and the provider of such a row
+# The key that makes a row of the file a pool of models; it is also the `provider` of such a row.
+POOL = "pool"
 _POOL_OPTIONS = ("weights", "prefer", "hedge", "sticky", "max_wait")
-MODEL_VARIABLE = "MODELWIRE_MODEL"  # names the model where the program does not
-# Names to offer for a misspelt one; any other works as well.
+# The environment variable that names the model if the program does not.
+MODEL_VARIABLE = "MODELWIRE_MODEL"
+# An error for a misspelt name offers these names. A name that is not among them works as well.
 MODEL_NAMES = (
     "gpt-4o",
     "gpt-4o-mini",
@@ -78,7 +80,7 @@ MODEL_NAMES = (
     "claude-haiku-4-5",
     "smollm2",
 )
-# How the best known models of https://ollama.com/library are called there (read 2026-11).
+# The names of the best known models of https://ollama.com/library begin with these words (read 2026-11).
 _OLLAMA_MODELS = ("llama", "qwen", "gemma", "phi", "mistral", "gpt-oss", "deepseek-r1")
 FILE_VARIABLE = MODEL_FILE_VARIABLE
 
@@ -115,15 +117,15 @@ def init_chat_model(
     """Return the chat model that `model` names.
 
     `model` is `"provider:model"`, a model name that implies its provider (`gpt-4o-mini`, `claude-...`), or a row of
-    `modelwire.toml`: the file `config_file`, else `$MODELWIRE_CONFIG`, else the one in the working directory, else the
-    one in the user's configuration folder. The one in the working directory takes keys to no address of its own until
-    it is trusted (`modelwire config trust`). Left out, it is `$MODELWIRE_MODEL`, else the file's `default`, else the
-    config of each call names it, as with `configurable_fields=("model", "model_provider")`. `kwargs` are the model's
-    arguments and win over the row's.
+    `modelwire.toml`: the file `config_file`, else `$MODELWIRE_CONFIG`, else the file in the working directory, else the
+    file in the user's configuration folder. A file in the working directory cannot send keys to an address of its own
+    until the user trusts it (`modelwire config trust`). Without `model` it is `$MODELWIRE_MODEL`, else the file's
+    `default`, else the config of each call names it, as with `configurable_fields=("model", "model_provider")`.
+    `kwargs` are the model's arguments, and override those of the row.
 
-    With `configurable_fields` (names of arguments such as `("model", "temperature")`, or "any") the model is made when
-    it is called, from these arguments and those in `config["configurable"]`, under `config_prefix` and an underscore
-    where there is one. "any" lets the writer of the config set `base_url` and `api_key` too.
+    With `configurable_fields` (names of arguments such as `("model", "temperature")`, or "any") each call creates the
+    model, from these arguments and those in `config["configurable"]`; with `config_prefix`, the keys there begin with
+    the prefix and an underscore. "any" lets the writer of the config set `base_url` and `api_key` too.
 
     Raises: `UnknownModel`, `InvalidConfig`, `MissingKey`, `InvalidArgument`, all before any request.
     """
@@ -163,7 +165,7 @@ def make_named_model(
 ) -> BaseChatModel:
     """Return the model that the arguments, the environment or the file names. Raises as `init_chat_model` does.
 
-    With `config_is_found`, `config_file` is one that was found in a working directory: the user did not name it.
+    With `config_is_found`, `config_file` was found in a working directory and not named by the user.
     """
     file = _model_file(config_file, is_found=config_is_found)
     name = model or kwargs.pop("model_name", None) or _default_name(file)
@@ -196,7 +198,7 @@ def _error_at(path: Any, line: int, what: str) -> InvalidConfig:
 def _pool_of(
     row: ModelRow, kwargs: Kwargs, config_file: Any, *, config_is_found: bool
 ) -> BaseChatModel:
-    """Return the pool of a row; `kwargs` are arguments of each of its models."""
+    """Return the pool of models that a row describes; `kwargs` are arguments of each of its models."""
     options = dict(row.parameters)
     names = options.pop(POOL)
     weights = options.pop("weights", None)
@@ -215,7 +217,7 @@ def _pool_of(
 
 
 def _row_of(name: str, provider: str | None, file: ModelFile) -> ModelRow:
-    """Return the row of a name: that of the file, else one that only names the model."""
+    """Return the file's row with this name, or else a new row that has only a provider and a model."""
     row = None
     if provider is None and not _is_full_name(name):
         row = file.models.get(name)
@@ -223,7 +225,7 @@ def _row_of(name: str, provider: str | None, file: ModelFile) -> ModelRow:
 
 
 def _is_full_name(name: str) -> bool:
-    """Return whether it is `provider:model`, which no row of a file hides."""
+    """Return whether `name` is `provider:model`, which always names this model, even if a row has the same name."""
     prefix, colon, _ = name.partition(":")
     return bool(colon) and registry.row_of(prefix) is not None
 
@@ -237,7 +239,7 @@ def _model_file(named: str | Path | None, *, is_found: bool = False) -> ModelFil
 
 
 def is_found_here(path: Path) -> bool:
-    """Return whether this file was found in the working directory: no one named it, and it is not the user's own."""
+    """Return whether this file is that of the working directory, not named by a variable and not the user's own."""
     own = user_folder("config") / FILE_NAME
     is_own = os.path.exists(own) and os.path.samefile(own, path)
     return path == Path(FILE_NAME) and not os.environ.get(FILE_VARIABLE) and not is_own
@@ -248,12 +250,12 @@ def _default_name(file: ModelFile) -> str | None:
 
 
 def default_name() -> str | None:
-    """Return the name of the model where a program names none, or None."""
+    """Return the name of the model for a program that names none: that of the environment or the file, or None."""
     return _default_name(_model_file(None))
 
 
 def provider_of_name(name: str | None, config_file: str | Path | None = None) -> str | None:
-    """Return the provider of the model that `name` names, or None where its row takes its key from a variable."""
+    """Return the provider of the model that `name` names; None if its row is a pool or has an `api_key_env`."""
     file = _model_file(config_file)
     row = _row_of(name or _default_name(file) or "", None, file)
     if row.api_key_env is None and row.provider != POOL:
@@ -262,12 +264,15 @@ def provider_of_name(name: str | None, config_file: str | Path | None = None) ->
 
 
 def keeps_transcripts() -> bool:
-    """Whether the file leaves the transcripts of `modelwire ask` and `chat` on."""
+    """Return whether `modelwire ask` and `chat` keep transcripts: the setting `log` of the file, true by default."""
     return _model_file(None).log
 
 
 def named_row(name: str, provider: str | None = None, file: ModelFile | None = None) -> ModelRow:
-    """Read `provider:model`, or a model's name alone. Raises `UnknownModel` when it names no provider."""
+    """Return a row for `provider:model`, or for a model's name that implies its provider.
+
+    Raises: `UnknownModel` if the provider is unknown.
+    """
     from difflib import get_close_matches
 
     prefix, colon, rest = name.partition(":")
@@ -283,7 +288,7 @@ def named_row(name: str, provider: str | None = None, file: ModelFile | None = N
         raise UnknownModel(f"`{name}` is a provider, and names no model: write `{name}:MODEL`.")
     rows = [] if file is None else [*file.models]
     known = [*registry.provider_names(), *rows]
-    if not colon:  # most likely a model's name, then
+    if not colon:  # The name is most likely that of a model.
         known = get_close_matches(name, [*MODEL_NAMES, *rows], n=2, cutoff=0.7) or known
     hint = did_you_mean(prefix, known)
     if (guess := _with_its_provider(name)) is not None:
@@ -295,7 +300,7 @@ def named_row(name: str, provider: str | None = None, file: ModelFile | None = N
 
 
 def _with_its_provider(name: str) -> str | None:
-    """Return `PROVIDER:MODEL` for a name that most likely means it: `openai/gpt-4o`, or a model that Ollama serves."""
+    """Return the `PROVIDER:MODEL` that a name most likely means (`openai/gpt-4o`, or a model that Ollama serves)."""
     if ":" in name:
         return None
     provider, slash, model = name.partition("/")
@@ -306,7 +311,7 @@ def _with_its_provider(name: str) -> str | None:
     return None
 
 
-# Arguments that authenticate the call themselves: with one of them the row's variable is not read.
+# Arguments that authenticate a call. If the program sets one of them, the row's `api_key_env` is not read.
 _CREDENTIALS = (
     "api_key",
     "openai_api_key",
@@ -323,19 +328,21 @@ _CREDENTIALS = (
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """One `[models.NAME]` table."""
+    """A `[models.NAME]` table of `modelwire.toml`."""
 
     provider: str
     model: str
     api_key_env: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
-    path: str | None = None  # the file that says so
-    lines: dict[str, int] = field(default_factory=dict)  # where in it, by parameter
+    path: str | None = None  # The file with this table.
+    lines: dict[str, int] = field(
+        default_factory=dict
+    )  # The line of each parameter in the file, from 1.
 
     def arguments(self, *, beside: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments of the model, with the key from its variable unless `beside` authenticates the call.
+        """Return the arguments of the model, with the key from `api_key_env` unless `beside` authenticates the call.
 
-        Raises: `MissingKey` where that variable is not set.
+        `beside` are the arguments that the program sets. Raises: `MissingKey` if that variable is not set.
         """
         if self.api_key_env is None or any(beside.get(name) is not None for name in _CREDENTIALS):
             return dict(self.parameters)
@@ -349,26 +356,30 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """What `modelwire.toml` says."""
+    """The checked content of a `modelwire.toml`."""
 
     models: dict[str, ModelRow] = field(default_factory=dict)
     default: str | None = None
     budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    log: bool = True  # whether `modelwire ask` and `chat` keep transcripts
-    shared: dict[str, str] = field(default_factory=dict, repr=False)  # the URL may hold a password
+    log: bool = True  # True if `modelwire ask` and `chat` keep transcripts.
+    shared: dict[str, str] = field(default_factory=dict, repr=False)  # Its URL may have a password.
     path: Path | None = None
     text: str = field(default="", repr=False)
-    is_found: bool = False  # in the working directory, where somebody else may have written it
+    # True for a file found in the working directory, which another person may have written.
+    is_found: bool = False
 
 
-# Templates are for the command.
+# The settings that the file may have. Only the command `modelwire` reads `templates`.
 _SETTINGS = ["default", "models", "budgets", "log", "shared", "templates"]
 _SHARED_SETTINGS = ["url", "prefix"]
 _BUDGET_SETTINGS = ["usd", "tokens", "calls", "seconds", "per", "zone", "unpriced", "when_away"]
 
 
 def budget_row(name: str, config_file: str | Path | None = None, *, or_empty: bool = False) -> JSON:
-    """Return the settings of `[budgets.NAME]`. Raises `InvalidConfig`, `InvalidArgument` where there are none."""
+    """Return the settings of `[budgets.NAME]`; {} if there are none and `or_empty`.
+
+    Raises: `InvalidArgument` if there are none otherwise, `InvalidConfig` for a file that cannot be used.
+    """
     budgets = _model_file(config_file).budgets
     if name in budgets or or_empty:
         return budgets.get(name, {})
@@ -381,10 +392,10 @@ def budget_row(name: str, config_file: str | Path | None = None, *, or_empty: bo
 
 
 def shared_settings() -> dict[str, str]:
-    """Return the settings of `[shared]` of the file, empty without them.
+    """Return the settings of `[shared]` of the file, or {} without this table.
 
-    Raises: `InvalidConfig` for a file of the working directory that the user has not trusted, because its address would
-    receive what this process knows.
+    Raises: `InvalidConfig` for a file of the working directory that the user has not trusted, because this process
+    would send data to the server that the file names.
     """
     file = _model_file(None)
     if file.shared and file.is_found and not config_trust.is_trusted(file):
@@ -397,14 +408,14 @@ def shared_settings() -> dict[str, str]:
 
 
 def find_model_file(named: str | Path | None = None) -> Path | None:
-    """Return the file to read: that of the argument or environment, else the first default place, else `None`.
+    """Return the file that `named` or the environment names, else the first default file that exists, else None.
 
-    Raises: `InvalidConfig` where the file that was named does not exist.
+    Raises: `InvalidConfig` if the named file does not exist.
     """
     places = model_file_places()
     if named is not None:
         places = (Path(os.path.expanduser(named)),)
-    # `Path.is_file` raises for a folder that is closed to us.
+    # `Path.is_file` raises an error for a folder that this user may not read.
     found = next(filter(os.path.isfile, places), None)
     if found is None and len(places) == 1:
         raise InvalidConfig(f"There is no file `{places[0]}`.", path=str(places[0]))
@@ -412,9 +423,11 @@ def find_model_file(named: str | Path | None = None) -> Path | None:
 
 
 def read_model_file(path: Path) -> ModelFile:
-    """Read and check a `modelwire.toml`. Raises: `InvalidConfig` with the file, and the line where there is one."""
+    """Read and check a `modelwire.toml`. Raises: `InvalidConfig` with the file, and with the line if it is known."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows writes a mark before it
+        text = path.read_text(
+            encoding="utf-8-sig"
+        )  # Editors on Windows begin a file with a byte order mark.
     except OSError as exc:
         raise InvalidConfig(f"`{path}` cannot be read: {exc.strerror}.", path=str(path)) from exc
     except UnicodeDecodeError as exc:
@@ -423,22 +436,27 @@ def read_model_file(path: Path) -> ModelFile:
 
 
 def parse_model_file(path: Path, text: str) -> ModelFile:
-    """Check the text of a `modelwire.toml`, written or not. Raises: `InvalidConfig` as `read_model_file`."""
+    """Return the checked content of `text`, a `modelwire.toml` that may not have been written to `path` yet.
+
+    Raises: `InvalidConfig`, as `read_model_file` does.
+    """
     import tomllib
 
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         at = re.search(r"line (\d+)", str(exc))
-        line = int(at.group(1)) if at else text.count("\n") + 1  # "at end of document"
+        # Without a number, tomllib reports the error "at end of document".
+        line = int(at.group(1)) if at else text.count("\n") + 1
         raise _error_at(path, line, f"not valid TOML: {exc}.") from exc
-    except RecursionError:  # not its cause: a thousand frames say nothing
+    except RecursionError:
+        # `from None` drops a traceback of a thousand equal frames.
         raise InvalidConfig(f"`{path}` has values nested too deep.", path=str(path)) from None
     return replace(_Reader(path, text).file(data), path=path, text=text)
 
 
 class _Reader:
-    """Checks the tables of one file, and knows where in it they stand."""
+    """Checks the tables of one file, and names the line of each error."""
 
     KEYS = ("provider", "model", "api_key_env")
 
@@ -496,13 +514,14 @@ class _Reader:
             if key in row and not isinstance(row[key], str):
                 raise self.error(f"`{key}` of `models.{name}` must be a string", key, name)
         if "provider" not in row and "model" in row:
-            try:  # `model = "openai:gpt-4o-mini"` says both
+            try:  # `model = "openai:gpt-4o-mini"` sets both.
                 named = named_row(row["model"])
                 row |= {"provider": named.provider, "model": named.model}
             except UnknownModel as exc:
                 if ":" in row["model"]:
                     raise self.error(f"`model` of `models.{name}`: {exc}", "model", name) from exc
-        for key in ("model", "provider"):  # without a model nothing says the provider
+        # `model` is checked first, because it may have set the provider.
+        for key in ("model", "provider"):
             if key not in row:
                 raise self.missing(key, name, row)
         provider = row.pop("provider")
@@ -513,7 +532,7 @@ class _Reader:
         return ModelRow(provider, model, key_variable, row, path=str(self.path), lines=lines)
 
     def pool_row(self, name: str, row: JSON, tables: Values) -> ModelRow:
-        """Return the row of a pool. Its models are rows of this file, or names of models."""
+        """Return the row of a pool. The names in its list are rows of this file, or models such as `provider:model`."""
         members = row[POOL]
         weights = row.get("weights")
         if not isinstance(members, list) or not all(isinstance(one, str) for one in members):
@@ -539,17 +558,17 @@ class _Reader:
     def check_keys(
         self, lacks: str, keys: Iterable[str], known: Sequence[str], row: str | None = None
     ) -> None:
-        """Raise the error of the first key that is not known; `lacks` are its first words."""
+        """Raise an error for the first key that is not `known`; the text of the error begins with `lacks`."""
         for key in keys:
             if key not in known:
                 raise self.error(f"{lacks} `{key}`. {did_you_mean(key, known)}", key, row)
 
     def missing(self, key: str, name: str, row: Fields) -> InvalidConfig:
-        """Return the error of a row without its `model` or `provider`; a key that is spelt alike is named."""
+        """Return the error for a row without its `model` or `provider`; it names a key that may be a misspelling."""
         slip = next((other for other in row if other not in self.KEYS and _alike(other, key)), None)
         hint = ""
         if slip:
-            hint = f" Did you mean it by `{slip}`?"
+            hint = f" Is `{slip}` a misspelling of it?"
         elif key == "provider":
             hint = ' Write both in one: `model = "PROVIDER:MODEL"`.'
         return self.error(f"`models.{name}` has no `{key}`.{hint}", slip or f"models.{name}", name)
@@ -558,7 +577,10 @@ class _Reader:
         return _error_at(self.path, self.line_of(key, row), f"{what.rstrip('.')}.")
 
     def line_of(self, key: str, row: str | None) -> int:
-        """Find the line where `key` is set, in the table of `row` where one is named; the parser does not report it."""
+        """Return the number, from 1, of the line that sets `key`, in the table of `row` if a row is named.
+
+        The line is searched for, because `tomllib` does not report it.
+        """
         start = 0
         if row is not None:
             header = re.compile(rf"\s*\[\s*models\s*\.\s*[\"']?{re.escape(row)}[\"']?\s*\]")

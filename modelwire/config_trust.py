@@ -1,8 +1,9 @@
-"""Which `modelwire.toml` of a working directory may say where a key goes: one that the user has trusted, by its digest.
+"""Trust in the `modelwire.toml` of a working directory: only a trusted file may choose the address that gets a key.
 
-Somebody else may have written the file of a folder that was cloned or unpacked. Until the user trusts it, as with
-direnv, it chooses models and parameters, but no address for a key and no variable that is not the provider's own.
-A file that the program or the environment names, and the user's own, may do both.
+Another person may have written the file of a folder that was cloned or unpacked. Until the user trusts the file, as
+with direnv, it can choose models and parameters, but neither an address for a key nor a variable that is not the
+provider's own. A file that the program or the environment names, and the user's own file, may do both. A trusted file
+is known by a digest of its path and its text.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ else:
 
 __all__ = ["check_row", "is_trusted", "trust"]
 
-# Parts of names of arguments that hold an address, for a class that does not say which of its fields do.
+# For a class without `ADDRESSES`, an argument whose name contains one of these words counts as an address.
 _ADDRESS_WORDS = ("url", "endpoint", "host", "proxy", "address", "api_base")
 
 
 def is_trusted(file: ModelFile) -> bool:
-    """Return whether the user has trusted this file, at its place and with its text."""
+    """Return whether the user has trusted this file at this path and with this text."""
     return file.path is not None and _record(file.path, file.text).is_file()
 
 
 def trust(file: ModelFile) -> None:
-    """Remember that the user trusts a file as it was read. Raises: `InvalidConfig` where that cannot be written."""
+    """Record that the user trusts a file with the text that was read. Raises: `InvalidConfig` if this fails."""
     place = file.path or Path()
     record = _record(place, file.text)
     try:
@@ -48,16 +49,16 @@ def trust(file: ModelFile) -> None:
 
 
 def _record(place: Path, text: str) -> Path:
-    from hashlib import sha256  # loaded for a file of a working directory only
+    from hashlib import sha256  # Only a file of a working directory needs it.
 
     digest = sha256(os.fsencode(place.resolve()) + b"\0" + text.encode("utf-8")).hexdigest()
     return user_folder("data") / "trusted" / digest
 
 
 def check_row(name: str, row: ModelRow, beside: Mapping[str, Any]) -> None:
-    """Raise `InvalidConfig` where a row of an untrusted file would send a key to an address, or another variable.
+    """Raise `InvalidConfig` if a row of an untrusted file would send a key, or another variable, to an address.
 
-    `beside` are the arguments that the program sets; they win over those of the row.
+    `beside` are the arguments that the program sets; they override those of the row.
     """
     wire = row.parameters.get("wire")
     made = registry.provider_row(row.provider).model_class(wire if isinstance(wire, str) else None)

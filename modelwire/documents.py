@@ -1,4 +1,4 @@
-"""`Document`: a piece of text with where it came from, as retrievers find it. A pure value."""
+"""`Document`: a text with its metadata, as retrievers return it. A pure value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from modelwire.errors import InvalidArgument, did_you_mean
 from modelwire.messages.serialised import LangChainForm
 
 __all__ = ["Document"]
-__path__: list[str] = []  # old paths below this one: `modelwire.compat`
+# Import paths below this module, as LangChain has them, are those of `modelwire.compat`.
+__path__: list[str] = []
 
 
 class Document(LangChainForm, BaseModel):
@@ -27,9 +28,8 @@ class Document(LangChainForm, BaseModel):
     def __init__(self, page_content: str, **kwargs: Any) -> None:
         for name in kwargs.keys() - type(self).model_fields.keys():
             hint = did_you_mean(name, list(type(self).model_fields))
-            if hint.startswith(
-                "Did you mean"
-            ):  # what looks like no field at all is dropped, as scripts expect
+            # A name that is not similar to a field is dropped, as scripts expect.
+            if hint.startswith("Did you mean"):
                 raise InvalidArgument(f"`{type(self).__name__}` has no field `{name}`. {hint}")
         try:
             super().__init__(page_content=page_content, **kwargs)
@@ -39,7 +39,7 @@ class Document(LangChainForm, BaseModel):
                 for error in exc.errors(include_url=False, include_context=False)
             )
             raise InvalidArgument(
-                f"`{type(self).__name__}` cannot be made of these values: {wrong}."
+                f"`{type(self).__name__}` cannot be created from these values: {wrong}."
             ) from exc
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class Document(LangChainForm, BaseModel):
         return f"page_content={self.page_content!r}{about}"
 
     def __repr_args__(self) -> Any:
-        # What is not set says nothing; the metadata comes first, the long text last.
+        # Fields that are not set are left out, and the long text comes last.
         shown = {"id": self.id, "metadata": self.metadata, "page_content": self.page_content}
         return [(name, value) for name, value in shown.items() if value is not None]
 

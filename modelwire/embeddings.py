@@ -1,4 +1,4 @@
-"""Embeddings: the interface that stores ask for, and the models of each provider, which load when they are used."""
+"""Embeddings: the interface that vector stores need, and the models of each provider, which load when first used."""
 
 from __future__ import annotations
 
@@ -48,24 +48,25 @@ __getattr__, __dir__, __all__ = lazy.exports(
     },
 )
 __all__ += ["Embeddings"]
-__path__: list[str] = []  # old paths below this one: `modelwire.compat`
+# Import paths below this module, as LangChain has them, are those of `modelwire.compat`.
+__path__: list[str] = []
 
 
 class Embeddings(ABC):
-    """Turns texts into vectors; subclass it around the SDK or model you have."""
+    """The interface of models that turn texts into vectors; subclass it around an SDK or a model of your own."""
 
     @abstractmethod
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return one vector for each of n texts."""
+        """Return one vector for each text, in their order."""
 
     @abstractmethod
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a question."""
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return one vector for each of n texts; unless overridden, by the sync method in a thread."""
+        """Return one vector for each text, in their order. The default runs the sync method in a thread."""
         return await run_in_executor(None, self.embed_documents, texts)
 
     async def aembed_query(self, text: str) -> list[float]:
-        """Return the vector of a question; unless overridden, by the sync method in a thread."""
+        """Return the vector of a question. The default runs the sync method in a thread."""
         return await run_in_executor(None, self.embed_query, text)

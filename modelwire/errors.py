@@ -1,4 +1,4 @@
-"""Every error that modelwire raises, and who must act on it. No I/O; imports nothing of ours.
+"""Every error that modelwire raises, and who must act on it. No I/O; imports only `modelwire.aliases`.
 
     ModelwireError
     ├── CallerError                 raised before any request: the program must change
@@ -39,15 +39,15 @@
     │   └── BudgetUnavailable       what the budget has left cannot be known now: its Redis does not answer
     ├── StepLimitReached            `run_tools` ended before the model did; `.messages`
     ├── ToolsPaused                 `run_tools` ended with open calls; `.messages`, `.calls`
-    ├── CallLater                   a tool raises it: its result comes later
+    ├── CallLater                   a tool raises it if its result comes later
     └── JobError                    a job cannot start or continue; finished rows stay stored
         ├── JobChanged              the input, the prompt or the model is not what the job began with
         ├── JobBusy                 another process runs it
         ├── JobStopped              the same failure for every row: a wrong key, no credit, an outage
-        │   └── BatchUncertain      (in jobs) which batch is ours? `.part`, `.batch_ids`; `adopt`, `submit_again`
+        │   └── BatchUncertain      (in jobs) it is unknown which batch belongs to the job; `.part`, `.batch_ids`
         └── DiskError               also an OSError: a full or broken disk; `.path`
 
-`ParameterWarning`, no error: a parameter was changed to fit the model before it was sent.
+`ParameterWarning` is a warning and not an error: a parameter was changed to fit the model before it was sent.
 """
 
 from __future__ import annotations
@@ -121,31 +121,30 @@ __all__ = [
 
 
 class RetryClass(Enum):
-    """What a failure means for the next attempt."""
+    """Whether and how a call is retried after a failure."""
 
-    THROTTLE = "throttle"  # come back later, as often as it takes: a rate limit
-    OVERLOAD = "overload"  # the same, and send less at a time
-    TRANSIENT = "transient"  # a passing failure: a few more tries
-    GLITCH = "glitch"  # an unreadable answer: one more try
-    FATAL = "fatal"  # the same request will fail again
+    THROTTLE = "throttle"  # A rate limit: retry later, without a limit on the number of attempts.
+    OVERLOAD = "overload"  # An overload: as for THROTTLE, and with fewer requests at a time.
+    TRANSIENT = "transient"  # A failure that passes: retry a few times.
+    GLITCH = "glitch"  # An unreadable answer: retry once.
+    FATAL = "fatal"  # The same request would fail again: do not retry.
 
 
 class Attempt(NamedTuple):
-    """One try of a call that failed."""
+    """A failed attempt of a call."""
 
     retry_class: RetryClass
-    error: str  # class name
+    error: str  # The name of the error's class.
     status: int | None
     code: str | None
     request_id: str | None
     elapsed_s: float
-    maybe_billed: bool = (
-        False  # the whole request was sent and no refusal came back: the answer may have been made
-    )
+    # True if the whole request was sent and no error came back: the provider may have billed an answer.
+    maybe_billed: bool = False
 
 
 class ModelwireError(Exception):
-    """The root: `except ModelwireError` catches everything modelwire raises."""
+    """The base class of all errors: `except ModelwireError` catches every error that modelwire raises."""
 
 
 class CallerError(ModelwireError):
@@ -192,7 +191,7 @@ class UnknownModel(InvalidArgument):
 class MissingVariable(CallerError, KeyError):
     """A prompt was formatted without one of its variables."""
 
-    __str__ = Exception.__str__  # KeyError would show the repr of the text
+    __str__ = Exception.__str__  # That of KeyError shows the repr of the text.
 
 
 class MissingKey(CallerError):
@@ -200,7 +199,7 @@ class MissingKey(CallerError):
 
 
 class MissingDependency(CallerError, ImportError):
-    """A part of modelwire needs an extra that is not installed."""
+    """A part of modelwire needs a package that is not installed; the text names the extra to install."""
 
 
 class ParameterWarning(UserWarning):
@@ -210,13 +209,13 @@ class ParameterWarning(UserWarning):
 class ChatError(ModelwireError):
     """A call was made and there is no answer.
 
-    All facts are attributes; any of them may be `None` if unknown.
-    `attempts` lists the failed tries, oldest first, this one last.
-    `partial` is the merged `AIMessageChunk` received so far, for streams.
+    All facts are attributes, which are `None` if unknown. `attempts` lists the failed attempts of the
+    call, the last one last. `partial` is the sum of the chunks of a stream so far, as an
+    `AIMessageChunk`.
     """
 
     retry_class: RetryClass = RetryClass.FATAL
-    deployment: str | None = None  # of a pool
+    deployment: str | None = None  # The name of the deployment, for a call of a pool.
 
     def __init__(
         self,
@@ -241,7 +240,7 @@ class ChatError(ModelwireError):
         self.code = code
         self.type = type
         self.request_id = request_id
-        self.retry_after = retry_after  # seconds to wait, from the provider
+        self.retry_after = retry_after  # The seconds that the provider asks to wait.
         self.body = body
         self.partial = partial
         self.attempts: Sequence[Attempt] = ()
@@ -307,8 +306,8 @@ class BadRequest(ProviderError):
 class ContextTooLong(BadRequest):
     """The messages and the reserved output exceed the model's context window.
 
-    Where that was seen before the call (`check_context`), there was no request, and `tokens` and `max_input_tokens` say
-    how many there are and how many the model takes.
+    If this was seen before the call (`check_context`), no request was sent, `tokens` is the size of the input, and
+    `max_input_tokens` is the model's limit.
     """
 
     tokens: int | None = None
@@ -316,7 +315,7 @@ class ContextTooLong(BadRequest):
 
 
 class RequestTooLarge(BadRequest):
-    """The request has more bytes than the provider takes."""
+    """The request has more bytes than the provider accepts."""
 
 
 class AuthenticationError(ProviderError):
@@ -339,7 +338,7 @@ class Refused(ProviderError):
 
 
 class ModelRefusalError(Refused):
-    """The model refused to answer in the requested form. `raw_message` is its answer."""
+    """The model refused to return the requested structured output. `raw_message` is its answer."""
 
     def __init__(
         self,
@@ -370,7 +369,7 @@ class QuotaExhausted(ProviderError):
 
 
 class RateLimited(ProviderError):
-    """Too many requests or tokens for now."""
+    """The account has sent too many requests or tokens in the current period."""
 
     retry_class = RetryClass.THROTTLE
 
@@ -394,7 +393,7 @@ class Conflict(ProviderError):
 
 
 class WireError(ChatError):
-    """The connection, or the bytes that came over it."""
+    """The connection failed, or the bytes that it delivered cannot be used."""
 
     retry_class = RetryClass.TRANSIENT
 
@@ -416,11 +415,11 @@ class ProxyFailed(WireError):
 
 
 class ConnectionLost(WireError):
-    """The connection broke before the whole answer had come."""
+    """The connection broke before the whole answer had arrived."""
 
 
 class Timeout(WireError, TimeoutError):
-    """A time limit ran out: the call's own, an attempt's, or the silence in a stream."""
+    """A time limit was reached: that of the call, of an attempt, or of the silence in a stream."""
 
 
 class MalformedResponse(WireError):
@@ -430,7 +429,7 @@ class MalformedResponse(WireError):
 
 
 class IncompleteStream(WireError):
-    """A stream ended without its terminal mark; `.partial` holds what came."""
+    """A stream ended without its terminal mark; `.partial` has the chunks that arrived."""
 
 
 class AllDeploymentsFailed(ChatError):
@@ -440,7 +439,7 @@ class AllDeploymentsFailed(ChatError):
 
     @classmethod
     def of(cls, errors: Mapping[str, BaseException]) -> AllDeploymentsFailed:
-        """Return the error for these errors of the deployments."""
+        """Return the error for the last error of each deployment, by name."""
         lines = [
             f"  {name}: {type(error).__name__}: {message_of(error)}"
             for name, error in errors.items()
@@ -454,11 +453,11 @@ class AllDeploymentsFailed(ChatError):
 
 
 class IncompleteAnswer(ChatError):
-    """The provider suspended the answer and it was not continued to its end; `.partial` holds what came."""
+    """The provider suspended the answer, which was not continued to its end; `.partial` has the part that arrived."""
 
 
 class StreamInterrupted(IncompleteStream):
-    """A stream failed after chunks had been handed out; it is never restarted silently."""
+    """A stream failed after the caller had received chunks; such a stream is never restarted silently."""
 
     # `stream_resume="anchored"` gave up: a fallback may continue the text of `.partial`.
     may_continue_elsewhere: bool = False
@@ -467,9 +466,9 @@ class StreamInterrupted(IncompleteStream):
 class OutputParserException(ModelwireError, ValueError):
     """The answer does not parse, or does not have the requested form.
 
-    `llm_output` is the text; with `send_to_llm`, `observation` tells the model what was wrong with it. `raw_message` is
-    the model's answer, where there was one. Where pydantic refused the value, the error is a `ValidationError` of
-    pydantic too (`modelwire.output_parsers.validation`).
+    `llm_output` is the text that was parsed; with `send_to_llm`, `observation` tells the model what was wrong with it.
+    `raw_message` is the model's answer, if there was one. If pydantic rejected the value, the error is also a
+    `ValidationError` of pydantic (`modelwire.output_parsers.validation`).
     """
 
     def __init__(
@@ -477,7 +476,7 @@ class OutputParserException(ModelwireError, ValueError):
         error: Any,
         observation: str | None = None,
         llm_output: str | None = None,
-        send_to_llm: bool = False,  # noqa: FBT001, FBT002 - the name and place LangChain scripts use
+        send_to_llm: bool = False,  # noqa: FBT001, FBT002 - LangChain scripts pass it by position
         *,
         raw_message: Any = None,
     ) -> None:
@@ -518,14 +517,14 @@ class ToolsPaused(ModelwireError):
 
 
 class CallLater(ModelwireError):
-    """Raised by a tool whose result comes later: `run_tools` raises `ToolsPaused` once the other calls have run."""
+    """Raised by a tool whose result comes later; `run_tools` raises `ToolsPaused` once the other calls are done."""
 
 
 class BudgetExceeded(ModelwireError):
     """A call was not sent: it may cost more than its `budget` has left.
 
-    `spent`, `reserved` (by calls in flight) and `needed` are each a `Spending`: USD, tokens and calls. Raised in
-    `run_tools`, `messages` is the conversation so far.
+    `spent`, `reserved` (by calls in flight) and `needed` (by this call) are each a `Spending`: USD, tokens and calls.
+    If `run_tools` raises the error, `messages` is the conversation so far.
     """
 
     def __init__(
@@ -546,9 +545,9 @@ class BudgetExceeded(ModelwireError):
 
 
 class BudgetUnavailable(BudgetExceeded):
-    """A call was not sent: its budget is shared over Redis, which does not answer, so what is left is unknown.
+    """A call was not sent: its budget is shared over Redis, which does not answer, so the rest of it is unknown.
 
-    The same call may be sent when Redis is back. `budget(..., when_away="local")` goes on meanwhile.
+    The same call may succeed when Redis answers again. `budget(..., when_away="local")` allows calls in the meantime.
     """
 
 
@@ -557,7 +556,7 @@ class JobError(ModelwireError):
 
 
 class JobChanged(JobError):
-    """A job is run again with another input, prompt or model than it began with."""
+    """A job cannot continue, because its input, prompt or model has changed since it began."""
 
 
 class JobBusy(JobError):
@@ -565,13 +564,13 @@ class JobBusy(JobError):
 
 
 class JobStopped(JobError):
-    """A job met a failure that would hit every row, and stopped; run it again to continue."""
+    """A job stopped after a failure that would hit every row; run it again to continue."""
 
 
 class DiskError(JobError, OSError):
     """A file cannot be written or read."""
 
-    __str__ = Exception.__str__  # OSError would show the arguments its own way
+    __str__ = Exception.__str__  # That of OSError formats the arguments differently.
 
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(message)
@@ -585,13 +584,13 @@ class DiskError(JobError, OSError):
         )
 
 
-# LangChain's names for the roots: `except ModelError` catches what it did.
+# LangChain's names for the base classes: `except ModelError` catches the same errors as in LangChain.
 LangChainException = ModelwireError
 ModelError = ChatError
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of any error as text that every file takes, also where its `__str__` raises."""
+    """Return the message of an error as text that can be written in UTF-8, even if its `__str__` raises an error."""
     try:
         text = str(error)
     except Exception as exc:  # noqa: BLE001 - the `__str__` of a user's class
@@ -600,19 +599,18 @@ def message_of(error: BaseException) -> str:
 
 
 def and_said(text: str, sentence: str) -> str:
-    """Append a sentence to a text, whatever its last character."""
+    """Return `text` with a sentence appended, with one full stop between them unless `text` ends in `?` or `!`."""
     text = text.rstrip(". ")
     end = "" if text.endswith(("?", "!")) else "."
     return f"{text}{end} {sentence}"
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Name the close matches of `word`, or else all of `known`, as a sentence that ends an error's text."""
+    """Return a sentence for the end of an error's text: the close matches of `word`, or else all names in `known`."""
     from difflib import get_close_matches
 
-    close = get_close_matches(
-        word, known, n=3, cutoff=0.5
-    )  # longer ones of that name first, as they are known
+    close = get_close_matches(word, known, n=3, cutoff=0.5)
+    # Names that begin with `word` come first, in the order of `known`.
     close.sort(key=lambda name: known.index(name) if name.startswith(word) else len(known))
     names = [f"`{name}`" for name in (close or sorted(known))]
     if close:
@@ -621,7 +619,7 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line of the program that called us, through however many frames of ours and of pydantic's."""
+    """Issue a warning that names the line of the user's program, above all frames of modelwire and of pydantic."""
     import sys
     import warnings
 

@@ -1,4 +1,4 @@
-"""Errors under LangChain's names and path; `modelwire.errors` has them all, with what each means."""
+"""Errors under LangChain's names and path; `modelwire.errors` defines all errors and explains them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam between the core and its extensions: what extensions and plugins may use besides the public names.
+"""The names that extensions and plugins may use besides the public names of modelwire.
 
 Importing this module loads nothing: each name loads its module when it is first used.
 
@@ -18,27 +18,27 @@ Calls of models
 What calls send
     `CONNECTION_HOOKS`: the hooks that receive every connection; append one to record, answer or refuse calls.
     `calling`: a context for a request of your own, which a test that closes the network refuses too.
-    `exchange_limiters`: replaces what has been learned of rate limits, and returns it.
-    `ConnectionWrapper`: the base class of what such a hook returns for a connection.
+    `exchange_limiters`: replaces the rate limiters of this process, and returns those that it had.
+    `ConnectionWrapper`: the base class of the object that such a hook returns for a connection.
 
 Why an answer ended
-    `finish_reason_of`: the reason, in the provider's word, wherever the provider puts it.
-    `CUT_REASONS`, `FILTERED_REASONS`: the reasons of answers that a limit cut, and that a filter withheld.
+    `finish_reason_of`: why an answer ended, as the provider calls it.
+    `CUT_REASONS`, `FILTERED_REASONS`: the reasons of answers that a limit cut short, and that a filter withheld.
 
 How work runs
-    `row_context`: a context for one row of a job: its observer, and calls that wait for limits as long as it takes.
+    `row_context`: a context for one row of a job: its observer, and calls that wait for limits without a time limit.
     `inner_context`: a context in which calls without a config inherit changed settings.
     `background_loop`: the event loop in a daemon thread, on which sync programs run many calls at a time.
-    `close`, `aclose`: close nested iterators in order, so that a stream that is left releases its connection at once.
+    `close`, `aclose`: close nested iterators in order, so that a stream that is abandoned releases its connection.
     `affordable_in_flight`: how many calls may be in flight with the open files that the system allows.
-    `divide_limits`: tells this process which share of a provider's limits it has.
-    `BudgetStore`: the base class of what named budgets keep their sums in.
+    `divide_limits`: sets the share of a provider's limits that this process may use.
+    `BudgetStore`: the base class of the stores in which named budgets keep their sums.
 
 Wires
     `WIRES`, `wire_named`: the names of all wires, and the `Wire` of a name: its codec, path, model class, Batch API.
     `register_batch_api`: gives a wire the class that submits, polls and reads its batches.
     `Reply`, `Headers`: a response as codecs read it, and headers whose `repr` hides credentials.
-    `SSEDecoder`: decodes server-sent events from bytes, however they are cut.
+    `SSEDecoder`: decodes server-sent events from bytes, which may be split anywhere.
     `error_of`: the error of `modelwire.errors` for an exception of an HTTP client.
     `usual_status`: the status that providers usually send for an error class.
     `address_of`, `shown_url`: the parts of a base URL, and a URL without its secrets.
@@ -51,11 +51,11 @@ Wires
 
 Providers
     `PROVIDERS`, `provider_row`, `service_of`: the providers' rows by name, the row of one, and that of a service.
-    `brought_names`: the names that installed plugins bring.
+    `brought_names`: the names of the providers that installed plugins add.
     `credentials_of`, `provider_address`: where a provider's key and address come from in this program.
     `names_of`: a provider's names in price lists, model lists and traces.
-    `model_classes`, `langchain_packages`, `service_names`: the models' classes with their modules, the packages of
-    LangChain's that have them, and the names of the services.
+    `model_classes`, `langchain_packages`, `service_names`: the models' classes with their modules, the LangChain
+    packages that have these classes, and the names of the services.
 
 Secrets
     `KEY_HEADERS`: the names of the headers that carry a key, in lower case.

@@ -1,4 +1,4 @@
-"""What a forked child does first: it replaces the locks that another thread of its parent may hold, and forgets."""
+"""Code that runs first in a forked child: it replaces locks that a thread of the parent may hold, and clears state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ __all__ = ["in_child"]
 
 
 def in_child(function: Callable[[], None]) -> Callable[[], None]:
-    """Call `function` in each child that this process forks; a decorator. Where there are no forks it does nothing."""
+    """Register `function` to be called in each child that this process forks, and return it, as a decorator does.
+
+    On a system without forks this does nothing.
+    """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=function)
     return function

@@ -1,4 +1,4 @@
-"""What holds for the whole process: the cache of models that name none."""
+"""Settings of the whole process: the cache of all models without one of their own."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def set_llm_cache(value: BaseCache | None) -> None:
 
 
 def get_llm_cache() -> BaseCache | None:
-    """Return the cache of models that name none."""
+    """Return the cache that `set_llm_cache` has set, or None."""
     return global_cache.llm_cache

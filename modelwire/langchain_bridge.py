@@ -1,7 +1,7 @@
-"""What the rest of modelwire knows of LangChain: how to see one of its objects, and whom to ask about it.
+"""Recognizes objects of LangChain, and converts them by `modelwire.langchain`. The rest of modelwire uses only this.
 
-Nothing here imports `langchain_core`. As long as the program has not loaded it no object can be one of its own, and
-every question costs one look into `sys.modules`.
+No code here imports `langchain_core`. If the program has not loaded it, no object can be LangChain's, and each check
+only looks into `sys.modules`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def is_langchain(thing: object) -> bool:
 
 
 def is_langchains(cls: type, name: str) -> bool:
-    """Return whether `cls` is LangChain's class `name`, or one that is built on it."""
+    """Return whether `cls` is LangChain's class `name` or a subclass of it."""
     if "langchain_core" not in sys.modules:
         return False
     return any(base.__name__ == name and base.__module__.startswith(_ROOTS) for base in cls.__mro__)
 
 
 def own(kind: str, thing: Any) -> Any:
-    """Return our counterpart of an object of LangChain's.
+    """Return modelwire's counterpart of an object of LangChain.
 
-    `kind` is what it shall be here: "value", "runnable", "tool" (as OpenAI's function), "callable_tool",
-    "handler", "manager", "history", or "form" (what `modelwire.load` writes). Raises `InvalidType` for what has no
-    counterpart, `MissingDependency` for a LangChain that is too old.
+    `kind` is the kind of the result: "value", "runnable", "tool" (an OpenAI function), "callable_tool", "handler",
+    "manager", "history", or "form" (a dict that `modelwire.load` writes). Raises `InvalidType` for an object without a
+    counterpart, `MissingDependency` if the installed LangChain is too old.
     """
     return getattr(import_module("modelwire.langchain"), f"own_{kind}")(thing)

@@ -1,4 +1,4 @@
-"""Public names, and old import paths, that are made when they are first used (PEP 562, PEP 451)."""
+"""Public names and old import paths that are resolved when a program first uses them (PEP 562, PEP 451)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def exports(
 
 
 class _OldPaths:
-    """Finds the import paths of `modelwire.compat`. It is the last finder, so modules that exist are found first."""
+    """The import finder for the paths of `modelwire.compat`. As the last finder it never hides a module that exists."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if not name.startswith("modelwire.") or name.startswith("modelwire.compat"):
@@ -73,7 +73,7 @@ class _OldPaths:
         return None if homes is None else ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Leave it to the import system."""
+        """Return None, so that the import system creates the module."""
 
     def exec_module(self, module: Any) -> None:
         homes = import_module("modelwire.compat").homes_of(module.__name__)
@@ -81,6 +81,6 @@ class _OldPaths:
 
 
 def find_old_paths() -> None:
-    """Make `import` find the paths of `modelwire.compat`."""
+    """Install the finder for the import paths of `modelwire.compat`, once for each process."""
     if not any(type(finder).__name__ == "_OldPaths" for finder in sys.meta_path):
         sys.meta_path.append(_OldPaths())

@@ -1,9 +1,9 @@
-"""`dumpd`, `dumps`, `load`, `loads`: objects in LangChain's own JSON form, written and read.
+"""`dumpd`, `dumps`, `load`, `loads`: write objects in LangChain's JSON form, and read them.
 
 They read messages, generations, documents, `PromptTemplate` and the chat models of this package, by a table of names,
 so that a file cannot cause an import. Any other object is written as `not_implemented`, and cannot be read.
 
-A dict in the data that looks like this form (a tool's arguments, a block that a model wrote) is written inside of
+A dict in the data that looks like this form (a tool's arguments, a block that a model wrote) is written inside
 `{"__lc_escaped__": ...}` and read as a dict, so that data never becomes an object.
 """
 
@@ -23,7 +23,7 @@ from modelwire.messages.serialised import ESCAPE, LangChainForm, is_escaped, nee
 __all__ = ["dumpd", "dumps", "load", "loads"]
 
 _MESSAGES = "modelwire.messages"
-# This maps each class that is no chat model to the module that has it. The rows of the providers name the chat models.
+# The module of each class that is not a chat model. The chat models are named by the rows of the providers.
 _CORE_CLASSES = {
     name: module
     for module, names in {
@@ -45,21 +45,21 @@ def _classes() -> dict[str, str]:
     return {**_CORE_CLASSES, **model_classes()}
 
 
-# This maps a value of `allowed_objects` to the modules whose classes `load` then makes; None: those of all modules.
+# For each value of `allowed_objects`, the modules whose classes `load` may create; None stands for all modules.
 _ALLOWED = {"all": None, "core": {*_CORE_CLASSES.values()}, "messages": {_MESSAGES}}
 
 
 def dumps(obj: Any, *, pretty: bool = False, **kwargs: Any) -> str:
-    """Write `obj` down as JSON text; a key is never written, the name of its variable is.
+    """Return `obj` as JSON text. A key is never written, but only the name of its environment variable.
 
-    `loads` reads every JSON value back as it was, also one that looks like LangChain's form. An object inside of such
-    a dict comes back as the dict that it was written as. `kwargs` are those of `json.dumps`.
+    `loads` returns every JSON value unchanged, even one that looks like LangChain's form. An object inside such a dict
+    is read as a dict, in the form in which it was written. `kwargs` are those of `json.dumps`.
 
     Raises: `InvalidArgument` for `default`, which would have no effect.
     """
     if "default" in kwargs:
         raise InvalidArgument(
-            "`dumps` takes no `default`: what JSON lacks becomes `not_implemented`."
+            "`dumps` takes no `default`: an object that has no JSON form becomes `not_implemented`."
         )
     if pretty:
         kwargs.setdefault("indent", 2)
@@ -67,7 +67,7 @@ def dumps(obj: Any, *, pretty: bool = False, **kwargs: Any) -> str:
 
 
 def dumpd(obj: Any) -> Any:
-    """Write `obj` down as plain dicts and lists."""
+    """Return `obj` in the form of `dumps`, as plain dicts and lists."""
     return json.loads(dumps(obj))
 
 
@@ -101,7 +101,7 @@ def _form(obj: Any) -> Any:
 def _constructor(obj: LangChainForm) -> JSON:
     form = obj.to_json()
     if "kwargs" in form:
-        secrets = obj.lc_secrets  # `to_json` has put the names of their variables there
+        secrets = obj.lc_secrets  # `to_json` has replaced each secret by the name of its variable.
         form["kwargs"] = {
             name: value if name in secrets else _written(value)
             for name, value in form["kwargs"].items()
@@ -110,7 +110,7 @@ def _constructor(obj: LangChainForm) -> JSON:
 
 
 def loads(text: str, **kwargs: Any) -> Any:
-    """Read what `dumps` wrote, here or in LangChain; see `load`."""
+    """Return the object in a JSON text that `dumps` has written, here or in LangChain; see `load`."""
     return load(json.loads(text), **kwargs)
 
 
@@ -124,12 +124,13 @@ def load(
 ) -> Any:
     """Return the objects that `dumpd` has written.
 
-    `allowed_objects` says of which classes, as in LangChain: "core" (all but chat models), "messages", "all", or a list
-    of classes, which may be your own. Allow models only for a text that you trust: it says where their calls go. The
-    keys of models come from `secrets_map`, with `secrets_from_env=True` from the environment, and from nowhere else.
+    `allowed_objects` are the classes that may be created, as in LangChain: "core" (all but chat models), "messages",
+    "all", or a list of classes, which may be your own. Allow models only for a text that you trust: it chooses the
+    address of their calls. The keys of models come only from `secrets_map` and, with `secrets_from_env=True`, from the
+    environment.
 
     Raises: `InvalidArgument` for a class that is not allowed, `MissingKey` for a secret that is not found. LangChain's
-    further options (`valid_namespaces`, ...) are taken and have no effect: nothing that `obj` names is imported.
+    further options (`valid_namespaces`, ...) are accepted and have no effect, since a name in `obj` is never imported.
     """
     reader = _Reader(
         _classes_allowed(allowed_objects), secrets_map or {}, from_env=secrets_from_env
@@ -138,7 +139,7 @@ def load(
 
 
 def _classes_allowed(allowed: str | Iterable[Any]) -> Mapping[str, type | None]:
-    """Return the names of the classes that may be made; None for a class of the table, which is not loaded yet."""
+    """Return the allowed classes by name; None for a class of the table, which is loaded only if it is needed."""
     if isinstance(allowed, str):
         if allowed not in _ALLOWED:
             hint = did_you_mean(allowed, list(_ALLOWED))
@@ -156,7 +157,7 @@ def _classes_allowed(allowed: str | Iterable[Any]) -> Mapping[str, type | None]:
 
 
 class _Reader:
-    """Makes the objects of one form: of these classes, with these secrets."""
+    """Creates the objects that a JSON value describes, if they are of the allowed classes, with these secrets."""
 
     def __init__(
         self, classes: Mapping[str, type | None], secrets: Mapping[str, str], *, from_env: bool
@@ -171,7 +172,7 @@ class _Reader:
         if not isinstance(value, dict):
             return value
         if is_escaped(value):
-            return value[ESCAPE]  # data, also where an object's form is inside
+            return value[ESCAPE]  # This is data, even if it has the form of an object.
         if value.get("lc") == 1 and "id" in value:
             return self._read_object(value)
         return {key: self.read(item) for key, item in value.items()}

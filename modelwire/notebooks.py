@@ -1,6 +1,6 @@
-"""What Jupyter shows of messages, chains, spending and jobs. Pure; imports nothing of ours.
+"""Formats messages, chains, spending and jobs for Jupyter. Pure; imports only `modelwire.aliases`.
 
-What a model wrote is shown, never run: tags are escaped, and nothing is fetched because somebody looks at a message.
+The text of a model is shown and never run: tags are escaped, and showing a message fetches nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["show_chain", "show_message", "show_result", "show_spent"]
 
 
 def show_message(message: Any) -> str:
-    """Show a message as HTML: reasoning folded, text, images, tool calls as a table, tokens."""
+    """Return a message as HTML: its reasoning folded, its text and images, its tool calls as a table, its tokens."""
     blocks = list(message.content_blocks)
     if message.name:
         name = f" <code>{escape(message.name)}</code>"
@@ -51,12 +51,12 @@ def show_message(message: Any) -> str:
 
 
 def show_chain(chain: Any) -> str:
-    """Show a chain as its graph, in Mermaid's language inside of Markdown, which Jupyter draws."""
+    """Return the graph of a chain as Markdown with a Mermaid block, which Jupyter draws."""
     return f"```mermaid\n{chain.get_graph().draw_mermaid()}\n```"
 
 
 def show_spent(tracker: Any) -> str:
-    """Show what `track()` counted as HTML: a row a model, then the sum."""
+    """Return the counts of a `track()` block as HTML: a table with a row for each model, and the sums."""
     rows = []
     for model, spent in sorted(tracker.by_model.items()):
         usage: Fields = tracker.usage_metadata.get(model) or {
@@ -85,10 +85,10 @@ def show_spent(tracker: Any) -> str:
 
 
 def show_result(result: Any) -> str:
-    """Show how a job ended as HTML: the first rows, if they can be read, and its numbers, folded."""
+    """Return the result of a job as HTML: its first five rows, if they can be read, and its numbers, folded."""
     try:
         first = list(islice(result, 5))
-    except (OSError, ValueError):  # the output is not written yet, or has been moved
+    except (OSError, ValueError):  # The output is not written yet, or was moved.
         first = []
     numbers = [
         [name, f"{value:,}" if isinstance(value, int) else value]
@@ -129,7 +129,7 @@ def _block(block: Fields) -> str:
 
 @cache
 def _markdown() -> Any:
-    """Return a reader of Markdown that lets no HTML and no images through; None without rich, which brings it."""
+    """Return a renderer of Markdown that drops HTML and images; None if rich, which installs it, is missing."""
     try:
         made: Any = import_module("markdown_it").MarkdownIt("commonmark", {"html": False})
     except ImportError:

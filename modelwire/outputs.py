@@ -1,6 +1,6 @@
-"""What a model's hooks return and callback handlers receive: generations and results. Pure values.
+"""Generations and results: the values that a custom model's `_generate` returns and callback handlers receive.
 
-Built without validation where the types are right, so that a custom model's first answer builds no schema.
+A value with the right types is created without validation, so that a custom model's first answer builds no schema.
 """
 
 from __future__ import annotations
@@ -29,39 +29,42 @@ __all__ = [
     "LLMResult",
     "RunInfo",
 ]
-__path__: list[str] = []  # old paths below this one: `modelwire.compat`
+# Import paths below this module, as LangChain has them, are those of `modelwire.compat`.
+__path__: list[str] = []
 
 
 class _Value(BaseModel):
     model_config = ConfigDict(defer_build=True, arbitrary_types_allowed=True)
 
     def _fill(self, **values: Any) -> None:
-        """Set every field, unchecked."""
+        """Set every field without validation."""
         set_slots(self, values, set(values))
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """Return a value with every field set to what is known to be right."""
+        """Return an object with these fields, without validation: the caller knows that they are valid."""
         made = cls.__new__(cls)
         set_slots(made, values, set(values))
         return made
 
     def _check(self, **values: Any) -> None:
-        """Set the fields as pydantic would: for subclasses with fields of their own, and for dumps read back."""
+        """Set the fields with pydantic's validation: for subclasses with further fields, and for dumped values."""
         try:
             BaseModel.__init__(self, **values)
         except (ValidationError, TypeError) as exc:
-            raise InvalidArgument(f"`{type(self).__name__}` cannot be made of this: {exc}") from exc
+            raise InvalidArgument(
+                f"`{type(self).__name__}` cannot be created from these values: {exc}"
+            ) from exc
 
 
 class RunInfo(_Value):
-    """The run that gave a result."""
+    """The id of the run that returned a result."""
 
     run_id: UUID
 
 
 class Generation(LangChainForm, _Value):
-    """One text a model gave."""
+    """One text that a model returned."""
 
     LC_NAMESPACE: ClassVar = ("langchain", "schema", "output")
 
@@ -78,13 +81,13 @@ class Generation(LangChainForm, _Value):
             self._check(text=text, generation_info=generation_info, **more)
 
     def to_json(self) -> dict[str, Any]:
-        """Serialise it as LangChain does: `modelwire.load` makes a text of this, and reads it."""
+        """Return the generation in LangChain's JSON form, which `modelwire.load` writes and reads."""
         kwargs = {name: value for name, value in self.__dict__.items() if value is not None}
         return {"lc": 1, "type": "constructor", "id": self.lc_id(), "kwargs": kwargs}
 
 
 class GenerationChunk(Generation):
-    """A part of a text; parts add up."""
+    """A part of a text. The sum of two parts is a part with both texts."""
 
     def __add__(self, other: GenerationChunk) -> GenerationChunk:
         if not isinstance(other, GenerationChunk):
@@ -95,7 +98,7 @@ class GenerationChunk(Generation):
 
 
 class ChatGeneration(Generation):
-    """One message a chat model gave; `text` is the text in it."""
+    """One message that a chat model returned; `text` is its text."""
 
     message: SerializeAsAny[BaseMessage]
     text: str = ""
@@ -137,7 +140,7 @@ class ChatGeneration(Generation):
 
 
 class ChatGenerationChunk(ChatGeneration):
-    """A part of a message; parts add up, also with a list of parts."""
+    """A part of a message. Adding a part, or a list of parts, gives a part with the sum of their messages."""
 
     message: SerializeAsAny[BaseMessageChunk]  # pyright: ignore[reportIncompatibleVariableOverride]
     type: Literal["ChatGenerationChunk"] = "ChatGenerationChunk"  # type: ignore[assignment]
@@ -164,12 +167,13 @@ class ChatGenerationChunk(ChatGeneration):
             return NotImplemented
         parts = [self, *others]
         first, *rest = [part.message for part in parts]
-        message = first.__add__(rest) if rest else first  # one linear sum
+        # Adding a whole list takes linear time.
+        message = first.__add__(rest) if rest else first
         return ChatGenerationChunk(message=message, generation_info=_merged_info(parts))
 
 
 class ChatResult(_Value):
-    """What a chat model's `_generate` returns: n >= 1 candidate messages and what the provider added."""
+    """The result of a chat model's `_generate`: one or more candidate messages, and in `llm_output` further facts."""
 
     generations: list[ChatGeneration]
     llm_output: dict[str, Any] | None = None
@@ -225,7 +229,7 @@ class LLMResult(_Value):
             self._check(generations=rows, llm_output=llm_output, run=run, **more)
 
     def flatten(self) -> list[LLMResult]:
-        """Split into one result for each prompt; the token usage of them all stays with the first."""
+        """Return one result for each prompt; only the first has the token usage, which is that of all prompts."""
         results = []
         for i, row in enumerate(self.generations):
             output = self.llm_output
@@ -235,7 +239,7 @@ class LLMResult(_Value):
         return results
 
     def __eq__(self, other: object) -> bool:
-        """Compare content, not run ids."""
+        """Return whether the generations and `llm_output` are equal; the ids of the runs may differ."""
         if not isinstance(other, LLMResult):
             return NotImplemented
         return self.generations == other.generations and self.llm_output == other.llm_output
@@ -243,11 +247,12 @@ class LLMResult(_Value):
     __hash__ = None  # type: ignore[assignment]
 
 
-_OWN = frozenset({"text", "type"})  # present in a dump; computed again from the message
+# Fields of a dump that are not read, because they are computed from the message and the class.
+_OWN = frozenset({"text", "type"})
 
 
 def _generation(item: Generation | JSON) -> Generation:
-    """Return a generation as it is, or read one from its dumped form."""
+    """Return a generation unchanged, or create one from its dump, a dict."""
     if isinstance(item, Generation):
         return item
     if not isinstance(item, dict):

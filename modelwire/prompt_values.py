@@ -1,4 +1,4 @@
-"""What a prompt becomes once its variables are filled in: a text, or a list of messages. Pure values."""
+"""Prompt values: prompts with their variables filled in, each a text or a list of messages. Pure values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class AsGiven:
-    """Marks a field that is dumped as the class of its value says: `SerializeAsAny`, which takes 1.5 ms to import."""
+    """Marks a field that is dumped by the class of its value, as `SerializeAsAny` does, but without its slow import."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic import SerializeAsAny
@@ -33,7 +33,7 @@ class AsGiven:
 
 
 class PromptValue(BaseModel, ABC):
-    """A prompt that is ready to be sent, to models of text or of messages."""
+    """A prompt with its variables filled in, for models that take a text or messages."""
 
     model_config = ConfigDict(defer_build=True)
 
@@ -47,7 +47,7 @@ class PromptValue(BaseModel, ABC):
 
 
 class StringPromptValue(PromptValue):
-    """A prompt of one text."""
+    """A prompt that is one text."""
 
     text: str
     type: Literal["StringPromptValue"] = "StringPromptValue"
@@ -69,7 +69,7 @@ class StringPromptValue(PromptValue):
 
 
 class ChatPromptValue(PromptValue):
-    """A prompt of messages."""
+    """A prompt that is a list of messages."""
 
     messages: Sequence[Annotated[BaseMessage, AsGiven()]]
     type: Literal["ChatPromptValue"] = "ChatPromptValue"
@@ -81,13 +81,13 @@ class ChatPromptValue(PromptValue):
         )
         if wrong is not None:
             raise InvalidType(
-                f"`messages` must hold messages, not a `{wrong.__class__.__name__}`. `convert_to_messages` makes them."
+                f"`messages` must hold messages, not a `{wrong.__class__.__name__}`. Call `convert_to_messages` first."
             )
         BaseModel.__init__(self, messages=messages, **more)
 
     @classmethod
     def of(cls, messages: list[BaseMessage]) -> ChatPromptValue:
-        """Wrap a list that is known to hold messages; the list is not copied."""
+        """Return a prompt with this list of messages, which is neither checked nor copied."""
         value = cls.__new__(cls)
         set_slots(value, {"messages": messages, "type": "ChatPromptValue"}, {"messages"})
         return value
@@ -99,22 +99,22 @@ class ChatPromptValue(PromptValue):
         return get_buffer_string(self.messages)
 
     def to_messages(self) -> list[BaseMessage]:
-        """Return the messages in a list of its own."""
+        """Return the messages in a new list."""
         return list(self.messages)
 
 
-ChatPromptValueConcrete = ChatPromptValue  # LangChain's name for it where its schema is made
+ChatPromptValueConcrete = ChatPromptValue  # LangChain has a class of this name for schemas.
 
 
 class ImageURL(TypedDict, total=False):
-    """Where an image is (https or data:), and in how much detail the model looks at it."""
+    """The URL of an image (https or data:), and the level of detail in which the model sees it."""
 
     url: str
     detail: Literal["auto", "low", "high"]
 
 
 class ImagePromptValue(PromptValue):
-    """A prompt of one image."""
+    """A prompt that is one image."""
 
     image_url: ImageURL
     type: Literal["ImagePromptValue"] = "ImagePromptValue"

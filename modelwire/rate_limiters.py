@@ -1,6 +1,6 @@
-"""How many calls a second a program makes, whatever the provider would allow.
+"""Rate limiters: they limit how many calls a second a program makes, independent of the provider's limits.
 
-modelwire holds a provider's own limits without this; a rate limiter is for a limit of one's own choosing.
+modelwire observes a provider's limits without them; a rate limiter is for a limit that you choose.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ __all__ = ["BaseRateLimiter", "InMemoryRateLimiter"]
 
 
 class BaseRateLimiter(ABC):
-    """The interface of a rate limiter; a model with `rate_limiter=` acquires before each call."""
+    """The interface of a rate limiter; a model with `rate_limiter=` calls `acquire` before each call."""
 
     @abstractmethod
     def acquire(self, *, blocking: bool = True) -> bool:
-        """Acquire permission for one call. If `blocking`, wait for it; otherwise return whether it was free."""
+        """Acquire a permit for one call. If `blocking`, wait for it; otherwise return whether it was acquired."""
 
     @abstractmethod
     async def aacquire(self, *, blocking: bool = True) -> bool:
-        """Acquire permission for one call. If `blocking`, wait for it; otherwise return whether it was free."""
+        """Acquire a permit for one call. If `blocking`, wait for it; otherwise return whether it was acquired."""
 
 
 class InMemoryRateLimiter(BaseRateLimiter):
-    """A bucket of tokens, one for each call, filled at `requests_per_second` up to `max_bucket_size`.
+    """A bucket of tokens that is filled at `requests_per_second`, up to `max_bucket_size`. Each call takes one token.
 
-    It starts empty. Who waits looks again every `check_every_n_seconds`. Threads and event loops of one process share
-    it; other processes do not.
+    The bucket starts empty. A waiting call checks it every `check_every_n_seconds`. The threads and event loops of a
+    process share a limiter; other processes do not.
     """
 
     def __init__(
@@ -55,9 +55,8 @@ class InMemoryRateLimiter(BaseRateLimiter):
         self.check_every_n_seconds = check_every_n_seconds
         self.max_bucket_size = max_bucket_size
         self.available_tokens = 0.0
-        self.last: float | None = (
-            None  # the reading of `time.monotonic()` when the bucket was last filled
-        )
+        # The reading of `time.monotonic()` when the bucket was last filled.
+        self.last: float | None = None
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,9 +90,8 @@ class InMemoryRateLimiter(BaseRateLimiter):
             if self.last is None:
                 self.last = now
             gained = (now - self.last) * self.requests_per_second
-            if (
-                gained >= 1
-            ):  # in whole tokens at least, so that frequent looks do not lose fractions to rounding
+            # The bucket gains at least one token at a time, so that frequent checks lose no fractions by rounding.
+            if gained >= 1:
                 self.available_tokens = min(self.available_tokens + gained, self.max_bucket_size)
                 self.last = now
             if self.available_tokens < 1:

@@ -57,9 +57,9 @@ AsyncSearch: TypeAlias = Callable[..., Awaitable[list[Document]] | AsyncIterator
 
 
 class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
-    """Finds documents: override `_get_relevant_documents`, and `_aget_relevant_documents` where there is an async way.
+    """The base class of retrievers: override `_get_relevant_documents`, or `_aget_relevant_documents` for async calls.
 
-    Both may take `run_manager`, to report on the run, and further keywords, which `invoke` passes on.
+    Both may take `run_manager`, to report events of the run, and further keywords, which `invoke` passes on.
     """
 
     tags: list[str] | None = None
@@ -69,12 +69,12 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun
     ) -> list[Document]:
-        """Find the documents for `query`."""
+        """Return the documents for `query`."""
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
     ) -> list[Document]:
-        """Find the documents for `query`; unless overridden, by the sync method in a thread."""
+        """Return the documents for `query`. The default runs the sync method in a thread."""
         return await self._search_in_thread(query, run_manager=run_manager)
 
     async def _search_in_thread(
@@ -88,7 +88,7 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
     def invoke(
         self, input: RetrieverInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> RetrieverOutput:
-        """Find the documents for `input`."""
+        """Return the documents for `input`."""
         config = settled(config)
         check(config.get("deadline"), self)
         manager = managers.CallbackManager.configure(**self._listeners(config))
@@ -136,10 +136,10 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
         return self._listed(await covered(found, config.get("deadline"), self))
 
     def _listed(self, documents: Any) -> list[Document]:
-        """Refuse results that would break the next step."""
+        """Return the documents as a list. Raises: `InvalidType` if they are not an iterable of documents."""
         if isinstance(documents, (str, dict, Document)) or not hasattr(documents, "__iter__"):
             raise InvalidType(
-                f"`{self.get_name()}` must find a list of `Document`, not a `{type(documents).__name__}`. "
+                f"`{self.get_name()}` must return a list of `Document`, not a `{type(documents).__name__}`. "
                 "Return `[Document(page_content=...), ...]`."
             )
         if isinstance(documents, list):
@@ -159,12 +159,12 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
         return {"name": config.get("run_name") or self.get_name(), "run_id": config.get("run_id")}
 
     def _get_ls_params(self, **kwargs: Any) -> JSON:
-        """The retriever's run metadata for handlers, under the names tracers know."""
+        """Return metadata of the run for handlers, under the names that tracers such as LangSmith know."""
         return {"ls_retriever_name": self.get_name().removesuffix("Retriever").lower()}
 
 
 class FunctionRetriever(BaseRetriever):
-    """A retriever around a plain function; `retriever` makes it."""
+    """A retriever around a plain function, as `retriever` returns it."""
 
     func: Search | None = Field(default=None, exclude=True)
     afunc: AsyncSearch | None = Field(default=None, exclude=True)
@@ -214,16 +214,14 @@ def retriever(
 ) -> Any:
     """Return a retriever made from a function of a text that returns a list of documents, sync or async.
 
-    The function may also take `run_manager`, `config` and keywords of its own. Raises: `InvalidType` for no function.
+    The function may also take `run_manager`, `config` and further keywords. Raises: `InvalidType` if it is not one.
     """
 
     def made(func: Function) -> FunctionRetriever:
         from modelwire.runnables.functions import is_async
 
         if not callable(func):
-            raise InvalidType(
-                f"`@retriever` stands above a function, not a `{type(func).__name__}`."
-            )
+            raise InvalidType(f"`@retriever` decorates a function, not a `{type(func).__name__}`.")
         searches = {"afunc": func} if is_async(func) else {"func": func}
         named = name or getattr(func, "__name__", None)
         return FunctionRetriever(name=named, tags=tags, metadata=metadata, **searches)

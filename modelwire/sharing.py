@@ -1,9 +1,9 @@
-"""Shares what processes know of limits, budgets and answers over Redis or Valkey, where the user asks for it.
+"""Shares rate limits, budgets and cached answers between processes over Redis or Valkey, if the user asks for it.
 
     modelwire.shared("redis://localhost")     # or MODELWIRE_SHARED, or `[shared] url = "..."` in modelwire.toml
 
-This is the one place where the core asks whether its state is shared. The code is an extension (`modelwire/fleet/`),
-which is not imported until it is asked for.
+Only this module of the core checks whether its state is shared. The code is an extension (`modelwire/fleet/`), which
+is imported only if the user asks for sharing.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ __all__ = ["VARIABLE", "shared", "shared_state"]
 
 # The environment variable that holds the URL of the server.
 VARIABLE = "MODELWIRE_SHARED"
-# A line of `modelwire.toml` that may begin the settings of sharing. `modelwire.config` reads them.
+# Matches a line of `modelwire.toml` that may set up sharing. Only then `modelwire.config` reads the file.
 _TABLE = re.compile(rb"^\s*\[?\s*[\"']?shared\b", re.MULTILINE)
-# True once the environment and the file were read.
+# True once the environment and the file have been read.
 _is_read = False
 
 
 def shared(url: str | None = None, **options: Any) -> Fleet:
-    """Share what this process knows with all others that use the same server: limits, budgets, cached answers.
+    """Share limits, budgets and cached answers with all other processes that use the same server.
 
     `url` is `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, `rediss://...` with TLS, or `unix://PATH`; `valkey://`
-    and `valkeys://` mean the same. Left out, it is `$MODELWIRE_SHARED`, else the `url` of `[shared]` in
-    `modelwire.toml`. `prefix` begins the names of all keys on the server, "modelwire" by default; processes with
-    another prefix share nothing with this one. A second call with the same arguments returns the same object.
+    and `valkeys://` mean the same. Without `url` it is `$MODELWIRE_SHARED`, else the `url` of `[shared]` in
+    `modelwire.toml`. The names of all keys on the server begin with `prefix`, "modelwire" by default; processes with
+    different prefixes share nothing. A second call with the same arguments returns the same object.
 
-    If the server does not answer, this process goes on alone, logs one warning, and joins when the server is back.
+    If the server does not answer, this process continues alone, logs one warning, and joins again when it answers.
 
     Raises: `InvalidArgument` for a URL that cannot be used, a password that the server refuses, or while another URL is
     in use; `InvalidConfig`; `MissingDependency` without redis-py (`modelwire[redis]`).
@@ -46,7 +46,7 @@ def shared(url: str | None = None, **options: Any) -> Fleet:
 
 
 def shared_state() -> Fleet | None:
-    """Return what `shared` has returned, None if nothing is shared.
+    """Return the object that `shared` has returned; None if nothing is shared.
 
     The first call reads the environment and `modelwire.toml`. Raises: as `shared`, but only for the environment
     variable. A file that cannot be used is logged, and nothing is shared.

@@ -21,7 +21,7 @@ def open_sqlite(
     follows_links: bool = True,
     in_transactions: bool = False,
 ) -> sqlite3.Connection:
-    """Open a file, which is created if it does not exist; ":memory:" is a database without a file.
+    """Return a connection to a file, which is created if it does not exist; ":memory:" is a database without a file.
 
     `timeout_s` is how long a statement waits for the lock of another process. Without `follows_links` a symbolic link
     is an error, since it may lead to another user's file. With `in_transactions`, statements belong to a transaction
@@ -45,10 +45,10 @@ def open_sqlite(
 
 
 def use_wal(connection: sqlite3.Connection, *, synchronous: str = "NORMAL") -> None:
-    """Switch to the write-ahead log, in which readers and one writer do not wait for each other.
+    """Switch to the write-ahead log, with which readers and one writer do not wait for each other.
 
-    In the mode "NORMAL" the end of a process loses no committed data, and a power cut may lose the last of them; in
-    the mode "FULL" it loses none. Raises: `sqlite3.Error`.
+    With "NORMAL" a process that ends at any time loses no committed data, but a power cut may lose the last commits;
+    with "FULL" a power cut loses none. Raises: `sqlite3.Error`.
     """
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")

@@ -1,6 +1,6 @@
-"""Text from models, tools and files on its way to a terminal: no control character of it gets there.
+"""Removes control characters from the text of models, tools and files before a terminal shows it.
 
-A terminal obeys escape sequences: they change its title, clear the screen or write into the clipboard.
+A terminal obeys escape sequences: they can change its title, clear the screen or write into the clipboard.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def printable(text: str) -> str:
 def echo(
     *values: object, file: IO[str] | None = None, end: str = "\n", flush: bool = False
 ) -> None:
-    """Print as `print` does; on a terminal, without control characters. Elsewhere the text stays as it is."""
+    """Print as `print` does, on a terminal without control characters. Elsewhere the text is not changed."""
     stream = sys.stdout if file is None else file
     text = " ".join(map(str, values))
     if stream is not None and stream.isatty():
@@ -31,7 +31,7 @@ def echo(
 
 
 def agrees(question: str) -> bool:
-    """Return whether the user answers a question with yes; False if there is no terminal to ask."""
+    """Ask the user a question on the terminal, and return whether the answer is yes; False without a terminal."""
     if sys.stdin is None or not sys.stdin.isatty():
         return False
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""Where a user's own files lie, and how they are made: a folder each for configuration, cache and data."""
+"""The user's folders for configuration, cache and data, and how files in them are created."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODEL_FILE_VARIABLE = "MODELWIRE_CONFIG"
 
 
 def model_file_places() -> tuple[Path, ...]:
-    """Return where the file of models may be, the first place first; only one if the environment names it."""
+    """Return the paths where `modelwire.toml` may be, in the order of search; only one if the environment names it."""
     named = os.environ.get(MODEL_FILE_VARIABLE)
     if named is not None:
         return (Path(os.path.expanduser(named)),)
@@ -23,15 +23,15 @@ def model_file_places() -> tuple[Path, ...]:
 
 
 def user_folder(kind: Literal["config", "cache", "data"]) -> Path:
-    """Name modelwire's folder of this kind, by the custom of the system; it need not exist.
+    """Return modelwire's folder of this kind, where the operating system expects it; it may not exist.
 
-    Source: XDG Base Directory Specification 0.8, which wants a relative path in its variables ignored.
+    Source: XDG Base Directory Specification 0.8, by which a relative path in its variables is ignored.
     """
     cache = kind == "cache"
     try:
         home = Path.home()
-    except RuntimeError:  # a user without a name, as in some containers
-        home = Path("/nonexistent")  # Debian's word for it
+    except RuntimeError:  # The user has no name and no home, as in some containers.
+        home = Path("/nonexistent")  # Debian uses this path for a user without a home.
     if sys.platform == "win32":
         named = os.environ.get("LOCALAPPDATA" if cache else "APPDATA")
         if named:
@@ -49,5 +49,5 @@ def user_folder(kind: Literal["config", "cache", "data"]) -> Path:
 
 
 def owned(path: str, flags: int) -> int:
-    """Open a file for `open(opener=...)`; only its owner can read a new one."""
+    """Return a file descriptor for `open(..., opener=owned)`; only its owner can read a new file."""
     return os.open(path, flags, 0o600)

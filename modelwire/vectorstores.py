@@ -1,4 +1,4 @@
-"""The interface of stores that search by similarity. No store is here: subclass it around the one you have."""
+"""The interface of stores that search by similarity. modelwire has no store: subclass it around one of your own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from modelwire.errors import InvalidArgument
 from modelwire.retrievers import BaseRetriever
 
 __all__ = ["VectorStore", "VectorStoreRetriever"]
-__path__: list[str] = []  # old paths below this one: `modelwire.compat`
+# Import paths below this module, as LangChain has them, are those of `modelwire.compat`.
+__path__: list[str] = []
 
 SEARCHES = ("similarity", "mmr", "similarity_score_threshold")
 
 
 class VectorStore(ABC):
-    """Texts in, the most alike ones out. Override `similarity_search` and one way to add texts."""
+    """A store of texts that finds the ones most similar to a query.
+
+    Override `similarity_search`, and `add_texts` or `add_documents`.
+    """
 
     def add_texts(
         self, texts: Iterable[str], metadatas: list[dict[str, Any]] | None = None, **kwargs: Any
@@ -48,12 +52,12 @@ class VectorStore(ABC):
 
     @abstractmethod
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """Return the `k` documents most like `query`."""
+        """Return the `k` documents most similar to `query`."""
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[Document]:
-        """Return `k` documents like `query` and unlike each other."""
+        """Return `k` documents that are similar to `query` but not to each other."""
         raise NotImplementedError(
             f"`{type(self).__name__}` does not support this: override this method."
         )
@@ -61,15 +65,15 @@ class VectorStore(ABC):
     def similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        """Return the `k` documents most like `query`, each with its similarity from 0 to 1."""
+        """Return the `k` documents most similar to `query`, each with its similarity from 0 to 1."""
         raise NotImplementedError(
             f"`{type(self).__name__}` does not support this: override this method."
         )
 
     def search(self, query: str, search_type: str = "similarity", **kwargs: Any) -> list[Document]:
-        """Search in one of the ways: `similarity`, `mmr` or `similarity_score_threshold`.
+        """Return the documents that a search of this type finds: `similarity`, `mmr` or `similarity_score_threshold`.
 
-        Raises: `InvalidArgument` for another way.
+        Raises: `InvalidArgument` for another type.
         """
         if search_type == "similarity":
             return self.similarity_search(query, **kwargs)

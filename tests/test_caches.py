@@ -221,7 +221,7 @@ def test_a_pickled_cache_keeps_the_time_that_its_entries_have_left(
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), "10", True])
 @pytest.mark.parametrize("make", [InMemoryCache, lambda **kwargs: SQLiteCache("x.db", **kwargs)])
 def test_a_ttl_is_a_number_of_seconds_above_0(make: Any, ttl: Any) -> None:
-    with pytest.raises(InvalidArgument, match="`ttl` is a number of seconds above 0"):
+    with pytest.raises(InvalidArgument, match="`ttl` must be a number of seconds above 0"):
         make(ttl=ttl)
 
 

@@ -148,7 +148,11 @@ def test_no_name_at_all_says_the_ways_to_give_one() -> None:
         ("models = 3\n", 1, "tables"),
         ('[models]\n\nb = "openai:x"\n', 3, "must be a table"),
         ('[models.b]\nprovider = "openai"\n', 1, "has no `model`"),
-        ('[models.b]\nmodl = "openai:gpt-4o"\n', 2, "has no `model`. Did you mean it by `modl`?"),
+        (
+            '[models.b]\nmodl = "openai:gpt-4o"\n',
+            2,
+            "has no `model`. Is `modl` a misspelling of it?",
+        ),
         (
             '[models.b]\nmodel = "nobody-knows"\n',
             1,

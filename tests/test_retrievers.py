@@ -243,13 +243,13 @@ def test_a_function_may_ask_for_the_run_and_the_config(colour: Any) -> None:
 def test_what_is_no_list_of_documents_is_refused_by_name(colour: Any, wrong: Any) -> None:
     search = retriever(lambda query: wrong)
     with pytest.raises(
-        InvalidType, match=f"must find a list of `Document`, not a `{type(wrong).__name__}`"
+        InvalidType, match=f"must return a list of `Document`, not a `{type(wrong).__name__}`"
     ):
         colour.invoke(search, "q")
 
 
 def test_only_a_function_can_be_decorated() -> None:
-    with pytest.raises(InvalidType, match="`@retriever` stands above a function, not a `str`"):
+    with pytest.raises(InvalidType, match="`@retriever` decorates a function, not a `str`"):
         retriever("search")  # type: ignore[call-overload]
 
 

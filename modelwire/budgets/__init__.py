@@ -1,4 +1,4 @@
-"""Limits on what model calls may spend."""
+"""Limits on the dollars, tokens, calls and seconds that model calls may use."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""`budget`: limits what the calls in a `with` block may spend.
+"""`budget`: limits the dollars, tokens, calls and seconds that the calls in a `with` block may use.
 
-A call reserves its likely cost before it is sent, and settles its actual cost when it has ended.
-Tokens of input are estimated; tokens of output are the request's own limit, else those of the
-longest answer so far (at least 1,024). A budget can only be exceeded by the difference between the
-actual and the reserved cost of calls in flight.
+A call reserves its likely cost before it is sent, and settles its actual cost when it has ended. Its
+input tokens are estimated; its output tokens are the request's own limit, else those of the longest
+answer so far (at least 1,024). A budget can only be exceeded by the difference between the actual
+and the reserved cost of calls in flight.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _LEAST_ANSWER = 1024
 # Numbers of tokens are rounded up to a multiple of this, so that few prices are looked up.
 _STEP = 64
 
-# Stores count money in 10^-12 dollars: SQLite and Redis have integers of 64 bits.
+# Stores count money in units of 10^-12 dollars, because SQLite and Redis have integers of 64 bits.
 _UNITS_PER_USD = 10**12
 
-# With this lock, several budgets admit a call together or not at all.
+# A call holds this lock while it reserves its cost, so that all of its budgets admit it or none does.
 _lock = threading.Lock()
 
 
@@ -114,16 +114,16 @@ def budget(
         per = "day"
 
     Args:
-        name: what was spent is stored under it.
+        name: the name under which the spent amounts are stored.
         usd: US dollars, by the price list of `genai-prices` (`pip install "modelwire[profiles]"`).
         tokens: input and output tokens together.
         calls: calls that are sent; retries of a call are not counted.
         seconds: counted from the first `with`. A call that is still in flight then ends with a `Timeout`.
-        per: a named budget starts anew each hour, day or month.
-        zone: the IANA time zone of those days; "UTC" by default.
+        per: a named budget starts at zero again each hour, day or month.
+        zone: the IANA time zone of these periods; "UTC" by default.
         unpriced: under `usd`, a model without a known price is refused (the default), or its calls count as free.
-        when_away: of a named budget that is shared over Redis, while Redis does not answer: calls are refused (the
-            default), or each process spends its part of what was left when it last knew.
+        when_away: for a named budget that is shared over Redis, while Redis does not answer: calls are refused (the
+            default), or each process may spend its part of the amount that was left when Redis last answered.
         config_file: the `modelwire.toml` to read; by default the one that `init_chat_model` reads.
 
     Raises:
@@ -161,11 +161,11 @@ def budget(
 
 
 class Budget:
-    """The limits of a `with budget(...)` block, and what it has spent. `budget` creates it.
+    """The limits of a `with budget(...)` block, and the amounts it has spent. `budget` creates it.
 
-    `spent` and `reserved` are of this process; `left` of a named budget counts every process.
-    `guessed` counts calls of unknown cost, such as those of streams that were not read to the end:
-    they are settled by an estimate.
+    `spent` and `reserved` are amounts of this process; `left` of a named budget includes every
+    process. `guessed` is the number of calls of unknown cost, such as those of streams that were not
+    read to the end: they are settled by an estimate.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ class Budget:
 
     @property
     def left(self) -> Left:
-        """The amount that is left now."""
+        """The amounts that are left now."""
         seconds = self.seconds
         if self._ends_at < math.inf:
             seconds = max(0.0, self._ends_at - time.monotonic())
@@ -325,7 +325,7 @@ class Budget:
             why = f"its {self.seconds:g} s are over"
         if limit in ("usd", "tokens"):
             advice = ", or lower `max_tokens`."
-        # The sums of a named budget count all processes, and what it has spent in this one is no sum of them.
+        # `left` of a named budget includes all processes, but `spent` only this one, so the text says so.
         spent = f"{dollars(self.spent.usd)} spent"
         if self._store is not None:
             spent += " by this process"
@@ -344,7 +344,7 @@ class Budget:
 class _Admission(CallObserver):
     """Observes every call of a context with budgets.
 
-    `entered` are those budgets; a call is charged to each of them once.
+    `entered` are these budgets, perhaps with repetitions; a call is charged to each of them once.
     """
 
     def __init__(self, entered: tuple[Budget, ...]) -> None:
@@ -407,11 +407,11 @@ class _Call(CallObserver):
         self.tools = kwargs.get("tools")
         self.tier = kwargs.get("service_tier") or getattr(model, "service_tier", None)
         self.input_tokens = 0
-        # This counts attempts without an answer that may have been billed.
+        # The number of attempts without an answer that may have been billed.
         self.lost = 0
         # True if an attempt was sent and its end is unknown.
         self.in_flight = False
-        # None before the first request is sent.
+        # Each budget with the amount reserved in it and its period. None before the first request is sent.
         self.reserved: list[tuple[Budget, Spending, Any]] | None = None
 
     def sent(self, exchange: Any) -> None:
@@ -458,8 +458,8 @@ class _Call(CallObserver):
         price = price_of_usage(usage, self.name, provider=self.provider, tier=tier)
         if price is None and budget.usd is not None and budget.unpriced == "refuse":
             raise InvalidArgument(
-                f"A budget in dollars cannot be held: no price of `{self.name}` is known. The call was not sent. "
-                'Give the budget `tokens` or `calls` instead, or `unpriced="ignore"`.'
+                f"A budget in dollars cannot be enforced: no price of `{self.name}` is known. The call was not "
+                'sent. Give the budget `tokens` or `calls` instead, or `unpriced="ignore"`.'
             )
         return price or Decimal(0)
 
@@ -513,7 +513,7 @@ class _Call(CallObserver):
                 each._pay(amount, cost, period, guessed=is_guess)
 
     def _usages_with_estimates(self, messages: list[Any], usages: list[Any]) -> list[Any]:
-        """Add what may be billed but has no usage: an answer that was not read to its end, and lost attempts."""
+        """Return the usages, with estimates for an answer that was not read to its end and for lost attempts."""
         if not usages and messages:
             came = sum(-(-len(each.text) // 4) for each in messages)
             usages = [{"input_tokens": self.input_tokens, "output_tokens": came}]
@@ -541,7 +541,7 @@ def _up(tokens: int) -> int:
 
 
 def _rest(limit: Any, used: Any) -> Any:
-    """Return what remains of a limit, and at least 0; None is no limit."""
+    """Return the part of a limit that is not used yet, at least 0; None if there is no limit."""
     if limit is None:
         return None
     return limit - min(limit, used)
@@ -557,7 +557,7 @@ def _dollars(value: Any) -> Decimal | None:
     if value is None:
         return None
     try:
-        amount = Decimal(str(value))  # of a bool it raises
+        amount = Decimal(str(value))  # For a bool it raises `InvalidOperation`.
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount <= 0:

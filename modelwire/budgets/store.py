@@ -1,8 +1,8 @@
-"""What named budgets have spent: the interface of a store, and the SQLite file of the user that his processes share.
+"""Stores of named budgets: the interface, and a SQLite file that all processes of a user share.
 
-Another store is that of processes which share a Redis (`modelwire/fleet/budgets.py`). Each keeps one sum for a name
-and a period: what is spent and what is reserved. The reservations of a killed process stay, since its calls may
-have been billed. So a total is never too low.
+Processes that share a Redis have another store (`modelwire/fleet/budgets.py`). A store has one sum of spent and
+reserved amounts for each name and period. The reservations of a killed process stay, since its calls may have been
+billed, so a sum is never too low.
 """
 
 from __future__ import annotations
@@ -60,20 +60,21 @@ class BudgetStore(ABC):
 
     @abstractmethod
     def total(self) -> Spending:
-        """Return what is spent and reserved now, by all processes."""
+        """Return the sum of all amounts that all processes have spent and reserved in the current period."""
 
     @abstractmethod
     def add(self, amount: Spending, period: Any) -> None:
-        """Add to what is spent, once for each `add_within` and in the period that it has returned.
+        """Add an amount, which may be negative, to the sum of a period.
 
-        Amounts may be negative. An amount that cannot be written now is written later.
+        It is called once for each `add_within`, with the period that `add_within` has returned. An amount that cannot
+        be written now is written later.
         """
 
     @abstractmethod
     def add_within(self, amount: Spending, limits: Sequence[Any]) -> tuple[str | None, Any]:
         """Add `amount` unless that exceeds a limit; return the name of that limit (or None), and the period.
 
-        The period is a value for `add` alone. Raises: `DiskError`, `BudgetUnavailable`.
+        The period is a value that only `add` reads. Raises: `DiskError`, `BudgetUnavailable`.
         """
 
 
@@ -83,7 +84,7 @@ class SQLiteBudgetStore(BudgetStore):
     def __init__(self, name: str, per: str | None, zone: str) -> None:
         super().__init__(name, per, zone)
         self._lock = threading.Lock()
-        # These amounts, by period, could not be written yet.
+        # The amounts, by period, that could not be written yet.
         self._owed: dict[str, Spending] = {}
         self._path = path = user_folder("config") / "budgets.sqlite"
         try:
@@ -99,16 +100,19 @@ class SQLiteBudgetStore(BudgetStore):
             ) from exc
 
     def total(self) -> Spending:
-        """Return what is spent and reserved now, by all processes. Raises `DiskError`."""
+        """Return the sum of all amounts that all processes have spent and reserved in the current period.
+
+        Raises: `DiskError`.
+        """
         period = self.period()
         with self._lock, self._reported("read"):
             return self._total(period).plus(self._owed.get(period, Spending()))
 
     def add(self, amount: Spending, period: str) -> None:
-        """Add to what is spent; amounts may be negative.
+        """Add an amount, which may be negative, to the sum of a period.
 
-        The call has ended, and its answer matters more than the sum: an amount that cannot be
-        written is written together with the next one.
+        The call has ended, and its answer matters more than the sum. So an amount that cannot be
+        written raises no error, and is written together with the next one.
         """
         with self._lock:
             owed = self._owed.get(period, Spending())

@@ -54,7 +54,7 @@ EVENTS: dict[str, str | None] = {
 
 def _ignores(what: str) -> property:
     """Return the property by which a handler declines some events; a subclass overrides it."""
-    return property(lambda _self: False, doc=f"Whether to leave out {what}.")
+    return property(lambda _self: False, doc=f"True if the handler is not called for {what}.")
 
 
 class BaseCallbackHandler:
@@ -69,12 +69,12 @@ class BaseCallbackHandler:
     raise_error: bool = False
     run_inline: bool = False
 
-    ignore_llm = _ignores("the events of text models, and the tokens, ends and errors of all")
+    ignore_llm = _ignores("the events of text models, and the tokens, ends and errors of any model")
     ignore_chat_model = _ignores("the starts of chat models")
     ignore_chain = _ignores("the events of chains")
     ignore_agent = _ignores("the events of tools and agents")
     ignore_retriever = _ignores("the events of retrievers")
-    ignore_retry = _ignores("the retries")
+    ignore_retry = _ignores("retries, and changes of rate limits")
     ignore_custom_event = _ignores("the user's own events")
 
     def on_llm_start(self, serialized: JSON, prompts: list[str], **kwargs: Any) -> Any:
@@ -115,7 +115,7 @@ class BaseCallbackHandler:
     def on_chain_start(self, serialized: JSON, inputs: Any, **kwargs: Any) -> Any:
         """Called when a runnable starts.
 
-        In a stream `inputs` is `{"input": ""}`; the actual ones come with the end.
+        In a stream `inputs` is `{"input": ""}`; the keyword `inputs` of the end event has the actual input.
         """
 
     def on_chain_end(self, outputs: Any, **kwargs: Any) -> Any:
@@ -131,7 +131,10 @@ class BaseCallbackHandler:
         """Called while a tool works. Keywords: `total`, at which it is done, and a `message`; both may be None."""
 
     def on_tool_request(self, facts: dict[str, str], **kwargs: Any) -> Any:
-        """Called when the call of an MCP tool is over: `jsonrpc.request.id` and, in a session, `mcp.session.id`."""
+        """Called when the call of an MCP tool has ended.
+
+        `facts` has `jsonrpc.request.id` and, in a session, `mcp.session.id`.
+        """
 
     def on_tool_end(self, output: Any, **kwargs: Any) -> Any:
         """Called with a tool's output."""
@@ -169,10 +172,10 @@ class BaseCallbackHandler:
         """Called with an event that the program has dispatched; `run_id` is that of the enclosing run."""
 
     def call_observer(self, run_id: UUID) -> CallObserver | None:
-        """Return an observer that is called directly during a run that has started, or None for none.
+        """Return an observer to be called directly during the run `run_id`, which has started, or None.
 
         For the run of a model it observes attempts, waits and chunks; for any other run the chunks,
-        if its `wants_tokens` is true. Chunks bypass all managers, because they are the hot path.
+        if its `wants_tokens` is true. Chunks bypass all managers, because they must be fast.
         """
         return None
 
@@ -182,7 +185,7 @@ SILENT = frozenset(
     for event, method in vars(BaseCallbackHandler).items()
     if event in EVENTS and event != "on_chat_model_start"
 )
-"""The methods that do nothing: delivery skips them."""
+"""The methods that a handler has not overridden: delivery skips them."""
 
 
 class AsyncCallbackHandler(BaseCallbackHandler):
@@ -237,11 +240,11 @@ class BaseCallbackManager:
         return False
 
     def copy(self) -> Self:
-        """Return a manager with lists of its own."""
+        """Return a copy of the manager; its lists are copied, too."""
         return self.copied_as(type(self))
 
     def copied_as(self, kind: type[Kind]) -> Kind:
-        """Return a manager of another class with the same content, in lists of its own."""
+        """Return a copy of the manager as an object of another class; its lists are copied, too."""
         return kind(
             handlers=[*self.handlers],
             inheritable_handlers=[*self.inheritable_handlers],
@@ -268,7 +271,7 @@ class BaseCallbackManager:
         )
 
     def add_handler(self, handler: BaseCallbackHandler, inherit: bool = True) -> None:  # noqa: FBT001, FBT002
-        """Add `handler` unless it is there; with `inherit`, for child runs too.
+        """Add `handler` unless it was added before; with `inherit`, for child runs too.
 
         Raises: `InvalidType` for a value that is not a handler.
         """

@@ -23,7 +23,9 @@ class OutsideRun(CallerError, RuntimeError):
 
 
 def dispatch_custom_event(name: str, data: Any, *, config: Config = None) -> None:
-    """Call the handlers' `on_custom_event` from inside a run. `config` is only needed if the context is lost.
+    """Call `on_custom_event` of the handlers of the enclosing run.
+
+    `config`, that of the run, is needed only where the context is lost, as in a thread of your own.
 
     Raises: `OutsideRun`, a `RuntimeError`, outside of any run.
     """

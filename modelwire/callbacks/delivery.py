@@ -1,7 +1,7 @@
 """Delivers an event to its handlers: in order, sync or async, whatever errors they raise.
 
-An error of a handler, or a cancellation, may keep later handlers from being called for a start:
-`hearers` collects those that were called. The end of a run is delivered to all.
+An error of a handler, or a cancellation, may prevent that later handlers are called for a start:
+the list `hearers` collects the handlers that were called. The end of a run is delivered to all.
 """
 
 from __future__ import annotations
@@ -201,7 +201,8 @@ async def _tell(
 async def _in_thread(call: Callable[[], Any], handler: BaseCallbackHandler, hearers: Told) -> Any:
     """Call a handler in a thread.
 
-    If it is cancelled after the handler has begun, it waits, so that the end comes later.
+    If the caller is cancelled after the handler was started, it waits until the handler is done, so
+    that the handler's end event comes later.
     """
     import asyncio
 
@@ -209,7 +210,7 @@ async def _in_thread(call: Callable[[], Any], handler: BaseCallbackHandler, hear
     context = copy_context()
     if hearers is None:
         return await loop.run_in_executor(None, context.run, call)
-    # The first to pop it decides: the thread starts the call, or a cancellation prevents it.
+    # Whichever pops the handler first decides: the thread starts the call, or a cancellation prevents it.
     turn = [handler]
 
     def begin() -> Any:
@@ -258,7 +259,7 @@ async def _finish(
 
 
 def _settle(handler: BaseCallbackHandler, event: str, args: Args, error: Exception) -> Args | None:
-    """Handle the error of a handler. Return None, or the event, ignore name and arguments to try instead.
+    """Log the error of a handler. Return None, or the event, ignore name and arguments to deliver instead.
 
     Raises: `error` again if the handler has set `raise_error`.
     """
@@ -298,7 +299,7 @@ def _run_to_completion(waiting: list[Coroutine[Any, Any, None]]) -> None:
         for coroutine in waiting:
             try:
                 await coroutine
-            except Exception as error:  # noqa: BLE001 - a handler with `raise_error`; the others still hear
+            except Exception as error:  # noqa: BLE001 - a handler with `raise_error`; the other coroutines still run
                 failed = failed or error
         if failed is not None:
             raise failed

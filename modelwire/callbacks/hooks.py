@@ -1,4 +1,4 @@
-"""Whether a run has any handler, and the hooks through which handlers come from a context instead of a config.
+"""Checks whether a run has any handler, and adds handlers from a context instead of a config by hooks.
 
 This module is all that a run without callbacks loads; it must stay small.
 """
@@ -6,9 +6,10 @@ This module is all that a run without callbacks loads; it must stay small.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from modelwire.aliases import Values
 from modelwire.errors import InvalidArgument
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["listening", "register_configure_hook"]
 
+Handler = TypeVar("Handler")
+
 
 class Hook(NamedTuple):
-    """A source of one kind of handler."""
+    """A source of handlers: a context variable, or an environment variable for which `handle_class` is created."""
 
     context_var: ContextVar[Any]
     inheritable: bool
@@ -47,12 +50,25 @@ def register_configure_hook(
     """
     global _hooks
     if env_var is not None and handle_class is None:
-        raise InvalidArgument(
-            "`env_var` makes a handler, but `handle_class` does not name its class."
-        )
+        raise InvalidArgument("`env_var` needs `handle_class`, the class of the handler to create.")
     hook = Hook(context_var, inheritable, handle_class, env_var)
     if hook not in _hooks:
         _hooks = (*_hooks, hook)
+
+
+# The handlers of the `adding_handler` blocks around the current code.
+_added: ContextVar[tuple[Any, ...]] = ContextVar("modelwire_added_handlers", default=())
+
+
+@contextmanager
+def adding_handler(handler: Handler) -> Iterator[Handler]:
+    """Add `handler` to every run that starts inside the block, in this context and in those that it starts."""
+    register_configure_hook(_added, inheritable=True)
+    token = _added.set((*_added.get(), handler))
+    try:
+        yield handler
+    finally:
+        _added.reset(token)
 
 
 def listening(config: Values | None) -> bool:
@@ -74,14 +90,14 @@ def listening_to_models(config: Values) -> bool:
         handlers = getattr(callbacks, "handlers", callbacks)
         if not isinstance(handlers, list) or any(map(_wants_models, handlers)):
             return True
-    for hook in _hooks:  # noqa: SIM110 - a loop, as every call comes here
+    for hook in _hooks:  # noqa: SIM110 - every call runs this, and a loop is faster
         if _is_set(hook, _wants_models):
             return True
     return False
 
 
 def _wants_models(handler: Any) -> bool:
-    """Return whether a handler receives anything of a run of a model."""
+    """Return whether a handler wants any event of a model's run."""
     is_deaf = (
         getattr(handler, "ignore_chat_model", False)
         and getattr(handler, "ignore_llm", False)

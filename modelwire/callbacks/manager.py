@@ -190,11 +190,11 @@ class _ToolEvents(BaseRunManager[Told]):
         message: str | None = None,
         **kwargs: Any,
     ) -> Told:
-        """Report how far the tool is: `progress` of `total`, where that is known."""
+        """Report the progress of the tool: `progress` of `total`, if the total is known."""
         return self._tell("on_tool_progress", progress, total=total, message=message, **kwargs)
 
     def on_tool_request(self, facts: dict[str, str], **kwargs: Any) -> Told:
-        """Report what identifies the request that the tool has sent to its server."""
+        """Report the ids of the request that the tool has sent to its server."""
         return self._tell("on_tool_request", facts, **kwargs)
 
     def on_tool_end(self, output: Any, **kwargs: Any) -> Told:
@@ -307,7 +307,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
     """
 
     _handle: Callable[..., Told]
-    # It takes an iterator of starts, which are made while it reads them.
+    # It takes an iterator, which starts a run for each item that is read from it.
     _gathered: Callable[..., ModelRuns]
 
     @classmethod
@@ -321,8 +321,9 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         inheritable_metadata: JSON | None = None,
         local_metadata: JSON | None = None,
     ) -> Self:
-        """Return the manager of a run from inherited values (callbacks may be the parent's child
-        manager) and its own.
+        """Return the manager for a new run, from inherited values and from those of the run itself.
+
+        The inherited callbacks may be a manager that `get_child` of the parent run has returned.
         """
         inheritable_callbacks, local_callbacks = _own(inheritable_callbacks), _own(local_callbacks)
         if isinstance(inheritable_callbacks, BaseCallbackManager):

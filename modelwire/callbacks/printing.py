@@ -44,12 +44,12 @@ class StdOutCallbackHandler(BaseCallbackHandler):
 
 
 class FileCallbackHandler(StdOutCallbackHandler):
-    """Writes the same lines to a file, which is open until `close()` or the end of a `with` block."""
+    """Writes the lines of `StdOutCallbackHandler` to a file, which is open until `close()` or the `with` block ends."""
 
     def __init__(self, filename: str | PathLike[str], mode: str = "a", **_ignored: Any) -> None:
         self.filename = filename
         self.mode = mode
-        self.file: IO[str] = open(filename, mode, encoding="utf-8", opener=owned)  # noqa: SIM115 - open for as long as its runs
+        self.file: IO[str] = open(filename, mode, encoding="utf-8", opener=owned)  # noqa: SIM115 - `close` closes it
 
     def close(self) -> None:
         """Close the file. Later events are not written."""

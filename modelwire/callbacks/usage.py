@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from modelwire.aliases import JSON, Values
 from modelwire.callbacks.base import BaseCallbackHandler
-from modelwire.callbacks.hooks import register_configure_hook
+from modelwire.callbacks.hooks import adding_handler
 
 if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
@@ -33,7 +32,7 @@ class UsageMetadataCallbackHandler(BaseCallbackHandler):
         return repr(self.usage_metadata)
 
     def on_chat_model_start(self, serialized: JSON, messages: Any, **kwargs: Any) -> None:
-        """Do nothing: the usage comes with the end."""
+        """Do nothing: the end event has the usage."""
 
     def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
         """Add the usage of an answer, if it names its model and usage."""
@@ -52,11 +51,6 @@ class UsageMetadataCallbackHandler(BaseCallbackHandler):
             self.usage_metadata[model] = add_usage(self.usage_metadata.get(model), usage)
 
 
-_counting: ContextVar[tuple[UsageMetadataCallbackHandler, ...]] = ContextVar(
-    "modelwire_usage_callbacks", default=()
-)
-
-
 @contextmanager
 def get_usage_metadata_callback(
     name: str = "usage_metadata_callback",
@@ -70,10 +64,5 @@ def get_usage_metadata_callback(
             model.invoke("hi")
         print(usage.usage_metadata)
     """
-    register_configure_hook(_counting, inheritable=True)
-    handler = UsageMetadataCallbackHandler()
-    token = _counting.set((*_counting.get(), handler))
-    try:
+    with adding_handler(UsageMetadataCallbackHandler()) as handler:
         yield handler
-    finally:
-        _counting.reset(token)

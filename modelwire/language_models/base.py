@@ -1,4 +1,4 @@
-"""`BaseLanguageModel` under its old path: here every language model is a chat model."""
+"""`BaseLanguageModel` under LangChain's path; in modelwire every language model is a chat model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`SimpleChatModel`: a chat model of one's own from one function, messages in and a text out."""
+"""`SimpleChatModel`: the base class of a chat model of your own that has one method, from messages to a text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SimpleChatModel(BaseChatModel):
         run_manager: Any = None,
         **kwargs: Any,
     ) -> str:
-        """Answer `messages` with a text."""
+        """Return the text of the answer to `messages`."""
 
     def _generate(
         self,

@@ -26,21 +26,21 @@ T = TypeVar("T")
 
 
 class BaseLLMOutputParser(ABC, Generic[T]):
-    """Reads a value out of the n >= 1 candidate answers to one prompt."""
+    """The interface of a parser: it returns a value from the candidate answers (one or more) to a prompt."""
 
     @abstractmethod
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> T:
-        """Read the value; with `partial`, of an answer that is not complete yet."""
+        """Return the value of an answer; with `partial`, of an answer that is not complete yet."""
 
     async def aparse_result(self, result: list[Generation], *, partial: bool = False) -> T:
-        """Read the value; the default runs a user's `parse_result` in a thread, and ours right here."""
+        """Return the value, as `parse_result` does. The default runs a user's `parse_result` in a thread."""
         if is_ours(type(self).parse_result):
             return self.parse_result(result, partial=partial)
         return await run_in_executor(None, self.parse_result, result, partial=partial)
 
 
 class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[Any, T]):
-    """A runnable that parses an answer as a whole; subclasses write `parse_result`."""
+    """A runnable that parses an answer as a whole; subclasses implement `parse_result`."""
 
     @property
     def InputType(self) -> Any:
@@ -48,9 +48,9 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
 
     @property
     def OutputType(self) -> Any:
-        """The type of what `invoke` returns, as the class declares it: `class Yes(BaseOutputParser[bool])`.
+        """The type of the parsed value, as the class declares it: `class Yes(BaseOutputParser[bool])`.
 
-        Raises: `InvalidType` where the class does not declare it.
+        Raises: `InvalidType` if the class does not declare it.
         """
         for cls in type(self).__mro__:
             for base in cls.__dict__.get("__orig_bases__", ()):
@@ -65,7 +65,7 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
         )
 
     def invoke(self, input: str | BaseMessage, config: Config = None, **kwargs: Any) -> T:
-        """Parse a model's answer, or a text."""
+        """Return the value parsed from a model's answer, or from a text."""
         config = settled(config)
         deadline = config.get("deadline")
 
@@ -79,7 +79,7 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
         return called(self, input, config, read, "parser", {})
 
     async def ainvoke(self, input: str | BaseMessage, config: Config = None, **kwargs: Any) -> T:
-        """Parse a model's answer, or a text."""
+        """Return the value parsed from a model's answer, or from a text."""
         config = settled(config)
         deadline = config.get("deadline")
         return await acalled(
@@ -109,7 +109,7 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
 
 
 class BaseOutputParser(BaseGenerationOutputParser[T]):
-    """A runnable that parses the text of an answer; subclasses write `parse`.
+    """A runnable that parses the text of an answer; subclasses implement `parse`.
 
     Raise `OutputParserException` for a text that does not parse.
 
@@ -121,16 +121,16 @@ class BaseOutputParser(BaseGenerationOutputParser[T]):
 
     @abstractmethod
     def parse(self, text: str) -> T:
-        """Read the value out of a text."""
+        """Return the value parsed from a text."""
 
     async def aparse(self, text: str) -> T:
-        """Read the value out of a text; the default runs a user's `parse` in a thread."""
+        """Return the value parsed from a text. The default runs a user's `parse` in a thread."""
         if is_ours(type(self).parse):
             return self.parse(text)
         return await run_in_executor(None, self.parse, text)
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> T:
-        """Parse the text of the first candidate."""
+        """Return the value parsed from the text of the first candidate."""
         return self.parse(result[0].text)
 
     async def aparse_result(self, result: list[Generation], *, partial: bool = False) -> T:
@@ -139,11 +139,11 @@ class BaseOutputParser(BaseGenerationOutputParser[T]):
         return await super().aparse_result(result, partial=partial)
 
     def parse_with_prompt(self, completion: str, prompt: PromptValue) -> Any:
-        """Parse a text together with its prompt, which the default ignores."""
+        """Return the value parsed from a text; the default ignores the prompt of the text."""
         return self.parse(completion)
 
     def get_format_instructions(self) -> str:
-        """Return instructions for the prompt: the form the answer must have."""
+        """Return instructions for the prompt, which describe the form that the answer must have."""
         raise NotImplementedError(f"`{type(self).__name__}` has no format instructions.")
 
     def asdict(self, **kwargs: Any) -> dict[str, Any]:
@@ -165,12 +165,15 @@ class BaseOutputParser(BaseGenerationOutputParser[T]):
 
 
 def is_ours(method: Function) -> bool:
-    """Return whether this package defines the method. Its own methods neither block nor wait."""
+    """Return whether modelwire defines the method. Its methods never block."""
     return method.__module__.startswith("modelwire.")
 
 
 def generation_of(answer: Any, parser: BaseLLMOutputParser[Any]) -> Generation:
-    """Wrap an answer for `parse_result`. Raises: `InvalidType` for a value that is neither a message nor a text."""
+    """Return an answer as a generation, for `parse_result`.
+
+    Raises: `InvalidType` for a value that is neither a message nor a text.
+    """
     if isinstance(answer, BaseMessage):
         return outputs.ChatGeneration(message=answer)
     if isinstance(answer, str):
@@ -182,7 +185,7 @@ def generation_of(answer: Any, parser: BaseLLMOutputParser[Any]) -> Generation:
 
 def not_an_answer(value: object, parser: object) -> InvalidType:
     """Return the error for an input that is neither a message nor a text."""
-    hint = " A list of messages? Give one of them." if isinstance(value, Sequence) else ""
+    hint = " Of a list of messages, pass one." if isinstance(value, Sequence) else ""
     return InvalidType(
         f"`{type(parser).__name__}` parses a message or a text, not a `{type(value).__name__}`.{hint}"
     )

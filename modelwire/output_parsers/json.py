@@ -33,11 +33,11 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
         super().__init__(**{"pydantic_object": pydantic_object, **kwargs})
 
     def parse(self, text: str) -> Any:
-        """Read the JSON in a text. Raises: `OutputParserException`."""
+        """Return the value of the JSON in a text. Raises: `OutputParserException`."""
         return self.parse_result([Generation(text=text)])
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the JSON in the first candidate; with `partial`, `None` until there is any.
+        """Return the value of the JSON in the first candidate; with `partial`, None as long as there is no JSON.
 
         Raises: `OutputParserException` or `ModelRefusalError`.
         """
@@ -65,7 +65,7 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
             ) from None
 
     def _so_far(self, text: str) -> str:
-        """Return the part of an incomplete text that is read."""
+        """Return the part of an incomplete text that is parsed."""
         return text
 
     def _diff(self, prev: Any, next: Any) -> list[JSON]:
@@ -110,7 +110,7 @@ def check_model(model: Any) -> None:
 
 
 def _answer_text(message: Any, text: str, *, partial: bool) -> str:
-    """Return the text without the commentary that may stand before the answer on the Responses API."""
+    """Return the text of an answer without the commentary that may precede it on OpenAI's Responses API."""
     blocks = message.content if isinstance(message.content, list) else ()
     phases = [block.get("phase") if isinstance(block, dict) else None for block in blocks]
     if "commentary" not in phases:
@@ -122,13 +122,13 @@ def _answer_text(message: Any, text: str, *, partial: bool) -> str:
             ]
         }
     )
-    return (
-        str(rest.text) if partial else str(rest.text) or text
-    )  # nothing else in it: that is what cannot be read
+    answer = str(rest.text)
+    # If the whole answer is commentary, the error shows it.
+    return answer if partial or answer else text
 
 
 def json_text(value: Any) -> str:
-    """Write a value as JSON."""
+    """Return a value as JSON text."""
     import json
 
     return json.dumps(value, ensure_ascii=False)

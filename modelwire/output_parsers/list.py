@@ -1,4 +1,4 @@
-"""Parsers for answers that are lists. A stream gives each item as soon as it is complete, in a list of its own."""
+"""Parsers for answers that are lists. A stream yields each item as soon as it is complete, as a list of one item."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ __all__ = [
 
 
 class ItemReader(Protocol):
-    """Reads items out of a text that comes in pieces, wherever it is cut."""
+    """Reads items from a text that arrives in pieces, which may be split anywhere."""
 
-    def feed(self, text: str) -> list[str]: ...  # the items that `text` completes
-    def end(self) -> list[str]: ...  # what the end of the text completes
+    # `feed` returns the items that `text` completes, `end` those that the end of the text completes.
+    def feed(self, text: str) -> list[str]: ...
+    def end(self) -> list[str]: ...
 
 
 class ListOutputParser(BaseTransformOutputParser[list[str]]):
-    """A parser of lists; subclasses write `parse`, and streams hold its last item back until all is there."""
+    """A parser of lists; subclasses implement `parse`. A stream holds back the last item until the text is complete."""
 
     @abstractmethod
     def parse(self, text: str) -> list[str]:
-        """Read the items out of a text."""
+        """Return the items in a text."""
 
     def _reader(self) -> ItemReader:
         return _ParsedReader(self)
@@ -84,7 +85,7 @@ class CommaSeparatedListOutputParser(ListOutputParser):
 
 
 class _LinePatternParser(ListOutputParser):
-    """Reads one item of each line that matches `pattern`: the text of its first group."""
+    """Reads one item from each line that matches `pattern`: the text of the first group."""
 
     pattern: str
 
@@ -111,7 +112,8 @@ class _LinePatternParser(ListOutputParser):
 class NumberedListOutputParser(_LinePatternParser):
     """Reads the items of lines such as `1. foo`."""
 
-    pattern: str = r"(?<!\d)\d+\.\s([^\n]+)"  # looking back keeps a long row of digits linear
+    # With the lookbehind, matching a long row of digits takes linear time.
+    pattern: str = r"(?<!\d)\d+\.\s([^\n]+)"
 
     def get_format_instructions(self) -> str:
         return "Answer with a numbered list, each item on a line of its own, for example:\n\n1. foo\n\n2. bar\n\n3. baz"
@@ -141,7 +143,7 @@ class _CommaReader:
 
     def __init__(self) -> None:
         self._item: list[str] = []
-        self._state = "start"  # start, plain, quoted, after quote
+        self._state = "start"  # It is "start", "plain", "quoted" or "after quote".
         self._after_comma = False
 
     def feed(self, text: str) -> list[str]:
@@ -209,7 +211,7 @@ class _LineReader:
 
 
 class _ParsedReader:
-    """Reads items by a parser's own `parse`, of all the text there is; the last item may not be complete."""
+    """Reads items by calling the parser's `parse` with the whole text so far; its last item may be incomplete."""
 
     def __init__(self, parser: ListOutputParser) -> None:
         self._parser = parser
@@ -220,7 +222,7 @@ class _ParsedReader:
         self._text += text
         try:
             return self._new(self._parser.parse(self._text)[:-1])
-        except ValueError:  # not yet
+        except ValueError:  # The text so far is not enough.
             return []
 
     def end(self) -> list[str]:

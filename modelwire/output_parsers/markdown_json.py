@@ -1,4 +1,4 @@
-"""Find and read JSON in the text of a model: bare, or in a markdown code block with prose around it. Pure; linear."""
+"""Parses the JSON in a model's text: bare, or in a markdown code block with prose around it. Pure; linear time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _MOST_FENCES = 20
 def parse_json_markdown(
     json_string: str, *, parser: Callable[[str], Any] = parse_partial_json
 ) -> Any:
-    """Parse a text that is JSON, or else the first code block in it that is; text after the value is ignored.
+    """Return the value of a text that is JSON, or else of its first code block that is JSON.
 
-    The default `parser` takes JSON that is cut short. Raises: `InvalidArgument` (a `ValueError`) if none is found.
+    Text after the value is ignored. The default `parser` accepts JSON that is cut short. Raises: `InvalidArgument`
+    (a `ValueError`) if there is no JSON.
     """
     try:
         return parser(json_string.strip(" \n\r\t`"))
@@ -36,13 +37,13 @@ def parse_json_markdown(
 
 
 def parse_complete_json(text: str) -> Any:
-    """Parse complete JSON; raw line breaks in strings and text after the value are accepted.
+    """Return the value of complete JSON; raw line breaks in strings and text after the value are accepted.
 
     Raises: `ValueError` for everything else.
     """
     try:
         return from_json(text)
-    except (ValueError, TypeError) as exc:  # TypeError: a lone surrogate in the str itself
+    except (ValueError, TypeError) as exc:  # A lone surrogate in the text is a TypeError.
         begun = text.lstrip()
         if not begun.startswith(("{", "[", '"')):
             raise InvalidArgument(f"The text is not JSON: {exc}.") from exc
@@ -55,7 +56,7 @@ def parse_complete_json(text: str) -> Any:
 
 
 def parse_and_check_json_markdown(text: str, expected_keys: list[str]) -> JSON:
-    """Parse a JSON object that has all of `expected_keys`. Raises: `OutputParserException`."""
+    """Return a JSON object that has all of `expected_keys`. Raises: `OutputParserException`."""
     try:
         found = parse_json_markdown(text)
     except ValueError as exc:
@@ -76,7 +77,7 @@ def parse_and_check_json_markdown(text: str, expected_keys: list[str]) -> JSON:
 
 
 def _code_starts(text: str) -> Iterator[int]:
-    """Yield where each code block's text starts."""
+    """Yield the position at which the text of each code block starts."""
     position = 0
     for _ in range(_MOST_FENCES):
         fence = _FENCE.search(text, position)

@@ -1,4 +1,4 @@
-"""Parsers of `function_call`, OpenAI's form before tools; old scripts and services still use it."""
+"""Parsers of `function_call`, OpenAI's format before tools; old scripts and services still use it."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def _complete(text: str, *, strict: bool) -> Any:
 
 
 class JsonOutputFunctionsParser(BaseCumulativeTransformOutputParser[Any]):
-    """Reads the arguments of the function call as JSON; with `args_only=False` gives `name` and `arguments`.
+    """Returns the arguments of the function call; with `args_only=False`, a dict of `name` and `arguments`.
 
-    `strict` refuses raw line breaks in strings.
+    `strict` rejects raw line breaks in strings.
     """
 
     strict: bool = False
     args_only: bool = True
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the call of the first candidate.
+        """Return the call of the first candidate, parsed.
 
         Raises: `OutputParserException` if there is none, or if it is not JSON.
         """
@@ -74,7 +74,7 @@ class JsonOutputFunctionsParser(BaseCumulativeTransformOutputParser[Any]):
         return {**call, "arguments": arguments}
 
     def parse(self, text: str) -> Any:
-        """Refuse a text: a call is not part of the text."""
+        """Raise `InvalidArgument`: a function call is not part of a text."""
         raise InvalidArgument("This parser reads the `function_call` of a message, not a text.")
 
 
@@ -84,7 +84,7 @@ class JsonKeyOutputFunctionsParser(JsonOutputFunctionsParser):
     key_name: str
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the value; with `partial`, `None` until it is there. Raises: `OutputParserException`."""
+        """Return the value; with `partial`, None until it has arrived. Raises: `OutputParserException`."""
         arguments = super().parse_result(result, partial=partial)
         if partial:
             return (arguments or {}).get(self.key_name)
@@ -94,7 +94,10 @@ class JsonKeyOutputFunctionsParser(JsonOutputFunctionsParser):
 
 
 class PydanticOutputFunctionsParser(JsonOutputFunctionsParser):
-    """Reads the arguments of the function call as `pydantic_schema`, a class or a dict of them by function name."""
+    """Returns the arguments of the function call as an object of `pydantic_schema`.
+
+    `pydantic_schema` is a pydantic class, or a dict of classes by function name.
+    """
 
     pydantic_schema: Any
     args_only: bool = True
@@ -106,7 +109,7 @@ class PydanticOutputFunctionsParser(JsonOutputFunctionsParser):
             check_model(one)
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the object. Raises: `OutputParserException`, or pydantic's error for arguments that do not fit."""
+        """Return the object. Raises: `OutputParserException`, or pydantic's error for arguments that do not fit."""
         call = _call(result, partial=partial)
         arguments = JsonOutputFunctionsParser(strict=self.strict).parse_result(
             result, partial=partial
@@ -117,7 +120,7 @@ class PydanticOutputFunctionsParser(JsonOutputFunctionsParser):
         if isinstance(schema, dict):
             if call.get("name") not in schema:
                 raise OutputParserException(
-                    f"The answer calls `{call.get('name')}`, which has no class here."
+                    f"The answer calls `{call.get('name')}`, for which `pydantic_schema` has no class."
                 )
             schema = schema[call["name"]]
         try:
@@ -129,12 +132,12 @@ class PydanticOutputFunctionsParser(JsonOutputFunctionsParser):
 
 
 class PydanticAttrOutputFunctionsParser(PydanticOutputFunctionsParser):
-    """Reads the arguments of the function call as an object and gives its attribute `attr_name`."""
+    """Reads the arguments of the function call as an object, and returns its attribute `attr_name`."""
 
     attr_name: str
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the attribute. Raises as `PydanticOutputFunctionsParser` does."""
+        """Return the attribute. Raises the errors of `PydanticOutputFunctionsParser`."""
         made = super().parse_result(result, partial=partial)
         if made is None:
             return None

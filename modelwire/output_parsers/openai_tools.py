@@ -1,7 +1,7 @@
 """Parsers of the tool calls in an answer: as dicts, or as objects of pydantic classes.
 
-A call whose arguments cannot be read, for instance because a token limit cut them short, is an error once the answer
-is complete. While it streams, arguments are read as far as they go.
+A call whose arguments cannot be parsed, for instance because a token limit cut them short, is an error once the answer
+is complete. In a stream, the part of the arguments that has arrived is parsed.
 """
 
 from __future__ import annotations
@@ -46,11 +46,10 @@ def parse_tool_call(
     strict: bool = False,
     return_id: bool = True,
 ) -> JSON | None:
-    """Read one tool call in OpenAI's shape.
+    """Return a tool call in OpenAI's format with its arguments parsed.
 
-    The result is `None` if it is not a call of a function, or with `partial` if its arguments have not begun.
-
-    `strict` refuses raw line breaks in strings. Raises: `OutputParserException` for arguments that are not JSON.
+    The result is None if it is not a call of a function, or with `partial` if its arguments have not begun. `strict`
+    rejects raw line breaks in strings. Raises: `OutputParserException` for arguments that are not JSON.
     """
     function = raw_tool_call.get("function")
     if not isinstance(function, Mapping):
@@ -80,7 +79,7 @@ def parse_tool_calls(
     strict: bool = False,
     return_id: bool = True,
 ) -> list[JSON]:
-    """Read tool calls in OpenAI's shape. Raises one `OutputParserException` for all that cannot be read."""
+    """Return tool calls in OpenAI's format, parsed. Raises one `OutputParserException` for all invalid ones."""
     calls = []
     failures = []
     for raw in raw_tool_calls:
@@ -108,7 +107,7 @@ def make_invalid_tool_call(raw_tool_call: Values, error_msg: str | None) -> Inva
 
 
 def _arguments(text: Any, *, partial: bool, strict: bool) -> Any:
-    if isinstance(text, Mapping):  # some services send the object itself
+    if isinstance(text, Mapping):  # Some services send an object instead of its JSON text.
         return dict(text)
     if partial:
         return parse_partial_json(text, strict=strict)
@@ -118,9 +117,9 @@ def _arguments(text: Any, *, partial: bool, strict: bool) -> Any:
 
 
 class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
-    """Reads the tool calls of an answer: a list of `{"type": name, "args": {...}}`, with `id` if `return_id`.
+    """Returns the tool calls of an answer: a list of `{"type": name, "args": {...}}`, with `id` if `return_id`.
 
-    `first_tool_only` returns the first call by itself, or `None` where there is none.
+    With `first_tool_only` the result is the first call, or None without a call.
     """
 
     strict: bool = False
@@ -128,11 +127,11 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
     first_tool_only: bool = False
 
     def parse(self, text: str) -> Any:
-        """Refuse: a text holds no tool calls, `invoke` takes a message. Raises: `InvalidType`."""
+        """Raise an error: a text has no tool calls, so pass a message to `invoke`. Raises: `InvalidType`."""
         raise InvalidType(f"`{type(self).__name__}` parses a message, not a text.")
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the tool calls of the first candidate. Raises: `OutputParserException` or `ModelRefusalError`."""
+        """Return the tool calls of the first candidate. Raises: `OutputParserException` or `ModelRefusalError`."""
         calls = self._calls(result, partial=partial)
         return self._chosen([self._shown(call) for call in calls])
 
@@ -177,7 +176,7 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
 
 
 class JsonOutputKeyToolsParser(JsonOutputToolsParser):
-    """Reads the arguments of the calls of one tool, `key_name`; with `return_id` the calls as dicts."""
+    """Returns the arguments of the calls of the tool `key_name`; with `return_id`, the calls as dicts."""
 
     key_name: str
 
@@ -198,10 +197,10 @@ class JsonOutputKeyToolsParser(JsonOutputToolsParser):
 
 
 class PydanticToolsParser(JsonOutputToolsParser):
-    """Makes an object of each tool call, by the pydantic class of `tools` with its name.
+    """Returns an object for each tool call, of the pydantic class in `tools` that has the name of the tool.
 
-    A stream gives objects as soon as they can be made. Arguments that do not fit raise `OutputValidationError`,
-    which is pydantic's `ValidationError` and an `OutputParserException`.
+    A stream yields an object as soon as its arguments suffice. Arguments that do not fit raise `OutputValidationError`,
+    which is both a pydantic `ValidationError` and an `OutputParserException`.
     """
 
     tools: list[Any]

@@ -1,4 +1,4 @@
-"""The parser for answers in JSON that become objects of a pydantic class."""
+"""The parser that turns answers in JSON into objects of a pydantic class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Model = TypeVar("Model")
 
 
 class PydanticOutputParser(JsonOutputParser, Generic[Model]):
-    """Reads JSON and makes an object of `pydantic_object` of it. A stream gives an object whenever one can be made.
+    """Parses JSON into an object of the class `pydantic_object`. A stream yields an object whenever the text suffices.
 
     Example:
         parser = PydanticOutputParser(pydantic_object=Joke)
@@ -60,7 +60,7 @@ class PydanticOutputParser(JsonOutputParser, Generic[Model]):
 def validate(model: Any, value: Any, *, partial: bool = False) -> Any:
     """Return an object of a pydantic class, v2 or v1. Raises pydantic's `ValidationError`.
 
-    A complete value that a strict class refuses is parsed again as JSON, where dates and enumerations are texts.
+    A complete value that a strict class rejects is parsed again as JSON, in which dates and enumerations are texts.
     """
     if not hasattr(model, "model_validate"):
         return model.parse_obj(value)
@@ -68,12 +68,14 @@ def validate(model: Any, value: Any, *, partial: bool = False) -> Any:
         return model.model_validate(value)
     except ValidationError:
         if not partial:
-            with suppress(ValueError):  # the first error names the value's own types
+            with suppress(
+                ValueError
+            ):  # The first error is raised, because it names the types of the value.
                 return model.model_validate_json(to_json(value))
         raise
 
 
 def model_name(model: Any) -> str:
-    """Return the name a tool made of a pydantic class has: its title, or the class's name."""
+    """Return the name of the tool for a pydantic class: its title, or the name of the class."""
     title = getattr(model, "model_config", {}).get("title")
     return str(title or model.__name__)

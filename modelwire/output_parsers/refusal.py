@@ -1,4 +1,4 @@
-"""Detect refusals: a parser must not read data out of one."""
+"""Detects refusals of a model, because a parser must not read data from a refusal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from modelwire.messages.refusals import refusal_in
 
 
 def check_refusal(message: object, *, partial: bool = False) -> None:
-    """Raise `ModelRefusalError` if the message is a refusal; with `partial`, once all of it has arrived."""
+    """Raise `ModelRefusalError` if the message is a refusal; with `partial`, only once all of it has arrived."""
     if not isinstance(message, AIMessage):
         return
     if (
@@ -23,5 +23,8 @@ def check_refusal(message: object, *, partial: bool = False) -> None:
     if block is not None:
         ended = finish_reason_of(message)
         if not block.get("refusal") and ended != "refusal" and ended in FILTERED_REASONS:
-            block = {**block, "refusal": str(message.text)}  # the error shows what came
+            block = {
+                **block,
+                "refusal": str(message.text),
+            }  # The error shows the text of the answer.
         raise ModelRefusalError.from_refusal(block, raw_message=message)

@@ -1,4 +1,4 @@
-"""The parser that returns the text and drops the rest. A token through it costs a fraction of a microsecond."""
+"""The parser that returns the text of an answer. It takes a fraction of a microsecond for each token of a stream."""
 
 from __future__ import annotations
 

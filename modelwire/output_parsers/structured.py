@@ -23,21 +23,21 @@ _LIMIT_HINT = (
 
 
 class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
-    """Reads the requested value out of an answer: the arguments of the tool `key_name`, or the JSON of a text.
+    """Returns the requested value of an answer: the arguments of the tool `key_name`, or the JSON in the text.
 
-    With `pydantic_object` the value becomes an object of that class. `check` raises a `ValueError` for a whole value
-    that does not fit; it does not check the growing values of a stream. `title` names the form in errors,
-    `answer_columns` are its keys, `None` if unknown. Any other answer raises `OutputParserException`, with the
-    answer as `raw_message`. A refusal raises `ModelRefusalError`; with `on_refusal="message"` it is returned as the
-    `AIMessage` that it is.
+    With `pydantic_object` the value becomes an object of that class. `check` raises a `ValueError` for a complete value
+    that does not fit; the growing values of a stream are not checked. `title` names the requested form in errors,
+    `answer_columns` are its keys, None if unknown. An answer without such a value raises `OutputParserException`, with
+    the answer as `raw_message`. A refusal raises `ModelRefusalError`; with `on_refusal="message"` its `AIMessage` is
+    returned instead.
 
-    A stream yields dicts that grow from `{}`, or objects once their required fields are there. A number comes
-    when its last digit is there.
+    A stream yields dicts that grow from `{}`, or objects once their required fields have arrived. A number is yielded
+    once its last digit has arrived.
     """
 
     title: str = "the answer"
     key_name: str | None = None
-    text_too: bool = False  # An answer without calls is read as a text.
+    text_too: bool = False  # If True, the text of an answer without tool calls is parsed.
     pydantic_object: Any = None
     check: Callable[[Any], None] | None = Field(default=None, repr=False, exclude=True)
     on_refusal: Literal["raise", "message"] = "raise"
@@ -48,13 +48,13 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
         return self.pydantic_object or dict[str, Any]
 
     def parse(self, text: str) -> Any:
-        """Read the value in a text."""
+        """Return the value in a text."""
         return self.parse_result([Generation(text=text)])
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the value in the first candidate; with `partial`, its part so far, or `None` if it has not begun.
+        """Return the value in the first candidate; with `partial`, its part so far, or None if it has not begun.
 
-        Raises: `OutputParserException`, which is pydantic's `ValidationError` too where pydantic refused the value; and
+        Raises: `OutputParserException`, which is also a `ValidationError` if pydantic rejected the value; and
         `ModelRefusalError`.
         """
         try:
@@ -70,7 +70,7 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
         try:
             value = self._read_value(result, by_tool=by_tool)
             if by_tool and cut_short(result[0]):
-                # Some wires give the arguments parsed, and hide that some of them are missing.
+                # Some APIs send parsed arguments, which hides that some of them are missing.
                 raise OutputParserException(
                     f"The arguments of the tool `{self.key_name}` are not complete."
                 )
@@ -109,7 +109,7 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
             return value
         try:
             return validate(self.pydantic_object, value, partial=True)
-        except ValueError:  # not yet
+        except ValueError:  # The value so far does not suffice.
             return None
 
     def _fitted(self, value: Any) -> Any:
@@ -127,7 +127,7 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
             raise validation_error(text, exc, llm_output=value_text) from exc
 
     def _nothing(self, message: BaseMessage | None, text: str) -> str:
-        """Describe the answer that came instead of a value."""
+        """Return the text of the error for an answer that has no value."""
         calls = message.tool_calls if isinstance(message, AIMessage) else []
         others = ", ".join(f"`{call['name']}`" for call in calls)
         if others:
@@ -144,7 +144,7 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
 
 
 class _SteadyJsonParser(JsonOutputParser):
-    """Reads JSON without a number that is not complete yet."""
+    """Parses JSON without a number at its end that is not complete yet."""
 
     def _so_far(self, text: str) -> str:
         return without_open_number(text)

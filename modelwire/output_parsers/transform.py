@@ -1,4 +1,4 @@
-"""Parsers that work on a stream while it arrives."""
+"""Parsers that parse a stream while it arrives."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
 
 
 class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
-    """A parser that parses all chunks so far, again with each chunk, and yields the values that changed.
+    """A parser that parses the sum of all chunks so far after each chunk, and yields each value that has changed.
 
     With `diff` it yields the changes instead; subclasses then define `_diff`.
     """
@@ -114,9 +114,9 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
             await aclose(input)
 
     def _news(self, seen: list[T | None], parsed: T | None) -> Iterator[T]:
-        """Yield the parsed value, or its difference, if it is not the one value in `seen`, and put it there.
+        """Yield the parsed value, or with `diff` its difference, if it differs from the one in `seen`; store it there.
 
-        Versions of a text, a number or a list must not be added, so they are marked by their class.
+        Readers must not add versions of a text, a number or a list, so the class of these values marks them.
         """
         prev = seen[0]
         if parsed is None or parsed == prev:
@@ -125,7 +125,7 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
         yield self._diff(prev, parsed) if self.diff else cast("T", growing(parsed))
 
     def _joined(self, so_far: Generation | None, chunk: Any) -> Generation:
-        """Add a chunk to those before; a whole message is not added to anything."""
+        """Return the sum of the chunks so far and this one. A whole message replaces that sum."""
         if isinstance(chunk, str):
             part: Any = outputs.GenerationChunk(text=chunk)
         elif isinstance(chunk, BaseMessageChunk):

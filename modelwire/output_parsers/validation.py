@@ -1,7 +1,7 @@
-"""The error for a value that pydantic refuses: it is an `OutputParserException` and pydantic's `ValidationError`.
+"""The error for a value that pydantic rejects: it is an `OutputParserException` and pydantic's `ValidationError`.
 
-So both `except OutputParserException` and `except ValidationError` catch it, and `.errors()` lists the problems and
-their places.
+So both `except OutputParserException` and `except ValidationError` catch it, and `.errors()` lists the problems with
+their positions in the value.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from modelwire.errors import OutputParserException
 
 
 class OutputValidationError(OutputParserException, ValidationError):
-    """Pydantic refused the value of the answer. Made by `validation_error`."""
+    """Raised if pydantic rejected the value of an answer; `validation_error` creates it."""
 
-    def __init__(self, title: str, *line_errors: Any) -> None:  # what `from_exception_data` gives
+    def __init__(self, title: str, *line_errors: Any) -> None:  # `from_exception_data` calls it.
         super().__init__(title)
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ def _rebuilt(
 
 
 def _line(error: JSON) -> InitErrorDetails:
-    """Return one of `errors()` as pydantic's constructor takes it: a custom type needs its text."""
+    """Return one entry of `errors()` in the form that `from_exception_data` needs; a custom type needs its text."""
     kind: Any = error["type"]
     try:
         PydanticKnownError(kind, error.get("ctx"))
@@ -83,7 +83,7 @@ def _line(error: JSON) -> InitErrorDetails:
 
 @cache
 def _of_v1() -> Any:
-    """Return the class for errors of `pydantic.v1`, which is loaded already when one is raised."""
+    """Return the class for errors of `pydantic.v1`, which is already loaded when such an error is raised."""
     from pydantic.v1 import ValidationError as OldValidationError
 
     class OldOutputValidationError(OutputParserException, OldValidationError):

@@ -64,7 +64,7 @@ class BasePromptTemplate(
         return self.format(**kwargs)
 
     def invoke(self, input: Any, config: Config = None, **kwargs: Any) -> PromptValue:
-        """Fill in the variables from a mapping, or from any value if there is a single variable."""
+        """Return the prompt with the variables filled in from a mapping, or from any value if there is one variable."""
         config = self._configured(config)
         deadline = config.get("deadline")
 
@@ -121,7 +121,7 @@ class BasePromptTemplate(
         return {**self.model_dump(**kwargs), "_type": self._prompt_type}
 
     def _prompt_of(self, values: Values) -> PromptValue:
-        """Return the prompt value for values that are known to be complete."""
+        """Return the prompt value for values that include all required variables."""
         return self.format_prompt(**values)
 
     async def _aprompt_of(self, values: Values) -> PromptValue:
@@ -134,7 +134,7 @@ class BasePromptTemplate(
         return False
 
     def _variables(self, input: Any) -> Values:
-        """Return an input as values by name. Raises: `InvalidType` or `MissingVariable`."""
+        """Return an input as a mapping from variables to values. Raises: `InvalidType` or `MissingVariable`."""
         if type(input) is not dict and not isinstance(input, Mapping):
             if len(self.input_variables) != 1:
                 raise InvalidType(
@@ -192,11 +192,13 @@ class BasePromptTemplate(
         set_slots(self, complete, {name for name in values if name in fields})
 
     def _check(self, values: Kwargs) -> None:
-        """Set the fields with pydantic's validation, for subclasses with fields of their own."""
+        """Set the fields with pydantic's validation, for subclasses with further fields."""
         try:
             BaseModel.__init__(self, **values)
         except ValidationError as exc:
-            raise InvalidArgument(f"`{type(self).__name__}` cannot be made of this: {exc}") from exc
+            raise InvalidArgument(
+                f"`{type(self).__name__}` cannot be created from these values: {exc}"
+            ) from exc
 
 
 def format_document(doc: Document, prompt: BasePromptTemplate[str]) -> str:
@@ -218,6 +220,6 @@ def _values(doc: Document, prompt: BasePromptTemplate[str]) -> Kwargs:
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
         raise MissingVariable(
-            f"The prompt asks for {names}, and the document has only {', '.join(sorted(known))}."
+            f"The prompt needs {names}, but the document has only {', '.join(sorted(known))}."
         )
     return {name: known[name] for name in prompt.input_variables}

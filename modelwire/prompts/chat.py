@@ -216,7 +216,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
     @overload
     def __getitem__(self, index: slice) -> ChatPromptTemplate: ...
     def __getitem__(self, index: int | slice) -> Piece | ChatPromptTemplate:
-        """Return one piece, or the prompt of a slice of them."""
+        """Return one element of `messages`, or for a slice a prompt of these elements."""
         if isinstance(index, slice):
             return ChatPromptTemplate(
                 self.messages[index], partial_variables=self.partial_variables
@@ -250,7 +250,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
         return kinds
 
     def _find_variables(self) -> None:
-        """Set the names of the variables from those that the pieces use."""
+        """Set the names of the prompt's variables to those that its messages use."""
         needed: set[str] = set()
         optional: set[str] = set()
         for piece in self.messages:
@@ -276,7 +276,7 @@ def _add(piece: Piece, messages: list[BaseMessage], values: Values) -> None:
 Adder: TypeAlias = Callable[[Any, list[BaseMessage], Values], None]
 
 
-# By class: to ask a pydantic class whether it has an instance is slow.
+# The result is cached by class, because `isinstance` with a pydantic class is slow.
 @lru_cache(maxsize=256)
 def _adder_for(kind: type) -> Adder:
     if issubclass(kind, BaseMessagePromptTemplate):
@@ -291,7 +291,7 @@ def _adder_for(kind: type) -> Adder:
 
 
 def _is_async(piece: Any) -> bool:
-    """Return whether a piece of the user's own has an async method for formatting."""
+    """Return whether an element of a class that a user has defined overrides `aformat_messages`."""
     if isinstance(piece, ChatPromptTemplate):
         return any(_is_async(inner) for inner in piece.messages)
     own = getattr(type(piece), "aformat_messages", None)
@@ -303,7 +303,7 @@ def _is_async(piece: Any) -> bool:
 
 
 def _chosen(piece: Any, values: Values) -> Kwargs:
-    """Return the values that a user's own part of a prompt needs."""
+    """Return the values of the variables that a piece has."""
     optional = [name for name in getattr(piece, "optional_variables", ()) if name in values]
     return {name: values[name] for name in [*piece.input_variables, *optional]}
 
@@ -330,7 +330,7 @@ def _pieces(messages: Any, template_format: str) -> list[Piece]:
 
 
 def _piece(message: Any, template_format: str) -> Piece:
-    """Return the piece for one message in any of its forms."""
+    """Return the element of `ChatPromptTemplate.messages` for a message in any of the forms."""
     if isinstance(message, (BaseMessage, BaseMessagePromptTemplate, BaseChatPromptTemplate)):
         return message
     if isinstance(message, str):

@@ -6,7 +6,7 @@ from modelwire.aliases import Args, Values
 
 
 class Template:
-    """A compiled template. Every entry of `TEMPLATE_FORMATS` creates an instance of a subclass."""
+    """A compiled template. Each template format has a subclass."""
 
     __slots__ = ("text", "variables")
 
@@ -17,7 +17,7 @@ class Template:
         self.text = text
 
     def render(self, values: Values) -> str:
-        """Return the text with `values` filled in. Raises: `KeyError` for the first missing one."""
+        """Return the text with `values` filled in. Raises: `KeyError` for the first missing variable."""
         raise NotImplementedError
 
     def __reduce__(self) -> Args:

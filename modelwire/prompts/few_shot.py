@@ -22,7 +22,7 @@ __all__ = ["FewShotChatMessagePromptTemplate", "FewShotPromptTemplate"]
 
 
 class FewShotPromptTemplate(StringPromptTemplate):
-    """A text of a prefix, the examples and a suffix.
+    """A prompt that is one text: a prefix, the examples and a suffix.
 
     Example:
         FewShotPromptTemplate(
@@ -82,7 +82,7 @@ class FewShotPromptTemplate(StringPromptTemplate):
 class FewShotChatMessagePromptTemplate(BaseChatPromptTemplate):
     """The messages of each example, for use inside a `ChatPromptTemplate`.
 
-    `input_variables` are those that the selector needs; a fixed list needs none.
+    `input_variables` are the variables that the selector needs; a fixed list of examples needs none.
     """
 
     examples: list[dict[str, Any]] | None = None

@@ -16,8 +16,8 @@ from modelwire.aliases import Function, Values
 
 # A single number in a template may create at most this many characters or items.
 _MOST_AT_ONCE = 1_000_000
-# This matches formats with a width or precision of millions, and with `%` also one that is an
-# argument.
+# They match formats with a width or precision of millions. That for `%` also matches `*`, whose width
+# is an argument.
 _WIDE_PERCENT = r"%(?:\([^)]*\))?[-#0 +]*(?:\d*\.)?(?:\d{7}|\*)"
 _WIDE_BRACES = r"\{[^{}]*:[^{}]*\d{7}"
 
@@ -32,7 +32,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if _is_huge(operator, left, right):
             raise SecurityError(
-                f"what `{operator}` makes there has more than {_MOST_AT_ONCE:,} characters or items"
+                f"the result of `{operator}` has more than {_MOST_AT_ONCE:,} characters or items"
             )
         return super().call_binop(context, operator, left, right)
 
@@ -72,7 +72,7 @@ def _refuse_widths(
     values = (*args, *kwargs.values())
     is_wide = any(isinstance(value, int) and value > _MOST_AT_ONCE for value in values)
     if is_wide or re.search(wide, text):
-        raise SecurityError(f"a width or count there is more than {_MOST_AT_ONCE:,}")
+        raise SecurityError(f"a width or count is more than {_MOST_AT_ONCE:,}")
 
 
 def _is_huge(operator: str, left: Any, right: Any) -> bool:

@@ -1,5 +1,5 @@
-"""`load_prompt`: a prompt template from a JSON or YAML file, the form in which prompts and few-shot
-prompts are saved.
+"""`load_prompt`: reads a prompt template from a JSON or YAML file, in the format in which LangChain
+saves prompts and few-shot prompts.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _read(file: Path, encoding: str | None) -> Any:
 def _made(config: Any, file: Path, encoding: str | None) -> BasePromptTemplate[Any]:
     if not isinstance(config, dict):
         raise InvalidConfig(
-            f"`{file}` holds no prompt: it must be a table of settings.", path=str(file)
+            f"`{file}` is not a prompt: it must be a table of settings.", path=str(file)
         )
     values = dict(config)
     kind = values.pop("_type", "prompt")

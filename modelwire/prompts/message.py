@@ -1,4 +1,4 @@
-"""The pieces of a chat prompt: templates of one message, and placeholders for lists of messages."""
+"""The elements of a chat prompt: templates of one message, and placeholders for lists of messages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class BaseMessagePromptTemplate(ABC):
-    """A piece of a chat prompt, which becomes zero or more messages."""
+    """An element of a chat prompt, which becomes zero or more messages."""
 
     @property
     @abstractmethod

@@ -17,7 +17,7 @@ from modelwire.prompts.compiled import Template
 
 # Sections may be nested this deep.
 _DEEPEST = 100
-# A template may take this many steps, one for each context that each tag looks in: some seconds.
+# Rendering may take this many steps, which is some seconds. A step is one context in which a tag is looked up.
 _MOST_STEPS = 5_000_000
 # The output may have this many characters, more than any provider takes.
 _MOST_CHARS = 64 * 1024 * 1024
@@ -92,7 +92,7 @@ def _tree(text: str) -> list[Any]:
     Raises: `InvalidTemplate` for tags that are empty, not closed or closed out of order.
     """
     nodes: list[Any] = []
-    # Each has the nodes around the section.
+    # Each section that is open, with the list of nodes that contains it.
     open_sections: list[tuple[_Tag, list[Any]]] = []
     for tag in _tags(text):
         if tag.before:
@@ -196,9 +196,9 @@ def _path(name: str) -> Path:
 
 
 class _Output:
-    """The output so far, with its limits.
+    """The output so far, with limits on its size and its steps.
 
-    Nested sections multiply: 25 of them over `[1, 2]` are 33 million.
+    The numbers of items of nested sections multiply: 25 sections over `[1, 2]` give 33 million texts.
     """
 
     __slots__ = ("chars", "pieces", "steps")
@@ -214,7 +214,7 @@ class _Output:
         if self.steps > _MOST_STEPS or self.chars > _MOST_CHARS:
             raise InvalidTemplate(
                 f"The mustache template takes more than {_MOST_STEPS:,} steps or {_MOST_CHARS:,} characters. "
-                "Sections inside of sections multiply: give it fewer, or shorter lists."
+                "Sections inside of sections multiply: use fewer of them, or shorter lists."
             )
 
     def add(self, text: str) -> None:

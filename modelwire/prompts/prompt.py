@@ -145,7 +145,7 @@ class PromptTemplate(StringPromptTemplate):
         )
         if twice:
             raise InvalidArgument(
-                f"Both templates give the variables {twice}, and not the same values."
+                f"Both templates have the partial variables {twice}, but with different values."
             )
         return PromptTemplate(
             self.template + other.template,

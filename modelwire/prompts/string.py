@@ -1,4 +1,4 @@
-"""Templates as plain functions: fill them in, list their variables, check them."""
+"""Plain functions for templates: they fill in a template, list its variables, or check them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text with variables: compiled once into parts, then filled in many times. Pure; independent of messages.
+"""Templates of text: each is compiled once into parts, and then filled in many times. Pure; independent of messages.
 
 A value is never treated as a template, so braces in it are unchanged.
 """
@@ -31,7 +31,7 @@ class FStringTemplate(Template):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         parts: list[str] = []
-        # Each is a position in `parts`, the name, the format and the conversion.
+        # For each variable: its position in `parts`, its name, its format and its conversion.
         fields: list[tuple[int, str, str, str | None]] = []
         for literal, name, spec, conversion in _pieces(text):
             if literal:
@@ -137,7 +137,7 @@ class BlockTemplate:
     def fill(self, values: Values) -> Any:
         """Return a new value with the variables filled in.
 
-        Raises: `KeyError` for the first missing one.
+        Raises: `KeyError` for the first missing variable.
         """
         return _fill_nested(self._made, values)
 
@@ -191,8 +191,8 @@ def _fill_nested(made: Any, values: Values) -> Any:
     return made
 
 
-# A width such as 20 in `{a:>20}` is limited to these digits in all formats, so that a template
-# cannot fill the memory with blanks.
+# The sum of all widths and precisions of a template, such as 20 in `{a:>20}`, is limited to this
+# number, so that a template cannot fill the memory with blanks.
 _MOST_PADDING = 1_000_000
 
 
@@ -209,8 +209,8 @@ def _pieces(text: str) -> Iterator[tuple[str, str | None, str, str | None]]:
                 padding += sum(map(int, re.findall(r"\d+", spec or "")))
                 if padding > _MOST_PADDING:
                     raise InvalidTemplate(
-                        f"The formats of the f-string template, to {{{name}:{spec}}}, ask for {padding:,} characters;"
-                        f" {_MOST_PADDING:,} are the most. Give a smaller width or precision."
+                        f"The formats of the f-string template, up to {{{name}:{spec}}}, have {padding:,} characters,"
+                        f" but the limit is {_MOST_PADDING:,}. Use a smaller width or precision."
                     )
             yield literal, name, spec or "", conversion
     except InvalidTemplate:

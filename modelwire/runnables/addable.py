@@ -55,25 +55,25 @@ class GrowingList(list[Any]):
 class GrowingStr(str):
     """A text that a stream sends in ever longer versions.
 
-    A step that needs the whole takes the last one.
+    A step that needs the whole text takes the last version.
     """
 
     __slots__ = ()
 
 
 class GrowingInt(int):
-    """A number that a stream sends digit by digit.
+    """A number that a stream sends in versions with ever more digits.
 
-    A step that needs the whole takes the last one.
+    A step that needs the whole number takes the last version.
     """
 
     __slots__ = ()
 
 
 class GrowingFloat(float):
-    """A number that a stream sends digit by digit.
+    """A number that a stream sends in versions with ever more digits.
 
-    A step that needs the whole takes the last one.
+    A step that needs the whole number takes the last version.
     """
 
     __slots__ = ()
@@ -89,7 +89,9 @@ _VERSIONS = frozenset({*_GROWING.values(), GrowingDict})
 
 
 def growing(value: Any) -> Any:
-    """Return a value marked as one version of a growing value, if two of its type would otherwise be added."""
+    """Return a str, int, float or list as a subclass that marks it as a version of a growing value:
+    a later version replaces it instead of being added. Return any other value unchanged.
+    """
     return _GROWING.get(type(value), _same)(value)
 
 
@@ -126,8 +128,8 @@ def collected(items: list[Any]) -> Any:
     """Return the sum of the items, for a step that needs its whole input; None if there are none.
     Items that cannot be added replace others.
 
-    In an `AddableDict` each key is summed on its own: one that cannot be added does not affect the
-    others.
+    In an `AddableDict` each key is summed separately: values of one key that cannot be added do not
+    affect the other keys.
     """
     if not items:
         return None
@@ -210,7 +212,7 @@ def _joined_dicts(items: Sequence[Fields], join: Callable[[list[Any]], Any]) -> 
     for key, values in parts.items():
         try:
             total[key] = join(values) if values else None
-        except TypeError:  # They are added one by one, for an error that names the two types.
+        except TypeError:  # Add the values one by one, so that the error names the two types.
             for value in values:
                 total = total + {key: value}
     return total

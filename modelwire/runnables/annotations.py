@@ -1,4 +1,6 @@
-"""Makes type annotations readable for pydantic: models of its first version and older TypedDicts are replaced."""
+"""Makes type annotations readable for pydantic 2: replaces models of `pydantic.v1`, and before Python
+3.12 also the TypedDicts of `typing`.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ def is_v1_model(thing: Any) -> bool:
 
 
 def readable(annotation: Any) -> Any:
-    """Return an annotation in which the types that pydantic cannot read are replaced: v1 models and
-    older TypedDicts.
+    """Return a copy of an annotation in which every type that pydantic 2 cannot read is replaced:
+    models of `pydantic.v1`, and before Python 3.12 the TypedDicts of `typing`.
     """
     return replaced_types(annotation, _readable_one)
 
@@ -51,7 +53,7 @@ def _with_v1_model(model: Any) -> Any:
 
 
 def replaced_types(annotation: Any, swap: Callable[[Any], Any]) -> Any:
-    """Return an annotation with `swap` applied to every type in it."""
+    """Return an annotation with each type in it replaced by `swap(type)`."""
     origin: Any = get_origin(annotation)
     args = get_args(annotation)
     if not args or origin is typing.Literal:

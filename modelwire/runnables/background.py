@@ -34,11 +34,11 @@ class BackgroundLoop:
         return self.pid == os.getpid() and self._thread.is_alive() and not self._ending
 
     def is_here(self) -> bool:
-        """Return whether the caller is on the loop's own thread, where waiting for the loop would never end."""
+        """Return whether the caller is on the loop's own thread, where waiting for the loop would block forever."""
         return threading.current_thread() is self._thread
 
     def post(self, act: Callable[[], object]) -> None:
-        """Run `act` on the loop soon, after those posted before. Many posts in a row wake the loop once."""
+        """Schedule `act` on the loop, after the functions posted before. Many posts in a row wake the loop once."""
         self._posted.append(act)
         if not self._woken:
             self._woken = True
@@ -50,7 +50,7 @@ class BackgroundLoop:
                 raise
 
     def _drain(self) -> None:
-        # It is reset first, so that a `post` during the loop below wakes the loop again.
+        # The flag is reset first, so that a `post` during the loop below wakes the event loop again.
         self._woken = False
         while self._posted:
             self._posted.popleft()()
@@ -70,8 +70,8 @@ class BackgroundLoop:
     def _close_loop(self) -> None:
         """Cancel all tasks, close all async generators and then the loop.
 
-        `asyncio.Runner` would also start a thread to shut down the default executor. Python 3.12.1 starts none
-        once the interpreter ends, and needs none: by then `concurrent.futures` has joined that executor's threads.
+        `asyncio.Runner` would also start a thread to shut down the default executor. Since 3.12.1 Python starts no
+        thread once the interpreter ends, and none is needed: `concurrent.futures` has joined that executor's threads.
         """
         try:
             self.loop.run_until_complete(self._cancel_tasks())

@@ -106,13 +106,13 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
     def _loop_native(self) -> bool:
         """Return whether `ainvoke` runs no sync code of the user, so that a sync batch may run on an event loop.
 
-        A runnable made of others asks those; any other one returns False.
+        By default this is True if the runnable has inner runnables and all of them may answer on the loop.
         """
         inside = tuple(self._runnables_inside())
         return bool(inside) and all(inner._may_answer_on_loop() for inner in inside)
 
     def _may_block(self) -> bool:
-        """Return whether an `invoke` may wait for I/O, so that branches beside it should run in threads."""
+        """Return whether `invoke` may wait for I/O, so that parallel branches should run in threads."""
         inside = tuple(self._runnables_inside())
         return not inside or any(inner._may_block() for inner in inside)
 
@@ -182,7 +182,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         version: Literal["v1", "v2"] = "v2",
         **kwargs: Any,
     ) -> AsyncIterator[StreamEvent]:
-        """Stream, and yield the start, every chunk and the end of this runnable and of those inside of it, as dicts.
+        """Stream the output; yield a dict for the start, each chunk and the end of this runnable and each inner one.
 
         The keywords `include_names`, `include_types`, `include_tags` and `exclude_...` select
         events, each by a list; other keywords are those of `astream`.
@@ -203,10 +203,10 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
     def astream_log(
         self, input: Any, config: Config = None, *, diff: bool = True, **kwargs: Any
     ) -> AsyncChunks:
-        """Stream, and yield a `RunLogPatch` for each event inside, or without `diff` the whole `RunLog` so far.
+        """Stream the output; yield a `RunLogPatch` for each event, or without `diff` the whole `RunLog` so far.
 
-        Keywords: `with_streamed_output_list`, those by which `astream_events` selects events, and
-        those of `astream`.
+        Keywords: `with_streamed_output_list`, the filters of `astream_events` (`include_names` and
+        similar), and those of `astream`.
         """
         return log.astream_log(self, input, config, diff=diff, **kwargs)
 
@@ -277,7 +277,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         )
 
     def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding:
-        """Return a runnable with these types of input and output, for schemas and readers."""
+        """Return a runnable that declares these types of its input and output; only its schemas use them."""
         return runnables.RunnableBinding(
             bound=self, custom_input_type=input_type, custom_output_type=output_type
         )
@@ -292,9 +292,9 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
     ) -> RunnableBinding[Input, Output]:
         """Return a runnable that retries a failed call, up to `stop_after_attempt` attempts. Streams are not retried.
 
-        Without `retry_if_exception_type` (classes, or a function of the error) all errors are
-        retried except those of the caller, and those of models that are permanent or remain after
-        the model's own retries.
+        `retry_if_exception_type` is a tuple of exception classes, or a function of the error. Without
+        it every error is retried, except a `CallerError`, and an error of a model that is permanent or
+        that the model has already retried itself.
         """
         return runnables.RunnableRetry(
             bound=self,
@@ -497,7 +497,7 @@ Chosen: TypeAlias = tuple[Runnable[Input, Output], RunnableConfig]
 
 
 def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable:
-    """Return a runnable made of a function, a generator function or a dict; `place` is for the text of an error.
+    """Return a runnable made of a function, a generator function or a dict; an error names its `place`.
 
     Raises: `InvalidType` for anything else.
     """
@@ -509,7 +509,7 @@ def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable:
         )
     if is_langchain(thing):
         return cast("Runnable", own("runnable", thing))
-    call = getattr(type(thing), "__call__", None)  # noqa: B004 - an object whose method yields
+    call = getattr(type(thing), "__call__", None)  # noqa: B004 - an object whose `__call__` yields
     if inspect.isgeneratorfunction(thing) or any(map(inspect.isasyncgenfunction, (thing, call))):
         return runnables.RunnableGenerator(thing)
     if callable(thing):

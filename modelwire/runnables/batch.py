@@ -60,7 +60,7 @@ THREAD_CONCURRENCY = min(32, (os.cpu_count() or 1) + 4)
 # Reading inputs may be slow (a generator that reads a file): after this long, the calls started so
 # far may proceed.
 _READING_S = 0.001
-# While a batch that was stopped waits for its cancelled calls, it counts them this often.
+# A stopped batch waits until its cancelled calls are over; it counts them at this interval.
 _REST_POLL_S = 0.05
 
 # The outcome of one call: its position, and the output or the error.
@@ -94,7 +94,7 @@ def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableCon
 
 
 def _check_kinds(inputs: Any, config: Any) -> None:
-    """Raise for inputs that are not an iterable of them, and for what cannot be a config."""
+    """Raise `InvalidType` if `inputs` is not an iterable of inputs, or `config` is neither a config nor a list."""
     # A message, for example, is a single value.
     one_value = isinstance(inputs, (str, bytes, Mapping)) or hasattr(type(inputs), "model_fields")
     if one_value or not isinstance(inputs, Iterable):
@@ -219,7 +219,7 @@ def _judged(output: Any, error: BaseException | None, return_exceptions: bool) -
 
 
 class _Crew(ABC):
-    """Runs calls and reports each exactly once. Subclasses decide where they run."""
+    """Runs the calls of a sync batch and reports each exactly once. A subclass decides where the calls run."""
 
     limit: int
     # True if `cancel` ends a running call.
@@ -228,10 +228,10 @@ class _Crew(ABC):
     @abstractmethod
     def start(self, position: int, call: Work, report: Report) -> None: ...
 
-    def cancel(self) -> None:  # noqa: B027 - most have nothing to do
+    def cancel(self) -> None:  # noqa: B027 - a subclass may have nothing to cancel
         """Cancel what can be cancelled; other calls finish. All of them still report."""
 
-    def dismiss(self) -> None:  # noqa: B027 - the same
+    def dismiss(self) -> None:  # noqa: B027 - a subclass may have no workers
         """Release the workers."""
 
 
@@ -326,7 +326,7 @@ class _LoopCrew(_Crew):
 
 
 def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
-    """Return the place where the calls of a sync batch run."""
+    """Return the crew that runs the calls of a sync batch: inline for one input, else a loop or threads."""
     if isinstance(inputs, Sized) and len(inputs) == 1:
         return _InlineCrew()
     if runnable._may_answer_on_loop() and not loops.background_loop().is_here():
@@ -335,15 +335,15 @@ def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
 
 
 def _finished(calls: Iterator[Work], crew: _Crew, *, return_exceptions: bool) -> _Numbered:
-    """Run the calls on the crew, `crew.limit` at a time, and yield each outcome.
+    """Run the calls on the crew, `crew.limit` at a time; yield (position, output) as calls finish.
 
     Closing the iterator cancels the rest.
     """
     from queue import Empty, SimpleQueue
 
     reports: SimpleQueue[_Finished] = SimpleQueue()
-    # The positions of the calls that are over. Their number is right even if a Ctrl-C arrives between
-    # reading a report and counting it.
+    # The positions of the calls that are over. The length of this list is right even if a Ctrl-C
+    # arrives between reading a report and counting it.
     over: list[int] = []
 
     def report(finished: _Finished) -> None:
@@ -397,7 +397,7 @@ def _outcome(task: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
 async def _afinished(
     calls: Iterator[Callable[[], Coroutine[Any, Any, Any]]], limit: int
 ) -> AsyncIterator[_Finished]:
-    """Run the calls as tasks, `limit` at a time, and yield each outcome.
+    """Run the calls as tasks, `limit` at a time; yield (position, output, error) as calls finish.
 
     Closing the iterator cancels the rest.
     """

@@ -24,7 +24,7 @@ Output = TypeVar("Output", covariant=True, default=Any)
 
 
 def _whole(part: Any) -> Any:
-    """Return `part` unchanged, typed as the runnable whose base class it is."""
+    """Return `part` unchanged, but typed as a `Runnable`, since every object with `BatchMethods` is one."""
     return part
 
 
@@ -34,7 +34,7 @@ class BatchMethods(Generic[Input, Output]):
     def _batched_by(
         self, config: Configs, kwargs: Kwargs
     ) -> tuple[Runnable[Input, Output], Configs, Kwargs] | None:
-        """Return the runnable whose batch replaces this one's, with its config and keywords; None for its own."""
+        """Return the runnable whose batch methods to call instead, with the config and keywords for them, or None."""
         return None
 
     @overload

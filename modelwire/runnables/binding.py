@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunnableBinding"]
 
-# `with_structured_output` sets these itself.
+# `with_structured_output` sets these parameters itself, so it drops bound values of them.
 FORM = frozenset(("response_format", "tools", "tool_choice", "parallel_tool_calls"))
 
 
@@ -112,7 +112,7 @@ class RunnableBinding(Forwarding[Input, Output]):
             raise AttributeError(name)
         value = getattr(self.bound, name)
         if name == "bind_tools":
-            # What is bound already is kept.
+            # The arguments that are already bound stay bound.
             return lambda *args, **kwargs: self._rebound(value(*args, **kwargs))
         if name == "with_structured_output":
             return update_wrapper(partial(self._bind_structured, value), value)
@@ -135,9 +135,9 @@ class RunnableBinding(Forwarding[Input, Output]):
         return configured
 
     def _rebound(self, made: Any) -> RunnableBinding:
-        """Return this binding around `made`, a result of a method of `bound`.
+        """Return a copy of this binding around `made`, a runnable that a method of `bound` has returned.
 
-        The kwargs of `made` take precedence.
+        If `made` is a binding, its kwargs take precedence.
         """
         if not isinstance(made, RunnableBinding):
             return self._with(bound=made)
@@ -148,15 +148,15 @@ class RunnableBinding(Forwarding[Input, Output]):
         return self._with(bound=inner, kwargs=kwargs)
 
     def _bind_structured(self, method: Function, /, *args: Any, **kwargs: Any) -> Runnable:
-        """Return this binding around a model with structured output.
+        """Call `method`, the `with_structured_output` of `bound`, and return a copy of this binding around the result.
 
-        Bound arguments for another form of output are dropped.
+        Bound arguments that request another form of output are dropped, with a warning.
         """
         from modelwire.runnables.sequence import RunnableSequence
 
         if lost := [f"`{name}`" for name in self.kwargs if name in FORM]:
             warn_caller(
-                f"`with_structured_output` leaves out {', '.join(lost)}, which is bound: it sets its own."
+                f"`with_structured_output` drops the bound {', '.join(lost)}: it sets its own."
             )
         beside = {name: value for name, value in self.kwargs.items() if name not in FORM}
         if getattr(method, "takes_call_kwargs", False):  # Such a method chooses the request itself.

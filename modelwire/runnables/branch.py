@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from modelwire.runnables.schema import Schema
 __all__ = ["RunnableBranch", "RunnableRoute", "route"]
 
-# This is the chosen runnable, and the config of its call.
-
 
 class _Choice(WholeStep[Input, Output]):
-    """The shared part of all choices: running the chosen runnable."""
+    """A runnable that chooses another one for each input, and runs it: the base class of this module."""
 
     def _chosen(
         self, input: Any, config: RunnableConfig, run: OptionalRun
@@ -33,7 +31,7 @@ class _Choice(WholeStep[Input, Output]):
     ) -> Chosen[Input, Output]:
         raise NotImplementedError
 
-    _waits_for_input = True  # its run starts when the whole input is there, and reports it
+    _waits_for_input = True  # The run starts once the whole input has arrived, and reports it.
 
     InputType: Any = Any
     OutputType: Any = Any
@@ -64,7 +62,7 @@ class _Choice(WholeStep[Input, Output]):
 
 
 def _below(run: AnyRun, config: RunnableConfig, tag: str) -> RunnableConfig:
-    """Return the config of a call inside of a choice."""
+    """Return the config of a nested call, whose run is a child of `run` with this tag, if there is a run."""
     return config if run is None else run.below(tag)
 
 
@@ -80,14 +78,14 @@ class RunnableBranch(_Choice[Input, Output]):
     def __init__(self, *branches: Any, name: str | None = None) -> None:
         if len(branches) < 2:
             raise InvalidArgument(
-                "RunnableBranch requires at least two branches: a pair of a condition and what to run, and what to "
-                f"run otherwise. Got {len(branches)}."
+                "RunnableBranch requires at least two branches: a pair `(condition, runnable)`, and a default "
+                f"runnable. Got {len(branches)}."
             )
         *pairs, default = branches
         if isinstance(default, (tuple, list)):
             raise InvalidType(
-                "`RunnableBranch` has no default: its last argument must be what runs where no condition holds (a "
-                f"runnable, a function or a dict), not a `{type(default).__name__}`."
+                "`RunnableBranch` has no default: its last argument must be the runnable, function or dict to run "
+                f"if no condition is true, not a `{type(default).__name__}`."
             )
         self.branches: list[tuple[Runnable[Input, bool], Runnable[Input, Output]]] = [
             _pair(pair, number) for number, pair in enumerate(pairs, 1)
@@ -145,14 +143,14 @@ class RunnableRoute(_Choice[Input, Output]):
     ) -> None:
         if not (routes and hasattr(routes, "items")):
             raise InvalidArgument(
-                "`route` needs `routes`: a dict of what to run, each under its name."
+                "`route` needs `routes`: a dict from the name of each route to its runnable."
             )
         if default is not None and default not in routes:
             raise InvalidArgument(
                 f"`default` is `{default}`. {did_you_mean(default, list(routes))}"
             )
         self.choose: Runnable[Input, str] = coerce_to_runnable(
-            choose, place="as what names the route"
+            choose, place="as `choose` of a route"
         )
         self.routes: dict[str, Runnable[Input, Output]] = {
             key: coerce_to_runnable(body, place=f"as the route `{key}`")
@@ -212,12 +210,12 @@ def route(
 def _pair(pair: Any, number: int) -> tuple[Runnable[Any, bool], Runnable]:
     if not isinstance(pair, (tuple, list)):
         raise InvalidType(
-            f"Branch {number} of a `RunnableBranch` must be a pair of a condition and what to run, "
+            f"Branch {number} of a `RunnableBranch` must be a pair `(condition, runnable)`, "
             f"not a `{type(pair).__name__}`."
         )
     if len(pair) != 2:
         raise InvalidArgument(
-            f"Branch {number} of a `RunnableBranch` must be a pair of a condition and what to run; "
+            f"Branch {number} of a `RunnableBranch` must be a pair `(condition, runnable)`; "
             f"it has {len(pair)} parts."
         )
     condition = coerce_to_runnable(pair[0], place=f"as condition {number} of a `RunnableBranch`")

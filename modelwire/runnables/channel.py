@@ -24,9 +24,9 @@ class Channel(Generic[Item]):
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
-        # It is set while the reader waits for an item.
+        # This future is set while the reader waits for an item.
         self._reader: Future[None] | None = None
-        # It is set while the producer waits for the reader.
+        # This future is set while the producer waits for the reader.
         self._held: Future[None] | None = None
         self._loop: AbstractEventLoop | None = None
         self._thread = 0
@@ -44,7 +44,7 @@ class Channel(Generic[Item]):
                 self._loop.call_soon_threadsafe(_wake, reader)
 
     async def wait_for_reader(self) -> None:
-        """Wait while too many items are queued."""
+        """Wait until the reader has taken the queued items, if there are `AHEAD` or more."""
         if len(self._items) >= AHEAD and self._loop is not None:
             self._held = self._loop.create_future()
             await self._held
@@ -77,7 +77,7 @@ class Channel(Generic[Item]):
                 if self._held is not None:
                     _wake(self._held)
                 over = task.done()
-                # It is set before the queue is checked again, because threads put items, too.
+                # `_reader` is set before the queue is checked again, because threads put items, too.
                 reader = self._reader = self._loop.create_future()
                 if not self._items:
                     if over:

@@ -1,8 +1,9 @@
 """`RunnableConfig`, the settings of a call besides its input: how configs are merged, and how
 nested calls inherit them.
 
-`settled` is for our own classes: it takes a fraction of a microsecond for a config that is settled
-already. `ensure_config` and its sisters are for scripts; they always return a new dict.
+modelwire's own classes call `settled`, which takes a fraction of a microsecond for a config that is
+settled already. `ensure_config`, `patch_config` and `merge_configs` are for scripts; they always
+return a new dict.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class RunnableConfig(TypedDict, total=False):
     run_name: str  # It applies to this run only.
     run_id: UUID | None  # It applies to this run only.
     max_concurrency: int | None  # The number of concurrent calls in `batch` and parallel branches.
-    recursion_limit: int  # How deep a function may return runnables.
+    recursion_limit: (
+        int  # How many runnables, each returned by the one before, a function may start.
+    )
     # Values of configurable fields, and any values of the user's own.
     configurable: dict[str, Any]
     timeout: float | None  # Seconds for the whole call, including queueing and retries.
@@ -71,7 +74,7 @@ class RunnableConfig(TypedDict, total=False):
 
 # The config of a call, which may have none.
 Config: TypeAlias = RunnableConfig | None
-# It returns a config that is merged over the one it gets.
+# A function of a config that returns another one, to be merged over the first.
 ConfigFactory: TypeAlias = Callable[[RunnableConfig], RunnableConfig]
 # One config for all inputs of a batch, or one for each.
 Configs: TypeAlias = RunnableConfig | Sequence[RunnableConfig] | None
@@ -112,7 +115,10 @@ def settled(config: Config) -> RunnableConfig:
 
 
 def clocked(config: Any) -> tuple[Any, float | None]:
-    """Start the timeout of a call of a user's own runnable; return its config unchanged, and its deadline."""
+    """Start the timeout of a call of a runnable that a user has defined; return its config and its deadline.
+
+    If `config` has a `timeout`, the result is a copy with the `deadline`; else it is unchanged.
+    """
     inherited = (var_child_runnable_config.get() or {}).get("deadline")
     if not isinstance(config, Mapping):
         return config, inherited
@@ -127,7 +133,10 @@ def clocked(config: Any) -> tuple[Any, float | None]:
 
 
 def below(config: RunnableConfig) -> RunnableConfig:
-    """Return the config for the calls inside of a call with the settled `config`, if it has no handlers."""
+    """Return the config of the calls nested in a call with the settled `config`: without `run_name` and `run_id`.
+
+    This is for a `config` without handlers; `Run.below` is for one with handlers.
+    """
     if "run_name" in config or "run_id" in config:
         inner = _Settled(config)
         inner.pop("run_name", None)
@@ -137,7 +146,7 @@ def below(config: RunnableConfig) -> RunnableConfig:
 
 
 def changed(config: RunnableConfig, **changes: Any) -> RunnableConfig:
-    """Return a copy of the settled `config` with `changes`, for a call inside of it."""
+    """Return a copy of the settled `config` with `changes`, for a nested call."""
     return cast("RunnableConfig", _Settled(below(config), **changes))
 
 
@@ -193,7 +202,10 @@ def _lay_over(ready: dict[str, Any], layer: RunnableConfig) -> None:
 
 
 def _extras(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of a config that are the user's own. Raises for one that is most likely misspelt."""
+    """Return the entries of a config whose keys are the user's own.
+
+    Raises: `InvalidArgument` for a key that is probably a misspelt key of a config.
+    """
     extras: Kwargs = {}
     for key, value in config.items():
         if key in _KEYS or value is None:
@@ -203,7 +215,7 @@ def _extras(config: Mapping[str, Any]) -> dict[str, Any]:
         meant = _meant(key)
         if meant is not None:
             raise InvalidArgument(
-                f"`{key}` is not a key of a config. Did you mean `{meant}`? A key of your own by this name goes into "
+                f"`{key}` is not a key of a config. Did you mean `{meant}`? If it is a key of your own, put it into "
                 "`configurable`."
             )
         extras[key] = value
@@ -306,9 +318,9 @@ def merge_configs(*configs: RunnableConfig | None) -> RunnableConfig:
 
 
 def _joined_callbacks(have: Any, more: Any) -> Any:
-    """Return lists of handlers and managers joined.
+    """Return the callbacks of two configs joined; each is a list of handlers or a manager.
 
-    Handlers of a list are inherited by the runs below.
+    If one is a manager, the result is a manager, and nested runs inherit the handlers of the list.
     """
     if have is None:
         if isinstance(more, (list, tuple)):
@@ -354,7 +366,7 @@ def element_config(config: Config) -> RunnableConfig:
 
 
 def started(config: RunnableConfig) -> RunnableConfig:
-    """Return the `element_config` of an element with its timeout running."""
+    """Return a copy of a config that `element_config` has made, with its timeout running."""
     return cast("RunnableConfig", _Settled(_clocked(dict(config))))
 
 
@@ -434,8 +446,8 @@ def row_context(
 ) -> Iterator[Callable[[], RunnableConfig]]:
     """Yield a function that starts the timeout of a row of a job and returns the config of its call.
 
-    `config` is the `element_config` of all rows. Inside the block `observer` observes the row's
-    calls, those of steps that do not pass on their config too, and calls wait for a provider's
+    `config` is the `element_config` of all rows. Inside the block `observer` observes all calls of the
+    row, even those of steps that do not pass on their config, and calls wait for a provider's rate
     limits without a time limit.
     """
     was_in_batch = in_batch.set(True)

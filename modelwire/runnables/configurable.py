@@ -139,8 +139,9 @@ class DynamicRunnable(Forwarding[Input, Output]):
 
 
 def _config_in(named: int | None, args: Args, kwargs: Kwargs) -> tuple[int | None, Config]:
-    """Return the config among a call's arguments, and its position, if any; `named` is the position
-    of the parameter.
+    """Return (position, config) of the config among a call's arguments; (None, None) without one.
+
+    The position is None for a keyword. `named` is the position of the parameter `config`, if any.
     """
     passed = kwargs.get("config")
     if isinstance(passed, dict):
@@ -154,8 +155,8 @@ def _config_in(named: int | None, args: Args, kwargs: Kwargs) -> tuple[int | Non
 
 
 class RunnableDeclared(DynamicRunnable[Input, Output]):
-    """The deferred result of `source.name(*args, **kwargs)`: called on the runnable that the config
-    makes of `source`.
+    """The deferred result of `source.name(*args, **kwargs)`: each call calls this method of the
+    runnable that its config chooses from `source`, and runs the result.
     """
 
     _parts = ("source", "method", "args", "kwargs", "config")
@@ -197,7 +198,7 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
 
 
 class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
-    """Runs `default` with the values of `fields` that the config has."""
+    """Runs `default` with the values that a call's config gives to `fields`."""
 
     _parts = ("default", "fields", "config")
 
@@ -255,14 +256,14 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
         return (_remade(self.default, values) if values else self.default), config
 
 
-# These are all ids that runnables of this process take, so none of them is a typo.
+# The ids of all configurable fields of this process. A key in this set is not reported as a typo.
 _declared: set[str] = set()
 
 
 def _warn_of_misspelt(values: Values, ids: Sequence[str]) -> None:
     """Warn of unknown keys that are similar to a declared id.
 
-    Others are ignored, since LangGraph stores its own there.
+    Other unknown keys are ignored, since LangGraph stores its own keys in `configurable`.
     """
     for key in map(str, values):
         if key in _declared or "==" in key:
@@ -272,11 +273,12 @@ def _warn_of_misspelt(values: Values, ids: Sequence[str]) -> None:
         for id in get_close_matches(key, ids, cutoff=_NEARLY):
             if id not in values and not key.startswith(id):
                 warn_caller(
-                    f"Nothing takes the key `{key}` of `configurable`. Did you mean `{id}`?"
+                    f"No runnable uses the key `{key}` of `configurable`. Did you mean `{id}`?"
                 )
                 break
 
 
+# A key with at least this ratio of `difflib` to a declared id counts as a misspelling of the id.
 _NEARLY = 0.8
 
 
@@ -293,7 +295,7 @@ def _option(
 def _by_key(options: Values, key: Any, what: str) -> Any:
     key = key.value if isinstance(key, Enum) else key
     if key not in options:
-        raise InvalidArgument(f"`{key}` is no {what}. {did_you_mean(str(key), list(options))}")
+        raise InvalidArgument(f"`{key}` is not an {what}. {did_you_mean(str(key), list(options))}")
     return options[key]
 
 
@@ -446,7 +448,7 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         return self._made_by(chosen, key), config
 
     def _made_by(self, make: Callable[[], Runnable[Input, Output]], key: str) -> Runnable:
-        """Return what the function has made for this key; it is called once."""
+        """Return the alternative that `make` creates for this key; `make` is called only once."""
         if key not in self._made:
             with _making:
                 if key not in self._made:

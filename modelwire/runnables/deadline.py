@@ -20,7 +20,7 @@ from modelwire.runnables.closing import aclose, close
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
-# It takes a call's config and returns it with its timeout running, and its deadline.
+# A function that starts the timeout of a call's config, and returns the config and its deadline.
 _Clocked = Callable[[Any], tuple[Any, float | None]]
 
 # A step that knows what it waited for (a model knows the provider and the attempts) raises a more
@@ -29,7 +29,7 @@ COVER_GRACE_S = 0.05
 
 
 class Deadline(float):
-    """A reading of `time.monotonic()` after which a call times out; `limit_s` is the `timeout` that it came from."""
+    """The reading of `time.monotonic()` at which a call times out; `limit_s` is the `timeout` it was computed from."""
 
     limit_s: float
 
@@ -52,10 +52,10 @@ def start_clock(timeout: object, inherited: float | None = None) -> Deadline:
 
 
 def late(name: str, deadline: float) -> Timeout:
-    """Return the error for the runnable `name`."""
+    """Return the `Timeout` for the runnable `name`, which did not finish by `deadline`."""
     limit_s = getattr(deadline, "limit_s", None)
     limit = "its deadline" if limit_s is None else f"the {limit_s:g} s of `timeout`"
-    return Timeout(f"`{name}` did not finish within {limit}. Give it more time, or less to do.")
+    return Timeout(f"`{name}` did not finish within {limit}. Give it more time, or less work.")
 
 
 def check(deadline: float | None, runnable: Any) -> None:
@@ -133,7 +133,10 @@ def guard(cls: type, clocked: _Clocked) -> None:
 
 
 def _begun(clocked: _Clocked, args: Args, kwargs: Kwargs) -> tuple[Any, Any, float | None]:
-    """Start the timeout of a call with these arguments; the config is the second one, or `config`."""
+    """Start the timeout of a call with these arguments, and return them with the deadline.
+
+    The config is the second positional argument, or the keyword `config`.
+    """
     if len(args) > 1:
         config, deadline = clocked(args[1])
         return (args[0], config, *args[2:]), kwargs, deadline

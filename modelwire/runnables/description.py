@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class ComparedByParts:
-    """Two objects of a class are equal if their parts are; an object without parts equals only itself."""
+    """Compares two objects of a class by the attributes in `_parts`; without `_parts`, by identity."""
 
-    # The names of the attributes to compare. The first one differs most often and gives the hash.
+    # The names of the attributes to compare. The first one differs most often; the hash is its hash.
     _parts: ClassVar[tuple[str, ...]] = ()
 
     def _state(self) -> Kwargs:
@@ -62,7 +62,7 @@ class Described:
         return f"{named}_{suffix.lower()}"
 
     def _default_name(self) -> str:
-        """Return the name of a runnable that was given none."""
+        """Return the name under which runs of a runnable without a `name` are reported."""
         return type(self).__name__
 
     @property
@@ -83,45 +83,45 @@ class Described:
                     return arguments[position]
         side = ("Input", "Output")[position]
         raise InvalidType(
-            f"`{self.get_name()}` does not say its {side.lower()} type. Override `{side}Type`, "
+            f"`{self.get_name()}` does not declare its {side.lower()} type. Override `{side}Type`, "
             "or subclass `Runnable[YourInput, YourOutput]`."
         )
 
     @property
     def input_schema(self) -> Schema:
-        """The input as a pydantic model."""
+        """The schema of the input, as a pydantic model class."""
         return self.get_input_schema()
 
     @property
     def output_schema(self) -> Schema:
-        """The output as a pydantic model."""
+        """The schema of the output, as a pydantic model class."""
         return self.get_output_schema()
 
     def get_input_schema(self, config: Config = None) -> Schema:
-        """Return the input as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
+        """Return the schema of the input, as a pydantic model class; `config` may choose a configurable runnable."""
         return schemas.schema_of(self.get_name("Input"), schemas.declared(self, "InputType"))
 
     def get_output_schema(self, config: Config = None) -> Schema:
-        """Return the output as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
+        """Return the schema of the output, as a pydantic model class; `config` may choose a configurable runnable."""
         return schemas.schema_of(self.get_name("Output"), schemas.declared(self, "OutputType"))
 
     def get_input_jsonschema(self, config: Config = None) -> JSON:
-        """Return the input as a JSON schema."""
+        """Return the JSON schema of the input."""
         return schemas.json_schema(self.get_input_schema(config))
 
     def get_output_jsonschema(self, config: Config = None) -> JSON:
-        """Return the output as a JSON schema."""
+        """Return the JSON schema of the output."""
         return schemas.json_schema(self.get_output_schema(config))
 
     def _input_schema_before(self, rest: Sequence[Runnable], config: Config) -> Schema:
-        """Return the schema of the input of a sequence: this step, then the steps `rest`.
+        """Return the input schema of a sequence of this step and then the steps `rest`.
 
-        A step that passes its input on adds to its own fields those that `rest` needs.
+        A step that passes its input on includes the fields that `rest` needs.
         """
         return self.get_input_schema(config)
 
     def _output_schema_after(self, before: Sequence[Runnable], config: Config) -> Schema:
-        """Return the schema of the output of a sequence: the steps `before`, then this step."""
+        """Return the output schema of a sequence of the steps `before` and then this step."""
         return self.get_output_schema(config)
 
     def _runnables_inside(self) -> Iterable[Runnable]:
@@ -136,11 +136,11 @@ class Described:
         )
 
     def config_schema(self, *, include: Sequence[str] | None = None) -> Schema:
-        """Return the configurable keys as a pydantic model, with the keys of the config named in `include`."""
+        """Return a pydantic model class of the configurable keys, and of the keys of the config in `include`."""
         return schemas.config_schema(self.get_name("Config"), self.config_specs, include or ())
 
     def get_config_jsonschema(self, *, include: Sequence[str] | None = None) -> JSON:
-        """Return the configurable keys as a JSON schema."""
+        """Return the JSON schema of `config_schema`."""
         return schemas.json_schema(self.config_schema(include=include))
 
     def get_graph(self, config: Config = None) -> Graph:

@@ -21,9 +21,9 @@ from modelwire.errors import MissingDependency
 if TYPE_CHECKING:
     from modelwire.runnables.graph import Edge, Graph
 
-# Boxes are this many columns apart.
+# The number of columns between two boxes.
 _GAP = 3
-# Boxes are this many rows apart.
+# The number of rows between two boxes.
 _LINES = 3
 
 
@@ -130,7 +130,7 @@ def _laid_out(
 
 
 def _moved(boxes: list[_Box], paths: list[_Path], left: float) -> float:
-    """Move a part so that it begins at `left`. Return its right end."""
+    """Move the boxes and edges of one part so that it begins at the column `left`; return its last column."""
     ends = [x for path in paths for x, _ in path.points]
     for box in boxes:
         x, _ = box.xy
@@ -167,7 +167,7 @@ def _back_edges(vertices: Sequence[Any]) -> list[Any]:
 
 
 class CurveStyle(Enum):
-    """How Mermaid draws its lines."""
+    """The curves in which Mermaid can draw the edges of a graph."""
 
     BASIS = "basis"
     BUMP_X = "bumpX"
@@ -185,7 +185,7 @@ class CurveStyle(Enum):
 
 @dataclass
 class NodeStyles:
-    """Mermaid styles of the nodes."""
+    """The Mermaid styles of a graph's nodes: of the first, of the last, and of all others (`default`)."""
 
     default: str = "fill:#f2f0ff,line-height:1.2"
     first: str = "fill-opacity:0"
@@ -201,7 +201,7 @@ def draw_mermaid(
     wrap_label_n_words: int,
     frontmatter_config: Fields | None,
 ) -> str:
-    """Return the graph, whose ids are readable, in Mermaid's language."""
+    """Return the graph in Mermaid's language; its ids should be readable, as after `Graph.reid`."""
     ids = _safe_ids(list(graph.nodes))
     lines = []
     if with_styles:

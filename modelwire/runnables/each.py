@@ -1,4 +1,4 @@
-"""`RunnableEach`: a list in, a list out; `runnable.map()` creates it."""
+"""`RunnableEach`: runs a runnable on each item of a list; `runnable.map()` creates it."""
 
 from __future__ import annotations
 

@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
 
 class UnknownVersion(CallerError, NotImplementedError):
-    """`astream_events` has no such version of events, or `stream_events` was called, which has none."""
+    """Raised for an unknown `version` of `astream_events`, and by `stream_events`, which is not supported."""
 
 
 def unknown_version(method: str, version: Any) -> UnknownVersion:
     """Return the error for a version of events that modelwire does not have."""
     text = f'`version` of `astream_events` must be "v2" or "v1", not {version!r}.'
     if method != "astream_events":
-        text = f'`{method}` has no events here: `astream_events` has them, as "v2" and "v1".'
+        text = f'`{method}` is not supported: use `astream_events`, with "v2" or "v1".'
     if version == "v3":
         text += (
-            f" LangChain's `{method}` has it for chat models: "
+            f" LangChain's `{method}` supports it for chat models: "
             f'`modelwire.langchain.as_langchain(model).{method}(..., version="v3")`.'
         )
     return UnknownVersion(text)
@@ -51,16 +51,16 @@ def unknown_version(method: str, version: Any) -> UnknownVersion:
 
 @dataclass(slots=True)
 class _Heard:
-    """A run in progress: the content that all its events share, and whether its events are selected."""
+    """A run in progress: the content that all its events share, and whether the caller wants its events."""
 
     kind: str
     input: Any
     about: Kwargs
-    lineage: list[str]  # The ids of the runs around it and its own.
+    lineage: list[str]  # The ids of the enclosing runs, the root first, and of this run.
     wanted: bool
     tool_call_id: str | None
     tapped: bool = False  # True if its chunks are already reported by an observer.
-    twins: int = 0  # How many runs inside of it have the same id.
+    twins: int = 0  # How many nested runs have the same id and are still running.
 
     def event(self, step: str, data: Any) -> Kwargs:
         """Return the event of one step of the run."""
@@ -107,7 +107,7 @@ class _EventsV2(RunListener):
             self.put(run.event("start", {} if input is ABSENT else {"input": input}))
 
     def listen(self, run_id: UUID) -> Callback | None:
-        """Return the function that reports the chunks of a run."""
+        """Return the function that reports the chunks of a run; None if its events are not selected."""
         run = self.runs.get(run_id)
         if run is None or run.twins or not run.wanted:
             return None
@@ -144,7 +144,7 @@ class _EventsV2(RunListener):
             self.put(run.event("error", data))
 
     def _over(self, run_id: UUID) -> _Heard | None:
-        """Remove a run; return it if its end is to be reported."""
+        """Remove a run that has ended; return it if its end must be reported, else None."""
         run = self.runs.get(run_id)
         if run is not None and run.twins:
             run.twins -= 1
@@ -155,7 +155,7 @@ class _EventsV2(RunListener):
         return None
 
     def root_chunk(self, chunk: Any) -> None:
-        """Called with a chunk of the stream itself. Report it if the root's run does not."""
+        """Called with each chunk that `astream` yields. Report it, unless the root's run reports its chunks."""
         if not self.root_seen:
             self.root_seen = True
             root = self.runs.get(self.root_id)
@@ -191,11 +191,11 @@ class _EventsV2(RunListener):
         return name
 
     def parents(self, ids: list[str]) -> list[str]:
-        """Return the ids of the enclosing runs, as an event has them."""
+        """Return the `parent_ids` of an event, from the ids of the enclosing runs."""
         return ids
 
     def output(self, kind: str, output: Any) -> Any:
-        """Return the output of a run, as an event has it: for a chat model the message."""
+        """Return the output of a run in the form of its events: for a chat model, the message."""
         if kind == "chat_model":
             return message_of(output)
         if kind == "llm":
@@ -204,9 +204,9 @@ class _EventsV2(RunListener):
 
 
 class _EventsV1(_EventsV2):
-    """The events in the older form.
+    """The events of version "v1".
 
-    The root's output is observed from outside, and always reported as a stream.
+    The root's chunks are those that `astream` yields, so the root is always reported as a stream.
     """
 
     def __init__(self, *args: Any, name: str) -> None:
@@ -246,11 +246,11 @@ class _EventsV1(_EventsV2):
         return self.name
 
     def parents(self, ids: list[str]) -> list[str]:
-        """Return no ids."""
+        """Return an empty list: version "v1" has no `parent_ids`."""
         return []
 
     def output(self, kind: str, output: Any) -> Any:
-        """Return the output of a run: for a model the whole result, for a retriever a dict with the documents."""
+        """Return the output of a run: for a model the whole result, for a retriever a dict with `documents`."""
         if kind == "retriever":
             return {"documents": output}
         if kind in ("chat_model", "llm") and output is not None:
@@ -278,7 +278,7 @@ def astream_events(
 ) -> AsyncIterator[StreamEvent]:
     """Stream `runnable` and yield the events of its runs.
 
-    A slow reader makes it wait; closing the iterator cancels it.
+    A slow reader makes the runnable wait; closing the iterator cancels the runnable.
     """
     if version not in ("v1", "v2"):
         raise unknown_version("astream_events", version)

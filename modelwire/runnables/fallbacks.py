@@ -30,14 +30,14 @@ class RunnableWithFallbacks(Step[Input, Output]):
     """Runs `runnable`; if it raises one of `exceptions_to_handle`, runs the fallbacks until one succeeds.
 
     If all fail, the first error is raised. With `exception_key` the input must be a dict, and the
-    next runnable finds the last error in it under that key. A stream falls back only until its
-    first chunk.
+    next runnable finds the last error in it under that key. A stream falls back only until its first
+    chunk; after that, only a fallback that can continue a cut answer takes over.
 
     Attributes are those of `runnable`. A method that returns a runnable, such as `bind_tools`, is
     called on the fallbacks, too, and returns a runnable with fallbacks.
     """
 
-    _waits_for_input = True  # its run starts when the whole input is there, and reports it
+    _waits_for_input = True  # The run starts once the whole input has arrived, and reports it.
 
     _parts = ("runnable", "fallbacks", "exceptions_to_handle", "exception_key", "name")
 
@@ -151,7 +151,10 @@ class RunnableWithFallbacks(Step[Input, Output]):
     def _chunks(
         self, input: Chunks, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Iterator[Output]:
-        """Fall back until a first chunk has arrived. A later error is raised."""
+        """Try the runnables until one yields a chunk, and yield its stream.
+
+        If that stream is cut, a fallback may continue its answer; any other later error is raised.
+        """
         stream: Chunks | None = None
         try:
             items = list(input)
@@ -251,7 +254,7 @@ class _Attempts:
         method: str,
         kwargs: Kwargs,
     ) -> Any:
-        """Return the stream of the next fallback that continues what a cut stream has yielded; else raise `error`."""
+        """Return the stream of the next fallback that can continue the answer of a cut stream; else raise `error`."""
         for runnable, value, inner in tries:
             continued_from = getattr(runnable, method, None)
             if continued_from is not None and getattr(error, "may_continue_elsewhere", False):
@@ -285,7 +288,7 @@ class _Attempts:
 
 
 class _Note(str):
-    """A note on an error. It stores the id of the call that added it."""
+    """A note on an error. It stores the `id()` of the `RunnableWithFallbacks` that added it."""
 
     owner = 0
 

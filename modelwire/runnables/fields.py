@@ -1,4 +1,4 @@
-"""Configurable fields: the marks that a program puts on fields, and their descriptions."""
+"""Configurable fields: how a program declares which fields a call's config may set, and how it lists them."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ Call: TypeAlias = tuple[Runnable, Any, Config, Kwargs]
 class Forwarding(ComparedByParts, Runnable[Input, Output]):
     """A runnable that forwards its calls.
 
-    A subclass defines in `_forwarded` where and with which arguments.
+    A subclass defines in `_forwarded` which runnable gets a call, and with which arguments.
     """
 
     @abstractmethod
     def _forwarded(self, input: Any, config: Config, kwargs: Kwargs) -> Call:
-        """Return the call that replaces one with these arguments."""
+        """Return the runnable to call instead, with its input, config and keywords."""
 
     def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)

@@ -1,4 +1,4 @@
-"""The source text of the user's functions, only for `repr` and schemas, because reading source is slow."""
+"""Reads the source of the user's functions. Only `repr`, schemas and graphs use it, as reading source is slow."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _visited: ContextVar[frozenset[int]] = ContextVar("visited", default=frozenset()
 
 @contextmanager
 def visiting(thing: object) -> Iterator[bool]:
-    """Yield whether `thing` is met for the first time in this recursion: functions may refer to
-    each other in circles.
+    """Yield True if no enclosing `visiting` block visits `thing`: functions may refer to each other
+    in circles.
     """
     visited = _visited.get()
     token = _visited.set(visited | {id(thing)})
@@ -40,7 +40,10 @@ def format_function(func: Any) -> str:
 
 
 def _lambda_source(func: Any) -> str | None:
-    """Return the source of a lambda; None if it is unavailable, or if its line has several matching lambdas."""
+    """Return the source of a lambda; None if it is unavailable.
+
+    If its lines have several lambdas, the one with the same bytecode is meant.
+    """
     lambdas = [node for node in _nodes(func) if isinstance(node, ast.Lambda)]
     if not lambdas:
         return None
@@ -53,7 +56,7 @@ def _lambda_source(func: Any) -> str | None:
 
 
 def _nodes(func: Any) -> list[ast.AST]:
-    """Return the syntax nodes of the lines that define a function; none if they are unavailable."""
+    """Return the syntax nodes of the lines that define a function; [] if the lines are unavailable."""
     try:
         lines, _ = inspect.getsourcelines(func)
         text = textwrap.dedent("".join(lines))
@@ -76,7 +79,7 @@ def _parsed(text: str) -> ast.AST:
 
 
 def _tree(text: str) -> ast.AST:
-    """Parse `text`, with a retry for an error of CPython.
+    """Parse `text`, and try again after an error that is a bug of CPython.
 
     CPython 3.11 counts the depth of a tree for all threads together, and now and then raises
     `SystemError` if two of them parse at once (https://github.com/python/cpython/issues/106905).

@@ -1,7 +1,7 @@
 """Functions as runnables: the classes that run the user's code.
 
-Sync code runs in a copy of the context, so that variables it sets do not leak; async code in its
-caller's.
+A sync function runs in a copy of the context, so that context variables it sets do not leak; an
+async function runs in the context of its caller.
 """
 
 from __future__ import annotations
@@ -61,8 +61,14 @@ def is_async(func: Any) -> bool:
 
 
 def _yields(func: Any, kind: Callable[[Any], bool]) -> bool:
-    """Return whether `func`, or the `__call__` of an object, is a function of this kind."""
+    """Return whether `kind`, such as `inspect.isgeneratorfunction`, is true for `func` or its class's `__call__`."""
     return kind(func) or kind(getattr(type(func), "__call__", None))  # noqa: B004 - of the class, not the object
+
+
+def _own_name(func: Any) -> str | None:
+    """Return the name of a function; None for a lambda, or an object without a name."""
+    name: str | None = getattr(func, "__name__", None)
+    return None if name == "<lambda>" else name
 
 
 def _item_of(annotation: Any) -> Any:
@@ -105,7 +111,8 @@ class RunnableLambda(WholeStep[Input, Output]):
 
     `func` takes the input and, if it has parameters of these names, `config` and `run_manager`. It
     may be a generator function, whose chunks are streamed, or return a runnable, which is then
-    invoked on the same input. `afunc` is its async twin; without one the function runs in a thread.
+    invoked on the same input. `afunc` is the async version; without it, async calls run `func` in a
+    thread.
     """
 
     _parts = ("func", "afunc")
@@ -172,10 +179,7 @@ class RunnableLambda(WholeStep[Input, Output]):
                 )
             self.func = func
             self.afunc = afunc
-        own = getattr(func, "__name__", None)
-        if own == "<lambda>":
-            own = None
-        self.name = name or own
+        self.name = name or _own_name(func)
         self._takes = accepted_kwargs(self.func)
         self._atakes = accepted_kwargs(self.afunc)
         self._takes_manager = self._takes[1] or self._atakes[1]
@@ -277,7 +281,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         if left <= 0:
             raise RecursionError(
                 f"Recursion limit reached when invoking {self!r} with input {input!r}. "
-                "Raise `recursion_limit` in the config, or let the function return a value at last."
+                "Raise `recursion_limit` in the config, or change the function so that it finally returns a value."
             )
         return changed(config, recursion_limit=left - 1)
 
@@ -346,8 +350,8 @@ class RunnableLambda(WholeStep[Input, Output]):
 class RunnableGenerator(Step[Input, Output]):
     """A generator function over the input's chunks as a runnable: `transform(chunks)` yields the output's chunks.
 
-    `atransform` is its async twin. With only the sync one, async calls collect the whole input and
-    run the generator in a thread; with only the async one, sync calls raise NotImplementedError.
+    `atransform` is the async version. Without it, async calls collect the whole input and run the
+    generator in a thread; with only an async generator, sync calls raise NotImplementedError.
     """
 
     _parts = ("_transform", "_atransform")
@@ -379,10 +383,7 @@ class RunnableGenerator(Step[Input, Output]):
             raise InvalidType(
                 "`atransform` must be an async generator function (`async def` with `yield`)."
             )
-        own = getattr(func, "__name__", None)
-        if own == "<lambda>":
-            own = None
-        self.name = name or own
+        self.name = name or _own_name(func)
         self._takes_manager = takes_manager(self._transform, self._atransform)
 
     def __repr__(self) -> str:
@@ -399,7 +400,7 @@ class RunnableGenerator(Step[Input, Output]):
         return _item_of(_return_type(self._transform or self._atransform))
 
     def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
-        """Return the sum of the generator's chunks. It is reported as a stream."""
+        """Return the sum of the generator's chunks. Handlers see the call as a stream."""
         chunks = list(self.stream(input, config, **kwargs))
         return cast("Output", collected(chunks))
 
@@ -447,7 +448,7 @@ class RunnableGenerator(Step[Input, Output]):
 
 
 async def threaded(chunks: Iterator[Out]) -> AsyncIterator[Out]:
-    """Iterate over a sync generator in threads, one item at a time, and close it there."""
+    """Yield the items of a sync generator, each computed in a thread, and close the generator at the end."""
     try:
         while True:
             chunk = await run_in_executor(None, next, chunks, END)
@@ -474,6 +475,6 @@ def chain(func: Callable[[In], Out]) -> RunnableLambda[In, Out]: ...
 def chain(func: Function) -> RunnableLambda:
     """Return the decorated function as a runnable.
 
-    Calls of other runnables in it inherit its config.
+    Runnables that the function calls inherit its config.
     """
     return RunnableLambda(func)

@@ -1,4 +1,4 @@
-"""A chain as a graph: schemas at both ends, runnables between them. `drawing` draws it."""
+"""A chain as a graph, with schemas at both ends and runnables between them. `drawing` draws a graph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["CurveStyle", "Edge", "Graph", "MermaidDrawMethod", "Node", "NodeStyl
 
 
 class Node(NamedTuple):
-    """A runnable, or the schema of an input or output."""
+    """A node of a graph: a runnable, or the schema of an input or output."""
 
     id: str
     name: str
@@ -59,7 +59,7 @@ class Graph:
         return bool(self.nodes)
 
     def next_id(self) -> str:
-        """Return an id that no graph has."""
+        """Return a new id, unique among all graphs."""
         return uuid4().hex
 
     def add_node(self, data: Any, id: str | None = None, *, metadata: JSON | None = None) -> Node:
@@ -93,7 +93,10 @@ class Graph:
         self.edges = [edge for edge in self.edges if node.id not in (edge.source, edge.target)]
 
     def extend(self, graph: Graph, *, prefix: str = "") -> tuple[Node | None, Node | None]:
-        """Add all nodes and edges of another graph; return its first and its last node as they are named here."""
+        """Add all nodes and edges of another graph; return its first and last node with their ids in this graph.
+
+        Ids that a program chose get the `prefix`; generated ids stay.
+        """
         ids = {}
         for id in graph.nodes:
             is_prefixed = prefix and not _is_generated(id)
@@ -133,7 +136,10 @@ class Graph:
         self._trim(self.last_node(), "target", "source")
 
     def _trim(self, node: Node | None, side: str, other: str) -> None:
-        """Remove an end of the graph if exactly one edge has it on this `side` and a single end remains there."""
+        """Remove `node`, an end of the graph, if it has exactly one edge and the graph then has a single end there.
+
+        `side` and `other` are the attributes of an edge that hold this end and the opposite one.
+        """
         if node is None:
             return
         at_node = [edge for edge in self.edges if getattr(edge, side) == node.id]
@@ -144,7 +150,7 @@ class Graph:
             self.remove_node(node)
 
     def reid(self) -> Graph:
-        """Return a copy of the graph with the nodes' names as ids; equal names get numbers."""
+        """Return a copy of the graph in which names replace generated ids; equal names get numbers."""
         named = Counter(node.name for node in self.nodes.values())
         seen: Counter[str] = Counter()
         ids: dict[str, str] = {}
@@ -206,7 +212,7 @@ class Graph:
     def draw_mermaid_png(self, **options: Any) -> bytes:
         """Raise `NoPicture`: pictures are not drawn here, and no chain is sent to a web service."""
         raise NoPicture(
-            "`draw_mermaid_png` draws nothing here: show the text of `draw_mermaid()` with a Mermaid renderer "
+            "`draw_mermaid_png` is not supported: show the text of `draw_mermaid()` with a Mermaid renderer "
             "(Jupyter, GitHub and mermaid.live have one), or `print_ascii()`."
         )
 
@@ -214,11 +220,11 @@ class Graph:
 
 
 class NoPicture(InvalidArgument, NotImplementedError):
-    """Pictures of a graph are not drawn here."""
+    """Raised by `draw_mermaid_png`: modelwire does not draw pictures of a graph."""
 
 
 class MermaidDrawMethod(Enum):
-    """How LangChain draws a picture of a graph. modelwire draws none."""
+    """The methods by which LangChain draws a picture of a graph; modelwire has none of them."""
 
     PYPPETEER = "pyppeteer"
     API = "api"
@@ -229,7 +235,7 @@ def _is_generated(id: str) -> bool:
 
 
 def _is_runnable(data: Any) -> bool:
-    """Return whether the data of a node is a runnable. Its methods show it: `Runnable` itself imports this module."""
+    """Return whether the data of a node is a runnable, judged by a method: `Runnable` itself imports this module."""
     return hasattr(data, "get_input_schema") and not isinstance(data, type)
 
 
@@ -250,7 +256,7 @@ def _as_json(node: Node, *, with_schemas: bool) -> JSON:
 
 
 def graph_of(runnable: Runnable, config: Config) -> Graph:
-    """Return the graph of a runnable as one node between its schemas."""
+    """Return a graph of three nodes: the input schema, the runnable, the output schema."""
     graph = Graph()
     ends = (
         graph.add_node(runnable.get_input_schema(config)),
@@ -266,7 +272,7 @@ def graph_of(runnable: Runnable, config: Config) -> Graph:
 
 
 def sequence_graph(steps: list[Runnable], config: Config) -> Graph:
-    """Return the graph of steps, one after the other."""
+    """Return one graph made of the graphs of the steps, one after the other."""
     graph = Graph()
     for position, step in enumerate(steps):
         part = step.get_graph(config)
@@ -282,7 +288,7 @@ def sequence_graph(steps: list[Runnable], config: Config) -> Graph:
 
 
 def parallel_graph(runnable: Runnable, branches: list[Runnable], config: Config) -> Graph:
-    """Return the graph of branches, side by side between the schemas of the whole."""
+    """Return a graph of the branches, side by side between the input and output schemas of `runnable`."""
     graph = Graph()
     start = graph.add_node(runnable.get_input_schema(config))
     end = graph.add_node(runnable.get_output_schema(config))

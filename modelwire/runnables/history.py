@@ -71,7 +71,9 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             raise InvalidType(
                 "`get_session_history` must be a function that returns the store of a conversation."
             )
-        self.runnable: Runnable = coerce_to_runnable(runnable, place="as what has a history")
+        self.runnable: Runnable = coerce_to_runnable(
+            runnable, place="as `runnable` of a `RunnableWithMessageHistory`"
+        )
         self.get_session_history = get_session_history
         self.input_messages_key = input_messages_key
         self.output_messages_key = output_messages_key
@@ -98,7 +100,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         return (self.runnable,)
 
     def _loop_native(self) -> bool:
-        # The store of conversations is code of the user.
+        # `get_session_history` and the store it returns are code of the user.
         return False
 
     def _may_block(self) -> bool:
@@ -215,7 +217,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
 
 
 def _entry(value: Fields, key: str | None, parameter: str, usual: str) -> Any:
-    """Return the value of a dict under `key`, under its only key, or under the usual one."""
+    """Return the value of a dict under `key`; without `key`, under its only key, or else under `usual`."""
     key = key or (next(iter(value)) if len(value) == 1 else usual)
     if key not in value:
         keys = ", ".join(f"`{each}`" for each in value)
@@ -226,7 +228,7 @@ def _entry(value: Fields, key: str | None, parameter: str, usual: str) -> Any:
 
 
 def _messages(value: Any, kind: type[BaseMessage]) -> list[BaseMessage]:
-    """Return messages from one, several, or a text, which becomes a message of `kind`."""
+    """Return a list of messages, made of a message, a list of them, or a text, which becomes a message of `kind`."""
     if isinstance(value, str):
         return [kind(content=value)]
     if isinstance(value, BaseMessage):

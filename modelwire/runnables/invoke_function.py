@@ -20,7 +20,7 @@ END: Any = object()
 
 
 def accepted_kwargs(func: Any) -> tuple[bool, bool]:
-    """Return whether `func`, if there is one, has a parameter `config`, and whether it has one `run_manager`."""
+    """Return two booleans: whether `func` has a parameter `config`, and whether it has one named `run_manager`."""
     if func is None:
         return False, False
     code = getattr(func, "__code__", None)
@@ -59,7 +59,7 @@ def extra_kwargs(
     *,
     sync: bool,
 ) -> Kwargs:
-    """Return `kwargs` with the config and run manager that a function accepts.
+    """Return `kwargs` with `config` and `run_manager` added, each if `takes` (see `accepted_kwargs`) is true for it.
 
     A sync function gets a sync run manager.
     """
@@ -84,7 +84,7 @@ def context_with(config: RunnableConfig) -> Context:
 
 
 async def await_with_deadline(work: Awaitable[Output], config: RunnableConfig) -> Output:
-    """Await the user's coroutine while nested calls inherit `config`."""
+    """Await the user's coroutine; nested calls inherit `config`, and with it the deadline."""
     token = var_child_runnable_config.set(config)
     try:
         return await work
@@ -123,7 +123,7 @@ def stream_function(
     manager: Any,
     kwargs: Kwargs,
 ) -> Iterator[Output]:
-    """Yield from the generator `func(input)`, in one context of its own; close it and then its input."""
+    """Yield from the generator `func(input)`, which runs in a copy of the context; close it and then its input."""
     extra = extra_kwargs(accepted_kwargs(func), kwargs, config, manager, sync=True)
     context = context_with(config)
     output = None

@@ -15,11 +15,11 @@ from modelwire.transport.observer import CallObserver
 if TYPE_CHECKING:
     from modelwire.outputs import LLMResult
 
-# This value replaces an unknown input.
+# A listener gets this value as the input of a run whose input is unknown.
 ABSENT: Any = object()
-# Runs can be selected by these.
+# `RunFilter` selects runs by these properties.
 _WHAT = ("names", "types", "tags")
-# These are further names by which a kind of run can be selected.
+# The types by which a kind of run can be selected, if it has more than one.
 _TYPES = {"chat_model": ("chat_model", "llm")}
 
 
@@ -56,14 +56,14 @@ class _Chunks(CallObserver):
 
     __slots__ = ("chunk",)
     wants_tokens = True
-    chunk: Callback  # type: ignore[assignment]  # a function of its own, as this is the hot path
+    chunk: Callback  # type: ignore[assignment]  # an attribute, not a method: called for each chunk
 
     def __init__(self, chunk: Callback) -> None:
         self.chunk = chunk
 
 
 class RunListener(BaseCallbackHandler):
-    """Override `begun`, `ended` and `failed`, and `listen` for the chunks."""
+    """A handler of all kinds of runs: override `begun`, `ended` and `failed`, and `listen` for the chunks."""
 
     raise_error = False
     run_inline = True
@@ -136,7 +136,7 @@ class RunListener(BaseCallbackHandler):
 def attach(
     config: RunnableConfig | None, make: Callable[[UUID], RunListener]
 ) -> tuple[RunnableConfig, RunListener]:
-    """Return `config` completed by a `run_id` for the root run and a new listener for it, and that listener."""
+    """Return (config, listener): `config` with a `run_id` for the root run, and with the listener `make(run_id)`."""
     ready = ensure_config(config)
     root_id = ready.get("run_id") or uuid4()
     ready["run_id"] = root_id

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class LogEntry(TypedDict):
-    """A run below the root."""
+    """A run nested in the root run."""
 
     id: str
     name: str
@@ -38,9 +38,9 @@ class LogEntry(TypedDict):
 
 
 class RunState(TypedDict):
-    """The root run, and in `logs` each run below it by its name.
+    """The root run, and in `logs` each nested run under its name.
 
-    A second run with the name gets a number: `name:2`.
+    A second run of the same name is under `name:2`, a third under `name:3`.
     """
 
     id: str
@@ -52,7 +52,7 @@ class RunState(TypedDict):
 
 
 class RunLogPatch:
-    """A few changes: `ops`, each with `op`, `path` and `value`. Patches add up to a `RunLog`."""
+    """A JSON Patch: a list `ops` of dicts with `op`, `path` and `value`. The sum of patches is a `RunLog`."""
 
     def __init__(self, *ops: JSON) -> None:
         self.ops: list[JSON] = list(ops)
@@ -77,7 +77,7 @@ class RunLogPatch:
 
 
 class RunLog(RunLogPatch):
-    """The `state` that patches have built up."""
+    """The sum of patches: all their `ops`, and the `state` of the runs that they describe."""
 
     def __init__(self, *ops: JSON, state: RunState | None) -> None:
         super().__init__(*ops)
@@ -114,7 +114,7 @@ def _applied(state: RunState | None, ops: list[JSON]) -> RunState | None:
 
 
 def _put(held: Any, keys: list[str], value: Any) -> Any:
-    """Return `held` with `value` at the place given by `keys`; `-` is the end of a list."""
+    """Return a copy of `held` with `value` at the path `keys`; the key `-` is the end of a list."""
     if not keys:
         return value
     first, *rest = keys
@@ -147,7 +147,7 @@ class _LogListener(RunListener):
         self.listed = listed
         self.total: Any = ABSENT
         self.named: Counter[str] = Counter()
-        # This has the place of each run in the log, and its kind.
+        # For each run, the path of its entry in the log, and its kind.
         self.places: dict[UUID, tuple[str, str]] = {}
 
     def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: Kwargs) -> None:
@@ -218,7 +218,7 @@ class _LogListener(RunListener):
         self.ended(run_id, ABSENT, input)
 
     def root_chunk(self, chunk: Any) -> None:
-        """Called with a chunk of the root. Report it, and the sum so far."""
+        """Called with each chunk of the root. Report the chunk, and the sum of the chunks so far."""
         before = self.total
         if before is ABSENT:
             self.total = chunk
@@ -231,8 +231,8 @@ class _LogListener(RunListener):
 
 
 def _growth(before: Any, after: Any) -> list[JSON]:
-    """Return the operations by which a chunk changed the sum: keys that a dict got or changed; any
-    other value as a whole.
+    """Return the operations that turn the sum `before` into the sum `after` a chunk: one for each new
+    or changed key of a dict; any other value is replaced as a whole.
     """
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() <= after.keys():
         return [
@@ -248,8 +248,8 @@ def _growth(before: Any, after: Any) -> list[JSON]:
 
 
 def _final(kind: str, output: Any) -> Any:
-    """Return the final output of a run: unchanged if it is a dict or message itself, else in a dict
-    under the kind of output.
+    """Return the `final_output` of a run: a dict, or the output of a prompt, unchanged; any other output
+    as `{"output": output}`, or `{"documents": output}` for a retriever.
     """
     if output is ABSENT:
         return {}

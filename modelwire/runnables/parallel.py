@@ -30,7 +30,7 @@ __all__ = ["RunnableMap", "RunnableParallel"]
 
 Branch = tuple[str, Runnable, RunnableConfig]
 Call = TypeVar("Call")
-# Functions and dicts as branches do not say what they take.
+# The default is `Any`, because functions and dicts do not declare their input type.
 Input = TypeVarWithDefault("Input", contravariant=True, default=Any)
 
 
@@ -64,7 +64,7 @@ class RunnableParallel(Step[Input, Outputs]):
         return Any
 
     def get_input_schema(self, config: Config = None) -> Schema:
-        """Return the fields that the branches read, if they read a dict."""
+        """Return a schema with all fields that the branches read, if they read a dict."""
         return schemas.parallel_input(
             self.steps__, self.get_name("Input"), config
         ) or super().get_input_schema(config)
@@ -110,7 +110,7 @@ class RunnableParallel(Step[Input, Outputs]):
         return {key: ready[key] for key in calls}
 
     def _waiting(self) -> list[str]:
-        """Return the names of the branches that may wait for I/O, if that is more than one."""
+        """Return the names of the branches that may wait for I/O, if there are two or more; else []."""
         names = [key for key, step in self.steps__.items() if step._may_block()]
         return names if len(names) > 1 else []
 

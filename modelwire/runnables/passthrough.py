@@ -197,7 +197,7 @@ class RunnableAssign(Step[Outputs, Outputs]):
         return schemas.assign_output(fields, self.mapper, "RunnableSequenceOutput", config)
 
     def get_graph(self, config: Config = None) -> Graph:
-        """Return the graph of the branches, and of the input beside them."""
+        """Return a graph of the branches, with a further branch that passes the input on."""
         return graphs.parallel_graph(
             self, [*self.mapper.steps__.values(), RunnablePassthrough[Any]()], config
         )
@@ -305,9 +305,9 @@ class RunnablePick(Step[dict[str, Any], Any]):
         return kind_of(value)(picked) or None
 
     def _news(self, chunk: Any, held: list[Any]) -> list[Any]:
-        """Return what can be passed on now.
+        """Return the picked values that can be yielded now.
 
-        A plain dict replaces the previous one, so values that would be added are held back.
+        A plain dict replaces the previous one, so a value that readers would add stays in `held`.
         """
         picked = self._picked(chunk)
         if kind_of(chunk) is AddableDict:
@@ -359,8 +359,8 @@ class RunnablePick(Step[dict[str, Any], Any]):
 
 
 def kind_of(chunk: Any) -> type[AddableDict]:
-    """Return the class for parts of a chunk: those of an `AddableDict` are added; those of a plain
-    dict replace each other.
+    """Return the dict class for a part of `chunk`: `AddableDict` if chunks of its class are added, or
+    `GrowingDict` if each replaces the previous one, like a plain dict.
     """
     if isinstance(chunk, AddableDict) and type(chunk) is not GrowingDict:
         return AddableDict

@@ -73,7 +73,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         super().__init__(**fields)
         if type(max_attempt_number) is not int or max_attempt_number < 1:
             raise InvalidArgument(
-                f"A call is tried a whole number of times, 1 or more, not {max_attempt_number!r}."
+                f"The number of attempts must be a whole number of 1 or more, not {max_attempt_number!r}."
             )
         unknown = set(exponential_jitter_params or ()) - set(
             ExponentialJitterParams.__annotations__

@@ -1,4 +1,4 @@
-"""`RouterRunnable`: the input names the runnable."""
+"""`RouterRunnable`: runs the runnable that the input names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Reports the runs of runnables to their callback handlers. Without handlers no run is opened.
 
-A function of the user that takes a `run_manager` always gets one; without handlers it is that of a
-silent run.
+A function of the user that takes a `run_manager` always gets one. Without handlers it belongs to a
+silent run, which reports to nothing.
 
 Every start has exactly one end or error. No other module of `runnables` calls a callback manager.
 """
@@ -56,7 +56,7 @@ class _RunState:
         self.over = False
 
     def below(self, tag: str | None = None) -> RunnableConfig:
-        """Return the config of a run inside of this one; `tag` is for that run only."""
+        """Return the config of a nested run; `tag` applies to that run only."""
         return changed(self.config, callbacks=self.manager.get_child(tag))
 
     def chunk_listeners(self) -> list[Callable[[Any], Any]]:
@@ -135,7 +135,7 @@ def _about(runnable: Any, config: RunnableConfig, run_type: str | None) -> Kwarg
 
 
 class _Recorder:
-    """Collects the items of a stream, to be summed at the end of the run; without handlers it collects nothing."""
+    """Collects the items of a stream, to report their sum when the run ends; in a silent run it collects nothing."""
 
     __slots__ = ("is_heard", "items")
 
@@ -206,7 +206,10 @@ def transformed(
     *,
     is_needed: bool = False,
 ) -> Iterator[Output]:
-    """Run `transform(input, config, run)` as a run of `runnable`, which is passed as in `called`."""
+    """Return the chunks of `transform(input, config, run)`, reported as a run of `runnable`.
+
+    Without handlers the run is None, or a silent one if it `is_needed`.
+    """
     if is_needed or listening(config):
         return _observed_stream(runnable, input, config, transform, run_type)
     return transform(input, below(config), None)
@@ -230,7 +233,7 @@ def _observed_stream(
     output: Iterator[Output] | None = None
     run: Run | None = None
     try:
-        # A run starts with its input.
+        # The run starts when its input does.
         first = next(input, END)
         known: Any = UNKNOWN_INPUT
         if first is not END and getattr(runnable, "_waits_for_input", False):

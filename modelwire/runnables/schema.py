@@ -58,7 +58,7 @@ Schema: TypeAlias = type[BaseModel]
 
 
 class _Lenient(GenerateJsonSchema):
-    """JSON schemas in which a type without one (a class of the user, a function) accepts anything."""
+    """Generates JSON schemas; a type that has none (a class of the user, a function) becomes `{}`: any value."""
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:
         return {}
@@ -113,7 +113,7 @@ def declared(runnable: Any, side: str) -> Any:
 
 
 def schema_of(name: str, kind: Any) -> Schema:
-    """Return the model for the type `kind`: itself if it is one, else a new one called `name`."""
+    """Return a pydantic model for the type `kind`: `kind` itself if it is a model, else a new one called `name`."""
     if (
         type(kind) is not GenericAlias
         and isinstance(kind, type)
@@ -125,7 +125,7 @@ def schema_of(name: str, kind: Any) -> Schema:
 
 
 def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> Schema:
-    """Return a model called `name` with these fields, whatever their names: `schema`, `_private`, `a b`."""
+    """Return a model called `name` with these fields; any key is allowed, even `schema`, `_private` or `a b`."""
     definitions: Kwargs = {}
     for number, (key, (kind, default)) in enumerate(fields.items()):
         if (
@@ -173,7 +173,7 @@ def _old_field(field: Any) -> tuple[Any, Any]:
 
 
 def parallel_input(steps: Mapping[str, Runnable], name: str, config: Any) -> Schema | None:
-    """Return the joined fields that the branches read; None if one of them does not take a dict, or all are unknown."""
+    """Return a model of all fields that the branches read; None if a branch takes no dict, or no field is known."""
     fields: Fields = {}
     for step in steps.values():
         schema = step.get_input_schema(config)
@@ -194,7 +194,7 @@ def parallel_output(steps: Mapping[str, Runnable], name: str, config: Any) -> Sc
 
 
 def _as_field(schema: Schema) -> tuple[Any, Any]:
-    """Return the field for a whole schema: the root's type, else the model itself."""
+    """Return the type and default of a field whose values have this schema: a root model's type, else the model."""
     if not is_v1_model(schema) and issubclass(schema, RootModel):
         return schema.model_fields["root"].annotation, ...
     return schema, ...
@@ -214,13 +214,13 @@ def assign_output(before: Fields | None, mapper: Runnable, name: str, config: An
 
 
 def sequence_input(steps: Sequence[Runnable], config: Config) -> Schema:
-    """Return the schema of the first step's input; if it adds or picks keys, also of the fields the next one needs."""
+    """Return the first step's input schema; if it adds or picks keys, with the fields that later steps need."""
     first, *rest = steps
     return first._input_schema_before(rest, config)
 
 
 def sequence_output(steps: Sequence[Runnable], config: Config) -> Schema:
-    """Return the schema of the last step's output; if it adds or picks keys, also the fields that come before it."""
+    """Return the last step's output schema; if it adds or picks keys, with the fields that earlier steps return."""
     *before, last = steps
     return last._output_schema_after(before, config)
 
@@ -270,7 +270,7 @@ _CONFIG_TYPES: dict[str, Any] = {
 def config_schema(
     name: str, specs: Sequence[ConfigurableFieldSpec], include: Sequence[str]
 ) -> Schema:
-    """Return the model of a config: the configurable keys, and the keys of the config that `include` names."""
+    """Return a model of a config, with its configurable keys and the other keys of a config in `include`."""
     fields: Fields = {}
     if specs:
         keys = {

@@ -88,11 +88,11 @@ class RunnableSequence(Step[Input, Output]):
         return self.last.OutputType
 
     def get_input_schema(self, config: Config = None) -> Schema:
-        """Return the schema of the input of the first step, and the further fields that later steps need."""
+        """Return the schema of the first step's input, with the further fields that later steps need."""
         return schemas.sequence_input(self._steps, config)
 
     def get_output_schema(self, config: Config = None) -> Schema:
-        """Return the schema of the output of the last step.
+        """Return the schema of the last step's output.
 
         If that step is an `assign` or a `pick`, the schema includes the fields that it passes on from the step before.
         """
@@ -118,7 +118,7 @@ class RunnableSequence(Step[Input, Output]):
     def _calls(
         self, config: RunnableConfig, kwargs: Kwargs, run: AnyRun = None
     ) -> Iterator[tuple[Runnable, RunnableConfig, Kwargs]]:
-        """Yield each step with its config and keywords, checking the deadline; `kwargs` are the first step's."""
+        """Yield each step with its config and keywords, checking the deadline; only the first step gets `kwargs`."""
         deadline = config.get("deadline")
         for position, step in enumerate(self._steps, 1):
             if deadline is not None and monotonic() >= deadline:
@@ -130,7 +130,7 @@ class RunnableSequence(Step[Input, Output]):
             kwargs = {}
 
     def invoke(self, input: Input, config: Config = None, **kwargs: Any) -> Output:
-        """Pass the input through the steps; `kwargs` are the first step's."""
+        """Return the output of the last step; only the first step gets `kwargs`."""
         hidden(kwargs)
         config = settled(config)
         if "deadline" in config or listening(config):

@@ -1,6 +1,6 @@
-"""`Step`: the shared part of our own runnables.
+"""`Step`: the base class of modelwire's own runnables.
 
-A subclass does the work; `Step` opens and reports its run.
+A subclass computes the output; `Step` opens and reports its run.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ Item = TypeVar("Item")
 
 
 class Reported(ComparedByParts, Runnable[Input, Output]):
-    """A runnable whose calls are reported.
+    """A runnable whose calls are reported to callback handlers.
 
-    Its own methods get the config for calls inside of it, and its run, which is None without
-    handlers.
+    Its methods with an underscore get the config for nested calls, and the run, which is None
+    without handlers.
     """
 
     name: str | None = None
 
-    # True for a step whose function takes a `run_manager`: without handlers it gets one that
-    # reports to none.
+    # True for a step whose function takes a `run_manager`: without handlers it gets that of a silent
+    # run.
     _takes_manager: bool = False
 
     # Composite steps let their inner step raise the timeout error, which names what it waited for.
     _grace_s = COVER_GRACE_S
 
-    # A class that defines `invoke` and `ainvoke` itself has neither of these two.
+    # A class that overrides `invoke` and `ainvoke` does not need `_value` and `_avalue`.
     def _value(
         self, input: Any, config: RunnableConfig, run: OptionalRun, kwargs: Kwargs
     ) -> Output:
@@ -163,7 +163,7 @@ class Step(Reported[Input, Output]):
 
 
 class WholeStep(Step[Input, Output]):
-    """A step that collects the whole of its input, and then opens the stream of its output."""
+    """A step that collects its whole input, and then opens the stream of its output."""
 
     @abstractmethod
     def _opened(

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextvars import Context, copy_context
+from contextlib import ExitStack
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelwire.aliases import AsyncChunks, Chunks, Kwargs
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
     from modelwire.runnables.config import RunnableConfig
 
-# An item of a stream, and the error in its place.
+# An item of a stream and None, or END and the error that ended the stream, if any.
 _Outcome: TypeAlias = tuple[Any, BaseException | None]
 Branch: TypeAlias = "tuple[str, Runnable, RunnableConfig]"
 
@@ -34,7 +35,7 @@ class _Shared:
         self.error: BaseException | None = None
 
     def waiting(self, queue: deque[Any]) -> Any:
-        """Return the next item of `queue`, END after the last one, or None if the stream must be read."""
+        """Return `(item,)` with the next item of `queue`, `(END,)` after the last, None if the stream must be read."""
         if queue:
             return queue.popleft()
         if self.error is not None:
@@ -42,7 +43,7 @@ class _Shared:
         return (END,) if self.ended else None
 
     def arrived(self, item: Any, queue: deque[Any]) -> Any:
-        """Store an item for the other readers, or record the end."""
+        """Store an item for the other readers, or record the end; return `(item,)` for the reader of `queue`."""
         self.ended = item is END
         for other in () if self.ended else self.queues:
             if other is not queue:
@@ -50,14 +51,14 @@ class _Shared:
         return (item,)
 
     def leave(self, queue: deque[Any]) -> None:
-        """Stop storing items for a reader that has stopped."""
+        """Drop the queue of a reader that has stopped."""
         self.queues = [other for other in self.queues if other is not queue]
 
 
 def tee(source: Chunks, readers: int) -> list[Chunks]:
     """Return `readers` iterators, each over all items of `source`.
 
-    The first to need an item reads it; threads may differ.
+    The first iterator that needs an item reads it. Each may run in a thread of its own.
     """
     from threading import Lock
 
@@ -87,8 +88,8 @@ def tee(source: Chunks, readers: int) -> list[Chunks]:
 
 
 class Pulled:
-    """Reads an async stream in tasks of its own: if a reader is cancelled while it waits, the next
-    one takes over the task.
+    """Reads each item of an async stream in a task: if a reader is cancelled while it waits, the next
+    reader takes over the task.
     """
 
     def __init__(self, source: AsyncChunks) -> None:
@@ -132,7 +133,7 @@ class Pulled:
 def atee(source: Pulled, readers: int) -> list[AsyncChunks]:
     """Return `readers` async iterators, each over all items of `source`.
 
-    The first to need an item reads it.
+    The first iterator that needs an item reads it.
     """
     from asyncio import Lock
 
@@ -162,9 +163,10 @@ def atee(source: Pulled, readers: int) -> list[AsyncChunks]:
 def merge(
     source: Chunks, branches: list[Branch], *, threads: int, kwargs: Kwargs
 ) -> Iterator[AddableDict]:
-    """Stream every branch over `source` and yield chunks as they arrive: in `threads` threads, or with 0 in turn.
+    """Stream every branch over `source` and yield each chunk as it arrives, in a dict under its branch's key.
 
-    Each branch runs and is closed in a single context of its own, here as in `amerge`.
+    The branches run in `threads` threads, or with 0 by turns in this one. Each branch runs and is
+    closed in a context of its own, here as in `amerge`.
     """
     readers = tee(source, len(branches))
     streams = {}
@@ -176,17 +178,6 @@ def merge(
             yield AddableDict({key: chunk})
     finally:
         close(chunks, *streams.values(), *readers, source)
-
-
-class _Closing:
-    """Closes an iterator in the context in which it runs."""
-
-    def __init__(self, context: Context, stream: Chunks) -> None:
-        self._context = context
-        self._stream = stream
-
-    def close(self) -> None:
-        self._context.run(close, self._stream)
 
 
 def _in_turn(streams: dict[str, Chunks]) -> Iterator[tuple[str, Any]]:
@@ -239,14 +230,15 @@ def _threaded(streams: dict[str, Chunks], threads: int) -> Iterator[tuple[str, A
         over = True
         # A generator can be closed only while no thread runs it.
         pool.shutdown(wait=True)
-        closings = [_Closing(contexts[key], stream) for key, stream in streams.items()]
-        close(*closings)
+        with ExitStack() as closings:
+            for key in reversed(streams):
+                closings.callback(contexts[key].run, close, streams[key])
 
 
 async def amerge(
     source: AsyncChunks, branches: list[Branch], *, limit: int | None, kwargs: Kwargs
 ) -> AsyncIterator[AddableDict]:
-    """Stream every branch over `source`, at most `limit` of them at a time, and yield chunks as they arrive."""
+    """Stream every branch over `source`, at most `limit` of them at a time; yield chunks as `merge` does."""
     pulled = Pulled(source)
     readers = atee(pulled, len(branches))
     streams = {}
@@ -261,7 +253,7 @@ async def amerge(
 
 
 async def _pumped(streams: dict[str, AsyncChunks], limit: int) -> AsyncIterator[tuple[str, Any]]:
-    """Run each stream in a task of its own, which continues when the reader asks for more than the chunk it has."""
+    """Run each stream in a task of its own, which reads a chunk once the reader has taken the previous one."""
     import asyncio
 
     reports: asyncio.Queue[tuple[str, Any, BaseException | None]] = asyncio.Queue()
@@ -306,7 +298,7 @@ async def _pumped(streams: dict[str, AsyncChunks], limit: int) -> AsyncIterator[
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for them. Raises the first failure of one."""
+    """Cancel tasks and wait for them. Raise the first error of a task, if any."""
     import asyncio
 
     for task in tasks:

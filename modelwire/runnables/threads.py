@@ -28,10 +28,11 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
         self, func: Callable[..., Result], *iterables: Iterable[Any], **kwargs: Any
     ) -> Iterator[Result]:
         """Run `func` on the items, each in a copy of the current context."""
-        contexts = copy_context
 
         def call(run: Any, *args: Any) -> Result:
             return run(func, *args)  # type: ignore[no-any-return]
 
         rows = list(zip(*iterables, strict=False))
-        return super().map(call, [contexts().run for _ in rows], *zip(*rows, strict=True), **kwargs)
+        return super().map(
+            call, [copy_context().run for _ in rows], *zip(*rows, strict=True), **kwargs
+        )

@@ -1,4 +1,4 @@
-"""What a model may call: tools, made of functions, classes and runnables. Names load when first used."""
+"""Tools that a model may call, made from functions, classes and runnables. Names load when first used."""
 # ruff: noqa: F403 - type checkers read these imports; a test compares them with the table below
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decisions over the calls of a model before they run, and the answers of calls that were left open."""
+"""Decides which tool calls of a model run, by asking `approve`, and adds the results of calls that were left open."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument, InvalidType, ToolsPaused
 from modelwire.messages import BaseMessage, ToolMessage
+from modelwire.tools.calls import error_message
 from modelwire.tools.output import format_output
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ class ToolRequest(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """The decision to run a call with other arguments, and the model reads that they were changed."""
+    """The decision to run a call with other arguments; the model reads that they were changed."""
 
     args: Values
 
 
 class Declined(NamedTuple):
-    """The answer of a call that was declined; the model reads the reason."""
+    """The decision to decline a call, or the result of an open call that was declined; the model reads the reason."""
 
     reason: str = ""
 
@@ -54,7 +55,7 @@ class Later:
 
 
 class RunAgain:
-    """The answer to run a call whose first run was interrupted, so that it may have had its effect."""
+    """A value of `results`: run an interrupted call again, although its first run may have had its effect."""
 
 
 Decision: TypeAlias = bool | str | Changed | Declined | Later | type[Later]
@@ -62,14 +63,14 @@ Approve: TypeAlias = Callable[[ToolRequest], Decision | Awaitable[Decision]]
 
 
 class Waiting(NamedTuple):
-    """The outcome of a call that stays open."""
+    """The outcome of a call that stays open, with the reason."""
 
     call: Values
     why: str
 
 
 class Task(NamedTuple):
-    """A call of the model and the decision about it: it runs unless it has an outcome already."""
+    """A tool call of the model, and its outcome if that is known already. A call without an outcome is run."""
 
     call: JSON
     outcome: ToolMessage | Waiting | list[Any] | None = None
@@ -77,7 +78,7 @@ class Task(NamedTuple):
 
 
 class Approval:
-    """Asks `approve` about calls. Without a function, every call runs."""
+    """Asks the user's function `approve` about calls. Without this function every call runs."""
 
     def __init__(
         self, approve: Approve | None, tools: Mapping[str, BaseTool], *, is_async: bool
@@ -98,7 +99,7 @@ class Approval:
         self.tools = tools
 
     def request(self, task: Task) -> ToolRequest | None:
-        """Return the question about a call; None if the call needs no decision."""
+        """Return the request about a call, to be passed to `approve`; None if the call needs no decision."""
         call = task.call
         if self.function is None or task.outcome is not None or "error" in call:
             return None
@@ -113,7 +114,10 @@ def _is_async(function: Any) -> bool:
 
 
 def decided(task: Task, request: ToolRequest, decision: Any) -> Task:
-    """Return the call with its decision. Raises: `InvalidType`, and `InvalidArgument` for arguments that do not fit."""
+    """Return the task with the decision of `approve` applied.
+
+    Raises: `InvalidType` for a value that is not a decision, `InvalidArgument` for arguments that the schema rejects.
+    """
     call = task.call
     if decision is True:
         return task
@@ -139,14 +143,13 @@ def _check_changed(request: ToolRequest, args: JSON) -> None:
         request.tool._parse_input(args, request.id)
     except ValidationError as exc:
         raise InvalidArgument(
-            f"`approve` changed the arguments of `{request.name}` to some that its schema does not allow: {exc}"
+            f"`approve` changed the arguments of `{request.name}` to values that its schema does not allow: {exc}"
         ) from exc
 
 
 def declined(call: Values, reason: str) -> ToolMessage:
-    """Return the answer of a declined call."""
-    text = f"The user declined this call. {reason}".rstrip()
-    return ToolMessage(text, tool_call_id=call["id"], name=call.get("name"), status="error")
+    """Return the `ToolMessage` that tells the model that the user declined the call."""
+    return error_message(call, f"The user declined this call. {reason}".rstrip())
 
 
 def with_changed_args(result: Any, call: Values) -> Any:
@@ -174,11 +177,11 @@ class SuppliedResults:
             if id_ not in open_ids:
                 known = ", ".join(f"`{one}`" for one in open_ids) or "none"
                 raise InvalidArgument(
-                    f"`results` has `{id_}`, which is no open call of the conversation. Open calls: {known}."
+                    f"`results` has `{id_}`, which is not an open call of the conversation. Open calls: {known}."
                 )
 
     def task(self, call: JSON) -> Task:
-        """Return a call with its result, if there is one."""
+        """Return the task of a call, with the outcome that the caller has supplied, if any."""
         id_ = call["id"]
         if id_ not in self.results:
             if id_ in self.interrupted:
@@ -195,13 +198,13 @@ class SuppliedResults:
 
 
 def checked(result: Any, call: Values) -> Any:
-    """Return a result that answers the call. Raises `InvalidType` if it does not."""
+    """Return `result` unchanged, after checking that it answers the call. Raises `InvalidType` if it does not."""
     messages = result if isinstance(result, list) else [result]
     ids = [message.tool_call_id for message in messages if isinstance(message, ToolMessage)]
     if call["id"] in ids and all(isinstance(message, BaseMessage) for message in messages):
         return result
     raise InvalidType(
-        f"The tool returned a `{type(result).__name__}` that holds no answer to its call."
+        f"The tool returned a `{type(result).__name__}` that has no answer to its call."
     )
 
 

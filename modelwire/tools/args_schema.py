@@ -1,4 +1,4 @@
-"""The arguments of a tool as a schema, a pydantic model (v2 or v1) or a JSON schema: made, narrowed, applied."""
+"""The schema of a tool's arguments, a pydantic model (v2 or v1) or a JSON schema: how it is created, narrowed, used."""
 
 from __future__ import annotations
 
@@ -110,15 +110,15 @@ def _narrowed_model(
 ) -> type[BaseModel]:
     """Return the schema of the arguments that a language model may pass: `model` under a new name, without `hidden`.
 
-    `built` changes when `model` is rebuilt.
+    `built` is only a part of the cache's key: it changes when `model` is rebuilt.
     """
     fields: Kwargs = {
         field_name: (field.annotation, copy(field))
         for field_name, field in model.model_fields.items()
         if field_name not in hidden
     }
-    config = {key: value for key, value in model.model_config.items() if key != "title"}
-    return made_model(name, fields, description, typing.cast("ConfigDict", config))
+    config: Any = {key: value for key, value in model.model_config.items() if key != "title"}
+    return made_model(name, fields, description, config)
 
 
 def tool_call_schema(
@@ -136,12 +136,10 @@ def tool_call_schema(
         json_schema = {**json_schema_of(schema), "title": name}
     unseen = {*injected, *injected_fields(schema)}
     if unseen:
-        shown = {
-            key: value
-            for key, value in json_schema.get("properties", {}).items()
-            if key not in unseen
+        properties = json_schema.get("properties", {})
+        json_schema["properties"] = {
+            key: value for key, value in properties.items() if key not in unseen
         }
-        json_schema["properties"] = shown
         if "required" in json_schema:
             json_schema["required"] = [key for key in json_schema["required"] if key not in unseen]
     if description:
@@ -150,10 +148,10 @@ def tool_call_schema(
 
 
 def checked_args(schema: Any, args: Values, injected: Collection[str], call_id: str | None) -> JSON:
-    """Validate the arguments of a call; defaults are filled in and what the schema does not know is left out.
+    """Return the validated arguments of a call, with defaults, and without arguments that the schema does not have.
 
-    The id of the call goes to the field marked so, over anything the language model wrote there; arguments that are
-    injected without a place in the schema pass unchanged. Raises pydantic's `ValidationError`.
+    A field marked `InjectedToolCallId` gets the id of the call, even if the language model wrote a value for it.
+    Injected arguments that the schema does not have are passed on unchanged. Raises pydantic's `ValidationError`.
     """
     if isinstance(schema, Mapping):
         return dict(args)
@@ -174,7 +172,10 @@ def checked_args(schema: Any, args: Values, injected: Collection[str], call_id: 
 
 
 def call_id_argument(name: str, args: Values, call_id: str | None) -> JSON:
-    """Return what the argument `name`, marked for the id of the call, is to be."""
+    """Return `{name: call_id}` for an argument marked `InjectedToolCallId`; {} if only `args` has a value for it.
+
+    Raises: `InvalidArgument` if there is no value.
+    """
     if call_id is not None:
         return {name: call_id}
     if name in args:
@@ -182,7 +183,7 @@ def call_id_argument(name: str, args: Values, call_id: str | None) -> JSON:
     raise InvalidArgument(
         "When tool includes an InjectedToolCallId argument, tool must always be invoked with a full model ToolCall: "
         "{'type': 'tool_call', 'name': ..., 'args': {...}, 'id': ...}. "
-        f"`{name}` has nowhere else to come from."
+        f"There is no other value for `{name}`."
     )
 
 
@@ -197,9 +198,9 @@ def create_schema_from_function(
 ) -> type[BaseModel]:
     """Return a pydantic model of the parameters of `func`, described by its docstring.
 
-    Left out are arguments from the program (the config, `run_manager`, `callbacks`; injected arguments too where
-    `include_injected` is off), `*args` and `**kwargs`, and the names in `filter_args`. With `parse_docstring` the
-    texts come from a Google style docstring, argument by argument.
+    The model leaves out arguments that the program passes (the config, `run_manager`, `callbacks`; injected arguments
+    too without `include_injected`), `*args` and `**kwargs`, and the names in `filter_args`. With `parse_docstring` the
+    description of each argument comes from a Google style docstring.
     """
     signature = signature_of(func)
     left_out = {*(FILTERED_ARGS if filter_args is None else filter_args), signature.config_name}
@@ -238,7 +239,10 @@ def docstring_of(thing: Any) -> str | None:
 def described(
     func: Function, names: Collection[str], *, parse: bool, strict: bool
 ) -> tuple[str, dict[str, str]]:
-    """Return the docstring's description of `func` and, if it is parsed, of its arguments."""
+    """Return the description of `func` and those of its arguments by name, from its docstring.
+
+    Without `parse` the description is the whole docstring, and there is none for the arguments.
+    """
     docstring = docstring_of(func) or ""
     if not parse:
         return docstring, {}
@@ -250,7 +254,7 @@ def described(
 
 
 def _own_parameters(func: Function, signature: Signature) -> list[str]:
-    """Return the parameters a schema can have, without the `self` of a method taken from its class."""
+    """Return the names of the parameters a schema can have, without the `self` of a method taken from its class."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     names = [
         name for name, parameter in signature.parameters.items() if parameter.kind not in variable
@@ -269,8 +273,8 @@ def _field(
     annotation = signature.hints.get(name, Any)
     if name.startswith("_"):
         raise InvalidArgument(
-            f"The parameter `{name}` of `{getattr(func, '__name__', func)}` begins with an underscore, which no "
-            "argument of a tool can. Rename it, or give an `args_schema`."
+            f"The parameter `{name}` of `{getattr(func, '__name__', func)}` begins with an underscore, but the name of "
+            "a tool's argument cannot. Rename it, or give an `args_schema`."
         )
     if name not in signature.hints and isinstance(parameter.annotation, str):
         raise UndefinedAnnotation(
@@ -288,9 +292,10 @@ def _field(
 def field_of(
     annotation: Any, default: Any, text: str | None, *, may_be_missing: bool = False
 ) -> tuple[Any, FieldInfo]:
-    """Make a field for `create_model`: a text in `Annotated` describes it, unless a `Field` in there does.
+    """Return the annotation and the `FieldInfo` of a field for `create_model`.
 
-    A field that may be missing is not required, and its schema has no default.
+    Its description is that of a `Field` in `Annotated`, else the first text in `Annotated`, else `text`. A field that
+    may be missing is not required, and its schema has no default.
     """
     marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
     texts = [mark for mark in marks if isinstance(mark, str)]
@@ -327,14 +332,14 @@ def made_model(name: str, fields: Kwargs, description: str, config: ConfigDict) 
 def model_from_typed_dict(
     typed_dict: Any, above: Args = (), *, name: str | None = None
 ) -> type[BaseModel]:
-    """Return a pydantic model of a TypedDict; nested ones become models too.
+    """Return a pydantic model of a TypedDict; nested TypedDicts become models too.
 
-    `Annotated[T, default, "text"]` gives a key its default (`...` for none) and its description; so does a Google
-    style docstring for the latter.
+    `Annotated[T, default, "text"]` gives a key its default (`...` for none) and its description. A Google style
+    docstring may describe the keys instead.
     """
     if typed_dict in above:
         raise InvalidArgument(
-            f"`{typed_dict.__name__}` contains itself, which a TypedDict here cannot. Write it as a pydantic model."
+            f"`{typed_dict.__name__}` contains itself, which is not supported here. Write it as a pydantic model."
         )
     description, texts = parse_google_docstring(docstring_of(typed_dict))
     try:
@@ -346,7 +351,7 @@ def model_from_typed_dict(
         ) from exc
     fields = {}
     for key, hint in hints.items():
-        # Under `from __future__ import annotations` the class itself does not know of `NotRequired`.
+        # Under `from __future__ import annotations` the `__required_keys__` of the class ignore `NotRequired`.
         hint, required = _unqualified(hint, required=key in typed_dict.__required_keys__)
         annotation, default, text = _key(hint)
         annotation = replaced_types(
@@ -380,7 +385,7 @@ def _drop_default(schema: JSON) -> None:
 
 
 def _key(hint: Any) -> tuple[Any, Any, str | None]:
-    """Return the annotation, the default and the description of a key."""
+    """Return the annotation, the default and the description of a key, from its type hint."""
     if get_origin(hint) is not Annotated:
         return hint, PydanticUndefined, None
     origin, *marks = get_args(hint)

@@ -78,7 +78,7 @@ class SchemaAnnotationError(InvalidType):
 
 
 def as_json(value: Any) -> Any:
-    """Return a JSON value for a field that has none: a schema class's schema, a function's repr."""
+    """Return the JSON form of a field: a JSON value unchanged, a schema class's schema, or the repr of a function."""
     if isinstance(value, Mapping | bool | str):
         return value
     if isinstance(value, type):
@@ -89,7 +89,7 @@ def as_json(value: Any) -> Any:
     return repr(value)
 
 
-SaidInJson = PlainSerializer(as_json, when_used="json-unless-none")
+DumpedAsJson = PlainSerializer(as_json, when_used="json-unless-none")
 Handler: TypeAlias = bool | str | Callable[[Any], Any] | None
 
 
@@ -104,16 +104,15 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
     name: str  # pyright: ignore[reportGeneralTypeIssues] - here it is required
     description: str
-    args_schema: Annotated[Any, SaidInJson] = (
-        None  # an `ArgsSchema` or None; `Any`, so that a subclass may narrow it
-    )
+    # This is an `ArgsSchema` or None. Its type is `Any`, so that a subclass may narrow it.
+    args_schema: Annotated[Any, DumpedAsJson] = None
     return_direct: bool = False  # If True, an agent returns the output as its answer.
     verbose: bool = False
     callbacks: Any = Field(default=None, exclude=True)
     tags: list[str] | None = None
     metadata: dict[str, Any] | None = None
-    handle_tool_error: Annotated[Handler, SkipValidation, SaidInJson] = False
-    handle_validation_error: Annotated[Handler, SkipValidation, SaidInJson] = False
+    handle_tool_error: Annotated[Handler, SkipValidation, DumpedAsJson] = False
+    handle_validation_error: Annotated[Handler, SkipValidation, DumpedAsJson] = False
     response_format: Literal["content", "content_and_artifact"] = "content"
     extras: dict[str, Any] | None = None
     # Whether `run_tools` asks its `approve` before it runs the tool: always (True), never (False), or if there is one.
@@ -185,7 +184,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         )
 
     async def _arun(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the tool; unless overridden, `_run` in a thread."""
+        """Run the tool. The default runs `_run` in a thread."""
         if (manager := kwargs.get("run_manager")) is not None and hasattr(manager, "get_sync"):
             kwargs["run_manager"] = manager.get_sync()
         return await run_in_executor(None, self._run, *args, **kwargs)
@@ -227,7 +226,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
     def _to_args_and_kwargs(
         self, tool_input: str | JSON, tool_call_id: str | None
     ) -> tuple[Args, Kwargs]:
-        """Return the checked input as the arguments of `_run`."""
+        """Return the validated input as positional and keyword arguments of `_run`."""
         parsed = self._parse_input(tool_input, tool_call_id)
         if not isinstance(parsed, str):
             return (), parsed
@@ -249,7 +248,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
     def run(
         self,
         tool_input: str | JSON,
-        verbose: bool | None = None,  # noqa: FBT001 - the place LangChain scripts use
+        verbose: bool | None = None,  # noqa: FBT001 - LangChain scripts pass it by position
         start_color: str | None = "green",
         color: str | None = "green",
         callbacks: Callbacks = None,
@@ -262,7 +261,10 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         tool_call_id: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Call the tool; the keywords are those of a config. With a `tool_call_id` it answers that call."""
+        """Call the tool and return its output, or with a `tool_call_id` the `ToolMessage` that answers that call.
+
+        The keywords are entries of a config.
+        """
         run = _Run(
             self,
             tool_input,
@@ -352,7 +354,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
 
 class Outcome(NamedTuple):
-    """The outcome of a tool: content for the model, artifact, and whether it worked."""
+    """The outcome of a tool's run: content for the model, artifact for the program, and whether it succeeded."""
 
     content: Any
     artifact: Any = None
@@ -382,7 +384,7 @@ class _Run(NamedTuple):
         return listening({"callbacks": self.callbacks})
 
     def listeners(self, tags: list[str] | None, metadata: JSON | None) -> Kwargs:
-        """Return the listeners of the run, for `configure`."""
+        """Return the keywords of `CallbackManager.configure` for the run: its handlers, tags and metadata."""
         return {
             "inheritable_callbacks": self.callbacks,
             "local_callbacks": self.tool.callbacks,
@@ -396,7 +398,7 @@ class _Run(NamedTuple):
     def opening(
         self, run_name: str | None, run_id: UUID | None, color: str | None, kwargs: Kwargs
     ) -> Kwargs:
-        """Return what the start of the run reports, without injected arguments."""
+        """Return the keywords of `on_tool_start` for the run, without injected arguments."""
         shown = self.tool_input
         tool = self.tool
         if isinstance(shown, dict):
@@ -414,7 +416,7 @@ class _Run(NamedTuple):
         }
 
     def below(self, manager: Any) -> RunnableConfig:
-        """Return the config of the calls inside this one."""
+        """Return the config of calls that the tool makes."""
         if manager is None:
             return below(self.config)
         return changed(self.config, callbacks=manager.get_child())
@@ -441,7 +443,7 @@ class _Run(NamedTuple):
         return Outcome(*returned)
 
     def handled(self, error: Exception) -> Outcome:
-        """Return the replacement for `error`, or raise it."""
+        """Return the outcome that the tool's `handle_...` settings give for an error; raise the error without one."""
         tool = self.tool
         if isinstance(error, ToolException):
             default = str(error.args[0]) if error.args else "Tool execution error"
@@ -461,7 +463,7 @@ def _is_validation_error(error: BaseException) -> bool:
 
 
 def _prepared(input: Any, config: Config, kwargs: Kwargs) -> tuple[Any, Kwargs]:
-    """Return the parts of a tool call. Its arguments are copied, so that the caller's never change."""
+    """Return the input and the keywords for `run`. A dict of arguments is copied; the caller's dict never changes."""
     tool_call_id = kwargs.pop("tool_call_id", None)
     tool_input = input
     if isinstance(input, dict) and input.get("type") == "tool_call":

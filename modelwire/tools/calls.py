@@ -15,7 +15,7 @@ _NOT_RUN = "This call was not run: the conversation continued without it."
 
 
 def with_call_ids(answer: BaseMessage) -> BaseMessage:
-    """Return the answer with an id of its own for each call, those too that cannot be read.
+    """Return the answer with a unique id for each tool call, including calls that cannot be read.
 
     Some services leave ids out, and some repeat one within an answer.
     """
@@ -38,12 +38,12 @@ def with_call_ids(answer: BaseMessage) -> BaseMessage:
 
 
 def error_message(call: Values, text: str) -> ToolMessage:
-    """Return the answer of a failed call, which tells the model the error."""
+    """Return the `ToolMessage` that tells the model the error of a call."""
     return ToolMessage(text, tool_call_id=call["id"], name=call.get("name"), status="error")
 
 
 def open_calls(messages: Sequence[BaseMessage]) -> list[JSON]:
-    """Return the calls of the last answer without a `ToolMessage`, if only such messages follow it."""
+    """Return the calls of the last answer that have no `ToolMessage`, if only such messages follow that answer."""
     done = Counter[str]()
     for message in reversed(messages):
         if isinstance(message, ToolMessage):
@@ -56,7 +56,7 @@ def open_calls(messages: Sequence[BaseMessage]) -> list[JSON]:
 
 
 def _counted_off(done: Counter[str], id_: str) -> bool:
-    """Return whether one of the answers in `done` is for this id, and take it out."""
+    """Return whether `done` counts an answer for this id, and count it off."""
     if done[id_] == 0:
         return False
     done[id_] -= 1
@@ -75,9 +75,9 @@ def _calls_of(message: BaseMessage) -> list[JSON]:
 
 
 def answered(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return the history with an answer for each call that was passed over; those at its end stay open.
+    """Return the history with an error message for each call without an answer; calls at its end stay open.
 
-    Raises `InvalidArgument` for an answer to no call, naming its place.
+    Raises `InvalidArgument` for a `ToolMessage` that answers no call; the error names its position.
     """
     whole: list[BaseMessage] = []
     waiting: list[JSON] = []

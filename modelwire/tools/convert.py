@@ -233,7 +233,7 @@ def _takes(runnable: Runnable) -> str:
 
 
 def _input_schema(name: str, runnable: Runnable) -> ArgsSchema | None:
-    """Return the types of the input's keys, or None if the input is a text."""
+    """Return the schema of the runnable's input, or None if the input is a text."""
     kind = _input_type(runnable)
     if kind is str:
         return None

@@ -1,4 +1,4 @@
-"""Google style docstrings, as far as tools need them: what the function does, and what its arguments mean.
+"""Reads Google style docstrings: the description of a function and those of its arguments.
 
 Style: https://google.github.io/styleguide/pyguide.html#383-functions-and-methods, read 2026-11. No I/O here.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from modelwire.errors import InvalidArgument
 
+# The titles of sections that do not describe arguments.
 _OTHERS = (
     "Returns",
     "Return",
@@ -28,7 +29,7 @@ _OTHERS = (
 def parse_google_docstring(
     docstring: str | None, *, named: Collection[str] | None = None, where: str = "the function"
 ) -> tuple[str, dict[str, str]]:
-    """Return the description and that of each argument.
+    """Return the description of the function, and that of each argument by its name.
 
     The description is the text before the first section, its paragraphs joined by a space. With `named`, the names
     of the function's arguments, a docstring that does not fit raises `InvalidArgument`: a section cannot be read or is
@@ -58,7 +59,7 @@ def parse_google_docstring(
 
 @cache
 def _parser() -> Any:
-    """Read the arguments one by one, and every other section as one text, because models do not need those."""
+    """Return a parser that reads arguments one by one, and any other section as one text, which no model needs."""
     from docstring_parser.google import GoogleParser, Section, SectionType
 
     arguments = [Section(title, "param", SectionType.MULTIPLE) for title in ("Args", "Arguments")]
@@ -70,7 +71,7 @@ def _parser() -> Any:
 def _check(found: dict[str, str], named: Collection[str], where: str) -> None:
     if named and not found:
         raise InvalidArgument(
-            f"Found invalid Google-Style docstring in `{where}`: it says nothing of `{'`, `'.join(named)}`. Write a "
+            f"Found invalid Google-Style docstring in `{where}`: it does not describe `{'`, `'.join(named)}`. Write a "
             "blank line, `Args:`, and below it one indented line `name: what it means` for each argument."
         )
     for name in found:

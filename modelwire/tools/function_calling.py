@@ -1,6 +1,6 @@
-"""Functions, models, TypedDicts, tools and schemas in the shapes in which providers take tools. No I/O here.
+"""Converts functions, models, TypedDicts, tools and schemas to the tool formats of providers. No I/O here.
 
-Shapes: https://platform.openai.com/docs/guides/function-calling and
+Formats: https://platform.openai.com/docs/guides/function-calling and
 https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/implement-tool-use, read 2026-11.
 """
 
@@ -68,7 +68,7 @@ def convert_to_openai_function(function: Any, *, strict: bool | None = None) -> 
         return converted
     if converted.get("strict", strict) != strict:
         raise InvalidArgument(
-            f"The tool `{converted.get('name')}` says `strict={converted['strict']}` and the call `strict={strict}`. "
+            f"The tool `{converted.get('name')}` has `strict={converted['strict']}`, the call has `strict={strict}`. "
             "Set it in one place."
         )
     converted["strict"] = strict
@@ -78,7 +78,7 @@ def convert_to_openai_function(function: Any, *, strict: bool | None = None) -> 
 
 
 def convert_to_openai_tool(tool: Any, *, strict: bool | None = None) -> JSON:
-    """Return `{"type": "function", "function": {...}}`; a tool of a provider's own kind passes as it is."""
+    """Return `{"type": "function", "function": {...}}`; a provider's built-in tool, a dict, is returned unchanged."""
     if is_own_kind(tool):
         return dict(tool)
     if (
@@ -91,10 +91,11 @@ def convert_to_openai_tool(tool: Any, *, strict: bool | None = None) -> JSON:
 
 
 def convert_to_anthropic_tool(tool: Any, *, strict: bool | None = None) -> JSON:
-    """Return `{"name", "description", "input_schema"}`; a tool of a provider's own kind passes as it is.
+    """Return `{"name", "description", "input_schema"}`; a provider's built-in tool, a dict, is returned unchanged.
 
-    A tool's `extras` (`cache_control`, `input_examples` ...) are added, as are those of a dict in either shape. A
-    strict one has the keywords that strict mode does not take (bounds, patterns, lengths) in descriptions.
+    A tool's `extras` (`cache_control`, `input_examples` ...) are added, as are further keys of a dict in OpenAI's or
+    Anthropic's format. With `strict`, keywords that strict mode does not accept (bounds, patterns, lengths) move into
+    descriptions.
     """
     if is_own_kind(tool):
         return dict(tool)
@@ -107,16 +108,15 @@ def convert_to_anthropic_tool(tool: Any, *, strict: bool | None = None) -> JSON:
         converted["description"] = function["description"]
     converted["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
     if function.get("strict"):
-        plain = (
-            convert_to_openai_function(tool).get("parameters") or converted["input_schema"]
-        )  # may leave keys out
+        # Anthropic's strict mode allows optional keys, which OpenAI's does not.
+        plain = convert_to_openai_function(tool).get("parameters") or converted["input_schema"]
         converted["input_schema"] = anthropic_schema(plain)
         converted["strict"] = True
     return converted | extras
 
 
 def convert_to_json_schema(schema: Any, *, strict: bool | None = None) -> JSON:
-    """Return one JSON schema with `title` and `description` at its top, of anything a tool can be made of.
+    """Return the JSON schema of any value that can be a tool, with `title` and `description` at the schema's top.
 
     Raises: `InvalidArgument` for a tool without a schema.
     """
@@ -146,9 +146,9 @@ _SHAPES = frozenset(
 
 
 def is_own_kind(tool: Any) -> bool:
-    """Return whether a tool is one of a provider: a dict with a `type` such as `web_search_20250305` or `apply_patch`.
+    """Return whether a tool is a provider's built-in one: a dict with a `type` such as `web_search_20250305`.
 
-    Google's and Amazon's have no type, but one key with the settings: `{"google_search": {}}`, `{"cachePoint": {}}`.
+    Those of Google and Amazon have no type, but one key with settings: `{"google_search": {}}`, `{"cachePoint": {}}`.
     """
     if not isinstance(tool, Mapping) or "input_schema" in tool:
         return False
@@ -165,9 +165,8 @@ def is_own_kind(tool: Any) -> bool:
 def _from_dict(tool: Values) -> JSON:
     if "input_schema" in tool and "name" in tool:
         return _named(tool, tool["name"], tool["input_schema"])
-    if (
-        "toolSpec" in tool
-    ):  # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html
+    # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html
+    if "toolSpec" in tool:
         spec = tool["toolSpec"]
         return _named(spec, spec["name"], spec.get("inputSchema", {}).get("json"))
     if isinstance(tool.get("function"), Mapping):
@@ -221,10 +220,9 @@ def _from_python(thing: Any) -> JSON:
         return _from_model(model_from_typed_dict(thing))
     if callable(thing) and not isinstance(thing, type):
         return _from_function(thing)
+    # A tool as an MCP server lists it has these attributes.
     listed = getattr(thing, "input_schema", None) or getattr(thing, "inputSchema", None)
-    if isinstance(listed, dict) and isinstance(
-        getattr(thing, "name", None), str
-    ):  # what an MCP server lists
+    if isinstance(listed, dict) and isinstance(getattr(thing, "name", None), str):
         about = {"description": thing.description} if getattr(thing, "description", None) else {}
         return _named(about, thing.name, without_titles(listed))
     if isinstance(thing, type):
@@ -260,7 +258,7 @@ def _from_function(function: Any) -> JSON:
 
 def _from_tool(tool: BaseTool) -> JSON:
     schema = tool.tool_call_schema
-    if not isinstance(schema, Mapping):  # made by us for this tool, and never changed
+    if not isinstance(schema, Mapping):  # `tool_call_schema` has created it, and it never changes.
         return deepcopy(_from_model_cached(schema, tool.name, tool.description))
     parameters = inlined(without(schema, "title", "description"))
     about = {"description": tool.description} if tool.description else {}

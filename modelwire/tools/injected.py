@@ -23,10 +23,10 @@ class InjectedToolCallId(InjectedToolArg):
 
 
 class _DirectlyInjectedToolArg:
-    """A type whose arguments always come from the program, without a mark at the argument."""
+    """The base class of types whose values always come from the program: their arguments need no mark."""
 
 
-# The library passes these arguments; no schema shows them.
+# modelwire passes these arguments; no schema shows them.
 FILTERED_ARGS = ("run_manager", "callbacks")
 # A docstring need not describe these arguments.
 CONTEXT_ARGS = (*FILTERED_ARGS, "runtime")
@@ -89,7 +89,7 @@ def _read(func: Function) -> Signature:
 
 
 def _hints(func: Function, parameters: Mapping[str, inspect.Parameter]) -> Kwargs:
-    """Return the annotations that can be resolved, without those that cannot."""
+    """Return the resolved annotations of the parameters, without those that cannot be resolved."""
     annotations = {
         name: parameter.annotation
         for name, parameter in parameters.items()

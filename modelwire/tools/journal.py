@@ -1,7 +1,7 @@
 """The journal of a tool loop: a SQLite file from which the same call continues after its process was killed.
 
-What is stored: the history, each answer of the model, the begin of each call, and its result. A call that has begun and
-has no result may have had its effect, so it is not run again unless the caller asks for that.
+It stores the history, each answer of the model, and the start and the result of each tool call. A call that was started
+and has no result may have had its effect, so it is not run again unless the caller asks for that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from modelwire.errors import DiskError, InvalidArgument, JobBusy
 from modelwire.messages import BaseMessage, messages_from_dict, messages_to_dict
 from modelwire.sqlite_files import open_sqlite
 
-# Another process that runs the same conversation holds the lock for as long as it runs.
+# Opening a journal waits this long for its lock, which another process that uses the journal holds until it ends.
 _LOCK_WAIT_S = 0.5
 _TABLE = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -62,7 +62,7 @@ class Journal:
         return DiskError(f"The journal `{self.path}` cannot be used: {exc}.", path=self.path)
 
     def restore(self, history: Sequence[BaseMessage]) -> Restored:
-        """Return the stored conversation; of a new journal, the history, which is stored.
+        """Return the stored conversation. A new journal stores `history` and returns it.
 
         Raises: `InvalidArgument` if the journal belongs to another conversation.
         """
@@ -83,7 +83,7 @@ class Journal:
         self._append("answer", "", [message])
 
     def begin(self, call: Values) -> None:
-        """Store that a tool begins to run."""
+        """Store that the tool of a call is started."""
         self._append("begin", call["id"], ())
 
     def result(self, call: Values, messages: Sequence[BaseMessage]) -> None:
@@ -91,7 +91,7 @@ class Journal:
         self._append("result", call["id"], messages)
 
     def leave_open(self, call: Values) -> None:
-        """Store that a call has begun and was left open, without having had its effect."""
+        """Store that a started call was left open, and has not had its effect."""
         self._append("open", call["id"], ())
 
     def _append(self, kind: str, call: str, messages: Sequence[BaseMessage]) -> None:

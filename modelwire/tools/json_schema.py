@@ -1,4 +1,4 @@
-"""JSON schemas rewritten: references inlined, titles dropped, made strict. No I/O; the input is never changed."""
+"""Rewrites JSON schemas: inlines references, drops titles, makes objects strict. No I/O; the input is never changed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from modelwire.aliases import JSON, Values
 from modelwire.messages.block_translators.standard import without
 
-# Where a schema holds other schemas. https://json-schema.org/draft/2020-12/schema, read 2026-11; `definitions` and a
-# list under `items` are of the drafts before it.
+# The keywords whose values are schemas by name, lists of schemas, or a single schema.
+# https://json-schema.org/draft/2020-12/schema, read 2026-11; `definitions` and a list under `items` are older.
 _BY_NAME = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
 _IN_LIST = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SINGLE = (
@@ -28,7 +28,7 @@ _SINGLE = (
 
 
 def rebuilt(schema: Values, change: Callable[[JSON], JSON]) -> JSON:
-    """Copy `schema` with `change` applied to it and to every schema within, innermost first."""
+    """Return a copy of `schema` with `change` applied to it and to every schema within, innermost first."""
     new: JSON = dict(schema)
     for key, value in schema.items():
         if key in _BY_NAME and isinstance(value, Mapping):
@@ -47,7 +47,7 @@ def _rebuilt_one(schema: Any, change: Callable[[JSON], JSON]) -> Any:
 
 
 def schemas_within(schema: Values, path: str = "") -> Iterator[tuple[str, Values]]:
-    """Yield (where, schema) for `schema` and every schema within; a path reads `address.streets[].name`."""
+    """Yield (path, schema) for `schema` and every schema within; a path is like `address.streets[].name`."""
     yield path, schema
     for key, value in schema.items():
         if key in _BY_NAME and isinstance(value, Mapping):
@@ -67,7 +67,7 @@ def schemas_within(schema: Values, path: str = "") -> Iterator[tuple[str, Values
 
 
 def without_titles(schema: Values) -> JSON:
-    """Return a copy without titles, which only repeat a name; properties that are named `title` stay."""
+    """Return a copy without titles, which only repeat names; properties that are named `title` stay."""
     return rebuilt(schema, lambda node: without(node, "title"))
 
 
@@ -83,22 +83,22 @@ def is_free_form(schema: Values) -> bool:
 def strict_schema(schema: Values) -> JSON:
     """Return a schema in which every object is closed and requires all of its properties, as strict modes need.
 
-    A default of null goes, as does a discriminator: strict modes know `anyOf` alone. Keywords that OpenAI does not take
-    (`uniqueItems`, a `format` of its own) move into the description. The caller checks for schemas
-    that strict modes cannot express at all (`is_free_form`).
+    Defaults of null and discriminators are dropped, and `oneOf` becomes `anyOf`, which strict modes accept. Keywords
+    that OpenAI does not accept (`uniqueItems`, an unknown `format`) move into the description. The caller checks for
+    schemas that strict modes cannot express at all (`is_free_form`).
     """
     return rebuilt(_unravelled(schema), _closed)
 
 
-# Definitions are put in place at most this deep within each other; OpenAI takes ten levels of nesting.
+# Definitions within definitions are put in place at most this deep, since OpenAI accepts ten levels of nesting.
 _MOST_UNRAVELLED = 3
 
 
 def _unravelled(schema: Values) -> JSON:
-    """Put a definition where it is referred to by a `$ref` with siblings, which OpenAI refuses.
+    """Return a schema in which each `$ref` with sibling keys, which OpenAI rejects, is replaced by its definition.
 
-    It does so as the SDK's `to_strict_json_schema`, but where the definition would contain itself without end, or a
-    schema grow without bounds: there the reference becomes the only alternative of an `anyOf`, which may have siblings.
+    The SDK's `to_strict_json_schema` does the same. A reference whose definition would contain itself without end, or
+    make the schema too large, becomes the only alternative of an `anyOf` instead, which may have siblings.
     """
     definitions = _definitions(schema)
 
@@ -135,8 +135,9 @@ def _closed(node: JSON) -> JSON:
     return node
 
 
-# What each provider's strict mode takes in a schema, read 2026-11. `modelwire/testing/server/strict_modes.json` has the
-# same rules as JSON schemas, by which the test server refuses a request.
+# The keywords that each provider's strict mode accepts in a schema, read 2026-11.
+# `modelwire/testing/server/strict_modes.json` has the same rules as JSON schemas, by which the test server rejects a
+# request.
 # https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations
 # https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html has the same limits.
 _STRUCTURE = frozenset(
@@ -181,9 +182,10 @@ _OPENAI_FORMATS = _FORMATS - {"uri"}
 
 
 def anthropic_schema(schema: Values) -> JSON:
-    """Close every object, and move keywords that Anthropic's strict modes do not take into the description.
+    """Return a schema for Anthropic's strict modes: every object is closed, and unsupported keywords are described.
 
-    A `$ref` loses the keys beside it, as in `transform_schema` of the SDK.
+    A keyword that these modes do not accept moves into the description. A `$ref` loses its sibling keys, as in
+    `transform_schema` of the SDK.
     """
 
     def change(node: JSON) -> JSON:
@@ -202,7 +204,10 @@ def anthropic_schema(schema: Values) -> JSON:
 
 
 def in_words(node: JSON, is_taken: Callable[[str, Any], bool]) -> JSON:
-    """Return a schema whose keywords are taken; the others are in its description, where the model reads them."""
+    """Return a schema with only the keywords for which `is_taken(key, value)` is true.
+
+    The others are added to its description, where the model reads them.
+    """
     allowed = {key: value for key, value in node.items() if is_taken(key, value)}
     words = [
         f"{key}: {value}"
@@ -228,7 +233,7 @@ def _is_taken_by_openai(key: str, value: Any) -> bool:
 
 
 def without_defaults(schema: Values) -> JSON:
-    """Move the defaults into descriptions: Azure's strict mode refuses them."""
+    """Return a schema whose defaults are moved into descriptions, because Azure's strict mode rejects defaults."""
     return rebuilt(schema, lambda node: in_words(node, lambda key, _: key != "default"))
 
 
@@ -237,10 +242,10 @@ _MOST_INLINED_NODES = 5_000
 
 
 def inlined(schema: Values) -> JSON:
-    """Return a schema with each local definition in place of its references; recursive ones stay references.
+    """Return a schema with each reference replaced by its local definition; references to recursive ones stay.
 
-    Keys beside a `$ref` (a description, a default) are laid over what it refers to. A schema that would grow
-    exponentially, because each of its definitions names the next one twice, keeps its references.
+    Keys beside a `$ref` (a description, a default) override those of the definition. A schema that would grow
+    exponentially, because each of its definitions refers to the next one twice, keeps its references.
     """
     definitions = _definitions(schema)
     if not definitions:
@@ -254,7 +259,7 @@ def inlined(schema: Values) -> JSON:
     new = rebuilt(body, resolve)
     ref = new.get("$ref")
     if ref in left:
-        # The whole schema is one of them, but providers take an object at the top, not a reference.
+        # The whole schema is a recursive definition, but providers need an object at the top, not a reference.
         new = {**rebuilt(definitions[ref], resolve), **without(new, "$ref")}
     for ref in sorted(left):
         _, place, name = ref.split("/", 2)
@@ -263,12 +268,14 @@ def inlined(schema: Values) -> JSON:
 
 
 def _resolved(node: JSON, definitions: Values) -> JSON:
-    """Return a schema with the definition that it refers to put in its place, if that is one of `definitions`."""
+    """Return the definition that a schema refers to, merged with its other keys; without a `$ref`, the schema."""
     if isinstance(node.get("discriminator"), Mapping):
-        node["discriminator"] = without(node["discriminator"], "mapping")  # It names definitions.
+        node["discriminator"] = without(
+            node["discriminator"], "mapping"
+        )  # It refers to definitions.
     ref = node.get("$ref")
     if ref is None and len(node.get("allOf", ())) == 1:
-        # Pydantic wraps a reference that has siblings so.
+        # Pydantic wraps a reference that has siblings in an `allOf`.
         return {**node["allOf"][0], **without(node, "allOf")}
     definition = definitions.get(str(ref))
     if definition is None:
@@ -278,7 +285,7 @@ def _resolved(node: JSON, definitions: Values) -> JSON:
 
 
 def _inlined_size(schema: Values, definitions: Values, sizes: dict[str, int]) -> int:
-    """Return how many schemas `schema` has within when it is inlined; `sizes` has those of definitions seen so far."""
+    """Return how many schemas an inlined `schema` contains; `sizes` caches the numbers of definitions."""
     size = 0
     for _, node in schemas_within(schema):
         ref: Any = node.get("$ref")
@@ -295,7 +302,7 @@ def recursive_references(schema: Values) -> set[str]:
 
 
 def _definitions(schema: Values) -> JSON:
-    """Return the definitions of a schema by what a `$ref` calls them."""
+    """Return the definitions of a schema by their references, such as `#/$defs/Name`."""
     return {
         f"#/{place}/{name}": inner
         for place in ("$defs", "definitions")

@@ -1,7 +1,7 @@
 """The tool loop: call the model, run the tools it calls, send it their results, until it calls no more tools.
 
-`_Loop` makes every decision; the four functions differ in how they wait, and in what they yield meanwhile. This is no
-agent framework: for graphs and memory use LangGraph, whose nodes may call these functions.
+`_Loop` makes every decision; the four functions differ in how they wait, and in what they yield meanwhile. This is not
+an agent framework: for graphs and memory use LangGraph, whose nodes may call these functions.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from modelwire.errors import (
 from modelwire.langchain_bridge import is_langchain, own
 from modelwire.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
 from modelwire.messages.base import merge_chunks
+from modelwire.messages.block_translators.standard import without
 from modelwire.messages.conversion import convert_to_messages, message_chunk_to_message
 from modelwire.runnables.base import Runnable
 from modelwire.runnables.binding import RunnableBinding
@@ -64,7 +65,7 @@ _log = logging.getLogger("modelwire.tools")
 
 
 class ToolCallStarted(NamedTuple):
-    """A tool begins to run. `step` is the number of the answer that called it, or 0 for a call of the history."""
+    """The event that a tool starts. `step` is the number of the answer that called it; 0 for a call of the history."""
 
     tool_call: ToolCall
     step: int
@@ -97,13 +98,13 @@ def run_tools(
     `approve` is called with a `ToolRequest` (name, arguments, id, tool) for each call before any call of the answer
     runs, except for tools made with `approve=False`. It returns True; False or a reason (the model reads that the call
     was declined, and why); `Changed(args)`; or `Later`. A call for which it returns `Later`, or whose tool raises
-    `CallLater`, stays open: the others run, then `ToolsPaused` is raised. Its `.messages` (JSON by
-    `messages_to_dict`) go on here or elsewhere with `results={id: value}`, in which a value may be `Declined(reason)`;
-    an open call without a result is put to `approve` again.
+    `CallLater`, stays open: the others run, then `ToolsPaused` is raised. Pass its `.messages` (JSON by
+    `messages_to_dict`) to a later call, here or elsewhere, with `results={id: value}`; a value may be
+    `Declined(reason)`. For an open call without a result, `approve` is called again.
 
-    `journal` is the path of a file that makes the loop durable: after a kill, the same call with the same journal
-    continues, and runs no tool twice. A call that was interrupted while its tool ran may have had its effect: it is
-    open then, and `results={id: RunAgain}` runs it again.
+    `journal` is the path of a file that makes the loop durable: if the process is killed, the same call with the same
+    journal continues, and runs no tool twice. A call that was interrupted while its tool ran may have had its effect:
+    it stays open, and `results={id: RunAgain}` runs it again.
 
     Calls at the end of the history without an answer are run first; earlier ones are answered with "not run".
 
@@ -234,7 +235,7 @@ async def astream_tools(
 
 
 class Oversight(NamedTuple):
-    """What decides over the calls, the results of open ones, and the file that makes the loop durable."""
+    """The arguments of `run_tools` with these names, and whether the loop is async."""
 
     approve: Approve | None
     results: Values | None
@@ -243,7 +244,7 @@ class Oversight(NamedTuple):
 
 
 class _Loop:
-    """One conversation with its tools: what to do next, and what has been done."""
+    """The state of one conversation with its tools, and every decision about its next step."""
 
     def __init__(
         self,
@@ -267,12 +268,12 @@ class _Loop:
         self.approval = Approval(oversight.approve, self.caller.tools, is_async=is_async)
         self.max_steps = max_steps
         is_forced = kwargs.get("tool_choice") not in (None, False, "auto", "none")
-        later = {name: value for name, value in kwargs.items() if name != "tool_choice"}
+        later = without(kwargs, "tool_choice")
         self._free = _with_tools(model, tools, later) if is_forced else self._forced
         self._begin(answered(convert_to_messages(messages)), oversight)
 
     def _begin(self, history: list[BaseMessage], oversight: Oversight) -> None:
-        """Set the conversation: the history, or what the journal has of it."""
+        """Set the conversation to the history, or to the one that the journal has stored."""
         restored = Restored(history, 0, frozenset())
         self.journal: Journal | None = None
         if oversight.journal is not None:
@@ -302,7 +303,7 @@ class _Loop:
             self.journal.close()
 
     def next_model(self) -> Any:
-        """Return the model to ask now."""
+        """Count the next step, and return the model to call in it."""
         self.step += 1
         if self.step == 1:
             return self._forced
@@ -318,7 +319,7 @@ class _Loop:
             raise
 
     def add_answer(self, answer: BaseMessage) -> BaseMessage:
-        """Append an answer, with an id for each of its calls. Without a call the loop is done."""
+        """Append an answer, with an id for each of its calls, and return it. Without a call the loop is done."""
         answer = with_call_ids(answer)
         if self.journal is not None:
             self.journal.answer(answer)
@@ -341,7 +342,7 @@ class _Loop:
         return [self.supplied.task(call) for call in calls]
 
     def decide(self, task: Task) -> Task:
-        """Return a call with what `approve` decides about it."""
+        """Return a task with the decision of `approve` about it."""
         request = self.approval.request(task)
         if request is None:
             return task
@@ -367,7 +368,7 @@ class _Loop:
         ]
 
     def config_for(self, calls: Sequence[Any]) -> RunnableConfig:
-        """Return the config under which these calls run: all at a time, unless it sets a bound."""
+        """Return the config for these calls: without `max_concurrency` in the loop's config, all run at a time."""
         bound = self.config.get("max_concurrency")
         config: Any = {**self.config, "max_concurrency": len(calls) if bound is None else bound}
         for name in _OF_ONE_RUN:
@@ -375,11 +376,10 @@ class _Loop:
         return cast("RunnableConfig", config)
 
     def config_for_model(self) -> RunnableConfig:
-        """Return the config under which the model is asked: the first run alone has the config's id and name."""
+        """Return the config for a call of the model: only the first call has the config's `run_id` and `run_name`."""
         if self.step == 1:
             return self.config
-        config: Any = {name: one for name, one in self.config.items() if name not in _OF_ONE_RUN}
-        return cast("RunnableConfig", config)
+        return cast("RunnableConfig", without(self.config, *_OF_ONE_RUN))
 
     def add_results(self, results: Sequence[Any]) -> None:
         """Append the results of the tools in the order of the calls, or raise the error that must end the loop."""
@@ -394,7 +394,7 @@ class _Loop:
         self.is_done = self._is_final(new)
 
     def _is_final(self, messages: Sequence[BaseMessage]) -> bool:
-        """Return whether these messages end with a final answer: the model's, or one of a direct tool."""
+        """Return whether these messages end with a final answer: of the model, or of a tool with `return_direct`."""
         if isinstance(messages[-1], AIMessage):
             return True
         direct = {name for name, tool in self.caller.tools.items() if tool.return_direct}
@@ -407,7 +407,7 @@ class _Loop:
 
 
 class _ToolCaller(Runnable[Any, Any]):
-    """Runs one call of a model and returns its `ToolMessage`: the output of the tool, or its error."""
+    """Runs the tool of one call, and returns the call's `ToolMessage`: the output of the tool, or its error."""
 
     def __init__(
         self, tools: Sequence[Any], *, max_concurrency: int | None, is_async: bool
@@ -481,10 +481,8 @@ class _ToolCaller(Runnable[Any, Any]):
         return outcome
 
     def _config_of_tool(self, config: Config) -> RunnableConfig:
-        """Return the config of one call: its own run, and the bound of the loop's config in place of the batch's."""
-        own_config: Any = dict(config or {})
-        for name in (*_OF_ONE_RUN, "max_concurrency"):
-            own_config.pop(name, None)
+        """Return the config of one call: without a run's id and name, and with the loop's own `max_concurrency`."""
+        own_config: Any = without(config or {}, *_OF_ONE_RUN, "max_concurrency")
         if self._max_concurrency is not None:
             own_config["max_concurrency"] = self._max_concurrency
         return cast("RunnableConfig", own_config)
@@ -534,14 +532,13 @@ def _is_async_only(tool: BaseTool) -> bool:
 
 
 def _as_call(call: Values, tool: BaseTool) -> JSON:
-    """Return the call without what the model wrote for arguments that only the program may pass."""
-    hidden = tool._hidden_args
-    args = {name: value for name, value in call["args"].items() if name not in hidden}
+    """Return the call without values that the model wrote for arguments that only the program may pass."""
+    args = without(call["args"], *tool._hidden_args)
     return {**call, "args": args, "type": "tool_call"}
 
 
 def _answer(result: Any, task: Task, tool: BaseTool) -> Any:
-    """Return the output of a tool as the answer of its call. Raises `InvalidType` if it cannot be one."""
+    """Return the output of a tool, which must answer its call. Raises `InvalidType` if it does not."""
     answer = checked(result, task.call)
     if task.has_changed_args and not tool.return_direct:
         return with_changed_args(answer, task.call)
@@ -549,15 +546,14 @@ def _answer(result: Any, task: Task, tool: BaseTool) -> Any:
 
 
 def _failure(exc: Exception, call: Values, config: Config, tool: BaseTool) -> ToolMessage:
-    check(
-        (config or {}).get("deadline"), tool
-    )  # The time of the whole loop is over, so its answer is not needed.
+    # After the deadline of the whole loop `Timeout` is raised, since no model would read the error.
+    check((config or {}).get("deadline"), tool)
     _log.info("The tool `%s` failed: %s", tool.name, type(exc).__name__, exc_info=exc)
     return error_message(call, f"{type(exc).__name__}: {message_of(exc)}")
 
 
 def _stops_all(result: Any) -> bool:
-    """Return whether a budget around the whole loop has stopped a tool, not a budget inside of the tool."""
+    """Return whether `result` is the error of a budget around the whole loop, not of a budget inside a tool."""
     return (
         isinstance(result, BudgetExceeded)
         and result.budget is not None
@@ -574,13 +570,9 @@ def _listed(result: Any) -> list[Any]:
 
 
 def _with_tools(model: Any, tools: Sequence[Any], kwargs: Values) -> Any:
-    """Bind the tools to the model inside of bindings, so that what these add stays."""
+    """Return the model with the tools bound to it; of a binding, to the model inside, so that the binding stays."""
     if isinstance(model, RunnableBinding):
-        others = {
-            name: value
-            for name, value in model.kwargs.items()
-            if name not in ("tools", "tool_choice")
-        }
+        others = without(model.kwargs, "tools", "tool_choice")
         return model._with(bound=_with_tools(model.bound, tools, kwargs), kwargs=others)
     if not hasattr(model, "bind_tools"):
         hint = "Put the prompt into `messages` instead: `prompt.invoke(...)` may be passed there."

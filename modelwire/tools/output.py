@@ -1,4 +1,4 @@
-"""What a tool returned, as what the caller gets: the value itself, or the `ToolMessage` that answers the call."""
+"""Converts the output of a tool to the caller's result: the output itself, or the `ToolMessage` that answers a call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from modelwire.langchain_bridge import is_langchain, is_langchains, own
 from modelwire.messages import ToolMessage
 from modelwire.messages.tool import ToolOutputMixin
 
-# The content blocks a provider takes in the answer to a tool call, of OpenAI, Anthropic or Bedrock; read 2026-11.
+# The types of content blocks that OpenAI, Anthropic or Bedrock accept in the answer to a tool call; read 2026-11.
 TOOL_MESSAGE_BLOCK_TYPES = (
     "text",
     "image_url",
@@ -29,7 +29,7 @@ def format_output(
     name: str,
     status: Literal["success", "error"],
 ) -> Any:
-    """Return `content` itself without a call id, else a `ToolMessage` with it.
+    """Return `content` itself if there is no call id, else a `ToolMessage` with it.
 
     A `ToolOutputMixin` (a `ToolMessage` is one), or a list of them, is returned unchanged; a `ToolMessage` of
     LangChain is converted.
@@ -74,7 +74,7 @@ def _stringified(value: Any) -> str:
 
 
 def failure_text(handler: Any, error: BaseException, default: str) -> Any:
-    """Return the text for an error, by `handle_tool_error` and similar settings; `None` to raise the error."""
+    """Return the text that replaces an error, by a setting such as `handle_tool_error`; None to raise the error."""
     if not handler:
         return None
     if handler is True:
@@ -84,5 +84,5 @@ def failure_text(handler: Any, error: BaseException, default: str) -> Any:
     if callable(handler):
         return handler(error)
     raise InvalidType(
-        f"A handler of errors is a bool, a text or a function of the error, not a `{type(handler).__name__}`."
+        f"A handler of errors must be a bool, a text or a function of the error, not a `{type(handler).__name__}`."
     )

@@ -1,4 +1,4 @@
-"""Tools as text, for prompts, and tools in sets."""
+"""Descriptions of tools as text for prompts, and sets of tools."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def render_text_description(tools: Sequence[BaseTool]) -> str:
 
 
 def render_text_description_and_args(tools: Sequence[BaseTool]) -> str:
-    """Return one line a tool, with the schema of its arguments."""
+    """Return one line for each tool, as `render_text_description` does, with the schema of its arguments."""
     return "\n".join(f"{_line(tool)}, args: {tool.args}" for tool in tools)
 
 

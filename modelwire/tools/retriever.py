@@ -1,4 +1,4 @@
-"""A retriever as a tool: what it finds, as text for the model."""
+"""Makes a tool of a retriever: the model gets the documents that it finds as text."""
 
 from __future__ import annotations
 

@@ -25,9 +25,10 @@ _MOST_CHARS = 300
 
 
 class JsonSchemaCheck:
-    """Check values against a JSON schema of any draft; `format` is for the model only and is not checked.
+    """Checks values against a JSON schema of any draft; `format` is for the model only and is not checked.
 
-    Raises: `InvalidArgument` when it is made, for an invalid schema, or one that refers to something outside it.
+    Raises: `InvalidArgument` when the object is created, for an invalid schema, or one with a reference that leads out
+    of it. A call raises `ValueError` for a value that does not match.
     """
 
     def __init__(self, schema: Values) -> None:
@@ -55,11 +56,11 @@ class JsonSchemaCheck:
     def _validator(self) -> Any:
         from referencing import Registry
 
-        jsonschema: Any = import_module("jsonschema")  # it has no types
+        jsonschema: Any = import_module("jsonschema")  # It has no type hints.
         kind = jsonschema.validators.validator_for(
             self.schema, default=jsonschema.Draft202012Validator
         )
-        return kind(self.schema, registry=Registry())  # an empty one: nothing is fetched
+        return kind(self.schema, registry=Registry())  # With an empty registry nothing is fetched.
 
     def _check_schema(self) -> None:
         validator = self._validator
@@ -73,7 +74,7 @@ class JsonSchemaCheck:
         self._check_references()
 
     def _check_patterns(self) -> None:
-        # The meta-schemas of drafts 3 and 4 do not look at the names of `patternProperties`.
+        # The meta-schemas of drafts 3 and 4 do not check the names in `patternProperties`.
         for _, node in schemas_within(self.schema):
             for pattern in node.get("patternProperties", ()):
                 try:
@@ -96,9 +97,9 @@ class JsonSchemaCheck:
 
 
 class TypedDictCheck:
-    """Check values against a TypedDict as pydantic reads it. Texts are not converted to numbers.
+    """Checks values against a TypedDict as pydantic reads it. Texts are not converted to numbers.
 
-    Raises pydantic's error.
+    A call raises pydantic's `ValidationError` for a value that does not match.
     """
 
     def __init__(self, typed_dict: Any) -> None:

@@ -1,4 +1,4 @@
-"""Errors of schemas that are pydantic's as well, as programs written for LangChain catch those."""
+"""Errors of schemas. Their classes inherit from pydantic's too, because programs written for LangChain catch these."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modelwire.errors import NoJsonSchema
 
 class _SchemaError(NoJsonSchema):
     def __str__(self) -> str:
-        return str(self.args[0])  # without pydantic's link
+        return str(self.args[0])  # Pydantic would add a link.
 
 
 class TypeWithoutSchema(_SchemaError, PydanticInvalidForJsonSchema):

@@ -1,6 +1,6 @@
 """Finds the references of a JSON schema that lead out of it, by the rules of its draft. Nothing is fetched.
 
-The libraries below it are loaded with the first schema.
+The libraries that it needs are loaded with the first schema.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from modelwire.aliases import Values
 def references_outside(schema: Values) -> Iterator[tuple[str, Values]]:
     """Yield (reference, the schema that has it) for each reference that leads out of `schema`.
 
-    Meta-schemas come with `jsonschema`, so a reference to one of them is not among these. A schema that is reached by
-    references alone is searched too.
+    A reference to a meta-schema is not yielded, because `jsonschema` contains these. A schema that is reached only by
+    references is searched too.
     """
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012

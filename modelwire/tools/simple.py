@@ -27,14 +27,14 @@ class Tool(FunctionTool):
 
     @property
     def args(self) -> JSON:
-        """The arguments the model may pass; without a schema, one text."""
+        """The arguments the model may pass, by name; without an `args_schema`, one text."""
         if self.args_schema is not None:
             return super().args
         return {"tool_input": {"type": "string"}}
 
     @property
     def tool_call_schema(self) -> ArgsSchema:
-        """The schema that the model sees; without an own schema it is one text."""
+        """The schema that the model sees; without an `args_schema`, that of one text."""
         if self.args_schema is not None:
             return super().tool_call_schema
         return {
@@ -69,7 +69,7 @@ class Tool(FunctionTool):
         func: Function | None,
         name: str,
         description: str,
-        return_direct: bool = False,  # noqa: FBT001, FBT002 - the place LangChain scripts use
+        return_direct: bool = False,  # noqa: FBT001, FBT002 - LangChain scripts pass it by position
         args_schema: ArgsSchema | None = None,
         coroutine: Callable[..., Awaitable[Any]] | None = None,
         **kwargs: Any,

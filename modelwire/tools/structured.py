@@ -13,17 +13,17 @@ from modelwire.aliases import Args, Function, Kwargs
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import ensure_config
 from modelwire.tools.args_schema import ArgsSchema, create_schema_from_function, docstring_of
-from modelwire.tools.base import BaseTool, SaidInJson
+from modelwire.tools.base import BaseTool, DumpedAsJson
 from modelwire.tools.injected import positional, signature_of
 
 __all__ = ["StructuredTool"]
 
 
 class FunctionTool(BaseTool):
-    """The behaviour of a tool that is made from functions."""
+    """The base class of tools that are made from functions."""
 
-    func: Annotated[Function | None, SkipValidation, SaidInJson] = None
-    coroutine: Annotated[Callable[..., Awaitable[Any]] | None, SkipValidation, SaidInJson] = None
+    func: Annotated[Function | None, SkipValidation, DumpedAsJson] = None
+    coroutine: Annotated[Callable[..., Awaitable[Any]] | None, SkipValidation, DumpedAsJson] = None
 
     def _functions(self) -> list[Function]:
         return [
@@ -47,12 +47,10 @@ class FunctionTool(BaseTool):
 
 
 def _arguments(func: Function, args: Args, kwargs: Kwargs, run_manager: Any) -> tuple[Args, Kwargs]:
-    """Return the arguments of `func`, with the config and the run manager that it takes.
+    """Return the arguments of `func`, with the config and the run manager, if it has parameters for them.
 
-    Without listeners the manager does nothing.
-
-    Its config is that of the context. If no argument of the tool is named `config`, a `config` that a subclass passes
-    to `_run` is used instead.
+    The config is that of the context. If no argument of the tool is named `config`, a `config` that a subclass passes
+    to `_run` is used instead. Without handlers the run manager does nothing.
     """
     signature = signature_of(func)
     takes_any = any(
@@ -84,7 +82,7 @@ class StructuredTool(FunctionTool):
         coroutine: Callable[..., Awaitable[Any]] | None = None,
         name: str | None = None,
         description: str | None = None,
-        return_direct: bool = False,  # noqa: FBT001, FBT002 - the place LangChain scripts use
+        return_direct: bool = False,  # noqa: FBT001, FBT002 - LangChain scripts pass it by position
         args_schema: ArgsSchema | None = None,
         infer_schema: bool = True,  # noqa: FBT001, FBT002
         *,

@@ -1,4 +1,4 @@
-"""Runs as trees of objects: tracers that collect them, and listeners of the outermost run."""
+"""Tracers, which record runs as trees of objects, and listeners of the outermost run."""
 
 from __future__ import annotations
 

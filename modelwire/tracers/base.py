@@ -1,4 +1,4 @@
-"""Tracers: handlers that store each run as a `Run` below its parent. Subclasses process the finished runs."""
+"""Tracers: handlers that record each run as a `Run` in its parent's `child_runs`. Subclasses process finished runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modelwire.tracers.schemas import Run, now
 __all__ = ["AsyncBaseTracer", "BaseTracer"]
 
 KINDS = ("llm", "chat_model", "chain", "tool", "retriever")
-# With these formats a tracer gets the runs of chat models as such, with their messages.
+# With these formats, the runs of chat models have the type `chat_model` and their messages as input.
 WITH_CHAT_MODELS = frozenset({"original+chat", "streaming_events"})
 # The key of the input in `inputs`, if the input is not a dict.
 _INPUT = {
@@ -56,7 +56,7 @@ class _RunTree:
 
     def _begun(self, kind: str, serialized: JSON | None, input: Any, about: Kwargs) -> Run:
         if kind == "chat_model" and self._schema_format not in WITH_CHAT_MODELS:
-            raise NotImplementedError  # Then the manager calls `on_llm_start` with the prompt.
+            raise NotImplementedError  # The manager then calls `on_llm_start` with the prompt.
         metadata = about.pop("metadata", None) or {}
         parent_id: UUID | None = about.pop("parent_run_id", None)
         inputs = about.pop("inputs", None) or input
@@ -232,7 +232,7 @@ def _define() -> None:
     for kind in KINDS:
         both[f"_on_{kind}_start"] = hook, ahook
         both[f"on_{kind}_start"] = _starting(kind)
-        if kind == "chat_model":  # Its run ends as that of an `llm`.
+        if kind == "chat_model":  # The run of a chat model ends with the events of `llm`.
             continue
         for step in ("end", "error"):
             both[f"_on_{kind}_{step}"] = hook, ahook

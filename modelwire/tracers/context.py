@@ -1,19 +1,14 @@
-"""Collects the runs inside of a `with` block."""
+"""`collect_runs`: collects the runs that start inside a `with` block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
-from modelwire.callbacks.hooks import register_configure_hook
+from modelwire.callbacks.hooks import adding_handler, register_configure_hook
 from modelwire.tracers.run_collector import RunCollectorCallbackHandler
 
 __all__ = ["collect_runs", "register_configure_hook"]
-
-_collecting: ContextVar[tuple[RunCollectorCallbackHandler, ...]] = ContextVar(
-    "modelwire_run_collectors", default=()
-)
 
 
 @contextmanager
@@ -25,10 +20,5 @@ def collect_runs() -> Iterator[RunCollectorCallbackHandler]:
             chain.invoke("hi")
         print(collected.traced_runs[0].outputs)
     """
-    register_configure_hook(_collecting, inheritable=True)
-    handler = RunCollectorCallbackHandler()
-    token = _collecting.set((*_collecting.get(), handler))
-    try:
+    with adding_handler(RunCollectorCallbackHandler()) as handler:
         yield handler
-    finally:
-        _collecting.reset(token)

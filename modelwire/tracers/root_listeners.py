@@ -1,4 +1,4 @@
-"""Listeners of one runnable: functions called when its run starts, ends or fails, but not for runs below it."""
+"""Listeners of one runnable: functions that are called when its run starts, ends or fails, but not for nested runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncRootListenersTracer", "RootListenersTracer", "listening_to"]
 
-# `f(run)`, or `f(run, config)`; with `with_alisteners` it is async.
+# A function `f(run)` or `f(run, config)`; for `with_alisteners` it is async.
 Listener = Function
 
 
@@ -31,7 +31,7 @@ def listening_to(*, asynchronous: bool, **listeners: Listener | None) -> ConfigF
 
 
 def _complete(config: RunnableConfig) -> RunnableConfig:
-    """Return the config with the keys that a listener may expect."""
+    """Return the config with the keys that a listener may expect: `tags`, `metadata` and `configurable`."""
     return {"tags": [], "metadata": {}, "configurable": {}, **config}
 
 

@@ -13,7 +13,7 @@ __all__ = ["Run", "now"]
 
 @dataclass
 class Run:
-    """One run of a runnable, a model, a tool or a retriever, with the runs below it.
+    """One run of a runnable, a model, a tool or a retriever, with its nested runs in `child_runs`.
 
     `inputs` and `outputs` are dicts; a value that is not a dict is under the key "input" or "output". The inputs of a
     streamed run are complete at its end. `run_type` is "chain", "prompt", "parser", "llm", "chat_model", "tool" or
@@ -28,7 +28,7 @@ class Run:
     parent_run_id: UUID | None = None
     serialized: JSON | None = None
     tags: list[str] = field(default_factory=list)
-    # This has "metadata" and the other keywords of the start event.
+    # "metadata", and the other keywords of the start event.
     extra: JSON = field(default_factory=dict)
     events: list[JSON] = field(default_factory=list)
     end_time: datetime | None = None

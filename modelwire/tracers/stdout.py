@@ -12,7 +12,7 @@ __all__ = ["ConsoleCallbackHandler"]
 
 
 class ConsoleCallbackHandler(BaseTracer):
-    """Prints a line and the values when a run starts, ends or fails, with the path of the runs around it."""
+    """Prints a line and the values when a run starts, ends or fails, with the path of the enclosing runs."""
 
     name = "console_callback_handler"
     run_inline = True

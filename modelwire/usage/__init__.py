@@ -1,6 +1,6 @@
-"""What calls use: tokens, their price, and the trackers that add them up.
+"""The usage of calls: tokens, their price, and trackers that add them up.
 
-`modelwire.jobs`, `modelwire.budgets` and the log stand on it.
+`modelwire.jobs`, `modelwire.budgets` and the log use this package.
 """
 
 from __future__ import annotations

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 else:
     registry = lazy.module("modelwire.adapters.providers.registry")
 
-# Plans use this share of the usual price for Batch APIs, and so do models whose batch price the
-# list does not have: https://platform.openai.com/docs/guides/batch,
+# The price of a Batch API as a share of the usual price. It is used in plans, and for models whose
+# batch price is not in the list: https://platform.openai.com/docs/guides/batch,
 # https://docs.anthropic.com/en/docs/build-with-claude/batch-processing and
 # https://ai.google.dev/gemini-api/docs/batch-api, read 2026-11.
 BATCH_SHARE = Decimal("0.5")
 
-# This maps the details of `UsageMetadata` to the list's names of them.
+# For each detail of `UsageMetadata`, its name in the price list.
 _LISTED_INPUTS = {
     "cache_read": "cache_read_tokens",
     "cache_creation": "cache_write_tokens",
@@ -40,7 +40,7 @@ _LISTED_OUTPUTS = {"audio": "output_audio_tokens", "reasoning": "output_reasonin
 
 
 def amount_of(value: Any) -> Decimal:
-    """Return a `max_cost` in USD. Raises: `InvalidArgument` unless it is above 0."""
+    """Return a `max_cost` as an amount of USD. Raises: `InvalidArgument` if it is not a number above 0."""
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
@@ -69,6 +69,7 @@ def price_of(message: AIMessage, *, batch: bool = False) -> Decimal | None:
 
     Set `batch=True` for an answer of a provider's Batch API. An answer from a cache of modelwire costs
     nothing.
+
     Raises: `MissingDependency` without `modelwire[profiles]`.
     """
     price = known_price(message, batch=batch)
@@ -171,7 +172,7 @@ def prices_of(row: Any) -> Any:
     return row.get_prices(datetime.now(UTC), None)
 
 
-# The list takes 0.1 to 0.2 ms a call, and the rows of a table often have equal counts.
+# The list takes 0.1 to 0.2 ms to compute a price, and the rows of a table often have equal counts.
 @lru_cache(maxsize=100_000)
 def _price(
     model: str,
@@ -179,9 +180,9 @@ def _price(
     counts: tuple[tuple[str, int], ...],
     kind: tuple[str, str] | None,
 ) -> Decimal | None:
-    """Return a price of the list.
+    """Return the price in USD by the list, or None if it has none.
 
-    `kind` is a condition of its variants, such as ("processing", "batch").
+    `kind` chooses a variant of the price, such as ("processing", "batch").
     """
     listed = _list()
     context = dict([kind]) if kind else None

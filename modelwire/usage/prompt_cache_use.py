@@ -1,4 +1,4 @@
-"""What the prompt caches of providers did for calls: tokens read and written, and what that saved or cost. No I/O."""
+"""The use of providers' prompt caches: the tokens that calls read and wrote, and the dollars they saved. No I/O."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 _CACHE_DETAILS = frozenset(
     ("cache_read", "cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 )
-# Less than this is not worth a word.
+# Smaller savings or costs are not shown.
 _LEAST_USD_SHOWN = Decimal("0.00005")
 
 
 @dataclass(slots=True)
 class PromptCacheUse:
-    """Tokens that prompt caches read and wrote. `saved` is in USD, and below 0 if the writes cost more than that.
+    """Tokens read from and written to prompt caches. `saved` is in USD, and below 0 if the writes cost more.
 
-    `input_tokens` are all of the input, with those read and written. `breaks` says where prompts have changed: see
-    `modelwire.prompt_caches`.
+    `input_tokens` counts all tokens of the input, including those read and written. `breaks` lists the changes of
+    prompts that broke a cache: see `modelwire.prompt_caches`.
     """
 
     input_tokens: int = 0
@@ -68,7 +68,7 @@ def prompt_cache_use_of(
     batch: bool = False,
     tier: Any = None,
 ) -> PromptCacheUse:
-    """Return what the prompt cache did for one call; without a known price of the model it saved nothing."""
+    """Return the use of the prompt cache by one call; `saved` is 0 if the price of the model is unknown."""
     details: Fields = usage.get("input_token_details") or {}
     use = PromptCacheUse(int(usage.get("input_tokens") or 0))
     use.read_tokens = int(details.get("cache_read") or 0)

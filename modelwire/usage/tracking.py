@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire._extensions import extension
 from modelwire.aliases import Fields, Kwargs
-from modelwire.callbacks import UsageMetadataCallbackHandler, register_configure_hook
+from modelwire.callbacks import UsageMetadataCallbackHandler
+from modelwire.callbacks.hooks import adding_handler
 from modelwire.prompt_caches import listing
 from modelwire.usage.prices import has_price_list, price_of_usage
 from modelwire.usage.prompt_cache_use import PromptCacheUse, prompt_cache_use_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from modelwire.messages import UsageMetadata
 
-# A model without a name is listed under this one.
+# The name under which models without a name are listed.
 _UNKNOWN = "unknown"
 
 
@@ -35,7 +35,7 @@ def _is_of_batch(about: Fields) -> bool:
 
 @dataclass(slots=True)
 class Spent:
-    """The usage of one model, or of all: answered calls and their price in USD; `unpriced` calls have none."""
+    """The usage of one model, or of all: answered calls, their price in USD, and calls whose price is unknown."""
 
     calls: int = 0
     cost: Decimal = Decimal(0)
@@ -59,8 +59,8 @@ class CostTracker(UsageMetadataCallbackHandler):
 
     An answer from a cache counts as a call without tokens and cost. An answer without token counts,
     such as a stream that was not read to its end, is a call of unknown price. Answers of a batch
-    are counted when its results are read, at the price of batches, each once however often it is
-    read. `cache` is what the prompt caches of the providers did.
+    are counted when its results are read, at the price of batches; an answer that is read again is
+    not counted again. `cache` sums up the use of the providers' prompt caches.
     """
 
     def __init__(self) -> None:
@@ -69,11 +69,11 @@ class CostTracker(UsageMetadataCallbackHandler):
         self.total = Spent()
         self.cache = PromptCacheUse()
         self.errors = 0
-        # These are sorted by the end of the calls.
+        # The seconds of each call, in the order in which the calls ended.
         self.latencies_s = array("d")
-        # This maps a run to its start in seconds and its metadata.
+        # For each running call, its start in seconds and its metadata.
         self._started: dict[UUID, tuple[float, Fields]] = {}
-        # This maps each batch job to the rounds of its rows that are counted.
+        # For each batch job, the last round of each row that was counted, plus 1.
         self._counted: dict[str, bytearray] = {}
         self._first_start: float | None = None
         self._last_end: float | None = None
@@ -94,7 +94,7 @@ class CostTracker(UsageMetadataCallbackHandler):
         about = self._ended(run_id)
         if about is None:
             return
-        # A stream that was left before its first chunk has no message.
+        # A stream that was closed before its first chunk has no message.
         for generation in [one for row in response.generations for one in row] or [None]:
             message = getattr(generation, "message", None)
             metadata = getattr(message, "response_metadata", None) or {}
@@ -142,7 +142,7 @@ class CostTracker(UsageMetadataCallbackHandler):
             tier = metadata.get("service_tier")
             about: Kwargs = {"provider": provider, "batch": in_batch, "tier": tier}
             price = price_of_usage(usage, model, **about)
-            # With this key, the answer came from a cache.
+            # An answer from a cache has this key.
             if "total_cost" not in usage:
                 self._add(model, usage, metadata)
                 cache_use = prompt_cache_use_of(usage, model, **about)
@@ -154,7 +154,7 @@ class CostTracker(UsageMetadataCallbackHandler):
 
     @property
     def cost(self) -> Decimal:
-        """USD of all calls whose price is known."""
+        """The cost in USD of all calls whose price is known."""
         return self.total.cost
 
     @property
@@ -166,14 +166,14 @@ class CostTracker(UsageMetadataCallbackHandler):
 
     @property
     def calls_per_s(self) -> float:
-        """Answers a second."""
+        """The number of answers per second, over `elapsed_s`."""
         if self.elapsed_s:
             return self.total.calls / self.elapsed_s
         return 0.0
 
     @property
     def tokens_per_s(self) -> float:
-        """Output tokens a second, of all calls together."""
+        """The number of output tokens per second of all calls together, over `elapsed_s`."""
         made = sum(usage["output_tokens"] for usage in self.usage_metadata.values())
         if self.elapsed_s:
             return made / self.elapsed_s
@@ -226,14 +226,11 @@ class CostTracker(UsageMetadataCallbackHandler):
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """Return the smallest of `values` that is not below `percent` (0 to 100) of them; None if there are no values."""
+    """Return the smallest value that `percent` (0 to 100) of the values do not exceed; None without values."""
     if not values:
         return None
     ordered = sorted(values)
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)]
-
-
-_tracking: ContextVar[tuple[CostTracker, ...]] = ContextVar("modelwire_cost_trackers", default=())
 
 
 @contextmanager
@@ -245,11 +242,6 @@ def track() -> Iterator[CostTracker]:
             chain.batch(rows)
         print(spent)
     """
-    register_configure_hook(_tracking, inheritable=True)
     tracker = CostTracker()
-    token = _tracking.set((*_tracking.get(), tracker))
-    try:
-        with listing(tracker.cache.breaks):
-            yield tracker
-    finally:
-        _tracking.reset(token)
+    with adding_handler(tracker), listing(tracker.cache.breaks):
+        yield tracker

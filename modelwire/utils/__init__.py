@@ -1,4 +1,4 @@
-"""Paths that LangChain scripts import from; most of what they name lives elsewhere."""
+"""Modules under paths that LangChain scripts import from; most of their names are defined elsewhere."""
 
 from __future__ import annotations
 

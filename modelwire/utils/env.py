@@ -1,4 +1,4 @@
-"""Settings from a dict, the environment or neither, under the names LangChain scripts use."""
+"""Functions that read a setting from a dict or the environment, under the names that LangChain scripts use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class _MissingSetting(MissingKey, ValueError):
 
 
 def get_from_env(key: str, env_key: str, default: str | None = None) -> str:
-    """Return the variable `env_key`, else `default`. Raises: `MissingKey`, a `ValueError` here, naming both."""
+    """Return the environment variable `env_key`, else `default`.
+
+    Raises: `MissingKey`, which is a `ValueError` here, without either; it names `key` and `env_key`.
+    """
     if value := os.environ.get(env_key):
         return value
     if default is not None:
@@ -43,7 +46,7 @@ def get_from_dict_or_env(
     env_key: str,
     default: str | None = None,
 ) -> str:
-    """Return the first of the keys that `data` has something under, else the variable `env_key`, else `default`."""
+    """Return the value of the first of the keys that has one in `data`, else the variable `env_key`, else `default`."""
     keys = [key] if isinstance(key, str) else list(key)
     for name in keys:
         if value := data.get(name):
@@ -52,7 +55,7 @@ def get_from_dict_or_env(
 
 
 def convert_to_secret_str(value: SecretStr | str) -> SecretStr:
-    """Return pydantic's `SecretStr` of a text."""
+    """Return a text as a pydantic `SecretStr`."""
     from pydantic import SecretStr
 
     if isinstance(value, SecretStr):
@@ -69,7 +72,7 @@ def from_env(
 ) -> Callable[[], Any]:
     """Return a function that returns the first of these variables that is set, for a field's `default_factory`.
 
-    Raises: `InvalidArgument` without variables; the function, `MissingKey`.
+    Raises: `InvalidArgument` without variables. The function raises `MissingKey` without a value or default.
     """
     keys = [key] if isinstance(key, str) else list(key)
     if not keys:
@@ -96,10 +99,8 @@ def secret_from_env(
     default: Any = _UNSET,
     error_message: str | None = None,
 ) -> Callable[[], Any]:
-    """Do as `from_env`, and hide a value that was found in a `SecretStr`."""
-    read = from_env(
-        key, default=_UNSET if default is _UNSET else default, error_message=error_message
-    )
+    """Return a function as `from_env` does; it returns a pydantic `SecretStr`, or None if that is the default."""
+    read = from_env(key, default=default, error_message=error_message)
 
     def read_secret() -> Any:
         value = read()

@@ -1,4 +1,4 @@
-"""Conversion of functions and schemas to tools, under the path LangChain scripts import it from."""
+"""Conversion of functions and schemas to tools, under the path that LangChain scripts import it from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pydantic models of either version, under the path LangChain scripts import this from."""
+"""Functions for pydantic models of either version, under the path that LangChain scripts import them from."""
 
 from __future__ import annotations
 

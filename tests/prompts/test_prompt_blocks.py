@@ -47,7 +47,7 @@ def test_an_image_prompt_becomes_an_image(colour: Any) -> None:
             "reads no files",
         ),
         (lambda: ImagePromptTemplate().format(url=3), "must be a string"),
-        (lambda: ImagePromptTemplate(template={"url": "{a}"}, tags=3), "cannot be made"),
+        (lambda: ImagePromptTemplate(template={"url": "{a}"}, tags=3), "cannot be created"),
     ],
 )
 def test_what_is_no_image_is_refused(make: Any, says: str) -> None:

@@ -115,7 +115,9 @@ def test_options_are_chosen_by_their_keys(colour: Any) -> None:
         word=ConfigurableFieldSingleOption(id="w", options={"low": "l", "high": "h"}, default="low")
     )
     assert [colour.invoke(one, "x", config) for config in (None, set_to(w="high"))] == ["xl", "xh"]
-    with pytest.raises(InvalidArgument, match=r"`hihg` is no option of `w`\. Did you mean `high`"):
+    with pytest.raises(
+        InvalidArgument, match=r"`hihg` is not an option of `w`\. Did you mean `high`"
+    ):
         colour.invoke(one, "x", set_to(w="hihg"))
 
     class Many(RunnableSerializable[str, str]):
@@ -223,7 +225,7 @@ def test_another_runnable_takes_the_place_that_the_config_names(colour: Any) -> 
 def test_an_unknown_alternative_offers_the_close_ones(colour: Any) -> None:
     chain = fields.configurable_alternatives(which, other=Other())
     with pytest.raises(
-        InvalidArgument, match=r"`othr` is no alternative for `which`\. Did you mean `other`"
+        InvalidArgument, match=r"`othr` is not an alternative for `which`\. Did you mean `other`"
     ):
         colour.invoke(chain, "x", set_to(which="othr"))
 

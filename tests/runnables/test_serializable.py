@@ -66,7 +66,7 @@ def test_declared_types_are_known() -> None:
 
     for runnable in (Counting(), Plain()):
         assert (runnable.InputType, runnable.OutputType) == (str, int)
-    with pytest.raises(InvalidType, match="`Silent` does not say its output type"):
+    with pytest.raises(InvalidType, match="`Silent` does not declare its output type"):
         Silent().OutputType  # noqa: B018
     assert Counting(name="mine").get_name() == "mine"
 

@@ -329,9 +329,9 @@ def test_a_result_for_no_open_call_is_an_error_that_names_the_open_ones(
 ) -> None:
     box = Mailbox()
     history = [HumanMessage("hi"), calls(SEND)]
-    with pytest.raises(InvalidArgument, match=r"`2`, which is no open call.*Open calls: `1`"):
+    with pytest.raises(InvalidArgument, match=r"`2`, which is not an open call.*Open calls: `1`"):
         run(model_of("ok"), history, box.tools(), results={"2": "x"})
-    with pytest.raises(InvalidType, match="holds no answer to its call"):
+    with pytest.raises(InvalidType, match="has no answer to its call"):
         run(model_of("ok"), history, box.tools(), results={"1": ToolMessage("x", tool_call_id="7")})
     assert box.sent == []
 

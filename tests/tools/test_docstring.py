@@ -40,7 +40,7 @@ def test_no_docstring_says_nothing() -> None:
 
 
 def test_a_docstring_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match="says nothing of `a`, `b`"):
+    with pytest.raises(InvalidArgument, match="does not describe `a`, `b`"):
         parse_google_docstring("Do.", named=["a", "b"])
     with pytest.raises(InvalidArgument, match=r"Arg c in docstring not found .* takes `a`"):
         parse_google_docstring("Do.\n\nArgs:\n    c: one", named=["a"])

@@ -340,7 +340,7 @@ def test_an_annotation_that_cannot_be_resolved_is_refused_by_name() -> None:
 
 
 def test_two_words_on_strict_are_refused() -> None:
-    with pytest.raises(InvalidArgument, match="`strict=False` and the call `strict=True`"):
+    with pytest.raises(InvalidArgument, match="has `strict=False`, the call has `strict=True`"):
         convert_to_openai_function({"name": "n", "strict": False}, strict=True)
 
 

@@ -1,10 +1,10 @@
 """The connection to one MCP server: an event loop in a thread of its own, on which all requests to the server run.
 
-Sync and async programs, and several loops, share it. The protocol is the official package's, the extra `mcp`
-(https://modelcontextprotocol.io, read 2026-11).
+Sync and async code, and several event loops, can share a connection. The official package `mcp`, an extra, implements
+the protocol (https://modelcontextprotocol.io, read 2026-11).
 
-The time of a call is counted here, because the package does not count the time in which a request is written, and
-because the clock stops while the user answers a question of the server.
+The timeout of a call is set here, because the package's timeout does not include the time in which a request is
+written, and because the timeout is suspended while the user answers a question of the server.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ else:
 CONNECT_S = 30.0
 # `close` waits this many seconds for a server that was started here to end.
 _CLOSE_S = 10.0
-# The code of an error that lists pages which the user has to visit before the call can be made.
+# The code of an error that lists pages which the user has to visit before the tool can be called.
 # Source: https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation, read 2026-11.
 _URL_ELICITATION_REQUIRED = -32042
 _THREAD_NAME = "modelwire-mcp"
 
 Result = TypeVar("Result")
-# It makes a request with the client of a connection.
+# A function that sends a request with the client of a connection, and returns the result.
 Request: TypeAlias = Callable[[Any], Awaitable[Result]]
 
 _log = logging.getLogger("modelwire.tools")
 
 
 class Connection:
-    """One MCP server, connected until `close`. It begins to connect when it is made."""
+    """A connection to one MCP server, open until `close`. A new object begins to connect at once."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Connection:
         # The metadata of every run of a tool, for traces.
         self.run_metadata = run_metadata(server)
         self.timeout_s = timeout_s
-        # What the server lists, as the package's values. A change of the server's list replaces it.
+        # The tools that the server lists, as values of the package. A new list of the server replaces it.
         self.listed_tools: Sequence[Any] = ()
         self._open_transport = _transport_of(
             server, headers=headers, env=env, cwd=cwd, auth=auth, pause=self._stopped_clocks
@@ -93,7 +93,8 @@ class Connection:
         self._client: Any = None
         self._connecting: asyncio.Task[None] | None = None
         self._is_closing = False
-        self._wake = asyncio.Event()  # the list of tools has changed, or the connection shall close
+        # It is set when the list of tools has changed, or the connection must close.
+        self._wake = asyncio.Event()
         self._ready = threading.Event()
         self._trouble: BaseException | None = None
         self._clocks: set[asyncio.Timeout] = set()
@@ -119,7 +120,7 @@ class Connection:
         ) from trouble
 
     def submit(self, request: Request[Result]) -> Future[Result]:
-        """Begin a request, made by `request(client)` on the connection's own loop.
+        """Start `request(client)` on the connection's own loop, and return the future of its result.
 
         Cancelling the future cancels the request at the server.
 
@@ -138,11 +139,12 @@ class Connection:
         report: Any = None,
         facts: dict[str, str] | None = None,
     ) -> Any:
-        """Call a tool; where the server wants the user to visit pages first, ask for that and call it once more.
+        """Return the result of a tool. If the user must visit pages first, ask the user, and call the tool once more.
 
-        `report` is called with each progress, total and message. `facts` gets what identifies the request.
+        `report(progress, total, message)` is called for each progress report. The ids of the request are put into
+        `facts`.
         """
-        FACTS.set(facts)  # of this task, which makes no other call
+        FACTS.set(facts)  # It is set for this task only, which makes no other call.
         try:
             return await client.call_tool(name, arguments, progress_callback=report)
         except package("mcp").MCPError as exc:
@@ -160,7 +162,7 @@ class Connection:
         return await client.call_tool(name, arguments, progress_callback=report)
 
     def request(self, request: Request[Result]) -> Result:
-        """Make a request and wait for its result. Raises `ToolException`."""
+        """Send a request and wait for its result. Raises `ToolException`."""
         future = self.submit(request)
         try:
             with self.errors():
@@ -175,7 +177,7 @@ class Connection:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Raise what a request has raised as a `ToolException`."""
+        """Convert the errors of requests inside the block to `ToolException`."""
         try:
             yield
         except ToolException:
@@ -184,9 +186,9 @@ class Connection:
             raise ToolException(f"The MCP server did not answer: {reason(exc)}.") from exc
 
     def close(self) -> None:
-        """End the connection, and the server if we started it."""
+        """Close the connection, and stop the server if it was started here."""
         self._is_closing = True
-        with suppress(RuntimeError):  # the loop has ended by itself
+        with suppress(RuntimeError):  # The loop is closed already.
             self._loop.call_soon_threadsafe(self._stop)
         if self._thread is not threading.current_thread():
             self._thread.join(_CLOSE_S)
@@ -207,7 +209,7 @@ class Connection:
             self._runner.close()
 
     async def _serve(self) -> None:
-        """Open the connection, list the tools, and hold it in this one task, as its cancel scopes demand."""
+        """Open the connection, list the tools, and keep the connection open; its cancel scopes need a single task."""
         mcp = package("mcp")
         self._connecting = asyncio.current_task()
         if self._is_closing:
@@ -234,7 +236,7 @@ class Connection:
                 changes.cancel()
 
     async def _hold(self, client: Any) -> None:
-        """Wait until the connection shall close; list the tools again whenever the server's list has changed."""
+        """Wait until the connection must close; list the tools again whenever the server's list has changed."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -242,7 +244,7 @@ class Connection:
                 return
             try:
                 self.listed_tools = await self._timed(_all_tools(client))
-            except Exception as exc:  # noqa: BLE001 - the tools that are known stay
+            except Exception as exc:  # noqa: BLE001 - the known tools stay
                 _log.warning(
                     "The MCP server %s could not list its tools again: %s",
                     self.description,
@@ -250,7 +252,7 @@ class Connection:
                 )
 
     async def _watch_changes(self, client: Any) -> None:
-        """Subscribe to changes of the list where the protocol needs that: since 2026-07-28."""
+        """Subscribe to changes of the list of tools, which the protocol requires since its version 2026-07-28."""
         versions = package("mcp_types.version").MODERN_PROTOCOL_VERSIONS
         tools = client.server_capabilities.tools
         if client.protocol_version not in versions or tools is None or not tools.list_changed:
@@ -267,7 +269,7 @@ class Connection:
             )
 
     async def _receive(self, message: Any) -> None:
-        """Called with each notification of the server, and with what it has sent that is not a message."""
+        """Called with each notification of the server, and with an error for text that is not a message."""
         if isinstance(message, Exception):
             self._warn_once()
         elif message.method == "notifications/tools/list_changed":
@@ -284,9 +286,10 @@ class Connection:
         )
 
     async def _submitted(self, request: Awaitable[Result]) -> Result:
-        """Await a request of `submit`, whose future raises what it raises.
+        """Await a request of `submit`, whose future gets its result or error.
 
-        A future that its caller has cancelled takes no error over, and asyncio would log the task's as never retrieved.
+        If the caller has cancelled the future, the error of the task is not read, and asyncio would log it. So the
+        error is read here.
         """
         if task := asyncio.current_task():
             task.add_done_callback(_retrieve_error)
@@ -306,12 +309,12 @@ class Connection:
                 raise
             raise TimeoutError(f"no answer in {self.timeout_s:g} s") from None
         except asyncio.CancelledError:
-            if self._is_closing:  # the caller was not cancelled
+            if self._is_closing:  # The connection was closed, and the caller was not cancelled.
                 raise ConnectionResetError("the connection was closed") from None
             raise
 
     async def _answer(self, context: Any, params: Any) -> Any:
-        """Called with a question of the server. Return the answer of the user's handler."""
+        """Called with a question of the server. Return the answer of the user's function `elicit`."""
         types = package("mcp_types")
         question = question_of(params, self.description)
         with self._stopped_clocks():
@@ -326,7 +329,7 @@ class Connection:
         return types.ElicitResult(**answer)
 
     async def _ask(self, question: Any) -> Any:
-        """Call the user's handler: a function in a thread, a coroutine on the loop on which the tools were made."""
+        """Call `elicit` in a thread; if it is async, await it on the event loop on which the tools were created."""
         answer = await in_thread(lambda: self._elicit(question))  # type: ignore[misc]
         if not isinstance(answer, Awaitable):
             return answer
@@ -338,7 +341,7 @@ class Connection:
 
     @contextmanager
     def _stopped_clocks(self) -> Iterator[None]:
-        """Stop the clocks of the calls that wait now. Afterwards each of them has its whole time again."""
+        """Suspend the timeouts of the calls in flight. After the block each of them has its full time again."""
         waiting = [clock for clock in self._clocks if not clock.expired()]
         for clock in waiting:
             clock.reschedule(None)
@@ -350,7 +353,7 @@ class Connection:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that the caller runs on, which must not wait for a server, or None."""
+    """Return the event loop that the caller runs on, or None. A caller on a loop must not block it by waiting."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -358,7 +361,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _pages_to_visit(error: Any) -> list[JSON]:
-    """Return the pages in the data of an error with the code that says so, since 2025-11-25."""
+    """Return the pages that the user has to visit, from an error with this code; [] for another error."""
     is_about_pages = error.error.code == _URL_ELICITATION_REQUIRED
     data = error.error.data
     if not is_about_pages or not isinstance(data, dict):
@@ -381,7 +384,7 @@ async def _all_tools(client: Any) -> Sequence[Any]:
 
 
 async def all_pages(list_page: Callable[..., Coroutine[Any, Any, Any]], field: str) -> list[Any]:
-    """Return the entries of all pages of a list, from the server and from no cache."""
+    """Return the entries of all pages of a list, read from the server and never from a cache."""
     found: list[Any] = []
     cursor = None
     while True:
@@ -395,7 +398,10 @@ async def all_pages(list_page: Callable[..., Coroutine[Any, Any, Any]], field: s
 def _transport_of(
     server: Server, *, headers: Any, env: Any, cwd: Any, auth: Any, pause: Pause
 ) -> Callable[[], Any]:
-    """Return what opens the transport to a server. Raises `InvalidArgument` for options of another transport."""
+    """Return a function that opens the transport to a server.
+
+    Raises: `InvalidArgument` for options of another transport.
+    """
     package("mcp")
     if isinstance(server, str):
         if not server.startswith(("http://", "https://")):
@@ -416,7 +422,7 @@ def _transport_of(
             raise InvalidArgument("The command of the MCP server is empty.")
         command, *args = map(os.fspath, server)
         own = None if env is None else dict(env)
-        # A server, or a library of its, that prints other bytes to its stdout must not end the connection.
+        # If the server, or a library that it uses, prints other bytes to its stdout, the connection must not end.
         parameters = package("mcp").StdioServerParameters(
             command=command, args=args, env=own, cwd=cwd, encoding_error_handler="replace"
         )
@@ -435,7 +441,7 @@ async def _as_it_is(server: Any) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def _stdio_transport(parameters: Any) -> AsyncIterator[Any]:
-    """Yield the transport that starts a command. What the command writes to its stderr appears on ours."""
+    """Yield the transport that starts a command. The stderr of the command appears on that of this process."""
     stdio = package("mcp.client.stdio")
     if (stream := _stream_of_errors()) is not None:
         yield noting(stdio.stdio_client(parameters, errlog=stream))
@@ -457,9 +463,9 @@ def _stream_of_errors() -> TextIO | None:
 
 
 class _SecretsDropped(logging.Filter):
-    """Keeps secrets out of the records of other packages that come from the threads here.
+    """Removes secrets from log records that other packages write in the threads of this module.
 
-    A record with a traceback is dropped: the caller gets the error itself. Of a URL only the address is left.
+    A record with a traceback is dropped, because the caller gets the error itself. A URL is cut to its address.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -488,4 +494,4 @@ _LOGGERS = (
 
 def _filter_logs() -> None:
     for name in _LOGGERS:
-        logging.getLogger(name).addFilter(_FILTER)  # adding it twice changes nothing
+        logging.getLogger(name).addFilter(_FILTER)  # Adding the same filter again has no effect.

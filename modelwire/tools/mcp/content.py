@@ -12,7 +12,7 @@ from modelwire.tools.base import ToolException
 
 
 def outcome(result: Any) -> tuple[Any, Any]:
-    """Return a result as content for the model and the whole of it. Raises `ToolException` for an error."""
+    """Return the content for the model, and the whole result as JSON. Raises `ToolException` for an error."""
     blocks = [_block(part) for part in result.content]
     structured = getattr(result, "structured_content", None)
     if not blocks and structured is not None:
@@ -25,7 +25,7 @@ def outcome(result: Any) -> tuple[Any, Any]:
 
 
 def _block(part: Any) -> JSON:
-    """Return a part of a result as a block that every wire takes in the answer to a call."""
+    """Return a part of a result as a content block that every provider accepts in the answer to a tool call."""
     if part.type == "text":
         return {"type": "text", "text": part.text}
     if part.type == "image":

@@ -1,4 +1,4 @@
-"""What an MCP server asks the user for while it works: values of a form, or a visit to a page.
+"""Questions of an MCP server to the user: for the values of a form, or for a visit to a page.
 
 Source: https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation, read 2026-11.
 """
@@ -21,7 +21,7 @@ class ElicitationAnswer:
     """The user's answer to an `Elicitation`. Its methods `accept`, `decline` and `cancel` make one."""
 
     action: Literal["accept", "decline", "cancel"]
-    content: JSON | None = field(default=None, repr=False)  # it may be private
+    content: JSON | None = field(default=None, repr=False)  # The values may be private.
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Elicitation:
     url: str | None = None
 
     def accept(self, content: Values | None = None) -> ElicitationAnswer:
-        """Return the answer with these values, and the schema's defaults for those left out.
+        """Return the answer with these values, and with the schema's defaults for values that are missing.
 
-        For a `url` there are no values: it means that the user has agreed to visit the page.
+        For a `url` there are no values: the answer means that the user has agreed to visit the page.
 
         Raises: `InvalidArgument` for values that do not match the schema.
         """
@@ -86,7 +86,7 @@ class Elicitation:
         }
 
     def hint(self, name: str) -> str:
-        """Return what a user may type for a value: its kind, or the choices."""
+        """Return a text for the user that describes the value `name`: its type, or the choices."""
         described = self.properties[name]
         if described.get("type") == "array":
             return f"some of {', '.join(_choices_of(described.get('items') or {}))}, with commas"
@@ -95,9 +95,9 @@ class Elicitation:
         return _HINTS.get(str(described.get("type")), "text")
 
     def parse(self, name: str, text: str) -> Any:
-        """Return the value that a user has typed, as the type that the schema wants.
+        """Return the value that a user has typed, converted to the type in the schema.
 
-        Raises: `InvalidArgument` for a text that is no such value.
+        Raises: `InvalidArgument` for a text that is not such a value.
         """
         described = self.properties[name]
         value = _typed_value(described, text)
@@ -117,7 +117,7 @@ ElicitationHandler: TypeAlias = Callable[
 ]
 
 
-# What a user may type for a value of this type.
+# For each type of the schema, the text that tells the user what to type.
 _HINTS = {"boolean": "yes or no", "integer": "a whole number", "number": "a number"}
 _TRUTHS = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
 
@@ -130,7 +130,7 @@ def _choices_of(described: Values) -> list[str]:
 
 
 def _typed_value(described: Values, text: str) -> Any:
-    """Return the value of a text; one that does not fit stays a text, which the schema then refuses."""
+    """Return the value that a text stands for, or the text if it cannot be converted; then the schema rejects it."""
     kind = described.get("type")
     if kind == "array":
         return [part.strip() for part in text.split(",") if part.strip()]
@@ -149,14 +149,14 @@ def _typed_value(described: Values, text: str) -> Any:
 
 
 def question_of(params: Any, server: str) -> Elicitation:
-    """Return the question that the parameters of an `elicitation/create` request have."""
+    """Return the question for the parameters of an `elicitation/create` request."""
     if params.mode == "url":
         return Elicitation(server, params.message, url=params.url)
     return Elicitation(server, params.message, schema=params.requested_schema)
 
 
 def checked_answer(question: Elicitation, answer: Any) -> JSON:
-    """Return the result to send for the answer of a handler. Raises `InvalidType` for another value."""
+    """Return the JSON result to send for the answer of an `elicit` function. Raises `InvalidType` for another value."""
     if not isinstance(answer, ElicitationAnswer):
         raise InvalidType(
             "The `elicit` function returns `question.accept(...)`, `.decline()` or `.cancel()`, not a "

@@ -1,7 +1,7 @@
 """The HTTP client of a server with a URL.
 
-What goes wrong in one request, a lost connection or a failed login, is handed to the package as a JSON-RPC error, so
-that it is an error of that call. As an exception it would end the whole connection, and with it all other calls.
+A failure of one request, such as a lost connection or a failed login, is passed to the package as a JSON-RPC error, so
+that only this call fails. An exception would end the whole connection, and with it all other calls.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from modelwire.tools.mcp.package import package
 from modelwire.tools.mcp.requests import noting
 from modelwire.tools.mcp.servers import plain_url, reason
 
-# A server may be silent for this many seconds within a stream; the time of a call is counted by `Connection`.
+# The timeouts for a new connection and for silence within a stream. `Connection` sets the timeout of a call.
 _CONNECT_TIMEOUT_S = 30.0
 _READ_TIMEOUT_S = 300.0
 # Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports, read 2026-11.
@@ -47,7 +47,7 @@ def _client_class() -> Any:
         session_id: str | None = None
 
         async def send(self, request: Any, **options: Any) -> Any:
-            """Send a request. A message to the server that fails is answered with a JSON-RPC error."""
+            """Send a request. If a message to the server fails, return a response with a JSON-RPC error."""
             if request.method != "POST":
                 return await super().send(request, **options)
             try:
@@ -65,7 +65,7 @@ def _client_class() -> Any:
 
 
 def _trouble_of(response: Any) -> str | None:
-    """Return the error of a response, or None where the package reads it itself."""
+    """Return the text of a response's error, or None if the package reads the response itself."""
     status = response.status_code
     if status == 401:
         url = plain_url(str(response.request.url))
@@ -78,5 +78,5 @@ def _trouble_of(response: Any) -> str | None:
 
 
 def _error(text: str) -> JSON:
-    """Return a JSON-RPC error that answers the request which it comes back for."""
+    """Return a JSON-RPC error without an id, which belongs to the request whose response has it."""
     return {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": text}}

@@ -1,4 +1,4 @@
-"""Log in to a server with a URL before a program uses it, and out again."""
+"""Logs the user in to a server with a URL, before a program uses the server, and out again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from modelwire.tools.mcp.tools import MCPTools
 def login(url: str, *, auth: OAuthLogin | None = None) -> bool:
     """Log in to the MCP server at `url` and store the tokens, which `MCPTools(url)` then uses and refreshes.
 
-    Return False if the server wants no login. `auth` says how; by default the browser opens.
+    Return False if the server requires no login. `auth` has the options of the login; by default the browser opens.
 
-    Raises: `ConnectFailed` when the login fails, or the server does not answer.
+    Raises: `ConnectFailed` if the login fails, or the server does not answer.
     """
     with MCPTools(url, auth=auth or OAuthLogin(is_fresh=True)):
         return TokenStore(url).has_tokens()

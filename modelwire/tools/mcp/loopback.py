@@ -26,7 +26,7 @@ _FAILED = "The login has failed. The program shows the reason; you can close thi
 class LoopbackPage:
     """Waits on a port of this machine for the answer of an authorization server.
 
-    An answer with another `state` than that of `expect` is not for this login, and is refused.
+    An answer whose `state` differs from that of the URL in `expect` is not for this login, and is rejected.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -45,7 +45,7 @@ class LoopbackPage:
             server.close()
 
     def close(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self._socket.close()
 
     def expect(self, authorization_url: str) -> None:
@@ -54,7 +54,7 @@ class LoopbackPage:
         self._answer = asyncio.get_running_loop().create_future()
 
     async def answer(self, timeout_s: float) -> Mapping[str, str]:
-        """Wait for the parameters of the answer. Raises `TimeoutError`."""
+        """Wait for the answer, and return its parameters. Raises `TimeoutError`."""
         assert self._answer is not None  # noqa: S101 - `expect` comes first
         return await asyncio.wait_for(self._answer, timeout_s)
 
@@ -79,12 +79,12 @@ class LoopbackPage:
             asyncio.IncompleteReadError,
             asyncio.LimitOverrunError,
         ):
-            return  # it was no browser
+            return  # The client was not a browser.
         finally:
             writer.close()
 
     def _received(self, target: str) -> tuple[str, str]:
-        """Take the answer out of a request's target. Return the status and the text of the page."""
+        """Read the answer from the target of a request. Return the status and the text of the page."""
         answer = _query(target)
         is_ours = urlsplit(target).path == _PATH and answer.get("state") == self._state
         if not is_ours or self._answer is None or self._state is None:

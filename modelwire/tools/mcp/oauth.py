@@ -1,4 +1,4 @@
-"""Logins to servers with a URL: OAuth 2.1 of the official package, with the tokens in the user's folder.
+"""Logins to servers with a URL, by the OAuth 2.1 of the official package; the tokens are in the user's folder.
 
 Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/authorization, read 2026-11.
 """
@@ -26,14 +26,14 @@ Pause = Callable[[], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class OAuthLogin:
-    """Log the user in with a browser where the server wants it, and store the tokens in the user's folder.
+    """Logs the user in with a browser if the server requires it, and stores the tokens in the user's folder.
 
-    `open_url` is called with the page of the login; it opens the browser by default. `client_id` and `client_secret`
-    are those of a program that is registered with the authorization server; without them it registers this program,
-    or takes `client_metadata_url` as its name. The browser returns to a `port` of this machine, any free one by
-    default. The user has `login_s` seconds.
+    `open_url` is called with the URL of the login page; by default it opens the browser. `client_id` and
+    `client_secret` are those of a program that is registered with the authorization server. Without them this program
+    is registered there, or uses `client_metadata_url` as its client id. The browser returns to a `port` of this
+    machine, by default any free one. The user has `login_s` seconds to log in.
 
-    With `is_fresh` stored tokens are not used: another user can log in.
+    With `is_fresh` stored tokens are not used, so that another user can log in.
     """
 
     open_url: Callable[[str], object] | None = None
@@ -47,10 +47,10 @@ class OAuthLogin:
 
 @asynccontextmanager
 async def http_auth(url: str, headers: HeaderFields, auth: Any, pause: Pause) -> AsyncIterator[Any]:
-    """Yield what the HTTP client signs its requests with: an `httpx2.Auth`, or None.
+    """Yield the `httpx2.Auth` that signs the requests of the HTTP client, or None.
 
-    Without `auth`, that is the login that was stored for this URL, unless a header authenticates already. `pause`
-    stops the clocks of calls while the user logs in.
+    Without `auth`, it uses the login that was stored for this URL, unless a header authenticates already. `pause`
+    suspends the timeouts of calls while the user logs in.
     """
     if isinstance(auth, OAuthLogin):
         store = TokenStore(url)
@@ -69,7 +69,10 @@ async def http_auth(url: str, headers: HeaderFields, auth: Any, pause: Pause) ->
 
 
 def _page(store: TokenStore, login: OAuthLogin) -> LoopbackPage:
-    """Return the page for the browser's return, on the port that the authorization server knows where it is free."""
+    """Return the page to which the browser returns, on the port that is registered at the authorization server.
+
+    If that port is in use, the page has another port, and the program must be registered again.
+    """
     client = store.stored_client() or {}
     known = [urlsplit(uri).port for uri in client.get("redirect_uris") or ()]
     if login.port or not known or login.client_id:
@@ -77,7 +80,7 @@ def _page(store: TokenStore, login: OAuthLogin) -> LoopbackPage:
     try:
         return LoopbackPage(known[0] or 0)
     except OSError:
-        store.forget()  # a client with another address has to be registered
+        store.forget()
         return LoopbackPage()
 
 
@@ -129,7 +132,7 @@ def _provider(
 
 
 def _named_client(login: OAuthLogin, metadata: Any) -> Any:
-    """Return the client that is registered with the authorization server already."""
+    """Return the client of the `client_id` that the login names, which is registered already."""
     method = "none" if login.client_secret is None else "client_secret_basic"
     return package("mcp.shared.auth").OAuthClientInformationFull(
         client_id=login.client_id,

@@ -1,4 +1,4 @@
-"""What MCP servers offer besides tools: resources as content blocks, and prompts as messages."""
+"""The resources of MCP servers as content blocks, and their prompts as messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Offer = TypeVar("Offer")
 
 @dataclass(frozen=True)
 class MCPResource:
-    """Something that the server has to read: a file, a page, a row of a database."""
+    """A resource of a server, which can be read: a file, a page, a row of a database."""
 
     uri: str
     name: str
@@ -84,7 +84,7 @@ class MCPResourceTemplate:
 
 @dataclass(frozen=True)
 class MCPPrompt:
-    """Messages that the server has prepared. `arguments` has a `name`, a `description` and `required` for each."""
+    """A prompt of a server: messages with parameters. Each of `arguments` has `name`, `description`, `required`."""
 
     name: str
     title: str | None
@@ -152,7 +152,7 @@ def prompts_of(server: Connection) -> Request[list[MCPPrompt]]:
 
 
 def _listing(capability: str, field: str, make: Callable[[Any], Offer]) -> Request[list[Offer]]:
-    """Return the request for all entries of a list; a server without such a list has none."""
+    """Return the request for all entries of a list; its result is [] for a server without this capability."""
 
     async def request(client: Any) -> list[Offer]:
         if getattr(client.server_capabilities, capability) is None:
@@ -163,7 +163,7 @@ def _listing(capability: str, field: str, make: Callable[[Any], Offer]) -> Reque
 
 
 def _named(one: Any, server: Connection) -> JSON:
-    """Return what every offer has."""
+    """Return the fields that resources, templates and prompts share."""
     return {
         "name": one.name,
         "title": one.title,

@@ -9,7 +9,7 @@ from modelwire.errors import MissingDependency
 
 
 def package(name: str) -> Any:
-    """Return a module of the extra `mcp`. Raises `MissingDependency` where it is not installed, or too old."""
+    """Return a module of the extra `mcp`. Raises `MissingDependency` if the extra is not installed or too old."""
     try:
         found = import_module(name)
     except ImportError as exc:

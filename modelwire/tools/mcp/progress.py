@@ -1,6 +1,6 @@
-"""Progress of a call, handed from the connection's thread to the thread or task that waits for the call.
+"""Passes progress reports of a call from the connection's thread to the thread or task that waits for the call.
 
-The callback handlers are called there, as for every other event of the tool.
+The callback handlers are called in that thread or task, as for every other event of the tool.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 else:
     asyncio = module("asyncio")
 
-# What the package calls with each report: progress, total, message.
+# The package calls such a function with each report: progress, total, message.
 _Report: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
-# It begins the call; without a function to report to, the server sends no reports.
+# Such a function starts the call. If its argument is None, the server sends no reports.
 _Begin: TypeAlias = "Callable[[_Report | None], Future[Any]]"
 
 
 def listeners(config: RunnableConfig, own: Any, event: str = "on_tool_progress") -> Kwargs | None:
-    """Return the run and the handlers that want an event of it, as arguments of a manager, or None.
+    """Return the arguments of a run manager for the handlers that want this event of the tool's run, or None.
 
-    `config` is that of the calls inside the tool, and `own` are the tool's own handlers.
+    `config` is the config of calls that the tool makes, and `own` are the tool's own handlers.
     """
     inside = config.get("callbacks")
     run_id = getattr(inside, "parent_run_id", None)
@@ -48,13 +48,13 @@ def listeners(config: RunnableConfig, own: Any, event: str = "on_tool_progress")
 
 
 def result_of(begin: _Begin, listening: Kwargs | None, deadline: float | None) -> Any:
-    """Begin a call and wait for its result. Raises `TimeoutError` after the deadline."""
+    """Start a call, report its progress, and return its result. Raises `TimeoutError` after the deadline."""
     if listening is None:
         future = begin(None)
         try:
             return future.result(_left_s(deadline))
         finally:
-            future.cancel()  # a caller who is interrupted waits no longer, and so does the server
+            future.cancel()  # If the caller was interrupted, the server should stop, too.
     manager = CallbackManagerForToolRun(**listening)
     reports: SimpleQueue[Any] = SimpleQueue()
     future = begin(_reporter(reports.put))
@@ -78,7 +78,7 @@ async def aresult_of(begin: _Begin, listening: Kwargs | None) -> Any:
     reports: asyncio.Queue[Any] = asyncio.Queue()
 
     def put(report: Any) -> None:
-        with suppress(RuntimeError):  # the caller's loop has ended
+        with suppress(RuntimeError):  # The caller's loop is closed.
             loop.call_soon_threadsafe(reports.put_nowait, report)
 
     future = begin(_reporter(put))

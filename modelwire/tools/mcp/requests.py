@@ -1,6 +1,6 @@
-"""What identifies the request of a tool call: its JSON-RPC id, and the session of its server. Traces show both.
+"""The ids of a tool call's request, for traces: its JSON-RPC id, and the session of its server.
 
-The package chooses the id while it sends the request, in the task of the call; the writer here reads it there.
+The package chooses the JSON-RPC id while it sends the request, in the task of the call; `_Writer` reads it there.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 from modelwire.aliases import Kwargs
 from modelwire.callbacks.manager import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 
-# The facts of the call that this task makes, by OpenTelemetry's names; None if no handler wants them.
+# The ids of the call that this task makes, by OpenTelemetry's names; None if no handler wants them.
 FACTS: ContextVar[dict[str, str] | None] = ContextVar("modelwire_mcp_request", default=None)
 
 
 class _Writer:
-    """Passes messages on to the package's own writer, and notes the id of each tool call."""
+    """Passes messages on to the package's own writer, and puts the ids of each tool call into `FACTS`."""
 
     def __init__(self, inner: Any, session_id: Callable[[], str | None]) -> None:
         self.inner = inner
@@ -50,13 +50,13 @@ class _Writer:
 async def noting(
     transport: Any, session_id: Callable[[], str | None] = lambda: None
 ) -> AsyncIterator[Any]:
-    """Yield the streams of a transport; what is written notes the ids of tool calls."""
+    """Yield the two streams of a transport, with a `_Writer` as the one for writing."""
     async with transport as (read, write):
         yield read, _Writer(write, session_id)
 
 
 def report_request(listening: Kwargs | None, facts: dict[str, str]) -> None:
-    """Report the request of a call to the handlers that want it, `listeners(..., "on_tool_request")`."""
+    """Report the ids of a call's request to handlers; `listening` is `listeners(..., "on_tool_request")`."""
     if listening is not None and facts:
         CallbackManagerForToolRun(**listening).on_tool_request(facts)
 

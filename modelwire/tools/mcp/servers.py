@@ -1,4 +1,4 @@
-"""How a server is named: in an argument of `MCPTools`, and in errors, which show no secret of it."""
+"""The names of a server: the argument of `MCPTools`, and a text without secrets for errors and traces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from modelwire.aliases import JSON, StrPath
 
 Server: TypeAlias = "str | Sequence[StrPath] | Any"
 
-# What follows an option of a command may be a secret, and so may `NAME=VALUE`; these options of launchers are not.
+# A word of a command that is an option or `NAME=VALUE` may be followed by a secret or contain one. These options of
+# launchers are harmless.
 _OPTION = re.compile("-|[^/]*=")
 _HARMLESS = ("-m", "-u", "-y")
 # Errors of pydantic quote the value that is not valid, such as a whole answer with its tokens.
@@ -20,7 +21,7 @@ _INPUT_VALUE = re.compile(r"input_value=.*?(?=, input_type)", re.DOTALL)
 
 
 def shown(server: Server) -> str:
-    """Return how errors name the server: without its query and password, or without the options of its command."""
+    """Return a server as errors show it: a URL without query and password, or a command without its options."""
     if isinstance(server, str):
         return f"`{plain_url(server)}`"
     if not isinstance(server, list | tuple):
@@ -31,7 +32,7 @@ def shown(server: Server) -> str:
 
 
 def run_metadata(server: Server) -> JSON:
-    """Return what traces show of a server, by OpenTelemetry's names.
+    """Return the facts about a server that traces show, by OpenTelemetry's names.
 
     Source: https://github.com/open-telemetry/semantic-conventions-genai, model/mcp/common.yaml at
     0e5e6a8d, read 2026-11.
@@ -54,14 +55,13 @@ def plain_url(url: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return the innermost reason, without a password: task groups wrap what went wrong."""
+    """Return the text of an error without passwords; of an exception group, that of the first error in it."""
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
     text = re.sub(r"//[^/\s]*@", "//", str(error))
     text = _INPUT_VALUE.sub("input_value=...", text)
-    if (
-        type(error).__name__ == "MCPError"
-    ):  # the package's word for any error that comes over the wire
+    # The package raises this class for every error that the server sends, so its name says nothing.
+    if type(error).__name__ == "MCPError":
         return text.rstrip(". ")
     if text:
         return f"{type(error).__name__}: {text}".rstrip(". ")

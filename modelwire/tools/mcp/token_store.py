@@ -1,7 +1,7 @@
-"""Where the tokens of MCP servers are: a file a server in the user's folder, which only the user can read.
+"""Stores the tokens of MCP servers: a file for each server in the user's folder, which only the user can read.
 
-A file has the tokens, when they expire, the client that the authorization server has registered, and what that server
-has published about itself: with these a later program refreshes the tokens without a login.
+A file has the tokens, the time when they expire, the client that the authorization server has registered, and the
+metadata of that server. With these a later program refreshes the tokens without a login.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from modelwire.user_paths import owned, user_folder
 
 
 class TokenStore:
-    """The tokens for one URL, as the package's `TokenStorage`. Tokens appear in no repr and no error.
+    """The tokens for one URL; it implements the package's `TokenStorage`. Tokens never appear in a repr or an error.
 
     `context` is the package's `OAuthContext`, which is restored and saved with the tokens.
     """
@@ -32,8 +32,8 @@ class TokenStore:
         digest = sha256(url.partition("#")[0].encode()).hexdigest()
         self.path = user_folder("data") / "mcp" / f"{digest[:32]}.json"
         self.context: Any = None
-        self.client: Any = None  # the client that the program names, in place of the stored one
-        self.is_fresh = False  # whether the stored tokens are left alone until there are new ones
+        self.client: Any = None  # The client that the program names. It replaces the stored one.
+        self.is_fresh = False  # True if stored tokens are not used, because the user logs in again.
 
     def __repr__(self) -> str:
         return f"TokenStore({self.url!r})"
@@ -53,12 +53,12 @@ class TokenStore:
         return True
 
     def stored_client(self) -> JSON | None:
-        """Return what the authorization server has registered for this program, or None."""
+        """Return the stored registration of this program at the authorization server, or None."""
         client: JSON | None = self._read().get("client")
         return client
 
     async def get_tokens(self) -> Any:
-        """Return the tokens, and restore what a refresh needs."""
+        """Return the stored tokens, or None. Restore the values of `context` that a refresh needs."""
         record = self._read()
         if self.is_fresh or "tokens" not in record:
             return None
@@ -95,7 +95,7 @@ class TokenStore:
         self._write(client=_plain(client_info))
 
     def _read(self) -> JSON:
-        """Return the record; a file that is missing or damaged is an empty one, as a login replaces it."""
+        """Return the content of the file; {} if it is missing or damaged, since a login replaces it."""
         try:
             record = from_json(self.path.read_bytes())
         except (OSError, ValueError):
@@ -105,14 +105,14 @@ class TokenStore:
         return {}
 
     def _write(self, **changes: Any) -> None:
-        """Change the record. A reader sees the old file or the new one, never a part."""
+        """Change entries of the file. A reader sees the old content or the new one, never a part."""
         record = {**self._read(), "url": self.url, **changes}
         text = to_json({name: value for name, value in record.items() if value is not None})
         new = self.path.with_suffix(f".{os.getpid()}.new")
         try:
             _make_private(self.path.parent)
             with suppress(FileNotFoundError):
-                new.unlink()  # left by a program that was killed
+                new.unlink()  # A killed program may have left it.
             with open(new, "xb", opener=owned) as out:
                 out.write(text)
             new.replace(self.path)
@@ -121,13 +121,13 @@ class TokenStore:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder that only its owner can enter."""
+    """Create a folder if it does not exist, and restrict it to its owner."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of the package as JSON, or None."""
+    """Return an object of the package as a JSON value; None for None."""
     if value is None:
         return None
     return value.model_dump(mode="json", exclude_none=True)

@@ -19,15 +19,15 @@ from modelwire.tools.mcp.requests import areport_request, report_request
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-_NAME_CHARS = 64  # The longest name of a tool that providers take.
+_NAME_CHARS = 64  # Providers accept names of tools up to this length.
 
 
 class MCPTool(BaseTool):
-    """One tool of an MCP server. Text goes to the model as it is, images as blocks; `artifact` is the whole result."""
+    """One tool of an MCP server. The model gets texts, and images as blocks; `artifact` is the whole result."""
 
     response_format: Any = "content_and_artifact"
     server: Any = None
-    server_name: str = ""  # what the server calls it
+    server_name: str = ""  # The name by which the server knows the tool.
 
     @classmethod
     def of(cls, listed: Any, server: Connection, name: str) -> MCPTool:
@@ -73,9 +73,9 @@ class MCPTool(BaseTool):
 
 
 def model_names(names: Sequence[str]) -> list[str]:
-    """Return names that every provider takes, each once: letters, digits, `_` and `-`, 64 at most.
+    """Return unique names that every provider accepts: letters, digits, `_` and `-`, at most 64 characters.
 
-    A server may list `files.read`, and one name twice.
+    A server may list names such as `files.read`, and the same name twice.
     Source: https://platform.openai.com/docs/api-reference/chat/create, read 2026-11.
     """
     made: list[str] = []

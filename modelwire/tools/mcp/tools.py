@@ -1,4 +1,4 @@
-"""`MCPTools`: the tools of an MCP server as a sequence, connected as long as they are used."""
+"""`MCPTools`: the tools of an MCP server as a sequence, and the connection to that server."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ class MCPTools(Sequence[BaseTool]):
         with MCPTools(["python", "weather_server.py"]) as tools:
             messages = run_tools(model, "How is the weather in Bern?", tools)
 
-    `server` is the URL of a server that speaks streamable HTTP, the command of one that speaks over stdin and stdout
-    as a list, or another value that the package's own `mcp.Client` takes. `headers`, such as a token, are
-    sent with each request to a URL; `env` and `cwd` are the command's, which inherits only a few safe variables.
-    `timeout_s` is for one call of a tool. With `prefix="weather_"` the model sees the names with it: two servers may
-    have tools of one name.
+    `server` is the URL of a server with streamable HTTP, the command (a list) of a server that uses stdin and stdout,
+    or another value that the package's own `mcp.Client` accepts. `headers`, such as a token, are sent with each
+    request to a URL. `env` and `cwd` are for the command, which otherwise inherits only a few safe variables.
+    `timeout_s` limits each call of a tool. `prefix="weather_"` is put before the names that the model sees, since two
+    servers may have tools of the same name.
 
-    `elicit` is called when the server asks the user something, with an `Elicitation`; it returns
+    `elicit` is called with an `Elicitation` when the server asks the user a question; it returns
     `question.accept({...})`, `question.decline()` or `question.cancel()`. A function is called in a thread, an async
-    function on the loop on which the tools were made. The time of a call stops meanwhile. Without `elicit` the server
-    learns that it cannot ask.
+    function on the event loop on which this object was created. Meanwhile the timeouts of calls are suspended. Without
+    `elicit` the client declares to the server that it takes no questions.
 
-    A URL that wants a login uses the tokens of `modelwire mcp login URL`, unless `headers` has an `authorization`.
-    `auth=OAuthLogin()` opens the browser whenever the server wants that; an `httpx2.Auth`, such as the package's
-    `ClientCredentialsOAuthProvider`, signs the requests itself.
+    For a URL that requires a login, the tokens of `modelwire mcp login URL` are used, unless `headers` has an
+    `authorization`. `auth=OAuthLogin()` opens the browser whenever the server requires a login; an `httpx2.Auth`, such
+    as the package's `ClientCredentialsOAuthProvider`, signs the requests itself.
 
-    A name that no provider takes (`files.read`) is changed for the model (`files_read`), and one of two equal names
-    gets a number. When the server's list changes, the sequence does too; a loop that has begun keeps its tools. In
-    async code `async with MCPTools(...)` waits for the server without blocking the event loop.
+    A name that no provider accepts (`files.read`) is changed for the model (`files_read`), and one of two equal names
+    gets a number. When the server's list changes, the sequence changes too; a running loop keeps its tools. In async
+    code `async with MCPTools(...)` waits for the server without blocking the event loop.
 
-    It is a sequence: `[*tools, my_own_tool]` mixes. A server that reports an error, is silent for `timeout_s` or has
-    crashed makes `ToolException`, which `run_tools` hands to the model.
+    Use `[*tools, my_own_tool]` to add tools of your own. If the server reports an error, is silent for `timeout_s` or
+    has crashed, the tool raises `ToolException`, whose text `run_tools` sends to the model.
 
-    Raises `ConnectFailed` when the server does not start or answer within 30 s, `MissingDependency` without the extra.
+    Raises `ConnectFailed` if the server does not start or answer within 30 s, `MissingDependency` without the extra.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class MCPTools(Sequence[BaseTool]):
             timeout_s=timeout_s,
         )
         self._prefix = prefix
-        # The list of the server that the tools were made from, and these tools.
+        # The server's list, and the tools that were created from it.
         self._made: tuple[Sequence[Any], list[BaseTool]] | None = None
         if running_loop() is None:
             self._connection.wait()
@@ -105,7 +105,7 @@ class MCPTools(Sequence[BaseTool]):
         return self._connection.is_open
 
     def resources(self) -> list[MCPResource]:
-        """Return the server's resources; `read` of one returns content blocks. Raises `ToolException`."""
+        """Return the server's resources, each with a method `read`. Raises `ToolException`."""
         return self._connection.request(resources_of(self._connection))
 
     async def aresources(self) -> list[MCPResource]:
@@ -121,7 +121,7 @@ class MCPTools(Sequence[BaseTool]):
         return await self._connection.arequest(templates_of(self._connection))
 
     def read_resource(self, uri: str) -> list[JSON]:
-        """Return the content at an address, such as one that a tool has linked, as blocks. Raises `ToolException`."""
+        """Return the content of a resource, such as one that a tool has linked, as blocks. Raises `ToolException`."""
         return self._connection.request(reading(uri))
 
     async def aread_resource(self, uri: str) -> list[JSON]:
@@ -129,7 +129,7 @@ class MCPTools(Sequence[BaseTool]):
         return await self._connection.arequest(reading(uri))
 
     def prompts(self) -> list[MCPPrompt]:
-        """Return the server's prompts; `messages` of one returns messages for a model. Raises `ToolException`."""
+        """Return the server's prompts, each with a method `messages`. Raises `ToolException`."""
         return self._connection.request(prompts_of(self._connection))
 
     async def aprompts(self) -> list[MCPPrompt]:
@@ -137,7 +137,7 @@ class MCPTools(Sequence[BaseTool]):
         return await self._connection.arequest(prompts_of(self._connection))
 
     def close(self) -> None:
-        """End the connection, and the server if we started it."""
+        """Close the connection, and stop the server if it was started here."""
         self._connection.close()
 
     def __enter__(self) -> MCPTools:

@@ -1,4 +1,4 @@
-"""Functions that wait for the user."""
+"""Runs functions that may wait for the user."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ else:
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:
-    """Call a function in a thread that does not keep the program from ending, as a user may never answer."""
+    """Call a function in a daemon thread, which does not keep the program from ending, and return its result.
+
+    The user may never answer, so the interpreter must not wait for the thread.
+    """
     done: futures.Future[Any] = futures.Future()
-    done.set_running_or_notify_cancel()  # from now on only the function settles it
+    done.set_running_or_notify_cancel()  # The future cannot be cancelled from now on.
 
     def run() -> None:
         try:

@@ -198,7 +198,7 @@ def test_what_is_bound_stays_but_for_another_form_of_the_answer(wire: str) -> No
             .bind_tools([CityDict])
             .with_config(tags=["t"])
         )
-        with pytest.warns(UserWarning, match="leaves out `tools`, which"):
+        with pytest.warns(UserWarning, match="drops the bound `tools`"):
             chain = bound.with_retry(stop_after_attempt=2).with_structured_output(
                 City, method=method
             )
