@@ -295,7 +295,11 @@ class _Columns:
     """
 
     def __init__(
-        self, columns: Iterable[str], answer_columns: Iterable[str] | None, *, with_kinds: bool
+        self,
+        columns: Iterable[str],
+        answer_columns: Iterable[str] | None,
+        *,
+        with_kinds: bool,
     ) -> None:
         self._input = _Names(columns)
         self._answer = _Names(answer_columns or ())

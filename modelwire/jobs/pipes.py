@@ -1,4 +1,7 @@
-"""`-` as a file of `modelwire batch`: standard input is stored in a file first, because a job reads its input twice."""
+"""Lets `modelwire batch` read standard input and write standard output, both named `-`.
+
+The input is stored in a file first, because a job reads its input twice.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ def piped(settings: JSON) -> Iterator[None]:
         yield
         return
     if settings["via"] == "batch-api" and not settings["dry_run"]:
-        raise InvalidArgument("`--via batch-api` takes a day: it needs files, and `-` is none.")
+        raise InvalidArgument(
+            "`--via batch-api` may take a day, so it needs files: name them instead of `-`."
+        )
     scratch = None
     if settings["output"] == "-":
         scratch = Path(mkdtemp(prefix="modelwire-batch-"))

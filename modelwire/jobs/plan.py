@@ -242,7 +242,11 @@ def _chunks(rows: int, state: State) -> tuple[int, ...]:
 
 
 def _cancelled(
-    state: State, away: list[BatchState], *, busy: int, wanted: float
+    state: State,
+    away: list[BatchState],
+    *,
+    busy: int,
+    wanted: float,
 ) -> tuple[int, ...]:
     """Return the batches to cancel now to keep direct calls busy until others can be cancelled, the
     least finished first.

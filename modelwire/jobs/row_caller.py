@@ -86,7 +86,10 @@ class _RowObserver(CallObserver):
         self.caller.last_failure = None
 
     def failed(
-        self, error: BaseException, attempt: Attempt | None, partial: ChatResult | None = None
+        self,
+        error: BaseException,
+        attempt: Attempt | None,
+        partial: ChatResult | None = None,
     ) -> None:
         if attempt is None:
             if partial is not None and partial.generations:  # The partial answer was billed.
@@ -165,7 +168,10 @@ class RowCaller:
         }, failure_scope
 
     async def _patiently(
-        self, values: Any, row: _RowObserver, start_config: Callable[[], RunnableConfig]
+        self,
+        values: Any,
+        row: _RowObserver,
+        start_config: Callable[[], RunnableConfig],
     ) -> Any:
         """Call the chain.
 

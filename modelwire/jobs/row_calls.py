@@ -22,7 +22,13 @@ class RowCalls:
     """Calls `work` for rows by `caller`."""
 
     def __init__(
-        self, work: Work, caller: RowCaller, results: Results, failures: Failures, *, dedupe: bool
+        self,
+        work: Work,
+        caller: RowCaller,
+        results: Results,
+        failures: Failures,
+        *,
+        dedupe: bool,
     ) -> None:
         self.work = work
         self.caller = caller

@@ -339,7 +339,10 @@ class Results:
         return record
 
     def records(
-        self, *, by_arrival: bool = False, among: Sequence[int] | None = None
+        self,
+        *,
+        by_arrival: bool = False,
+        among: Sequence[int] | None = None,
     ) -> Iterator[JSON]:
         """Yield the record of every row that has one, in the order of the input or of arrival.
 

@@ -185,7 +185,11 @@ def sampled(rows: Iterator[Row], count: int, seed: int) -> list[Row]:
 
 
 def chosen(
-    rows: Iterator[Row], *, limit: int | None, sample: int | None, seed: int
+    rows: Iterator[Row],
+    *,
+    limit: int | None,
+    sample: int | None,
+    seed: int,
 ) -> tuple[Iterator[Row], Sequence[int] | None]:
     """Return the rows of a run, and their numbers in rising order, or None for all rows."""
     if sample is not None:

@@ -93,7 +93,11 @@ def _made(work: Any, options: Fields) -> Work:
 
 
 def _claimed(
-    work: Work, input: InputRows, folder: JobFolder, options: Kwargs, opened: ExitStack
+    work: Work,
+    input: InputRows,
+    folder: JobFolder,
+    options: Kwargs,
+    opened: ExitStack,
 ) -> Job:
     """Return the job of a folder, with the state of earlier runs."""
     from modelwire.jobs.row_store import RowStore

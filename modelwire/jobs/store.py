@@ -65,7 +65,11 @@ class Entry(NamedTuple):
 
     @classmethod
     def of(
-        cls, kind: str, record: bytes, number: int | None = None, id: int | None = None
+        cls,
+        kind: str,
+        record: bytes,
+        number: int | None = None,
+        id: int | None = None,
     ) -> Entry:
         """Return the entry of a record."""
         return cls(id, number, kind, crc32(record), record)

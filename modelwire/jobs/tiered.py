@@ -105,7 +105,10 @@ class _Live:
     """
 
     def __init__(
-        self, job: BatchJob, chain: Runnable[Any, Any], config: RunnableConfig | None
+        self,
+        job: BatchJob,
+        chain: Runnable[Any, Any],
+        config: RunnableConfig | None,
     ) -> None:
         self._job = job
         self._chain = chain

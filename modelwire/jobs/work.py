@@ -270,7 +270,9 @@ def models_of(step: Runnable) -> Iterator[BaseChatModel]:
 
 
 def models_with_arguments(
-    step: Runnable, kwargs: Fields = MappingProxyType({}), times: int = 1
+    step: Runnable,
+    kwargs: Fields = MappingProxyType({}),
+    times: int = 1,
 ) -> Iterator[tuple[BaseChatModel, Fields, int]]:
     """Yield the chat models of a chain with their bound arguments, and how often each may answer for one row."""
     if isinstance(step, adapters.BaseChatModel):
@@ -545,7 +547,10 @@ def _of_a_cache(message: AIMessage) -> bool:
 
 
 def price_of_counts(
-    model: Any, tokens_in: int, tokens_out: int, tier: str | None = None
+    model: Any,
+    tokens_in: int,
+    tokens_out: int,
+    tier: str | None = None,
 ) -> Decimal | None:
     """Return the price of such an answer of `model` in USD; None if the price or the answering model is unknown."""
     usage: Any = {
