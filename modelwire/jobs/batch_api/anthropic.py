@@ -71,7 +71,11 @@ class AnthropicBatches(api.BatchApi):
 
     @api.reads_answers
     def find(
-        self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        job: str,
+        taken: set[str],
     ) -> list[api.Made]:
         """Return the batches that may have been made of this part: created after its intent, with as many rows.
 
@@ -95,7 +99,12 @@ class AnthropicBatches(api.BatchApi):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
+        about: Fields,
     ) -> api.Made:
         headers = {"Content-Type": "application/json", **about["headers"]}
         with path.open("rb") as file:

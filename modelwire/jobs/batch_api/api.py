@@ -154,7 +154,11 @@ class BatchApi:
         return was_refused or part.stage == "planned"
 
     def upload(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
     ) -> Uploaded | None:
         """Upload the requests of a part, unless they are sent with its batch.
 
@@ -180,7 +184,12 @@ class BatchApi:
         raise NotImplementedError
 
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
+        about: Fields,
     ) -> Made:
         """Create the batch of a part at the provider."""
         raise NotImplementedError

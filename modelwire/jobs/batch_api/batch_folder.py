@@ -64,7 +64,10 @@ class BatchFolder:
 
     @contextmanager
     def connected(
-        self, folder: JobFolder, events: PartEvents, now_s: Callable[[], float]
+        self,
+        folder: JobFolder,
+        events: PartEvents,
+        now_s: Callable[[], float],
     ) -> Iterator[OpenJob]:
         """Open the way to the provider of a folder that is locked."""
         with self.client(folder, events) as client:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def write_table(
-    job: BatchJob, folder: JobFolder, events: PartEvents, path: Path, order: str
+    job: BatchJob,
+    folder: JobFolder,
+    events: PartEvents,
+    path: Path,
+    order: str,
 ) -> int:
     """Write the table and return its number of rows.
 

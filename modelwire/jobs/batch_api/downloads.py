@@ -124,7 +124,9 @@ class Downloads(PartWork):
         return max(0, part.answered - kinds["succeeded"] - unreadable)
 
     def _replies(
-        self, names: list[str], rows: Mapping[str, int]
+        self,
+        names: list[str],
+        rows: Mapping[str, int],
     ) -> Iterator[tuple[int, RowReply, bytes]]:
         """Yield the first result of each row: the row's number, the result and its line."""
         open_rows = dict(rows)

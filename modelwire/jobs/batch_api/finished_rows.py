@@ -45,7 +45,10 @@ class FinishedRows:
             yield from self._filled(folder, events, index, numbers)
 
     def unanswered(
-        self, folder: JobFolder, events: PartEvents, statuses: tuple[str, ...]
+        self,
+        folder: JobFolder,
+        events: PartEvents,
+        statuses: tuple[str, ...],
     ) -> Iterator[tuple[int, Any]]:
         """Yield number and input of each row without an answer whose result has one of the statuses."""
         with closing(self._index(folder, events)) as index:

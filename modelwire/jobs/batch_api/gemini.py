@@ -85,7 +85,11 @@ class GoogleBatches(api.BatchApi):
 
     @api.reads_answers
     def find(
-        self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        job: str,
+        taken: set[str],
     ) -> list[api.Made]:
         """Return the batches made of this part.
 
@@ -165,7 +169,11 @@ class GeminiBatches(GoogleBatches):
 
     @api.reads_answers
     def upload(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
     ) -> api.Uploaded | None:
         """Upload the requests of a part that is too large to be sent with its batch.
 
@@ -185,7 +193,12 @@ class GeminiBatches(GoogleBatches):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
+        about: Fields,
     ) -> api.Made:
         model = re.search(r"((?:models|tunedModels)/[^/]+):generateContent$", about["endpoint"])
         if model is None:

@@ -138,7 +138,9 @@ class BatchJob:
         return JobFolder(self.path).id
 
     def wait(
-        self, timeout: float | None = None, poll: float | Literal["auto"] = "auto"
+        self,
+        timeout: float | None = None,
+        poll: float | Literal["auto"] = "auto",
     ) -> BatchJob:
         """Wait until all results are downloaded. Transient failures are retried meanwhile.
 
@@ -193,7 +195,12 @@ class BatchJob:
             self.on_progress(reconciler.progress())
 
     def hand_in(
-        self, folder: JobFolder, events: PartEvents, *, tries: int, searches: bool = True
+        self,
+        folder: JobFolder,
+        events: PartEvents,
+        *,
+        tries: int,
+        searches: bool = True,
     ) -> None:
         """Create as many batches as the provider's queue takes.
 
@@ -226,7 +233,11 @@ class BatchJob:
             Reconciler(job).cancel()
 
     def resubmit(
-        self, status: Any = _FINISHED, *, inputs: Any = None, encoding: str = "utf-8"
+        self,
+        status: Any = _FINISHED,
+        *,
+        inputs: Any = None,
+        encoding: str = "utf-8",
     ) -> int:
         """Submit the rows again whose result has one of the statuses; return their number.
 
@@ -391,7 +402,10 @@ class BatchJob:
         return BatchCost(usd, answers, unpriced)
 
     def write(
-        self, path: str | os.PathLike[str], *, order: Literal["input", "arrival"] = "input"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        order: Literal["input", "arrival"] = "input",
     ) -> int:
         """Write a table of inputs and answers as `run_job` does (.jsonl, .csv, .tsv or .parquet);
         return its number of rows.

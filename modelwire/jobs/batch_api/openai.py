@@ -78,7 +78,11 @@ class OpenAIBatches(api.BatchApi):
 
     @api.reads_answers
     def find(
-        self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        job: str,
+        taken: set[str],
     ) -> list[api.Made]:
         """Return the batch that was made of this part, if there is one.
 
@@ -98,7 +102,12 @@ class OpenAIBatches(api.BatchApi):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
+        about: Fields,
     ) -> api.Made:
         if self.azure:
             endpoint = CREATE_ENDPOINT

@@ -235,7 +235,9 @@ def _is_readable(row: Row) -> bool:
 
 
 def prepared_rows(
-    split: Split, rows: Iterable[Row], wanted: Callable[[Row], bool] = _is_readable
+    split: Split,
+    rows: Iterable[Row],
+    wanted: Callable[[Row], bool] = _is_readable,
 ) -> Iterator[tuple[Row, Any]]:
     """Yield the wanted rows with the output of the steps before the model, or with the exception that they raised."""
     rows = iter(rows)

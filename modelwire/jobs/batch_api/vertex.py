@@ -96,7 +96,12 @@ class VertexBatches(GoogleBatches):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
+        about: Fields,
     ) -> api.Made:
         model = re.search(r"/(publishers/[^/]+/models/[^/:]+):generateContent$", about["endpoint"])
         if model is None:
