@@ -27,7 +27,7 @@ from modelwire.jobs.batch_api.batch_table import record_of
 from modelwire.jobs.batch_api.job import BatchJob, give_up_refused
 from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.plan import BatchState
-from modelwire.jobs.row_records import Digests, Record, exact_json
+from modelwire.jobs.row_records import Digests, Record, exact_json, with_row
 from modelwire.jobs.store import WAYS, Entry, JobStore
 
 if TYPE_CHECKING:
@@ -158,7 +158,8 @@ class Assignments:
     ) -> tuple[OpenBatch, list[Entry]]:
         """Return a new batch, and the store entries that record it. Each row comes with its deduplication key."""
         self.made += 1
-        batch = self._open(self.made, len(rows), time.time(), self._store.next_id(WAYS))
+        first = self._store.next_id(WAYS)
+        batch = self._open(self.made, len(rows), time.time(), first)
         entries = []
         for id, (question, digest) in enumerate(rows, batch.first):
             row = question.row
@@ -171,8 +172,9 @@ class Assignments:
             }
             if digest is not None:
                 facts["ask"] = digest.hex()
-            record = b'{"row":%b,%b' % (question.row_json, exact_json(facts)[1:])
-            entries.append(Entry.of(_ROW_KIND, record, row.number, id))
+            record = with_row(question.row_json, facts)
+            entry = Entry.of(_ROW_KIND, record, row.number, id)
+            entries.append(entry)
         facts = {
             "batch": batch.number,
             "rows": batch.rows,
@@ -204,7 +206,8 @@ class Assignments:
                     about["ask"] = row["ask"]
                 check = bytes.fromhex(row["check"])
                 row_json = exact_json(row["row"])
-                yield number, Record(number, row["line"], row_json, check, about), digest
+                answered_row = Record(number, row["line"], row_json, check, about)
+                yield number, answered_row, digest
 
     def _restore(self) -> None:
         """Restore the open batches from the store. Remove a batch whose submission a crash has prevented."""
@@ -228,9 +231,11 @@ class Assignments:
             self._restore_batch(batch)
 
     def _open(self, number: int, rows: int, at: float, first: int) -> OpenBatch:
-        job = BatchJob(self._folder / "batches" / f"{number:03}", self._split)
-        self.open_batches[number] = OpenBatch(number, rows, at, first, job)
-        return self.open_batches[number]
+        path = self._folder / "batches" / f"{number:03}"
+        job = BatchJob(path, self._split)
+        batch = OpenBatch(number, rows, at, first, job)
+        self.open_batches[number] = batch
+        return batch
 
     def _restore_batch(self, batch: OpenBatch) -> None:
         path = batch.job.path
@@ -239,7 +244,8 @@ class Assignments:
             events.read()
         if not events.planned:
             rmtree(path, ignore_errors=True)
-            self._store.append(WAYS, [self.returned_entry(batch, 0.0, batch.rows)])
+            entry = self.returned_entry(batch, 0.0, batch.rows)
+            self._store.append(WAYS, [entry])
             self.release(batch, (), ())
             return
         if self._split is None:

@@ -98,9 +98,15 @@ class CsvSource(FileSource):
         no_text = InvalidArgument(NO_TEXT.format(self.path, self.encoding))
         try:
             lines = [self._file.readline(MAX_ROW_CHARS)]
-            while lines[-1] in ("\n", "\r\n", "\r") and not is_ours and len(lines) < _HEADER_LINES:
+            while len(lines) < _HEADER_LINES:
+                is_empty = lines[-1] in ("\n", "\r\n", "\r")
+                if is_ours or not is_empty:
+                    break
                 lines.append(self._file.readline(MAX_ROW_CHARS))
-            while sum(line.count('"') for line in lines) % 2 and len(lines) < _HEADER_LINES:
+            while len(lines) < _HEADER_LINES:
+                quotes = sum(line.count('"') for line in lines)
+                if quotes % 2 == 0:
+                    break
                 # A column's name may span several lines.
                 lines.append(self._file.readline(EDGE_BYTES))
         except UnicodeError as exc:
@@ -115,7 +121,8 @@ class CsvSource(FileSource):
         except (csv.Error, _TooLong) as exc:
             raise InvalidArgument(f"The header of `{self.path}` is not valid CSV: {exc}.") from exc
         if not is_ours:
-            names = [name or f"column_{place}" for place, name in enumerate(names, 1)]
+            for place, name in enumerate(names):
+                names[place] = name or f"column_{place + 1}"
         return _numbered(names)
 
     def _delimiter(self, header: str) -> str:

@@ -42,9 +42,13 @@ class Failures:
 
     def counts(self) -> tuple[int, int]:
         """Return two counts of the failures held back: those of rows that have no record yet, and refused answers."""
-        held = self.streak.held
-        failed = sum(self._store.results.state(record.number) == UNKNOWN for record in held)
-        return failed, sum(record.refused for record in held)
+        state = self._store.results.state
+        failed = 0
+        refused = 0
+        for record in self.streak.held:
+            failed += state(record.number) == UNKNOWN
+            refused += record.refused
+        return failed, refused
 
     async def check(self, job: Job) -> None:
         """Raise `JobStopped` if every row now fails, checked with probe rows."""
@@ -79,10 +83,11 @@ class Failures:
         record = self._store.results.last_asked()
         if record is None or self.is_stopped:
             return
-        question = Question(Row(record["n"], record["line"], record["row"]))
+        row = Row(record["n"], record["line"], record["row"])
+        question = Question(row)
         if job.ledger.reserve(question):
             try:
-                about, _ = await job.calls.ask(record["row"])
+                about, _ = await job.calls.ask(row.values)
                 again = record_of_probe(record, about)
                 job.ledger.count(again.about, question.reserved)
                 self._store.place(again)

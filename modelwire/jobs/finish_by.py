@@ -152,7 +152,8 @@ class JobPlan(NamedTuple):
         total = Line("all", plan.rows, plan.cost, plan.end_s)
         for line in (*plan.lines, total):
             end = self._at(line.end_s)
-            rows.append((line.way, f"{line.rows:,}", usd(line.cost), end))
+            cost = usd(line.cost)
+            rows.append((line.way, f"{line.rows:,}", cost, end))
         columns = []
         align = str.ljust
         for column in zip(*rows, strict=True):
@@ -190,6 +191,7 @@ def shortage_text(short: Shortage, state: State, hour: datetime) -> str:
         text += f" for the {usd(state.money)} that are left of `max_cost`: that takes about {usd(short.hour_cost)}."
     if short.earliest_s < math.inf:
         # `shown` drops the seconds, and the user needs a minute to type it.
-        at = datetime.now(UTC) + timedelta(seconds=min(short.earliest_s, _CENTURY_S) + _TO_TYPE_S)
+        earliest_s = min(short.earliest_s, _CENTURY_S) + _TO_TYPE_S
+        at = datetime.now(UTC) + timedelta(seconds=earliest_s)
         return f"{text} The earliest is {shown(at)}, for about {usd(short.earliest_cost)}."
     return f"{text} The least there is takes about {usd(short.earliest_cost)}."

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from modelwire.aliases import JSON
 from modelwire.errors import DiskError, InvalidArgument, JobBusy, JobChanged
-from modelwire.jobs.owned_files import disk_errors, lock_file, write_whole
+from modelwire.jobs.owned_files import disk_errors, lock_file, owned, write_whole
 from modelwire.jobs.store import STORE_NAME
 from modelwire.jobs.work import differences
 
@@ -56,7 +56,7 @@ class JobFolder:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_nobody_elses()
-            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = owned(str(path / "lock"), os.O_RDWR | os.O_CREAT)
             if not lock_file(lock):
                 holder = os.read(lock, 500).decode(errors="replace").strip()
                 os.close(lock)
@@ -91,13 +91,14 @@ class JobFolder:
         Raises: `DiskError` if the store is missing or empty.
         """
         store = self.path / STORE_NAME
-        with disk_errors(store):
-            is_there = store.exists()
-            if not self.about or (is_there and store.stat().st_size > 0):
-                return
+        if not self.about:
+            return
         state = "is gone"
-        if is_there:
-            state = "is empty"
+        with disk_errors(store):
+            if store.exists():
+                if store.stat().st_size > 0:
+                    return
+                state = "is empty"
         batches = ""
         if "batch" in self.about or (self.path / "batches").is_dir():
             batches = (
@@ -206,8 +207,10 @@ class JobFolder:
 
         Raises: `JobBusy`.
         """
-        folders = {output.resolve().parent, output.absolute().parent, self.path.absolute().parent}
-        for folder in sorted(folders):
+        beside = {
+            path.parent for path in (output.resolve(), output.absolute(), self.path.absolute())
+        }
+        for folder in sorted(beside):
             if not folder.is_dir():
                 continue
             others, _ = jobs_below(folder)
@@ -281,7 +284,8 @@ class JobFolder:
         return found
 
     def _write(self, name: str, data: JSON) -> None:
-        write_whole(self.path / name, json.dumps(data, indent=2).encode() + b"\n")
+        text = json.dumps(data, indent=2)
+        write_whole(self.path / name, f"{text}\n".encode())
 
 
 def _now() -> str:

@@ -127,9 +127,10 @@ class Forecast:
 
     def poll_interval_s(self) -> float:
         """Return the seconds until the batches are polled again."""
-        ages = [time.time() - batch.at for batch in self._assignments.open_batches.values()]
-        youngest = min(ages, default=0.0)
-        longest_s = min(LONGEST_POLL_S, youngest / 4, self._total_s() / 50)
+        now = time.time()
+        latest = max((batch.at for batch in self._assignments.open_batches.values()), default=now)
+        youngest_s = now - latest
+        longest_s = min(LONGEST_POLL_S, youngest_s / 4, self._total_s() / 50)
         return max(SHORTEST_POLL_S, longest_s)
 
     def quota(self, rate: float) -> int:
@@ -185,8 +186,10 @@ class Forecast:
             raise InvalidArgument(
                 f"{text}No request was sent. Change `finish_by`, `max_cost` or `limit`."
             )
+        if money is None or self._assignments.open_batches:
+            return []
         least = min(self._needs, default=Decimal(0))
-        if money is not None and not self._assignments.open_batches and least > money.left:
+        if least > money.left:
             raise InvalidArgument(f"{money.shortage(least)} No request was sent.")
         return []
 

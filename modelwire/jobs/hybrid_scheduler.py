@@ -126,9 +126,10 @@ class HybridScheduler(LiveScheduler):
 
         During a run, at least one direct call must have succeeded before.
         """
-        proved = not self._has_begun or self.job.store.results.count(ANSWERED) > 0
         is_able = self._split is not None and self._takes_batches
-        return proved and is_able and not self.job.input.exhausted
+        if not is_able or self.job.input.exhausted:
+            return False
+        return not self._has_begun or self.job.store.results.count(ANSWERED) > 0
 
     def holds(self, number: int, question: Question | None = None) -> bool:
         """Return whether the row with this number is in a batch, or a row with the same request as `question`.
@@ -138,8 +139,10 @@ class HybridScheduler(LiveScheduler):
         is_held = self.assignments.has(number)
         if question is None:
             return is_held
-        if not is_held and self.assignments.made and question.row.problem is None:
-            is_held = self.assignments.has_equal(self.job.calls.digest(question))
+        may_have_equal = self.assignments.made > 0 and question.row.problem is None
+        if may_have_equal and not is_held:
+            digest = self.job.calls.digest(question)
+            is_held = self.assignments.has_equal(digest)
         self._left_behind = self._left_behind or is_held
         return is_held
 
@@ -299,7 +302,8 @@ class HybridScheduler(LiveScheduler):
         batch, entries = self.assignments.new_batch(rows)
         batch.reserved = reserved
         self.forecast.unassigned -= len(questions)
-        await job.store.on_disk(job.store.results.store.append, WAYS, entries)
+        store = job.store.results.store
+        await job.store.on_disk(store.append, WAYS, entries)
         values = [question.row.values for question in questions]
         options: Any = {
             "config": job.options["config"],
@@ -335,7 +339,8 @@ class HybridScheduler(LiveScheduler):
                     break
                 reserved += needed
             questions.append(question)
-            self.assignments.assign(question.row.number, self.job.calls.digest(question))
+            digest = self.job.calls.digest(question)
+            self.assignments.assign(question.row.number, digest)
         return questions, reserved
 
     def _call_directly(self, reason: str) -> None:

@@ -87,7 +87,8 @@ class InputRows:
 
     def look_ahead(self, count: int) -> Sequence[Row]:
         """Return at least the next `count` rows without taking them, or all that remain."""
-        self._ahead.extend(islice(self.unread, max(0, count - len(self._ahead))))
+        missing = max(0, count - len(self._ahead))
+        self._ahead.extend(islice(self.unread, missing))
         return self._ahead
 
     def take(self) -> Question | None:
@@ -115,14 +116,18 @@ class InputRows:
     @property
     def is_whole(self) -> bool:
         """Whether all rows of the input were read, and none was left out."""
-        return self.exhausted and self._options["limit"] is self._options["sample"] is None
+        return self.exhausted and not self._limits()
+
+    def _limits(self) -> list[int]:
+        """Return the most rows by `limit` and by `sample`, as far as they are set."""
+        limits = [self._options["limit"], self._options["sample"]]
+        return [count for count in limits if count is not None]
 
     def total(self) -> float | None:
         """Return the estimated number of rows; None if it is unknown."""
-        limits: list[int | None] = [self._options["limit"], self._options["sample"]]
-        counts = [count for count in limits if count is not None]
-        if counts:
-            return min(counts)
+        limits = self._limits()
+        if limits:
+            return min(limits)
         fraction = self.source.fraction()
         if self.source.total or not fraction:
             return self.source.total

@@ -328,7 +328,7 @@ def checked_options(keywords: JobOptions) -> dict[str, Any]:
         raise InvalidArgument('`workers` is the number of Ray workers: it needs `engine="ray"`.')
     if options["bucket"] is not None and not has_deadline:
         raise InvalidArgument(
-            "`bucket` is for rows that are sent in batches: by `finish_by`, or by `submit_batch`."
+            "`bucket` is for rows that go in batches: by `finish_by`, or by `submit_batch`."
         )
     if has_deadline and is_on_ray:
         raise InvalidArgument('`finish_by` plans for one machine: leave `engine="ray"` out.')

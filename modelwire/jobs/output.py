@@ -361,7 +361,7 @@ class _Columns:
         parts = {"input": row, "answer": answer, "job": record}
         values: JSON = {}
         for (part, name), column in self.names.items():
-            value = parts[part].get(name)
+            value: Any = parts[part].get(name)
             if is_vector(value):
                 value = vector_of(value)
             values[column] = value

@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 
 from modelwire.aliases import JSON
 from modelwire.errors import DiskError, InvalidArgument, JobBusy
-from modelwire.jobs.owned_files import lock_file
+from modelwire.jobs.owned_files import lock_file, owned
 
 FORMATS = ("jsonl", "csv")
 
@@ -87,7 +87,7 @@ def _standard_input(settings: JSON, *, is_scratch: bool) -> Iterator[None]:
     path = Path(f"{place}.stdin.{settings['format']}")
     settings["input"] = str(path)
     try:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "wb")
+        file = os.fdopen(owned(str(path), os.O_RDWR | os.O_CREAT), "wb")
     except OSError as exc:
         raise DiskError.of(exc, path) from exc
     with file:

@@ -72,10 +72,8 @@ def preview(
 
 def _row_count(source: Source, measured: int, limits: tuple[int | None, ...]) -> int:
     """Estimate the number of rows of a job, of which `measured` were read; no limit that is not None is exceeded."""
-    count = source.total
-    if not count:
-        fraction = source.fraction() or 1
-        count = measured / fraction
+    fraction = source.fraction() or 1
+    count = source.total or measured / fraction
     for limit in limits:
         if limit is not None:
             count = min(count, limit)

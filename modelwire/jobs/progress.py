@@ -105,7 +105,9 @@ class Standing:
             parts.append(f"{self.failed:,} failed")
         if self.waiting is None:
             parts.append(f"{self.rate:,.1f}/s")
-        parts.append(f"{_short(self.input_tokens)} + {_short(self.output_tokens)} tokens")
+        tokens_in = _short(self.input_tokens)
+        tokens_out = _short(self.output_tokens)
+        parts.append(f"{tokens_in} + {tokens_out} tokens")
         parts.append(self.cost_text())
         left_s = self.left_s()
         if self.waiting is not None:
@@ -246,7 +248,8 @@ class Progress:
 
     def close(self) -> None:
         """Stop drawing. The last state of the bar stays on the screen."""
-        if self._shown is not None and (self._page is not None or self._bar is not None):
+        has_bar = self._page is not None or self._bar is not None
+        if has_bar and self._shown is not None:
             self.show(self._shown)
         if self._bar is not None:
             self._bar.stop()

@@ -45,7 +45,9 @@ LOST_AFTER_S = 4.0
 
 def portion(*, with_max_cost: bool) -> int:
     """Return how many rows are sent at a time; for each portion, Ray takes seconds to start."""
-    return 1_000 if with_max_cost else 10_000  # The cost of every row that was sent may be spent.
+    if with_max_cost:
+        return 1_000  # The cost of every row that was sent may be spent.
+    return 10_000
 
 
 def require_ray() -> Any:

@@ -169,17 +169,29 @@ class Record(NamedTuple):
 
     def entry(self, id: int) -> Entry:
         """Return the entry for the store."""
-        facts = {"n": self.number, "line": self.line, "check": self.check.hex(), **self.about}
-        record = b'{"row":%b,%b' % (self.row_json, exact_json(facts)[1:])
+        facts: JSON = {
+            "n": self.number,
+            "line": self.line,
+            "check": self.check.hex(),
+            **self.about,
+        }
+        record = with_row(self.row_json, facts)
         kind = "answered"
         if self.failed:
             kind = "failed"
         return Entry.of(kind, record, self.number, id)
 
 
+def with_row(row_json: bytes, facts: JSON) -> bytes:
+    """Return facts about a row as JSON, with the values of the row as the first one, `row`."""
+    return b'{"row":%b,%b' % (row_json, exact_json(facts)[1:])
+
+
 def is_refusal(error: str | None) -> bool:
     """Return whether the error of a row is a refusal."""
-    return error is not None and error.partition(":")[0] in _REFUSALS
+    if error is None:
+        return False
+    return error.partition(":")[0] in _REFUSALS
 
 
 class Digests:
@@ -204,7 +216,8 @@ class Digests:
 
     def find(self, digest: bytes) -> int | None:
         """Return the number of the row that was added first under `digest`."""
-        shard = self._shards[int.from_bytes(digest[:2], "big") % self.SHARDS]
+        place = int.from_bytes(digest[:2], "big") % self.SHARDS
+        shard = self._shards[place]
         if shard is None:
             return None
         at = shard.find(digest)
@@ -212,7 +225,8 @@ class Digests:
             at = shard.find(digest, at + 1)
         if at < 0:
             return None
-        return int.from_bytes(shard[at + DIGEST_BYTES : at + self.ENTRY_BYTES], "big")
+        number = shard[at + DIGEST_BYTES : at + self.ENTRY_BYTES]
+        return int.from_bytes(number, "big")
 
 
 class Results:
@@ -247,7 +261,8 @@ class Results:
             question = record.get("ask")
             check = bytes.fromhex(record["check"])
             error = record.get("error")
-            self._note(number, entry.id or 0, check, "error" in record)
+            id = entry.id or 0
+            self._note(number, id, check, error is not None)
             self._note_refusal(number, refused=is_refusal(error))
             if question is not None:
                 self.answers.add(bytes.fromhex(question), number)
@@ -319,7 +334,8 @@ class Results:
 
     def record(self, number: int) -> JSON:
         """Return the record of a row, with the answer of the equal row if it shares one."""
-        return self._answered(from_json(self.store.read(TABLE, self._ids[number])))
+        record = self.store.read(TABLE, self._ids[number])
+        return self._answered(from_json(record))
 
     def last_asked(self) -> JSON | None:
         """Return the record of the highest row with an answer of its own, or None if a short search finds none."""
@@ -333,7 +349,8 @@ class Results:
 
     def _answered(self, record: JSON) -> JSON:
         if "same" in record:
-            other = from_json(self.store.read(TABLE, self._ids[record["same"]]))
+            id = self._ids[record["same"]]
+            other = from_json(self.store.read(TABLE, id))
             record["answer"] = other.get("answer")
             record["finish_reason"] = other.get("finish_reason")
         return record

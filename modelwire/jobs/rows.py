@@ -195,4 +195,6 @@ def chosen(
     if sample is not None:
         drawn = sampled(rows, sample, seed)[:limit]
         return iter(drawn), [row.number for row in drawn]
-    return islice(rows, limit), None if limit is None else range(limit)
+    if limit is None:
+        return rows, None
+    return islice(rows, limit), range(limit)

@@ -89,7 +89,8 @@ def _made(work: Any, options: Fields) -> Work:
         raise InvalidArgument(
             "`text` is for an embeddings model: a prompt names its columns itself."
         )
-    return make_work(work, options["model"], **{name: options[name] for name in OPTIONS_OF_PROMPT})
+    of_prompt = {name: options[name] for name in OPTIONS_OF_PROMPT}
+    return make_work(work, options["model"], **of_prompt)
 
 
 def _claimed(
@@ -343,7 +344,8 @@ class Job:
         self.ledger.count_finished(about, question.reserved)
         if row.problem is None:
             self.scheduler.count(about)
-        if self.ledger.money is not None and about.get("attempts") and "cost" not in about:
+        is_unpriced = about.get("attempts") and "cost" not in about
+        if is_unpriced and self.ledger.money is not None:
             raise stopped(
                 "`max_cost` cannot be held: the price of the model is not known.",
                 "run it again without `max_cost`",
@@ -482,16 +484,14 @@ class Job:
         results = self.store.results
         among = self.input.among
         held, held_refusals = self.failures.counts()
-        refused = {row for row in results.refused if among is None or row in among}
-        answered = results.count(ANSWERED)
-        failed = results.count(FAILED)
-        s.recorded = answered + failed + held
-        if among is not None:
-            answered = results.count(ANSWERED, among)
-            failed = results.count(FAILED, among)
-            s.recorded -= held
-        s.failed = failed + held
-        s.rows = answered + failed + held
+        s.recorded = results.count(ANSWERED) + results.count(FAILED)
+        refused = results.refused
+        if among is None:
+            s.recorded += held
+        else:
+            refused = refused.intersection(among)
+        s.failed = results.count(FAILED, among) + held
+        s.rows = results.count(ANSWERED, among) + s.failed
         s.refused = len(refused) + held_refusals
         s.elapsed_s = monotonic() - self._began
         s.waiting = self.calls.caller.why_waiting() or self.scheduler.waiting()
