@@ -1,6 +1,6 @@
-"""Batch jobs: tables of up to millions of rows that survive a crash.
+"""Jobs: answer every row of a table, up to millions of rows, and resume after a crash.
 
-`run_job` calls a chain for every row of a file.
+`run_job` calls a chain for each row; `submit_batch` sends all rows to a provider's Batch API.
 """
 
 from __future__ import annotations

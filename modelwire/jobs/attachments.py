@@ -1,4 +1,4 @@
-"""The files that a prompt of a job carries: the same for every row, or named by a column of the row."""
+"""Attaches files to the prompt of a job: the same files for every row, or files that a column of the row names."""
 
 from __future__ import annotations
 
@@ -13,32 +13,36 @@ from modelwire.prompts import BaseMessagePromptTemplate, PromptTemplate
 
 
 class QuestionWithAttachments(BaseMessagePromptTemplate):
-    """A human message with a text and the content blocks of files and URLs.
+    """A template of a human message with a text, and with a content block for each file or URL.
 
-    Text and places are templates. A relative path begins at `folder`. A row whose file is missing
-    or cannot be read fails alone: formatting its message raises `InvalidArgument`.
+    `text` and `places` (paths and URLs) may contain columns of the row as `{column}`. A relative
+    path starts at `folder`. A row whose file is missing or cannot be read fails alone: formatting
+    its message raises `InvalidArgument`.
     """
 
     def __init__(self, text: str, places: Sequence[str], folder: Path) -> None:
-        self.text = PromptTemplate.from_template(text)
-        self.places = [PromptTemplate.from_template(place) for place in places]
+        self._parts = [PromptTemplate.from_template(part) for part in (text, *places)]
         self.folder = folder
 
     @property
     def template(self) -> str:
-        """The templates of the text and of the places, one in each line."""
-        return "\n".join(part.template for part in (self.text, *self.places))
+        """The templates of the text, the paths and the URLs, one on each line."""
+        return "\n".join(part.template for part in self._parts)
 
     @property
     def input_variables(self) -> list[str]:
-        """The columns that the text and the places name."""
-        return sorted({name for part in (self.text, *self.places) for name in part.input_variables})
+        """The columns that the text, the paths and the URLs name, in alphabetical order."""
+        names: set[str] = set()
+        for part in self._parts:
+            names.update(part.input_variables)
+        return sorted(names)
 
     def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Return the message, with the files read. Raises: `InvalidArgument`."""
-        text = {"type": "text", "text": _filled(self.text, kwargs)}
-        blocks = [self._block(place, kwargs) for place in self.places]
-        return [HumanMessage([text, *blocks])]
+        """Read the files, and return one human message. Raises: `InvalidArgument` for a file that cannot be read."""
+        text, *places = self._parts
+        blocks: list[Any] = [{"type": "text", "text": _filled(text, kwargs)}]
+        blocks += [self._block(place, kwargs) for place in places]
+        return [HumanMessage(blocks)]
 
     def _block(self, template: PromptTemplate, values: Kwargs) -> Any:
         place = _filled(template, values)

@@ -1,4 +1,4 @@
-"""How long a job waits before it repeats what a provider has refused for now: rows, batches, full queues."""
+"""Computes how long a job waits before it retries a row or a batch that a provider has rejected for now."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from typing import NamedTuple
 
 
 class Backoff(NamedTuple):
-    """The first pause and the longest one, to which the pauses double; and the longest `Retry-After` that is obeyed."""
+    """Exponential backoff: pauses double from `first_s` up to `longest_s` seconds.
+
+    A provider's `Retry-After` of more than `patience_s` seconds is not waited for.
+    """
 
     first_s: float
     longest_s: float
     patience_s: float
 
     def pause_s(self, failures: int, retry_after_s: float | None = None) -> float | None:
-        """Return the pause after `failures` >= 1 in a row; None if the provider asks for more than `patience_s`.
+        """Return the seconds to wait after `failures` >= 1 consecutive failures, or None to give up.
 
-        `Retry-After` is the least pause (R4).
+        The wait is at least `retry_after_s` (rule R4), and None if that exceeds `patience_s`.
         """
-        if retry_after_s is not None and retry_after_s > self.patience_s:
+        least_s = retry_after_s or 0.0
+        if least_s > self.patience_s:
             return None
-        doubled_s = self.first_s * 2.0 ** min(failures - 1, 16)
-        return max(retry_after_s or 0.0, min(self.longest_s, doubled_s))
+        doublings = min(failures - 1, 16)
+        pause_s = min(self.longest_s, self.first_s * 2.0**doublings)
+        return max(least_s, pause_s)

@@ -1,8 +1,12 @@
-"""Records which rows of a job with a deadline are in which batch: the table `ways` of its store.
+"""Records which rows of a job with a deadline are in which batch, in the table `ways` of the job's store.
 
-An entry of the kind "row" records that a row is in a batch, "handed in", after all rows of a batch,
-that the batch is complete and is submitted, "back" that it has ended and its answers are stored.
-Each batch is a `BatchJob` in `batches/NNN` of the folder.
+An entry of the table has one of three kinds:
+
+- "row": a row belongs to a batch
+- "handed in": all rows of a batch are recorded, and the batch is being submitted
+- "back": a batch has ended, and its answers are stored
+
+Each batch is a `BatchJob` in the folder `batches/NNN` below the job's folder.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from modelwire.jobs.batch_api.batch_table import record_of
 from modelwire.jobs.batch_api.job import BatchJob, give_up_refused
 from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.plan import BatchState
-from modelwire.jobs.row_records import Digests, Record, exact_json
+from modelwire.jobs.row_records import Digests, Record, exact_json, with_row
 from modelwire.jobs.store import WAYS, Entry, JobStore
 
 if TYPE_CHECKING:
@@ -33,23 +37,25 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.results import BatchResult
     from modelwire.jobs.input_rows import Question
 
-# These are states of a row. A returned row came back without an answer and is called directly.
+# A row has one of these states, or 0 if it was in no batch. A batch has returned a row if it ended
+# without an answer to the row, which is called directly then.
 IN_BATCH, RETURNED = 1, 2
-# These are the kinds of entries in the store.
+# The entries of the table `ways` have these kinds.
 _SUBMITTED_KIND = "handed in"
 _RETURNED_KIND = "back"
 _ROW_KIND = "row"
 
-# This is a row's number, its record (None without an answer), and its deduplication key (None
-# without deduplication).
+# A row's number, its record (None if the batch has not answered it), and its deduplication key
+# (None without deduplication).
 BatchAnswer = tuple[int, Record | None, bytes | None]
 
 
 @dataclass(eq=False)
 class OpenBatch:
-    """A batch at the provider.
+    """A submitted batch whose answers are not in the job's store yet.
 
-    `at` is its submission in epoch seconds, `first` the id of the entry of its first row.
+    `at` is the time of its submission in epoch seconds. `first` is the id of its first row's entry
+    in the table `ways`; those of its other rows follow.
     """
 
     number: int
@@ -60,20 +66,20 @@ class OpenBatch:
     done: int = 0
     reserved: Decimal = Decimal(0)
     is_cancelling: bool = False
-    # This is the provider's error, if it refuses to create the batch.
+    # The text of the provider's error, if the provider refuses to create the batch.
     refusal: str = ""
 
     def state(self) -> BatchState:
-        return BatchState(
-            self.number,
-            self.rows,
-            min(self.done, self.rows),
-            time.time() - self.at,
-            self.is_cancelling,
-        )
+        """Return the state of the batch for the plan of the job."""
+        age_s = time.time() - self.at
+        done = min(self.done, self.rows)
+        return BatchState(self.number, self.rows, done, age_s, self.is_cancelling)
 
     def poll(self) -> bool:
-        """Advance the batch as far as possible now; return whether it has ended."""
+        """Advance the batch without waiting; return whether it has ended.
+
+        If the provider refuses to create the batch, set `refusal` instead of raising its error.
+        """
         self.job.on_progress = self._note_progress
         try:
             return self.job.poll()
@@ -90,9 +96,9 @@ class OpenBatch:
 
 
 class Assignments:
-    """The open batches, and the state of each row.
+    """Keeps track of the open batches, and of the rows that are in them.
 
-    It builds store entries; the caller writes them.
+    Its methods return entries for the store, which the caller writes.
     """
 
     def __init__(self, folder: Path, store: JobStore, split: Split | None) -> None:
@@ -100,11 +106,11 @@ class Assignments:
         self._store = store
         self._split = split
         self.open_batches: dict[int, OpenBatch] = {}
-        # These are the durations of finished batches.
+        # How long each finished batch has taken, in seconds.
         self.seconds: list[float] = []
-        # This is the number of batches ever submitted.
+        # How many batches were ever submitted.
         self.made = 0
-        # Each row has `IN_BATCH`, `RETURNED` or 0.
+        # The state of each row: `IN_BATCH`, `RETURNED` or 0.
         self._states = bytearray()
         # This maps the deduplication keys of submitted rows to the rows.
         self._questions = Digests()
@@ -117,25 +123,29 @@ class Assignments:
         return 0
 
     def has(self, number: int) -> bool:
-        """Return whether a row is in a batch."""
+        """Return whether a row is in an open batch."""
         return self.state_of(number) == IN_BATCH
 
     def has_equal(self, digest: bytes | None) -> bool:
-        """Return whether a row with an equal request is in a batch."""
-        first = None
-        if digest is not None:
-            first = self._questions.find(digest)
+        """Return whether a row with the deduplication key `digest` is in an open batch."""
+        if digest is None:
+            return False
+        first = self._questions.find(digest)
         return first is not None and self.has(first)
 
     def assign(self, number: int, digest: bytes | None) -> None:
-        """Record in memory that a row is in a batch."""
-        self._states += bytes(max(0, number + 1 - len(self._states)))
+        """Record in memory that a row, with the deduplication key `digest`, is in a batch."""
+        missing = number + 1 - len(self._states)
+        self._states += bytes(max(0, missing))
         self._states[number] = IN_BATCH
         if digest is not None:
             self._questions.add(digest, number)
 
     def release(self, batch: OpenBatch, numbers: Sequence[int], unanswered: Sequence[int]) -> None:
-        """Record in memory that a batch has returned, with the numbers of its rows and of those without an answer."""
+        """Record in memory that a batch has ended. `numbers` are all of its rows, `unanswered` those without an answer.
+
+        The unanswered rows get the state `RETURNED`.
+        """
         del self.open_batches[batch.number]
         for number in numbers:
             self._states[number] = 0
@@ -143,43 +153,50 @@ class Assignments:
             self._states[number] = RETURNED
 
     def new_batch(
-        self, rows: Sequence[tuple[Question, bytes | None]]
+        self,
+        rows: Sequence[tuple[Question, bytes | None]],
     ) -> tuple[OpenBatch, list[Entry]]:
-        """Return a new batch of rows, each given with its deduplication key, and the store entries for it."""
+        """Return a new batch, and the store entries that record it. Each row comes with its deduplication key."""
         self.made += 1
-        batch = self._open(self.made, len(rows), time.time(), self._store.next_id(WAYS))
+        first = self._store.next_id(WAYS)
+        batch = self._open(self.made, len(rows), time.time(), first)
         entries = []
-        for place, (question, digest) in enumerate(rows):
+        for id, (question, digest) in enumerate(rows, batch.first):
             row = question.row
-            facts = {
+            facts: JSON = {
                 "batch": batch.number,
                 "n": row.number,
                 "line": row.line,
                 "check": question.check.hex(),
+                "ask": None,
             }
-            ask = None
             if digest is not None:
-                ask = digest.hex()
-            facts["ask"] = ask
-            record = b'{"row":%b,%b' % (question.row_json, exact_json(facts)[1:])
-            entries.append(Entry.of(_ROW_KIND, record, row.number, batch.first + place))
-        facts = {"batch": batch.number, "rows": batch.rows, "first": batch.first, "at": batch.at}
-        return batch, [*entries, Entry.of(_SUBMITTED_KIND, exact_json(facts), batch.number)]
+                facts["ask"] = digest.hex()
+            record = with_row(question.row_json, facts)
+            entry = Entry.of(_ROW_KIND, record, row.number, id)
+            entries.append(entry)
+        facts = {
+            "batch": batch.number,
+            "rows": batch.rows,
+            "first": batch.first,
+            "at": batch.at,
+        }
+        submitted = Entry.of(_SUBMITTED_KIND, exact_json(facts), batch.number)
+        return batch, [*entries, submitted]
 
     def returned_entry(self, batch: OpenBatch, seconds: float, left: int) -> Entry:
-        """Return the entry of a returned batch with `left` rows without an answer."""
+        """Return the store entry of a batch that has ended after `seconds`, with `left` rows unanswered."""
         record = exact_json({"batch": batch.number, "seconds": seconds, "left": left})
         return Entry.of(_RETURNED_KIND, record, batch.number)
 
     def answers(self, batch: OpenBatch) -> Iterator[BatchAnswer]:
-        """Yield the number of each row, its record (None without an answer), and its deduplication key."""
+        """Yield for each row of an ended batch: number, record (None without an answer), deduplication key."""
         with closing(JobStore(self._folder, read_only=True)) as store:
-            for place, (result, record) in enumerate(batch.job.rows.recorded(by_arrival=False)):
-                row = from_json(store.read(WAYS, batch.first + place))
+            answered = batch.job.rows.recorded(by_arrival=False)
+            for id, (result, record) in enumerate(answered, batch.first):
+                row = from_json(store.read(WAYS, id))
                 number = row["n"]
-                digest = None
-                if row["ask"]:
-                    digest = bytes.fromhex(row["ask"])
+                digest = _digest_of_row(row)
                 if not _is_final(result):
                     yield number, None, digest
                     continue
@@ -189,10 +206,11 @@ class Assignments:
                     about["ask"] = row["ask"]
                 check = bytes.fromhex(row["check"])
                 row_json = exact_json(row["row"])
-                yield number, Record(number, row["line"], row_json, check, about), digest
+                answered_row = Record(number, row["line"], row_json, check, about)
+                yield number, answered_row, digest
 
     def _restore(self) -> None:
-        """Restore the open batches. A batch that was not submitted before a crash is removed."""
+        """Restore the open batches from the store. Remove a batch whose submission a crash has prevented."""
         for entry in self._store.entries(WAYS):
             if entry.is_damaged:
                 path = str(self._store.path)
@@ -213,15 +231,21 @@ class Assignments:
             self._restore_batch(batch)
 
     def _open(self, number: int, rows: int, at: float, first: int) -> OpenBatch:
-        job = BatchJob(self._folder / "batches" / f"{number:03}", self._split)
-        self.open_batches[number] = OpenBatch(number, rows, at, first, job)
-        return self.open_batches[number]
+        path = self._folder / "batches" / f"{number:03}"
+        job = BatchJob(path, self._split)
+        batch = OpenBatch(number, rows, at, first, job)
+        self.open_batches[number] = batch
+        return batch
 
     def _restore_batch(self, batch: OpenBatch) -> None:
         path = batch.job.path
-        if not path.is_dir() or not (events := PartEvents(path).read()).planned:
+        events = PartEvents(path)
+        if path.is_dir():
+            events.read()
+        if not events.planned:
             rmtree(path, ignore_errors=True)
-            self._store.append(WAYS, [self.returned_entry(batch, 0.0, batch.rows)])
+            entry = self.returned_entry(batch, 0.0, batch.rows)
+            self._store.append(WAYS, [entry])
             self.release(batch, (), ())
             return
         if self._split is None:
@@ -230,22 +254,27 @@ class Assignments:
             )
         batch.is_cancelling = events.cancelled
         for row in self.rows(batch):
-            digest = None
-            if row["ask"]:
-                digest = bytes.fromhex(row["ask"])
-            self.assign(row["n"], digest)
+            self.assign(row["n"], _digest_of_row(row))
 
     def rows(self, batch: OpenBatch) -> Iterator[JSON]:
-        """Yield the submitted rows of a batch."""
-        return (
-            from_json(self._store.read(WAYS, batch.first + place)) for place in range(batch.rows)
-        )
+        """Yield what the store records of each row of a batch: `row` (its values), `n`, `line`, `check`, `ask`."""
+        for id in range(batch.first, batch.first + batch.rows):
+            yield from_json(self._store.read(WAYS, id))
+
+
+def _digest_of_row(row: JSON) -> bytes | None:
+    """Return the deduplication key in the record of a row; None without deduplication."""
+    if row["ask"]:
+        return bytes.fromhex(row["ask"])
+    return None
 
 
 def _is_final(result: BatchResult) -> bool:
-    """Return whether a row's result is final.
+    """Return whether the result of a row is stored. After other results, the row is called directly.
 
-    An error of the whole batch, or a transient one, is not.
+    An error of the whole batch, or a transient error, is not final.
     """
-    refused = result.retryable or getattr(result.error, "code", None) == "batch_validation_failed"
-    return result.status == "succeeded" or (result.status == "errored" and not refused)
+    if result.status != "errored":
+        return result.status == "succeeded"
+    is_of_batch = getattr(result.error, "code", None) == "batch_validation_failed"
+    return not is_of_batch and not result.retryable

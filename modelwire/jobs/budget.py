@@ -1,4 +1,4 @@
-"""Reserves the highest possible cost of each row of the job's `max_cost` before the row is called. No I/O.
+"""Reserves the highest possible cost of each row from the job's `max_cost` before the row is called. No I/O.
 
 A token is at least one byte of UTF-8, so the tokens of a prompt are at most the bytes of the row
 and of the chain's own texts. The longest answer is the model's `max_tokens`, else the
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from modelwire.adapters import BaseChatModel
     from modelwire.jobs.input_rows import Question
 
-# A model without a known context window is assumed to have this many tokens.
+# A model whose context window is unknown is assumed to have one of this many tokens.
 _UNKNOWN_CONTEXT = 1_000_000
-# An image that is referred to by a URL is estimated at this many tokens.
+# An image is estimated at this many tokens, because a row may contain only its URL.
 _IMAGE_TOKENS = 3_000
 # Numbers of input tokens are rounded up to a multiple of this, so that few prices are looked up.
 _STEP = 64
+# A request may limit the tokens of its answer by one of these fields.
 _LIMITS = frozenset(
     {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"}
 )
@@ -45,7 +46,7 @@ class _Call(NamedTuple):
 
 
 class RowMoney:
-    """Holds the budget of a job: `most` USD for all its runs.
+    """The budget of a job: `most` USD for all of its runs, of which a part is spent or reserved.
 
     Only the job's event loop may use it.
     """
@@ -60,27 +61,27 @@ class RowMoney:
         self._scale = Decimal(1)
         words = work.fingerprint()["work"]
         self._own_tokens = len(words.encode(errors="replace"))
-        named = [words.count(f"{{{name}}}") for name in work.columns or ()]
-        # A prompt may contain a column this many times.
-        self._times = max([1, *named])
-        # For each call of a row the models that may answer it: one, or those of a pool.
+        # The prompt contains no column more often than this.
+        self._times = 1
+        for name in work.columns or ():
+            self._times = max(self._times, words.count(f"{{{name}}}"))
+        # For each call that a row makes, the models that may answer it: one, or those of a pool.
         self._calls: list[list[_Call]] = []
         for model, kwargs, times in models_with_arguments(work.chain):
             calls = [_Call(one, 0, _UNKNOWN_CONTEXT) for one in members_of(model)]
             if work.has_answer_tokens:
                 calls = [_call(one, kwargs) for one in members_of(model)]
             self._calls += [calls] * times
-        for one in self._each_call():
-            if price_of_counts(one.model, _STEP, _STEP) is None:
-                self._calls = []
-                break
+        prices = [price_of_counts(one.model, _STEP, _STEP) for one in self._each_call()]
+        if None in prices:
+            self._calls = []
 
     def _each_call(self) -> list[_Call]:
         return [one for calls in self._calls for one in calls]
 
     @property
     def answer_tokens(self) -> int:
-        """Tokens of the longest answer that is reserved for; 0 if no model of the chain can be found."""
+        """Tokens of the longest answer that the estimates assume; 0 if the models or their prices are unknown."""
         return max((call.answer_tokens for call in self._each_call()), default=0)
 
     @property
@@ -98,7 +99,8 @@ class RowMoney:
         if not self._calls:
             return self._dearest
         tokens = self._own_tokens + self._times * len(row_json)
-        tokens += _IMAGE_TOKENS * len(_IMAGE.findall(row_json))
+        images = len(_IMAGE.findall(row_json))
+        tokens += _IMAGE_TOKENS * images
         total = Decimal(0)
         for calls in self._calls:
             # The input of a later call may contain the answers of earlier ones.
@@ -133,7 +135,7 @@ class RowMoney:
         self._reserved -= amount
 
     def pay(self, about: Fields, reserved: Decimal = Decimal(0)) -> None:
-        """Settle the actual cost of a row, and raise later estimates if it exceeds the `reserved` amount."""
+        """Add the actual cost in a row's record to what is spent. Raise later estimates if it exceeds `reserved`."""
         cost = Decimal(about.get("cost") or 0)
         self.spent += cost
         self._dearest = max(self._dearest, cost)
@@ -141,9 +143,10 @@ class RowMoney:
             self._scale *= cost / reserved
 
     def shortage(self, amount: Decimal) -> str:
-        """Return the sentence that explains why no more rows are started."""
+        """Return sentences that explain why the next row, which may cost `amount`, is not started."""
+        needed = _rounded(amount)
         left = _rounded(max(self.left, Decimal(0)))
-        why = f"The next row may cost up to ${_rounded(amount)}, and ${left} of the ${self.most} are left."
+        why = f"The next row may cost up to ${needed}, and ${left} of the ${self.most} are left."
         if not self.answer_tokens:
             return why
         return f"{why} The estimate assumes {self.answer_tokens:,} output tokens; set `max_tokens` to lower it."
@@ -154,7 +157,7 @@ def _rounded(amount: Decimal) -> str:
 
 
 def _price(call: _Call, tokens: int) -> Decimal:
-    """Return the most that a call costs whose input has `tokens` tokens and whose answer is the longest allowed.
+    """Return the highest cost in USD of a call with `tokens` tokens of input: that with the longest answer.
 
     An input longer than the context window is priced at the length of the window.
     """
@@ -173,7 +176,7 @@ def _call(model: BaseChatModel, kwargs: Fields) -> _Call:
 
 
 def _answer_limit(model: BaseChatModel, kwargs: Fields) -> tuple[int | None, int]:
-    """Return the limit of an answer in tokens, as the request would state it, and the number of answers it asks for."""
+    """Return the most tokens of an answer (None if the request sets no limit), and how many answers it asks for."""
     body: Fields = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
     if isinstance(model, ext.HTTPChatModel):
         arguments = dict(kwargs)
@@ -184,15 +187,16 @@ def _answer_limit(model: BaseChatModel, kwargs: Fields) -> tuple[int | None, int
             stop = arguments.pop("stop", None)
             request = model._build_request(messages, stop, arguments, stream=False)[1]
             body = request.body
-    parts = [body, *(part for part in body.values() if isinstance(part, Mapping))]
     limits = []
-    for part in parts:
+    for part in (body, *body.values()):
+        if not isinstance(part, Mapping):
+            continue
         for name in _LIMITS & part.keys():
             limit = part[name]
             if type(limit) is int:
                 limits.append(limit)
     count = body.get("n")
     answers = 1
-    if type(count) is int and count > 0:
-        answers = count
+    if type(count) is int:
+        answers = max(1, count)
     return max(limits, default=None), answers

@@ -1,8 +1,9 @@
-"""Rows with a common beginning wait until one of them has written the provider's prompt cache.
+"""Calls one row of each prompt prefix first, so that the other rows read the prefix from the provider's prompt cache.
 
-Providers can read a prefix once the answer to its writer has begun, so rows that start together would all write it. It
-is only done if a model of the chain has `prompt_cache` set. Rows of a chain that begins with a prompt template are
-compared by the system messages they begin with; those of another chain are taken to begin alike.
+A prefix can be read once the provider answers the call that has written it; rows that start together would all pay for
+writing it. Rows wait only if a model of the chain has `prompt_cache` set. If the chain starts with a prompt template,
+the prefix of a row is the system messages at the start of its prompt; the rows of any other chain are assumed to share
+one prefix.
 """
 
 from __future__ import annotations
@@ -19,38 +20,39 @@ from modelwire.usage import dollars, price_of_usage
 if TYPE_CHECKING:
     from asyncio import Future
 
-# A row waits at most this long for the one that writes the cache.
+# A row waits at most this long for the row that writes the cache.
 _LONGEST_WAIT_S = 60.0
-# A common beginning of less than this many characters is below the minimum of every provider.
+# No provider caches a prefix of fewer characters, so rows do not wait for it.
 _LEAST_CHARS = 1_024
-# The beginnings that have been written are forgotten above this number, and written again.
-_MOST_BEGINNINGS = 10_000
+# When this many prefixes were written, all are forgotten, and the next row of each writes it again.
+_MOST_PREFIXES = 10_000
 
-# An estimate compares the beginnings of this many rows.
+# `saving_note` compares the prefixes of this many rows.
 COMPARED_ROWS = 100
 
 Outcome = tuple[dict[str, Any], str]
 
 
 class CacheWarmup:
-    """Lets one row of each beginning go first."""
+    """Calls the first row of each prefix, while the other rows with that prefix wait."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
         self._is_on = _uses_prompt_cache(work)
+        # The hashes of the prefixes that are in the cache, and of those that a call in flight writes.
         self._written: set[int] = set()
         self._writing: dict[int, Future[None]] = {}
 
     async def call(self, values: Any, ask: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Return the outcome of `ask`, which calls the chain for a row, once its beginning is in the cache."""
-        beginning = None
+        """Wait until the prefix of a row is in the cache, then call `ask` for the row, and return its outcome."""
+        prefix = None
         if self._is_on:
-            beginning = _beginning(self._work, values)
-        if beginning is None:
+            prefix = _prefix(self._work, values)
+        if prefix is None:
             return await ask()
         import asyncio
 
-        key = hash(beginning)
+        key = hash(prefix)
         while key not in self._written:
             writing = self._writing.get(key)
             if writing is None:
@@ -67,7 +69,7 @@ class CacheWarmup:
         try:
             outcome = await ask()
             if "error" not in outcome[0]:
-                if len(self._written) >= _MOST_BEGINNINGS:
+                if len(self._written) >= _MOST_PREFIXES:
                     self._written.clear()
                 self._written.add(key)
             return outcome
@@ -78,20 +80,24 @@ class CacheWarmup:
 
 def _uses_prompt_cache(work: Work) -> bool:
     """Return whether a model of the chain has `prompt_cache` set, or bound."""
-    return any(
-        kwargs.get("prompt_cache", getattr(model, "prompt_cache", False))
-        for model, kwargs, _ in models_with_arguments(work.chain)
-    )
+    for model, kwargs, _ in models_with_arguments(work.chain):
+        of_model = getattr(model, "prompt_cache", False)
+        if kwargs.get("prompt_cache", of_model):
+            return True
+    return False
 
 
-def _beginning(work: Work, values: Any) -> str | None:
-    """Return what the prompt of a row begins with; None if that is too short to be cached, or cannot be made."""
+def _prefix(work: Work, values: Any) -> str | None:
+    """Return the prefix of a row's prompt, "" for a chain without a prompt template.
+
+    None if the prefix is too short to be cached, or if the prompt cannot be formatted.
+    """
     if work.prompt is None:
         return ""
     try:
         messages = work.prompt.invoke(work.filled(values)).to_messages()
     except ModelwireError:
-        return None  # The row will fail with it.
+        return None  # The call of the row will raise the same error.
     text = "\n".join(str(message.content) for message in _head(messages))
     if len(text) < _LEAST_CHARS:
         return None
@@ -108,24 +114,28 @@ def _head(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
 
 
 def saving_note(work: Work, rows: Sequence[Any], total: float) -> str:
-    """Return what the prompt cache saves for `total` rows whose first values are `rows`; "" if that is not known."""
+    """Return a sentence about what the prompt cache saves in a job of `total` rows; "" if that is unknown.
+
+    `rows` are the values of the first rows.
+    """
     models = list(models_with_arguments(work.chain))
-    beginnings = {_beginning(work, values) for values in rows}
-    if len(models) != 1 or len(beginnings) != 1:
+    prefixes = {_prefix(work, values) for values in rows}
+    if len(models) != 1 or len(prefixes) != 1:
         return ""
     if total < 2 or not _uses_prompt_cache(work):
         return ""
-    (beginning,) = beginnings
-    if not beginning:
+    (prefix,) = prefixes
+    if not prefix:
         return ""
-    tokens = count_tokens_approximately([beginning])
+    tokens = count_tokens_approximately([prefix])
     model = models[0][0]
     plain = _price(model, tokens, {})
     read = _price(model, tokens, {"cache_read": tokens})
     written = _price(model, tokens, {"cache_creation": tokens})
     if plain is None or read is None or written is None:
         return ""
-    saved = (plain - read) * Decimal(total - 1)
+    readers = Decimal(total - 1)
+    saved = (plain - read) * readers
     saved -= written - plain
     return (
         f"All rows begin with the same {tokens:,} tokens or so: from the second row on they are read from the prompt "

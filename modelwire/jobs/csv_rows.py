@@ -1,4 +1,4 @@
-"""Rows of CSV and TSV files."""
+"""Reads the rows of CSV and TSV files."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from typing import IO, Any
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.rows import EDGE_BYTES, MAX_ROW_CHARS, NO_TEXT, FileSource, Row
 
-# The header of a CSV file has at most this many lines.
+# The header of a CSV file is searched for in this many lines, and may span as many.
 _HEADER_LINES = 100
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*(?:"|$)')
 
 
 class _TooLong(Exception):
-    """A row is longer than a row may be."""
+    """A row has `MAX_ROW_CHARS` characters or more."""
 
 
 class _Lines:
-    """Feeds physical lines to the csv reader.
+    """Feeds the lines of a file to the csv reader.
 
-    The lines after the first of an unreadable row can be fed again.
+    After a row that cannot be read, `give_back` feeds its lines again, except the first one.
     """
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
-        # These lines will be fed again, the last one first.
+        # These lines are fed before the next one of the file, the last of the list first.
         self._back: list[str] = []
+        # The characters of the current row so far.
         self._chars = 0
-        # The current row begins on this line.
+        # The line of the file on which the current row begins.
         self.line = 1
+        # The lines of the current row so far.
         self.taken: list[str] = []
 
     def begin(self) -> None:
@@ -75,17 +77,17 @@ class CsvSource(FileSource):
     def _begin(self) -> None:
         import csv
 
-        # The limit holds for the whole process, so it is only ever raised, to the largest request.
-        csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_CHARS))
+        # The limit applies to the whole process, so it is raised and never lowered.
+        limit = max(csv.field_size_limit(), MAX_ROW_CHARS)
+        csv.field_size_limit(limit)
         self._lines = _Lines(self._file)
         self.columns = self._header()
 
     def _open(self) -> IO[Any]:
-        is_utf8 = self.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+        encoding = self.encoding
+        is_utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
         if is_utf8 and not self.is_ours:
             encoding = "utf-8-sig"
-        else:
-            encoding = self.encoding
         # Invalid bytes become lone surrogates, so that only their row fails and not the file.
         return self.path.open(encoding=encoding, errors="surrogateescape", newline="")
 
@@ -96,16 +98,22 @@ class CsvSource(FileSource):
         no_text = InvalidArgument(NO_TEXT.format(self.path, self.encoding))
         try:
             lines = [self._file.readline(MAX_ROW_CHARS)]
-            while lines[-1] in ("\n", "\r\n", "\r") and not is_ours and len(lines) < _HEADER_LINES:
+            while len(lines) < _HEADER_LINES:
+                is_empty = lines[-1] in ("\n", "\r\n", "\r")
+                if is_ours or not is_empty:
+                    break
                 lines.append(self._file.readline(MAX_ROW_CHARS))
-            while sum(line.count('"') for line in lines) % 2 and len(lines) < _HEADER_LINES:
+            while len(lines) < _HEADER_LINES:
+                quotes = sum(line.count('"') for line in lines)
+                if quotes % 2 == 0:
+                    break
                 # A column's name may span several lines.
                 lines.append(self._file.readline(EDGE_BYTES))
         except UnicodeError as exc:
             raise no_text from exc
-        if not is_ours and any(_unreadable(line, self.encoding) is not None for line in lines):
+        if not is_ours and self._unreadable_line(lines) is not None:
             raise no_text
-        self._lines._back.extend(line for line in reversed(lines) if line)
+        self._lines._back.extend(filter(None, reversed(lines)))
         delimiter = self._delimiter("".join(lines))
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
         try:
@@ -113,7 +121,8 @@ class CsvSource(FileSource):
         except (csv.Error, _TooLong) as exc:
             raise InvalidArgument(f"The header of `{self.path}` is not valid CSV: {exc}.") from exc
         if not is_ours:
-            names = [name or f"column_{place}" for place, name in enumerate(names, 1)]
+            for place, name in enumerate(names):
+                names[place] = name or f"column_{place + 1}"
         return _numbered(names)
 
     def _delimiter(self, header: str) -> str:
@@ -145,23 +154,25 @@ class CsvSource(FileSource):
                 lines.give_back()
             if not cells and problem is None:
                 continue  # It is an empty line.
-            problem = problem or self._misfit(cells) or self._unreadable_cell()
-            if problem is not None:
-                yield Row(number, lines.line, None, problem)
-            else:
-                yield Row(number, lines.line, dict(zip(names, cells, strict=True)))
+            problem = problem or self._misfit(cells)
+            if problem is None and not self.is_ours:
+                problem = self._unreadable_line(lines.taken)
+            values = None
+            if problem is None:
+                values = dict(zip(names, cells, strict=True))
+            yield Row(number, lines.line, values, problem)
             number += 1
 
-    def _unreadable_cell(self) -> str | None:
-        if self.is_ours:
-            return None
-        problems = (_unreadable(line, self.encoding) for line in self._lines.taken)
-        for problem in problems:
+    def _unreadable_line(self, lines: list[str]) -> str | None:
+        """Return the problem of the first line that is not text in the file's encoding, or None."""
+        for line in lines:
+            problem = _unreadable(line, self.encoding)
             if problem is not None:
                 return problem
         return None
 
     def _complaint(self, error: Exception) -> str:
+        """Return the error text of a row that the csv reader has rejected."""
         if isinstance(error, _TooLong):
             return (
                 f"The row has more than {MAX_ROW_CHARS // 2**20} million characters, "
@@ -172,6 +183,7 @@ class CsvSource(FileSource):
         return f"Not valid CSV: {error}."
 
     def _misfit(self, cells: list[str]) -> str | None:
+        """Return the error text of a row with too few or too many cells, or None."""
         wanted = len(self.columns or ())
         if len(cells) == wanted:
             return None
@@ -179,8 +191,9 @@ class CsvSource(FileSource):
 
 
 def _numbered(names: list[str]) -> list[str]:
-    """Return the columns with duplicates numbered: `b`, `b` become `b_1`, `b_2`, so that a prompt
-    with `b` is rejected.
+    """Return the names of the columns with duplicates numbered: `b`, `b` become `b_1`, `b_2`.
+
+    A prompt with `{b}`, which could mean either, is rejected then.
     """
     if len(set(names)) == len(names):
         return names
@@ -198,7 +211,7 @@ def _numbered(names: list[str]) -> list[str]:
 
 
 def _unreadable(line: str, encoding: str) -> str | None:
-    """Return what is invalid in a line's encoding, or None."""
+    """Return the error text of a line with a NUL byte or with bytes that are not text in `encoding`, or None."""
     if "\0" in line:
         return "The row has a NUL byte."
     if not line.isascii():
@@ -207,6 +220,6 @@ def _unreadable(line: str, encoding: str) -> str | None:
         except UnicodeEncodeError:
             return (
                 f"The row has bytes that are not {encoding} text: "
-                "`--encoding` (`encoding=`) says what the file is in."
+                "`--encoding` (`encoding=`) must name the file's encoding."
             )
     return None

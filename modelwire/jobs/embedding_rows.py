@@ -1,6 +1,6 @@
-"""The rows of a job that become vectors: rows that wait at the same time go to the embeddings model together.
+"""Jobs with an embeddings model: rows that wait at the same time are sent in one request.
 
-A vector is stored as its 32-bit floats in base64, which take a quarter of the space of their JSON.
+A vector is stored as 32-bit floats in base64, which take a quarter of the space of numbers in JSON.
 """
 
 from __future__ import annotations
@@ -33,44 +33,44 @@ if TYPE_CHECKING:
 
 # A request that is not full is sent once no row has joined it for this long.
 _GATHER_S = 0.02
-# This many full requests are in flight at first, and up to so many if that is faster. The rows of one take 10 MB.
+# This many full requests are in flight at first, and at most, if more are faster. The rows of a full
+# request take about 10 MB of memory.
 REQUESTS_AT_ONCE, REQUESTS_AT_MOST = 16, 32
 # An embeddings model without `limits()` gets this many texts at a time.
 _TEXTS_OF_UNKNOWN_MODEL = 256
 # Costs are divided among rows in units of a millionth of a millionth of a US dollar.
 _COST_DIGITS = 12
 
-# These options of a job need a chat model.
+# A job with an embeddings model rejects these options, which need a chat model.
 _OF_CHAT_MODELS = ("model", "system", "schema", "attachments", "finish_by", "bucket")
 
-# A vector depends on these settings of a model.
+# The fingerprint of a job contains these settings of the model, on which its vectors depend.
 _OF_VECTORS = ("model", "dimensions", "input_type")
 
-# These errors may be about a single text, so the others are sent again without it.
+# These errors may concern a single text of a request, so the request is divided and sent again.
 _OF_A_TEXT = (BadRequest, MalformedResponse, CallerError)
 
-# A row's vector, or its error as a text.
+# The facts for a row's record: its vector as `answer`, or its `error` as text.
 Outcome = dict[str, Any]
 
 
 class EmbeddingWork(Work):
-    """An embeddings model, and the column that holds the texts; None for rows that are texts themselves."""
+    """The work of a job with an embeddings model. `column` holds the texts; None if the rows are texts."""
 
     def __init__(self, model: Embeddings, column: str | None) -> None:
         super().__init__(_Embedder(model))
         self._column = column
-        self.columns = None
         if column is not None:
             self.columns = [column]
         self.named_by = "The job"
         self.has_answer_tokens = False
-        # The most texts of one request.
+        # A request has at most this many texts.
         self.texts_of_request = _texts_of_request(model)
         self.rows_at_once = REQUESTS_AT_ONCE * self.texts_of_request
         self.rows_at_most = REQUESTS_AT_MOST * self.texts_of_request
 
     def question(self, values: Any) -> Any:
-        """Return the text of a row, or its values if they have none."""
+        """Return the text of a row: the value in the column of the texts, or the row itself if it is a text."""
         if isinstance(values, dict) and self._column is not None:
             return values.get(self._column)
         return values
@@ -115,7 +115,7 @@ def _texts_of_request(model: Any) -> int:
 
 
 class _Embedder(Runnable[Any, Any]):
-    """Returns an outcome for each text of a list; an error that is about single texts is theirs alone."""
+    """Embeds a list of texts, and returns an outcome for each. An error of a single text fails only that text."""
 
     answer_columns = (COLUMN,)
 
@@ -123,13 +123,16 @@ class _Embedder(Runnable[Any, Any]):
         self.model = model
 
     def __repr__(self) -> str:
-        """Return the model with what its vectors depend on."""
-        values = {name: getattr(self.model, name, None) for name in _OF_VECTORS}
-        shown = (f"{name}={value!r}" for name, value in values.items() if value is not None)
+        """Return the model's class and settings, which are a part of the job's fingerprint."""
+        shown = []
+        for name in _OF_VECTORS:
+            value = getattr(self.model, name, None)
+            if value is not None:
+                shown.append(f"{name}={value!r}")
         return f"{type(self.model).__name__}({', '.join(shown)})"
 
     def _runnables_inside(self) -> Iterator[Runnable]:
-        """Yield the model of the calls, by whose name prices are found."""
+        """Yield the runnable that makes the model's calls, if it has one: prices are looked up by its name."""
         calls = getattr(self.model, "calls", None)
         if isinstance(calls, Runnable):
             yield calls
@@ -142,7 +145,7 @@ class _Embedder(Runnable[Any, Any]):
     async def ainvoke(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> list[Outcome]:
-        """Return the outcomes of texts. Raises the error of a call that is not about single texts."""
+        """Return one outcome for each text. Raises the error of a call that concerns all of them."""
         texts: list[str] = input
         try:
             found: Sequence[Any] = await self.model.aembed_documents(texts)
@@ -151,15 +154,13 @@ class _Embedder(Runnable[Any, Any]):
             is_divisible = len(texts) != 1 and _is_of_a_text(error)
             if not any(found) and not is_divisible:
                 raise
-        outcomes: list[Outcome] = []
+        outcomes: list[Outcome] = [{} for _ in found]
         missing = []
-        for index, row in enumerate(found):
-            outcome: Outcome = {}
-            if row:
-                outcome["answer"] = {COLUMN: stored_vector(row)}
+        for index, vector in enumerate(found):
+            if vector:
+                outcomes[index]["answer"] = {COLUMN: stored_vector(vector)}
             else:
                 missing.append(index)
-            outcomes.append(outcome)
         for part in _parts(missing, len(texts)):
             again = await self._outcomes([texts[index] for index in part])
             for index, outcome in zip(part, again, strict=True):
@@ -167,7 +168,7 @@ class _Embedder(Runnable[Any, Any]):
         return outcomes
 
     async def _outcomes(self, texts: list[str]) -> list[Outcome]:
-        """Return the outcomes of texts; an error that is about single texts is an outcome, too."""
+        """Return one outcome for each text, and the error of the call if it may concern a single text."""
         try:
             return await self.ainvoke(texts)
         except (ChatError, CallerError) as error:
@@ -177,11 +178,15 @@ class _Embedder(Runnable[Any, Any]):
 
 
 def _is_of_a_text(error: Exception) -> bool:
+    """Return whether an error may concern a single text of a request. A `NotFound` concerns the model."""
     return isinstance(error, _OF_A_TEXT) and not isinstance(error, NotFound)
 
 
 def _parts(missing: list[int], count: int) -> list[list[int]]:
-    """Return the indexes to send again: together, or in halves if no text of the request has a vector."""
+    """Divide the indexes of texts without a vector into requests; `count` is the number of texts of the last one.
+
+    They are sent together, or in halves if no text of the last request has a vector.
+    """
     if not missing:
         return []
     if len(missing) < count:
@@ -198,7 +203,7 @@ class _Waiting(NamedTuple):
 
 
 class EmbeddingCaller(RowCaller):
-    """Calls an embeddings model for rows. Rows that wait together share a request, its tokens and its cost."""
+    """Calls an embeddings model. Rows that wait at the same time share a request, its tokens and its cost."""
 
     def __init__(self, chain: Runnable, config: RunnableConfig, texts_of_request: int) -> None:
         super().__init__(chain, config)
@@ -225,7 +230,7 @@ class EmbeddingCaller(RowCaller):
         return await row.outcome
 
     def _gathered(self, loop: asyncio.AbstractEventLoop, before: int) -> None:
-        """Send the rows that wait, unless more have joined since the last look."""
+        """Send the waiting rows; if more of them wait than `before`, give further rows time to join first."""
         count = len(self._waiting)
         if count > before:
             loop.call_later(_GATHER_S, self._gathered, loop, count)
@@ -268,22 +273,23 @@ class EmbeddingCaller(RowCaller):
 
 
 def text_error(text: Any) -> CallerError | None:
-    """Return the error of a row whose text has no vector; None if its text can be sent."""
+    """Return the error of a value that cannot be embedded, because it is empty or no string; None for any other."""
     if text is None or text == "":
         return InvalidArgument("The text is empty, and an empty text has no vector.")
     if not isinstance(text, str):
-        return InvalidType(f"The text is not a text but a `{type(text).__name__}`.")
+        return InvalidType(f"The text must be a string, not a `{type(text).__name__}`.")
     return None
 
 
 def _outcomes(about: Outcome, rows: Sequence[_Waiting]) -> list[Outcome]:
-    """Return the facts of each row of a request: its own vector or error, and its share of tokens and cost."""
+    """Divide the facts of a request among its rows: each has its vector or error, and a share of tokens and cost."""
     facts: Outcome = {}
     for name in ("attempts", "latency_s", "cached"):
         if name in about:
             facts[name] = about[name]
     if "error" in about:
-        # What was billed belongs to no row; the first has it, so that the sum is right.
+        # The tokens and the cost of a failed request belong to no single row. The first row has
+        # them, so that the sums over the rows are right.
         failed = {**facts, "error": about["error"]}
         return [about, *(dict(failed) for _ in rows[1:])]
     outcomes: list[Outcome] = [{**facts, **outcome} for outcome in about["answer"]]
@@ -306,7 +312,12 @@ def _outcomes(about: Outcome, rows: Sequence[_Waiting]) -> list[Outcome]:
 
 
 def _shares(total: int, weights: Sequence[int]) -> list[int]:
-    """Return `total` divided by the weights into whole numbers whose sum it is."""
+    """Divide `total` in proportion to the weights into whole numbers with the same sum; all are 0 without weights."""
     whole = sum(weights) or 1
-    ends = [total * end // whole for end in accumulate(weights)]
-    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+    shares = []
+    begin = 0
+    for weight in accumulate(weights):
+        end = total * weight // whole
+        shares.append(end - begin)
+        begin = end
+    return shares

@@ -26,15 +26,15 @@ LOOK_AHEAD = 10_000
 
 @dataclass(slots=True)
 class FailureStreak:
-    """The failures since the last answer."""
+    """The consecutive failures since the last answer."""
 
     count: int = 0
-    of_key: int = 0
+    of_key: int = 0  # The failures that are usually about the key.
     last_error: str = ""
-    held: list[Record] = field(default_factory=list)
+    held: list[Record] = field(default_factory=list)  # The records that are not stored yet.
 
     def add(self, failure_scope: str, error: str) -> None:
-        """Count a failure. `failure_scope` is "row", or "key" if such an error is usually about the key."""
+        """Count a failure. `failure_scope` is "key" for an error that is usually about the key, else "row"."""
         self.count += 1
         self.of_key += failure_scope == "key"
         self.last_error = error

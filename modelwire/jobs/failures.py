@@ -1,4 +1,4 @@
-"""The failures of a job: they are held back until it is known whether they have a common cause."""
+"""Holds back the failures of a job until it is known whether they have a common cause."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Failures:
         self.is_stopped = False
 
     def note(self, about: Fields, failure_scope: str) -> None:
-        """Count the outcome of a call."""
+        """Count the outcome of a call: an answer, or a failure with a `failure_scope` (see `RowCaller.ask`)."""
         if failure_scope:
             self.streak.add(failure_scope, about["error"])
         elif "answer" in about:
@@ -41,10 +41,14 @@ class Failures:
                 self._store.place(record)
 
     def counts(self) -> tuple[int, int]:
-        """Return two counts of the failures held back: rows that have no record yet, and answers the model refused."""
-        held = self.streak.held
-        failed = sum(self._store.results.state(record.number) == UNKNOWN for record in held)
-        return failed, sum(record.refused for record in held)
+        """Return two counts of the failures held back: those of rows that have no record yet, and refused answers."""
+        state = self._store.results.state
+        failed = 0
+        refused = 0
+        for record in self.streak.held:
+            failed += state(record.number) == UNKNOWN
+            refused += record.refused
+        return failed, refused
 
     async def check(self, job: Job) -> None:
         """Raise `JobStopped` if every row now fails, checked with probe rows."""
@@ -74,15 +78,16 @@ class Failures:
 
     async def _probe_answered_row(self, job: Job) -> None:
         """Call the chain for a row that was answered before, to check whether any row is answered now."""
-        # The records of the last moments can be read after this.
+        # The record of a row can be read once it is committed.
         await self._store.committed()
         record = self._store.results.last_asked()
         if record is None or self.is_stopped:
             return
-        question = Question(Row(record["n"], record["line"], record["row"]))
+        row = Row(record["n"], record["line"], record["row"])
+        question = Question(row)
         if job.ledger.reserve(question):
             try:
-                about, _ = await job.calls.ask(record["row"])
+                about, _ = await job.calls.ask(row.values)
                 again = record_of_probe(record, about)
                 job.ledger.count(again.about, question.reserved)
                 self._store.place(again)

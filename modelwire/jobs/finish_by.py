@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.plan import Line, Plan, Shortage, State
 
+# A deadline must not be further away than this.
 _CENTURY_S = 100 * 365.0 * 86_400
+# An error that names the earliest possible deadline adds this, because the user needs time to type it.
 _TO_TYPE_S = 120.0
 # An error shows at most this many characters of a wrong value.
 _SHOWN_CHARS = 40
@@ -60,6 +62,7 @@ def _shortened(value: Any) -> str:
 
 
 def _in_utc(value: Any, now: datetime) -> datetime:
+    """Return the time that a value of `finish_by` stands for."""
     if isinstance(value, timedelta):
         return now + value
     if isinstance(value, str):
@@ -127,9 +130,10 @@ def shown(at: datetime) -> str:
 
 
 class JobPlan(NamedTuple):
-    """The forecast of a job.
+    """The forecast of a job with a deadline.
 
-    Printed, it is a table of `plan.lines`: `way`, `rows`, `cost` (USD), `end_s` (from now).
+    Printed, it is a table. `plan.lines` has one line for each way to process rows, with `way`,
+    `rows`, `cost` (USD) and `end_s` (seconds from now). `hour` is the deadline.
     """
 
     plan: Plan
@@ -145,15 +149,18 @@ class JobPlan(NamedTuple):
     def __str__(self) -> str:
         rows = [("way", "rows", "cost", "end")]
         plan = self.plan
-        for line in (*plan.lines, Line("all", plan.rows, plan.cost, plan.end_s)):
+        total = Line("all", plan.rows, plan.cost, plan.end_s)
+        for line in (*plan.lines, total):
             end = self._at(line.end_s)
-            rows.append((line.way, f"{line.rows:,}", usd(line.cost), end))
-        width, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
-        lines = []
-        for way, *others in rows:
-            cells = [way.ljust(width)]
-            cells += [cell.rjust(wide) for cell, wide in zip(others, widths, strict=True)]
-            lines.append("  ".join(cells))
+            cost = usd(line.cost)
+            rows.append((line.way, f"{line.rows:,}", cost, end))
+        columns = []
+        align = str.ljust
+        for column in zip(*rows, strict=True):
+            width = max(map(len, column))
+            columns.append([align(cell, width) for cell in column])
+            align = str.rjust
+        lines = ["  ".join(cells) for cells in zip(*columns, strict=True)]
         last = f"Deadline {shown(self.hour)}."
         if self.plan.cancel_s is not None:
             last += (
@@ -176,7 +183,7 @@ def usd(amount: float | None) -> str:
 
 
 def shortage_text(short: Shortage, state: State, hour: datetime) -> str:
-    """Return the sentences that explain why a plan cannot meet its deadline or budget, and what would."""
+    """Return sentences that explain why a plan cannot meet its deadline or budget, and what the earliest end is."""
     text = f"{state.unfinished:,} rows cannot be done by {shown(hour)}"
     if short.late:
         text += f": live calls get {state.rate * 60:,.0f} rows a minute."
@@ -184,6 +191,7 @@ def shortage_text(short: Shortage, state: State, hour: datetime) -> str:
         text += f" for the {usd(state.money)} that are left of `max_cost`: that takes about {usd(short.hour_cost)}."
     if short.earliest_s < math.inf:
         # `shown` drops the seconds, and the user needs a minute to type it.
-        at = datetime.now(UTC) + timedelta(seconds=min(short.earliest_s, _CENTURY_S) + _TO_TYPE_S)
+        earliest_s = min(short.earliest_s, _CENTURY_S) + _TO_TYPE_S
+        at = datetime.now(UTC) + timedelta(seconds=earliest_s)
         return f"{text} The earliest is {shown(at)}, for about {usd(short.earliest_cost)}."
     return f"{text} The least there is takes about {usd(short.earliest_cost)}."

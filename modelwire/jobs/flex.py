@@ -1,5 +1,6 @@
-"""OpenAI's flex tier for the direct calls of a job with a deadline: the price of a batch, slower,
-at times unavailable.
+"""OpenAI's flex tier for the direct calls of a job with a deadline.
+
+Its price is that of a batch. It is slower than the default tier, and at times unavailable.
 
 https://platform.openai.com/docs/guides/flex-processing, read 2026-11. The priority tier is not
 used: its rate limit is that of the default tier, so it is no faster for many rows, and OpenAI does
@@ -32,39 +33,41 @@ LONGEST_S, SHORTEST_S = 900.0, 60.0
 
 
 class FlexTier:
-    """The flex tier of a job's model.
+    """Decides when rows are called on the flex tier of a job's model, and measures its rate.
 
-    It is never offered if `split` is None or the model has no such tier.
+    Flex is never used if `split` is None or the model has no such tier.
     """
 
     NAME = "flex"
 
     def __init__(self, split: Split | None) -> None:
         self._split = split
-        if split is None or not _takes_tiers(split):
-            self._share = Decimal(1)
-        else:
+        # The price on the tier, as a share of the usual price.
+        self._share = Decimal(1)
+        if split is not None and _takes_tiers(split):
             self._share = _share_of(split.model)
-        # This is the measured rate in rows a second.
+        # The measured rate in rows a second; 0 before a measurement.
         self.rate = 0.0
         self._planned_rate = 0.0
         self._timeout_s = LONGEST_S
         self._is_on = False
-        # These count the rows sent to the tier, the rows billed by it, and those billed before this
-        # pass.
+        # How many rows were sent to the tier, how many it has billed, and how many of those before
+        # this pass.
         self._rows = self._billed = self._billed_before = 0
 
     def tiers(self, state: State) -> tuple[Tier, ...]:
-        """Return the tiers that the planner may use: none if a call that times out there could delay the job."""
+        """Return the tiers that the plan may use: flex, or none if calls that time out there could delay the job."""
         rate = max(SAFE * state.rate, 1e-9)
-        usable_s = state.left_s - state.spare_s
-        spare_s = usable_s - state.unfinished / rate
+        live_s = state.unfinished / rate
+        spare_s = state.left_s - state.spare_s - live_s
         self._timeout_s = min(LONGEST_S, spare_s / 2)
+        flex_rate = self.rate or _GUESS * state.rate
+        self._planned_rate = min(state.rate, flex_rate)
         share = float(self._share)
-        self._planned_rate = min(state.rate, self.rate or _GUESS * state.rate)
         if self._rows:
             # The other rows were billed at the full price.
-            share += (1 - share) * (1 - self._billed / self._rows)
+            others = 1 - self._billed / self._rows
+            share += (1 - share) * others
         if share >= 1 or self._timeout_s < SHORTEST_S:
             return ()
         return (Tier(self.NAME, share, self._planned_rate),)
@@ -83,36 +86,38 @@ class FlexTier:
         return flex
 
     def count(self, about: Fields) -> None:
-        """Count the result of a row."""
+        """Count the record of a row that was called in this pass."""
         if self._is_on and "answer" in about:
             self._rows += 1
             self._billed += about.get("way") == self.NAME
 
     def finish_pass(self, seconds: float) -> bool:
-        """Finish a pass, and return whether it was on this tier."""
+        """Finish a pass that has taken `seconds`, and return whether it was on this tier."""
         billed = self._billed - self._billed_before
         if self._is_on and billed:
             self.rate, _ = rate_of(None, billed, seconds)
         return self._is_on
 
     def notes(self, plan: Plan) -> list[str]:
-        """Return the assumptions of a plan as sentences."""
-        if all(line.way != self.NAME for line in plan.lines):
+        """Return sentences about what a plan with this tier assumes; none for a plan without it."""
+        if self.NAME not in [line.way for line in plan.lines]:
             return []
         per_minute = self._planned_rate * 60
         return [
-            f"Flex is taken to get {per_minute:,.0f} rows a minute; rows it refuses go live at the full price."
+            f"Flex is assumed to answer {per_minute:,.0f} rows a minute; rows that it refuses are called directly at "
+            "the full price."
         ]
 
 
 def _steps(split: Split) -> list[Any]:
+    """Return the steps of a job's chain."""
     if isinstance(split.chain, RunnableSequence):
         return split.chain.steps
     return [split.chain]
 
 
 def _takes_tiers(split: Split) -> bool:
-    """Return whether the job may choose the tier, and each row calls the model itself exactly once.
+    """Return whether the job may choose the tier: the user has set none, and each row calls the model exactly once.
 
     A cached answer of another tier would not be found again, so a model with a cache is excluded.
     """
@@ -120,7 +125,7 @@ def _takes_tiers(split: Split) -> bool:
     live = split.live
     if getattr(model, "provider", None) not in PROVIDERS:
         return False
-    if all(step is not live for step in _steps(split)):
+    if not any(step is live for step in _steps(split)):
         return False
     for name in ("service_tier", "extra_body"):
         if name in split.kwargs or getattr(model, name, None):
@@ -136,7 +141,8 @@ def _takes_tiers(split: Split) -> bool:
 
 def _share_of(model: Any) -> Decimal:
     """Return the price on the flex tier as a share of the usual one; 1 if no such price is listed."""
-    usual, flex = (price_of_counts(model, 1000, 1000, tier) for tier in (None, FlexTier.NAME))
+    usual = price_of_counts(model, 1000, 1000)
+    flex = price_of_counts(model, 1000, 1000, FlexTier.NAME)
     if usual and flex:
         return flex / usual
     return Decimal(1)

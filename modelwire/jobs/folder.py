@@ -17,12 +17,14 @@ from uuid import uuid4
 
 from modelwire.aliases import JSON
 from modelwire.errors import DiskError, InvalidArgument, JobBusy, JobChanged
-from modelwire.jobs.owned_files import disk_errors, lock_file, write_whole
+from modelwire.jobs.owned_files import disk_errors, lock_file, owned, write_whole
 from modelwire.jobs.store import STORE_NAME
 from modelwire.jobs.work import differences
 
 _SUFFIX = ".job"
+# The version of the format of `job.json`.
 _VERSION = 2
+# A folder with other files than these, and without `job.json`, does not become a job's folder.
 OURS = {
     "lock",
     ".job.json.part",
@@ -31,7 +33,7 @@ OURS = {
 
 
 class JobFolder:
-    """One job's folder. `about` is the content of `job.json`, {} before the first run."""
+    """The folder of one job. `about` is the content of `job.json`, {} before the first run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,7 +56,7 @@ class JobFolder:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_nobody_elses()
-            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = owned(str(path / "lock"), os.O_RDWR | os.O_CREAT)
             if not lock_file(lock):
                 holder = os.read(lock, 500).decode(errors="replace").strip()
                 os.close(lock)
@@ -74,27 +76,29 @@ class JobFolder:
             raise DiskError.of(exc, path) from exc
 
     def _check_nobody_elses(self) -> None:
-        """Raise if the folder belongs to something else: a job truncates and replaces files by their names."""
-        if not (self.path / "job.json").exists():
-            others = {path.name for path in self.path.iterdir()} - OURS
-            if others:
-                raise InvalidArgument(
-                    f"`{self.path}` is not a job's folder: it has `{min(others)}`, and no `job.json`. Name another."
-                )
+        """Raise `InvalidArgument` for a folder with other files, since a job overwrites files by their names."""
+        if (self.path / "job.json").exists():
+            return
+        others = {path.name for path in self.path.iterdir()} - OURS
+        if others:
+            raise InvalidArgument(
+                f"`{self.path}` is not a job's folder: it has `{min(others)}`, and no `job.json`. Name another."
+            )
 
     def check_store(self) -> None:
-        """Check that a job still has its store: started anew, the job would pay for its rows again.
+        """Check that a job still has its store: without it, the job would start over and pay for its rows again.
 
         Raises: `DiskError` if the store is missing or empty.
         """
         store = self.path / STORE_NAME
-        with disk_errors(store):
-            is_there = store.exists()
-            if not self.about or (is_there and store.stat().st_size > 0):
-                return
+        if not self.about:
+            return
         state = "is gone"
-        if is_there:
-            state = "is empty"
+        with disk_errors(store):
+            if store.exists():
+                if store.stat().st_size > 0:
+                    return
+                state = "is empty"
         batches = ""
         if "batch" in self.about or (self.path / "batches").is_dir():
             batches = (
@@ -134,11 +138,13 @@ class JobFolder:
         input_may_differ: bool = False,
         rows_may_come: bool = False,
     ) -> bool:
-        """Return whether the input has changed. Raises: `JobChanged` if the job has changed.
+        """Compare a fingerprint with that of the job, and return whether the input has changed.
 
-        The input may differ when failed rows are retried, since the user may have corrected them;
-        with `rows_may_come`, in all but its file's name. The caller must compare the answered rows
-        then.
+        A changed input is accepted if `input_may_differ` (the user may have corrected failed rows),
+        or if `rows_may_come` and the file has the same name (rows may have been appended). The
+        caller must then compare the rows that have a result.
+
+        Raises: `JobChanged` for any other difference.
         """
         if not self.about:
             return False
@@ -164,7 +170,7 @@ class JobFolder:
         output: Path | None = None,
         input_may_differ: bool = False,
     ) -> None:
-        """Store the fingerprint of the job. Raises `JobChanged` if it has changed; see `check`."""
+        """Write `job.json`: fingerprint, command and output of the job. Raises `JobChanged` as `check` does."""
         if self.about:
             self.check(fingerprint, input_may_differ=input_may_differ)
             if input_may_differ:
@@ -181,7 +187,7 @@ class JobFolder:
             self.about["output"] = str(output.resolve())
         self._write("job.json", self.about)
         with suppress(OSError):
-            # It is the summary of an earlier run.
+            # This file would be the summary of an earlier run.
             (self.path / "summary.json").unlink()
 
     def output(self) -> Path | None:
@@ -201,8 +207,10 @@ class JobFolder:
 
         Raises: `JobBusy`.
         """
-        folders = {output.resolve().parent, output.absolute().parent, self.path.absolute().parent}
-        for folder in sorted(folders):
+        beside = {
+            path.parent for path in (output.resolve(), output.absolute(), self.path.absolute())
+        }
+        for folder in sorted(beside):
             if not folder.is_dir():
                 continue
             others, _ = jobs_below(folder)
@@ -228,7 +236,7 @@ class JobFolder:
         self._write("summary.json", {**summary, "ended": _now()})
 
     def state(self) -> str:
-        """Return the state of the job as one word."""
+        """Return the state of the job: "running", "not begun", or that of its summary, such as "complete"."""
         path = self.path / "lock"
         try:
             access = os.O_RDONLY
@@ -276,7 +284,8 @@ class JobFolder:
         return found
 
     def _write(self, name: str, data: JSON) -> None:
-        write_whole(self.path / name, json.dumps(data, indent=2).encode() + b"\n")
+        text = json.dumps(data, indent=2)
+        write_whole(self.path / name, f"{text}\n".encode())
 
 
 def _now() -> str:
@@ -314,6 +323,6 @@ def find_job(name: str, folder: Path) -> JobFolder:
             return job
     text = f"There is no job `{name}` in `{folder}`"
     if Path(name).is_dir():
-        text = f"`{name}` is a folder and no job's: it has no `job.json`"
+        text = f"`{name}` is not a job's folder: it has no `job.json`"
     hint = "`modelwire jobs list` shows the jobs there are."
     raise InvalidArgument(" ".join([f"{text}. {hint}", *unreadable]))

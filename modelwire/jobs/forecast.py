@@ -35,10 +35,15 @@ _YEAR_S = 365 * 86_400.0
 
 
 class Forecast:
-    """What is known about the rows of a job that need a call. `chunk` is the size of the largest batch."""
+    """Estimates about the rows that still need a call. `hour` is the deadline; a batch has at most `chunk` rows."""
 
     def __init__(
-        self, job: Job, hour: datetime | None, flex: FlexTier, assignments: Assignments, chunk: int
+        self,
+        job: Job,
+        hour: datetime | None,
+        flex: FlexTier,
+        assignments: Assignments,
+        chunk: int,
     ) -> None:
         self._job = job
         self._hour = hour
@@ -51,9 +56,9 @@ class Forecast:
         self._passes: deque[tuple[int, float]] = deque(maxlen=20)
         # Rows that are neither answered nor in a batch.
         self.unassigned = 0
-        # What `max_cost` reserves for a direct call.
+        # USD that `max_cost` reserves for a direct call of each measured row.
         self._needs: list[Decimal] = []
-        # The values of the first rows, by which the saving of the prompt cache is estimated.
+        # The values of the first rows, from which the saving of the prompt cache is estimated.
         self._first_values: list[Any] = []
         model = next(iter(self._models), None)
         limit = getattr(model, "max_tokens", None) or ANSWER_TOKENS
@@ -63,16 +68,15 @@ class Forecast:
         tokens = self._prompt_tokens()
         if model is not None:
             price = price_of_counts(model, tokens, self._answer_tokens)
-            if price is None:
-                self._guess = None
-            else:
+            if price is not None:
                 self._guess = float(price) * len(self._models)
 
     def _prompt_tokens(self) -> int:
         """Count the rows without an answer, and return the mean tokens of their prompts."""
         job = self._job
         money = job.ledger.money
-        tokens = measured = 0
+        tokens = 0
+        measured = 0
         rows = job.input.anew()
         with closing(rows):
             for row in rows.unread:
@@ -92,11 +96,11 @@ class Forecast:
         return round(tokens / max(measured, 1))
 
     def add_pass(self, rows: int, seconds: float) -> None:
-        """Record how many rows were called directly in a pass."""
+        """Record that `rows` were called directly in a pass of `seconds`."""
         self._passes.append((rows, seconds))
 
     def rate(self) -> tuple[float, bool]:
-        """Return the rows a second of direct calls, and whether they are more than an assumption."""
+        """Return the rate of direct calls in rows a second, and whether it is known or measured, not assumed."""
         advertised = None
         models = self._models
         if models and hasattr(models[0], "limits"):
@@ -105,8 +109,12 @@ class Forecast:
                 advertised = models[0].limits().requests_per_minute
         if advertised is not None:
             advertised /= 60 * len(models)
-        rows = sum(rows for rows, _ in self._passes)
-        return rate_of(advertised, rows, sum(seconds for _, seconds in self._passes))
+        rows = 0
+        seconds = 0.0
+        for rows_of_pass, seconds_of_pass in self._passes:
+            rows += rows_of_pass
+            seconds += seconds_of_pass
+        return rate_of(advertised, rows, seconds)
 
     def _seconds_left(self) -> float:
         if self._hour is None:
@@ -119,17 +127,19 @@ class Forecast:
 
     def poll_interval_s(self) -> float:
         """Return the seconds until the batches are polled again."""
-        ages = [time.time() - batch.at for batch in self._assignments.open_batches.values()]
-        youngest = min(ages, default=0.0)
-        longest_s = min(LONGEST_POLL_S, youngest / 4, self._total_s() / 50)
+        now = time.time()
+        latest = max((batch.at for batch in self._assignments.open_batches.values()), default=now)
+        youngest_s = now - latest
+        longest_s = min(LONGEST_POLL_S, youngest_s / 4, self._total_s() / 50)
         return max(SHORTEST_POLL_S, longest_s)
 
     def quota(self, rate: float) -> int:
-        """Return how many rows to call directly before the plan is made again, at `rate` rows a second."""
-        return max(PILOT, round(rate * LONGEST_POLL_S))
+        """Return how many rows to call directly, at `rate` rows a second, before the plan is made again."""
+        rows = round(rate * LONGEST_POLL_S)
+        return max(PILOT, rows)
 
     def state(self, *, has_batches: bool) -> State:
-        """Return the state that the schedule of this job is computed from.
+        """Return the state of the job, from which its plan is computed.
 
         `has_batches` says whether rows may be submitted as batches now.
         """
@@ -143,13 +153,14 @@ class Forecast:
         money_left = None
         if money is not None:
             money_left = float(money.most - money.spent)
+        batches = [batch.state() for batch in self._assignments.open_batches.values()]
         state = State(
             left_s=self._seconds_left(),
             rows=max(0, self.unassigned),
             rate=self.rate()[0],
             price=price,
             money=money_left,
-            batches=tuple(batch.state() for batch in self._assignments.open_batches.values()),
+            batches=tuple(batches),
             pace=Pace(self._assignments.seconds),
             has_batches=has_batches,
             chunk=self._chunk,
@@ -160,10 +171,10 @@ class Forecast:
         return replace(state, tiers=self._flex.tiers(state))
 
     def checked(self, *, has_batches: bool) -> list[str]:
-        """Return notes for the plan.
+        """Return notes for the plan: a warning if the deadline cannot be met at an assumed rate.
 
-        Raises: `InvalidArgument` if the deadline cannot be met, or not within the budget, as far as
-        that is known.
+        Raises: `InvalidArgument` if the deadline cannot be met at a known rate, or not within the
+        budget.
         """
         state = self.state(has_batches=has_batches)
         money = self._job.ledger.money
@@ -171,12 +182,14 @@ class Forecast:
         if short is not None and self._hour is not None:
             text = f"{shortage_text(short, state, self._hour)} "
             if short.late and not self.rate()[1]:
-                return [f"{text}That rate is assumed: `rpm=` of the model says what it is."]
+                return [f"{text}That rate is assumed: set `rpm=` of the model to the real one."]
             raise InvalidArgument(
                 f"{text}No request was sent. Change `finish_by`, `max_cost` or `limit`."
             )
+        if money is None or self._assignments.open_batches:
+            return []
         least = min(self._needs, default=Decimal(0))
-        if money is not None and not self._assignments.open_batches and least > money.left:
+        if least > money.left:
             raise InvalidArgument(f"{money.shortage(least)} No request was sent.")
         return []
 
@@ -187,18 +200,22 @@ class Forecast:
         plan = expected(self.state(has_batches=has_batches))
         assumed = []
         if not is_known:
+            per_minute = rate * 60
             assumed.append(
-                f"Live calls are taken to get {rate * 60:,.0f} rows a minute until they have shown more."
+                f"Live calls are assumed to answer {per_minute:,.0f} rows a minute until their rate is measured."
             )
         if self._guess is not None and plan.rows:
             assumed.append(self._assumed_answer(in_batches=bool(plan.step.submit)))
-        live = sum(line.rows for line in plan.lines if line.way == LIVE)
+        live = 0
+        for line in plan.lines:
+            if line.way == LIVE:
+                live += line.rows
         cache = saving_note(self._job.calls.work, self._first_values, live)
         notes = [*notes, " ".join(assumed), cache, *self._flex.notes(plan)]
         return JobPlan(plan, now, self._hour or now, tuple(filter(None, notes)))
 
     def _assumed_answer(self, *, in_batches: bool) -> str:
-        """Return sentences about the assumed length of answers, and what `max_cost` reserves for longer ones."""
+        """Return a sentence about the assumed length of answers, and how many rows `max_cost` admits at a time."""
         text = f"An answer is taken to have {self._answer_tokens:,} tokens."
         money = self._job.ledger.money
         mean = Decimal(0)

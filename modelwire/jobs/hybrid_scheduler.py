@@ -1,4 +1,4 @@
-"""Splits a job's rows between the Batch API and direct calls to meet a deadline.
+"""Splits a job's rows between the provider's Batch API and direct calls, to meet a deadline.
 
 The table `ways` of the job's store records which rows are in which batch, in one transaction for
 each batch and before the batch is submitted. A row in a batch is called directly only after the
@@ -78,12 +78,13 @@ class HybridScheduler(LiveScheduler):
             self._notes += self.forecast.checked(has_batches=self._may_submit())
 
     def _split_chain(self) -> Split | None:
-        """Return the chain split for a batch; None if all rows are called directly."""
+        """Return the chain split at its model; None if no batch can be made of it, so all rows are called directly."""
         chain = self.job.calls.work.chain
         bucket = self.job.options["bucket"]
-        kinds = dict.fromkeys(
-            f"{type(one).__name__}({getattr(one, 'model', '')!r})" for one in models_of(chain)
-        )
+        kinds: dict[str, None] = {}
+        for one in models_of(chain):
+            name = getattr(one, "model", "")
+            kinds[f"{type(one).__name__}({name!r})"] = None
         if len(kinds) > 1:
             raise InvalidArgument(
                 f"`finish_by` plans for one model, and the chain has {', '.join(kinds)}: their prices and limits "
@@ -110,8 +111,10 @@ class HybridScheduler(LiveScheduler):
         if money is None:
             return
         for batch in self.assignments.open_batches.values():
-            needs = (money.needed(exact_json(row["row"])) for row in self.assignments.rows(batch))
-            batch.reserved = sum(needs, Decimal(0)) * BATCH_SHARE
+            needed = Decimal(0)
+            for row in self.assignments.rows(batch):
+                needed += money.needed(exact_json(row["row"]))
+            batch.reserved = needed * BATCH_SHARE
             money.owe(batch.reserved)
 
     def plan(self) -> JobPlan:
@@ -123,20 +126,23 @@ class HybridScheduler(LiveScheduler):
 
         During a run, at least one direct call must have succeeded before.
         """
-        proved = not self._has_begun or self.job.store.results.count(ANSWERED) > 0
         is_able = self._split is not None and self._takes_batches
-        return proved and is_able and not self.job.input.exhausted
+        if not is_able or self.job.input.exhausted:
+            return False
+        return not self._has_begun or self.job.store.results.count(ANSWERED) > 0
 
     def holds(self, number: int, question: Question | None = None) -> bool:
-        """Return whether the row with this number is in a batch, or one that equals its `question`.
+        """Return whether the row with this number is in a batch, or a row with the same request as `question`.
 
-        A later pass has to look at such a row.
+        A later pass decides about such a row. Without a `question`, only the number is compared.
         """
         is_held = self.assignments.has(number)
         if question is None:
             return is_held
-        if not is_held and self.assignments.made and question.row.problem is None:
-            is_held = self.assignments.has_equal(self.job.calls.digest(question))
+        may_have_equal = self.assignments.made > 0 and question.row.problem is None
+        if may_have_equal and not is_held:
+            digest = self.job.calls.digest(question)
+            is_held = self.assignments.has_equal(digest)
         self._left_behind = self._left_behind or is_held
         return is_held
 
@@ -173,7 +179,8 @@ class HybridScheduler(LiveScheduler):
         if self.hour is not None:
             self.job.progress.say(str(self.plan()))
             if self._split is not None:
-                quota = max(0, PILOT - self.job.store.results.count(ANSWERED))
+                answered = self.job.store.results.count(ANSWERED)
+                quota = max(0, PILOT - answered)
         self._has_begun = True
         self._begin_pass(quota, LIVE)
 
@@ -201,13 +208,16 @@ class HybridScheduler(LiveScheduler):
             is_away = bool(self.assignments.open_batches)
             if is_at_end and not is_away and not self._left_behind:
                 return False
-            has_rows = self.forecast.unassigned > 0 and not self._is_short
-            if (has_rows and (self._returned or not is_at_end)) or not is_away:
+            has_money = not self._is_short
+            has_rows = self._returned or not is_at_end
+            can_call = has_money and has_rows and self.forecast.unassigned > 0
+            if can_call or not is_away:
                 self._begin_next_pass(step.tier)
                 return True
             await self._pause()
 
     def _begin_next_pass(self, tier: str) -> None:
+        """Start a pass of direct calls on `tier`, from the first row again if all rows were read."""
         if self.job.input.exhausted:
             self._left_behind = False
             self._returned = 0
@@ -240,8 +250,10 @@ class HybridScheduler(LiveScheduler):
             await asyncio.wait({self._polling})
 
     async def _pause(self) -> None:
+        """Wait until the batches are polled again, or the job is stopped."""
+        timeout_s = self.forecast.poll_interval_s()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.job.ending.wait(), self.forecast.poll_interval_s())
+            await asyncio.wait_for(self.job.ending.wait(), timeout_s)
 
     async def _poll_once(self) -> None:
         """Poll all batches once.
@@ -286,15 +298,20 @@ class HybridScheduler(LiveScheduler):
         questions, reserved = self._take_for_batch(count)
         if not questions:
             return False
-        batch, entries = self.assignments.new_batch(
-            [(question, job.calls.digest(question)) for question in questions]
-        )
+        rows = [(question, job.calls.digest(question)) for question in questions]
+        batch, entries = self.assignments.new_batch(rows)
         batch.reserved = reserved
         self.forecast.unassigned -= len(questions)
-        await job.store.on_disk(job.store.results.store.append, WAYS, entries)
+        store = job.store.results.store
+        await job.store.on_disk(store.append, WAYS, entries)
         values = [question.row.values for question in questions]
-        options: Any = {name: job.options[name] for name in ("config", "bucket")}
-        options |= {"dir": batch.job.path, "dedupe": False, "max_rounds": 1}
+        options: Any = {
+            "config": job.options["config"],
+            "bucket": job.options["bucket"],
+            "dir": batch.job.path,
+            "dedupe": False,
+            "max_rounds": 1,
+        }
         try:
             await asyncio.to_thread(submit, job.calls.work.chain, values, options, searches=False)
         except ChatError as exc:
@@ -310,7 +327,7 @@ class HybridScheduler(LiveScheduler):
         return len(questions) == count
 
     def _take_for_batch(self, count: int) -> tuple[list[Question], Decimal]:
-        """Take at most `count` rows, and return them with what was reserved for them."""
+        """Take up to `count` rows that the budget covers; return them, and the USD that are reserved for them."""
         money = self.job.ledger.money
         reserved = Decimal(0)
         questions: list[Question] = []
@@ -322,7 +339,8 @@ class HybridScheduler(LiveScheduler):
                     break
                 reserved += needed
             questions.append(question)
-            self.assignments.assign(question.row.number, self.job.calls.digest(question))
+            digest = self.job.calls.digest(question)
+            self.assignments.assign(question.row.number, digest)
         return questions, reserved
 
     def _call_directly(self, reason: str) -> None:
@@ -334,18 +352,19 @@ class HybridScheduler(LiveScheduler):
             )
 
     def _eligible(self) -> Question | None:
-        """Take the next row that may be submitted.
+        """Take the next row that may be submitted; None if there is none.
 
-        Rows that a later pass must look at are skipped and noted.
+        A row that needs a later pass of direct calls is skipped, and `_left_behind` is set.
         """
         job = self.job
         while (question := job.input.take()) is not None:
+            number = question.row.number
             if question.row.problem is not None:
                 self._left_behind = True
-            elif self.assignments.state_of(question.row.number) == RETURNED:
+            elif self.assignments.state_of(number) == RETURNED:
                 self._left_behind = True
                 self._returned += 1
-            elif job.store.has_result(question) or self.holds(question.row.number, question):
+            elif job.store.has_result(question) or self.holds(number, question):
                 continue
             elif job.calls.has_equal(question):
                 self._left_behind = True
@@ -381,16 +400,11 @@ class HybridScheduler(LiveScheduler):
         seconds = time.time() - batch.at
         if not batch.is_cancelling:
             self.assignments.seconds.append(seconds)
-        await job.store.on_disk(
-            job.store.results.store.append,
-            WAYS,
-            [self.assignments.returned_entry(batch, seconds, left)],
-        )
-        self.assignments.release(
-            batch,
-            numbers,
-            [number for number in numbers if job.store.results.state(number) == UNKNOWN],
-        )
+        entry = self.assignments.returned_entry(batch, seconds, left)
+        results = job.store.results
+        await job.store.on_disk(results.store.append, WAYS, [entry])
+        unanswered = [number for number in numbers if results.state(number) == UNKNOWN]
+        self.assignments.release(batch, numbers, unanswered)
         self.forecast.unassigned += left
         self._returned += left
         self._left_behind = self._left_behind or left > 0

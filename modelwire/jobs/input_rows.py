@@ -1,4 +1,4 @@
-"""The rows of the input on their way to a model."""
+"""Hands out the rows of a job's input, each prepared for its call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from modelwire.jobs.sources import open_source
 
 
 class Question:
-    """A row on its way to the model: its JSON, its digests and the amount reserved for it."""
+    """A row that was taken from the input: its JSON, a digest that detects a change, and the USD reserved for it."""
 
     __slots__ = ("asks", "check", "reserved", "row", "row_json")
 
@@ -27,23 +27,23 @@ class Question:
             except Exception as exc:  # noqa: BLE001 - an object in a row has its own `__str__`
                 problem = f"The row cannot be written as JSON: {message_of(exc)}"
                 row = row._replace(values=None, problem=problem)
-        if row.problem is not None:
-            self.row_json = b"null"
         self.row = row
-        # This is the deduplication key, once it is computed.
+        # The deduplication key, once it is computed.
         self.asks: bytes | None = None
-        # This much is reserved, in USD.
+        # USD that are reserved for the row.
         self.reserved = Decimal(0)
-        self.check = digest_of(
-            self.row_json if row.problem is None else row.problem.encode(errors="replace")
-        )
+        if row.problem is None:
+            self.check = digest_of(self.row_json)
+        else:
+            self.row_json = b"null"
+            self.check = digest_of(row.problem.encode(errors="replace"))
 
 
 class InputRows:
-    """Iterates over the rows.
+    """The rows of the input in their order, handed out one at a time.
 
-    `taken` counts those taken, `exhausted` is set after the last; `among` has their numbers or
-    None.
+    `taken` counts the rows handed out, and `exhausted` is True after the last one. `among` has the
+    numbers of the selected rows; None if all rows are.
     """
 
     def __init__(self, rows: Any, options: Fields) -> None:
@@ -72,7 +72,7 @@ class InputRows:
         return rows
 
     def begin(self) -> None:
-        """Select the rows. If a sample is wanted, the input is read to its end here."""
+        """Select the rows by `limit` and `sample`. For a sample, the input is read to its end here."""
         choice = {name: self._options[name] for name in ("limit", "sample", "seed")}
         self.unread, self.among = chosen(iter(self.source), **choice)
         self.exhausted = False
@@ -87,7 +87,8 @@ class InputRows:
 
     def look_ahead(self, count: int) -> Sequence[Row]:
         """Return at least the next `count` rows without taking them, or all that remain."""
-        self._ahead.extend(islice(self.unread, max(0, count - len(self._ahead))))
+        missing = max(0, count - len(self._ahead))
+        self._ahead.extend(islice(self.unread, missing))
         return self._ahead
 
     def take(self) -> Question | None:
@@ -115,14 +116,18 @@ class InputRows:
     @property
     def is_whole(self) -> bool:
         """Whether all rows of the input were read, and none was left out."""
-        return self.exhausted and self._options["limit"] is self._options["sample"] is None
+        return self.exhausted and not self._limits()
+
+    def _limits(self) -> list[int]:
+        """Return the most rows by `limit` and by `sample`, as far as they are set."""
+        limits = [self._options["limit"], self._options["sample"]]
+        return [count for count in limits if count is not None]
 
     def total(self) -> float | None:
         """Return the estimated number of rows; None if it is unknown."""
-        limits = (self._options["limit"], self._options["sample"])
-        counts: list[int] = [count for count in limits if count is not None]
-        if counts:
-            return min(counts)
+        limits = self._limits()
+        if limits:
+            return min(limits)
         fraction = self.source.fraction()
         if self.source.total or not fraction:
             return self.source.total

@@ -37,7 +37,7 @@ class JobResult:
     refused: int  # Of the failed rows, a model or a content filter refused these.
     same: int  # These rows share the answer of an equal one.
     cached: int  # These answers came from the model's cache.
-    # These answers were ended by a token limit (`max_tokens`); their `finish_reason` shows it.
+    # These answers were cut by a token limit (`max_tokens`); their `finish_reason` shows it.
     cut: int
     input_tokens: int
     output_tokens: int
@@ -56,13 +56,15 @@ class JobResult:
     types: dict[str, str] = field(default_factory=dict, repr=False)
 
     def numbers(self) -> dict[str, Any]:
-        """Return the fields with numbers, for JSON."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {
-            name: str(value) if isinstance(value, Decimal) else value
-            for name, value in values.items()
-            if isinstance(value, (int, float, Decimal))
-        }
+        """Return the numeric fields by name, for JSON: a `Decimal` becomes a string."""
+        numbers: dict[str, Any] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, (int, float)):
+                numbers[one.name] = value
+            elif isinstance(value, Decimal):
+                numbers[one.name] = str(value)
+        return numbers
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of the output as dicts with their original types.
@@ -87,10 +89,12 @@ class JobResult:
         A column with values of several types becomes JSON text.
         """
         pa = require_pyarrow()
-        held = list(self)
-        return pa.table(
-            {name: _column(pa, [row[name] for row in held]) for name in (held[0] if held else ())}
-        )
+        rows = list(self)
+        columns: dict[str, list[Any]] = {}
+        for row in rows:
+            for name, value in row.items():
+                columns.setdefault(name, []).append(value)
+        return pa.table({name: _column(pa, values) for name, values in columns.items()})
 
     def _repr_html_(self) -> str:
         return str(ext.extension("notebooks").show_result(self))
@@ -121,7 +125,7 @@ class JobResult:
             yield f"{self.cut:,} answer{'s' * (self.cut > 1)} cut by max_tokens"
 
     def _costs_text(self) -> Iterator[str]:
-        """Yield the tokens, the cost as far as prices are known, and what caching and batches saved."""
+        """Yield the tokens, the cost as far as prices are known, and what prompt caches and shared answers saved."""
         yield f"{self.input_tokens:,} + {self.output_tokens:,} tokens"
         cost = dollars(self.cost)
         if self.unpriced:
@@ -178,7 +182,10 @@ def _column(pa: Any, values: list[Any]) -> Any:
         OverflowError,
     ):
         # The values have several types, or are integers of more than 64 bits.
-        texts = (
-            one if one is None or isinstance(one, str) else json_of(one).decode() for one in values
-        )
-        return pa.array(list(texts), pa.string())
+        texts = []
+        for value in values:
+            text = value
+            if value is not None and not isinstance(value, str):
+                text = json_of(value).decode()
+            texts.append(text)
+        return pa.array(texts, pa.string())

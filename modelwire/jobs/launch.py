@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 else:
     runner = lazy.module("modelwire.jobs.runner")
 
+# While the job runs, the main thread wakes up this often, so that Python can handle signals.
 _WAKE_S = 1.0
 # After a second signal, the job has this long to store its results.
 _LEAVE_S = 2.0
@@ -103,6 +104,7 @@ async def arun_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobRe
 
 
 def _awaited(future: Future[JobResult], stop: Callable[[], None]) -> JobResult:
+    """Wait for the job and return its result; call `stop` when Ctrl-C interrupts the wait."""
     while True:
         try:
             # A signal that arrives just before a wait does not wake the wait, so Python is made to

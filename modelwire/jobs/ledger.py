@@ -1,4 +1,4 @@
-"""The account of a job: the numbers of its rows, and the budget that is reserved before a row is called."""
+"""Counts the rows of a job and their cost, and reserves the budget of a row before it is called."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class Ledger:
         return self.money is None or self.money.hold_for(question)
 
     def settle(self, question: Question) -> None:
-        """Release what was reserved for a row that has ended; its actual cost is counted already."""
+        """Release what was reserved for a row that has ended. Its actual cost was counted before."""
         if self.money is not None:
             self.money.give_back(question.reserved)
         self.freed.set()
 
     def count(self, about: Fields, reserved: Decimal = Decimal(0)) -> None:
-        """Count a record, with what was reserved for its row."""
+        """Count the facts of a record and its cost; `reserved` are the USD that were reserved for the row."""
         self.standing.count(about)
         if self.money is not None:
             self.money.pay(about, reserved)
 
     def count_finished(self, about: Fields, reserved: Decimal = Decimal(0)) -> None:
-        """Count the record of a row that this run has finished."""
+        """Count the record of a row that this run has finished, as `count` does."""
         self.standing.asked += 1
         self.count(about, reserved)

@@ -1,4 +1,4 @@
-"""The strategy of a job without a deadline: every row is called directly, in one pass over the input."""
+"""Schedules a job without a deadline: every row is called directly, in one pass over the input."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class LiveScheduler:
         return is_first
 
     async def close(self) -> None:
-        """Release what the passes have left."""
+        """Wait for what the scheduler has started; called once, when the job ends."""
 
     def holds(self, number: int, question: Question | None = None) -> bool:
-        """Return whether the row with this number is in a batch, or one that equals its `question`."""
+        """Return whether the row with this number is in a batch, or a row with the same request as `question`."""
         return False
 
     def count(self, about: Fields) -> None:

@@ -1,8 +1,8 @@
 """The options of `run_job`, and those that it shares with `submit_batch`.
 
-Each option is one field: its type, and a `Setting` with its default, its valid values and its
-description. The docstring of the class and the help of `modelwire batch` are made of that. This
-module has no postponed annotations, because the settings are read from them.
+Each option is a field of a typed dict: its type, and a `Setting` with its default, its valid values
+and its description. The docstring of the class and the help of `modelwire batch` are generated from
+the settings. They are read from the annotations, which this module therefore does not postpone.
 """
 
 import os
@@ -319,13 +319,13 @@ def checked_options(keywords: JobOptions) -> dict[str, Any]:
     """
     if not isinstance(keywords.get("output"), (str, os.PathLike, type(None))):
         raise InvalidType(
-            "`output` is the path of the file its results go to, or None for rows in memory."
+            "`output` must be the path of the file for the results, or None for rows in memory."
         )
     options = checked(JobOptions, keywords, "job")
     is_on_ray = options["engine"] == "ray"
     has_deadline = options["finish_by"] is not None
     if options["workers"] is not None and not is_on_ray:
-        raise InvalidArgument('`workers` are those of Ray: it needs `engine="ray"`.')
+        raise InvalidArgument('`workers` is the number of Ray workers: it needs `engine="ray"`.')
     if options["bucket"] is not None and not has_deadline:
         raise InvalidArgument(
             "`bucket` is for rows that go in batches: by `finish_by`, or by `submit_batch`."

@@ -1,8 +1,8 @@
 """Writes results as a table of JSON lines, CSV or Parquet. The file appears when it is complete, not before.
 
-Its columns are the input's, then the answer's (`answer`, or one for each key of a structured
-answer), then the job's facts about the row. A name that is taken gets a prefix: `answer_` for the
-answer's, `job_` for the job's.
+The columns of the input come first, then those of the answer (`answer`, or one for each key of a
+structured answer), then facts about the row such as `error` and `cost`. A name that is taken gets a
+prefix: `answer_` for a key of the answer, `job_` for a fact.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from modelwire.jobs.folder import JobFolder
     from modelwire.jobs.input_rows import InputRows
 
-# These are the job's facts about a row; the cost is in USD.
+# These columns have the job's facts about a row; the cost is in USD.
 ABOUT = ("error", "finish_reason", "input_tokens", "output_tokens", "cost", "latency_s", "attempts")
 _OF_JOB = dict.fromkeys(ABOUT, "text") | dict.fromkeys(
     ("input_tokens", "output_tokens", "attempts"), "int"
@@ -48,10 +48,13 @@ _WRITER_CHARS = 8
 
 
 def check_output(path: Path, order: str, *others: object) -> None:
-    """Raise before any request if an output cannot be written, or is one of `others`: the input or the folder."""
+    """Raise `InvalidArgument` or `DiskError` if an output cannot be written, or is one of `others`.
+
+    `others` are the input and the job's folder.
+    """
     if path.suffix.lower() not in _WRITERS:
         raise InvalidArgument(
-            f"The format of the output `{path}` is told by the end of its name. "
+            f"The suffix of the output `{path}` must name its format. "
             f"{did_you_mean(path.suffix, list(_WRITERS))}"
         )
     _check_length(path)
@@ -66,10 +69,9 @@ def check_output(path: Path, order: str, *others: object) -> None:
             path=str(path),
         )
     for other in others:
-        if (
-            isinstance(other, (str, os.PathLike))
-            and path.resolve() == Path(os.fspath(other)).resolve()
-        ):
+        if not isinstance(other, (str, os.PathLike)):
+            continue
+        if path.resolve() == Path(os.fspath(other)).resolve():
             raise InvalidArgument(
                 f"The output `{path}` is the input or the job's folder, too; name another one."
             )
@@ -79,10 +81,11 @@ def check_output(path: Path, order: str, *others: object) -> None:
 
 def _check_length(path: Path) -> None:
     """Raise `InvalidArgument` if the name leaves no room for the suffix of the unfinished file."""
-    longest = len(os.fsencode(_part_of(path, "x" * _WRITER_CHARS).name))
-    if longest > _NAME_BYTES:
+    part = _part_of(path, "x" * _WRITER_CHARS)
+    excess = len(os.fsencode(part.name)) - _NAME_BYTES
+    if excess > 0:
         name_bytes = len(os.fsencode(path.name))
-        most = name_bytes - (longest - _NAME_BYTES)
+        most = name_bytes - excess
         raise InvalidArgument(
             f"The output's name has {name_bytes} bytes, and {most} is the most: while the table is written its file "
             f"has a longer name. Shorten `{path.name[:40]}...`."
@@ -90,15 +93,15 @@ def _check_length(path: Path) -> None:
 
 
 def _part_of(path: Path, writer: str) -> Path:
-    """Return the path of the unfinished output."""
+    """Return the path of the unfinished output of a job, which `writer` distinguishes from that of another job."""
     return path.with_name(f".{path.name}.{writer}.part")
 
 
 class Table(NamedTuple):
-    """A written table: its number of rows, and the type of which each column has the text."""
+    """A written table: its number of rows, and of a CSV file the type of the values in each column."""
 
     rows: int
-    # Each is "int", "float", "bool", "json", "vector" or "text", followed by "?" if the column may contain
+    # A type is "int", "float", "bool", "json", "vector" or "text", followed by "?" if the column may contain
     # None.
     types: dict[str, str]
 
@@ -131,9 +134,9 @@ def write_output(
 ) -> Table:
     """Write the table of all rows that have a record, and return its number of rows and types. Raises: `DiskError`.
 
-    `columns` are those of the input, as far as they are known without its rows. `among` has the
-    numbers of the wanted rows in rising order; None is all. `answer_columns` are those of the
-    answers if a schema defines them: there are no others then, whatever the rows contain.
+    `columns` are those of the input, as far as they are known before its rows are read. `among` has
+    the numbers of the wanted rows in rising order; None selects all. If a schema defines the keys
+    of the answers, `answer_columns` has them, and other keys of an answer are left out.
     """
     writer_class = _WRITERS[path.suffix.lower()]
     seen = _Columns(columns, answer_columns, with_kinds=writer_class is not _JsonlWriter)
@@ -154,7 +157,7 @@ def write_output(
 
 
 def _written_as(path: Path) -> list[Any]:
-    """Return a fingerprint of a written file: its size in bytes, its time of change (ns), a digest."""
+    """Return a fingerprint of a file: its size in bytes, its time of change in nanoseconds, and a digest."""
     digest = blake2b(digest_size=DIGEST_BYTES)
     with disk_errors(path):
         about = path.stat()
@@ -165,48 +168,41 @@ def _written_as(path: Path) -> list[Any]:
 
 
 def _is_still(path: Path, written: Sequence[Any]) -> bool:
-    """Return whether a file is unchanged.
+    """Return whether a file still has the content of which `_written_as` has returned `written`.
 
-    It is hashed only if its size is the same and its time of change is not.
+    The file is hashed only if its size is the same and its time of change is not.
     """
+    size_bytes, changed_ns, digest = written
     with disk_errors(path):
         about = path.stat()
-    if about.st_size != written[0] or about.st_mtime_ns == written[1]:
-        return bool(about.st_size == written[0])
-    return bool(_written_as(path)[2] == written[2])
+    if about.st_size != size_bytes:
+        return False
+    if about.st_mtime_ns == changed_ns:
+        return True
+    return bool(_written_as(path)[2] == digest)
 
 
 class JobTable:
-    """The destination of a run's table: a file, or `rows` if `path` is None."""
+    """Writes the table of a run into the file at `path`, or into the list `rows` if `path` is None."""
 
     def __init__(self, path: Path | None, options: Fields, folder: JobFolder) -> None:
         self.path = path
         self._options = options
         self._folder = folder
         self.rows: list[JSON] | None = None
-        names = ("order", "formula_guard", "limit", "sample", "seed")
-        place = None
+        self._form: list[Any] = [None]
         if path is not None:
-            place = str(path.absolute())
-        self._form = [
-            place,
-            *(options[name] for name in names),
-        ]
-        before = folder.summary()
-        is_same = (
-            path is not None
-            and before.get("state") == "complete"
-            and before.get("output") == self._form
-        )
+            self._form = [str(path.absolute())]
+        for name in ("order", "formula_guard", "limit", "sample", "seed"):
+            self._form.append(options[name])
         self._written: list[Any] | None = None
-        if is_same:
+        before = folder.summary()
+        is_complete = before.get("state") == "complete"
+        if path is not None and is_complete and before.get("output") == self._form:
             self._written = before.get("written")
 
     def facts(self) -> JSON:
-        """Return the facts for the job's summary.
-
-        If they are unchanged, the table need not be written again.
-        """
+        """Return the facts for the job's summary, by which a later run recognises that the table is up to date."""
         return {"output": self._form, "written": self._written}
 
     def write(
@@ -245,7 +241,7 @@ class JobTable:
 
 @contextmanager
 def _appearing(path: Path, writer: str) -> Iterator[IO[bytes]]:
-    """Open a file that gets its name once it is written and synced. Until then only its owner can read it.
+    """Open a file for writing that gets its name when it is complete and synced. Until then only its owner can read it.
 
     An unfinished file of a killed process is overwritten by the same `writer`, and by no other. A
     symbolic link is kept, and a replaced file passes on its mode.
@@ -269,10 +265,13 @@ def _appearing(path: Path, writer: str) -> Iterator[IO[bytes]]:
 
 
 class _Names:
-    """Names in the order in which the rows of the input first have them, in whatever order the rows are seen."""
+    """Collects the names in rows, and yields them in the order in which the input first has them.
+
+    The rows may be added in any order.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
-        # This is the row of the first appearance, and the place in it.
+        # The number of the first row with the name, and the place of the name in that row.
         self._first = {name: (-1, place) for place, name in enumerate(names)}
         self._last_row = -1
 
@@ -291,11 +290,15 @@ class _Names:
 class _Columns:
     """The columns of a table, and the types of their values.
 
-    It reads every record before the first one is written.
+    `see` must be called with every record before `row` is called with the first one.
     """
 
     def __init__(
-        self, columns: Iterable[str], answer_columns: Iterable[str] | None, *, with_kinds: bool
+        self,
+        columns: Iterable[str],
+        answer_columns: Iterable[str] | None,
+        *,
+        with_kinds: bool,
     ) -> None:
         self._input = _Names(columns)
         self._answer = _Names(answer_columns or ())
@@ -305,25 +308,26 @@ class _Columns:
         self._names: dict[tuple[str, str], str] | None = None
 
     def see(self, record: JSON) -> None:
+        """Add the columns of a record, and the types of its values."""
         row, answer = _parts(record)
-        for part, known, values in (("input", self._input, row), ("answer", self._answer, answer)):
-            if part == "input" or not self._answer_is_known:
-                known.see(values, record["n"])
-            if self._with_kinds:
+        number = record["n"]
+        self._input.see(row, number)
+        if not self._answer_is_known:
+            self._answer.see(answer, number)
+        if self._with_kinds:
+            for part, values in (("input", row), ("answer", answer)):
                 for name, value in values.items():
-                    self._kinds.setdefault((part, name), set()).add(_kind(value))
+                    kinds = self._kinds.setdefault((part, name), set())
+                    kinds.add(_kind(value))
 
     @property
     def names(self) -> dict[tuple[str, str], str]:
-        """The column of each value, by its origin and its name there, in order."""
+        """The column of each value in the order of the table, by its origin ("input", "answer", "job") and name."""
         if self._names is None:
             self._names = {}
             taken: set[str] = set()
-            for part, names in (
-                ("input", self._input),
-                ("answer", [*self._answer] or ["answer"]),
-                ("job", ABOUT),
-            ):
+            answer = list(self._answer) or ["answer"]
+            for part, names in (("input", self._input), ("answer", answer), ("job", ABOUT)):
                 for name in names:
                     column = name
                     while column in taken:
@@ -333,61 +337,68 @@ class _Columns:
         return self._names
 
     def types(self) -> dict[str, str]:
-        """Return the type that a text in each column stands for, as in `Table`."""
-        types = {
-            column: _OF_JOB[name] + "?" if part == "job" else "text"
-            for (part, name), column in self.names.items()
-        }
-        for key, kinds in self._kinds.items():
-            if key in self.names:
-                types[self.names[key]] = _type_of(kinds - {type(None)}) + "?" * (
-                    type(None) in kinds
-                )
+        """Return the type of the values in each column, as in `Table`."""
+        types = {}
+        for key, column in self.names.items():
+            part, name = key
+            if part == "job":
+                types[column] = f"{_OF_JOB[name]}?"
+            else:
+                types[column] = _type_of(self._kinds.get(key, set()))
         return types
 
     def beyond_64_bits(self) -> set[str]:
         """Return the columns with integers that no column type of a file can hold."""
-        return {
-            self.names[key]
-            for key, kinds in self._kinds.items()
-            if object in kinds and key in self.names
-        }
+        found = set()
+        for key, column in self.names.items():
+            if object in self._kinds.get(key, ()):
+                found.add(column)
+        return found
 
     def row(self, record: JSON) -> JSON:
         """Return the values of a row by column."""
         row, answer = _parts(record)
         parts = {"input": row, "answer": answer, "job": record}
-        values: JSON = {
-            column: parts[part].get(name) for (part, name), column in self.names.items()
-        }
-        for column, value in values.items():
+        values: JSON = {}
+        for (part, name), column in self.names.items():
+            value: Any = parts[part].get(name)
             if is_vector(value):
-                values[column] = vector_of(value)
+                value = vector_of(value)
+            values[column] = value
         return values
 
 
-def _type_of(held: set[type]) -> str:
-    whole = {int, _LongInt, object}
-    for name, kinds in (
-        ("bool", {bool}),
-        ("int", whole),
-        ("float", {float, int, Decimal}),
-        ("vector", {Vector}),
-        ("json", {dict, list}),
-    ):
-        if held and held <= kinds:
-            return name
-    return "text"
-
-
 class _LongInt:
-    """Represents the type of integers that a float cannot hold."""
+    """Stands for the type of integers of at most 64 bits that a float cannot represent exactly."""
+
+
+# A column has the first of these types that covers the types of all its values, else "text".
+_COLUMN_TYPES: dict[str, set[type]] = {
+    "bool": {bool},
+    "int": {int, _LongInt, object},
+    "float": {float, int, Decimal},
+    "vector": {Vector},
+    "json": {dict, list},
+}
+
+
+def _type_of(kinds: set[type]) -> str:
+    """Return the type of a column for the types of its values, with "?" if None is one of them."""
+    held = kinds - {type(None)}
+    found = "text"
+    for name, covered in _COLUMN_TYPES.items():
+        if held and held <= covered:
+            found = name
+            break
+    if len(held) < len(kinds):
+        return f"{found}?"
+    return found
 
 
 def _kind(value: Any) -> type:
-    """Return the type of a value.
+    """Return the type of a value, for `_type_of`.
 
-    An integer beyond 64 bits has one of its own, as no file format has such a type.
+    An integer of more than 64 bits has the type `object`, because no file format has a type for it.
     """
     if is_vector(value):
         return Vector
@@ -399,22 +410,19 @@ def _kind(value: Any) -> type:
 
 
 def _parts(record: JSON) -> tuple[JSON, JSON]:
-    """Return the values of a row and of its answer, by name."""
-    row = record["row"]
-    answer = record.get("answer")
-    if not isinstance(row, dict):
-        if row is None:
-            row = {}
-        else:
-            row = {INPUT_COLUMN: row}
-    if not isinstance(answer, dict):
-        if answer is None:
-            answer = {}
-        else:
-            answer = {"answer": answer}
+    """Return the values of a row and of its answer, by name. Convert the record's `cost` to a `Decimal`."""
     if "cost" in record:
         record["cost"] = Decimal(record["cost"])
-    return row, answer
+    return _by_name(record["row"], INPUT_COLUMN), _by_name(record.get("answer"), "answer")
+
+
+def _by_name(values: Any, name: str) -> JSON:
+    """Return values by name: a dict as it is, nothing for None, and any other value under `name`."""
+    if isinstance(values, dict):
+        return values
+    if values is None:
+        return {}
+    return {name: values}
 
 
 class _Writer(ABC):
@@ -434,7 +442,12 @@ class _JsonlWriter(_Writer):
 
 
 def _with_floats(row: JSON) -> JSON:
-    return {name: float(value) if type(value) is Decimal else value for name, value in row.items()}
+    """Return a row with each `Decimal` as a float."""
+    values = dict(row)
+    for name, value in row.items():
+        if type(value) is Decimal:
+            values[name] = float(value)
+    return values
 
 
 class _CsvWriter(_Writer):
@@ -461,7 +474,7 @@ class _CsvWriter(_Writer):
         self._guarded = None
         if formula_guard:
             self._guarded = [part != "input" for part, _ in columns.names]
-        # The keys of an answer are chosen by the model, too.
+        # The guard applies to the header, too: a model chooses the keys of its answers.
         self._write_cells(columns.names.values())
 
     def write(self, row: JSON) -> None:
@@ -469,10 +482,10 @@ class _CsvWriter(_Writer):
 
     def _write_cells(self, cells: Iterable[Any]) -> None:
         if self._guarded is not None:
-            pairs = zip(cells, self._guarded, strict=True)
-            cells = [
-                f"'{cell}" if guarded and _is_formula(cell) else cell for cell, guarded in pairs
-            ]
+            cells = list(cells)
+            for at, is_guarded in enumerate(self._guarded):
+                if is_guarded and _is_formula(cells[at]):
+                    cells[at] = f"'{cells[at]}"
         self._csv.writerow(cells)
 
     def close(self) -> None:
@@ -481,9 +494,7 @@ class _CsvWriter(_Writer):
 
 
 class _LineFeeds:
-    """Receives the rows of a csv writer, each with its two-character line end, and writes them with
-    a line feed instead.
-    """
+    r"""A file for a csv writer: writes each row with the line end `\n` instead of `\r\n`."""
 
     def __init__(self, text: IO[str]) -> None:
         self._text = text
@@ -523,14 +534,23 @@ class _ParquetWriter(_Writer):
     def __init__(self, file: IO[bytes], columns: _Columns, *, formula_guard: bool) -> None:
         super().__init__(file, columns, formula_guard=formula_guard)
         pa = self._pa = require_pyarrow()
-        arrow = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-        arrow["vector"] = pa.list_(pa.float32())
-        types = {
-            column: arrow.get(kind.removesuffix("?")) for column, kind in columns.types().items()
+        arrow = {
+            "int": pa.int64(),
+            "float": pa.float64(),
+            "bool": pa.bool_(),
+            "vector": pa.list_(pa.float32()),
         }
-        types |= dict.fromkeys(columns.beyond_64_bits())
-        self._as_text = [column for column, kind in types.items() if kind is None]
-        self._schema = pa.schema([(column, kind or pa.string()) for column, kind in types.items()])
+        too_long = columns.beyond_64_bits()
+        # Other values than texts become JSON in these columns.
+        self._as_text: list[str] = []
+        fields = []
+        for column, kind in columns.types().items():
+            arrow_type = arrow.get(kind.removesuffix("?"))
+            if arrow_type is None or column in too_long:
+                self._as_text.append(column)
+                arrow_type = pa.string()
+            fields.append((column, arrow_type))
+        self._schema = pa.schema(fields)
         self._parquet = pa.parquet.ParquetWriter(file, self._schema)
         self._rows: list[JSON] = []
 

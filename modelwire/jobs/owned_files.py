@@ -1,4 +1,4 @@
-"""Small files of a job: readable by their owner only, replaced atomically, synced."""
+"""Writes and locks small files of a job: only their owner can read them, and they are replaced atomically."""
 
 from __future__ import annotations
 

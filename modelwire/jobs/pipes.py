@@ -1,4 +1,7 @@
-"""`-` as a file of `modelwire batch`: standard input is stored in a file first, because a job reads its input twice."""
+"""Lets `modelwire batch` read standard input and write standard output, both named `-`.
+
+The input is stored in a file first, because a job reads its input twice.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tempfile import mkdtemp
 
 from modelwire.aliases import JSON
 from modelwire.errors import DiskError, InvalidArgument, JobBusy
-from modelwire.jobs.owned_files import lock_file
+from modelwire.jobs.owned_files import lock_file, owned
 
 FORMATS = ("jsonl", "csv")
 
@@ -28,7 +31,9 @@ def piped(settings: JSON) -> Iterator[None]:
         yield
         return
     if settings["via"] == "batch-api" and not settings["dry_run"]:
-        raise InvalidArgument("`--via batch-api` takes a day: it needs files, and `-` is none.")
+        raise InvalidArgument(
+            "`--via batch-api` may take a day, so it needs files: name them instead of `-`."
+        )
     scratch = None
     if settings["output"] == "-":
         scratch = Path(mkdtemp(prefix="modelwire-batch-"))
@@ -82,7 +87,7 @@ def _standard_input(settings: JSON, *, is_scratch: bool) -> Iterator[None]:
     path = Path(f"{place}.stdin.{settings['format']}")
     settings["input"] = str(path)
     try:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "wb")
+        file = os.fdopen(owned(str(path), os.O_RDWR | os.O_CREAT), "wb")
     except OSError as exc:
         raise DiskError.of(exc, path) from exc
     with file:

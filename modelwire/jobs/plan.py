@@ -16,12 +16,13 @@ from typing import NamedTuple
 from modelwire.usage import BATCH_SHARE as EXACT_BATCH_SHARE
 
 LIVE, _BATCH = "live", "batch"
-# Plans use this share of the measured rate of direct calls, as a margin.
+# A plan counts on this share of the measured rate of direct calls; the rest is a margin.
 SAFE = 0.8
 # Until direct calls are measured, this many rows a second are assumed: the lowest rate limit of a
 # paying account.
 ASSUMED_RATE = 500 / 60
-# A rate measured over a shorter time than this is not trusted to be higher than over this time.
+# A rate that was measured over a shorter time counts only as far as these rows would be as fast over
+# this time, or as the assumed rate.
 _PROVEN_S = 30.0
 # This many rows are called directly before all others, to learn the price and the rate, and whether
 # the prompt works at all.
@@ -32,6 +33,7 @@ CHUNKS = 12
 _LEAST_CHUNK = 50
 # A batch is submitted only if at least this share of batches usually finishes in the time left.
 _WORTH = 0.05
+# Batches are expected to meet the deadline if at least this share of them usually finishes in time.
 _LIKELY = 0.9
 # Rows in batches cost this share of the price of direct calls.
 BATCH_SHARE = float(EXACT_BATCH_SHARE)
@@ -58,11 +60,11 @@ class Pace:
     WEIGHT = 4
 
     def __init__(self, seen: Sequence[float] = ()) -> None:
-        # These are the durations of finished batches, in seconds.
+        # How long each finished batch has taken, in seconds.
         self.seen = sorted(seen)
 
     def share_within(self, seconds: float, age_s: float = 0.0) -> float:
-        """Return the share of batches that will end within `seconds`, of those that have run for `age_s` already."""
+        """Return the share of batches that end within the next `seconds`, of those that have run for `age_s`."""
         if seconds <= 0:
             return 0.0
         before = 0.0
@@ -70,10 +72,11 @@ class Pace:
             before = self._share(age_s)
         if before >= 1.0:
             return 1.0
-        return max(0.0, self._share(age_s + seconds) - before) / (1.0 - before)
+        ending = self._share(age_s + seconds) - before
+        return max(0.0, ending) / (1.0 - before)
 
     def seconds_for(self, share: float) -> float:
-        """Return the seconds within which a share of the batches ends."""
+        """Return the seconds within which this share of batches ends, from 0 to a day."""
         low = 0.0
         high = LONGEST_S
         for _ in range(40):
@@ -85,25 +88,32 @@ class Pace:
         return high
 
     def _share(self, seconds: float) -> float:
-        often = 1.0
-        for (share, at), (next_share, next_at) in zip(self.OFTEN, self.OFTEN[1:], strict=False):
-            if seconds < next_at:
-                way = (math.log(max(seconds, at)) - math.log(at)) / (
-                    math.log(next_at) - math.log(at)
-                )
-                often = share + (next_share - share) * way
-                break
+        """Return the share of batches that end within `seconds` of their submission."""
+        often = self._share_by_curve(seconds)
         ended = sum(one <= seconds for one in self.seen)
-        return (self.WEIGHT * often + ended) / (self.WEIGHT + len(self.seen))
+        batches = self.WEIGHT + len(self.seen)
+        return (self.WEIGHT * often + ended) / batches
+
+    def _share_by_curve(self, seconds: float) -> float:
+        """Interpolate the curve `OFTEN`, whose time axis is logarithmic."""
+        share, at = self.OFTEN[0]
+        for next_share, next_at in self.OFTEN[1:]:
+            if seconds < next_at:
+                passed = math.log(max(seconds, at) / at)
+                way = passed / math.log(next_at / at)
+                return share + (next_share - share) * way
+            share = next_share
+            at = next_at
+        return 1.0
 
 
 class BatchState(NamedTuple):
-    """A running batch: its rows without a stored answer, how many of them the provider has finished, its age."""
+    """A batch that runs at the provider."""
 
     number: int
-    rows: int
-    done: int = 0
-    age_s: float = 0.0
+    rows: int  # Its rows, none of which has a stored answer yet.
+    done: int = 0  # The rows that the provider has finished.
+    age_s: float = 0.0  # Seconds since its submission.
     is_cancelling: bool = False
 
 
@@ -145,12 +155,12 @@ class State:
 
 
 class Step(NamedTuple):
-    """What to do now: rows of each new batch, batches to cancel, rows to call directly, and the tier for them."""
+    """What a job does next, by its plan."""
 
-    submit: tuple[int, ...] = ()
-    cancel: tuple[int, ...] = ()
-    live: int = 0
-    tier: str = LIVE
+    submit: tuple[int, ...] = ()  # The number of rows of each batch to submit.
+    cancel: tuple[int, ...] = ()  # The numbers of the batches to cancel.
+    live: int = 0  # The rows to call directly.
+    tier: str = LIVE  # The service tier for those rows.
 
 
 def _rows_in(batches: Sequence[BatchState]) -> int:
@@ -160,9 +170,9 @@ def _rows_in(batches: Sequence[BatchState]) -> int:
 def rate_of(advertised: float | None, rows: int, seconds: float) -> tuple[float, bool]:
     """Return the rate of direct calls in rows a second, and whether it is more than an assumption.
 
-    `advertised` is the rate limiter's value. Without it, the measured rate is used: `rows` in
-    `seconds`. A low measurement is trusted at once, a high one over a short time only as far as it
-    would raise the average over a longer time.
+    `advertised` is the rate limiter's value, or None. Without it, the rate is measured: `rows` in
+    `seconds`. A low rate is trusted at once. A high rate over a short time is lowered to what the
+    same rows would be over `_PROVEN_S`.
     """
     if advertised is not None:
         return advertised, True
@@ -174,7 +184,7 @@ def rate_of(advertised: float | None, rows: int, seconds: float) -> tuple[float,
 
 
 def next_step(state: State) -> Step:
-    """Return what to do now."""
+    """Return what the job does now: batches to submit, batches to cancel, rows to call directly."""
     rate = SAFE * state.rate
     lag_s = state.cancel_s + state.poll_s
     usable_s = state.left_s - state.spare_s
@@ -191,9 +201,11 @@ def next_step(state: State) -> Step:
     waiting = sum(submit) + rows_away
     idle_s = 0.0
     if waiting or coming:
-        idle_s = max(0.0, lag_s - live / rate)
+        live_s = live / rate
+        idle_s = max(0.0, lag_s - live_s)
     busy = live + coming
-    slack_s = usable_s - (busy + waiting) / rate - idle_s
+    all_s = (busy + waiting) / rate
+    slack_s = usable_s - all_s - idle_s
     cancel: tuple[int, ...] = ()
     if slack_s <= 0 and not submit:
         cancel = _cancelled(state, away, busy=busy, wanted=rate * lag_s)
@@ -212,46 +224,60 @@ def _kept_live(state: State, rate: float, wait_s: float) -> int:
     # Direct calls can process this many rows after the wait.
     redone = rate * max(0.0, wait_s - worth_s)
     unfinished = state.unfinished
-    count = min(state.rows, math.ceil(max(0.0, unfinished - redone)))
-    is_too_slow = unfinished > rate * state.left_s
+    excess = math.ceil(max(0.0, unfinished - redone))
+    count = min(state.rows, excess)
+    live_in_time = rate * state.left_s
+    is_too_slow = unfinished > live_in_time
     if is_too_slow and state.pace.share_within(state.left_s) > _WORTH:
         # Direct calls alone would miss the deadline, so batches take the rows beyond their rate.
-        count = min(count, math.floor(rate * state.left_s))
-    flex = max((tier.rate for tier in state.tiers if tier.share <= BATCH_SHARE), default=0.0)
+        count = min(count, math.floor(live_in_time))
+    flex = 0.0
+    for tier in state.tiers:
+        if tier.share <= BATCH_SHARE:
+            flex = max(flex, tier.rate)
     # The other rows are called directly if no batch finishes.
     flex_s = min(wait_s / 2, SAFE * (wait_s - unfinished / rate))
     # The flex tier is as cheap as a batch, and its answers arrive one by one.
     by_flex = math.floor(flex * max(0.0, flex_s))
     count = max(count, min(state.rows, by_flex))
     if state.money is not None and state.price:
-        spare = state.money - unfinished * state.price * BATCH_SHARE
-        extra_price = state.price * (1 - BATCH_SHARE)
-        affordable = math.floor(spare / extra_price)
+        batch_price = state.price * BATCH_SHARE
+        spare = state.money - unfinished * batch_price
+        affordable = math.floor(spare / (state.price - batch_price))
         count = min(count, max(0, affordable))
     return count
 
 
 def _chunks(rows: int, state: State) -> tuple[int, ...]:
-    """Split rows into batches of about equal size."""
+    """Return the sizes of batches for `rows`, all about equal; none if the rows are too few for a batch."""
     if rows < min(_LEAST_CHUNK, state.unfinished / 2):
         return ()
-    size = max(_LEAST_CHUNK, -(-state.unfinished // CHUNKS))
-    count = max(1, rows // size, -(-rows // state.chunk))
-    size, more = divmod(rows, count)
-    return tuple(size + (place < more) for place in range(count))
+    wanted = math.ceil(state.unfinished / CHUNKS)
+    size = max(_LEAST_CHUNK, wanted)
+    least = math.ceil(rows / state.chunk)
+    count = max(1, rows // size, least)
+    size, larger = divmod(rows, count)
+    return (size + 1,) * larger + (size,) * (count - larger)
 
 
 def _cancelled(
-    state: State, away: list[BatchState], *, busy: int, wanted: float
+    state: State,
+    away: list[BatchState],
+    *,
+    busy: int,
+    wanted: float,
 ) -> tuple[int, ...]:
-    """Return the batches to cancel now to keep direct calls busy until others can be cancelled, the
-    least finished first.
+    """Return the numbers of the batches to cancel now, the least finished first.
+
+    Their unanswered rows must keep direct calls busy until the next batches can be cancelled.
+    `busy` rows do so already, of `wanted` ones.
     """
     # USD that remain after the rows are paid where they are now.
     spare = math.inf
+    price = state.price or 0.0
     if state.money is not None and state.price:
         cheap = _rows_in(away) * BATCH_SHARE
-        spare = state.money - state.price * (state.unfinished - cheap)
+        spare = state.money - price * (state.unfinished - cheap)
     found = []
 
     def order(batch: BatchState) -> tuple[float, int]:
@@ -259,7 +285,8 @@ def _cancelled(
 
     for batch in sorted(away, key=order):
         unfinished = batch.rows - batch.done
-        spare -= unfinished * (1 - BATCH_SHARE) * (state.price or 0.0)
+        extra_price = price * (1 - BATCH_SHARE)
+        spare -= unfinished * extra_price
         if busy >= wanted or spare < 0:
             break
         found.append(batch.number)
@@ -268,44 +295,45 @@ def _cancelled(
 
 
 def _tier(state: State, live: int, waiting: int, usable_s: float) -> str:
-    """Return the tier of direct calls: the cheapest that the time allows; a dearer one only if no
-    other is fast enough.
+    """Return the tier for `live` direct calls: the cheapest with which `waiting` rows can be called afterwards.
 
-    Rows that wait in batches must still fit in afterwards at the default tier.
+    Rows that wait in batches would be called at the default tier. A tier with a higher price than
+    the default one is returned only if no other tier is fast enough.
     """
     rows = live + waiting
-    cheaper = sorted((tier for tier in state.tiers if tier.share < 1), key=lambda tier: tier.share)
-    for tier in cheaper:
-        if live / tier.rate + waiting / state.rate <= SAFE * usable_s:
-            return tier.name
-    faster = [tier for tier in state.tiers if tier.share > 1 and tier.rate > state.rate]
-    if faster and rows > state.rate * state.left_s:
-        best = min(faster, key=lambda tier: tier.share)
-        is_affordable = True
-        if state.money is not None and state.price:
-            is_affordable = rows * state.price * best.share <= state.money
-        if is_affordable:
-            return best.name
+    by_price = sorted(state.tiers, key=lambda tier: tier.share)
+    waiting_s = waiting / state.rate
+    is_too_slow = rows > state.rate * state.left_s
+    for tier in by_price:
+        if tier.share < 1:
+            live_s = live / tier.rate
+            if live_s + waiting_s <= SAFE * usable_s:
+                return tier.name
+        elif tier.share > 1 and is_too_slow and tier.rate > state.rate:
+            cost = _times(state.price, rows * tier.share)
+            if state.money is None or not cost or cost <= state.money:
+                return tier.name
+            break
     return LIVE
 
 
 class Line(NamedTuple):
-    """Rows that are processed in one way, their cost, and the seconds from now until they are done."""
+    """One line of a forecast: the rows that are processed in one way."""
 
-    way: str
+    way: str  # Such as "batch", "live" or the name of a tier.
     rows: int
-    cost: float | None
-    end_s: float
+    cost: float | None  # USD; None if the price is unknown.
+    end_s: float  # Seconds from now until these rows are done.
 
 
 class Plan(NamedTuple):
-    """The forecast: a line for each way. `most` is the cost if no batch finishes in time."""
+    """The forecast of a job: a line for each way in which rows are processed."""
 
     lines: tuple[Line, ...]
-    most: float | None
-    # If no batch is finished, the first one is cancelled after this many seconds.
+    most: float | None  # USD if no batch finishes in time; None if the price is unknown.
+    # Seconds until the first batch is cancelled, if none has finished; None without batches.
     cancel_s: float | None
-    step: Step
+    step: Step  # What the job does first.
 
     @property
     def rows(self) -> int:
@@ -325,7 +353,7 @@ class Plan(NamedTuple):
 
 
 def expected(state: State) -> Plan:
-    """Return the forecast for all rows."""
+    """Return the forecast for all rows without an answer."""
     step = next_step(state)
     rate = max(SAFE * state.rate, 1e-9)
     away = sum(step.submit) + _rows_in(state.away)
@@ -335,12 +363,16 @@ def expected(state: State) -> Plan:
     first_s = _first_cancel_s(state, rate)
     # Batches are cancelled one after the other, so on average a row has until the middle of that
     # time.
-    wait_s = first_s + away / rate / 2
+    away_s = away / rate
+    wait_s = first_s + away_s / 2
     youngest_s = min((batch.age_s for batch in state.batches), default=0.0)
-    answered = round(away * state.pace.share_within(wait_s, youngest_s))
-    mostly_s = state.pace.seconds_for(_LIKELY * state.pace.share_within(wait_s))
+    share = state.pace.share_within(wait_s, youngest_s)
+    answered = round(away * share)
+    share_of_new = state.pace.share_within(wait_s)
+    mostly_s = state.pace.seconds_for(_LIKELY * share_of_new)
     moved = away - answered
-    moved_s = max(live_s, first_s + state.cancel_s) + moved / rate
+    begin_s = max(live_s, first_s + state.cancel_s)
+    moved_s = begin_s + moved / rate
     lines = (
         _line(state, _BATCH, answered, BATCH_SHARE, mostly_s),
         _line(state, step.tier, live, tier.share, live_s),
@@ -361,9 +393,10 @@ def _tier_named(state: State, name: str) -> Tier:
 
 
 def _first_cancel_s(state: State, rate: float) -> float:
-    """Return the seconds until the first batch is cancelled, if none is finished."""
+    """Return the seconds until the first batch is cancelled, if none has finished by then."""
     reserve_s = state.spare_s + state.cancel_s + state.poll_s
-    return max(0.0, state.left_s - reserve_s - state.unfinished / rate)
+    live_s = state.unfinished / rate
+    return max(0.0, state.left_s - reserve_s - live_s)
 
 
 def _line(state: State, way: str, rows: int, share: float, end_s: float) -> Line:
@@ -371,28 +404,32 @@ def _line(state: State, way: str, rows: int, share: float, end_s: float) -> Line
 
 
 def _times(price: float | None, rows: float) -> float | None:
+    """Return the cost of rows in USD; None if the price of a row is unknown."""
     if price is None:
         return None
     return price * rows
 
 
 class Shortage(NamedTuple):
-    """Why a plan cannot hold, and what would: seconds to the earliest end within the budget, USD to
-    meet the deadline.
-    """
+    """Why a job cannot meet its deadline within its budget. Costs are in USD; None if the price is unknown."""
 
     late: bool  # True if the deadline is too early, False if the budget is too low.
-    earliest_s: float
-    earliest_cost: float | None
-    hour_cost: float | None  # If None, no budget meets the deadline, or the price is unknown.
+    earliest_s: (
+        float  # Seconds to the earliest end within the budget; infinite if no time suffices.
+    )
+    earliest_cost: float | None  # The cost with that end; without one, the lowest possible cost.
+    hour_cost: float | None  # The cost that meets the deadline; None also if no budget does.
 
 
 def shortage(state: State) -> Shortage | None:
-    """Return why the deadline cannot be met, or not within the budget; None if it can."""
+    """Return why the deadline cannot be met within the budget; None if it can."""
     unfinished = state.unfinished
     live_s = unfinished / max(state.rate, 1e-9)
-    batches_help = state.has_batches and state.pace.share_within(state.left_s) >= _LIKELY
-    fastest = max([state.rate, *(tier.rate for tier in state.tiers)])
+    share_in_time = state.pace.share_within(state.left_s)
+    batches_help = state.has_batches and share_in_time >= _LIKELY
+    fastest = state.rate
+    for tier in state.tiers:
+        fastest = max(fastest, tier.rate)
     share = 1.0
     if batches_help:
         share = BATCH_SHARE

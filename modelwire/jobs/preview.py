@@ -71,14 +71,17 @@ def preview(
 
 
 def _row_count(source: Source, measured: int, limits: tuple[int | None, ...]) -> int:
-    """Return about how many rows a job has, of which `measured` were read; `limits` are the most it may have."""
-    counted = source.total or measured / (source.fraction() or 1)
-    known = [count for count in limits if count is not None]
-    return round(min([counted, *known]))
+    """Estimate the number of rows of a job, of which `measured` were read; no limit that is not None is exceeded."""
+    fraction = source.fraction() or 1
+    count = source.total or measured / fraction
+    for limit in limits:
+        if limit is not None:
+            count = min(count, limit)
+    return round(count)
 
 
 def question_text(work: Work, row: Row) -> tuple[str, int]:
-    """Return a row's prompt as text and about how many tokens it has; 0 for a row that cannot be read."""
+    """Return a row's prompt as text, and an estimate of its tokens; for a row that cannot be read its error, and 0."""
     if row.problem is not None:
         return f"cannot be read: {row.problem}", 0
     if work.prompt is None:
@@ -92,9 +95,15 @@ def question_text(work: Work, row: Row) -> tuple[str, int]:
 
 
 def _estimate(
-    work: Work, rows: float, each: float, *, more: bool, in_batch: bool, dedupe: bool
+    work: Work,
+    rows: float,
+    each: float,
+    *,
+    more: bool,
+    in_batch: bool,
+    dedupe: bool,
 ) -> Iterator[str]:
-    """Yield the estimate of `rows` prompts of `each` tokens."""
+    """Yield sentences that estimate the tokens and the cost of `rows` prompts of `each` tokens."""
     about = ""
     if more:
         about = "About "
@@ -120,7 +129,7 @@ def _estimate(
         of = "this chain"
         if name:
             of = f"`{name}`"
-        yield f"What that costs is not known: no price for {of} (prices come with `pip install 'modelwire[profiles]'`)."
+        yield f"The cost is unknown: there is no price for {of} (`pip install 'modelwire[profiles]'` installs prices)."
     elif in_batch:
         total = cost * Decimal(rows) * BATCH_SHARE
         yield f"At half the price of `{name}`, that of its Batch API: about {dollars(total)}."

@@ -21,7 +21,7 @@ BAR_EVERY_S = 0.25
 
 @dataclass(slots=True, kw_only=True)
 class Standing:
-    """The numbers of a job. Tokens and cost include earlier runs; cost is in USD."""
+    """The numbers of a job at a moment. Tokens and cost include earlier runs; cost is in USD."""
 
     rows: int = 0  # Rows of this run with a record, including failed ones.
     recorded: int = 0  # Rows with a record, of all runs.
@@ -45,20 +45,21 @@ class Standing:
     waiting: str | None = None  # The reason why no rows finish.
 
     def count(self, about: Fields) -> None:
-        """Add the tokens and cost in a record."""
+        """Add the tokens, the cost and the other facts of a record."""
         self.input_tokens += about.get("input_tokens") or 0
         self.output_tokens += about.get("output_tokens") or 0
         self.cached += about.get("cached", 0)
         self.cache_read += about.get("cache_read", 0)
         self.cache_written += about.get("cache_written", 0)
         self.cache_saved += Decimal(about.get("cache_saved", 0))
-        self.cut += (
-            "answer" in about and "again" not in about and about.get("finish_reason") in CUT_REASONS
-        )
+        has_answer = "answer" in about
+        if has_answer and "again" not in about:
+            self.cut += about.get("finish_reason") in CUT_REASONS
         if about.get("cost") is not None:
             cost = Decimal(about["cost"])
             self.cost += cost
-            if "answer" in about and about.get("attempts") and "way" not in about:
+            has_usual_price = "way" not in about
+            if has_answer and has_usual_price and about.get("attempts"):
                 self.live_rows += 1
                 self.live_cost += cost
         elif about.get("answer") is not None and about.get("attempts"):
@@ -75,9 +76,10 @@ class Standing:
     def saved(self) -> Decimal:
         """Return about how much the rows of `same` would have cost, at the mean cost of the others."""
         paid = self.recorded - self.same
-        if paid > 0:
-            return (self.cost / paid * self.same).quantize(Decimal("0.000001"))
-        return Decimal(0)
+        if paid <= 0:
+            return Decimal(0)
+        mean = self.cost / paid
+        return (mean * self.same).quantize(Decimal("0.000001"))
 
     @property
     def fraction(self) -> float | None:
@@ -87,8 +89,9 @@ class Standing:
         return None
 
     def left_s(self) -> float | None:
-        """Return an estimate of the seconds until all is done; None if rows are retried, since
-        those are counted already.
+        """Return an estimate of the seconds until all rows are done; None if it is unknown.
+
+        It is unknown while failed rows are retried, because they are counted already.
         """
         left = (self.total or 0) - self.rows
         if left > 0 and self.rate:
@@ -97,27 +100,20 @@ class Standing:
 
     def text(self) -> str:
         """Return the progress as one line."""
-        left_s = self.left_s()
-        time_left = ""
-        if left_s is not None:
-            time_left = f"{clock(left_s)} left"
-        failed = ""
+        parts = [f"{self.rows:,} rows"]
         if self.failed:
-            failed = f"{self.failed:,} failed"
-        rate = ""
+            parts.append(f"{self.failed:,} failed")
         if self.waiting is None:
-            rate = f"{self.rate:,.1f}/s"
-        reason = self.waiting
-        if self.waiting is None:
-            reason = time_left
-        parts = [
-            f"{self.rows:,} rows",
-            failed,
-            rate,
-            f"{_short(self.input_tokens)} + {_short(self.output_tokens)} tokens",
-            self.cost_text(),
-            reason,
-        ]
+            parts.append(f"{self.rate:,.1f}/s")
+        tokens_in = _short(self.input_tokens)
+        tokens_out = _short(self.output_tokens)
+        parts.append(f"{tokens_in} + {tokens_out} tokens")
+        parts.append(self.cost_text())
+        left_s = self.left_s()
+        if self.waiting is not None:
+            parts.append(self.waiting)
+        elif left_s is not None:
+            parts.append(f"{clock(left_s)} left")
         return "  ".join(filter(None, parts))
 
     def cost_text(self) -> str:
@@ -169,7 +165,7 @@ class NotebookBar:
             self._cell.update(page)
 
     def __call__(self, progress: Fields) -> None:
-        """Show the progress of a provider's batch."""
+        """Show the progress of a batch job, as `BatchJob.on_progress` reports it."""
         done = progress["done"]
         submitted = progress["submitted"]
         batches = f"{progress['ended']} of {progress['parts']} batches ended"
@@ -242,7 +238,7 @@ class Progress:
             self.say(text)
 
     def say(self, text: str) -> None:
-        """Print a line."""
+        """Print a line above the bar, or on `stderr`; nothing with `quiet`."""
         if self._bar is not None:
             self._bar.console.print(printable(text), markup=False, highlight=False)
         elif not self._quiet:
@@ -252,7 +248,8 @@ class Progress:
 
     def close(self) -> None:
         """Stop drawing. The last state of the bar stays on the screen."""
-        if self._shown is not None and (self._page is not None or self._bar is not None):
+        has_bar = self._page is not None or self._bar is not None
+        if has_bar and self._shown is not None:
             self.show(self._shown)
         if self._bar is not None:
             self._bar.stop()

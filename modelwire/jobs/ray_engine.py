@@ -30,7 +30,7 @@ from modelwire.sharing import shared, shared_state
 if TYPE_CHECKING:
     from modelwire.runnables import Runnable, RunnableConfig
 
-# A worker gets this many rows at a time; the slowest one delays the others.
+# A worker gets this many rows at a time; the slowest of them delays the others.
 _BATCH_ROWS = 25
 # A worker runs this many batches at a time.
 _BATCHES_AT_ONCE = 8
@@ -45,7 +45,9 @@ LOST_AFTER_S = 4.0
 
 def portion(*, with_max_cost: bool) -> int:
     """Return how many rows are sent at a time; for each portion, Ray takes seconds to start."""
-    return 1_000 if with_max_cost else 10_000  # The cost of every row that was sent may be spent.
+    if with_max_cost:
+        return 1_000  # The cost of every row that was sent may be spent.
+    return 10_000
 
 
 def require_ray() -> Any:
@@ -60,14 +62,17 @@ def require_ray() -> Any:
 
 
 class Shares:
-    """Counts the workers of a job, as an actor: each uses its share of the rate limit, and reports every second."""
+    """Counts the workers of a job, so that each uses its share of the rate limit. It is an actor of Ray.
+
+    Each worker calls `beat` every second.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[str, float] = {}
         self._is_over = False
 
     def beat(self, worker: str, now: float | None = None) -> tuple[int, bool]:
-        """Record that a worker is alive; return the number of workers, and whether the job is to end."""
+        """Record that a worker is alive; return the number of live workers, and whether the job is to end."""
         if now is None:
             now = monotonic()
         seen = self._seen
@@ -156,6 +161,7 @@ class RayCaller(RowCaller):
         self._is_busy = self._is_closed = False
 
     async def ask(self, values: Any) -> tuple[JSON, str]:
+        """Send a row with the next portion; return its facts and the scope of its failure (see `RowCaller.ask`)."""
         loop = asyncio.get_running_loop()
         number = self._count
         self._count += 1
@@ -182,7 +188,7 @@ class RayCaller(RowCaller):
         threading.Thread(target=self._work_off, args=(rows, loop), daemon=True).start()
 
     def _work_off(self, rows: list[JSON], loop: asyncio.AbstractEventLoop) -> None:
-        """Process one portion, in a thread."""
+        """Run one portion on Ray and pass its results to the event loop. Called in a thread of its own."""
         failure: JobStopped | None = None
         try:
             dataset = self._dataset(rows)
@@ -206,7 +212,8 @@ class RayCaller(RowCaller):
                 ray.init()
             self._shares = ray.remote(Shares).options(num_cpus=0).remote()
         self._shares.leave_all.remote()
-        most = self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        most = self._workers or max(1, cpus)
         blocks = -(-len(rows) // _BATCH_ROWS)
         if self._workers:
             size = {"size": min(most, blocks)}

@@ -86,7 +86,10 @@ class _RowObserver(CallObserver):
         self.caller.last_failure = None
 
     def failed(
-        self, error: BaseException, attempt: Attempt | None, partial: ChatResult | None = None
+        self,
+        error: BaseException,
+        attempt: Attempt | None,
+        partial: ChatResult | None = None,
     ) -> None:
         if attempt is None:
             if partial is not None and partial.generations:  # The partial answer was billed.
@@ -108,11 +111,11 @@ class _RowObserver(CallObserver):
 
 
 class RowCaller:
-    """Calls `chain` for rows in this process. `last_failure` is the last failed attempt, and since when
-    there was no answer.
+    """Calls `chain` for rows in this process.
 
-    `tier_chain` is the chain on another service tier, or None. Rows are sent there first, and to
-    `chain` if it has no room.
+    `last_failure` has the time of the first failed attempt since the last answer, and the latest
+    failed attempt. `tier_chain` is the chain on another service tier, or None: rows are called by it
+    first, and by `chain` if the tier has no room.
     """
 
     def __init__(self, chain: Runnable, config: RunnableConfig) -> None:
@@ -158,18 +161,20 @@ class RowCaller:
                 failure_scope = "row"  # a refusal is an answer: the provider works
         finally:
             self._rows.discard(row)
-        return {
-            **about,
-            **row.tally.about(),
-            "latency_s": round(monotonic() - began, 3),
-        }, failure_scope
+        about |= row.tally.about()
+        about["latency_s"] = round(monotonic() - began, 3)
+        return about, failure_scope
 
     async def _patiently(
-        self, values: Any, row: _RowObserver, start_config: Callable[[], RunnableConfig]
+        self,
+        values: Any,
+        row: _RowObserver,
+        start_config: Callable[[], RunnableConfig],
     ) -> Any:
-        """Call the chain.
+        """Call the chain for a row, and return its answer.
 
-        A row that is throttled for as long as its model retries is retried without limit.
+        If the provider still throttles the row after all retries of its model, it is retried
+        without limit. Raises: `JobStopped` if the provider asks for too long a pause.
         """
         from asyncio import sleep
 
@@ -178,13 +183,12 @@ class RowCaller:
             try:
                 return await chain.ainvoke(values, start_config())
             except ChatError as exc:
-                if chain is not self.chain and not self.is_over and _is_of_tier(exc):
+                if self.is_over:
+                    raise
+                if chain is not self.chain and _is_of_tier(exc):
                     chain = self.chain
                     continue
-                if (
-                    exc.retry_class not in (RetryClass.THROTTLE, RetryClass.OVERLOAD)
-                    or self.is_over
-                ):
+                if exc.retry_class not in (RetryClass.THROTTLE, RetryClass.OVERLOAD):
                     raise
                 pause_s = BACKOFF.pause_s(1, exc.retry_after)
                 if pause_s is None:
@@ -210,7 +214,7 @@ class RowCaller:
         return len(self._rows) - waiting, waiting
 
     def why_waiting(self) -> str | None:
-        """Return why no rows finish; None if most rows have a request in flight, or answers arrive."""
+        """Return the reason why rows wait; None if most rows have a request in flight, or answers arrive."""
         on_wire, waiting = self.wire_count()
         if self.last_failure is None or waiting <= on_wire:
             return None
@@ -236,9 +240,9 @@ def _fails_every_row(error: Exception) -> bool:
 
 
 def _is_of_tier(error: ChatError) -> bool:
-    """Return whether the default tier may answer.
+    """Return whether the default tier may answer a call that another tier has rejected with this error.
 
-    It cannot if the key's rate limit is reached, which holds there too.
+    It cannot if the rate limit of the key is reached, because both tiers share the limit.
     """
     if type(error) is BadRequest:
         return True
@@ -246,6 +250,6 @@ def _is_of_tier(error: ChatError) -> bool:
 
 
 def stopped(why: str, to_go_on: str = "run the same command again") -> JobStopped:
-    """Return the error that ends a job, with what to do."""
+    """Return the error that ends a job: the reason, and what the user does to resume the job."""
     advice = f"The job has stopped and its finished rows are kept: {to_go_on} to go on."
     return JobStopped(and_said(why, advice))

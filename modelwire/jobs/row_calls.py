@@ -19,10 +19,16 @@ _Outcome = tuple[dict[str, Any], str]
 
 
 class RowCalls:
-    """Calls `work` for rows by `caller`."""
+    """Calls the chain of `work` for rows through `caller`, once for rows with equal requests."""
 
     def __init__(
-        self, work: Work, caller: RowCaller, results: Results, failures: Failures, *, dedupe: bool
+        self,
+        work: Work,
+        caller: RowCaller,
+        results: Results,
+        failures: Failures,
+        *,
+        dedupe: bool,
     ) -> None:
         self.work = work
         self.caller = caller
@@ -30,19 +36,22 @@ class RowCalls:
         self._failures = failures
         self._dedupe = dedupe
         self._warmup = CacheWarmup(work)
-        # This maps the deduplication keys of rows in flight to their outcomes.
+        # The outcomes of the rows in flight, by deduplication key.
         self._asking: dict[bytes, Future[_Outcome]] = {}
 
     def digest(self, question: Question) -> bytes | None:
         """Return the deduplication key of a row, or None if deduplication is off."""
         if question.asks is None and self._dedupe:
-            question.asks = digest_of(identity_of(self.work.question(question.row.values)))
+            asked = self.work.question(question.row.values)
+            question.asks = digest_of(identity_of(asked))
         return question.asks
 
     def has_equal(self, question: Question) -> bool:
-        """Return whether an equal row has an answer."""
+        """Return whether a row with an equal request has an answer."""
         digest = self.digest(question)
-        return digest is not None and self._results.answers.find(digest) is not None
+        if digest is None:
+            return False
+        return self._results.answers.find(digest) is not None
 
     async def resolve(self, question: Question) -> _Outcome:
         """Return the outcome of a row: its own error, the answer of an equal row, or a new call."""
@@ -55,7 +64,8 @@ class RowCalls:
         if digest is None:
             return await self.ask(row.values)
         same = self._results.answers.find(digest)
-        if same is None and (flight := self._asking.get(digest)) is not None:
+        flight = self._asking.get(digest)
+        if same is None and flight is not None:
             about, failure_scope = await asyncio.shield(flight)
             if "error" in about:
                 return {"error": about["error"], "attempts": 0}, failure_scope
@@ -81,7 +91,7 @@ class RowCalls:
         return about, failure_scope
 
     async def ask(self, values: Any) -> _Outcome:
-        """Call the chain for the values of a row."""
+        """Call the chain for the values of a row, whether or not an equal row has an answer."""
         filled = self.work.filled(values)
         about, failure_scope = await self._warmup.call(values, lambda: self.caller.ask(filled))
         self._failures.note(about, failure_scope)

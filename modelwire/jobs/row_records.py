@@ -1,4 +1,4 @@
-"""The records of a job's rows, one a row in the store, and an index of them. 40 bytes of memory a row.
+"""The records of a job's rows in the store, and an index of them that takes 40 bytes of memory a row.
 
 A record is JSON: `row` (the row's values), `n` and `line`, `check` (a digest of the row) and then
 `answer`, `error` or `same` (the number of the row whose answer this one shares), with tokens, cost,
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 def groups_of(records: Iterable[T], size_bytes: Callable[[T], int]) -> Iterator[list[T]]:
-    """Yield the records in groups that fit into memory, however large a record is."""
+    """Yield the records in lists that fit into memory; `size_bytes` returns the size of a record."""
     group: list[T] = []
     size = 0
     for record in records:
@@ -75,7 +75,7 @@ def json_of(value: Any) -> bytes:
 
 
 def exact_json(value: Any) -> bytes:
-    """Return `value` as JSON with infinity and NaN by the names that Python's readers take."""
+    """Return `value` as JSON with the constants `Infinity` and `NaN`, which Python's JSON readers accept."""
     return to_json(
         value, fallback=str, inf_nan_mode="constants", bytes_mode="base64", serialize_unknown=True
     )
@@ -113,9 +113,9 @@ _EQUAL_BY_REPR = frozenset(
 
 
 def identity_of(value: Any) -> bytes:
-    """Return bytes that are equal only for equal values of equal types.
+    """Return bytes that identify a value and its type, for deduplication: equal only for equal values of equal types.
 
-    JSON drops the types of bytes, dates and infinity.
+    JSON would not do, because it drops the types of bytes, dates and infinity.
     """
     return repr(_comparable(value)).encode(errors="surrogatepass")
 
@@ -149,7 +149,7 @@ class Record(NamedTuple):
     line: int
     row_json: bytes
     check: bytes
-    # It holds `answer` and `ask`, `error`, or `same`; and tokens and the rest.
+    # `answer` and `ask`, or `error`, or `same`; and the tokens, the cost and other facts.
     about: JSON
 
     @property
@@ -169,17 +169,29 @@ class Record(NamedTuple):
 
     def entry(self, id: int) -> Entry:
         """Return the entry for the store."""
-        facts = {"n": self.number, "line": self.line, "check": self.check.hex(), **self.about}
-        record = b'{"row":%b,%b' % (self.row_json, exact_json(facts)[1:])
+        facts: JSON = {
+            "n": self.number,
+            "line": self.line,
+            "check": self.check.hex(),
+            **self.about,
+        }
+        record = with_row(self.row_json, facts)
         kind = "answered"
         if self.failed:
             kind = "failed"
         return Entry.of(kind, record, self.number, id)
 
 
+def with_row(row_json: bytes, facts: JSON) -> bytes:
+    """Return facts about a row as JSON, with the values of the row as the first one, `row`."""
+    return b'{"row":%b,%b' % (row_json, exact_json(facts)[1:])
+
+
 def is_refusal(error: str | None) -> bool:
     """Return whether the error of a row is a refusal."""
-    return error is not None and error.partition(":")[0] in _REFUSALS
+    if error is None:
+        return False
+    return error.partition(":")[0] in _REFUSALS
 
 
 class Digests:
@@ -204,7 +216,8 @@ class Digests:
 
     def find(self, digest: bytes) -> int | None:
         """Return the number of the row that was added first under `digest`."""
-        shard = self._shards[int.from_bytes(digest[:2], "big") % self.SHARDS]
+        place = int.from_bytes(digest[:2], "big") % self.SHARDS
+        shard = self._shards[place]
         if shard is None:
             return None
         at = shard.find(digest)
@@ -212,7 +225,8 @@ class Digests:
             at = shard.find(digest, at + 1)
         if at < 0:
             return None
-        return int.from_bytes(shard[at + DIGEST_BYTES : at + self.ENTRY_BYTES], "big")
+        number = shard[at + DIGEST_BYTES : at + self.ENTRY_BYTES]
+        return int.from_bytes(number, "big")
 
 
 class Results:
@@ -225,18 +239,18 @@ class Results:
         except BaseException:  # A damaged store cannot be read, and nobody else can close it.
             self.store.close()
             raise
-        # This maps deduplication keys to the row that has the answer.
+        # The row with the answer to a request, by deduplication key.
         self.answers = Digests()
-        self.refused: set[int] = (
-            set()
-        )  # These are the numbers of the rows that failed by a refusal.
+        # The numbers of the rows that failed because a model or a filter refused to answer.
+        self.refused: set[int] = set()
         self._states = bytearray()
-        # This is the id of each row's valid entry.
+        # The id of each row's valid entry in the store.
         self._ids = array("Q")
+        # The first 8 bytes of the digest of each row's values, to detect a changed row.
         self._checks = array("Q")
 
     def recover(self) -> Iterator[JSON]:
-        """Read the records of earlier runs, and yield each."""
+        """Read the records of earlier runs into the index, and yield each. A damaged record counts as missing."""
         damaged = 0
         for entry in self.store.entries(TABLE):
             if entry.is_damaged:
@@ -247,7 +261,8 @@ class Results:
             question = record.get("ask")
             check = bytes.fromhex(record["check"])
             error = record.get("error")
-            self._note(number, entry.id or 0, check, "error" in record)
+            id = entry.id or 0
+            self._note(number, id, check, error is not None)
             self._note_refusal(number, refused=is_refusal(error))
             if question is not None:
                 self.answers.add(bytes.fromhex(question), number)
@@ -260,7 +275,7 @@ class Results:
             _log.warning(text, self.store.path, damaged)
 
     def place(self, record: Record) -> Entry:
-        """Register a new record; return its entry for `write`."""
+        """Add a new record to the index; return its entry for the store, which `write` stores."""
         entry = record.entry(self._next_id)
         self._note(record.number, self._next_id, record.check, record.failed)
         self._note_refusal(record.number, refused=record.refused)
@@ -319,7 +334,8 @@ class Results:
 
     def record(self, number: int) -> JSON:
         """Return the record of a row, with the answer of the equal row if it shares one."""
-        return self._answered(from_json(self.store.read(TABLE, self._ids[number])))
+        record = self.store.read(TABLE, self._ids[number])
+        return self._answered(from_json(record))
 
     def last_asked(self) -> JSON | None:
         """Return the record of the highest row with an answer of its own, or None if a short search finds none."""
@@ -333,13 +349,17 @@ class Results:
 
     def _answered(self, record: JSON) -> JSON:
         if "same" in record:
-            other = from_json(self.store.read(TABLE, self._ids[record["same"]]))
+            id = self._ids[record["same"]]
+            other = from_json(self.store.read(TABLE, id))
             record["answer"] = other.get("answer")
             record["finish_reason"] = other.get("finish_reason")
         return record
 
     def records(
-        self, *, by_arrival: bool = False, among: Sequence[int] | None = None
+        self,
+        *,
+        by_arrival: bool = False,
+        among: Sequence[int] | None = None,
     ) -> Iterator[JSON]:
         """Yield the record of every row that has one, in the order of the input or of arrival.
 
@@ -353,16 +373,15 @@ class Results:
         wanted: Container[int] | None = among
         if among is not None and not isinstance(among, range):
             wanted = frozenset(among)
-        return (
-            self._answered(record)
-            for id, record in _stored(self.store)
-            if self._holds(record["n"], id) and (wanted is None or record["n"] in wanted)
-        )
+        return self._by_arrival(wanted)
 
-    def _holds(self, number: int, id: int) -> bool:
-        if self.state(number) == UNKNOWN:
-            return False
-        return self._ids[number] == id
+    def _by_arrival(self, wanted: Container[int] | None) -> Iterator[JSON]:
+        for id, record in _stored(self.store):
+            number = record["n"]
+            if self.state(number) == UNKNOWN or self._ids[number] != id:
+                continue  # A later record of the row is valid.
+            if wanted is None or number in wanted:
+                yield self._answered(record)
 
 
 def stored_records(folder: Path) -> Iterator[JSON]:
@@ -373,8 +392,7 @@ def stored_records(folder: Path) -> Iterator[JSON]:
 
 
 def _stored(store: JobStore) -> Iterator[tuple[int, JSON]]:
-    return (
-        (entry.id or 0, from_json(entry.record))
-        for entry in store.entries(TABLE)
-        if not entry.is_damaged
-    )
+    """Yield the id and the record of each entry that is not damaged."""
+    for entry in store.entries(TABLE):
+        if not entry.is_damaged:
+            yield entry.id or 0, from_json(entry.record)

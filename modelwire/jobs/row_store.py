@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ _NEW_JOB = "New rows go behind the last one. Put the {} back, or name another ou
 
 
 class RowStore:
-    """The `results` of a job, and the one thread (`disk`) that writes them, in order.
+    """Writes the `results` of a job in order, in the one thread of the executor `disk`.
 
-    `has_failed` is set by the first `DiskError`; nothing is written any more after that.
+    After the first `DiskError`, `has_failed` is True, and nothing is written any more.
     """
 
     def __init__(self, folder: Path, *, retry_failed: bool) -> None:
@@ -45,10 +46,10 @@ class RowStore:
         return state == UNKNOWN or (state == FAILED and self._retry_failed)
 
     def has_result(self, question: Question) -> bool:
-        """Return whether a row needs no call. Raises: `JobChanged` if it has changed since its last one."""
-        if self.is_open(question.row.number):
-            return False
+        """Return whether a row needs no call. Raises: `JobChanged` if the row has changed since its last call."""
         row = question.row
+        if self.is_open(row.number):
+            return False
         if self.results.agrees(row.number, question.check):
             return True
         text = f"Line {row.line} of the input is not what it was when `{self._folder}` had it"
@@ -59,11 +60,9 @@ class RowStore:
         raise JobChanged(f"{text} answered. {_NEW_JOB.format('line')}")
 
     def check_source(self, source: Source) -> None:
-        """Raise `JobChanged` before any request, unless every row with a result is unchanged in a changed input."""
+        """Compare a changed input with the results. Raises: `JobChanged` if a row with a result has changed."""
         read = 0
-        for row in source if self.results.end else ():
-            if read == self.results.end:
-                break
+        for row in islice(source, self.results.end):
             read += 1
             self.has_result(Question(row))
         source.close()
@@ -78,7 +77,7 @@ class RowStore:
             )
 
     def place(self, record: Record) -> None:
-        """Register a record, and add it to the next group."""
+        """Add a record to the index, and to the next group that is written."""
         self._entries.append(self.results.place(record))
         self._dirty.set()
 
@@ -88,7 +87,7 @@ class RowStore:
         await self._synced.wait()
 
     async def on_disk(self, act: Callable[..., object], *args: Any) -> None:
-        """Call `act` in the thread that writes. A cancelled caller does not cancel it."""
+        """Call `act(*args)` in the thread that writes, and wait for it. Cancelling the caller does not cancel it."""
         loop = asyncio.get_running_loop()
         await asyncio.shield(loop.run_in_executor(self.disk, act, *args))
 

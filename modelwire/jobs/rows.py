@@ -1,4 +1,4 @@
-"""Rows and their sources: one row at a time; a row that cannot be read fails alone.
+"""The rows of an input, and the sources that read them one at a time. A row that cannot be read fails alone.
 
 A `Row` has its number from 0, the line of the file on which it begins (from 1), and either its
 values by column or an error. A source reads ahead by at most one row, or one batch of a Parquet
@@ -20,10 +20,10 @@ from typing import IO, Any, NamedTuple
 from modelwire.aliases import JSON
 from modelwire.errors import DiskError, InvalidArgument, JobChanged
 
-# A row that is a text and not a dict has this column.
+# In the output, a row that is a text and not a dict has this one column.
 INPUT_COLUMN = "input"
-# A longer row fails: no provider takes a request of more bytes, and a line without an end must not
-# fill memory.
+# A row with more characters fails: no provider takes a request of more bytes, and a line without an
+# end must not fill memory.
 MAX_ROW_CHARS = 32 * 1024 * 1024
 # The fingerprint contains a digest of this many bytes from each end of a file, so that 10 GB need
 # not be read first.
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 class Source(ABC):
-    """An iteration over rows. `columns` is None if only the rows themselves contain the columns."""
+    """An iteration over the rows of an input. `columns` is None if the columns are unknown before rows are read."""
 
     columns: list[str] | None = None
     # The number of rows, if it is known without reading them.
@@ -158,7 +158,7 @@ def _check_regular(path: Path, mode: int) -> None:
         raise InvalidArgument(f"The input `{path}` is a folder; name a file.")
     if not stat.S_ISREG(mode):
         raise InvalidArgument(
-            f"The input `{path}` is a pipe or a device, no file that can be read twice. Write it to a file first."
+            f"The input `{path}` is a pipe or a device, and no file that can be read twice. Write it to a file first."
         )
 
 
@@ -185,10 +185,16 @@ def sampled(rows: Iterator[Row], count: int, seed: int) -> list[Row]:
 
 
 def chosen(
-    rows: Iterator[Row], *, limit: int | None, sample: int | None, seed: int
+    rows: Iterator[Row],
+    *,
+    limit: int | None,
+    sample: int | None,
+    seed: int,
 ) -> tuple[Iterator[Row], Sequence[int] | None]:
     """Return the rows of a run, and their numbers in rising order, or None for all rows."""
     if sample is not None:
         drawn = sampled(rows, sample, seed)[:limit]
         return iter(drawn), [row.number for row in drawn]
-    return islice(rows, limit), None if limit is None else range(limit)
+    if limit is None:
+        return rows, None
+    return islice(rows, limit), range(limit)

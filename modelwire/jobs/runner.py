@@ -1,9 +1,9 @@
-"""The main loop of a file job: it reads rows, runs a bounded number of calls, and stores records.
+"""The main loop of a job: it reads rows, runs a bounded number of calls, and stores records.
 
 A worker starts its next row only once the record of the last one is synced. So a crash at any
-moment loses, and a later run repeats, at most the rows in flight (`max_concurrency`), and those
-that failed since the last answer, whose failures are held back if they may have a common cause,
-such as an outage.
+moment loses at most the rows in flight (`max_concurrency`), and the rows that have failed since the
+last answer: those failures are held back, because they may have a common cause such as an outage. A
+later run calls both again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 # The throughput is measured this often, to decide whether to run more rows at a time.
 MEASURE_INTERVAL_S = 0.25
-# The loop yields to other tasks after skipping this many finished rows.
+# After skipping this many finished rows, a worker lets the other tasks of the event loop run.
 _SKIPPED_AT_ONCE = 500
 
 # These numbers of a `Standing` are fields of the result.
@@ -55,12 +55,12 @@ _COUNTED = (
     *("input_tokens", "output_tokens", "cost", "unpriced", "elapsed_s"),
     *("cache_read", "cache_written", "cache_saved"),
 )
-# A job that a signal has stopped has one of these reasons.
+# If a signal stops the job, `JobResult.stopped` is one of these.
 SIGNALS = ("interrupted", "terminated")
 
 
 def open_job(work: Any, rows: Any, keywords: JobOptions) -> Job:
-    """Return a job, after checking everything that can be checked before the first request."""
+    """Return a job that is ready to run: its options are checked, its folder is locked, its input is open."""
     options = checked_options(keywords)
     output = options["output"]
     job_dir = options["job_dir"]
@@ -89,11 +89,16 @@ def _made(work: Any, options: Fields) -> Work:
         raise InvalidArgument(
             "`text` is for an embeddings model: a prompt names its columns itself."
         )
-    return make_work(work, options["model"], **{name: options[name] for name in OPTIONS_OF_PROMPT})
+    of_prompt = {name: options[name] for name in OPTIONS_OF_PROMPT}
+    return make_work(work, options["model"], **of_prompt)
 
 
 def _claimed(
-    work: Work, input: InputRows, folder: JobFolder, options: Kwargs, opened: ExitStack
+    work: Work,
+    input: InputRows,
+    folder: JobFolder,
+    options: Kwargs,
+    opened: ExitStack,
 ) -> Job:
     """Return the job of a folder, with the state of earlier runs."""
     from modelwire.jobs.row_store import RowStore
@@ -121,7 +126,7 @@ def _claimed(
 
 
 def _caller(work: Work, config: Any, options: Fields) -> tuple[RowCaller, int | None]:
-    """Return what calls the chain for a row, and how many rows may run at a time, if the user limits that."""
+    """Return the caller for the rows, and the most rows that may run at a time (None leaves that to the window)."""
     most = options["max_concurrency"] or config.get("max_concurrency")
     if isinstance(work, EmbeddingWork):
         return EmbeddingCaller(work.chain, config, work.texts_of_request), most
@@ -138,7 +143,7 @@ def _caller(work: Work, config: Any, options: Fields) -> tuple[RowCaller, int | 
 
 @dataclass(eq=False)
 class Job:
-    """One run of a job, made of its parts by `open_job`."""
+    """One run of a job. `open_job` makes it."""
 
     input: InputRows
     window: RowWindow
@@ -150,13 +155,13 @@ class Job:
     calls: RowCalls
     options: Fields
     scheduler: LiveScheduler = field(default_factory=LiveScheduler)
-    # This releases the folder, the store and the input.
+    # Closing this stack releases the folder, the store and the input.
     opened: ExitStack = field(default_factory=ExitStack)
-    # This is the reason why no new row is started.
+    # The reason why no new row is started: "max_cost", "error" or a signal's; None while rows are started.
     stopped: str | None = None
-    # This is set when nothing of the run is left.
+    # Set when the run has ended and has released everything.
     over: threading.Event = field(default_factory=threading.Event)
-    # This is set when the job has been stopped.
+    # Set when the job is stopped before its end.
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     # A worker holds this lock while it takes the next row.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -191,7 +196,7 @@ class Job:
             raise
 
     def planned(self) -> JobPlan:
-        """Return the plan of a job without running it, and leave the folder unchanged."""
+        """Return the plan of a job with a deadline, without running it, and release the job."""
         scheduler = cast("HybridScheduler", self.scheduler)
         plan = scheduler.plan()
         if not self.store.results.end and not scheduler.assignments.made:
@@ -200,7 +205,7 @@ class Job:
         return plan
 
     async def run(self) -> JobResult:
-        """Call the chain for all rows without an answer; write the output when all have one."""
+        """Call the chain for all rows without a result; write the output when all have one."""
         self.input.begin()
         self._began = monotonic()
         self.progress = Progress(quiet=self.options["quiet"])
@@ -219,6 +224,7 @@ class Job:
             self.over.set()
 
     async def _run_pass(self) -> None:
+        """Run workers until the input or the quota of the pass is used up, or the job is stopped."""
         self._add_workers()
         endless = (
             self.store.commit_groups(self.fail),
@@ -253,7 +259,7 @@ class Job:
             self.progress.show(self.ledger.standing)
 
     async def _work(self) -> None:
-        """Run one row after the other, as long as the window has room."""
+        """Take and run one row after the other, as long as the window has room. Each worker runs this."""
         this = cast("asyncio.Task[None]", asyncio.current_task())
         failures = self.failures
         try:
@@ -283,8 +289,7 @@ class Job:
                     break
                 is_held = self.scheduler.holds(question.row.number, question)
                 if not is_held and not self.store.has_result(question):
-                    has_money = await self._has_money(question)
-                    if has_money:
+                    if await self._has_money(question):
                         return question
                     return None
                 skipped += 1
@@ -293,9 +298,9 @@ class Job:
         return None
 
     async def _has_money(self, question: Question) -> bool:
-        """Reserve the cost of a row.
+        """Reserve the cost of a row, and return whether the budget covers it.
 
-        If the budget is too small, wait while rows in flight may release a part of it.
+        If it does not, wait as long as rows in flight may release a part of the budget.
         """
         ledger = self.ledger
         money = ledger.money
@@ -314,7 +319,10 @@ class Job:
         return True
 
     async def run_row(self, question: Question) -> bool:
-        """Determine and record the result of a row. Return whether there is a record to sync."""
+        """Call the chain for a row and record the result. Return whether the record is going to be stored now.
+
+        A failure that may have a common cause with others is held back.
+        """
         self.window.in_flight += 1
         self.window.quota -= 1
         try:
@@ -326,7 +334,7 @@ class Job:
         return not failure_scope
 
     def _record(self, question: Question, about: JSON, failure_scope: str) -> None:
-        """Count a record and add it to the next group. A failure with a `failure_scope` is held back."""
+        """Count the result of a row and store its record. A failure with a `failure_scope` is held back."""
         row = question.row
         record = Record(row.number, row.line, question.row_json, question.check, about)
         if failure_scope:
@@ -336,7 +344,8 @@ class Job:
         self.ledger.count_finished(about, question.reserved)
         if row.problem is None:
             self.scheduler.count(about)
-        if self.ledger.money is not None and about.get("attempts") and "cost" not in about:
+        is_unpriced = about.get("attempts") and "cost" not in about
+        if is_unpriced and self.ledger.money is not None:
             raise stopped(
                 "`max_cost` cannot be held: the price of the model is not known.",
                 "run it again without `max_cost`",
@@ -382,6 +391,7 @@ class Job:
         self.stop("error")
 
     async def _end(self) -> JobResult:
+        """Write the output if all rows have a result, and the summary; return the result. Raises the job's error."""
         complete = not self.is_stopped
         if complete:
             try:
@@ -402,7 +412,7 @@ class Job:
         return result
 
     def _check_end(self) -> None:
-        """Raise unless every row of this run has a result, and every row with a result is still in the input."""
+        """Raise `JobStopped` if a row has no result, and `JobChanged` if a row with a result is not in the input."""
         among = self.input.among
         taken = self.input.taken
         results = self.store.results
@@ -422,23 +432,21 @@ class Job:
         )
 
     def _end_folder(self, result: JobResult) -> None:
-        """Write the summary.
+        """Write the summary of the run into the job's folder.
 
         A `DiskError` here must not hide the reason why the job has stopped.
         """
         if not result.complete and self.store.results.end:
             self.folder.is_temporary = False
+        summary: JSON = {"state": "interrupted", "stopped": self.stopped}
+        if result.complete:
+            summary["state"] = "complete"
+        if self._error is not None:
+            summary["stopped"] = failure_text(self._error)
+        summary |= result.numbers()
+        summary |= self.output.facts()
         try:
-            state = "interrupted"
-            if result.complete:
-                state = "complete"
-            if self._error is None:
-                why = self.stopped
-            else:
-                why = failure_text(self._error)
-            self.folder.end(
-                {"state": state, "stopped": why, **result.numbers(), **self.output.facts()}
-            )
+            self.folder.end(summary)
         except DiskError as exc:
             self._error = self._error or exc
 
@@ -471,20 +479,19 @@ class Job:
         )
 
     def _measure(self) -> None:
+        """Update the numbers of the job that are not counted row by row."""
         s = self.ledger.standing
         results = self.store.results
         among = self.input.among
         held, held_refusals = self.failures.counts()
-        refused = {row for row in results.refused if among is None or row in among}
-        answered = results.count(ANSWERED)
-        failed = results.count(FAILED)
-        s.recorded = answered + failed + held
-        if among is not None:
-            answered = results.count(ANSWERED, among)
-            failed = results.count(FAILED, among)
-            s.recorded -= held
-        s.failed = failed + held
-        s.rows = answered + failed + held
+        s.recorded = results.count(ANSWERED) + results.count(FAILED)
+        refused = results.refused
+        if among is None:
+            s.recorded += held
+        else:
+            refused = refused.intersection(among)
+        s.failed = results.count(FAILED, among) + held
+        s.rows = results.count(ANSWERED, among) + s.failed
         s.refused = len(refused) + held_refusals
         s.elapsed_s = monotonic() - self._began
         s.waiting = self.calls.caller.why_waiting() or self.scheduler.waiting()

@@ -54,37 +54,28 @@ class _JsonlSource(FileSource):
             if not line.strip(b"\xef\xbb\xbf \t\r\n"):
                 continue
             if too_long:
-                yield Row(
-                    number,
-                    at,
-                    None,
-                    f"The line has more than {MAX_ROW_CHARS // 2**20} million bytes.",
-                )
+                millions = MAX_ROW_CHARS // 2**20
+                problem = f"The line has more than {millions} million bytes."
+                yield Row(number, at, None, problem)
             else:
                 yield self._row(number, at, line)
             number += 1
 
     def _row(self, number: int, at: int, line: bytes) -> Row:
+        """Return the row on line `at` of the file."""
+        if at == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
         try:
-            values = from_json(
-                (line.removeprefix(b"\xef\xbb\xbf") if at == 1 else line).rstrip(b"\r\n")
-            )
+            values = from_json(line.rstrip(b"\r\n"))
         except ValueError as exc:
             # The error's line number counts within the row, not within the file.
-            return Row(
-                number,
-                at,
-                None,
-                f"Not valid JSON: {str(exc).replace(' at line 1 column', ' at column')}.",
-            )
+            reason = str(exc).replace(" at line 1 column", " at column")
+            return Row(number, at, None, f"Not valid JSON: {reason}.")
         if isinstance(values, (dict, str)):
             return Row(number, at, values)
-        return Row(
-            number,
-            at,
-            None,
-            f"The line holds a `{type(values).__name__}`, neither an object nor a text.",
-        )
+        kind = type(values).__name__
+        problem = f"The line holds a `{kind}`, neither an object nor a text."
+        return Row(number, at, None, problem)
 
 
 def require_pyarrow() -> Any:
@@ -120,10 +111,11 @@ class _ParquetSource(FileSource):
             for values in _arrow_rows(batch):
                 number = self._read
                 self._read += 1
+                problem = None
                 if isinstance(values, _NoValue):
-                    yield Row(number, number + 1, None, values.problem)
-                else:
-                    yield Row(number, number + 1, values)
+                    problem = values.problem
+                    values = None
+                yield Row(number, self._read, values, problem)
 
 
 class _NoValue(NamedTuple):
@@ -173,7 +165,10 @@ class _IterableSource(Source):
         if isinstance(rows, (list, tuple)):
             first = rows[:_PEEKED_LINES]
         if first and all(isinstance(values, Mapping) for values in first):
-            self.columns = list(dict.fromkeys(str(name) for values in first for name in values))
+            names: dict[str, None] = {}
+            for values in first:
+                names |= dict.fromkeys(map(str, values))
+            self.columns = list(names)
 
     def _each(self) -> Iterable[Any]:
         return self._values
@@ -182,24 +177,21 @@ class _IterableSource(Source):
         for values in self._each():
             number = self._read
             self._read += 1
-            line = self._read
+            row: Any = None
+            problem: str | None = None
             if isinstance(values, str):
-                yield Row(number, line, values)
+                row = values
             elif isinstance(values, _NoValue):
-                yield Row(number, line, None, values.problem)
+                problem = values.problem
             elif isinstance(values, Mapping):
                 row = {str(name): _plain(value) for name, value in values.items()}
-                problem = None
                 if len(row) != len(values):
+                    row = None
                     problem = "Two names of the row are the same as text."
-                yield Row(number, line, None if problem else row, problem)
             else:
-                yield Row(
-                    number,
-                    line,
-                    None,
-                    f"The row is a `{type(values).__name__}`, neither a dict nor a text.",
-                )
+                kind = type(values).__name__
+                problem = f"The row is a `{kind}`, neither a dict nor a text."
+            yield Row(number, self._read, row, problem)
 
 
 class _FrameSource(_IterableSource):
@@ -213,7 +205,7 @@ class _FrameSource(_IterableSource):
             names = frame.columns
         self.columns = [str(name) for name in names]
         check_unique(self.columns, "The data frame")
-        # The `len` of an arrow table is the number of rows; a record batch reader has neither.
+        # An arrow table states its number of rows; a record batch reader does not.
         rows = getattr(frame, "num_rows", None)
         if rows is not None:
             self.total = rows
@@ -221,17 +213,14 @@ class _FrameSource(_IterableSource):
     def _each(self) -> Iterable[Any]:
         frame: Any = self._values
         if hasattr(frame, "to_batches"):  # It is an arrow table.
-            return (
-                row
-                for batch in frame.to_batches(max_chunksize=BATCH_ROWS)
-                for row in _arrow_rows(batch)
-            )
-        if hasattr(frame, "iter_rows"):  # It is a polars frame.
-            return (dict(row) for row in frame.iter_rows(named=True))
-        names = self.columns or []
-        return (
-            dict(zip(names, row, strict=True)) for row in frame.itertuples(index=False, name=None)
-        )
+            for batch in frame.to_batches(max_chunksize=BATCH_ROWS):
+                yield from _arrow_rows(batch)
+        elif hasattr(frame, "iter_rows"):  # It is a polars frame.
+            yield from map(dict, frame.iter_rows(named=True))
+        else:
+            names = self.columns or []
+            for row in frame.itertuples(index=False, name=None):
+                yield dict(zip(names, row, strict=True))
 
 
 def _plain(value: Any) -> Any:
@@ -240,11 +229,9 @@ def _plain(value: Any) -> Any:
         return value
     if getattr(value, "shape", None) == ():  # It is a number of numpy's.
         value = value.item()
-    is_missing = (isinstance(value, float) and isnan(value)) or type(value).__name__ in (
-        "NaTType",
-        "NAType",
-    )
-    if is_missing:
+    if isinstance(value, float) and isnan(value):
+        return None
+    if type(value).__name__ in ("NaTType", "NAType"):  # These are pandas' missing values.
         return None
     return value
 
@@ -260,16 +247,17 @@ _BY_SUFFIX: dict[str, type[FileSource]] = {
 
 
 def open_source(rows: Any, *, encoding: str = "utf-8", is_ours: bool = False) -> Source:
-    """Open a path, a data frame or an iterable of dicts and texts. Raises: `InvalidArgument` for anything else.
+    """Open a path, a data frame or an iterable of dicts and texts as a source of rows.
 
-    `is_ours` says that the file is a job's output.
+    `is_ours` is True for the output of a job, whose format is known exactly. Raises:
+    `InvalidArgument` for a file that cannot be read, `InvalidType` for anything else.
     """
     if isinstance(rows, (str, os.PathLike)):
         path = Path(os.fspath(rows))
         kind = _BY_SUFFIX.get(path.suffix.lower())
         if kind is None:
             raise InvalidArgument(
-                f"The format of `{path}` is told by the end of its name. {did_you_mean(path.suffix, list(_BY_SUFFIX))}"
+                f"The suffix of `{path}` must name its format. {did_you_mean(path.suffix, list(_BY_SUFFIX))}"
             )
         return kind(path, encoding=encoding, is_ours=is_ours)
     if any(hasattr(rows, name) for name in ("to_batches", "itertuples", "iter_rows")):

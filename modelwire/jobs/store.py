@@ -1,4 +1,4 @@
-"""The store of a job: `job.sqlite` in its folder, for file jobs and provider batches; any SQLite tool opens it.
+"""The store of a job: the SQLite file `job.sqlite` in the job's folder, which any SQLite tool opens.
 
 All tables have the same columns, and rows are only ever appended to them:
 
@@ -8,7 +8,7 @@ All tables have the same columns, and rows are only ever appended to them:
 - `requests`: the requests of the parts of a batch job, in the order in which they are sent, by the row's `number`
 - `replies`: the provider's results for the rows of a batch job, by the row's `number`; `kind` is the part's number
 - `ways`: which rows of a job with a deadline are in which batch, and which batches have returned
-- `live`, `tiered`: answers of a batch job that did not come through a batch, by the row's `number`
+- `live`, `tiered`: answers to rows of a batch job that did not come through a batch, by the row's `number`
 
 `record` is JSON and `checksum` its CRC-32: SQLite detects a torn page, but not a flipped bit.
 Records that are appended together, or in one `transaction`, survive a power failure once it is
@@ -44,7 +44,7 @@ SYNCHRONOUS = "FULL"
 # A statement waits this long for the lock of another process.
 _LOCK_TIMEOUT_S = 5.0
 _TABLES = ("rows", EVENTS, INPUTS, REQUESTS, REPLIES, LIVE, TIERED, WAYS)
-# SQLite's ids are at most this.
+# No id of an entry in SQLite is larger.
 _LARGEST_ID = 2**63 - 1
 
 _TABLE = (
@@ -65,7 +65,11 @@ class Entry(NamedTuple):
 
     @classmethod
     def of(
-        cls, kind: str, record: bytes, number: int | None = None, id: int | None = None
+        cls,
+        kind: str,
+        record: bytes,
+        number: int | None = None,
+        id: int | None = None,
     ) -> Entry:
         """Return the entry of a record."""
         return cls(id, number, kind, crc32(record), record)
@@ -77,7 +81,7 @@ class Entry(NamedTuple):
 
 
 class JobStore:
-    """One open store. Raises: `DiskError` if the disk fails; entries appended before that are unchanged.
+    """An open store. Its methods raise `DiskError` if the disk fails; entries appended before that are unchanged.
 
     One thread may append while another one reads. `read_only` needs no lock on the folder: it
     creates nothing, and finds no entries if there is no store yet.
@@ -173,7 +177,7 @@ class JobStore:
             raise self._disk_error(exc) from exc
 
     def clear(self, table: str, first: int = 0) -> None:
-        """Delete the entries of a table, from the one with the id `first` on."""
+        """Delete the entries of a table with an id of at least `first`."""
         self._run(f"DELETE FROM {table} WHERE id >= {first}")  # noqa: S608 - a name of ours
 
     def _run(self, statement: str) -> None:
@@ -183,9 +187,9 @@ class JobStore:
             raise self._disk_error(exc) from exc
 
     def entries(self, table: str, first: int = 0, last: int = _LARGEST_ID) -> Iterator[Entry]:
-        """Yield the entries of a table in the order of insertion, including damaged ones.
+        """Yield the entries of a table with ids from `first` to `last`, in the order of insertion.
 
-        `first` and `last` are the ids of the first and the last one.
+        Damaged entries are included.
         """
         if self._read_only and not self.path.exists():
             return
@@ -195,9 +199,8 @@ class JobStore:
         )
         try:
             for id, number, kind, checksum, record in self._reading().execute(query, (first, last)):
-                yield Entry(
-                    id, number, (kind or b"").decode(errors="replace"), checksum, record or b""
-                )
+                kind_text = (kind or b"").decode(errors="replace")
+                yield Entry(id, number, kind_text, checksum, record or b"")
         except sqlite3.Error as exc:
             if not self._read_only or "no such table" not in str(exc):
                 # The process was killed after it created the file and before it created the tables.
@@ -226,7 +229,7 @@ class JobStore:
             raise self._disk_error(exc) from exc
 
     def next_id(self, table: str) -> int:
-        """Return the id after the highest one."""
+        """Return the id that the next entry of a table gets."""
         try:
             found = self._reading().execute(f"SELECT max(id) FROM {table}").fetchone()  # noqa: S608 - a name of ours
         except sqlite3.Error as exc:
@@ -239,7 +242,7 @@ class JobStore:
         return self._writer
 
     def _reading(self) -> sqlite3.Connection:
-        """Return a separate connection for reading, which does not wait for a sync in progress."""
+        """Return the connection for reading. It is not the writer's, so that it need not wait for a sync."""
         if self._reader is None:
             self._reader = self._connect()
         return self._reader

@@ -1,4 +1,4 @@
-"""Vectors in the records of a job: 32-bit floats in base64, in an object with one key."""
+"""Converts vectors to the form in which a job's records hold them, and back: base64 of their 32-bit floats."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ _KEY = "$float32"
 
 
 class Vector(list[float]):
-    """A vector in a table, whose type in Parquet is a list of 32-bit floats."""
+    """A vector as a value of a table. In a Parquet file, its type is a list of 32-bit floats."""
 
 
 def stored_vector(numbers: Sequence[float]) -> dict[str, str]:
-    """Return a vector for a record."""
-    return {_KEY: b64encode(_little_endian(array("f", numbers)).tobytes()).decode()}
+    """Return a vector as a value of a record: an object whose only key is `$float32`."""
+    data = _little_endian(array("f", numbers)).tobytes()
+    return {_KEY: b64encode(data).decode()}
 
 
 def is_vector(value: Any) -> bool:
-    """Return whether a value of a record is a vector."""
+    """Return whether a value of a record is a stored vector."""
     return isinstance(value, Mapping) and _KEY in value
 
 
 def vector_of(stored: Mapping[str, str]) -> Vector:
-    """Return the vector that `stored_vector` has stored."""
+    """Return the vector from which `stored_vector` has made a value of a record."""
     numbers = array("f")
     numbers.frombytes(b64decode(stored[_KEY]))
     return Vector(_little_endian(numbers))
 
 
 def _little_endian(numbers: array[float]) -> array[float]:
-    """Return the numbers with their bytes swapped where the machine stores the largest byte first, in place."""
+    """Swap the bytes of the numbers in place on a big-endian machine; return the same array."""
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers

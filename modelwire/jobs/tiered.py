@@ -1,4 +1,4 @@
-"""One list of inputs at two prices: urgent ones by direct calls, the others through the provider's Batch API."""
+"""Answers urgent inputs by direct calls, and the others through the provider's Batch API at half the price."""
 
 from __future__ import annotations
 
@@ -59,26 +59,22 @@ def tiered_batch(
         tiered_batch(prompt | model, questions, lambda q: "high" if q["waiting"] else "low")
     """
     levels = _priorities(inputs, priorities)
-    high, low = (
-        [place for place, level in enumerate(levels) if level == priority]
-        for priority in _PRIORITIES
-    )
-    answers: list[Any] = [None] * len(inputs)
+    high = [place for place, level in enumerate(levels) if level == "high"]
+    low = [place for place, level in enumerate(levels) if level == "low"]
     if not low:
-        answers = chain.batch(list(inputs), config, return_exceptions=True)
-        return _checked_answers(answers, return_exceptions)
-    job = submit_batch(
-        chain, [inputs[place] for place in low], dir=dir, config=config, bucket=bucket
-    )
-    live = _Live(job, chain, config).answers([(place, inputs[place]) for place in high])
-    for place, answer in zip(high, live, strict=True):
-        answers[place] = answer
+        live = chain.batch(list(inputs), config, return_exceptions=True)
+        return _checked_answers(live, return_exceptions)
+    cheap = [inputs[place] for place in low]
+    job = submit_batch(chain, cheap, dir=dir, config=config, bucket=bucket)
+    live = _Live(job, chain, config).answers(inputs, high)
+    answers = dict(zip(high, live, strict=True))
     _wait(job, timeout, poll)
     for result in job.results():
         answers[low[result.index]] = result.error or result.output
-    if dir is None and not any(isinstance(answer, BaseException) for answer in answers):
+    in_order = [answers[place] for place in range(len(inputs))]
+    if dir is None and not any(isinstance(answer, BaseException) for answer in in_order):
         rmtree(job.path, ignore_errors=True)
-    return _checked_answers(answers, return_exceptions)
+    return _checked_answers(in_order, return_exceptions)
 
 
 def _wait(job: BatchJob, timeout: float | None, poll: Any) -> None:
@@ -86,26 +82,30 @@ def _wait(job: BatchJob, timeout: float | None, poll: Any) -> None:
         job.wait(timeout, poll)
     except Timeout as exc:
         raise Timeout(
-            f"{exc} All that is known is in `{job.path}`: call again with `dir` set to it."
+            f"{exc} The state of the batch is in `{job.path}`: call again with `dir` set to that folder."
         ) from exc
 
 
 def _checked_answers(answers: list[Any], return_exceptions: bool) -> list[Any]:  # noqa: FBT001
-    failed = next((answer for answer in answers if isinstance(answer, BaseException)), None)
-    if failed is not None and not return_exceptions:
-        raise failed
+    """Return the answers. Raises the first exception among them, unless `return_exceptions`."""
+    for answer in answers:
+        if isinstance(answer, BaseException) and not return_exceptions:
+            raise answer
     return answers
 
 
 class _Live:
-    """The inputs that are called directly. The model's answer to each is stored in the job's folder on arrival.
+    """Calls the chain directly for inputs, and stores each answer of the model in the job's folder when it arrives.
 
-    In a repeated call, an input with a stored answer is not sent again; only the steps after the
-    model run again.
+    An input with an answer from an earlier call of `tiered_batch` is not sent again; only the steps
+    after the model run again.
     """
 
     def __init__(
-        self, job: BatchJob, chain: Runnable[Any, Any], config: RunnableConfig | None
+        self,
+        job: BatchJob,
+        chain: Runnable[Any, Any],
+        config: RunnableConfig | None,
     ) -> None:
         self._job = job
         self._chain = chain
@@ -113,8 +113,8 @@ class _Live:
         self._split = job.place.needed_chain("tiered_batch")
         self._lock = Lock()
 
-    def answers(self, inputs: list[tuple[int, Any]]) -> list[Any]:
-        """Return the result of each input in order; an exception for one that fails."""
+    def answers(self, inputs: Sequence[Any], places: Sequence[int]) -> list[Any]:
+        """Return the results of the inputs at these places, in their order; an exception for one that fails."""
         with self._job.place.claimed() as (_, events):
             self._store = events.store
             known = {}
@@ -122,7 +122,7 @@ class _Live:
                 if not entry.is_damaged:
                     record = from_json(entry.record)
                     known[record["n"]] = record
-            pairs = [(place, value, known.get(place)) for place, value in inputs]
+            pairs = [(place, inputs[place], known.get(place)) for place in places]
             answers = RunnableLambda(self._answer)
             return answers.batch(pairs, self._config, return_exceptions=True)
 
@@ -140,7 +140,7 @@ class _Live:
                 return self._chain.invoke(value, config)
         finally:
             if last.message is not None:
-                # With retries or fallbacks, the last model's answer is the one that counts.
+                # With retries or fallbacks, the result is made of the last model's answer.
                 with self._lock:
                     self._store.append(TIERED, [direct_answer(place, last.message, check=check)])
 
@@ -162,7 +162,7 @@ def _digest(value: Any) -> str:
 async def atiered_batch(
     chain: Runnable[Any, Any], inputs: Sequence[Any], priorities: _Priorities, **options: Any
 ) -> list[Any]:
-    """Do what `tiered_batch` does without blocking the event loop."""
+    """Answer `inputs` as `tiered_batch` does, without blocking the event loop."""
     return cast(
         "list[Any]", await run_in_executor(None, tiered_batch, chain, inputs, priorities, **options)
     )

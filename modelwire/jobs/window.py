@@ -1,4 +1,4 @@
-"""The window of a job: it runs a bounded number of rows at a time, and more while that is faster."""
+"""The window of a job: it runs a bounded number of rows at a time, and raises that number while it is faster."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, cast
 from modelwire.jobs.concurrency import START, ConcurrencyTuner
 from modelwire.jobs.live_scheduler import cancelled
 
-# Under a `max_cost`, this many rows run at a time until a first row shows the cost of a model that
-# cannot be found.
+# If the cost of a row cannot be estimated and the job has a `max_cost`, this many rows run at a time
+# until the first row shows its cost.
 _UNPRICED_AT_ONCE = 8
 
 
@@ -19,7 +19,7 @@ class RowWindow:
     """Runs workers, each of which takes one row after the other.
 
     `quota` is the number of rows that may still start in this pass over the input, and `in_flight`
-    the number of those that run.
+    the number of rows that are running.
     """
 
     # After a Ctrl-C, a SIGTERM or an error of the job, calls in flight may take this long to finish.
@@ -47,14 +47,17 @@ class RowWindow:
         return len(self._workers) == 1
 
     def fill(self, work: Callable[[], Coroutine[Any, Any, None]], *, is_blind: bool) -> None:
-        """Start workers until the window is full, or the few that run while costs are unknown."""
+        """Start workers, each of which runs `work`, until the window is full.
+
+        Only a few are started if the job `is_blind`: it has a budget and cannot estimate costs.
+        """
+        most = self.size
         if is_blind:
-            most = min(self.size, _UNPRICED_AT_ONCE)
-        else:
-            most = self.size
-        self._workers |= {
-            asyncio.create_task(self._worker(work)) for _ in range(most - len(self._workers))
-        }
+            most = min(most, _UNPRICED_AT_ONCE)
+        missing = most - len(self._workers)
+        for _ in range(missing):
+            worker = asyncio.create_task(self._worker(work))
+            self._workers.add(worker)
 
     async def _worker(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
@@ -65,12 +68,13 @@ class RowWindow:
                 self._is_idle.set()
 
     def observe(self, done: int) -> None:
-        """Measure the throughput. `done` is the number of rows that are finished."""
+        """Measure the throughput, and change `size` if it is time. `done` is the number of finished rows."""
         full = self.in_flight >= 0.9 * self.size
-        self._tuner.observe(asyncio.get_running_loop().time(), done, full=full)
+        now = asyncio.get_running_loop().time()
+        self._tuner.observe(now, done, full=full)
 
     async def drained(self, ending: asyncio.Event, *, may_wait: Callable[[], bool]) -> None:
-        """Wait until all workers have ended; after `ending` for at most `DRAIN_S`, if they may finish."""
+        """Wait until all workers have ended. After `ending` is set, wait `DRAIN_S` at most, if `may_wait()`."""
         over = asyncio.create_task(ending.wait())
         idle = asyncio.create_task(self._is_idle.wait())
         try:

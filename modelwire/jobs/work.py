@@ -1,5 +1,6 @@
-"""The work of a job: its chain, the row's input to it, its answers, and a fingerprint that detects
-a changed prompt or model.
+"""The work of a job: its chain, the input that a row is for the chain, and the facts that are recorded of an answer.
+
+A fingerprint of the chain detects a changed prompt or model.
 """
 
 from __future__ import annotations
@@ -74,16 +75,17 @@ OPTIONS_OF_PROMPT = ("system", "schema", "attachments", "attachment_folder")
 
 # An answer of OpenAI names the tier by which it was billed, which is one of these or the default.
 TIERS = ("flex", "priority")
-# Texts of at most this many characters are shown whole where they differ from before.
+# An error shows a changed text whole if it has at most this many characters.
 WHOLE_CHARS = 200
-# Of longer ones this many characters are shown before the first difference, and twice as many behind.
+# Of a longer text it shows this many characters before the first difference, and twice as many after it.
 CHARS_AROUND = 30
 
 
 class Work:
-    """A chain, the columns that it takes and those of its answers; None if they are unknown.
+    """A chain as the work of a job.
 
-    `text` says whether its prompt is a plain text.
+    `columns` are the columns of the input that its prompt needs, and `answer_columns` the keys of
+    its answers; None if they are unknown. `text` is True if the user gave the prompt as a text.
     """
 
     def __init__(self, chain: Runnable, *, text: bool = False) -> None:
@@ -92,40 +94,32 @@ class Work:
         first = chain
         if isinstance(chain, RunnableSequence):
             first = chain.first
-        self.prompt = None
+        self.prompt: BasePromptTemplate[Any] | None = None
+        self.columns: list[str] | None = None
+        self._prompt_columns: list[str] | None = None
         if isinstance(first, BasePromptTemplate):
             self.prompt = first
-        if self.prompt is None:
-            self.columns = None
-        else:
-            self.columns = sorted(self.prompt.input_variables)
-        if self.prompt is None:
-            optional = []
-        else:
-            optional = self.prompt.optional_variables
+            self.columns = sorted(first.input_variables)
+            self._prompt_columns = sorted({*self.columns, *first.optional_variables})
         self.answer_columns = _answer_columns(chain)
-        # The subject of errors about a column that the input does not have.
+        # An error about a column that the input does not have starts with these words.
         self.named_by = "The prompt"
         # False if an answer is a vector, which has no tokens.
         self.has_answer_tokens = True
         # How many rows are in flight at first, and at most; None leaves that to the window.
         self.rows_at_once: int | None = None
         self.rows_at_most: int | None = None
-        if self.columns is None:
-            self._prompt_columns = None
-        else:
-            self._prompt_columns = tuple(sorted({*self.columns, *optional}))
 
     def question(self, values: Any) -> Any:
-        """Return the part of a row that reaches the model: rows for which it is equal share one call."""
+        """Return the part of a row that reaches the model. Rows with an equal part share one call."""
         if self._prompt_columns is None or not isinstance(values, dict):
             return values
         return [values.get(name) for name in self._prompt_columns]
 
     def filled(self, values: Any) -> Any:
-        """Return the values of a row for its prompt.
+        """Return the input of the chain for a row: its values, with an empty text instead of None.
 
-        A null cell becomes an empty text instead of the word `None`.
+        A prompt would otherwise contain the word `None` for an empty cell.
         """
         if self.prompt is None or not isinstance(values, dict):
             return values
@@ -151,38 +145,41 @@ class Work:
                 raise InvalidArgument(
                     f"{self.named_by} names the column `{name}`, and the input has none: is it empty?"
                 )
+            normal = normalize("NFC", name)
             for column in columns:
-                if normalize("NFC", column) == normalize("NFC", name):
+                if normalize("NFC", column) == normal:
                     raise InvalidArgument(
                         f"{self.named_by} names the column `{name}`, and the input writes it with other code points: "
                         f"{column!a}, not {name!a}."
                     )
-            close = did_you_mean(name, columns)
-            if close.startswith("Did"):
-                hint = close
-            else:
+            hint = did_you_mean(name, columns)
+            if not hint.startswith("Did"):
                 hint = f"It has {_listed(columns)}."
-            brace = " Write a brace that is text as `{{`."
-            if name.isidentifier() or self.prompt is None:
-                brace = ""
+            if self.prompt is not None and not name.isidentifier():
+                hint += " Write a brace that is text as `{{`."
             raise InvalidArgument(
-                f"{self.named_by} names the column `{name}`, but the input has no such column. {hint}{brace}"
+                f"{self.named_by} names the column `{name}`, but the input has no such column. {hint}"
             )
 
     def fingerprint(self, config: RunnableConfig | None = None) -> dict[str, str]:
-        """Return a fingerprint that changes with the prompt, the model or a request, without secrets.
+        """Return a fingerprint that changes with the prompt, the model or a request. It contains no secrets.
 
         `work` describes the whole chain, `model` its models as `config` selects them, and `request`
-        is a digest of the bodies that they would send for one fixed prompt.
+        is a digest of the bodies that they would send for one fixed prompt. Parts that are unknown
+        are left out.
         """
         chosen = list(_chosen_models(self.chain, config))
+        models = [_described(model) for model, _ in chosen]
         parts = {
             "prompt": _prompt_text(self.prompt),
-            "model": ", ".join(_described(model) for model, _ in chosen),
+            "model": ", ".join(models),
             "request": _digest_of_requests(chosen),
+            "work": _described(self.chain),
         }
-        known = {name: text for name, text in parts.items() if text}
-        return {**known, "work": _described(self.chain)}
+        for name in ("prompt", "model", "request"):
+            if not parts[name]:
+                del parts[name]
+        return parts
 
 
 def _listed(columns: Sequence[str]) -> str:
@@ -240,13 +237,14 @@ def make_work(
             schema = {"additionalProperties": False, **schema}
         model = model.with_structured_output(schema)
     if isinstance(work, str):
-        question: Any = ("human", work)
+        messages: list[Any] = []
+        if system is not None:
+            messages.append(("system", system))
         if attachments:
-            question = QuestionWithAttachments(work, attachments, attachment_folder or Path.cwd())
-        if system is None:
-            messages = [question]
+            folder = attachment_folder or Path.cwd()
+            messages.append(QuestionWithAttachments(work, attachments, folder))
         else:
-            messages = [("system", system), question]
+            messages.append(("human", work))
         work = ChatPromptTemplate.from_messages(messages)
         return Work(work | model, text=True)
     return Work(work | model)
@@ -270,7 +268,9 @@ def models_of(step: Runnable) -> Iterator[BaseChatModel]:
 
 
 def models_with_arguments(
-    step: Runnable, kwargs: Fields = MappingProxyType({}), times: int = 1
+    step: Runnable,
+    kwargs: Fields = MappingProxyType({}),
+    times: int = 1,
 ) -> Iterator[tuple[BaseChatModel, Fields, int]]:
     """Yield the chat models of a chain with their bound arguments, and how often each may answer for one row."""
     if isinstance(step, adapters.BaseChatModel):
@@ -287,7 +287,7 @@ def models_with_arguments(
 
 
 def members_of(model: BaseChatModel) -> list[BaseChatModel]:
-    """Return the models of a pool, any of which may answer; of another model itself."""
+    """Return the models that may answer a call of `model`: those of a pool, or only the model itself."""
     deployments: Mapping[str, BaseChatModel] = getattr(model, "deployments", {"": model})
     return [*deployments.values()]
 
@@ -314,10 +314,10 @@ def _chosen_models(
 
 
 def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Fields]]) -> str:
-    """Return a digest of the request of each model for one fixed prompt; "" if a request cannot be built.
+    """Return a digest of the body that each model would send for one fixed prompt; "" if none can be built.
 
-    Addresses and headers are excluded: a job may resume at another gateway and with another key. So
-    is a body that changes between two calls, such as one with a random id.
+    Addresses and headers are excluded: a job may resume at another gateway and with another key. A
+    body that changes between two calls, such as one with a random id, is excluded, too.
     """
     bodies = []
     for model, kwargs in models:
@@ -387,23 +387,19 @@ def _source(function: Any) -> str:
 
 
 def differences(before: Fields, now: Fields) -> list[str]:
-    """Return the differences between two fingerprints, one sentence each.
+    """Return the differences between two fingerprints, one sentence each; none if they are equal.
 
-    An older fingerprint has only `work`, a newer one also `prompt` and `model`.
+    A fingerprint of an older version has `work`, and neither `prompt` nor `model`.
     """
-    differ = [
-        name
-        for name in ("input", "prompt", "model", "work", "via")
-        if before.get(name) != now.get(name)
-    ]
+    compared = ("input", "prompt", "model", "work", "via")
+    differ = [name for name in compared if before.get(name) != now.get(name)]
     requests = {before.get("request"), now.get("request")}
     if not differ and None not in requests and len(requests) > 1:
         return [
             "The request: the same prompt and model send other parameters, such as `extra_body`."
         ]
-    in_both = before.keys() & now.keys()
-    parts = [name for name in ("prompt", "model") if name in differ and name in in_both]
-    shown = ("input", "via", *(parts or ("work",)))
+    parts = before.keys() & now.keys() & {"prompt", "model"} & {*differ}
+    shown = {"input", "via"} | (parts or {"work"})
     found = []
     for name in differ:
         old = before.get(name)
@@ -460,7 +456,7 @@ def _part(text: str, start: int, end: int) -> str:
 
 
 def answer_value(answer: Any) -> Any:
-    """Return an answer as JSON: a message becomes its text or its tool calls, an object its fields, a vector a column.
+    """Return an answer as JSON: a message as its text or its tool calls, an object as its fields, a vector as a column.
 
     Raises: `ValueError` for values that JSON does not have, and for JSON that no reader takes.
     """
@@ -473,7 +469,7 @@ def answer_value(answer: Any) -> Any:
 
 
 class Tally:
-    """Collects the answers and the failed attempts of one row, from any thread."""
+    """Collects the answers and the failed attempts of the calls for one row, from any thread."""
 
     __slots__ = ("failed_attempts", "messages")
 
@@ -482,19 +478,16 @@ class Tally:
         self.failed_attempts: list[Attempt] = []
 
     def about(self) -> JSON:
-        """Return tokens, cost and attempts for a record; a value is None if it is unknown."""
+        """Return attempts, tokens, cost and other facts for a record. A fact that is unknown is left out."""
         messages = self.messages
         paid = [message for message in messages if not _of_a_cache(message)]
-        usages = []
+        about: JSON = {"attempts": len(paid) + len(self.failed_attempts)}
         for message in paid:
             usage = getattr(message, "usage_metadata", None)
             if usage is not None:
-                usages.append(usage)
-        about: JSON = {"attempts": len(paid) + len(self.failed_attempts)}
-        if usages:
-            about["input_tokens"] = sum(usage["input_tokens"] for usage in usages)
-            about["output_tokens"] = sum(usage["output_tokens"] for usage in usages)
-            about |= prompt_cache_facts(paid)
+                for name in ("input_tokens", "output_tokens"):
+                    about[name] = about.get(name, 0) + usage[name]
+        about |= prompt_cache_facts(paid)
         costs: list[Any] = [known_price(message) for message in paid]
         if None not in costs:  # A partial sum would look like the whole cost.
             about["cost"] = str(sum(costs, Decimal(0)))
@@ -512,7 +505,10 @@ class Tally:
 
 
 def prompt_cache_facts(messages: Sequence[Any], *, batch: bool = False) -> JSON:
-    """Return what the prompt cache did for the answers, for a record; empty if it did nothing."""
+    """Return for a record how many tokens were read from prompt caches and written to them, and what that saved.
+
+    The result is empty if none were.
+    """
     total = PromptCacheUse()
     for message in messages:
         usage: Any = getattr(message, "usage_metadata", None)
@@ -533,7 +529,7 @@ def prompt_cache_facts(messages: Sequence[Any], *, batch: bool = False) -> JSON:
 
 
 def finish_reason(messages: Sequence[Any]) -> str | None:
-    """Return the provider's reason for the end of the last answer, or of the last one that a token limit ended."""
+    """Return the reason why the last answer has ended; if a token limit has cut answers, that of the last of them."""
     reasons = [finish_reason_of(message) for message in messages]
     cut = [reason for reason in reasons if reason in CUT_REASONS]
     return (cut or reasons or [None])[-1]
@@ -545,9 +541,15 @@ def _of_a_cache(message: AIMessage) -> bool:
 
 
 def price_of_counts(
-    model: Any, tokens_in: int, tokens_out: int, tier: str | None = None
+    model: Any,
+    tokens_in: int,
+    tokens_out: int,
+    tier: str | None = None,
 ) -> Decimal | None:
-    """Return the price of such an answer of `model` in USD; None if the price or the answering model is unknown."""
+    """Return the price in USD of an answer of `model` with these tokens; None if it is unknown.
+
+    `tier` is the service tier, or None for the default one.
+    """
     usage: Any = {
         "input_tokens": tokens_in,
         "output_tokens": tokens_out,
@@ -562,15 +564,19 @@ def price_of_counts(
 
 
 def check_prices(chain: Runnable) -> None:
-    """Raise if a cost limit cannot be enforced, because the price of one of the chain's models is unknown."""
+    """Raise `InvalidArgument` if a cost limit cannot be enforced, because the price of a model is unknown."""
     check_price_list()
-    for model in [member for whole in models_of(chain) for member in members_of(whole)]:
+    models: list[BaseChatModel] = []
+    for model in models_of(chain):
+        models += members_of(model)
+    for model in models:
         name = getattr(model, "model", None)
         client = getattr(model, "client", None)
-        if name is None or client is not None or getattr(model, "provider", None) == "azure_openai":
-            continue  # It is a deployment or a custom model; only its answers name the model.
+        is_deployment = getattr(model, "provider", None) == "azure_openai"
+        if name is None or client is not None or is_deployment:
+            continue  # Only the answers of a deployment or a custom model name the model.
         if price_of_counts(model, 1000, 1000) is None:
             raise InvalidArgument(
                 f"`max_cost` cannot be held: no price of `{name}` is known. No request was sent. Leave `max_cost` out "
-                "and hold the cost by `limit`, a number of rows; or name the model as its provider's price list does."
+                "and bound the cost by `limit`, a number of rows; or name the model as its provider's price list does."
             )

@@ -43,7 +43,7 @@ _KINDS = {
 
 
 class AnthropicBatches(api.BatchApi):
-    """Message Batches: the requests are sent in the body that creates the batch, not as a file."""
+    """Anthropic's Message Batches: the requests are in the body that creates the batch, and not in an uploaded file."""
 
     name = "anthropic"
     max_rows = 100_000
@@ -71,12 +71,16 @@ class AnthropicBatches(api.BatchApi):
 
     @api.reads_answers
     def find(
-        self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        job: str,
+        taken: set[str],
     ) -> list[api.Made]:
         """Return the batches that may have been made of this part: created after its intent, with as many rows.
 
-        The newest batch before the intent marks the time by the provider's clock, since this
-        machine's may be wrong.
+        The time of the intent is that of the newest batch before it, by the provider's clock, since
+        this machine's may be wrong.
         """
         found: list[api.Made] = []
         if part.stage == "planned":
@@ -84,18 +88,23 @@ class AnthropicBatches(api.BatchApi):
         else:
             since = part.newest_at
         for batch in api.listed(batch_client, self.batches, "after_id", 1000):
-            if batch["id"] == part.newest or api.epoch(batch.get("created_at")) < since:
+            made_at = api.epoch(batch.get("created_at"))
+            if made_at < since or batch["id"] == part.newest:
                 break
-            if (
-                sum((batch.get("request_counts") or {}).values()) == part.rows
-                and batch["id"] not in taken
-            ):
+            counts = batch.get("request_counts") or {}
+            has_our_size = sum(counts.values()) == part.rows
+            if has_our_size and batch["id"] not in taken:
                 found.append(_made(batch, guessed=True))
         return found
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
+        about: Fields,
     ) -> api.Made:
         headers = {"Content-Type": "application/json", **about["headers"]}
         with path.open("rb") as file:
@@ -106,18 +115,18 @@ class AnthropicBatches(api.BatchApi):
         """Return the state of a batch. Its counts are zero until it ends."""
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         counts = batch.get("request_counts") or {}
-        ended = batch.get("processing_status") == "ended"
+        status = batch.get("processing_status")
+        ended = status == "ended"
         total = sum(counts.values())
         done = total - counts.get("processing", 0)
-        cancelled = (
-            bool(batch.get("cancel_initiated_at")) or batch.get("processing_status") == "canceling"
-        )
-        if cancelled:
-            outcome = "cancelled" if ended else "cancelling"
+        is_cancelled = bool(batch.get("cancel_initiated_at"))
+        outcome = ""
+        if ended and is_cancelled:
+            outcome = "cancelled"
         elif ended:
             outcome = "completed"
-        else:
-            outcome = ""
+        elif is_cancelled or status == "canceling":
+            outcome = "cancelling"
         url = batch.get("results_url")
         failed = done - counts.get("succeeded", 0)
         remote: tuple[str, ...] = ()
@@ -135,17 +144,17 @@ class AnthropicBatches(api.BatchApi):
         if kind != "errored":
             return api.RowReply(custom_id, kind, None, result.get("message"), None)
         wrapped = result.get("error")
-        inner = None
-        if isinstance(wrapped, dict):
-            inner = wrapped.get("error") or wrapped
         status = 500
-        if isinstance(inner, dict):
-            status = _STATUS_OF.get(str(inner.get("type")), 500)
         request_id = None
         if isinstance(wrapped, dict):
             request_id = wrapped.get("request_id")
+            inner = wrapped.get("error") or wrapped
+            if isinstance(inner, dict):
+                status = _STATUS_OF.get(str(inner.get("type")), 500)
         return api.RowReply(custom_id, kind, status, wrapped, request_id)
 
 
 def _made(batch: Fields, *, guessed: bool = False) -> api.Made:
-    return api.Made(api.checked_id(batch.get("id")), api.epoch(batch.get("expires_at")), guessed)
+    batch_id = api.checked_id(batch.get("id"))
+    expires_at = api.epoch(batch.get("expires_at"))
+    return api.Made(batch_id, expires_at, guessed)

@@ -1,4 +1,7 @@
-"""The interface that a job needs of a provider's Batch API, and the parts that most providers share."""
+"""The interface of a provider's Batch API, as a batch job uses it, and code that several providers share.
+
+A part is the requests of a job that one batch of the provider holds.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ T = TypeVar("T")
 # A list with more pages than this is treated as one that never ends.
 MOST_PAGES = 1_000
 NO_RESULT = "The row has neither an answer nor an error."
+# An id with one of these characters would change the path of a URL.
+_DELIMITERS = frozenset("/\\?#% ")
 
 
 class EndlessList(errors.MalformedResponse):
@@ -30,7 +35,7 @@ class EndlessList(errors.MalformedResponse):
 
 
 class Made(NamedTuple):
-    """A batch at the provider.
+    """A batch that was created at the provider. `expires_at` is in epoch seconds, 0 if it is unknown.
 
     It is `guessed` if the provider's data do not show which part it was made of.
     """
@@ -41,7 +46,7 @@ class Made(NamedTuple):
 
 
 class Newest(NamedTuple):
-    """The provider's latest batch, if any, and the epoch seconds of its creation by the provider's clock."""
+    """The latest batch at the provider, if any, and the epoch seconds of its creation by the provider's clock."""
 
     batch_id: str | None
     made_at: float
@@ -55,7 +60,7 @@ class Uploaded(NamedTuple):
 
 
 class Look(NamedTuple):
-    """The state of a batch."""
+    """The state of a batch, as the provider reports it."""
 
     ended: bool
     # One of "completed", "expired", "cancelled", "failed"; "" while the batch runs; "cancelling" or
@@ -72,9 +77,9 @@ class Look(NamedTuple):
     @property
     def lacks_results(self) -> bool:
         """Whether the batch has answered rows, which are billed, but does not list its results (yet)."""
-        return (
-            self.ended and self.outcome != "failed" and self.done > self.failed and not self.remote
-        )
+        has_answers = self.done > self.failed
+        has_results = bool(self.remote) or self.outcome == "failed"
+        return self.ended and has_answers and not has_results
 
 
 class RowReply(NamedTuple):
@@ -122,10 +127,10 @@ class BatchApi:
     head = b""
     between = b"\n"
     tail = b"\n"
-    # Every row begins with these bytes, and nothing else in the file does. The name of the row
-    # follows.
+    # Every row of the file starts with these bytes, followed by the row's name. Nothing else in the
+    # file starts with them.
     start = b'{"custom_id":"'
-    # This is the path of the list of batches; the path of one batch is below it.
+    # The path of the list of batches; the path of one batch is below it.
     batches: str
     cancel_suffix = "/cancel"
 
@@ -146,15 +151,21 @@ class BatchApi:
         return False
 
     def has_no_batch(self, part: Part) -> bool:
-        """Return whether the provider has certainly created no batch of a waiting part."""
+        """Return whether it is certain that the provider has created no batch of a waiting part."""
         if part.possibly_lost:
             return False
+        if part.refused or part.stage == "planned":
+            return True
+        # A provider that takes files creates no batch before the file is uploaded.
         lacks_file = part.file_id is None and self.takes_file(part)
-        was_refused = part.refused or (part.stage == "intent" and lacks_file)
-        return was_refused or part.stage == "planned"
+        return part.stage == "intent" and lacks_file
 
     def upload(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
     ) -> Uploaded | None:
         """Upload the requests of a part, unless they are sent with its batch.
 
@@ -176,13 +187,21 @@ class BatchApi:
         return True
 
     def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[Made]:
-        """Return the batches that were, or may have been, made of this part, without those in `taken`."""
+        """Return the batches that were, or may have been, made of this part.
+
+        `taken` are the ids of batches that belong to other parts.
+        """
         raise NotImplementedError
 
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
+        about: Fields,
     ) -> Made:
-        """Create the batch of a part at the provider."""
+        """Create the batch of a part from the uploaded file, or from the requests in the file at `path`."""
         raise NotImplementedError
 
     def look(self, batch_client: BatchClient, batch_id: str) -> Look:
@@ -198,9 +217,10 @@ class BatchApi:
         batch_client.post(f"{self.batches}/{batch_id}{self.cancel_suffix}", body={})
 
     def remote_paths(self, part: Part) -> list[str]:
-        """Return the paths of everything of a part that can be deleted at the provider: files, and an ended batch."""
-        files = filter(None, (*part.old_files, part.file_id))
-        paths = [self.file_path(file_id) for file_id in files]
+        """Return the paths of all that can be deleted of a part at the provider: files, and an ended batch."""
+        paths = [self.file_path(file_id) for file_id in part.old_files]
+        if part.file_id:
+            paths.append(self.file_path(part.file_id))
         if part.batch_id:
             paths.append(f"{self.batches}/{part.batch_id}")
         return paths
@@ -230,7 +250,7 @@ def json_object(line: bytes) -> JSON:
 def listed(batch_client: BatchClient, path: str, cursor: str, limit: int) -> Iterator[JSON]:
     """Yield the items of a list of OpenAI's or Anthropic's API, page by page; `cursor` is its paging field.
 
-    A page without a list is an error: a batch that is overlooked would be created and paid twice.
+    A page without a list raises `MalformedResponse`: a batch that is overlooked would be created and paid twice.
     """
     params: JSON = {"limit": limit}
     for _ in turned(batch_client, path, params, cursor):
@@ -247,7 +267,7 @@ def listed(batch_client: BatchClient, path: str, cursor: str, limit: int) -> Ite
 
 
 def turned(batch_client: BatchClient, path: str, params: Fields, cursor: str) -> Iterator[None]:
-    """Yield once for each page of a list. The caller's loop sets the next page's `cursor` in `params`.
+    """Yield None once for each page of a list. The caller's loop sets the `cursor` of the next page in `params`.
 
     Raises: `EndlessList` for a list that repeats a cursor, or that has more than `MOST_PAGES`.
     """
@@ -264,9 +284,9 @@ def turned(batch_client: BatchClient, path: str, params: Fields, cursor: str) ->
 
 
 def each_of(things: Iterable[T], act: Callable[[T], object]) -> None:
-    """Call `act` on every item at the provider.
+    """Call `act` on every item, even if it fails for one of them.
 
-    A `NotFound` is ignored; any other error is raised at the end.
+    `NotFound` is ignored; the first other error is raised at the end.
     """
     failure: errors.ChatError | None = None
     for thing in things:
@@ -288,7 +308,7 @@ def checked_id(value: object) -> str:
     text = str(value)
     if value is None:
         raise errors.MalformedResponse("The provider returned a batch or a file without an id.")
-    has_delimiter = any(char in text for char in "/\\?#% ")
+    has_delimiter = not _DELIMITERS.isdisjoint(text)
     if not text.isprintable() or has_delimiter or text in ("", ".", ".."):
         raise errors.JobStopped(
             f"The provider returned {text[:100]!r} as the id of a batch or a file, which is not a valid id."
@@ -297,14 +317,12 @@ def checked_id(value: object) -> str:
 
 
 def marks_of(part: Part, job: str) -> tuple[str, str, str]:
-    """Return the metadata that identify a part's batch: the job, the part with its attempt, the
-    hash of the requests.
-    """
+    """Return the metadata that identify the batch of a part: the job's id, part and attempt, a hash of the requests."""
     return job, f"{part.number}.{part.attempt}", part.sha256[:32]
 
 
 def is_made_of(part: Part, job: str, marks: Sequence[object]) -> bool:
-    """Return whether a batch's metadata name this part, at its attempt or at one that a damaged store has lost."""
+    """Return whether a batch's metadata name this part, at its latest attempt or at one that the store has lost."""
     its_job, its_part, its_sha256 = marks
     number, _, attempt = str(its_part).partition(".")
     if (its_job, number, its_sha256) != (job, str(part.number), part.sha256[:32]):
@@ -315,7 +333,7 @@ def is_made_of(part: Part, job: str, marks: Sequence[object]) -> bool:
 
 def epoch(text: str | None) -> float:
     """Return the epoch seconds of an RFC 3339 time; 0 if there is none."""
-    # The time may have nine digits after the second's point; Python reads six.
+    # The time may have nine decimals of a second; Python reads six.
     if text:
         return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
     return 0.0

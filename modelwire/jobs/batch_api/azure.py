@@ -1,4 +1,6 @@
-"""How Azure's Batch API differs from OpenAI's: one address for all deployments, each row naming its own as the model.
+"""Handles what differs between Azure's Batch API and OpenAI's.
+
+All deployments have one address for batches, and each row names its deployment as the model.
 
 Wire format: https://learn.microsoft.com/azure/foundry/openai/how-to/batch, read 2026-11. No I/O
 here.
@@ -19,26 +21,29 @@ _MARK = "/deployments/"
 
 def is_azure(model: HTTPChatModel) -> bool:
     """Return whether a model is a deployment on Azure, by its own class or by its SDK client."""
-    if model.client is None:
+    client = model.client
+    if client is None:
         return bool(getattr(model, "provider", None) == "azure_openai")
-    names = {cls.__name__ for cls in type(model.client).__mro__}
-    return "AzureOpenAI" in names or ".azure.com/" in str(model.client.base_url)
+    names = [cls.__name__ for cls in type(client).__mro__]
+    if "AzureOpenAI" in names:
+        return True
+    return ".azure.com/" in str(client.base_url)
 
 
 def deployment_of(model: HTTPChatModel) -> str | None:
-    """Return the deployment that a model's address names, or None.
-
-    The address of a batch does not name it.
-    """
+    """Return the name of the deployment that a model calls, or None if its address does not name one."""
     if model.client is not None:
         return getattr(model.client, "_azure_deployment", None)
-    _, found, rest = model._endpoint().base_url.partition(_MARK)
-    if found:
-        return unquote(rest.partition("?")[0].partition("/")[0])
-    return None
+    address = model._endpoint().base_url.partition("?")[0]
+    _, found, rest = address.partition(_MARK)
+    if not found:
+        return None
+    name = rest.partition("/")[0]
+    return unquote(name)
 
 
 def batch_address(base_url: str) -> tuple[str, dict[str, str]]:
-    """Return the base URL of batches for a model's address, and the query of every call: the version of the API."""
+    """Return the base URL for batches from a model's address, and the query for every call, such as the API version."""
     address, _, query = base_url.partition("?")
-    return address.partition(_MARK)[0], dict(parse_qsl(query))
+    origin = address.partition(_MARK)[0]
+    return origin, dict(parse_qsl(query))

@@ -1,11 +1,11 @@
-"""The folder of a batch job, and what is made from its settings: the way to the provider, the codec, the model."""
+"""Opens the folder of a batch job, and makes the client, the codec and the model from the job's settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from modelwire import ext
 from modelwire.errors import InvalidArgument
@@ -27,7 +27,7 @@ FORMAT = 3
 
 
 class BatchFolder:
-    """The folder at `path`. `split` is the job's chain, or None if only the folder is known."""
+    """The folder of a batch job at `path`. `split` is the job's chain, or None if only the folder is known."""
 
     def __init__(self, path: Path, split: Split | None) -> None:
         self.path = path
@@ -58,21 +58,27 @@ class BatchFolder:
 
     @contextmanager
     def opened(self, now_s: Callable[[], float]) -> Iterator[OpenJob]:
-        """Lock the folder and open the way to the provider."""
+        """Lock the folder, read its events, and connect to the provider."""
         with self.claimed() as (folder, events), self.connected(folder, events, now_s) as job:
             yield job
 
     @contextmanager
     def connected(
-        self, folder: JobFolder, events: PartEvents, now_s: Callable[[], float]
+        self,
+        folder: JobFolder,
+        events: PartEvents,
+        now_s: Callable[[], float],
     ) -> Iterator[OpenJob]:
-        """Open the way to the provider of a folder that is locked."""
+        """Connect to the provider for a folder that this process has locked."""
         with self.client(folder, events) as client:
             yield OpenJob(folder, events, self.api(folder), client, now_s, self.on_refusal)
 
     @property
     def on_refusal(self) -> str:
-        """What is done with refused answers: as the chain's model does, or an error without the chain."""
+        """What becomes of an answer that the model has refused: an error ("raise") or a result ("message").
+
+        The chain's model decides; without the chain it is "raise".
+        """
         if self.split is None:
             return "raise"
         return str(self.split.kwargs.get("on_refusal", self.split.model.on_refusal))
@@ -91,15 +97,18 @@ class BatchFolder:
         )
 
     def codec(self, folder: JobFolder, events: PartEvents) -> Codec:
-        """Return the codec for the answers.
+        """Return the codec that reads the answers.
 
-        A model may speak two wires; the batch's endpoint shows which one it was made for.
+        A model may support two wire formats; the endpoint of the batches shows which one was used.
         """
         about = folder.about["batch"]
         if about.get("embeddings") is not None:
             return codec_of_rows(about)
-        known = [ext.wire_named(name) for name in (str(about["wire"]), *ext.WIRES)]
-        wire = next((wire for wire in known if events.endpoint.endswith(wire.path)), known[0])
+        wire = ext.wire_named(str(about["wire"]))
+        for known in (wire, *map(ext.wire_named, ext.WIRES)):
+            if events.endpoint.endswith(known.path):
+                wire = known
+                break
         return wire.codec(about["provider"])
 
     def client(self, folder: JobFolder, events: PartEvents) -> BatchClient:
@@ -116,16 +125,15 @@ class BatchFolder:
         about = folder.about["batch"]
         if about.get("client") is not None:
             raise InvalidArgument(
-                f"`{self.path}` was submitted through a client of its own, `{about['client']}`: only the chain knows "
-                "the way. `BatchJob.load(..., chain=chain)`."
+                f"`{self.path}` was submitted through an SDK client, `{about['client']}`, which only the chain has: "
+                "pass it by `BatchJob.load(..., chain=chain)`."
             )
-        known = {
-            name: about[name]
-            for name in ("model", "base_url", "provider")
-            if about[name] is not None
-        }
-        made: Any = ext.wire_named(str(about["wire"])).make_model(**known)
-        return cast("HTTPChatModel", made)
+        known = {}
+        for name in ("model", "base_url", "provider"):
+            if about[name] is not None:
+                known[name] = about[name]
+        wire = ext.wire_named(str(about["wire"]))
+        return cast("HTTPChatModel", wire.make_model(**known))
 
 
 def check_format(folder: JobFolder) -> None:

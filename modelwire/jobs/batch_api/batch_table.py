@@ -1,4 +1,4 @@
-"""Writes the results of a batch job as a table, through the same store and writers as a file job."""
+"""Writes the results of a batch job as a table, by the same code as `run_job` does."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 def write_table(
-    job: BatchJob, folder: JobFolder, events: PartEvents, path: Path, order: str
+    job: BatchJob,
+    folder: JobFolder,
+    events: PartEvents,
+    path: Path,
+    order: str,
 ) -> int:
-    """Write the table and return its number of rows.
-
-    Unless the job is done, its summary stays unfinished.
-    """
+    """Write the table of a batch job, and its summary if the job is done; return the number of rows of the table."""
     check_output(path, order, folder.path)
     folder.check_output_is_free(path)
     # The stored rows of the last table are out of date.
@@ -48,7 +49,10 @@ def write_table(
                 cost += result.cost or 0
                 yield results.place(record_of(result, record))
 
-        for entries in groups_of(placed(), lambda entry: len(entry.record)):
+        def size_bytes(entry: Entry) -> int:
+            return len(entry.record)
+
+        for entries in groups_of(placed(), size_bytes):
             results.write(entries)
         split = job.place.split
         columns = None
@@ -65,11 +69,10 @@ def write_table(
 
 
 def record_of(result: BatchResult, record: JSON) -> Record:
-    """Return the result of a row as the record that a file job stores."""
+    """Return the result of a row in the form of `run_job`'s records. `record` is the stored input of the row."""
+    values = record.get("messages")
     if "value" in record:
         values = untagged(record["value"])
-    else:
-        values = record.get("messages")
     row = exact_json(values)
     about: JSON = {}
     if result.error is not None:
@@ -87,13 +90,14 @@ def record_of(result: BatchResult, record: JSON) -> Record:
         if reason:
             about["finish_reason"] = reason
     if result.same is not None:
-        return Record(result.index, record["line"], row, digest_of(row), {**about, "attempts": 0})
-    usage = result.usage
-    if usage is not None:
-        about |= {name: usage[name] for name in ("input_tokens", "output_tokens")}
-        if message is not None:
+        about["attempts"] = 0
+    else:
+        usage = result.usage
+        if usage is not None:
+            about["input_tokens"] = usage["input_tokens"]
+            about["output_tokens"] = usage["output_tokens"]
             about |= prompt_cache_facts([message], batch=True)
-    if result.cost is not None:
-        about["cost"] = str(result.cost)
-    about["attempts"] = result.round or None
+        if result.cost is not None:
+            about["cost"] = str(result.cost)
+        about["attempts"] = result.round or None
     return Record(result.index, record["line"], row, digest_of(row), about)

@@ -1,13 +1,13 @@
-"""Splits a chain at its one model: the steps before and after run in this process, the model at the provider.
+"""Splits a chain at its one model: the steps before and after the model run in this process, the model at the provider.
 
-`with_retry` and `with_fallbacks` around the model apply only to direct calls in `finish_live`. In a
-batch each row is submitted once, so `with_structured_output(..., retries=n)` does not retry there
-either.
+`with_retry` and `with_fallbacks` around the model apply only to the direct calls of `finish_live`. A
+batch calls the model once for a row, so `with_structured_output(..., retries=n)` does not retry in
+it either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import ext
@@ -34,9 +34,9 @@ class NotBatchable(InvalidArgument):
 
 
 class Split(NamedTuple):
-    """The three parts of a chain.
+    """A chain, split into the steps before its model, the model, and the steps after it.
 
-    `live` is the model's step with its retries and fallbacks, for direct calls.
+    `live` is the model with its retries and fallbacks, for direct calls.
     """
 
     chain: Runnable
@@ -46,7 +46,7 @@ class Split(NamedTuple):
     after: Runnable | None
     kwargs: Fields  # These arguments are bound to the model.
     config: RunnableConfig
-    work: Work  # This is the chain in the form that jobs take.
+    work: Work  # The chain as the work of a job.
 
     def prepared(self, values: Any, config: RunnableConfig | None = None) -> Any:
         """Return the output of the steps before the model for a row."""
@@ -54,12 +54,16 @@ class Split(NamedTuple):
             return values
         return self.before.invoke(self.work.filled(values), config)
 
+    def call_directly(self, values: Any) -> Any:
+        """Return the model's answer to a row, by a direct call."""
+        return self.live.invoke(self.prepared(values, self.config), self.config)
+
     def messages(self, value: Any) -> list[BaseMessage]:
-        """Return the messages that the steps before the model make of `value`."""
+        """Return the messages that the model makes of its input `value`."""
         return self.model._messages(value)
 
     def request(self, messages: list[BaseMessage]) -> WireRequest:
-        """Return the request that `invoke` would send."""
+        """Return the request that a direct call of the model would send."""
         kwargs = self._arguments()
         stop = kwargs.pop("stop", None)
         with ext.row_context({}, ext.CallObserver()):
@@ -103,7 +107,7 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
             f"There is no model of a provider in `{chain.get_name()}`: a batch needs one, such as `ChatOpenAI`."
         )
     if len(found) > 1:
-        raise _several_models({position: steps[position] for position, *_ in found})
+        raise _several_models([(position, steps[position]) for position, *_ in found])
     position, model, kwargs, inner = found[0]
     before = _joined(steps[:position])
     after = _joined(steps[position + 1 :])
@@ -119,14 +123,12 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
     )
 
 
-def _several_models(found: Mapping[int, Runnable]) -> NotBatchable:
-    """Return the error for a chain with several models; `found` has the position of each."""
-    names = ", ".join(
-        f"step {position + 1} `{step.get_name()}`" for position, step in found.items()
-    )
+def _several_models(found: Sequence[tuple[int, Runnable]]) -> NotBatchable:
+    """Return the error for a chain with several models; `found` has the position and the step of each."""
+    names = [f"step {position + 1} `{step.get_name()}`" for position, step in found]
     return NotBatchable(
-        f"A batch needs one model in the chain, and there are {len(found)}: {names}. Submit the part up to the "
-        "first one, then a second batch with its results."
+        f"A batch needs one model in the chain, and there are {len(found)}: {', '.join(names)}. Submit the part up to "
+        "the first one, then a second batch with its results."
     )
 
 
@@ -139,18 +141,19 @@ def _steps(chain: Runnable) -> Sequence[Runnable]:
 
 
 def _unbound(chain: Runnable, config: RunnableConfig) -> tuple[Runnable, RunnableConfig]:
-    """Separate a chain from the config bound to it by `chain.with_config(...)`."""
-    while type(chain) is RunnableBinding and isinstance(
-        chain.bound, (RunnableSequence, RunnableBinding)
-    ):
-        if chain.kwargs and isinstance(chain.bound, RunnableSequence):
+    """Return a chain without the configs bound to it by `chain.with_config(...)`, and `config` merged with them."""
+    while type(chain) is RunnableBinding:
+        bound = chain.bound
+        if not isinstance(bound, (RunnableSequence, RunnableBinding)):
+            break
+        if chain.kwargs and isinstance(bound, RunnableSequence):
             raise NotBatchable(
                 "Arguments are bound to the whole chain; bind them to the model: `model.bind(...)`."
             )
         if chain.kwargs:
             break
         config = merge_configs(chain._config(None), config)
-        chain = chain.bound
+        chain = bound
     return chain, config
 
 

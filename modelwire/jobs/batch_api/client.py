@@ -1,8 +1,8 @@
-"""Calls a provider's Batch API through the official SDK's client or our own; every failure is an error of modelwire's.
+"""Calls a provider's Batch API through the client of the official SDK or our own, and converts errors to modelwire's.
 
-Of an SDK only `get` and `post` are used, with `cast_to=httpx2.Response` (openai 3.52, anthropic
-2.11), so that the raw body is read. Redirects are not followed, since they would send the key to
-another host.
+Of an SDK only `get`, `post` and `delete` are used, with `cast_to=httpx2.Response` (openai 3.52,
+anthropic 2.11), so that the raw body is read. Redirects are not followed, since they would send the
+key to another host.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DOWNLOAD_TRIES = 5
 class BatchClient:
     """A client for the batches of one model, as a context manager.
 
-    It closes a client only if it has created it.
+    At its end it closes the HTTP client only if it has created it.
     """
 
     def __init__(self, model: HTTPChatModel, codec: Codec) -> None:
@@ -46,16 +46,16 @@ class BatchClient:
             )
         self.codec = codec
         self._own = model.client is None
-        # A function that returns keys is called before each request, because a key may expire while
-        # a job waits.
+        # This model has a function that returns its key. It is called before each request, because a
+        # key may expire while a job waits.
         self._renewable: HTTPChatModel | None = None
         if self._own and model._asks_for_key():
             self._renewable = model
         # Every request has these headers.
         self._headers: dict[str, Any] = {}
-        # This is the `Date` header of the last answer.
+        # The `Date` header of the last answer.
         self._date: str | None = None
-        # This holds the values to redact from errors.
+        # The values to redact from errors.
         self._carried: Any = SimpleNamespace(headers={}, url="", client=(model.client, None))
         if self._own:
             self._client = self._made(model)
@@ -114,7 +114,7 @@ class BatchClient:
             ) from exc
 
     def now_s(self) -> float:
-        """Return the epoch seconds of the provider's last answer; before the first one, those of this machine."""
+        """Return the time of the provider's last answer in epoch seconds; before the first one, this machine's time."""
         import time
         from email.utils import parsedate_to_datetime
 
@@ -124,7 +124,7 @@ class BatchClient:
             return time.time()
 
     def get(self, path: str, params: Fields | None = None) -> JSON:
-        """Return a JSON object; the SDK retries by itself."""
+        """Send a GET, and return the JSON object of the answer. The SDK retries transient failures."""
         return self._called("get", path, {"params": dict(params or {}), "max_retries": 2})
 
     def post(self, path: str, *, headers: HeaderFields | None = None, **content: Any) -> JSON:
@@ -133,9 +133,7 @@ class BatchClient:
         return self._called("post", path, options, **content)
 
     def upload(self, path: str, name: str, size: int, file: IO[bytes]) -> JSON:
-        """Upload a file of `size` bytes with a client that has `upload`, and return the provider's
-        description of it.
-        """
+        """Upload a file of `size` bytes, and return the provider's description of it. The client must have `upload`."""
         options = {"timeout": _UPLOAD_TIMEOUT_S}
         return self._called("upload", path, options, name=name, size=size, file=file)
 
@@ -144,10 +142,7 @@ class BatchClient:
         self._called("delete", path, {"max_retries": 2})
 
     def _now_needed(self) -> JSON:
-        """Return the headers of a request, with a fresh key.
-
-        Raises what the function that returns keys raises.
-        """
+        """Return the headers of a request. Call the function that returns keys, if there is one, for a fresh key."""
         if self._renewable is None:
             return self._headers
         headers = self._renewable._endpoint().headers
@@ -155,6 +150,7 @@ class BatchClient:
         return {**self._headers, **headers}
 
     def _called(self, method: str, path: str, options: Kwargs, **content: Any) -> JSON:
+        """Call a method of the client, and once more with a fresh key if the provider has refused the key."""
         try:
             return self._called_once(method, path, {**options}, **content)
         except errors.AuthenticationError:
@@ -199,7 +195,7 @@ class BatchClient:
             data = None
         if not isinstance(data, dict):
             raise errors.MalformedResponse(
-                f"What the Batch API says at `{path}` is not a JSON object.",
+                f"The answer of the Batch API at `{path}` is not a JSON object.",
                 provider=self.codec.provider,
             )
         return data
@@ -215,25 +211,19 @@ class BatchClient:
                 raise errors.DiskError.of(exc, part) from exc
             except Exception as exc:  # noqa: BLE001 - an SDK's or the HTTP client's: it becomes one of ours
                 error = self._error_of(exc, {})
-            if (
-                isinstance(error, errors.AuthenticationError)
-                and self._renewable is not None
-                and left == _DOWNLOAD_TRIES - 1
-            ):
+            is_first = left == _DOWNLOAD_TRIES - 1
+            is_refused = isinstance(error, errors.AuthenticationError)
+            if is_refused and is_first and self._renewable is not None:
                 self._renewable._credentials().expire()
                 continue
             if not left or not getattr(error, "retryable", False):
                 raise error
         part.replace(file)
 
-    def _fetch(self, path: str, part: Path) -> None:
-        import os
-
+    def _opened(self, path: str, have: int) -> Any:
+        """Request the bytes of `path` from byte `have` on; return the response, whose body is not read yet."""
         import httpx2
 
-        have = 0
-        if part.exists():
-            have = part.stat().st_size
         headers = {
             **self._now_needed(),
             "Accept": "application/octet-stream",
@@ -241,45 +231,56 @@ class BatchClient:
         }
         if have:
             headers["Range"] = f"bytes={have}-"
+        with ext.calling(self._client.base_url.host):
+            answer = self._client.get(
+                path,
+                cast_to=httpx2.Response,
+                stream=True,
+                options={
+                    "headers": headers,
+                    "timeout": _TIMEOUT_S,
+                    "max_retries": 2,
+                    "follow_redirects": False,
+                },
+            )
+        return getattr(answer, "response", answer)
+
+    def _fetch(self, path: str, part: Path) -> None:
+        """Download `path` into the file `part` behind the bytes that are there already."""
+        import os
+
+        have = 0
+        if part.exists():
+            have = part.stat().st_size
         try:
-            with ext.calling(self._client.base_url.host):
-                answer = self._client.get(
-                    path,
-                    cast_to=httpx2.Response,
-                    stream=True,
-                    options={
-                        "headers": headers,
-                        "timeout": _TIMEOUT_S,
-                        "max_retries": 2,
-                        "follow_redirects": False,
-                    },
-                )
+            response = self._opened(path, have)
         except Exception as exc:
             if have and getattr(exc, "status_code", None) == 416:
-                if _whole_size(getattr(exc, "response", None)) in (
-                    None,
-                    have,
-                ):
+                whole = _whole_size(getattr(exc, "response", None))
+                if whole is None or whole == have:
                     # The whole file has been downloaded already.
                     return
                 part.unlink()
             raise
-        response = getattr(answer, "response", answer)
         encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
+        mode = "wb"
+        if response.status_code == 206:
+            mode = "ab"
         try:
-            if response.status_code == 206 and (encoded or not _goes_on(response, have)):
+            if mode == "ab" and (encoded or not _goes_on(response, have)):
                 part.unlink(missing_ok=True)
                 raise errors.IncompleteStream(
-                    "The download goes on at another place.", provider=self.codec.provider
+                    "The provider has resumed the download at another position.",
+                    provider=self.codec.provider,
                 )
-            with open(part, "ab" if response.status_code == 206 else "wb", opener=owned) as file:
+            with open(part, mode, opener=owned) as file:
                 file.writelines(response.iter_bytes())
                 file.flush()
                 os.fsync(file.fileno())
             declared = response.headers.get("content-length")
             if declared is not None and response.num_bytes_downloaded != int(declared):
                 raise errors.IncompleteStream(
-                    "The download ended before its end.", provider=self.codec.provider
+                    "The download is incomplete.", provider=self.codec.provider
                 )
         except BaseException:
             # Ctrl-C is included: the size of the partial file decides where the next try resumes.
@@ -299,6 +300,7 @@ class BatchClient:
         return ext.conceal(self._in_our_words(exc), cast("Any", carried))
 
     def _in_our_words(self, exc: Exception) -> errors.ModelwireError:
+        """Return an error of an SDK or of the HTTP client as an error of modelwire's."""
         if isinstance(exc, errors.ModelwireError):
             return exc
         response = getattr(exc, "response", None)
@@ -308,18 +310,22 @@ class BatchClient:
             except Exception:  # noqa: BLE001 - the body of an error that was not read: its status says enough
                 body = b""
             return self.codec.error(ext.Reply(response.status_code, response.headers, body))
-        wrapped = "APIConnectionError" in (cls.__name__ for cls in type(exc).__mro__)
+        cause = exc
+        wrapped = "APIConnectionError" in [cls.__name__ for cls in type(exc).__mro__]
         if wrapped and isinstance(exc.__cause__, Exception):
             cause = exc.__cause__
-        else:
-            cause = exc
         if isinstance(cause, errors.ModelwireError):
             return cause
-        origin = self.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
-        error: errors.ModelwireError = ext.error_of(cause, origin=origin) or errors.InvalidArgument(
-            f"The `{type(self._client).__name__}` could not make the call: {type(cause).__name__}: "
-            f"{str(cause).partition(chr(10))[0] or 'no reason'}"
-        )
+        host = self.base_url.partition("://")[2].partition("/")[0]
+        origin = host.rpartition("@")[2]
+        error: errors.ModelwireError | None = ext.error_of(cause, origin=origin)
+        if error is None:
+            client = type(self._client).__name__
+            kind = type(cause).__name__
+            reason = str(cause).partition("\n")[0] or "no reason"
+            error = errors.InvalidArgument(
+                f"The `{client}` could not make the call: {kind}: {reason}"
+            )
         error.__cause__ = cause
         return error
 
@@ -342,7 +348,7 @@ class BatchClient:
 
 
 def _goes_on(response: Any, have: int) -> bool:
-    """Return whether a partial response begins where the downloaded bytes end; RFC 9110, 14.4."""
+    """Return whether a partial response continues at byte `have`, where the downloaded bytes end; RFC 9110, 14.4."""
     content_range = response.headers.get("content-range")
     if content_range is None:
         return True
@@ -363,17 +369,19 @@ def answer_of(codec: Codec, reply: RowReply) -> AIMessage:
     """Return the answer of a row. Raises the row's error instead, as a direct call would."""
     from pydantic_core import to_json
 
+    headers = {}
     if reply.request_id:
         headers = {"x-request-id": reply.request_id, "request-id": reply.request_id}
-    else:
-        headers = {}
     kind = reply.kind
     if kind == "succeeded":
         return codec.decode(ext.Reply(200, headers, to_json(reply.body)))
     if kind == "errored":
         raise codec.error(ext.Reply(reply.status or 500, headers, to_json(reply.body)))
+    ended = "expired"
+    if kind == "cancelled":
+        ended = "was cancelled"
     raise errors.ProviderError(
-        f"The batch {'was cancelled' if kind == 'cancelled' else 'expired'} before this row was asked.",
+        f"The batch {ended} before this row was asked.",
         provider=codec.provider,
         code=f"batch_{kind}",
         retry_class=errors.RetryClass.TRANSIENT,

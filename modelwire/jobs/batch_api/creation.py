@@ -1,4 +1,4 @@
-"""Creates the batch of a part, once.
+"""Creates the batch of a part, and never a second one for the same attempt.
 
 The intent to create a batch is stored before the request is sent. If it is unknown whether the
 batch was created (after a crash or a lost answer), the provider's batches are searched first, and
@@ -42,7 +42,7 @@ _UNKNOWN_STATUSES = (408, 409, 499)
 
 
 class Creation(PartWork):
-    """Creates the batches of an open job, and finds those whose creation was not recorded."""
+    """Creates the batches of an open job, and finds batches whose creation was not recorded."""
 
     def create(self, part: Part) -> None:
         """Create the batch of a part, after searching for one that may have been created before."""
@@ -64,6 +64,7 @@ class Creation(PartWork):
             self._hand_in(part)
 
     def _hand_in(self, part: Part) -> None:
+        """Upload the requests of a part if that is not done, and create its batch."""
         path = self.job.parts_folder / f"{part.name}.req.jsonl"
         with disk_errors(path):
             try:
@@ -74,7 +75,7 @@ class Creation(PartWork):
         self._created(part, made)
 
     def _upload(self, part: Part, path: Path) -> None:
-        """Write the requests of a part into a file, and upload it if the provider takes files."""
+        """Write the requests of a part into the file at `path`, and upload it if the provider takes files."""
         if part.stage != "intent":
             return
         write_requests(self.events.store, part, self.api, path)
@@ -101,13 +102,13 @@ class Creation(PartWork):
             raise
 
     def may_be_made(self, part: Part) -> bool:
-        """Return whether the provider may have a batch of a part that waits for one."""
+        """Return whether the provider may have created a batch of a part without a recorded one."""
         return part.stage != "planned" or part.possibly_lost
 
     def may_appear(self, part: Part) -> bool:
-        """Return whether a batch that the provider does not list yet may still appear in its list.
+        """Return whether the batch of a part may still appear in the provider's list.
 
-        The first call begins the search, which lasts `SEARCH_S` and continues in later processes.
+        The first call starts the search, which lasts `SEARCH_S` and continues in later processes.
         """
         if self.api.has_no_batch(part):
             return False
@@ -134,8 +135,9 @@ class Creation(PartWork):
         return False
 
     def adopted(self, part: Part) -> bool:
-        """Use a batch that was made of this part although its creation was not recorded; return
-        whether there is one.
+        """Search the provider's list for a batch of this part that was not recorded, and record it.
+
+        Return whether there is one. Raises: `BatchUncertain` if the list does not show which one it is.
         """
         try:
             found = self.api.find(self.batch_client, part, self.folder.id, self._taken(part))
@@ -163,30 +165,28 @@ class Creation(PartWork):
         self.events.write("created", part, **facts, confirmed=False)
 
     def _taken(self, part: Part) -> set[str]:
-        """Return the ids of batches that belong to other parts, of this job or of one in the same parent folder.
+        """Return the ids of batches that belong to other parts, of this job or of a job in the same parent folder.
 
         Guessed batches are ignored.
         """
         taken = set(part.not_ours)
         here = self.folder.path.absolute()
-        all_events = [self.events]
+        parts = list(self.events.parts)
         for path in here.parent.glob("*/job.json"):
             if path.parent != here:
-                events = PartEvents(path.parent).read()
-                all_events.append(events)
-        for events in all_events:
-            for one in events.parts:
-                if one.batch_id and not one.guessed:
-                    taken.add(one.batch_id)
+                parts += PartEvents(path.parent).read().parts
+        for one in parts:
+            if one.batch_id and not one.guessed:
+                taken.add(one.batch_id)
         return taken
 
 
 def _is_refusal(exc: ModelwireError) -> bool:
-    """Return whether a failed request to create a batch has certainly created none."""
+    """Return whether it is certain that a failed request to create a batch has created none."""
     if isinstance(exc, (CallerError, ConnectFailed, TLSFailed)):
         # These errors show that the request was not sent.
         return True
-    status = None
-    if isinstance(exc, ProviderError):
-        status = exc.status_code
-    return status is not None and 400 <= status < 500 and status not in _UNKNOWN_STATUSES
+    if not isinstance(exc, ProviderError):
+        return False
+    status = exc.status_code or 0
+    return 400 <= status < 500 and status not in _UNKNOWN_STATUSES

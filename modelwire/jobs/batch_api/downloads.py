@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# If results lack answers that the provider counts, they are fetched again for this long.
+# If the results have fewer answers than the provider counts, they are fetched again for this long.
 RESULTS_LATE_S = 900.0
 
 
@@ -33,6 +33,10 @@ class Downloads(PartWork):
     """Downloads the results of an open job's batches."""
 
     def fetch(self, part: Part) -> None:
+        """Download and store the results of a part whose batch has ended.
+
+        Raises: `BatchUncertain` if nothing proves that a guessed batch is this part's.
+        """
         if part.outcome == "failed":
             # Some rows have failed validation; the others are submitted once more.
             self.job.submit_anew(
@@ -48,7 +52,8 @@ class Downloads(PartWork):
         folder.mkdir(mode=0o700, exist_ok=True)
         for remote in part.remote:
             # Another poll may list the files in another order, or one more of them.
-            name = f"{part.name}-{part.attempt}-{crc32(remote.encode()):08x}.raw.jsonl"
+            checksum = crc32(remote.encode())
+            name = f"{part.name}-{part.attempt}-{checksum:08x}.raw.jsonl"
             if part.short_at or not (folder / name).exists():
                 try:
                     self._download(remote, folder / name)
@@ -68,7 +73,7 @@ class Downloads(PartWork):
             self._store(part, names, rows)
 
     def _release(self, part: Part, names: list[str]) -> None:
-        """Release a batch whose results are not this part's."""
+        """Discard a batch that was guessed to be this part's, because its results have other rows."""
         _log.warning(
             "Batch %s was taken for part %d of this job and is another's.",
             part.batch_id,
@@ -78,12 +83,12 @@ class Downloads(PartWork):
         self.events.write("released", part)
 
     def _store(self, part: Part, names: list[str], rows: Mapping[str, int]) -> None:
-        """Store the results of a part, in one transaction with the event, and delete their files."""
+        """Store the results of a part in one transaction with the event "downloaded", and delete their files."""
         with self.events.store.transaction():
+            kind = str(part.number)
             replies = self._replies(names, rows)
-            self.events.store.append(
-                REPLIES, (Entry.of(str(part.number), line, row) for row, _, line in replies)
-            )
+            entries = (Entry.of(kind, line, row) for row, _, line in replies)
+            self.events.store.append(REPLIES, entries)
             self.events.write("downloaded", part, guessed=False)
         self._forget(names)
 
@@ -92,17 +97,16 @@ class Downloads(PartWork):
             (self.job.results_folder / name).unlink(missing_ok=True)
 
     def _fetch_again(self, part: Part, lacking: int) -> bool:
-        """Reopen a part whose results lack answers that the provider counts; return whether it was reopened.
+        """Reopen a part if answers are `lacking`, so that its results are fetched again; return whether it was.
 
         After `RESULTS_LATE_S` the results are used as they are, with a warning.
         """
         if not lacking:
             return False
         now_s = self.now_s()
+        began_s = now_s
         if 0 < part.short_at <= now_s:
             began_s = part.short_at
-        else:
-            began_s = now_s
         if part.short_at and now_s - began_s >= RESULTS_LATE_S:
             _log.warning(
                 "The provider counts %d answers in batch %s, and its results lack %d of them: those rows are "
@@ -116,7 +120,7 @@ class Downloads(PartWork):
         return True
 
     def _lacking(self, part: Part, kinds: Counter[str]) -> int:
-        """Return how many answers that the provider counts are missing from the results."""
+        """Return how many answers, of those that the provider counts, are missing from the results."""
         if not part.answered:
             return 0
         # An answer that cannot be read counts as an answer: fetching it again does not repair it.
@@ -124,7 +128,9 @@ class Downloads(PartWork):
         return max(0, part.answered - kinds["succeeded"] - unreadable)
 
     def _replies(
-        self, names: list[str], rows: Mapping[str, int]
+        self,
+        names: list[str],
+        rows: Mapping[str, int],
     ) -> Iterator[tuple[int, RowReply, bytes]]:
         """Yield the first result of each row: the row's number, the result and its line."""
         open_rows = dict(rows)
@@ -134,7 +140,7 @@ class Downloads(PartWork):
                 yield row, reply, line
 
     def _readable(self, names: list[str]) -> Iterator[tuple[RowReply, bytes]]:
-        """Yield the results in files that can be read, each with its line."""
+        """Yield each result in the files that can be read, with its line. Other lines are skipped."""
         for name in names:
             with (self.job.results_folder / name).open("rb") as file:
                 for line in file:
@@ -142,29 +148,32 @@ class Downloads(PartWork):
                         yield self.api.read(line), line.rstrip()
 
     def _download(self, remote: str, path: Path) -> None:
-        """Download a file of results.
+        """Download a file of results to `path`.
 
-        A truncated one is fetched again; if the same bytes come twice, they are used.
+        Raises: `MalformedResponse`, which is retried, for a truncated file. If a second download has
+        the same bytes, it is accepted.
         """
         torn = path.with_name(f"{path.name}.torn")
         new = path.with_name(f"{path.name}.new")
         self.api.fetch(self.batch_client, remote, new)
-        if _is_whole(new) or (torn.exists() and filecmp.cmp(torn, new, shallow=False)):
-            torn.unlink(missing_ok=True)
-            if path.exists() and new.stat().st_size < path.stat().st_size:
-                new.unlink()  # An earlier download has more bytes, so it is kept.
-                return
+        is_same_as_before = torn.exists() and filecmp.cmp(torn, new, shallow=False)
+        if not is_same_as_before and not _is_whole(new):
+            new.replace(torn)
+            raise MalformedResponse(
+                "The results end in the middle of a line.",
+                provider=self.batch_client.codec.provider,
+            )
+        torn.unlink(missing_ok=True)
+        if path.exists() and new.stat().st_size < path.stat().st_size:
+            new.unlink()  # An earlier download has more bytes, so it is kept.
+        else:
             new.replace(path)
-            return
-        new.replace(torn)
-        raise MalformedResponse(
-            "The results end in the middle of a line.", provider=self.batch_client.codec.provider
-        )
 
     def _unproved(self, part: Part) -> None:
-        """Handle a batch that may be this part's, and that has no results to prove it."""
-        look = self.api.look(self.batch_client, str(part.batch_id))
-        if self.events.cancelled or (look.total and look.done - look.failed == 0):
+        """Discard a guessed batch that has no results and has answered nothing, else raise `BatchUncertain`."""
+        look = self.job.look(part)
+        has_no_answer = look.total > 0 and look.done == look.failed
+        if self.events.cancelled or has_no_answer:
             # Nothing was billed.
             self.events.write("released", part)
             return
@@ -177,7 +186,7 @@ class Downloads(PartWork):
 
 
 def _is_whole(path: Path) -> bool:
-    """Return whether a file of results ends with a whole line; a server may truncate it without an error."""
+    """Return whether the last line of a file is valid JSON; a server may truncate a file without an error."""
     last = b""
     with path.open("rb") as file:
         for line in file:

@@ -1,7 +1,7 @@
-"""Embeddings in a batch: a chain whose rows are texts, one in each request, and whose outputs are vectors.
+"""Embeddings in a batch: makes a chain of an embeddings model, whose inputs are texts and whose outputs are vectors.
 
-OpenAI takes 50,000 rows in a batch, and 50,000 texts in all of them (the comments of `batches.create` in the package
-`openai` 3.57), so a row of one text costs nothing that a row of several would save. No I/O here.
+Each request has one text. OpenAI limits a batch to 50,000 rows and to 50,000 texts in all rows (the comments of
+`batches.create` in the package `openai` 3.57), so several texts in a row would save nothing. No I/O here.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
     from modelwire.runnables import RunnableConfig
 
-# The Batch APIs of other providers take no embeddings, or others than these.
+# The Batch APIs of other providers do not take requests for embeddings in the form of OpenAI's.
 PROVIDERS = ("openai",)
 
 
 class _Texts(Runnable[Any, Any]):
-    """Takes the text of a row out of its column, and makes the input of an embeddings call of it."""
+    """The step before the model: returns the input of an embeddings call for the text of a row."""
 
     def __init__(self, model: Any, column: str | None) -> None:
         self.model = model
         self.column = column
 
     def __repr__(self) -> str:
-        """Return what the requests depend on, besides the model."""
+        """Return the column and the model's options, which are a part of the job's fingerprint."""
         return f"Texts({self.column!r}, {self.model.options('document')!r})"
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
@@ -58,7 +58,7 @@ class _Texts(Runnable[Any, Any]):
 
 
 class _VectorOfAnswer(Runnable[Any, Any]):
-    """Returns the vector of an answer."""
+    """The step after the model: returns the vector in an answer."""
 
     answer_columns = (COLUMN,)
 
@@ -68,7 +68,7 @@ class _VectorOfAnswer(Runnable[Any, Any]):
     def invoke(
         self, input: AIMessage, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Vector:
-        """Return the vector of an answer that has one."""
+        """Return the vector in an answer. Raises: `KeyError` if the answer has none."""
         (numbers,) = ext.vectors_of(input)
         return Vector(numbers)
 
@@ -88,7 +88,7 @@ def with_steps(chain: Any, column: str | None) -> Any:
 
 
 def chain_of_embeddings(model: Any, column: str | None) -> Runnable:
-    """Return the chain of an embeddings model: the text of a row, the call, the vector of its answer."""
+    """Return the chain of an embeddings model, which takes a row and returns the vector of its text."""
     if getattr(getattr(model, "calls", None), "provider", None) not in PROVIDERS:
         raise NotBatchable(
             f"`{type(model).__name__}` has no Batch API here: only OpenAI's takes embeddings. "
@@ -98,7 +98,7 @@ def chain_of_embeddings(model: Any, column: str | None) -> Runnable:
 
 
 def output_of(message: AIMessage | None) -> Any:
-    """Return the output of a row without its chain: the vector of an answer that has one, or the message."""
+    """Return the output of a row when the chain is unknown: the vector in its answer, or else the message."""
     if message is None:
         return None
     try:
@@ -108,14 +108,17 @@ def output_of(message: AIMessage | None) -> Any:
 
 
 def embeddings_facts(before: Runnable | None) -> JSON | None:
-    """Return what another process needs to read the vectors of a job; None for a chain of a chat model."""
+    """Return the settings with which another process can read the vectors of a job; None for a chat model.
+
+    `before` are the steps before the model.
+    """
     if not isinstance(before, _Texts):
         return None
     return {"text": before.column, "options": before.model.options("document")}
 
 
 def codec_of_rows(about: Fields) -> Codec:
-    """Return the codec for the rows of a job with these settings."""
+    """Return the codec for the answers of an embeddings job with the settings `about`."""
     codec: Codec = ext.embeddings_codec(
         about["provider"], about["model"], about["embeddings"]["options"]
     )

@@ -1,4 +1,4 @@
-"""The results of a batch job's rows, as its chain makes them of the provider's answers."""
+"""Makes the results of a batch job's rows from the provider's answers, by the steps of the chain after the model."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class FinishedRows:
         self._name = ""  # The job's id, once it has been read.
 
     def finished(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, JSON]]:
-        """Yield each row's result and its own record, after the steps after the model."""
+        """Yield the result of each row, after the steps after the model, and the record of the row's input."""
         for result, record in self.recorded(by_arrival=by_arrival):
             self.finish(result, record)
             yield result, record
 
     def recorded(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, JSON]]:
-        """Yield each row's result and its own record, before the steps after the model."""
+        """Yield the result of each row, before the steps after the model, and the record of the row's input."""
         folder, events = self.place.read()
         check_planned(folder.path, events)
         with closing(self._index(folder, events)) as index:
@@ -45,9 +45,12 @@ class FinishedRows:
             yield from self._filled(folder, events, index, numbers)
 
     def unanswered(
-        self, folder: JobFolder, events: PartEvents, statuses: tuple[str, ...]
+        self,
+        folder: JobFolder,
+        events: PartEvents,
+        statuses: tuple[str, ...],
     ) -> Iterator[tuple[int, Any]]:
-        """Yield number and input of each row without an answer whose result has one of the statuses."""
+        """Yield the number and the input of each row without an answer whose result has one of the statuses."""
         with closing(self._index(folder, events)) as index:
             for result, record in self._filled(folder, events, index, range(events.rows)):
                 is_open = result.status != "succeeded" and result.same is None
@@ -80,9 +83,9 @@ class FinishedRows:
             return
         if split is None:
             result.output = output_of(result.message)
-        else:
-            result.output = result.message
-        if result.message is None or split is None or split.after is None:
+            return
+        result.output = result.message
+        if result.message is None or split.after is None:
             return
         try:
             result.output = split.after.invoke(result.message, split.config)
@@ -112,7 +115,7 @@ def check_planned(path: Path, events: PartEvents) -> None:
 
 
 def _blank(number: int, record: JSON) -> BatchResult:
-    """Return the result of a row before the batches' results are read, from its own record."""
+    """Return the result of a row before the results of batches are read, from the record of its input."""
     result = BatchResult(
         index=number, key=record.get("key", number), status="pending", same=record.get("same")
     )

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part
 
-# Requests above this size are uploaded as a file. The limit is 20 MB, and the rest is for the JSON
-# around the rows (.../docs/batch-api).
+# More bytes of requests are uploaded as a file. Google's limit for inline requests is 20 MB, of
+# which the JSON around the rows takes a part (.../docs/batch-api).
 INLINE_BYTES = 19_000_000
 # More rows are uploaded as a file: the answers of an inline batch are one JSON document, which is
 # parsed in memory.
 _INLINE_ROWS = 1_000
-# These are the final states, `BATCH_STATE_...` or `JOB_STATE_...` on the wire. In every other state
-# a batch runs.
+# These states of a batch, `BATCH_STATE_...` or `JOB_STATE_...` in the JSON, show that it has ended or
+# is being cancelled. In every other state it runs.
 _OUTCOMES = {
     "SUCCEEDED": "completed",
     "FAILED": "failed",
@@ -66,13 +66,13 @@ class GoogleBatches(api.BatchApi):
 
     start = b'{"key":"'
     cancel_suffix = ":cancel"
-    # This is the field with the batches in a page of the list.
+    # A page of the provider's list has the batches in this field.
     list_field: str
     # A batch that is not done after this time expires.
     life_s: float
 
     def about(self, batch: Fields) -> Fields:
-        """Return the part of a batch's JSON that has its state."""
+        """Return the object in a batch's JSON that has its state, name and time of creation."""
         raise NotImplementedError
 
     def counts(self, about: Fields) -> tuple[int, int, int]:
@@ -85,7 +85,11 @@ class GoogleBatches(api.BatchApi):
 
     @api.reads_answers
     def find(
-        self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        job: str,
+        taken: set[str],
     ) -> list[api.Made]:
         """Return the batches made of this part.
 
@@ -93,19 +97,16 @@ class GoogleBatches(api.BatchApi):
         """
         found = []
         for batch in pages(batch_client, self.batches, self.list_field, pageSize=100):
-            marks = re.fullmatch(
-                r"modelwire (\S+) (\S+) (\S+)", str(self.about(batch).get("displayName"))
-            )
-            if (
-                marks is not None
-                and api.is_made_of(part, job, marks.groups())
-                and _id_of(batch) not in taken
-            ):
+            name = str(self.about(batch).get("displayName"))
+            marks = re.fullmatch(r"modelwire (\S+) (\S+) (\S+)", name)
+            if marks is None or not api.is_made_of(part, job, marks.groups()):
+                continue
+            if _id_of(batch) not in taken:
                 found.append(self.made(batch))
         return found
 
     def made(self, batch: Fields) -> api.Made:
-        """Return the batch in a provider's answer."""
+        """Return the id of a batch in the provider's answer, and when it expires."""
         made_at = api.epoch(self.about(batch).get("createTime"))
         ends_at = 0.0
         if made_at:
@@ -117,15 +118,16 @@ class GoogleBatches(api.BatchApi):
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         about = self.about(batch)
         error = batch.get("error")
-        outcome = _OUTCOMES.get(str(about.get("state")).rpartition("STATE_")[2], "")
+        state = str(about.get("state")).rpartition("STATE_")[2]
+        outcome = _OUTCOMES.get(state, "")
         ended = outcome not in ("", "cancelling")
         total, good, bad = self.counts(about)
         remote: tuple[str, ...] = ()
         if ended:
             remote = self.results(batch_client, batch_id, batch)
         if outcome == "failed" and remote and good:
-            # "All completed rows are exported", and they are billed. Rows without a line are
-            # missing.
+            # Google documents that "all completed rows are exported", and bills them. Rows without
+            # a line get the status `missing`.
             outcome = "completed"
         errors: tuple[JSON, ...] = ()
         if isinstance(error, dict):
@@ -137,10 +139,9 @@ class GoogleBatches(api.BatchApi):
         if not isinstance(error, dict):
             error = {"code": 13, "message": str(error or api.NO_RESULT)}
         code = error.get("code")
+        status = _HTTP_OF.get(code or 13, 500)
         if isinstance(code, int) and 400 <= code < 600:
             status = code
-        else:
-            status = _HTTP_OF.get(code or 13, 500)
         return api.RowReply(key, "errored", status, {"error": {**error, "code": status}}, None)
 
 
@@ -165,7 +166,11 @@ class GeminiBatches(GoogleBatches):
 
     @api.reads_answers
     def upload(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
     ) -> api.Uploaded | None:
         """Upload the requests of a part that is too large to be sent with its batch.
 
@@ -185,34 +190,38 @@ class GeminiBatches(GoogleBatches):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
+        about: Fields,
     ) -> api.Made:
         model = re.search(r"((?:models|tunedModels)/[^/]+):generateContent$", about["endpoint"])
         if model is None:
             raise InvalidArgument(
                 f"The Gemini API makes batches of `models/...`, not of `{about['endpoint']}`."
             )
-        batch: JSON = {"displayName": shown_marks(part, job)}
         if part.file_id is not None:
-            batch["inputConfig"] = {"fileName": f"files/{part.file_id}"}
+            source: JSON = {"fileName": f"files/{part.file_id}"}
         else:
-            rows = [from_json(line) for line in path.read_bytes().splitlines()]
-            requests = [
-                {"request": row["request"], "metadata": {"key": row["key"]}} for row in rows
-            ]
-            batch["inputConfig"] = {"requests": {"requests": requests}}
-        return self.made(
-            batch_client.post(f"/v1beta/{model[1]}:batchGenerateContent", body={"batch": batch})
-        )
+            requests = []
+            for line in path.read_bytes().splitlines():
+                row = from_json(line)
+                requests.append({"request": row["request"], "metadata": {"key": row["key"]}})
+            source = {"requests": {"requests": requests}}
+        batch = {"displayName": shown_marks(part, job), "inputConfig": source}
+        address = f"/v1beta/{model[1]}:batchGenerateContent"
+        return self.made(batch_client.post(address, body={"batch": batch}))
 
     def about(self, batch: Fields) -> Fields:
         return batch.get("metadata") or {}
 
     def counts(self, about: Fields) -> tuple[int, int, int]:
         found = about.get("batchStats") or {}
-        total, good, bad = (
-            int(found.get(f"{word}equestCount") or 0) for word in ("r", "successfulR", "failedR")
-        )
+        total = int(found.get("requestCount") or 0)
+        good = int(found.get("successfulRequestCount") or 0)
+        bad = int(found.get("failedRequestCount") or 0)
         return total, good, bad
 
     def results(self, batch_client: BatchClient, batch_id: str, batch: Fields) -> tuple[str, ...]:
@@ -225,25 +234,25 @@ class GeminiBatches(GoogleBatches):
         return ()
 
     def fetch(self, batch_client: BatchClient, remote: str, path: Path) -> None:
-        """Write the results into a file, one line a row, also if they came inside the batch's JSON."""
+        """Write the results into the file at `path`, one row a line, also if they are inside the batch's JSON."""
         if remote.startswith("/download/"):
             batch_client.download(remote, path)
             return
-        rows = (_output(batch_client.get(remote)).get("inlinedResponses") or {}).get(
-            "inlinedResponses"
-        ) or ()
+        output = _output(batch_client.get(remote))
+        wrapped = output.get("inlinedResponses") or {}
+        rows = wrapped.get("inlinedResponses") or ()
         with open(path, "wb", opener=owned) as out:
             out.writelines(to_json(row) + b"\n" for row in rows if isinstance(row, dict))
             out.flush()
             os.fsync(out.fileno())
 
     def remote_paths(self, part: Part) -> list[str]:
-        results = [
-            found[1]
-            for path in part.remote
-            if (found := re.search(r"/files/([^/:]+):download", path))
-        ]
-        return [*map(self.file_path, results), *super().remote_paths(part)]
+        paths = []
+        for path in part.remote:
+            found = re.search(r"/files/([^/:]+):download", path)
+            if found is not None:
+                paths.append(self.file_path(found[1]))
+        return paths + super().remote_paths(part)
 
     def read(self, line: bytes) -> api.RowReply:
         row = api.json_object(line)
@@ -279,10 +288,12 @@ def shown_marks(part: Part, job: str) -> str:
 
 
 def _output(batch: Fields) -> JSON:
-    """Return the field with the results of a batch: `metadata` has it, `response` repeats it, and
-    either may be missing.
+    """Return the object with the results of a batch; {} if there is none.
+
+    It is `output` in `metadata`, and is repeated as `response`. Either may be missing.
     """
-    for output in ((batch.get("metadata") or {}).get("output"), batch.get("response")):
+    about = batch.get("metadata") or {}
+    for output in (about.get("output"), batch.get("response")):
         if isinstance(output, dict) and ("responsesFile" in output or "inlinedResponses" in output):
             return output
     return {}

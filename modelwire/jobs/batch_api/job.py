@@ -1,4 +1,4 @@
-"""`BatchJob`: rows submitted to a Batch API by this process or another one, today or earlier.
+"""`BatchJob`: a job whose rows were submitted to a Batch API, by this process or by an earlier one.
 
 All its state is in its folder. A method that changes the folder holds its lock meanwhile; reading
 needs no lock.
@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +29,6 @@ from modelwire.errors import (
     PermissionDenied,
     QuotaExhausted,
     Timeout,
-    did_you_mean,
 )
 from modelwire.jobs.backoff import Backoff
 from modelwire.jobs.batch_api.api import checked_id, each_of
@@ -49,6 +49,7 @@ from modelwire.jobs.batch_api.results import (
     checked_statuses,
 )
 from modelwire.jobs.folder import JobFolder, find_job
+from modelwire.jobs.options import ORDERS, check_choice
 from modelwire.jobs.progress import notebook_bar
 from modelwire.jobs.row_records import TABLE
 from modelwire.jobs.store import LIVE, JobStore
@@ -64,9 +65,10 @@ _log = logging.getLogger(__name__)
 POLLS_S = (5.0, 10.0, 20.0, 40.0, 60.0)
 _SLOW_S, _SLOW_AFTER_S = 300.0, 3600.0
 _JITTER = 0.2
-# The creation of a batch is tried again after these pauses. A longer Retry-After is raised, since a
-# signal has to wait for the pause.
+# The creation of a batch is retried after these pauses. If the provider asks for a longer one, the
+# error is raised, because signals are not handled during the pause.
 BACKOFF = Backoff(first_s=0.5, longest_s=8.0, patience_s=30.0)
+# These errors fail every row in the same way.
 _EVERY_ROWS = (AuthenticationError, PermissionDenied, QuotaExhausted, MissingKey, MissingDependency)
 # `resubmit` takes rows of these statuses by default.
 _FINISHED = (
@@ -120,8 +122,9 @@ class BatchJob:
             about = folder.about["batch"].get("embeddings") or {}
             split = split_chain(with_steps(chain, about.get("text")), config)
         if split is not None and not force:
-            before = {name: folder.about["fingerprint"].get(name) for name in ("input", "via")}
-            changed = differences(folder.about["fingerprint"], before | split.work.fingerprint())
+            before = folder.about["fingerprint"]
+            now = {"input": before.get("input"), "via": before.get("via")}
+            changed = differences(before, now | split.work.fingerprint())
             if changed:
                 raise JobChanged(
                     f"`{folder.path}` was submitted with another chain. {' '.join(changed)} "
@@ -134,11 +137,13 @@ class BatchJob:
 
     @property
     def id(self) -> str:
-        """The job's name."""
+        """The job's id, which is its name on the command line."""
         return JobFolder(self.path).id
 
     def wait(
-        self, timeout: float | None = None, poll: float | Literal["auto"] = "auto"
+        self,
+        timeout: float | None = None,
+        poll: float | Literal["auto"] = "auto",
     ) -> BatchJob:
         """Wait until all results are downloaded. Transient failures are retried meanwhile.
 
@@ -193,12 +198,17 @@ class BatchJob:
             self.on_progress(reconciler.progress())
 
     def hand_in(
-        self, folder: JobFolder, events: PartEvents, *, tries: int, searches: bool = True
+        self,
+        folder: JobFolder,
+        events: PartEvents,
+        *,
+        tries: int,
+        searches: bool = True,
     ) -> None:
         """Create as many batches as the provider's queue takes.
 
-        With `searches` it returns when the outcome of each creation is known; without it, `wait`
-        finds the outcome.
+        With `searches` it waits until it is known whether each batch was created; without it, `wait`
+        finds that out. A transient failure is retried, in all `tries` times.
         """
         with self.place.connected(folder, events, time.time) as job:
             reconciler = Reconciler(job)
@@ -226,7 +236,11 @@ class BatchJob:
             Reconciler(job).cancel()
 
     def resubmit(
-        self, status: Any = _FINISHED, *, inputs: Any = None, encoding: str = "utf-8"
+        self,
+        status: Any = _FINISHED,
+        *,
+        inputs: Any = None,
+        encoding: str = "utf-8",
     ) -> int:
         """Submit the rows again whose result has one of the statuses; return their number.
 
@@ -239,15 +253,14 @@ class BatchJob:
         statuses = checked_statuses(status)
         with self.place.opened(time.time) as job:
             _check_done(self.path, job.events)
-            round = 1 + max((part.round for part in job.events.parts), default=0)
+            round = 1 + job.events.last_round
             count = 0
             if inputs is not None:
                 split = self.place.needed_chain("inputs")
                 count = resubmit_invalid(split, job, inputs, encoding, round)
+            is_unusable = None
             if UNUSABLE in statuses:
                 is_unusable = self.rows.is_unusable
-            else:
-                is_unusable = None
             count += Reconciler(job).resubmit(statuses, round=round, is_unusable=is_unusable)
             if count:
                 self.hand_in(job.folder, job.events, tries=5)
@@ -264,8 +277,7 @@ class BatchJob:
         split = self.place.needed_chain("finish_live")
 
         def ask_live(value: Any) -> Any:
-            answer = split.live.invoke(split.prepared(value, split.config), split.config)
-            return ext.storable_answer(answer)
+            return ext.storable_answer(split.call_directly(value))
 
         with self.place.claimed() as (folder, events):
             _check_done(self.path, events)
@@ -274,7 +286,7 @@ class BatchJob:
             return sum(_call_directly(events.store, step, chunk) for chunk in chunks)
 
     def adopt(self, part: int, batch_id: str) -> None:
-        """Use `batch_id` as the batch of a part, after `BatchUncertain` was raised."""
+        """Use `batch_id` as the batch of the part with this number, after `BatchUncertain` was raised."""
         with self.place.claimed() as (_, events):
             facts = {
                 "batch_id": checked_id(batch_id),
@@ -285,11 +297,11 @@ class BatchJob:
             events.write("created", _uncertain(events, part), **facts)
 
     def submit_again(self, part: int) -> None:
-        """Submit a part again, without waiting for any batch that may have been made of it.
+        """Submit the part with this number again, although a batch may have been made of it.
 
-        For a part whose batch is uncertain (`BatchUncertain`) or unknown to the provider. The next
-        `wait` creates a new batch, which is billed even if the old one was. A cancelled job creates
-        none.
+        This is for a part whose batch is uncertain (`BatchUncertain`) or unknown to the provider.
+        The next `wait` creates a new batch, which is billed even if an earlier one was billed, too.
+        A cancelled job creates none.
         """
         with self.place.claimed() as (folder, events):
             found = next((one for one in events.parts if one.number == part), None)
@@ -306,18 +318,19 @@ class BatchJob:
             return False
         with self.place.connected(folder, events, time.time) as job:
             try:
-                return job.api.look(job.batch_client, str(part.batch_id)).lacks_results
+                return job.look(part).lacks_results
             except NotFound:
                 return True
 
     def delete_remote(self) -> None:
-        """Delete the job's files and results at the provider, as far as its API can. The job must be done.
+        """Delete the job's files and batches at the provider, as far as its API allows. The job must be done.
 
-        Files that are gone already are ignored; other failures are raised at the end.
+        Files that are deleted already are ignored; the first other failure is raised at the end.
         """
         with self.place.opened(time.time) as job:
             _check_done(self.path, job.events)
-            each_of(job.events.parts, lambda part: job.api.delete(job.batch_client, part))
+            delete = partial(job.api.delete, job.batch_client)
+            each_of(job.events.parts, delete)
 
     def status(self, *, look: bool = True) -> BatchStatus:
         """Return the state of the job; with `look`, after asking the provider."""
@@ -326,8 +339,8 @@ class BatchJob:
         done_there = 0
         if look and running:
             with self.place.connected(folder, events, time.time) as job:
-                looks = (job.api.look(job.batch_client, part.batch_id or "") for part in running)
-                done_there = sum(one.done for one in looks)
+                for part in running:
+                    done_there += job.look(part).done
         current = [part for part in events.parts if part.stage != "replaced"]
         submitted = sum(part.rows for part in current if part.batch_id)
         at_work = sum(part.rows for part in running)
@@ -340,7 +353,10 @@ class BatchJob:
         else:
             state = "planned"
         open_rows = sum(part.rows for part in current if part.stage != "downloaded")
-        done = events.rows - open_rows - (events.same if open_rows else 0)
+        done = events.rows - open_rows
+        if open_rows:
+            # Rows that share an answer are done when all rows are.
+            done -= events.same
         batches = tuple(part.batch_id for part in events.parts if part.batch_id)
         return BatchStatus(
             state,
@@ -364,12 +380,8 @@ class BatchJob:
 
         Raises: `InvalidArgument` for another order or another `errors`.
         """
-        for name, value, known in (
-            ("order", order, ("input", "arrival")),
-            ("errors", errors, ("return", "raise")),
-        ):
-            if value not in known:
-                raise InvalidArgument(f"`{name}` is {value!r}. {did_you_mean(str(value), known)}")
+        check_choice("order", order, ORDERS)
+        check_choice("errors", errors, ("return", "raise"))
         return self._results(by_arrival=order == "arrival", raising=errors == "raise")
 
     def _results(self, *, by_arrival: bool, raising: bool) -> Iterator[BatchResult]:
@@ -379,7 +391,7 @@ class BatchJob:
             yield result
 
     def cost(self) -> BatchCost:
-        """Return the cost of the job."""
+        """Return the cost of all answers that the job has now."""
         usd = Decimal(0)
         answers = 0
         unpriced = 0
@@ -391,7 +403,10 @@ class BatchJob:
         return BatchCost(usd, answers, unpriced)
 
     def write(
-        self, path: str | os.PathLike[str], *, order: Literal["input", "arrival"] = "input"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        order: Literal["input", "arrival"] = "input",
     ) -> int:
         """Write a table of inputs and answers as `run_job` does (.jsonl, .csv, .tsv or .parquet);
         return its number of rows.
@@ -408,7 +423,7 @@ class BatchJob:
 
 
 def advance(reconciler: Reconciler) -> bool:
-    """Take every step that a job is ready for. Return whether the job is done."""
+    """Take every step that a job is ready for. Return whether the job is done. A transient failure is only logged."""
     job = reconciler.job
     events = job.events
     check_planned(job.folder.path, events)
@@ -424,11 +439,11 @@ def advance(reconciler: Reconciler) -> bool:
 
 
 def create_batches(reconciler: Reconciler, *, tries: int, searches: bool) -> None:
-    """Create the batches of the parts that wait for one. A transient failure is retried `tries` times in all.
+    """Create the batches of the parts that wait for one. A transient failure is retried, in all `tries` times.
 
-    It is raised at once if the provider asks for a long pause; `wait` or another submission goes on later.
+    It is raised at once if the provider asks for a long pause; `wait` or another submission resumes later.
 
-    With `searches` it returns when the outcome of each creation is known.
+    With `searches`, wait until it is known whether each batch was created.
     """
     events = reconciler.events
     failures = looks = 0
@@ -453,7 +468,7 @@ def create_batches(reconciler: Reconciler, *, tries: int, searches: bool) -> Non
 def give_up_refused(place: BatchFolder) -> bool:
     """End the parts for which the provider has refused to create a batch; return whether there were any.
 
-    Their rows have no result then, and `wait` continues with the other batches.
+    Their rows get no result, and `wait` continues with the other batches.
     """
     with place.claimed() as (folder, events):
         api = place.api(folder)
@@ -464,24 +479,24 @@ def give_up_refused(place: BatchFolder) -> bool:
 
 
 def _uncertain(events: PartEvents, number: int) -> Part:
-    """Return a part whose batch is uncertain. Raises: `InvalidArgument` if nothing is uncertain about it."""
+    """Return the part with this number. Raises: `InvalidArgument` unless its batch is uncertain."""
     for part in events.parts:
-        may_be_made = part.stage in ("intent", "uploaded") or (
-            part.stage == "planned" and part.possibly_lost
-        )
-        if part.number == number and (
-            may_be_made or (part.stage in ("created", "ended") and part.is_guess)
-        ):
+        is_uncertain = part.stage in ("intent", "uploaded")
+        if part.stage == "planned":
+            is_uncertain = part.possibly_lost
+        elif part.stage in ("created", "ended"):
+            is_uncertain = part.is_guess
+        if part.number == number and is_uncertain:
             return part
     raise InvalidArgument(f"Nothing is uncertain about part {number} of `{events.folder}`.")
 
 
 def _pause_s(looks: int, elapsed_s: float) -> float:
     """Return the seconds until `wait` polls again."""
-    if elapsed_s > _SLOW_AFTER_S:
-        pause_s = _SLOW_S
-    else:
-        pause_s = POLLS_S[min(looks, len(POLLS_S) - 1)]
+    pause_s = _SLOW_S
+    if elapsed_s <= _SLOW_AFTER_S:
+        place = min(looks, len(POLLS_S) - 1)
+        pause_s = POLLS_S[place]
     return pause_s * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads polls, keeps no secret
 
 
@@ -500,13 +515,14 @@ def _call_directly(store: JobStore, step: Any, rows: list[tuple[int, Any]]) -> i
     failures = []
     values = [value for _, value in rows]
     for place, message in step.batch_as_completed(values, return_exceptions=True):
+        number, _ = rows[place]
         if isinstance(message, BaseException):
             failures.append(message)
-            _log.warning(
-                "Row %d could not be called directly: %s", rows[place][0], failure_text(message)
-            )
+            reason = failure_text(message)
+            _log.warning("Row %d could not be called directly: %s", number, reason)
         else:
-            store.append(LIVE, [direct_answer(rows[place][0], message, told=True)])
+            entry = direct_answer(number, message, told=True)
+            store.append(LIVE, [entry])
             answered += 1
     every_rows = [error for error in failures if isinstance(error, _EVERY_ROWS)]
     if every_rows and not answered:

@@ -1,4 +1,4 @@
-"""A batch job whose folder this process holds, and the error for a batch that may or may not be the job's."""
+"""A batch job whose folder this process has locked, and the error for a batch that may or may not be the job's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelwire.errors import JobStopped
 from modelwire.jobs.batch_api.part_requests import Limits, PartRequests, requests_of
 
 if TYPE_CHECKING:
-    from modelwire.jobs.batch_api.api import BatchApi
+    from modelwire.jobs.batch_api.api import BatchApi, Look
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part, PartEvents
     from modelwire.jobs.folder import JobFolder
@@ -26,7 +26,7 @@ class BatchUncertain(JobStopped):
 
     @classmethod
     def of(cls, part: Part, batch_ids: tuple[str, ...], why: str) -> BatchUncertain:
-        """Return the error that names what is unknown about a part, and the two methods that resolve it."""
+        """Return the error for a part: `why` its batch is uncertain, and the two methods by which the user decides."""
         error = cls(
             f"{why} `job.adopt({part.number}, batch_id)` takes one, `job.submit_again({part.number})` makes a new one."
         )
@@ -37,34 +37,38 @@ class BatchUncertain(JobStopped):
 
 @dataclass
 class OpenJob:
-    """A job that can be advanced: the caller holds the lock of its folder and has opened its events."""
+    """A batch job that can be advanced: its folder is locked, its events are open, the provider can be called."""
 
     folder: JobFolder
     events: PartEvents
     api: BatchApi
     batch_client: BatchClient
     now_s: Callable[[], float]
-    # What is done with refused answers: "raise" or "message".
+    # What becomes of an answer that the model has refused: an error ("raise") or a result ("message").
     on_refusal: str = "raise"
 
     @property
     def settings(self) -> JSON:
-        """What the job was submitted with."""
+        """The settings with which the job was submitted."""
         about: JSON = self.folder.about["batch"]
         return about
 
     @property
     def parts_folder(self) -> Path:
-        """The folder of the file of requests that is sent at the moment."""
+        """The folder for the file of requests while it is sent."""
         return self.folder.path / "parts"
 
     @property
     def results_folder(self) -> Path:
-        """The folder of the files of results that are being downloaded."""
+        """The folder for the files of results until they are stored."""
         return self.folder.path / "results"
 
+    def look(self, part: Part) -> Look:
+        """Return the state of a part's batch. Raises: `NotFound` if the provider does not know the batch."""
+        return self.api.look(self.batch_client, str(part.batch_id))
+
     def more_parts(self, *, round: int, again: bool = False) -> PartRequests:
-        """Return a writer of the requests of more parts. It needs a transaction of the store."""
+        """Return a writer for the requests of new parts, to be used within one transaction of the store."""
         limits = Limits.of(self.api, self.settings["part_rows"], self.settings["part_bytes"])
         return PartRequests(
             self.events.store, self.api, limits, self.events.parts, round=round, again=again
@@ -79,7 +83,11 @@ class OpenJob:
         again: bool = False,
         **facts: Any,
     ) -> None:
-        """Plan the wanted rows of some parts in new parts: `wanted(part, line, row)` chooses them."""
+        """Submit rows of some parts again in new parts.
+
+        `wanted(part, line, row)` chooses the rows, by the line in the part's file (from 1) and the
+        number of the row. `facts` are added to the event.
+        """
         with self.events.store.transaction():
             more = self.more_parts(round=round, again=again)
             for part in parts:
@@ -89,7 +97,7 @@ class OpenJob:
             self.events.write("planned", parts=more.close(), **facts)
 
     def unknown_to_provider(self, part: Part, what: str) -> JobStopped:
-        """Return the error for a batch, or results, that the provider does not know."""
+        """Return the error for a part when the provider does not know `what`: its batch or its results."""
         return JobStopped(
             f"The provider does not know {what} `{part.batch_id}`, part {part.number} of `{self.folder.path}`. It was "
             "deleted, or this key belongs to another account or workspace: then take the right key, and wait again. "
@@ -98,7 +106,7 @@ class OpenJob:
 
 
 class PartWork:
-    """Work on the parts of an open job."""
+    """Base of the classes that work on the parts of an open job, whose fields they have as their own."""
 
     def __init__(self, job: OpenJob) -> None:
         self.job = job

@@ -1,4 +1,4 @@
-"""OpenAI's Batch API: files are uploaded, batches are made of them, and metadata identify the job and the part.
+"""OpenAI's Batch API: a batch is made of an uploaded file, and its metadata identify the job and the part.
 
 Wire format: https://platform.openai.com/docs/api-reference/batch, .../files and .../guides/batch,
 read 2026-11.
@@ -20,22 +20,21 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_log import Part
 
-# In any other state a batch runs.
-_STATES = {
-    name: name
-    for name in ("completed", "failed", "expired", "cancelled", "cancelling", "finalizing")
-}
+# A batch with one of these statuses has ended or is about to end. With any other status it runs.
+_STATUSES = ("completed", "failed", "expired", "cancelled", "cancelling", "finalizing")
+# A row with one of these error codes was not sent to the model; it gets this status.
 _NOT_ASKED = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
-# In these states of a file on Azure, no batch can be made of it yet.
+# While a file on Azure has one of these statuses, no batch can be made of it.
 _BEING_READ = (
     "uploaded",
     "pending",
     "running",
 )
-_READ_IN_S, READ_PAUSE_S = 600.0, 2.0
-# The clocks of two of the provider's machines differ by at most this much.
+# The status of a file on Azure is polled with this pause, and not longer than this.
+READ_PAUSE_S, _READ_IN_S = 2.0, 600.0
+# The clocks of two machines of the provider are assumed to differ by at most this much.
 _CLOCKS_APART_S = 86_400.0
-# These are the keys in the metadata of a batch.
+# A batch has these keys in its metadata.
 _MARKS = ("modelwire_job", "modelwire_part", "modelwire_sha256")
 
 
@@ -48,9 +47,8 @@ class OpenAIBatches(api.BatchApi):
     batches = "/batches"
 
     def row(self, custom_id: str, body: Fields, path: str) -> bytes:
-        if self.azure and path == CREATE_ENDPOINT:
-            url = path
-        else:
+        url = path
+        if not self.azure or path != CREATE_ENDPOINT:
             url = f"/v1{path}"
         return to_json({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
 
@@ -78,7 +76,11 @@ class OpenAIBatches(api.BatchApi):
 
     @api.reads_answers
     def find(
-        self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        job: str,
+        taken: set[str],
     ) -> list[api.Made]:
         """Return the batch that was made of this part, if there is one.
 
@@ -89,29 +91,29 @@ class OpenAIBatches(api.BatchApi):
             has_our_file = part.file_id is not None and batch.get("input_file_id") == part.file_id
             if has_our_file or api.is_made_of(part, job, [*map(marks.get, _MARKS)]):
                 return [self._made(batch)]
-            if (
-                part.file_at
-                and (batch.get("created_at") or part.file_at) < part.file_at - _CLOCKS_APART_S
-            ):
+            made_at = batch.get("created_at") or part.file_at
+            if part.file_at and made_at < part.file_at - _CLOCKS_APART_S:
                 break
         return []
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
+        about: Fields,
     ) -> api.Made:
+        endpoint = about["endpoint"]
         if self.azure:
             endpoint = CREATE_ENDPOINT
-        else:
-            endpoint = about["endpoint"]
+        marks = dict(zip(_MARKS, api.marks_of(part, job), strict=True))
         payload = {
             "input_file_id": part.file_id,
             "endpoint": endpoint,
             "completion_window": "24h",
-            "metadata": {
-                **about["metadata"],
-                **dict(zip(_MARKS, api.marks_of(part, job), strict=True)),
-            },
+            "metadata": {**about["metadata"], **marks},
         }
         return self._made(batch_client.post(self.batches, body=payload, headers=about["headers"]))
 
@@ -119,31 +121,34 @@ class OpenAIBatches(api.BatchApi):
     def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         counts = batch.get("request_counts") or {}
-        outcome = _STATES.get(str(batch.get("status")), "")
-        files = tuple(
-            file for name in ("output_file_id", "error_file_id") if (file := batch.get(name))
-        )
+        outcome = str(batch.get("status"))
+        if outcome not in _STATUSES:
+            outcome = ""
+        ended = outcome not in ("", "cancelling", "finalizing")
+        remote = []
+        for name in ("output_file_id", "error_file_id"):
+            file = batch.get(name)
+            if file:
+                remote.append(f"/files/{api.checked_id(file)}/content")
         completed = counts.get("completed") or 0
         failed = counts.get("failed") or 0
-        errors = (batch.get("errors") or {}).get("data") or ()
-        remote = tuple(f"/files/{api.checked_id(file)}/content" for file in files)
-        ended = outcome not in ("", "cancelling", "finalizing")
+        found = batch.get("errors") or {}
+        errors = found.get("data") or ()
         return api.Look(
             ended,
             outcome,
             counts.get("total") or 0,
             completed + failed,
             failed,
-            remote,
+            tuple(remote),
             tuple(errors),
         )
 
     def remote_paths(self, part: Part) -> list[str]:
-        """Return the paths of the files of a part. A batch itself cannot be deleted."""
+        """Return the paths of the files of a part. OpenAI does not delete batches."""
         results = [path.removesuffix("/content") for path in part.remote]
-        return results + [
-            path for path in super().remote_paths(part) if not path.startswith(self.batches)
-        ]
+        others = super().remote_paths(part)
+        return results + [path for path in others if not path.startswith(self.batches)]
 
     def read(self, line: bytes) -> api.RowReply:
         """Read a line of results. Either of `response` and `error` may be null."""
@@ -162,17 +167,17 @@ class OpenAIBatches(api.BatchApi):
                 status = 500
             return api.RowReply(custom_id, kind, status, {"error": error}, None)
         status = response.get("status_code")
-        if not (isinstance(status, int) and 100 <= status < 600):
+        if not isinstance(status, int) or not 100 <= status < 600:
             status = 500
-        kind = "succeeded" if status < 300 else "errored"
-        return api.RowReply(
-            custom_id, kind, status, response.get("body"), response.get("request_id")
-        )
+        kind = "errored"
+        if status < 300:
+            kind = "succeeded"
+        request_id = response.get("request_id")
+        return api.RowReply(custom_id, kind, status, response.get("body"), request_id)
 
     def _made(self, batch: Fields) -> api.Made:
         # A batch on Azure has no time limit.
-        if self.azure:
-            ends_at = 0.0
-        else:
+        ends_at = 0.0
+        if not self.azure:
             ends_at = float(batch.get("expires_at") or 0)
         return api.Made(api.checked_id(batch.get("id")), ends_at)

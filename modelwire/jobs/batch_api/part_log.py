@@ -1,4 +1,6 @@
-"""The state of the parts of a batch job: events in the store, each synced before the next step.
+"""The state of a batch job's parts, recorded as events in the store, each of which is synced before the next step.
+
+A part is the requests that one batch of the provider holds.
 
 A part passes the stages `planned`, `intent`, `uploaded` (if files are uploaded), `created`,
 `ended`, `downloaded`. It is `requeued` if the provider's queue was full, and `replaced` if its rows
@@ -25,60 +27,65 @@ from modelwire.jobs.store import EVENTS, STORE_NAME, Entry, JobStore
 
 @dataclass(slots=True)
 class Part:
-    """One batch of the job, created or not."""
+    """The requests that one batch of the provider holds, or will hold, and the state of that batch."""
 
     number: int
     rows: int
     size_bytes: int
-    sha256: str  # It is the digest of the requests as they are sent.
+    sha256: str  # The digest of the requests as they are sent.
     # The requests are the entries of the table `requests` from this id on, one a row.
     first: int = 1
+    # 1, or more for rows that are submitted again after an error.
     round: int = 1
-    # If True, the rows were in a part that failed validation.
+    # True if the rows were in a part that failed validation.
     again: bool = False
     stage: str = "planned"
+    # The number of intents to create a batch.
     attempt: int = 0
-    at: float = 0.0  # This is when the last event was written, in epoch seconds.
-    # This is the id of the provider's latest batch before the intent.
+    at: float = 0.0  # The time of the last event, in epoch seconds.
+    # The id of the provider's latest batch before the intent.
     newest: str | None = None
-    # This is when that batch was created, in epoch seconds of the provider's clock.
+    # The time at which that batch was created, in epoch seconds of the provider's clock.
     newest_at: float = 0.0
     refused: bool = False  # True if the provider has refused the last request to create the batch.
-    # This is when the job first searched for a batch whose creation is unknown, in epoch seconds.
+    # The time at which the search for a batch whose creation is unknown began, in epoch seconds.
     sought_at: float = 0.0
     file_id: str | None = None
-    # This is when the file was uploaded, in epoch seconds of the provider's clock.
+    # The time at which the file was uploaded, in epoch seconds of the provider's clock.
     file_at: float = 0.0
     batch_id: str | None = None
     guessed: bool = False  # True if only the results can show that the batch was made of this part.
     confirmed: bool = False  # True if the user has confirmed the guess.
-    # These batches were taken for this part's, and were not.
+    # The ids of batches that were guessed to be this part's, and are not.
     not_ours: list[str] = field(default_factory=list)
     # True if events of this part may be lost because the store was damaged.
     possibly_lost: bool = False
     cancel_asked: bool = False  # True if the provider has accepted the cancellation.
-    expires_at: float = 0.0  # This is the time in epoch seconds of the provider's clock.
-    outcome: str = ""
-    # This is the number of answered rows, by the provider's count at the end of the batch.
+    expires_at: float = (
+        0.0  # The end of the batch's time limit, in epoch seconds; 0 if it has none.
+    )
+    outcome: str = ""  # How the batch has ended; see `Look.outcome`.
+    # The number of answered rows, by the provider's count at the end of the batch.
     answered: int = 0
-    failed: int = 0  # This is the number of failed rows by the same count.
-    # This is when the results first had fewer answers than `answered`, in epoch seconds.
+    failed: int = 0  # The number of failed rows, by the same count.
+    # The time at which the results first had fewer answers than `answered`, in epoch seconds.
     short_at: float = 0.0
-    remote: list[str] = field(default_factory=list)  # These are the addresses of the results.
-    # These are the errors of validation, by line from 1, or under "all".
+    remote: list[str] = field(default_factory=list)  # The addresses of the results.
+    # The errors of validation by the line of the row (from 1), or by "all".
     invalid: dict[str, str] = field(default_factory=dict)
-    # This counts the refusals for a full queue while no other part of this job was in it.
+    # How often the provider's queue was full while no other part of this job was in it.
     refused_alone: int = 0
-    # These files were uploaded for this part and are no longer needed.
+    # The ids of uploaded files that are no longer needed.
     old_files: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
+        """The name of the part in the names of its files."""
         return f"{self.number:03}"
 
     @property
     def last(self) -> int:
-        """The id of the last of the requests."""
+        """The id of the entry of the last request."""
         return self.first + self.rows - 1
 
     @property
@@ -88,14 +95,14 @@ class Part:
 
     @property
     def is_guess(self) -> bool:
-        """Whether it is unproven that the batch was made of this part.
+        """Whether neither the provider's data nor the user has confirmed that the batch was made of this part.
 
         Such a batch is polled, and never cancelled.
         """
         return self.guessed and not self.confirmed
 
     def discard_batch(self, stage: str) -> None:
-        """Discard a batch that turned out not to belong to this part, or that the provider has refused."""
+        """Set the part to `stage`, without a batch: its batch does not belong to it, or the provider has refused it."""
         if self.guessed and self.batch_id is not None:
             self.not_ours.append(self.batch_id)
         self.stage = stage
@@ -112,7 +119,7 @@ class Part:
 
 
 class PartEvents:
-    """The events of one job, and the state they add up to."""
+    """The events of one batch job, and the state of the job after them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -120,12 +127,12 @@ class PartEvents:
         self.planned = False
         self.rows = self.same = 0
         self.rows_sha256 = ""
-        # Batches are created with these headers, beside those of the model.
+        # Batches are created with these headers, besides those of the model.
         self.headers: dict[str, str] = {}
         self.endpoint = ""
         self.cancelled = False
         self.done = False
-        # This many parts fit into the provider's queue at a time, once that is known.
+        # This many parts fit into the provider's queue at a time; None until the queue is full.
         self.window: int | None = None
         # This many events could not be read when the store was last opened.
         self.damaged = 0
@@ -155,20 +162,16 @@ class PartEvents:
         return self._store
 
     def write(self, event: str, part: Part | None = None, **facts: Any) -> None:
-        """Write an event.
+        """Write an event with its facts, of a part or of the whole job, and apply it to the state.
 
         It survives a crash once this returns, or once the store's transaction is committed.
         """
-        if part is None:
-            number = None
-        else:
+        record: JSON = {"event": event, "at": time.time()}
+        number = None
+        if part is not None:
             number = part.number
-        record = {
-            "event": event,
-            "at": time.time(),
-            **({} if part is None else {"part": number}),
-            **facts,
-        }
+            record["part"] = number
+        record |= facts
         self.store.append(EVENTS, [Entry.of(event, to_json(record), number)])
         self._apply(record)
 
@@ -178,12 +181,17 @@ class PartEvents:
             self._store.close()
             self._store = None
 
+    @property
+    def last_round(self) -> int:
+        """The highest round of a part; 0 if there are no parts."""
+        return max((part.round for part in self.parts), default=0)
+
     def waiting(self) -> list[Part]:
         """Return the parts that have no batch yet."""
         return [part for part in self.parts if part.stage in ("planned", "intent", "uploaded")]
 
     def running(self) -> list[Part]:
-        """Return the parts whose batch runs."""
+        """Return the parts with a batch that has not ended."""
         return [part for part in self.parts if part.stage == "created"]
 
     def _load(self, store: JobStore) -> int:
@@ -210,9 +218,9 @@ class PartEvents:
             for number in facts.get("replaces", ()):
                 self.parts[number].stage = "replaced"
             for about in facts["parts"]:
-                self.parts.append(
-                    Part(len(self.parts), at=facts["at"], possibly_lost=lost, **about)
-                )
+                number = len(self.parts)
+                part = Part(number, at=facts["at"], possibly_lost=lost, **about)
+                self.parts.append(part)
             for name in ("rows", "same", "rows_sha256", "headers", "endpoint"):
                 if name in facts:
                     setattr(self, name, facts[name])
@@ -231,7 +239,8 @@ class PartEvents:
         if number >= len(self.parts):
             path = self.folder / STORE_NAME
             raise DiskError(
-                f"`{path}` is damaged: nothing says what part {number} is.", path=str(path)
+                f"`{path}` is damaged: the event that planned part {number} is missing.",
+                path=str(path),
             )
         part = self.parts[number]
         if "window" in facts:

@@ -1,6 +1,6 @@
-"""The requests of a batch job's parts: rows of the store, each part within the provider's limits for one batch.
+"""Divides the requests of a batch job into parts, each within the provider's limits for one batch, and stores them.
 
-A request is stored as the bytes that are sent, so that a row is submitted again with the same ones.
+A request is stored as the bytes that are sent, so that a row is submitted again with the same bytes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
     from modelwire.jobs.batch_api.part_log import Part
 
-# A part is filled to this share of the provider's limit in bytes.
+# A part has at most this share of the bytes that the provider allows.
 _BYTES_SHARE = 0.95
 
 
 class Limits(NamedTuple):
-    """The largest size of a part."""
+    """The most rows and the most bytes of a part."""
 
     rows: int
     size_bytes: int
@@ -33,28 +33,30 @@ class Limits(NamedTuple):
     @classmethod
     def of(cls, api: BatchApi, rows: int | None, size_bytes: int | None) -> Limits:
         """Return the provider's limits, or lower ones that the user has set."""
-        most = int(api.max_bytes * _BYTES_SHARE)
-        return cls(min(rows or api.max_rows, api.max_rows), min(size_bytes or most, most))
+        most_rows = api.max_rows
+        if rows:
+            most_rows = min(rows, most_rows)
+        most_bytes = int(api.max_bytes * _BYTES_SHARE)
+        if size_bytes:
+            most_bytes = min(size_bytes, most_bytes)
+        return cls(most_rows, most_bytes)
 
 
 def custom_id_of(job: str, number: int, body_json: bytes) -> str:
-    """Return a row's name for the provider.
-
-    Its result repeats the name, which identifies the row and its request.
-    """
+    """Return the name of a row in its request. The provider's result repeats it and so shows the row and request."""
     return f"{job[:6]}-{number}-{crc32(body_json):08x}"
 
 
 def name_of(api: BatchApi, request: bytes) -> str:
-    """Return the name of the row that is in its request."""
+    """Return the name of the row in a stored request; see `custom_id_of`."""
     begin = len(api.start)
     return request[begin : request.index(b'"', begin)].decode()
 
 
 class PartRequests:
-    """Stores requests in parts that follow `parts`, and begins another part when one is full.
+    """Stores requests in new parts, which follow `parts`, and starts another part when one is full.
 
-    All calls belong to one transaction of the store.
+    All calls must be in one transaction of the store.
     """
 
     def __init__(
@@ -72,33 +74,36 @@ class PartRequests:
         self._limits = limits
         self._about = {"round": round, "again": again}
         self._next = 1 + max((part.last for part in parts), default=0)
-        # Parts whose event was damaged do not exist, but their requests may.
+        # If the event of a part was damaged, its requests may still be in the store.
         store.clear(REQUESTS, self._next)
-        # These are the facts of each full part for the event `planned`.
+        # The facts of each full part, for the event `planned`.
         self._full: list[JSON] = []
         self._begin()
 
     def _begin(self) -> None:
+        """Start an empty part."""
         self._rows = 0
         self._bytes = len(self._api.head)
         self._digest = sha256(self._api.head)
 
     def fits(self, request: bytes) -> bool:
-        """Return whether a request fits into a part on its own."""
+        """Return whether a request is small enough for a part that has no other."""
         alone = len(self._api.head) + len(request) + len(self._api.tail)
         return alone <= self._limits.size_bytes
 
     def add(self, row: int, request: bytes) -> None:
-        """Add the request of a row."""
-        more = len(self._api.between) + len(request) + len(self._api.tail)
-        if self._rows and (
-            self._rows >= self._limits.rows or self._bytes + more > self._limits.size_bytes
-        ):
-            self._finish()
+        """Store the request of a row as the next one."""
+        if self._rows:
+            more = len(self._api.between) + len(request) + len(self._api.tail)
+            has_all_rows = self._rows >= self._limits.rows
+            is_too_large = self._bytes + more > self._limits.size_bytes
+            if has_all_rows or is_too_large:
+                self._finish()
         if self._rows:
             self._count(self._api.between)
         self._count(request)
-        self._store.append(REQUESTS, [Entry.of("request", request, row, self._next)])
+        entry = Entry.of("request", request, row, self._next)
+        self._store.append(REQUESTS, [entry])
         self._rows += 1
         self._next += 1
 
@@ -114,8 +119,14 @@ class PartRequests:
 
     def _finish(self) -> None:
         self._count(self._api.tail)
-        about = {"rows": self._rows, "size_bytes": self._bytes, "sha256": self._digest.hexdigest()}
-        self._full.append({**about, "first": self._next - self._rows, **self._about})
+        about: JSON = {
+            "rows": self._rows,
+            "size_bytes": self._bytes,
+            "sha256": self._digest.hexdigest(),
+            "first": self._next - self._rows,
+            **self._about,
+        }
+        self._full.append(about)
         self._begin()
 
 
@@ -141,10 +152,9 @@ def damaged(store: JobStore, part: Part) -> DiskError:
 
 
 def write_requests(store: JobStore, part: Part, api: BatchApi, path: Path) -> None:
-    """Write the requests of a part into a file as they are sent.
+    """Write the requests of a part into the file at `path`, as they are sent.
 
-    Raises: `DiskError` if they were changed since they were planned: only the planned ones may be
-    billed.
+    Raises: `DiskError` if they have changed since they were stored.
     """
     digest = sha256()
     before = api.head

@@ -1,4 +1,4 @@
-"""A client with the methods that `BatchClient` needs of an SDK, for Google, whose SDK does not fit.
+"""An HTTP client for Google's Batch APIs, with the methods that `BatchClient` uses of an SDK's client.
 
 google-genai 3.4 has no public call that returns the raw body: its answers are parsed, and unknown
 fields are dropped.
@@ -17,15 +17,17 @@ from modelwire.aliases import Fields, HeaderFields, Kwargs
 if TYPE_CHECKING:
     import httpx2
 
+# The pause before the first retry; each further one is twice as long.
 _FIRST_PAUSE_S = 0.5
 
 
 class RefusedByProvider(Exception):
-    """The provider's answer has a status that is not 2xx; its attributes are those of the SDKs' errors."""
+    """The provider's answer has a status that is not 2xx. The attributes have the same names as in the SDKs' errors."""
 
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__(f"HTTP {response.status_code}")
-        self.response, self.status_code = response, response.status_code
+        self.response = response
+        self.status_code = response.status_code
 
 
 class PlainClient:
@@ -69,10 +71,8 @@ class PlainClient:
         **_: Any,
     ) -> httpx2.Response:
         if content is None:
-            sent = {"json": body}
-        else:
-            sent = {"content": content}
-        return self._call("POST", path, options, **sent)
+            return self._call("POST", path, options, json=body)
+        return self._call("POST", path, options, content=content)
 
     def upload(
         self,
@@ -84,15 +84,19 @@ class PlainClient:
         file: IO[bytes],
         **_: Any,
     ) -> httpx2.Response:
-        """Upload a file of JSON lines: one request asks for an upload address, another one sends the file there.
+        """Upload a file of JSON lines: one request returns an address, and another one sends the file there.
 
         https://ai.google.dev/api/files, "Upload", read 2026-11; google-genai 3.4,
         `_api_client._upload_fd`, which uses the host of the base URL as we do.
         """
-        declared = {"Content-Length": str(size), "Content-Type": "application/jsonl"}
-        start = {f"X-Goog-Upload-Header-{field}": value for field, value in declared.items()}
-        start |= {"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start"}
-        begun = self.post(path, options=_with(options, start), body={"file": {"displayName": name}})
+        start = {
+            "X-Goog-Upload-Header-Content-Length": str(size),
+            "X-Goog-Upload-Header-Content-Type": "application/jsonl",
+            "X-Goog-Upload-Protocol": "resumable",
+            "X-Goog-Upload-Command": "start",
+        }
+        about = {"file": {"displayName": name}}
+        begun = self.post(path, options=_with(options, start), body=about)
         address = urlsplit(begun.headers.get("x-goog-upload-url", ""))
         send = {
             "X-Goog-Upload-Offset": "0",
@@ -116,12 +120,12 @@ class PlainClient:
 
         headers = {**self._headers, **options.get("headers", {})}
         params = {**self._query, **options.get("params", {})}
-        if "://" in path:
-            whole = path
-        else:
+        whole = path
+        if "://" not in path:
             whole = f"{str(self.base_url).rstrip('/')}{path}"
         url = httpx2.URL(whole).copy_merge_params(params)
-        pauses_s = [_FIRST_PAUSE_S * 2**n for n in range(int(options.get("max_retries", 0)))]
+        retries = int(options.get("max_retries", 0))
+        pauses_s = [_FIRST_PAUSE_S * 2**n for n in range(retries)]
         while True:
             request = self._client.build_request(
                 method, url, headers=headers, timeout=options.get("timeout"), **content
@@ -135,9 +139,9 @@ class PlainClient:
                 if response.is_success:
                     return response
                 response.read()
-                if not pauses_s or (
-                    response.status_code < 500 and response.status_code not in (408, 429)
-                ):
+                status = response.status_code
+                is_transient = status >= 500 or status in (408, 429)
+                if not pauses_s or not is_transient:
                     raise RefusedByProvider(response)
             time.sleep(pauses_s.pop(0))
 

@@ -1,8 +1,8 @@
-"""Turns rows into requests, and stores both.
+"""Makes a request of each row of a batch job, and stores rows and requests.
 
-The table `inputs` of the store has an entry for each row, whose id is the row's number and 1: its
-values, so that it can be called directly or written beside its answer, and the error of a row that
-could not become a request. Memory does not grow with the rows.
+The table `inputs` of the store has an entry for each row; its id is the row's number plus 1. It has
+the values of the row, with which the row can be called directly or written beside its answer, and
+the error of a row that could not become a request. Memory does not grow with the rows.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def read_rows(inputs: Any, encoding: str = "utf-8") -> tuple[Rows, JSON]:
 
 
 def row_record(row: Row, key: str | None) -> JSON:
-    """Return a row as a record: messages as dicts, and other values so that `input_of` restores them exactly."""
+    """Return the record of a row's input, from which `input_of` restores the values exactly.
+
+    `key` is the column whose value each result repeats, or None.
+    """
     record: JSON = {"line": row.line}
     value = row.values
     if hasattr(value, "to_messages"):
         value = value.to_messages()
     if isinstance(value, BaseMessage):
         value = [value]
-    if (
-        isinstance(value, (list, tuple))
-        and value
-        and all(isinstance(one, BaseMessage) for one in value)
-    ):
+    is_list = isinstance(value, (list, tuple)) and len(value) > 0
+    if is_list and all(isinstance(one, BaseMessage) for one in value):
         record["messages"] = messages_to_dict(value)
     else:
         record["value"] = tagged(value)
@@ -82,9 +82,9 @@ def row_record(row: Row, key: str | None) -> JSON:
 
 
 def written(row: Row, key: str | None) -> tuple[JSON, bytes]:
-    """Return a row's record, and the same as JSON.
+    """Return the record of a row's input, and the same as JSON.
 
-    A row that cannot be serialised gets an error instead.
+    If the values cannot be written as JSON, the record has an error instead of them.
     """
     record = row_record(row, key)
     try:
@@ -98,25 +98,25 @@ def written(row: Row, key: str | None) -> tuple[JSON, bytes]:
 
 
 def input_of(record: Fields) -> Any:
-    """Return the row that a record was made of."""
+    """Return the values of the row, or the messages, of which `row_record` has made a record."""
     if "messages" in record:
         return messages_from_dict(record["messages"])
     return untagged(record.get("value"))
 
 
 class Plan(NamedTuple):
-    """The result of planning: the facts of the event `planned`."""
+    """What `plan_rows` has stored. Its fields are the facts of the event `planned`."""
 
     parts: list[JSON]
     rows: int
-    same: int  # This many rows have the same request as an earlier row.
+    same: int  # The number of rows with the same request as an earlier row.
     rows_sha256: str
     headers: dict[str, str]
     endpoint: str
 
 
 class Requests:
-    """Makes and stores the request of each row, and detects requests that are equal to an earlier one."""
+    """Makes and stores the requests of rows, except for rows with a cached answer or the request of another row."""
 
     def __init__(
         self,
@@ -137,16 +137,21 @@ class Requests:
         if dedupe:
             self._asked_before = Digests()
         self._deployment = deployment_of(split.model)
-        # `cached` counts rows that the cache answers, `same` rows whose request equals that of an
-        # earlier row.
-        self.cached = self.same = 0
+        # The number of rows that the model's cache has answered.
+        self.cached = 0
+        # The number of rows with the same request as an earlier row.
+        self.same = 0
+        # The headers and the path of the requests, besides those of the model.
         self.headers: dict[str, str] = {}
         self.path = ""
-        # This is the first error with which a row has failed.
+        # The first error with which a row has failed.
         self.first: Exception | None = None
 
     def line(self, number: int, record: JSON, prepared: Any) -> bytes:
-        """Store the request of a row, and return the row's own record as JSON."""
+        """Store the request of a row, and return the record of its input as JSON, with the row's error if it has one.
+
+        `prepared` is the output of the steps before the model, or the exception that they raised.
+        """
         try:
             if isinstance(prepared, Exception):
                 raise prepared
@@ -172,22 +177,23 @@ class Requests:
         for name, value in request.headers.items():
             if name.lower() == "anthropic-beta":
                 self.headers[name] = value
-        if self._deployment is None:
-            payload = request.body
-        else:
-            payload = {**request.body, "model": self._deployment}
+        payload = request.body
+        if self._deployment is not None:
+            payload = {**payload, "model": self._deployment}
         body = json_of(payload)
-        request_bytes = self._api.row(custom_id_of(self._job, number, body), payload, self.path)
+        name = custom_id_of(self._job, number, body)
+        request_bytes = self._api.row(name, payload, self.path)
         if not self._parts.fits(request_bytes):
             raise InvalidArgument(
                 f"The request has {len(request_bytes):,} bytes, more than a batch may have."
             )
         if self._asked_before is not None:
-            first_of = self._asked_before.find(digest_of(body))
+            digest = digest_of(body)
+            first_of = self._asked_before.find(digest)
             if first_of is not None:
                 self.same += 1
                 return json_of({**record, "same": first_of})
-            self._asked_before.add(digest_of(body), number)
+            self._asked_before.add(digest, number)
         self._parts.add(number, request_bytes)
         return json_of(record)
 
@@ -201,7 +207,7 @@ def plan_rows(
     *,
     key: str | None,
 ) -> Plan:
-    """Store every row, and the requests of valid rows in parts. It needs a transaction of the store."""
+    """Store every row, and the requests of valid rows in parts. The caller must have begun a transaction."""
     digest = sha256()
     count = 0
     for row, prepared in prepared_rows(split, rows):
@@ -215,7 +221,7 @@ def plan_rows(
         raise InvalidArgument("There are no rows to ask about.")
     facts = parts.close()
     if not facts and not requests.cached and requests.first is not None:
-        # No row became a request, so the cause is not in the rows.
+        # No row has become a request, so the cause is assumed to be the chain and not the rows.
         raise requests.first
     endpoint = f"/v1{requests.path}"
     return Plan(facts, count, requests.same, digest.hexdigest(), requests.headers, endpoint)
@@ -235,9 +241,14 @@ def _is_readable(row: Row) -> bool:
 
 
 def prepared_rows(
-    split: Split, rows: Iterable[Row], wanted: Callable[[Row], bool] = _is_readable
+    split: Split,
+    rows: Iterable[Row],
+    wanted: Callable[[Row], bool] = _is_readable,
 ) -> Iterator[tuple[Row, Any]]:
-    """Yield the wanted rows with the output of the steps before the model, or with the exception that they raised."""
+    """Yield each row with the output of the steps before the model, or with the exception that they raised.
+
+    The steps run only for rows that are `wanted`; the output for any other row is None.
+    """
     rows = iter(rows)
     work = split.work
     while chunk := list(islice(rows, _PREPARED)):
@@ -246,16 +257,17 @@ def prepared_rows(
                 yield (row, row.values)
             continue
         good = [row for row in chunk if wanted(row)]
-        made = split.before.batch(
-            [work.filled(row.values) for row in good], split.config, return_exceptions=True
-        )
-        outputs = dict(zip((row.number for row in good), made, strict=True))
+        values = [work.filled(row.values) for row in good]
+        made = split.before.batch(values, split.config, return_exceptions=True)
+        outputs = {}
+        for row, output in zip(good, made, strict=True):
+            outputs[row.number] = output
         for row in chunk:
             yield (row, outputs.get(row.number))
 
 
 def rows_digest(rows: Iterable[Row], key: str | None, limit: int | None) -> str:
-    """Return the digest of these rows that `Plan.rows_sha256` would have."""
+    """Return the digest that `Plan.rows_sha256` would have for these rows."""
     digest = sha256()
     for row in islice(rows, limit):
         digest.update(written(row, key)[1])
@@ -263,27 +275,27 @@ def rows_digest(rows: Iterable[Row], key: str | None, limit: int | None) -> str:
 
 
 def limited(fingerprint: JSON, limit: int | None) -> JSON:
-    """Return the fingerprint of an input of which a job has the first `limit` rows."""
+    """Return the fingerprint of an input, extended by the `limit` if a job takes only the first rows."""
     if limit is None:
         return fingerprint
     return {**fingerprint, "limit": limit}
 
 
 def input_entry(number: int, record: bytes) -> Entry:
-    """Return the entry of a row in the table `inputs`."""
+    """Return the entry of a row for the table `inputs`."""
     return Entry.of("row", record, number, number + 1)
 
 
 def stored_row(store: JobStore, number: int) -> JSON:
-    """Return the record of a row. Raises: `DiskError` if it is damaged."""
+    """Return the record of a row's input. Raises: `DiskError` if it is damaged."""
     record: JSON = from_json(store.read(INPUTS, number + 1))
     return record
 
 
 def direct_answer(number: int, message: Any, **about: Any) -> Entry:
-    """Return the entry of an answer that did not come through a batch, with further facts.
+    """Return the store entry of an answer that did not come through a batch, with further facts.
 
-    The fact `told` marks an answer that callbacks have reported.
+    The fact `told` is True if callbacks have reported the answer already.
     """
     record = json_of({"n": number, **about, "message": message_to_dict(message)})
     return Entry.of("answered", record, number)

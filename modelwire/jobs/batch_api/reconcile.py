@@ -1,6 +1,6 @@
-"""Advances a batch job: each pass over its parts does everything that can be done now, and nothing twice.
+"""Advances a batch job: each pass over its parts takes every step that is possible now.
 
-`creation.py` creates the batches, `downloads.py` fetches their results.
+`creation.py` beside this module creates the batches, and `downloads.py` fetches their results.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ _log = logging.getLogger(__name__)
 
 # A batch that still runs this long after its time limit stops the job with an error.
 LATE_S = 3600.0
-# If the queue is full without a batch of this job in it, the part is submitted again after a pause.
+# If the provider's queue is full and has no batch of this job, a part is submitted again after these pauses.
 QUEUE_BACKOFF = Backoff(first_s=30.0, longest_s=600.0, patience_s=600.0)
+# A batch that was refused because the queue is full has an error with this code.
 FULL = "token_limit_exceeded"
 
 
 class Reconciler(PartWork):
-    """Advances an open job."""
+    """Advances an open job. `looks` has the last known state of each batch, by the number of its part."""
 
     def __init__(self, job: OpenJob) -> None:
         super().__init__(job)
@@ -46,7 +47,7 @@ class Reconciler(PartWork):
         self.looks: dict[int, Look] = {}
 
     def advance(self) -> None:
-        """Do everything that can be done now.
+        """Take every step that is possible now: cancel, create and poll batches, and download results.
 
         An error of one part does not stop the others; it is raised at the end.
         """
@@ -76,18 +77,21 @@ class Reconciler(PartWork):
             self._close_round()
 
     def _creatable(self) -> list[Part]:
+        """Return the parts whose batch may be created now: not those that wait for a place in the provider's queue."""
         events = self.events
         if events.cancelled:
             return []
         now_s = self.now_s()
-        waiting = [
-            part
-            for part in events.waiting()
-            if not part.at <= now_s < part.at + _queue_pause_s(part)
-        ]
-        if events.window is not None:
-            waiting = waiting[: max(0, events.window - len(events.running()))]
-        return waiting
+        waiting = []
+        for part in events.waiting():
+            until_s = part.at + _queue_pause_s(part)
+            is_pausing = part.at <= now_s < until_s
+            if not is_pausing:
+                waiting.append(part)
+        if events.window is None:
+            return waiting
+        places = events.window - len(events.running())
+        return waiting[: max(0, places)]
 
     def _ended(self) -> list[Part]:
         return [part for part in self.events.parts if part.stage == "ended"]
@@ -102,40 +106,53 @@ class Reconciler(PartWork):
         return any(part.sought_at > 0 for part in self._creatable())
 
     def _look(self, part: Part) -> None:
+        """Poll the batch of a part, and record its end. Raises: `JobStopped` for a lost or an overdue batch."""
         try:
-            look = self.looks[part.number] = self.api.look(self.batch_client, str(part.batch_id))
+            look = self.job.look(part)
         except NotFound as exc:
             raise self.job.unknown_to_provider(part, "the batch") from exc
-        if not look.ended or (look.lacks_results and not part.guessed):
-            # A guessed batch without results is left to the user.
-            if part.expires_at and self.batch_client.now_s() > part.expires_at + LATE_S:
+        self.looks[part.number] = look
+        # A guessed batch without results is left to the user.
+        lacks_results = look.lacks_results and not part.guessed
+        if lacks_results or not look.ended:
+            latest_s = part.expires_at + LATE_S
+            if part.expires_at and self.batch_client.now_s() > latest_s:
                 what = "should have ended an hour ago and has not"
                 if look.ended:
                     what = f"has ended and tells of no results; `job.submit_again({part.number})` pays for a new one"
                 raise JobStopped(
-                    f"Batch `{part.batch_id}` {what}. Ask the provider about it; the job goes on when it is waited for "
-                    "again."
+                    f"Batch `{part.batch_id}` {what}. Ask the provider about it, and wait for the job again."
                 )
             return
         if look.outcome == "failed":
             self._refused(part, look)
             return
-        remote = [
-            self.batch_client.same_origin(url) if "://" in url else url for url in look.remote
-        ]
-        counts = {"answered": look.done - look.failed, "failed": look.failed}
-        self.events.write("ended", part, outcome=look.outcome, remote=remote, **counts)
+        remote = []
+        for address in look.remote:
+            if "://" in address:
+                address = self.batch_client.same_origin(address)
+            remote.append(address)
+        self.events.write(
+            "ended",
+            part,
+            outcome=look.outcome,
+            remote=remote,
+            answered=look.done - look.failed,
+            failed=look.failed,
+        )
 
     def _refused(self, part: Part, look: Look) -> None:
-        """Handle a batch that failed as a whole: a full queue is retried, and rows that fail
-        validation get an error.
+        """Handle a batch that has failed as a whole.
+
+        If the queue was full, the part is submitted again later. Rows that failed validation get
+        an error, and the others are submitted in a new part.
         """
         codes = {error.get("code") for error in look.errors}
-        named = {
-            str(error["line"]): str(error.get("message"))
-            for error in look.errors
-            if error.get("line")
-        }
+        named = {}
+        for error in look.errors:
+            if error.get("line"):
+                line = str(error["line"])
+                named[line] = str(error.get("message"))
         events = self.events
         if events.cancelled:  # A cancelled job submits nothing again.
             events.write("downloaded", part, outcome="cancelled", invalid=named)
@@ -143,13 +160,11 @@ class Reconciler(PartWork):
         if FULL in codes:
             others = len(events.running()) - 1
             alone = part.refused_alone + (others == 0)
-            if events.window is None:
-                most = others
-            else:
-                most = min(others, events.window)
-            events.write(
-                "requeued", part, window=max(1, most // 2), refused_alone=alone, outcome=""
-            )
+            most = others
+            if events.window is not None:
+                most = min(most, events.window)
+            window = max(1, most // 2)
+            events.write("requeued", part, window=window, refused_alone=alone, outcome="")
             if alone:
                 _log.warning(
                     "The provider's queue has no room for part %d of `%s`, which has %d rows: it is submitted again in "
@@ -166,14 +181,11 @@ class Reconciler(PartWork):
             named = {"all": _refusal_text(look), **named}
             events.write("downloaded", part, outcome="failed", invalid=named)
             return
-        # One event holds both facts: which rows failed, and that the others go into a new part.
+        # `Downloads.fetch` submits the other rows again.
         events.write("ended", part, outcome="failed", invalid=named, remote=[])
 
     def cancel(self) -> None:
-        """Cancel all batches and create no more.
-
-        An error of one is raised after all requests were sent.
-        """
+        """Cancel all batches and create no more. The first error is raised after all batches were tried."""
         if not self.events.cancelled:
             self.events.write("cancelled")
         failure: ChatError | JobStopped | None = None
@@ -186,23 +198,25 @@ class Reconciler(PartWork):
             raise failure
 
     def _to_cancel(self) -> list[Part]:
-        """Return the parts to cancel: if the job is cancelled, those whose cancellation was not accepted yet."""
+        """Return the parts of a cancelled job whose cancellation the provider has not accepted yet."""
         if not self.events.cancelled:
             return []
-        running = [
-            part for part in self.events.running() if not part.cancel_asked and not part.is_guess
-        ]
-        return [*self.events.waiting(), *running]
+        parts = self.events.waiting()
+        for part in self.events.running():
+            if not part.cancel_asked and not part.is_guess:
+                parts.append(part)
+        return parts
 
     def _end_early(self, part: Part) -> None:
         """Cancel a part. A part without a batch ends at once; a guessed batch is not cancelled."""
-        may_be_made = part.stage == "created" or self.creation.may_be_made(part)
-        was_made = part.stage == "created" or (may_be_made and self.creation.adopted(part))
-        if not was_made:
-            if may_be_made and self.creation.may_appear(part):
+        if part.stage != "created":
+            may_be_made = self.creation.may_be_made(part)
+            was_made = may_be_made and self.creation.adopted(part)
+            if not was_made:
+                if may_be_made and self.creation.may_appear(part):
+                    return
+                self.events.write("downloaded", part, outcome="cancelled")
                 return
-            self.events.write("downloaded", part, outcome="cancelled")
-            return
         if part.is_guess:
             _log.warning(
                 "Batch %s may be part %d of this job, or another's: it is not cancelled. `job.adopt(%d, batch_id)` "
@@ -222,71 +236,84 @@ class Reconciler(PartWork):
     def _ends_already(self, part: Part) -> bool:
         """Return whether a batch that cannot be cancelled has ended or is about to end."""
         try:
-            return bool(self.api.look(self.batch_client, str(part.batch_id)).outcome)
+            return bool(self.job.look(part).outcome)
         except ChatError:
             return False
 
     def progress(self) -> JSON:
-        """Return the rows `submitted`, `processing`, `done`, `failed`; the number of `parts` and of
-        `ended` ones; the seconds `eta`.
+        """Return the progress of the job, for `on_progress`.
+
+        `submitted`, `processing`, `done` and `failed` are rows, `parts` and `ended` batches, and
+        `eta` is in seconds (None if it is unknown).
         """
         parts = [part for part in self.events.parts if part.stage != "replaced"]
-        looks = {part.number: self.looks.get(part.number) for part in parts}
-        ended = [part for part in parts if part.stage in ("ended", "downloaded")]
-        submitted = sum(part.rows for part in parts if part.batch_id)
+        submitted = 0
         done = 0
+        failed = 0
+        ended = 0
         for part in parts:
-            look = looks[part.number]
-            if part in ended:
+            look = self.looks.get(part.number)
+            if part.batch_id:
+                submitted += part.rows
+            if part.stage in ("ended", "downloaded"):
+                ended += 1
                 done += part.rows
             elif look is not None:
                 done += look.done
-        failed = sum(look.failed for look in looks.values() if look)
+            if look is not None:
+                failed += look.failed
         return {
             "submitted": submitted,
             "processing": submitted - done,
             "done": done,
             "failed": failed,
             "parts": len(parts),
-            "ended": len(ended),
+            "ended": ended,
             "eta": self._eta_s(),
         }
 
     def _eta_s(self) -> float | None:
-        """Return an estimate of the seconds until all is done, from the speed of each batch; None
-        while one has no results.
+        """Estimate the seconds until the job is done, from the speed of each batch.
+
+        None while a batch has finished no row.
         """
-        left_s = 0.0
+        longest_s = 0.0
+        now_s = self.now_s()
         for part in self.events.parts:
             if part.is_final or part.stage == "ended":
                 continue
             look = self.looks.get(part.number)
             if part.stage != "created" or look is None or not look.done:
                 return None
-            guess_s = (self.now_s() - part.at) * (part.rows - look.done) / look.done
+            row_s = (now_s - part.at) / look.done
+            left_s = row_s * (part.rows - look.done)
             if part.expires_at:
-                latest_s = part.expires_at - self.now_s()
-            else:
-                latest_s = guess_s
+                left_s = min(left_s, part.expires_at - now_s)
             # The estimate must not be negative, even if a clock was changed.
-            left_s = max(left_s, min(guess_s, latest_s))
-        return left_s
+            longest_s = max(longest_s, left_s)
+        return longest_s
 
     def _close_round(self) -> None:
-        """Submit rows with transient errors again in a new round, or end the job."""
-        round = max((part.round for part in self.events.parts), default=0)
-        more = not self.events.cancelled and 0 < round < self.job.settings["max_rounds"]
-        if not more or not self.resubmit((RETRYABLE,), round=round + 1):
+        """When all parts are final: submit rows with transient errors again in a new round, or else end the job."""
+        round = self.events.last_round
+        has_more_rounds = 0 < round < self.job.settings["max_rounds"]
+        submitted = 0
+        if has_more_rounds and not self.events.cancelled:
+            submitted = self.resubmit((RETRYABLE,), round=round + 1)
+        if not submitted:
             self.events.write("done")
 
     def resubmit(
         self,
         statuses: tuple[str, ...],
         *,
-        round: int | None = None,
+        round: int,
         is_unusable: Callable[[BatchResult], bool] | None = None,
     ) -> int:
-        """Plan the rows again whose result has one of the statuses; return their number."""
+        """Plan new parts for the rows whose result has one of the statuses; return the number of these rows.
+
+        Rows for which `is_unusable(result)` is True are included.
+        """
         events = self.events
         index = Index(self.folder.path, events, self.api)
         codec = self.batch_client.codec
@@ -306,10 +333,11 @@ class Reconciler(PartWork):
             return 0
 
         def is_wanted(part: Part, line: int, row: int) -> bool:
-            return row in wanted and index.part_of(row) == part.number
+            if row not in wanted:
+                return False
+            return index.part_of(row) == part.number
 
-        following = max(part.round for part in events.parts) + 1
-        self.job.submit_anew(events.parts, is_wanted, round=round or following)
+        self.job.submit_anew(events.parts, is_wanted, round=round)
         return len(wanted)
 
 
@@ -321,5 +349,10 @@ def _queue_pause_s(part: Part) -> float:
 
 
 def _refusal_text(look: Look) -> str:
-    texts = [str(error.get("message") or error.get("code")) for error in look.errors[:3]]
-    return "The provider refused the batch: " + ("; ".join(texts) or "it gave no reason")
+    """Return the provider's reasons for refusing a batch as a sentence, at most three of them."""
+    texts = []
+    for error in look.errors[:3]:
+        reason = error.get("message") or error.get("code")
+        texts.append(str(reason))
+    reasons = "; ".join(texts) or "it gave no reason"
+    return f"The provider refused the batch: {reasons}"

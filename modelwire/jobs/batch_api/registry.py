@@ -1,4 +1,4 @@
-"""Which Batch API a model has."""
+"""Finds the Batch API for the wire format of a model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ for _wire, _reference in (
 
 
 def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:
-    """Return the Batch API of a wire. `azure` selects Azure's variant of OpenAI's, a `bucket` Vertex AI's of Gemini's.
+    """Return the Batch API for a wire format, such as "openai" or "gemini".
 
-    Raises: `InvalidArgument` if the wire has no Batch API.
+    `azure` selects Azure's variant of OpenAI's API, a `bucket` Vertex AI's API instead of Gemini's.
+    Raises: `InvalidArgument` if there is none.
     """
     if bucket is not None:
         return vertex.VertexBatches(bucket)

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 
 def report(split: Split, result: BatchResult, value: Any, job: str) -> None:
-    """Report a result as one model run, with a start and an end or error. Convert its message to
-    the model's output version.
+    """Report the result of a row to the callbacks as one run of the model.
 
+    `value` is the input of the row, and `job` the id of the job.
     A row is not reported if it was never sent, if it shares the answer of an equal row, or if it
     was reported by a direct call. The run's metadata name the job, the row and the round, so that a
-    handler can count a row once even if the results are read many times.
+    handler can count a row once even if the results are read many times. The message of the result
+    is converted to the model's output version before.
     """
     message = result.message
     error = result.error

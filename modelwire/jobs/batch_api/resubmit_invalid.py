@@ -1,4 +1,4 @@
-"""Reads the rows of a batch job again that could not be sent, and puts those that are valid now into new parts."""
+"""Reads the input of a batch job again, and submits the rows that could not be sent before and are valid now."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, round: int) -> int:
-    """Plan the rows that were never sent and are valid now; return their number.
+    """Plan new parts for the rows that were never sent and are valid now; return the number of these rows.
 
     Raises: `JobChanged` if a row that was readable has changed, since its stored answer would
     belong to another row.
@@ -53,11 +53,12 @@ def resubmit_invalid(split: Split, job: OpenJob, inputs: Any, encoding: str, rou
             facts["endpoint"] = f"/v1{requests.path}"
             facts["headers"] = {**events.headers, **requests.headers}
         events.write("planned", parts=planned, **facts)
-    return sum(int(part["rows"]) for part in planned) + requests.same + requests.cached
+    in_parts = sum(int(part["rows"]) for part in planned)
+    return in_parts + requests.same + requests.cached
 
 
 def _unsent_rows(folder: JobFolder, events: PartEvents, api: BatchApi) -> set[int]:
-    """Return the numbers of the rows that no part has and that were not called directly."""
+    """Return the numbers of the rows that are in no part, were not called directly, and share no answer."""
     with closing(Index(folder.path, events, api)) as index:
         found = set()
         for number in range(events.rows):
@@ -77,11 +78,11 @@ def _replanned(
     key: str | None,
     unsent: set[int],
 ) -> JSON:
-    """Store every row again, and the requests of those that were not sent; return the facts of the event."""
+    """Store every row again, and the requests of the `unsent` ones; return facts for the event `planned`."""
     digest = sha256()
     count = 0
     same = 0
-    # The reader sees the entries that the transaction replaces.
+    # The store reads by a second connection, which sees the old entries until the transaction ends.
     before = store.entries(INPUTS)
     store.clear(INPUTS)
 
@@ -112,7 +113,8 @@ def _replanned(
 
 
 def _may_be(old: Fields, new: Fields) -> bool:
-    """Return whether a record may be of the same row; a row that was never sent may have changed in any way."""
+    """Return whether two records may be of the same row. A row with an error was never sent, so it may have changed."""
     if "error" in old:
         return True
-    return all(old.get(name) == from_json(json_of(new.get(name))) for name in ("value", "messages"))
+    stored = from_json(json_of(new))
+    return all(old.get(name) == stored.get(name) for name in ("value", "messages"))

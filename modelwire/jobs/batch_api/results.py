@@ -1,7 +1,7 @@
 """The results of a batch job: exactly one for each input, even if the provider omits rows or sends them twice.
 
-The provider's results are in the store as they were sent. This module reads them, and keeps the
-places of each row's entries in 24 bytes.
+The store has the provider's results as they were sent. This module reads them by an index, which
+takes 24 bytes of memory for a row.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RETRYABLE = "errored_retryable"
-# This status of `resubmit` is for answers for which a step after the model raises, such as those
+# With this status, `resubmit` takes answers for which a step after the model raises, such as those
 # that do not fit a schema.
 UNUSABLE = "unusable"
 
@@ -52,9 +52,9 @@ class BatchStatus(NamedTuple):
 
     state: str  # It is "planned", "processing", "cancelling" or "done".
     rows: int
-    submitted: int  # These rows are in a batch that was created, each counted in its latest round.
-    done: int  # These rows have a result in the job's folder.
-    processing: int
+    submitted: int  # Rows in a batch that was created, each counted in its latest round.
+    done: int  # Rows with a result.
+    processing: int  # Rows in a batch that has not finished them.
     parts: int
     batches: tuple[str, ...]
 
@@ -110,17 +110,17 @@ class BatchResult:
 
 
 class Index:
-    """The places of each row's entries in the store: its latest request, and its result."""
+    """An index of each row's entries in the store: its latest request, and its result."""
 
     def __init__(self, folder: Path, events: PartEvents, api: BatchApi) -> None:
         self.events = events
         self.api = api
         self.store = JobStore(folder, read_only=True)
-        # This is the latest part that has the row.
+        # The number of the latest part with the row; -1 if no part has it.
         self._parts = array("i", [-1]) * events.rows
-        # This is the row's place in that part, from 1.
+        # The place of the row in that part, from 1.
         self._lines = array("I", [0]) * events.rows
-        # These are the ids of entries; 0 is none.
+        # The ids of the row's entries in the tables `replies` and `live`; 0 if there is none.
         self._replies = array("Q", [0]) * events.rows
         self._live = array("Q", [0]) * events.rows
         try:
@@ -133,7 +133,8 @@ class Index:
         numbers = self.store.numbers(REQUESTS)
         for part in self.events.parts:
             for line, (_, row) in enumerate(islice(numbers, part.rows), 1):
-                self._parts[row], self._lines[row] = part.number, line
+                self._parts[row] = part.number
+                self._lines[row] = line
         damaged = 0
         for entry in self.store.entries(REPLIES):
             if entry.is_damaged:
@@ -141,9 +142,10 @@ class Index:
                 continue
             row = entry.number or 0
             part_number = int(entry.kind)
-            is_latest = self._parts[row] == part_number and self.events.parts[part_number].is_final
+            is_latest = self._parts[row] == part_number
+            is_final = self.events.parts[part_number].is_final
             # If a row has two results, the first is used.
-            if is_latest and not self._replies[row]:
+            if is_latest and is_final and not self._replies[row]:
                 self._replies[row] = entry.id or 0
         for entry in self.store.entries(LIVE):
             if not entry.is_damaged:
@@ -159,9 +161,7 @@ class Index:
         self.store.close()
 
     def part_of(self, number: int) -> int:
-        """Return the number of the latest part with the row; -1 if there is none, or if a direct
-        call answered the row.
-        """
+        """Return the number of the latest part with a row; -1 if there is none, or if a direct call has answered."""
         if self.is_answered_live(number):
             return -1
         return self._parts[number]
@@ -171,38 +171,41 @@ class Index:
         return self._live[number] > 0
 
     def by_arrival(self) -> Iterator[int]:
-        """Yield the numbers of all rows: those of direct answers, those of results in their order, the others."""
+        """Yield the numbers of all rows: first those with direct answers, then those with results, then the others.
+
+        Rows with an answer come in the order in which their answers have arrived.
+        """
         yield from sorted(range(len(self._parts)), key=self._arrival)
 
     def _arrival(self, number: int) -> tuple[int, int]:
-        if self._live[number]:
-            return 0, self._live[number]
+        live = self._live[number]
+        if live:
+            return 0, live
         reply = self._replies[number]
-        order = 2
         if reply:
-            order = 1
-        return order, reply
+            return 1, reply
+        return 2, 0
 
     def fill(self, result: BatchResult, codec: Codec, on_refusal: str) -> BatchResult:
-        """Set the status of a row's result, and its message or its error."""
+        """Set the status of a row's result, and its message and cost or its error; return the result."""
         if result.same is None:
-            number = result.index
-        else:
-            number = result.same
-        self._fill(result, codec, on_refusal, number)
-        if result.same is not None and result.cost is not None:
+            self._fill(result, codec, on_refusal, result.index)
+            return result
+        self._fill(result, codec, on_refusal, result.same)
+        if result.cost is not None:
             result.cost = Decimal(0)
         return result
 
     def _fill(self, result: BatchResult, codec: Codec, on_refusal: str, number: int) -> None:
+        """Set the fields of a result to those of the row `number`."""
         if self.is_answered_live(number):
-            _answered_directly(result, from_json(self.store.read(LIVE, self._live[number])))
+            stored = from_json(self.store.read(LIVE, self._live[number]))
+            _answered_directly(result, stored)
             return
         if self._parts[number] < 0:
+            result.status = "missing"
             if result.error is not None:
                 result.status = "invalid"
-            else:
-                result.status = "missing"
             return
         part = self.events.parts[self._parts[number]]
         result.round = part.round
@@ -210,7 +213,8 @@ class Index:
             line = self.store.read(REPLIES, self._replies[number])
             _answered(result, self.api.read(line), codec, on_refusal)
             return
-        reason = part.invalid.get(str(self._lines[number])) or part.invalid.get("all")
+        line_number = str(self._lines[number])
+        reason = part.invalid.get(line_number) or part.invalid.get("all")
         if reason is not None and part.is_final:
             result.status = "errored"
             result.error = BadRequest(
@@ -254,10 +258,7 @@ def _answered(result: BatchResult, reply: RowReply, codec: Codec, on_refusal: st
 
 
 def matches(result: BatchResult, wanted: tuple[str, ...]) -> bool:
-    """Return whether a result has one of the statuses.
-
-    `errored_retryable` matches transient errors.
-    """
+    """Return whether a result has one of the wanted statuses; `errored_retryable` matches transient errors."""
     if result.status in wanted:
         return True
     return RETRYABLE in wanted and result.status == "errored" and result.retryable

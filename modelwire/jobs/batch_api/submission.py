@@ -1,6 +1,6 @@
-"""Submits a batch job: rows are stored and cut into parts, then batches are created.
+"""Submits a batch job: stores its rows, divides them into parts, and creates a batch of each part.
 
-Run again, it resumes.
+A submission that was interrupted resumes when it is called again.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from modelwire.runnables import run_in_executor
 # Submission is tried at most this many times if the provider or the network fails.
 _TRIES = 5
 _VERTEX = "google_vertexai"
-# These providers speak a wire that has a Batch API at its owner, but have a different one
-# themselves. Groq's is OpenAI's (https://console.groq.com/docs/batch). Read 2026-11.
+# These providers use the chat format of another provider, but not its Batch API; the text is the
+# error. Groq's Batch API is OpenAI's (https://console.groq.com/docs/batch). Read 2026-11.
 _OF_THEIR_OWN = {
     _VERTEX: (
         "Vertex AI makes batches of files in a bucket of Google Cloud Storage: "
@@ -68,9 +68,10 @@ def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> Ba
 
 
 def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) -> BatchJob:
-    """Submit as `submit_batch` does.
+    """Submit rows as `submit_batch` does.
 
-    Without `searches`, `wait` finds out whether a lost answer had created a batch.
+    With `searches`, wait until it is known whether each batch was created, also if the provider's
+    answer was lost. Without it, `BatchJob.wait` or `poll` finds that out.
     """
     settings = checked_options(options)
     chain = embeddings.with_steps(chain, settings["text"])
@@ -94,13 +95,12 @@ def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) ->
                 if is_new:
                     rmtree(folder.path, ignore_errors=True)
                 raise
-        elif (
-            not fingerprint
-            and rows_digest(rows, settings["key"], settings["limit"]) != events.rows_sha256
-        ):
-            raise JobChanged(
-                f"`{folder.path}` holds a batch job of other inputs. Name another `dir`, or delete that folder."
-            )
+        elif not fingerprint:
+            digest = rows_digest(rows, settings["key"], settings["limit"])
+            if digest != events.rows_sha256:
+                raise JobChanged(
+                    f"`{folder.path}` holds a batch job of other inputs. Name another `dir`, or delete that folder."
+                )
         job.hand_in(folder, events, tries=_TRIES, searches=searches)
     return job
 
@@ -122,7 +122,7 @@ def batch_api_of(model: Any, bucket: str | None = None) -> BatchApi:
                 "Vertex AI makes batches in a project: pass `project=`. An API key alone has none."
             )
     elif (reason := _OF_THEIR_OWN.get(provider)) is not None:
-        raise NotBatchable(f"{reason} `run_job` asks the rows live.")
+        raise NotBatchable(f"{reason} `run_job` calls the model directly for each row.")
     elif bucket is not None:
         raise InvalidArgument(f"`bucket` is for Gemini on Vertex AI; `{provider}` takes none.")
     return api_of(model._wire().name, azure=is_azure(model), bucket=bucket)
@@ -147,26 +147,34 @@ def _fingerprint(split: Split, of_input: JSON, options: Fields) -> JSON:
 
 
 def _settings(split: Split, options: Fields) -> JSON:
-    """Return what another process needs to continue the job, without secrets."""
+    """Return the settings with which another process can continue the job. They contain no secrets."""
     model: Any = split.model
-    # The address on Vertex AI contains the project and the location; another process may have
-    # different defaults.
-    if options["bucket"] is None:
-        address = model.base_url
-    else:
+    address = model.base_url
+    if options["bucket"] is not None:
+        # The address on Vertex AI contains the project and the location; another process may have
+        # different defaults.
         address = model._endpoint().base_url
     base_url = None
     if address is not None:
         base_url = ext.shown_url(address)
-    names = ("key", "metadata", "part_rows", "part_bytes", "max_rounds", "limit", "bucket")
-    facts = {"format": FORMAT, **{name: options[name] for name in names}}
-    if model.client is None:
-        client = None
-    else:
+    client = None
+    if model.client is not None:
         client = type(model.client).__name__
-    facts |= {"base_url": base_url, "client": client, "azure": is_azure(model)}
-    facts["embeddings"] = embeddings.embeddings_facts(split.before)
-    return {"wire": model._wire().name, "provider": model.provider, "model": model.model, **facts}
+    facts: JSON = {
+        "wire": model._wire().name,
+        "provider": model.provider,
+        "model": model.model,
+        "format": FORMAT,
+    }
+    for name in ("key", "metadata", "part_rows", "part_bytes", "max_rounds", "limit", "bucket"):
+        facts[name] = options[name]
+    facts |= {
+        "base_url": base_url,
+        "client": client,
+        "azure": is_azure(model),
+        "embeddings": embeddings.embeddings_facts(split.before),
+    }
+    return facts
 
 
 def _check_live(split: Split, inputs: Any, options: Fields) -> None:
@@ -180,7 +188,7 @@ def _check_live(split: Split, inputs: Any, options: Fields) -> None:
     rows, _ = read_rows(inputs, options["encoding"])
     with closing(rows):
         for row in islice(rows, options["check"]):
-            answer = split.live.invoke(split.prepared(row.values, split.config), split.config)
+            answer = split.call_directly(row.values)
             if split.after is not None:
                 split.after.invoke(answer, split.config)
 
@@ -197,7 +205,7 @@ def _plan(
     limits = Limits.of(api, options["part_rows"], options["part_bytes"])
     store = events.store
     with store.transaction(), disk_errors(folder.path):
-        # The event of an earlier plan may have been damaged.
+        # If the event of an earlier plan was damaged, the tables have its entries.
         for table in (INPUTS, REPLIES, LIVE):
             store.clear(table)
         parts = PartRequests(store, api, limits, ())

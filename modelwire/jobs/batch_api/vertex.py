@@ -69,11 +69,12 @@ class VertexBatches(GoogleBatches):
             self._folder = f"{folder}/"
 
     def row(self, custom_id: str, body: Fields, path: str) -> bytes:
-        pieces = {
-            f"{_LABEL}{at // 2:02}": custom_id[at : at + 2] for at in range(0, len(custom_id), 2)
-        }
-        labels = {**(body.get("labels") or {}), **pieces}
-        return to_json({"key": custom_id, "request": {**body, "labels": labels}})
+
+        labels = dict(body.get("labels") or {})
+        for at in range(0, len(custom_id), 2):
+            labels[f"{_LABEL}{at // 2:02}"] = custom_id[at : at + 2]
+        request = {**body, "labels": labels}
+        return to_json({"key": custom_id, "request": request})
 
     def takes_file(self, part: Part) -> bool:
         return True
@@ -85,7 +86,8 @@ class VertexBatches(GoogleBatches):
         A repeated upload replaces the file of the same name.
         """
         name = f"{self._place(part, job)}.jsonl"
-        address = f"{_storage()}/upload/storage/v1/b/{self._bucket}/o?uploadType=media&name={quote(name, safe='')}"
+        folder = f"{_storage()}/upload/storage/v1/b/{self._bucket}/o"
+        address = f"{folder}?uploadType=media&name={quote(name, safe='')}"
         headers = {"Content-Type": "application/jsonl", "Content-Length": str(part.size_bytes)}
         with path.open("rb") as file:
             about = batch_client.post(address, headers=headers, content=file)
@@ -96,7 +98,12 @@ class VertexBatches(GoogleBatches):
 
     @api.reads_answers
     def create(
-        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Fields
+        self,
+        batch_client: BatchClient,
+        part: Part,
+        path: Path,
+        job: str,
+        about: Fields,
     ) -> api.Made:
         model = re.search(r"/(publishers/[^/]+/models/[^/:]+):generateContent$", about["endpoint"])
         if model is None:
@@ -122,21 +129,28 @@ class VertexBatches(GoogleBatches):
 
     def counts(self, about: Fields) -> tuple[int, int, int]:
         found = about.get("completionStats") or {}
-        words = ("successful", "failed", "incomplete")  # Each count is -1 if it is unknown.
-        good, bad, left = (max(0, int(found.get(f"{word}Count") or 0)) for word in words)
-        return good + bad + left, good, bad
+        counts = []
+        for name in ("successfulCount", "failedCount", "incompleteCount"):
+            count = int(found.get(name) or 0)
+            counts.append(max(0, count))  # A count is -1 if it is unknown.
+        good, bad, _ = counts
+        return sum(counts), good, bad
 
     def results(self, batch_client: BatchClient, batch_id: str, batch: Fields) -> tuple[str, ...]:
-        """Return the files of results below the directory of a batch, as `bucket/name`."""
-        directory = str((batch.get("outputInfo") or {}).get("gcsOutputDirectory") or "")
+        """Return the files of results in the bucket as `bucket/name`, from the output directory of a batch."""
+        output = batch.get("outputInfo") or {}
+        directory = str(output.get("gcsOutputDirectory") or "")
         if not directory:
             return ()
-        bucket, _, folder = directory.removeprefix("gs://").rstrip("/").partition("/")
+        place = directory.removeprefix("gs://").rstrip("/")
+        bucket, _, folder = place.partition("/")
         address = f"{_storage()}/storage/v1/b/{quote(bucket, safe='')}/o"
-        names = [
-            str(item["name"]) for item in pages(batch_client, address, "items", prefix=f"{folder}/")
-        ]
-        return tuple(sorted(f"{bucket}/{name}" for name in names if name.endswith(".jsonl")))
+        found = []
+        for item in pages(batch_client, address, "items", prefix=f"{folder}/"):
+            name = str(item["name"])
+            if name.endswith(".jsonl"):
+                found.append(f"{bucket}/{name}")
+        return tuple(sorted(found))
 
     def fetch(self, batch_client: BatchClient, remote: str, path: Path) -> None:
         batch_client.download(f"{_object(remote)}?alt=media", path)
@@ -146,24 +160,28 @@ class VertexBatches(GoogleBatches):
 
     def read(self, line: bytes) -> api.RowReply:
         row = api.json_object(line)
-        labels = (row.get("request") or {}).get("labels") or {}
-        pieces = "".join(str(labels[name]) for name in sorted(labels) if name.startswith(_LABEL))
+        request = row.get("request") or {}
+        labels = request.get("labels") or {}
+        pieces = ""
+        for name in sorted(labels):
+            if name.startswith(_LABEL):
+                pieces += str(labels[name])
         key = str(row.get("key") or pieces)
         response = row.get("response")
-        if (
-            isinstance(response, dict)
-            and response
-            and ("candidates" in response or not row.get("status"))
-        ):
+        status = row.get("status")
+        if not isinstance(response, dict):
+            response = {}
+        is_answer = "candidates" in response or not status
+        if response and is_answer:
             return api.RowReply(key, "succeeded", 200, response, response.get("responseId"))
-        return self.failed_row(key, _error_of(row.get("error") or row.get("status")))
+        return self.failed_row(key, _error_of(row.get("error") or status))
 
     def _place(self, part: Part, job: str) -> str:
         return f"{self._folder}modelwire-{job}/{part.name}-{part.attempt}"
 
 
 def _storage() -> str:
-    """Return the address of Cloud Storage, or the one in `STORAGE_EMULATOR_HOST`, which receives the token, too."""
+    """Return the address of Cloud Storage. `STORAGE_EMULATOR_HOST` replaces it, and then receives the token, too."""
     host = os.environ.get("STORAGE_EMULATOR_HOST", _STORAGE).rstrip("/")
     if "://" in host:
         return host
@@ -177,7 +195,7 @@ def _object(place: str) -> str:
 
 
 def _error_of(status: Any) -> Any:
-    """Return the error in a row's status: `Bad Request: {"error": {...}}`, a text, or an object."""
+    """Return the error in the status of a row, which is a text with JSON in it, another text, or an object."""
     if isinstance(status, str):
         try:
             status = from_json(status[status.index("{") : status.rindex("}") + 1])
