@@ -34,13 +34,14 @@ _ERRORS = {
 }
 
 
-# The type of a header whose value is text, and the bytes of two sizes and two checksums.
+# This byte marks a header whose value is text.
 _TEXT = b"\x07"
+# A frame has two sizes and two checksums around its headers and its payload.
 _AROUND_BYTES = 16
 
 
 def frame(payload: bytes, headers: HeaderFields, *, packed: bytes = b"") -> bytes:
-    """Return one frame. Its text headers follow the `packed` ones, which are bytes already."""
+    """Return one frame of an event stream. `packed` are encoded headers, which precede the text `headers`."""
     for name, value in headers.items():
         text = value.encode()
         packed += bytes([len(name)]) + name.encode() + _TEXT
@@ -63,7 +64,7 @@ def _event(name: str, **data: Any) -> bytes:
 def raw_event(event: Any) -> bytes:
     """Return the frame of an event such as `{"messageStop": {...}}`.
 
-    A text is the payload of a delta, unchanged.
+    An event that is a text is sent unchanged, as the payload of a delta.
     """
     if isinstance(event, Mapping):
         return b"".join(_event(name, **data) for name, data in event.items())
@@ -109,7 +110,7 @@ def body(answer: Answer, call: Call) -> JSON:
 
 
 def events(answer: Answer, call: Call) -> StreamParts:
-    """Return the frames of a stream: its opening, its content, and its end."""
+    """Return the frames of a stream, in three lists: opening, content and closing."""
     reason, ending = _ending(answer, call)
     content = [
         part
@@ -147,7 +148,7 @@ def error(status: int, message: str, type: str | None, code: str | int | None, n
 
 
 def error_headers(body: JSON) -> Headers:
-    """Return the header that names the class of an error."""
+    """Return the header that names the type of an error."""
     return {
         "x-amzn-errortype": f"{body['__type']}:http://internal.amazon.com/coral/com.amazon.bedrock/"
     }

@@ -1,6 +1,6 @@
-"""The rules of OpenAI for requests, of Chat Completions and of Responses. No I/O.
+"""OpenAI's rules for requests to Chat Completions and Responses. No I/O.
 
-The texts: errors in public issues, read 2026-11.
+The error texts are copied from public issues, read 2026-11.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def chat_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     fields = known["body"]
     required = ["model", "messages"]
     if "/deployments/" in request.path:
-        # Azure has the model in the URL, and sources of data:
+        # On Azure the URL names the model, and a request may have `data_sources`:
         # https://learn.microsoft.com/azure/ai-services/openai/reference, read 2026-11.
         fields = [*fields, "data_sources"]
         required = ["messages"]
@@ -105,7 +105,7 @@ def responses_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     yield from _unknown_in("tools", body.get("tools"), "type", known["tools"])
     yield from _unknown_in("input", body.get("input"), "type", known["input"])
     if "previous_response_id" in body or "conversation" in body:
-        return  # The provider has the items before.
+        return  # The provider has stored the earlier items, which may have the other half of a pair.
     calls = set[str]()
     results = set[str]()
     for _, item in objects(body.get("input")):

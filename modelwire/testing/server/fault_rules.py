@@ -1,4 +1,4 @@
-"""Which fault happens at a request, by the rules of a test. No I/O."""
+"""Chooses the fault that a request gets, by the rules of a test. No I/O."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class FaultRules:
     def choose(
         self, request: SeenRequest, number: int, now_s: float, rng: random.Random
     ) -> Fault | None:
-        """Return the fault of the first rule that holds. `number` counts the chat requests from 1."""
+        """Return the fault of the first rule whose conditions hold, or None. `number` counts chat requests from 1."""
         if not self._active:
             return None
         drawn = rng.random()

@@ -65,7 +65,7 @@ def body(answer: Answer, call: Call) -> JSON:
 
 
 def events(answer: Answer, call: Call) -> StreamParts:
-    """Return the events of a stream: its opening, its content, and its end."""
+    """Return the encoded events of a stream, in three lists: opening, content and closing."""
     parts: list[JSON] = [{"text": piece, "thought": True} for piece in pieces(answer.reasoning)]
     parts += [{"text": piece} for piece in pieces(answer.text or answer.refusal)]
     parts += _calls(answer, call)
@@ -77,9 +77,9 @@ def events(answer: Answer, call: Call) -> StreamParts:
 
 
 def error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> JSON:
-    """Return the error for a status.
+    """Return the body of an error.
 
-    A `code` that is not a number becomes the reason or the quota in its details.
+    A `code` that is not a number becomes the reason, or with 429 the quota, in the error's details.
     """
     name = type or _STATUS.get(status, "UNKNOWN")
     details: list[JSON] = []

@@ -1,7 +1,7 @@
-"""The rules of Anthropic for requests. No I/O.
+"""Anthropic's rules for requests to Messages. No I/O.
 
-The texts: errors in public issues, and https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons,
-read 2026-11.
+The error texts are copied from public issues and from
+https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons, read 2026-11.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _extra(path: str) -> Problem:
 
 
 def _extra_in(where: str, value: JSON, known: list[str] | None) -> Iterator[Problem]:
-    """Yield a problem for each unknown field of an object. A type that the table does not have is not checked."""
+    """Yield a problem for each field of `value` that is not in `known`; None skips the check."""
     if known is not None:
         for name in value:
             if name not in known:

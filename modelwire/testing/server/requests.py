@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 _SECRET_HEADERS = ext.KEY_HEADERS | {"cookie", "proxy-authorization"}
 
 
-# Each wire has the conversation in one of these fields.
+# A request has its conversation in one of these fields, whatever its wire.
 _MESSAGE_FIELDS = ("messages", "input", "contents")
 
 
 class SeenRequest:
-    """One request. `headers` have lower-case names and full values; the repr masks secrets."""
+    """One request to the server. `headers` have lower-case names and full values; the repr masks secrets."""
 
     # The status of the answer, once it has begun.
     status: int | None = None
     # The name of the fault that was applied.
     fault: str | None = None
-    # Seconds from its last byte to the end of the answer.
+    # Seconds from the last byte of the request to the end of its answer.
     in_flight_s: float | None = None
-    # Its name in `WIRES`; None if it is not a chat call.
+    # The name of its format in `WIRES`; None if the request is not a chat call.
     wire: str | None = None
-    # What it read from the prompt cache, and wrote to it; None: nothing.
+    # The tokens read from the prompt cache and written to it; None if the cache was not used.
     prompt_cache: Cached | None = None
-    # The embeddings API that it calls; None if it is no request for embeddings.
+    # The embeddings API that it calls; None if the request does not ask for embeddings.
     embeddings: str | None = None
-    # The number of the request, from 1.
+    # The position among all requests to the server, from 1.
     number: int = 0
 
     def __init__(self, method: str, target: str, headers: dict[str, str], content: bytes) -> None:
@@ -101,7 +101,7 @@ class SeenRequest:
 
     @property
     def text(self) -> str:
-        """The latest text of the user."""
+        """The text of the user's latest message; empty if there is none."""
         for message in reversed(self.messages):
             if isinstance(message, dict) and message.get("role") == "user":
                 return _text(message.get("content", message.get("parts")))
@@ -109,7 +109,7 @@ class SeenRequest:
 
     @cached_property
     def key_hash(self) -> str:
-        """Twelve hex digits that identify the key; empty without one."""
+        """Twelve hex digits that identify the API key; empty without a key."""
         from hashlib import sha256
 
         for name in sorted(ext.KEY_HEADERS):
@@ -133,7 +133,7 @@ def is_of_this_machine(headers: dict[str, str]) -> bool:
     """Return whether a request names this machine, and does not come from a web page of another origin.
 
     A page in the user's browser can reach loopback, too: from another origin, or by a host name
-    that was redirected here.
+    that resolves to this machine (DNS rebinding).
     """
     origin = headers.get("origin")
     urls = [f"http://{headers.get('host', 'localhost')}"]
@@ -160,9 +160,9 @@ def _text(content: Any) -> str:
 
 @dataclass(slots=True)
 class Counts:
-    """Exact counts, whatever `keep` is.
+    """The counts of all requests, including those that `keep` has dropped from `requests`.
 
-    Every request to a chat wire counts once in `chat_calls`.
+    Every request to a chat API counts once in `chat_calls`.
     """
 
     requests: int = 0  # Requests of any kind.
@@ -205,8 +205,8 @@ class Seen:
         if request.wire is None:
             return
         counts.chat_calls += 1
-        counts.answered += (
-            whole and request.fault is None and status is not None and 200 <= status < 300
-        )
+        has_no_fault = request.fault is None
+        is_success = status is not None and 200 <= status < 300
+        counts.answered += whole and has_no_fault and is_success
         counts.throttled += status in (429, 503, 529)
-        counts.abandoned += not whole and request.fault is None
+        counts.abandoned += not whole and has_no_fault
