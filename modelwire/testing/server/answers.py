@@ -55,7 +55,9 @@ class Answer:
         """Return the usage of this answer to a request of `request_bytes`."""
         usage = self.usage
         thought = usage.get("reasoning_tokens", len(pieces(self.reasoning)))
-        visible = len(pieces(self.text)) + len(pieces(self.refusal)) + 8 * len(self.tool_calls)
+        visible = len(pieces(self.text) + pieces(self.refusal))
+        # A tool call counts as eight words.
+        visible += 8 * len(self.tool_calls)
         return Usage(
             usage.get("input_tokens", max(1, request_bytes // 4)),
             usage.get("output_tokens", thought + visible),
@@ -133,9 +135,11 @@ def calls_of(answer: Answer, call: Call, prefix: str = "call") -> list[ToolUse]:
     """
     found: list[ToolUse] = []
     for index, one in enumerate(answer.tool_calls):
-        id_ = str(one.get("id") or f"{prefix}_{call.number}_{index}")
+        generated = f"{prefix}_{call.number}_{index}"
+        id_ = one.get("id") or generated
         args = one.get("args", {})
-        found.append(ToolUse(id_, one["name"], args, args_text(args)))
+        text = args_text(args)
+        found.append(ToolUse(str(id_), one["name"], args, text))
     return found
 
 

@@ -17,6 +17,7 @@ from modelwire.testing.server.batch_records import (
     BatchApi,
     BatchCall,
     Handlers,
+    Row,
     SeenBatch,
     cancel,
     is_good,
@@ -35,13 +36,15 @@ _NO_COUNTS = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "exp
 def _make(call: BatchCall) -> Response:
     requests = call.request.fields.get("requests") or []
     names = [str(row.get("custom_id")) for row in requests]
-    valid = [re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names]
-    if not names or not all(valid) or len(set(names)) < len(names):
+    are_valid = all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names)
+    are_unique = len(set(names)) == len(names)
+    if not names or not are_valid or not are_unique:
         return call.refuse(
             "`requests` must be a list of rows, each with a unique `custom_id`: `^[a-zA-Z0-9_-]{1,64}$`."
         )
-    bodies = [row.get("params") or {} for row in requests]
-    rows = [(name, "anthropic", body) for name, body in zip(names, bodies, strict=True)]
+    rows: list[Row] = []
+    for name, row in zip(names, requests, strict=True):
+        rows.append((name, "anthropic", row.get("params") or {}))
     return call.create(rows, {})
 
 

@@ -22,7 +22,7 @@ _Outcome = Literal["completed", "failed", "expired", "cancelled", "token_limit_e
 DAY_S = 86_400
 
 # A row is (custom_id, wire, body).
-Row = tuple[str, str, dict[str, Any]]
+Row = tuple[str, str, JSON]
 # A row's result is (custom_id, status, body); without an answer the status is None.
 Answered = tuple[str, int | None, Any]
 
@@ -62,7 +62,7 @@ class SeenBatch:
     id: str
     # The name of its Batch API: "openai" (whose rows may also use Responses), "anthropic", "gemini" or "vertex".
     wire: str
-    rows: list[tuple[str, str, JSON]]
+    rows: list[Row]
     plan: BatchPlan
     made_s: float  # The time of creation on the server's clock.
     made_at: int  # The time of creation in epoch seconds.
@@ -124,7 +124,8 @@ class BatchCall:
         path = self.path
         kind = path["kind"]
         api = self.api
-        name = f"{path.get('way', '')} {self.request.method} {kind}".strip()
+        way = path.get("way", "")
+        name = f"{way} {self.request.method} {kind}".strip()
         if self.id:
             known: Container[str] = self.desk.files
             if kind != "files":
@@ -149,8 +150,8 @@ class BatchCall:
         """Return the content of a file; `kind` is its media type."""
         desk = self.desk
         _, content = desk.files[id_]
-        made_by = next((batch for batch in desk.made if id_ in batch.files.values()), None)
-        return desk.download(self.request, id_, content, made_by, kind)
+        makers = (batch for batch in desk.made if id_ in batch.files.values())
+        return desk.download(self.request, id_, content, next(makers, None), kind)
 
     def create(self, rows: list[Row], fields: JSON, errors: Sequence[JSON] = ()) -> Response:
         """Create a batch, and return the answer to its creation. With `errors` it will fail."""
@@ -201,5 +202,6 @@ def cancel(call: BatchCall) -> Reply:
 def list_batches(call: BatchCall) -> Reply:
     """Return a page of the batches of an API, newest first."""
     batches = reversed(call.desk.of_wire(call.api.name))
-    records = [call.desk.record(batch, call.base_url) for batch in batches]
+    record = call.desk.record
+    records = [record(batch, call.base_url) for batch in batches]
     return page_reply(records, call.request.params, default_limit=20)

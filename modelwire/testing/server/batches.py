@@ -32,7 +32,7 @@ __all__ = ["BatchDesk", "BatchPlan", "SeenBatch"]
 _APIS = (gemini_batches.API, vertex_batches.API, anthropic_batches.API, openai_batches.API)
 APIS = {api.name: api for api in _APIS}
 # A function of (wire, body, number) of a row that returns (status, body) of its answer.
-AnswerRow = Callable[[str, dict[str, Any], int], tuple[int, Any]]
+AnswerRow = Callable[[str, JSON, int], tuple[int, Any]]
 # The names of the details of a row's usage, in Responses and in Chat Completions.
 _DETAILS = (
     "input_tokens_details",
@@ -179,7 +179,8 @@ class BatchDesk:
     def cancel(self, batch: SeenBatch) -> None:
         """Cancel a batch that has not ended."""
         if batch.ended_at is None and batch.cancelled_at_share is None:
-            batch.cancelled_at_share = min(batch.share(self._now_s()), batch.plan.done)
+            elapsed = batch.share(self._now_s())
+            batch.cancelled_at_share = min(elapsed, batch.plan.done)
             # The batch ends at the next poll.
             batch.polls = max(batch.polls, batch.plan.polls - 1)
 

@@ -72,28 +72,31 @@ def _unknown_roles(messages: object, roles: list[str]) -> Iterator[Problem]:
 
 
 def _chat_pairs(body: JSON) -> Iterator[Problem]:
-    for turn, ids, is_result in unpaired(joined(_chat_turns(body), ["tool"])):
+    turns = joined(_chat_turns(body), ["tool"])
+    for turn, ids, is_result in unpaired(turns):
+        where = f"messages.[{turn.place}].role"
         if is_result:
             message = (
                 "Invalid parameter: messages with role 'tool' must be a response to a preceeding"
                 " message with 'tool_calls'."
             )
-            yield Problem(message, f"messages.[{turn.place}].role")
+            yield Problem(message, where)
         else:
             message = (
                 "An assistant message with 'tool_calls' must be followed by tool messages responding to each"
                 " 'tool_call_id'. The following tool_call_ids did not have response messages: "
             )
-            yield Problem(message + ", ".join(ids), f"messages.[{turn.place}].role")
+            yield Problem(message + ", ".join(ids), where)
 
 
 def _chat_turns(body: JSON) -> Iterator[Turn]:
     for index, one in objects(body.get("messages")):
-        calls = [str(call.get("id")) for _, call in objects(one.get("tool_calls"))]
-        results: list[str] = []
+        turn = Turn(index, str(one.get("role")), [], [])
+        for _, call in objects(one.get("tool_calls")):
+            turn.calls.append(str(call.get("id")))
         if "tool_call_id" in one:
-            results.append(str(one["tool_call_id"]))
-        yield Turn(index, str(one.get("role")), calls, results)
+            turn.results.append(str(one["tool_call_id"]))
+        yield turn
 
 
 def responses_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ only when a server starts.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ _MAX_HEAD_BYTES = 64 * 1024
 # With this value of SO_LINGER (on, 0 seconds), the system discards unsent data on close and resets
 # the connection.
 _RST = struct.pack("ii", 1, 0)
+
+# The beginning of a response that is not an interim one (1xx).
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 [02-9]\d\d")
 
 _Handle = Callable[[SeenRequest], bytes | Iterable[Step]]
 # The connection calls this at the end of a request, with whether the whole answer was sent.
@@ -132,7 +136,9 @@ class Connection:
         if rest:
             self._reader.receive_data(rest)
         head = self._head
-        named = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+        named = {}
+        for name, value in head.headers:
+            named[name.decode("latin-1")] = value.decode("latin-1")
         return SeenRequest(
             head.method.decode("latin-1"),
             head.target.decode("latin-1"),
@@ -187,7 +193,7 @@ class Connection:
 
     @staticmethod
     def _note_status(request: SeenRequest, step: bytes) -> None:
-        if step[:9] == b"HTTP/1.1 " and step[9:12].isdigit() and step[9:10] != b"1":
+        if _STATUS_LINE.match(step):
             request.status = int(step[9:12])
 
     def _end(self, how: End) -> None:
@@ -211,6 +217,5 @@ def _is_last(request: SeenRequest) -> bool:
 
     The header may list several options (RFC 9110, 7.6.1).
     """
-    return "close" in (
-        word.strip().lower() for word in request.headers.get("connection", "").split(",")
-    )
+    options = request.headers.get("connection", "").lower()
+    return "close" in map(str.strip, options.split(","))

@@ -62,20 +62,24 @@ _PATHS = (
 
 def _wanted(wire: str, fields: dict[str, Any]) -> _Wanted:
     if "instances" in fields:
-        length = fields.get("parameters", {}).get("outputDimensionality", _DEFAULT_DIMENSIONS)
-        return _Wanted([one.get("content") for one in fields["instances"]], length, 250)
+        parameters = fields.get("parameters", {})
+        length = parameters.get("outputDimensionality", _DEFAULT_DIMENSIONS)
+        texts = [one.get("content") for one in fields["instances"]]
+        return _Wanted(texts, length, 250)
     if "content" in fields:
         config = fields.get("embedContentConfig", {})
         length = config.get("outputDimensionality", _DEFAULT_DIMENSIONS)
-        return _Wanted([_joined(fields["content"].get("parts", ()))], length, 1)
+        return _Wanted([_joined(fields["content"])], length, 1)
     if wire == "gemini":
         requests = fields.get("requests") or [{}]
-        texts = [_joined(one.get("content", {}).get("parts", ())) for one in requests]
-        return _Wanted(texts, requests[0].get("outputDimensionality", _DEFAULT_DIMENSIONS), 100)
+        texts = [_joined(one.get("content", {})) for one in requests]
+        length = requests[0].get("outputDimensionality", _DEFAULT_DIMENSIONS)
+        return _Wanted(texts, length, 100)
     if "singleEmbeddingParams" in fields:
         params = fields["singleEmbeddingParams"]
         length = params.get("embeddingDimension", _DEFAULT_DIMENSIONS)
-        return _Wanted([params.get("text", {}).get("value", "")], length, 1)
+        text = params.get("text", {}).get("value", "")
+        return _Wanted([text], length, 1)
     if "inputText" in fields:
         return _Wanted([fields["inputText"]], fields.get("dimensions", _DEFAULT_DIMENSIONS), 1)
     dimensions = fields.get("dimensions", fields.get("output_dimension", _DEFAULT_DIMENSIONS))
@@ -87,8 +91,8 @@ def _wanted(wire: str, fields: dict[str, Any]) -> _Wanted:
     return _Wanted(list(texts), dimensions, 2048)
 
 
-def _joined(parts: Any) -> str:
-    return "".join(str(part.get("text", "")) for part in parts)
+def _joined(content: JSON) -> str:
+    return "".join(str(part.get("text", "")) for part in content.get("parts", ()))
 
 
 def embeddings_problem(wire: str, request: SeenRequest) -> Problem | None:
@@ -118,12 +122,16 @@ def embeddings_reply(wire: str, request: SeenRequest, call: Call) -> Reply:
 def embeddings_body(wire: str, request: SeenRequest) -> JSON:
     """Return the body with the vectors of a request's texts, in the format of a wire."""
     wanted = _wanted(wire, request.fields)
-    vectors = [list(unit_vector(str(text), wanted.dimensions)) for text in wanted.texts]
+    vectors = []
+    for text in wanted.texts:
+        vector = unit_vector(str(text), wanted.dimensions)
+        vectors.append(list(vector))
     return _WRITERS[wire](request, vectors, _tokens_of(wire, request))
 
 
 def _tokens_of(wire: str, request: SeenRequest) -> int:
-    return sum(_tokens(text) for text in _wanted(wire, request.fields).texts)
+    texts = _wanted(wire, request.fields).texts
+    return sum(map(_tokens, texts))
 
 
 def _tokens(text: Any) -> int:
@@ -131,14 +139,12 @@ def _tokens(text: Any) -> int:
 
 
 def _openai(request: SeenRequest, vectors: list[list[float]], tokens: int) -> JSON:
-    in_base64 = request.fields.get("encoding_format") == "base64"
+    embeddings: list[Any] = vectors
+    if request.fields.get("encoding_format") == "base64":
+        embeddings = list(map(_packed, vectors))
     data = [
-        {
-            "object": "embedding",
-            "index": index,
-            "embedding": _packed(vector) if in_base64 else vector,
-        }
-        for index, vector in enumerate(vectors)
+        {"object": "embedding", "index": index, "embedding": embedding}
+        for index, embedding in enumerate(embeddings)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "model": request.model, "usage": usage}
@@ -150,12 +156,12 @@ def _packed(vector: list[float]) -> str:
 
 def _gemini(request: SeenRequest, vectors: list[list[float]], tokens: int) -> JSON:
     if "instances" in request.fields:
-        texts = [one["content"] for one in request.fields["instances"]]
-        found = [
-            {"values": vector, "statistics": {"token_count": _tokens(text), "truncated": False}}
-            for text, vector in zip(texts, vectors, strict=True)
-        ]
-        return {"predictions": [{"embeddings": embedding} for embedding in found]}
+        predictions = []
+        for one, vector in zip(request.fields["instances"], vectors, strict=True):
+            statistics = {"token_count": _tokens(one["content"]), "truncated": False}
+            embedding = {"values": vector, "statistics": statistics}
+            predictions.append({"embeddings": embedding})
+        return {"predictions": predictions}
     if "content" in request.fields:
         usage = {"promptTokenCount": tokens}
         return {"embedding": {"values": vectors[0]}, "usageMetadata": usage, "truncated": False}

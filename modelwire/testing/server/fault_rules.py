@@ -31,10 +31,13 @@ class _ActiveRule:
         rule = self.rule
         if rule.every is not None and number % rule.every:
             return False
-        if rule.rate is not None and not self.above <= drawn < self.below:
+        is_drawn = self.above <= drawn < self.below
+        if rule.rate is not None and not is_drawn:
             return False
-        if rule.between_s is not None and not rule.between_s[0] <= now_s < rule.between_s[1]:
-            return False
+        if rule.between_s is not None:
+            begins_s, ends_s = rule.between_s
+            if not begins_s <= now_s < ends_s:
+                return False
         if rule.when is not None and not rule.when(request):
             return False
         return rule.times is None or self.happened < rule.times

@@ -151,9 +151,10 @@ def error_event(
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         body = error_body(wire, status, type=type, code=code, number=number)
-        sent = reply.parts[: reply.opening] + reply.content[:after_events]
-        event = server_wire(wire).error_event(body, reply.opening + after_events)
-        yield reply.whole([*sent, event])
+        position = reply.opening + after_events
+        event = server_wire(wire).error_event(body, position)
+        content = reply.content[:after_events]
+        yield reply.whole([*reply.parts[: reply.opening], *content, event])
 
     return Fault("error_event", play)
 
@@ -174,16 +175,18 @@ def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None
 
     Without a number they have half of the events of a stream, or half of the body.
     """
+    sent: list[bytes] = []
     if bytes_ is None and reply.is_stream:
+        content = reply.content
         if events is None:
-            events = len(reply.content) // 2
-        sent = reply.parts[: reply.opening] + reply.content[:events]
+            events = len(content) // 2
+        sent += reply.parts[: reply.opening]
+        sent += content[:events]
     else:
         if bytes_ is None:
             bytes_ = len(reply.body) // 2
-        sent = []
         if bytes_:
-            sent = [reply.body[:bytes_]]
+            sent.append(reply.body[:bytes_])
     return b"".join((reply.head(), *reply.frames(sent)))
 
 
@@ -305,7 +308,8 @@ def content_length(off_by: int = 10) -> Fault:
 
     def change(reply: Reply) -> Iterable[Step]:
         body = reply.body
-        head = reply.head(transfer_encoding=None, content_length=str(max(0, len(body) + off_by)))
+        announced = max(0, len(body) + off_by)
+        head = reply.head(transfer_encoding=None, content_length=str(announced))
         yield from (head + body, End.CLOSE)
 
     return _of_reply("content_length", change)
@@ -368,20 +372,17 @@ def endless_header() -> Fault:
 
 def endless_event() -> Fault:
     """Send an event of a stream without end (P15)."""
-    return _of_reply(
-        "endless_event",
-        lambda reply: chain(
-            [
-                reply.head(
-                    transfer_encoding="chunked",
-                    content_length=None,
-                    content_type="text/event-stream",
-                )
-            ],
-            [chunk(b"data: ")],
-            repeat(chunk(b"a" * 65536)),
-        ),
-    )
+
+    def change(reply: Reply) -> Iterable[Step]:
+        yield reply.head(
+            transfer_encoding="chunked",
+            content_length=None,
+            content_type="text/event-stream",
+        )
+        yield chunk(b"data: ")
+        yield from repeat(chunk(b"a" * 65536))
+
+    return _of_reply("endless_event", change)
 
 
 def redirect(location: str = "http://127.0.0.1:1/elsewhere", code: int = 307) -> Fault:
@@ -434,7 +435,8 @@ class _Named(dict[str, Fault]):
         code = str(name).removeprefix("status_")
         if code.isdecimal():
             return status(int(code))
-        raise InvalidArgument(f"There is no fault `{name}`. {did_you_mean(str(name), list(self))}")
+        hint = did_you_mean(str(name), list(self))
+        raise InvalidArgument(f"There is no fault `{name}`. {hint}")
 
 
 NAMED: dict[str, Fault] = _Named((fault.name, fault) for fault in _PLAIN)

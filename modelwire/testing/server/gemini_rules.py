@@ -42,7 +42,8 @@ def _cannot_find(where: str, value: JSON, known: list[str]) -> Iterator[Problem]
         at = f" at '{where}'"
     for name in value:
         first, *others = name.split("_")
-        if first + "".join(map(str.capitalize, others)) not in known and name not in known:
+        in_camel_case = first + "".join(map(str.capitalize, others))
+        if in_camel_case not in known and name not in known:
             message = (
                 f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.'
             )

@@ -36,7 +36,8 @@ def check_number(name: str, value: Any, *, least: float | None = None, unit: str
 def check_word(name: str, value: Any, known: Sequence[str]) -> None:
     """Raise `InvalidArgument` unless `value` is one of the `known` words."""
     if value not in known:
-        raise InvalidArgument(f"`{name}` cannot be {value!r}. {did_you_mean(str(value), known)}")
+        hint = did_you_mean(str(value), known)
+        raise InvalidArgument(f"`{name}` cannot be {value!r}. {hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ class Bucket:
         self._at_s = now_s
 
     def refill(self, now_s: float) -> None:
-        self.level = min(self.capacity, self.level + (now_s - self._at_s) * self.rate)
+        elapsed_s = now_s - self._at_s
+        self.level = min(self.capacity, self.level + elapsed_s * self.rate)
         self._at_s = now_s
 
     def wait_s(self, cost: float) -> float:
@@ -183,7 +185,8 @@ class Limiter:
         if worst is not None:
             share = self.limits.refused_cost
         for name, bucket in buckets.items():
-            bucket.level = max(0.0, bucket.level - share * costs[name])
+            charged = share * costs[name]
+            bucket.level = max(0.0, bucket.level - charged)
         return worst
 
     def settle(self, at: KeyAndModel, tokens: float, now_s: float) -> None:
@@ -219,7 +222,8 @@ class Limiter:
                 full_in_s = bucket.full_in_s() * scale
                 out |= _state_headers(name, bucket, dialect, full_in_s, epoch_s)
         if refused is not None and dialect != "lying":
-            out |= _retry_headers(refused.wait_s * scale, dialect, is_scaled=scale != 1)
+            wait_s = refused.wait_s * scale
+            out |= _retry_headers(wait_s, dialect, is_scaled=scale != 1)
         return out
 
 
@@ -236,16 +240,23 @@ def _state_headers(
     if dialect == "lying":
         limit = left = 10 * bucket.capacity
         reset = "1ms"
-    values = {"limit": f"{limit:.0f}", "remaining": f"{math.floor(left)}", "reset": reset}
-    return {form.name.format(field=field, limit=name): value for field, value in values.items()}
+    values = {
+        "limit": f"{limit:.0f}",
+        "remaining": f"{math.floor(left)}",
+        "reset": reset,
+    }
+    headers: Headers = {}
+    for field, value in values.items():
+        header = form.name.format(field=field, limit=name)
+        headers[header] = value
+    return headers
 
 
 def _retry_headers(wait_s: float, dialect: str, *, is_scaled: bool) -> Headers:
     """Return the headers with the wait before a retry. Scaled seconds have a fraction; real ones are whole."""
+    text = str(math.ceil(wait_s))
     if is_scaled:
         text = f"{wait_s:.3f}"
-    else:
-        text = str(math.ceil(wait_s))
     headers = {"retry-after": text}
     if _FORMS.get(dialect, _Form()).in_ms:
         headers["retry-after-ms"] = str(math.ceil(wait_s * 1000))

@@ -104,7 +104,9 @@ def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
     total = len(batch.rows)
     is_refused = batch.outcome in _REFUSED
     has_begun = status != "validating" and not is_refused
-    counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
+    counts = {"total": total, "completed": int(total * share), "failed": 0}
+    if batch.counts:
+        counts = batch.counts
     if not has_begun:
         counts = dict.fromkeys(counts, 0)
     model = None
@@ -140,7 +142,9 @@ def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
 
 def _times(batch: SeenBatch, status: str, *, has_begun: bool) -> dict[str, int | None]:
     """Return the time when the batch entered each state, None for states that it has not entered."""
-    times: dict[str, int | None] = dict.fromkeys(map("{}_at".format, _STATES))
+    times: dict[str, int | None] = {}
+    for state in _STATES:
+        times[f"{state}_at"] = None
     if has_begun:
         times["in_progress_at"] = batch.made_at
     if batch.cancelled_at_share is not None:
@@ -206,7 +210,8 @@ def _end_batch(
             batch.files[name] = file["id"]
     good = {custom_id for custom_id, status, _ in answered if is_good(status)}
     total = len(batch.rows)
-    batch.counts = {"total": total, "completed": len(good), "failed": total - len(good)}
+    completed = len(good)
+    batch.counts = {"total": total, "completed": completed, "failed": total - completed}
 
 
 def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]]:
@@ -214,9 +219,12 @@ def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]
     boundary = re.search(r'boundary="?([^";]+)', request.headers.get("content-type", ""))
     if boundary is None:
         return
-    for part in request.content.split(b"--" + boundary[1].encode())[1:-1]:
+    separator = f"--{boundary[1]}".encode()
+    parts = request.content.split(separator)
+    for part in parts[1:-1]:
         head, _, content = part.partition(b"\r\n\r\n")
-        names = dict(re.findall(r'\b(name|filename)="([^"]*)"', head.decode("utf-8", "replace")))
+        text = head.decode("utf-8", "replace")
+        names = dict(re.findall(r'\b(name|filename)="([^"]*)"', text))
         yield names.get("name", ""), (names.get("filename"), content[:-2])
 
 

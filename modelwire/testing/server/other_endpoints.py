@@ -27,7 +27,10 @@ _COUNTS = {
 def other_reply(request: SeenRequest, path: str) -> Reply:
     """Return a list of models, one model, or a count of tokens; 404 for any other request."""
     of_anthropic = "anthropic-version" in request.headers
-    counted = next((name for end, name in _COUNTS.items() if path.endswith(end)), None)
+    counted = None
+    for end, name in _COUNTS.items():
+        if path.endswith(end):
+            counted = name
     method = request.method
     if method == "POST" and counted is not None:
         # Tokens are counted by bytes, as for the rate limits.

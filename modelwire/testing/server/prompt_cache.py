@@ -112,12 +112,16 @@ class PromptCache:
         """Return the tokens that a request reads and the prefixes that it will write, or why it is rejected."""
         body = request.fields
         scope = f"{request.key_hash} {request.model}".encode()
-        least = next((n for name, n in MINIMUMS if name in request.model), _USUAL_MINIMUM)
+        minimums = (least for name, least in MINIMUMS if name in request.model)
+        least = next(minimums, _USUAL_MINIMUM)
         if wire in ("anthropic", "bedrock"):
             return self._by_marks(_blocks(body), body, scope, least, now_s)
         if "cachedContent" in body:
             return self._by_name(str(body["cachedContent"]), request, now_s)
-        own_bytes = sum(len(to_json({name: body[name]})) for name in _FIELDS if name in body)
+        own_bytes = 0
+        for name in _FIELDS:
+            if name in body:
+                own_bytes += len(to_json({name: body[name]}))
         if len(request.content) < least * BYTES_A_TOKEN:
             return Cached(mark_bytes=own_bytes)
         lifetime = str(body.get("prompt_cache_retention", "5m"))
@@ -133,12 +137,14 @@ class PromptCache:
     def store(self, cached: Cached, ready_s: float) -> None:
         """Store the prefixes that a request writes. Later requests find them from `ready_s` on."""
         for place in cached.places:
-            lifetime_s = _LIFETIMES_S.get(place.lifetime or "5m", _LIFETIMES_S["5m"])
-            known_from, ends_s = self._prefixes.pop(place.digest, (ready_s, 0.0))
+            digest = place.digest
+            lifetime_s = _LIFETIMES_S.get(place.lifetime or "5m", 300.0)
+            known_from, ends_s = self._prefixes.pop(digest, (ready_s, 0.0))
             if ends_s < ready_s:
                 known_from = ready_s  # The earlier entry has expired.
             known_from = min(known_from, ready_s)
-            self._prefixes[place.digest] = known_from, max(ends_s, ready_s + lifetime_s)
+            ends_s = max(ends_s, ready_s + lifetime_s)
+            self._prefixes[digest] = known_from, ends_s
         while len(self._prefixes) > _MOST_PREFIXES:
             self._prefixes.popitem(last=False)
 
@@ -161,8 +167,10 @@ class PromptCache:
         now_s: float,
     ) -> Cached | Refused:
         unmarked, lifetimes, mark_bytes = _without_marks(blocks)
-        if isinstance(body.get("cache_control"), Mapping) and unmarked:
-            lifetimes.setdefault(len(unmarked) - 1, body["cache_control"].get("ttl", "5m"))
+        mark = body.get("cache_control")
+        if isinstance(mark, Mapping) and unmarked:
+            last = len(unmarked) - 1
+            lifetimes.setdefault(last, mark.get("ttl", "5m"))
         refused = _refusal(unmarked, lifetimes)
         if refused is not None:
             return refused
@@ -180,8 +188,9 @@ class PromptCache:
         cached = Cached()
         hit = -1
         for mark in marks:
-            for at in range(mark, max(mark - back, -1), -1):
-                if at > hit and self._is_there(places[at], now_s):
+            before_first = max(mark - back, hit, -1)
+            for at in range(mark, before_first, -1):
+                if self._is_there(places[at], now_s):
                     hit = at
                     break
         if hit >= 0:
@@ -214,7 +223,8 @@ class PromptCache:
             digest.update(prompt[end - step_bytes : end])
             place = _Place(digest.digest(), end // BYTES_A_TOKEN, lifetime)
             is_hit = is_hit and self._is_there(place, now_s)
-            if is_hit and place.tokens >= least:
+            is_long = place.tokens >= least
+            if is_hit and is_long:
                 cached.read = place.tokens
             cached.places.append(place)
         return cached
@@ -226,13 +236,17 @@ def _messages(body: JSON) -> list[_Block]:
     turns = body.get("messages", body.get("input", body.get("contents"))) or []
     if not isinstance(turns, list):
         turns = [turns]
-    return parts + [("turn", turn) for turn in turns]
+    parts += [("turn", turn) for turn in turns]
+    return parts
 
 
 def _breakpoints(body: JSON) -> list[int]:
     """Return the indices of the parts with a breakpoint: in the request, and the one that OpenAI adds at its end."""
     parts = _messages(body)
-    found = [n for n, part in enumerate(parts) if b'"prompt_cache_breakpoint"' in to_json(part)]
+    found = []
+    for index, part in enumerate(parts):
+        if b'"prompt_cache_breakpoint"' in to_json(part):
+            found.append(index)
     options = body.get("prompt_cache_options")
     if not isinstance(options, Mapping) or options.get("mode") != "explicit":
         found = [*found[1 - _MOST_MARKS :], len(parts) - 1]
@@ -245,7 +259,8 @@ def _blocks(body: JSON) -> list[_Block]:
     tools = body.get("tools")
     if isinstance(config, Mapping):
         tools = config.get("tools")
-    sections = [("tools", tools or ()), ("system", _content(body.get("system")))]
+    system = _content(body.get("system"))
+    sections = [("tools", tools or ()), ("system", system)]
     for turn in body.get("messages") or ():
         role = str(turn.get("role"))
         sections.append((role, _content(turn.get("content"))))
@@ -274,7 +289,8 @@ def _without_marks(
             if key in block:
                 mark = block[key]
                 size += len(to_json(mark)) + 18
-                lifetimes[len(unmarked) - 1] = str(mark.get("ttl", "5m"))
+                last = len(unmarked) - 1
+                lifetimes[last] = str(mark.get("ttl", "5m"))
     return unmarked, lifetimes, size
 
 
@@ -329,6 +345,7 @@ def _settings(body: JSON) -> Iterator[Any]:
     for name in _SETTINGS_OF_TURNS:
         yield body.get(name)
     config = body.get("toolConfig")
-    if not isinstance(config, Mapping):
-        config = {}
-    yield config.get("toolChoice")
+    choice = None
+    if isinstance(config, Mapping):
+        choice = config.get("toolChoice")
+    yield choice

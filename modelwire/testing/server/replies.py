@@ -55,7 +55,8 @@ class Reply:
     @property
     def content(self) -> list[bytes]:
         """The parts of a stream that contain the answer itself."""
-        return self.parts[self.opening : len(self.parts) - self.closing]
+        closing_at = len(self.parts) - self.closing
+        return self.parts[self.opening : closing_at]
 
     def head(self, **changed: str | None) -> bytes:
         """Return status line and headers for the whole body.
@@ -70,9 +71,12 @@ class Reply:
         named |= self.headers
         for name, value in changed.items():
             named[name.replace("_", "-")] = value
-        lines = [f"{name}: {value}\r\n" for name, value in named.items() if value is not None]
-        status_line = f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'X')}\r\n"
-        return "".join((status_line, *lines, "\r\n")).encode("latin-1")
+        reason = _REASONS.get(self.status, "X")
+        lines = [f"HTTP/1.1 {self.status} {reason}"]
+        for name, value in named.items():
+            if value is not None:
+                lines.append(f"{name}: {value}")
+        return "\r\n".join((*lines, "", "")).encode("latin-1")
 
     def frames(self, parts: Iterable[bytes] | None = None) -> list[bytes]:
         """Return the parts (all, or `parts`) as they are sent, framed as chunks if the body is chunked."""

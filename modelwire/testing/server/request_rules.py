@@ -65,10 +65,13 @@ def turns_of(
     tool calls and results, and `name` is the field in them with the id. `role` is that of a message without one.
     """
     for index, message in objects(messages):
-        blocks = [block for _, block in objects(message.get(content))]
-        calls = [str(block[call].get(name)) for block in blocks if call in block]
-        results = [str(block[result].get(name)) for block in blocks if result in block]
-        yield Turn(index, str(message.get("role", role)), calls, results)
+        turn = Turn(index, str(message.get("role", role)), [], [])
+        for _, block in objects(message.get(content)):
+            if call in block:
+                turn.calls.append(str(block[call].get(name)))
+            if result in block:
+                turn.results.append(str(block[result].get(name)))
+        yield turn
 
 
 def joined(turns: Iterator[Turn], roles: Collection[str]) -> list[Turn]:

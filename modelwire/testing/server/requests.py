@@ -91,13 +91,14 @@ class SeenRequest:
     @property
     def messages(self) -> list[Any]:
         """The conversation so far, in the wire's own format."""
-        found = [self.fields[name] for name in _MESSAGE_FIELDS if name in self.fields]
-        turns: Any = []
-        if found:
-            turns = found[0]
-        if isinstance(turns, list):
-            return turns
-        return [{"role": "user", "content": turns}]
+        fields = self.fields
+        for name in _MESSAGE_FIELDS:
+            if name in fields:
+                turns = fields[name]
+                if isinstance(turns, list):
+                    return turns
+                return [{"role": "user", "content": turns}]
+        return []
 
     @property
     def text(self) -> str:
@@ -146,16 +147,20 @@ def is_of_this_machine(headers: dict[str, str]) -> bool:
 
 
 def _is_here(address: Address) -> bool:
+    host, _, _ = address.authority.partition(":")
     # RFC 6761, 6.3
-    return address.is_loopback or address.authority.partition(":")[0].endswith(".localhost")
+    return address.is_loopback or host.endswith(".localhost")
 
 
 def _text(content: Any) -> str:
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if isinstance(content, str):
         return content
-    return ""
+    text = ""
+    if isinstance(content, list):
+        for part in content:
+            if isinstance(part, dict):
+                text += str(part.get("text", ""))
+    return text
 
 
 @dataclass(slots=True)
