@@ -1,6 +1,6 @@
-"""The command `modelwire`. An error is printed as one line. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C.
+"""The command `modelwire`. Errors take one line; exit code 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C.
 
-Arguments that do not begin with a command, or a typo of one (`modelwire "Why?" -m NAME`), are those of `modelwire ask`.
+Without the name of a command, as in `modelwire "Why?" -m NAME`, the arguments are those of `modelwire ask`.
 """
 
 from __future__ import annotations
@@ -66,18 +66,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(exc, CallerError):
             return 2
         return 1
-    except OSError as exc:
-        # The reader of the output has closed it, or the disk is full. Nothing more is written, not even at exit.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open until the process ends
+    except OSError as exc:  # The output's reader is gone, or its disk is full: nothing more is written, even at exit.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
         if not isinstance(exc, BrokenPipeError):
             echo(f"modelwire: {exc}", file=sys.stderr)
         return 1
 
 
 def _with_ask(arguments: Sequence[str], commands: Sequence[str]) -> list[str]:
-    """Return the arguments with `ask` before a first one that is not a command: a text, or an option of `ask`.
+    """Put `ask` before a first argument that is not a command: a text, or an option of `ask`.
 
-    Nothing is added before a word that is similar to a command's name, so that the parser reports a typo.
+    A word that is close to a command's name is left as it is, so that the parser reports a typo.
     """
     if not arguments and _is_piped():
         return ["ask"]
@@ -104,21 +103,23 @@ def _is_piped() -> bool:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that answers a wrong option with the usage of its command and the closest option."""
+    """Answers a wrong option with the usage of its command and the closest option."""
 
-    commands: Sequence[str] = ()  # The names of its commands.
+    commands: Sequence[str] = ()  # The names of all commands, set on the top parser.
     _typed: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Report unknown arguments here, because the parent parser would print its own usage."""
-        self._typed = list(sys.argv[1:] if args is None else args)
+        """Report unknown arguments with the usage of this command; argparse would print that of its parent."""
+        if args is None:
+            args = sys.argv[1:]
+        self._typed = list(args)
         options, rest = super().parse_known_args(args, namespace)
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return options, rest
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and the error, without keys, and exit with code 2."""
+        """Print the usage and the error, with API keys masked, and exit with code 2."""
         line = " ".join(self._typed)
         has_key = masked_keys(line) != line
         about_key = ""
@@ -127,12 +128,12 @@ class _Parser(argparse.ArgumentParser):
         super().error(masked_keys(self._with_hint(message)) + about_key)
 
     def _commands_below(self) -> list[str]:
-        """Return the names of the commands below this command."""
+        """Return the names of this command's subcommands."""
         below = next(one for one in self._actions if isinstance(one, argparse._SubParsersAction))
         return [*below.choices]
 
     def _with_hint(self, message: str) -> str:
-        """Return the message of an error, with the closest command or option added."""
+        """Add the closest command or option to an error message of argparse."""
         choice = re.match(r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if choice:
             known = re.findall(r"[\w-]+", choice[2])
@@ -155,12 +156,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _prepare_output() -> None:
-    """Replace a closed stream, escape characters that a terminal cannot show, and make warnings one line each."""
+    """Make output safe: replace closed streams, escape unencodable characters, print each warning as one line."""
     warnings.formatwarning = lambda message, *_: f"modelwire: {printable(str(message))}\n"
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - it stays open, too
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as above
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
@@ -178,8 +179,8 @@ def _parser() -> _Parser:
     )
     below = local_commands.add_subparsers(required=True, metavar="COMMAND")
     for name, run, what, model in (
-        ("pull", _local_pull, "fetch a model's weights (94 MB) into the cache folder", "its name"),
-        ("path", _local_path, "print the path of a model's weights", "its name"),
+        ("pull", _local_pull, "fetch a model's weights (94 MB) into the cache folder", "which one"),
+        ("path", _local_path, "print the path of a model's weights", "which one"),
         (
             "serve",
             _local_serve,
@@ -192,7 +193,10 @@ def _parser() -> _Parser:
             "model", nargs="?", default="smollm2", help=f"{model} (default: %(default)s)"
         )
         one.set_defaults(run=run)
-    add, default = one.add_argument, "(default: %(default)s)"  # of `serve`
+    add, default = (
+        one.add_argument,
+        "(default: %(default)s)",
+    )  # The last command of the loop is `serve`.
     add(
         "--port",
         type=int,
@@ -257,7 +261,7 @@ def _local_serve(options: argparse.Namespace) -> None:
 
 
 class _Bar:
-    """Shows a download: rich's bar on a terminal; a line for each quarter elsewhere, and without rich."""
+    """Shows the progress of a download: rich's bar on a terminal; elsewhere, or without rich, a line each quarter."""
 
     def __init__(self, name: str) -> None:
         self._name = name

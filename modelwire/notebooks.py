@@ -1,6 +1,6 @@
-"""Formats messages, chains, spending and jobs for Jupyter. Pure; imports only `modelwire.aliases`.
+"""Makes the HTML with which Jupyter shows messages, chains, spending and jobs. No I/O but reading a job's first rows.
 
-The text of a model is shown and never run: tags are escaped, and showing a message fetches nothing.
+A model's text is only shown: its tags are escaped, and no image is fetched when a message is displayed.
 """
 
 from __future__ import annotations
@@ -19,63 +19,45 @@ __all__ = ["show_chain", "show_message", "show_result", "show_spent"]
 
 
 def show_message(message: Any) -> str:
-    """Return a message as HTML: its reasoning folded, its text and images, its tool calls as a table, its tokens."""
+    """Return a message as HTML: its reasoning folded, text, images, tool calls as a table, tokens."""
     blocks = list(message.content_blocks)
+    name = ""
     if message.name:
         name = f" <code>{escape(message.name)}</code>"
-    else:
-        name = ""
     parts = [f"<small><b>{escape(message.type)}</b>{name}</small>"]
-    thoughts = [
-        text
-        for block in blocks
-        if block["type"] == "reasoning" and (text := block.get("reasoning"))
-    ]
-    if thoughts:
-        text = _preformatted("\n\n".join(thoughts))
-        parts.append(f"<details><summary>Reasoning</summary>{text}</details>")
-    parts += [shown for block in blocks if (shown := _block(block))]
+    thoughts = [block.get("reasoning") for block in blocks if block["type"] == "reasoning"]
+    text = "\n\n".join(filter(None, thoughts))
+    if text:
+        reasoning = _preformatted(text)
+        parts.append(f"<details><summary>Reasoning</summary>{reasoning}</details>")
+    parts += map(_block, blocks)
     calls = [*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())]
     if calls:
-        parts.append(
-            _table(
-                ["tool", "arguments"], [[call["name"], _arguments(call["args"])] for call in calls]
-            )
-        )
+        rows = [[call["name"], _arguments(call["args"])] for call in calls]
+        parts.append(_table(["tool", "arguments"], rows))
     usage = getattr(message, "usage_metadata", None)
     if usage:
-        parts.append(
-            f"<small>{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out</small>"
-        )
+        counts = f"{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out"
+        parts.append(f"<small>{counts}</small>")
     return f"<div>{''.join(parts)}</div>"
 
 
 def show_chain(chain: Any) -> str:
-    """Return the graph of a chain as Markdown with a Mermaid block, which Jupyter draws."""
+    """Return Markdown with the graph of a chain as a Mermaid diagram, which Jupyter draws."""
     return f"```mermaid\n{chain.get_graph().draw_mermaid()}\n```"
 
 
 def show_spent(tracker: Any) -> str:
-    """Return the counts of a `track()` block as HTML: a table with a row for each model, and the sums."""
+    """Return the calls, tokens and costs that `track()` has counted as HTML: a row for each model, then the sums."""
     rows = []
     for model, spent in sorted(tracker.by_model.items()):
-        usage: Fields = tracker.usage_metadata.get(model) or {
-            "input_tokens": 0,
-            "output_tokens": 0,
-        }
+        usage: Fields = tracker.usage_metadata.get(model) or {}
+        tokens_in = usage.get("input_tokens", 0)
+        tokens_out = usage.get("output_tokens", 0)
+        cost = f"{spent.cost:.6f}"
         if spent.unpriced == spent.calls:
             cost = "unknown"
-        else:
-            cost = f"{spent.cost:.6f}"
-        rows.append(
-            [
-                model,
-                f"{spent.calls:,}",
-                f"{usage['input_tokens']:,}",
-                f"{usage['output_tokens']:,}",
-                cost,
-            ]
-        )
+        rows.append([model, f"{spent.calls:,}", f"{tokens_in:,}", f"{tokens_out:,}", cost])
     table = _table(["model", "calls", "input", "output", "USD"], rows)
     sums = f"{tracker.total.calls:,} calls, {tracker.errors:,} errors, USD {tracker.cost:.6f}"
     cache = str(tracker.cache)
@@ -85,25 +67,24 @@ def show_spent(tracker: Any) -> str:
 
 
 def show_result(result: Any) -> str:
-    """Return the result of a job as HTML: its first five rows, if they can be read, and its numbers, folded."""
+    """Return the result of a job as HTML: the first rows of its output if it can be read, and its counts, folded."""
     try:
         first = list(islice(result, 5))
-    except (OSError, ValueError):  # The output is not written yet, or was moved.
+    except (OSError, ValueError):  # The output is not written yet, or has been moved.
         first = []
-    numbers = [
-        [name, f"{value:,}" if isinstance(value, int) else value]
-        for name, value in result.numbers().items()
-    ]
+    numbers = []
+    for name, value in result.numbers().items():
+        if isinstance(value, int):
+            value = f"{value:,}"
+        numbers.append([name, value])
     table = ""
     if first:
         table = _table(list(first[0]), [[*row.values()] for row in first])
-    return "".join(
-        [
-            table,
-            f"<small>{escape(str(result))}; <code>{escape(str(result.output or result.job_dir))}</code></small>",
-            f"<details><summary>All numbers</summary>{_table(['', 'value'], numbers)}</details>",
-        ]
-    )
+    place = escape(str(result.output or result.job_dir))
+    line = f"<small>{escape(str(result))}; <code>{place}</code></small>"
+    table_of_numbers = _table(["", "value"], numbers)
+    folded = f"<details><summary>All numbers</summary>{table_of_numbers}</details>"
+    return f"{table}{line}{folded}"
 
 
 def _block(block: Fields) -> str:
@@ -115,10 +96,8 @@ def _block(block: Fields) -> str:
             return _preformatted(text)
         return str(reader.render(text))
     if kind == "image":
-        source = (
-            block.get("url")
-            or f"data:{block.get('mime_type') or 'image/png'};base64,{block.get('base64', '')}"
-        )
+        kind_of_image = block.get("mime_type") or "image/png"
+        source = block.get("url") or f"data:{kind_of_image};base64,{block.get('base64', '')}"
         if source.startswith("data:image/"):
             return f'<img src="{escape(source)}" style="max-height: 20em">'
         return f"<p><i>(image: {escape(source)})</i></p>"
@@ -129,7 +108,7 @@ def _block(block: Fields) -> str:
 
 @cache
 def _markdown() -> Any:
-    """Return a renderer of Markdown that drops HTML and images; None if rich, which installs it, is missing."""
+    """Return a renderer of Markdown that escapes HTML and shows no images; None if `markdown_it` is not installed."""
     try:
         made: Any = import_module("markdown_it").MarkdownIt("commonmark", {"html": False})
     except ImportError:

@@ -1,5 +1,5 @@
-"""What people type: `modelwire ask`, `chat`, `models`, `config`, `doctor`, `log`, `completion`.
+"""The subcommands of `modelwire`, such as `ask`, `chat`, `batch` and `config`.
 
-Each module has `register`, which declares its commands; what they need is loaded when they run. Answers go to standard
-output, all else to standard error.
+The function `register` of a module declares its commands; they import what they need when they run. Answers go to
+standard output, everything else to standard error.
 """

@@ -13,16 +13,16 @@ from modelwire.command.standard_streams import warn
 from modelwire.terminal_text import printable
 
 _QUESTION = "Run it? y, n, a (always run {name} in this conversation), or the reason why not: "
-_NOBODY = "There is no terminal at which the user could approve it."
+_NO_TERMINAL = "There is no terminal at which the user could approve it."
 
 
 class Approver:
-    """Decides about calls. It remembers the tools that the user always allows."""
+    """Asks the user whether a tool may be called. It remembers the tools that the user always allows."""
 
     def __init__(self, *, approves_all: bool) -> None:
         self.approves_all = approves_all
         self._always: set[str] = set()
-        # This is called before a question, so that it begins on a line of its own.
+        # The caller may set a function that is called before a question, to end the line of an answer.
         self.end_line: Callable[[], None] = lambda: None
 
     def __call__(self, request: tools.ToolRequest) -> Any:
@@ -31,9 +31,9 @@ class Approver:
             return True
         if sys.stdin is None or not sys.stdin.isatty():
             warn(
-                f"{_shown(request)} was declined: {_NOBODY} `--yes` runs tools without a question."
+                f"{_shown(request)} was declined: {_NO_TERMINAL} `--yes` runs tools without a question."
             )
-            return _NOBODY
+            return _NO_TERMINAL
         self.end_line()
         warn(_shown(request))
         answer = _typed(_QUESTION.format(name=printable(request.name)))

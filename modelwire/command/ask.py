@@ -17,7 +17,7 @@ from modelwire.command.terminal import Screen, bill
 from modelwire.errors import InvalidArgument, StepLimitReached
 from modelwire.terminal_text import echo
 
-# A fenced block of code in an answer; a block that the end of the answer cuts counts too.
+# A fenced block of code in an answer. The last block may end with the answer instead of a fence.
 _CODE = re.compile(
     r"^ {0,3}(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<code>.*?)(?:^ {0,3}(?P=fence)|\Z)",
     re.MULTILINE | re.DOTALL,
@@ -91,9 +91,8 @@ def _ask(options: argparse.Namespace) -> None:
         raise InvalidArgument(
             'There is nothing to ask: write `modelwire ask "..."`, or pipe a text in.'
         )
-    if options.schema is None:
-        schema = None
-    else:
+    schema = None
+    if options.schema is not None:
         schema = model_options.schema_of(options.schema)
     if schema is not None and options.tools:
         raise InvalidArgument(
@@ -105,11 +104,7 @@ def _ask(options: argparse.Namespace) -> None:
     talk, history = transcripts.earlier(options)
     model = model_options.choose_model(options.model, options.param)
     blocks = [model_options.attachment(place, model) for place in options.attach]
-    if blocks:
-        content: Any = [*([{"type": "text", "text": text}] if text else []), *blocks]
-    else:
-        content = text
-    history.append(messages.HumanMessage(content))
+    history.append(messages.HumanMessage(model_options.content_of(text, blocks)))
 
     def keep(whole: list[Any]) -> None:
         transcripts.keep(talk, model_options.model_of(model), whole, off=options.no_log)
@@ -127,7 +122,7 @@ def _ask(options: argparse.Namespace) -> None:
 
 
 def _text(options: argparse.Namespace) -> str:
-    """Return the fragments and the question. Raises `InvalidArgument` where two options read standard input."""
+    """Return the fragments and the question. Raises `InvalidArgument` if two options read standard input."""
     readers = [*options.attach, *options.fragment].count("-")
     if readers > 1:
         raise InvalidArgument("Standard input can be read once: write `-` for one option only.")
@@ -154,22 +149,23 @@ def _answer(
     """Print the answer in the form that the options choose; return the new messages."""
     if schema is not None:
         return _structured(model, history, schema, options)
+    approver = Approver(approves_all=options.yes)
     if options.json or options.no_stream or options.extract:
-        approver = Approver(approves_all=options.yes)
         new = loop.run_tools(model, history, tools, approve=approver)[len(history) :]
+        text = str(new[-1].text)
         if options.json:
-            echo(_as_json(model, new))
-        else:
-            echo(_last_code(new[-1].text) if options.extract else new[-1].text)
+            text = _as_json(model, new)
+        elif options.extract:
+            text = _last_code(text)
+        echo(text)
         return new
     screen = Screen(is_plain=options.plain, hides_reasoning=options.hide_reasoning)
-    approver = Approver(approves_all=options.yes)
     approver.end_line = screen.end_line
     return screen.show(loop.stream_tools(model, history, tools, approve=approver))
 
 
 def _last_code(text: str) -> str:
-    """Return the last block of code of a text, or the text where it has none."""
+    """Return the last block of code in a text, or the text if it has none."""
     blocks = [found["code"] for found in _CODE.finditer(text)]
     if blocks:
         return blocks[-1].removesuffix("\n")
@@ -179,17 +175,17 @@ def _last_code(text: str) -> str:
 def _structured(
     model: Any, history: list[Any], schema: JSON, options: argparse.Namespace
 ) -> list[Any]:
-    """Print the answer as JSON of the form."""
+    """Print the answer as JSON that matches the schema; return the new message in a list."""
     found = model.with_structured_output(schema, include_raw=True).invoke(history)
     if found["parsing_error"] is not None:
         raise found["parsing_error"]
     answer = found["parsed"]
-    echo(
-        _as_json(model, [found["raw"]], answer)
-        if options.json
-        else json.dumps(answer, ensure_ascii=False, indent=2)
-    )
-    return [found["raw"]]
+    new = [found["raw"]]
+    if options.json:
+        echo(_as_json(model, new, answer))
+    else:
+        echo(json.dumps(answer, ensure_ascii=False, indent=2))
+    return new
 
 
 def _as_json(model: Any, new: list[Any], answer: Any = None) -> str:

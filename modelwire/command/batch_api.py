@@ -20,6 +20,7 @@ from modelwire.usage import dollars
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.job import BatchJob
 
+# `--retry-failed` and `modelwire jobs retry` submit the rows with these outcomes again.
 _ASKED_AGAIN = ("errored", "expired", "missing", "cancelled", "unusable")
 
 
@@ -28,12 +29,10 @@ def submit(settings: Values, chain: Any, command: JSON, *, quiet: bool, detach: 
 
     Return the exit code.
     """
-    unset = {
-        name: setting.default
-        for name, setting in settings_of(JobOptions).items()
-        if setting.is_direct_only
-    }
-    for name, default in {**unset, "plan": False}.items():
+    options = settings_of(JobOptions)
+    direct_only = {name: one.default for name, one in options.items() if one.is_direct_only}
+    direct_only["plan"] = False
+    for name, default in direct_only.items():
         if settings.get(name, default) != default:
             raise InvalidArgument(
                 f"`--{name.replace('_', '-')}` applies to rows that are called directly, not to a batch."
@@ -52,7 +51,7 @@ def submit(settings: Values, chain: Any, command: JSON, *, quiet: bool, detach: 
         command=command,
         bucket=settings.get("bucket"),
         text=settings.get("text"),
-        on_progress=None if quiet or detach else _Lines(),
+        on_progress=_progress(quiet=quiet or detach),
     )
     if detach:
         batches = ", ".join(job.status(look=False).batches)
@@ -70,13 +69,18 @@ def finish(path: Path, chain: Any, settings: Values, *, quiet: bool, again: bool
 
     Return the exit code.
     """
-    job = jobs.BatchJob.load(path, chain, on_progress=None if quiet else _Lines())
-    if (
-        again
-        and job.resubmit(_ASKED_AGAIN, inputs=settings["input"], encoding=settings["encoding"]) == 0
-    ):
-        print("No row is left to submit again.", file=sys.stderr)
+    job = jobs.BatchJob.load(path, chain, on_progress=_progress(quiet=quiet))
+    if again:
+        source = {"inputs": settings["input"], "encoding": settings["encoding"]}
+        if job.resubmit(_ASKED_AGAIN, **source) == 0:
+            print("No row is left to submit again.", file=sys.stderr)
     return _write(job, settings, quiet=quiet)
+
+
+def _progress(*, quiet: bool) -> _Lines | None:
+    if quiet:
+        return None
+    return _Lines()
 
 
 def _write(job: BatchJob, settings: Values, *, quiet: bool) -> int:
@@ -97,10 +101,10 @@ def _write(job: BatchJob, settings: Values, *, quiet: bool) -> int:
         if unusable > 0:
             failed += f", {unusable:,} with an answer that cannot be used"
         cut = summary.get("cut", 0)
+        marked = ""
         if cut:
-            marked = f", {cut:,} {'answers' if cut > 1 else 'answer'} cut by max_tokens"
-        else:
-            marked = ""
+            plural = "s" * (cut > 1)
+            marked = f", {cut:,} answer{plural} cut by max_tokens"
         print(f"{rows:,} rows{failed}{marked}, {price}", file=sys.stderr)
         if failed:
             print_failures(job.path)
@@ -109,7 +113,7 @@ def _write(job: BatchJob, settings: Values, *, quiet: bool) -> int:
 
 
 class _Lines:
-    """Prints the progress of a job whenever it has changed."""
+    """Prints a line about the progress of a job whenever the line has changed."""
 
     def __init__(self) -> None:
         self._shown = ""

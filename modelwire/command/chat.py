@@ -1,7 +1,7 @@
 """`modelwire chat`: a conversation at the terminal. Ctrl-C stops an answer and keeps the conversation.
 
-With the extra `cli` there is a line to edit with history, completion and several lines (Alt-Enter); without it a line
-that ends in a backslash goes on.
+With the extra `cli` the prompt has editing, history, completion and several lines (Alt-Enter); without it a line that
+ends with a backslash continues on the next line.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HELP = {
     "tools": "FILE: let the model call the functions of a Python file; without a file, list the tools",
     "cost": "show the tokens and dollars of this conversation",
     "image": "FILE: send a file or URL (an image, a PDF, a sound, a text) with the next question",
-    "undo": "remove what is attached, else the last question and its answer",
+    "undo": "remove the attachments, or if there are none the last question and its answer",
     "help": "list the commands",
     "quit": "end the chat",
 }
@@ -81,7 +81,7 @@ def _chat(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             if chat.is_piped:
                 raise
-            warn("(Ctrl-D or /quit ends the chat)")  # at an empty prompt it clears the line
+            warn("(Ctrl-D or /quit ends the chat)")  # Ctrl-C only clears the line.
             continue
         chat.take(line)
     if chat.is_piped and chat.failed:
@@ -90,7 +90,7 @@ def _chat(options: argparse.Namespace) -> int:
 
 
 def _standing(talk: int | None, history: list[Any]) -> str:
-    """Return a line that names the conversation which continues, and its last question."""
+    """Return a line about the conversation that the user continues: its number, its size, its last question."""
     questions = [one for one in history if one.type == "human"]
     line = f"Conversation {talk} continues after {len(history)} messages."
     if questions:
@@ -100,7 +100,7 @@ def _standing(talk: int | None, history: list[Any]) -> str:
 
 
 class Chat:
-    """One conversation: the model, the messages, what is attached to the next question."""
+    """One conversation: the model, the messages, the attachments of the next question, and the commands."""
 
     def __init__(self, model: Any, options: argparse.Namespace) -> None:
         self.model = model
@@ -111,7 +111,7 @@ class Chat:
         self.approver = Approver(approves_all=options.yes)
         self.attached: list[JSON] = []
         self.ended = False
-        self.failed = False  # a question has no whole answer
+        self.failed = False  # Whether a question got no complete answer.
         self.is_piped = sys.stdin is None or not sys.stdin.isatty()
         self._talk: int | None = None
         self.commands: dict[str, Callable[[str], None]] = {
@@ -119,7 +119,7 @@ class Chat:
         }
 
     def resume(self, talk: int | None, history: list[Any]) -> None:
-        """Continue a conversation: its number in the log, and its messages with the system message."""
+        """Continue a conversation, by its number in the log and its messages, including the system message."""
         self.system = next((one.text for one in history if one.type == "system"), None)
         self.history = [one for one in history if one.type != "system"]
         self._talk = talk
@@ -138,7 +138,7 @@ class Chat:
                 rest = rest.strip()
                 what = HELP[name[1:]]
                 if what.startswith("FILE"):
-                    rest = os.path.expanduser(rest)  # no shell has read the line
+                    rest = os.path.expanduser(rest)  # No shell has expanded the `~`.
                     if not rest and "without a file" not in what:
                         raise InvalidArgument(f"Name the file: {name} FILE")
                 self.commands[name](rest)
@@ -155,9 +155,8 @@ class Chat:
 
     def _answer(self, text: str) -> None:
         model_options.refuse_key(text)
-        content: Any = [*([{"type": "text", "text": text}] if text.strip() else []), *self.attached]
         asked_before = len(self.history)
-        self.history.append(messages.HumanMessage(content if self.attached else text))
+        self.history.append(messages.HumanMessage(model_options.content_of(text, self.attached)))
         screen = Screen(is_plain=self.options.plain, hides_reasoning=self.options.hide_reasoning)
         try:
             self.approver.end_line = screen.end_line
@@ -169,7 +168,7 @@ class Chat:
             self.failed = True
             stopped = screen.stopped()
             if not stopped or not isinstance(exc, KeyboardInterrupt | StepLimitReached):
-                del self.history[asked_before:]  # it may be put again
+                del self.history[asked_before:]  # The user may ask it again.
                 raise
             self.history += stopped
             raise
@@ -188,7 +187,7 @@ class Chat:
                 )
 
     def _whole(self) -> list[Any]:
-        """Return the conversation with its system message."""
+        """Return the messages of the conversation, the system message first."""
         if not self.system:
             return list(self.history)
         return [messages.SystemMessage(self.system), *self.history]
@@ -222,9 +221,8 @@ class Chat:
         try:
             text = Path(place).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as exc:
-            raise InvalidArgument(
-                f"`{place}` cannot be read: {getattr(exc, 'strerror', None) or 'no text'}."
-            ) from exc
+            reason = getattr(exc, "strerror", None) or "it is not UTF-8 text"
+            raise InvalidArgument(f"`{place}` cannot be read: {reason}.") from exc
         whole = transcripts.read_messages(text, f"`{place}`")
         self.resume(None, whole)
         warn(f"{len(whole)} messages")
@@ -250,12 +248,10 @@ class Chat:
             self.attached = []
             warn("nothing is attached")
             return
-        at = max(
-            (place for place, one in enumerate(self.history) if one.type == "human"), default=None
-        )
-        if at is None:
+        questions = [place for place, one in enumerate(self.history) if one.type == "human"]
+        if not questions:
             raise InvalidArgument("There is nothing to undo.")
-        del self.history[at:]
+        del self.history[questions[-1] :]
         warn(f"{len(self.history)} messages are left")
 
     def _help(self, _: str) -> None:
@@ -272,7 +268,7 @@ def _reader(commands: list[str], *, is_logged: bool) -> Callable[[], str]:
         with suppress(ImportError):
             return _edited(commands, is_logged=is_logged)
     with suppress(ImportError):
-        import_module("readline")  # the line can be edited, where Python has it
+        import_module("readline")  # It lets the user edit the line, where Python has it.
     return _typed
 
 
@@ -294,7 +290,7 @@ def _typed() -> str:
 
 
 def _edited(commands: list[str], *, is_logged: bool) -> Callable[[], str]:
-    """Return a prompt of prompt-toolkit: history, completion, several lines. Raises `ImportError` without it."""
+    """Return a function that reads a message by prompt-toolkit. Raises `ImportError` if it is not installed."""
     toolkit = import_module("prompt_toolkit")
     bindings = import_module("prompt_toolkit.key_binding").KeyBindings()
     bindings.add("escape", "enter")(lambda event: event.current_buffer.insert_text("\n"))

@@ -1,4 +1,4 @@
-"""`modelwire compare`: shows as a table, JSON or a page how other models answer recorded calls."""
+"""`modelwire compare`: runs recorded calls on other models, and shows the results as a table, JSON or a page."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the models by their names in `-m`. Raises: `InvalidArgument` for a name that occurs twice."""
+    """Return the models by the names that `-m` has. Raises: `InvalidArgument` for a name that occurs twice."""
     models: dict[str, Any] = {}
     for name in options.model:
         if name in models:

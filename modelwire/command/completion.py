@@ -1,4 +1,4 @@
-"""`modelwire completion`: what a shell needs to complete commands, options and their values; shtab writes it."""
+"""`modelwire completion`: prints the script by which a shell completes commands, options and values, made by shtab."""
 
 # ruff: noqa: T201 - a command prints
 
@@ -11,12 +11,12 @@ _SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 # An argument whose placeholder or name is one of these is completed with paths of files, or of folders.
 _FILES = frozenset({"FILE", "PATH", "SCHEMA", "file", "input", "recording"})
 _FOLDERS = frozenset({"FOLDER"})
-# zsh has no `compdef` before its completion is initialised, which some users leave to us.
+# zsh has no `compdef` until its completion is initialised. This line does that if the user's files do not.
 _ZSH_START = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"
 
 
 def register(commands: Any) -> None:
-    """Add the command. The whole parser is set as its default `parser` once it is built."""
+    """Add the command. Its caller sets the default `parser` to the whole parser, once that is built."""
     parser = commands.add_parser(
         "completion",
         help="print what makes your shell complete modelwire's commands",
@@ -36,7 +36,7 @@ def _print(options: argparse.Namespace) -> None:
 
 
 def _mark_paths(parser: argparse.ArgumentParser, file: Any, folder: Any) -> None:
-    """Mark the arguments of a parser, and of those below it, that are paths: shtab reads `complete`."""
+    """Mark the arguments of a parser and its subparsers that are paths: shtab reads their attribute `complete`."""
     for action in parser._actions:
         name: Any = action.metavar or action.dest
         if isinstance(action, argparse._SubParsersAction):

@@ -9,7 +9,7 @@ from modelwire.command import jobs
 from modelwire.jobs.options import JobOptions, Setting, settings_of
 
 _SETTINGS = settings_of(JobOptions)
-# These options of `run_job` need a chat model, or answers that are texts.
+# `modelwire embed` lacks these options of `run_job`, which need a chat model or answers that are texts.
 _NOT_FOR_EMBEDDINGS = {"bucket", "engine", "finish_by", "formula_guard", "workers"}
 _OWN = {
     "dimensions": Setting(
@@ -29,9 +29,9 @@ def register(commands: Any) -> None:
         "embed",
         help="write a column of vectors for a column of texts",
         description="Write a vector for each row of a CSV, TSV, JSON lines or Parquet file, in the column `embedding`: "
-        "a list of 32-bit floats in Parquet, JSON elsewhere. Killed at any moment, the same command continues where it "
-        "was. The path of the result goes to standard output, all else to standard error. Exit code: as of `modelwire "
-        "batch`.",
+        "a list of 32-bit floats in Parquet, JSON elsewhere. If the job is killed, the same command continues it. The "
+        "path of the result goes to standard output, all else to standard error. The exit codes are those of "
+        "`modelwire batch`.",
         epilog="example: modelwire embed reviews.csv --model openai:text-embedding-3-small --column review "
         "--output vectors.parquet",
     )

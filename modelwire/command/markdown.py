@@ -1,6 +1,6 @@
-"""Colours for Markdown that is still being written: every character is printed as it came, none is left out.
+"""Colours Markdown while it streams. Every character of the text is printed, marks included.
 
-No I/O here, and no cursor movement: what is on the screen is never drawn again.
+No I/O here, and no cursor movement: nothing on the screen is drawn again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MarkdownStyles:
         self._code_marks = ""  # the marks that opened the code within this line
 
     def feed(self, text: str) -> str:
-        """Return the text with escape sequences around what has a style."""
+        """Return the text with escape sequences around its styled parts."""
         self._held += text
         return self._styled(is_whole=False)
 
@@ -72,9 +72,8 @@ class MarkdownStyles:
 
     def _begin_line(self) -> None:
         self._is_heading = not self._fence and _HEADING.match(self._held) is not None
-        if self._fence:
-            opening = None
-        else:
+        opening = None
+        if not self._fence:
             opening = _FENCE.match(self._held)
         self._opens_fence = opening is not None
         if opening is not None:

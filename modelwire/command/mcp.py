@@ -1,4 +1,4 @@
-"""`modelwire mcp`: look at an MCP server, call one of its tools, log in to it and out again."""
+"""`modelwire mcp`: lists what an MCP server offers, calls a tool of it, logs in to it and out again."""
 
 from __future__ import annotations
 

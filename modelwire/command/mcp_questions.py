@@ -1,4 +1,4 @@
-"""The questions of an MCP server, on the terminal."""
+"""Asks the user the questions of an MCP server (elicitations), on the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelwire.errors import InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.tools import mcp
 
-# A line that is typed has at most this many bytes.
+# At most this many bytes of a typed line are read.
 _LINE_BYTES = 65_536
 
 
@@ -21,7 +21,7 @@ def answer_question(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
     """Return the user's answer to a question of the server. Without a terminal it is declined."""
     warn(f"The MCP server {question.server} asks: {question.message}")
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
-        warn("The question is declined, as there is no terminal to ask you on.")
+        warn("The question is declined, because there is no terminal on which you could answer it.")
         return question.decline()
     try:
         if question.url is not None:
@@ -32,7 +32,7 @@ def answer_question(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
 
 
 def _visit(question: mcp.Elicitation, url: str) -> mcp.ElicitationAnswer:
-    """Show the whole address; open it where the user agrees."""
+    """Show the whole URL, and open it in a browser if the user agrees."""
     warn(f"It asks you to visit this page:\n  {url}")
     if not _is_yes(_typed("Open it in your browser? [y/N] ")):
         return question.decline()
@@ -45,7 +45,7 @@ def _visit(question: mcp.Elicitation, url: str) -> mcp.ElicitationAnswer:
 
 
 def _fill_in(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
-    """Ask for each value; nothing is sent before the user has seen all questions."""
+    """Ask for each value; nothing is sent before the user has confirmed all answers."""
     if not _is_yes(_typed("Answer it? [y/N] ")):
         return question.decline()
     values: Kwargs = {}
@@ -59,7 +59,7 @@ def _fill_in(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
 
 
 def _value(question: mcp.Elicitation, name: str) -> Any:
-    """Ask for one value until it matches its schema. Return None for one that is left out, or has a default."""
+    """Ask for one value until it matches its schema. Return None if the user leaves an optional value empty."""
     described = question.properties[name]
     text = described.get("description")
     if text:
@@ -93,9 +93,10 @@ def _is_yes(text: str) -> bool:
 
 
 def _typed(prompt: str) -> str:
-    """Return the next line. Raises `EOFError`.
+    """Print `prompt` on standard error, and return the line that the user types. Raises `EOFError` at Ctrl-D.
 
-    It is read from the descriptor: a thread that waits in `sys.stdin` would hold its lock when the program ends.
+    The line is read from the file descriptor: a thread that waits in `sys.stdin` would hold its lock when the program
+    ends.
     """
     echo(prompt, end="", file=sys.stderr, flush=True)
     line = os.read(sys.stdin.fileno(), _LINE_BYTES)

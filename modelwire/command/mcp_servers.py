@@ -1,4 +1,4 @@
-"""What `modelwire mcp` does."""
+"""Runs the commands of `modelwire mcp`."""
 
 from __future__ import annotations
 
@@ -35,16 +35,14 @@ def list_server(options: argparse.Namespace) -> None:
             echo(json.dumps(everything, indent=1, ensure_ascii=False))
             return
         _print_group("Tools", [(_signature(tool), tool.description) for tool in server])
-        fixed = [(one.uri, one.description or one.title or one.name) for one in resources]
-        open_ones = [
-            (one.uri_template, one.description or one.title or one.name) for one in templates
-        ]
+        fixed = [(one.uri, _about(one)) for one in resources]
+        open_ones = [(one.uri_template, _about(one)) for one in templates]
         _print_group("Resources", [*fixed, *open_ones])
         _print_group("Prompts", [(_prompt_signature(one), one.description) for one in prompts])
 
 
 def call_tool(options: argparse.Namespace) -> None:
-    """Call a tool and print its answer. Raises `ToolException` when the tool fails."""
+    """Call a tool and print its answer. Raises `ToolException` if the tool fails."""
     arguments = _json_object(options.arguments)
     with _connect(options) as server:
         tool = _named_tool(server, options.tool)
@@ -130,7 +128,7 @@ def _connect(options: argparse.Namespace) -> mcp.MCPTools:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise InvalidArgument("A header is `NAME:VALUE`.")
+        raise InvalidArgument("`--header` must be `NAME:VALUE`.")
     return name.strip(), value.strip()
 
 
@@ -140,12 +138,14 @@ def _json_object(text: str) -> JSON:
     except ValueError as exc:
         raise InvalidArgument(f"The arguments are not valid JSON: {exc}.") from None
     if not isinstance(value, dict):
-        raise InvalidArgument("""The arguments are a JSON object, such as '{"city": "Bern"}'.""")
+        raise InvalidArgument(
+            """The arguments must be a JSON object, such as '{"city": "Bern"}'."""
+        )
     return value
 
 
 def _named_tool(server: mcp.MCPTools, name: str) -> Any:
-    """Return the tool with this name of the server's, or of a model's."""
+    """Return the tool by its name on the server, or by the name that a model uses."""
     tools: list[Any] = list(server)
     for tool in tools:
         if name in (tool.server_name, tool.name):
@@ -160,6 +160,10 @@ def _tool_row(tool: Any) -> JSON:
         "description": tool.description,
         "schema": tool.args_schema,
     }
+
+
+def _about(resource: Any) -> str:
+    return str(resource.description or resource.title or resource.name)
 
 
 def _row(one: Any) -> JSON:
@@ -178,7 +182,7 @@ def _prompt_signature(prompt: mcp.MCPPrompt) -> str:
 
 
 def _print_group(title: str, rows: Iterable[tuple[str, str | None]]) -> None:
-    """Print a title and a line for each row, or nothing without rows."""
+    """Print a title, and a line for each (name, description); nothing if there are no rows."""
     for number, (name, text) in enumerate(rows):
         if number == 0:
             echo(title)

@@ -1,6 +1,6 @@
-"""The options that the commands share, and what they mean: the model, its parameters, the question, attachments.
+"""Declares and reads the options that several commands share: the model, its parameters, the question, attachments.
 
-`modelwire batch` declares and reads them here too, so that `-m`, `-s` and `-p` are the same everywhere.
+`modelwire batch` uses them, too, so that `-m`, `-s` and `-p` are the same everywhere.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from modelwire.command.standard_streams import decoded, warn
 from modelwire.errors import InvalidArgument, UnknownModel
 from modelwire.user_paths import owned
 
-# Without a model named anywhere: the first provider whose key is here, else a model on this machine.
+# If no model is named anywhere, the first of these is used whose key is set or stored, else the local model.
 _WITHOUT_A_NAME = (
     ("OPENAI_API_KEY", "openai:gpt-4o-mini"),
     ("ANTHROPIC_API_KEY", "anthropic:claude-haiku-4-5"),
 )
 LOCAL = "local:smollm2"
-# A fragment that is a URL has to arrive within this many seconds.
+# A fragment that is a URL is fetched with this timeout.
 _FETCH_S = 30.0
 
 
 def add_call_options(parser: argparse.ArgumentParser, *, default_model: str) -> None:
-    """Declare what every command has that calls a model. `default_model` describes the model without `-m`."""
+    """Declare `-m`, `-s`, `-p` and `-t`. `default_model` describes in the help which model is used without `-m`."""
     add = parser.add_argument
     add(
         "-m",
@@ -66,7 +66,7 @@ def add_parameters_and_template(parser: argparse.ArgumentParser) -> None:
 
 
 def add_conversation_options(parser: argparse.ArgumentParser) -> None:
-    """Declare what `ask` and `chat` share."""
+    """Declare the options that `ask` and `chat` share."""
     add_call_options(parser, default_model="the file's, a key's, else local")
     add = parser.add_argument
     add(
@@ -116,9 +116,9 @@ def warn_of_cut(new: Sequence[Any]) -> None:
 
 
 def choose_model(name: str | None, settings: Sequence[str] = ()) -> Any:
-    """Return the model that the option, the environment or the file names; if none does, print which one is used.
+    """Return the model that the option, the environment or the file names; if none does, choose one and print it.
 
-    A key that neither an option nor the environment has is read from the store of `modelwire keys`.
+    If neither an option nor the environment has its key, the key comes from the store of `modelwire keys`.
     """
     params = parameters_of(settings)
     if not name and config.default_name() is None:
@@ -137,7 +137,10 @@ def _usual_model() -> str:
 
 
 def with_stored_key(make: Function, name: str | None, **arguments: Any) -> Any:
-    """Return `make(...)`, with the provider's stored key if the environment has none. Raises as `make`."""
+    """Return `make(name, **arguments)`, with the provider's stored key if the environment has none.
+
+    Raises the errors of `make`.
+    """
     if keys.stored_names():
         try:
             provider = config.provider_of_name(name, arguments.get("config_file"))
@@ -153,9 +156,8 @@ def with_stored_key(make: Function, name: str | None, **arguments: Any) -> Any:
 
 def model_of(model: Any) -> str:
     """Return `provider:name` of a model."""
-    name = (
-        getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__
-    )
+    named = getattr(model, "model_name", None) or getattr(model, "model", None)
+    name = named or type(model).__name__
     provider = getattr(model, "provider", None)
     if provider:
         return f"{provider}:{name}"
@@ -200,20 +202,20 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
-# What the keys of OpenAI, Anthropic, Groq, xAI, Hugging Face, NVIDIA, Perplexity, Cerebras, Replicate, Google and AWS
-# begin with, and at least as many characters as the shortest of them has.
+# Matches keys of OpenAI, Anthropic, Groq, xAI, Hugging Face, NVIDIA, Perplexity, Cerebras, Replicate, Google and AWS:
+# their first characters, and at least as many further ones as the shortest key has.
 _KEY = re.compile(
     r"\b(?:sk-|gsk_|xai-|hf_|nvapi-|pplx-|csk-|r8_|AIza|AKIA)(?=[\w\-]*[0-9])[\w\-]{16,}"
 )
 
 
 def masked_keys(text: str) -> str:
-    """Return the text with `***` in place of what looks like an API key."""
+    """Return the text with `***` in place of everything that looks like an API key."""
     return _KEY.sub("***", text)
 
 
 def refuse_key(text: str) -> None:
-    """Raise `InvalidArgument` if the text holds what looks like an API key: it would be sent, and stored in the log."""
+    """Raise `InvalidArgument` if the text seems to hold an API key, which would be sent and stored in the log."""
     found = _KEY.search(text)
     if found is not None:
         raise InvalidArgument(
@@ -223,14 +225,14 @@ def refuse_key(text: str) -> None:
 
 
 def joined(parts: Sequence[str]) -> str:
-    """Return the texts that are not empty, a blank line between them. Raises `InvalidArgument` for an API key."""
+    """Join the texts that are not empty by blank lines. Raises `InvalidArgument` if they seem to hold an API key."""
     whole = "\n\n".join(part for part in parts if part.strip())
     refuse_key(whole)
     return whole
 
 
 def question(words: Sequence[str], *, is_piped: bool = True) -> str:
-    """Return the words of the command line and, after them, what is piped in unless another option reads that.
+    """Return the words of the command line, and after them the piped text; `is_piped` False leaves it to an option.
 
     Raises:
         `InvalidArgument`: the piped bytes are not UTF-8, or the text holds an API key.
@@ -278,38 +280,45 @@ def _fetched(url: str) -> str:
 
 
 def attachment(place: str, model: Any) -> JSON:
-    """Make a content block of a file or URL. Raises `InvalidArgument` for one that the model cannot take."""
-    is_url = place.startswith(("http://", "https://"))
+    """Make a content block of a file or URL. Raises `InvalidArgument` if the model does not accept its kind."""
     try:
-        if is_url:
+        if place.startswith(("http://", "https://")):
             block: Any = messages.from_url(place)
         else:
             block = _block_of(place)
-    except InvalidArgument as exc:  # its advice may be about arguments of a function
+    except InvalidArgument as exc:  # Its advice may be about arguments of a Python function.
         text, *advice = re.split(" Pass it, as in | Decode it yourself: ", str(exc))
-        how = " Attach a file whose name ends as its content, such as `.png`, `.pdf`, or `.txt` for UTF-8 text."
-        raise InvalidArgument(text + how if advice else text) from exc
+        if advice:
+            text += " Attach a file whose name has the ending of its type: `.png`, `.pdf`, `.txt` for UTF-8 text."
+        raise InvalidArgument(text) from exc
     kind = block["type"]
     if getattr(model, "provider", None) == "local" and kind in ("image", "audio", "video", "file"):
         raise InvalidArgument(
             f"{model_of(model)} takes text only, and `{place}` is of type `{kind}`. Choose another model: "
             "-m openai:gpt-4o-mini."
         )
-    if (
-        kind in ("image", "audio", "video")
-        and (getattr(model, "profile", None) or {}).get(f"{kind}_inputs") is False
-    ):
+    profile = getattr(model, "profile", None) or {}
+    if kind in ("image", "audio", "video") and profile.get(f"{kind}_inputs") is False:
         raise InvalidArgument(
             f"{model_of(model)} takes no {kind} by its profile, and `{place}` is of that type. Choose another model "
-            f"with -m, or, if it does take them: -p 'profile={{\"{kind}_inputs\": true}}'."
+            f"with -m, or, if the profile is wrong: -p 'profile={{\"{kind}_inputs\": true}}'."
         )
     return dict(block)
+
+
+def content_of(text: str, blocks: Sequence[JSON]) -> Any:
+    """Return the content of a message: the text, or with attachments a list of blocks."""
+    if not blocks:
+        return text
+    if text.strip():
+        return [{"type": "text", "text": text}, *blocks]
+    return list(blocks)
 
 
 def _block_of(place: str) -> Any:
     if place != "-":
         return messages.from_path(place)
-    import tempfile  # only here: it would slow down the start of every command
+    import tempfile  # At the top it would slow down the start of every command.
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "standard input"
@@ -327,7 +336,7 @@ _SHORT_FIELD = re.compile(r"([A-Za-z_]\w*)(?:\s+(str|int|float|bool))?\s*(?::\s*
 
 
 def _short_schema(text: str) -> JSON | None:
-    """Return the JSON schema of `name, age int, mood: how they feel`, or None for another text."""
+    """Return the JSON schema of a text such as `name, age int, mood: how they feel`; None for any other text."""
     separator = "\n" if "\n" in text else ","
     fields = [part.strip() for part in text.split(separator) if part.strip()]
     found = [_SHORT_FIELD.fullmatch(field) for field in fields]
@@ -350,13 +359,12 @@ def _short_schema(text: str) -> JSON | None:
 
 
 def schema_of(place: str) -> JSON:
-    """Read a JSON schema from a file or from the option itself, in JSON or as `name, age int`.
+    """Return the JSON schema in a file or in the option itself, as JSON or in the short form `name, age int`.
 
-    Raises: `InvalidArgument` with the line.
+    Raises: `InvalidArgument` if it cannot be read, or is not a JSON object.
     """
-    if os.path.isfile(place):
-        short = None
-    else:
+    short = None
+    if not os.path.isfile(place):
         short = _short_schema(place)
     if short is not None:
         return {"title": "answer", **short}
@@ -376,7 +384,7 @@ def schema_of(place: str) -> JSON:
         raise InvalidArgument(f"{where} is not valid JSON: {exc}.") from None
     if not isinstance(schema, dict):
         raise InvalidArgument(
-            f"{where} is not a JSON schema: it holds a `{type(schema).__name__}`, not an object."
+            f"{where} is not a JSON schema: it is a `{type(schema).__name__}`, not an object."
         )
     return {"title": "answer", **schema}
 
@@ -396,10 +404,9 @@ def tools_of(place: str | None) -> list[Any]:
     except Exception as exc:
         raise InvalidArgument(f"`{place}` cannot be run: {type(exc).__name__}: {exc}.") from exc
     listed = getattr(module, "tools", None)
+    found = list(filter(_is_tool, vars(module).values()))
     if isinstance(listed, list | tuple):
         found = [*listed]
-    else:
-        found = [*filter(_is_tool, vars(module).values())]
     if not found:
         raise InvalidArgument(
             f"`{place}` has no tools: write a function with a docstring, or a list `tools`."
@@ -408,9 +415,7 @@ def tools_of(place: str | None) -> list[Any]:
 
 
 def _is_tool(thing: Any) -> bool:
-    is_own = (
-        inspect.isfunction(thing) and thing.__module__ == "modelwire_tools" and bool(thing.__doc__)
-    )
     if isinstance(thing, tools.BaseTool):
         return True
-    return is_own and not thing.__name__.startswith("_")
+    is_own = inspect.isfunction(thing) and thing.__module__ == "modelwire_tools"
+    return is_own and bool(thing.__doc__) and not thing.__name__.startswith("_")

@@ -1,4 +1,4 @@
-"""The models that a provider lists: the cheapest call that shows whether a key is accepted.
+"""Fetches a provider's list of models, which is also the cheapest call that shows whether a key is accepted.
 
 The providers describe these lists here: https://platform.openai.com/docs/api-reference/models/list,
 https://docs.anthropic.com/en/api/models-list, https://ai.google.dev/api/models#method:-models.list.
@@ -16,9 +16,9 @@ from modelwire.command.model_options import choose_model
 from modelwire.errors import InvalidArgument, ModelwireError
 
 _TIMEOUT_S = 10.0
-# A provider that sends pages without an end is not followed further than this.
+# At most this many pages of a list are fetched, in case a provider sends pages without end.
 _MOST_PAGES = 50
-# How the address of a chat call ends, and how that of the list does, with the parameter for large pages.
+# Each row: the end of a chat call's URL, what replaces it in the URL of the list, the parameter for large pages.
 _ADDRESSES = (
     (r"/(?:chat/completions|responses)$", "/models", ""),
     (r"/v1/messages$", "/v1/models", "limit=1000"),
@@ -27,7 +27,7 @@ _ADDRESSES = (
 
 
 class ListRefused(ModelwireError):
-    """A provider did not send its list of models."""
+    """A provider did not send its list of models. `status` is None if it did not answer at all."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -50,11 +50,11 @@ def listed_models(provider: str) -> ModelList:
     """
     model = choose_model(f"{provider}:unnamed")
     build = getattr(model, "build_request", None)
-    request = None if build is None else build("hi")
     address = None
-    if request is not None:
+    if build is not None:
+        request = build("hi")
         address = _list_address(request.url)
-    if request is None or address is None:
+    if address is None:
         raise InvalidArgument(f"`{provider}` has no list of models that modelwire can read.")
     headers = {
         name: value
@@ -66,12 +66,17 @@ def listed_models(provider: str) -> ModelList:
 
 
 def _list_address(url: str) -> str | None:
+    """Return the URL of the list beside a chat call's URL; None if no row of the table fits."""
     place, _, query = url.partition("?")
+    if "alt=" in query:
+        query = ""
     for ending, of_list, paging in _ADDRESSES:
         if re.search(ending, place):
-            place = re.sub(ending, of_list, place)
-            parts = [part for part in (query if "alt=" not in query else "", paging) if part]
-            return "?".join([place, *(["&".join(parts)] if parts else [])])
+            address = re.sub(ending, of_list, place)
+            parameters = "&".join(filter(None, (query, paging)))
+            if parameters:
+                address += f"?{parameters}"
+            return address
     return None
 
 
@@ -80,20 +85,16 @@ def _names(provider: str, address: str, headers: dict[str, str]) -> Iterator[str
     page = ""
     with httpx2.Client(timeout=_TIMEOUT_S, headers=headers) as client:
         for _ in range(_MOST_PAGES):
-            joint = "&" if "?" in address else "?"
+            url = address
             if page:
-                url = f"{address}{joint}{page}"
-            else:
-                url = address
-            body = _body(provider, httpx2, client, url)
-            if isinstance(body, list):
-                rows = body
-            else:
+                url += "&" if "?" in address else "?"
+                url += page
+            rows = body = _body(provider, httpx2, client, url)
+            if isinstance(body, dict):
                 rows = body.get("data") or body.get("models") or []
             named = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
-            for name in named:
-                if name:
-                    yield str(name).removeprefix("models/")
+            for name in filter(None, named):
+                yield str(name).removeprefix("models/")
             page = _next_page(body)
             if not page:
                 return
@@ -105,7 +106,9 @@ def _next_page(body: Any) -> str:
     if body.get("has_more") and body.get("last_id"):  # Anthropic
         return f"after_id={body['last_id']}"
     token = body.get("nextPageToken")  # Gemini
-    return f"pageToken={token}" if token else ""
+    if token:
+        return f"pageToken={token}"
+    return ""
 
 
 def _body(provider: str, httpx2: Any, client: Any, url: str) -> Any:
@@ -130,13 +133,12 @@ def _body(provider: str, httpx2: Any, client: Any, url: str) -> Any:
 
 
 def _reason(body: Any) -> str:
-    error = None
+    text = None
     if isinstance(body, dict):
-        error = body.get("error")
-    if isinstance(error, dict):
-        text = error.get("message")
-    else:
-        text = error
-    if text:
-        return f": {' '.join(ext.mask_secrets(str(text)).split()).rstrip('.')}"
-    return ""
+        text = body.get("error")
+    if isinstance(text, dict):
+        text = text.get("message")
+    if not text:
+        return ""
+    words = ext.mask_secrets(str(text)).split()
+    return f": {' '.join(words).rstrip('.')}"

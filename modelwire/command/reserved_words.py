@@ -1,6 +1,6 @@
-"""Words that other command-line tools have as commands, and where the same thing is here.
+"""Words that are commands of other command-line tools, with the way to do the same here.
 
-They are never sent to a model as a question: `modelwire keys set openai sk-...` would send and store a key.
+They are never sent to a model as a question, because the words after them may hold an API key.
 """
 
 from __future__ import annotations

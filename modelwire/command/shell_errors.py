@@ -1,11 +1,11 @@
-"""Errors in the words of the command line: an argument of a function becomes the option that sets it."""
+"""Rewrites error texts for the command line: the argument of a function becomes the option that sets it."""
 
 from __future__ import annotations
 
 import argparse
 import re
 
-# Parts of errors that speak of Python, and what replaces them, in this order.
+# Parts of error texts that only help in Python, and their replacements, which are made in this order.
 _REPLACED = (
     (r" The part is in `\.partial`\.", ""),
     (
@@ -22,7 +22,7 @@ _JSON_WORDS = {"True": "true", "False": "false", "None": "null", "": "..."}
 
 
 def shell_text(error: Exception, options: argparse.Namespace) -> str:
-    """Return the text of an error with options of the command in place of Python's arguments."""
+    """Return the text of an error, in which options of the command replace the arguments of Python functions."""
     text = str(error)
     for pattern, replacement in _REPLACED:
         text = re.sub(pattern, replacement, text, flags=re.DOTALL)

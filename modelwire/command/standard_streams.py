@@ -1,4 +1,4 @@
-"""What the command reads from standard input and writes to standard error."""
+"""Decodes the text that is piped into a command, and writes lines to standard error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def warn(text: str) -> None:
 
 
 def decoded(data: bytes) -> str:
-    """Return piped input as text. Raises `InvalidArgument` if it is not text."""
+    """Return piped input as text. Raises `InvalidArgument` if it is not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:

@@ -1,8 +1,8 @@
-"""`-t NAME`: the options of a question under a name, as a row `[templates.NAME]` of modelwire.toml.
+"""`-t NAME`: options that are stored under a name, as a row `[templates.NAME]` of modelwire.toml.
 
-A row has `system`, `model`, `params`, `schema` and `tools`. Its tools are a Python file that runs, so rows are read
-from the user's own file and from one that the environment names; from a file of the working directory once it is
-trusted.
+A row has `system`, `model`, `params`, `schema` and `tools`. Its `tools` name a Python file that is run, so rows are
+read only from the user's own file, from one that the environment names, and from a trusted file of the working
+directory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from modelwire.aliases import JSON, Kwargs
 from modelwire.command import toml_edits
 from modelwire.errors import InvalidArgument, InvalidConfig, did_you_mean
 
-# The settings of a row, and the option that each one is the default of.
+# The settings of a row, each with the option that it sets.
 _OPTIONS = {
     "system": "system",
     "model": "model",
@@ -28,7 +28,10 @@ _OPTIONS = {
 
 
 def template_rows() -> dict[str, JSON]:
-    """Return the rows of the user's own file, then those of another one that is in use. Raises: `InvalidConfig`."""
+    """Return the templates by name. A row of the user's own file wins over one of the file in use.
+
+    Raises: `InvalidConfig`.
+    """
     in_use = config.find_model_file()
     own = toml_edits.own_file()
     found: dict[str, dict[str, Any]] = {}
@@ -70,7 +73,7 @@ def _check(place: Path, name: str, row: Any) -> None:
 
 
 def apply_template(options: argparse.Namespace) -> None:
-    """Fill the options that the user left out from the row that `-t` names. Raises: `InvalidArgument`."""
+    """Set the options that the user left out from the row that `-t` names. Raises: `InvalidArgument`."""
     if options.template is None:
         return
     rows = template_rows()
@@ -86,7 +89,7 @@ def apply_template(options: argparse.Namespace) -> None:
     row = rows[options.template]
 
     params = [f"{name}={json.dumps(value)}" for name, value in row.get("params", {}).items()]
-    options.param = [*params, *options.param]  # the later one wins
+    options.param = [*params, *options.param]  # The last one of a name wins.
     for setting, option in _OPTIONS.items():
         is_open = setting in row and setting != "params" and not getattr(options, option, None)
         if is_open and hasattr(options, option):

@@ -1,4 +1,4 @@
-"""How an answer appears: as it comes, on a terminal with colours for its Markdown."""
+"""Prints an answer while it streams; on a terminal with colours for its Markdown."""
 
 # ruff: noqa: T201 - it prints
 
@@ -16,35 +16,35 @@ from modelwire.command.standard_streams import warn
 from modelwire.errors import MissingDependency
 from modelwire.terminal_text import printable
 
-_SHOWN = 200  # characters of a tool's answer
+# A line about the result of a tool has at most this many of its characters.
+_RESULT_CHARACTERS = 200
 # The terminal shows text between these two dim (ECMA-48, Select Graphic Rendition 2 and 22).
 _DIM, _UNDIM = "\x1b[2m", "\x1b[22m"
 
 
 def is_terminal() -> bool:
-    """Whether people read standard output, and colours and moving lines are welcome there."""
-    return (
-        sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
-    )
+    """Return whether standard output is a terminal with colours, unless `NO_COLOR` switches them off."""
+    if os.environ.get("TERM") == "dumb" or os.environ.get("NO_COLOR"):
+        return False
+    return sys.stdout.isatty()
 
 
 class Screen:
-    """Shows the events of a tool loop. `messages` are the whole ones so far, also when reading was stopped."""
+    """Prints the events of a tool loop. `messages` has the complete messages so far, also after an interruption."""
 
     def __init__(self, *, is_plain: bool, hides_reasoning: bool = False) -> None:
         self.messages: list[Any] = []
         self._chunks: list[Any] = []
         self._clean = sys.stdout.isatty()
         self._at_start = True
-        if is_plain or not is_terminal():
-            self._styles = None
-        else:
+        self._styles: MarkdownStyles | None = None
+        if not is_plain and is_terminal():
             self._styles = MarkdownStyles()
         self._shows_reasoning = self._styles is not None and not hides_reasoning
         self._is_in_reasoning = False
 
     def show(self, events: Iterable[Any]) -> list[Any]:
-        """Show each event when it comes; return the whole messages."""
+        """Print each event when it arrives; return the complete messages."""
         try:
             with without_echo():
                 for event in events:
@@ -54,22 +54,22 @@ class Screen:
         return self.messages
 
     def stopped(self) -> list[Any]:
-        """Return what had come when reading was stopped: the whole messages, and the text of the one under way."""
+        """Return the messages after an interruption: the complete ones, and the text of an unfinished answer."""
+        text = ""
         if self._chunks:
-            text = messages.merge_chunks(self._chunks).text
-        else:
-            text = ""
+            text = str(messages.merge_chunks(self._chunks).text)
         if text:
-            return [*self.messages, messages.AIMessage(str(text))]
+            return [*self.messages, messages.AIMessage(text)]
         return self.messages
 
     def write(self, text: str) -> None:
-        text = printable(text) if self._clean else text
+        """Print a part of an answer, with its styles."""
+        if self._clean:
+            text = printable(text)
         if not text:
             return
-        if self._styles is None:
-            styled = text
-        else:
+        styled = text
+        if self._styles is not None:
             styled = self._styles.feed(text)
         print(styled, end="", flush=True)
         self._at_start = text.endswith("\n")
@@ -82,15 +82,15 @@ class Screen:
             self.write(event.text)
         elif isinstance(event, tools.ToolCallStarted):
             self.end_line()
-            arguments = ", ".join(
-                f"{name}={value!r}" for name, value in event.tool_call["args"].items()
-            )
-            warn(f"-> {event.tool_call['name']}({arguments})")
+            call = event.tool_call
+            arguments = ", ".join(f"{name}={value!r}" for name, value in call["args"].items())
+            warn(f"-> {call['name']}({arguments})")
         else:
             self.messages.append(event)
             self._chunks.clear()
             if isinstance(event, messages.ToolMessage):
-                warn(f"<- {event.name}: {' '.join(event.text.split())[:_SHOWN]}")
+                line = " ".join(event.text.split())
+                warn(f"<- {event.name}: {line[:_RESULT_CHARACTERS]}")
 
     def _write_reasoning(self, chunk: Any) -> None:
         """Print the reasoning of a chunk dim, on lines of its own before the answer."""
@@ -106,11 +106,13 @@ class Screen:
             self._at_start = text.endswith("\n")
         elif chunk.text and self._is_in_reasoning:
             self._is_in_reasoning = False
-            print("\n" if self._at_start else "\n\n", end="", flush=True)
+            if not self._at_start:
+                print()
+            print(flush=True)
             self._at_start = True
 
     def end_line(self) -> None:
-        """End the line of an answer that stops in its middle."""
+        """End the styles of an answer, and its last line if it has no line break."""
         self._is_in_reasoning = False
         if self._styles is not None:
             print(self._styles.end(), end="", flush=True)
@@ -120,7 +122,7 @@ class Screen:
 
 
 def bill(answers: Iterable[Any]) -> str:
-    """Return one line: tokens in and out of all answers, and dollars where the extra `jobs` knows the prices."""
+    """Return one line with the tokens in and out of all answers, and their price in dollars if it is known."""
     from decimal import Decimal
 
     used = [one for one in answers if getattr(one, "usage_metadata", None)]

@@ -1,4 +1,4 @@
-"""Changes of modelwire.toml that keep its layout and comments, by tomlkit."""
+"""Changes modelwire.toml, and keeps its layout and comments by means of tomlkit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelwire.user_paths import owned, user_folder
 
 
 def own_file() -> Path:
-    """Return the user's own file: the one that the environment names, else the one in the configuration folder."""
+    """Return the path of the user's own file: the environment names it, or it is in the configuration folder."""
     named = os.environ.get(config.FILE_VARIABLE)
     if named:
         return Path(named).expanduser()
@@ -26,9 +26,9 @@ def is_untrusted(place: Path, file: config.ModelFile) -> bool:
 
 
 def edit(place: Path, path: tuple[str, ...], value: Any) -> Path:
-    """Set the value at `path` in a file, which is made where it is missing; return the file's path.
+    """Set the value at `path` (keys of tables) in a TOML file, which is created if missing; return the file's path.
 
-    The new text is checked before it is written. A file that the user trusts stays trusted, as the user changed it.
+    The new text is checked before it is written. A trusted file stays trusted, because the user has changed it.
 
     Raises:
         `MissingDependency`: tomlkit is not installed.
@@ -41,15 +41,12 @@ def edit(place: Path, path: tuple[str, ...], value: Any) -> Path:
             "Changing modelwire.toml needs tomlkit: `pip install 'modelwire[cli]'`. Or edit the file yourself: "
             f"{place}"
         ) from exc
-    is_there = place.exists()
-    if is_there:
-        before = config.read_model_file(place)
-    else:
-        before = config.ModelFile()
-    was_trusted = config_trust.is_trusted(before)
+    before = config.ModelFile()
     text = ""
-    if is_there:
+    if place.exists():
+        before = config.read_model_file(place)
         text = place.read_bytes().decode("utf-8-sig")
+    was_trusted = config_trust.is_trusted(before)
     line_end = "\r\n" if "\r\n" in text else "\n"
     document = tomlkit.parse(text)
     if len(path) == 1:  # before the first table, where a reader looks for it

@@ -1,6 +1,6 @@
-"""`modelwire log`: the questions and answers, in one SQLite file; attachments without their data.
+"""`modelwire log`: shows the conversations of `ask` and `chat`. One SQLite file stores them, without attached data.
 
-Beside it lies the file `typed`, with the lines that a user typed in `chat`, for the prompt's history. `--no-log`, and
+The file `typed` beside it stores the lines that the user typed in `chat`, for the prompt's history. `--no-log`, and
 `log = false` in modelwire.toml, switch both off.
 """
 
@@ -39,15 +39,19 @@ def register(commands: Any) -> None:
         nargs="?",
         type=int,
         metavar="NUMBER",
-        help="show this one (default: list the last ones)",
+        help="show this conversation (default: list the last ones)",
     )
     log.add_argument(
-        "-n", type=int, default=10, metavar="N", help="how many to list (default: %(default)s)"
+        "-n",
+        type=int,
+        default=10,
+        metavar="N",
+        help="list at most this many conversations (default: %(default)s)",
     )
     log.add_argument(
-        "--find", metavar="TEXT", help="list those that contain this text (default: all)"
+        "--find", metavar="TEXT", help="list conversations that contain this text (default: all)"
     )
-    log.add_argument("--json", action="store_true", help="as JSON")
+    log.add_argument("--json", action="store_true", help="print JSON")
     log.add_argument("--path", action="store_true", help="print the path of the file")
     log.add_argument(
         "--clear",
@@ -64,17 +68,17 @@ def _path() -> Path:
 
 
 def own_file(name: str) -> Path:
-    """Return the path of a file in the user's data folder; it exists then, and only the user can read it."""
+    """Create a file in the user's data folder if it is missing, and return its path. Only the user can read it."""
     path = user_folder("data") / name
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    path.chmod(0o600)  # an older version of the file may be readable for others
+    path.chmod(0o600)  # Earlier versions of modelwire let other users read the file.
     return path
 
 
 @contextmanager
 def _opened() -> Iterator[Any]:
-    """Open the file, created if it is missing, for one transaction. Raises: `DiskError`."""
+    """Open the SQLite file, which is created if it is missing, for one transaction. Raises: `DiskError`."""
     import sqlite3
 
     path = _path()
@@ -92,7 +96,7 @@ def _opened() -> Iterator[Any]:
 
 
 def keep(talk: int | None, model: str, history: Sequence[Any], *, off: bool = False) -> int | None:
-    """Store a conversation whole, over its earlier state; return its number. What fails is one line and no error."""
+    """Store a conversation in place of its earlier state, and return its number. A failure is only printed."""
     if off or not config.keeps_transcripts():
         return None
     rows = [json.dumps(message) for message in without_data(history)]
@@ -125,9 +129,9 @@ def _stored(talk: int | None) -> tuple[int, str, list[Any]]:
 
 
 def earlier(options: argparse.Namespace) -> tuple[int | None, list[Any]]:
-    """Return number and messages of the conversation that `-c` or `--cid` continues, else None and a new one.
+    """Return number and messages of the conversation that `-c` or `--cid` continues; None and no messages without them.
 
-    Its model goes on unless `-m` names another; a system message of the options replaces its own.
+    The conversation's model is used unless `-m` names another. The text of `-s` becomes its system message.
     """
     talk: int | None = None
     history: list[Any] = []
@@ -141,7 +145,7 @@ def earlier(options: argparse.Namespace) -> tuple[int | None, list[Any]]:
 
 
 def _rows_of(base: Any, talk: int) -> list[str]:
-    talk = min(talk, 2**63 - 1)  # the largest number that SQLite has
+    talk = min(talk, 2**63 - 1)  # SQLite has no larger integer.
     found = base.execute("SELECT message FROM messages WHERE talk = ? ORDER BY position", (talk,))
     rows = [text for (text,) in found]
     if not rows:
@@ -150,7 +154,7 @@ def _rows_of(base: Any, talk: int) -> list[str]:
 
 
 def without_data(history: Sequence[Any]) -> list[JSON]:
-    """Return messages as JSON values, the data of attachments left out."""
+    """Return messages as JSON objects, in which a short text replaces the data of each attachment."""
     written = []
     for message in messages.messages_to_dict(history):
         content = message["data"].get("content")
@@ -163,15 +167,13 @@ def without_data(history: Sequence[Any]) -> list[JSON]:
 def _shortened(block: Any) -> Any:
     if isinstance(block, dict) and block.get("base64"):
         kind = block.get("mime_type") or block["type"]
-        return {
-            "type": "text",
-            "text": f" ({kind}, {len(block['base64']) * 3 // 4:,} bytes, not stored)",
-        }
+        size = len(block["base64"]) * 3 // 4
+        return {"type": "text", "text": f" ({kind}, {size:,} bytes, not stored)"}
     return block
 
 
 def read_messages(text: str, where: str) -> list[Any]:
-    """Make messages of JSON that `/save` or the log wrote. Raises `InvalidArgument` naming `where`."""
+    """Return the messages in JSON that `/save` or the log wrote. Raises `InvalidArgument`, which names `where`."""
     try:
         return list(messages.messages_from_dict(json.loads(text)))
     except (ValueError, KeyError, TypeError) as exc:
@@ -192,7 +194,7 @@ def _log(options: argparse.Namespace) -> None:
 
 
 def _clear(base: Any, *, is_confirmed: bool) -> None:
-    """Delete all conversations and the prompt's history, once the user agrees."""
+    """Delete all conversations and the prompt's history. Unless confirmed, the user is asked first."""
     (count,) = base.execute("SELECT count(*) FROM talks").fetchone()
     if not is_confirmed and not agrees(f"Delete {count} conversations and your input history?"):
         raise InvalidArgument("Nothing was deleted. `modelwire log --clear --yes` does not ask.")
@@ -221,15 +223,14 @@ def _list(base: Any, options: argparse.Namespace) -> None:
         (options.find, options.find, options.n),
     ).fetchall()
     for number, begun, model, first in reversed(found):
+        text = ""
         if first:
             text = read_messages(f"[{first}]", f"Conversation {number}")[0].text
-        else:
-            text = ""
         if options.json:
             echo(json.dumps({"number": number, "begun": begun, "model": model, "question": text}))
         else:
-            echo(
-                f"{number:>4}  {begun[:16].replace('T', ' ')}  {model}  {' '.join(text.split())[:60]}"
-            )
+            minute = begun[:16].replace("T", " ")
+            line = " ".join(text.split())
+            echo(f"{number:>4}  {minute}  {model}  {line[:60]}")
     if not found:
-        warn("Nothing there." if options.find else "The log is empty.")
+        warn("No conversation contains this text." if options.find else "The log is empty.")

@@ -1,4 +1,4 @@
-"""A line on standard error when a call has been silent for three seconds: what the command waits for."""
+"""Writes a line to standard error if a call has sent nothing for three seconds: which model the command waits for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class WaitingNote(CallObserver):
         return self
 
     def failed(self, error: BaseException, attempt: Any, partial: Any = None) -> None:
-        """Keep why an attempt failed; without an attempt the call is over."""
+        """Remember why an attempt failed. If `attempt` is None, the whole call has failed."""
         if attempt is None:
             self.stop()
         else:
@@ -49,11 +49,11 @@ class WaitingNote(CallObserver):
         self.stop()
 
     def answered(self, result: Any) -> None:
-        """Stop the clock."""
+        """Stop the clock: the answer is complete."""
         self.stop()
 
     def stop(self) -> None:
-        """Write nothing more about this call."""
+        """Stop the clock: no line is written about this call."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -66,5 +66,5 @@ class WaitingNote(CallObserver):
                 f"Still waiting for {self._model}: the request failed {times} and is sent again. "
                 f"The last reason: {self._failure}"
             )
-        elif sys.stderr.isatty():  # a slow answer is no news for a file
+        elif sys.stderr.isatty():  # This line is only of use to a person.
             warn(f"Waiting for {self._model} to answer; Ctrl-C stops it.")

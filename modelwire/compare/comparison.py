@@ -38,9 +38,10 @@ from modelwire.messages import (
 from modelwire.runnables import RunnableLambda
 from modelwire.usage import amount_of, known_price
 
+# An answer that ended for one of these reasons counts as refused.
 _REFUSING = FILTERED_REASONS | {"refusal", "guardrail_intervened", "content_filtered"}
-# For one call: the model with all bound arguments (None if the call cannot be sent), and what the
-# model does not take.
+# For one call: the model with all bound arguments (None if the call cannot be sent), and sentences about
+# the arguments that are not sent.
 _Planned = tuple[Any, list[str]]
 # A batch is polled at the intervals of `BatchJob.wait`.
 POLL_S: Any = "auto"
@@ -175,7 +176,7 @@ class _Options(NamedTuple):
 
     @classmethod
     def checked(cls, *, batch: bool, max_cost: Any, limit: int | None, quiet: bool) -> _Options:
-        """Return the options. Raises `InvalidArgument` for those that are invalid or exclude each other."""
+        """Return the options. Raises `InvalidArgument` if one is invalid, or if two exclude each other."""
         amount = None
         if max_cost is not None:
             amount = amount_of(max_cost)
@@ -183,7 +184,7 @@ class _Options(NamedTuple):
             raise InvalidArgument(f"`limit` must be a whole number of at least 1, not {limit!r}.")
         if batch and amount is not None:
             raise InvalidArgument(
-                "`max_cost` holds for live calls; a batch is made whole. Leave one of the two out."
+                "`max_cost` limits direct calls, but a batch is submitted as a whole. Leave out one of the two."
             )
         return cls(amount, quiet)
 
@@ -196,7 +197,10 @@ def _outcomes(
     options: _Options,
     buckets: Mapping[str, str | None] | None,
 ) -> dict[str, dict[int, Outcome]]:
-    """Run the first `count` calls on each model, in batches if there are `buckets`; see `_by_jobs`."""
+    """Run the first `count` calls on each model, as batches unless `buckets` is None.
+
+    Return the outcomes by the model's name and the call's position.
+    """
     with warnings.catch_warnings():
         # The report lists these warnings.
         warnings.simplefilter("ignore", ParameterWarning)
@@ -206,7 +210,7 @@ def _outcomes(
 
 
 def _planned_outcome(planned: _Planned, found: Outcome | None) -> Outcome:
-    """Return the outcome of a call, with what the model does not take of it."""
+    """Return the outcome of a call, with the sentences about what was not sent."""
     bound, notes = planned
     if bound is None or found is None:
         found = Outcome(error=notes[0])
@@ -220,7 +224,7 @@ def _fill_in(
     found: Mapping[str, Mapping[int, Outcome]],
     calls: Sequence[RecordedCall],
 ) -> None:
-    """Give each row the outcome of each model, compared with the recorded one."""
+    """Set the outcome of each model in each row, and compare it with the recorded one."""
     for name, plan in plans.items():
         for place, row in enumerate(rows):
             row.outcomes[name] = _planned_outcome(plan[place], found[name].get(place))
@@ -234,7 +238,7 @@ def _fill_in(
 def _changed_calls(
     calls: list[RecordedCall], system: str | None, params: Values | None
 ) -> list[RecordedCall]:
-    """Return the calls with another system message and with other parameters, as far as they are set."""
+    """Return the calls with `system` and `params` in place of the recorded ones, unless they are None."""
     if system is not None:
         calls = [_with_system(call, system) for call in calls]
     if params is not None:
@@ -263,7 +267,7 @@ def _named(models: Any) -> dict[str, Any]:
 
 
 def _buckets(named: Values, bucket: str | None, *, batch: bool) -> dict[str, str | None] | None:
-    """Return the bucket of each model, None for those that take none; None unless the calls go in a `batch`.
+    """Return the bucket for each model, None if its Batch API needs none. Without `batch`, return None.
 
     Raises: `NotBatchable` if a model has no Batch API.
     """
@@ -273,7 +277,7 @@ def _buckets(named: Values, bucket: str | None, *, batch: bool) -> dict[str, str
     }
     if bucket is not None and not (batch and any(buckets.values())):
         raise InvalidArgument(
-            "`bucket` is for batches of Gemini on Vertex AI, and there are none. Leave it out."
+            "`bucket` is only for batches of Gemini on Vertex AI, which this comparison does not have. Leave it out."
         )
     if not batch:
         return None
@@ -289,19 +293,18 @@ def _name(model: Any) -> str:
 
 
 def _made(model: Any) -> Any:
+    made = model
     if isinstance(model, str):
         made = init_chat_model(model)
-    else:
-        made = model
     if not isinstance(made, HTTPChatModel):
         raise InvalidArgument(_NO_CHAT.format(_name(model), "openai:gpt-4o-mini"))
     return made
 
 
 def _plan(model: Any, call: RecordedCall) -> _Planned:
-    """Return the model with the call's arguments bound, and what it does not take.
+    """Return the model with the call's arguments bound, and sentences about the arguments that are not sent.
 
-    No request is sent; a key must be set.
+    No request is sent, but the model must have a key.
     """
     params = dict(call.params)
     tools = params.pop("tools", None)
@@ -313,17 +316,17 @@ def _plan(model: Any, call: RecordedCall) -> _Planned:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            bound = (model.bind_tools(tools, tool_choice=choice) if tools else model).bind(
-                on_refusal="message", **params
-            )
+            if tools:
+                bound = model.bind_tools(tools, tool_choice=choice)
+            bound = bound.bind(on_refusal="message", **params)
             model.build_request(call.messages, **bound.kwargs)
         except MissingKey:
             raise
         except CallerError as exc:  # Only this call cannot be sent, and its row has the error.
             return None, [str(exc)]
-    return bound, notes + [
-        str(it.message) for it in caught if issubclass(it.category, ParameterWarning)
-    ]
+    relevant = [one for one in caught if issubclass(one.category, ParameterWarning)]
+    notes += [str(one.message) for one in relevant]
+    return bound, notes
 
 
 class _Group(NamedTuple):
@@ -339,21 +342,21 @@ class _Group(NamedTuple):
 
 def _groups(plan: Sequence[_Planned], folder: Path, *, batch: bool) -> list[_Group]:
     places: dict[str, list[int]] = {}
-    # All rows of a batch are submitted together, so their number is part of its name.
     of_batch = None
+    end = ".job"
     if batch:
+        # All rows of a batch are submitted together, so their number is part of its name.
         of_batch = len(plan)
+        end = ".batch.job"
     for place, (bound, _) in enumerate(plan):
         if bound is not None:
             digest = sha256(to_json([bound.kwargs, of_batch], fallback=repr)).hexdigest()[:8]
             places.setdefault(digest, []).append(place)
-    end = ".job"
-    if batch:
-        end = ".batch.job"
-    return [
-        _Group(plan[group[0]][0], group, Path(f"{folder}-{digest}{end}"))
-        for digest, group in places.items()
-    ]
+    groups = []
+    for digest, group in places.items():
+        bound, _ = plan[group[0]]
+        groups.append(_Group(bound, group, Path(f"{folder}-{digest}{end}")))
+    return groups
 
 
 def _by_jobs(
@@ -444,9 +447,8 @@ def _outcomes_of_batches(batches: Iterable[tuple[_Group, Any]]) -> dict[int, Out
     outcomes: dict[int, Outcome] = {}
     for group, job in batches:
         for result in job.wait(poll=POLL_S).results():
-            if result.error is None:
-                error = None
-            else:
+            error = None
+            if result.error is not None:
                 error = failure_text(result.error)
             outcome = outcomes[group.places[result.index]] = _outcome(result.message, error)
             outcome.cost = result.cost
@@ -511,6 +513,7 @@ def _name_and_schema(tool: Fields) -> tuple[str, Any]:
 
 
 def _hold_against(outcome: Outcome, recorded: Outcome) -> None:
+    """Compare an outcome with the recorded one: tool calls, and the similarity of the texts."""
     if outcome.error is not None or recorded.error is not None:
         return
     if outcome.tool_calls or recorded.tool_calls:
@@ -521,14 +524,13 @@ def _hold_against(outcome: Outcome, recorded: Outcome) -> None:
 
 
 def _judge(rows: Iterable[Row], model: Any, folder: Path, options: _Options) -> None:
-    """Ask the judge model whether differing texts mean the same; unclear verdicts stay None."""
+    """Ask the judge model whether differing texts mean the same; `same_meaning` stays None if it is not clear."""
     pairs = []
     for row in rows:
         for outcome in row.outcomes.values():
             if outcome.similarity == 1:
                 outcome.same_meaning = True
             elif outcome.similarity is not None:
-                outcome.same_meaning = None
                 pairs.append((row, outcome))
     questions = [
         {"pair": pair, "request": row.request, "first": row.recorded.text, "second": one.text}
@@ -536,7 +538,7 @@ def _judge(rows: Iterable[Row], model: Any, folder: Path, options: _Options) -> 
     ]
     if not questions:
         return
-    # The digest names the job, since different answers make different questions.
+    # The digest is part of the job's name, because other answers make other questions.
     digest = sha256(to_json(questions)).hexdigest()[:8]
     answers = extension("jobs").run_job(
         _VERDICT,
@@ -553,8 +555,6 @@ def _judge(rows: Iterable[Row], model: Any, folder: Path, options: _Options) -> 
             outcome.same_meaning = True
         elif word.startswith("no"):
             outcome.same_meaning = False
-        else:
-            outcome.same_meaning = None
 
 
 def _last_words(call: RecordedCall) -> str:

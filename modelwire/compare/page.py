@@ -53,7 +53,7 @@ ul { margin: .5rem 0; padding-left: 1.25rem; }
 
 
 def cells_of(total: Total) -> list[str]:
-    """Return the cells of a total, in the order of `TOTALS`, with a dash for what does not apply."""
+    """Return the cells of a total in the order of `TOTALS`; a dash means that a column does not apply."""
     return [
         total.model,
         _of(total.answered),
@@ -70,20 +70,21 @@ def cells_of(total: Total) -> list[str]:
 
 
 def _written(value: Any, write: Callable[[Any], str], *, missing: str) -> str:
-    """Return a value as a text, and `missing` for None."""
+    """Return `write(value)`, or `missing` if the value is None."""
     if value is None:
         return missing
     return write(value)
 
 
 def _of(counts: tuple[int, int]) -> str:
-    if counts[1]:
-        return f"{counts[0]} of {counts[1]}"
+    count, total = counts
+    if total:
+        return f"{count} of {total}"
     return "-"
 
 
 def page_of(comparison: Comparison, recording: str) -> str:
-    """Return the page. Every text of a model or a user is escaped."""
+    """Return the HTML page. Every text of a model or a user is escaped."""
     columns = [TOTALS, *(cells_of(total) for total in comparison.totals)]
     head, *lines = zip(*columns, strict=True)
     table = "".join(
@@ -123,14 +124,11 @@ def _side(name: str, outcome: Outcome, *, is_now: bool) -> str:
         f"<div><code>{escape(call['name'])}({escape(json.dumps(call['args'], ensure_ascii=False))})</code></div>"
         for call in outcome.tool_calls
     )
+    error = text = ""
     if outcome.error:
         error = f'<div class="text bad">{escape(outcome.error)}</div>'
-    else:
-        error = ""
     if outcome.text:
         text = f"<div class=text>{escape(outcome.text)}</div>"
-    else:
-        text = ""
     tags = "".join(
         f'<span class="tag {kind}">{escape(word)}</span>' for kind, word in _tags(outcome)
     )
@@ -146,7 +144,7 @@ def _side(name: str, outcome: Outcome, *, is_now: bool) -> str:
         _written(outcome.seconds, "{:,.2f} s".format, missing=""),
         not_sent,
     ]
-    meta = " · ".join(fact for fact in facts if fact)
+    meta = " · ".join(filter(None, facts))
     return (
         f"<div><h3>{escape(name)}</h3>{error}{text}{calls}{tags}<div class=meta>{meta}</div></div>"
     )

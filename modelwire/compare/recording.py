@@ -16,9 +16,9 @@ from modelwire.testing.cassettes.records import LEFT_OUT, Call, from_lines
 
 
 class RecordedCall(NamedTuple):
-    """One call: the `line` of the file, its messages and parameters, and the answer or the error that ended it.
+    """One call: its `line` in the file, its messages and parameters, and the answer or the error that ended it.
 
-    `params` have the common names; `left_out` names what a call of another model cannot have.
+    `params` have the names that all models share; `left_out` lists parameters that cannot be passed to another model.
     """
 
     line: int
@@ -58,10 +58,10 @@ def _call(call: Call, path: object) -> RecordedCall:
     text = _missing_text([call.messages, call.params])
     if text is not None:
         raise CassetteError(
-            f"{where}: a text of the call is left out of the recording ({text[:24]}...), because an earlier line was "
-            "deleted. Record the call again, or delete this line too."
+            f"{where}: a text of the call is missing in the recording ({text[:24]}...), because an earlier line was "
+            "deleted. Record the call again, or delete this line, too."
         )
-    answer = None
+    answer: Any = None
     try:
         messages = messages_from_dict(call.messages)
         if call.answer is not None:
@@ -70,23 +70,22 @@ def _call(call: Call, path: object) -> RecordedCall:
         raise CassetteError(
             f"{where}: the call cannot be read back ({type(exc).__name__}: {exc}). Delete the line."
         ) from exc
-    found = None
-    if isinstance(answer, AIMessage):
-        found = answer
+    if not isinstance(answer, AIMessage):
+        answer = None
     return RecordedCall(
         call.line,
         call.model or call.provider,
         messages,
         call.params,
         call.left_out,
-        found,
+        answer,
         call.error,
         call.seconds,
     )
 
 
 def _missing_text(value: Any) -> str | None:
-    """Return the hash of a long text that the recording has no text for."""
+    """Return the hash of a long text that is missing in the recording; None if all texts are there."""
     if isinstance(value, str):
         mark = LEFT_OUT.search(value)
         if mark is None:

@@ -1,8 +1,8 @@
-"""Processes that share what they know over one Redis or Valkey: the fleet.
+"""Shares limits, budgets and cached answers between processes, a fleet, over one Redis or Valkey server.
 
     fleet = modelwire.shared("redis://localhost")
 
-`connection.py` talks to the server, `membership.py` is this process's part in the fleet. The core asks for it by
+`connection.py` talks to the server, and by `membership.py` a process joins the fleet. The core finds this package by
 `modelwire/sharing.py`. Needs `modelwire[redis]`; nothing here is imported unless a program shares its state.
 """
 

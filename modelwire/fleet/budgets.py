@@ -1,11 +1,12 @@
 """Named budgets whose sums are in Redis, so that the processes of several machines share them.
 
 The server has one sum for a name and a period. A process adds to it before it spends: an `Account` asks for the
-amounts of a call, and for a little more, which pays for the calls of the next half second without a round trip. What it
-does not need it gives back. So the sum is never less than what is spent and reserved, whatever ends a process.
+amounts of a call, and for a little more, its *parcel*, which pays for the calls of the next half second without a round
+trip. The account returns amounts that it does not need. So the sum is never less than what is spent and reserved,
+however a process ends.
 
-One script (`_EXCHANGE`) does all of it. An exchange whose reply is lost has not happened: the next one undoes it. If
-the server has lost its data, each process raises the sum to the last one that it knows.
+One script (`_EXCHANGE`) does all of it. If the reply to an exchange is lost, the next exchange undoes it. If the server
+has lost its data, each process raises the sum to the last one that it knows.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ from modelwire.ext import BudgetStore
 from modelwire.fleet.connection import Away, Connection, Script
 from modelwire.fleet.ticker import INTERVAL_S, start_ticking
 
-# A parcel covers what calls reserve in this time, at the rate of late.
+# A parcel covers the amounts that calls reserve in this time, at the recent rate.
 _PARCEL_S = 0.5
 # A parcel is at most this part of what is left of the budget.
 _PARCEL_SHARE = 0.01
-# The weight of the last interval in the rate of spending: that of a second counts for most of it.
+# The recent rate is an exponential average over about a second; the last interval has this weight.
 _WEIGHT = INTERVAL_S / 1.0
 # A process that reserves nothing for this time gives its parcel back.
 _IDLE_S = 1.0
-# An account that is in use exchanges with the server at least this often. Members that do not for 30 s do not count.
+# An account in use exchanges with the server at least this often. After 30 s without it, a member is not counted.
 _HEARTBEAT_S = 5.0
 # The sum of a period stays on the server for this time after its last change, which is longer than the period.
 _TTL_S = {None: 0, "hour": 2 * 86_400, "day": 3 * 86_400, "month": 40 * 86_400}
-# More idle accounts than this are forgotten. They know what to restore if the server loses its data.
+# Above this number, idle accounts are forgotten. Until then they can restore sums that the server has lost.
 _MOST_ACCOUNTS = 1_000
 
-# Of USD (in the units of stores), tokens and calls.
+# USD (in the units of stores), tokens and calls.
 Amounts = tuple[int, ...]
 _NONE: Amounts = (0, 0, 0)
 _NAMES = Spending._fields
@@ -131,12 +132,12 @@ def _minus(one: Sequence[int], other: Sequence[int]) -> Amounts:
 
 
 def _lacking(amounts: Amounts) -> Amounts:
-    """Return what is missing to 0 where an amount is below it."""
+    """Return by how much each amount is below 0; 0 for the others."""
     return tuple(max(0, -amount) for amount in amounts)
 
 
 class Account:
-    """What this process holds of the sum of one name and period, under certain limits. Any thread may use it."""
+    """This process's account of one budget and period, under certain limits. Any thread may use it."""
 
     def __init__(
         self, connection: Connection, key: str, limits: tuple[int | None, ...], ttl_s: int
@@ -146,23 +147,23 @@ class Account:
         self._ttl_s = ttl_s
         self._member = token_hex(8)
         self._keys = (key, f"{key}:{self._member}", f"{key}:members")
-        # It is held during an exchange; `_lock`, which guards the fields below, is held for moments only.
+        # It is held during an exchange with the server. `_lock`, which guards the fields below, is never held so long.
         self._exchanging = Lock()
         self._lock = Lock()
-        # The parcel: these amounts are in the sum, and no call has reserved them.
+        # The parcel: these amounts are added to the sum already, and no call has reserved them.
         self._parcel: Amounts = _NONE
         # These amounts are to be added to the sum, or subtracted if negative.
         self._owed: Amounts = _NONE
         self._in_flight = 0
-        # The last sum that the server replied with, and what it is recognised by.
+        # The last sum that the server has sent; by the epoch and the count of exchanges it shows whether data was lost.
         self._known: Amounts | None = None
         self._epoch = ""
         self._exchanges = 0
         self._number = self._read = 0
         self._members = 1
-        # What this process may spend while the server is away, or None before it is needed.
+        # These amounts may be spent while the server is away; None before they are needed.
         self._allowance: list[float] | None = None
-        # What was reserved since the last tick, and the rate of late, each second.
+        # The amounts reserved since the last tick, and the recent rates a second.
         self._reserved: Amounts = _NONE
         self._rates: tuple[float, ...] = (0.0, 0.0, 0.0)
         self._reserved_at = self._exchanged_at = monotonic()
@@ -208,14 +209,14 @@ class Account:
             return self._exchange(amounts)
 
     def settle(self, amounts: Amounts) -> None:
-        """Add amounts, mostly negative, to what a call has reserved, as it has ended."""
+        """Add `amounts`, which are mostly negative, to the reservation of a call that has ended."""
         with self._lock:
             self._in_flight -= 1
             self._hold(_minus(self._parcel, amounts))
             self._start_ticking()
 
     def total(self) -> Amounts:
-        """Return the sum without this account's parcel. Raises: `Away` if there was no exchange yet."""
+        """Return the sum without this account's parcel. Raises: `Away` if the server has never answered."""
         try:
             self._exchange(_NONE, is_call=False)
         except Away:
@@ -226,11 +227,11 @@ class Account:
 
     @property
     def parcel(self) -> Amounts:
-        """The amounts that are in the sum, and that no call has reserved."""
+        """The amounts that are added to the sum already, and that no call has reserved."""
         return self._parcel
 
     def close(self) -> None:
-        """Give back what no call has reserved; from now on there are no parcels. Raises: `Away`."""
+        """Return the parcel to the sum, and take none from now on. Raises: `Away`."""
         with self._lock:
             self._is_closed = True
             self._give_back(self._parcel)
@@ -253,7 +254,7 @@ class Account:
             start_ticking(self._tick)
 
     def _hold(self, parcel: Amounts) -> None:
-        """Keep this parcel. What it lacks is owed: a call has cost more than it had reserved."""
+        """Set the parcel. An amount below 0 is owed to the sum, because a call has cost more than it had reserved."""
         lacking = _lacking(parcel)
         self._parcel = _plus(parcel, lacking)
         self._owed = _plus(self._owed, lacking)
@@ -263,7 +264,7 @@ class Account:
         self._owed = _minus(self._owed, amounts)
 
     def _take_alone(self, amounts: Amounts) -> None:
-        """Reserve amounts while the server is away. Raises: `Away` if this process's part does not cover them."""
+        """Reserve amounts while the server is away. Raises: `Away` if they exceed this process's part of the rest."""
         if self._known is None:
             raise Away(self._does_not_answer(", and has not since this process began"))
         if self._allowance is None:
@@ -291,7 +292,7 @@ class Account:
         """
         with self._exchanging:
             with self._lock:
-                # Of the parcel, other threads must not take what this call needs.
+                # The call takes its part out of the parcel first, so that other threads cannot.
                 used = tuple(map(min, self._parcel, needed))
                 lacking = _minus(needed, used)
                 self._parcel = _minus(self._parcel, used)
@@ -302,7 +303,7 @@ class Account:
                 args = self._args(owed, lacking, besides)
             try:
                 reply = self._connection.run(_EXCHANGE, self._keys, args)
-            except BaseException:  # Ctrl-C is included, because the account outlives this call.
+            except BaseException:  # On Ctrl-C, too, because the account outlives this call.
                 with self._lock:
                     self._parcel = _plus(self._parcel, used)
                 raise
@@ -318,7 +319,7 @@ class Account:
         return 0
 
     def _read_reply(self, reply: Any) -> tuple[int, Amounts]:
-        """Note what the server has replied; return the number of the exceeded limit (0: none), and what was added."""
+        """Store the sum of a reply; return the number of the exceeded limit (0: none) and the added amounts."""
         exceeded, epoch, self._exchanges, self._members, *amounts = reply
         self._epoch = epoch.decode()
         self._read = self._number
@@ -335,14 +336,14 @@ class Account:
         return *head, *known, *owed, *needed, *besides, *limits, _PARCEL_SHARE
 
     def _besides(self) -> Amounts:
-        """Return what a parcel lacks for the next half second. A burst of calls doubles it each time."""
+        """Return the amounts that the parcel lacks for the next half second. In a burst of calls it grows faster."""
         return tuple(
             max(0, int(rate * _PARCEL_S) - amount, burst)
             for rate, amount, burst in zip(self._rates, self._parcel, self._reserved, strict=True)
         )
 
     def _tick(self) -> bool:
-        """Keep the parcel as large as it should be; return whether that is to be done again."""
+        """Adjust the parcel to the recent rate; return whether this is to be called again."""
         with self._lock:
             if self._is_closed:
                 return False
@@ -367,7 +368,7 @@ class Account:
             return self._is_ticking
 
     def _surplus(self) -> Amounts:
-        """Return what the parcel has beyond twice what it should have, or beyond its share of the rest."""
+        """Return the amounts of the parcel beyond twice its right size, or beyond its share of the budget's rest."""
         known = self._known or _NONE
         surplus = []
         for rate, amount, limit, spent in zip(
@@ -380,7 +381,7 @@ class Account:
         return tuple(surplus)
 
     def _shortage(self) -> Amounts:
-        """Return what the parcel lacks, if it is half empty."""
+        """Return the amounts that the parcel lacks; nothing while it is more than half full."""
         wanted = tuple(int(rate * _PARCEL_S) for rate in self._rates)
         if all(amount * 2 >= want for amount, want in zip(self._parcel, wanted, strict=True)):
             return _NONE
@@ -406,7 +407,7 @@ class Accounts:
             return found
 
     def parcels(self, name: str, period: str, *, but: Account) -> Amounts:
-        """Return what the accounts of a name and period hold that no call has reserved, except for one of them."""
+        """Return the sum of the parcels of all accounts of a name and period, except the account `but`."""
         with self._lock:
             accounts = list(self._accounts.items())
         total = _NONE
@@ -416,7 +417,7 @@ class Accounts:
         return total
 
     def close(self) -> None:
-        """Give back what no call has reserved, and write what is owed, if the server answers."""
+        """Return all parcels to their sums, and add what is owed, if the server answers."""
         with self._lock:
             accounts = list(self._accounts.values())
         try:
@@ -426,7 +427,7 @@ class Accounts:
             pass
 
     def start_after_fork(self) -> None:
-        """Begin without accounts; those that there were belong to the parent process."""
+        """Start over without accounts in a forked child; the parent process uses the earlier ones."""
         self._lock = Lock()
         self._accounts: OrderedDict[tuple[Any, ...], Account] = OrderedDict()
 
@@ -452,9 +453,9 @@ class SharedBudgetStore(BudgetStore):
         self._units: tuple[int | None, ...] = (None, None, None)
 
     def total(self) -> Spending:
-        """Return what is spent and reserved now, by all processes. While the server is away it is the last known sum.
+        """Return the amounts that all processes have spent and reserved; the last known ones while the server is away.
 
-        Raises: `BudgetUnavailable` if the server did not answer yet.
+        Raises: `BudgetUnavailable` if the server has never answered.
         """
         period = self.period()
         account = self._account(period)

@@ -1,8 +1,8 @@
 """A cache of answers on a Redis server, and the claims by which equal calls of several processes become one.
 
-An answer is a JSON text under a digest of the request. Beside it, while a process makes the call, is a lock with a time
-to live, which the process renews; equal calls elsewhere wait for the answer. A lock that ends without an answer is
-taken by the next. A process never waits for a lock of its own: its calls wait for each other in memory, where they may.
+An answer is a JSON text under a digest of the request. While a process makes the call, a lock is beside the answer's
+key, with a time to live that the process renews; equal calls elsewhere wait for the answer. If the lock ends without an
+answer, the next waiting call takes it. A process never waits for its own lock: its calls wait for each other in memory.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from modelwire import forks
+from modelwire.aliases import JSON
 from modelwire.caches import RETURN_VAL_TYPE, TextCache
 from modelwire.errors import CallerError, InvalidArgument, InvalidType
 from modelwire.ext import shown_url
@@ -37,7 +38,8 @@ _LONGEST_PAUSE_S = 0.25
 # Each step of `clear` looks at about this many keys.
 _KEYS_PER_STEP = 1_000
 
-# KEYS: answer, lock. ARGV: the name of the claim, milliseconds. Returns the answer and no name, else whose lock it is.
+# KEYS: answer, lock. ARGV: the name of the claim, milliseconds. Returns the answer and no name, or no answer and the
+# name of the claim that has the lock.
 _LOOK_UP_OR_CLAIM = Script(
     """
 local answer = redis.call('GET', KEYS[1])
@@ -50,7 +52,7 @@ end
 return {'', holder}
 """
 )
-# KEYS: answer, lock. ARGV: text, milliseconds that it lives (0: for good), the name of the claim.
+# KEYS: answer, lock. ARGV: text, milliseconds to live (0: it does not expire), the name of the claim.
 _STORE = Script(
     """
 if ARGV[2] == '0' then
@@ -81,7 +83,7 @@ class RedisCache(TextCache):
 
     Args:
         url: `redis://HOST`, or `rediss://`, `unix://`, `valkey://`; the server of `modelwire.shared` if left out.
-        redis_url: the same, under the name that LangChain's `RedisCache` has for it.
+        redis_url: another name for `url`, which LangChain's `RedisCache` uses.
         ttl: an entry is removed after that many seconds; None keeps it until the server removes it.
         prefix: begins the names of all keys. `clear` removes those with this prefix, and no others.
 
@@ -115,7 +117,7 @@ class RedisCache(TextCache):
             )
         self._connection: Connection | None = self._connect()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JSON:
         url = None if self._url is None else _without_password(self._url)
         lacks_password = self._lacks_password or url != self._url
         return {
@@ -125,7 +127,7 @@ class RedisCache(TextCache):
             "lacks_password": lacks_password,
         }
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: JSON) -> None:
         super().__init__(state["ttl_s"])
         self._url = state["url"]
         self._prefix = state["prefix"]
@@ -146,7 +148,7 @@ class RedisCache(TextCache):
 
     @property
     def group(self) -> tuple[str, str]:
-        """What caches with the same entries have in common. Equal calls of such caches are one call."""
+        """The server and the prefix. Caches that are equal in them have the same entries, and share equal calls."""
         return self.place, self._prefix
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
@@ -170,7 +172,7 @@ class RedisCache(TextCache):
     def lookup_or_claim(
         self, prompt: str, llm_string: str, timeout_s: float | None = None
     ) -> Found:
-        """Return the cached generations, else a claim; wait while another process has the claim.
+        """Return the cached generations, or a claim to make the call. While another process has the claim, wait.
 
         Both are None after `timeout_s`, if the server does not answer, and if this process has the claim already.
         """
@@ -186,7 +188,7 @@ class RedisCache(TextCache):
     async def alookup_or_claim(
         self, prompt: str, llm_string: str, timeout_s: float | None = None
     ) -> Found:
-        """Return the cached generations, else a claim; wait while another process has the claim.
+        """Return the cached generations, or a claim to make the call. While another process has the claim, wait.
 
         Both are None after `timeout_s`, if the server does not answer, and if this process has the claim already.
         """
@@ -276,7 +278,7 @@ class RedisCache(TextCache):
         return "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_PER_STEP
 
     def _keys(self, digest: bytes) -> tuple[str, str]:
-        """Return the keys of an answer and of its lock, which a cluster holds on one node."""
+        """Return the keys of an answer and of its lock, which a cluster stores on the same node."""
         name = f"{self._prefix}:answer:{{{digest.hex()}}}"
         return name, f"{name}:lock"
 
@@ -286,7 +288,7 @@ class RedisCache(TextCache):
         return claim if is_own else None
 
     def _storing(self, prompt: str, llm_string: str, answers: RETURN_VAL_TYPE) -> _Storing | None:
-        """Return how the script is called that stores an answer; None if the answer is not JSON."""
+        """Return the arguments of the script that stores an answer; None if the answer cannot be written as JSON."""
         text = self._text_of(answers)
         if text is None:
             return None
@@ -301,7 +303,7 @@ class _RedisClaim:
     def __init__(self, cache: RedisCache, connection: Connection, digest: bytes, name: str) -> None:
         self.name = name
         self.reader_since: float | None = None
-        # Whether the lock has ended: with the answer.
+        # Whether the lock has ended, because the answer is stored.
         self.has_ended = False
         self._cache = cache
         self._connection = connection
@@ -319,7 +321,7 @@ class _RedisClaim:
             del self._cache._claims[self._digest]
 
     def _tick(self) -> bool:
-        """Renew the lock, or end it; return whether that is to be done again."""
+        """Renew the lock, or end it; return whether this is to be called again."""
         if self.has_ended:
             return False
         now = time.monotonic()
@@ -339,7 +341,7 @@ class _RedisClaim:
 
 
 class _Storing(NamedTuple):
-    """A call of the script that stores an answer, and ends the lock of its call."""
+    """The arguments of the script that stores an answer and ends the lock of its call."""
 
     keys: tuple[str, str]
     text: str
@@ -351,13 +353,13 @@ class _Storing(NamedTuple):
         return self.text, self.lives_ms, "" if self.claim is None else self.claim.name
 
     def end(self) -> None:
-        """Called when the answer is stored."""
+        """Note that the answer is stored, which has ended the lock."""
         if self.claim is not None:
             self.claim.has_ended = True
 
 
 class _Looking:
-    """A lookup of one call that may have to wait for the same call of another process."""
+    """The lookup of one call, which may have to wait for an equal call of another process."""
 
     def __init__(
         self, cache: RedisCache, prompt: str, llm_string: str, timeout_s: float | None
@@ -375,7 +377,7 @@ class _Looking:
         self._ends_at = None if timeout_s is None else time.monotonic() + timeout_s
 
     def pauses(self) -> Iterator[float]:
-        """Yield how long to wait before each look at the server."""
+        """Yield the seconds to wait before each look at the server."""
         pause_s = 0.0
         while not self._is_over:
             if pause_s and self._ends_at is not None:
@@ -386,10 +388,10 @@ class _Looking:
             else:
                 yield pause_s
             pause_s = min(max(pause_s * 1.5, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-            pause_s *= random.uniform(0.8, 1.2)  # noqa: S311 - so that those who wait do not ask at once
+            pause_s *= random.uniform(0.8, 1.2)  # noqa: S311 - so that waiting processes do not ask at the same time
 
     def take(self, reply: tuple[bytes, bytes]) -> None:
-        """Take what the server has replied: an answer, a claim, or that another process has it."""
+        """Store the server's reply: an answer, a claim, or the name of the claim to wait for."""
         text, holder = reply
         name = holder.decode()
         is_answered = not name
@@ -430,7 +432,7 @@ def _connection_to(url: str) -> Connection:
 
 @forks.in_child
 def _start_after_fork() -> None:
-    """The claims and the connections belong to the parent process."""
+    """Make new names of claims and new connections in a forked child; the parent process uses the earlier ones."""
     global _lock, _process
     _lock = Lock()
     _process = token_hex(8)

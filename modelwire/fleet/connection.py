@@ -1,4 +1,4 @@
-"""The connection of a process to its Redis or Valkey: scripts and commands in both colours, and whether it answers.
+"""The connection of a process to its Redis or Valkey server: it runs scripts and commands, sync and async.
 
     connection.run(script, keys, args)            # in a thread
     await connection.arun(script, keys, args)     # in an event loop
@@ -47,9 +47,9 @@ _FAILURES_TO_BE_AWAY = 2
 _RETRY_FIRST_S = 0.1
 # The time between two tries does not grow beyond this.
 _RETRY_MOST_S = 1.0
-# A listener looks this often whether it is still needed.
+# A listener checks at this interval whether it is still needed.
 _LISTEN_S = 1.0
-# The schemes of a URL, and those by which redis-py knows them.
+# The schemes that a URL may have, with the ones that redis-py knows.
 _SCHEMES = {
     "redis": "redis",
     "rediss": "rediss",
@@ -98,7 +98,7 @@ class Connection:
 
     @property
     def is_away(self) -> bool:
-        """Whether the server did not answer lately."""
+        """Whether the server has stopped answering, so that all calls but one at a time fail at once."""
         return self._is_away
 
     def key(self, *parts: str) -> str:
@@ -107,12 +107,15 @@ class Connection:
         return ":".join([self.prefix, *kinds, f"{{{last}}}"])
 
     def check(self) -> None:
-        """Try the server once. If it does not answer, it is away. Raises: `InvalidArgument` if it rejects us."""
+        """Call the server once. If it does not answer, it is away.
+
+        Raises: `InvalidArgument` if it rejects the user or the password.
+        """
         try:
             self._client.ping()
         except _REJECTIONS as exc:
             raise InvalidArgument(
-                f"The server at `{self.shown}` refuses the user or the password of its URL."
+                f"The server at `{self.shown}` rejects the user or the password of its URL."
             ) from exc
         except _FAILURES as exc:
             self._failed(exc, is_certain=True)
@@ -168,8 +171,11 @@ class Connection:
             self._client.connection_pool.disconnect(inuse_connections=False)
 
     def start_after_fork(self) -> None:
-        """Forget the connections of the parent process, which goes on using them."""
-        self._parents = (self._client, self._loop_clients)  # Nothing here closes them.
+        """Open new connections in a forked child. The parent process still uses its own, which are not closed here."""
+        self._parents = (
+            self._client,
+            self._loop_clients,
+        )  # While they are referenced, nothing closes them.
         self._open()
 
     async def _loop_client(self) -> Any:
@@ -183,7 +189,7 @@ class Connection:
 
     @contextmanager
     def _watched(self) -> Generator[None]:
-        """Raise `Away` for what fails in the block; count failures and successes."""
+        """Raise `Away` if a call to the server fails in the block; count failures and successes."""
         self._check_turn()
         try:
             yield
@@ -200,7 +206,7 @@ class Connection:
         with self._lock:
             if now < self._retry_at:
                 raise Away(f"The server at `{self.shown}` does not answer.")
-            # Until this one has its reply, all other calls fail at once.
+            # Until this call has its reply, all other calls fail at once.
             self._retry_at = now + _TIMEOUT_S * 2
 
     def _failed(self, exc: Exception, *, is_certain: bool = False) -> None:
@@ -212,7 +218,7 @@ class Connection:
             self._is_away = self._is_away or is_news
         if is_news:
             _log.warning(
-                "The shared state at %s cannot be used (%s). This process goes on alone and tries again.",
+                "The shared state at %s cannot be used (%s). This process continues alone and tries again.",
                 self.shown,
                 exc,
             )
@@ -228,12 +234,12 @@ class Connection:
 
 def _client(url: str, shown: str) -> Any:
     try:
-        # redis-py would repeat what failed for seconds by itself; here the caller decides.
+        # By itself redis-py would retry a failed command for seconds. Here the caller decides.
         client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options())
         client.connection_pool.make_connection()  # It reads the options, and connects later.
     except (TypeError, ValueError) as exc:
         raise InvalidArgument(
-            f"The URL `{shown}` has an option that redis-py does not take."
+            f"The URL `{shown}` has an option that redis-py does not accept."
         ) from exc
     return client
 
@@ -243,7 +249,7 @@ def _options() -> Kwargs:
 
 
 def _checked(url: str) -> str:
-    """Return the URL as redis-py takes it. Raises: `InvalidArgument`, which shows no part of it but its scheme."""
+    """Return the URL with a scheme that redis-py knows. Raises: `InvalidArgument`, without any part of the URL."""
     try:
         parts = urlsplit(url)
         is_complete = bool(parts.path if parts.scheme == "unix" else parts.hostname)

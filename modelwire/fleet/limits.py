@@ -1,8 +1,8 @@
 """Limits that all processes of a fleet share: one daemon thread renews the leases of this process's limiters.
 
-What is learned of a provider is a text on the server (`shared_congestion.py` of the core makes and reads it), with a
-version. Beside it, the server has what its script needs: the pace, the time of the next free *slot*, the members, and
-what they have reported since. One script does a renewal in one round trip:
+The state of a limiter is a text on the server, with a version: what was learned about the limits of the provider
+(`shared_congestion.py` of the core makes and reads it). Beside it, the server has what its script needs: the pace, the
+time of the next free *slot*, the members and their latest reports. One script does a renewal in one round trip:
 
 1. It counts what the member has sent, and how many answers it had, and stores what it has seen (refusals, recoveries).
 2. It gives the member slots: times, at even intervals over all members, at which one request may be sent each. They lie
@@ -12,10 +12,10 @@ what they have reported since. One script does a renewal in one round trip:
 4. If something was seen, or the pace grows, it gives the member a *turn*: that one brings the text up to date, with the
    rules of an ordinary limiter, and stores it with its next renewal, at once. A turn that is not used lapses.
 
-A renewal comes every 0.1 s, and at once after a refusal; a cut is published, so that all members renew. A member whose
-renewals fail keeps its lease for 0.5 s, and then goes on alone with 1/n of what was known. A server that has lost its
-memory gets the text from the first member that knows a later version than the server does. All times are those of the
-server.
+A lease is renewed every 0.1 s, and at once after a refusal; a cut of the pace is published, so that all members renew.
+If its renewals fail, a member keeps its lease for 0.5 s, and then continues alone with 1/n of the known limits, where
+n is the number of members. A server that has lost its data gets the text from the first member that knows a later
+version. All times are those of the server's clock.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ _END_S = 1.0
 _LISTEN_AGAIN_S = 1.0
 # Large fleets renew less often: this many members at the first interval.
 _MEMBERS_AT_ONCE = 30
-# A key of one byte more takes an attacker 256 times as long. A key that is guessed costs this many rounds.
+# PBKDF2 makes this many rounds, so that it takes long to guess a short key by its digest.
 _ROUNDS = 10_000
 
-# What a member needs for its turn, besides the state and the events.
+# A member needs these fields of the reply for its turn, besides the state and the events.
 _NEWS = ("now", "sent", "answered", "in_flight", "members", "is_waiting", "ceiling")
 
 _RENEW = Script((Path(__file__).parent / "renew_lease.lua").read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ _RENEW = Script((Path(__file__).parent / "renew_lease.lua").read_text(encoding="
 def limiter_digest(identity: Sequence[str | None], prefix: str) -> str:
     """Return the name under which a limiter is shared: a digest of its address, model, headers and credentials.
 
-    It cannot be turned back into a credential, and guessing a short one is made slow: PBKDF2 with the prefix as salt.
+    The digest does not reveal the credentials. PBKDF2, with the prefix as salt, makes it slow to guess a short one.
     """
     text = json.dumps(list(identity)).encode()
     return pbkdf2_hmac("sha256", text, f"limits of {prefix}".encode(), _ROUNDS, 16).hex()
@@ -88,13 +88,13 @@ class LimitSharing:
         self._thread: Thread | None = None
 
     def add(self, lease: Any, identity: Sequence[str | None]) -> None:
-        """Renew a lease from its first call on, until the limiter has no calls."""
+        """Renew a lease from the first call of its limiter on, as long as the limiter has calls."""
         digest = limiter_digest(identity, self._connection.prefix)
         renewal = _Renewal(lease, digest, self._connection, self._channel)
         lease.urge = lambda: self._urge(renewal)
 
     def close(self) -> None:
-        """End all leases. Their limiters go on alone."""
+        """End all leases. Their limiters continue without the fleet."""
         self._closed.set()
         self._woken.set()
         if self._thread is not None:
@@ -103,11 +103,11 @@ class LimitSharing:
             renewal.lease.end(monotonic())
 
     def start_after_fork(self) -> None:
-        """Begin anew in a child process: its limiters are new, too."""
+        """Start over in a forked child, whose limiters are new, too."""
         self._start()
 
     def _urge(self, renewal: _Renewal) -> None:
-        """Renew a lease soon. This is called often, so a lease that is urgent already costs nothing more."""
+        """Renew a lease soon. This is called often, so it returns at once for a lease that is urgent already."""
         if renewal.is_urgent and not renewal.lease.has_news:
             return
         renewal.is_urgent = True
@@ -124,12 +124,13 @@ class LimitSharing:
         while not self._closed.is_set():
             self._woken.clear()
             due = list(self._due.values())
-            next_at = min((one.due_at() for one in due), default=None)
-            wait_s = None if next_at is None else next_at - monotonic()
+            now = monotonic()
+            waits = [one.due_at() - now for one in due]
+            wait_s = min(waits, default=None)
             if wait_s is None or wait_s > 0:
                 self._woken.wait(wait_s)
             else:
-                self._renew([one for one in due if one.due_at() <= monotonic()])
+                self._renew([one for one in due if one.due_at() <= now])
 
     def _renew(self, due: list[_Renewal]) -> None:
         for renewal in due:
@@ -139,7 +140,7 @@ class LimitSharing:
                 self._due[renewal.lease] = renewal
 
     def _listen(self) -> None:
-        """Renew a lease as soon as another member has slowed down. Without that, it is renewed a little later."""
+        """Renew a lease as soon as another member has slowed down. Without the subscription it is renewed later."""
         while not self._closed.is_set():
             with suppress(Away):
                 for digest in self._connection.listen(self._channel):
@@ -169,7 +170,7 @@ class _Renewal:
         self._interval_s = _RENEW_S
 
     def due_at(self) -> float:
-        """Return when the lease must be renewed."""
+        """Return the time (of `monotonic`) at which the lease must be renewed."""
         interval_s = self._interval_s
         if self.is_urgent:
             interval_s = _NEWS_S if self.lease.has_news else _SOON_S
@@ -232,7 +233,7 @@ class _Renewal:
 
 
 def _restored(lease: Any, reply: JSON) -> JSON:
-    """Return the publication that gives a server without memory the state that this process knows."""
+    """Return the publication that restores this process's state on a server that has lost its data."""
     text, pub = lease.restored(reply["now"])
     return {
         "base": lease.version - 1,

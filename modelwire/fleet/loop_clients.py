@@ -1,7 +1,7 @@
 """The clients of event loops: each loop has its own, which is closed with the loop.
 
-`asyncio.run` and the like close every asynchronous generator that is still open (`loop.shutdown_asyncgens`). Ours wait
-for that.
+`asyncio.run` and the like close every asynchronous generator that is still open (`loop.shutdown_asyncgens`). A
+generator that only waits for this closes the client of its loop.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from redis.backoff import NoBackoff
 
 from modelwire.aliases import Kwargs
 
-# A loop opens at most this many connections; more commands at a time wait for one,
+# A loop opens at most this many connections. More commands at the same time wait for one of them.
 _MOST_CONNECTIONS = 20
-# so long at most.
+# A command waits at most this long for a connection.
 _WAIT_S = 1.0
 
 
@@ -33,7 +33,7 @@ class LoopClients:
         self._held: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient] = WeakKeyDictionary()
 
     async def of_running_loop(self) -> Any:
-        """Return the client of the loop that runs."""
+        """Return the client of the running loop, which is made if the loop has none."""
         loop = asyncio.get_running_loop()
         held = self._held.get(loop)
         if held is None or held.keeper is None:
@@ -51,7 +51,7 @@ class LoopClients:
 
 
 class _LoopClient:
-    """A client, and the generator that closes it; None once it is closed."""
+    """A client, and the generator that closes it with its loop; None if the client is closed."""
 
     def __init__(self, client: Any) -> None:
         self.client = client

@@ -1,4 +1,4 @@
-"""This process's part in the fleet: on or off, for which server, and what follows a fork and the end of the program."""
+"""Lets this process join a fleet and leave it, and handles a fork and the end of the program."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _current: Fleet | None = None
 
 
 class Fleet:
-    """What `modelwire.shared` returns: this process shares its limits, budgets and cached answers until `close`."""
+    """This process's membership in a fleet: it shares its limits, budgets and cached answers until `close`.
+
+    `modelwire.shared` returns it.
+    """
 
     def __init__(self, url: str, prefix: str) -> None:
         # The URL, which may hold a password, and the prefix.
@@ -39,7 +42,7 @@ class Fleet:
 
     @property
     def is_away(self) -> bool:
-        """Whether the server does not answer, so that this process goes on alone."""
+        """Whether the server does not answer, so that this process continues alone."""
         return self.connection.is_away
 
     def budget_store(
@@ -52,7 +55,7 @@ class Fleet:
         return SharedBudgetStore(self._accounts, name, per, zone, when_away)
 
     def close(self) -> None:
-        """Give back what this process holds, and share nothing from now on."""
+        """Return this process's leases and reserved amounts to the fleet, and share nothing from now on."""
         global _current
         with _lock:
             is_current = _current is self
@@ -66,7 +69,7 @@ class Fleet:
         self.connection.close()
 
     def start_after_fork(self) -> None:
-        """Begin anew in a child process."""
+        """Start over in a forked child, with connections and leases of its own."""
         self.connection.start_after_fork()
         self._limits.start_after_fork()
         if self._accounts is not None:
@@ -78,7 +81,7 @@ class Fleet:
 
 
 def share(url: str | None = None, *, prefix: str | None = None) -> Fleet:
-    """Share state over the server at `url`; this is `modelwire.shared`."""
+    """Share state over the server at `url`, and return the fleet. `modelwire.shared` calls this."""
     settings = _settings(url, prefix)
     fleet, is_new = _joined(*settings)
     if is_new:
@@ -91,9 +94,9 @@ def share(url: str | None = None, *, prefix: str | None = None) -> Fleet:
 
 
 def share_by_config() -> Fleet | None:
-    """Share state as the environment or the file says; the server is not tried before it is used.
+    """Share state as the environment or the file says. The server is not called before it is needed.
 
-    A file that cannot be used is logged, and nothing is shared: the program may not know of it.
+    If the file is not valid, a warning is logged and None returned: the program itself may not need the file.
     """
     try:
         settings = _settings(None, None)
@@ -109,7 +112,7 @@ def current() -> Fleet | None:
 
 
 def _settings(url: str | None, prefix: str | None) -> tuple[str, str]:
-    """Return the URL and the prefix: those of the arguments, the environment or the file."""
+    """Return the URL and the prefix, from the arguments, the environment or the file."""
     found: dict[str, str] = {}
     if url is None:
         url = os.environ.get(VARIABLE)
@@ -131,7 +134,7 @@ def _joined(url: str, prefix: str) -> tuple[Fleet, bool]:
         if _current is None:
             _current = Fleet(url, prefix)
             _close_with_child()
-            ext.exchange_limiters({})  # Those of before share nothing.
+            ext.exchange_limiters({})  # Limiters made before this share nothing.
             return _current, True
         if _current.settings != (url, prefix):
             raise InvalidArgument(

@@ -1,4 +1,4 @@
-"""One daemon thread that does a process's background work for the fleet, while there is any."""
+"""One daemon thread for the background tasks of this process's part in the fleet. It ends when no task is left."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Ticker:
             with self._lock:
                 tasks = self._tasks
                 self._tasks = {}
-            # A task that is added while it runs stays, whatever it returns.
+            # A task that is added again while it runs is called again, whatever it returns.
             unfinished = [task for task in tasks if task()]
             with self._lock:
                 self._tasks.update(dict.fromkeys(unfinished))
@@ -47,13 +47,13 @@ _ticker = _Ticker()
 def start_ticking(task: Callable[[], bool]) -> None:
     """Call `task` every tenth of a second, in a thread, until it returns False. It must not raise.
 
-    A task that is there already is not added again.
+    A task that is called already is not added a second time.
     """
     _ticker.add(task)
 
 
 @forks.in_child
 def _start_after_fork() -> None:
-    """Forget the tasks of the parent process, whose thread is not here."""
+    """Forget the tasks of the parent process, whose thread does not exist in a forked child."""
     global _ticker
     _ticker = _Ticker()

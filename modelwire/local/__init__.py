@@ -1,9 +1,9 @@
-"""A real language model on the user's own machine: its weights, and llama.cpp's server in a child process.
+"""Runs a language model on the user's own machine: its weights, and llama.cpp's server in a child process.
 
     from modelwire.local import LocalServer
 
     with LocalServer("smollm2") as server:
-        print(server.base_url)        # takes OpenAI's and Anthropic's requests; needs no key
+        print(server.base_url)        # it answers OpenAI's and Anthropic's clients, with any key
 
 `init_chat_model("local:smollm2")` starts such a server by itself, and all models of the program
 share it.

@@ -1,4 +1,5 @@
-"""The child process that runs llama.cpp's server. `server.py` starts it as a script; it imports nothing of modelwire.
+"""The child process that runs llama.cpp's server. `server.py` starts this file as a script, which imports no module of
+modelwire: the child may not find them.
 
 It prints `listening http://127.0.0.1:PORT` to standard output once the model is loaded, and ends
 when its standard input is closed or its parent has ended.
@@ -20,9 +21,10 @@ import socket
 import sys
 import tempfile
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modelwire.aliases import Kwargs
+if TYPE_CHECKING:
+    from modelwire.aliases import Kwargs
 
 REFUSAL = b'{"error": {"message": "This server answers this machine only: see `Host`.", "type": "forbidden"}}'
 
@@ -57,7 +59,7 @@ def _start(options: Kwargs, place: str) -> Any:
     params.cpuparams.n_threads = options["n_threads"]
     params.use_jinja = True
     if options["embeddings"]:
-        # A text is embedded in one piece, so that the longest one must fit into a batch.
+        # A text is embedded in one piece, so the longest text must fit into a batch.
         params.embedding = True
         params.n_batch = params.n_ubatch = options["n_ctx"] // options["n_parallel"]
         if not _names_pooling(options["model"]):
@@ -85,9 +87,9 @@ def _names_pooling(path: str) -> bool:
 
 async def _serve(listener: socket.socket, inner: str) -> None:
     async def let_in(client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
-        """Forward a connection after checking its first request.
+        """Forward a connection if its first request names this machine.
 
-        A browser never shares a connection between two sites.
+        Later requests need no check, because a browser never shares a connection between two sites.
         """
         try:
             head = await client.readuntil(b"\r\n\r\n")
@@ -141,8 +143,8 @@ def main() -> None:
     folder = tempfile.mkdtemp(prefix="modelwire-")
     threading.Thread(target=_end_with_parent, args=(os.getppid(), folder), daemon=True).start()
     place = os.path.join(folder, "llama.sock")
-    # The path of a socket must be shorter than this. Otherwise llama.cpp listens on a port that is
-    # not announced.
+    # The system limits the length of a socket's path. For a longer path, llama.cpp listens on a port
+    # that is not announced.
     has_sockets = os.name == "posix" and len(place) < 100
     try:
         listener = socket.create_server(("127.0.0.1", options["port"]), backlog=1024)

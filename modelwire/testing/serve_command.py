@@ -1,4 +1,4 @@
-"""`modelwire serve`: runs a `ProviderServer` in the foreground, or for as long as another command runs."""
+"""`modelwire serve`: runs a test server until Ctrl-C, or for as long as another command runs."""
 
 # ruff: noqa: T201 - a command prints
 
@@ -22,7 +22,7 @@ _UNKNOWN_QUESTION = (
     "Any other question needs a provider's key, or the model `local:smollm2`."
 )
 
-# These are the names in `faults.NAMED`, which the help of other commands must not load.
+# The names in `faults.NAMED`. They are repeated, so that the help of other commands does not import that module.
 _FAULTS = (
     "billing, error_under_200, error_event, cut, no_terminal_mark, reset_request, reset_headers, reset_body, close, "
     "stall_request, stall_body, slow, byte_by_byte, malformed_json, html, empty, wrong_content_type, "
@@ -44,14 +44,14 @@ _NUMBERS: tuple[tuple[str, type, float | None, str, str], ...] = (
         float,
         60.0,
         "S",
-        "seconds of a limit that a burst may spend ahead: 60 (default) or 1",
+        "a burst may use as much of a limit as this many seconds grant: 60 (default) or 1",
     ),
     (
         "--max-concurrent",
         int,
         None,
         "N",
-        "requests in flight; more are refused with 503 (default: no limit)",
+        "requests in flight; more are rejected with 503 (default: no limit)",
     ),
     (
         "--time-scale",
@@ -74,7 +74,7 @@ def register(commands: Any) -> None:
     """Add the command to the parser."""
     serve = commands.add_parser(
         "serve",
-        help="a provider for tests: OpenAI's, Anthropic's, Gemini's and Bedrock's wires, limits, faults, until Ctrl-C",
+        help="a provider for tests: answers like OpenAI, Anthropic, Gemini and Bedrock, with limits and faults",
     )
     add = serve.add_argument
     add("--answer", metavar="TEXT", help="the answer to every question (default: the user's text)")
@@ -94,21 +94,21 @@ def register(commands: Any) -> None:
     add(
         "--no-strict",
         action="store_true",
-        help="answer requests with unknown parameters, too, which the providers refuse",
+        help="answer requests with unknown parameters, too, which the providers reject",
     )
     add(
         "--fault",
         action="append",
         default=[],
         metavar="NAME=RATE",
-        help="a fault and how often it happens: `reset_body=0.1`, `503=0.05`; may be given more than once. A status, or"
-        f" one of {_FAULTS}",
+        help="a fault and its probability: `reset_body=0.1`, `503=0.05`; may be used more than once. NAME is a status,"
+        f" or one of {_FAULTS}",
     )
     add(
         "command",
         nargs="*",
         metavar="COMMAND",
-        help="after `--`: run this command with the server's address in its environment, and end with it",
+        help="after `--`: run this command with the server's address in its environment, and stop when it ends",
     )
     serve.set_defaults(run=_serve)
 
@@ -116,8 +116,8 @@ def register(commands: Any) -> None:
 def page_answers() -> Callable[[Any], Any]:
     """Return a function that answers a request as the documentation's pages print it.
 
-    `page_answers.json` has the answers in order: the first one is used whose `has` are all in the
-    latest message, the model's name or the names of the request's fields.
+    The first row of `page_answers.json` is used whose `has` texts are all in the latest message, the
+    model's name or the names of the request's fields.
     """
     table = Path(__file__).with_name("page_answers.json")
     rows = json.loads(table.read_text(encoding="utf-8"))
@@ -172,12 +172,12 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _run_beside(command: Sequence[str], addresses: Mapping[str, str]) -> int:
-    """Run a command that finds the server in its environment. Return its exit code."""
+    """Run a command with `addresses` in its environment. Return its exit code."""
     import signal
     import subprocess
 
     child = subprocess.Popen(command, env=os.environ | addresses)
-    # Ctrl-C reaches both processes. Only the command handles it: an interactive Python continues afterwards.
+    # Ctrl-C reaches both processes, and this one ignores it: an interactive Python continues after Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return child.wait()

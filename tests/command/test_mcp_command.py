@@ -66,7 +66,7 @@ def test_call_takes_arguments_and_a_name_with_dots(run: Callable[..., Any]) -> N
     ("words", "code", "text"),
     [
         (["call", "SERVER", "stepz"], 2, "did you mean `steps`"),
-        (["call", "SERVER", "steps", "[1]"], 2, "are a JSON object"),
+        (["call", "SERVER", "steps", "[1]"], 2, "must be a JSON object"),
         (["call", "SERVER", "steps", "{"], 2, "not valid JSON"),
         (["call", "SERVER", "mute", "--timeout", "0.3"], 1, "no answer in 0.3 s"),
         (["list", "'"], 2, "cannot be read"),

@@ -251,7 +251,7 @@ def test_a_long_text_and_an_image_are_asked_anew_whole(
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (left_out, "line 3: a text of the call is left out"),
+        (left_out, "line 3: a text of the call is missing"),
         (without_calls, "no calls to run again: it was recorded by an older modelwire"),
         (lambda path: path.unlink(), "cannot be read"),
         (lambda path: path.write_text(""), "not a cassette"),
@@ -286,7 +286,7 @@ def test_a_recording_that_cannot_be_asked_anew_is_refused_before_any_request(
             ["openai:gpt-4o"],
             {"batch": True, "max_cost": 1},
             InvalidArgument,
-            "a batch is made whole",
+            "a batch is submitted as a whole",
         ),
         (
             "openai:gpt-4o",

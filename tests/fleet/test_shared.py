@@ -101,7 +101,7 @@ def test_a_url_that_cannot_be_used_is_an_error_without_its_secret(url: str) -> N
 def test_a_password_is_used_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     with redis_server("--requirepass", "open-sesame") as server:
         wrong = server.url.replace("//", "//:secret@")
-        with pytest.raises(InvalidArgument, match="refuses the user or the password") as caught:
+        with pytest.raises(InvalidArgument, match="rejects the user or the password") as caught:
             modelwire.shared(wrong)
         assert "secret" not in str(caught.value)
         fleet = modelwire.shared(server.url.replace("//", "//:open-sesame@"))

@@ -19,21 +19,25 @@ _MAX_NAME = 100
 
 
 def cassette_path(node: pytest.Item) -> Path:
-    """Return `cassettes/<module>/<test>.jsonl` beside the test's module; a class's name comes before the test's."""
-    names = node.nodeid.partition("::")[2].replace("::", ".")
+    """Return `cassettes/<module>/<test>.jsonl` beside the test's module; `<test>` may be `<class>.<test>`."""
+    _, _, test = node.nodeid.partition("::")
+    names = test.replace("::", ".")
     name = re.sub(r"[^\w.\-\[\]]+", "_", names)
     if name != names or len(name) > _MAX_NAME:
-        # Two tests may have the same name now, so a digest is added.
-        name = f"{name[:_MAX_NAME]}-{sha256(names.encode()).hexdigest()[:8]}"
-    return node.path.parent / "cassettes" / node.path.stem / f"{name}.jsonl"
+        # The changed name could be that of another test, so a digest is added.
+        digest = sha256(names.encode()).hexdigest()
+        name = f"{name[:_MAX_NAME]}-{digest[:8]}"
+    module = node.path
+    return module.parent / "cassettes" / module.stem / f"{name}.jsonl"
 
 
 class Cassette:
-    """The value of the fixture `cassette`: its `path`, and whether this run is `recording`."""
+    """The value of the fixture `cassette`: the `path` of its file, and whether this run is `recording` it."""
 
     def __init__(self, path: Path, mode: str) -> None:
         self.path = path
-        self.recording = mode == "all" or (mode == "once" and not path.exists())
+        is_new = mode == "once" and not path.exists()
+        self.recording = is_new or mode == "all"
         # The recording of a failed test must not replace that of a passed one.
         self._fresh = path.with_name(f"{path.name}.part")
         if self.recording:
@@ -51,13 +55,16 @@ class Cassette:
         self._tape.__enter__()
 
     def end(self, *, passed: bool) -> None:
-        """Keep the recording if the test has passed and made calls."""
-        self._tape.__exit__()
-        if isinstance(self._tape, Recording):
-            if passed and self._tape.count:
-                os.replace(self._fresh, self.path)
-                return
-            self._fresh.unlink(missing_ok=True)
-            for folder in (self.path.parent, self.path.parent.parent):
-                if not any(folder.iterdir()):
-                    folder.rmdir()
+        """Stop answering or recording. Keep a recording if the test has passed and made calls, else delete it."""
+        tape = self._tape
+        tape.__exit__()
+        if not isinstance(tape, Recording):
+            return
+        if passed and tape.count:
+            os.replace(self._fresh, self.path)
+            return
+        self._fresh.unlink(missing_ok=True)
+        folder = self.path.parent
+        for empty in (folder, folder.parent):
+            if not any(empty.iterdir()):
+                empty.rmdir()

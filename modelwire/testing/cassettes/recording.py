@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import Send
 
 _one_at_a_time = Lock()
-# This process has recorded these files.
+# The files that this process has recorded.
 _recorded_here: set[Path] = set()
 
 
@@ -69,12 +69,12 @@ class Recording:
             chain.batch(rows)
 
     Each line is one request and its answer; a retry has its own line. One more line has the call
-    itself: its messages, its parameters and its result, which `compare` runs again. Keys, tokens and
+    itself, which `compare` can run again: its messages, its parameters and its result. Keys, tokens and
     passwords are masked; prompts and answers are not. Lines are written when requests end, in the
     order in which they began. `count` is the number of requests written.
 
-    The recording of an earlier run at `path` is replaced. One of this same process would be lost by
-    that, so it must be chosen: `append=True` adds to it, `append=False` starts it anew.
+    A recording of an earlier process at `path` is replaced. If this process has recorded the file, you
+    must choose: `append=True` adds to it, `append=False` replaces it.
 
     Raises:
         CassetteError: Another cassette is active, the file cannot be written, or its recording would be lost.
@@ -100,7 +100,7 @@ class Recording:
             self._writer = Writer(self.path, append=self._append)
             self._observing.enter_context(observing(CallRecorder(self._writer), everywhere=True))
         except BaseException:
-            # Ctrl-C is included: `__exit__` does not run then, and calls would be recorded forever.
+            # On Ctrl-C, too: `__exit__` does not run then, and calls would be recorded forever.
             self._observing.close()
             end_cassette(self)
             raise
@@ -125,17 +125,17 @@ class Writer:
         self.path = path
         self.count = 0
         self._lock = Lock()
-        # This is the number of the next line. A request that ends before its turn waits in
+        # This is the number of the next line. The line of a request that ends before its turn waits in
         # `_ended`.
         self._next = 0
         self._begun = 0
         self._ended: dict[int, str | None] = {}
-        # These are the numbers of lines that are calls.
+        # The lines with these numbers are calls.
         self._calls: set[int] = set()
         self._open: dict[int, _Running] = {}
-        # These are the hashes of the long texts that are in the file already.
+        # The file already has the long texts with these hashes.
         self._texts: set[str] = set()
-        # These are the exchanges with a recorded request, and those whose answer was not read to its end.
+        # The exchanges with a recorded request, and those whose answer was not read to its end.
         self._recorded: WeakSet[AnyExchange] = WeakSet()
         self._left: WeakSet[AnyExchange] = WeakSet()
         try:
@@ -161,14 +161,14 @@ class Writer:
         return running
 
     def end(self, running: _Running, *, written: bool = True) -> None:
-        """Write a request and its answer. Nothing is written for a request that was never sent."""
-        running.answer.end_s = running.now_s()
-        if running.answer.ended == "left":
+        """Write a request and its answer; with `written` False nothing, because the request was never sent."""
+        answer = running.answer
+        answer.end_s = running.now_s()
+        if answer.ended == "left":
             self._left.add(running.exchange)
+        line = None
         if written:
-            line = to_line(running.request, running.answer, running.exchange, self._texts)
-        else:
-            line = None
+            line = to_line(running.request, answer, running.exchange, self._texts)
         with self._lock:
             if self._open.pop(running.number, None) is None:
                 # The block was left before this request ended.
@@ -220,9 +220,9 @@ class Writer:
 
 
 def _adds_to(path: Path, append: bool | None) -> bool:  # noqa: FBT001
-    """Return whether to append to the file.
+    """Return whether to append to the file instead of replacing it.
 
-    Raises `CassetteError` if its recording would be lost.
+    Raises `CassetteError` if the file is not a cassette, or has a recording of this process.
     """
     if not path.is_file() or not (data := path.read_bytes()):
         return False
@@ -230,8 +230,8 @@ def _adds_to(path: Path, append: bool | None) -> bool:  # noqa: FBT001
         raise CassetteError(f"`{path}` is not a cassette, and would be replaced: move it away.")
     if append is None and path.absolute() in _recorded_here and data.count(b"\n") > 1:
         raise CassetteError(
-            f"`{path}` was recorded a moment ago, by this process, and would be replaced. Add to it by "
-            f"`recorded({str(path)!r}, append=True)`, or begin it anew by `append=False`."
+            f"`{path}` was recorded by this same process, and would be replaced. Add to it with "
+            f"`recorded({str(path)!r}, append=True)`, or replace it with `append=False`."
         )
     return bool(append and from_lines(data, path))
 
@@ -251,7 +251,7 @@ class _Running:
 
 
 class CallRecorder(CallObserver):
-    """Records each call that a writer has a request of: its messages, its parameters and its result."""
+    """Records each call of which the writer has recorded a request: its messages, its parameters and its result."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -265,7 +265,7 @@ class CallRecorder(CallObserver):
 
 
 class _RecordedCall(CallObserver):
-    """Records one call when it ends."""
+    """Observes one call, and records it when it ends."""
 
     def __init__(
         self,
@@ -274,7 +274,8 @@ class _RecordedCall(CallObserver):
         messages: Sequence[BaseMessage],
         kwargs: Values,
     ) -> None:
-        options = {name: value for name, value in kwargs.items() if name != "stop"}
+        options = dict(kwargs)
+        stop = options.pop("stop", None)
         self._writer = writer
         self._exchange: AnyExchange | None = None
         self._began = monotonic()
@@ -285,7 +286,7 @@ class _RecordedCall(CallObserver):
             provider=str(getattr(model, "provider", type(model).__name__)),
             model=str(model.model),
             messages=messages_to_dict(list(messages)),
-            params=model.call_parameters(kwargs.get("stop"), options),
+            params=model.call_parameters(stop, options),
             left_out=more,
         )
 
@@ -312,7 +313,7 @@ class _RecordedCall(CallObserver):
 
 
 class _RecordedConnection(ConnectionWrapper):
-    """Records what one connection sends and reads."""
+    """Records the requests that a connection sends, and the answers that it reads."""
 
     def __init__(self, writer: Writer, inner: Any) -> None:
         super().__init__(inner)

@@ -1,12 +1,12 @@
 """The format of a cassette: one line of JSON for each request, in the order in which they were sent. No I/O.
 
-A call has a line of its own behind its last request, with its messages, parameters and result; a
-replay does not need it, `compare` needs nothing else.
+Behind the last request of a call, one more line has the call itself: its messages, parameters and
+result. A replay ignores that line, and `compare` reads only such lines.
 
-It contains no secrets. The keys of objects are sorted, so that two recordings of one program can be
-compared line by line. A request is found by the hash of its method, URL and body. A long text, such
-as an image, is written once, in the `texts` of the first request that has it, and every request
-refers to it by its hash.
+A cassette contains no secrets. The keys of objects are sorted, so that two recordings of one program
+can be compared line by line. A replay finds a request by the hash of its method, URL and body. A long
+text, such as an image, is written once, in the `texts` of the first request that has it, and every
+request refers to it by its hash.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
     from modelwire.transport.steps import Exchange
 
-# Long texts by their hashes.
+# Long texts by the hashes that replace them.
 Texts = dict[str, str]
-# A call on its way, of any wire.
+# A call in progress, of any wire.
 AnyExchange: TypeAlias = "Exchange[Any, Any]"
 
 VERSION = 1
-# This is the first line of the file.
+# The first line of every cassette.
 HEAD = json.dumps({"modelwire": "cassette", "version": VERSION})
 # A text of a request with more characters than this is replaced by its hash.
 _MAX_TEXT = 10_000
-# This stands in place of a long text.
+# A match is the hash that replaces a long text.
 LEFT_OUT = re.compile(r"<\d+ characters, sha256 [0-9a-f]{64}>")
 
 
@@ -57,17 +57,13 @@ class Request:
     def of(cls, exchange: AnyExchange) -> Request:
         """Return the request of a call that is about to be sent."""
         redactor = Redactor(exchange)
+        method = exchange.method
         url = _url(exchange.url)
         body = redactor.body(_json_or_text(exchange.content))
-        whole = f"{exchange.method} {url}\n{json.dumps(body, sort_keys=True)}"
+        whole = f"{method} {url}\n{json.dumps(body, sort_keys=True)}"
+        digest = sha256(whole.encode()).hexdigest()
         headers = redactor.request_headers(exchange.headers)
-        return cls(
-            exchange.method,
-            url,
-            sha256(whole.encode()).hexdigest(),
-            dict(sorted(headers.items())),
-            body,
-        )
+        return cls(method, url, digest, dict(sorted(headers.items())), body)
 
 
 @dataclass
@@ -75,7 +71,7 @@ class Answer:
     """A recorded answer: the `pieces` of its body with the seconds since the request was sent, and how it ended.
 
     The body is stored decompressed, whatever its content-encoding. `ended` is "complete", "left" if
-    the caller stopped reading, or "failed" with the `error`. `status` is None if no head arrived.
+    the caller stopped reading, or "failed" with the `error`. `status` is None if no headers arrived.
     """
 
     status: int | None = None
@@ -107,10 +103,10 @@ class Answer:
 
 @dataclass
 class Call:
-    """A call as a program made it. `messages` and `answer` are as `messages_to_dict` writes them.
+    """A call as a program made it. `messages` and `answer` are in the format of `messages_to_dict`.
 
-    `params` have the common names; `left_out` names what a call of another model cannot have. A call
-    without an `answer` has an `error`. `line` is the number of its line in the file.
+    `params` have the names that all models share; `left_out` lists parameters that cannot be passed to
+    another model. A call without an `answer` has an `error`. `line` is the number of its line in the file.
     """
 
     provider: str
@@ -125,29 +121,34 @@ class Call:
 
 
 class Contents(NamedTuple):
-    """What a cassette holds."""
+    """The contents of a cassette: each request with its answer, and the calls."""
 
     exchanges: list[tuple[Request, Answer]]
     calls: list[Call]
 
 
 def call_to_line(call: Call, exchange: AnyExchange, written: set[str]) -> str:
-    """Return the line of one call; `exchange` was its last one, whose secrets are masked."""
+    """Return the line of one call. The secrets of `exchange`, its last request, are masked.
+
+    `written` has the hashes of long texts in the file; new ones are added.
+    """
     redactor = Redactor(exchange)
-    fields = {name: value for name, value in vars(call).items() if name != "line"}
-    fields["params"] = redactor.body(fields["params"])
+    fields = dict(vars(call))
+    del fields["line"]
+    fields["params"] = redactor.body(call.params)
     plain = json.loads(json.dumps(redactor.value(fields), default=str))
     texts: Texts = {}
-    # The order of a schema's properties is that of the answer.
+    # Keys are not sorted: a model answers in the order of a schema's properties.
     shown = _changed(plain, _by_hash(texts, written), ordered=True)
-    new_texts: JSON = {}
     if texts:
-        new_texts = {"texts": texts}
-    return json.dumps({"call": {**shown, **new_texts}}, ensure_ascii=False)
+        shown["texts"] = texts
+    return json.dumps({"call": shown}, ensure_ascii=False)
 
 
 def _by_hash(texts: Texts, written: set[str]) -> Callable[[str], str]:
-    """Return a function that replaces a long text by its hash, and adds it to `texts` if it is not `written` yet."""
+    """Return a function that replaces a long text by its hash. A hash that is not in `written` is added, and its text
+    is added to `texts`.
+    """
 
     def by_hash(text: str) -> str:
         long = _long_part(text)
@@ -163,10 +164,10 @@ def _by_hash(texts: Texts, written: set[str]) -> Callable[[str], str]:
 
 
 def _long_part(text: str) -> str | None:
-    """Return the part of a text that is written once: of a data URL, what is behind the comma."""
+    """Return the part of a text that a hash replaces: all of a long text, or the data of a long data URL; else None."""
     long = text
     if text.startswith("data:"):
-        long = text.partition(",")[2]
+        _, _, long = text.partition(",")
     if len(long) > _MAX_TEXT:
         return long
     return None
@@ -178,41 +179,38 @@ def to_line(request: Request, answer: Answer, exchange: AnyExchange, written: se
     `written` has the hashes of long texts in the file; new ones are added.
     """
     redactor = Redactor(exchange)
-    headers = dict(sorted(redactor.answer_headers(answer.headers).items()))
+    headers = redactor.answer_headers(answer.headers)
     texts: Texts = {}
-    body = _changed(request.body, _by_hash(texts, written))
+    sent = dict(vars(request))
+    sent["body"] = _changed(request.body, _by_hash(texts, written))
+    if texts:
+        sent["texts"] = texts
     pieces = [
         {"s": round(at_s, 3), **_as_text(data)}
         for at_s, data in _masked(answer.pieces, redactor.secrets)
     ]
-    new_texts: JSON = {}
-    if texts:
-        new_texts = {"texts": texts}
-    return json.dumps(
-        {
-            "request": {**vars(request), "body": body, **new_texts},
-            "answer": {
-                "status": answer.status,
-                "head_s": round(answer.head_s, 3),
-                "headers": headers,
-                "body": pieces,
-                "ended": answer.ended,
-                "end_s": round(answer.end_s, 3),
-                "error": redactor.value(answer.error),
-            },
-        },
-        ensure_ascii=False,
-    )
+    received = {
+        "status": answer.status,
+        "head_s": round(answer.head_s, 3),
+        "headers": dict(sorted(headers.items())),
+        "body": pieces,
+        "ended": answer.ended,
+        "end_s": round(answer.end_s, 3),
+        "error": redactor.value(answer.error),
+    }
+    return json.dumps({"request": sent, "answer": received}, ensure_ascii=False)
 
 
 def from_lines(data: bytes, path: object) -> Contents:
     """Return the requests and answers of a file, and its calls.
 
-    Raises `CassetteError` for one that is truncated, no cassette, or of a newer version.
+    Raises `CassetteError` if the file is truncated, is not a cassette, or has a newer version.
     """
     head, *lines = data.split(b"\n")
     _check_head(head, path)
-    if (lines and lines.pop()) or not data.endswith(b"\n"):
+    if lines:
+        lines.pop()  # The text behind the last line break.
+    if not data.endswith(b"\n"):
         number = len(lines) + 2
         raise CassetteError(
             f"`{path}`, line {number}: it is cut off. Delete the line, or record the file again."
@@ -228,7 +226,7 @@ def from_lines(data: bytes, path: object) -> Contents:
                 found.exchanges.append(_exchange_of(fields, texts))
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise CassetteError(
-                f"`{path}`, line {number}: it is not an exchange of a cassette ({type(exc).__name__}: {exc}). "
+                f"`{path}`, line {number}: it is not a request or a call of a cassette ({type(exc).__name__}: {exc}). "
                 "Record the file again."
             ) from exc
     if texts:
@@ -246,7 +244,7 @@ def _call_of(fields: JSON, texts: Texts, line: int) -> Call:
 
 
 def _with_texts(value: Any, texts: Mapping[str, str]) -> Any:
-    """Return a value with its long texts in place of their hashes."""
+    """Return JSON in which long texts replace their hashes."""
 
     def whole(text: str) -> str:
         if "characters, sha256" not in text:
@@ -274,20 +272,19 @@ def _check_head(line: bytes, path: object) -> None:
 
 def _exchange_of(line: Any, texts: Texts) -> tuple[Request, Answer]:
     sent = line["request"]
-    came = line["answer"]
+    received = line["answer"]
     texts.update(sent.get("texts", {}))
     request = Request(sent["method"], sent["url"], sent["sha256"], sent["headers"], sent["body"])
-    pieces = [(float(piece["s"]), _as_bytes(piece)) for piece in came["body"]]
-    times = {name: float(came[name]) for name in ("head_s", "end_s")}
+    ended = received["ended"]
     answer = Answer(
-        came["status"],
-        dict(came["headers"]),
-        pieces=pieces,
-        ended=came["ended"],
-        error=came["error"],
-        **times,
+        received["status"],
+        dict(received["headers"]),
+        float(received["head_s"]),
+        [(float(piece["s"]), _as_bytes(piece)) for piece in received["body"]],
+        ended,
+        float(received["end_s"]),
+        received["error"],
     )
-    ended = answer.ended
     if ended not in ("complete", "left", "failed"):
         raise ValueError(f"`ended` is {ended!r}")
     if ended == "failed" and not isinstance(answer.failure(), ChatError):
@@ -298,29 +295,27 @@ def _exchange_of(line: Any, texts: Texts) -> tuple[Request, Answer]:
 
 
 def _url(url: str) -> str:
-    """Return the URL for comparison: without secrets, and without this machine's ports, which test
-    servers get at random.
+    """Return the URL for comparison: without secrets, and without the port if it is on this machine, because test
+    servers get random ports.
     """
-    address = address_of(url)
     shown = shown_url(url)
-    if address.is_loopback:
+    if address_of(url).is_loopback:
         return re.sub(r"(//[^/]*):\d+", r"\1", shown, count=1)
     return shown
 
 
 def _masked(pieces: list[tuple[float, bytes]], secrets: list[str]) -> Iterable[tuple[float, bytes]]:
-    """Mask secrets by as many characters, even if they are split between two pieces.
-
-    The pieces keep their lengths.
-    """
-    forms = {form.encode() for text in secrets for form in (text, json.dumps(text)[1:-1])}
+    """Return the pieces of a body with each byte of a secret replaced by `*`, even if two pieces share the secret."""
+    forms: set[bytes] = set()
+    for text in secrets:
+        escaped = json.dumps(text)[1:-1]
+        forms |= {text.encode(), escaped.encode()}
     if not forms:
         return pieces
-    any_form = b"|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
-    whole = re.sub(
-        any_form, lambda found: b"*" * len(found[0]), b"".join(data for _, data in pieces)
-    )
-    rest = BytesIO(whole)
+    longest_first = sorted(forms, key=len, reverse=True)
+    any_form = b"|".join(map(re.escape, longest_first))
+    whole = b"".join(data for _, data in pieces)
+    rest = BytesIO(re.sub(any_form, lambda found: b"*" * len(found[0]), whole))
     return [(at_s, rest.read(len(data))) for at_s, data in pieces]
 
 
@@ -345,11 +340,11 @@ def _as_bytes(piece: Mapping[str, str]) -> bytes:
 
 
 def _changed(value: Any, change: Callable[[str], str], *, ordered: bool = False) -> Any:
-    """Return JSON with changed texts, its keys sorted unless they are `ordered`."""
+    """Return JSON with `change` applied to each text. The keys of objects are sorted unless `ordered`."""
     if isinstance(value, dict):
-        names: Iterable[str] = value
+        names = list(value)
         if not ordered:
-            names = sorted(value)
+            names.sort()
         return {name: _changed(value[name], change, ordered=ordered) for name in names}
     if isinstance(value, list):
         return [_changed(item, change, ordered=ordered) for item in value]
@@ -362,4 +357,5 @@ def shortened(value: Any) -> Any:
     """Return the hash that replaces a long text; any other value unchanged."""
     if not isinstance(value, str) or len(value) <= _MAX_TEXT:
         return value
-    return f"<{len(value)} characters, sha256 {sha256(value.encode(errors='surrogatepass')).hexdigest()}>"
+    data = value.encode(errors="surrogatepass")
+    return f"<{len(value)} characters, sha256 {sha256(data).hexdigest()}>"

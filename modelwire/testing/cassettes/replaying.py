@@ -26,7 +26,7 @@ from modelwire.testing.cassettes.request_diff import how_it_differs
 if TYPE_CHECKING:
     from modelwire.transport.steps import Send, Wait
 
-# A call waits this long for another one to leave the rate limiter before time is skipped.
+# Before a wait for the rate limiter is skipped, it is a real one for this long: another call may free the limiter.
 _TURN_S = 0.01
 
 
@@ -42,11 +42,11 @@ class Replay:
     lists requests without an answer, `unused` is the number of answers left.
 
     Without a `pace`, nothing waits: neither for bytes, nor before a retry, nor for a rate limit.
-    With one, bytes arrive at the recorded times (1.0), or faster (2.0: in half the time), and waits
-    are real. Rate limits learned in the block and outside of it are separate.
+    With a `pace`, bytes arrive at the recorded times (1.0), or faster (2.0: in half the time), and
+    waits are real. Rate limits learned in the block and outside of it are separate.
 
     Raises:
-        CassetteError: Another cassette is active, or the file is missing, truncated, of a newer version or no cassette.
+        CassetteError: Another cassette is active, or the file is missing, truncated, not a cassette or too new.
         InvalidArgument: `on_missing` or `pace` has an invalid value.
     """
 
@@ -92,7 +92,7 @@ class Replay:
                     observing(CallRecorder(self._writer), everywhere=True)
                 )
         except BaseException:
-            # Ctrl-C is included: calls after the block must not be answered from this recording.
+            # On Ctrl-C, too: calls after the block must not be answered from this recording.
             self._observing.close()
             end_cassette(self)
             raise
@@ -141,7 +141,7 @@ class Replay:
             self._answers.setdefault(request.sha256, deque()).append(answer)
 
     def knows(self, exchange: AnyExchange) -> bool:
-        """Return whether the next attempt of a call is in the recording."""
+        """Return whether the recording has an unused answer for the next attempt of a call."""
         return bool(self._answers.get(Request.of(exchange).sha256))
 
     def answer_to(self, exchange: AnyExchange) -> Answer | None:
@@ -162,13 +162,13 @@ class Replay:
         )
 
     def clock(self) -> float:
-        """Return the time for calls: `monotonic` and the skipped seconds."""
+        """Return the time in seconds for deadlines and limiters: `monotonic` plus the skipped seconds."""
         return monotonic() + self._skipped_s
 
     def pass_over(self, seconds: float, by: AnyExchange) -> None:
-        """Skip `seconds` for all calls and their rate limiters.
+        """Advance the clock of all calls and rate limiters by `seconds`.
 
-        Deadlines other than that of `by` are moved by as much.
+        The deadlines of all calls but `by` are moved by as much.
         """
         with self._lock:
             self._skipped_s += seconds
@@ -178,7 +178,7 @@ class Replay:
 
 
 class _ReplayedConnection(ConnectionWrapper):
-    """Answers for one connection. Requests that are not in the recording go to the connection inside."""
+    """Answers the requests of one connection from a recording; others are sent over the `inner` connection."""
 
     def __init__(self, replay: Replay, inner: Any) -> None:
         super().__init__(inner)
@@ -201,7 +201,7 @@ class _ReplayedConnection(ConnectionWrapper):
         return max(0.0, self._began + at_s / pace - monotonic())
 
     def _head_s(self, answer: Answer) -> float:
-        """Return the seconds until the head is due, or the error if no head arrived."""
+        """Return the seconds until the headers are due, or until the error if no headers were recorded."""
         if answer.status is None:
             return self._due_s(answer.end_s)
         return self._due_s(answer.head_s)
@@ -229,12 +229,12 @@ class _ReplayedConnection(ConnectionWrapper):
             raise answer.failure()
         if answer.ended == "left":
             raise CassetteError(
-                f"`{self._replay.path}` has the answer to this request only up to here: the program that was recorded "
-                "wanted no more of it. Record it again."
+                f"`{self._replay.path}` has the answer to this request only up to here: the recorded program "
+                "stopped reading it. Record it again."
             )
 
     def _has_time(self) -> bool:
-        """Return whether waits are skipped before this request: there is no `pace`, and its answer is recorded."""
+        """Return whether waits before this request are skipped: without a `pace`, if its answer is recorded."""
         return self._replay.pace is None and self._replay.knows(self.exchange)
 
     def _passed_over(self, seconds: float) -> bool:
@@ -289,7 +289,7 @@ class _SyncReplayedConnection(_ReplayedConnection):
 
 
 class _AsyncReplayedConnection(_ReplayedConnection):
-    """A `sleep(0)` lets other tasks run, as the network would. What waits here ends at the call's deadline."""
+    """Each wait, even of 0 seconds, lets other tasks run, and ends with an error at the call's deadline."""
 
     async def send(self, step: Send) -> Reply:
         from asyncio import timeout

@@ -18,7 +18,7 @@ _MAX_CHARS = 60
 
 
 def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
-    """Return sentences that describe the request, and how the most similar recorded one differs from it."""
+    """Return sentences for an error message: the request, and its differences from the most similar recorded one."""
     this = f"It is {request.method} {request.url}"
     times = sum(other.sha256 == request.sha256 for other in recorded)
     if times:
@@ -29,13 +29,16 @@ def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
     if not recorded:
         return f"{this}; the cassette is empty. {_WHAT_TO_DO}"
     facts = _facts(request)
-    others = [_facts(other) for other in recorded]
+    others = list(map(_facts, recorded))
     names = [_different(facts, other) for other in others]
-    nearest = min(range(len(names)), key=lambda place: len(names[place]))
+    sizes = list(map(len, names))
+    nearest = sizes.index(min(sizes))
+    other = others[nearest]
     differing = names[nearest]
-    shown = [_difference(name, facts, others[nearest]) for name in differing[:_MAX_NAMED]]
-    if len(differing) > _MAX_NAMED:
-        shown.append(f"and {len(differing) - _MAX_NAMED} more")
+    shown = [_difference(name, facts, other) for name in differing[:_MAX_NAMED]]
+    unnamed = len(differing) - _MAX_NAMED
+    if unnamed > 0:
+        shown.append(f"and {unnamed} more")
     line = nearest + 2
     return (
         f"{this}. The nearest of {len(recorded)} recorded is on line {line}, and differs in: "
@@ -54,9 +57,13 @@ def _facts(request: Request) -> JSON:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield (path, value) for each value in JSON that is not a list or an object, or is an empty one."""
     if isinstance(value, dict) and value:
+        prefix = ""
+        if path:
+            prefix = f"{path}."
         for name, item in value.items():
-            yield from _leaves(item, f"{path}.{name}" if path else name)
+            yield from _leaves(item, prefix + name)
     elif isinstance(value, list) and value:
         for index, item in enumerate(value):
             yield from _leaves(item, f"{path}[{index}]")
@@ -64,35 +71,41 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _different(now: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
-    names = dict.fromkeys([*now, *recorded])
-    # An older recording has only the hashes of long texts.
-    return [
-        name
-        for name in names
-        if shortened(now.get(name, _ABSENT)) != shortened(recorded.get(name, _ABSENT))
-    ]
+def _different(now: JSON, recorded: JSON) -> list[str]:
+    """Return the names whose values differ."""
+    found = []
+    for name in dict.fromkeys([*now, *recorded]):
+        # An older recording has only the hashes of long texts.
+        new = shortened(now.get(name, _ABSENT))
+        old = shortened(recorded.get(name, _ABSENT))
+        if new != old:
+            found.append(name)
+    return found
 
 
-def _difference(name: str, now: dict[str, Any], recorded: dict[str, Any]) -> str:
+def _difference(name: str, now: JSON, recorded: JSON) -> str:
     new = now.get(name, _ABSENT)
     old = recorded.get(name, _ABSENT)
     return f"`{name}`: recorded {_shown(old, new)}, now {_shown(new, old)}"
 
 
 def _shown(value: Any, other: Any) -> str:
-    """Return a value as text; of a long text only the part from the first difference on."""
+    """Return a value as text; a long text is cut to the characters around its first difference from `other`."""
     if value is _ABSENT:
         return "not there"
     if not isinstance(value, str) or len(value) <= _MAX_CHARS:
         return repr(value)
-    text = ""
+    differs_at = 0
     if isinstance(other, str):
-        text = other
-    pairs = enumerate(zip(value, text, strict=False))
-    same = next((at for at, (one, two) in pairs if one != two), 0)
-    start = max(0, min(same - 10, len(value) - _MAX_CHARS))
+        pairs = zip(value, other, strict=False)
+        different = (at for at, (one, two) in enumerate(pairs) if one != two)
+        differs_at = next(different, 0)
+    latest_start = len(value) - _MAX_CHARS
+    start = max(0, min(differs_at - 10, latest_start))
     end = start + _MAX_CHARS
-    before = "…" * (start > 0)
-    after = "…" * (end < len(value))
-    return f"{before}{value[start:end]!r}{after}"
+    text = repr(value[start:end])
+    if start > 0:
+        text = f"…{text}"
+    if end < len(value):
+        text = f"{text}…"
+    return text

@@ -1,4 +1,4 @@
-"""A provider on loopback: it speaks the providers' wires, gives prepared answers, fails on request,
+"""A test server on loopback that answers in the providers' formats, with prepared answers and faults,
 and records requests.
 """
 

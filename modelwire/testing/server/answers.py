@@ -37,22 +37,27 @@ class Answer:
 
     @property
     def stop_reason(self) -> str:
-        """The reason why the answer ends."""
-        return self.stop or ("tool_calls" if self.tool_calls else "stop")
+        """The reason why the answer ends: `stop`, or the one that fits."""
+        if self.stop:
+            return self.stop
+        if self.tool_calls:
+            return "tool_calls"
+        return "stop"
 
     def reason_in(self, words: Mapping[str, str]) -> str:
-        """Return the provider's word for the reason, from a table; a refusal counts as filtered."""
+        """Return the stop reason as the provider names it in `words`; a refusal counts as filtered."""
+        reason = self.stop_reason
         if self.refusal:
             reason = "content_filter"
-        else:
-            reason = self.stop_reason
         return words.get(reason, reason)
 
     def tokens(self, request_bytes: int) -> Usage:
         """Return the usage of this answer to a request of `request_bytes`."""
         usage = self.usage
         thought = usage.get("reasoning_tokens", len(pieces(self.reasoning)))
-        visible = len(pieces(self.text)) + len(pieces(self.refusal)) + 8 * len(self.tool_calls)
+        visible = len(pieces(self.text) + pieces(self.refusal))
+        # A tool call counts as eight words.
+        visible += 8 * len(self.tool_calls)
         return Usage(
             usage.get("input_tokens", max(1, request_bytes // 4)),
             usage.get("output_tokens", thought + visible),
@@ -90,7 +95,7 @@ _WORD = re.compile(r"\s*\S+|\s+")
 
 
 def pieces(text: str) -> list[str]:
-    """Split a text into the words of a stream, each with the space before it.
+    """Split a text into words, each with the space before it, as a stream sends them.
 
     Joined, they are the text again.
     """
@@ -105,13 +110,13 @@ class Call(NamedTuple):
     model: str
     stream: bool
     usage: Usage
-    # Whether a stream contains the usage; OpenAI sends it only if the request asks for it.
+    # Whether a stream has the usage; OpenAI sends it only on demand.
     wants_usage: bool = True
     # The time of creation, the same in every run.
     created: int = 1_750_000_000
-    # OpenAI repeats the tier of the request in its answer.
+    # OpenAI repeats the service tier of the request in its answer.
     tier: str | None = None
-    background: bool = False  # Only requests to the Responses API may demand that.
+    background: bool = False  # Whether a request to the Responses API has `background`.
 
 
 class ToolUse(NamedTuple):
@@ -128,15 +133,14 @@ def calls_of(answer: Answer, call: Call, prefix: str = "call") -> list[ToolUse]:
 
     Arguments that are a text are used unchanged.
     """
-    return [
-        ToolUse(
-            str(one.get("id") or f"{prefix}_{call.number}_{index}"),
-            one["name"],
-            args := one.get("args", {}),
-            args_text(args),
-        )
-        for index, one in enumerate(answer.tool_calls)
-    ]
+    found: list[ToolUse] = []
+    for index, one in enumerate(answer.tool_calls):
+        generated = f"{prefix}_{call.number}_{index}"
+        id_ = one.get("id") or generated
+        args = one.get("args", {})
+        text = args_text(args)
+        found.append(ToolUse(str(id_), one["name"], args, text))
+    return found
 
 
 def args_text(args: Any) -> str:
@@ -147,6 +151,6 @@ def args_text(args: Any) -> str:
 
 
 def slices(text: str, size: int = 12) -> Iterator[str]:
-    """Yield the arguments of a tool call in the pieces of a stream."""
+    """Yield a text in pieces of `size` characters, as a stream sends the arguments of a tool call."""
     for start in range(0, len(text), size):
         yield text[start : start + size]

@@ -17,12 +17,14 @@ from modelwire.testing.server.batch_records import (
     BatchApi,
     BatchCall,
     Handlers,
+    Row,
     SeenBatch,
     cancel,
     is_good,
     list_batches,
     show,
 )
+from modelwire.testing.server.limits import rfc3339
 from modelwire.testing.server.replies import Reply, Response, json_reply
 
 if TYPE_CHECKING:
@@ -34,13 +36,15 @@ _NO_COUNTS = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "exp
 def _make(call: BatchCall) -> Response:
     requests = call.request.fields.get("requests") or []
     names = [str(row.get("custom_id")) for row in requests]
-    valid = [re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names]
-    if not names or not all(valid) or len(set(names)) < len(names):
+    are_valid = all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) for name in names)
+    are_unique = len(set(names)) == len(names)
+    if not names or not are_valid or not are_unique:
         return call.refuse(
-            "`requests` must be a list of rows, each with a `custom_id` of its own: `^[a-zA-Z0-9_-]{1,64}$`."
+            "`requests` must be a list of rows, each with a unique `custom_id`: `^[a-zA-Z0-9_-]{1,64}$`."
         )
-    bodies = [row.get("params") or {} for row in requests]
-    rows = [(name, "anthropic", body) for name, body in zip(names, bodies, strict=True)]
+    rows: list[Row] = []
+    for name, row in zip(names, requests, strict=True):
+        rows.append((name, "anthropic", row.get("params") or {}))
     return call.create(rows, {})
 
 
@@ -61,32 +65,29 @@ def _results(call: BatchCall) -> Response:
 
 def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
     """Return a batch as Anthropic's API shows it."""
-    has_ended = batch.ended_at is not None
     is_cancelled = batch.cancelled_at_share is not None
     status = "in_progress"
-    if has_ended:
+    if batch.ended_at is not None:
         status = "ended"
     elif is_cancelled:
         status = "canceling"
     # All counts but `processing` are 0 until the whole batch has ended.
     counts = batch.counts or {**_NO_COUNTS, "processing": len(batch.rows)}
     host = (batch.plan.results_host or base_url).rstrip("/")
-    ended_at = None
+    ended_at = results_url = None
     if batch.ended_at is not None:
-        ended_at = _iso(batch.ended_at)
+        ended_at = rfc3339(batch.ended_at)
+        results_url = f"{host}/v1/messages/batches/{batch.id}/results"
     cancelled_at = None
     if is_cancelled:
-        cancelled_at = _iso(batch.made_at)
-    results_url = None
-    if has_ended:
-        results_url = f"{host}/v1/messages/batches/{batch.id}/results"
+        cancelled_at = rfc3339(batch.made_at)
     return {
         "id": batch.id,
         "type": "message_batch",
         "processing_status": status,
         "request_counts": counts,
-        "created_at": _iso(batch.made_at),
-        "expires_at": _iso(batch.made_at + DAY_S),
+        "created_at": rfc3339(batch.made_at),
+        "expires_at": rfc3339(batch.made_at + DAY_S),
         "ended_at": ended_at,
         "cancel_initiated_at": cancelled_at,
         "archived_at": None,
@@ -125,12 +126,6 @@ def _result(status: int | None, body: Any) -> JSON:
     if "error" not in error:
         error = {"type": "error", "error": error, "request_id": None}
     return {"type": "errored", "error": error}
-
-
-def _iso(epoch_s: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat().replace("+00:00", "Z")
 
 
 _PATH = re.compile(

@@ -1,4 +1,4 @@
-"""Answers in the background, as in OpenAI's Responses API. No I/O.
+"""Answers requests with `background`, as OpenAI's Responses API does: clients poll for the result. No I/O.
 
 Wire format: https://platform.openai.com/docs/guides/background, read 2026-11.
 """
@@ -18,13 +18,11 @@ from modelwire.testing.server.replies import Headers, Reply, json_reply
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-_PLACE = "/responses/"
-
 
 @dataclass(slots=True)
 class _Response:
     whole: JSON
-    polls: int  # This many further polls find the answer unfinished.
+    polls: int  # So many more polls find the answer unfinished.
     events: Sequence[bytes] = field(default=())
     headers: Headers = field(default_factory=dict)
 
@@ -34,31 +32,29 @@ class BackgroundDesk:
 
     def __init__(self) -> None:
         self._responses: dict[str, _Response] = {}
-        # These are the ids of the answers that clients have cancelled.
+        # Clients have cancelled the answers with these ids.
         self.cancelled: list[str] = []
 
     def begin(self, whole: JSON, reply: Reply, polls: int) -> Reply:
         """Store an answer; return the reply to the request: the stream, or a queued response."""
-        events: Sequence[bytes] = ()
-        if reply.is_stream:
-            events = reply.parts
-        response = _Response(whole, polls, events, dict(reply.headers))
+        response = _Response(whole, polls)
         self._responses[str(whole["id"])] = response
-        if reply.is_stream:
-            return reply
-        return json_reply(200, _unfinished(whole, "queued"))
+        if not reply.is_stream:
+            return json_reply(200, _unfinished(whole, "queued"))
+        response.events = reply.parts
+        response.headers = dict(reply.headers)
+        return reply
 
     def finish(self, id: str) -> None:
-        """Finish an answer at its next poll."""
+        """Let the next poll find the answer finished."""
         self._responses[id].polls = 0
 
     def handle(self, request: SeenRequest, path: str) -> Reply | None:
-        """Answer a poll, a resumed stream, or a cancellation; None for any other request."""
-        id, _, action = unquote(path.rpartition(_PLACE)[2]).partition("/")
-        response = None
-        if _PLACE in path:
-            response = self._responses.get(id)
-        if response is None:
+        """Answer a poll, a resumed stream, or a cancellation; return None for any other request."""
+        _, place, rest = path.rpartition("/responses/")
+        id, _, action = unquote(rest).partition("/")
+        response = self._responses.get(id)
+        if not place or response is None:
             return None
         if request.method == "POST" and action == "cancel":
             self.cancelled.append(id)

@@ -22,7 +22,7 @@ _Outcome = Literal["completed", "failed", "expired", "cancelled", "token_limit_e
 DAY_S = 86_400
 
 # A row is (custom_id, wire, body).
-Row = tuple[str, str, dict[str, Any]]
+Row = tuple[str, str, JSON]
 # A row's result is (custom_id, status, body); without an answer the status is None.
 Answered = tuple[str, int | None, Any]
 
@@ -32,11 +32,12 @@ class BatchPlan:
     """How a batch proceeds and ends.
 
     It ends after its status was read `polls` times, or after `seconds`. If it does not complete,
-    `done` is the share of its rows that are answered anyway. `rows` lists irregular rows by their
-    positions: in neither file, in a file twice, `response: null`, expired. `foreign` rows that were
-    never submitted are added. `errors` are those of a failed validation. `lose_create` drops the
-    connection after the batch was created; `cut_results` ends the first download after this many
-    bytes; `results_host` is the host in Anthropic's `results_url`.
+    `done` is the share of its rows that are answered anyway. `rows` has irregular results by the
+    positions of their rows: `missing` (in no file), `duplicate` (in a file twice), `null`
+    (`response: null`) or `expired`. `foreign` is the number of results for rows that were never
+    submitted. `errors` are those of a failed validation. `lose_create` drops the connection after the
+    batch was created; `cut_results` ends the first download after this many bytes; `results_host` is
+    the host in Anthropic's `results_url`.
     """
 
     polls: int = 2
@@ -56,20 +57,21 @@ class BatchPlan:
 
 @dataclass(slots=True)
 class SeenBatch:
-    """A batch that was created; `rows` are (custom_id, wire, body) in the order of submission."""
+    """A batch that a client has created; `rows` are (custom_id, wire, body) in the order of submission."""
 
     id: str
-    # It is "openai" (whose rows may also use Responses), "anthropic", "gemini" or "vertex".
+    # The name of its Batch API: "openai" (whose rows may also use Responses), "anthropic", "gemini" or "vertex".
     wire: str
-    rows: list[tuple[str, str, JSON]]
+    rows: list[Row]
     plan: BatchPlan
     made_s: float  # The time of creation on the server's clock.
     made_at: int  # The time of creation in epoch seconds.
     fields: JSON  # The fields of the request that created it.
     errors: list[JSON] = field(default_factory=list)
     polls: int = 0
-    cancelled_at_share: float | None = None
-    ended_at: int | None = None
+    cancelled_at_share: float | None = None  # The share of its rows that were answered by then.
+    ended_at: int | None = None  # The time of its end in epoch seconds.
+    # The ids of the files with its results: "output" and "error".
     files: dict[str, str] = field(default_factory=dict)
     # The results of Anthropic's API, and of Gemini's without a file.
     results: bytes = b""
@@ -91,9 +93,10 @@ class SeenBatch:
 
     def share(self, now_s: float) -> float:
         """Return the elapsed share of the batch's time; 1 at its end."""
-        if self.plan.seconds is not None:
-            return min(1.0, (now_s - self.made_s) / self.plan.seconds)
-        return min(1.0, self.polls / max(1, self.plan.polls))
+        plan = self.plan
+        if plan.seconds is not None:
+            return min(1.0, (now_s - self.made_s) / plan.seconds)
+        return min(1.0, self.polls / max(1, plan.polls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +120,19 @@ class BatchCall:
         return self.desk.found(self.id)
 
     def answer(self) -> Response | None:
-        """Return the answer of the API's handler; None if it has none for this method and path."""
+        """Return the answer of the API's handler; None if the API has no handler for this method and path."""
         path = self.path
         kind = path["kind"]
-        known: Container[str] = self.desk.files
         api = self.api
-        if kind != "files":
-            known = self.desk.ids_of(api.name)
-        if self.id and self.id not in known:
-            message = api.missing.format(noun=_NOUNS.get(kind), id=self.id)
-            return self.refuse(message, 404, code=api.missing_code)
-        name = f"{path.get('way', '')} {self.request.method} {kind}".strip()
+        way = path.get("way", "")
+        name = f"{way} {self.request.method} {kind}".strip()
         if self.id:
+            known: Container[str] = self.desk.files
+            if kind != "files":
+                known = self.desk.ids_of(api.name)
+            if self.id not in known:
+                message = api.missing.format(noun=_NOUNS.get(kind), id=self.id)
+                return self.refuse(message, 404, code=api.missing_code)
             name += "/id"
         if path["action"]:
             name += f"/{path['action']}"
@@ -144,8 +148,10 @@ class BatchCall:
 
     def download(self, id_: str, kind: str) -> Response:
         """Return the content of a file; `kind` is its media type."""
-        made_by = next((batch for batch in self.desk.made if id_ in batch.files.values()), None)
-        return self.desk.download(self.request, id_, self.desk.files[id_][1], made_by, kind)
+        desk = self.desk
+        _, content = desk.files[id_]
+        makers = (batch for batch in desk.made if id_ in batch.files.values())
+        return desk.download(self.request, id_, content, next(makers, None), kind)
 
     def create(self, rows: list[Row], fields: JSON, errors: Sequence[JSON] = ()) -> Response:
         """Create a batch, and return the answer to its creation. With `errors` it will fail."""
@@ -155,21 +161,21 @@ class BatchCall:
 
 
 _NOUNS = {"files": "file", "batches": "batch"}
-# They have the names of a method and a path, such as `GET batches/id`.
+# Handlers by method and path, such as `GET batches/id`.
 Handlers = Mapping[str, Callable[[BatchCall], Response]]
 
 
 class BatchApi(NamedTuple):
-    """The facts in which the Batch APIs differ. `BatchDesk` has the rest."""
+    """The facts in which a Batch API differs from the others. `BatchDesk` has their common part."""
 
     name: str
     wire: str  # Errors have the format of this wire.
     prefix: str  # Ids of batches begin with this.
     path: re.Pattern[str]  # It has the groups `kind`, `id` and `action`.
     handlers: Handlers
-    # It is called with a batch, the elapsed share of its time and the server's origin.
+    # A function of a batch, the elapsed share of its time and the server's origin; it returns the API's object.
     record: Callable[[SeenBatch, float, str], JSON]
-    # It writes the results of a batch, those of its own rows and those of foreign ones.
+    # It writes the results of a batch: those of its own rows, and those of foreign rows.
     write: Callable[[BatchDesk, SeenBatch, list[Answered], list[Answered]], None]
     refuses_whole: bool = True  # If True, a batch may fail before any of its rows is tried.
     missing: str = "No such {noun}: `{id}`."
@@ -182,7 +188,7 @@ def is_good(status: int | None) -> bool:
 
 
 def show(call: BatchCall) -> Reply:
-    """Answer a poll of a batch."""
+    """Answer a poll of a batch with its record, and count it."""
     call.batch.polls += 1
     return json_reply(200, call.desk.record(call.batch, call.base_url))
 
@@ -196,5 +202,6 @@ def cancel(call: BatchCall) -> Reply:
 def list_batches(call: BatchCall) -> Reply:
     """Return a page of the batches of an API, newest first."""
     batches = reversed(call.desk.of_wire(call.api.name))
-    records = [call.desk.record(batch, call.base_url) for batch in batches]
+    record = call.desk.record
+    records = [record(batch, call.base_url) for batch in batches]
     return page_reply(records, call.request.params, default_limit=20)

@@ -1,4 +1,4 @@
-"""Holds the files and batches of all Batch APIs, of which each is described by a `BatchApi`. No I/O."""
+"""Stores the files and batches of all Batch APIs; a `BatchApi` describes each API. No I/O."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ __all__ = ["BatchDesk", "BatchPlan", "SeenBatch"]
 
 _APIS = (gemini_batches.API, vertex_batches.API, anthropic_batches.API, openai_batches.API)
 APIS = {api.name: api for api in _APIS}
-# It is called with (wire, body, number) and returns (status, body).
-AnswerRow = Callable[[str, dict[str, Any], int], tuple[int, Any]]
+# A function of (wire, body, number) of a row that returns (status, body) of its answer.
+AnswerRow = Callable[[str, JSON, int], tuple[int, Any]]
 # The names of the details of a row's usage, in Responses and in Chat Completions.
 _DETAILS = (
     "input_tokens_details",
@@ -45,7 +45,7 @@ _TOKEN_COUNTS = (("input_tokens", "prompt_tokens"), ("output_tokens", "completio
 
 
 class BatchDesk:
-    """Holds files and batches. `made` are all batches, oldest first."""
+    """Stores files and batches. `made` has all batches, oldest first."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class BatchDesk:
         self.set_plans(plans)
         self._answer_row = answer_row
         self._now_s = now_s
-        # These are the ids of files of which a download has been truncated.
+        # The downloads of the files with these ids have been truncated once.
         self._cut: set[str] = set()
         self._rows_answered = 0
         self._files_made = 0
-        # Gemini's uploads in progress: their names by id.
+        # The names of Gemini's uploads in progress, by their ids.
         self.uploads: dict[str, str] = {}
 
     def set_plans(self, plans: BatchPlan | Sequence[BatchPlan]) -> None:
@@ -77,7 +77,7 @@ class BatchDesk:
             raise InvalidType(
                 f"`batches` must be a `BatchPlan`, or a list of them, not {plans!r:.100}."
             )
-        # `plan` applies to every batch after those that have a plan in the list.
+        # `plans` are for the next batches, one for each; `plan` is for every batch after them.
         self.plan = later
         self.plans = next_ones
 
@@ -163,7 +163,7 @@ class BatchDesk:
         return batch
 
     def creation_reply(self, batch: SeenBatch, base_url: str) -> Response:
-        """Answer the creation of a batch; drop the connection where its plan demands it."""
+        """Return the answer to the creation of a batch; reset the connection if its plan has `lose_create`."""
         if batch.plan.lose_create:
             return iter((End.RESET,))
         return json_reply(200, APIS[batch.wire].record(batch, 0.0, base_url))
@@ -179,7 +179,8 @@ class BatchDesk:
     def cancel(self, batch: SeenBatch) -> None:
         """Cancel a batch that has not ended."""
         if batch.ended_at is None and batch.cancelled_at_share is None:
-            batch.cancelled_at_share = min(batch.share(self._now_s()), batch.plan.done)
+            elapsed = batch.share(self._now_s())
+            batch.cancelled_at_share = min(elapsed, batch.plan.done)
             # The batch ends at the next poll.
             batch.polls = max(batch.polls, batch.plan.polls - 1)
 
@@ -191,7 +192,7 @@ class BatchDesk:
         return APIS[batch.wire].record(batch, share, base_url)
 
     def end(self, batch: SeenBatch) -> None:
-        """Answer the rows and write the results, once, in reverse order, since no order is promised."""
+        """Answer the rows and write the results, once. The order is reversed, because providers promise no order."""
         if batch.ended_at is not None:
             return
         batch.ended_at = int(time.time())
@@ -199,9 +200,8 @@ class BatchDesk:
         if batch.outcome in ("failed", "token_limit_exceeded") and api.refuses_whole:
             return
         answered = list(self._answered(batch))
-        foreign: list[Answered] = [
-            (f"foreign-{index}", 200, {}) for index in range(batch.plan.foreign)
-        ]
+        names = map("foreign-{}".format, range(batch.plan.foreign))
+        foreign: list[Answered] = [(name, 200, {}) for name in names]
         api.write(self, batch, answered, foreign)
 
     def _answered(self, batch: SeenBatch) -> Iterator[Answered]:
@@ -229,7 +229,7 @@ class BatchDesk:
                     yield answered
 
     def _answer(self, batch: SeenBatch, wire: str, body: JSON) -> tuple[int, Any]:
-        """Return status and body of one row, and add its tokens to those of the batch."""
+        """Return the status and body for one row, and add its tokens to those of the batch."""
         self._rows_answered += 1
         if "model" in batch.fields:
             body = {"model": batch.fields["model"], **body}

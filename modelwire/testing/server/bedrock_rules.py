@@ -1,6 +1,7 @@
-"""The rules of Amazon's Converse for requests. No I/O.
+"""Amazon's rules for requests to Converse. No I/O.
 
-The API ignores unknown members, so there is no rule for them. The texts: errors in public issues, read 2026-11.
+The API ignores unknown fields, so there is no rule for them. The error texts are copied from public issues,
+read 2026-11.
 """
 
 from __future__ import annotations

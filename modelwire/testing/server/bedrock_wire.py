@@ -34,25 +34,30 @@ _ERRORS = {
 }
 
 
-# The type of a header whose value is text, and the bytes of two sizes and two checksums.
+# This byte marks a header whose value is text.
 _TEXT = b"\x07"
+# A frame has two sizes and two checksums around its headers and its payload.
 _AROUND_BYTES = 16
 
 
 def frame(payload: bytes, headers: HeaderFields, *, packed: bytes = b"") -> bytes:
-    """Return one frame. Its text headers follow the `packed` ones, which are bytes already."""
+    """Return one frame of an event stream. `packed` are encoded headers, which precede the text `headers`."""
     for name, value in headers.items():
         text = value.encode()
-        packed += bytes([len(name)]) + name.encode() + _TEXT
-        packed += len(text).to_bytes(2, "big") + text
+        packed += len(name).to_bytes(1) + name.encode()
+        packed += _TEXT
+        packed += len(text).to_bytes(2) + text
     size_bytes = _AROUND_BYTES + len(packed) + len(payload)
-    prelude = _number(size_bytes) + _number(len(packed))
-    whole = prelude + _number(crc32(prelude)) + packed + payload
+    whole = _number(size_bytes)
+    whole += _number(len(packed))
+    whole += _number(crc32(whole))
+    whole += packed
+    whole += payload
     return whole + _number(crc32(whole))
 
 
 def _number(value: int) -> bytes:
-    return value.to_bytes(4, "big")
+    return value.to_bytes(4)
 
 
 def _event(name: str, **data: Any) -> bytes:
@@ -63,7 +68,7 @@ def _event(name: str, **data: Any) -> bytes:
 def raw_event(event: Any) -> bytes:
     """Return the frame of an event such as `{"messageStop": {...}}`.
 
-    A text is the payload of a delta, unchanged.
+    An event that is a text is sent unchanged, as the payload of a delta.
     """
     if isinstance(event, Mapping):
         return b"".join(_event(name, **data) for name, data in event.items())
@@ -77,26 +82,27 @@ def _blocks(answer: Answer, call: Call) -> list[JSON]:
     if answer.reasoning:
         thought = {"text": answer.reasoning, "signature": f"sig-{call.number}"}
         blocks.append({"reasoningContent": {"reasoningText": thought}})
-    if answer.text or answer.refusal:
-        blocks.append({"text": answer.text or answer.refusal})
-    calls = calls_of(answer, call, "tooluse")
-    return [
-        *blocks,
-        *({"toolUse": {"toolUseId": it.id, "name": it.name, "input": it.args}} for it in calls),
-    ]
+    text = answer.text or answer.refusal
+    if text:
+        blocks.append({"text": text})
+    for one in calls_of(answer, call, "tooluse"):
+        tool_use = {"toolUseId": one.id, "name": one.name, "input": one.args}
+        blocks.append({"toolUse": tool_use})
+    return blocks
 
 
 def _ending(answer: Answer, call: Call) -> tuple[str, JSON]:
     usage = call.usage
+    details = []
+    for lifetime, tokens in usage.written.items():
+        details.append({"ttl": lifetime, "inputTokens": tokens})
     counts = {
         "inputTokens": usage.fresh_tokens,
         "outputTokens": usage.output_tokens,
         "totalTokens": usage.total,
         "cacheReadInputTokens": usage.cached_tokens,
         "cacheWriteInputTokens": usage.written_tokens,
-        "cacheDetails": [
-            {"ttl": lifetime, "inputTokens": tokens} for lifetime, tokens in usage.written.items()
-        ],
+        "cacheDetails": details,
     }
     return answer.reason_in(_STOP), {"usage": counts, "metrics": {"latencyMs": 1}}
 
@@ -109,7 +115,7 @@ def body(answer: Answer, call: Call) -> JSON:
 
 
 def events(answer: Answer, call: Call) -> StreamParts:
-    """Return the frames of a stream: its opening, its content, and its end."""
+    """Return the frames of a stream, in three lists: opening, content and closing."""
     reason, ending = _ending(answer, call)
     content = [
         part
@@ -147,7 +153,7 @@ def error(status: int, message: str, type: str | None, code: str | int | None, n
 
 
 def error_headers(body: JSON) -> Headers:
-    """Return the header that names the class of an error."""
+    """Return the header that names the type of an error."""
     return {
         "x-amzn-errortype": f"{body['__type']}:http://internal.amazon.com/coral/com.amazon.bedrock/"
     }
@@ -155,6 +161,7 @@ def error_headers(body: JSON) -> Headers:
 
 def error_event(body: JSON, position: int) -> bytes:
     """Return the frame of an error that breaks a stream."""
-    name = body["__type"][:1].lower() + body["__type"][1:]
+    kind = body["__type"]
+    name = kind[0].lower() + kind[1:]
     payload = to_json({"message": body["message"]})
     return frame(payload, {":message-type": "exception", ":exception-type": name})

@@ -1,7 +1,7 @@
 """How the server answers chat calls: rate limits, faults, the script, latencies. No I/O.
 
 A call passes these in order: a fault that simulates an outage, the rate limits, the rules of its
-provider, and then the script, whose entry may be damaged by another fault.
+provider, and then the script, whose answer another fault may damage.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from modelwire.testing.server.wires import (
 if TYPE_CHECKING:
     from modelwire.testing.server.background import BackgroundDesk
 
-# A request may name its longest answer in one of these fields.
+# A request may limit the tokens of its answer in one of these fields.
 _LONGEST_ANSWER = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
@@ -73,7 +73,7 @@ def check_latency(latency: Latency) -> None:
 
 
 class Pace(Protocol):
-    """The settings and the clock of a server, which the desk reads at each call."""
+    """The settings and the clock of a `ProviderServer`, which `ChatDesk` reads at each call."""
 
     latency: Latency
     strict: bool
@@ -101,7 +101,7 @@ class ChatDesk:
         self._reserved: dict[int, tuple[KeyAndModel, float]] = {}
 
     def handle(self, request: SeenRequest, wire: str, in_flight: int) -> Response:
-        """Return the answer to a chat call; `in_flight` counts the requests to the server, this one included."""
+        """Return the answer to a chat call. `in_flight` counts the server's open requests, including this one."""
         self._calls += 1
         if not isinstance(request.body, dict):
             message = "The body is not a JSON object."
@@ -136,7 +136,7 @@ class ChatDesk:
         return reply
 
     def _refused_or_cached(self, wire: str, request: SeenRequest) -> Reply | Cached:
-        """Return the error of a request that the provider refuses, or else what the prompt cache holds of it."""
+        """Return an error if the provider would reject the request, else its tokens in the prompt cache."""
         number = request.number
         problem = self._problem(wire, request)
         if problem is not None:
@@ -147,7 +147,7 @@ class ChatDesk:
         return cached
 
     def _problem(self, wire: str, request: SeenRequest) -> Problem | None:
-        """Return the reason why the provider refuses a request."""
+        """Return the reason why the provider would reject a request, or None."""
         if request.embeddings is not None:
             return embeddings_problem(request.embeddings, request)
         schema = strict_problem(wire, request)
@@ -164,8 +164,8 @@ class ChatDesk:
             self.limiter.settle(*reserved, now_s)
 
     def row(self, wire: str, body: JSON, number: int) -> tuple[int, Any]:
-        """Return status and body of one row of a batch, which takes its answer from the script like any request."""
-        # The header with the betas of a row came with its batch: a row may have the fields of all of them.
+        """Return the HTTP status and the body for one row of a batch; its answer comes from the script, too."""
+        # A header of the batch's own request names the betas, so a row may have the fields of all betas.
         request = SeenRequest("POST", "?beta=true", {}, to_json(body))
         if wire == EMBEDDINGS:
             wire = request.embeddings = "openai"
@@ -190,7 +190,7 @@ class ChatDesk:
     def _spoiled(
         self, fault: Fault, entry: Any, request: SeenRequest, headers: Headers
     ) -> Response:
-        """Return the reply or the steps of a fault that damages the answer of `entry`."""
+        """Return the response of a fault that damages the answer of `entry`, an entry of the script."""
         request.fault = fault.name
         answer = answer_of(entry, request)
         if isinstance(answer, (Fault, bytes)):  # These cannot be damaged by another fault.
@@ -287,7 +287,7 @@ def _call(request: SeenRequest, answer: Answer) -> Call:
 
 
 def _usage(answer: Answer, request: SeenRequest) -> Usage:
-    """Return the tokens of an answer: those of its script, or what the prompt cache has counted."""
+    """Return the usage of an answer: as its script says, else with the counts of the prompt cache."""
     cached = request.prompt_cache or Cached()
     usage = answer.tokens(len(request.content) - cached.mark_bytes)
     if "input_tokens" in answer.usage or "cached_tokens" in answer.usage:

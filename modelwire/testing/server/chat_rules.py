@@ -1,6 +1,6 @@
-"""The rules of OpenAI for requests, of Chat Completions and of Responses. No I/O.
+"""OpenAI's rules for requests to Chat Completions and Responses. No I/O.
 
-The texts: errors in public issues, read 2026-11.
+The error texts are copied from public issues, read 2026-11.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def chat_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     fields = known["body"]
     required = ["model", "messages"]
     if "/deployments/" in request.path:
-        # Azure has the model in the URL, and sources of data:
+        # On Azure the URL names the model, and a request may have `data_sources`:
         # https://learn.microsoft.com/azure/ai-services/openai/reference, read 2026-11.
         fields = [*fields, "data_sources"]
         required = ["messages"]
@@ -72,28 +72,31 @@ def _unknown_roles(messages: object, roles: list[str]) -> Iterator[Problem]:
 
 
 def _chat_pairs(body: JSON) -> Iterator[Problem]:
-    for turn, ids, is_result in unpaired(joined(_chat_turns(body), ["tool"])):
+    turns = joined(_chat_turns(body), ["tool"])
+    for turn, ids, is_result in unpaired(turns):
+        where = f"messages.[{turn.place}].role"
         if is_result:
             message = (
                 "Invalid parameter: messages with role 'tool' must be a response to a preceeding"
                 " message with 'tool_calls'."
             )
-            yield Problem(message, f"messages.[{turn.place}].role")
+            yield Problem(message, where)
         else:
             message = (
                 "An assistant message with 'tool_calls' must be followed by tool messages responding to each"
                 " 'tool_call_id'. The following tool_call_ids did not have response messages: "
             )
-            yield Problem(message + ", ".join(ids), f"messages.[{turn.place}].role")
+            yield Problem(message + ", ".join(ids), where)
 
 
 def _chat_turns(body: JSON) -> Iterator[Turn]:
     for index, one in objects(body.get("messages")):
-        calls = [str(call.get("id")) for _, call in objects(one.get("tool_calls"))]
-        results: list[str] = []
+        turn = Turn(index, str(one.get("role")), [], [])
+        for _, call in objects(one.get("tool_calls")):
+            turn.calls.append(str(call.get("id")))
         if "tool_call_id" in one:
-            results.append(str(one["tool_call_id"]))
-        yield Turn(index, str(one.get("role")), calls, results)
+            turn.results.append(str(one["tool_call_id"]))
+        yield turn
 
 
 def responses_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
@@ -105,7 +108,7 @@ def responses_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     yield from _unknown_in("tools", body.get("tools"), "type", known["tools"])
     yield from _unknown_in("input", body.get("input"), "type", known["input"])
     if "previous_response_id" in body or "conversation" in body:
-        return  # The provider has the items before.
+        return  # The provider has stored the earlier items, which may have the other half of a pair.
     calls = set[str]()
     results = set[str]()
     for _, item in objects(body.get("input")):

@@ -59,7 +59,7 @@ def body(answer: Answer, call: Call) -> JSON:
 
 
 def events(answer: Answer, call: Call) -> StreamParts:
-    """Return the events of a stream: its opening, its content, and its end."""
+    """Return the encoded events of a stream, in three lists: opening, content and closing."""
     frame = {
         "id": f"chatcmpl-{call.number}",
         "object": "chat.completion.chunk",

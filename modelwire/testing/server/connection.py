@@ -1,11 +1,12 @@
-"""One connection of the server: h11 reads its HTTP/1.1 requests, and the steps of their answers are sent one by one.
+"""One connection of the server: it reads HTTP/1.1 requests with h11, and executes the steps of their answers.
 
-It is a protocol for an asyncio transport, by duck typing: asyncio itself is imported by the creator
-of the server.
+`Connection` has the methods of `asyncio.Protocol`, but does not inherit from it: asyncio is imported
+only when a server starts.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -19,17 +20,20 @@ if TYPE_CHECKING:
     import asyncio
 
 _MAX_HEAD_BYTES = 64 * 1024
-# SO_LINGER is on with 0 seconds: on close, the system discards unsent data and resets the
-# connection.
+# With this value of SO_LINGER (on, 0 seconds), the system discards unsent data on close and resets
+# the connection.
 _RST = struct.pack("ii", 1, 0)
 
+# The beginning of a response that is not an interim one (1xx).
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 [02-9]\d\d")
+
 _Handle = Callable[[SeenRequest], bytes | Iterable[Step]]
-# It is called with the request, and whether the whole answer was sent.
+# The connection calls this at the end of a request, with whether the whole answer was sent.
 _Finished = Callable[[SeenRequest, bool], None]
 
 
 class Connection:
-    """Reads requests one after the other; the next one is handled when the last one is answered."""
+    """Reads and answers the requests of one connection, one after the other."""
 
     def __init__(
         self,
@@ -45,7 +49,7 @@ class Connection:
         self._open = open_ones
         self._time_scale = time_scale
         self._reader = _new_reader()
-        # This is the head of the request whose body is incomplete.
+        # This is the head of the latest request, whose body may still be incomplete.
         self._head: Any = None
         self._content = bytearray()
         self._playing: asyncio.Task[None] | None = None
@@ -54,7 +58,7 @@ class Connection:
         import asyncio
 
         self._transport = transport
-        # It is not set while the client does not read.
+        # It is not set while the send buffer is full, because the client does not read.
         self._writable = asyncio.Event()
         self._writable.set()
         self._open.add(self)
@@ -93,7 +97,7 @@ class Connection:
                 self._playing = self._loop.create_task(self._play(request, steps))
                 return
             request.status = int(steps[9:12])
-            # It is called first, so that a client that has read the answer finds it counted.
+            # Counting comes first, so that a client that has read the answer finds it counted.
             self._finished(request, True)
             self._transport.write(steps)
             if _is_last(request):
@@ -101,7 +105,10 @@ class Connection:
                 return
 
     def _read(self) -> SeenRequest | None:
-        """Return the next complete request, or None. Data that are not HTTP are rejected."""
+        """Return the next complete request; None if more data must arrive, or if the data are not HTTP.
+
+        Data that are not HTTP get an error as their answer, and the connection is closed.
+        """
         try:
             while not isinstance(event := self._reader.next_event(), h11.EndOfMessage):
                 if isinstance(event, h11.Request):
@@ -129,7 +136,9 @@ class Connection:
         if rest:
             self._reader.receive_data(rest)
         head = self._head
-        named = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+        named = {}
+        for name, value in head.headers:
+            named[name.decode("latin-1")] = value.decode("latin-1")
         return SeenRequest(
             head.method.decode("latin-1"),
             head.target.decode("latin-1"),
@@ -149,12 +158,12 @@ class Connection:
         except BaseException:
             # The answer is counted as unfinished, even if the server was stopped.
             self._finished(request, False)
-            # A user's fault may raise an error, so its client must not wait for more.
+            # The error may come from a user's own fault: the client must not wait for more data.
             self._transport.abort()
             raise
         if isinstance(step, bytes):
             self._note_status(request, step)
-        # It is called before the last step for the same reason.
+        # Counting comes before the last bytes, so that a client that has read them finds the answer counted.
         self._finished(request, True)
         await self._do(request, step)
         if isinstance(step, End) or self._transport.is_closing():
@@ -166,7 +175,7 @@ class Connection:
             self._answer_what_is_there()
 
     async def _do(self, request: SeenRequest, step: Step) -> None:
-        """Execute one step. It is cancelled if the client disconnects."""
+        """Execute one step: send bytes, wait some seconds, or end the connection."""
         import asyncio
 
         if isinstance(step, End):
@@ -184,7 +193,7 @@ class Connection:
 
     @staticmethod
     def _note_status(request: SeenRequest, step: bytes) -> None:
-        if step[:9] == b"HTTP/1.1 " and step[9:12].isdigit() and step[9:10] != b"1":
+        if _STATUS_LINE.match(step):
             request.status = int(step[9:12])
 
     def _end(self, how: End) -> None:
@@ -208,6 +217,5 @@ def _is_last(request: SeenRequest) -> bool:
 
     The header may list several options (RFC 9110, 7.6.1).
     """
-    return "close" in (
-        word.strip().lower() for word in request.headers.get("connection", "").split(",")
-    )
+    options = request.headers.get("connection", "").lower()
+    return "close" in map(str.strip, options.split(","))

@@ -1,4 +1,4 @@
-"""How the server answers requests for embeddings, on every wire: a unit vector that the text determines. No I/O."""
+"""Answers requests for embeddings in every provider's format, with vectors made from the texts. No I/O."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
 _DEFAULT_DIMENSIONS = 8
-# The wire of a batch's rows that ask for embeddings; everything else about them is as on OpenAI's wire.
+# The name of the wire of a batch's rows that ask for embeddings. Their format is OpenAI's.
 EMBEDDINGS = "embeddings"
 
 
 @lru_cache(maxsize=4096)
 def unit_vector(text: str, dimensions: int = _DEFAULT_DIMENSIONS) -> tuple[float, ...]:
-    """Return the vector of length 1 that the server has for a text: the same in every run."""
+    """Return the server's embedding of a text: a vector of length 1, the same in every run."""
     rng = random.Random(text)  # noqa: S311 - not for secrets: the same in every run
     numbers = [rng.uniform(-1, 1) for _ in range(dimensions)]
     length = sqrt(sum(number * number for number in numbers))
-    # The wires carry 32-bit floats, so these are the numbers on all of them.
+    # Some formats carry 32-bit floats: rounded to these, the numbers are the same in all formats.
     return tuple(array("f", [number / length for number in numbers]))
 
 
@@ -41,11 +41,11 @@ class _Wanted(NamedTuple):
 
     texts: list[Any]
     dimensions: int
-    most: int  # More texts than these are rejected.
+    most: int  # A request with more texts is rejected.
 
 
 def embeddings_wire(path: str) -> str | None:
-    """Return the wire of a request for embeddings, by its path; None for any other request."""
+    """Return the wire of a request for embeddings, such as "openai", by its path; None for any other path."""
     for pattern, wire in _PATHS:
         if pattern.search(path):
             return wire
@@ -62,20 +62,24 @@ _PATHS = (
 
 def _wanted(wire: str, fields: dict[str, Any]) -> _Wanted:
     if "instances" in fields:
-        length = fields.get("parameters", {}).get("outputDimensionality", _DEFAULT_DIMENSIONS)
-        return _Wanted([one.get("content") for one in fields["instances"]], length, 250)
+        parameters = fields.get("parameters", {})
+        length = parameters.get("outputDimensionality", _DEFAULT_DIMENSIONS)
+        texts = [one.get("content") for one in fields["instances"]]
+        return _Wanted(texts, length, 250)
     if "content" in fields:
         config = fields.get("embedContentConfig", {})
         length = config.get("outputDimensionality", _DEFAULT_DIMENSIONS)
-        return _Wanted([_joined(fields["content"].get("parts", ()))], length, 1)
+        return _Wanted([_joined(fields["content"])], length, 1)
     if wire == "gemini":
         requests = fields.get("requests") or [{}]
-        texts = [_joined(one.get("content", {}).get("parts", ())) for one in requests]
-        return _Wanted(texts, requests[0].get("outputDimensionality", _DEFAULT_DIMENSIONS), 100)
+        texts = [_joined(one.get("content", {})) for one in requests]
+        length = requests[0].get("outputDimensionality", _DEFAULT_DIMENSIONS)
+        return _Wanted(texts, length, 100)
     if "singleEmbeddingParams" in fields:
         params = fields["singleEmbeddingParams"]
         length = params.get("embeddingDimension", _DEFAULT_DIMENSIONS)
-        return _Wanted([params.get("text", {}).get("value", "")], length, 1)
+        text = params.get("text", {}).get("value", "")
+        return _Wanted([text], length, 1)
     if "inputText" in fields:
         return _Wanted([fields["inputText"]], fields.get("dimensions", _DEFAULT_DIMENSIONS), 1)
     dimensions = fields.get("dimensions", fields.get("output_dimension", _DEFAULT_DIMENSIONS))
@@ -87,27 +91,27 @@ def _wanted(wire: str, fields: dict[str, Any]) -> _Wanted:
     return _Wanted(list(texts), dimensions, 2048)
 
 
-def _joined(parts: Any) -> str:
-    return "".join(str(part.get("text", "")) for part in parts)
+def _joined(content: JSON) -> str:
+    return "".join(str(part.get("text", "")) for part in content.get("parts", ()))
 
 
 def embeddings_problem(wire: str, request: SeenRequest) -> Problem | None:
-    """Return why a provider would reject the request: no text, an empty one, or too many."""
+    """Return why a provider would reject the request, or None: no text, an empty text, or too many texts."""
     wanted = _wanted(wire, request.fields)
     texts = wanted.texts
     if not texts or "" in texts:
         return Problem("The input has no text, or an empty one.")
     if len(texts) > wanted.most:
-        return Problem(f"The input has {len(texts)} texts, and {wanted.most} is the most.")
+        return Problem(f"The input has {len(texts)} texts; at most {wanted.most} are allowed.")
     return None
 
 
-# On these wires, a header has the tokens of the input.
+# On these wires, this header has the number of input tokens.
 _TOKEN_HEADERS = {"bedrock": "x-amzn-bedrock-input-token-count"}
 
 
 def embeddings_reply(wire: str, request: SeenRequest, call: Call) -> Reply:
-    """Return the answer to a request: the vectors of its texts, one token for four bytes."""
+    """Return the reply with the vectors of a request's texts, which counts four bytes as one token."""
     reply = raw_reply(embeddings_body(wire, request), call)
     header = _TOKEN_HEADERS.get(wire)
     if header is not None:
@@ -116,14 +120,18 @@ def embeddings_reply(wire: str, request: SeenRequest, call: Call) -> Reply:
 
 
 def embeddings_body(wire: str, request: SeenRequest) -> JSON:
-    """Return the body of the answer to a request."""
+    """Return the body with the vectors of a request's texts, in the format of a wire."""
     wanted = _wanted(wire, request.fields)
-    vectors = [list(unit_vector(str(text), wanted.dimensions)) for text in wanted.texts]
+    vectors = []
+    for text in wanted.texts:
+        vector = unit_vector(str(text), wanted.dimensions)
+        vectors.append(list(vector))
     return _WRITERS[wire](request, vectors, _tokens_of(wire, request))
 
 
 def _tokens_of(wire: str, request: SeenRequest) -> int:
-    return sum(_tokens(text) for text in _wanted(wire, request.fields).texts)
+    texts = _wanted(wire, request.fields).texts
+    return sum(map(_tokens, texts))
 
 
 def _tokens(text: Any) -> int:
@@ -131,14 +139,12 @@ def _tokens(text: Any) -> int:
 
 
 def _openai(request: SeenRequest, vectors: list[list[float]], tokens: int) -> JSON:
-    in_base64 = request.fields.get("encoding_format") == "base64"
+    embeddings: list[Any] = vectors
+    if request.fields.get("encoding_format") == "base64":
+        embeddings = list(map(_packed, vectors))
     data = [
-        {
-            "object": "embedding",
-            "index": index,
-            "embedding": _packed(vector) if in_base64 else vector,
-        }
-        for index, vector in enumerate(vectors)
+        {"object": "embedding", "index": index, "embedding": embedding}
+        for index, embedding in enumerate(embeddings)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "model": request.model, "usage": usage}
@@ -150,12 +156,12 @@ def _packed(vector: list[float]) -> str:
 
 def _gemini(request: SeenRequest, vectors: list[list[float]], tokens: int) -> JSON:
     if "instances" in request.fields:
-        texts = [one["content"] for one in request.fields["instances"]]
-        found = [
-            {"values": vector, "statistics": {"token_count": _tokens(text), "truncated": False}}
-            for text, vector in zip(texts, vectors, strict=True)
-        ]
-        return {"predictions": [{"embeddings": embedding} for embedding in found]}
+        predictions = []
+        for one, vector in zip(request.fields["instances"], vectors, strict=True):
+            statistics = {"token_count": _tokens(one["content"]), "truncated": False}
+            embedding = {"values": vector, "statistics": statistics}
+            predictions.append({"embeddings": embedding})
+        return {"predictions": predictions}
     if "content" in request.fields:
         usage = {"promptTokenCount": tokens}
         return {"embedding": {"values": vectors[0]}, "usageMetadata": usage, "truncated": False}
@@ -178,7 +184,7 @@ def _cohere(request: SeenRequest, vectors: list[list[float]], tokens: int) -> JS
 
 
 _WRITERS = {"openai": _openai, "gemini": _gemini, "bedrock": _bedrock, "cohere": _cohere}
-# The arguments of a model that calls this server, by its provider; others are called like OpenAI.
+# These are the arguments of a model that calls this server; the table below changes some by provider.
 _OPENAI: JSON = {"model": "text-embedding-test", "base_url": "/v1", "api_key": "test-key"}
 _ARGUMENTS: dict[str, JSON] = {
     "azure_openai": {"azure_endpoint": "", "base_url": "/openai/v1"},

@@ -1,4 +1,4 @@
-"""Which fault happens at a request, by the rules of a test. No I/O."""
+"""Chooses the fault that a request gets, by the rules of a test. No I/O."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ class _ActiveRule:
         rule = self.rule
         if rule.every is not None and number % rule.every:
             return False
-        if rule.rate is not None and not self.above <= drawn < self.below:
+        is_drawn = self.above <= drawn < self.below
+        if rule.rate is not None and not is_drawn:
             return False
-        if rule.between_s is not None and not rule.between_s[0] <= now_s < rule.between_s[1]:
-            return False
+        if rule.between_s is not None:
+            begins_s, ends_s = rule.between_s
+            if not begins_s <= now_s < ends_s:
+                return False
         if rule.when is not None and not rule.when(request):
             return False
         return rule.times is None or self.happened < rule.times
@@ -76,7 +79,7 @@ class FaultRules:
     def choose(
         self, request: SeenRequest, number: int, now_s: float, rng: random.Random
     ) -> Fault | None:
-        """Return the fault of the first rule that holds. `number` counts the chat requests from 1."""
+        """Return the fault of the first rule whose conditions hold, or None. `number` counts chat requests from 1."""
         if not self._active:
             return None
         drawn = rng.random()

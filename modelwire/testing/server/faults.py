@@ -1,9 +1,9 @@
-"""Faults between a provider and its client, each a transformation of a good reply. No I/O.
+"""Faults that the test server can make, each a function that damages a good reply. No I/O.
 
     server.say(faults.reset("body").on("an answer that breaks off"), "the answer of the next request")
 
-`NAMED` has one of each by name, for random faults and the command line. The labels in brackets
-below are the lines of the fault catalogue that the package's own tests follow.
+`NAMED` has each fault with its default arguments by name, for random faults and the command line.
+Labels such as (S1) name the rows of the fault catalogue that the package's own tests follow.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from modelwire.testing.server.replies import FOREVER_S, End, Headers, Reply, Res
 from modelwire.testing.server.wires import error_body, error_reply, server_wire
 
 _STOP_REASON = re.compile(rb'"stop_reason": ?"[a-z_]+"')
-# This much time passes between the last bytes and a reset, so that the bytes arrive first.
+# The server waits this long between the last bytes and a reset, so that the bytes arrive first.
 _SETTLE_S = 0.02
 
-# It is called with a good reply, the wire and the request's number. It returns another reply, or the
-# steps of a response that no reply describes.
+# A function from a good reply, the wire and the request's number to a damaged reply, or to the steps of
+# a response that cannot be described as a reply.
 _Play = Callable[[Reply, str, int], Response]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault.
+    """A fault: its name, and the function that damages a reply.
 
-    `answer` is the good answer that it damages; None uses the next one of the script.
+    `answer` is the good answer that it damages; with None it is the next one of the script.
     """
 
     name: str
@@ -44,13 +44,14 @@ class Fault:
     answer: Any = None
 
     def on(self, answer: Any) -> Fault:
-        """Return this fault applied to `answer`."""
+        """Return a copy of this fault that damages `answer`."""
         return replace(self, answer=answer)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The condition of a fault: every n-th request, a probability, a period, a function `when`. All must hold.
+    """A fault with its conditions, all of which must hold: `every` n-th request, the probability `rate`,
+    a period, a function of the request.
 
     `between_s` is in seconds since the server's start, on its own clock. The fault happens at most
     `times` times.
@@ -81,7 +82,7 @@ def status(
 ) -> Fault:
     """Answer with an HTTP status and an error in the wire's format (S1-S9).
 
-    A `retry_after` that is a text is sent unchanged. `body` replaces the JSON.
+    `retry_after` is in seconds, and a text is sent unchanged. `body` replaces the JSON.
     """
     if code not in range(100, 600):
         raise InvalidArgument(f"`code` must be a status from 100 to 599, not {code!r}.")
@@ -118,13 +119,12 @@ def _retry_after(value: float | str | None, form: str) -> Headers:
     return {"retry-after": f"{value:g}"}
 
 
-# RELIABILITY: waiting does not cure these 429s.
 # https://platform.openai.com/docs/guides/error-codes, and `anthropic.types.shared`
 # (`enforced_spend_limit_reached`), read 2026-11.
 def billing(code: str | None = None) -> Fault:
-    """Answer 429 for an empty account (S8), which waiting does not cure.
+    """Answer 429 because the account has no credit (S8), so that a retry is useless.
 
-    The default code is the wire's usual one.
+    The default `code` is the one that the provider sends.
     """
 
     def play(reply: Reply, wire: str, number: int) -> Reply:
@@ -136,7 +136,7 @@ def billing(code: str | None = None) -> Fault:
 
 
 def error_under_200(code: int = 502) -> Fault:
-    """Answer 200 with an error as the body, which contains its status (P4; OpenRouter)."""
+    """Answer 200 with an error in the body, which contains the status `code` (P4), as OpenRouter does."""
 
     def play(reply: Reply, wire: str, number: int) -> Reply:
         return replace(error_reply(wire, code, number=number, code=code), status=200)
@@ -147,19 +147,20 @@ def error_under_200(code: int = 502) -> Fault:
 def error_event(
     after_events: int = 0, *, status: int = 529, type: str | None = None, code: str | None = None
 ) -> Fault:
-    """Break a stream with an error event after `after_events` events of its content (P21, P22)."""
+    """End a stream with an error event after `after_events` events of its content (P21, P22)."""
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         body = error_body(wire, status, type=type, code=code, number=number)
-        sent = reply.parts[: reply.opening] + reply.content[:after_events]
-        event = server_wire(wire).error_event(body, reply.opening + after_events)
-        yield reply.whole([*sent, event])
+        position = reply.opening + after_events
+        event = server_wire(wire).error_event(body, position)
+        content = reply.content[:after_events]
+        yield reply.whole([*reply.parts[: reply.opening], *content, event])
 
     return Fault("error_event", play)
 
 
 def of_error(error: ProviderError) -> Fault:
-    """Answer like the provider whose answer made modelwire raise `error`."""
+    """Answer as the provider does when modelwire raises `error`."""
     return status(
         error.status or usual_status(type(error)),
         retry_after=error.retry_after,
@@ -170,20 +171,22 @@ def of_error(error: ProviderError) -> Fault:
 
 
 def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None) -> bytes:
-    """Return the first bytes of a reply: its head, and a number of events of its content or bytes of its body.
+    """Return the first bytes of a reply: its head, and `events` events of its content or `bytes_` bytes of its body.
 
-    Without a number it is half of the events of a stream, or half of the body.
+    Without a number they have half of the events of a stream, or half of the body.
     """
+    sent: list[bytes] = []
     if bytes_ is None and reply.is_stream:
+        content = reply.content
         if events is None:
-            events = len(reply.content) // 2
-        sent = reply.parts[: reply.opening] + reply.content[:events]
+            events = len(content) // 2
+        sent += reply.parts[: reply.opening]
+        sent += content[:events]
     else:
         if bytes_ is None:
             bytes_ = len(reply.body) // 2
-        sent = []
         if bytes_:
-            sent = [reply.body[:bytes_]]
+            sent.append(reply.body[:bytes_])
     return b"".join((reply.head(), *reply.frames(sent)))
 
 
@@ -197,14 +200,15 @@ def cut(*, after_events: int | None = None, after_bytes: int | None = None) -> F
 def no_terminal_mark() -> Fault:
     """End a stream properly, but without its terminal mark (P12): no finish reason, no `[DONE]`, no `message_stop`."""
 
-    def change(reply: Reply) -> Iterable[Step]:
-        yield reply.whole(reply.parts[: len(reply.parts) - reply.closing])
+    def change(reply: Reply) -> Response:
+        closing_at = len(reply.parts) - reply.closing
+        return (reply.whole(reply.parts[:closing_at]),)
 
     return _of_reply("no_terminal_mark", change)
 
 
 def pause_turn() -> Fault:
-    """Suspend the turn at the end of the answer, as Anthropic does with long ones: the next entry continues it."""
+    """End the answer with `pause_turn`, as Anthropic does with long turns. The script's next entry continues it."""
 
     def change(reply: Reply) -> Iterable[Step]:
         paused = [_STOP_REASON.sub(b'"stop_reason":"pause_turn"', part) for part in reply.parts]
@@ -228,14 +232,14 @@ def reset(
 
 
 def close() -> Fault:
-    """Close without an answer (N7)."""
+    """Close the connection without an answer (N7)."""
     return Fault("close", lambda reply, wire, number: (End.CLOSE,))
 
 
 def stall(
     at: Literal["request", "body"] = "request", *, seconds: float = FOREVER_S, after_events: int = 1
 ) -> Fault:
-    """Pause for some seconds before the answer (N12) or in mid-body (N13); then continue normally."""
+    """Pause before the answer (N12) or in mid-body (N13), by default without end; then continue normally."""
     check_word("at", at, ("request", "body"))
 
     def change(reply: Reply) -> Iterable[Step]:
@@ -249,7 +253,7 @@ def stall(
 
 
 def slow(bytes_per_tick: int = 1, tick_s: float = 1.0) -> Fault:
-    """Send a few bytes at a time (N14)."""
+    """Send `bytes_per_tick` bytes at a time, and wait `tick_s` between them (N14)."""
 
     def change(reply: Reply) -> Iterable[Step]:
         whole = reply.whole()
@@ -300,11 +304,12 @@ def wrong_content_type(value: str = "text/plain") -> Fault:
 
 
 def content_length(off_by: int = 10) -> Fault:
-    """Announce more bytes than are sent, then close (N16); or, below zero, fewer (N17)."""
+    """Announce `off_by` more bytes than are sent, then close (N16); below zero, announce fewer (N17)."""
 
     def change(reply: Reply) -> Iterable[Step]:
         body = reply.body
-        head = reply.head(transfer_encoding=None, content_length=str(max(0, len(body) + off_by)))
+        announced = max(0, len(body) + off_by)
+        head = reply.head(transfer_encoding=None, content_length=str(announced))
         yield from (head + body, End.CLOSE)
 
     return _of_reply("content_length", change)
@@ -367,20 +372,17 @@ def endless_header() -> Fault:
 
 def endless_event() -> Fault:
     """Send an event of a stream without end (P15)."""
-    return _of_reply(
-        "endless_event",
-        lambda reply: chain(
-            [
-                reply.head(
-                    transfer_encoding="chunked",
-                    content_length=None,
-                    content_type="text/event-stream",
-                )
-            ],
-            [chunk(b"data: ")],
-            repeat(chunk(b"a" * 65536)),
-        ),
-    )
+
+    def change(reply: Reply) -> Iterable[Step]:
+        yield reply.head(
+            transfer_encoding="chunked",
+            content_length=None,
+            content_type="text/event-stream",
+        )
+        yield chunk(b"data: ")
+        yield from repeat(chunk(b"a" * 65536))
+
+    return _of_reply("endless_event", change)
 
 
 def redirect(location: str = "http://127.0.0.1:1/elsewhere", code: int = 307) -> Fault:
@@ -427,13 +429,14 @@ _PLAIN = (
 
 
 class _Named(dict[str, Fault]):
-    """Every fault by its name. Statuses (`503`, `status_503`) are found, too, but not listed."""
+    """Maps names to faults. A status such as `503` or `status_503` is found, too, but not listed."""
 
     def __missing__(self, name: object) -> Fault:
         code = str(name).removeprefix("status_")
         if code.isdecimal():
             return status(int(code))
-        raise InvalidArgument(f"There is no fault `{name}`. {did_you_mean(str(name), list(self))}")
+        hint = did_you_mean(str(name), list(self))
+        raise InvalidArgument(f"There is no fault `{name}`. {hint}")
 
 
 NAMED: dict[str, Fault] = _Named((fault.name, fault) for fault in _PLAIN)

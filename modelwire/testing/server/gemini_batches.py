@@ -33,26 +33,29 @@ _PATH = re.compile(
     r"^(?P<way>/upload|/download)?/v1beta/(?:(?:models|tunedModels)/(?P<model>[^/:]+):)?"
     r"(?P<kind>batchGenerateContent|files|batches)(?:/(?P<id>[^/:]+))?(?::(?P<action>\w+))?$"
 )
-# Other outcomes have the same name in Google's API.
+# Google's names for the outcomes of a batch, as far as they are not the outcomes in capital letters.
 _STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}
-# This is the gRPC code in a row's error for each HTTP status:
+# The gRPC code in the error of a row, by HTTP status:
 # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
 _CODE_OF = {400: 3, 401: 16, 403: 7, 404: 5, 429: 8, 500: 13, 503: 14, 504: 4}
 
 
 def _upload(call: BatchCall) -> Reply:
-    """Receive a file in two requests: the first one names it, and its response has the upload URL."""
+    """Receive a file in two requests: the first one has its name, and gets the URL for its content."""
     request = call.request
     desk = call.desk
     command = request.headers.get("x-goog-upload-command", "")
     if command == "start":
-        name = str((request.fields.get("file") or {}).get("displayName", ""))
-        address = f"http://{request.headers.get('host')}{request.path}?upload_id={desk.begin_upload(name)}"
-        return Reply(200, {"x-goog-upload-url": address, "x-goog-upload-status": "active"}, [b"{}"])
-    upload_id = request.params.get("upload_id", "")
-    if command != "upload, finalize" or (name_of := desk.uploads.pop(upload_id, None)) is None:
+        file = request.fields.get("file") or {}
+        upload_id = desk.begin_upload(str(file.get("displayName", "")))
+        url = f"http://{request.headers.get('host')}{request.path}?upload_id={upload_id}"
+        return Reply(200, {"x-goog-upload-url": url, "x-goog-upload-status": "active"}, [b"{}"])
+    name = None
+    if command == "upload, finalize":
+        name = desk.uploads.pop(request.params.get("upload_id", ""), None)
+    if name is None:
         return call.refuse("There is no such upload.")
-    record = desk.add_file(name_of, "batch", request.content)
+    record = desk.add_file(name, "batch", request.content)
     return json_reply(200, {"file": _file(record)}, {"x-goog-upload-status": "final"})
 
 
@@ -82,7 +85,8 @@ def _make(call: BatchCall) -> Response:
         rows = rows_of(files[file][1])
     else:
         inline = (source.get("requests") or {}).get("requests") or []
-        rows = [_row((line.get("metadata") or {}).get("key"), line) for line in inline]
+        keys = [(line.get("metadata") or {}).get("key") for line in inline]
+        rows = list(map(_row, keys, inline))
     if not rows:
         return call.refuse("The batch has no requests.")
     return call.create(rows, {**payload, "model": call.path["model"]})
@@ -99,7 +103,7 @@ def _row(key: Any, line: JSON) -> Row:
 
 
 def page_of(call: BatchCall, field: str) -> Reply:
-    """Return a page of the batches of an API, newest first."""
+    """Return a page of the batches of an API, newest first, in the list `field` of a JSON object."""
     params = call.request.params
     start = int(params.get("pageToken", 0))
     size = int(params.get("pageSize", 50))
@@ -141,7 +145,7 @@ _HANDLERS: Handlers = {
 
 
 def _operation(batch: SeenBatch, share: float, base_url: str) -> JSON:
-    """Return a batch as a long-running operation. Counts are texts, and 0 is omitted."""
+    """Return a batch as Gemini's API shows it: as a long-running operation. Counts are texts, and 0 is omitted."""
     state = state_of(batch, share)
     metadata: JSON = {
         "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
@@ -182,8 +186,12 @@ def failure_of(batch: SeenBatch) -> JSON:
 def _stats(batch: SeenBatch, share: float) -> dict[str, str]:
     total = len(batch.rows)
     done = int(total * share)
-    counts = batch.counts or {"pendingRequestCount": total - done, "successfulRequestCount": done}
-    return {name: str(count) for name, count in {"requestCount": total, **counts}.items() if count}
+    counts = {"requestCount": total}
+    if batch.counts:
+        counts |= batch.counts
+    else:
+        counts |= {"pendingRequestCount": total - done, "successfulRequestCount": done}
+    return {name: str(count) for name, count in counts.items() if count}
 
 
 def _output(batch: SeenBatch) -> JSON:
@@ -197,7 +205,7 @@ def _output(batch: SeenBatch) -> JSON:
 def end_batch(
     desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
 ) -> None:
-    """Write the results; into a file if the requests came in one."""
+    """Write the results of a batch, into a file if its requests came in one."""
     lines = []
     failed = set[str]()
     for key, status, body in [*answered, *foreign]:
@@ -209,10 +217,10 @@ def end_batch(
         provider_error = {}
         if isinstance(body, dict):
             provider_error = body.get("error", {})
-        error = {
-            "code": _CODE_OF.get(504 if body == "expired" else status or 500, 13),
-            "message": provider_error.get("message", "Internal error."),
-        }
+        if body == "expired":
+            status = 504
+        code = _CODE_OF.get(status or 500, 13)
+        error = {"code": code, "message": provider_error.get("message", "Internal error.")}
         lines.append(to_json({"key": key, "error": error}))
         failed.add(key)
     content = b"\n".join(lines) + b"\n"

@@ -1,6 +1,6 @@
-"""The rules of Google's generateContent for requests. No I/O.
+"""Google's rules for requests to generateContent. No I/O.
 
-The texts: errors in public issues, read 2026-11.
+The error texts are copied from public issues, read 2026-11.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ def gemini_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
 
 
 def _cannot_find(where: str, value: JSON, known: list[str]) -> Iterator[Problem]:
-    """Yield a problem for each unknown field. JSON of protocol buffers may spell a field in two ways."""
+    """Yield a problem for each unknown field. Protocol buffers accept names in camelCase and snake_case."""
     at = ""
     if where:
         at = f" at '{where}'"
     for name in value:
         first, *others = name.split("_")
-        if first + "".join(map(str.capitalize, others)) not in known and name not in known:
+        in_camel_case = first + "".join(map(str.capitalize, others))
+        if in_camel_case not in known and name not in known:
             message = (
                 f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.'
             )

@@ -10,7 +10,12 @@ from modelwire.aliases import JSON
 from modelwire.testing.server.answers import Answer, Call, calls_of, pieces
 from modelwire.testing.server.replies import StreamParts, sse
 
-_STOP = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
+_STOP = {
+    "stop": "STOP",
+    "tool_calls": "STOP",
+    "length": "MAX_TOKENS",
+    "content_filter": "SAFETY",
+}
 _RPC = "type.googleapis.com/google.rpc"
 _STATUS = {
     400: "INVALID_ARGUMENT",
@@ -61,13 +66,16 @@ def body(answer: Answer, call: Call) -> JSON:
     text = answer.text or answer.refusal
     if text or not answer.tool_calls:
         parts.append({"text": text})
-    return _frame(answer, call, [*parts, *_calls(answer, call)], answer.reason_in(_STOP))
+    parts += _calls(answer, call)
+    return _frame(answer, call, parts, answer.reason_in(_STOP))
 
 
 def events(answer: Answer, call: Call) -> StreamParts:
-    """Return the events of a stream: its opening, its content, and its end."""
-    parts: list[JSON] = [{"text": piece, "thought": True} for piece in pieces(answer.reasoning)]
-    parts += [{"text": piece} for piece in pieces(answer.text or answer.refusal)]
+    """Return the encoded events of a stream, in three lists: opening, content and closing."""
+    thoughts = pieces(answer.reasoning)
+    parts: list[JSON] = [{"text": piece, "thought": True} for piece in thoughts]
+    text = answer.text or answer.refusal
+    parts += [{"text": piece} for piece in pieces(text)]
     parts += _calls(answer, call)
     opening = {**_frame(answer, call, [], None), "candidates": []}
     opening["usageMetadata"] = {"promptTokenCount": call.usage.input_tokens}
@@ -77,16 +85,22 @@ def events(answer: Answer, call: Call) -> StreamParts:
 
 
 def error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> JSON:
-    """Return the error for a status.
+    """Return the body of an error.
 
-    A `code` that is not a number becomes the reason or the quota in its details.
+    A `code` that is not a number becomes the reason, or with 429 the quota, in the error's details.
     """
-    name = type or _STATUS.get(status, "UNKNOWN")
-    details: list[JSON] = []
+    error: JSON = {
+        "code": status,
+        "message": message,
+        "status": type or _STATUS.get(status, "UNKNOWN"),
+        "details": [],
+    }
     if isinstance(code, int):
-        status = code
+        error["code"] = code
     elif code is not None and status == 429:
-        details = [{"@type": f"{_RPC}.QuotaFailure", "violations": [{"quotaId": code}]}]
+        quota = {"@type": f"{_RPC}.QuotaFailure", "violations": [{"quotaId": code}]}
+        error["details"] = [quota]
     elif code is not None:
-        details = [{"@type": f"{_RPC}.ErrorInfo", "reason": code}]
-    return {"error": {"code": status, "message": message, "status": name, "details": details}}
+        reason = {"@type": f"{_RPC}.ErrorInfo", "reason": code}
+        error["details"] = [reason]
+    return {"error": error}

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from modelwire.errors import InvalidArgument, did_you_mean
 from modelwire.testing.server.replies import Headers
 
-# Limits hold for a key and a model.
+# Each API key has limits for each model: (hash of the key, model).
 KeyAndModel = tuple[str, str]
 
 _Dialect = Literal["own", "openai", "anthropic", "retry-after", "none", "lying"]
@@ -36,7 +36,8 @@ def check_number(name: str, value: Any, *, least: float | None = None, unit: str
 def check_word(name: str, value: Any, known: Sequence[str]) -> None:
     """Raise `InvalidArgument` unless `value` is one of the `known` words."""
     if value not in known:
-        raise InvalidArgument(f"`{name}` cannot be {value!r}. {did_you_mean(str(value), known)}")
+        hint = did_you_mean(str(value), known)
+        raise InvalidArgument(f"`{name}` cannot be {value!r}. {hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,11 @@ class Limits:
     """The rate limits of a key and model, and the headers that the server sends about them.
 
     `window_s` is the time whose share of a limit may be used at once: 60 allows a whole minute's
-    requests in one burst, 1 only a second's. `fixed` windows are refilled at their end, buckets
-    continuously. `refused_cost` is the share of its cost that a rejected request still takes from
-    the bucket. With more than `max_concurrent` requests in flight the server answers `busy_status`.
-    `headers` selects each provider's own, `retry-after` alone, or none; `lying` sends OpenAI's with
-    ten times the values.
+    requests in one burst, 1 only a second's. With `fixed` a limit is refilled at the end of each
+    window, else continuously. `refused_cost` is the share of its cost that a rejected request still
+    takes from the limit. With more than `max_concurrent` requests in flight the server answers
+    `busy_status`. `headers` selects the headers about limits: each provider's own, `retry-after`
+    alone, or none; `lying` sends OpenAI's with ten times the values.
     """
 
     rpm: float | None = None
@@ -83,11 +84,12 @@ class Bucket:
         self._at_s = now_s
 
     def refill(self, now_s: float) -> None:
-        self.level = min(self.capacity, self.level + (now_s - self._at_s) * self.rate)
+        elapsed_s = now_s - self._at_s
+        self.level = min(self.capacity, self.level + elapsed_s * self.rate)
         self._at_s = now_s
 
     def wait_s(self, cost: float) -> float:
-        """Return the seconds until `cost` is available, 0 if it is; at most the time that a full bucket takes."""
+        """Return the seconds until `cost` is available. A cost above the capacity only needs a full bucket."""
         missing = min(cost, self.capacity) - self.level
         if missing > 1e-9:
             return missing / self.rate
@@ -113,7 +115,8 @@ class Window(Bucket):
             self._at_s += passed * self._window_s
 
     def wait_s(self, cost: float) -> float:
-        if min(cost, self.capacity) - self.level > 1e-9:
+        missing = min(cost, self.capacity) - self.level
+        if missing > 1e-9:
             return self.full_in_s()
         return 0.0
 
@@ -123,7 +126,7 @@ class Window(Bucket):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A rejection for too many requests or tokens: the name of the limit, and the seconds to wait."""
+    """A rejection because a limit is used up: the name of the limit, and the seconds to wait."""
 
     of: str  # "requests" or "tokens"
     wait_s: float
@@ -137,7 +140,7 @@ class Limiter:
         self._buckets: dict[KeyAndModel, dict[str, Bucket]] = {}
 
     def change(self, limits: Limits, now_s: float) -> None:
-        """Change the limits. What was spent stays spent, in proportion."""
+        """Replace the limits. A bucket that was half empty is half empty afterwards."""
         old = self._buckets
         self._buckets = {}
         self.limits = limits
@@ -166,9 +169,9 @@ class Limiter:
         return found
 
     def admit(self, at: KeyAndModel, tokens: float, now_s: float) -> Refusal | None:
-        """Admit one request of (key, model) with an estimate of tokens.
+        """Charge one request with its estimated tokens to the limits of a key and model.
 
-        Return the rejection, or None.
+        Return None if it is admitted, else the rejection by the limit with the longest wait.
         """
         buckets = self._of(at, now_s)
         costs = {"requests": 1.0, "tokens": tokens}
@@ -182,11 +185,12 @@ class Limiter:
         if worst is not None:
             share = self.limits.refused_cost
         for name, bucket in buckets.items():
-            bucket.level = max(0.0, bucket.level - share * costs[name])
+            charged = share * costs[name]
+            bucket.level = max(0.0, bucket.level - charged)
         return worst
 
     def settle(self, at: KeyAndModel, tokens: float, now_s: float) -> None:
-        """Release reserved tokens that were not used (a negative number takes more)."""
+        """Return reserved tokens that were not used to the limit (a negative number takes more)."""
         bucket = self._of(at, now_s).get("tokens")
         if bucket is not None:
             bucket.refill(now_s)
@@ -204,7 +208,7 @@ class Limiter:
     ) -> Headers:
         """Return the rate-limit headers of an answer; `own` is the dialect of its wire.
 
-        `scale` converts the server's seconds to the client's, whose time is now `epoch_s`.
+        `scale` converts the server's seconds to the client's. `epoch_s` is the client's present time.
         """
         if self.limits.headers == "own":
             dialect = own
@@ -218,7 +222,8 @@ class Limiter:
                 full_in_s = bucket.full_in_s() * scale
                 out |= _state_headers(name, bucket, dialect, full_in_s, epoch_s)
         if refused is not None and dialect != "lying":
-            out |= _retry_headers(refused.wait_s * scale, dialect, is_scaled=scale != 1)
+            wait_s = refused.wait_s * scale
+            out |= _retry_headers(wait_s, dialect, is_scaled=scale != 1)
         return out
 
 
@@ -231,20 +236,27 @@ def _state_headers(
     left = bucket.level
     reset = duration(full_in_s)
     if form.by_time:
-        reset = _rfc3339(epoch_s + full_in_s)
+        reset = rfc3339(epoch_s + full_in_s, "milliseconds")
     if dialect == "lying":
         limit = left = 10 * bucket.capacity
         reset = "1ms"
-    values = {"limit": f"{limit:.0f}", "remaining": f"{math.floor(left)}", "reset": reset}
-    return {form.name.format(field=field, limit=name): value for field, value in values.items()}
+    values = {
+        "limit": f"{limit:.0f}",
+        "remaining": f"{math.floor(left)}",
+        "reset": reset,
+    }
+    headers: Headers = {}
+    for field, value in values.items():
+        header = form.name.format(field=field, limit=name)
+        headers[header] = value
+    return headers
 
 
 def _retry_headers(wait_s: float, dialect: str, *, is_scaled: bool) -> Headers:
     """Return the headers with the wait before a retry. Scaled seconds have a fraction; real ones are whole."""
+    text = str(math.ceil(wait_s))
     if is_scaled:
         text = f"{wait_s:.3f}"
-    else:
-        text = str(math.ceil(wait_s))
     headers = {"retry-after": text}
     if _FORMS.get(dialect, _Form()).in_ms:
         headers["retry-after-ms"] = str(math.ceil(wait_s * 1000))
@@ -255,10 +267,8 @@ class _Form(NamedTuple):
     """The form of a dialect's headers."""
 
     name: str = "x-ratelimit-{field}-{limit}"
-    by_time: bool = (
-        False  # If True, it states the time when a limit is full again, else the seconds.
-    )
-    in_ms: bool = False  # If True, it states the wait in milliseconds, too.
+    by_time: bool = False  # If True, the header about the reset has a time, else a duration.
+    in_ms: bool = False  # If True, the wait before a retry is sent in milliseconds, too.
 
 
 # Any other dialect has the default form.
@@ -282,11 +292,9 @@ def duration(seconds: float) -> str:
     return text
 
 
-def _rfc3339(epoch_s: float) -> str:
+def rfc3339(epoch_s: float, timespec: str = "auto") -> str:
+    """Return a time in UTC as RFC 3339 has it, such as `2026-11-25T09:00:00Z`."""
     from datetime import UTC, datetime
 
-    return (
-        datetime.fromtimestamp(epoch_s, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
+    time = datetime.fromtimestamp(epoch_s, UTC)
+    return time.isoformat(timespec=timespec).replace("+00:00", "Z")

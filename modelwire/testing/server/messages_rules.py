@@ -1,7 +1,7 @@
-"""The rules of Anthropic for requests. No I/O.
+"""Anthropic's rules for requests to Messages. No I/O.
 
-The texts: errors in public issues, and https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons,
-read 2026-11.
+The error texts are copied from public issues and from
+https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons, read 2026-11.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def messages_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     known = fields_of("anthropic")
     fields = known["body"]
-    if "anthropic-beta" in request.headers or "beta=true" in request.query:
+    has_betas = "anthropic-beta" in request.headers or "beta=true" in request.query
+    if has_betas:
         fields = known["body with betas"]
     for name in ("max_tokens", "messages", "model"):
         if name not in body:
@@ -36,7 +37,8 @@ def messages_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
             yield _extra(name)
     for index, tool in objects(body.get("tools")):
         kind = str(tool.get("type") or "custom")
-        yield from _extra_in(f"tools.{index}.{kind}", tool, known["tools"].get(kind))
+        where = f"tools.{index}.{kind}"
+        yield from _extra_in(where, tool, known["tools"].get(kind))
     for index, message in objects(body.get("messages")):
         if message.get("role") not in ("user", "assistant", "system"):
             yield Problem(f"messages.{index}.role: Input should be 'user' or 'assistant'")
@@ -69,7 +71,7 @@ def _extra(path: str) -> Problem:
 
 
 def _extra_in(where: str, value: JSON, known: list[str] | None) -> Iterator[Problem]:
-    """Yield a problem for each unknown field of an object. A type that the table does not have is not checked."""
+    """Yield a problem for each field of `value` that is not in `known`; None skips the check."""
     if known is not None:
         for name in value:
             if name not in known:
@@ -78,9 +80,11 @@ def _extra_in(where: str, value: JSON, known: list[str] | None) -> Iterator[Prob
 
 def _turns(body: JSON) -> Iterator[Turn]:
     for index, message in objects(body.get("messages")):
-        blocks = [block for _, block in objects(message.get("content"))]
-        calls = [str(block.get("id")) for block in blocks if block.get("type") == "tool_use"]
-        results = [
-            str(block.get("tool_use_id")) for block in blocks if block.get("type") == "tool_result"
-        ]
-        yield Turn(index, str(message.get("role")), calls, results)
+        turn = Turn(index, str(message.get("role")), [], [])
+        for _, block in objects(message.get("content")):
+            kind = block.get("type")
+            if kind == "tool_use":
+                turn.calls.append(str(block.get("id")))
+            elif kind == "tool_result":
+                turn.results.append(str(block.get("tool_use_id")))
+        yield turn

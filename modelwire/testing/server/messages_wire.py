@@ -78,7 +78,7 @@ def body(answer: Answer, call: Call) -> JSON:
 
 
 def _counts(usage: Usage) -> JSON:
-    """Return the counts that the end of a stream repeats."""
+    """Return the fields of the usage that the end of a stream repeats."""
     return {
         "input_tokens": usage.fresh_tokens,
         "cache_creation_input_tokens": usage.written_tokens,
@@ -90,7 +90,7 @@ def _counts(usage: Usage) -> JSON:
 
 
 def events(answer: Answer, call: Call) -> StreamParts:
-    """Return the events of a stream: its opening, its content, and its end."""
+    """Return the encoded events of a stream, in three lists: opening, content and closing."""
 
     message = body(answer, call)
     usage = message["usage"]

@@ -39,7 +39,7 @@ _WIRE_OF_URL = {
     "/v1/responses": "responses",
     "/v1/embeddings": EMBEDDINGS,
 }
-# All batches on Azure are created for one endpoint, and each row names its own.
+# On Azure every batch is created with the same endpoint, and each row names the one that it calls.
 # https://learn.microsoft.com/azure/foundry/openai/how-to/batch, read 2026-11
 _AZURE_ENDPOINT = "/chat/completions"
 _WIRE_OF_AZURE_URL = {_AZURE_ENDPOINT: "openai", "/v1/responses": "responses"}
@@ -104,7 +104,9 @@ def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
     total = len(batch.rows)
     is_refused = batch.outcome in _REFUSED
     has_begun = status != "validating" and not is_refused
-    counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
+    counts = {"total": total, "completed": int(total * share), "failed": 0}
+    if batch.counts:
+        counts = batch.counts
     if not has_begun:
         counts = dict.fromkeys(counts, 0)
     model = None
@@ -139,8 +141,10 @@ def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
 
 
 def _times(batch: SeenBatch, status: str, *, has_begun: bool) -> dict[str, int | None]:
-    """Return when the batch came to each of its states, None for those that it has not come to."""
-    times: dict[str, int | None] = dict.fromkeys(map("{}_at".format, _STATES))
+    """Return the time when the batch entered each state, None for states that it has not entered."""
+    times: dict[str, int | None] = {}
+    for state in _STATES:
+        times[f"{state}_at"] = None
     if has_begun:
         times["in_progress_at"] = batch.made_at
     if batch.cancelled_at_share is not None:
@@ -153,7 +157,7 @@ def _times(batch: SeenBatch, status: str, *, has_begun: bool) -> dict[str, int |
 
 
 def _errors(batch: SeenBatch) -> JSON:
-    """Return the errors for which the whole batch was refused."""
+    """Return the errors because of which the whole batch failed."""
     errors = [*batch.errors, *batch.plan.errors]
     if batch.outcome == "token_limit_exceeded":
         message = "Enqueued token limit reached for this model."
@@ -183,9 +187,8 @@ def _end_batch(
     for number, (custom_id, status, body) in enumerate([*answered, *foreign]):
         response = error = None
         if status is None:
-            if body == "server_error":
-                code = body
-            else:
+            code = body
+            if body != "server_error":
                 code = f"batch_{body}"
             error = {"code": code, "message": "This request was not executed."}
         else:
@@ -207,7 +210,8 @@ def _end_batch(
             batch.files[name] = file["id"]
     good = {custom_id for custom_id, status, _ in answered if is_good(status)}
     total = len(batch.rows)
-    batch.counts = {"total": total, "completed": len(good), "failed": total - len(good)}
+    completed = len(good)
+    batch.counts = {"total": total, "completed": completed, "failed": total - completed}
 
 
 def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]]:
@@ -215,9 +219,12 @@ def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]
     boundary = re.search(r'boundary="?([^";]+)', request.headers.get("content-type", ""))
     if boundary is None:
         return
-    for part in request.content.split(b"--" + boundary[1].encode())[1:-1]:
+    separator = f"--{boundary[1]}".encode()
+    parts = request.content.split(separator)
+    for part in parts[1:-1]:
         head, _, content = part.partition(b"\r\n\r\n")
-        names = dict(re.findall(r'\b(name|filename)="([^"]*)"', head.decode("utf-8", "replace")))
+        text = head.decode("utf-8", "replace")
+        names = dict(re.findall(r'\b(name|filename)="([^"]*)"', text))
         yield names.get("name", ""), (names.get("filename"), content[:-2])
 
 
@@ -238,7 +245,7 @@ def _read_rows(content: bytes, wires: Mapping[str, str]) -> tuple[list[Row], lis
             errors.append(_error("invalid_json_line", number, "This line is not parseable."))
             continue
         if custom_id in seen:
-            message = f"`{custom_id}` is there twice."
+            message = f"There are two rows with the `custom_id` `{custom_id}`."
             errors.append(_error("duplicate_custom_id", number, message))
         seen.add(custom_id)
         url = str(row.get("url", next(iter(wires))))

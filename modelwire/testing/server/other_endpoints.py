@@ -11,10 +11,10 @@ from modelwire.testing.server.wires import WIRES, error_reply
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-# These wires have their lists of models at another path, or in another form.
+# The list of models lacks these wires, whose APIs list models at another path, or in another format.
 _OWN_LISTS = ("bedrock", "gemini")
 _LISTED = sorted({row.model for name, row in WIRES.items() if name not in _OWN_LISTS})
-# This maps the path that counts tokens to the field with the count.
+# The field with the count, by the end of the path that counts tokens.
 _COUNTS = {
     "/messages/count_tokens": "input_tokens",
     "/responses/input_tokens": "input_tokens",
@@ -27,7 +27,10 @@ _COUNTS = {
 def other_reply(request: SeenRequest, path: str) -> Reply:
     """Return a list of models, one model, or a count of tokens; 404 for any other request."""
     of_anthropic = "anthropic-version" in request.headers
-    counted = next((name for end, name in _COUNTS.items() if path.endswith(end)), None)
+    counted = None
+    for end, name in _COUNTS.items():
+        if path.endswith(end):
+            counted = name
     method = request.method
     if method == "POST" and counted is not None:
         # Tokens are counted by bytes, as for the rate limits.
@@ -45,7 +48,7 @@ def other_reply(request: SeenRequest, path: str) -> Reply:
         return json_reply(200, {"data": [model_row(name) for name in _LISTED], **page})
     if method == "GET" and "/models/" in path:
         return json_reply(200, model_row(path.rpartition("/")[2]))
-    message = f"There is nothing at {method} {request.path}. OpenAI's clients want a `base_url` with `/v1`."
+    message = f"There is nothing at {method} {request.path}. OpenAI's clients need a `base_url` with `/v1`."
     wire = "openai"
     if of_anthropic:
         wire = "anthropic"

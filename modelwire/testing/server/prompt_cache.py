@@ -1,4 +1,4 @@
-"""The prompt cache of the server: prefixes that earlier requests have written, with a minimum and a lifetime. No I/O.
+"""The server's prompt cache: it stores the prefixes of earlier prompts, with a minimum size and a lifetime. No I/O.
 
 On Anthropic's and Bedrock's wires a request marks blocks (`cache_control`, `cachePoint`): the prompt up to a mark is
 cached, and a prefix that ends up to 20 blocks before a mark is found, too. On OpenAI's and Gemini's wires every long
@@ -22,22 +22,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import to_json
 
 from modelwire.aliases import JSON
-from modelwire.testing.server.stored_prompts import NOT_THERE, StoredPrompts
+from modelwire.testing.server.stored_prompts import BYTES_A_TOKEN, NOT_THERE, StoredPrompts
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-# A block of a prompt, behind the section that it is in.
+# (section, block): a part of a prompt, and the section that it is in, such as "system".
 _Block = tuple[str, Any]
 
+# A request with more marks is rejected.
 _MOST_MARKS = 4
+# A prefix is found if it ends at most this many blocks before a mark.
 _BLOCKS_LOOKED_BACK = 20
-# GPT-5.6 and later compare the latest breakpoints of a conversation.
+# GPT-5.6 and later find a prefix that ends at most this many messages before a breakpoint.
 _BREAKPOINTS_LOOKED_BACK = 80
 _LIFETIMES_S = {"5m": 300.0, "1h": 3600.0, "30m": 1800.0, "24h": 86_400.0}
-_BYTES_A_TOKEN = 4
+# OpenAI's and Gemini's caches find prefixes in steps of this many tokens.
 _STEP_TOKENS = 128
-# The least tokens of a cached prefix, by a part of the model's name; the first that fits.
+# A prefix with fewer tokens is not cached. The first row is used whose name is in the model's name.
 MINIMUMS = (
     ("opus-5", 512),
     ("fable-5", 512),
@@ -54,18 +56,18 @@ MINIMUMS = (
 )
 _USUAL_MINIMUM = 1024
 _BREAKPOINT_MODELS = ("gpt-5.6", "gpt-6")
-# The oldest prefixes above this number are forgotten.
+# The cache holds at most this many prefixes, and drops the oldest.
 _MOST_PREFIXES = 20_000
-# These fields of a request are no prompt.
+# These fields of a request are not part of the prompt.
 _FIELDS = ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
 _MARK_KEYS = ("cache_control", "cachePoint")
 _PARTS_BEFORE_TURNS = ("tools", "systemInstruction", "instructions")
-# A change of one of these makes the conversation another one, but not the tools and the system prompt.
+# After a change of one of these fields the cached conversation is not found, but the tools and system prompt are.
 _SETTINGS_OF_TURNS = ("tool_choice", "thinking", "toolChoice")
 
 
 class Refused(NamedTuple):
-    """Why the provider rejects a request for its marks, or for the stored prompt that it names."""
+    """Why the provider rejects the marks of a request, or the stored prompt that it names."""
 
     message: str
     status: int = 400
@@ -76,7 +78,9 @@ class _Place(NamedTuple):
 
     digest: bytes
     tokens: int
-    lifetime: str | None = None  # of the mark that ends it; None: there is none
+    lifetime: str | None = (
+        None  # The lifetime in the mark that ends the prefix; None without a mark.
+    )
 
 
 @dataclass(slots=True)
@@ -84,11 +88,11 @@ class Cached:
     """How many tokens of a request were read from the cache and written to it."""
 
     read: int = 0
-    written: dict[str, int] = field(default_factory=dict)  # by lifetime
-    stored_tokens: int = 0  # of the stored prompt that the request names
-    mark_bytes: int = 0  # the bytes of the marks themselves, which are no prompt
-    tells_writes: bool = True  # the usage of this model counts what is written
-    # What the answer writes once it begins, with the seconds of each lifetime.
+    written: dict[str, int] = field(default_factory=dict)  # Tokens by lifetime, such as "5m".
+    stored_tokens: int = 0  # The tokens of the stored prompt that the request names.
+    mark_bytes: int = 0  # The bytes of the marks, which are not part of the prompt.
+    tells_writes: bool = True  # Whether the usage in the answer has the written tokens.
+    # These prefixes are stored when the answer begins.
     places: list[_Place] = field(default_factory=list)
 
     @property
@@ -97,23 +101,28 @@ class Cached:
 
 
 class PromptCache:
-    """Prefixes by credential and model, with the second at which each can be read and that of its end."""
+    """Stores prefixes of prompts for each credential and model."""
 
     def __init__(self) -> None:
         self.stored = StoredPrompts()
+        # A prefix is found by its digest, from the first of its two times (in seconds) until the second one.
         self._prefixes: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
 
     def look_up(self, wire: str, request: SeenRequest, now_s: float) -> Cached | Refused:
-        """Return what a request reads and will write, or why it is rejected."""
+        """Return the tokens that a request reads and the prefixes that it will write, or why it is rejected."""
         body = request.fields
         scope = f"{request.key_hash} {request.model}".encode()
-        least = next((n for name, n in MINIMUMS if name in request.model), _USUAL_MINIMUM)
+        minimums = (least for name, least in MINIMUMS if name in request.model)
+        least = next(minimums, _USUAL_MINIMUM)
         if wire in ("anthropic", "bedrock"):
             return self._by_marks(_blocks(body), body, scope, least, now_s)
         if "cachedContent" in body:
             return self._by_name(str(body["cachedContent"]), request, now_s)
-        own_bytes = sum(len(to_json({name: body[name]})) for name in _FIELDS if name in body)
-        if len(request.content) < least * _BYTES_A_TOKEN:
+        own_bytes = 0
+        for name in _FIELDS:
+            if name in body:
+                own_bytes += len(to_json({name: body[name]}))
+        if len(request.content) < least * BYTES_A_TOKEN:
             return Cached(mark_bytes=own_bytes)
         lifetime = str(body.get("prompt_cache_retention", "5m"))
         if request.model.startswith(_BREAKPOINT_MODELS):
@@ -126,14 +135,16 @@ class PromptCache:
         return cached
 
     def store(self, cached: Cached, ready_s: float) -> None:
-        """Store what a request writes; it can be read from `ready_s` on."""
+        """Store the prefixes that a request writes. Later requests find them from `ready_s` on."""
         for place in cached.places:
-            lifetime_s = _LIFETIMES_S.get(place.lifetime or "5m", _LIFETIMES_S["5m"])
-            known_from, ends_s = self._prefixes.pop(place.digest, (ready_s, 0.0))
+            digest = place.digest
+            lifetime_s = _LIFETIMES_S.get(place.lifetime or "5m", 300.0)
+            known_from, ends_s = self._prefixes.pop(digest, (ready_s, 0.0))
             if ends_s < ready_s:
-                known_from = ready_s  # it had ended meanwhile
+                known_from = ready_s  # The earlier entry has expired.
             known_from = min(known_from, ready_s)
-            self._prefixes[place.digest] = known_from, max(ends_s, ready_s + lifetime_s)
+            ends_s = max(ends_s, ready_s + lifetime_s)
+            self._prefixes[digest] = known_from, ends_s
         while len(self._prefixes) > _MOST_PREFIXES:
             self._prefixes.popitem(last=False)
 
@@ -156,8 +167,10 @@ class PromptCache:
         now_s: float,
     ) -> Cached | Refused:
         unmarked, lifetimes, mark_bytes = _without_marks(blocks)
-        if isinstance(body.get("cache_control"), Mapping) and unmarked:
-            lifetimes.setdefault(len(unmarked) - 1, body["cache_control"].get("ttl", "5m"))
+        mark = body.get("cache_control")
+        if isinstance(mark, Mapping) and unmarked:
+            last = len(unmarked) - 1
+            lifetimes.setdefault(last, mark.get("ttl", "5m"))
         refused = _refusal(unmarked, lifetimes)
         if refused is not None:
             return refused
@@ -171,12 +184,13 @@ class PromptCache:
     def _read(
         self, places: Sequence[_Place], marks: Sequence[int], back: int, least: int, now_s: float
     ) -> Cached:
-        """Return the longest prefix that is found from any of the marks, and what the marks write behind it."""
+        """Return the tokens of the longest prefix found from a mark, and the longer prefixes that the marks write."""
         cached = Cached()
         hit = -1
         for mark in marks:
-            for at in range(mark, max(mark - back, -1), -1):
-                if at > hit and self._is_there(places[at], now_s):
+            before_first = max(mark - back, hit, -1)
+            for at in range(mark, before_first, -1):
+                if self._is_there(places[at], now_s):
                     hit = at
                     break
         if hit >= 0:
@@ -193,41 +207,46 @@ class PromptCache:
                 before = place.tokens
             cached.places.append(place)
         if hit >= 0 and places[hit] not in cached.places:
-            cached.places.append(places[hit])  # a prefix that is read lives longer
+            cached.places.append(places[hit])  # Reading a prefix extends its lifetime.
         return cached
 
     def _by_steps(
         self, body: JSON, scope: bytes, least: int, lifetime: str, now_s: float
     ) -> Cached:
-        """Return the longest beginning in whole steps that an earlier request had too."""
+        """Return the tokens of the longest prefix, in whole steps, that an earlier request has written."""
         prompt = b"".join(to_json(part) for part in _messages(body))
-        step_bytes = _STEP_TOKENS * _BYTES_A_TOKEN
+        step_bytes = _STEP_TOKENS * BYTES_A_TOKEN
         cached = Cached(tells_writes=False)
         digest = blake2b(scope, digest_size=16)
         is_hit = True
         for end in range(step_bytes, len(prompt) + 1, step_bytes):
             digest.update(prompt[end - step_bytes : end])
-            place = _Place(digest.digest(), end // _BYTES_A_TOKEN, lifetime)
+            place = _Place(digest.digest(), end // BYTES_A_TOKEN, lifetime)
             is_hit = is_hit and self._is_there(place, now_s)
-            if is_hit and place.tokens >= least:
+            is_long = place.tokens >= least
+            if is_hit and is_long:
                 cached.read = place.tokens
             cached.places.append(place)
         return cached
 
 
 def _messages(body: JSON) -> list[_Block]:
-    """Return the parts of a request of OpenAI's or Gemini's, in the order of the prompt."""
+    """Return the parts of a request to OpenAI or Gemini, in the order of the prompt."""
     parts = [(name, body[name]) for name in _PARTS_BEFORE_TURNS if name in body]
     turns = body.get("messages", body.get("input", body.get("contents"))) or []
     if not isinstance(turns, list):
         turns = [turns]
-    return parts + [("turn", turn) for turn in turns]
+    parts += [("turn", turn) for turn in turns]
+    return parts
 
 
 def _breakpoints(body: JSON) -> list[int]:
-    """Return the places of the breakpoints: those in the request, and the one that OpenAI places at its end."""
+    """Return the indices of the parts with a breakpoint: in the request, and the one that OpenAI adds at its end."""
     parts = _messages(body)
-    found = [n for n, part in enumerate(parts) if b'"prompt_cache_breakpoint"' in to_json(part)]
+    found = []
+    for index, part in enumerate(parts):
+        if b'"prompt_cache_breakpoint"' in to_json(part):
+            found.append(index)
     options = body.get("prompt_cache_options")
     if not isinstance(options, Mapping) or options.get("mode") != "explicit":
         found = [*found[1 - _MOST_MARKS :], len(parts) - 1]
@@ -235,12 +254,13 @@ def _breakpoints(body: JSON) -> list[int]:
 
 
 def _blocks(body: JSON) -> list[_Block]:
-    """Return the blocks of a request of Anthropic's or Bedrock's, in the order of the prompt, with their sections."""
+    """Return the blocks of a request to Anthropic or Bedrock, in the order of the prompt, with their sections."""
     config = body.get("toolConfig")
     tools = body.get("tools")
     if isinstance(config, Mapping):
         tools = config.get("tools")
-    sections = [("tools", tools or ()), ("system", _content(body.get("system")))]
+    system = _content(body.get("system"))
+    sections = [("tools", tools or ()), ("system", system)]
     for turn in body.get("messages") or ():
         role = str(turn.get("role"))
         sections.append((role, _content(turn.get("content"))))
@@ -256,25 +276,26 @@ def _content(content: Any) -> list[Any]:
 def _without_marks(
     blocks: Sequence[_Block],
 ) -> tuple[list[_Block], dict[int, str], int]:
-    """Return the blocks without marks, the lifetime of each mark by the place of its block, and the marks' bytes."""
+    """Return the blocks without marks, the lifetime of each mark by the index of its block, and the marks' bytes."""
     unmarked: list[_Block] = []
     lifetimes: dict[int, str] = {}
     size = 0
     for section, block in blocks:
-        marks = [block[key] for key in _MARK_KEYS if key in block]
-        for mark in marks:
-            size += len(to_json(mark)) + 18
         if "cachePoint" not in block:
             rest = dict(block)
             rest.pop("cache_control", None)
             unmarked.append((section, rest))
-        for mark in marks:
-            lifetimes[len(unmarked) - 1] = str(mark.get("ttl", "5m"))
+        for key in _MARK_KEYS:
+            if key in block:
+                mark = block[key]
+                size += len(to_json(mark)) + 18
+                last = len(unmarked) - 1
+                lifetimes[last] = str(mark.get("ttl", "5m"))
     return unmarked, lifetimes, size
 
 
 def _refusal(blocks: Sequence[_Block], lifetimes: Mapping[int, str]) -> Refused | None:
-    """Return why the provider rejects the marks; the texts are Anthropic's, seen in public issues, 2026-11."""
+    """Return why the provider rejects the marks, or None. The texts are Anthropic's, from public issues, 2026-11."""
     if len(lifetimes) > _MOST_MARKS:
         return Refused(
             f"A maximum of {_MOST_MARKS} blocks with cache_control may be provided. Found {len(lifetimes)}."
@@ -283,7 +304,7 @@ def _refusal(blocks: Sequence[_Block], lifetimes: Mapping[int, str]) -> Refused 
     for at in sorted(lifetimes):
         block: Any = {"type": "nothing"}
         if at >= 0:
-            block = blocks[at][1]
+            _, block = blocks[at]
         kind = block.get("type")
         if kind in ("thinking", "redacted_thinking", "nothing"):
             return Refused(f"cache_control cannot be set for {kind} blocks")
@@ -303,7 +324,7 @@ def _places(
     scope: bytes,
     lifetime: str | None = None,
 ) -> list[_Place]:
-    """Return the prefix that ends with each block."""
+    """Return one prefix for each block: the prompt up to the end of that block."""
     places: list[_Place] = []
     digest = blake2b(scope, digest_size=16)
     size = 0
@@ -316,7 +337,7 @@ def _places(
         data = to_json(block)
         digest.update(section.encode() + b"\0" + data)
         size += len(data)
-        places.append(_Place(digest.digest(), size // _BYTES_A_TOKEN, lifetime))
+        places.append(_Place(digest.digest(), size // BYTES_A_TOKEN, lifetime))
     return places
 
 
@@ -324,6 +345,7 @@ def _settings(body: JSON) -> Iterator[Any]:
     for name in _SETTINGS_OF_TURNS:
         yield body.get(name)
     config = body.get("toolConfig")
-    if not isinstance(config, Mapping):
-        config = {}
-    yield config.get("toolChoice")
+    choice = None
+    if isinstance(config, Mapping):
+        choice = config.get("toolChoice")
+    yield choice

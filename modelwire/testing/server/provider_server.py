@@ -1,7 +1,8 @@
-"""`ProviderServer`: a provider on loopback with prepared answers, on all wires, that records requests.
+"""`ProviderServer`: a test server on loopback that gives prepared answers in the providers' formats, and
+records requests.
 
-It runs on an event loop in a thread of its own. Functions in a script run there, too, and delay all
-answers meanwhile.
+Its event loop runs in a thread of its own. Functions in a script run on that loop, so a slow one
+delays all answers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire import ext
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType, did_you_mean
-from modelwire.testing.server import request_rules, strict_modes
+from modelwire.testing.server import request_rules
 from modelwire.testing.server.answers import Answer
 from modelwire.testing.server.background import BackgroundDesk
 from modelwire.testing.server.batches import BatchDesk, BatchPlan
@@ -50,27 +51,27 @@ _STOP_TIMEOUT_S = 5.0
 
 
 def echo(request: SeenRequest) -> Answer:
-    """Return the user's text: the answer of a server without a script."""
+    """Return an answer that repeats the user's text: the `default` of a server."""
     return Answer(request.text)
 
 
 def check_port(port: int) -> None:
-    """Raise `InvalidArgument` for a number that no port has."""
+    """Raise `InvalidArgument` unless `port` is from 0 to 65535."""
     if not 0 <= port <= 65535:
         raise InvalidArgument(f"`port` must be from 0 to 65535, not {port}.")
 
 
 class ProviderServer:
-    """Serve the providers' wires on a loopback port, in a thread of its own, until it is closed.
+    """Answer requests in the providers' formats, on a loopback port and in a thread of its own, until it is closed.
 
     `answers` are sent in order, one for each request. `default` is sent after the last one, or if
     there are none; by default it repeats the user's text. An entry may be a text, an `Answer`, an
     `AIMessage`, a dict (a body, sent unchanged), a list of events, bytes, a `Fault`, a
-    `ProviderError`, or a function of the request that returns one of these. `faults` happen at
-    random or by rule: `Rule`s, or probabilities by the names of `faults.NAMED`. `latency` is in
+    `ProviderError`, or a function of the request that returns one of these. `faults` are `Rule`s
+    that make requests fail, or probabilities by the names of `faults.NAMED`. `latency` is in
     seconds. `time_scale=0.01` makes each of the server's seconds a hundredth of one, so that
     minutes of rate limits pass in a test. `keep` limits the length of `requests`; `counts` are
-    exact anyway. `strict` refuses requests that the provider refuses: unknown parameters, tool
+    exact anyway. `strict` rejects requests that the provider rejects: unknown parameters, tool
     calls without results, and more (`request_rules.py`). `seed` makes random choices the same in every run.
 
         with ProviderServer(["Hello!"]) as server:
@@ -112,7 +113,7 @@ class ProviderServer:
         self._port = port
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        # It is called on the event loop, and does nothing before the loop runs.
+        # `close` calls this on the event loop. It does nothing before the loop runs.
         self._stop: Callable[[], object] = bool
         self._connections: set[Connection] = set()
         self._started_s = time.monotonic()
@@ -121,7 +122,7 @@ class ProviderServer:
             self.limits = limits
 
     def start(self) -> ProviderServer:
-        """Start to listen, and return. `with` calls it, too.
+        """Start listening, and return this server. `with` calls it, too; a second call does nothing.
 
         Raises: `ConnectFailed` if the port is taken.
         """
@@ -171,23 +172,23 @@ class ProviderServer:
 
     @property
     def base_url(self) -> str:
-        """The origin.
+        """The origin, such as `http://127.0.0.1:8000`.
 
-        Anthropic's clients take it unchanged, OpenAI's need `/v1` after it: `base_url_for`.
+        Anthropic's clients take it unchanged, OpenAI's need `/v1` after it: see `base_url_for`.
         """
         return f"http://127.0.0.1:{self._port}"
 
     def base_url_for(self, wire: Wire) -> str:
-        """Return the `base_url` that the clients of a wire take.
+        """Return the `base_url` for clients of a wire: the origin, with `/v1` or the like where they need it.
 
-        Raises: `InvalidArgument` for an unknown one.
+        Raises: `InvalidArgument` for an unknown wire.
         """
         if wire not in MODELS:
             raise InvalidArgument(f"There is no wire `{wire}`. {did_you_mean(wire, list(MODELS))}")
         return self.base_url + ext.wire_named(wire).version_path
 
     def model(self, wire: Wire = "openai", **arguments: Any) -> BaseChatModel:
-        """Return a chat model that calls this server; `arguments` are those of its class.
+        """Return a chat model that calls this server; `arguments` are passed to its class.
 
         Raises: `InvalidArgument` for an unknown wire.
         """
@@ -196,19 +197,19 @@ class ProviderServer:
         return ext.wire_named(wire).make_model(**{**own, **arguments})
 
     def embeddings(self, provider: str = "openai", **arguments: Any) -> Embeddings:
-        """Return an embeddings model of a provider that calls this server; `arguments` are those of its class.
+        """Return an embeddings model of a provider that calls this server; `arguments` are passed to its class.
 
-        The vectors are unit vectors that the text determines: `unit_vector` of `modelwire.testing.server.embeddings`.
+        Each text determines its vector, which has length 1: `unit_vector` of `modelwire.testing.server.embeddings`.
         """
         return embeddings_model(provider, self.base_url, arguments)
 
     def say(self, *answers: Any) -> None:
-        """Add answers to the script."""
+        """Add answers to the end of the script."""
         self._script.extend(map(sayable, answers))
 
     @property
     def default(self) -> Any:
-        """The answer after the last one of the script."""
+        """The answer to requests after the last one in the script."""
         return self._script.default
 
     @default.setter
@@ -217,9 +218,9 @@ class ProviderServer:
 
     @property
     def batches(self) -> BatchDesk:
-        """The created batches and the files.
+        """The batches that clients have created, and the files.
 
-        It can be set to a `BatchPlan` for later batches, or to a list of them.
+        Set it to a `BatchPlan` for all later batches, or to a list with one for each of the next batches.
         """
         return self._batches
 
@@ -231,7 +232,7 @@ class ProviderServer:
     def limits(self) -> Limits:
         """The rate limits.
 
-        They can be changed while the server runs; what was spent stays spent.
+        Set it to change them while the server runs. Requests and tokens that were used still count.
         """
         return self._chat.limiter.limits
 
@@ -253,7 +254,7 @@ class ProviderServer:
 
     @property
     def faults(self) -> Sequence[Rule]:
-        """The faults that happen by themselves. The first rule that holds is used."""
+        """The rules that make requests fail. The first rule whose conditions hold is used."""
         return self._chat.rules.rules
 
     @faults.setter
@@ -271,7 +272,7 @@ class ProviderServer:
         return self._seen.counts
 
     def now_s(self) -> float:
-        """Return the seconds since the start, on the server's own clock."""
+        """Return the seconds since the start, on the server's own clock (`time_scale`)."""
         return (time.monotonic() - self._started_s) / self.time_scale
 
     def _handle(self, request: SeenRequest) -> bytes | Iterable[Step]:
@@ -322,12 +323,12 @@ def _run(server: ProviderServer, ready: threading.Event, trouble: list[OSError])
         listener.close()
         for one in list(server._connections):
             one.close()
-        # The connections are notified of their loss, and their tasks end.
+        # During this step of the loop the connections learn of their loss and cancel their tasks.
         await asyncio.sleep(0)
 
     # The tables are read before the loop runs, so that no request waits for a file.
-    request_rules.table()
-    strict_modes.table()
+    request_rules.table("request_fields.json")
+    request_rules.table("strict_modes.json")
     try:
         asyncio.run(serve())
     finally:
@@ -335,17 +336,17 @@ def _run(server: ProviderServer, ready: threading.Event, trouble: list[OSError])
 
 
 def _answer(server: ProviderServer, request: SeenRequest) -> Response:
-    """Return the answer to a request: the chat API's, or that of another endpoint."""
+    """Return the response to a request, of a chat API or of another endpoint."""
     path = request.path.rstrip("/")
     if not is_of_this_machine(request.headers):
-        message = "This server answers this machine only, and no web page of another: see `Host` and `Origin`."
+        message = "This server only answers this machine, and no web pages of another host: see `Host` and `Origin`."
         return error_reply("openai", 403, number=request.number, message=message)
     if request.method == "POST":
         wires = (wire for end, wire in _WIRE_OF_PATH.items() if path.endswith(end))
         request.wire = next(wires, None)
         request.embeddings = embeddings_wire(path)
         if request.embeddings is not None:
-            # Its errors are those of the provider's chat API, or OpenAI's.
+            # Its errors have the format of the provider's chat API, or OpenAI's if it has none.
             if request.embeddings in WIRES:
                 request.wire = request.embeddings
             else:

@@ -1,6 +1,6 @@
-"""A response as an object, and the steps that send it: bytes to send, seconds to wait, an end. No I/O.
+"""A response as an object, and the steps that send it: bytes to send, seconds to wait, the end of the connection.
 
-A fault is another sequence of steps for a reply.
+A fault is another sequence of steps for a reply. No I/O.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ Step = bytes | float | End
 
 @dataclass(slots=True)
 class Reply:
-    """Status, headers, and the parts of the body: one for a whole answer, one for each event of a stream."""
+    """A response: status, headers, and the body in one part, or for a stream in one part for each event."""
 
     status: int
     headers: Headers
     parts: list[bytes]
     is_stream: bool = False
-    # This many parts precede the content of a stream.
+    # So many parts of a stream precede its content.
     opening: int = 0
-    # This many parts follow the content, such as terminal marks.
+    # So many parts follow the content, such as terminal marks.
     closing: int = 0
     latency_s: float = 0.0
     # Seconds between the parts of a stream.
@@ -55,28 +55,28 @@ class Reply:
     @property
     def content(self) -> list[bytes]:
         """The parts of a stream that contain the answer itself."""
-        return self.parts[self.opening : len(self.parts) - self.closing]
+        closing_at = len(self.parts) - self.closing
+        return self.parts[self.opening : closing_at]
 
     def head(self, **changed: str | None) -> bytes:
         """Return status line and headers for the whole body.
 
-        `changed` replaces headers (None removes one); `_` stands for `-`.
+        `changed` replaces headers, with `_` in place of `-` in their names; None removes a header.
         """
+        named: dict[str, str | None] = {}
         if self.is_stream:
-            framing = {"transfer-encoding": "chunked"}
+            named["transfer-encoding"] = "chunked"
         else:
-            framing = {"content-length": str(len(self.body))}
-        named = {
-            **framing,
-            **self.headers,
-            **{name.replace("_", "-"): value for name, value in changed.items()},
-        }
-        lines = "".join(
-            f"{name}: {value}\r\n" for name, value in named.items() if value is not None
-        )
-        return f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'X')}\r\n{lines}\r\n".encode(
-            "latin-1"
-        )
+            named["content-length"] = str(len(self.body))
+        named |= self.headers
+        for name, value in changed.items():
+            named[name.replace("_", "-")] = value
+        reason = _REASONS.get(self.status, "X")
+        lines = [f"HTTP/1.1 {self.status} {reason}"]
+        for name, value in named.items():
+            if value is not None:
+                lines.append(f"{name}: {value}")
+        return "\r\n".join((*lines, "", "")).encode("latin-1")
 
     def frames(self, parts: Iterable[bytes] | None = None) -> list[bytes]:
         """Return the parts (all, or `parts`) as they are sent, framed as chunks if the body is chunked."""
@@ -96,7 +96,7 @@ class Reply:
         return sent
 
     def steps(self) -> bytes | Iterator[Step]:
-        """Return the bytes of an answer without waits, else its steps."""
+        """Return the bytes of a response without waits, else the steps that send it."""
         if self.is_stream and self.gap_s:
             return self._spaced()
         whole = self.whole()
@@ -121,7 +121,7 @@ StreamParts = tuple[list[bytes], list[bytes], list[bytes]]
 
 
 def chunk(data: bytes) -> bytes:
-    """Frame one chunk (RFC 9112, 7.1)."""
+    """Return data framed as one chunk (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 

@@ -1,7 +1,7 @@
 """The common part of all wires' rules for requests: problems, the table of fields, tool calls and results. No I/O.
 
 A rule is in the module of its wire (`chat_rules.py` and others) only if the provider enforces it, and its text is the
-provider's own. What a model of one family does not take is not checked; `prompt_cache.py` counts the cache marks.
+provider's own. Parameters that only some models reject are not checked; `prompt_cache.py` checks the cache marks.
 `request_fields.json` has the fields of the SDKs' types (openai 3.54, anthropic 2.12, google-genai 3.4).
 """
 
@@ -18,7 +18,7 @@ from modelwire.aliases import JSON
 
 
 class Problem(NamedTuple):
-    """The reason why a provider refuses a request; OpenAI names the parameter and a code, too."""
+    """The reason why a provider rejects a request; OpenAI names the parameter and a code, too."""
 
     message: str
     param: str | None = None
@@ -26,16 +26,16 @@ class Problem(NamedTuple):
 
 
 @cache
-def table() -> JSON:
-    """Return the table of `request_fields.json`, which is read once."""
-    text = files(__package__).joinpath("request_fields.json").read_text("utf-8")
+def table(file: str) -> JSON:
+    """Return the JSON object in a file of this package, which is read once."""
+    text = files(__package__).joinpath(file).read_text("utf-8")
     table: JSON = from_json(text)
     return table
 
 
 def fields_of(wire: str) -> JSON:
-    """Return the names of the fields of a body and of its parts."""
-    fields: JSON = table()[wire]
+    """Return the names of the fields that the requests of a wire may have, and their parts."""
+    fields: JSON = table("request_fields.json")[wire]
     return fields
 
 
@@ -49,7 +49,7 @@ class Turn(NamedTuple):
 
 
 def objects(value: Any) -> Iterator[tuple[int, JSON]]:
-    """Yield the objects of a list with their places. A value that is not a list has none."""
+    """Yield (index, item) for each dict in a list; nothing if `value` is not a list."""
     if isinstance(value, list):
         for index, one in enumerate(value):
             if isinstance(one, dict):
@@ -59,37 +59,45 @@ def objects(value: Any) -> Iterator[tuple[int, JSON]]:
 def turns_of(
     messages: Any, content: str, call: str, result: str, *, name: str, role: str = "None"
 ) -> Iterator[Turn]:
-    """Yield the turns of a wire whose blocks have the fields `call` or `result`, and a `name` in them.
+    """Yield a turn for each message of a wire whose blocks have a field for their kind.
 
-    `content` is the field of a message with its blocks, `role` that of a message without one.
+    `content` is the field of a message with its blocks, `call` and `result` are the fields of blocks with
+    tool calls and results, and `name` is the field in them with the id. `role` is that of a message without one.
     """
     for index, message in objects(messages):
-        blocks = [block for _, block in objects(message.get(content))]
-        calls = [str(block[call].get(name)) for block in blocks if call in block]
-        results = [str(block[result].get(name)) for block in blocks if result in block]
-        yield Turn(index, str(message.get("role", role)), calls, results)
+        turn = Turn(index, str(message.get("role", role)), [], [])
+        for _, block in objects(message.get(content)):
+            if call in block:
+                turn.calls.append(str(block[call].get(name)))
+            if result in block:
+                turn.results.append(str(block[result].get(name)))
+        yield turn
 
 
 def joined(turns: Iterator[Turn], roles: Collection[str]) -> list[Turn]:
-    """Return the turns; successive ones of one of `roles` are one."""
+    """Return the turns, in which successive ones of the same role are merged if it is one of `roles`."""
     found: list[Turn] = []
+    role: str | None = None
     for turn in turns:
-        last = found[-1:]
-        if turn.role in roles and last and last[0].role == turn.role:
-            last[0].calls.extend(turn.calls)
-            last[0].results.extend(turn.results)
+        if turn.role == role and role in roles:
+            found[-1].calls.extend(turn.calls)
+            found[-1].results.extend(turn.results)
         else:
             found.append(turn)
+        role = turn.role
     return found
 
 
 def unpaired(turns: list[Turn]) -> Iterator[tuple[Turn, list[str], bool]]:
-    """Yield each turn with calls that the next one does not answer, or with results that have no call before."""
-    silent = Turn(len(turns), "", [], [])
-    for before, turn in zip([silent, *turns], [*turns, silent], strict=True):
+    """Yield (turn, ids, False) for calls without a result in the next turn, and (turn, ids, True) for results
+    without a call in the turn before.
+    """
+    before = Turn(-1, "", [], [])
+    for turn in [*turns, Turn(len(turns), "", [], [])]:
         missing = [one for one in before.calls if one not in turn.results]
         if missing:
             yield before, missing, False
         unasked = [one for one in turn.results if one not in before.calls]
         if unasked:
             yield turn, unasked, True
+        before = turn

@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 _SECRET_HEADERS = ext.KEY_HEADERS | {"cookie", "proxy-authorization"}
 
 
-# Each wire has the conversation in one of these fields.
+# A request has its conversation in one of these fields, whatever its wire.
 _MESSAGE_FIELDS = ("messages", "input", "contents")
 
 
 class SeenRequest:
-    """One request. `headers` have lower-case names and full values; the repr masks secrets."""
+    """One request to the server. `headers` have lower-case names and full values; the repr masks secrets."""
 
     # The status of the answer, once it has begun.
     status: int | None = None
     # The name of the fault that was applied.
     fault: str | None = None
-    # Seconds from its last byte to the end of the answer.
+    # Seconds from the last byte of the request to the end of its answer.
     in_flight_s: float | None = None
-    # Its name in `WIRES`; None if it is not a chat call.
+    # The name of its format in `WIRES`; None if the request is not a chat call.
     wire: str | None = None
-    # What it read from the prompt cache, and wrote to it; None: nothing.
+    # The tokens read from the prompt cache and written to it; None if the cache was not used.
     prompt_cache: Cached | None = None
-    # The embeddings API that it calls; None if it is no request for embeddings.
+    # The embeddings API that it calls; None if the request does not ask for embeddings.
     embeddings: str | None = None
-    # The number of the request, from 1.
+    # The position among all requests to the server, from 1.
     number: int = 0
 
     def __init__(self, method: str, target: str, headers: dict[str, str], content: bytes) -> None:
@@ -91,17 +91,18 @@ class SeenRequest:
     @property
     def messages(self) -> list[Any]:
         """The conversation so far, in the wire's own format."""
-        found = [self.fields[name] for name in _MESSAGE_FIELDS if name in self.fields]
-        turns: Any = []
-        if found:
-            turns = found[0]
-        if isinstance(turns, list):
-            return turns
-        return [{"role": "user", "content": turns}]
+        fields = self.fields
+        for name in _MESSAGE_FIELDS:
+            if name in fields:
+                turns = fields[name]
+                if isinstance(turns, list):
+                    return turns
+                return [{"role": "user", "content": turns}]
+        return []
 
     @property
     def text(self) -> str:
-        """The latest text of the user."""
+        """The text of the user's latest message; empty if there is none."""
         for message in reversed(self.messages):
             if isinstance(message, dict) and message.get("role") == "user":
                 return _text(message.get("content", message.get("parts")))
@@ -109,7 +110,7 @@ class SeenRequest:
 
     @cached_property
     def key_hash(self) -> str:
-        """Twelve hex digits that identify the key; empty without one."""
+        """Twelve hex digits that identify the API key; empty without a key."""
         from hashlib import sha256
 
         for name in sorted(ext.KEY_HEADERS):
@@ -133,7 +134,7 @@ def is_of_this_machine(headers: dict[str, str]) -> bool:
     """Return whether a request names this machine, and does not come from a web page of another origin.
 
     A page in the user's browser can reach loopback, too: from another origin, or by a host name
-    that was redirected here.
+    that resolves to this machine (DNS rebinding).
     """
     origin = headers.get("origin")
     urls = [f"http://{headers.get('host', 'localhost')}"]
@@ -146,23 +147,27 @@ def is_of_this_machine(headers: dict[str, str]) -> bool:
 
 
 def _is_here(address: Address) -> bool:
+    host, _, _ = address.authority.partition(":")
     # RFC 6761, 6.3
-    return address.is_loopback or address.authority.partition(":")[0].endswith(".localhost")
+    return address.is_loopback or host.endswith(".localhost")
 
 
 def _text(content: Any) -> str:
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if isinstance(content, str):
         return content
-    return ""
+    text = ""
+    if isinstance(content, list):
+        for part in content:
+            if isinstance(part, dict):
+                text += str(part.get("text", ""))
+    return text
 
 
 @dataclass(slots=True)
 class Counts:
-    """Exact counts, whatever `keep` is.
+    """The counts of all requests, including those that `keep` has dropped from `requests`.
 
-    Every request to a chat wire counts once in `chat_calls`.
+    Every request to a chat API counts once in `chat_calls`.
     """
 
     requests: int = 0  # Requests of any kind.
@@ -205,8 +210,8 @@ class Seen:
         if request.wire is None:
             return
         counts.chat_calls += 1
-        counts.answered += (
-            whole and request.fault is None and status is not None and 200 <= status < 300
-        )
+        has_no_fault = request.fault is None
+        is_success = status is not None and 200 <= status < 300
+        counts.answered += whole and has_no_fault and is_success
         counts.throttled += status in (429, 503, 529)
-        counts.abandoned += not whole and request.fault is None
+        counts.abandoned += not whole and has_no_fault

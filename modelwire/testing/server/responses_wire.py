@@ -107,7 +107,7 @@ def body(answer: Answer, call: Call) -> JSON:
 
 
 class _Events:
-    """Numbers the events as they are written."""
+    """Collects the encoded events of a stream, each with its number."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -120,7 +120,7 @@ class _Events:
 
 
 def events(answer: Answer, call: Call) -> StreamParts:
-    """Return the events of a stream: its opening, its content, and its end."""
+    """Return the encoded events of a stream, in three lists: opening, content and closing."""
     whole = body(answer, call)
     begun = {
         **whole,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def answer_of(entry: Any, request: SeenRequest) -> Any:
-    """Return the `Answer`, `Fault`, dict, list or bytes of an entry.
+    """Convert an entry of the script to an `Answer`, a `Fault`, a dict, a list or bytes.
 
     A function is called with the request.
     """
@@ -36,6 +36,9 @@ def answer_of(entry: Any, request: SeenRequest) -> Any:
     return entry
 
 
+_KINDS = (str, Answer, Fault, dict, list, bytes, ProviderError)
+
+
 def _is_answer_message(entry: Any) -> bool:
     return getattr(entry, "type", None) == "ai"
 
@@ -46,10 +49,10 @@ def sayable(entry: Any) -> Any:
         raise InvalidType(
             f"`faults.{entry.__name__}` makes a fault: call it, `faults.{entry.__name__}()`."
         )
-    known = isinstance(
-        entry, (str, Answer, Fault, dict, list, bytes, ProviderError)
-    ) or _is_answer_message(entry)
-    if known or (callable(entry) and not isinstance(entry, type)):
+    if isinstance(entry, _KINDS) or _is_answer_message(entry):
+        return entry
+    is_function = callable(entry) and not isinstance(entry, type)
+    if is_function:
         return entry
     raise InvalidType(
         f"A provider server cannot say a `{type(entry).__name__}`: use a text, an `Answer`, an `AIMessage`, a dict,"
@@ -68,12 +71,14 @@ def _answer_of_message(message: Any) -> Answer:
 class Script:
     """The remaining entries, one for each request.
 
-    A request that a fault spoils leaves its entry to the next one.
+    If a fault damages the answer to a request, the entry is put back for the next request.
     """
 
     def __init__(self, entries: Iterable[Any], default: Any) -> None:
         self.default = default
-        self._entries: Iterator[Any] = iter([entries] if isinstance(entries, str) else entries)
+        if isinstance(entries, str):
+            entries = [entries]
+        self._entries: Iterator[Any] = iter(entries)
         self._back: list[Any] = []
         self._more: deque[Any] = deque()
 
@@ -82,7 +87,7 @@ class Script:
         self._more.extend(entries)
 
     def take(self) -> Any:
-        """Return the next entry; the default after the last."""
+        """Return the next entry, or the default if there is none."""
         if self._back:
             return self._back.pop()
         for entry in self._entries:

@@ -1,4 +1,4 @@
-"""Gemini's `cachedContents`: heads of prompts that are stored under a name until they end or are deleted. No I/O.
+"""Gemini's `cachedContents`: beginnings of prompts, stored under a name until they expire or are deleted. No I/O.
 
 Source: https://ai.google.dev/api/caching, read 2026-11.
 """
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 _PATH = re.compile(
     r"/v1\w*/(?P<place>(projects/[^/]+/locations/[^/]+/)?cachedContents)(?P<name>/[^/]+)?$"
 )
+# The server counts this many bytes as one token.
 BYTES_A_TOKEN = 4
+# A shorter beginning of a prompt is rejected.
 _LEAST_TOKENS = 1024
 _USUAL_LIFETIME_S = 3600.0
-# The provider's words for a name that it does not have, seen in public issues, 2026-11.
+# The provider's error for an unknown name, copied from public issues, 2026-11.
 NOT_THERE = "CachedContent not found (or permission denied)"
 
 
 class StoredPrompt(NamedTuple):
-    """One stored head."""
+    """The stored beginning of a prompt. It expires at `ends_s` on the server's clock."""
 
     model: str
     tokens: int
@@ -37,21 +39,21 @@ class StoredPrompt(NamedTuple):
 
 
 class StoredPrompts:
-    """The stored heads by their names. `all` counts those that were ever made, `stored` has the present ones."""
+    """Stores beginnings of prompts by their names. `made` counts all of them, `stored` has those not deleted."""
 
     def __init__(self) -> None:
         self.stored: dict[str, StoredPrompt] = {}
         self.made = 0
 
     def find(self, name: str, key_hash: str, now_s: float) -> StoredPrompt | None:
-        """Return a stored head; None if there is none, or it has ended."""
+        """Return a stored prompt; None if the name is unknown to this key, or the prompt has expired."""
         found = self.stored.get(name)
         if found is None or found.key_hash != key_hash or found.ends_s < now_s:
             return None
         return found
 
     def handle(self, request: SeenRequest, path: str, now_s: float) -> Reply | None:
-        """Return the answer to a request about stored heads; None for any other request."""
+        """Return the answer to a request about stored prompts; None for any other request."""
         found = _PATH.search(path)
         if found is None:
             return None
@@ -67,30 +69,29 @@ class StoredPrompts:
             del self.stored[name]
             return json_reply(200, {})
         if request.method == "PATCH":
-            known = known._replace(ends_s=now_s + _lifetime_s(request.fields))
+            ttl = str(request.fields.get("ttl", ""))
+            known = known._replace(ends_s=now_s + _lifetime_s(ttl))
             self.stored[name] = known
         return json_reply(200, _about(name, known))
 
     def _make(self, request: SeenRequest, place: str, now_s: float) -> Reply:
-        parts = {
-            name: part for name, part in request.fields.items() if name not in ("ttl", "model")
-        }
+        parts = dict(request.fields)
+        ttl = str(parts.pop("ttl", ""))
+        model = str(parts.pop("model", "")).rpartition("/")[2]
         tokens = len(to_json(parts)) // BYTES_A_TOKEN
         if tokens < _LEAST_TOKENS:
             message = f"Cached content is too small. total_token_count={tokens}, min_total_token_count={_LEAST_TOKENS}"
             return error_reply("gemini", 400, number=request.number, message=message)
         self.made += 1
         name = f"{place}/stored-{self.made}"
-        model = str(request.fields.get("model", "")).rpartition("/")[2]
-        ends_s = now_s + _lifetime_s(request.fields)
+        ends_s = now_s + _lifetime_s(ttl)
         self.stored[name] = StoredPrompt(model, tokens, request.key_hash, ends_s)
         return json_reply(200, _about(name, self.stored[name]))
 
 
-def _lifetime_s(fields: JSON) -> float:
-    text = str(fields.get("ttl", ""))
-    if text.endswith("s"):
-        return float(text[:-1])
+def _lifetime_s(ttl: str) -> float:
+    if ttl.endswith("s"):
+        return float(ttl[:-1])
     return _USUAL_LIFETIME_S
 
 

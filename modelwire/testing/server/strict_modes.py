@@ -1,32 +1,31 @@
 """Rejects a strict schema that uses a keyword which the provider's strict mode does not support.
 
-`strict_modes.json` has for each provider the schema of the schemas that it supports, with date and source.
+For each provider, `strict_modes.json` has a JSON schema that describes the schemas which its strict mode
+supports, with date and source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from importlib import import_module
-from importlib.resources import files
 from typing import Any
 
 from pydantic_core import from_json
 
 from modelwire.aliases import JSON
+from modelwire.testing.server.request_rules import table
 from modelwire.testing.server.requests import SeenRequest
 
 
 def strict_problem(wire: str, request: SeenRequest) -> str | None:
-    """Return the provider's reason to reject the request: an unsupported part of a strict schema; else None."""
+    """Return the unsupported part of a strict schema for which the provider would reject the request, or None."""
     if b'"strict"' not in request.content and b'"json_schema"' not in request.content:
         return None
-    is_azure = "/openai/" in request.path
-    if is_azure:
+    if "/openai/" in request.path:
         provider = "azure_openai"
     else:
         provider = wire.replace("responses", "openai")
-    if provider not in table():
+    if provider not in table("strict_modes.json"):
         return None
     body = request.body
     # Anthropic's response formats are always strict.
@@ -36,14 +35,6 @@ def strict_problem(wire: str, request: SeenRequest) -> str | None:
         for problem in _problems(provider, schema):
             return f"Invalid schema for `{name}`: {problem}"
     return None
-
-
-@cache
-def table() -> JSON:
-    """Return the table of `strict_modes.json`, which is read once."""
-    text = files(__package__).joinpath("strict_modes.json").read_text("utf-8")
-    table: JSON = from_json(text)
-    return table
 
 
 def _strict_schemas(value: Any) -> Iterator[tuple[str, Any]]:
@@ -59,9 +50,8 @@ def _strict_schemas(value: Any) -> Iterator[tuple[str, Any]]:
             for one in (*places, converse):
                 if isinstance(one, dict):
                     yield (name, one)
-        elif (
-            "structure" in value
-        ):  # Amazon's response format is always strict; its schema is a text.
+        elif "structure" in value:
+            # Amazon's response format is always strict; its schema is JSON in a text.
             yield name, from_json(value["structure"]["jsonSchema"]["schema"])
         for key in ("tools", "function", "toolSpec", "toolConfig", *_FORMS):
             yield from _strict_schemas(value.get(key))
@@ -78,11 +68,12 @@ _FORMS = (
 
 
 def _problems(provider: str, schema: JSON) -> Iterator[str]:
-    jsonschema: Any = import_module("jsonschema")  # It has no types, and takes a while to import.
-    mode = table()[provider]
+    jsonschema: Any = import_module("jsonschema")  # It has no types, and is slow to import.
+    modes = table("strict_modes.json")
+    mode = modes[provider]
     for error in jsonschema.Draft202012Validator(mode["schema"]).iter_errors(schema):
         where = ".".join(map(str, error.absolute_path)) or "the schema"
-        yield f"{where}: {error.message:.300} ({mode['source']}, read {table()['read']})"
+        yield f"{where}: {error.message:.300} ({mode['source']}, read {modes['read']})"
     if mode["all_required"]:
         yield from _optional(schema)
 

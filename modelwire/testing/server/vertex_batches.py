@@ -2,8 +2,8 @@
 
 Wire format:
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/projects.locations.batchPredictionJobs
-and https://cloud.google.com/storage/docs/json_api/v1/objects, read 2026-11. An object is a file
-named `gs://bucket/name`.
+and https://cloud.google.com/storage/docs/json_api/v1/objects, read 2026-11. An object is stored as a
+file with the id `gs://bucket/name`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from modelwire.testing.server.replies import Reply, Response, json_reply
 if TYPE_CHECKING:
     from modelwire.testing.server.batches import BatchDesk
 
-# It matches the jobs of Vertex AI and the objects of Cloud Storage.
+# This matches the paths of Vertex AI's jobs and of Cloud Storage's objects.
 _PATH = re.compile(
     r"^(?:/v1(?:beta1)?/(?P<parent>projects/[^/]+/locations/[^/]+)|(?P<way>/upload)?/storage/v1/b/(?P<bucket>[^/]+))"
     r"/(?P<kind>batchPredictionJobs|o)"
@@ -80,7 +80,7 @@ def _delete_object(call: BatchCall) -> Reply:
 
 
 def _place(call: BatchCall) -> str:
-    """Return the name of the object that the request is about; without one, that of its bucket."""
+    """Return the `gs://` URL of the request's object, or of its bucket if it names no object."""
     return f"gs://{call.path['bucket']}/{unquote(call.path['object'])}"
 
 
@@ -90,8 +90,8 @@ def _missing(call: BatchCall) -> Reply:
 
 def _put(desk: BatchDesk, place: str, content: bytes) -> JSON:
     made_at = desk.add_file(place, "batch", content)["created_at"]
-    # `_add_file` has stored the content under a generated id; that entry is removed, as the object
-    # has a name of its own.
+    # `add_file` has stored the content under a generated id; that entry is removed, because the id of
+    # an object is its URL.
     desk.files.popitem()
     bucket, _, name = place.removeprefix("gs://").partition("/")
     record = {
@@ -121,9 +121,9 @@ def _make(call: BatchCall) -> Response:
 
 
 def _job(batch: SeenBatch, share: float, base_url: str) -> JSON:
-    """Return a batch in Vertex AI's format.
+    """Return a batch as Vertex AI's API shows it.
 
-    Counts are texts, and they are missing before its end.
+    Counts are texts, and they are missing before the batch has ended.
     """
     state = state_of(batch, share)
     shown = ("displayName", "inputConfig", "outputConfig")
@@ -145,7 +145,7 @@ def _job(batch: SeenBatch, share: float, base_url: str) -> JSON:
 def _end_batch(
     desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
 ) -> None:
-    """Write the results. Each line repeats its request, and has no name of its own."""
+    """Write the results of a batch. Each line repeats its request, and has no id."""
     requests = {key: body for key, _, body in batch.rows}
     lines = []
     good = set[str]()
@@ -158,9 +158,8 @@ def _end_batch(
             if key in requests:
                 good.add(key)
         else:
-            if isinstance(body, dict):
-                error = body
-            else:
+            error = body
+            if not isinstance(body, dict):
                 error = {"error": {"code": 504}}
             line["status"] = f"Error: {to_json(error).decode()}"
         lines.append(to_json(line) + b"\n")

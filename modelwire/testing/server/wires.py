@@ -1,7 +1,8 @@
-"""The table of the wires that the server speaks, and the replies made with it. No I/O.
+"""The table of the wires, which are the HTTP formats of chat APIs that the server answers in, and the replies
+made with it. No I/O.
 
-Each wire has a module that writes an `Answer`, whole and streamed, and errors. A new wire is a
-module and a row.
+Each wire has a module that writes an `Answer`, whole and streamed, and errors. To add a wire, write a
+module and add a row.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ __all__ = [
 
 
 def body_of(answer: Answer, call: Call) -> JSON:
-    """Return the body of a whole answer."""
+    """Return the body of a whole answer, in the format of the call's wire."""
     return server_wire(call.wire).body(answer, call)
 
 
@@ -57,9 +58,9 @@ def answer_reply(answer: Answer, call: Call) -> Reply:
 
 
 def raw_reply(body: JSON | list[Any], call: Call) -> Reply:
-    """Return the reply with a body, or the events of a stream, sent unchanged.
+    """Return a reply that sends `body` unchanged: a dict as JSON, or a list as the events of a stream.
 
-    A text among the events is its data.
+    An event that is a text becomes the data of a server-sent event.
     """
     headers = _request_id(call.wire, call.number)
     if isinstance(body, dict):
@@ -75,8 +76,7 @@ def _request_id(wire: str, number: int) -> Headers:
     return {server_wire(wire).request_id: f"req_{number}"}
 
 
-# This maps each status to the error's type and code. OpenAI's guide has no types; these are what
-# its API sends.
+# The type and code of OpenAI's errors by status. Its guide lists no types; its API sends these.
 _OPENAI: dict[int, tuple[str, str | None]] = {
     401: ("invalid_request_error", "invalid_api_key"),
     403: ("invalid_request_error", "unsupported_country_region_territory"),
@@ -96,10 +96,10 @@ def error_body(
     param: str | None = None,
     number: int = 0,
 ) -> JSON:
-    """Return the error that a provider sends with `status`, in the format of its wire."""
+    """Return the body of the error that a provider sends with `status`, in the format of its wire."""
     message = message or f"The provider server answers {status}."
     body = server_wire(wire).error(status, message, type, code, number)
-    if param is not None:  # Only OpenAI names it.
+    if param is not None:  # Only OpenAI's errors name a parameter.
         body["error"]["param"] = param
     return body
 
@@ -124,7 +124,7 @@ def error_reply(
     code: str | int | None = None,
     param: str | None = None,
 ) -> Reply:
-    """Return the reply with an error."""
+    """Return the reply with an error. `number` is that of the request, from which its id is made."""
     body = error_body(
         wire, status, message=message, type=type, code=code, param=param, number=number
     )
@@ -143,17 +143,17 @@ def _named_event(event: Any) -> bytes:
 
 
 class ServerWire(NamedTuple):
-    """The format of one wire."""
+    """How the server writes one wire: answers, streams and errors."""
 
     path: str  # The URL of a call ends with this.
     model: str  # `ProviderServer.model` requests this model.
     body: Callable[[Answer, Call], JSON]
-    # Opening, content and end.
+    # It returns the events of a stream in three lists: opening, content and closing.
     events: Callable[[Answer, Call], StreamParts]
-    # The reasons for which the provider would refuse a request.
+    # It yields the reasons for which the provider would reject a request.
     problems: Callable[[JSON, SeenRequest], Iterator[Problem]]
     error: Callable[..., JSON] = _openai_error
-    # `position` is the event's place in the stream.
+    # It returns an error as an event; `position` is the event's place in the stream.
     error_event: Callable[[JSON, int], bytes] = lambda body, position: sse(body)
     raw_event: Callable[[Any], bytes] = _named_event
     # The URL of a stream ends with this, if it differs.
@@ -239,5 +239,5 @@ WIRES = {
 
 
 def server_wire(name: str) -> ServerWire:
-    """Return the row of a wire; OpenAI's for the name of an unknown one."""
+    """Return the row of a wire; OpenAI's row if the name is unknown."""
     return WIRES.get(name) or WIRES["openai"]

@@ -194,7 +194,9 @@ def test_a_variable_that_names_no_mode_is_refused(
 ) -> None:
     monkeypatch.setenv("MODELWIRE_RECORD", "always")
     result = suite(ONE)
-    result.stdout.fnmatch_lines(["*MODELWIRE_RECORD is 1 or one of once, none, all, not 'always'*"])
+    result.stdout.fnmatch_lines(
+        ["*MODELWIRE_RECORD must be 1 or one of once, none, all, not 'always'*"]
+    )
 
 
 def test_async_tests_and_batches_are_replayed_too(

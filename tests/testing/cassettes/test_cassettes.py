@@ -752,9 +752,9 @@ HEAD = b'{"modelwire": "cassette", "version": 1}\n'
         (b'{"modelwire": "cassette", "version": 2}\n', "newer modelwire"),
         (b'{"modelwire": "cassette", "version": 1}', "line 2: it is cut off|line 1"),
         (HEAD + b'{"request": {"met', "line 2: it is cut off"),
-        (HEAD + b"nothing\n", "line 2: it is not an exchange"),
-        (HEAD + b'{"request": {}}\n', "line 2: it is not an exchange"),
-        (HEAD + b"[]\n", "line 2: it is not an exchange"),
+        (HEAD + b"nothing\n", "line 2: it is not a request"),
+        (HEAD + b'{"request": {}}\n', "line 2: it is not a request"),
+        (HEAD + b"[]\n", "line 2: it is not a request"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(content: bytes | None, says: str, path: Path) -> None:

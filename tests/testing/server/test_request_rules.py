@@ -12,7 +12,7 @@ import pytest
 from modelwire.errors import BadRequest
 from modelwire.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from modelwire.testing import Answer, BatchPlan, ProviderServer
-from modelwire.testing.server import request_rules, strict_modes
+from modelwire.testing.server import request_rules
 from modelwire.tools import tool
 from tests.support import request_fields
 from tests.support.answer_schemas import problems
@@ -313,15 +313,13 @@ def test_the_table_of_fields_is_that_of_the_sdks() -> None:
 
 def test_no_request_waits_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server reads its tables before its event loop runs: a detector of blocking calls finds none there."""
-    for module in (request_rules, strict_modes):
-        module.table.cache_clear()
+    request_rules.table.cache_clear()
 
     def read_bytes(*args: Any) -> None:
         raise AssertionError("A request waits for a file.")
 
     with ProviderServer(["yes"]) as server:
-        for module in (request_rules, strict_modes):
-            monkeypatch.setattr(module, "files", read_bytes)
+        monkeypatch.setattr(request_rules, "files", read_bytes)
         form = {"title": "Form", "type": "object", "properties": {"a": {"type": "string"}}}
         model = server.model("openai").bind_tools([form], strict=True)
         assert model.invoke("hi").text == "yes"
