@@ -165,7 +165,7 @@ class ServerToolCall(TypedDict):
 
 
 class ServerToolCallChunk(_Block):
-    """A part of such a call; `args` is JSON text."""
+    """A streamed part of a call of a tool that the provider runs itself; `args` is JSON text."""
 
     type: Literal["server_tool_call_chunk"]
     name: NotRequired[str]
@@ -275,7 +275,7 @@ class _Creates(Protocol[_DataBlock]):
 
 
 def _creates(kind: str, _made: type[_DataBlock]) -> _Creates[_DataBlock]:
-    """Return the function that creates blocks of this type."""
+    """Return a function that creates blocks of this type; `_made` is their class, for type checkers."""
 
     def create(
         *,
@@ -289,17 +289,17 @@ def _creates(kind: str, _made: type[_DataBlock]) -> _Creates[_DataBlock]:
     ) -> Any:
         if url is None and base64 is None and file_id is None:
             raise InvalidArgument(
-                f"An {kind} block must provide one of: `url`, `base64`, or `file_id`."
+                f"A block of type `{kind}` must have one of `url`, `base64` and `file_id`."
             )
         if base64 is not None and mime_type is None and kind != "image":
             raise InvalidArgument(
-                f"`mime_type` is required when using `base64` data in an {kind} block."
+                f"A block of type `{kind}` with `base64` data must have a `mime_type`."
             )
         where = {"url": url, "base64": base64, "file_id": file_id, "mime_type": mime_type}
         return _block(kind, id=ensure_id(id), **where, index=index, extras=kwargs)
 
     create.__name__ = create.__qualname__ = f"create_{kind}_block"
-    create.__doc__ = f"Make a block of type `{kind}`. Raises: `InvalidArgument` without data."
+    create.__doc__ = f"Return a block of type `{kind}`. Raises: `InvalidArgument` without data."
     return create
 
 
@@ -382,7 +382,7 @@ def create_tool_call(
     index: int | str | None = None,
     **kwargs: Any,
 ) -> ToolCall:
-    """Return a tool call in a form that may be among content blocks."""
+    """Return a tool call as a content block."""
     return cast(
         "ToolCall",
         _block("tool_call", name=name, args=args, id=ensure_id(id), index=index, extras=kwargs),
@@ -392,6 +392,6 @@ def create_tool_call(
 def create_non_standard_block(
     value: JSON, *, id: str | None = None, index: int | str | None = None
 ) -> NonStandardContentBlock:
-    """Return a block with a provider's own block inside."""
+    """Return a block that holds a provider's own block under `value`."""
     block = _block("non_standard", value=value, id=ensure_id(id), index=index, extras={})
     return cast("NonStandardContentBlock", block)

@@ -11,7 +11,7 @@ class Ending(Enum):
 
     WHOLE = "whole"  # The model has finished, or has called a tool.
     CUT = "cut"  # A limit of tokens has ended it, or a full context.
-    SUSPENDED = "suspended"  # It is not finished: another request continues it.
+    SUSPENDED = "suspended"  # The answer is not finished: another request continues it.
     REFUSED = "refused"  # The model has refused, or a filter has stopped the answer.
     BROKEN = "broken"  # The provider or the model has failed.
 
@@ -110,8 +110,8 @@ def _reasons(kind: Ending) -> frozenset[str]:
 CUT_REASONS = _reasons(Ending.CUT)
 SUSPENDED_REASONS = _reasons(Ending.SUSPENDED)
 FILTERED_REASONS = _reasons(Ending.REFUSED)
-# The metadata of each wire have the reason under one of these: OpenAI's and Gemini's; Anthropic's;
-# Bedrock's.
+# The `response_metadata` of an answer has the reason under one of these keys: that of OpenAI and
+# Gemini, of Anthropic, of Bedrock.
 _NAMES = ("finish_reason", "stop_reason", "stopReason")
 
 
