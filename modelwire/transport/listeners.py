@@ -1,4 +1,4 @@
-"""The observers of a call: those of its config and its context, and the log. A call without any pays nothing."""
+"""Finds the observers of a call: those of its config and its context, and the log. A call without any pays nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _ask_environment() -> None:
     if not level or level in ("0", "false", "no", "off"):
         return
     try:
-        logs.enable_logging(level)  # type: ignore[arg-type]  # it says which there are
+        logs.enable_logging(level)  # type: ignore[arg-type]  # its error lists the levels
     except InvalidArgument as exc:
         warnings.warn(f"`MODELWIRE_LOG`: {exc}", RuntimeWarning, stacklevel=2)
 

@@ -1,7 +1,7 @@
 """Opens connections before the first call needs them: name lookup, TCP and TLS handshakes; they stay idle in the pool.
 
-A connection cannot be opened without a request, so each gets one `HEAD` without credentials, whatever the answer. Each
-connection is kept busy until all are open, because the second request would otherwise reuse the first one.
+A connection cannot be opened without a request, so each sends one `HEAD` without credentials and ignores the answer's
+status. Each connection stays busy until all are open; otherwise the second request would reuse the first connection.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["awarm", "warm"]
 
-MOST = 1000  # more is a mistake, or an attack
-SHAKE_S = 10.0  # for one connection, from the first packet to the head of the answer
-AT_A_TIME = 32  # threads that shake hands for the sync pool
+# A call opens at most this many connections; a larger number is a mistake or an attack.
+MOST = 1000
+# Opening one connection times out after this, from the first packet to the head of the answer.
+SHAKE_S = 10.0
+# This many threads open connections of the sync pool.
+AT_A_TIME = 32
 
 
 def _lines(line: Callable[[], Any], n: int) -> list[Any]:
-    """Make the lines; none where calls take a proxy, another engine, a client of the user's own or a recording."""
+    """Return `n` connections to open; none if calls use a proxy, another engine, a user's client or a recording."""
     if type(n) is not int or not 0 <= n <= MOST:
         raise InvalidArgument(f"`n` is how many connections to open, from 0 to {MOST}, not {n!r}.")
     if any(hook.answers for hook in CONNECTION_HOOKS):
@@ -43,7 +46,7 @@ def _lines(line: Callable[[], Any], n: int) -> list[Any]:
 
 
 def warm(line: Callable[[], SyncPooledConnection], n: int) -> int:
-    """Open `n` connections; return how many stay. Raises the `WireError` of the first where none could be opened."""
+    """Open `n` connections; return how many are open. Raises the first `WireError` if none could be opened."""
     from concurrent.futures import ThreadPoolExecutor
 
     lines: list[SyncPooledConnection] = _lines(line, n)
@@ -54,7 +57,7 @@ def warm(line: Callable[[], SyncPooledConnection], n: int) -> int:
         try:
             with calling(line._host()):
                 opened.append(sync_transport(line._settings).handle_request(_head(line)))
-        except Exception as exc:  # noqa: BLE001 - one connection less; told below where it is all of them
+        except Exception as exc:  # noqa: BLE001 - one connection less; raised below if all have failed
             failed.append(exc)
 
     with ThreadPoolExecutor(min(AT_A_TIME, len(lines)) or 1) as threads:
@@ -67,7 +70,7 @@ def warm(line: Callable[[], SyncPooledConnection], n: int) -> int:
 
 
 async def awarm(line: Callable[[], AsyncPooledConnection], n: int) -> int:
-    """Open `n` connections for the running event loop; return how many stay."""
+    """Open `n` connections for the running event loop; return how many are open."""
     import asyncio
 
     lines: list[AsyncPooledConnection] = _lines(line, n)
@@ -79,7 +82,7 @@ async def awarm(line: Callable[[], AsyncPooledConnection], n: int) -> int:
             transport = await async_transport(line._settings)
             with calling(line._host()):
                 opened.append(await transport.handle_async_request(_head(line)))
-        except Exception as exc:  # noqa: BLE001 - one connection less; told below where it is all of them
+        except Exception as exc:  # noqa: BLE001 - one connection less; raised below if all have failed
             failed.append(exc)
 
     try:

@@ -1,4 +1,4 @@
-"""R11: how many requests may be in flight at a time, learned from overloads. No I/O and no clock here."""
+"""Learns from overloads how many requests may be in flight at a time. No I/O and no clock here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ConcurrencyLimit:
             self._answers = 0
 
     def narrow(self, at_once: float, *, in_a_row: bool) -> None:
-        """Reduce the limit below `at_once`, the number of requests in flight. `in_a_row` counts this as an overload."""
+        """Reduce the limit below `at_once`, the number of requests in flight; with `in_a_row`, count an overload."""
         if not self.overloads:
             self.full = at_once
             self._unused = self.most if at_once < _IN_USE * self.most else None

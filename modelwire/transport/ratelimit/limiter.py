@@ -8,8 +8,8 @@
 
 Single calls go ahead of the rows of batches, and retried work ahead of new work. No timer, thread or task runs here:
 the call at the head of the queue polls in time for all others, and the call that grants it wakes the next one. This
-module grants permits in the order of the queue; `congestion.py` decides how many there are. Rules R5-R12 of the
-reliability page.
+module grants permits in the order of the queue; `congestion.py` decides how many there are. `docs/reliability.md`
+("Rate limits") describes the behaviour.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class AdaptiveRateLimiter:
         # True while a method changes the state under the lock. The garbage collector may close a
         # forgotten stream inside of such a method, on the same thread, which calls `leave` again.
         self._is_changing = False
-        # The attempts that have left, and whether they were sent. A permit is released at once, or
-        # in this case a little later.
+        # The attempts that have ended but whose permits are not released yet, each with whether it
+        # was sent.
         self._left: deque[tuple[Admission, bool]] = deque()
         self._queue = AdmissionQueue()
         # The queued admission whose owner polls in time for all others, and the time at which it
@@ -144,7 +144,7 @@ class AdaptiveRateLimiter:
         _wake_all(to_wake)
 
     def limits(self, now: float) -> Limits:
-        """Return what is known of the limits now."""
+        """Return the limits that are known at present."""
         return limits_of(self, now)
 
     def _advertised(self, now: float) -> Advertised:
@@ -387,9 +387,9 @@ class AdaptiveRateLimiter:
         return rejected
 
     def may_retry(self, admission: Admission, now: float, error: ChatError) -> bool:
-        """Pay for another attempt after a transient error.
+        """Return whether a call may retry after a transient error, and charge the retry to the budget.
 
-        Return False in an outage: the call must then wait behind the gate.
+        The result is False in an outage: the call must then wait behind the gate.
         """
         with self._lock:
             self._is_changing = True

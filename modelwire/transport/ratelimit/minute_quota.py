@@ -1,6 +1,6 @@
-"""The limit of requests a minute that a user states; it holds in every minute. No I/O and no clock here.
+"""Enforces the limit of requests a minute that a user states, in every minute. No I/O and no clock here.
 
-The pace alone would exceed it in the first minute: a key begins with a burst, and the pace follows at once.
+The pace alone would exceed the limit in the first minute, because it follows a burst at the start.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """How fast requests may be sent: a ramp at the start, then the rate learned from refusals. No I/O and no clock here.
 
 At each of two refusals the provider's token bucket is empty. So the number of requests accepted between them, divided
-by the time between them, is the rate at which the bucket is refilled, without bias. R8 and R10 of the reliability page
-explain the constants.
+by the time between them, is the rate at which the bucket is refilled, without bias.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.admission import Admission
 
-# R10: the ramp begins with a burst of this many requests.
+# The ramp begins with a burst of this many requests.
 _RAMP_BURST = 8.0
 # After the burst the ramp goes on at this pace.
 _RAMP_PER_S = 40.0
@@ -33,7 +32,7 @@ _REQUESTS_PER_ANSWER = 2.0
 # After an outage the ramp to a known rate begins at this part of it.
 _KNOWN_RAMP_PART = 0.25
 
-# R8: the pace is this part of the estimated rate.
+# The pace is this part of the estimated rate.
 PACE_PART = 0.99
 # Requests may be sent in bursts of this length.
 BURST_S = 0.25
@@ -43,7 +42,7 @@ _SLACK_S = 0.025
 _FIRST_CUT = 0.85
 _LATER_CUT = 0.97
 
-# R8: after a cut the pace is held for this time.
+# After a cut the pace is held for this time.
 _HOLD_S = 5.0
 # A slow pace is held for the time of this many requests instead.
 _HOLD_REQUESTS = 40.0
@@ -73,7 +72,7 @@ _PACE_WEIGHT = 0.15
 # The weight of the old estimate, in accepted requests: one or two of them may be chance.
 _OLD_WEIGHT_REQUESTS = 1.0
 
-# A small bucket (P30) is measured at the first refusal, if it comes within this time: it holds as
+# A small bucket is measured at the first refusal, if it comes within this time: it holds as
 # many requests as were accepted until then,
 _BURST_WITHIN_S = 2.0
 # less the first request, which was sent ahead of the others.
@@ -193,7 +192,7 @@ class RateEstimate:
         return now + (1 - self.level) / min(rate, self.ramp)
 
     def wait_s(self, now: float, turn: int, *, mirrored: bool) -> float:
-        """Return after how many seconds the pace allows the request that is in turn, the next one having turn 1."""
+        """Return the seconds until the pace allows the request with this turn; the next request has turn 1."""
         steady = inf if mirrored else min(self.rate, self.ceiling)
         pace = min(steady, self.ramp)
         if pace == inf:
@@ -268,7 +267,7 @@ class RateEstimate:
 
     @property
     def is_at_proven_pace(self) -> bool:
-        """Whether the pace is about the one that the latest cut has set, at which a large bucket is hardly emptied."""
+        """Whether the pace is about the one that the latest cut has set, which hardly ever empties a large bucket."""
         has_grown = self.rate > _HARDLY_GROWN * self.rate_after_cut
         return self.cuts > 1 and self.takes_bursts and self.rate >= self.aim and not has_grown
 

@@ -1,4 +1,4 @@
-"""R12: how many retries after transient errors a key may make, and when it is an outage. No I/O and no clock here.
+"""Limits the retries of a key after transient errors, and detects an outage. No I/O and no clock here.
 
 An empty budget fails no call: the retries wait behind the gate until a probe succeeds.
 """
@@ -46,7 +46,7 @@ class RetryBudget:
 
     @property
     def is_out(self) -> bool:
-        """Whether the points do not suffice for one more retry, or nearly all requests since the first failure failed.
+        """Whether too few points are left for a retry, or nearly all requests since the first failure have failed.
 
         An answer takes longer than a failure, so failures are compared with the requests sent, not with those ended.
         """
