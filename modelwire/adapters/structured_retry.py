@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from modelwire.errors import InvalidArgument, OutputParserException
 from modelwire.messages import (
     AIMessage,
-    AIMessageChunk,
     BaseMessage,
     HumanMessage,
     ToolMessage,
     convert_to_messages,
 )
-from modelwire.messages.ai import RESTART
+from modelwire.messages.ai import restart_marker
 from modelwire.runnables.addable import AddableDict
 from modelwire.runnables.base import Runnable
 from modelwire.runnables.closing import aclose, close
@@ -60,7 +59,7 @@ class StructuredRetry(WholeStep[Any, Any]):
 
     @property
     def answer_columns(self) -> Any:
-        """The keys of the answers, None if they are unknown."""
+        """The keys that the answers have as dicts, None if they are unknown."""
         return getattr(getattr(self.once, "last", None), "answer_columns", None)
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
@@ -197,4 +196,4 @@ def _reasons(error: OutputParserException) -> str:
 
 
 def _restart() -> AddableDict:
-    return AddableDict(raw=AIMessageChunk.from_wire("", response_metadata={RESTART: True}))
+    return AddableDict(raw=restart_marker())

@@ -353,6 +353,11 @@ def _as_chunk(call: Any) -> Any:
     return tool_call_chunk(name=call.get("name"), args=args, id=call.get("id"))
 
 
+def restart_marker() -> AIMessageChunk:
+    """Return a chunk that marks the restart of an answer: a sum of chunks drops the chunks before it."""
+    return AIMessageChunk.from_wire("", response_metadata={RESTART: True})
+
+
 def add_ai_message_chunks(left: AIMessageChunk, *others: AIMessageChunk) -> AIMessageChunk:
     """Return the sum of chunks of an answer, in time linear in their size."""
     return merge_chunks((left, *others))

@@ -114,7 +114,7 @@ class BaseMessage(LangChainForm, BaseModel):
     model_config = ConfigDict(extra="allow", defer_build=True)
     LC_NAMESPACE: ClassVar = ("langchain", "schema", "messages")
 
-    content: str | list[str | dict[Any, Any]]
+    content: Content
     additional_kwargs: dict[Any, Any] = Field(default_factory=dict)
     """What the provider sends or receives beyond the fields."""
     response_metadata: dict[Any, Any] = Field(default_factory=dict)
@@ -257,7 +257,7 @@ def _texts(content: Iterable[str | Mapping[Any, Any]]) -> Iterator[str]:
 
 
 def _describe(class_name: str, exc: ValidationError) -> str:
-    """Return what is invalid in a message's fields: names and types, never values (which may be a whole prompt)."""
+    """Return an error text about a message's invalid fields: names and types, never values, which may be a prompt."""
     problems = []
     for error in exc.errors(include_url=False, include_context=False):
         place = ".".join(str(part) for part in error["loc"]) or "message"

@@ -157,7 +157,7 @@ class _ListSum:
         self.add(items)
 
     def _begin(self, item: Any, index: int | str | None) -> None:
-        """Begin an element, which is then the latest at its index."""
+        """Begin a new element of the sum, which is then the latest at its index."""
         group = [item]
         self.groups.append(group)
         if index is not None:

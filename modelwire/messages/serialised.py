@@ -62,7 +62,7 @@ class LangChainForm:
 
     @property
     def lc_attributes(self) -> JSON:
-        """Values that are serialised although they are defaults."""
+        """Values of fields that are serialised even if they are defaults."""
         return {}
 
     def to_json(self) -> JSON:

@@ -34,7 +34,7 @@ TOOL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
 def tool_name(title: str) -> str:
     """Return a tool name for a schema with this title, such as `Page_Item_` for `Page[Item]`.
 
-    The name ends in a checksum if the title is too long or not ASCII, so that two titles never get the same name.
+    The name of a title that is too long or not ASCII ends in a checksum, so that two such titles get different names.
     """
     if TOOL_NAME.fullmatch(title):
         return title
@@ -189,7 +189,7 @@ def _parse_so_far(args: str | None) -> JSON:
 def _closes_too_often(text: str) -> bool:
     """Return whether a bracket that was never opened follows the whole JSON value, as in `{"a": 1}: 1}`.
 
-    Any other text behind the value is ignored until the stream is complete. LangChain does the same.
+    Any other text after the value is ignored until the stream is complete, as in LangChain.
     """
     import json
 

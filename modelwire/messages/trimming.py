@@ -28,7 +28,7 @@ class CountsTokens(Protocol):
 
 
 class SplitsText(Protocol):
-    """A text splitter."""
+    """A splitter of a text into pieces, such as one of `langchain_text_splitters`."""
 
     def split_text(self, text: str) -> list[str]: ...
 

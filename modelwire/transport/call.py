@@ -413,7 +413,7 @@ class _StreamBody(Generic[M, C]):
             self._unframed = None if events else (self._unframed + data)[:_UNFRAMED_BYTES]
 
     def end(self) -> tuple[list[C], bool]:
-        """Return the last chunks, and whether the decoder has found a refusal."""
+        """Called at the end of the body. Return the last chunks, and whether the decoder has found a refusal."""
         exchange = self._exchange
         reply = self._reply
         end_of_framing = getattr(self._framing, "close", None)

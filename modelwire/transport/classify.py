@@ -172,7 +172,7 @@ _LIMIT_AND_REQUESTED = re.compile(
 
 
 def _exceeds_limit(message: str) -> bool:
-    """Return whether a refusal says that the request is larger than the limit itself, so that no waiting helps."""
+    """Return whether the text of a refusal says that the request exceeds the limit itself, so that no wait helps."""
     numbers = _LIMIT_AND_REQUESTED.search(message)
     if numbers is None:
         return _TOO_LARGE.match(message) is not None
@@ -196,7 +196,7 @@ def _class_of(status: int, *codes_and_types: str | None) -> type[ProviderError]:
     type_, code, detail_code = codes_and_types
     for word in (detail_code, code, type_):
         cls = None if word is None else _BY_CODE.get(word)
-        # A known status says more than the code of a general server error.
+        # A known status is more specific than the code of a general server error.
         is_vague = cls is ServerError and status in _BY_STATUS
         if cls is not None and not is_vague:
             return cls

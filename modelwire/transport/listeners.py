@@ -22,7 +22,7 @@ else:
 
 
 def warn_of(about: Sleep | Change) -> None:
-    """Write a warning to the log: a call is retried, or a limit was found."""
+    """Log a warning that a call is retried (`Sleep`), or that a provider's limit has changed (`Change`)."""
     if _logger.isEnabledFor(logging.WARNING):
         logs.write_warning(about)
 

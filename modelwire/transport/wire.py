@@ -19,7 +19,7 @@ class ServerEvent(NamedTuple):
 
 
 class WireRequest:
-    """The complete request, so that it can be shown before it is sent."""
+    """The encoded request of a call, which can be shown before it is sent."""
 
     __slots__ = ("body", "headers", "left_out", "model", "storable", "stream", "url")
 

@@ -21,6 +21,7 @@ from modelwire.errors import (
     and_said,
 )
 from modelwire.messages import AIMessage, HumanMessage
+from modelwire.messages.finish_reasons import PENDING_STATUSES
 from modelwire.messages.refusals import refusal_in
 from modelwire.runnables.config import settled
 from modelwire.transport.call import call_flow
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import Flow
     from modelwire.transport.wire import Reply
 
-# An answer with one of these statuses is not final.
-PENDING = ("queued", "in_progress")
+
 # The pause before the first poll, and the longest one.
 FIRST_POLL_S = 1.0
 LONGEST_POLL_S = 10.0
@@ -55,7 +55,7 @@ def _placeholder(id: str) -> AIMessage:
 
 def _is_pending(answer: AIMessage) -> bool:
     """Return whether the provider still works on the answer."""
-    return answer.response_metadata.get("status") in PENDING
+    return answer.response_metadata.get("status") in PENDING_STATUSES
 
 
 def final_answer(
@@ -84,7 +84,7 @@ async def afinal_answer(
     *,
     first_s: float = FIRST_POLL_S,
 ) -> AIMessage:
-    """Poll until the answer is final, and return it. After the deadline, or with its task, the answer is cancelled."""
+    """Poll until the answer is final, and return it. The deadline, or the task's cancellation, cancels the answer."""
     poll = _Poll(call, answer, first_s)
     try:
         return await adrive(poll.flow(), aconnection_of(model, poll.exchange))

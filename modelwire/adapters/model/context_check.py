@@ -26,7 +26,7 @@ _LARGE_BYTES = 400_000
 # A call fails if its estimated tokens exceed the window by more than this factor. The estimate is 4 characters a token,
 # and text seldom has 6.
 _MARGIN = 1.5
-# Fields of a request that let the provider shorten what is too long.
+# With one of these fields in a request, the provider shortens an input that is too long.
 _SHORTENING = ("truncation", "context_management", "transforms")
 # A run of one character counts as one character, because a token may stand for a long run.
 _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)

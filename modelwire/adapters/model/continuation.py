@@ -14,6 +14,7 @@ from modelwire.adapters.model.results import chunk_from_message
 from modelwire.aliases import JSON, Fields
 from modelwire.errors import IncompleteAnswer
 from modelwire.messages import AIMessage, AIMessageChunk, merge_chunks, message_chunk_to_message
+from modelwire.messages.block_translators.standard import as_blocks
 from modelwire.messages.finish_reasons import SUSPENDED_REASONS, finish_reason_of
 from modelwire.messages.usage import add_usage
 
@@ -81,7 +82,7 @@ class Continuation:
         if isinstance(first, str) and isinstance(second, str):
             content = first + second
         else:
-            content = [*_blocks(first), *_blocks(second)]
+            content = [*as_blocks(first), *as_blocks(second)]
         usage = None
         if answer.usage_metadata is not None or part.usage_metadata is not None:
             usage = add_usage(answer.usage_metadata, part.usage_metadata)
@@ -180,14 +181,6 @@ class NextPart:
             elif self._before.content:
                 head = [{"type": "text", "text": "", "index": 0}]
         return [*head, *(_moved(block, self._offset) for block in content)]
-
-
-def _blocks(content: Any) -> list[Any]:
-    if isinstance(content, str):
-        if content:
-            return [{"type": "text", "text": content}]
-        return []
-    return list(content)
 
 
 def _next_index(chunk: AIMessageChunk) -> int:

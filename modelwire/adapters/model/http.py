@@ -61,7 +61,8 @@ from modelwire.messages import (
     merge_chunks,
     message_chunk_to_message,
 )
-from modelwire.messages.ai import RESTART
+from modelwire.messages.ai import restart_marker
+from modelwire.messages.finish_reasons import PENDING_STATUSES
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
@@ -104,7 +105,7 @@ class HTTPChatModel(WireSettings):
     SIGNS_ANSWERS: ClassVar[bool] = False
 
     def _codec(self, call: ChatCall) -> Codec:
-        """Return the codec of `call`: that of the model's wire."""
+        """Return the codec for `call`; the default is that of the model's wire."""
         return self._wire().codec(getattr(self, "provider", self.WIRE))
 
     def build_request(self, messages: Any, *, stream: bool = False, **kwargs: Any) -> WireRequest:
@@ -396,7 +397,7 @@ class HTTPChatModel(WireSettings):
             answer = _message_of(drive(collected_flow(exchange), line))
         else:
             answer = drive(call_flow(exchange), line)
-        if exchange.policy.polls and answer.response_metadata.get("status") in PENDING:
+        if exchange.policy.polls and answer.response_metadata.get("status") in PENDING_STATUSES:
             answer = background.final_answer(self, exchange, answer)
         return cast("RefusalPolicy", exchange.hooks.refusals).checked(answer, exchange)
 
@@ -424,7 +425,7 @@ class HTTPChatModel(WireSettings):
             answer = _message_of(await adrive(collected_flow(exchange), line))
         else:
             answer = await adrive(call_flow(exchange), line)
-        if exchange.policy.polls and answer.response_metadata.get("status") in PENDING:
+        if exchange.policy.polls and answer.response_metadata.get("status") in PENDING_STATUSES:
             answer = await background.afinal_answer(self, exchange, answer)
         return cast("RefusalPolicy", exchange.hooks.refusals).checked(answer, exchange)
 
@@ -500,8 +501,6 @@ async def _achunks_with_key(
         await aclose(chunks)
 
 
-# An answer with one of these statuses is not finished: the provider still works on it.
-PENDING = ("queued", "in_progress")
 _MAX_REQUESTS = RetryPolicy().max_requests
 # A request of at most this many bytes fits the context of every model, so its tokens are not estimated.
 SMALL_BYTES = 16_384
@@ -541,16 +540,12 @@ def _policy(
 
 @lru_cache(maxsize=4)
 def _hooks(on_refusal: str, stream_restart: str | None) -> Hooks[AIMessage, AIMessageChunk]:
-    marker = None if stream_restart is None else _restart_marker
+    marker = None if stream_restart is None else restart_marker
     return Hooks(merge_chunks, chunk_from_message, _note, marker, ON_REFUSAL[on_refusal])
 
 
 def _note(answer: AIMessage | AIMessageChunk, name: str, value: int) -> None:
     answer.response_metadata = {**answer.response_metadata, name: value}
-
-
-def _restart_marker() -> AIMessageChunk:
-    return AIMessageChunk.from_wire("", response_metadata={RESTART: True})
 
 
 def _message_of(chunk: AIMessageChunk) -> AIMessage:

@@ -146,7 +146,7 @@ class PromptMemory:
         return _Part(hash(name), whole, frozenset(map(hash, long)), chunks)
 
     def _remember(self, prompt: _Prompt) -> None:
-        """Store a prompt in place of the one that it continues."""
+        """Store a prompt, in place of one that it continues."""
         self._prompts = [one for one in self._prompts if not _continues(prompt, one)]
         self._prompts.append(prompt)
         del self._prompts[:-MOST_PROMPTS]
@@ -233,7 +233,7 @@ def _head(prompt: _Prompt) -> tuple[int, ...]:
 
 
 def _are_versions(earlier: _Prompt, later: _Prompt) -> bool:
-    """Return whether two system prompts are the same, or versions of one."""
+    """Return whether two system prompts are equal, or share enough words to be versions of one prompt."""
     every = earlier.words | later.words
     return not every or len(earlier.words & later.words) >= _SHARED_WORDS * len(every)
 

@@ -117,7 +117,7 @@ def result_of_stream(chunks: Sequence[AIMessageChunk]) -> ChatResult:
 
 
 async def acollected(chunks: AsyncIterator[AIMessageChunk]) -> ChatResult:
-    """Read a whole stream and return the `ChatResult` of its sum."""
+    """Read a whole stream and return the `ChatResult` of the sum of its chunks."""
     try:
         received = [chunk async for chunk in chunks]
     finally:

@@ -159,7 +159,7 @@ class ModelRun(_RunState):
 
 
 class AsyncModelRun(_RunState):
-    """An async run; the same as `ModelRun`, awaited."""
+    """An async run; see `ModelRun`. It awaits what the observers return."""
 
     manager: AsyncCallbackManagerForLLMRun | None
 

@@ -433,7 +433,7 @@ class WireSettings(BaseChatModel):
                 setattr(self, field, secret)
 
     def _credential_source(self) -> Literal["code", "environment"] | None:
-        """Return where the credential comes from: "code", "environment", or None if there is none."""
+        """Return the source of the credential: "code", "environment", or None if there is none."""
         if getattr(self, "provider", None) == "local":  # A local server needs no key.
             return None
         if is_set_in_code(self):

@@ -40,7 +40,7 @@ PATIENCE_S = 10.0
 # `_BYTES_A_TOKEN`.
 _LEAST_SHARE_READ = 0.5
 _BYTES_A_TOKEN = 4
-# At most this many heads are tracked; a stored head that is no longer tracked expires by itself.
+# At most this many heads are tracked; a stored head that is dropped from them expires by itself.
 MOST_HEADS = 256
 
 _Control = Exchange[Any, Any]

@@ -28,7 +28,7 @@ from modelwire.errors import (
     StreamInterrupted,
 )
 from modelwire.messages import AIMessage, AIMessageChunk, HumanMessage, merge_chunks
-from modelwire.messages.ai import RESTART
+from modelwire.messages.ai import restart_marker
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import settled
 from modelwire.transport.call import interrupted, stream_flow
@@ -49,7 +49,7 @@ _MOST_RESUMES = 4
 _TAIL_CHARS = 200
 # A repetition of fewer characters is taken for chance, unless it is the whole part: "l" after "hel" is not one.
 _LEAST_OVERLAP_CHARS = 8
-# This many characters count as a token, where the provider has not sent the usage.
+# If the provider has not sent the usage, it is estimated with this many characters a token.
 _CHARS_A_TOKEN = 4
 # More chunks than this are replaced by their sum.
 _FOLD_AT = 256
@@ -216,7 +216,7 @@ class ResumableStream:
             self._anchor(whole)
             return []
         self.exchange = self._again(self._messages)
-        marker = _Chunk.from_wire("", response_metadata={RESTART: True})
+        marker = restart_marker()
         self._parts.append(marker)
         return [marker]
 

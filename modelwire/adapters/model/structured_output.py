@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from modelwire.runnables import Runnable
 
 _METHODS = ("json_schema", "function_calling", "json_mode")
-# The parser raises `ModelRefusalError` for a refusal, or returns it beside the message (`include_raw`).
+# The call returns a refusal as a message; then the parser raises `ModelRefusalError`, or returns it (`include_raw`).
 _AS_MESSAGE = {"on_refusal": "message"}
 
 
@@ -314,7 +314,7 @@ def _plain_schema(schema: Fields) -> tuple[str, JSON]:
 def _read(
     asking: Runnable[Any, Any], parser: Runnable[Any, Any], *, include_raw: bool
 ) -> Runnable[Any, Any]:
-    """Return a chain that parses the answers of `asking`; with `include_raw` it returns the error beside the answer."""
+    """Return a chain that parses the answers of `asking`; with `include_raw` it returns message, value and error."""
     if not include_raw:
         return asking | parser
 

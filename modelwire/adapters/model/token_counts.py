@@ -49,7 +49,7 @@ _ON_EVERY_WIRE = frozenset({"model", "tools", "tool_choice", "extra_headers", *R
 
 
 class TokenCount(int):
-    """A number of tokens. `exact` is True if the provider counted them; `source` names what counted them."""
+    """A number of tokens. `exact` is True if the provider counted them; `source` names the endpoint or tokenizer."""
 
     exact: bool
     source: str
@@ -207,7 +207,7 @@ class _CountCodec:
         self.error = codec.error
 
     def decode(self, reply: Reply) -> TokenCount:
-        """Read the number. Raises: `MalformedResponse`."""
+        """Return the token count in the reply. Raises: `MalformedResponse` if it has none."""
         from pydantic_core import from_json
 
         try:

@@ -227,5 +227,5 @@ def _problems(schema: Fields, limits: ToolDialect, *, strict: bool) -> Iterator[
 
 
 def _recursive(schema: Fields) -> list[str]:
-    """Return the names of the definitions that contain themselves."""
+    """Return the names of the definitions in a schema that contain themselves."""
     return [ref.split("/", 2)[2] for ref in sorted(recursive_references(schema))]

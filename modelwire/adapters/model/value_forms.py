@@ -30,7 +30,7 @@ class ValueForm(BaseModel):
 
 
 def value_reader(*, include_raw: bool) -> Runnable[Any, Any]:
-    """Return the step of a chain that returns `value` of an object. A stream yields it once, when it is complete."""
+    """Return the step of a chain that replaces a `ValueForm` by its `value`. A stream yields it once, when complete."""
 
     def whole(answers: Iterator[Any]) -> Iterator[Any]:
         last = None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.aliases import JSON, Values
+from modelwire.messages.merge import Content
 from modelwire.messages.tool_calls import parse_tool_args
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _is_foreign(block: Values) -> bool:
     )
 
 
-def standard_blocks(content: str | list[str | dict[Any, Any]]) -> list[ContentBlock]:
+def standard_blocks(content: Content) -> list[ContentBlock]:
     """Return message content as standard blocks; unknown blocks become `non_standard` ones."""
     if isinstance(content, str):
         if content:
@@ -167,6 +168,11 @@ def type_of(block: Any) -> str:
 def without(block: AnyBlock, *names: str) -> Block:
     """Return a copy of a block, or of another JSON object, without these keys."""
     return {key: value for key, value in block.items() if key not in names}
+
+
+def known(fields: Values) -> Block:
+    """Return a dict of the fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def some_of(block: AnyBlock, *names: str) -> Block:
@@ -275,7 +281,7 @@ def data_block(kind: str, block: Block, used: Collection[str] = (), **fields: An
     """
     made: Block = {"type": kind}
     made |= {key: block[key] for key in ("id", "index") if key in block and key not in used}
-    made |= {key: value for key, value in fields.items() if value is not None}
+    made |= known(fields)
     extras = {**extras_of(block), **without(block, *_DATA_KEYS, *used)}
     if extras:
         made["extras"] = extras

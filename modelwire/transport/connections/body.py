@@ -152,7 +152,7 @@ def unpacking(
 
 def too_large(max_bytes: int) -> MalformedResponse:
     return MalformedResponse(
-        f"The answer has more than {max_bytes:,} bytes; it was given up. The limit is the model's "
+        f"The answer has more than {max_bytes:,} bytes, so the connection was closed. The limit is the model's "
         "`max_response_bytes`.",
         retry_class=RetryClass.FATAL,
     )

@@ -65,7 +65,7 @@ class Block:
 
 
 def is_watched() -> bool:
-    """Return whether the hosts that calls connect to are checked."""
+    """Return whether calls are checked for leaving this machine: the network is closed, or respx has routes."""
     return bool(network_blocks) or ("respx" in sys.modules and bool(_active_mockers()))
 
 

@@ -54,7 +54,7 @@ class ConnectionWrapper:
         return self.inner.read()
 
     def close(self) -> Any:
-        """Release what is open. Called after each attempt, and once more at the end of the call."""
+        """Release the open answer and its connection. Called after each attempt, and at the end of the call."""
         return self.inner.close()
 
     def sleep(self, seconds: float) -> Any:

@@ -398,7 +398,7 @@ def _steps_apart(begin: Callable[..., Awaitable[T]], *args: Any) -> Generator[An
     failure: BaseException | None = None
     while True:
         hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(None, _leave_to_the_line)
+        sys.set_asyncgen_hooks(None, _leave_to_the_connection)
         try:
             # A generator stores the hooks when it is first asked for an item.
             steps = steps or begin(*args).__await__()
@@ -418,7 +418,7 @@ def _steps_apart(begin: Callable[..., Awaitable[T]], *args: Any) -> Generator[An
 _apart = cast("Callable[..., Awaitable[Any]]", coroutine(_steps_apart))
 
 
-def _leave_to_the_line(_: AsyncGenerator[Any]) -> None:
+def _leave_to_the_connection(_: AsyncGenerator[Any]) -> None:
     """Do nothing when the garbage collector finds an open body; the connection closes it.
 
     Without this hook the body would be closed immediately, inside of whatever task is running, whose cancel scopes

@@ -204,7 +204,7 @@ class _Pool:
 
 
 class SyncPool(_Pool):
-    """Clients for sync calls, shared by all threads."""
+    """The pool of clients for sync calls, shared by all threads."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)
@@ -264,7 +264,7 @@ class SyncPool(_Pool):
 
 
 class AsyncPool(_Pool):
-    """Clients for the calls of one event loop."""
+    """The pool of clients for the calls of one event loop."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)

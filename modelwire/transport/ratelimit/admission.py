@@ -25,7 +25,7 @@ _ORDERS = {
 
 
 class Admission:
-    """One attempt: it is queued, granted, and released when it ends."""
+    """The permit of one attempt: it may be queued, is granted, and is released when the attempt ends."""
 
     __slots__ = (
         "anchor_answers",

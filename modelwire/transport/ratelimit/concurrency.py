@@ -15,7 +15,7 @@ _IN_USE = 0.9
 
 
 class ConcurrencyLimit:
-    """A limit that overloads reduce, and answers raise."""
+    """The maximum number of requests in flight, which overloads reduce and answers raise."""
 
     __slots__ = ("_answers", "_unused", "full", "most", "overloads")
 
@@ -74,7 +74,7 @@ class ConcurrencyLimit:
 
     @property
     def places(self) -> int | None:
-        """The limit as a whole number, or None without a limit."""
+        """The maximum number of requests in flight, None without a limit."""
         if self.most == inf:
             return None
         return int(self.most)

@@ -211,7 +211,7 @@ class Congestion:
             self._pause_as_asked(now, admission, 0.0, error.retry_after)
 
     def _refused_by_chance(self, now: float, advertised: Advertised | None) -> None:
-        """Count a refusal that no pace would have avoided."""
+        """Count a random refusal, which a lower pace would not have avoided."""
         self.accepted.ignored()
         if advertised is None and self.random_refusals.slowed(in_vain=True):
             self.rate.forget(now)
@@ -258,7 +258,7 @@ class Congestion:
         self.note("half_open", now)
 
     def pause(self, now: float, seconds: float) -> None:
-        """Send nothing for `seconds`."""
+        """Send no request for `seconds`, then begin with one request at the present pace."""
         self.gate.pause(now, seconds)
         self.rate.resume(self.gate.paused_until)
 

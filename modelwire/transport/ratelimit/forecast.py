@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class StartForecast(NamedTuple):
-    """When one more call could start, and what delays it."""
+    """The forecast of when one more call could start, and the reasons for a delay."""
 
     wait_s: float = 0.0
     """Seconds until the pace, the advertised limits and the pause allow the call, after the queued calls."""

@@ -61,7 +61,7 @@ class Gate:
         return max(self.closed_at, admission.requested_at)
 
     def pause(self, now: float, seconds: float) -> None:
-        """Send nothing for `seconds`, or until a longer pause ends."""
+        """Send no request for `seconds`, or until a longer pause that has begun ends."""
         self.paused_until = max(self.paused_until, now + min(seconds, _MAX_PAUSE_S))
 
     def pause_as_asked(
@@ -81,7 +81,7 @@ class Gate:
         self.asked_index = 0
 
     def ready_at(self, now: float) -> float:
-        """Return when a probe may be sent: now, or infinity while another probe is in flight."""
+        """Return the time at which a probe may be sent: now, or infinity while another probe is in flight."""
         return now if self.probe is None else inf
 
     def shut(self, now: float, error: ChatError, first_s: float) -> None:
@@ -110,5 +110,5 @@ class Gate:
         return (error.retry_after or 0.0) * (1 + self._rng.uniform(0, _RETRY_AFTER_JITTER))
 
     def spread(self, seconds: float) -> float:
-        """Return `seconds`, shortened by a random part."""
+        """Return `seconds`, shortened by a random part of at most a quarter."""
         return seconds * (1 - self._rng.uniform(0, _PAUSE_JITTER))

@@ -45,7 +45,7 @@ _LEARNING_RATE = 0.1
 
 
 class Bucket:
-    """One limit. `level` is the estimated amount that is left."""
+    """One advertised limit, as a token bucket. `level` is the estimated amount that is left."""
 
     __slots__ = ("at", "level", "limit", "period_s", "stop_until")
 
@@ -58,13 +58,13 @@ class Bucket:
 
     @property
     def per_s(self) -> float:
-        """The limit a second, infinity if its period is unknown."""
+        """The amount that the limit allows a second, infinity if its period is unknown."""
         if self.period_s:
             return self.limit / self.period_s
         return math.inf
 
     def ready_at(self, now: float, cost: float, *, mirrored: bool) -> float:
-        """Return when `cost` may be spent. Unless `mirrored`, only a short burst can be saved up."""
+        """Return the time at which `cost` may be spent. Unless `mirrored`, only a short burst can be saved up."""
         if self.period_s is None:
             return self.stop_until
         most = self.limit if mirrored else max(self.per_s * BURST_S, cost)
@@ -124,7 +124,7 @@ class Advertised:
         return bucket is not None and bucket.period_s is not None and self._trusted
 
     def ready_at(self, now: float, admission: Admission) -> float:
-        """Return when enough of every limit is left for `admission`."""
+        """Return the time at which enough of every limit is left for `admission`."""
         self._estimate(admission)
         if not self._trusted and now - self._spent_at > _QUIET_S:
             self._trusted = True
@@ -216,7 +216,7 @@ class Advertised:
         return math.inf
 
     def tokens_per_minute(self) -> tuple[float | None, float | None, float | None]:
-        """Return the limits of all tokens, of input tokens and of output tokens."""
+        """Return the limits of all tokens, of input tokens and of output tokens a minute; None for an unknown one."""
         return (
             self._per_minute("tokens"),
             self._per_minute("input-tokens"),

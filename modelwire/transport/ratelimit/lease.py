@@ -1,7 +1,7 @@
 """Lets a limiter send what a fleet of processes allows it, instead of what it has learned alone. No I/O and no clock.
 
 A limiter with a lease is an ordinary limiter whose pace, gate, concurrency and congestion are those of this module. Its
-calls queue as ever and are granted without a round trip, from *slots*: times at which one request may be sent, each
+calls are queued as usual and granted without a round trip, from *slots*: times at which one request may be sent, each
 of which belongs to one member of the fleet. An extension renews the lease several times a second:
 
     report = lease.report(now)                 # what this process has sent and seen, and what it wants
@@ -183,7 +183,7 @@ class Lease:
         self._sent_per_s += weight * (sent / elapsed_s - self._sent_per_s)
 
     def apply(self, reply: JSON, now: float, asked_at: float) -> None:
-        """Use a reply to `report`, which was sent at `asked_at`."""
+        """Apply the reply to a report that was sent at `asked_at`: the slots, the pause, the places."""
         self.limiter.refresh(lambda now: self._apply(reply, now, asked_at), now)
 
     def _apply(self, reply: JSON, now: float, asked_at: float) -> None:
@@ -312,7 +312,7 @@ class Lease:
         self.urge()
 
     def missed(self, now: float) -> None:
-        """Count a refusal that came while this process was alone."""
+        """Record a refusal for the next report, which came while this process was alone."""
         if self.text:
             self._events.append((now, Event("missed", 0.0, 0)))
 

@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 
 
 def change_of(congestion: Congestion, kind: str, now: float) -> Change:
-    """Return the change of this kind, with the limits that hold from now on."""
+    """Return a `Change` of this kind with the present limits."""
     places = congestion.concurrency.places
     pause_s = congestion.gate.pause_s(now)
     return Change(kind, congestion.name, _rate_of(congestion), places, pause_s)

@@ -27,14 +27,14 @@ class MinuteQuota:
         )
 
     def ready_at(self, now: float) -> float:
-        """Return when the next request may be sent."""
+        """Return the time at which the next request may be sent."""
         granted_at = self._granted_at
         if len(granted_at) < (granted_at.maxlen or 0):
             return now
         return max(now, granted_at[0] + self._period_s)
 
     def grant(self, now: float) -> None:
-        """Record a grant."""
+        """Record that a request was granted."""
         self._granted_at.append(now)
 
     def give_back(self, granted_at: float) -> None:

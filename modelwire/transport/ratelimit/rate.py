@@ -168,7 +168,7 @@ class RateEstimate:
         self.restart(now, _RAMP_BURST)
 
     def restart(self, now: float, level: float = 1.0) -> None:
-        """Begin the ramp again."""
+        """Restart the ramp at its first pace; `level` requests may be sent at once."""
         self.at = now
         self.level = level
         self.ramp = _RAMP_PER_S
@@ -178,7 +178,7 @@ class RateEstimate:
         self.restart(at, _CROWD_BURST)
 
     def ready_at(self, now: float, *, waiting: bool, mirrored: bool) -> float:
-        """Return when the next request may be sent.
+        """Return the time at which the next request may be sent.
 
         If `mirrored`, headers show how many requests are left, and only the ramp limits the pace.
         """
@@ -223,7 +223,7 @@ class RateEstimate:
             self.rate = min(self.rate * (1 + self._growth(now) * min(elapsed_s, 1.0)), self.ceiling)
 
     def _growth(self, now: float) -> float:
-        """Return by which part the pace grows a second."""
+        """Return the growth of the pace a second, as a part of the pace."""
         if self.cuts == 1:
             if self.burst < _SMALL_REQUESTS:
                 hold_s = _SMALL_HOLD_S
@@ -262,7 +262,7 @@ class RateEstimate:
         )
 
     def hold(self, now: float) -> None:
-        """Keep the pace from now on for as long as after a cut."""
+        """Stop the growth of the pace for as long as after a cut."""
         self.cut_at = now
 
     @property
@@ -357,8 +357,8 @@ class RateEstimate:
             self.rate = min(self.rate, forgotten)
             return
         if self.rate == inf:
-            # The smallest common bucket holds the requests of a second. What was accepted in a
-            # shorter time is what the bucket held.
+            # The smallest common bucket holds the requests of a second. If less time has passed, the
+            # accepted requests are those that the bucket held.
             estimate = _FIRST_CUT * accepted / max(elapsed_s, 1.0)
             if forgotten < inf:
                 estimate = max(estimate, forgotten)
@@ -403,11 +403,11 @@ class AcceptedCount:
         self._started = now
         # The number of refusals since then, including that one.
         self.refusals = 0
-        # The start of the previous window and its count, and the same of the present window.
+        # The start of the previous window and its count, and the start and count of the present one.
         self._window = (now, 0, now, 0)
 
     def sent(self, now: float, count: int = 1) -> None:
-        """Count requests. This is needed until the first refusal."""
+        """Count requests that are sent; this is used until the first refusal."""
         before_at, before, since_at, since = self._window
         if now - since_at >= _WINDOW_S:
             before_at = since_at
@@ -422,20 +422,20 @@ class AcceptedCount:
         self._window = (admission.started, 0, admission.started, 0)
 
     def refused(self, admission: Admission) -> None:
-        """Begin a new count at this refusal."""
+        """Begin a new count of accepted requests at this refusal."""
         self._index = admission.index
         self._started = admission.started
         self.refusals = 1
 
     def restart(self, sent: int, now: float) -> None:
-        """Begin a new count after the `sent` requests: those of an outage were not accepted."""
+        """Begin a new count after an outage, whose requests were not accepted; `sent` requests were sent so far."""
         if self.refusals:
             self._index = sent
             self._started = now
             self.refusals = 1
 
     def ignored(self) -> None:
-        """Count a refusal that has no limit as its cause."""
+        """Count a refusal that no limit has caused."""
         if self.refusals:
             self.refusals += 1
 

@@ -21,7 +21,7 @@ _OUTAGE_PART = 0.8
 
 
 class RetryBudget:
-    """Points that answers earn and retries cost."""
+    """The retry budget of a key, in points: answers earn them, retries cost them."""
 
     __slots__ = ("_first", "_last", "_level", "_row")
 
@@ -31,14 +31,14 @@ class RetryBudget:
         self._row = self._first = self._last = 0
 
     def answered(self, admission: Admission) -> None:
-        """Called when a request was answered."""
+        """Called when a request was answered. Add points, and end a series of failures."""
         earned = _RETRY_POINTS if admission.is_retry else 1.0
         self._level = min(self._level + earned, _BUDGET_POINTS)
         if admission.index > self._first:
             self._row = self._first = self._last = 0
 
     def failed(self, admission: Admission) -> None:
-        """Called when a request failed with a transient error."""
+        """Called when a request failed with a transient error. Count it in the series of failures."""
         if admission.index > self._first:
             self._row += 1
             self._first = self._first or admission.index

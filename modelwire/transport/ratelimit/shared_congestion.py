@@ -111,7 +111,7 @@ class SharedCongestion:
         return state
 
     def dump(self) -> str:
-        """Return the state as a text."""
+        """Return the state as JSON text, from which `load` restores it."""
         congestion = self.congestion
         suspicion = congestion._suspicion
         data: JSON = {part: _fields(getattr(congestion, part)) for part in _PARTS}

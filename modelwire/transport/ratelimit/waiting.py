@@ -91,7 +91,7 @@ def _reason_to_give_up(
 ) -> str | None:
     """Return a sentence for the error of a call that should give up; None if the call should wait on.
 
-    `left_s` is what is left of `max_wait`, and `pause_s` is the provider's own pause.
+    `left_s` is the rest of `max_wait`, and `pause_s` the pause that the provider has caused.
     """
     if left_s <= 0 or pause_s > left_s:
         return too_long(exchange.policy.retry)
