@@ -1,4 +1,4 @@
-"""Room 3: how each provider says it. One folder a wire, one class a way of speaking."""
+"""Chat models of all providers: `wires/` has one folder for each HTTP format, `providers/` the model classes."""
 
 from __future__ import annotations
 
@@ -39,8 +39,11 @@ __getattr__, __dir__, __all__ = lazy.exports(
 
 
 def _new(name: str) -> Any:
-    """Return an empty object of a class of this package: pickles name no module below it, so that classes may move."""
-    if name == "ConfigurableModel":  # what `init_chat_model` returns, and nobody imports
+    """Return an object of the class `name` of this package without calling its `__init__`, for unpickling.
+
+    Pickles refer to this function instead of the class's module, so that a class may move.
+    """
+    if name == "ConfigurableModel":  # Only `init_chat_model` creates it, so it is not exported.
         from modelwire.adapters.model.configurable import ConfigurableModel
 
         return ConfigurableModel.__new__(ConfigurableModel)
@@ -49,7 +52,7 @@ def _new(name: str) -> Any:
 
 
 def _reduced(model: Any, protocol: Any) -> Any:
-    """Return `object.__reduce_ex__` of a model; of one whose class is of this package, by that class's name."""
+    """Return `object.__reduce_ex__` of a model; a class of this package is named for `_new`, without its module."""
     made = object.__reduce_ex__(model, protocol)
     is_ours = type(model).__module__.startswith(f"{__name__}.") and isinstance(made, tuple)
     if is_ours:

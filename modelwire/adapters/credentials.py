@@ -1,7 +1,7 @@
 """Chooses the one credential of a call, as both SDKs do. The only I/O here is reading the environment.
 
-A credential that the code sets replaces all that the environment has, so that a key for one host is never sent to
-another. Only a model without one reads the environment, and takes the first that it finds. Source: openai 3.54
+A credential that the code sets replaces all credentials in the environment, so that a key for one host is never sent to
+another. Only a model without one reads the environment, and uses the first one it finds. Source: openai 3.54
 (`lib/azure.py`, `_client.py`) and anthropic 2.12 (`_client.py`), read 2026-11.
 """
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 # An error shows the last characters of a key that was refused, if the key is long enough to keep the rest a secret.
 _SHOWN_CHARS = 4
 _SHOWN_FROM_CHARS = 16
-# A request with one of these headers authenticates, and gets no credential of the environment.
+# A request with one of these headers already has a credential, and gets none from the environment.
 KEY_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
 
 
 def one_credential(cls: type[WireSettings], values: Values) -> None:
-    """Refuse two credentials. Raises `InvalidArgument`, as the SDKs raise."""
+    """Raise `InvalidArgument` if the values set more than one credential, as the SDKs do."""
     names = [f"`{name}`" for name in cls.SECRETS if values.get(name) is not None]
     if len(names) > 1:
         raise InvalidArgument(
@@ -44,7 +44,10 @@ def has_sdk_client(values: Values) -> bool:
 def credential_of_environment(
     cls: type[WireSettings], values: Values, variables: Mapping[str, Sequence[str]]
 ) -> dict[str, Secret]:
-    """Return the credential that the environment has for a model of these values, where they have none."""
+    """Return the credential that the environment has for a model with these values, as `{field: secret}`.
+
+    The result is empty if the values already authenticate calls, or the environment has no credential.
+    """
     if any(values.get(name) is not None for name in cls.SECRETS) or is_said_elsewhere(values):
         return {}
     for name in cls.SECRETS:
@@ -81,7 +84,7 @@ def _is_of_environment(secret: Any) -> bool:
 
 
 def credential_of(model: WireSettings, headers: HeaderFields | None) -> str | None:
-    """Return the field with the credential of a call; None if its headers authenticate it, or nothing does."""
+    """Return the name of the field with a call's credential; None if its headers authenticate it, or none is set."""
     ambient = None
     for name in model.SECRETS:
         secret = getattr(model, name)
@@ -96,9 +99,9 @@ def credential_of(model: WireSettings, headers: HeaderFields | None) -> str | No
 
 
 def refused_credential(model: WireSettings, headers: HeaderFields) -> str:
-    """Return a sentence that tells which key these headers carry, by its source and its last characters.
+    """Return a sentence for an error, which names the source and the last characters of the key in these headers.
 
-    It is empty for a key that is not the model's own, that a function gives, or that is too short to show a part of.
+    The sentence is empty if the key is not a field of the model, comes from a function, or is too short to show a part.
     """
     for name in model.SECRETS:
         secret = getattr(model, name)
@@ -115,9 +118,9 @@ def _says_who(headers: HeaderFields | None) -> bool:
 
 
 async def ask_for_key(secret: Any) -> Secret:
-    """Return what a function gives, which may be async; a sync one may look things up and runs in a thread.
+    """Return the key that the user's function `secret` returns, as a `Secret`, which no traceback shows.
 
-    A `Secret`, because the frames of a call show what they hold.
+    An async function is awaited; a sync one runs in a thread, because it may do I/O.
     """
     from inspect import isawaitable, iscoroutinefunction
 
@@ -133,12 +136,12 @@ async def ask_for_key(secret: Any) -> Secret:
 
 
 class Credentials(NamedTuple):
-    """The credential of a model whose key a function gives: asked for at each call, and again when it is refused."""
+    """Gets the key of a model from the user's function: for each call, and again when the provider has refused it."""
 
     model: WireSettings
 
     def are_from_function(self) -> bool:
-        """Return whether a function gives the key, and not a client of an SDK."""
+        """Return whether the key comes from a function of the user, and not from a client of an SDK."""
         return self.model._asks_for_key() and not has_sdk_client(self.model.__dict__)
 
     async def key(self, kwargs: Values, deadline: float | None) -> Secret | None:
@@ -153,7 +156,7 @@ class Credentials(NamedTuple):
         return await covered(ask_for_key(getattr(model, field)), deadline, model)
 
     def expire(self) -> None:
-        """Drop the token that a function caches: it was refused."""
+        """Clear the cached token of a function that caches it, because the provider has refused the token."""
         for name in self.model.SECRETS:
             if (expire := getattr(getattr(self.model, name), "expire", None)) is not None:
                 expire()

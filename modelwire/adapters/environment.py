@@ -1,4 +1,4 @@
-"""What the environment says: the first variable that is set, and whether it is an address."""
+"""Reads environment variables that models take settings from."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from modelwire.transport.connections.address import address_of
 
 
 def from_environment(variables: Sequence[str]) -> str | None:
-    """Return the first of `variables` that is set to something."""
+    """Return the value of the first of `variables` that is not empty; None if all are."""
     return os.environ.get(name_that_is_set(variables))
 
 
 def name_that_is_set(variables: Sequence[str]) -> str:
-    """Return the name of the first of `variables` that is set to something, or an empty text."""
+    """Return the name of the first of `variables` that is not empty; "" if all are."""
     return next((name for name in variables if os.environ.get(name)), "")
 
 
 def check_address(url: str, variables: Sequence[str]) -> None:
-    """Raise `InvalidArgument` that names the variable whose value is no address."""
+    """Raise `InvalidArgument`, which names the variable, if its value `url` is not a valid address."""
     try:
         address_of(url)
     except InvalidArgument as exc:

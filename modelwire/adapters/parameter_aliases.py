@@ -1,6 +1,7 @@
-"""The names of each parameter, in one table: a later value replaces an earlier one, whichever name each has.
+"""A table of the names that different providers have for one parameter.
 
-A call beats `bind`, `bind` beats the model's arguments. No I/O here.
+A later value of a parameter replaces an earlier one, also under another name: a call beats `bind`, `bind` beats the
+model's arguments. No I/O here.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from modelwire.aliases import Kwargs
 
 
 class _Parameter(NamedTuple):
-    """Names of one parameter, the most telling last, and the parts of other parameters that set it."""
+    """The names of one parameter, the most specific last, and the keys of other parameters that set it, too."""
 
     names: tuple[str, ...]
-    parts: tuple[tuple[str, frozenset[str]], ...] = ()  # (the other parameter, its keys)
+    parts: tuple[tuple[str, frozenset[str]], ...] = ()  # (name of the other parameter, its keys)
 
 
 _TABLE = (
-    # `max_output_tokens` chooses the Responses API; a later limit does not choose another one.
+    # `max_output_tokens` selects the Responses API, even if a later call sets the limit by another name.
     _Parameter(
         ("max_tokens_to_sample", "max_tokens", "max_completion_tokens", "max_output_tokens")
     ),
@@ -43,7 +44,7 @@ _WHOLES = {whole for parameter in _TABLE for whole, _ in parameter.parts}
 
 
 def set_parameter(params: Kwargs, name: str, value: Any) -> None:
-    """Set a parameter, and take away its values under its other names; None takes it away altogether."""
+    """Set a parameter in `params` and remove its values under its other names; the value None only removes."""
     earlier: list[str] = []
     for parameter in _set_by(name, value):
         earlier += [other for other in parameter.names if other in params and other != name]
@@ -52,7 +53,7 @@ def set_parameter(params: Kwargs, name: str, value: Any) -> None:
                 _take_out(params, whole, keys)
     for other in earlier:
         params.pop(other, None)
-    params.pop(name, None)  # what is set last stands last
+    params.pop(name, None)  # The parameter that is set last becomes the last key.
     if value is None:
         return
     own = _BY_NAME.get(name)
@@ -61,7 +62,7 @@ def set_parameter(params: Kwargs, name: str, value: Any) -> None:
         if name in ("effort", "reasoning_effort") and isinstance(
             rest := params.get("reasoning"), Mapping
         ):
-            name, value = "reasoning", {**rest, "effort": value}  # beside the summary, say
+            name, value = "reasoning", {**rest, "effort": value}  # It may have a `summary`, too.
     params[name] = value
 
 

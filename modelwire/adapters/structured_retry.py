@@ -1,4 +1,4 @@
-"""`with_structured_output(schema, retries=n)`: an answer that does not fit goes back to the model, with what is wrong.
+"""`with_structured_output(schema, retries=n)`: an answer that does not fit is sent back to the model with its errors.
 
 Each attempt is a separate call: callbacks, usage counters and jobs count all of them. A refusal is not retried.
 """
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from modelwire.errors import InvalidArgument, OutputParserException
 from modelwire.messages import (
     AIMessage,
-    AIMessageChunk,
     BaseMessage,
     HumanMessage,
     ToolMessage,
     convert_to_messages,
 )
-from modelwire.messages.ai import RESTART
+from modelwire.messages.ai import restart_marker
 from modelwire.runnables.addable import AddableDict
 from modelwire.runnables.base import Runnable
 from modelwire.runnables.closing import aclose, close
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class StructuredRetry(WholeStep[Any, Any]):
-    """Ask `once`, a model and its parser, up to `retries` times more while the answer does not fit.
+    """Calls `once`, a model and its parser, up to `retries` more times while the answer does not fit the schema.
 
     The last error is raised, or returned under "parsing_error" with `include_raw`. In a stream, the parts of an answer
     that did not fit are followed by the next answer from its beginning; a raw message then begins with a chunk that
@@ -60,7 +59,7 @@ class StructuredRetry(WholeStep[Any, Any]):
 
     @property
     def answer_columns(self) -> Any:
-        """The keys of the answers, None if they are unknown."""
+        """The keys that the answers have as dicts, None if they are unknown."""
         return getattr(getattr(self.once, "last", None), "answer_columns", None)
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
@@ -110,7 +109,7 @@ class StructuredRetry(WholeStep[Any, Any]):
             again = False
             try:
                 for piece in pieces:
-                    again = attempts.unfit(piece)  # in the last piece, if at all
+                    again = attempts.unfit(piece)  # Only the last piece may have a parsing error.
                     yield _restart() if again else piece
             except OutputParserException as exc:
                 if not attempts.wants_another(exc):
@@ -142,7 +141,7 @@ class StructuredRetry(WholeStep[Any, Any]):
 
 
 class _Attempts:
-    """The messages to ask with, and how often more."""
+    """The messages of the next call, and the number of retries that are left."""
 
     def __init__(self, owner: StructuredRetry, input: Any) -> None:
         self.messages: list[BaseMessage] = convert_to_messages(input)
@@ -155,7 +154,7 @@ class _Attempts:
         return has_error and self.wants_another(found.get("parsing_error"))
 
     def wants_another(self, error: Any) -> bool:
-        """Return whether to call the model again because of `error`; `messages` are then those of the next call."""
+        """Return whether to call the model again because of `error`; if so, add the feedback to `messages`."""
         answer = getattr(error, "raw_message", None)
         if not isinstance(error, OutputParserException) or not isinstance(answer, AIMessage):
             return False
@@ -197,4 +196,4 @@ def _reasons(error: OutputParserException) -> str:
 
 
 def _restart() -> AddableDict:
-    return AddableDict(raw=AIMessageChunk.from_wire("", response_metadata={RESTART: True}))
+    return AddableDict(raw=restart_marker())

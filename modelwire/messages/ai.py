@@ -1,7 +1,7 @@
 """Answers of models, whole and in parts. Pure values."""
 
 # pyright: reportIncompatibleVariableOverride=false
-# (a class of message narrows the fields that tell it from others)
+# (each class narrows the type of `type`, the field that identifies it)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -57,8 +57,8 @@ __all__ = [
     "subtract_usage",
 ]
 
-# This key in the `response_metadata` of a chunk means that the stream starts again here: a sum has
-# only what follows.
+# This key in the `response_metadata` of a chunk means that the answer starts again with this chunk:
+# a sum of chunks drops the chunks before it.
 RESTART = "stream_restart"
 
 
@@ -91,9 +91,9 @@ class AIMessage(BaseMessage):
         response_metadata: dict[Any, Any] | None = None,
         additional_kwargs: dict[Any, Any] | None = None,
     ) -> Self:
-        """Return an answer with decoded, valid values, without validation.
+        """Return an answer with values that a codec has decoded, without validating them.
 
-        The message keeps the dicts that it gets.
+        The message stores the dicts themselves, not copies.
         """
         fields: Kwargs = {
             "content": content,
@@ -107,12 +107,8 @@ class AIMessage(BaseMessage):
             "usage_metadata": usage_metadata,
         }
         fields_set = {"content"}
-        for (
-            name,
-            value,
-        ) in fields.items():
-            # A loop is used because every answer comes here, and a comprehension is a function call
-            # of its own.
+        # Every answer is built here, so this is a loop: a comprehension would add a function call.
+        for name, value in fields.items():
             if value and name != "type":
                 fields_set.add(name)
         return assemble(cls, fields, fields_set)
@@ -169,7 +165,8 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
     `tool_calls` and `invalid_tool_calls` are parsed from the tool call chunks when they are first
     read, so that a stream parses arguments once and not for every delta. Until then the two are
     missing from the instance's dict. Code that reads the whole dict (equality, dump, copy, pickle,
-    repr, also pydantic's own serializer) gets it through the property below, which adds them.
+    repr, also pydantic's own serializer) gets it through the class's `__dict__` property, which
+    adds them.
     """
 
     type: Literal["AIMessageChunk"] = "AIMessageChunk"  # type: ignore[assignment]  # its own discriminator
@@ -183,7 +180,7 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
         ) -> None: ...
 
     @classmethod
-    def from_wire(  # type: ignore[override]  # a part has parts of tool calls
+    def from_wire(  # type: ignore[override]  # a chunk takes chunks of tool calls
         cls,
         content: Content,
         *,
@@ -194,9 +191,9 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
         additional_kwargs: dict[Any, Any] | None = None,
         chunk_position: Literal["last"] | None = None,
     ) -> Self:
-        """Return a part with decoded, valid values, without validation.
+        """Return a chunk with values that a codec has decoded, without validating them.
 
-        The message keeps the dicts that it gets.
+        The chunk stores the dicts themselves, not copies.
         """
         fields_set = {"content"} if id is None else {"content", "id"}
         if usage_metadata is not None:
@@ -266,7 +263,7 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
     def _name_types(self) -> Self:
         fields = get_fields(self)
         if fields["tool_call_chunks"]:
-            # `tool_calls` and `invalid_tool_calls` are parsed from it when they are read.
+            # `tool_calls` and `invalid_tool_calls` are parsed from these chunks when they are read.
             fields.pop("tool_calls", None)
             fields.pop("invalid_tool_calls", None)
             self.__pydantic_fields_set__.difference_update(("tool_calls", "invalid_tool_calls"))
@@ -299,7 +296,7 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
             fields_set.add("tool_call_chunks")
             fields.pop("tool_calls", None)
             fields.pop("invalid_tool_calls", None)
-        else:  # The sum has lists of its own, not those of the first part.
+        else:  # The sum must not share its lists with the first chunk.
             fields["tool_calls"], fields["invalid_tool_calls"] = [], []
         is_v1 = fields["response_metadata"].get("output_version") == "v1"
         if is_v1 and fields["chunk_position"] == "last" and isinstance(fields["content"], list):
@@ -312,12 +309,12 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
 
 
 def _completed(chunk: AIMessageChunk) -> Kwargs:
-    """Return the instance's dict with `tool_calls` and `invalid_tool_calls` added in their places."""
+    """Return the chunk's fields in the order of its class, and parse its tool calls if that has not been done."""
     fields: Kwargs = get_fields(chunk)
     if (
         "tool_calls" in fields and "invalid_tool_calls" in fields
     ) or "tool_call_chunks" not in fields:
-        # The second case is an instance that is still being created.
+        # A chunk without `tool_call_chunks` is still being created by pydantic.
         return fields
     complete = fields.get("chunk_position") == "last"
     calls, invalid = read_tool_call_chunks(fields["tool_call_chunks"], complete=complete)
@@ -356,6 +353,11 @@ def _as_chunk(call: Any) -> Any:
     return tool_call_chunk(name=call.get("name"), args=args, id=call.get("id"))
 
 
+def restart_marker() -> AIMessageChunk:
+    """Return a chunk that marks the restart of an answer: a sum of chunks drops the chunks before it."""
+    return AIMessageChunk.from_wire("", response_metadata={RESTART: True})
+
+
 def add_ai_message_chunks(left: AIMessageChunk, *others: AIMessageChunk) -> AIMessageChunk:
-    """Return the sum of parts of an answer, in time linear in their size."""
+    """Return the sum of chunks of an answer, in time linear in their size."""
     return merge_chunks((left, *others))

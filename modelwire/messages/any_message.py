@@ -1,4 +1,4 @@
-"""The types of any message, and of anything that converts to one."""
+"""Type aliases for any message, and for any value that can be converted to a message."""
 
 from __future__ import annotations
 

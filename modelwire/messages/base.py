@@ -71,8 +71,10 @@ def set_slots(
     fields_set: set[str],
     extra: Kwargs | None = None,
 ) -> None:
-    """Set all fields of a pydantic object without validation and without building its schema;
-    `extra` if it allows extra fields.
+    """Set all fields of a pydantic object without validation and without building its schema.
+
+    `fields_set` names the fields that a user has set. `extra` has the extra fields; it is None for
+    a class that allows none.
     """
     set_fields(model, fields)
     _set_fields_set(model, fields_set)
@@ -81,9 +83,10 @@ def set_slots(
 
 
 def assemble(cls: type[_Message], fields: Kwargs, fields_set: set[str]) -> _Message:
-    """Return a message with `fields`, which must be all of its class, in order and valid.
+    """Return a message of class `cls` with these fields, which are neither checked nor copied.
 
-    Nothing is checked or copied.
+    `fields` must have every field of the class, in its order and with a valid value; `fields_set`
+    names the fields that a user has set.
     """
     message = _new(cls)
     set_fields(message, fields)
@@ -111,7 +114,7 @@ class BaseMessage(LangChainForm, BaseModel):
     model_config = ConfigDict(extra="allow", defer_build=True)
     LC_NAMESPACE: ClassVar = ("langchain", "schema", "messages")
 
-    content: str | list[str | dict[Any, Any]]
+    content: Content
     additional_kwargs: dict[Any, Any] = Field(default_factory=dict)
     """What the provider sends or receives beyond the fields."""
     response_metadata: dict[Any, Any] = Field(default_factory=dict)
@@ -140,9 +143,9 @@ class BaseMessage(LangChainForm, BaseModel):
         return assemble(cls, _filled(_blanks(cls).fields, values), set(values))
 
     def _fill(self, content: str, values: Kwargs) -> bool:
-        """Set content and other text fields without building a schema.
+        """Set the content and other text fields without validation and without building a schema.
 
-        Return False, changing nothing, if a value may be invalid.
+        Return False, and change nothing, if one of the values needs validation.
         """
         blanks = _blanks(type(self))
         for name, value in values.items():
@@ -171,7 +174,7 @@ class BaseMessage(LangChainForm, BaseModel):
 
     @property
     def lc_attributes(self) -> JSON:
-        """The fields that LangChain always serialises."""
+        """Fields that are serialised even if they have their defaults, as in LangChain."""
         named = ("type", "tool_calls", "invalid_tool_calls")
         return {key: self.__dict__[key] for key in named if key in self.__dict__}
 
@@ -211,11 +214,11 @@ class BaseMessage(LangChainForm, BaseModel):
 class _Blanks(NamedTuple):
     """The default values of a message class."""
 
-    # Each is a name, a factory and a default, in the order of the fields.
+    # For each field, in the class's order: its name, the factory of its default, and its default.
     fields: tuple[tuple[str, Callable[[], Any] | None, Any], ...]
     required: tuple[str, ...]  # The required fields besides the content.
     texts: frozenset[str]  # The fields for which every text is valid.
-    quick: bool  # True for a class of modelwire, which has no validators of users.
+    quick: bool  # True for modelwire's own classes: no validator of a user has to run.
 
 
 @lru_cache(maxsize=256)
@@ -234,13 +237,8 @@ def _blanks(cls: type[BaseMessage]) -> _Blanks:
 
 def _filled(fields: Iterable[tuple[str, Callable[[], Any] | None, Any]], values: Values) -> Kwargs:
     filled: Kwargs = {}
-    for (
-        name,
-        factory,
-        default,
-    ) in fields:
-        # A loop is used because every message comes here, and a comprehension is a function call of
-        # its own.
+    # Every message is built here, so this is a loop: a comprehension would add a function call.
+    for name, factory, default in fields:
         if name in values:
             filled[name] = values[name]
         elif factory is None:
@@ -259,7 +257,7 @@ def _texts(content: Iterable[str | Mapping[Any, Any]]) -> Iterator[str]:
 
 
 def _describe(class_name: str, exc: ValidationError) -> str:
-    """Return what is invalid in a message's fields: names and types, never values (which may be a whole prompt)."""
+    """Return an error text about a message's invalid fields: names and types, never values, which may be a prompt."""
     problems = []
     for error in exc.errors(include_url=False, include_context=False):
         place = ".".join(str(part) for part in error["loc"]) or "message"
@@ -287,7 +285,7 @@ class BaseMessageChunk(BaseMessage):
         )
 
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
-        """Return the sum of this chunk and `others` in order. It has the class of this one."""
+        """Return the sum of this chunk and `others`, in order. The sum has the class of this chunk."""
         fields = get_fields(self).copy()
         contents = []
         ids = [fields["id"]]
@@ -319,7 +317,11 @@ _SUMMED = frozenset({"content", "additional_kwargs", "response_metadata", "id"})
 
 
 def merge_ids(ids: Iterable[str | None]) -> str | None:
-    """Return the id of a sum: the first from the provider, else the first of a run, else the first generated one."""
+    """Return the id for a sum of chunks with these ids; None if no chunk has an id.
+
+    The first id from a provider is chosen, else the first made from the id of a run, else the first
+    generated one.
+    """
     best, best_rank = None, 0
     for candidate in ids:
         if candidate:
@@ -366,5 +368,5 @@ def get_msg_title_repr(title: str, *, bold: bool = False) -> str:
 
 
 def get_bolded_text(text: str) -> str:
-    """Return a text within the terminal's codes for bold."""
+    """Return a text between the codes that switch bold on and off in a terminal."""
     return f"\033[1m{text}\033[0m"

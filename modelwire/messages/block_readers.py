@@ -1,8 +1,8 @@
-"""The interface from messages to the wires: reading a wire's blocks as standard ones, and the OpenAI converters.
+"""Converts content blocks of any wire to standard blocks, and messages and blocks to OpenAI's form.
 
-A wire names in its `Wire.blocks` the module that reads its blocks. It has `FROM_WIRE` (type of an
-input block -> function that returns the standard block, or None), `OWN_TYPES` (types of input
-blocks without a standard form) and, if its answers have blocks of their own,
+`Wire.blocks` names the module that reads the blocks of a wire. That module has `FROM_WIRE` (type of
+an input block -> function that returns the standard block, or None), `OWN_TYPES` (types of input
+blocks without a standard form) and, if the wire's answers have blocks in a form of their own,
 `answer_from_wire(message)`. A wire is loaded when it is needed.
 """
 
@@ -61,7 +61,7 @@ def is_wire_type(kind: str) -> bool:
 
 
 def reader_of_provider(provider: str) -> Any:
-    """Return the function that reads the answers of a provider as standard blocks; None if they need none.
+    """Return the function that converts a provider's answers to standard blocks; None if they need no conversion.
 
     The answers of a service that speaks only Chat Completions are plain text and tool calls. One that speaks the
     Responses API too has its reader for both.

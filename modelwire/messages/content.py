@@ -6,14 +6,14 @@ a block without a standard form is a `non_standard` one with the provider's own 
 
 # This module does without `from __future__ import annotations`, so that the `__annotations__` of
 # the dicts are types.
-from typing import Any, Literal, NotRequired, Protocol, TypeVar, cast
+from typing import Any, Literal, NotRequired, Protocol, TypeVar
 
 from typing_extensions import TypedDict
 
 from modelwire.aliases import JSON, Values
 from modelwire.errors import InvalidArgument
 from modelwire.messages.base import LC_AUTO_PREFIX
-from modelwire.messages.block_translators.standard import DATA_TYPES, KNOWN_BLOCK_TYPES
+from modelwire.messages.block_translators.standard import DATA_TYPES, KNOWN_BLOCK_TYPES, known
 from modelwire.messages.tool_calls import InvalidToolCall, ToolCall, ToolCallChunk
 
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
 
 
 class Citation(TypedDict):
-    """The source of a text: a document or page, and where in the text (characters) it is used."""
+    """The source of a text: a document or page, and the range of the text (in characters) that cites it."""
 
     type: Literal["citation"]
     id: NotRequired[str]
@@ -67,7 +67,7 @@ class Citation(TypedDict):
 
 
 class NonStandardAnnotation(TypedDict):
-    """A provider's own annotation, under `value`."""
+    """An annotation without a standard form; `value` is the provider's own one."""
 
     type: Literal["non_standard_annotation"]
     id: NotRequired[str]
@@ -95,7 +95,7 @@ class _Data(_Block):
 
 
 class TextContentBlock(_Block):
-    """A text."""
+    """A text with its citations."""
 
     type: Literal["text"]
     text: str
@@ -165,7 +165,7 @@ class ServerToolCall(TypedDict):
 
 
 class ServerToolCallChunk(_Block):
-    """A part of such a call; `args` is JSON text."""
+    """A streamed part of a call of a tool that the provider runs itself; `args` is JSON text."""
 
     type: Literal["server_tool_call_chunk"]
     name: NotRequired[str]
@@ -182,7 +182,7 @@ class ServerToolResult(_Block):
 
 
 class NonStandardContentBlock(TypedDict):
-    """A provider's own block, under `value`."""
+    """A block without a standard form; `value` is the provider's own one."""
 
     type: Literal["non_standard"]
     id: NotRequired[str]
@@ -233,11 +233,10 @@ def ensure_id(id_val: str | None) -> str:
     return f"{LC_AUTO_PREFIX}{uuid4()}"
 
 
-def _block(kind: str, *, extras: JSON, **fields: Any) -> JSON:
+def _block(kind: str, *, extras: JSON, **fields: Any) -> Any:
     """Return a block with the fields that are not None."""
-    block = {"type": kind, **{name: value for name, value in fields.items() if value is not None}}
-    more = {name: value for name, value in extras.items() if value is not None}
-    if more:
+    block = {"type": kind, **known(fields)}
+    if more := known(extras):
         block["extras"] = more
     return block
 
@@ -251,10 +250,10 @@ def create_text_block(
     **kwargs: Any,
 ) -> TextContentBlock:
     """Return a text block."""
-    block = _block(
+    block: TextContentBlock = _block(
         "text", text=text, id=ensure_id(id), annotations=annotations, index=index, extras=kwargs
     )
-    return cast("TextContentBlock", block)
+    return block
 
 
 _DataBlock = TypeVar("_DataBlock", covariant=True)
@@ -275,7 +274,7 @@ class _Creates(Protocol[_DataBlock]):
 
 
 def _creates(kind: str, _made: type[_DataBlock]) -> _Creates[_DataBlock]:
-    """Return the function that creates blocks of this type."""
+    """Return a function that creates blocks of this type; `_made` is their class, for type checkers."""
 
     def create(
         *,
@@ -289,17 +288,17 @@ def _creates(kind: str, _made: type[_DataBlock]) -> _Creates[_DataBlock]:
     ) -> Any:
         if url is None and base64 is None and file_id is None:
             raise InvalidArgument(
-                f"An {kind} block must provide one of: `url`, `base64`, or `file_id`."
+                f"A block of type `{kind}` must have one of `url`, `base64` and `file_id`."
             )
         if base64 is not None and mime_type is None and kind != "image":
             raise InvalidArgument(
-                f"`mime_type` is required when using `base64` data in an {kind} block."
+                f"A block of type `{kind}` with `base64` data must have a `mime_type`."
             )
         where = {"url": url, "base64": base64, "file_id": file_id, "mime_type": mime_type}
         return _block(kind, id=ensure_id(id), **where, index=index, extras=kwargs)
 
     create.__name__ = create.__qualname__ = f"create_{kind}_block"
-    create.__doc__ = f"Make a block of type `{kind}`. Raises: `InvalidArgument` without data."
+    create.__doc__ = f"Return a block of type `{kind}`. Raises: `InvalidArgument` without data."
     return create
 
 
@@ -321,7 +320,7 @@ def create_plaintext_block(
     **kwargs: Any,
 ) -> PlainTextContentBlock:
     """Return a block with a document of plain text."""
-    block = _block(
+    block: PlainTextContentBlock = _block(
         "text-plain",
         mime_type="text/plain",
         id=ensure_id(id),
@@ -334,7 +333,7 @@ def create_plaintext_block(
         index=index,
         extras=kwargs,
     )
-    return cast("PlainTextContentBlock", block)
+    return block
 
 
 def create_reasoning_block(
@@ -344,10 +343,10 @@ def create_reasoning_block(
     **kwargs: Any,
 ) -> ReasoningContentBlock:
     """Return a reasoning block."""
-    block = _block(
+    block: ReasoningContentBlock = _block(
         "reasoning", reasoning=reasoning or "", id=ensure_id(id), index=index, extras=kwargs
     )
-    return cast("ReasoningContentBlock", block)
+    return block
 
 
 def create_citation(
@@ -361,7 +360,7 @@ def create_citation(
     **kwargs: Any,
 ) -> Citation:
     """Return a citation, for the `annotations` of a text block."""
-    block = _block(
+    block: Citation = _block(
         "citation",
         id=ensure_id(id),
         url=url,
@@ -371,7 +370,7 @@ def create_citation(
         cited_text=cited_text,
         extras=kwargs,
     )
-    return cast("Citation", block)
+    return block
 
 
 def create_tool_call(
@@ -382,16 +381,18 @@ def create_tool_call(
     index: int | str | None = None,
     **kwargs: Any,
 ) -> ToolCall:
-    """Return a tool call in a form that may be among content blocks."""
-    return cast(
-        "ToolCall",
-        _block("tool_call", name=name, args=args, id=ensure_id(id), index=index, extras=kwargs),
+    """Return a tool call as a content block."""
+    block: ToolCall = _block(
+        "tool_call", name=name, args=args, id=ensure_id(id), index=index, extras=kwargs
     )
+    return block
 
 
 def create_non_standard_block(
     value: JSON, *, id: str | None = None, index: int | str | None = None
 ) -> NonStandardContentBlock:
-    """Return a block with a provider's own block inside."""
-    block = _block("non_standard", value=value, id=ensure_id(id), index=index, extras={})
-    return cast("NonStandardContentBlock", block)
+    """Return a block that holds a provider's own block under `value`."""
+    block: NonStandardContentBlock = _block(
+        "non_standard", value=value, id=ensure_id(id), index=index, extras={}
+    )
+    return block

@@ -208,7 +208,7 @@ def _listed(message: Values) -> str:
 
 
 def _from_role(role: object, content: Any, rest: Kwargs) -> BaseMessage:
-    """Return the message of a role; `rest` are the other keys that it came with."""
+    """Return the message for a role; `rest` has the other keys of the dict that is converted."""
     kind = _TYPE_OF_ROLE.get(role) if isinstance(role, str) else None
     if kind is None:
         if not isinstance(role, str):
@@ -244,7 +244,7 @@ def _from_role(role: object, content: Any, rest: Kwargs) -> BaseMessage:
 
 
 def _known_fields(cls: type[BaseMessage], rest: Kwargs) -> Kwargs:
-    """Return the keys of a message as its fields; unknown keys go to `additional_kwargs`."""
+    """Return the keys of a message dict as fields of its class; unknown keys go to `additional_kwargs`."""
     known: Kwargs = {}
     unknown: Kwargs = {}
     for name, value in rest.items():
@@ -291,8 +291,9 @@ def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> Kwargs:
 
 
 def _extras_of(raw_calls: Sequence[Values]) -> Kwargs:
-    """Return the extra fields of calls in OpenAI's form that must be sent back with them, keyed as
-    messages store them.
+    """Return the fields of tool calls in OpenAI's form that must be sent back with them.
+
+    The result is the `additional_kwargs` of the message that has the calls.
     """
     raw = [call for call in raw_calls if "args" not in call and call.get("id")]
     extras = {call["id"]: more for call in raw if (more := reading.tool_call_extras(call))}
@@ -324,7 +325,7 @@ def _is_clean(content: Any) -> bool:
     )
 
 
-# These fields need no further checks; `tool_calls` comes from `_read_tool_calls`.
+# A value of this type is valid for the field; `_read_tool_calls` has checked `tool_calls`.
 _RIGHT = {
     "name": str,
     "id": str,
@@ -350,9 +351,7 @@ def openai_role(message: BaseMessage) -> str | None:
 
 
 def message_chunk_to_message(chunk: BaseMessage) -> BaseMessage:
-    """Return the message for a chunk (usually a sum), unchecked; a message that is not a chunk is
-    returned unchanged.
-    """
+    """Return a chunk (usually a sum) as a message, without validation; a message is returned unchanged."""
     if not isinstance(chunk, BaseMessageChunk):
         return chunk
     bases = (base for base in type(chunk).__mro__ if issubclass(base, BaseMessage))
@@ -370,12 +369,15 @@ def message_chunk_to_message(chunk: BaseMessage) -> BaseMessage:
 
 
 def messages_from_dict(messages: Sequence[JSON]) -> list[BaseMessage]:
-    """Return the messages that `messages_to_dict` has converted."""
+    """Return the messages of dicts that `messages_to_dict` has written."""
     return [_message_from_dict(message) for message in messages]
 
 
 def _message_from_dict(message: Any) -> BaseMessage:
-    """Return the message that `message_to_dict` has converted. Raises: `InvalidArgument`."""
+    """Return the message of a dict that `message_to_dict` has written.
+
+    Raises: `InvalidArgument` for any other value.
+    """
     if (
         not isinstance(message, Mapping)
         or "type" not in message

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["count_tokens_approximately"]
 
 IMAGES = frozenset({"image", "image_url", "input_image"})
-# If the model's usage exceeds the estimate by more than this factor, it includes tokens that are
-# not in the messages.
+# An estimate is scaled up by at most this factor: if the reported usage is larger, it includes
+# tokens that are not in the messages.
 MOST_SCALING = 1.25
 
 
@@ -35,9 +35,9 @@ def count_tokens_approximately(
     """Return an estimate of the tokens of messages and of the tools sent with them.
 
     The content, role, name, tool calls and tool call id of a message are counted and rounded up, so
-    that counts of parts of a history can be added. `tokens_per_image` is OpenAI's number for one in
-    low detail. With `use_usage_metadata_scaling` the estimate is scaled up, by a quarter at most,
-    by the ratio of the last usage that the model reported to its own estimate.
+    that counts of parts of a history can be added. `tokens_per_image` is what OpenAI counts for an
+    image in low detail. `use_usage_metadata_scaling` multiplies the estimate by a factor of 1 to
+    1.25: the last usage that the model reported, divided by the estimate for the same messages.
 
     Raises: `InvalidArgument` for `chars_per_token` of 0 or less.
     """
@@ -62,7 +62,7 @@ def count_tokens_approximately(
 def count_tokens_by(
     measure: Callable[[str], int], messages: Any, tools: Iterable[Any] | None = None
 ) -> int:
-    """Return the tokens of messages and tools by a tokenizer; `measure` counts those of a text.
+    """Return the number of tokens of messages and tools; `measure` counts the tokens of one text.
 
     Tokens around messages are counted as for OpenAI's models:
     https://github.com/openai/openai-cookbook, "How to count tokens with tiktoken", read 2026-11.

@@ -18,8 +18,8 @@ from modelwire.messages.content import (
 
 __all__ = ["from_path", "from_url"]
 
-# This maps the ending of a name to a media type, the same on every system; Python's own table has
-# further ones.
+# This maps file extensions to media types, the same on every system. Any other extension is looked
+# up in `mimetypes`.
 MEDIA_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -41,14 +41,15 @@ MEDIA_TYPES = {
     ".webm": "video/webm",
     ".mov": "video/quicktime",
 }
-# These are the first bytes of files. Providers reject an image whose media type is wrong.
+# Files that begin with these bytes have these media types. Providers reject an image whose media
+# type is wrong.
 SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF8", "image/gif"),
     (b"%PDF-", "application/pdf"),
 )
-# Each of these has a unique beginning.
+# Every file of these types begins with known bytes, so a file without them is rejected.
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 _CREATE: dict[str, Any] = {
@@ -81,7 +82,7 @@ def from_path(path: StrPath, *, mime_type: str | None = None) -> DataContentBloc
         kind = _type_of_name(file.name, f"`{file}`")
         if kind in IMAGES or (kind == "application/pdf" and b"%PDF-" not in data[:1024]):
             raise InvalidArgument(
-                f"`{file}` is no `{kind}`, whatever its name says: it begins with {data[:12]!r}."
+                f"`{file}` is not `{kind}`, although its name says so: it begins with {data[:12]!r}."
             )
     if kind.startswith("text/"):
         try:
@@ -116,7 +117,7 @@ def from_url(url: str, *, mime_type: str | None = None) -> DataContentBlock:
         if scheme == "file" or ":" not in url:
             hint = "For a file use `from_path`."
         else:
-            hint = "Providers fetch no other."
+            hint = "Providers fetch no other URLs."
         raise InvalidArgument(
             f"The URL `{url}` begins with neither `https://`, `http://` nor `data:`. {hint}"
         )
@@ -144,8 +145,8 @@ def _type_of_name(name: str, what: str) -> str:
     suffix = Path(name).suffix.lower()
     kind = MEDIA_TYPES.get(suffix) or guess_type(name)[0]
     if kind is None:
-        hint = did_you_mean(suffix, list(MEDIA_TYPES)) if suffix else "It has no ending."
+        hint = did_you_mean(suffix, list(MEDIA_TYPES)) if suffix else "It has no file extension."
         raise InvalidArgument(
-            f"{what} does not tell its media type. {hint} Pass it, as in `mime_type='image/png'`."
+            f"{what} has no known media type. {hint} Pass it, as in `mime_type='image/png'`."
         )
     return kind

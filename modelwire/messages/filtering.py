@@ -26,7 +26,7 @@ _P = ParamSpec("_P")
 
 
 class HistoryTool(Protocol[_P]):
-    """A function of messages that returns a step of a chain when it is called without them."""
+    """A function that takes and returns messages; called without messages, it returns a runnable that does so."""
 
     @overload
     def __call__(
@@ -44,7 +44,10 @@ class HistoryTool(Protocol[_P]):
 def history_tool(
     function: Callable[Concatenate[list[BaseMessage], _P], list[BaseMessage]],
 ) -> HistoryTool[_P]:
-    """Return a function that accepts message-like values; called without any, it returns a runnable that takes them."""
+    """Decorate a function of messages so that it also accepts message-like values.
+
+    Called without messages, the decorated function returns a runnable, for use in a chain.
+    """
 
     @wraps(function)
     def tool(messages: Any = None, *args: _P.args, **kwargs: _P.kwargs) -> Any:
@@ -78,7 +81,10 @@ def is_of_type(message: BaseMessage, kinds: Kinds) -> bool:
 
 
 def check_kinds(kinds: Kinds | None, argument: str) -> None:
-    """Raise for a name that is not a kind of message: a typo would silently drop the whole history."""
+    """Raise `InvalidArgument` or `InvalidType` if a kind is neither a type nor a class of messages.
+
+    A typo would silently drop the whole history. `argument` names the parameter in the error.
+    """
     for kind in _each(kinds or ()):
         if isinstance(kind, type) and issubclass(kind, BaseMessage):
             continue
@@ -93,7 +99,7 @@ def check_kinds(kinds: Kinds | None, argument: str) -> None:
 
 
 def _names(cls: type[BaseMessage]) -> set[Any]:
-    """Return the names and types of a class and of the user's subclasses."""
+    """Return the names of a message class and of its subclasses, and the value of `type` of each."""
     own = {cls.__name__, cls.__pydantic_fields__["type"].default}
     return own.union(*(_names(subclass) for subclass in cls.__subclasses__()))
 
@@ -116,7 +122,7 @@ def filter_messages(
     exclude_ids: Sequence[str] | None = None,
     exclude_tool_calls: Sequence[str] | bool | None = None,
 ) -> list[BaseMessage]:
-    """Return the messages that no `exclude_...` matches and, if there is any `include_...`, one of them does.
+    """Return the messages that match no `exclude_...` argument and, if an `include_...` is passed, match one of these.
 
     `exclude_tool_calls`: the ids of calls to remove with their results, or `True` for all. An
     answer whose calls are all removed is removed, too; others are copied without them.
@@ -161,7 +167,7 @@ _ID_OF_CALL = {
 def _without_calls(
     message: BaseMessage, excluded: Sequence[str] | Literal[True]
 ) -> BaseMessage | None:
-    """Return the message without these calls, itself if it has none of them, None if it has no others."""
+    """Return the message without the excluded tool calls; None if it has only excluded calls, or the result of one."""
     if (result_of := getattr(message, "tool_call_id", None)) is not None:
         if excluded is True or result_of in excluded:
             return None
@@ -195,7 +201,9 @@ def _without_calls(
 def merge_message_runs(
     messages: list[BaseMessage], *, chunk_separator: str = "\n"
 ) -> list[BaseMessage]:
-    """Return the messages with neighbours of one class joined: texts with the separator, lists of blocks as they are.
+    """Return the messages with adjacent messages of one class joined into one.
+
+    Texts are joined with `chunk_separator`, lists of blocks are concatenated.
 
     A joined message has the id and metadata of the first, the tool calls and usage of all. Results
     of tools, messages that remove others, and chat or function messages with different roles or

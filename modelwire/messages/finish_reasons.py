@@ -1,4 +1,4 @@
-"""Why an answer ended: every wire's reasons, and what each means for the answer. Pure."""
+"""Lists the reasons why answers end, for every wire, and the meaning of each for the answer. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 class Ending(Enum):
-    """What the finish reason means for the answer."""
+    """The meaning of a finish reason for the answer."""
 
     WHOLE = "whole"  # The model has finished, or has called a tool.
     CUT = "cut"  # A limit of tokens has ended it, or a full context.
-    SUSPENDED = "suspended"  # It is not finished: another request continues it.
+    SUSPENDED = "suspended"  # The answer is not finished: another request continues it.
     REFUSED = "refused"  # The model has refused, or a filter has stopped the answer.
     BROKEN = "broken"  # The provider or the model has failed.
 
@@ -110,8 +110,10 @@ def _reasons(kind: Ending) -> frozenset[str]:
 CUT_REASONS = _reasons(Ending.CUT)
 SUSPENDED_REASONS = _reasons(Ending.SUSPENDED)
 FILTERED_REASONS = _reasons(Ending.REFUSED)
-# The metadata of each wire have the reason under one of these: OpenAI's and Gemini's; Anthropic's;
-# Bedrock's.
+# An answer with one of these statuses is not final: the provider makes it in the background.
+PENDING_STATUSES = ("queued", "in_progress")
+# The `response_metadata` of an answer has the reason under one of these keys: that of OpenAI and
+# Gemini, of Anthropic, of Bedrock.
 _NAMES = ("finish_reason", "stop_reason", "stopReason")
 
 
@@ -127,6 +129,6 @@ def ending_of(wire: str, reason: str) -> Ending | None:
 
 
 def finish_reason_of(message: Any) -> str | None:
-    """Return why the answer ended, or None if it is unknown."""
+    """Return the finish reason in a message's metadata, None if there is none."""
     metadata = getattr(message, "response_metadata", None) or {}
     return next((str(reason) for name in _NAMES if (reason := metadata.get(name))), None)

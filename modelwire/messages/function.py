@@ -1,7 +1,7 @@
 """The result of a function call in OpenAI's format before tools. Pure values."""
 
 # pyright: reportIncompatibleVariableOverride=false, reportGeneralTypeIssues=false
-# (a class of message narrows the fields that tell it from others)
+# (each class narrows the type of `type`, the field that identifies it)
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ __all__ = ["FunctionMessage", "FunctionMessageChunk"]
 
 
 class FunctionMessage(BaseMessage):
-    """The result of the function `name`; new programs use `ToolMessage`."""
+    """The result of the function `name`, which a model has called; new programs use `ToolMessage`."""
 
     name: str  # The result of a function has no meaning without its name.
     type: Literal["function"] = "function"

@@ -157,7 +157,7 @@ class _ListSum:
         self.add(items)
 
     def _begin(self, item: Any, index: int | str | None) -> None:
-        """Begin an element, which is then the latest at its index."""
+        """Begin a new element of the sum, which is then the latest at its index."""
         group = [item]
         self.groups.append(group)
         if index is not None:
@@ -182,7 +182,7 @@ def _index_of(item: Any) -> int | str | None:
 
 
 def _merge_group(group: list[Any]) -> Any:
-    """Return the merged deltas of one list element; it has the first `type`."""
+    """Return the merged deltas of one list element, with the first `type` among them."""
     if isinstance(group[0], str):
         return "".join(group)
     kind = next((item["type"] for item in group if "type" in item), None)
@@ -198,12 +198,12 @@ def _merge_group(group: list[Any]) -> Any:
 
 
 def _as_extras(block: dict[Any, Any]) -> dict[Any, Any]:
-    """Return a standard block with the provider's additions moved to its `extras`."""
+    """Return a delta that adds the value of a `non_standard` block to the `extras` of a standard block."""
     return {"index": block["index"], "extras": block.get("value", {})}
 
 
 def _without_inner_type(block: dict[Any, Any]) -> dict[Any, Any]:
-    """Return a block without the type of the provider's own block, which its first piece has."""
+    """Return a later delta of a `non_standard` block without the inner `type`, which the first delta has."""
     value = block.get("value")
     if isinstance(value, dict):
         return {**block, "value": {k: v for k, v in value.items() if k != "type"}}
@@ -255,7 +255,8 @@ def merge_content(first_content: Content, *contents: Content) -> Content:
 def merge_obj(left: Any, right: Any) -> Any:
     """Return the sum of two values of one type, such as the artifacts of tool message chunks; None adds nothing.
 
-    Raises: `InvalidType` for two types of values, `InvalidArgument` for two that cannot be added.
+    Raises: `InvalidType` if their types differ, `InvalidArgument` if values of their type cannot be
+    added.
     """
     if left is None or right is None:
         return left if right is None else right

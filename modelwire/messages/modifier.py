@@ -1,7 +1,7 @@
 """The message that removes another one. Pure values."""
 
 # pyright: reportIncompatibleVariableOverride=false
-# (a class of message narrows the fields that tell it from others)
+# (each class narrows the type of `type`, the field that identifies it)
 from __future__ import annotations
 
 from typing import Any, Literal
@@ -13,7 +13,7 @@ __all__ = ["RemoveMessage"]
 
 
 class RemoveMessage(BaseMessage):
-    """Requests that the store of the history remove the message with this `id`; it has no content."""
+    """A request to remove the message with this `id` from a stored history; it has no content."""
 
     type: Literal["remove"] = "remove"
 

@@ -17,7 +17,7 @@ __all__ = ["parse_partial_json"]
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _OPEN_NUMBER = re.compile(r"-?\d[\d.eE+-]*\Z|-\Z")
-# A text is searched as a whole only if a number seems to stand in this many of its last characters.
+# A text is searched for an open number only if its last characters, this many, may be one.
 _NUMBER_CHARS = 8
 _CUT_NUMBER = re.compile(r"(?<=\d)(?:\.|[eE][+-]?)\Z")
 
@@ -55,20 +55,21 @@ def parse_partial_json(s: str, *, strict: bool = False) -> Any:
 
 
 def without_open_number(text: str) -> str:
-    """Return JSON text without the number in which it ends, as further digits may follow: `{"a": 12` is `{"a": `."""
+    """Return JSON text without a number at its end, because further digits may follow: `{"a": 12` becomes `{"a": `."""
     if _OPEN_NUMBER.search(text[-_NUMBER_CHARS:]) and _OPEN_NUMBER.search(_STRING.sub("", text)):
         return _OPEN_NUMBER.sub("", text)
     return text
 
 
-# The second cut is for a word that begins like `true`, `false` or `null`.
+# A text is cut at most this many times before it is parsed again; the second cut is for a word that
+# begins like `true`, `false` or `null`.
 _CUTS = 2
-# These are errors of jiter, pydantic's parser.
+# This finds the place in the errors of jiter, pydantic's JSON parser.
 _WORD_AT = re.compile(r"expected (?:value|ident) at line (\d+) column (\d+)")
 
 
 def _before_the_word(data: bytes, error: ValueError) -> bytes | None:
-    """Return the text before a word in place of a value; None if the error is another one."""
+    """Return the data before the word that the parser found in place of a value; None for any other error."""
     place = _WORD_AT.match(str(error))
     if place is None:
         return None

@@ -1,4 +1,4 @@
-"""Finds refusals in answers: each provider puts the text of its model, or its filter, in another place. Pure."""
+"""Finds refusals in answers: each provider reports those of its models and filters in another field. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from modelwire.messages.finish_reasons import FILTERED_REASONS, finish_reason_of
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
 
-# The stop reasons of Bedrock. Its `content_blocks` know whether a guardrail blocked the answer or only masked parts.
+# The stop reasons of Bedrock for a guardrail or filter that has acted. The answer is a refusal only if its
+# `content_blocks` have a `refusal`: a guardrail may also have masked parts of it.
 _OF_BEDROCK = ("guardrail_intervened", "content_filtered")
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelwire.aliases import JSON, Kwargs
 
-# Data that look like this form are written under this key, so that they are read as data:
-# langchain-core 1.7 (`load/_validation.py`), read 2026-11.
+# A dict of data that looks like a serialised object is written under this key, so that the reader
+# creates no object from it: langchain-core 1.7 (`load/_validation.py`), read 2026-11.
 ESCAPE = "__lc_escaped__"
 
 
@@ -22,7 +22,7 @@ def is_escaped(form: dict[Any, Any]) -> bool:
 
 
 def unescaped(form: Any) -> Any:
-    """Return data as it was before it was serialised, without `ESCAPE`. No object is created of it."""
+    """Return serialised data with every `ESCAPE` removed. No object is created from it."""
     if isinstance(form, list):
         return [unescaped(item) for item in form]
     if not isinstance(form, dict):
@@ -42,17 +42,17 @@ class LangChainForm:
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Return whether objects can be serialised."""
+        """Return whether objects of this class can be serialised and loaded again."""
         return cls.LC_NAMESPACE != LangChainForm.LC_NAMESPACE
 
     @classmethod
     def get_lc_namespace(cls) -> list[str]:
-        """Return the path of the class's module in LangChain."""
+        """Return the parts of the path of the class's module in LangChain."""
         return list(cls.LC_NAMESPACE)
 
     @classmethod
     def lc_id(cls) -> list[str]:
-        """Return the path of the class in LangChain."""
+        """Return the parts of the path of the class in LangChain, its name last."""
         return [*cls.get_lc_namespace(), cls.__name__]
 
     @property
@@ -62,7 +62,7 @@ class LangChainForm:
 
     @property
     def lc_attributes(self) -> JSON:
-        """Values that are serialised although they are defaults."""
+        """Values of fields that are serialised even if they are defaults."""
         return {}
 
     def to_json(self) -> JSON:

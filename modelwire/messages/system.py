@@ -1,7 +1,7 @@
 """System messages: instructions to the model. Pure values."""
 
 # pyright: reportIncompatibleVariableOverride=false
-# (a class of message narrows the fields that tell it from others)
+# (each class narrows the type of `type`, the field that identifies it)
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal

@@ -21,20 +21,20 @@ __all__ = [
     "tool_call_chunk",
 ]
 
-# `additional_kwargs` of an AIMessage have the further fields of calls under this key, by the call's
-# id.
+# The `additional_kwargs` of an AIMessage have under this key a dict that maps the id of a tool call
+# to its extra fields.
 CALL_EXTRAS = "tool_call_extras"
 
 
-# The names of tools that every provider takes: OpenAI's, which do not begin with a digit, as Google wants it.
+# Every provider accepts tool names of this form: that of OpenAI, but with no digit first, as Google requires.
 # https://platform.openai.com/docs/api-reference/chat/create, https://ai.google.dev/api/caching, read 2026-11
 TOOL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
 
 
 def tool_name(title: str) -> str:
-    """Return the name of the tool that a schema with this title becomes: `Page[Item]` is `Page_Item_`.
+    """Return a tool name for a schema with this title, such as `Page_Item_` for `Page[Item]`.
 
-    A title that is too long, or that has letters outside of ASCII, gets a checksum, so that two of them stay apart.
+    The name of a title that is too long or not ASCII ends in a checksum, so that two such titles get different names.
     """
     if TOOL_NAME.fullmatch(title):
         return title
@@ -103,15 +103,15 @@ def invalid_tool_call(
 
 
 def free_text_call(name: str | None, text: str | None, id: str | None) -> ToolCall:
-    """Return the call of a custom tool.
+    """Return a call of a custom tool, whose input is free text.
 
-    Its free text has the argument name of LangChain's single-argument tools.
+    The text is passed as `__arg1`, which LangChain's tools of one argument use.
     """
     return tool_call(name=name or "", args={"__arg1": text or ""}, id=id)
 
 
 def read_tool_call(name: str | None, args: Any, id: str | None) -> ToolCall | InvalidToolCall:
-    """Return the call with these arguments, JSON text or an object; if they are neither, a call with an `error`."""
+    """Return a tool call with `args`, a dict or JSON text of an object; an invalid one if `args` are neither."""
     try:
         return tool_call(
             name=name or "", args=args if isinstance(args, dict) else parse_tool_args(args), id=id
@@ -140,7 +140,10 @@ def parse_tool_args(text: str | None) -> JSON:
 
 
 def _lenient_json(text: str, first: Exception) -> Any:
-    """Parse JSON with raw line breaks and tabs in its strings, which models write."""
+    """Return the value of JSON that has raw line breaks and tabs in its strings, which models write.
+
+    Raises: `ValueError` with the text of `first`, the error of the strict parser.
+    """
     import json
 
     try:
@@ -186,7 +189,7 @@ def _parse_so_far(args: str | None) -> JSON:
 def _closes_too_often(text: str) -> bool:
     """Return whether a bracket that was never opened follows the whole JSON value, as in `{"a": 1}: 1}`.
 
-    Any other text behind the value is ignored until the stream is complete. LangChain does the same.
+    Any other text after the value is ignored until the stream is complete, as in LangChain.
     """
     import json
 
@@ -202,7 +205,10 @@ def _closes_too_often(text: str) -> bool:
 def default_tool_parser(
     raw_tool_calls: list[JSON],
 ) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Return tool calls in OpenAI's form; those of neither a `function` nor a `custom` tool are omitted."""
+    """Return the valid and the invalid calls in a list of tool calls in OpenAI's form.
+
+    Calls of a tool that is neither a `function` nor a `custom` tool are omitted.
+    """
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for raw in raw_tool_calls:
@@ -218,8 +224,7 @@ def default_tool_parser(
 
 
 def tool_call_extras(raw: Values) -> JSON:
-    """Return the extra fields of a call in OpenAI's form that must be sent back with it, such as a
-    service's own fields.
+    """Return the fields of a call in OpenAI's form that must be sent back with it, such as a service's own fields.
 
     Gemini's compatible endpoint signs the thought behind a call in its `extra_content` (2026-11).
     """

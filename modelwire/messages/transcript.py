@@ -12,12 +12,12 @@ from modelwire.messages.base import BaseMessage
 
 __all__ = ["get_buffer_string"]
 
-# In XML, a document, and a server tool's arguments and result, are truncated to this many
+# The XML truncates documents, and the arguments and results of server tools, to this many
 # characters.
 LONGEST = 500
 
-# A longer id of a tool call is shortened to this, as in LangChain (langchain-core 1.7, read
-# 2026-11).
+# The XML truncates the ids of tool calls to this many characters, as LangChain does (langchain-core
+# 1.7, read 2026-11).
 _ID_CHARS = 64
 
 
@@ -99,8 +99,7 @@ def _json(value: object) -> str:
 
 
 def _as_xml(message: BaseMessage, role: str) -> str:
-    # A role is a fixed name (`AI`) or a chat message's own; elements have the message's type in
-    # lower case.
+    # The role of a chat message is the user's and stays unchanged; others (`AI`) become lower case.
     opening = f"<message type={_quote(role if message.type.lower().startswith('chat') else role.lower())}>"
     content = " ".join(_parts(message.content))
     calls = list(_calls(message))

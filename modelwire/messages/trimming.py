@@ -28,7 +28,7 @@ class CountsTokens(Protocol):
 
 
 class SplitsText(Protocol):
-    """A text splitter."""
+    """A splitter of a text into pieces, such as one of `langchain_text_splitters`."""
 
     def split_text(self, text: str) -> list[str]: ...
 
@@ -101,8 +101,10 @@ def _fitting(
     *,
     from_end: bool,
 ) -> list[BaseMessage]:
-    """Return the part of the body that fits after the head: whole messages and, with `split`, a
-    part of the next one.
+    """Return the messages of `body` that fit in `limit` tokens together with `head`.
+
+    They are taken from the start of the body, or from its end. With `split` they include a part of
+    the next message.
     """
 
     def whole(n: int) -> list[BaseMessage]:
@@ -166,7 +168,10 @@ def _longest(
     *,
     from_end: bool,
 ) -> BaseMessage | None:
-    """Return the message with as many pieces as fit, or None. All pieces are known not to fit."""
+    """Return the message with as many of the pieces as fit, or None if not even one does.
+
+    The caller knows that all pieces together do not fit.
+    """
 
     def part(n: int) -> BaseMessage:
         content = join(pieces[len(pieces) - n :] if from_end else pieces[:n])

@@ -1,4 +1,4 @@
-"""The tokens that a call used. Pure."""
+"""How many tokens a call has used, and the sums and differences of such counts. Pure."""
 
 from __future__ import annotations
 

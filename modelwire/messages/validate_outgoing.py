@@ -56,7 +56,10 @@ def validate_outgoing(messages: list[Any]) -> list[Any]:
 def warn_of_attachments(
     messages: list[Any], *, image_bytes: int | None, reads_office_files: bool, title: str
 ) -> None:
-    """Warn of images and files that a provider is known to reject: images of more bytes, and office files."""
+    """Warn of images larger than `image_bytes` and, unless `reads_office_files`, of office files.
+
+    `title` names in the warning the provider that rejects them.
+    """
     for message in messages:
         blocks = message.content if isinstance(message.content, list) else ()
         for block in blocks:
@@ -137,7 +140,7 @@ def _base64_text(data: bytes, where: str, *, is_text: bool) -> str:
         return b64encode(data).decode("ascii")
     if is_text:  # Any other data are not valid base64.
         raise InvalidArgument(
-            f"{where} holds bytes that may be plain text or text already encoded as base64. Pass a str of base64: "
+            f"{where} holds bytes that may be plain text or text encoded as base64. Pass a str of base64: "
             "`base64.b64encode(data).decode()`."
         )
     return data.replace(b"\n", b"").decode("ascii")

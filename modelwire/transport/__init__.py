@@ -1,4 +1,4 @@
-"""Where bytes go, and when: one generator a call, two drivers, the connections below them.
+"""Sends calls: one generator for each call, a sync and an async driver that run it, and the connections below.
 
-Knows no wire and no Runnable.
+This package knows no wire and no Runnable.
 """

@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
 M = TypeVar("M")  # a message
-C = TypeVar("C")  # a chunk of one
+C = TypeVar("C")  # a chunk of a message
 T = TypeVar("T")
 
 
 def call_flow(exchange: Exchange[M, C]) -> Flow[C, M]:
-    """Ask until there is a whole answer, and return it decoded."""
+    """Send requests until there is a whole answer, with retries and continuations; return it decoded."""
     if exchange.continuation is None:
         return _try_until_done(exchange, _ask)
     return _whole_answer(exchange, exchange.continuation)
@@ -87,16 +87,16 @@ def _continued(
 def _next_request(
     exchange: Exchange[M, C], continuation: Continuation[M, C], answer: M
 ) -> Flow[C, None]:
-    """Put the body of the next request into the exchange; the connection is released meanwhile."""
+    """Put the body of the request that continues the answer into the exchange."""
     exchange.content = yield Call(partial(continuation.next_content, answer))
     exchange.before = None
 
 
 def stream_flow(exchange: Exchange[M, C]) -> Flow[C, None]:
-    """Ask, and emit the answer's chunks as they come.
+    """Request a stream, and yield the answer's chunks as they arrive.
 
-    Before the first chunk has left, failures are tried again like those of `call_flow`; after it only where the
-    caller has asked for it, and a marker then says that the answer begins again.
+    Until the first chunk is yielded, failures are retried as in `call_flow`. After it they are retried only if the
+    exchange has a marker, a chunk that says that the answer starts again.
     """
     handed = EmittedChunks(exchange)
     yield from _stream_part(exchange, handed)
@@ -112,7 +112,7 @@ def stream_flow(exchange: Exchange[M, C]) -> Flow[C, None]:
 
 
 def _stream_part(exchange: Exchange[M, C], handed: EmittedChunks[M, C]) -> Flow[C, None]:
-    """Emit the chunks of one request's answer."""
+    """Yield the chunks of one request's answer."""
     committed = (lambda: handed.any) if exchange.hooks.marker is None else _never
     try:
         yield from _try_until_done(
@@ -128,7 +128,7 @@ def _stream_part(exchange: Exchange[M, C], handed: EmittedChunks[M, C]) -> Flow[
 
 
 def collected_flow(exchange: Exchange[M, C]) -> Flow[C, C]:
-    """Ask over a stream, and return what its chunks add up to; nothing leaves before, so any failure may be retried."""
+    """Request a stream and return the sum of its chunks. None is yielded before, so any failure may be retried."""
     gathered = CollectedChunks(exchange)
 
     def once(exchange: Exchange[M, C]) -> Flow[C, None]:
@@ -198,7 +198,7 @@ def _try_until_done(
             if limiter is not None and exchange.admission is not None:
                 try:
                     limiter.leave(exchange.admission, exchange.clock())
-                except BaseException:  # Ctrl-C where `leave` begins: the place would be lost
+                except BaseException:  # Ctrl-C at the start of `leave` would lose the place.
                     limiter.leave(exchange.admission, exchange.clock())
                     raise
                 if limiter.congestion.change is not None:
@@ -222,7 +222,7 @@ def _record_failure(exchange: AnyExchange, error: ChatError, started: float) -> 
 
 
 def _report_change(exchange: AnyExchange, limiter: AdaptiveRateLimiter) -> None:
-    """Report to the observers and the log that a limit was learned or hit, if no other call does."""
+    """Report to the observers and the log that a limit was learned or hit, unless another call has reported it."""
     change = limiter.take_change()
     if change is not None:
         for observer in exchange.observers:
@@ -231,7 +231,7 @@ def _report_change(exchange: AnyExchange, limiter: AdaptiveRateLimiter) -> None:
 
 
 def _renewed(exchange: AnyExchange, error: ChatError) -> Flow[Any, bool]:
-    """Ask for the key again, once, if a function provides it and it was refused. Return whether the key has changed."""
+    """Renew a refused key once, if a function provides it. Return whether the key has changed."""
     policy = exchange.policy.retry
     renew = exchange.renew
     refused_who = error.status == 401 or isinstance(error, AuthenticationError)
@@ -297,9 +297,8 @@ def _wait_before_retry(exchange: AnyExchange, error: ChatError) -> float | GiveU
         return wait
     if limiter.may_retry(admission, now, error):
         return wait
-    history.excused += (
-        policy.patient
-    )  # the provider fails for everybody: that is waited out in the queue
+    # In an outage, a row of a batch waits in the queue, and its failure does not count.
+    history.excused += policy.patient
     return 0.0
 
 
@@ -323,7 +322,7 @@ def _error_of(exchange: AnyExchange, reply: Reply) -> ChatError:
     error = exchange.wire.error(reply)
     wait_s = read_retry_after(reply.headers)
     if wait_s is not None:
-        error.retry_after = wait_s  # else what the codec has found in the body
+        error.retry_after = wait_s  # Otherwise the codec may have found one in the body.
     return error
 
 
@@ -347,7 +346,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: _StreamSink[C]) -> Flow[C, None]
             try:
                 body.decode(data, chunks)
             finally:
-                yield from sink.take(chunks, data)  # also before a failure: it did come
+                yield from sink.take(chunks, data)  # Chunks before a failure are emitted, too.
             if has_deadline:
                 exchange.remaining_s()
             data = yield READ
@@ -364,7 +363,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: _StreamSink[C]) -> Flow[C, None]
 
 
 def _stream_head(exchange: AnyExchange) -> Flow[Any, Reply]:
-    """Send the request, and return the head of the stream; raise the error that came instead."""
+    """Send the request, and return the head of the stream; raise the error if the answer is one."""
     exchange.is_stream = True
     for observer in exchange.observers:
         observer.sent(exchange)
@@ -379,7 +378,7 @@ def _stream_head(exchange: AnyExchange) -> Flow[Any, Reply]:
 def _is_whole_answer(exchange: AnyExchange, reply: Reply, data: bytes) -> bool:
     """Return whether a body that begins with `data` is one JSON value and not a stream.
 
-    It is an error under a 200, or comes from a server that does not stream (corpus, surprise 32).
+    It is an error under a 200, or comes from a server that does not stream.
     """
     media_type = reply.headers.get("content-type", "")
     if hasattr(exchange.wire, "framing") and not media_type.startswith("application/json"):
@@ -388,7 +387,7 @@ def _is_whole_answer(exchange: AnyExchange, reply: Reply, data: bytes) -> bool:
 
 
 class _StreamBody(Generic[M, C]):
-    """The body of one stream: bytes go in, chunks come out."""
+    """Decodes the body of one stream: from bytes to chunks."""
 
     __slots__ = ("_exchange", "_framing", "_reply", "_unframed", "decoder", "tail")
 
@@ -399,13 +398,13 @@ class _StreamBody(Generic[M, C]):
             max_event_bytes=min(MAX_EVENT_BYTES, exchange.policy.max_response_bytes)
         )
         self.decoder = exchange.wire.stream_decoder(reply.headers)
-        # The last chunks that came. As soon as there are some, the provider has answered.
+        # The chunks decoded last. They are empty until the provider has answered.
         self.tail: list[C] = []
-        # The bytes before the first event, None after it: a page in HTML has no event at all.
+        # The bytes before the first event, None after it. An HTML page has no event, and an error shows these bytes.
         self._unframed: bytes | None = b""
 
     def decode(self, data: bytes, chunks: list[C]) -> None:
-        """Append the chunks of `data` to `chunks`, and those before a failure too."""
+        """Decode `data` and append its chunks to `chunks`, also those before a failure."""
         try:
             events = self._framing.feed(data)
             for event in events:
@@ -418,7 +417,7 @@ class _StreamBody(Generic[M, C]):
             self._unframed = None if events else (self._unframed + data)[:_UNFRAMED_BYTES]
 
     def end(self) -> tuple[list[C], bool]:
-        """Return the last chunks, and whether the decoder has found a refusal."""
+        """Called at the end of the body. Return the last chunks, and whether the decoder has found a refusal."""
         exchange = self._exchange
         reply = self._reply
         end_of_framing = getattr(self._framing, "close", None)
@@ -435,17 +434,17 @@ class _StreamBody(Generic[M, C]):
         return end, getattr(self.decoder, "refused", False)
 
 
-# Bytes of a body without events that an error shows.
+# An error shows at most this many bytes of a body without events.
 _UNFRAMED_BYTES = 4096
 
 
 def _first_bytes(
     exchange: AnyExchange,
 ) -> Flow[Any, tuple[bytes | None, int]]:
-    """Read until something other than white space arrives, as a keep-alive may precede it.
+    """Read the body until something other than white space arrives, which servers send to keep a connection alive.
 
-    Returns the bytes to decode and the number of bytes read. Of many blank lines only the last one is held: the others
-    have no meaning in any format.
+    Return the bytes to decode, None if the body has none, and the number of bytes read. Of many blank lines only the
+    last one is returned: the others mean nothing in any format.
     """
     blank = b""
     received_bytes = 0
@@ -473,7 +472,7 @@ def _rest(exchange: AnyExchange) -> Flow[Any, bytes]:
 
 
 class _StreamSink(Protocol[C]):
-    """Where the chunks of a stream go; `take` returns what of them the flow is to yield."""
+    """Receives the chunks of a stream; `take` and `end` return the lists of chunks that the flow yields."""
 
     def begin(self, head: Reply) -> None: ...
     def take(self, chunks: list[C], data: bytes = b"") -> Iterable[list[C]]: ...

@@ -45,11 +45,11 @@ _BY_STATUS: dict[int, type[ProviderError]] = {
 
 
 def usual_status(kind: type[ProviderError]) -> int:
-    """Return the status that providers usually send for an error of this class; 500 if there is none of its own."""
+    """Return the status that providers usually send for an error of this class; 500 if no status stands for it."""
     return next((status for status, cls in _BY_STATUS.items() if cls is kind), 500)
 
 
-# These take precedence over the status: first `code`, then `type`. Of OpenAI: https://platform.openai.com/docs/guides/error-codes
+# These codes take precedence over the status: first `code`, then `type`. Of OpenAI: https://platform.openai.com/docs/guides/error-codes
 # and, why a response failed, `ResponseError.code` of openai 3.52; of Anthropic: https://docs.anthropic.com/en/api/errors;
 # of llama.cpp's server: https://github.com/ggml-org/llama.cpp, tools/server/README.md; of Bedrock:
 # https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html and `bedrock-runtime` of botocore 1.44; all
@@ -111,8 +111,8 @@ _CODES: dict[type[ProviderError], tuple[str, ...]] = {
 }
 _BY_CODE = {code: cls for cls, codes in _CODES.items() for code in codes}
 
-# The flex tier has no capacity for this call. This does not concern other calls or the key's limits.
-# https://platform.openai.com/docs/guides/flex-processing, read 2026-11.
+# This code means that OpenAI's flex tier has no capacity for the call. Other calls and the key's limits are not
+# concerned: https://platform.openai.com/docs/guides/flex-processing, read 2026-11.
 _NO_ROOM = "resource_unavailable"
 
 _FATAL_SERVER_STATUSES = frozenset({501, 505})
@@ -143,7 +143,7 @@ def provider_error(
     cls = _class_of(status, type, code, detail_code)
     if cls is RateLimited and _exceeds_limit(message):
         cls = RequestTooLarge
-    # llama.cpp answers so to an image if the model takes none (seen 2026-11).
+    # llama.cpp sends this for an image if the model accepts none (seen 2026-11).
     if status == 500 and " input is not supported" in message:
         cls = BadRequest
     retry_class = _retry_class(cls, status, headers.get("x-should-retry"))
@@ -162,8 +162,8 @@ def provider_error(
     )
 
 
-# OpenAI and who words it alike: "Request too large for gpt-4o ... (TPM): Limit 30000, Requested 45000." A request that
-# fits the limit reads "Rate limit reached for ... Limit 30000, Used 29000, Requested 4500." and succeeds later.
+# OpenAI and services like it send "Request too large for gpt-4o ... (TPM): Limit 30000, Requested 45000." If a request
+# fits the limit, they send "Rate limit reached for ... Limit 30000, Used 29000, Requested 4500."; it succeeds later.
 # https://community.openai.com/t/request-too-large-for-gpt-4o, read 2026-11.
 _TOO_LARGE = re.compile(r"request too large\b", re.IGNORECASE)
 _LIMIT_AND_REQUESTED = re.compile(
@@ -172,7 +172,7 @@ _LIMIT_AND_REQUESTED = re.compile(
 
 
 def _exceeds_limit(message: str) -> bool:
-    """Return whether a refusal says that the request is larger than the limit itself, so that no waiting helps."""
+    """Return whether the text of a refusal says that the request exceeds the limit itself, so that no wait helps."""
     numbers = _LIMIT_AND_REQUESTED.search(message)
     if numbers is None:
         return _TOO_LARGE.match(message) is not None
@@ -196,7 +196,7 @@ def _class_of(status: int, *codes_and_types: str | None) -> type[ProviderError]:
     type_, code, detail_code = codes_and_types
     for word in (detail_code, code, type_):
         cls = None if word is None else _BY_CODE.get(word)
-        # A known status says more than the code of a general server error.
+        # A known status is more specific than the code of a general server error.
         is_vague = cls is ServerError and status in _BY_STATUS
         if cls is not None and not is_vague:
             return cls
@@ -206,9 +206,9 @@ def _class_of(status: int, *codes_and_types: str | None) -> type[ProviderError]:
 
 
 def _retry_class(cls: type[ProviderError], status: int, should_retry: str | None) -> RetryClass:
-    """Return the retry class (R1): that of the error's class, unless the provider's header overrides it.
+    """Return the retry class of an error: that of its class, unless the provider's `x-should-retry` overrides it.
 
-    An error of billing is never retried.
+    A billing error is never retried.
     """
     if cls is QuotaExhausted:
         return RetryClass.FATAL

@@ -1,7 +1,7 @@
-"""The two drivers: they do the steps of a flow, sync and async, and decide nothing.
+"""The drivers execute the steps of a flow, sync or async; the flow makes all decisions.
 
-A whole answer comes back from `drive` / `adrive`; chunks come out of `drive_stream` / `adrive_stream`. However the
-caller leaves, the flow and its line are closed.
+`drive` and `adrive` return a whole answer; `drive_stream` and `adrive_stream` yield chunks. The flow and its connection
+are always closed, even if the caller leaves early.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ C = TypeVar("C")
 
 
 def drive(flow: Flow[C, M], line: SyncPooledConnection) -> M:
-    """Run a call to its answer."""
+    """Execute the steps of a call's flow over a connection, and return the answer."""
     outcome: Any = None
     failure: Exception | None = None
     try:
@@ -41,7 +41,7 @@ def drive(flow: Flow[C, M], line: SyncPooledConnection) -> M:
 
 
 def drive_stream(flow: Flow[C, None], line: SyncPooledConnection) -> Generator[C]:
-    """Run a call and yield its chunks."""
+    """Execute the steps of a stream's flow over a connection, and yield the chunks."""
     outcome: Any = None
     failure: Exception | None = None
     try:
@@ -64,7 +64,7 @@ def drive_stream(flow: Flow[C, None], line: SyncPooledConnection) -> Generator[C
 
 
 async def adrive(flow: Flow[C, M], line: AsyncPooledConnection) -> M:
-    """Run a call to its answer."""
+    """Execute the steps of a call's flow over a connection, and return the answer."""
     outcome: Any = None
     failure: Exception | None = None
     try:
@@ -87,7 +87,7 @@ async def adrive(flow: Flow[C, M], line: AsyncPooledConnection) -> M:
 
 
 async def adrive_stream(flow: Flow[C, None], line: AsyncPooledConnection) -> AsyncGenerator[C]:
-    """Run a call and yield its chunks."""
+    """Execute the steps of a stream's flow over a connection, and yield the chunks."""
     outcome: Any = None
     failure: Exception | None = None
     try:
@@ -114,10 +114,10 @@ async def adrive_stream(flow: Flow[C, None], line: AsyncPooledConnection) -> Asy
 
 
 def _drop_frames(error: BaseException) -> None:
-    """Cut off the frames below: they hold what was read, and headers that a debugger or `rich` would show.
+    """Remove the traceback of a call's error: its frames hold the answer and headers, which `rich` would show.
 
-    This holds for a call that was interrupted too, by a timeout around it, a cancel or Ctrl-C. Any other exception is a
-    bug, perhaps in a client of the user's own, and keeps its frames.
+    The same is done for a call that was interrupted by a timeout around it, a cancellation or Ctrl-C. Any other
+    exception is a bug, perhaps in a user's client, and keeps its frames.
     """
     if isinstance(error, ModelwireError):
         error.__traceback__ = None
@@ -128,7 +128,7 @@ def _drop_frames(error: BaseException) -> None:
 def _failure(
     exc: Exception, step: Any, line: SyncPooledConnection | AsyncPooledConnection
 ) -> Exception:
-    """Return the error for the flow; an error of a function that it has called is not the wire's."""
+    """Return the error of a step for the flow; raise an error of a user's function (`Call`) as it is."""
     if type(step) is Call:
         raise exc
     if type(step) is Sign:
@@ -137,7 +137,7 @@ def _failure(
 
 
 def _do(step: Any, line: SyncPooledConnection) -> tuple[Any, Exception | None]:
-    """Return the result of one step and None, or None and its error: the flow handles both."""
+    """Execute one step; return its result and None, or None and its error for the flow."""
     try:
         if type(step) is Read:
             return line.read(), None
@@ -156,7 +156,10 @@ def _do(step: Any, line: SyncPooledConnection) -> tuple[Any, Exception | None]:
 
 
 def _doing(step: Any, line: AsyncPooledConnection) -> Awaitable[Any]:
-    """Return what does one step. Not a coroutine itself: each of them is entered again whenever the socket is ready."""
+    """Return an awaitable that executes one step.
+
+    This function is not a coroutine, because each nested coroutine is resumed whenever the socket is ready.
+    """
     if type(step) is Read:
         return line.read()
     if type(step) is Send:
@@ -167,7 +170,7 @@ def _doing(step: Any, line: AsyncPooledConnection) -> Awaitable[Any]:
 
 
 async def _doing_without(step: Call | Pause, line: AsyncPooledConnection) -> Any:
-    """Return the result of a step that needs no connection."""
+    """Execute a step that needs no connection, and return its result."""
     await line.close()
     if isinstance(step, Pause):
         return await line.sleep(step.seconds)

@@ -33,7 +33,8 @@ def load_error_path() -> None:
         import_module(name)
 
 
-# Names: httpx2/_exceptions.py, the same in httpx 0.28; aiohttp/client_exceptions.py 3.14.
+# The errors and their sentences, each with the names of the exceptions that it stands for. The names are those of
+# httpx2/_exceptions.py, the same in httpx 0.28, and of aiohttp/client_exceptions.py 3.14.
 _KINDS: dict[tuple[type[WireError], str], tuple[str, ...]] = {
     (Timeout, "No connection was made in time"): ("ConnectTimeout", "ConnectionTimeoutError"),
     (Timeout, "Nothing was received in time"): (
@@ -62,7 +63,10 @@ _KINDS: dict[tuple[type[WireError], str], tuple[str, ...]] = {
         "ClientPayloadError",
         "ClientConnectionError",
     ),
-    (ConnectionLost, "The answer is no HTTP"): ("ClientResponseError", "HttpProcessingError"),
+    (ConnectionLost, "The answer is not valid HTTP"): (
+        "ClientResponseError",
+        "HttpProcessingError",
+    ),
     (ConnectionLost, "The answer's compression is broken"): ("DecodingError",),
 }
 # The first of an exception's bases that is in this table decides.
@@ -81,15 +85,15 @@ _HINTS: dict[type[WireError], str] = {
 _CALLERS_FAULT = frozenset(
     {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "CookieConflict"}
 )
-# OpenSSL's text for an answer that is not TLS, such as that of a server of plain HTTP.
+# OpenSSL's error has this text if the server does not answer by TLS, such as a server of plain HTTP.
 _IS_NO_TLS = "WRONG_VERSION_NUMBER"
-# The texts of httpx2 and httpx, and of aiohttp, for a kept-alive connection that the server had already
-# closed, so that no byte of an answer arrived.
+# The errors of httpx2 and httpx, and of aiohttp, have these texts if the server had already closed a kept-alive
+# connection, so that no byte of an answer arrived.
 _STALE = ("without sending a response", "Server disconnected")
 
 
 def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
-    """Return the error to be raised from `exc`, or None if it is no exception of the HTTP client.
+    """Return the error to be raised from `exc`, or None if `exc` is not an exception of the HTTP client.
 
     `origin` is `host:port`, the only part of the URL that an error shows.
     """

@@ -1,4 +1,4 @@
-"""The observers of a call: those of its config and its context, and the log. A call without any pays nothing."""
+"""Finds the observers of a call: those of its config and its context, and the log. A call without any pays nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:
 
 
 def warn_of(about: Sleep | Change) -> None:
-    """Write a warning to the log: a call is retried, or a limit was found."""
+    """Log a warning that a call is retried (`Sleep`), or that a provider's limit has changed (`Change`)."""
     if _logger.isEnabledFor(logging.WARNING):
         logs.write_warning(about)
 
@@ -55,7 +55,7 @@ def _ask_environment() -> None:
     if not level or level in ("0", "false", "no", "off"):
         return
     try:
-        logs.enable_logging(level)  # type: ignore[arg-type]  # it says which there are
+        logs.enable_logging(level)  # type: ignore[arg-type]  # its error lists the levels
     except InvalidArgument as exc:
         warnings.warn(f"`MODELWIRE_LOG`: {exc}", RuntimeWarning, stacklevel=2)
 

@@ -23,9 +23,10 @@ __all__ = ["OBSERVERS_EVERYWHERE", "OBSERVERS_IN_CONTEXT", "CallObserver", "obse
 class CallObserver:
     """Observes a call: `started`, then its events, then exactly one `answered`, or `failed` without an attempt.
 
-    Override what is of interest. Methods are called in place, so they must be quick; `started` must not raise, and what
-    another one raises ends the call. An async call awaits what `waiting`, `chunk`, `failed` without an attempt and
-    `answered` return, unless that is None. Results and partial results are a `ChatResult`, perhaps of no generation.
+    Override the methods that you need. They are called inside the call, so they must be quick. `started` must not
+    raise; an exception of another method ends the call. An async call awaits what `waiting`, `chunk`, `failed` without
+    an attempt and `answered` return, unless that is None. Results and partial results are a `ChatResult`, perhaps
+    without a generation.
     """
 
     __slots__ = ()
@@ -35,33 +36,34 @@ class CallObserver:
     def started(
         self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> CallObserver | None:
-        """Called when a call starts. Return the observer of the rest: this one, one for this call alone, or None."""
+        """Called when a call starts. Return the observer for the rest of it: this one, one for this call, or None."""
         return self
 
     def call_started(self, call: StartedCall) -> CallObserver | None:
-        """Called when a call starts, with its config too. Unless overridden, it returns what `started` returns."""
+        """Called when a call starts, with its config, too. The default returns the result of `started`."""
         return self.started(call.model, call.messages, call.options)
 
     def sent(self, exchange: Exchange[Any, Any]) -> None:
         """Called when an attempt is sent, with its `url`, `headers` (secrets among them) and `content`."""
 
     def failed(self, error: BaseException, attempt: Attempt | None, partial: Any = None) -> Any:
-        """Called when an attempt failed; if it is None, the call failed, after `partial` had come."""
+        """Called when an attempt failed; if `attempt` is None, the call failed, after it had received `partial`."""
 
     def waiting(self, step: Sleep | Wait | None) -> Any:
-        """Called when a call waits without a request: for its next attempt or the limiter; None: the wait is over."""
+        """Called when a wait for the next attempt or the limiter begins, and with None when it is over."""
 
     def limit_changed(self, change: Change) -> None:
-        """Called when a provider's limit was learned or hit, once a second at most."""
+        """Called when a provider's limit was learned or hit, at most once a second."""
 
     def chunk(self, chunk: Any) -> Any:
         """Called with each chunk of a streamed answer."""
 
     def answered(self, result: Any) -> Any:
-        """Called with the answer; if the reader left the stream, with the part received until then."""
+        """Called with the answer; if the reader has left the stream, with the part received so far."""
 
 
-# The observers of every call in this context and in those it starts. An error of their `started` ends the call.
+# The observers of every call in this context, and in the contexts of threads and tasks that it starts. An error that
+# their `started` raises ends the call.
 OBSERVERS_IN_CONTEXT: ContextVar[tuple[CallObserver, ...]] = ContextVar(
     "modelwire_call_observers", default=()
 )

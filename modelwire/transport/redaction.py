@@ -34,7 +34,7 @@ E = TypeVar("E", bound=ModelwireError)
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 # Shorter secrets are not masked, because they occur in any text by chance.
 _MIN_CHARS = 6
-# The values of these headers are no secrets; those of all others may be.
+# The values of these headers are not secret; those of all others may be.
 _PUBLIC = frozenset(
     {
         "accept",
@@ -81,8 +81,8 @@ _MAY_HOLD_SECRETS = re.compile(
 def conceal(error: E, exchange: AnyExchange) -> E:
     """Mask the secrets of a call in its error and its causes, and escape the control sequences of terminals.
 
-    Tracebacks end here: the frames below hold headers, which debuggers and `rich` would show. A cause that shows a
-    secret is replaced by its masked text.
+    The traceback is removed, because its frames hold headers, which debuggers and `rich` would show. A cause that shows
+    a secret is replaced by its masked text.
     """
     secrets = secrets_of(exchange)
     mask = masker(secrets)
@@ -110,7 +110,7 @@ def secrets_of(exchange: AnyExchange) -> list[str]:
         if "://" not in address:
             address = f"http://{address}"
         found += _of_url(address)
-    # This is a client of httpx or of an SDK, which has its key as an attribute.
+    # The user's client is one of httpx or of an SDK; the latter has its key as an attribute.
     if client is not None:
         found += _of_headers(getattr(client, "headers", {}))
         auth = getattr(client, "auth", None)
@@ -182,7 +182,7 @@ _SECRET_NAME = re.compile(
 
 
 class Redactor:
-    """Masks the secrets of one call in what a file records about it.
+    """Masks the secrets of one call in records of it, such as a cassette.
 
     A short value of a header that is not named like a secret, such as `x-title: assistant`, may be
     a common word, so it is masked in headers only.

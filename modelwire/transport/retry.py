@@ -1,6 +1,6 @@
-"""When to try again, and how long to wait first. Pure decisions: no I/O, no clock, the dice are passed in.
+"""Decides whether a failed attempt is retried, and after how long. Pure: no I/O and no clock; randomness is passed in.
 
-The times are those of `docs/reliability.md`: what a failure means is the error's own `retry_class`.
+`docs/reliability.md` documents the times. The `retry_class` of an error says what kind of failure it is.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ if TYPE_CHECKING:
 
 
 class RetryPolicy(NamedTuple):
-    """How often one call is tried, and for how long. All times in seconds.
+    """How often one call is retried, and for how long.
 
-    `max_retries` bounds the retries after bad luck (broken connections, 5xx); `0` switches every kind of retry off.
-    `max_requests` bounds all requests of the call, whatever they come to: 1 + `max_retries` where the user has set
-    that. It is infinite for the rows of a batch, whose refusals are the limiter's. `max_wait_s` runs from the first
-    refusal (rate limit, overload): later than that no try is begun.
+    `max_retries` bounds the retries after transient failures (broken connections, 5xx); 0 switches off every retry.
+    `max_requests` bounds all requests of the call, whatever their result: 1 + `max_retries` if the user has set that.
+    It is infinite for the rows of a batch, which the limiter holds back after refusals. No attempt starts later than
+    `max_wait_s` after the first refusal (rate limit, overload).
     """
 
     max_retries: int = 4
     max_wait_s: float = 60.0
-    max_retry_after_s: float = 120.0  # a longer Retry-After raises at once
-    max_glitches: int = 1
+    max_retry_after_s: float = 120.0  # A longer Retry-After raises at once.
+    max_glitches: int = 1  # Retries after a `RetryClass.GLITCH`.
     max_requests: float = 10
 
 
-# min(0.5 * 2^n, 8) seconds: the first of them anything below that (R3), the others less a quarter at most, as both
-# official SDKs wait. With full jitter throughout, one lone call in a hundred uses up its five tries within a second;
-# many calls at a time are spread by the limiter.
+# The wait before the n-th retry of a transient failure is min(0.5 * 2^n, 8) s. The first one is any part of that, at
+# random; the others are shortened by a quarter at most, as both official SDKs do. If all were any part of it, one call
+# in a hundred would use up its five attempts within a second. The limiter spreads many concurrent calls.
 _TRANSIENT_FIRST_S = 0.5
 _TRANSIENT_CAP_S = 8.0
 _TRANSIENT_JITTER = 0.25
-# R4: after the k-th refusal min(0.5 * 2^k, 30) seconds, 0.25 at the least; a Retry-After is a floor and not the
-# schedule. Spread upward, so that everybody who was told the same does not come back at once.
+# The wait after the k-th refusal is min(0.5 * 2^k, 30) s, but at least 0.25 s and at least the Retry-After. It is
+# lengthened by up to `_SPREAD` at random, so that calls with the same Retry-After do not return at the same time.
 _REFUSED_FIRST_S = 0.5
 _REFUSED_CAP_S = 30.0
 _REFUSED_LEAST_S = 0.25
 _SPREAD = 0.10
-# A batch's row that is refused again and again while others are answered waits twice as long each time, and fails at
-# last: no waiting cures it (a prompt that the provider's own limit of tokens can never take, a broken shard).
+# A row of a batch that is refused repeatedly while others are answered waits twice as long each time, up to this many
+# seconds, and fails in the end: no wait helps it (a prompt that exceeds a limit of the provider, a broken shard).
 _OWN_REFUSED_CAP_S = 8.0
 
 
@@ -64,16 +64,15 @@ class History:
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
-        self.begun = False  # whether a part of an answer has come in the present attempt
-        self.excused = (
-            0  # failures of an outage that everybody had, not counted against `max_retries`
-        )
-        self.refused_at: float | None = (
-            None  # by the provider, or by its gate; the beginning of `max_wait_s`
-        )
+        # True if the present attempt has received a part of an answer.
+        self.begun = False
+        # The number of failures in an outage, which do not count against `max_retries`.
+        self.excused = 0
+        # The time of the first refusal, by the provider or the limiter's gate, from which `max_wait_s` runs.
+        self.refused_at: float | None = None
 
     def record(self, error: ChatError, elapsed_s: float) -> Attempt:
-        """Add a failed attempt, show the list so far on its error, and return it."""
+        """Add a failed attempt and return it; `error.attempts` becomes the list of all attempts so far."""
         attempt = Attempt(
             error.retry_class,
             type(error).__name__,
@@ -90,7 +89,7 @@ class History:
 
     @property
     def maybe_billed(self) -> int:
-        """How many attempts may have been paid for, though they brought no answer."""
+        """The number of failed attempts that the provider may have billed."""
         return sum(attempt.maybe_billed for attempt in self.attempts)
 
     def count(self, *classes: RetryClass) -> int:
@@ -118,8 +117,9 @@ def wait_before_retry(
     """Return the seconds to wait before the next attempt, or why there is none.
 
     `history` already counts the attempt that failed with `error`. `remaining_s` is the time to the call's deadline,
-    `waited_s` that since its first refusal. `in_queue`: the row of a batch, which the limiter's queue holds for as long
-    as refusals ask for; `own_refusals` of them were about this call alone, and it is incurable after many of them.
+    `waited_s` the time since its first refusal. `in_queue` is True for a row of a batch, which the limiter's queue
+    holds back after refusals. `own_refusals` is the number of refusals that concerned this call alone; after many of
+    them `is_incurable` is True.
     """
     if policy.max_retries == 0 or error.retry_class is RetryClass.FATAL:
         return GiveUp()
@@ -128,7 +128,7 @@ def wait_before_retry(
     retry_after_s = error.retry_after
     if retry_after_s is not None and retry_after_s > policy.max_retry_after_s:
         return GiveUp(
-            f"The provider asks to wait {retry_after_s:g} s, longer than we wait on our own "
+            f"The provider asks to wait {retry_after_s:g} s, longer than `max_retry_after` "
             f"({policy.max_retry_after_s:g} s)."
         )
     if is_refusal(error):
@@ -158,7 +158,7 @@ def wait_before_retry(
 
 
 def is_refusal(error: ChatError) -> bool:
-    """Return whether the provider has refused the attempt for now."""
+    """Return whether the error is a temporary refusal: a rate limit or an overload."""
     return error.retry_class in (RetryClass.THROTTLE, RetryClass.OVERLOAD)
 
 
@@ -167,16 +167,16 @@ def too_long(policy: RetryPolicy) -> GiveUp:
 
 
 def _in_queue(retry_after_s: float | None, own_refusals: int, rng: Random) -> float:
-    """Return the wait of a batch's row after a refusal.
+    """Return the wait in seconds of a batch's row after a refusal, before it enters the limiter's queue.
 
-    The limiter's queue holds the row for as long as all have to wait. The row waits longer only for itself.
+    The queue holds the row for as long as all rows have to wait; this wait is for refusals of this row alone.
     """
     asked_s = (retry_after_s or 0.0) * (1 + rng.uniform(0, _SPREAD))
     return max(asked_s, min(_REFUSED_LEAST_S * 2.0**own_refusals, _OWN_REFUSED_CAP_S))
 
 
 def _after_refusal(least_s: float, history: History, left_s: float, rng: Random) -> float:
-    """Return the wait after a refusal: at least `least_s`, and cut to what is left of `max_wait`."""
+    """Return the wait in seconds after a refusal: at least `least_s`, at most `left_s`, the rest of `max_wait`."""
     k = history.count(RetryClass.THROTTLE, RetryClass.OVERLOAD)
     backoff_s = min(_REFUSED_FIRST_S * 2.0 ** min(k, 16), _REFUSED_CAP_S)
     return min(max(least_s, backoff_s) * (1 + rng.uniform(0, _SPREAD)), left_s)
@@ -185,7 +185,7 @@ def _after_refusal(least_s: float, history: History, left_s: float, rng: Random)
 def _after_bad_luck(
     error: ChatError, history: History, policy: RetryPolicy, rng: Random
 ) -> float | None:
-    """Return the backoff after a transient error; None to give up."""
+    """Return the backoff in seconds after an error that is not a refusal; None to give up."""
     if error.retry_class is RetryClass.GLITCH:
         if history.count(RetryClass.GLITCH) > policy.max_glitches:
             return None
@@ -204,7 +204,8 @@ def _provably_unsent(error: ChatError) -> bool:
     return is_stale or isinstance(error, ConnectFailed)
 
 
-# What says of an error that the request had not gone, or that the provider itself, no gateway of its, has refused it.
+# An attempt may have been billed, unless its error has one of these classes or codes, which say that the request was
+# not sent, or the provider itself has answered. These statuses come from a gateway in front of it.
 _UNBILLED = (ConnectFailed, TLSFailed, ProxyFailed)
 _UNSENT_CODES = frozenset({"stale_connection", "connect_timeout", "pool_timeout", "write_timeout"})
 _GATEWAY_STATUSES = frozenset({502, 504, 520, 522, 523, 524})
@@ -217,11 +218,11 @@ def _maybe_billed(error: ChatError) -> bool:
 
 
 def read_retry_after(headers: HeaderFields) -> float | None:
-    """Return the seconds a reply asks to wait, or None; `headers` by lower-case name.
+    """Return the seconds that a reply asks to wait, or None; `headers` have lower-case names.
 
-    `retry-after-ms`, then `retry-after` as seconds or as an HTTP date, which is measured against the reply's own
-    `date` header, as the local clock may be wrong; that one counts where the reply has no date. What is not a positive
-    finite number is ignored, never raised.
+    `retry-after-ms` is read, then `retry-after` as seconds or as an HTTP date. A date is compared with the reply's own
+    `date` header, as the local clock may be wrong, or with the local clock if there is none. A value that is not a
+    positive finite number is ignored.
     Source: RFC 9110 10.2.3; `retry-after-ms` is OpenAI's.
     """
     milliseconds = number_in(headers.get("retry-after-ms"))
@@ -232,7 +233,7 @@ def read_retry_after(headers: HeaderFields) -> float | None:
 
 
 def number_in(text: str | None) -> float | None:
-    """Return the number a header holds; None where it is negative, infinite or none."""
+    """Return the number in a header; None if it is missing, negative, infinite or not a number."""
     try:
         number = float(text) if text is not None else math.nan
     except ValueError:
@@ -252,5 +253,5 @@ def _seconds_until(http_date: str | None, server_now: str | None) -> float | Non
         now = datetime.now(UTC) if server_now is None else parsedate_to_datetime(server_now)
         wait_s = (parsedate_to_datetime(http_date) - now).total_seconds()
     except (TypeError, ValueError, OverflowError, ImportError, OSError):
-        return None  # not a date; no file descriptor for the import
+        return None  # It is not a date, or there is no file descriptor for the import.
     return wait_s if wait_s > 0 else None

@@ -1,4 +1,4 @@
-"""Server-sent events: bytes in, events out. No I/O here.
+"""Decodes server-sent events from bytes. No I/O here.
 
 The framing of https://html.spec.whatwg.org/multipage/server-sent-events.html (read 2026-11), for byte streams:
 lines end with LF, CR or CRLF; a byte-order mark at the start is skipped; comments, `id` and `retry` are dropped;
@@ -109,7 +109,7 @@ class SSEDecoder:
     def _endless(self) -> MalformedResponse:
         return MalformedResponse(
             f"A streamed event has more than {self._max_event_bytes:,} bytes and no end in sight; "
-            "the connection was given up."
+            "the connection was closed."
         )
 
 

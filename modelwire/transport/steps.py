@@ -1,6 +1,6 @@
-"""One call and the steps its flow may ask for. No I/O here, and no clock but the one passed in.
+"""The state of one call, and the steps that its flow may yield. No I/O here, and no clock but the one passed in.
 
-A flow (`call.py`) is a generator: it yields a step and is sent the result. The drivers (`drivers.py`) do it.
+A flow (`call.py`) is a generator: it yields a step and is sent the result. The drivers (`drivers.py`) execute the step.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 M = TypeVar("M")  # a message
-C = TypeVar("C")  # a chunk of one
+C = TypeVar("C")  # a chunk of a message
 T = TypeVar("T")
 M_co = TypeVar("M_co", covariant=True)
 
@@ -58,7 +58,10 @@ class Decoder(Protocol[C]):
 
 
 class Wire(Protocol[M_co, C]):
-    """What the flow needs of a codec; `framing(max_event_bytes=)` too, where streams are no server-sent events."""
+    """The methods of a codec that flows use.
+
+    A codec whose streams are not server-sent events also has `framing(max_event_bytes=)`.
+    """
 
     @property
     def provider(self) -> str: ...
@@ -88,29 +91,29 @@ class Refusals(Protocol[C]):
 
 
 class Timeouts(NamedTuple):
-    """How long one attempt may stay silent, in seconds. Every one is finite."""
+    """How long one attempt may stay silent, in seconds. All of them are finite."""
 
     connect_s: float = 5.0
     first_byte_s: float = 600.0
-    idle_s: float = 120.0  # between two reads of a body that has begun; pings count as life
-    keepalive: Keepalive | None = USUAL  # None: a peer that is gone is not noticed sooner
+    idle_s: float = 120.0  # The time between two reads of the body; a ping is a read, too.
+    keepalive: Keepalive | None = USUAL  # Without it, only the timeouts notice that a peer is gone.
 
 
 class Send:
-    """Send the request and come back with the `Reply`; for a stream, with its head only (`body` empty)."""
+    """The step that sends the request. The result is the `Reply`; for a stream, its head with an empty `body`."""
 
     __slots__ = ("remaining_s", "stream")
 
     def __init__(self, *, stream: bool, remaining_s: float | None) -> None:
         self.stream = stream
-        self.remaining_s = remaining_s  # to the deadline of the call
+        self.remaining_s = remaining_s  # The time until the call's deadline, None without one.
 
 
 SEND: Final = Send(stream=False, remaining_s=None)
 
 
 class Read:
-    """Come back with the next bytes of the open answer, b"" for none yet, None at its end."""
+    """The step that reads. The result is the next bytes of the open answer, b"" for none yet, None at its end."""
 
     __slots__ = ()
 
@@ -119,7 +122,7 @@ READ: Final = Read()
 
 
 class Pause:
-    """Wait for a number of seconds; no connection is held meanwhile."""
+    """The step that waits for a number of seconds, without a connection."""
 
     __slots__ = ("seconds",)
 
@@ -128,7 +131,7 @@ class Pause:
 
 
 class Sleep(Pause):
-    """Wait before another attempt, because of `error`."""
+    """The step that waits before another attempt, because of `error`."""
 
     __slots__ = ("attempt", "error", "expected_s")
 
@@ -137,13 +140,13 @@ class Sleep(Pause):
     ) -> None:
         self.seconds = seconds
         self.error = error
-        self.attempt = attempt  # how many have failed
-        # Seconds until the next attempt, with the time that the limiter will hold it.
+        self.attempt = attempt  # The number of attempts that have failed.
+        # The seconds until the next attempt, with the time for which the limiter will queue it.
         self.expected_s = max(seconds, expected_s or 0.0)
 
 
 class Call:
-    """Call a function of the user's, and come back with what it returns; an async call awaits that."""
+    """The step that calls a function of the user. The result is what it returns, awaited in an async call."""
 
     __slots__ = ("function",)
 
@@ -152,13 +155,13 @@ class Call:
 
 
 class Sign(Call):
-    """Call the function that signs an attempt; a `ChatError` that it raises is a failure of the attempt."""
+    """The step that calls the function that signs an attempt; a `ChatError` from it is a failure of the attempt."""
 
     __slots__ = ()
 
 
 class Wait:
-    """Wait until `admission` is woken, `seconds` at most; no connection is held meanwhile."""
+    """The step that waits until the limiter wakes `admission`, at most `seconds`, without a connection."""
 
     __slots__ = ("admission", "seconds")
 
@@ -168,7 +171,7 @@ class Wait:
 
 
 def wait_reporting(exchange: AnyExchange, step: Sleep | Wait) -> Flow[Any, None]:
-    """Wait, and report it to the observers, which may end the call instead."""
+    """Wait, and report the beginning and the end to the observers, which may raise to end the call."""
     announced_to: list[CallObserver] = []
     try:
         for observer in exchange.observers:
@@ -179,24 +182,24 @@ def wait_reporting(exchange: AnyExchange, step: Sleep | Wait) -> Flow[Any, None]
         if isinstance(step, Sleep):
             warn_of(step)
         yield step
-    # A cancellation and a closed generator too: each wait that was announced has its end.
+    # After a cancellation or the generator's end, too, every observer that knows of the wait gets its end.
     except BaseException:
         for observer in announced_to:
-            with suppress(BaseException):  # the call ends already
+            with suppress(BaseException):  # The call ends with the first error.
                 observer.waiting(None)
         raise
     for observer in announced_to:
         observer.waiting(None)
 
 
-# A list holds at least one chunk, for the caller.
+# A step that is a list has one or more chunks, which the driver yields to the caller.
 Step = Send | Read | Pause | Wait | Call | list[C]
-# Yields the steps of a call, is sent their results, and returns what came of it.
+# A flow is a generator that yields the steps of a call, is sent their results, and returns the result of the call.
 Flow = Generator[Step[C], Any, T]
 
 
 class Request(NamedTuple):
-    """What one call sends first."""
+    """The first request of a call."""
 
     url: str
     headers: Mapping[str, str]
@@ -204,11 +207,11 @@ class Request(NamedTuple):
     model: str | None = None
     method: str = "POST"
     max_output: int | None = None
-    """Tokens of output that the provider counts before there are any."""
+    """Output tokens that the provider charges to the rate limit in advance; None if that is unknown."""
 
 
 class CallPolicy(NamedTuple):
-    """How patient one call is, and what bounds it."""
+    """The limits of one call: its retries, its timeouts, the limiter, the maximum sizes."""
 
     retry: RetryPolicy
     timeouts: Timeouts
@@ -220,20 +223,20 @@ class CallPolicy(NamedTuple):
     """True for the rows of a batch, which wait for a provider as long as it takes."""
     max_response_bytes: int = MAX_RESPONSE_BYTES
     polls: bool = False
-    """True if the call waits for an answer that the provider makes in the background."""
+    """True if the call polls for an answer that the provider makes in the background."""
     stream_resume: Any = False
-    """How a stream continues that breaks after its first chunk; False: it does not."""
+    """How a stream that breaks after its first chunk is continued; False if it is not."""
 
     @property
     def max_stream_bytes(self) -> int:
-        """Return the most bytes of a stream, whose events repeat their frames."""
+        """The maximum bytes of a stream. The default is larger than for an answer: events repeat other fields."""
         if self.max_response_bytes == MAX_RESPONSE_BYTES:
             return MAX_STREAM_BYTES
         return self.max_response_bytes
 
 
 class Hooks(NamedTuple, Generic[M, C]):
-    """What the flow calls to build messages and chunks, whose types it does not know."""
+    """The functions with which a flow builds messages and chunks, whose types it does not know."""
 
     merge: Callable[[Sequence[C]], C]
     """Return one chunk that is the sum of several."""
@@ -242,34 +245,34 @@ class Hooks(NamedTuple, Generic[M, C]):
     note: Callable[[M | C, str, int], None] | None = None
     """Write a number about the call into an answer."""
     marker: Callable[[], C] | None = None
-    """Return the chunk after which a stream begins again; None: a stream never does."""
+    """Return the chunk that marks the restart of a stream; None if streams are not restarted."""
     refusals: Refusals[C] | None = None
-    """Judges how streams end; None: no stream is refused."""
+    """Judges how streams end; None if a refusal is not looked for."""
 
 
 class Exchange(Generic[M, C]):
-    """One call on its way: the request under way, and its state.
+    """The state of one call: its present request, its policy, its history.
 
-    `deadline` is a reading of the policy's clock; `timeout_s` is the limit that it came from, for the error. Everything
-    may be replaced until the call is driven: the next request of a call has another `content`, for example.
+    `deadline` is a time of the policy's clock; `timeout_s` is the timeout that it comes from, for the error. Attributes
+    may be replaced between two requests: one that continues an answer has another `content`, for example.
     """
 
     timeout_name = "its `timeout`"
-    """What the error of a call that was too slow names as the limit."""
+    """The name of the limit in the error of a call that has exceeded its deadline."""
     sign: Callable[[], Any] | None = None
-    """Returns, or awaits, the headers of one attempt; None: all attempts have the same headers."""
+    """Returns the headers of one attempt, or an awaitable of them; None if all attempts have the same headers."""
     renew: Callable[[], Any] | None = None
-    """Returns, or awaits, the headers with a new key; None: no function gives the key."""
+    """Returns the headers with a new key, or an awaitable of them; None if the key comes from no function."""
     before: Callable[[], Any] | None = None
-    """Is called, or awaited, before the first attempt. What it raises ends the call."""
+    """Called before the first attempt, and awaited in an async call. An exception that it raises ends the call."""
     continuation: Continuation[M, C] | None = None
-    """Makes the further requests of an answer that comes in parts; None: no answer does."""
+    """Builds the further requests of an answer that the provider suspends; None if it suspends none."""
     refused_credential: Callable[[Mapping[str, str]], str] | None = None
-    """Returns a sentence for the error of a refused key: which key of the program these headers carry."""
+    """Returns a sentence for the error of a refused key, which identifies the key in these headers."""
     client: tuple[Any, str | None] = (None, None)
     """The user's HTTP client and the proxy; the connection sets them."""
     admission: Admission | None = None
-    """The limiter's permit of the present attempt."""
+    """The limiter's permit for the present attempt."""
     routed_call: RoutedCall | None = None
     """The call of the pool that this exchange belongs to; None if it belongs to none."""
     response_headers: Mapping[str, str] | None = None
@@ -299,14 +302,14 @@ class Exchange(Generic[M, C]):
         self.history = History()
 
     def report_usage(self, headers: Mapping[str, str] | None, message: object = None) -> None:
-        """Report to the limiter that the provider has taken the request, and its cost."""
+        """Report to the limiter that the provider has answered, with the answer's headers and token usage."""
         limiter = self.policy.limiter
         if limiter is not None and self.admission is not None:
             usage = usage_of(message) if limiter.advertised is not None else None
             limiter.answered(self.admission, self.clock(), headers, usage)
 
     def annotate(self, answer: M | C) -> None:
-        """Write into an answer how many attempts before it may have been billed."""
+        """Write into an answer how many failed attempts of the call may have been billed."""
         note = self.hooks.note
         if note is not None and (count := self.history.maybe_billed):
             note(answer, "maybe_billed_attempts", count)
@@ -321,12 +324,12 @@ class Exchange(Generic[M, C]):
         return remaining_s
 
     def is_over(self) -> bool:
-        """Whether the deadline has passed."""
+        """Return whether the deadline has passed."""
         return self.deadline is not None and self.clock() >= self.deadline
 
     def out_of_time(self) -> ChatError:
         limit = f"{self.timeout_name} of {self.timeout_s or 0.0:g} s"
-        # Another attempt has no time either.
+        # It is fatal, because there is no time for another attempt.
         error = Timeout(
             f"The call to {self.wire.provider} took longer than {limit}.",
             retry_class=RetryClass.FATAL,
@@ -343,7 +346,7 @@ class Exchange(Generic[M, C]):
         return conceal(error, self)
 
 
-# A call of whatever messages and chunks.
+# An exchange with any types of messages and chunks.
 AnyExchange = Exchange[Any, Any]
 
 

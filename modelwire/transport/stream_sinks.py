@@ -1,4 +1,4 @@
-"""Where the chunks of a stream go: out to the caller, or together into one answer. No I/O here."""
+"""Receives the chunks of a stream, to yield them to the caller or to collect them for one answer. No I/O here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ C = TypeVar("C")
 
 
 class _Pack:
-    """Pieces of a stream, compressed. Iterating yields them as they came: a framing may look at where one ends."""
+    """Compressed pieces of a stream's body. Iteration yields the same pieces, as a framing may depend on their ends."""
 
     __slots__ = ("_data", "_sizes")
 
@@ -43,23 +43,31 @@ class EmittedChunks(Generic[M, C]):
 
     It stores the received bytes and decodes them again if needed. That is exact, as a codec is pure, and bytes cost the
     garbage collector nothing, while the chunks of hundreds of live streams cost it a sixth of a core. The bytes of a
-    long stream are compressed, since the frames of its events are alike.
+    long stream are compressed, since its events are much alike.
     """
 
     PACK_AT_BYTES = 1024 * 1024
 
     def __init__(self, exchange: Exchange[M, C], before: C | None = None) -> None:
+        # True after the first chunk was yielded.
         self.any = False
-        self.suspended = False  # the provider expects another request
-        self.refusal: ChatError | None = None  # the answer was refused: the end is not handed out
-        self.before = before  # the sum of the answer's earlier parts
+        # True if the provider expects another request.
+        self.suspended = False
+        # The error of a refused answer, whose last chunks are not yielded.
+        self.refusal: ChatError | None = None
+        # The sum of the answer's earlier parts.
+        self.before = before
         self._exchange = exchange
-        self._earlier: C | None = None  # what an attempt before this one had handed out
-        self._end: list[C] = []  # the last chunks of a suspended part, as they came
+        # The sum of the chunks that an earlier attempt had yielded.
+        self._earlier: C | None = None
+        # The last chunks of a suspended part, as they were received.
+        self._end: list[C] = []
         self._packed: list[_Pack] = []
-        self._held: list[bytes] = []  # what came after those
+        # The pieces that were received after the packed ones.
+        self._held: list[bytes] = []
         self._held_bytes = 0
-        self._folded: list[C] = []  # the sum of what was decoded again so far
+        # The sum of the pieces that were decoded again so far.
+        self._folded: list[C] = []
         self._in_place = self._next_part()
 
     def begin(self, head: Reply) -> None:
@@ -76,7 +84,7 @@ class EmittedChunks(Generic[M, C]):
         self._folded = []
 
     def _next_part(self) -> Callable[[Sequence[C]], list[C]] | None:
-        """Return what makes the chunks continue the answer's earlier parts; None for its first part."""
+        """Return a function that makes chunks continue the answer's earlier parts; None for its first part."""
         continuation = self._exchange.continuation
         if self.before is None or continuation is None:
             return None
@@ -100,7 +108,7 @@ class EmittedChunks(Generic[M, C]):
         return (chunks,) if chunks else ()
 
     def _again(self) -> list[C]:
-        """Return the marker, and after it the earlier parts of the answer: only this part begins again."""
+        """Return the marker of a restart and the earlier parts of the answer, because only the last part restarts."""
         assert self._exchange.hooks.marker is not None  # noqa: S101 - for the type checker
         marker = self._exchange.hooks.marker()
         continuation = self._exchange.continuation
@@ -109,7 +117,7 @@ class EmittedChunks(Generic[M, C]):
         return [marker, continuation.opened(self.before)]
 
     def end(self, chunks: list[C], *, refused: bool = False) -> Iterable[list[C]]:
-        """Return the last chunks to emit: of a suspended part without the end, of a refusal none."""
+        """Return the last chunks to yield: without the end mark if the part is suspended, none if it is refused."""
         refusals = self._exchange.hooks.refusals
         if refusals is not None and chunks and (refused or refusals.may_end(chunks[-1])):
             self._end = chunks
@@ -127,7 +135,7 @@ class EmittedChunks(Generic[M, C]):
         return self.take(chunks)
 
     def sum(self) -> C:
-        """Add up what the caller has: of the last attempt that came to anything, after the earlier parts."""
+        """Return the sum of the chunks that the caller has: the earlier parts, and the last attempt with any chunks."""
         self._fold()
         chunks = [*self._folded, *self._end]
         if not chunks:
@@ -148,7 +156,7 @@ class EmittedChunks(Generic[M, C]):
                         chunks += self._decoder.feed(event)
                 if len(chunks) > 1:
                     chunks = [self._exchange.hooks.merge(chunks)]
-        except ChatError:  # the failure that ended the stream: what came before it is all there
+        except ChatError:  # This failure has ended the stream; the chunks before it are complete.
             pass
         self._packed = []
         self._held = []
@@ -157,7 +165,7 @@ class EmittedChunks(Generic[M, C]):
 
 
 class CollectedChunks(Generic[M, C]):
-    """Keeps the chunks, folded into one every so often."""
+    """Collects the chunks of a stream; more than `FOLD_AT` are replaced by their sum."""
 
     FOLD_AT = 256
 

@@ -19,7 +19,7 @@ class ServerEvent(NamedTuple):
 
 
 class WireRequest:
-    """The complete request, so that it can be shown before it is sent."""
+    """The encoded request of a call, which can be shown before it is sent."""
 
     __slots__ = ("body", "headers", "left_out", "model", "storable", "stream", "url")
 
@@ -36,7 +36,7 @@ class WireRequest:
         self.model: Any = body.get("model")
         # A sentence for each part of the messages that this wire cannot express.
         self.left_out: Sequence[str] = ()
-        # The head of the prompt, where the provider may store it under a name.
+        # The head of the prompt, if the provider can store it under a name.
         self.storable: Any = None
 
     def __repr__(self) -> str:
@@ -47,7 +47,7 @@ class WireRequest:
 
 
 def shown_url(url: str) -> str:
-    """Return a URL without user and password, and with only those parameters of its query that are no keys."""
+    """Return a URL without user and password, and with only those query parameters that are known not to be secret."""
     base, _, query = url.partition("#")[0].partition("?")
     scheme, separator, rest = base.partition("://")
     authority, slash, path = rest.partition("/")
@@ -86,7 +86,7 @@ class Headers(dict[str, str]):
 
 
 class LostHeaders(Headers):
-    """Replaces headers with a key in a pickle. A call with them has no credential of its own."""
+    """Replaces headers with a key in a pickle. A call with them raises `MissingKey`."""
 
     __slots__ = ()
 
@@ -149,7 +149,7 @@ _SECRET_NAMES = (
     "masterkey",
     "encryptionkey",
 )
-# These tokens are no secrets: they are parts of texts, and positions in a list or in an answer.
+# These tokens are not secret: they are parts of texts, or positions in a list or in an answer.
 _PLAIN_TOKENS = (
     "continuationtoken",
     "nexttoken",

@@ -119,7 +119,7 @@ def test_what_the_code_set_shuts_out_the_environment_where_the_model_wakes_up(
     for _ in range(times):
         woken = there(data)
         data = travelled(woken)
-    with pytest.raises(MissingKey, match="does not travel"):
+    with pytest.raises(MissingKey, match="never pickled"):
         request_of(woken)
 
 

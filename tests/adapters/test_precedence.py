@@ -44,7 +44,7 @@ def body(model: Any, /, *, bound: dict[str, Any] | None = None, **call: Any) -> 
     ("first", "way"), [(name, "argument") for name in LIMITS[:3]] + [(LIMITS[1], "model_kwargs")]
 )
 @pytest.mark.parametrize("then", LIMITS[:3])
-@pytest.mark.filterwarnings("ignore:.*no parameter.*")
+@pytest.mark.filterwarnings("ignore:.*not a known parameter.*")
 def test_a_later_limit_is_the_only_one_that_is_sent(
     wire: str, first: str, way: str, then: str
 ) -> None:

@@ -248,7 +248,7 @@ BAD = {
     "a folder": (["ask", "x", "-a", "."], "cannot be read"),
     "a type nobody knows": (
         ["ask", "x", "-a", "junk"],
-        "tell its media type. It has no ending. Attach a file",
+        "has no known media type. It has no file extension. Attach a file",
     ),
     "a text that is none": (
         ["ask", "x", "-a", "latin.txt"],
@@ -256,7 +256,7 @@ BAD = {
     ),
     "a text called a picture": (
         ["ask", "x", "-a", "fake.png"],
-        "`fake.png` is no `image/png`, whatever its name says",
+        "`fake.png` is not `image/png`, although its name says so",
     ),
     "no model for pictures": (
         ["ask", "x", "-a", "sky.png", "-m", "openai:gpt-3.5-turbo"],
@@ -407,7 +407,7 @@ def test_a_warning_is_one_line(provider: ProviderServer) -> None:
     )
     assert (done.returncode, done.stdout) == (0, "x\n")
     assert done.stderr.startswith(
-        "modelwire: `foo`: no parameter `ChatOpenAI` knows; sent to the provider as it is."
+        "modelwire: `foo`: not a known parameter of `ChatOpenAI`; sent to the provider unchanged."
     )
     assert done.stderr.count("\n") == 1
 

@@ -259,7 +259,7 @@ def test_s9_longer_than_we_wait_is_said_at_once(
 def test_s9_how_long_we_wait_may_be_said(colour: Any, server: ProviderServer) -> None:
     server.default = faults.status(500, retry_after=2)
     error = failed(colour, server.model(max_retry_after=1.0))
-    assert "longer than we wait on our own (1 s)" in str(error)
+    assert "longer than `max_retry_after` (1 s)" in str(error)
     assert len(server.requests) == 1
 
 

@@ -71,7 +71,7 @@ def test_an_id_made_up_here_shows_it() -> None:
     "make", [create_image_block, create_audio_block, create_video_block, create_file_block]
 )
 def test_a_data_block_needs_its_data(make: Any) -> None:
-    with pytest.raises(InvalidArgument, match="must provide one of"):
+    with pytest.raises(InvalidArgument, match="must have one of"):
         make()
 
 

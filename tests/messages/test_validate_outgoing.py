@@ -201,10 +201,10 @@ def test_what_cannot_be_told_or_read_is_said(tmp_path: Path) -> None:
         (lambda: from_path(tmp_path / "empty.png"), "is empty"),
         (
             lambda: from_path(tmp_path / "fake.png"),
-            "`.*fake.png` is no `image/png`.*it begins with b'text'",
+            "`.*fake.png` is not `image/png`.*it begins with b'text'",
         ),
-        (lambda: from_path(tmp_path / "fake.pdf"), "is no `application/pdf`"),
-        (lambda: from_url("https://example.com/photo"), "does not tell its media type"),
+        (lambda: from_path(tmp_path / "fake.pdf"), "is not `application/pdf`"),
+        (lambda: from_url("https://example.com/photo"), "has no known media type"),
         (lambda: from_url("photo.png"), "use `from_path`"),
         (lambda: from_url("ftp://example.com/photo.png"), "neither `https://`"),
         (lambda: from_url("data:image/png,abc"), "of the form"),

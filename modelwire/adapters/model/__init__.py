@@ -1,1 +1,1 @@
-"""A model: its settings, its calls, its results."""
+"""Chat models: their base classes, settings, calls and results."""

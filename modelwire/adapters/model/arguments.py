@@ -1,4 +1,4 @@
-"""What a model is made and called with: read, checked, and refused by name before any request. No I/O here."""
+"""Reads and checks the arguments of models and calls before any request; errors name the wrong one. No I/O here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Stop: TypeAlias = list[str] | None
 def fill(model: WireSettings, values: Arguments) -> bool:
     """Set the fields without pydantic if no value needs its validation; return whether that was possible.
 
-    Building the schema of a model takes 10 ms of a script's start, and most scripts give a few strings and numbers.
+    Building the schema of a model takes 10 ms of a script's start, and most scripts pass a few strings and numbers.
     """
     cls = type(model)
     validators = cls.__pydantic_decorators__
@@ -58,13 +58,13 @@ RETRY_SETTINGS = (
     "on_refusal",
     "stream_resume",
 )
-# The values of settings that have few, and how an error names them.
+# The allowed values of settings that have few, and their description in an error.
 _CHOICES: dict[str, tuple[tuple[object, ...], str]] = {
     "stream_restart": ((None, "marker"), '"marker" or None'),
     "stream_resume": ((False, "lossless", "anchored"), '"lossless", "anchored" or False'),
     "on_refusal": (("raise", "message"), '"raise" or "message"'),
 }
-# What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
+# A call with one of these keywords raises an error: they belong into its config, and would be sent as parameters.
 _CONFIG_KEYS = (
     "callbacks",
     "max_concurrency",
@@ -79,7 +79,7 @@ _CONFIG_KEYS = (
 def parameter_of(cls: type[WireSettings], name: str, provider: str | None = None) -> str:
     """Return the common name of a keyword of a call. Raises `InvalidArgument` for a typo, or if it is not a parameter.
 
-    `provider` is the name of the model's service, whose own parameters pass as they are.
+    `provider` is the name of the model's service, whose own parameters are returned unchanged.
     """
     from difflib import get_close_matches
 
@@ -110,7 +110,7 @@ def without_headers(options: Arguments) -> Kwargs:
 
 
 def seconds_of(timeout: Any) -> Any:
-    """Read a timeout in the forms of httpx too: of a `Timeout` or a tuple, the limit for reading."""
+    """Return a timeout in seconds; of httpx's forms, a `Timeout` or a tuple, the read timeout is returned."""
     if isinstance(timeout, tuple):
         if len(timeout) > 1:
             return timeout[1]
@@ -153,11 +153,8 @@ def check_retry_settings(settings: Values) -> None:
             raise InvalidArgument(f"`{name}` must be {words}, not {settings[name]!r}.")
 
 
-_MOST_OF_PROBING = (
-    32767,
-    32767,
-    127,
-)  # MAX_TCP_KEEPIDLE, _KEEPINTVL, _KEEPCNT of Linux's net/tcp.h
+# The largest values of `tcp_keepalive`: MAX_TCP_KEEPIDLE, _KEEPINTVL and _KEEPCNT of Linux's net/tcp.h.
+_MOST_OF_PROBING = (32767, 32767, 127)
 
 
 def _is_probing(value: int, most: int) -> bool:
@@ -214,7 +211,7 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def complaint(cls: type[WireSettings], exc: ValidationError) -> Exception:
-    """Return the error for wrong arguments, without their values."""
+    """Return the error for arguments that pydantic rejects, without their values."""
     problems = []
     for error in exc.errors(include_url=False, include_input=False):
         ours = error.get("ctx", {}).get("error")
@@ -225,7 +222,7 @@ def complaint(cls: type[WireSettings], exc: ValidationError) -> Exception:
 
 
 def service_for(cls: type[WireSettings], values: Values) -> Service | None:
-    """Return the row of the compatible service that a model of these values calls, None where it is no such service."""
+    """Return the row of the compatible service that a model with these values calls; None for any other provider."""
     provider = values.get("provider")
     if provider is None and "provider" in cls.model_fields:
         provider = cls.model_fields["provider"].default
@@ -262,7 +259,7 @@ def warn_of_what_stays(cls: type[WireSettings], left: Sequence[str]) -> None:
     """Warn, once for each place, that a pickle does not contain these fields."""
     names = ", ".join(f"`{name}`" for name in left)
     warn_caller(
-        f"A pickled `{cls.__name__}` goes without what may be secret in {names}: set it again where it wakes up."
+        f"A pickled `{cls.__name__}` does not contain what may be secret in {names}: set it again after unpickling."
     )
 
 
@@ -282,7 +279,7 @@ def checked_key(key: str, owner: str) -> str:
 
 
 def checked_headers(headers: Mapping[Any, Any] | None) -> dict[str, str]:
-    """Return headers that may be sent; a value is never shown."""
+    """Return the headers if all of them can be sent; otherwise raise an error, which never shows a value."""
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _TOKEN.issuperset(name) or not name:
             raise InvalidArgument(
@@ -303,9 +300,8 @@ def checked_headers(headers: Mapping[Any, Any] | None) -> dict[str, str]:
     return dict(headers or {})
 
 
-_TOKEN = frozenset(
-    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-)  # RFC 9110 5.6.2
+# The name of a header consists of these characters: RFC 9110, 5.6.2.
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def json_bytes(body: Fields) -> bytes:

@@ -21,6 +21,7 @@ from modelwire.errors import (
     and_said,
 )
 from modelwire.messages import AIMessage, HumanMessage
+from modelwire.messages.finish_reasons import PENDING_STATUSES
 from modelwire.messages.refusals import refusal_in
 from modelwire.runnables.config import settled
 from modelwire.transport.call import call_flow
@@ -37,10 +38,11 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import Flow
     from modelwire.transport.wire import Reply
 
-PENDING = ("queued", "in_progress")  # the statuses of an answer that is not final
+
+# The pause before the first poll, and the longest one.
 FIRST_POLL_S = 1.0
 LONGEST_POLL_S = 10.0
-# The pause before a poll is the one before the last poll, multiplied by this.
+# Each pause between polls is the last one multiplied by this.
 _PAUSE_GROWTH = 1.5
 # A call that has run out of time waits this long for its cancellation.
 _CANCEL_S = 5.0
@@ -52,8 +54,8 @@ def _placeholder(id: str) -> AIMessage:
 
 
 def _is_pending(answer: AIMessage) -> bool:
-    """Return whether the provider still makes the answer."""
-    return answer.response_metadata.get("status") in PENDING
+    """Return whether the provider still works on the answer."""
+    return answer.response_metadata.get("status") in PENDING_STATUSES
 
 
 def final_answer(
@@ -63,14 +65,14 @@ def final_answer(
     *,
     first_s: float = FIRST_POLL_S,
 ) -> AIMessage:
-    """Poll until the answer is final. If the time runs out, or on Ctrl-C, the answer is cancelled."""
+    """Poll until the answer is final, and return it. After the deadline, or on Ctrl-C, the answer is cancelled."""
     poll = _Poll(call, answer, first_s)
     try:
         return drive(poll.flow(), connection_of(model, poll.exchange))
     except BaseException as error:
         if poll.is_to_cancel(error):
             cancellation = poll.cancellation()
-            with suppress(Exception):  # the call ends with its own error
+            with suppress(Exception):  # The call raises its own error.
                 drive(call_flow(cancellation), connection_of(model, cancellation))
         raise
 
@@ -82,7 +84,7 @@ async def afinal_answer(
     *,
     first_s: float = FIRST_POLL_S,
 ) -> AIMessage:
-    """Poll until the answer is final. If the time runs out, or the task is cancelled, the answer is cancelled."""
+    """Poll until the answer is final, and return it. The deadline, or the task's cancellation, cancels the answer."""
     poll = _Poll(call, answer, first_s)
     try:
         return await adrive(poll.flow(), aconnection_of(model, poll.exchange))
@@ -94,7 +96,7 @@ async def afinal_answer(
             cancelling = asyncio.ensure_future(
                 adrive(call_flow(cancellation), aconnection_of(model, cancellation))
             )
-            with suppress(Exception):  # the call ends with its own error
+            with suppress(Exception):  # The call raises its own error.
                 await asyncio.wait_for(asyncio.shield(cancelling), _CANCEL_S)
         raise
 
@@ -165,7 +167,7 @@ class _PollWire:
         self._decode = wire.decode
 
     def decode(self, reply: Reply) -> AIMessage:
-        """Read the answer as it is now."""
+        """Return the answer in its present state."""
         try:
             return cast("AIMessage", self._decode(reply))
         except MalformedResponse:
@@ -194,7 +196,7 @@ class _Poll:
                 "of the Responses API with an id can (`use_responses_api=True`)."
             )
         self.exchange = self._exchange("GET", "")
-        # Of an answer that another call has begun, the first poll stands for the request.
+        # If an earlier call has started the answer, observers see the first poll as the request.
         if first_s == 0.0:
             self.exchange.observers = call.observers
 
@@ -225,7 +227,7 @@ class _Poll:
         return self._ended()
 
     def _within(self, pause_s: float) -> float:
-        """Return the pause, which the call's deadline may cut; raise `Timeout` after the deadline."""
+        """Return the pause, shortened to end at the call's deadline; raise `Timeout` after the deadline."""
         left_s = self.call.remaining_s()
         if left_s is None:
             return pause_s
@@ -251,7 +253,7 @@ class _Poll:
         )
 
     def is_to_cancel(self, error: BaseException) -> bool:
-        """Return whether the caller has left: by a deadline, Ctrl-C or a cancelled task."""
+        """Return whether to cancel the pending answer, because of the deadline, Ctrl-C or a cancelled task."""
         left = not isinstance(error, Exception) or (
             isinstance(error, Timeout) and self.call.is_over()
         )

@@ -1,7 +1,7 @@
 """`BaseChatModel`: a Runnable from messages to a message. It knows no provider and no wire.
 
-Who writes a model of their own overrides `_generate` (and `_agenerate`, `_stream`, `_astream` where there is more to
-gain) and `_llm_type`; the models that call a provider are built on `http.py`.
+To write a model of your own, subclass it and implement `_generate` and `_llm_type`, and `_agenerate`, `_stream` and
+`_astream` if the model can do more. The models that call a provider are subclasses of `HTTPChatModel` in `http.py`.
 """
 
 from __future__ import annotations
@@ -71,64 +71,63 @@ if TYPE_CHECKING:
 
 __all__ = ["BaseChatModel", "LanguageModelInput", "RawAnswer", "ToolLike"]
 
-# A prompt value (anything with `to_messages`), a text, or a sequence of messages and what stands for one.
+# The input of a model: a prompt value (anything with `to_messages`), a text, or a sequence of message-like values.
 if TYPE_CHECKING:
     LanguageModelInput: TypeAlias = (
         str | PromptValue | BaseMessage | Sequence[MessageLikeRepresentation]
     )
-    # What `bind_tools` takes: a tool, a function, a class, or a dict in a provider's shape.
+    # A tool for `bind_tools`: a tool object, a function, a class, or a dict in a provider's form.
     ToolLike: TypeAlias = BaseTool | Callable[..., Any] | type | Mapping[str, Any]
 else:
     LanguageModelInput: TypeAlias = Any
     ToolLike: TypeAlias = Any
 _Form = TypeVar("_Form")
-_Data: TypeAlias = dict[str, Any]  # in the class below, `dict` is a method
+_Data: TypeAlias = dict[str, Any]  # In `BaseChatModel`, `dict` is a method.
 
 
 class RawAnswer(TypedDict, Generic[_Form]):
-    """What `with_structured_output(..., include_raw=True)` returns."""
+    """The result of `with_structured_output(..., include_raw=True)`."""
 
     raw: AIMessage
-    parsed: _Form | None  # None where the answer does not fit
+    parsed: _Form | None  # None if the answer does not fit the schema
     parsing_error: BaseException | None
 
 
 def _output_version() -> str | None:
-    return os.environ.get("LC_OUTPUT_VERSION")  # the variable LangChain scripts set
+    return os.environ.get("LC_OUTPUT_VERSION")  # LangChain's variable
 
 
 class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMessage]):
-    """A chat model: `invoke`, `stream`, `batch` and their async twins take messages and give an `AIMessage`.
+    """A chat model: `invoke`, `stream`, `batch` and their async twins take messages and return an `AIMessage`.
 
-    The input is a text, a prompt value, or a list of messages (or of what `convert_to_messages` takes for one).
-    `callbacks`, `tags` and `metadata` are those of every call of this model, and not inherited by anything below it.
+    The input is a text, a prompt value, or a list of messages (or of any values that `convert_to_messages` accepts).
+    `callbacks`, `tags` and `metadata` apply to every run of this model, and are not inherited by runs inside it.
     `cache` is an object of `modelwire.caches`, True for the global one, False for none, None for the global one if
-    there is one. `rate_limiter` is acquired before each call that a cache does not answer. `output_version="v1"` gives
-    the content of answers as standard blocks.
+    there is one. `rate_limiter` is acquired before each call that a cache does not answer. With `output_version="v1"`
+    the content of answers is a list of standard blocks.
     """
 
     callbacks: Any = Field(default=None, exclude=True, repr=False)
-    """Handlers, or a callback manager, of every call of this model."""
+    """Handlers, or a callback manager, for every run of this model."""
     tags: list[str] | None = Field(default=None, exclude=True, repr=False)
-    """Tags of every run of this model."""
+    """Tags for every run of this model."""
     metadata: _Data | None = Field(default=None, exclude=True, repr=False)
-    """Metadata of every run of this model."""
+    """Metadata for every run of this model."""
     verbose: bool = Field(default=False, exclude=True, repr=False)
-    """Print what goes in and out."""
+    """Print the input and output of every call."""
     SIGNS_ANSWERS: ClassVar[bool] = True
     """Whether an answer that no handler receives gets an id, if it has none."""
-    # `stream` gives the whole answer at once: always, or where the call has tools.
     disable_streaming: bool | Literal["tool_calling"] = Field(
         default=False, exclude=True, repr=False
     )
-    """True: `stream` gives the whole answer at once. "tool_calling": only where the call has tools."""
+    """True: `stream` yields the whole answer as one chunk. "tool_calling": only if the call has tools."""
     cache: Any = Field(default=None, exclude=True, repr=False)
-    """A cache of `modelwire.caches`; True for the global one, False for none, None for the global one where there is
+    """A cache of `modelwire.caches`; True for the global one, False for none, None for the global one if there is
     one."""
     rate_limiter: Any = Field(default=None, exclude=True, repr=False)
     """A limiter of `modelwire.rate_limiters`, acquired before each call that no cache answers."""
     output_version: str | None = Field(default_factory=_output_version, exclude=True, repr=False)
-    """"v1": the content of answers is a list of standard blocks. "v0": as the provider has it."""
+    """"v1": the content of answers is a list of standard blocks. "v0": it is in the provider's own form."""
     custom_get_token_ids: Any = Field(default=None, exclude=True, repr=False)
     """Function from a text to its list of token ids, for `get_token_ids`."""
 
@@ -138,11 +137,11 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     @property
     @abstractmethod
     def _llm_type(self) -> str:
-        """A word for this kind of model."""
+        """The name of this kind of model, in cache keys and for tracers."""
 
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        """What sets this model apart from another of its kind; shown to handlers, so never a secret."""
+        """The parameters that distinguish this model from others of its kind; without secrets, as handlers see them."""
         return {}
 
     @abstractmethod
@@ -153,7 +152,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        """Answer `messages`."""
+        """Return the answer to `messages`."""
 
     async def _agenerate(
         self,
@@ -162,7 +161,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        """Answer `messages`; unless overridden, by `_generate` in a thread."""
+        """Return the answer to `messages`; the default calls `_generate` in a thread."""
         manager = run_manager.get_sync() if run_manager else None
         return await run_in_executor(None, self._generate, messages, stop, manager, **kwargs)
 
@@ -173,7 +172,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        """Answer `messages` chunk by chunk."""
+        """Yield the answer to `messages` chunk by chunk."""
         raise NotImplementedError
 
     async def _astream(
@@ -183,7 +182,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """Answer `messages` chunk by chunk; unless overridden, by `_stream` in a thread."""
+        """Yield the answer to `messages` chunk by chunk; the default reads `_stream` in a thread."""
         chunks = self._stream(
             messages, stop, run_manager.get_sync() if run_manager else None, **kwargs
         )
@@ -210,22 +209,22 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return {key: value for key, value in named.items() if value is not None}
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> _Data:
-        """What a call is made with, beside the messages."""
+        """Return the parameters of a call, without the messages."""
         return {**self.asdict(), "stop": stop, **kwargs}
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """What a cache keeps answers under, beside the messages."""
+        """Return the part of a cache key that stands for the model and its parameters, without the messages."""
         return cache_keys.llm_string(self, self._get_invocation_params(stop, **kwargs))
 
     def _combine_llm_outputs(self, llm_outputs: list[_Data | None], /) -> _Data:
-        """Sum up what the provider sent beside the answers of one `generate`."""
+        """Return one `llm_output` for all answers of a `generate`, such as the sum of their token usage."""
         return {}
 
     def asdict(self) -> _Data:
-        """Return the identifying parameters of this model, and its kind."""
+        """Return the identifying parameters of this model, and its kind under `_type`."""
         return {**self._identifying_params, "_type": self._llm_type}
 
-    if not TYPE_CHECKING:  # for type checkers it stays pydantic's, and `dict` the type
+    if not TYPE_CHECKING:  # Type checkers see pydantic's method `dict`.
 
         def dict(self, **kwargs: Any) -> _Data:
             return self.asdict()
@@ -233,9 +232,9 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def bind_tools(
         self, tools: Sequence[ToolLike], *, tool_choice: Any = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind `tools` that the model may call: functions, pydantic classes, tools, or dicts in a provider's shape."""
+        """Return this model with tools that it may call: functions, pydantic classes, tools, or a provider's dicts."""
         raise NotImplementedError(
-            f"`{type(self).__name__}` does not say how it calls tools: override `bind_tools`."
+            f"`{type(self).__name__}` does not support tools: override `bind_tools`."
         )
 
     @overload
@@ -281,13 +280,15 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def with_structured_output(
         self, schema: Any = None, *, include_raw: bool = False, retries: int = 0, **kwargs: Any
     ) -> Runnable[LanguageModelInput, Any]:
-        """Answer in the form of `schema`: a pydantic class (objects of it), a TypedDict or a JSON schema (dicts).
+        """Return a runnable whose answers have the form of `schema`.
 
-        Other types work too (`list[City]`, `City | Bird`, `Literal["a", "b"]`, `int`, an enum): on the wire they are a
-        field of an object, and the answer is its value.
+        The answers are objects for a pydantic class, and dicts for a TypedDict or a JSON schema. Other types work, too
+        (`list[City]`, `City | Bird`, `Literal["a", "b"]`, `int`, an enum): the provider gets the schema of an object
+        with one field, and the answer is the value of that field.
         With `include_raw` the answer is a dict of `raw` (the message), `parsed` and `parsing_error`. An answer that
-        does not fit goes back to the model with what is wrong, up to `retries` times; each is a call of its own. A
-        stream gives what there is so far: dicts that grow, and objects once their required fields are there.
+        does not fit is sent back to the model with its errors, up to `retries` times; each retry is a separate call. A
+        stream yields the value as far as it is known: dicts that grow, and objects from the moment that their required
+        fields are complete.
 
         Raises:
             OutputParserException: The answer does not fit, or has no value; `raw_message` is the model's message. If
@@ -299,7 +300,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             self, schema, include_raw=include_raw, retries=retries, **kwargs
         )
 
-    with_structured_output.takes_call_kwargs = True  # type: ignore[attr-defined]  # those of a binding: they choose the way
+    with_structured_output.takes_call_kwargs = True  # type: ignore[attr-defined]  # a binding passes its keywords
 
     def _structured(
         self, schema: Any, *, include_raw: bool, method: str | None = None, **kwargs: Any
@@ -310,7 +311,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
 
     @property
     def InputType(self) -> Any:
-        """What this model takes."""
+        """The type of this model's input."""
         from modelwire.messages.any_message import AnyMessage
 
         values = prompt_values.StringPromptValue | prompt_values.ChatPromptValue
@@ -318,7 +319,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
 
     @property
     def OutputType(self) -> Any:
-        """What this model gives."""
+        """The type of this model's output."""
         return AIMessage
 
     def invoke(
@@ -329,7 +330,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        """Answer `input`."""
+        """Return the model's answer to `input`; `stop` and `kwargs` are parameters of this call."""
         if kwargs:
             hide_headers(kwargs)
         config = settled(config)
@@ -349,7 +350,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        """Answer `input`."""
+        """Return the model's answer to `input`; `stop` and `kwargs` are parameters of this call."""
         if kwargs:
             hide_headers(kwargs)
         config = settled(config)
@@ -369,7 +370,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        """Answer `input` chunk by chunk; the chunks add up to the answer of `invoke`."""
+        """Yield the answer to `input` chunk by chunk; the sum of the chunks is the answer of `invoke`."""
         if kwargs:
             hide_headers(kwargs)
         config = settled(config)
@@ -404,7 +405,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """Answer `input` chunk by chunk; the chunks add up to the answer of `ainvoke`."""
+        """Yield the answer to `input` chunk by chunk; the sum of the chunks is the answer of `ainvoke`."""
         if kwargs:
             hide_headers(kwargs)
         config = settled(config)
@@ -443,7 +444,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         run_id: UUID | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        """Answer several lists of messages, one after the other, with all that the provider says."""
+        """Return the answers to several lists of messages, called one after the other, with the provider's metadata."""
         config = {
             "callbacks": callbacks,
             "tags": tags,
@@ -466,7 +467,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         run_id: UUID | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        """Answer several lists of messages, side by side, with all that the provider says."""
+        """Return the answers to several lists of messages, called concurrently, with the provider's metadata."""
         config = {
             "callbacks": callbacks,
             "tags": tags,
@@ -484,7 +485,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         callbacks: Any = None,
         **kwargs: Any,
     ) -> LLMResult:
-        """Answer several prompt values; see `generate`."""
+        """Return the answers to several prompt values; see `generate`."""
         return self.generate(
             [prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs
         )
@@ -496,13 +497,16 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         callbacks: Any = None,
         **kwargs: Any,
     ) -> LLMResult:
-        """Answer several prompt values; see `agenerate`."""
+        """Return the answers to several prompt values; see `agenerate`."""
         return await self.agenerate(
             [prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs
         )
 
     def _entry(self) -> BaseChatModel | CachedModel:
-        """Return what answers a call: this model, or a `CachedModel` if it has a cache, a rate limiter or a version."""
+        """Return the object that makes a call: this model, or a `CachedModel` around it.
+
+        It is a `CachedModel` if there is a cache, a rate limiter or an `output_version`.
+        """
         if (
             global_cache.llm_cache is None
             and self.cache is None
@@ -527,7 +531,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         run: ModelRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        """Answer, over a stream where the call asks for one or a handler receives tokens."""
+        """Return the answer, read from a stream if the call asks for that or a handler receives tokens."""
         if self._reads_stream(run, kwargs, "_stream"):
             chunks = self._chunks(messages, stop, config, **kwargs)
             if run is None:
@@ -546,7 +550,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         run: AsyncModelRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        """Answer, over a stream where the call asks for one or a handler receives tokens."""
+        """Return the answer, read from a stream if the call asks for that or a handler receives tokens."""
         if self._reads_stream(run, kwargs, "_stream", "_astream"):
             chunks = self._achunks(messages, stop, config, **kwargs)
             collected = acollected(chunks) if run is None else run.collect(chunks)
@@ -648,7 +652,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         if message is None:
             raise InvalidArgument(
                 f"The stream of `{self.get_name()}` ended without a chunk. "
-                "Its `_stream` or `_astream` must yield at least one, be it of no text."
+                "Its `_stream` or `_astream` must yield at least one, which may have no text."
             )
         return message
 
@@ -664,8 +668,8 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     ) -> bool:
         """Return whether a whole answer is read from a stream.
 
-        A call asks for that with `stream=True`. Without the keyword, the tokens go to the handlers of the run, if they
-        receive tokens and the stream has all that the whole answer has: one candidate, and its usage.
+        A call asks for that with `stream=True`. Without the keyword, it is if a handler of the run receives tokens and
+        the stream is complete: it has the only candidate, and its usage.
         """
         streams = kwargs.get("stream", run is not None and run.wants_tokens)
         if not streams or self._streaming_is_off(kwargs) or not any(map(self._overrides, hooks)):
@@ -677,5 +681,5 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return getattr(type(self), hook) is not getattr(BaseChatModel, hook)
 
     def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
-        """Read the input of a call."""
+        """Return the input of a call as messages."""
         return convert_to_messages(input)

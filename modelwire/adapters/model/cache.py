@@ -1,9 +1,10 @@
-"""Wraps a model's calls with its cache, its rate limiter and the conversion of content to another version.
+"""Makes a model's calls with its cache and its rate limiter, and converts the content of answers (`output_version`).
 
-`_answered` and `_opened` decide what happens, once for sync and async: they yield a `_Step` and are sent its result. A
-stream looks up its answer, waits for the same call in flight and fills the cache when it is whole; no call waits for a
-stream of its own process, since its reader sets its pace. A cache that several processes share may have claims
-(`modelwire.caches.Claim`): then a call waits for the same call of another process, streams too, while that goes on.
+`_answered` and `_opened` make all decisions, for sync and async calls: they yield a `_Step`, and the driver sends its
+result back. A stream looks up its answer, waits for an equal call in flight, and stores its answer when it is complete;
+no call waits for a stream of the same process, because the reader of that stream may be slow. A cache that several
+processes share may have claims (`modelwire.caches.Claim`): then a call or stream waits while another process makes an
+equal call.
 """
 
 from __future__ import annotations
@@ -44,21 +45,21 @@ _log = logging.getLogger(__name__)
 
 _Generations: TypeAlias = "list[ChatGeneration]"
 
-# After waiting for so many equal calls that ended without an answer, a call is made itself, beside the others.
+# A call that has waited for this many equal calls, which ended without an answer, waits for no further one.
 _MAX_WAITS = 2
-# A call with a deadline asks a rate limiter again after this time.
+# A sync call with a deadline polls its rate limiter at this interval.
 _POLL_S = 0.05
 
 
 class _Step(NamedTuple):
-    """What a flow needs next: one function for a sync call, one for an async call. The flow is sent its result."""
+    """One step of a flow: the driver runs `run` or awaits `arun`, and sends the result into the flow."""
 
     run: Callable[[], Any]
     arun: Callable[[], Awaitable[Any]]
 
 
 class _Call:
-    """One call, and the steps it may take."""
+    """One call, and the steps that its flow may yield."""
 
     def __init__(
         self,
@@ -73,7 +74,8 @@ class _Call:
         self.model = model
         self._arguments = messages, stop, config
         self._kwargs = kwargs
-        self.loop = loop  # on which it runs; None is a sync call
+        # The event loop on which the call runs; None for a sync call.
+        self.loop = loop
         self._deadline = config.get("deadline")
         self.cache: Any = _cache_of(model)
         self.key: tuple[str, str] | None = None
@@ -85,8 +87,8 @@ class _Call:
 
     @property
     def place(self) -> tuple[Any, ...]:
-        """What equal calls in flight have in common: the cache, or its group of caches, and the key."""
-        # The cache lives as long as the call.
+        """The key that equal calls in flight share: the cache, or its group of caches, and the cache key."""
+        # The `id` is unique, because the cache lives at least as long as the call.
         return getattr(self.cache, "group", id(self.cache)), self.key
 
     def make(self) -> _Step:
@@ -107,17 +109,17 @@ class _Call:
         return _Step(partial(self._wait, pending), partial(self._await, pending))
 
     def look_up(self) -> _Step:
-        """Return the step that asks the cache for the answer."""
+        """Return the step that looks up the answer in the cache."""
         return self._of_cache("lookup")
 
     def look_up_or_claim(self) -> _Step:
-        """Return the step that asks the cache for the answer, or for a claim if the cache has them."""
+        """Return the step that looks up the answer, or acquires a claim if the cache has claims."""
         if hasattr(self.cache, "lookup_or_claim"):
             return _Step(self._look_up_or_claim, self._alook_up_or_claim)
         return self.look_up()
 
     def release(self) -> None:
-        """Give the claim up, if there is one."""
+        """Release the claim, if there is one."""
         if self.claim is not None:
             self.claim.release()
 
@@ -183,7 +185,7 @@ _Flow: TypeAlias = Generator[_Step, Any, Any]
 
 
 def _answered(call: _Call) -> _Flow:
-    """Answer a call: from the cache, from the same call in flight, or by making it."""
+    """Return the answer of a call: from the cache, from an equal call in flight, or by making the call."""
     if call.key is None:
         return (yield from _made(call))
     for _ in range(_MAX_WAITS):
@@ -216,7 +218,7 @@ def _answered(call: _Call) -> _Flow:
 
 
 def _opened(call: _Call) -> _Flow:
-    """Return the answer of a stream if there is one already; else wait for the rate limiter and return None."""
+    """Return the answer for a stream from the cache or an equal call, or None after waiting for the rate limiter."""
     if call.key is not None:
         pending = coalescing.find(call.place)
         if pending is not None and pending.may_be_awaited(call.loop):
@@ -238,13 +240,13 @@ def _made(call: _Call) -> _Flow:
 
 
 def _stored(call: _Call, made: ChatResult) -> _Flow:
-    """Store a copy, as the caller may change the answer; an answer that is not final is not stored."""
+    """Store a copy of the answers, which the caller may change, and return it; None if an answer is not final."""
     if any(_is_not_final(generation.message) for generation in made.generations):
         return None
     kept = _copies(made.generations)
     for generation in kept:
         message = generation.message
-        if (message.id or "").startswith(LC_ID_PREFIX):  # of this run; the next one has its own
+        if (message.id or "").startswith(LC_ID_PREFIX):  # It is the id of this run.
             message.id = None
     yield call.store(kept)
     return kept
@@ -291,7 +293,7 @@ async def _adrive(flow: _Flow) -> Any:
 
 
 class CachedModel:
-    """A model with its cache, rate limiter and output version, by the methods that `BaseChatModel` calls."""
+    """Makes the calls of a model with its cache, rate limiter and output version; `BaseChatModel` calls its methods."""
 
     def __init__(self, model: BaseChatModel) -> None:
         self.model = model
@@ -415,7 +417,7 @@ def cached_answer(
     stop: Stop,
     kwargs: Arguments,
 ) -> AIMessage | None:
-    """Return what the model's cache has for a call that is not going to be made now."""
+    """Return the cached answer for a call, None if there is none; the call is not made."""
     cache = _cache_of(model)
     key = None if cache is None else model._cache_key(messages, stop, kwargs)
     if cache is None or key is None:
@@ -442,7 +444,7 @@ _CACHE_METHODS = ("lookup", "update", "alookup", "aupdate")
 
 
 def checked_cache(cache: Any) -> BaseCache:
-    """Return what can be used as a cache; raise `InvalidType` for anything else."""
+    """Return `cache` if it can be used as a cache; raise `InvalidType` otherwise."""
     methods = [getattr(cache, name, None) for name in _CACHE_METHODS]
     if isinstance(cache, type) or not all(map(callable, methods)):
         raise InvalidType(
@@ -452,7 +454,7 @@ def checked_cache(cache: Any) -> BaseCache:
 
 
 def _kept(found: Sequence[Generation] | None) -> _Generations | None:
-    """Return the answers that a cache has returned; a bare text, as other programs store, becomes a message.
+    """Return the answers that a lookup has found, None if there are none; a text of another program becomes a message.
 
     Cached entries that are not AI messages, or not final, are ignored: the call is made and its answer is stored.
     """
@@ -480,7 +482,7 @@ _ANSWERS = ("ai", "AIMessageChunk", "chat", "ChatMessageChunk")
 
 
 def _hit(kept: _Generations) -> ChatResult:
-    """Return the result of a cache hit, which costs nothing."""
+    """Return the result of a cache hit: copies of the stored answers, with a cost of 0."""
     copies = _copies(kept)
     for generation in copies:
         usage = getattr(generation.message, "usage_metadata", None)
@@ -499,7 +501,7 @@ def _copies(generations: Sequence[ChatGeneration]) -> _Generations:
 
 
 def _versioned(model: BaseChatModel, answer: ChatResult) -> ChatResult:
-    """Return the answer, with its content as standard blocks if the model is set to that."""
+    """Return the answer, with its content as standard blocks if the model has `output_version="v1"`."""
     if model.output_version == "v1":
         from modelwire.messages.block_translators.v1 import as_v1
 

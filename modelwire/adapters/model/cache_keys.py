@@ -1,4 +1,4 @@
-"""The key of a call in a cache: everything that makes the answer, and no secret."""
+"""Computes the cache key of a call from all that determines its answer, and from no secret."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def request_key(
 ) -> tuple[str, str] | None:
     """Return the key of a request: its body, address and headers without credentials; `more` are headers, too.
 
-    None for a call whose answer depends on what went before it at the provider, or comes later.
+    The result is None for a call that cannot be cached: its answer depends on state at the provider, or comes later.
     """
     from hashlib import sha256
     from urllib.parse import urlsplit
@@ -44,10 +44,10 @@ def request_key(
     ).hexdigest(), f"{address.hostname} {body.get('model')}"
 
 
-# What changes at the provider from call to call, under one name.
+# A request with one of these fields is not cached: the state at the provider that it names changes between calls.
 _STATEFUL = ("background", "conversation", "thread")
-# Headers that any call may have without another answer: who calls, how bytes travel, how calls are told apart. All
-# others may lead to another tenant, region or model behind a gateway.
+# Headers that do not change an answer, so the key does not contain them: they name the caller, describe the bytes or
+# identify the call. Any other header may select another tenant, region or model behind a gateway.
 _NO_MATTER = frozenset(
     {
         "authorization",
@@ -95,7 +95,10 @@ def message_key(
     stop: Stop,
     kwargs: Arguments,
 ) -> tuple[str, str] | None:
-    """Return the key of a call of a model without a wire; None if its arguments have no lasting description."""
+    """Return the key of a call of a model without a wire; None if an argument cannot be part of a key.
+
+    Such an argument has no description that is the same in every process.
+    """
     try:
         messages_json = [
             {**message.__dict__, **(message.__pydantic_extra__ or {}), "id": None}
@@ -107,8 +110,8 @@ def message_key(
         return None
 
 
-# Fields of a model of one's own that change what it answers, though it does not say so in `_identifying_params`.
-# All its fields would be too many: some are counters.
+# These fields of a user's model class are part of the key, even if its `_identifying_params` do not list them. Other
+# fields are not, because some are counters.
 _PARAMETERS = (
     "model",
     "model_name",

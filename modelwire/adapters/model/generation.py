@@ -35,7 +35,7 @@ def generate(
     config: Mapping[str, Any],
     kwargs: Arguments,
 ) -> LLMResult:
-    """Answer `prompts` one after the other."""
+    """Return the answers to `prompts`, called one after the other."""
     answered = []
     for messages, own in zip(prompts, _configs(config, len(prompts)), strict=True):
         with start_model_run(model, messages, own, {"stop": stop, **kwargs}) as run:
@@ -52,7 +52,7 @@ async def agenerate(
     config: Mapping[str, Any],
     kwargs: Arguments,
 ) -> LLMResult:
-    """Answer `prompts` side by side."""
+    """Return the answers to `prompts`, called concurrently."""
 
     async def one(messages: list[BaseMessage], own: RunnableConfig) -> tuple[ChatResult, UUID]:
         async with await astart_model_run(model, messages, own, {"stop": stop, **kwargs}) as run:

@@ -1,4 +1,4 @@
-"""The cache of models that name none; `modelwire.globals.set_llm_cache` sets it."""
+"""The cache of all models that set no `cache`; `modelwire.globals.set_llm_cache` sets it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All callback handlers of a run of a model, as one observer of its call. Loaded by the first run that has some."""
+"""Calls all callback handlers of a model's run, as one observer of its call. The first run with handlers loads it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 
 
 class RetryState:
-    """What `on_retry` handlers are told: a try has failed and there will be another one. Names as tenacity has them."""
+    """The argument of `on_retry` handlers: an attempt has failed and another one will follow. Names are tenacity's."""
 
     def __init__(self, sleep: Sleep) -> None:
-        self.attempt_number = sleep.attempt  # how many have failed
-        self.error = (
-            sleep.error
-        )  # with `.retry_class`, `.status`, `.code`, `.request_id`, `.attempts`
-        self.upcoming_sleep = sleep.expected_s  # seconds until the next try, as far as is known
+        # The number of attempts that have failed.
+        self.attempt_number = sleep.attempt
+        # The error has `.retry_class`, `.status`, `.code`, `.request_id`, `.attempts`.
+        self.error = sleep.error
+        # The expected seconds until the next attempt.
+        self.upcoming_sleep = sleep.expected_s
 
     @property
     def outcome(self) -> RetryState:
@@ -51,11 +52,12 @@ class RetryState:
         return self.error
 
 
-_telling: set[Task[None]] = set()  # what is being told; a loop alone would not keep them
+# The tasks that call handlers now. An event loop alone has only weak references to them.
+_telling: set[Task[None]] = set()
 
 
 class _Handlers(CallObserver):
-    """All callback handlers of a run, as one observer of its call; what they are told is awaited in an async run."""
+    """All callback handlers of a run, as one observer of its call. In an async run the results are awaited."""
 
     def __init__(self, manager: Any, token_handlers: Sequence[Any]) -> None:
         self.manager = manager
@@ -98,7 +100,7 @@ class _Handlers(CallObserver):
 
 
 class _AsyncHandlers(_Handlers):
-    """The same for an async run."""
+    """All callback handlers of an async run, as one observer of its call."""
 
     def waiting(self, step: Sleep | Wait | None) -> Any:
         if self.hears_retries and type(step) is Sleep:
@@ -129,7 +131,7 @@ class _AsyncHandlers(_Handlers):
 
 
 def _has_loop() -> bool:
-    """Whether this is an event loop's thread, and not one that a call of an SDK's sync client runs in."""
+    """Return whether an event loop runs in this thread; none does where an SDK's sync client is called."""
     from asyncio import get_running_loop
 
     try:
@@ -175,10 +177,8 @@ async def astart(
 def _observers_of(manager: Any, kind: type[_Handlers]) -> list[CallObserver]:
     own = call_observers(manager.handlers, manager.run_id)
     others = [one for one in manager.handlers if not (id(one) in own and own[id(one)].wants_tokens)]
-    return [
-        *own.values(),
-        kind(manager, wanting(others, "on_llm_new_token")),
-    ]  # handlers may raise: last
+    # The handlers come last, because they may raise.
+    return [*own.values(), kind(manager, wanting(others, "on_llm_new_token"))]
 
 
 def _listeners(model: BaseChatModel, config: RunnableConfig, options: Arguments) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _listeners(model: BaseChatModel, config: RunnableConfig, options: Arguments)
 
 def _opening(model: BaseChatModel, config: RunnableConfig, options: Arguments) -> Kwargs:
     options = without_headers(options)
-    # A model of one's own may blot out more secrets there.
+    # A user's model class may mask more secrets in `_get_invocation_params`.
     params = masked_fields(model._get_invocation_params(**options))
     return {
         "run_id": config.get("run_id"),

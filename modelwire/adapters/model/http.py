@@ -61,7 +61,8 @@ from modelwire.messages import (
     merge_chunks,
     message_chunk_to_message,
 )
-from modelwire.messages.ai import RESTART
+from modelwire.messages.ai import restart_marker
+from modelwire.messages.finish_reasons import PENDING_STATUSES
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
@@ -104,13 +105,13 @@ class HTTPChatModel(WireSettings):
     SIGNS_ANSWERS: ClassVar[bool] = False
 
     def _codec(self, call: ChatCall) -> Codec:
-        """Return the codec of `call`: that of the model's wire."""
+        """Return the codec for `call`; the default is that of the model's wire."""
         return self._wire().codec(getattr(self, "provider", self.WIRE))
 
     def build_request(self, messages: Any, *, stream: bool = False, **kwargs: Any) -> WireRequest:
         """Return the request of a call with these arguments, without sending it."""
         for name in [name for name in kwargs if self.ALIASES.get(name, name) in RETRY_SETTINGS]:
-            del kwargs[name]  # it is never sent
+            del kwargs[name]  # A retry setting is never sent.
         return self._build_request(
             self._messages(messages), kwargs.pop("stop", None), kwargs, stream=stream
         )[1]
@@ -127,7 +128,10 @@ class HTTPChatModel(WireSettings):
         return RequestBuilder(self, messages, stop, kwargs).build(stream=stream, **credential)
 
     def _messages(self, input: Any) -> list[BaseMessage]:
-        """Read the input of a call; raise before any request when there is nothing to answer."""
+        """Return the input of a call as messages, with their content blocks checked.
+
+        Raises `InvalidArgument` if there are no messages, or for a block that no provider takes.
+        """
         messages = convert_to_messages(input)
         if not messages:
             raise InvalidArgument(
@@ -159,7 +163,7 @@ class HTTPChatModel(WireSettings):
         if kwargs:
             extra_body = {**extra_body, **(kwargs.get("extra_body") or {})}
             named = kwargs.get("extra_headers")
-            if named.__class__ is LostHeaders:  # of a binding that was pickled
+            if named.__class__ is LostHeaders:  # A binding with headers was pickled.
                 raise lost_credential()
             extra_headers = {**extra_headers, **(named or {})}
             model = kwargs.get("model_name") or kwargs.get("model") or model
@@ -213,7 +217,7 @@ class HTTPChatModel(WireSettings):
         builder = RequestBuilder(self, messages, stop, kwargs, ask and counting is None)
         codec, request = builder.build(stream=stream, key=key, ask=ask)
         limiter = None
-        if counting is not None:  # only the input is counted: the limits of answers are not touched
+        if counting is not None:  # Token counting has limits of its own, so no limiter is used.
             counting.request(request)
         elif self.rate_limit is not None:
             limiter = limiter_of_model(self, request)
@@ -245,7 +249,7 @@ class HTTPChatModel(WireSettings):
     _astream = langchain_hooks.astream
 
     def limits(self) -> Limits:
-        """Return what is known now of the provider's limits for this credential and model, learned or advertised.
+        """Return the known limits of the provider for this credential and model, whether learned or advertised.
 
         >>> ChatOpenAI(model="gpt-4o-mini", api_key="k").limits()
         Limits(none known)
@@ -259,7 +263,10 @@ class HTTPChatModel(WireSettings):
         return limiter_of_model(self, self.build_request("hi"))
 
     def _retry_settings(self, kwargs: Arguments) -> tuple[Kwargs, RetryPolicy]:
-        """Return the retry settings of a call, and its policy; those among the keywords are removed there, and win."""
+        """Return the retry settings of a call, and the policy made of them.
+
+        Retry settings among `kwargs` win over the model's, and are removed from `kwargs`.
+        """
         retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self), strict=True))
         retries_are_set = "max_retries" in self.model_fields_set
         overridden: list[str] = []
@@ -299,7 +306,7 @@ class HTTPChatModel(WireSettings):
         )
 
     def bind(self, **kwargs: Any) -> RunnableBinding[LanguageModelInput, AIMessage]:
-        """Return this model with `kwargs` given to every call; what a call says of them itself wins, by any name."""
+        """Return this model with `kwargs` added to every call; a call's own value wins, under any of its names."""
         hide_headers(kwargs)
         return super().bind(
             **{self.ALIASES.get(name, name): value for name, value in kwargs.items()}
@@ -314,10 +321,11 @@ class HTTPChatModel(WireSettings):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind `tools` that the model may call: functions, pydantic classes, TypedDicts, tools, or a provider's dicts.
+        """Return this model with `tools` that it may call.
 
+        A tool is a function, a pydantic class, a TypedDict, a tool object, or a dict in the provider's form.
         `tool_choice` is "auto", "none", "any" (or "required", or True: some tool must be called), the name of a tool,
-        or a dict as the wire has it. Raises `InvalidArgument` for what the provider cannot take.
+        or a dict in the form of the wire. Raises `InvalidArgument` for a tool or choice that the provider cannot take.
         """
         return model_tools.bind_tools(
             self,
@@ -342,11 +350,11 @@ class HTTPChatModel(WireSettings):
         )
 
     def warmup(self, n: int = 1) -> int:
-        """Open `n` connections (0 to 1000) for sync calls, so that the first ones need not; return how many are open.
+        """Open `n` connections (0 to 1000) for sync calls, so that the first calls need not; return how many are open.
 
-        For more than one, `n` others are opened on the background loop, over which `batch` and jobs go. No call is made
-        and no key sent: each connection gets a `HEAD`. 0 where calls go through a proxy, another engine or a client of
-        your own. Raises the wire's error when none can be opened.
+        If `n` is above 1, `n` more are opened on the background loop, which `batch` and jobs use. No call is made and
+        no key is sent: each connection gets a `HEAD` request. The result is 0 if calls go through a proxy, another
+        engine or a client of your own. Raises the connection error if no connection can be opened.
         """
         exchange = self._warmup_exchange()
         opened = warmup.warm(lambda: connection_of(self, exchange), n)
@@ -354,7 +362,7 @@ class HTTPChatModel(WireSettings):
             from asyncio import run_coroutine_threadsafe
 
             home = loops.background_loop()
-            if not home.is_here():  # it would wait for itself
+            if not home.is_here():  # Called on that loop, this would wait for itself.
                 run_coroutine_threadsafe(self.awarmup(n), home.loop).result()
         return opened
 
@@ -364,7 +372,7 @@ class HTTPChatModel(WireSettings):
         return await warmup.awarm(lambda: aconnection_of(self, exchange), n)
 
     def _warmup_exchange(self) -> ModelExchange:
-        """Return an exchange that is not sent, for its connection."""
+        """Return an exchange that is never sent, from which the connection to open is chosen."""
         messages = self._messages("hi")
         return self._exchange(messages, None, settled(None), {}, stream=False, ask=False)
 
@@ -389,7 +397,7 @@ class HTTPChatModel(WireSettings):
             answer = _message_of(drive(collected_flow(exchange), line))
         else:
             answer = drive(call_flow(exchange), line)
-        if exchange.policy.polls and answer.response_metadata.get("status") in PENDING:
+        if exchange.policy.polls and answer.response_metadata.get("status") in PENDING_STATUSES:
             answer = background.final_answer(self, exchange, answer)
         return cast("RefusalPolicy", exchange.hooks.refusals).checked(answer, exchange)
 
@@ -400,9 +408,8 @@ class HTTPChatModel(WireSettings):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
-        if (
-            self.client is not None and not self._loop_native()
-        ):  # an SDK's sync client has the key: in a thread then
+        # The user passed a sync client of an SDK and no async one, so the call runs in a thread.
+        if self.client is not None and not self._loop_native():
             return await run_in_executor(None, self._answer, messages, stop, config, **kwargs)
         key = None
         if self._asks_for_key():
@@ -418,7 +425,7 @@ class HTTPChatModel(WireSettings):
             answer = _message_of(await adrive(collected_flow(exchange), line))
         else:
             answer = await adrive(call_flow(exchange), line)
-        if exchange.policy.polls and answer.response_metadata.get("status") in PENDING:
+        if exchange.policy.polls and answer.response_metadata.get("status") in PENDING_STATUSES:
             answer = await background.afinal_answer(self, exchange, answer)
         return cast("RefusalPolicy", exchange.hooks.refusals).checked(answer, exchange)
 
@@ -461,7 +468,7 @@ class HTTPChatModel(WireSettings):
     def _continued_from(
         self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
-        """Continue the part of a stream that another model has begun; `with_fallbacks` calls it."""
+        """Yield the rest of an answer whose beginning `part` another model has streamed; `with_fallbacks` calls it."""
         return stream_resume.continued_elsewhere(self, part, input, config, kwargs)
 
     def _acontinued_from(
@@ -477,7 +484,7 @@ async def _achunks_with_key(
     config: RunnableConfig,
     kwargs: Arguments,
 ) -> AsyncIterator[AIMessageChunk]:
-    """Yield the chunks of a stream whose key comes from an async function."""
+    """Yield the chunks of a stream whose key comes from a function of the user."""
     key = await model._credentials().key(kwargs, config.get("deadline"))
     exchange = model._exchange(messages, stop, config, kwargs, stream=True, is_async=True, key=key)
     if exchange.policy.stream_resume:
@@ -494,9 +501,8 @@ async def _achunks_with_key(
         await aclose(chunks)
 
 
-PENDING = ("queued", "in_progress")  # the statuses of an answer that the provider still makes
 _MAX_REQUESTS = RetryPolicy().max_requests
-# The context of every model is larger than such a request, so it is not looked at any closer.
+# A request of at most this many bytes fits the context of every model, so its tokens are not estimated.
 SMALL_BYTES = 16_384
 
 
@@ -510,7 +516,10 @@ def _preparation(
     *,
     is_async: bool,
 ) -> Callable[[], Any] | None:
-    """Return a function to call before sending: it counts the tokens or stores the prompt's head. None if neither."""
+    """Return the function to call before the request is sent, or None if nothing is to do.
+
+    It checks that the request fits the model's context, or stores the head of the prompt at the provider.
+    """
     before = None
     if model.check_context:
         size_bytes = len(exchange.content)
@@ -531,16 +540,12 @@ def _policy(
 
 @lru_cache(maxsize=4)
 def _hooks(on_refusal: str, stream_restart: str | None) -> Hooks[AIMessage, AIMessageChunk]:
-    marker = None if stream_restart is None else _restart_marker
+    marker = None if stream_restart is None else restart_marker
     return Hooks(merge_chunks, chunk_from_message, _note, marker, ON_REFUSAL[on_refusal])
 
 
 def _note(answer: AIMessage | AIMessageChunk, name: str, value: int) -> None:
     answer.response_metadata = {**answer.response_metadata, name: value}
-
-
-def _restart_marker() -> AIMessageChunk:
-    return AIMessageChunk.from_wire("", response_metadata={RESTART: True})
 
 
 def _message_of(chunk: AIMessageChunk) -> AIMessage:

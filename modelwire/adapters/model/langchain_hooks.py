@@ -1,6 +1,6 @@
-"""LangChain's four hooks of a chat model, and the two that take a config, over `_answer` and `_chunks` of a model.
+"""LangChain's four hooks of a chat model, and two that also take a config, made of `_answer` and `_chunks`.
 
-They are methods of `HTTPChatModel`. A subclass of a user's own overrides them, or calls them through `super()`.
+They are methods of `HTTPChatModel`. A user's subclass may override them, or call them through `super()`.
 """
 
 from __future__ import annotations

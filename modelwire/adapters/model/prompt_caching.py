@@ -1,4 +1,4 @@
-"""Adds to a request what the setting `prompt_cache` means on its wire: marks or parameters. No I/O here.
+"""Adds the marks or parameters to a request by which its wire caches the prompt (`prompt_cache`). No I/O here.
 
 Only a call with the setting loads this module.
 """
@@ -31,9 +31,9 @@ def lifetime_of(prompt_cache: Any) -> str | None:
 def ask_prompt_cache(
     request: WireRequest, prompt_cache: Any, *, provider: str, wire: str
 ) -> list[str]:
-    """Put `prompt_cache` into a request; return a sentence for what the provider has no words for.
+    """Add to a request what `prompt_cache` means for its provider; return notes on what the provider cannot do.
 
-    Raises `InvalidArgument` for an unknown value, and for marks by hand that the provider would refuse.
+    Raises `InvalidArgument` for an unknown value, and for marks of the user that the provider would reject.
     """
     lifetime = lifetime_of(prompt_cache)
     if lifetime is None:

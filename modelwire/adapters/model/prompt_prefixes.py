@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("modelwire")
 
-# The oldest prompts above this number are forgotten.
+# At most this many prompts are stored; the oldest ones are dropped.
 MOST_PROMPTS = 32
 # A text has one digest for each block of this many characters.
 _CHARS_A_DIGEST = 16
-# A text has at most this many digests: a difference behind its first 65,536 characters is known, but not its place.
+# A text has at most this many digests: a difference after its first 65,536 characters is found, but not located.
 _MOST_DIGESTS = 4_096
-# The excerpt of a break shows so many characters on each side of the difference.
+# The excerpt of a break shows this many characters on each side of the difference.
 _CHARS_SHOWN = 40
-# The words of a system prompt are compared by digests of the first so many.
+# Two system prompts are compared by the digests of their first words, of this many.
 _MOST_WORDS = 256
 # Two system prompts are versions of one if they share this part of their words.
 _SHARED_WORDS = 0.5
-# Two calls are of one conversation if this part of the earlier one's messages is in the later one.
+# Two calls belong to one conversation if the later one has this part of the earlier one's messages.
 _SHARED_MESSAGES = 0.5
-# A message that is equal only in a block of less than so many characters is another message.
+# Blocks of fewer characters are ignored when two messages are compared: they may be equal by chance.
 _LEAST_SHARED_CHARS = 20
-# The log names the breaks of so many places; later ones are only counted.
+# Breaks at this many places are logged; further ones are only recorded for `watch()`.
 _MOST_LOGGED = 256
 
 _SYSTEM = ("system", "developer")
-# The parts of a body that are not parameters, or do not change what a provider caches.
+# The fields of a body that are not parameters, or do not change the prompt that a provider caches.
 _OTHER_FIELDS = (
     "messages input contents instructions system systemInstruction tools model stream stream_options metadata user "
     "max_tokens max_completion_tokens max_output_tokens maxTokens maxOutputTokens safety_identifier service_tier "
@@ -63,7 +63,7 @@ _TIME = re.compile(r"\d{1,2}:\d\d(:\d\d)?|\d{4}-\d\d-\d\d|\b1[5-9]\d{8}\b")
 class _Part(NamedTuple):
     """The digests of a message or a tool."""
 
-    name: int  # of its role, or of the tool's name
+    name: int  # The digest of the message's role, or of the tool's name.
     whole: int
     blocks: frozenset[int]
     chunks: array[int]
@@ -72,12 +72,12 @@ class _Part(NamedTuple):
 class _Prompt(NamedTuple):
     """The digests of one call."""
 
-    of: tuple[str, str]  # its wire and its model
+    of: tuple[str, str]  # The wire and the model.
     parameters: Mapping[str, int]
     tools: tuple[_Part, ...]
     messages: tuple[_Part, ...]
-    head: int  # how many system messages it begins with
-    words: frozenset[int]  # of those
+    head: int  # The number of system messages at the beginning.
+    words: frozenset[int]  # The digests of the words of these messages.
 
 
 _Blocks = list[tuple[str, str]]  # the kind and the text of each block
@@ -85,7 +85,7 @@ _Named = tuple[str, _Blocks]  # the role of a message, or the name of a tool, an
 
 
 class Texts(NamedTuple):
-    """The call that is compared, in its own words: they are dropped after the comparison."""
+    """The texts of the call that is compared. They are not stored."""
 
     parameters: Mapping[str, str]
     tools: Sequence[_Named]
@@ -93,7 +93,7 @@ class Texts(NamedTuple):
 
 
 class PromptMemory:
-    """The latest prompts, with which each call is compared."""
+    """Stores the digests of the latest prompts, and compares each call with them."""
 
     def __init__(self) -> None:
         self._prompts: list[_Prompt] = []
@@ -146,13 +146,16 @@ class PromptMemory:
         return _Part(hash(name), whole, frozenset(map(hash, long)), chunks)
 
     def _remember(self, prompt: _Prompt) -> None:
-        """Store a prompt in place of the one that it continues."""
+        """Store a prompt, in place of one that it continues."""
         self._prompts = [one for one in self._prompts if not _continues(prompt, one)]
         self._prompts.append(prompt)
         del self._prompts[:-MOST_PROMPTS]
 
     def _compared(self, prompt: _Prompt, texts: Texts) -> CacheBreak | None:
-        """Return the break against the most similar prompt, unless one is continued or all are of others."""
+        """Return the cache break, as the difference from the most similar earlier prompt.
+
+        The result is None if the prompt continues an earlier one, or no earlier one is similar.
+        """
         others = [earlier for earlier in reversed(self._prompts) if earlier.of == prompt.of]
         if any(_continues(prompt, one) or _continues(one, prompt) for one in others):
             return None
@@ -197,13 +200,13 @@ def _continues(later: _Prompt, earlier: _Prompt) -> bool:
 
 
 def _common(one: Iterable[int], other: Iterable[int]) -> int:
-    """Return how many digests both begin with."""
+    """Return how many digests at the beginning of both sequences are equal."""
     are_equal = map(eq, one, other)
     return len(list(takewhile(bool, are_equal)))
 
 
 def _shared_messages(earlier: _Prompt, later: _Prompt) -> int:
-    """Return how many messages both begin with."""
+    """Return how many messages at the beginning of both prompts are equal."""
     return _common(_wholes(earlier.messages), _wholes(later.messages))
 
 
@@ -230,7 +233,7 @@ def _head(prompt: _Prompt) -> tuple[int, ...]:
 
 
 def _are_versions(earlier: _Prompt, later: _Prompt) -> bool:
-    """Return whether two system prompts are the same, or versions of one."""
+    """Return whether two system prompts are equal, or share enough words to be versions of one prompt."""
     every = earlier.words | later.words
     return not every or len(earlier.words & later.words) >= _SHARED_WORDS * len(every)
 
@@ -250,7 +253,7 @@ def _first_difference(earlier: _Prompt, later: _Prompt, texts: Texts) -> CacheBr
     at = _shared_messages(earlier, later)
     if at < min(len(earlier.messages), len(later.messages)):
         if at >= max(later.head, len(later.messages) - 1):
-            return None  # Another question at the end: what is before it can be read.
+            return None  # Only the question at the end differs, so the cache is used up to it.
         _, words, excerpt, change = _difference(earlier.messages, later.messages, texts.messages)
         role = texts.messages[at][0]
         sentence = f"message {at} ({role}) was {words}"

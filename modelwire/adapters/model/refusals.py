@@ -1,4 +1,4 @@
-"""What a call does with an answer that the model or a filter refused: an error, or the message. No I/O here."""
+"""Turns an answer that the model or a filter has refused into an error, or into the message. No I/O here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from modelwire.messages import AIMessage, AIMessageChunk
 from modelwire.messages.finish_reasons import FILTERED_REASONS, SUSPENDED_REASONS, finish_reason_of
 from modelwire.messages.refusals import refusal_in
 
-_FEEDBACK = "prompt_feedback"  # in the metadata of Gemini's answers: the prompt may be blocked
+# The metadata of Gemini's answers have this key if a prompt was blocked.
+_FEEDBACK = "prompt_feedback"
 
 
 class RefusalPolicy:
@@ -23,7 +24,10 @@ class RefusalPolicy:
         self.raises = raises
 
     def checked(self, answer: AIMessage, exchange: Any) -> AIMessage:
-        """Return a whole answer, or raise `Refused`. Every call comes here, so an ordinary answer calls nothing."""
+        """Return a whole answer, or raise `Refused`.
+
+        Every call runs this, so an ordinary answer costs no function call.
+        """
         about = answer.response_metadata
         ended = about.get("finish_reason") or about.get("stop_reason") or about.get("stopReason")
         is_suspect = _FEEDBACK in about or "refusal" in answer.additional_kwargs
@@ -48,14 +52,14 @@ class RefusalPolicy:
         return bool(chunk.content or chunk.additional_kwargs) and refusal_in(chunk) is not None
 
     def error(self, whole: AIMessageChunk, provider: str) -> Refused | None:
-        """Return the error of a refused stream; None where the message is wanted, or nothing was refused."""
+        """Return the error for a refused stream; None if the message is wanted instead, or nothing was refused."""
         block = refusal_in(whole)
         if self.raises and block is not None:
             return refused(whole, block, provider)
         return None
 
     def ending(self, whole: AIMessageChunk, end: list[AIMessageChunk]) -> list[AIMessageChunk]:
-        """Return the last chunks of a refused stream. If it has no text, the text of the refusal comes before."""
+        """Return the last chunks of a refused stream, after the text of the refusal if the answer has no text."""
         block = refusal_in(whole)
         words = "" if block is None else str(block.get("refusal") or "")
         if not words or whole.text:
@@ -98,7 +102,7 @@ def refused(answer: AIMessage, block: JSON, provider: str) -> Refused:
 
 
 def _with_reason_as_text(answer: AIMessage, block: JSON) -> AIMessage:
-    """Return the message with the text of the refusal as its text, unless it has another."""
+    """Return the message with the text of the refusal as its text, unless it has text already."""
     words = str(block.get("refusal") or "")
     if not words or answer.text:
         return answer
@@ -116,8 +120,8 @@ def final_of_row(answer: AIMessage, provider: str, on_refusal: str) -> AIMessage
     ended = finish_reason_of(answer) or answer.response_metadata.get("status")
     if ended in SUSPENDED_REASONS:
         raise IncompleteAnswer(
-            f"`{provider}` suspended the answer ({ended}), and a batch does not continue it: ask the row again, "
-            "in a direct call. The part is in `.partial`.",
+            f"`{provider}` suspended the answer ({ended}), and a batch cannot continue it: call the row again, "
+            "directly. The part is in `.partial`.",
             provider=provider,
             model=answer.response_metadata.get("model_name"),
             partial=chunk_from_message(answer),

@@ -1,4 +1,4 @@
-"""The result of a call in each form: a message, a chunk, a `ChatResult`. No I/O here."""
+"""Converts the result of a call between its forms: a message, a chunk, a `ChatResult`. No I/O here."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def chunk_from_message(message: AIMessage) -> AIMessageChunk:
 
 
 def _args_text(args: Any) -> str:
-    """The arguments of a call as the model wrote them; those of an invalid one are text already."""
+    """Return the arguments of a tool call as JSON text; those of an invalid one are text already."""
     if isinstance(args, str):
         return args
     return to_json(args or {}).decode()
 
 
 def result_of(message: BaseMessage) -> ChatResult:
-    """Return the result an answer is: one generation a choice; tokens are counted for all, and with the first."""
+    """Return the `ChatResult` of an answer, with a generation for each choice; the first has the usage of all."""
     about = message.response_metadata
     output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
     make = outputs.ChatGeneration.of_message
@@ -83,7 +83,7 @@ def result_of(message: BaseMessage) -> ChatResult:
 
 
 def combined_output(outputs: Sequence[JSON | None]) -> JSON:
-    """Return the `llm_output` of several results: the name of the model, and the sum of `token_usage` where counted."""
+    """Return the `llm_output` of several results: the name of the model, and the sum of their `token_usage`, if any."""
     known = [output for output in outputs if output]
     combined = {
         key: value for output in known[:1] for key, value in output.items() if key == "model_name"
@@ -94,7 +94,7 @@ def combined_output(outputs: Sequence[JSON | None]) -> JSON:
 
 
 def _info(message: BaseMessage) -> JSON | None:
-    """Return why the answer ended, and its log probabilities: what OpenAI's services say of one choice."""
+    """Return the finish reason and the log probabilities of an answer, as far as it has them; None for neither."""
     about = message.response_metadata
     return {key: about[key] for key in _OF_ONE if about.get(key) is not None} or None
 
@@ -112,12 +112,12 @@ _FIELDS = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
 
 
 def result_of_stream(chunks: Sequence[AIMessageChunk]) -> ChatResult:
-    """Return the result that the n >= 1 chunks of a finished answer are."""
+    """Return the `ChatResult` of a finished answer from its chunks, at least one."""
     return result_of(message_chunk_to_message(merge_chunks(chunks)))
 
 
 async def acollected(chunks: AsyncIterator[AIMessageChunk]) -> ChatResult:
-    """Read a whole stream and return what it adds up to."""
+    """Read a whole stream and return the `ChatResult` of the sum of its chunks."""
     try:
         received = [chunk async for chunk in chunks]
     finally:

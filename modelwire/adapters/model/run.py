@@ -1,7 +1,7 @@
-"""The run of a model that has observers: it starts, it may have tokens, and it ends exactly once.
+"""Reports the run of a model to its observers: its start, its tokens if it streams, and exactly one end or error.
 
 Each observer is a `CallObserver`; all callback handlers together are one of them. Without observers (`is_observed`)
-there is no run at all: the model answers directly.
+there is no run, and the model is called directly.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ else:
 
 
 class StartedCall(NamedTuple):
-    """A call of a model that starts, as observers receive it. Its methods compute what takes time."""
+    """The start of a model's call, as observers receive it. Values that take time to compute are methods."""
 
     model: BaseChatModel
     messages: Sequence[BaseMessage]
@@ -58,7 +58,7 @@ class StartedCall(NamedTuple):
         return getattr(self.config.get("callbacks"), "parent_run_id", None)
 
     def described(self) -> JSON:
-        """Return kind, provider and name of the model, under the names tracers know (`ls_...`)."""
+        """Return the kind, provider and name of the model, under the keys that tracers know (`ls_...`)."""
         return self.model._get_ls_params(**self.options)
 
     def parameters(self) -> JSON:
@@ -92,7 +92,7 @@ class _RunState:
 
     @property
     def run_id(self) -> UUID:
-        """The id of the run; without handlers the first use makes it."""
+        """The id of the run; without handlers it is created when it is first read."""
         if self._run_id is None:
             self._run_id = uuid4()
         return self._run_id
@@ -104,7 +104,7 @@ class _RunState:
         return signed(result, f"lc_run--{self.run_id}")
 
     def part(self, error: BaseException) -> ChatResult:
-        """Return the partial result of a failed call: of the answer in the error, if it has one, or of the chunks."""
+        """Return the partial result of a failed call, from the answer in the error or from the chunks received."""
         partial = getattr(error, "partial", None)
         if partial is not None and isinstance(error, Refused | IncompleteAnswer):
             return result_of_chunks([partial])
@@ -112,7 +112,7 @@ class _RunState:
 
     @property
     def wants_tokens(self) -> bool:
-        """Whether anybody hears single tokens, so that a call that was not asked to stream had better do it."""
+        """Whether an observer wants single tokens, so that the answer is read from a stream even for `invoke`."""
         return any(observer.wants_tokens for observer in self.observers)
 
 
@@ -148,9 +148,8 @@ class ModelRun(_RunState):
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._over:
             return
-        if isinstance(
-            error, GeneratorExit
-        ):  # the reader has left the stream: it ended there, it did not fail
+        if isinstance(error, GeneratorExit):
+            # The reader has left the stream, which is an end and not a failure.
             self.end(result_of_chunks(self.received))
         elif error is not None:
             self._over = True
@@ -160,7 +159,7 @@ class ModelRun(_RunState):
 
 
 class AsyncModelRun(_RunState):
-    """An async run; the same as `ModelRun`, awaited."""
+    """An async run; see `ModelRun`. It awaits what the observers return."""
 
     manager: AsyncCallbackManagerForLLMRun | None
 
@@ -209,10 +208,9 @@ def start_model_run(
     config: RunnableConfig,
     options: Arguments,
 ) -> ModelRun:
-    """Report that `model` starts under the settled `config`."""
-    observers = _observers(
-        model, messages, config, options
-    )  # who may refuse the call, before a handler hears of it
+    """Report that a call of `model` starts, and return its run; `config` must be a settled one."""
+    # An observer may raise to reject the call, so handlers are called after the observers.
+    observers = _observers(model, messages, config, options)
     manager = None
     own = list[CallObserver]()
     if _handled(model, config):
@@ -226,7 +224,7 @@ async def astart_model_run(
     config: RunnableConfig,
     options: Arguments,
 ) -> AsyncModelRun:
-    """Report that `model` starts under the settled `config`."""
+    """Report that a call of `model` starts, and return its run; `config` must be a settled one."""
     observers = _observers(model, messages, config, options)
     manager = None
     own = list[CallObserver]()
@@ -283,7 +281,7 @@ def _observers(
     config: RunnableConfig,
     options: Arguments,
 ) -> list[CallObserver]:
-    """Report to the observers of the config that a call starts; return the observers of the rest of it."""
+    """Report to the observers of the config that a call starts; return the observers for the rest of the call."""
     call = StartedCall(model, messages, without_headers(options), config)
     started = [observer.call_started(call) for observer in observers_of(config)]
     return [observer for observer in started if observer is not None]

@@ -1,7 +1,7 @@
-"""Clients of the `openai` and `anthropic` SDKs that a model has: which one a call takes, and where it leads.
+"""Makes calls through a user's client of the `openai` or `anthropic` SDK: checks it, and completes its requests.
 
-An SDK's client knows its address and its key, and may get another key for every call; the model has none then.
-Nothing of an SDK is imported here. No I/O but that of the lines.
+Such a client has the address and the key, and may get a new key for every call; the model then has neither. Nothing of
+an SDK is imported here. No I/O, except that of the connections.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import WireRequest
 
 _FIELDS = {"client": "sync", "async_client": "async"}
-# What a client knows by itself; set on the model too, nobody could know which of the two counts.
+# Settings that an SDK's client has. A model with such a client must not set them, too: it would be unclear which wins.
 _KNOWN_BY_CLIENT = (
     "api_key",
     "auth_token",
@@ -38,14 +38,13 @@ _KNOWN_BY_CLIENT = (
 
 
 def take_sdk_clients(cls: type[WireSettings], values: Arguments) -> None:
-    """Check the clients among the arguments of a model, and put them in their places."""
+    """Check the SDK clients among the arguments of a model; LangChain's form of a client is replaced by the client."""
     for name, kind in _FIELDS.items():
         client = values.get(name)
         if client is None:
             continue
-        if hasattr(client, "create") and hasattr(
-            client, "_client"
-        ):  # LangChain's field: `OpenAI().chat.completions`
+        # LangChain's form of a client is `OpenAI().chat.completions`.
+        if hasattr(client, "create") and hasattr(client, "_client"):
             values[name] = client = client._client
         _check_package(cls, name, client)
         if hasattr(client, "__aenter__") != (kind == "async"):
@@ -82,7 +81,7 @@ def _check_package(cls: type[WireSettings], name: str, client: Any) -> None:
 
 
 class SdkClients:
-    """The clients of an SDK that `model` has: where they lead, and the lines over them."""
+    """The SDK clients of `model`: their address, and connections that send through them."""
 
     def __init__(self, model: WireSettings) -> None:
         self._model = model
@@ -101,7 +100,7 @@ class SdkClients:
         return Endpoint("", headers)
 
     def direct(self, request: WireRequest) -> None:
-        """Complete a request for the client: the address it has, and the fields its cloud wants in the body."""
+        """Complete a request: add the client's address, and the fields that its cloud requires in the body."""
         request.url = self._address() + request.url
         fields = self._seat().body_fields
         for kind in type(self._either()).__mro__ if fields else ():
@@ -133,10 +132,10 @@ class SdkClients:
     def _either(self) -> Any:
         model = self._model
         client = model.async_client if model.client is None else model.client
-        if isinstance(client, str):  # its name is all that travels with a pickle
+        if isinstance(client, str):  # A pickle contains only the name of the client's class.
             raise InvalidArgument(
-                f"This `{type(model).__name__}` had a `{client}` as its client, which cannot travel with it: "
-                "set `client` to one made here."
+                f"This `{type(model).__name__}` had a `{client}` as its client, which cannot be pickled: "
+                "set `client` to a new one."
             )
         return client
 
@@ -147,7 +146,7 @@ async def by_thread(chunks: Iterator[AIMessageChunk]) -> AsyncGenerator[AIMessag
 
     def fetch() -> AIMessageChunk | None:
         chunk = next(chunks, None)
-        if left:  # whoever waited for it has gone
+        if left:  # The reader has left while this chunk was fetched.
             close(chunks)
         return chunk
 

@@ -8,14 +8,16 @@ from modelwire.errors import InvalidArgument, MissingKey
 
 
 class Secret:
-    """Holds a text that `repr`, `str` and logs show as asterisks; read it with `get_secret_value`, as pydantic's."""
+    """A text that `repr`, `str` and logs show as asterisks; read it with `get_secret_value`, as in pydantic."""
 
     __slots__ = ("_value", "ambient", "variable")
 
     def __init__(self, value: str, *, ambient: bool = False, variable: str = "") -> None:
         self._value = value
-        self.ambient = ambient  # of the environment: sent where nothing else says who calls
-        self.variable = variable  # of the environment that it was read from
+        # True for a secret from the environment, which is sent only if nothing else authenticates.
+        self.ambient = ambient
+        # The environment variable from which the secret was read.
+        self.variable = variable
 
     def get_secret_value(self) -> str:
         """Return the text itself."""
@@ -36,8 +38,8 @@ class Secret:
 class LostSecret:
     """Marks, in an unpickled model, that the code had set a credential; pickles never contain it.
 
-    A call raises `MissingKey` until another one is set, because the environment's key is for another address. As with
-    a key of the environment, a header that authenticates the call is used instead.
+    A call raises `MissingKey` until a credential is set again, because the environment's key is for another address. A
+    header that authenticates the call is used instead, as it is in place of a key from the environment.
     """
 
     __slots__ = ()
@@ -58,11 +60,11 @@ class LostSecret:
 
 
 def lost_credential() -> MissingKey:
-    """Return the error of a call whose credential was left behind when its model was pickled."""
+    """Return the error for a call of an unpickled model that had a credential of its own before it was pickled."""
     return MissingKey(
-        "This model was pickled with a credential of its own, which does not travel, and the key of the environment "
-        "is not sent in its place. Set the credential again where the model is unpickled: `model.api_key = ...`, "
-        "or for each model of a pool `pool.deployments[...].api_key = ...`."
+        "This model had a credential of its own, which is never pickled, and the key of the environment is not sent in "
+        "its place. Set the credential again where the model is unpickled: `model.api_key = ...`, or for each model of "
+        "a pool `pool.deployments[...].api_key = ...`."
     )
 
 
@@ -78,7 +80,7 @@ def reveal(secret: Any) -> str | None:
         secret = secret()
         if hasattr(secret, "__await__"):
             if hasattr(secret, "close"):
-                secret.close()  # else Python warns of a coroutine that nobody awaited
+                secret.close()  # This avoids Python's warning of a coroutine that was never awaited.
             raise InvalidArgument(
                 "The function that gives the key or token is async, and a sync call cannot wait for it: call "
                 "`ainvoke`, `astream` or `abatch`, or give a sync function."

@@ -65,19 +65,17 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import Wire
     from modelwire.profiles import ModelProfile
 else:
-    ModelProfile = (
-        dict[str, Any] | None
-    )  # what a user may set; the rest is known only when it is read
+    ModelProfile = dict[str, Any] | None
 
 _CLIENTS = ("http_client", "http_async_client")
 
 
 class _ReadProfile:
-    """`model.profile`, made when it is read; pydantic keeps what the user has set in the model's own dict."""
+    """The descriptor `model.profile`: builds the profile when it is read, from known facts and the user's values."""
 
     def __get__(self, model: WireSettings | None, owner: type[WireSettings]) -> ModelProfile:
         if model is None:
-            raise AttributeError("profile")  # like any other field of a class
+            raise AttributeError("profile")  # The fields of a pydantic class raise it, too.
         return profiles.profile_of(model)
 
     def __set__(self, model: WireSettings, profile: ModelProfile) -> None:
@@ -87,21 +85,23 @@ class _ReadProfile:
 class WireSettings(BaseChatModel):
     """The settings of an `HTTPChatModel`; its docstring lists them."""
 
-    # The profile is a descriptor, which pydantic would take for a value.
+    # pydantic would use the descriptor `_ReadProfile` as a default value.
     model_config = ConfigDict(ignored_types=(_ReadProfile,))
 
     model: str
     """Name of the model, as the provider writes it."""
     api_key: Any = Field(default=None, repr=False, exclude=True)
-    """API key: a string, a pydantic `SecretStr`, or a function (sync or async) that is asked at each call. Unset: the
-    environment."""
+    """API key: a string, a pydantic `SecretStr`, or a function (sync or async) that returns it and is called for each
+    call. Unset: read from the environment."""
     base_url: str | None = Field(default=None, repr=False)
-    """Address of the API with its version, such as `https://host/v1`. Unset: the environment's, or the provider's."""
+    """Address of the API with its version, such as `https://host/v1`. Unset: read from the environment, else the
+    provider's."""
 
     temperature: float | None = None
     """Sampling temperature, 0 to 2 (Anthropic: 0 to 1). Unset: not sent."""
     max_tokens: int | None = None
-    """Most tokens of the answer. Unset: not sent; Anthropic needs one and gets the most the model can write."""
+    """Maximum number of tokens of the answer. Unset: not sent, except to Anthropic, which requires it and gets the
+    model's maximum."""
     top_p: float | None = None
     """Nucleus sampling: the share of probability to choose from, 0 to 1."""
     stop: list[str] | str | None = None
@@ -111,60 +111,63 @@ class WireSettings(BaseChatModel):
     extra_body: JSON | None = None
     """Fields merged into the JSON body last."""
     strict_params: bool = False
-    """Raise where a parameter would be changed or left out for the model, instead of a warning."""
+    """Raise an error, instead of a warning, if a parameter would be changed or left out for the model."""
     prompt_cache: bool | Literal["5m", "1h"] = False
     """Ask the provider to cache the beginning of the prompt, for 5 minutes (True) or an hour since its last use. Marks
-    and parameters are placed for you; see the page on prompt caching. `cache` is another thing: a cache of answers."""
+    and parameters are placed for you; see the page on prompt caching. `cache` is something else: a cache of answers."""
     extra_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
     """HTTP headers of each chat call."""
     default_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
     """HTTP headers of every request."""
 
     streaming: bool = False
-    """Let `invoke` read its answer from a stream; `stream=` of a call wins."""
+    """Let `invoke` read its answer from a stream; the keyword `stream` of a call wins."""
     timeout: float | None = None
-    """Seconds of silence allowed in one attempt: to the first byte, and between two bytes (600 when unset). For a
-    whole call: `config={"timeout": s}`."""
+    """Seconds of silence allowed in one attempt: until the first byte, and between two bytes (600 if unset). To limit a
+    whole call, use `config={"timeout": s}`."""
     max_retries: int = 4
-    """Retries of one call after broken connections and 5xx. 0 switches every retry off."""
+    """Maximum number of retries of one call after broken connections and 5xx responses. 0 switches off every retry."""
     max_wait: float = 60.0
     """Seconds from the first refusal (rate limit, overload) after which a call is not tried again."""
     max_retry_after: float = 120.0
-    """Seconds of a Retry-After that are waited for; a longer one raises at once."""
+    """Longest Retry-After in seconds that a call waits for; a longer one raises at once."""
     stream_idle_timeout: float | None = None
-    """Seconds a stream may be silent (120 when unset, or `timeout` where that is set)."""
+    """Seconds that a stream may be silent (120 if unset, or `timeout` if that is set)."""
     stream_restart: Literal["marker"] | None = None
-    """"marker": a stream that breaks begins again, with a chunk that says so. None: it raises `StreamInterrupted`."""
+    """"marker": a stream that breaks starts again, and a chunk marks the restart. None: it raises
+    `StreamInterrupted`."""
     stream_resume: Literal[False, "lossless", "anchored"] = False
-    """What a stream does that breaks after its first chunk. False: it raises `StreamInterrupted`. "lossless": it reads
-    the rest from the provider (Responses API with `background`). "anchored": another request continues the text."""
+    """How to continue a stream that breaks after its first chunk. False: it raises `StreamInterrupted`. "lossless": the
+    rest is read from the provider (Responses API with `background`). "anchored": another request continues the text."""
     max_continuations: int = 10
-    """Most further requests for an answer that the provider suspends (Anthropic's `pause_turn`, Gemini's
+    """Maximum number of further requests for an answer that the provider suspends (Anthropic's `pause_turn`, Gemini's
     `CONTINUATION`); then `IncompleteAnswer` is raised. 0 returns the first part."""
     on_refusal: Literal["raise", "message"] = "raise"
     """"raise": an answer that the model refused, or that a content filter stopped, raises `Refused`, with the text so
     far in `.partial`. "message": the message is returned, with the reason as its text."""
     max_response_bytes: int = MAX_RESPONSE_BYTES
-    """Most bytes of one answer, unpacked. Unset, a stream may have 256 MiB, as its events repeat their frames."""
+    """Maximum number of bytes of one answer after decompression. If it is unset, a stream may have 256 MiB, because
+    each of its events repeats other fields."""
     tcp_keepalive: bool | tuple[int, int, int] = True
-    """Probe silent connections, so that a peer that is gone is noticed: seconds before the first probe, seconds between
-    two, number of probes. True: (60, 15, 3). False: none. A client of your own stays as it is."""
+    """Probe silent connections to find out that a peer is gone: seconds before the first probe, seconds between two,
+    number of probes. True: (60, 15, 3). False: none. A client of your own is not changed."""
     rate_limit: Literal["auto", None] = "auto"
-    """"auto": find the provider's rate limit and keep to it. None: no limiter."""
+    """"auto": learn the provider's rate limit and keep to it. None: no limiter."""
     rpm: float | None = None
-    """Requests a minute that you know to be the provider's limit."""
+    """The provider's limit in requests a minute, if you know it."""
     tpm: float | None = None
-    """Tokens a minute that you know to be the provider's limit."""
+    """The provider's limit in tokens a minute, if you know it."""
     proxy: str | None = Field(default=None, repr=False, exclude=True)
-    """Address of a proxy. Unset: that of the environment."""
+    """Address of a proxy. Unset: read from the environment."""
     engine: Literal["httpx2", "aiohttp"] = "httpx2"
-    """HTTP engine of async calls. "aiohttp" is for thousands at a time and needs the extra of that name."""
+    """HTTP engine of async calls. "aiohttp" is for thousands of concurrent calls and needs the extra of that name."""
     default_query: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
-    """Query parameters of every address."""
+    """Query parameters added to the URL of every request."""
     profile: Annotated[ModelProfile, Field(default=None, repr=False, exclude=True)] = cast(
         "Any", _ReadProfile()
     )
-    """What the model can do, by `modelwire.profiles.ModelProfile`. What you set wins over what is known."""
+    """Abilities and limits of the model, a `modelwire.profiles.ModelProfile`. Values that you set win over the known
+    ones."""
     check_context: Literal["estimate", "exact", False] = Field(
         default="estimate", repr=False, exclude=True
     )
@@ -177,7 +180,7 @@ class WireSettings(BaseChatModel):
     client: Any = Field(default=None, repr=False, exclude=True)
     """A client of the provider's SDK for sync calls, such as `AzureOpenAI(...)`: calls go through it."""
     async_client: Any = Field(default=None, repr=False, exclude=True)
-    """The same for async calls."""
+    """A client of the provider's SDK for async calls, such as `AsyncAzureOpenAI(...)`: calls go through it."""
 
     # Other names for fields, as LangChain and the SDKs have them.
     ALIASES: ClassVar[Mapping[str, str]] = {
@@ -189,9 +192,9 @@ class WireSettings(BaseChatModel):
         "max_tokens_to_sample": "max_tokens",
         "max_completion_tokens": "max_tokens",
     }
-    # Fields that are parameters of the call under their own name.
+    # Fields that are sent as parameters of a call under their own name.
     PARAMETERS: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "stop")
-    # Known parameters that have no field: here, those that are understood on every wire (`providers/parameters.py`).
+    # Known parameters without a field. These are understood on every wire (`providers/parameters.py`).
     SENDABLE: ClassVar[frozenset[str]] = frozenset(
         (
             "effort",
@@ -218,33 +221,32 @@ class WireSettings(BaseChatModel):
             "verbosity",
         )
     )
-    # Arguments of LangChain's classes that are no parameters: what to do instead, or "" where nothing is missed.
+    # Arguments of LangChain's classes that have no effect here, with what to do instead, which a warning says. There is
+    # no warning for "".
     WITHOUT_EFFECT: ClassVar[Mapping[str, str]] = {
         "include_response_headers": "the request id is in `response_metadata`, rate limits are in `limits()`",
         "http_socket_options": "give a client of your own, `http_client=` and `http_async_client=`",
-        "tiktoken_model_name": "",  # no tokenizer is loaded here
-        "stream_usage": "",  # always asked for, but by `ChatOpenAI`, which has it as a field
+        "tiktoken_model_name": "",  # No tokenizer is loaded here.
+        "stream_usage": "",  # Streams always ask for it, except those of `ChatOpenAI`, which has a field of this name.
     }
-    # Where the provider documents its settings: environment variables, most telling first, and the address.
+    # The environment variables for the key and the address, the preferred one first, and the default address.
     KEY_VARIABLES: ClassVar[tuple[str, ...]] = ()
     URL_VARIABLES: ClassVar[tuple[str, ...]] = ()
     DEFAULT_URL: ClassVar[str] = ""
-    DEFAULT_MODEL: ClassVar[str | None] = (
-        None  # taken with a warning, for scripts written for LangChain
-    )
-    ENVIRONMENT: ClassVar[
-        Mapping[str, tuple[str, ...]]
-    ] = {}  # more fields, each with its variables
-    # Fields that say who we are, in the order in which the environment is asked; they never leave the process.
+    # A model without a name uses this one, with a warning, because scripts written for LangChain may name none.
+    DEFAULT_MODEL: ClassVar[str | None] = None
+    # Further fields that are read from the environment, each with its variables.
+    ENVIRONMENT: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # The fields with a credential, in the order in which they are looked up in the environment. They are never pickled.
     SECRETS: ClassVar[tuple[str, ...]] = ("api_key",)
-    SIGNED_BY: ClassVar[
-        tuple[str, ...]
-    ] = ()  # fields that say who signs the calls, where no header has a credential
-    STRICT_DEFAULTS: ClassVar[bool] = True  # strict mode takes the defaults of a schema
-    ADDRESSES: ClassVar[tuple[str, ...]] = (
-        "base_url",
-    )  # fields that leave it without user, password and query
-    WIRE: ClassVar[str] = HOME_WIRE  # its name in `adapters.wires.wire.WIRES`
+    # The fields that identify the account of calls that are signed, and so have no credential in a header.
+    SIGNED_BY: ClassVar[tuple[str, ...]] = ()
+    # Whether strict mode accepts a schema with defaults.
+    STRICT_DEFAULTS: ClassVar[bool] = True
+    # The fields with an address, which is pickled without user, password and query.
+    ADDRESSES: ClassVar[tuple[str, ...]] = ("base_url",)
+    # The name of the wire in `adapters.wires.wire.WIRES`.
+    WIRE: ClassVar[str] = HOME_WIRE
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         """Return the headers that authenticate with an API key."""
@@ -254,14 +256,13 @@ class WireSettings(BaseChatModel):
         """Return the headers that name the organization and project of a call."""
         return {}
 
-    if not TYPE_CHECKING:  # type checkers see one keyword a field
+    if not TYPE_CHECKING:  # Type checkers see one keyword for each field.
 
         def __init_subclass__(cls, **kwargs: Any) -> None:
             super().__init_subclass__(**kwargs)
             cls.__doc__ = SettingsDoc.of(cls)
-            cls.__signature__ = (
-                SettingsSignature()
-            )  # until pydantic has built the schema, and with it its own
+            # pydantic replaces this signature by its own when it builds the schema.
+            cls.__signature__ = SettingsSignature()
 
         def __init__(self, *positional: Any, **kwargs: Any) -> None:
             if positional:
@@ -278,9 +279,8 @@ class WireSettings(BaseChatModel):
                 refused = complaint(type(self), exc)
             except CallerError as exc:
                 refused = exc
-            if (
-                refused is not None
-            ):  # raised here: pydantic's error and the frames below show the arguments, keys too
+            if refused is not None:
+                # It is raised here, because pydantic's error and the frames below it show the arguments, even keys.
                 kwargs = values = {}
                 raise refused.with_traceback(None)
 
@@ -288,11 +288,14 @@ class WireSettings(BaseChatModel):
 
     @classmethod
     def _read_arguments(cls, kwargs: Arguments) -> Kwargs:
-        """Resolve other names, keep unknown arguments as `model_kwargs`, look into the environment for the rest."""
+        """Return the values of the fields for the keywords of `__init__`.
+
+        Aliases are resolved, unknown arguments go to `model_kwargs`, and unset fields are read from the environment.
+        """
         values: Kwargs = {}
         for name, value in kwargs.items():
             field = cls.ALIASES.get(name, name)
-            if field == name or values.get(field) is None:  # its own name wins over an alias
+            if field == name or values.get(field) is None:  # The field's own name wins.
                 values[field] = value
         if values.get("model") is None and cls.DEFAULT_MODEL:
             _take_default_model(cls, values)
@@ -331,14 +334,11 @@ class WireSettings(BaseChatModel):
 
     @classmethod
     def _environment_fields(cls, values: Values) -> Mapping[str, tuple[str, ...]]:
-        if (
-            service := service_for(cls, values)
-        ) is not None:  # a service never gets what another's variables hold
+        service = service_for(cls, values)
+        if service is not None:  # A service never gets a key from the variables of another one.
             return {"api_key": service.keys, "base_url": service.url_variables}
         default = cls.model_fields["provider"].default if "provider" in cls.model_fields else None
-        if (
-            values.get("provider", default) != default
-        ):  # another company's, at an address of its own
+        if values.get("provider", default) != default:  # A provider that has no row here.
             return {}
         return {"api_key": cls.KEY_VARIABLES, "base_url": cls.URL_VARIABLES, **cls.ENVIRONMENT}
 
@@ -351,7 +351,7 @@ class WireSettings(BaseChatModel):
             if unknown.pop(name) and (instead := cls.WITHOUT_EFFECT[name]):
                 warn_caller(f"`{name}` has no effect here: {instead}.")
         strange = [name for name in unknown if name not in cls.SENDABLE]
-        if strange:  # a call warns of those that it leaves out
+        if strange:  # Words of other wires are accepted here; a call that leaves one out warns.
             from modelwire.adapters.wires.wire_parameters import foreign_words
 
             service = service_for(cls, values)
@@ -367,13 +367,13 @@ class WireSettings(BaseChatModel):
                 )
         if strange:
             warn_caller(
-                f"{', '.join(f'`{name}`' for name in strange)}: no parameter `{cls.__name__}` knows; sent to the "
-                "provider as it is. Write it in `model_kwargs` to say that this is meant."
+                f"{', '.join(f'`{name}`' for name in strange)}: not a known parameter of `{cls.__name__}`; sent to the "
+                "provider unchanged. Write it in `model_kwargs` if you mean it."
             )
         return unknown
 
     def model_post_init(self, context: Any, /) -> None:
-        """Check what can be checked before any request."""
+        """Check the fields, so that wrong ones raise before any request."""
         check_retry_settings({name: getattr(self, name) for name in RETRY_SETTINGS})
         if not self.model.isprintable():
             raise InvalidArgument("`model` has a line break or another character that no name has.")
@@ -384,24 +384,22 @@ class WireSettings(BaseChatModel):
         check_limits(self)
         for name in ("default_headers", "extra_headers"):
             if isinstance(headers := getattr(self, name), dict):
-                self.__dict__[name] = Headers(headers)  # which `vars(model)` does not show
+                self.__dict__[name] = Headers(headers)  # Its `repr` hides the values.
         self._endpoint(ask=False)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave out secrets and sockets; a copy in another process reads its key from the environment there.
+        """Return the state to pickle, without secrets and sockets.
 
-        It does that if this model read its own from the environment, or calls the provider's own address. If the code
-        set a credential for another address, the copy does not read the environment either.
+        The copy reads its key from the environment of its process, if this model has read its own from the environment
+        or calls the provider's own address. If the code has set a credential for another address, the copy has none.
         """
         state = super().__getstate__()
         kept = state["__dict__"]
         fields = kept | dict.fromkeys((*self.SECRETS, *_CLIENTS, "proxy"))
         for name in self.ADDRESSES:
             fields[name] = fields[name] and shown_url(fields[name])
-        for name in (
-            "client",
-            "async_client",
-        ):  # keep the class name, so that unpickling fails instead of calling another address
+        # The name of the class is kept, so that unpickling fails instead of calling another address.
+        for name in ("client", "async_client"):
             fields[name] = fields[name] and type(fields[name]).__name__
         fields |= dict.fromkeys(
             name for name in ("default_headers", "extra_headers") if fields[name]
@@ -435,8 +433,8 @@ class WireSettings(BaseChatModel):
                 setattr(self, field, secret)
 
     def _credential_source(self) -> Literal["code", "environment"] | None:
-        """Return where the credential comes from: "code", "environment", or None if there is none."""
-        if getattr(self, "provider", None) == "local":  # its key is no secret, and is not asked for
+        """Return the source of the credential: "code", "environment", or None if there is none."""
+        if getattr(self, "provider", None) == "local":  # A local server needs no key.
             return None
         if is_set_in_code(self):
             return "code"
@@ -459,12 +457,14 @@ class WireSettings(BaseChatModel):
         service = service_for(cls, values)
         if service is None:
             return [*addresses, cls.DEFAULT_URL]
-        with suppress(InvalidArgument):  # the environment names no account there
+        with suppress(
+            InvalidArgument
+        ):  # The environment may lack a part of the address, such as an account.
             addresses.append(service.address(cls.WIRE))
         return addresses
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Show what was set, and no secret."""
+        """Yield the fields that differ from their defaults, with secrets masked."""
         fields = type(self).model_fields
         for name, value in super().__repr_args__():
             if name not in fields or value != fields[name].get_default(call_default_factory=True):
@@ -472,7 +472,7 @@ class WireSettings(BaseChatModel):
 
     @property
     def model_name(self) -> str:
-        """The model, under the name older scripts use."""
+        """The same as `model`, for older scripts."""
         return self.model
 
     if not TYPE_CHECKING:
@@ -486,7 +486,7 @@ class WireSettings(BaseChatModel):
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """The keys that are set, each with the variable that is to hold it where the model is made again."""
+        """The fields of credentials that are set, each with the environment variable from which it is loaded again."""
         variables = self._environment_fields(self.__dict__)
         return {
             name: variables[name][0]
@@ -510,7 +510,7 @@ class WireSettings(BaseChatModel):
         return sdk_clients.SdkClients(self)
 
     def _own_client(self, *, is_async: bool = False) -> Any:
-        """Return the client of the user's own over which calls go, an SDK's or of httpx's kind; None for ours."""
+        """Return the user's own client that makes the calls, of an SDK or of httpx; None if our connections do."""
         if self.client is None and self.async_client is None:
             if is_async:
                 return self.http_async_client
@@ -526,9 +526,10 @@ class WireSettings(BaseChatModel):
         key: Secret | None = None,
         ask: bool = True,
     ) -> Endpoint:
-        """Return where a call goes and as whom; `headers` are its own, and `key` what a function has returned already.
+        """Return the address and the authentication headers of a call.
 
-        Without `ask`, a function that gives the key is left alone and none is sent. Raises `MissingKey`.
+        `headers` are the headers of this call; `key` is one that the user's function has returned already. Without
+        `ask`, that function is not called and no key is sent. Raises `MissingKey`.
         """
         if self.client is not None or self.async_client is not None:
             return self._sdk().endpoint(checked_headers(self.default_headers))
@@ -557,7 +558,7 @@ class WireSettings(BaseChatModel):
 
     def _asks_for_key(self) -> bool:
         """Return whether a function gives the key: it is called for each call, and again if the key is refused."""
-        for name in self.SECRETS:  # noqa: SIM110 - a loop, as every call asks this
+        for name in self.SECRETS:  # noqa: SIM110 - every call runs this, and a loop is faster
             if callable(getattr(self, name)):
                 return True
         return False
@@ -567,20 +568,18 @@ class WireSettings(BaseChatModel):
         return Credentials(self)
 
     def _wire(self) -> Wire:
-        """Return the wire this model speaks where a call says nothing else."""
+        """Return the wire of this model's calls, unless a call chooses another one."""
         return wire_named(self.WIRE)
 
     def _params(self) -> Kwargs:
-        """The parameters set on the model, by their common names."""
+        """Return the parameters that are set on the model, by their common names."""
         params: Kwargs = {}
-        for name in (
-            self.PARAMETERS
-        ):  # a loop, as every call comes here: a comprehension is a call of its own
+        for name in self.PARAMETERS:
             if (value := getattr(self, name)) is not None:
                 params[name] = value
         for name, value in self.model_kwargs.items():
             set_parameter(params, name, value)
-            if value is None:  # here it says null
+            if value is None:  # A None in `model_kwargs` is sent as null.
                 params[name] = None
         return params
 
@@ -590,7 +589,7 @@ class WireSettings(BaseChatModel):
 
 
 def _move_lost_secrets(cls: type[WireSettings], values: Arguments) -> None:
-    """Mark the key of a configurable model that was pickled as lost, unless it calls an address of its own."""
+    """Mark the credential of an unpickled configurable model as lost, unless it calls the provider's own address."""
     for name in [name for name, value in values.items() if value.__class__ is LostSecret]:
         lost = values.pop(name)
         if not cls._is_own_address(values):
@@ -598,7 +597,7 @@ def _move_lost_secrets(cls: type[WireSettings], values: Arguments) -> None:
 
 
 def _take_default_model(cls: type[WireSettings], values: Arguments) -> None:
-    """Take LangChain's default model, with a warning, unless the provider is another one than the class's."""
+    """Set LangChain's default model, with a warning, unless the arguments name a provider other than the class's."""
     if "provider" not in values or values["provider"] == cls.model_fields["provider"].default:
         values["model"] = cls.DEFAULT_MODEL
         warn_caller(
@@ -608,7 +607,7 @@ def _take_default_model(cls: type[WireSettings], values: Arguments) -> None:
 
 
 def _needs_key(model: WireSettings, service: Service | None, headers: HeaderFields | None) -> bool:
-    """Return whether a call without a key would be refused: nothing else says whose call it is."""
+    """Return whether a call needs a key: its address does, and no header, URL or HTTP client authenticates it."""
     needed = model.base_url is None if service is None else service.needs_key(model.base_url)
     is_in_headers = any(map(names_a_key, (headers, model.default_headers)))
     return needed and not is_in_headers and not is_said_elsewhere(model.__dict__)

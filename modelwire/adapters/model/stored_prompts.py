@@ -1,9 +1,8 @@
-"""Prompts that the provider stores under a name: Gemini's `cachedContents`. They are made, renewed and deleted here.
+"""Stores heads of prompts at the provider (Gemini's `cachedContents`), and renews and deletes them.
 
-A head of a prompt (system instruction and tools) is stored when a call has repeated it and the provider has not read it
-from its own cache: that costs nothing where it works, and one call alone would not pay for storing. Calls renew a
-stored head before it ends, `close()` and the end of the program delete it, and one that a crash has left behind ends by
-itself after its lifetime.
+A head (system instruction and tools) is stored when a call has repeated it and the provider has not read it from its
+automatic cache. That cache costs nothing where it works, and storing does not pay for a single call. Calls renew a
+stored head before it expires; `close()` and the end of the program delete it; after a crash it expires by itself.
 Source: https://ai.google.dev/api/caching, read 2026-11.
 """
 
@@ -35,12 +34,13 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("modelwire")
 
-# A request about a stored prompt may take this long. The call that wants it goes on without it then.
+# A request about a stored head times out after this; its call is then sent without a stored head.
 PATIENCE_S = 10.0
-# A head was read from the provider's cache if so much of it was, estimated at so many bytes a token.
+# A head counts as read from the automatic cache if at least this share of its tokens was; a token is estimated at
+# `_BYTES_A_TOKEN`.
 _LEAST_SHARE_READ = 0.5
 _BYTES_A_TOKEN = 4
-# At most this many heads are remembered; those that are forgotten end by themselves.
+# At most this many heads are tracked; a stored head that is dropped from them expires by itself.
 MOST_HEADS = 256
 
 _Control = Exchange[Any, Any]
@@ -54,7 +54,7 @@ class _ControlWire:
         self.error = codec.error
 
     def decode(self, reply: Reply) -> Any:
-        """Return the object, or an empty one."""
+        """Return the JSON object of a reply; {} if the reply is not JSON."""
         with suppress(ValueError):
             return from_json(reply.body)
         return {}
@@ -64,7 +64,7 @@ class _ControlWire:
 
 
 class _ReadingWire:
-    """The codec of a call that repeats a head: it notes whether the provider has read that from its own cache."""
+    """The codec of a call that repeats a head: records whether the provider has read it from its automatic cache."""
 
     def __init__(self, codec: Any, head: _Head, head_tokens: float) -> None:
         self._codec = codec
@@ -101,22 +101,22 @@ class _ReadingWire:
 
 
 class _Head:
-    """One head of prompts: its state at the provider, and the name under which it is stored."""
+    """One head of prompts: whether it is due to be stored, and the name under which the provider stores it."""
 
     def __init__(self, model: HTTPChatModel) -> None:
         self.model = model
-        self.last_s: float | None = None  # when a call has sent it
-        self.is_missed = (
-            False  # a call has repeated it, and it was not read from the provider's own cache
-        )
+        self.last_s: float | None = None  # The time of the last call with this head.
+        # True if a call has repeated the head and the provider has not read it from its automatic cache.
+        self.is_missed = False
         self.name: str | None = None
         self.ends_s = 0.0
-        self.is_busy = False  # another call makes or renews it
+        self.is_busy = False  # True while a call stores or renews it.
         self.is_refused = False
-        self.latest: tuple[_Control, StoredHead] | None = None  # what a deletion needs to know
+        # The last call with this head, from which the request that deletes it is made.
+        self.latest: tuple[_Control, StoredHead] | None = None
 
     def is_due(self, now: float, lifetime_s: float, *, is_repeated: bool) -> bool:
-        """Count a call, and return whether the head should be stored or renewed now."""
+        """Record a call with this head; return whether the head should be stored or renewed now."""
         self.is_missed = self.is_missed and is_repeated
         self.last_s = now
         if now > self.ends_s:
@@ -133,7 +133,7 @@ _lock = Lock()
 def before_call(
     model: HTTPChatModel, call: _Control, request: WireRequest, *, is_async: bool
 ) -> Callable[[], Any]:
-    """Return a function to call or await before a call: it stores the head, and puts its name into the call."""
+    """Return a function to call or await before a call: it stores the head if due, and puts its name into the call."""
 
     async def abefore() -> None:
         with _storing(model, call, request) as storing:
@@ -151,7 +151,7 @@ def before_call(
 
 
 class _Storing:
-    """The request that stores or renews the head of a call, None if none is due, and its answer."""
+    """The request that stores or renews the head of a call, None if that is not due, and its answer."""
 
     def __init__(self, control: _Control | None) -> None:
         self.control = control
@@ -160,7 +160,7 @@ class _Storing:
 
 @contextmanager
 def _storing(model: HTTPChatModel, call: _Control, request: WireRequest) -> Iterator[_Storing]:
-    """Decide what is due for the head of a call, and put the name of a stored one into the call."""
+    """Yield the request that is due for the head of a call, then put the name of the stored head into the call."""
     store = cast("StoredHead", request.storable)
     now = time.monotonic()
     head = _head_of(model, call, store)
@@ -228,7 +228,7 @@ def _control(call: _Control, url: str, method: str, body: JSON | None = None) ->
 
 
 def close() -> None:
-    """Delete all prompts that this process has stored at providers and that have not ended."""
+    """Delete all heads that this process has stored at providers and that have not expired."""
     with _lock:
         heads = list(_heads.values())
         _heads.clear()
@@ -240,7 +240,7 @@ def close() -> None:
         try:
             drive(call_flow(deletion), connection_of(head.model, deletion))
         except ChatError as error:
-            _logger.warning("A stored prompt was not deleted, and ends by itself: %s", error)
+            _logger.warning("A stored prompt was not deleted, and will expire by itself: %s", error)
 
 
 atexit.register(close)

@@ -28,7 +28,7 @@ from modelwire.errors import (
     StreamInterrupted,
 )
 from modelwire.messages import AIMessage, AIMessageChunk, HumanMessage, merge_chunks
-from modelwire.messages.ai import RESTART
+from modelwire.messages.ai import restart_marker
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import settled
 from modelwire.transport.call import interrupted, stream_flow
@@ -43,16 +43,18 @@ if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
     from modelwire.transport.wire import ServerEvent
 
-_MOST_RESUMES = 4  # of one stream
-_TAIL_CHARS = 200  # of the part: a repetition of its end is looked for in so many
-# A repetition of fewer characters is taken for chance, unless it is the whole part: "l" after "hel" is no repetition.
+# A stream is continued at most this many times.
+_MOST_RESUMES = 4
+# The beginning of a continuation is compared with this many characters at the end of the part, to find a repetition.
+_TAIL_CHARS = 200
+# A repetition of fewer characters is taken for chance, unless it is the whole part: "l" after "hel" is not one.
 _LEAST_OVERLAP_CHARS = 8
-# This many characters count as a token, where the provider has not sent the usage.
+# If the provider has not sent the usage, it is estimated with this many characters a token.
 _CHARS_A_TOKEN = 4
-_FOLD_AT = 256  # chunks
-_RESUMED_AT = (
-    "resumed_at"  # in the metadata of the first chunk after a seam: the character at which it is
-)
+# More chunks than this are replaced by their sum.
+_FOLD_AT = 256
+# The first chunk of a continuation has in its metadata, under this key, how many characters came before it.
+_RESUMED_AT = "resumed_at"
 
 _GO_ON = (
     "Your answer was cut off by a broken connection. Continue it exactly where it stopped: begin with the very next "
@@ -135,7 +137,7 @@ async def acontinued_elsewhere(
 
 
 class ResumableStream:
-    """One stream: the chunks that were yielded, and the request in flight. `before` is a part from another model."""
+    """One stream: the chunks yielded so far, and the request in flight. `before` is a part from another model."""
 
     def __init__(
         self,
@@ -159,18 +161,19 @@ class ResumableStream:
         self._whole_request = exchange
         self._parts: list[_Chunk] = [] if before is None else [before]
         self._seam: _Seam | None = None
-        self._count = 0  # of the requests that continued the stream
+        self._count = 0  # The number of requests that continued the stream.
         self._tracked: _TrackedWire | None = None
         if exchange.policy.stream_resume == "lossless":
             self._tracked = _TrackedWire(exchange)
             exchange.wire = cast("Any", self._tracked)
-        exchange.hooks = exchange.hooks._replace(refusals=None)  # judged here, with all parts
+        # A refusal is judged in `_checked`, by all parts together.
+        exchange.hooks = exchange.hooks._replace(refusals=None)
         self.exchange = exchange
         if before is not None:
             self._anchor(before)
 
     def take(self, chunk: _Chunk) -> list[_Chunk]:
-        """Return what the caller gets for a chunk that came."""
+        """Return the chunks to yield for a chunk that has arrived; none if it is held back."""
         chunks = [chunk] if self._seam is None else self._seam.take(chunk)
         if chunks and chunks[-1].chunk_position == "last":
             chunks = self._checked(chunks)
@@ -178,7 +181,7 @@ class ResumableStream:
         return chunks
 
     def end(self) -> list[_Chunk]:
-        """Return what was held back until the stream ended."""
+        """Return the chunks that were held back until the stream ended."""
         chunks = [] if self._seam is None else self._seam.end()
         self._add(chunks)
         return chunks
@@ -199,7 +202,7 @@ class ResumableStream:
     def go_on(self, error: ChatError) -> list[_Chunk]:
         """Prepare the request that continues the stream, or raise `error`; return the chunks that come before it.
 
-        What the seam still holds back is dropped: it may be the beginning of a repetition.
+        Chunks that are still held back are dropped, because they may be the beginning of a repetition.
         """
         self._seam = None
         if not self._may_go_on(error):
@@ -213,12 +216,12 @@ class ResumableStream:
             self._anchor(whole)
             return []
         self.exchange = self._again(self._messages)
-        marker = _Chunk.from_wire("", response_metadata={RESTART: True})
+        marker = restart_marker()
         self._parts.append(marker)
         return [marker]
 
     def _given_up(self, error: ChatError) -> ChatError:
-        """Return the error that the caller gets, with all parts; a fallback may continue a text."""
+        """Return the error to raise, with all parts as `.partial`; it says whether another model may continue them."""
         if not self._parts or isinstance(error, Refused):
             return error
         error.partial = whole = merge_chunks(self._parts)
@@ -250,7 +253,7 @@ class ResumableStream:
         return kinds <= _STITCHED
 
     def _anchor(self, whole: _Chunk) -> None:
-        """Replace the request by one that carries the part so far."""
+        """Replace the request by one that contains the part so far, for the model to continue."""
         text = str(whole.text)
         turns: list[BaseMessage] = [AIMessage(text)]
         if not self._takes_prefill():
@@ -276,24 +279,29 @@ class ResumableStream:
             is_async=self._is_async,
             ask=False,
         )
-        exchange.headers = self._whole_request.headers  # they have the key
+        exchange.headers = self._whole_request.headers  # These headers have the key.
         exchange.hooks = exchange.hooks._replace(refusals=None)
         return exchange
 
 
-# Fields of a body that make the answer one whose parts do not fit together.
+# A request with one of these fields gets a structured answer, which cannot be joined from two.
 _FORMS = frozenset(("response_format", "output_config", "outputConfig", "output_format"))
+# An answer can be continued if it has only blocks of these types.
 _STITCHED = frozenset(("text", "reasoning", "thinking", "redacted_thinking", "reasoning_content"))
 
 
 class _Seam:
-    """Appends the chunks of a continuation to the part: without the repetition, renumbered, and marked."""
+    """Changes the chunks of a continuation so that they can follow the part.
+
+    A repetition of the part's end is removed, blocks are renumbered, and the first chunk is marked.
+    """
 
     def __init__(self, before: _Chunk, text: str, input_bytes: int) -> None:
         self._text = text
         self._tail = text[-_TAIL_CHARS:]
         self._in_place = NextPart(before, _metadata)
-        self._held: list[_Chunk] | None = []  # until it is known what they repeat
+        # The chunks held back until it is known whether they repeat the part's end; None after that.
+        self._held: list[_Chunk] | None = []
         self._usage = None
         if before.usage_metadata is None:
             made = ceil(len(text) / _CHARS_A_TOKEN)
@@ -301,7 +309,7 @@ class _Seam:
             self._usage = {"input_tokens": sent, "output_tokens": made, "total_tokens": sent + made}
 
     def take(self, chunk: _Chunk) -> list[_Chunk]:
-        """Return the chunks that can leave now."""
+        """Return the chunks that can be yielded now."""
         if self._held is None:
             return self._in_place([chunk])
         self._held.append(chunk)
@@ -333,7 +341,7 @@ class _Seam:
 
 
 def _metadata(first: Fields, last: Fields) -> JSON:
-    """Return the metadata of the last chunk: the answer keeps the id that it began with."""
+    """Return the metadata of the last chunk, with the id of the first part."""
     if "id" in first:
         return {**last, "id": first["id"]}
     return dict(last)
@@ -376,7 +384,7 @@ def may_overlap(tail: str, text: str) -> bool:
 
 
 class _TrackedWire:
-    """The codec of a lossless stream: one decoder reads all of its connections, each event once."""
+    """The codec of a lossless stream: one decoder reads the events of all its connections, each event once."""
 
     def __init__(self, exchange: ModelExchange) -> None:
         wire: Any = exchange.wire
@@ -391,11 +399,11 @@ class _TrackedWire:
         self.provider: str = wire.provider
         self.decode = wire.decode
         self.error = wire.error
-        self._decoder: _TrackedDecoder | None = None  # which reads the stream
+        self._decoder: _TrackedDecoder | None = None  # The decoder of the stream.
         self._made = 0
 
     def stream_decoder(self, headers: HeaderFields) -> Any:
-        """Return the decoder of the stream; each second one is that of the part, should the stream fail."""
+        """Return the decoder of the stream; every second call returns a new one, for the part if the stream fails."""
         self._made += 1
         if self._made % 2 == 0:
             return self._wire.stream_decoder(headers)
@@ -404,12 +412,12 @@ class _TrackedWire:
         return self._decoder
 
     def can_go_on(self) -> bool:
-        """Return whether the provider has named the answer and numbered its events."""
+        """Return whether the stream can be resumed: the provider has sent the answer's id and numbered events."""
         decoder = self._decoder
         return decoder is not None and decoder.sequence is not None and bool(decoder.response_id)
 
     def rest(self, exchange: ModelExchange) -> ModelExchange:
-        """Return the exchange, changed to request the events after the last one that came.
+        """Return the exchange, changed to request the events after the last one received.
 
         Source: https://platform.openai.com/docs/api-reference/responses/get, read 2026-11.
         """
@@ -419,7 +427,7 @@ class _TrackedWire:
         exchange.url = f"{url}{mark}stream=true&starting_after={decoder.sequence}"
         exchange.method = "GET"
         exchange.content = b""
-        # A copy of the provider's answer costs nothing.
+        # Reading the provider's copy of the answer is not billed.
         exchange.hooks = exchange.hooks._replace(note=None)
         exchange.wire = cast("Any", self)
         self._made = 0
@@ -427,7 +435,7 @@ class _TrackedWire:
 
 
 class _TrackedDecoder:
-    """Remembers the id of the answer and the number of its last event, and passes over events that come again."""
+    """Records the id of the answer and the number of its last event, and skips events that are sent again."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
@@ -436,11 +444,11 @@ class _TrackedDecoder:
         self.has_chunks = False
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the decoder has besides: its `request_id`, `refused` and `close`."""
+        """Return an attribute of the inner decoder, such as `request_id`, `refused` or `close`."""
         return getattr(self._decoder, name)
 
     def feed(self, event: ServerEvent) -> list[_Chunk]:
-        """Return the chunks of an event."""
+        """Return the chunks of an event; none for one that was received before."""
         try:
             data = from_json(event.data)
         except ValueError:

@@ -1,6 +1,6 @@
-"""`with_structured_output`: an answer that keeps to a schema, by a method the wire has, read into objects.
+"""`with_structured_output`: asks for answers that follow a schema, by a method of the wire, and parses them.
 
-Loaded when it is used. No I/O here.
+Loaded when it is first used. No I/O here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from modelwire.runnables import Runnable
 
 _METHODS = ("json_schema", "function_calling", "json_mode")
-# The parser raises `ModelRefusalError` for a refusal, or returns it beside the message (`include_raw`).
+# The call returns a refusal as a message; then the parser raises `ModelRefusalError`, or returns it (`include_raw`).
 _AS_MESSAGE = {"on_refusal": "message"}
 
 
@@ -46,17 +46,17 @@ _VALUE_TYPES = ("array", "string", "number", "integer", "boolean", "null")
 def structured_answer(
     model: BaseChatModel, schema: Any, *, include_raw: bool, retries: int, **kwargs: Any
 ) -> Runnable[Any, Any]:
-    """Return what `with_structured_output` of a model returns.
+    """Return the runnable for `with_structured_output` of a model.
 
-    With `on_refusal="message"` a refusal is returned as its `AIMessage`. With `include_raw` the message is there
-    anyway, and the refusal is its `parsing_error`.
+    With `on_refusal="message"` an answer in which the model refuses is returned as an `AIMessage`. With `include_raw`
+    the result has the message anyway, and the refusal as its `parsing_error`.
     """
     on_refusal = kwargs.pop("on_refusal", "raise")
     if on_refusal not in ("raise", "message"):
         raise InvalidArgument(f'`on_refusal` must be "raise" or "message", not {on_refusal!r}.')
     form = _object_form(schema)
     if isinstance(schema, Mapping) and "properties" in schema:
-        schema = {"title": "Answer", **schema}  # the name of a tool, where a tool is the way
+        schema = {"title": "Answer", **schema}  # A method that uses a tool needs a name for it.
     asking = model._structured(form or schema, include_raw=include_raw, **kwargs)
     if on_refusal == "message":
         asking = _returning_refusals(asking)
@@ -76,7 +76,7 @@ def _returning_refusals(asking: Runnable[Any, Any]) -> Runnable[Any, Any]:
 
 
 def _object_form(schema: Any) -> type[ValueForm] | None:
-    """Return the class of an object that carries a value of the form `schema`; None for what is an object itself.
+    """Return a class whose field `value` has the form `schema`; None if `schema` is the form of an object.
 
     Raises: `InvalidType` for a type that pydantic has no schema for.
     """
@@ -89,18 +89,14 @@ def _object_form(schema: Any) -> type[ValueForm] | None:
         return None
     try:
         return create_model("Answer", __base__=ValueForm, value=(schema, ...))
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as exc:  # what pydantic raises for a form it cannot read
+    except (TypeError, ValueError, RuntimeError) as exc:  # pydantic cannot make a schema of it.
         raise InvalidType(f"`{schema}` cannot be the form of an answer: {exc}") from exc
 
 
 def _json_form(schema: Fields) -> type[ValueForm] | None:
     """Return the class for a JSON schema of a value; None for the schema of an object, or a provider's own form.
 
-    Raises: `InvalidArgument` for a schema that refers to itself, which has its place at the top only.
+    Raises: `InvalidArgument` for a schema that refers to itself, because it becomes a part of another schema here.
     """
     if schema.get("type") not in _VALUE_TYPES:
         return None
@@ -123,7 +119,7 @@ def _json_form(schema: Fields) -> type[ValueForm] | None:
 def structured_by_tools(
     model: BaseChatModel, schema: Any, *, include_raw: bool, tool_choice: Any = "any", **kwargs: Any
 ) -> Runnable[Any, Any]:
-    """Bind `schema` as the only tool there is, and read the arguments of its call."""
+    """Return a runnable that binds `schema` as the only tool, and parses the arguments of the tool call."""
     _check(schema)
     if schema is None:
         raise InvalidArgument("`with_structured_output` needs a `schema`: the form of the answer.")
@@ -143,7 +139,7 @@ def structured_by_either(
     method: str | None = None,
     **kwargs: Any,
 ) -> Runnable[Any, Any]:
-    """Read a call of the tool `schema`, or the JSON of a text: what a model without a wire has to say."""
+    """Return a runnable that parses a call of the tool `schema`, or JSON text, for a model without a wire."""
     _check(schema)
     if method is not None:
         _check_method(method)
@@ -158,7 +154,7 @@ def structured_by_either(
 def structured_by_members(
     asking: Runnable[Any, Any], schema: Any, *, include_raw: bool
 ) -> Runnable[Any, Any]:
-    """Read what a pool's deployments answer, each by its own method: a call of a tool, or the JSON of a text."""
+    """Return a runnable that parses the answers of a pool, whose deployments send tool calls or JSON text."""
     key_name = None
     if schema is not None:
         key_name = convert_to_openai_function(schema)["name"]
@@ -175,13 +171,13 @@ def structured_by_wire(
     strict: bool | None,
     **kwargs: Any,
 ) -> Runnable[Any, Any]:
-    """Ask for an answer of the form `schema` by one of the methods the wire has."""
+    """Return a runnable that asks for an answer of the form `schema` by a method of the wire, and parses it."""
     wire = model._wire()
     _check(schema)
     method = method or _default_method(model, kwargs)
     _check_method(method)
     if method == "json_mode" and method not in wire.structured.methods and schema is not None:
-        method = "json_schema"  # this wire knows no JSON without a schema
+        method = "json_schema"  # This wire has no JSON mode without a schema.
     if method == "json_mode":
         _check_json_mode(wire, strict=strict)
         form: JSON = {"type": "json_object"}
@@ -199,7 +195,7 @@ def structured_by_wire(
 
 
 def _tool_options(model: HTTPChatModel, kwargs: Arguments) -> Kwargs:
-    """Return the keywords that make a model call one tool, without those that it takes no value of."""
+    """Return the keywords that make a model call one tool, without those that the model does not accept."""
     wire = model._wire()
     provider = getattr(model, "provider", wire.owner)
     if wire.structured.one_tool_call and not refuses(
@@ -216,7 +212,7 @@ def _tool_options(model: HTTPChatModel, kwargs: Arguments) -> Kwargs:
 
 
 def _check_json_mode(wire: Any, *, strict: bool | None) -> None:
-    """Raise `InvalidArgument` if the wire has no JSON mode, or if `strict` asks for what it does not have."""
+    """Raise `InvalidArgument` if the wire has no JSON mode, or if `strict` is set, which needs a schema."""
     if strict is not None:
         raise InvalidArgument(
             "`strict` says how to keep to a schema; `method='json_mode'` sends none."
@@ -241,7 +237,7 @@ def _check(schema: Any) -> None:
 
 
 def _default_method(model: HTTPChatModel, kwargs: Values) -> str:
-    """Return the method that suits the model and its parameters as they will be sent, in whichever words they are."""
+    """Return the method that suits the model best, with the parameters that the call will send."""
     wire = model._wire()
     name = str(model.model)
 
@@ -261,7 +257,10 @@ def _is_model(schema: Any) -> bool:
 
 
 def _parser(schema: Any, *, key_name: str | None = None, text_too: bool = False) -> Any:
-    """Return the parser of answers of the form `schema`: of the arguments of the tool `key_name`, or of a text."""
+    """Return the parser of answers of the form `schema`.
+
+    It reads the arguments of the tool `key_name`, a text if that is None, and either with `text_too`.
+    """
     if _is_model(schema):
         form: JSON = {
             "title": model_name(schema),
@@ -285,7 +284,7 @@ def _parser(schema: Any, *, key_name: str | None = None, text_too: bool = False)
 
 
 def _columns_of(model: Any) -> list[str] | None:
-    """Return the keys that objects of a pydantic class have in JSON; None where they may have others."""
+    """Return the keys that objects of a pydantic class have in JSON; None if they may have others."""
     fields = getattr(model, "model_fields", None)
     if (
         fields is None
@@ -304,7 +303,7 @@ def _columns_of(model: Any) -> list[str] | None:
 
 
 def _plain_schema(schema: Fields) -> tuple[str, JSON]:
-    """Return the name and the JSON schema of a dict: it may be one, or have one in a shape of a provider's."""
+    """Return the name and the JSON schema of a dict, which is a JSON schema or a provider's form with one inside."""
     if is_ready(schema):
         inner = schema.get("json_schema", schema)
         return str(inner.get("name", "the answer")), dict(inner.get("schema") or {})
@@ -315,7 +314,7 @@ def _plain_schema(schema: Fields) -> tuple[str, JSON]:
 def _read(
     asking: Runnable[Any, Any], parser: Runnable[Any, Any], *, include_raw: bool
 ) -> Runnable[Any, Any]:
-    """Return a chain that parses the answers of `asking`; with `include_raw` it returns the error beside the answer."""
+    """Return a chain that parses the answers of `asking`; with `include_raw` it returns message, value and error."""
     if not include_raw:
         return asking | parser
 
@@ -324,7 +323,7 @@ def _read(
 
 
 class _RawReader:
-    """Yields the parts of an answer, and when it is whole what `parser` makes of it."""
+    """Yields the chunks of an answer as `raw`, and at the end the result of `parser`."""
 
     def __init__(self, parser: Runnable[Any, Any]) -> None:
         self.parser = parser

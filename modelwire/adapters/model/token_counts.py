@@ -1,4 +1,4 @@
-"""`TokenCounts`: how many tokens a text or messages have for a model, and where the count comes from.
+"""`TokenCounts`: counts the tokens of a text or of messages for a model, and names the source of each count.
 
 Only the provider's own endpoint is exact. Without one, these are tried in turn: the user's tokenizer, tiktoken if its
 vocabulary is on this machine already, an estimate by characters.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # English prose: https://platform.openai.com/tokenizer, read 2026-11. More for other scripts and for code.
 _CHARS_PER_TOKEN = 4
-# Vocabularies by the file tiktoken keeps each in, and its SHA-256 (tiktoken 0.14): another one it would fetch anew.
+# The address and the SHA-256 of each vocabulary's file (tiktoken 0.14). tiktoken downloads a file with another hash.
 _VOCABULARIES = {
     "cl100k_base": (
         "https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken",
@@ -49,7 +49,7 @@ _ON_EVERY_WIRE = frozenset({"model", "tools", "tool_choice", "extra_headers", *R
 
 
 class TokenCount(int):
-    """A number of tokens. `exact` is True if the provider counted them; `source` names what counted them."""
+    """A number of tokens. `exact` is True if the provider counted them; `source` names the endpoint or tokenizer."""
 
     exact: bool
     source: str
@@ -90,14 +90,15 @@ class TokenCounts:
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> TokenCount:
-        """Count the input tokens of a call with these messages and tools; `kwargs` are those of the call.
+        """Count the input tokens of a call with these messages, tools and `kwargs`.
 
-        It asks the provider where that counts (OpenAI, Anthropic, Gemini, Bedrock): a request, which costs nothing.
+        OpenAI, Anthropic, Gemini and Bedrock count them, by a request that costs nothing; for any other provider they
+        are counted on this machine.
 
             count = model.count_tokens("How long is this?", tools=[weather])
             count, count.exact, count.source  # 58, True, "https://api.anthropic.com/v1/messages/count_tokens"
 
-        Raises: the errors of a call, but for an address without such an endpoint: then it is counted here.
+        Raises: The errors of a call. An address without the endpoint raises none: then this machine counts.
         """
         messages = self._messages(messages)
         exchange = _exchange(self, messages, tools, config, kwargs)
@@ -118,7 +119,7 @@ class TokenCounts:
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> TokenCount:
-        """Return what `count_tokens` returns."""
+        """Count the input tokens of a call; see `count_tokens`."""
         messages = self._messages(messages)
         key = None
         model = cast("HTTPChatModel", self)
@@ -135,11 +136,11 @@ class TokenCounts:
                     raise
         return self._count_here(messages, tools)
 
-    count_tokens.takes_call_kwargs = True  # type: ignore[attr-defined]  # those of a binding too: its tools count
+    count_tokens.takes_call_kwargs = True  # type: ignore[attr-defined]  # a binding passes its keywords: its tools count
     acount_tokens.takes_call_kwargs = True  # type: ignore[attr-defined]
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Return the tokens of `text`; a model knows them through `custom_get_token_ids` only.
+        """Return the token ids of `text`, by the function `custom_get_token_ids`.
 
         Raises: `InvalidArgument` for a model without a tokenizer of its own.
         """
@@ -159,7 +160,7 @@ class TokenCounts:
         return measure[0](text)
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Any = None) -> int:
-        """Count the tokens of messages on this machine, as `count_tokens` does where no provider counts."""
+        """Count the tokens of messages on this machine, as `count_tokens` does if the provider does not count."""
         return self._count_here(messages, tools)
 
     def _count_here(self, messages: Sequence[BaseMessage], tools: Any = None) -> TokenCount:
@@ -172,9 +173,8 @@ class TokenCounts:
             return TokenCount(
                 counting.count_tokens_by(measure[0], messages, tools), source=measure[1]
             )
-        tokens = sum(
-            measure[0](get_buffer_string([message])) for message in messages
-        )  # as LangChain has it
+        # LangChain counts messages in this way.
+        tokens = sum(measure[0](get_buffer_string([message])) for message in messages)
         return TokenCount(
             tokens + (counting.count_tokens_by(measure[0], [], tools) if tools else 0),
             source=measure[1],
@@ -207,7 +207,7 @@ class _CountCodec:
         self.error = codec.error
 
     def decode(self, reply: Reply) -> TokenCount:
-        """Read the number. Raises: `MalformedResponse`."""
+        """Return the token count in the reply. Raises: `MalformedResponse` if it has none."""
         from pydantic_core import from_json
 
         try:
@@ -227,7 +227,7 @@ class _CountCodec:
 
 
 def _counting_of(model: Any) -> TokenCounting | None:
-    """Return the endpoint that counts for a model; None where it has none, or is called over an SDK's client."""
+    """Return the provider's counting endpoint for a model; None if it has none, or an SDK's client makes the calls."""
     if not hasattr(model, "_exchange") or has_sdk_client(vars(model)):
         return None
     counting: TokenCounting | None = model._wire().counting
@@ -244,10 +244,10 @@ def _exchange(
     kwargs: Values,
     **how: Any,
 ) -> Exchange[TokenCount, Any] | None:
-    """Return the exchange that asks the provider for the count; None where it does not count."""
+    """Return the exchange that asks the provider for the count; None if the provider does not count."""
     if (counting := _counting_of(model)) is None:
         return None
-    if counting.model_options:  # another wire, which may not have the parameters of this one
+    if counting.model_options:  # The endpoint is of another wire, which may lack these parameters.
         unset: Kwargs = {
             **dict.fromkeys(model.PARAMETERS),
             "model_kwargs": {},
@@ -264,15 +264,15 @@ def _exchange(
     )
     exchange.wire = _CountCodec(exchange.wire, exchange.url, counting)
     exchange.hooks = exchange.hooks._replace(note=None)
-    exchange.continuation = None  # a count is never suspended
+    exchange.continuation = None  # A count is never suspended.
     return cast("Exchange[TokenCount, Any]", exchange)
 
 
 @lru_cache(maxsize=32)
 def _encoding_on_disk(model: str) -> Any:
-    """Return tiktoken's encoding of a model; None where it, or its vocabulary, is not on this machine.
+    """Return tiktoken's encoding of a model; None if tiktoken or the vocabulary is not on this machine.
 
-    tiktoken fetches a vocabulary that it has not, or one that was changed: it is asked only where it will not.
+    tiktoken would download a vocabulary that is missing or has changed, so its file is checked first.
     """
     try:
         tiktoken: Any = import_module("tiktoken")
@@ -282,9 +282,8 @@ def _encoding_on_disk(model: str) -> Any:
     url, fingerprint = _VOCABULARIES.get(name, ("", ""))
     from hashlib import sha1, sha256
 
-    place = (
-        _cache_folder() / sha1(url.encode(), usedforsecurity=False).hexdigest()
-    )  # tiktoken's name for it
+    # tiktoken names the file after its address.
+    place = _cache_folder() / sha1(url.encode(), usedforsecurity=False).hexdigest()
     try:
         is_there = sha256(place.read_bytes()).hexdigest() == fingerprint
     except OSError:

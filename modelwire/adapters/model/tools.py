@@ -1,6 +1,6 @@
-"""Schemas as a provider takes them: tools in its shape, the form of an answer; what it cannot take is refused.
+"""Converts tools and the schemas of answers to a provider's form; those that it cannot take raise an error.
 
-Loaded when a call has one. No I/O here.
+Loaded when a call has one of them. No I/O here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def bind_tools(
     parallel_tool_calls: bool | None = None,
     **kwargs: Any,
 ) -> Runnable[Any, Any]:
-    """Bind `tools`, each in the shape the wire has for it.
+    """Return the model with `tools` bound, each in the form of its wire.
 
     Raises `InvalidArgument` for a tool or choice that cannot be sent: it names the part and the reason.
     """
@@ -85,7 +85,7 @@ def _converted(model: HTTPChatModel, tool: Any, *, strict: bool | None) -> JSON:
 
 
 def _limits_of(model: WireSettings) -> ToolDialect:
-    """Return what the provider of `model` is known to take."""
+    """Return the known limits of the model's provider for tools; those of an unknown provider are empty."""
     wire = model._wire()
     if getattr(model, "provider", "") in (wire.owner, *wire.tools.clouds):
         return wire.tools
@@ -104,7 +104,7 @@ def _name(tool: JSON) -> str:
 
 
 def _choice(choice: Any, tools: list[JSON], names: list[str]) -> Any:
-    """Check a tool choice against the tools; the codec encodes it."""
+    """Return a tool choice after checking it against the tools; the codec encodes it."""
     if not tools:
         raise InvalidArgument("`tool_choice` was given without any tools to choose from.")
     if choice is True:
@@ -159,8 +159,8 @@ def response_format(model: WireSettings, schema: Any, *, strict: bool | None) ->
 
 
 def _defaults_to_strict(schema: Any, plain: JSON, limits: Any) -> bool | None:
-    """Be strict with a pydantic class, as OpenAI's own SDK is, where strict mode knows all that is in it."""
-    if is_typed_dict(schema):  # keys that may be left out would be made up
+    """Return True, as OpenAI's SDK does, for a pydantic class that strict mode supports; None for anything else."""
+    if is_typed_dict(schema):  # In strict mode the model would invent values for optional keys.
         return None
     try:
         _check_schema(plain, "", limits, strict=True)
@@ -170,7 +170,7 @@ def _defaults_to_strict(schema: Any, plain: JSON, limits: Any) -> bool | None:
 
 
 def is_ready(schema: Fields) -> bool:
-    """Return whether a dict is the form of an answer in the shape of a wire."""
+    """Return whether a dict is a provider's description of the form of an answer, not a plain JSON schema."""
     if schema.get("type") == "json_schema":
         return True
     return isinstance(schema.get("schema"), Mapping) and "name" in schema
@@ -227,5 +227,5 @@ def _problems(schema: Fields, limits: ToolDialect, *, strict: bool) -> Iterator[
 
 
 def _recursive(schema: Fields) -> list[str]:
-    """Return the names of the definitions that contain themselves."""
+    """Return the names of the definitions in a schema that contain themselves."""
     return [ref.split("/", 2)[2] for ref in sorted(recursive_references(schema))]

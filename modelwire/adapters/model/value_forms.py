@@ -1,7 +1,7 @@
-"""Forms of answers that are no objects: `list[City]`, `City | Bird`, `Literal[...]`, `int`.
+"""Structured answers whose form is not an object: `list[City]`, `City | Bird`, `Literal[...]`, `int`.
 
-Providers take an object as the root of a schema and nothing else. So such a form is the one field of an object on the
-wire, and the value of that field is the answer.
+Providers accept only an object at the root of a schema. So the provider gets the schema of an object with one field of
+that form, and the answer is the value of the field.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class ValueForm(BaseModel):
-    """The base of the objects that carry a value in their field `value`."""
+    """The base of classes whose only field, `value`, has the form of the answer."""
 
     @model_validator(mode="before")
     @classmethod
     def _wrap_bare_value(cls, data: Any) -> Any:
-        """Accept the value alone, too: models without a schema to keep to often leave the object out."""
+        """Accept the value without its object, too: models that are not held to a schema often send it alone."""
         is_object = isinstance(data, Mapping) and "value" in data
         return data if is_object else {"value": data}
 
 
 def value_reader(*, include_raw: bool) -> Runnable[Any, Any]:
-    """Return the step that takes the value out of its object. A stream gives the value once, when it is whole."""
+    """Return the step of a chain that replaces a `ValueForm` by its `value`. A stream yields it once, when complete."""
 
     def whole(answers: Iterator[Any]) -> Iterator[Any]:
         last = None

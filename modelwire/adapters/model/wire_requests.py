@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.transport.wire import WireRequest
 
-# These keywords of a call are no parameters of the provider: they name the model, or say how the request is made.
+# These keywords of a call are not sent as parameters: they name the model, or control how the request is built.
 NO_PARAMETERS = frozenset(
     {"model", "model_name", "extra_body", "extra_headers", "stream", "prompt_cache"}
 )
@@ -33,12 +33,14 @@ class RequestBuilder(NamedTuple):
     messages: Sequence[BaseMessage]
     stop: list[str] | str | None
     kwargs: Arguments
-    is_sent: bool = False  # The request is a call, and not only shown, counted or compared.
+    is_sent: bool = (
+        False  # True if the request is sent as a call, not only shown, counted or compared.
+    )
 
     def build(self, *, stream: bool, **credential: Any) -> tuple[Codec, WireRequest]:
-        """Return the request, and the codec that wrote it and will read the answer.
+        """Return the codec that encodes the request and decodes the answer, and the request.
 
-        `credential` is what `_endpoint` takes: the `key` where it is known already, `ask=False` for a call without one.
+        `credential` are keywords of `_endpoint`: the `key` if it is known already, `ask=False` for a call without one.
         """
         model = self.model
         try:
@@ -48,7 +50,7 @@ class RequestBuilder(NamedTuple):
         codec = model._codec(call)
         if call.params:
             name = str(call.model)
-            wire = getattr(codec, "wire", "")  # a codec of one's own may have none
+            wire = getattr(codec, "wire", "")  # A user's codec may have none.
             if not _adjusted_parameters(codec.provider, wire, name).isdisjoint(call.params):
                 self._adapt_parameters(call, codec.provider, name, wire)
         request = codec.encode(call)
@@ -81,7 +83,7 @@ class RequestBuilder(NamedTuple):
             self._warn_of(notes)
 
     def renewal(self, deadline: float | None, *, is_async: bool) -> Callable[[], Any] | None:
-        """Return a function that returns the headers with a new key; None if no function gives the key."""
+        """Return a function that returns the headers with a new key; None if the key comes from no function."""
         credentials = self.model._credentials()
         if not credentials.are_from_function():
             return None
@@ -120,7 +122,7 @@ class RequestBuilder(NamedTuple):
 
 
 def _default_headers(headers: HeaderFields) -> HeaderFields:
-    """Add the headers every call has; the user's own of the same name win."""
+    """Return `headers` with those that every call has; a user's header of the same name wins."""
     named = set(map(str.lower, headers))
     if named.isdisjoint(_OUR_NAMES):
         return {**_OUR_HEADERS, **headers}
@@ -136,7 +138,7 @@ _OUR_NAMES = frozenset(map(str.lower, _OUR_HEADERS))
 
 @lru_cache(maxsize=256)
 def _adjusted_parameters(provider: str, wire: str, model: str) -> frozenset[str]:
-    """Return the parameters that may have to be fitted to the model; asked at every call that has any."""
+    """Return the names of the parameters that may have to be adapted to the model."""
     from modelwire.adapters.providers.model_families import touched_parameters
 
     return touched_parameters(provider, wire, model)

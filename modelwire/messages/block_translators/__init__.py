@@ -47,13 +47,16 @@ def register_translator(
 
 
 def get_translator(provider: str) -> Translator | None:
-    """Return the provider's translator, or None if its answers need none."""
+    """Return the translator for a provider's answers, or None if they need none."""
     return PROVIDER_TRANSLATORS.get(provider) or translator_of_row(provider)
 
 
 @lru_cache(maxsize=256)
 def translator_of_row(provider: str) -> Translator | None:
-    """Return the translator of a provider of this package, or None. Content of every message asks for it."""
+    """Return the translator of a provider that modelwire knows, or None if there is none.
+
+    Results are cached, because every read of `content_blocks` needs one.
+    """
     if not provider:
         return None
     from modelwire.messages.block_readers import reader_of_provider

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.aliases import JSON, Values
+from modelwire.messages.merge import Content
 from modelwire.messages.tool_calls import parse_tool_args
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 Block = JSON
 AnyBlock = Values  # This is a block of any wire that is only read.
-# Each wire reads its own blocks and writes standard ones, by their types. None: it is not a block of that type after
-# all, or one that is not sent.
+# Each wire has functions, by the type of block, that read its own blocks as standard ones and write standard ones as
+# its own. A function returns None for a block that turns out not to be of that type, or that is not sent.
 Reader = Callable[[Block], Block | None]
 Readers = dict[str, Reader]
 Writers = dict[str, Callable[[AnyBlock], Block | None]]
@@ -81,7 +82,7 @@ MODEL_WORK = CALL_TYPES | {
     "mcp_tool_use",
     "container_upload",
 }
-# Types with these endings are such actions, too: `web_search_call`, `apply_patch_call_output`.
+# Types with these endings are actions of a model, too: `web_search_call`, `apply_patch_call_output`.
 _WORK_ENDINGS = ("_tool_result", "_call", "_output")
 
 
@@ -106,7 +107,7 @@ def _is_foreign(block: Values) -> bool:
     )
 
 
-def standard_blocks(content: str | list[str | dict[Any, Any]]) -> list[ContentBlock]:
+def standard_blocks(content: Content) -> list[ContentBlock]:
     """Return message content as standard blocks; unknown blocks become `non_standard` ones."""
     if isinstance(content, str):
         if content:
@@ -119,7 +120,7 @@ def standard_blocks(content: str | list[str | dict[Any, Any]]) -> list[ContentBl
 
 
 def as_blocks(content: Any) -> list[Any]:
-    """Return content as blocks of any wire: a text is a text block, and an empty one none."""
+    """Return content as a list of blocks: texts become `text` blocks, and empty texts are omitted."""
     blocks: list[Any] = []
     for item in [content] if isinstance(content, str) else content:
         if not isinstance(item, str):
@@ -130,7 +131,7 @@ def as_blocks(content: Any) -> list[Any]:
 
 
 def standard_block(block: Block) -> ContentBlock:
-    """Return the standard block for one block."""
+    """Return the standard block for a block of any wire; an unknown block becomes a `non_standard` one."""
     kind = block.get("type")
     translated: Block | None = None
     if kind is None and isinstance(block.get("text"), str):
@@ -154,7 +155,8 @@ def non_standard(block: Block) -> Block:
     return {"type": "non_standard", "value": value, "index": block["index"]}
 
 
-_OBJECTS = (dict, Mapping)  # A check for a dict, which most are, takes a fifth of the time.
+# Most blocks are dicts, and a check for `dict` takes a fifth of the time, so it comes first.
+_OBJECTS = (dict, Mapping)
 
 
 def type_of(block: Any) -> str:
@@ -168,8 +170,13 @@ def without(block: AnyBlock, *names: str) -> Block:
     return {key: value for key, value in block.items() if key not in names}
 
 
+def known(fields: Values) -> Block:
+    """Return a dict of the fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def some_of(block: AnyBlock, *names: str) -> Block:
-    """Return those of the named fields whose values are true."""
+    """Return a dict of those named fields of a block whose values are truthy."""
     return {name: block[name] for name in names if block.get(name)}
 
 
@@ -224,9 +231,9 @@ def with_tool_calls(blocks: list[Any], message: AIMessage) -> list[Any]:
 def with_calls_whole(
     content: list[Any], message: AIMessage, *, named_only: bool = False
 ) -> list[Any]:
-    """Return content with streamed call chunks parsed into calls; the content itself if there are none.
+    """Return content with streamed call chunks parsed into calls; the content itself if it has no such chunks.
 
-    `named_only`: a chunk without an id stays, as the beginning of its call may still be added before it.
+    With `named_only`, a chunk without an id is not parsed: the beginning of its call may still be added before it.
     """
     if not any(isinstance(block, dict) and block.get("type") in _PARTS for block in content):
         return content
@@ -249,9 +256,10 @@ _PARTS = ("tool_call_chunk", "server_tool_call_chunk")
 
 
 def _read(block: Block, kind: str) -> Block:
-    """Return a call with parsed arguments.
+    """Return a call chunk as a call of type `kind` with parsed arguments.
 
-    Invalid arguments of a provider's own tool go to its `extras`.
+    If they cannot be parsed, a `tool_call` becomes an `invalid_tool_call`, and another call has
+    them in its `extras`.
     """
     try:
         return {**block, "type": kind, "args": parse_tool_args(block.get("args"))}
@@ -267,21 +275,21 @@ def _read(block: Block, kind: str) -> Block:
 
 
 def data_block(kind: str, block: Block, used: Collection[str] = (), **fields: Any) -> Block:
-    """Return a data block with `fields`.
+    """Return a standard data block of type `kind` with `fields`, made from a block of another form.
 
-    Other keys of the foreign `block` go to `extras`, except those in `used`.
+    The other keys of that `block` go to `extras`, except the ones in `used`.
     """
     made: Block = {"type": kind}
     made |= {key: block[key] for key in ("id", "index") if key in block and key not in used}
-    made |= {key: value for key, value in fields.items() if value is not None}
+    made |= known(fields)
     extras = {**extras_of(block), **without(block, *_DATA_KEYS, *used)}
     if extras:
         made["extras"] = extras
     return made
 
 
-# This maps the older `source_type` to the key of the data in the standard block and in the older
-# one.
+# This maps a `source_type` of older blocks to the key of the data in a standard block and in an
+# older one.
 _OLDER = {"url": ("url", "url"), "base64": ("base64", "data"), "id": ("file_id", "id")}
 
 

@@ -16,13 +16,13 @@ _Answer = TypeVar("_Answer", bound=AIMessage)
 _V1 = {"output_version": "v1"}
 # The blocks contain these; a copy here would be sent a second time.
 _MOVED_TO_BLOCKS = ("reasoning_content", "refusal")
-# These blocks are streamed in pieces: without an index, adjacent ones of one type are one block.
-# Others are a block each.
+# Blocks of these types are streamed in pieces: adjacent pieces of one type without an index are one
+# block. A piece of any other type is a whole block.
 _PIECEWISE = ("text", "reasoning", "refusal")
 
 
 def as_v1(message: _Answer) -> _Answer:
-    """Return the answer with standard blocks as content, itself if it has them; the answer is not changed."""
+    """Return a copy of the answer with standard blocks as content; an answer that has them is returned itself."""
     if message.response_metadata.get("output_version") == "v1":
         return message
     return _with_blocks(message, list(message.content_blocks))
@@ -51,7 +51,7 @@ class V1Stream:
     """
 
     def __init__(self) -> None:
-        # This maps the place of a block to its number.
+        # This maps the place of a block in the stream to the block's number.
         self._numbers: dict[Any, int] = {}
         self._count = 0
         # The type of the latest block.
@@ -64,7 +64,7 @@ class V1Stream:
         if chunk.response_metadata.get("output_version") == "v1":
             return chunk
         part = chunk
-        if chunk.chunk_position is not None:  # The last chunk has the end of a call, not a call.
+        if chunk.chunk_position is not None:  # `content_blocks` of a last chunk has whole calls.
             part = chunk.model_copy(update={"chunk_position": None})
         return _with_blocks(
             chunk, [{**block, "index": self._number(block)} for block in part.content_blocks]
@@ -79,8 +79,8 @@ class V1Stream:
         if index is not None:
             place: Any = ("index", kind, index)
             if place not in self._numbers and run in self._numbers:
-                # The content was plain text until now; its block has got an index (Anthropic's
-                # decoder does so).
+                # The earlier pieces of this block were plain text without an index, as in streams
+                # from Anthropic.
                 self._numbers[place] = self._numbers.pop(run)
         else:
             place = run if kind in _PIECEWISE else ("alone", self._count)

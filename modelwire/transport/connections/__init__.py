@@ -1,1 +1,1 @@
-"""Where bytes go: the shared pools, the user's clients, aiohttp, the SDKs' clients."""
+"""The connections of calls: over the shared pools, a user's client, aiohttp, or a client of an SDK."""

@@ -1,4 +1,4 @@
-"""Parses base URLs, each once. No I/O here.
+"""Parses base URLs, and caches the result. No I/O here.
 
 A user and password in a URL become an `authorization` header, unless a key authenticates the call.
 """
@@ -24,25 +24,26 @@ __all__ = [
 ]
 
 
-# White space, control characters, which `urlsplit` drops, a backslash, which clients read in two ways, and a fragment,
-# behind which a path would be lost.
+# A base URL with one of these is rejected: white space, control characters, which `urlsplit` drops, a backslash, which
+# clients read in two ways, and `#`, because a path after it would be lost.
 _UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f\\#]")
-_MOST_OF_LABEL = 63  # RFC 1035, 2.3.4
+# The longest label of a host name: RFC 1035, 2.3.4.
+_MOST_OF_LABEL = 63
 
 
 class Address(NamedTuple):
-    """A URL taken apart. None of it but `basic` is a secret, and a query may be one."""
+    """The parts of a URL. `basic` is a secret, and a query in `url` may be one."""
 
-    url: str  # without user and password
-    authority: str  # `host:port` as it stands in the URL
+    url: str  # The URL without user and password.
+    authority: str  # `host:port` as the URL has it.
     secure: bool
-    is_loopback: bool  # this machine's own: no proxy can reach that
-    basic: str | None  # the `Authorization` that the user and password amount to
+    is_loopback: bool  # True for this machine, which no proxy can reach.
+    basic: str | None  # The `Authorization` header made of the user and password.
 
 
 @lru_cache(maxsize=1000)
 def address_of(url: str) -> Address:
-    """Return the parts of `url`. Raises `InvalidArgument`, which shows no part of it, for an invalid URL."""
+    """Return the parts of `url`. Raises `InvalidArgument`, which shows no part of the URL, if it is invalid."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
@@ -68,7 +69,7 @@ def address_of(url: str) -> Address:
 
 
 def origin_of(url: str) -> tuple[str, str | None, int | None] | None:
-    """Return the scheme, host and port, by which two URLs of one server are equal; None if `url` is not a URL."""
+    """Return the scheme, host and port, which all URLs of one server share; None if `url` is not a URL."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
@@ -80,12 +81,12 @@ def origin_of(url: str) -> tuple[str, str | None, int | None] | None:
 
 
 def hide_query(request: Any) -> None:
-    """Keep the query, which may hold a key, out of what clients log and tools record of a request."""
+    """Change the URL of a request so that logs of clients and records of tools omit its query, which may hold a key."""
     request.url = unlogged(request.url)
 
 
 def unlogged(url: Any) -> Any:
-    """Return a URL that logs print without its query, which may be a secret. The request is sent with the query."""
+    """Return the URL as an object whose text omits the query, which may be secret; it is still sent with the query."""
     if url.query:
         return _without_query(cast("Any", type(url)))(url)
     return url
@@ -102,7 +103,7 @@ def _without_query(kind: Any) -> Any:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address without brackets, is this machine's own."""
+    """Return whether `host`, a name or an address without brackets, is this machine."""
     if host in ("localhost", "::1"):
         return True
     numbers = host.split(".")

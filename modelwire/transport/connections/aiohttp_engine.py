@@ -1,4 +1,4 @@
-"""The async line over aiohttp, for very many calls at a time: a third of the CPU of httpx2."""
+"""Connects async calls by aiohttp, for thousands of concurrent calls: it takes a third of the CPU of httpx2."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def _limits_of_head(connect_s: float, first_byte_s: float) -> Any:
 def _as_written(url: str) -> Any:
     """Return `url` so that aiohttp sends it unchanged, as the other engines do.
 
-    Its own quoting makes `:` of `%3A`, and a request that was signed for its path (Bedrock) is then refused. What
-    cannot stand in a request line unquoted is still left to it.
+    aiohttp's own quoting changes `%3A` to `:`, and then the provider refuses a request that was signed with its path
+    (Bedrock). aiohttp still quotes a URL that cannot be sent as it is.
     """
     import yarl
 
@@ -86,16 +86,16 @@ def _connector_class() -> Any:
 
         def _get(self, key: Any, traces: Any) -> Any:
             for connection, _ in getattr(self, "_conns", {}).get(key, ()):
-                if not connection.should_close:  # as a lost one should, too
+                if not connection.should_close:  # A lost connection should be closed, too.
                     break
-                connection.close()  # what is closed, aiohttp passes over
+                connection.close()  # aiohttp skips connections that are closed.
             return super()._get(key, traces)
 
     return Connector
 
 
 class AiohttpPool(AsyncPool):
-    """One aiohttp session."""
+    """The pool of an event loop for the engine aiohttp: one session."""
 
     def _make_client(self, origin: str) -> Any:
         try:
@@ -113,7 +113,7 @@ class AiohttpPool(AsyncPool):
                 socket_factory=partial(with_options, self.settings.keepalive),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # `transport.body` does, with its limits
+            auto_decompress=False,  # `body.py` decompresses, within its limits.
         )
 
     async def _aclose_client(self, client: Any) -> None:
@@ -121,14 +121,16 @@ class AiohttpPool(AsyncPool):
 
 
 class AiohttpConnection(AsyncPooledConnection):
-    """A line over the event loop's shared aiohttp session."""
+    """A connection over the event loop's shared aiohttp session."""
 
     engine = "aiohttp"
     pool_class = AiohttpPool
 
     async def _send(self, step: Send) -> Reply:
         proxy = self._proxy_of_call()
-        session = (await self._open()).client  # says what to install, where aiohttp is missing
+        session = (
+            await self._open()
+        ).client  # It raises, with what to install, if aiohttp is missing.
         import aiohttp
 
         exchange = self.exchange
@@ -138,7 +140,7 @@ class AiohttpConnection(AsyncPooledConnection):
             self._response = response = await session.request(
                 exchange.method,
                 _as_written(self.address.url),
-                # From a megabyte on, aiohttp warns of a body that is not sent piece by piece.
+                # aiohttp warns of a body of a megabyte or more that is not sent piece by piece.
                 data=exchange.content
                 if len(exchange.content) < 2**20
                 else BytesIO(exchange.content),
@@ -148,16 +150,15 @@ class AiohttpConnection(AsyncPooledConnection):
                 timeout=_limits_of_head(timeouts.connect_s, timeouts.first_byte_s),
             )
         except (aiohttp.ClientError, NetworkBlocked):
-            raise  # some are a `ValueError` too, such as that of a bad certificate
+            raise  # Some of these are a `ValueError`, too, such as that of a bad certificate.
         except ValueError as exc:
             refused = unsendable(exc, origin=self.address.authority)
-        if (
-            refused is not None
-        ):  # raised here, so that what aiohttp said of a header does not hang on it
+        if refused is not None:
+            # It is raised here, so that aiohttp's error, which may show a header, is not its context.
             raise refused
-        connection = response.connection  # None: all of the body is here
+        connection = response.connection  # None if the whole body was received.
         if connection is not None and connection.protocol is not None:
-            # `sock_read` was the limit of the head; for the body there is `_cover`.
+            # `sock_read` limits the wait for the head; `_cover` limits the reads of the body.
             connection.protocol.read_timeout = None
             connection.protocol.start_timeout()
         self._unpacking = self._unpacking_of(
@@ -169,9 +170,9 @@ class AiohttpConnection(AsyncPooledConnection):
         return reply
 
     def _proxy_of_call(self) -> str | None:
-        """Return the proxy of this call: the model's, or the environment's, as for the other engines.
+        """Return the URL of this call's proxy: the model's, or the environment's, as for the other engines.
 
-        aiohttp's own look-up attaches what `.netrc` says too, and leaves `ALL_PROXY` out.
+        aiohttp's own look-up would add credentials from `.netrc` and ignore `ALL_PROXY`.
         """
         proxy = self._proxy or proxy_of(self.address)
         if proxy is None:
@@ -190,7 +191,7 @@ class AiohttpConnection(AsyncPooledConnection):
         content = self._response.content
         if not content.is_eof() or self._unpacking is not None:
             return await super()._whole()
-        whole = content.read_nowait()  # it came along with the head, as short answers do
+        whole = content.read_nowait()  # A short body arrives together with the head.
         await self.close()
         return joined((whole,), self.exchange.policy.max_response_bytes)
 
@@ -203,11 +204,12 @@ class AiohttpConnection(AsyncPooledConnection):
         if self._response.connection is not None:
             async with self._cover():
                 return self._unpacked(await content.readany() or None)
-        self.exchange.remaining_s()  # aiohttp has the connection back: all of the body is here, nothing is waited for
+        # aiohttp has the connection back, so the whole body was received and this does not wait.
+        self.exchange.remaining_s()
         return self._unpacked(await content.readany() or None)
 
     def _cover(self) -> Any:
-        """Limit the silence of one read of the body, and let none outlast the call's deadline."""
+        """Return the timeout of one read of the body: `idle_s`, or the time to the call's deadline if that is less."""
         from asyncio import timeout
 
         idle_s = self.exchange.policy.timeouts.idle_s
@@ -215,12 +217,12 @@ class AiohttpConnection(AsyncPooledConnection):
         return timeout(idle_s if left_s is None else min(idle_s, left_s))
 
     async def close(self) -> None:
-        """Give the connection back, or drop it where the answer was not read to its end."""
+        """Return the connection to the pool, or close it if the answer was not read to its end."""
         response = self._response
         self._response = None
         lease = self._lease
         self._lease = None
-        if response is not None and not response.closed:  # it is, from the end of the body on
+        if response is not None and not response.closed:  # A body that was read has closed it.
             response.close()
         if lease is not None:
             lease.release()

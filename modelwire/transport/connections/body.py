@@ -1,6 +1,6 @@
-"""Read a body: unpack what a server has compressed, piece by piece, and keep the whole within limits. No I/O here.
+"""Decompresses bodies piece by piece, and limits their size. No I/O here.
 
-We ask for gzip and deflate (RFC 9110 8.4.1), which the standard library reads.
+Requests accept gzip and deflate (RFC 9110 8.4.1), which the standard library reads.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ __all__ = [
     "unpacking",
 ]
 
-MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # unpacked; no answer is larger, and a bomb is
-# The most bytes of a stream where the user sets no limit: each event repeats its frame, so that 128,000 tokens with
-# Azure's filter results take 70 MiB.
+# An answer may have at most this many bytes after decompression. Real answers are smaller; a decompression bomb is not.
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+# A stream may have at most this many bytes, if the user sets no limit. Each event repeats other fields, so that 128,000
+# tokens with Azure's filter results take 70 MiB.
 MAX_STREAM_BYTES = 4 * MAX_RESPONSE_BYTES
 _GZIP_BEGINS = b"\x1f"  # RFC 1952 2.3.1
-_PIECE_BYTES = 1024 * 1024  # unpacked at a time: a bomb is noticed before it is in memory
+# This many bytes are decompressed at a time, so that a decompression bomb is noticed before it is in memory.
+_PIECE_BYTES = 1024 * 1024
 
 
 class Whole:
-    """Collects a body that will be read as one. Raises `MalformedResponse` for one without measure."""
+    """Collects the pieces of a body. Raises `MalformedResponse` if they have more than `max_bytes`."""
 
     def __init__(self, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
         self._pieces: list[bytes] = []
@@ -37,7 +39,7 @@ class Whole:
         self._max_bytes = max_bytes
 
     def add(self, data: bytes) -> None:
-        """Take the next piece."""
+        """Append the next piece."""
         self._size += len(data)
         if self._size > self._max_bytes:
             raise too_large(self._max_bytes)
@@ -49,7 +51,7 @@ class Whole:
 
 
 def joined(pieces: Iterable[bytes], max_bytes: int = MAX_RESPONSE_BYTES) -> bytes:
-    """Collect `pieces` into one body."""
+    """Return `pieces` as one body. Raises `MalformedResponse` if they have more than `max_bytes`."""
     whole = Whole(max_bytes)
     for data in pieces:
         whole.add(data)
@@ -83,10 +85,10 @@ class Unpacking:
         return self._zlib.decompressobj(bits)
 
     def feed(self, data: bytes) -> bytes:
-        """Return what `data` unpacks to, possibly nothing yet."""
+        """Return the decompressed bytes of `data`, possibly none yet."""
         if self._broken:
             return data
-        if not self._begun:  # the two bytes that tell the format are read together
+        if not self._begun:  # The two bytes that identify the format are read together.
             data = self._head + data
             self._head = b""
             if len(data) < 2:
@@ -96,7 +98,7 @@ class Unpacking:
             return self._unpacked(data)
         except self._zlib.error as exc:
             if not self._begun and self._encoding == "deflate":
-                # It ought to be wrapped in zlib's format; some servers send it bare.
+                # The standard wraps deflate in zlib's format; some servers send it without.
                 self._unpack = self._zlib.decompressobj(-self._zlib.MAX_WBITS)
                 self._begun = True
                 return self.feed(data)
@@ -108,12 +110,10 @@ class Unpacking:
     def _unpacked(self, data: bytes) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        while data or (
-            pieces and len(pieces[-1]) == _PIECE_BYTES
-        ):  # a full piece may have left more behind
-            if (
-                self._unpack.eof and data
-            ):  # gzip allows one member after the other; what else follows is padding
+        # After a full piece, more data may wait inside the decompressor.
+        while data or (pieces and len(pieces[-1]) == _PIECE_BYTES):
+            # A gzip body may have several members; any other data after one is padding.
+            if self._unpack.eof and data:
                 if self._encoding != "gzip" or data[:1] != _GZIP_BEGINS:
                     break
                 self._unpack = self._unpacker()
@@ -128,7 +128,7 @@ class Unpacking:
         return b"".join(pieces)
 
     def check_end(self) -> None:
-        """Raise where the body ended before its compression did."""
+        """Raise `ConnectionLost` if the body has ended before its compressed data."""
         if self._begun and self._strict and not self._unpack.eof:
             raise ConnectionLost("The answer's compression is cut short.")
 
@@ -136,7 +136,10 @@ class Unpacking:
 def unpacking(
     encoding: str | None, *, strict: bool = True, max_bytes: int = MAX_RESPONSE_BYTES
 ) -> Unpacking | None:
-    """Return what unpacks a body of this `Content-Encoding`, None where there is nothing to do."""
+    """Return the decompressor for a body with this `Content-Encoding`; None if it is not compressed.
+
+    An unknown encoding raises `MalformedResponse`; if not `strict`, the result is None for it.
+    """
     name = (encoding or "identity").strip().lower()
     if name in ("identity", ""):
         return None
@@ -149,7 +152,7 @@ def unpacking(
 
 def too_large(max_bytes: int) -> MalformedResponse:
     return MalformedResponse(
-        f"The answer has more than {max_bytes:,} bytes; it was given up. The limit is the model's "
+        f"The answer has more than {max_bytes:,} bytes, so the connection was closed. The limit is the model's "
         "`max_response_bytes`.",
         retry_class=RetryClass.FATAL,
     )

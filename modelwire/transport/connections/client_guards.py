@@ -1,7 +1,7 @@
-"""What a client of httpx's kind does by itself and a call must not: keep cookies, use a spoilt connection again.
+"""Prevents clients of httpx's kind from keeping cookies of our calls, and from reusing connections with unread bytes.
 
-A client is shared by models, keys and tenants. A cookie that one provider's answer has set would go out with another
-key, and bytes that follow an answer would be taken for the answer of the next call.
+A client is shared by models, keys and tenants. A cookie that one provider's answer has set would be sent with another
+key, and bytes that follow an answer would be read as the answer of the next call.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _GUARDED = "_modelwire_refuses"
 
 
 def refusing_jar() -> Any:
-    """Return a jar that takes no cookie and gives none: for a client of our own."""
+    """Return a cookie jar that neither stores nor sends a cookie, for our own clients."""
     from http.cookiejar import CookieJar, DefaultCookiePolicy
 
     return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
@@ -31,7 +31,7 @@ def refusing_jar() -> Any:
 
 @contextmanager
 def refusing_cookies(client: Any) -> Iterator[None]:
-    """Take no cookie of what a client of the user's own receives meanwhile; those that the user has set are sent."""
+    """Ignore the cookies that a user's client receives inside the block; cookies that the user has set are sent."""
     _guard_jar(client)
     token = _in_our_call.set(True)
     try:
@@ -58,9 +58,10 @@ async def _aclosing_where_bytes_follow(response: Any) -> None:
 
 
 def guard_sdk(client: Any, *, is_async: bool) -> Any:
-    """Return the HTTP client of an SDK's, which closes a connection where bytes follow an answer.
+    """Return the HTTP client of an SDK's client, which then closes a connection if bytes follow an answer.
 
-    The SDK reads the answer of an error by itself, before anybody else sees it: so its client looks at each answer.
+    The SDK itself reads the answer of an error, before other code sees it, so an event hook of the HTTP client checks
+    each answer.
     """
     http_client = getattr(client, "_client", None)
     hooks = getattr(http_client, "event_hooks", None)

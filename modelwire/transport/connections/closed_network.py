@@ -31,10 +31,10 @@ __all__ = [
     "refuse_to_leave",
 ]
 
-network_blocks: list[Block] = []  # the innermost last
-_call: ContextVar[tuple[str | None, str] | None] = ContextVar(
-    "modelwire_call", default=None
-)  # host, and what to do instead
+# The active blocks, the innermost one last.
+network_blocks: list[Block] = []
+# The host of the present call, and the sentence about what to do instead.
+_call: ContextVar[tuple[str | None, str] | None] = ContextVar("modelwire_call", default=None)
 _guarded: set[type] = set()
 
 _WAYS = (
@@ -46,10 +46,10 @@ _WAYS = (
 
 
 class Block:
-    """Keeps our calls on this machine from when it is made until `lift`, or to the end of a `with`."""
+    """Blocks calls that would leave this machine, from its creation until `lift` or the end of a `with` block."""
 
     def __init__(self) -> None:
-        self.refused: list[str] = []  # the hosts of calls that would have left
+        self.refused: list[str] = []  # The hosts of the blocked calls.
         network_blocks.append(self)
 
     def lift(self) -> None:
@@ -65,13 +65,13 @@ class Block:
 
 
 def is_watched() -> bool:
-    """Return whether the hosts that calls connect to are checked."""
+    """Return whether calls are checked for leaving this machine: the network is closed, or respx has routes."""
     return bool(network_blocks) or ("respx" in sys.modules and bool(_active_mockers()))
 
 
 @contextmanager
 def calling(host: str, library: str = "httpx2") -> Iterator[None]:
-    """Mark what is opened and written inside the block as part of a call to `host`, made with `library`."""
+    """Mark connections that are opened or written to inside the block as a call to `host` with `library`."""
     ways = _what_to_do_instead(library)
     if ways is None:
         yield
@@ -86,9 +86,9 @@ def calling(host: str, library: str = "httpx2") -> Iterator[None]:
 
 @contextmanager
 def fetching_credentials(host: str | None = None) -> Iterator[None]:
-    """Refuse, in a test without network, requests to other machines that fetch the credentials of a call.
+    """Block requests that fetch the credentials of a call from other machines, in a test without network.
 
-    Refused are connections to `host`, and what botocore sends, while the block runs.
+    Connections to `host`, and all requests of botocore, are blocked inside the `with` block.
     """
     if not network_blocks:
         yield
@@ -124,7 +124,7 @@ def refuse_to_leave(host: str | None = None) -> None:
 
 
 def mocks_seeing(library: str) -> bool:
-    """Whether routes of respx are active that see calls made with `library`; aiohttp's it never sees."""
+    """Return whether respx has active routes that see calls made with `library`; it never sees those of aiohttp."""
     active = _active_mockers()
     return bool(active) and not set(active).isdisjoint(_SEEN_BY.get(library, ()))
 
@@ -153,7 +153,10 @@ _HOST_OF: dict[str, Any] = {
 
 
 def _guard() -> None:
-    """See to it that the libraries below ask; done once, and of no effect outside of our calls."""
+    """Make the HTTP libraries call `refuse_to_leave` before they connect or write.
+
+    This is done once for each class, and changes nothing outside of our calls.
+    """
     for kind in network_classes():
         if kind not in _guarded:
             _guarded.add(kind)
@@ -163,7 +166,7 @@ def _guard() -> None:
 
 
 def _asking(method: Callable[..., Any], host_of: Callable[..., str | None]) -> Callable[..., Any]:
-    """Return `method`, which first refuses to leave this machine; `host_of` finds the host among its arguments."""
+    """Return `method` with a call of `refuse_to_leave` before it; `host_of` finds the host among its arguments."""
 
     @wraps(method)
     def asking(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -16,14 +16,15 @@ from modelwire.transport.connections.closed_network import refuse_to_leave
 
 __all__ = ["DeadlineBackend", "HandshakeBackend", "Limit"]
 
-_SHORTEST_S = 0.001  # 0 would make the socket a non-blocking one
+# The shortest timeout of a read or write: 0 would make the socket non-blocking.
+_SHORTEST_S = 0.001
 
 
 class Limit(float):
-    """Seconds of silence, and at the same time never more than is left of the call."""
+    """A timeout of reads and writes in seconds, which shrinks with the time left until the call's deadline."""
 
     __slots__ = ("remaining_s",)
-    remaining_s: Callable[[], float | None]  # raises where nothing is left
+    remaining_s: Callable[[], float | None]  # It raises after the deadline.
 
     @classmethod
     def of(cls, silence_s: float, remaining_s: Callable[[], float | None]) -> Limit:
@@ -32,7 +33,7 @@ class Limit(float):
         return limit
 
     def now(self) -> float:
-        """Return what it is at this moment. Raises where nothing is left."""
+        """Return the timeout at this moment in seconds. Raises after the call's deadline."""
         left_s = self.remaining_s()
         if left_s is None:
             return float(self)
@@ -40,7 +41,7 @@ class Limit(float):
 
 
 class DeadlineBackend:
-    """httpcore2's sync backend; its streams look at the clock before every read and write."""
+    """httpcore2's sync backend, with streams that compute the timeout of every read and write."""
 
     def __init__(self) -> None:
         import httpcore2
@@ -53,7 +54,7 @@ class DeadlineBackend:
         """Try the addresses of `host` one after the other; each gets its share of the time that is left."""
         import httpcore2
 
-        refuse_to_leave(host)  # before its name is looked up
+        refuse_to_leave(host)  # This comes before the name is looked up.
         if timeout is None:
             return _Stream(self._backend.connect_tcp(host, port, **kwargs))
         until = monotonic() + (timeout.now() if type(timeout) is Limit else timeout)
@@ -92,10 +93,10 @@ class _Stream:
 
 
 def _addresses(host: str, port: int, limit_s: float) -> list[str]:
-    """Look `host` up, in a thread: nothing else ends a look-up that the name server does not answer."""
+    """Return the addresses of `host`. The look-up runs in a thread, because it cannot be timed out otherwise."""
     import httpcore2
 
-    if ":" in host or host.rpartition(".")[2].isdigit():  # an address already
+    if ":" in host or host.rpartition(".")[2].isdigit():  # It is an address already.
         return [host]
     import socket
     from queue import Empty, SimpleQueue
@@ -107,7 +108,7 @@ def _addresses(host: str, port: int, limit_s: float) -> list[str]:
         try:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             found.put(list(dict.fromkeys(str(info[4][0]) for info in infos)))
-        except Exception as exc:  # noqa: BLE001 - it is raised where the addresses are wanted
+        except Exception as exc:  # noqa: BLE001 - raised in the calling thread
             found.put(exc)
 
     Thread(target=look_up, name="modelwire-look-up", daemon=True).start()
@@ -123,7 +124,7 @@ def _addresses(host: str, port: int, limit_s: float) -> list[str]:
 
 
 class HandshakeBackend:
-    """httpcore2's async backend; a handshake that is cancelled closes its socket."""
+    """httpcore2's async backend, which closes the socket if a TLS handshake is cancelled."""
 
     def __init__(self) -> None:
         import httpcore2
@@ -141,9 +142,8 @@ class _Handshake:
     async def start_tls(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return await self._stream.start_tls(*args, **kwargs)
-        except (
-            BaseException
-        ):  # cancelled, too: httpcore2 does not have the stream yet, and would not close it
+        except BaseException:
+            # Even after a cancellation: httpcore2 does not have the stream yet, so it would not close it.
             from anyio import aclose_forcefully
 
             await aclose_forcefully(self._stream)

@@ -1,8 +1,8 @@
 """The connection hook: code that records, answers or refuses what calls send, without touching a connection's class.
 
-A `ConnectionHook` in `CONNECTION_HOOKS` receives every connection that is made and returns what the call uses instead
-of it: usually a `ConnectionWrapper`, which passes each step on to the connection inside. Without a hook, a call pays
-one test of an empty list.
+A `ConnectionHook` in `CONNECTION_HOOKS` receives every connection that is created and returns the object that the call
+uses instead: usually a `ConnectionWrapper`, which passes each step on to the connection inside. Without a hook, a call
+pays one test of an empty list.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["CONNECTION_HOOKS", "ConnectionHook", "ConnectionWrapper", "hooked", 
 
 
 class ConnectionHook(Protocol):
-    """Receives every connection of a call that is made while it is in `CONNECTION_HOOKS`."""
+    """Receives every connection of a call that is created while the hook is in `CONNECTION_HOOKS`."""
 
     answers: bool
-    """True if it answers calls itself, so that no connection has to be opened for them."""
+    """True if the hook answers calls itself, so that no connection has to be opened for them."""
 
     def wrap(self, connection: Any) -> Any:
         """Return the connection that the call uses: a `ConnectionWrapper`, or `connection` itself."""
@@ -54,7 +54,7 @@ class ConnectionWrapper:
         return self.inner.read()
 
     def close(self) -> Any:
-        """Release what is open. Called after each attempt, and once more at the end of the call."""
+        """Release the open answer and its connection. Called after each attempt, and at the end of the call."""
         return self.inner.close()
 
     def sleep(self, seconds: float) -> Any:
@@ -72,7 +72,7 @@ class ConnectionWrapper:
 
 
 class _WatchedConnection(ConnectionWrapper):
-    """Refuses, while tests close the network, to leave this machine: see `closed_network`."""
+    """Blocks requests that would leave this machine while tests close the network: see `closed_network`."""
 
     def __init__(self, inner: PooledConnection) -> None:
         super().__init__(inner)
@@ -91,7 +91,7 @@ class _WatchedConnection(ConnectionWrapper):
 
 
 def hooked(connection: Any) -> Any:
-    """Return what a call uses instead of a connection: the connection itself if nothing is hooked in."""
+    """Return a connection inside the wrappers of all hooks; the connection itself if there is no hook."""
     if is_watched():
         connection = _WatchedConnection(connection)
     for hook in CONNECTION_HOOKS:

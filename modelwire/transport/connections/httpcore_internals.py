@@ -1,4 +1,4 @@
-"""The private names of httpx2 and httpcore2 (release 2.16.2) that this package uses; no other file uses any.
+"""Uses private names of httpx2 and httpcore2 (release 2.16.2); no other file of this package does.
 
 httpx 0.28 and its httpcore have the same names, which matters for a user's own client of httpx.
 
@@ -38,7 +38,7 @@ def put_behind(transport: Any, pool: Any) -> None:
 def set_socket_options(transport: Any, options: SocketOptions) -> None:
     """Set the socket options of all connections that an `HTTPTransport` or `AsyncHTTPTransport` opens.
 
-    Its own argument for them is lost where the connections lead to a proxy.
+    The transport's own argument for them has no effect on connections to a proxy.
     """
     pool = transport._pool
     pool._network_backend = _OptionsBackend(pool._network_backend, options)
@@ -59,17 +59,17 @@ class _OptionsBackend:
 
 
 def bytes_left_over(connection: Any) -> bool:
-    """Whether bytes follow the last answer: the next call would take them for its own.
+    """Return whether unread bytes follow the last answer, which the next call would read as its answer.
 
-    httpcore2 looks at the socket only, and anyio has read what came along with the answer or right after it; under TLS
-    that is most often the word that the server will close.
+    httpcore2 checks only the socket, but anyio may have read bytes that arrived with the answer or right after it;
+    under TLS these are mostly the server's closing message.
     """
     return _is_read_ahead(getattr(connection, "_connection", None))
 
 
 def _is_read_ahead(connection: Any) -> bool:
     stream = getattr(getattr(connection, "_network_stream", None), "_stream", None)
-    if stream is None:  # of a sync connection, which reads no more than it is asked for
+    if stream is None:  # A sync connection reads no more than it is asked for.
         return False
     encrypted = getattr(stream, "_read_bio", None)
     if encrypted is not None and encrypted.pending:
@@ -111,7 +111,7 @@ _TO_THE_CONNECTION = ("_stream", "_httpcore_stream", "_stream")
 
 
 class _CheckedStream:
-    """The body of an answer as a connection gives it; to close it spoils the connection where bytes follow."""
+    """The body of an answer; when it is closed and more bytes follow, its connection is closed, too."""
 
     def __init__(self, stream: Any, status: int) -> None:
         self._body = stream
@@ -153,7 +153,7 @@ def reading_while_sending(connection: Any) -> Callable[[str, object], Awaitable[
 
 
 def network_classes() -> list[type]:
-    """Return what opens connections and writes to them, of httpcore2 and, where httpx is loaded, of its httpcore."""
+    """Return the classes that open connections and write to them: httpcore2's, and httpcore's if httpx is loaded."""
     import httpcore2
 
     libraries: list[Any] = [httpcore2]

@@ -1,7 +1,7 @@
-"""TCP keepalive: how a connection notices that its peer is gone. No I/O here.
+"""TCP keepalive: a connection notices that its peer is gone. No I/O here.
 
-A NAT or a load balancer forgets a silent connection after 120 to 350 s, and a peer whose machine is lost sends nothing
-at all. Probes keep the first alive, and end the wait for the second.
+A NAT or a load balancer forgets a silent connection after 120 to 350 s; probes prevent that. A peer whose machine is
+lost sends nothing at all; unanswered probes end the wait for it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 __all__ = ["USUAL", "Keepalive", "SocketOptions", "socket_options", "with_options"]
 
 
-# Of each option its level, its name and its value.
+# Each option is a tuple of its level, its name and its value.
 SocketOptions = list[tuple[int, int, int]]
 
 
 class Keepalive(NamedTuple):
     """When a silent connection is probed; after the last probe without an answer it is dead."""
 
-    idle_s: int = 60  # of silence, before the first probe
-    interval_s: int = 15  # between two probes
-    probes: int = 3
+    idle_s: int = 60  # The silence before the first probe.
+    interval_s: int = 15  # The time between two probes.
+    probes: int = 3  # The number of probes.
 
 
 USUAL = Keepalive()
@@ -32,8 +32,8 @@ USUAL = Keepalive()
 def socket_options(keepalive: Keepalive | None) -> SocketOptions:
     """Return the socket options of `keepalive`, as far as this platform has them.
 
-    Linux counts no probes where `TCP_USER_TIMEOUT` is set, but waits for that long (tcp(7), read 2026-11); it also ends
-    the wait for what was sent and is not acknowledged. macOS calls the idle time `TCP_KEEPALIVE`.
+    If `TCP_USER_TIMEOUT` is set, Linux waits for that long and counts no probes (tcp(7), read 2026-11); it then also
+    gives up data that were sent and not acknowledged. macOS calls the idle time `TCP_KEEPALIVE`.
     """
     if keepalive is None:
         return []
@@ -54,14 +54,14 @@ def socket_options(keepalive: Keepalive | None) -> SocketOptions:
 
 
 def with_options(keepalive: Keepalive | None, address: tuple[Any, ...]) -> socket.socket:
-    """Make a socket for an address of `getaddrinfo`: a `socket_factory` for aiohttp."""
+    """Return a new socket for an address of `getaddrinfo`, as a `socket_factory` for aiohttp does."""
     family, kind, protocol, *_ = address
     made = socket.socket(family, kind, protocol)
     try:
         for option in socket_options(keepalive):
             made.setsockopt(*option)
     except BaseException:
-        # Whatever the error is, Ctrl-C included, the caller gets no socket that it could close.
+        # After any error, even Ctrl-C, the caller does not get the socket and cannot close it.
         made.close()
         raise
     return made

@@ -1,8 +1,8 @@
-"""The connection of one call: the only code that touches the network. A sync and an async class, what they share above.
+"""The connection of one call, sync or async: it sends requests over the shared pools and reads their answers.
 
-A line sends the exchange's request, as often as its flow asks, and reads the answer that is open on it. These two go
-over a transport of httpx2 with our shared pools behind it: no client of httpx2, since a chat call needs no cookies,
-redirects or event hooks. `user_client`, `sdk_client` and `aiohttp_engine` are the other ways.
+A connection sends the exchange's request, as often as its flow asks, and reads the answer that is open. These two
+classes use a transport of httpx2 with our shared pools behind it, but no client of httpx2, because a chat call needs no
+cookies, redirects or event hooks. Other connections are in `user_client`, `sdk_client` and `aiohttp_engine`.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ __all__ = ["AsyncPooledConnection", "PooledConnection", "SyncPooledConnection"]
 
 T = TypeVar("T")
 
-_CLOCK_SLACK_S = 0.001  # a timer may ring this early
+# A timer may fire this much before its time.
+_CLOCK_SLACK_S = 0.001
 
 
 class PooledConnection:
-    """What sync and async share. `client` is the user's own, or None for a shared one."""
+    """The base of sync and async connections. `client` is the user's own, or None for the shared pools."""
 
     engine = "core"
     is_async = False
@@ -71,9 +72,8 @@ class PooledConnection:
             trust_names() if address.secure else None,
             exchange.policy.timeouts.keepalive,
         )
-        self._origin = (
-            address.authority if self.engine == "core" else ""
-        )  # the other clients have any
+        # A client of another engine connects to any origin.
+        self._origin = address.authority if self.engine == "core" else ""
         self._timeout: dict[str, float | None] = {}
         self._lease: Lease | None = None
         self._response: Any = None
@@ -83,7 +83,7 @@ class PooledConnection:
         return urlsplit(self.address.url).hostname or ""
 
     def _library(self) -> str:
-        """Return the name of the library whose connections the call takes."""
+        """Return the name of the library whose connections the call uses."""
         modules = (cls.__module__.partition(".")[0] for cls in type(self.client).__mro__)
         if self.engine == "aiohttp":
             return "aiohttp"
@@ -99,7 +99,7 @@ class PooledConnection:
         return {**headers, "Authorization": self.address.basic}
 
     def timeout(self) -> dict[str, float | None]:
-        """Return the timeouts of an attempt as a dict, which may be changed while the answer is read."""
+        """Return the timeouts of an attempt as a dict, which is changed later, when the body begins."""
         timeouts = self.exchange.policy.timeouts
         left_s = self.exchange.remaining_s()
         connect_s = timeouts.connect_s
@@ -108,7 +108,7 @@ class PooledConnection:
             connect_s = self._limit(min(connect_s, left_s))
             first_byte_s = min(first_byte_s, left_s)
         limit_s = self._limit(first_byte_s)
-        # Whoever waits for one of our places waits as long as the call has.
+        # A call waits for a place in our pools until its deadline.
         pool_s = left_s if self.engine == "core" else first_byte_s
         self._timeout = {"connect": connect_s, "read": limit_s, "write": limit_s, "pool": pool_s}
         return self._timeout
@@ -139,7 +139,7 @@ class PooledConnection:
             request: Any = httpcore2.Request(
                 exchange.method.encode(), url, content=exchange.content, extensions=extensions
             )
-            request.headers = headers  # given to it before, each would be looked at: they are bytes
+            request.headers = headers  # The constructor would check each of them.
             return request
         import httpx2
 
@@ -147,11 +147,11 @@ class PooledConnection:
         request = httpx2.Request(
             exchange.method, url, headers=headers, stream=body, extensions=extensions
         )
-        request.url = url  # the one whose text has no query
+        request.url = url  # The text of this URL omits the query.
         return request
 
     def _head(self, response: Any) -> Reply:
-        """Read the status and the headers of an answer, and see to the compression they name."""
+        """Return the status and the headers of an answer, and prepare to decompress its body."""
         watched = hasattr(response, "status_code")
         if watched:
             status = response.status_code
@@ -160,7 +160,7 @@ class PooledConnection:
             status = response.status
             raw = response.headers
         headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in raw}
-        # An error is told by its status; its words, where they cannot be unpacked, are no reason to hide that.
+        # The status already identifies an error, so its body need not decompress: see `strict`.
         self._unpacking = self._unpacking_of(headers.get("content-encoding"), status)
         return Reply(status, headers)
 
@@ -176,7 +176,7 @@ class PooledConnection:
         self._timeout["read"] = self._limit(idle_s if left_s is None else min(idle_s, left_s))
 
     def _limit(self, silence_s: float) -> float:
-        """Return the limit of one read or write."""
+        """Return the timeout of one read or write."""
         return silence_s
 
     def _unpacked(self, data: bytes | None) -> bytes | None:
@@ -188,11 +188,11 @@ class PooledConnection:
         return self._unpacking.feed(data)
 
     def failure(self, exc: Exception) -> Exception:
-        """Return the error of this package for `exc`; `exc` itself if it is no error of a connection."""
+        """Return the error of this package for `exc`; `exc` itself if it is not an error of a connection."""
         exchange = self.exchange
         if isinstance(exc, (ChatError, InvalidArgument)):
-            return exc.with_traceback(None)  # the frames it comes from hold headers
-        while isinstance(exc, ExceptionGroup):  # of connecting to several addresses; its frames too
+            return exc.with_traceback(None)  # Its frames hold headers.
+        while isinstance(exc, ExceptionGroup):  # Connecting to several addresses raises one.
             exc = exc.exceptions[0]
         timed_out = isinstance(exc, TimeoutError) or "Timeout" in type(exc).__name__
         if (
@@ -200,12 +200,11 @@ class PooledConnection:
             and exchange.deadline is not None
             and exchange.clock() >= exchange.deadline - _CLOCK_SLACK_S
         ):
-            # Whichever clock rang: at the call's own deadline, that is what has happened.
+            # At the call's deadline this is the error, whichever timer has fired.
             return _because(exchange.out_of_time(), exc)
         error = error_of(exc, origin=self.address.authority)
-        if error is None or isinstance(
-            error, InvalidArgument
-        ):  # what the client says of a header may show it
+        # An `InvalidArgument` gets no cause, because the client's text may show a header.
+        if error is None or isinstance(error, InvalidArgument):
             return error or exc
         if isinstance(error, ConnectFailed) and self.client is None:
             proxy = self._proxy or proxy_of(self.address)
@@ -215,9 +214,9 @@ class PooledConnection:
 
 
 class SyncPooledConnection(PooledConnection):
-    """A sync line over the process's shared pool."""
+    """A sync connection over the process's shared pool."""
 
-    _bytes: Generator[bytes] = cast("Any", None)  # the body, while it is open
+    _bytes: Generator[bytes] = cast("Any", None)  # The body while it is open.
 
     def _limit(self, silence_s: float) -> float:
         if self.exchange.deadline is None:
@@ -227,7 +226,7 @@ class SyncPooledConnection(PooledConnection):
         return Limit.of(silence_s, self.exchange.remaining_s)
 
     def send(self, step: Send) -> Reply:
-        """Send the request; come back with the whole answer, or for a stream with its head."""
+        """Send the request; return the whole answer, or for a stream its head."""
         unwatched = is_unwatched(self.address.url)
         transport = sync_transport(self._settings, unwatched=unwatched)
         self._response = response = transport.handle_request(self._request(unwatched=unwatched))
@@ -239,7 +238,7 @@ class SyncPooledConnection(PooledConnection):
         return self._completed(reply)
 
     def _completed(self, reply: Reply) -> Reply:
-        """Read the body to its end, and give the connection back."""
+        """Return the reply with its whole body, and return the connection to the pool."""
         reply.body = joined(iter(self.read, None), self.exchange.policy.max_response_bytes)
         self.close()
         return reply
@@ -247,11 +246,11 @@ class SyncPooledConnection(PooledConnection):
     def read(self) -> bytes | None:
         """Return the next bytes of the open answer, None at its end."""
         data = next(self._bytes, None)
-        self.exchange.remaining_s()  # a slow trickle may not outlast the deadline
+        self.exchange.remaining_s()  # A slow trickle must not outlast the deadline.
         return self._unpacked(data)
 
     def close(self) -> None:
-        """Give the connection back, or drop it where the answer was not read to its end."""
+        """Return the connection to the pool, or close it if the answer was not read to its end."""
         response = self._response
         self._response = None
         body = self._bytes
@@ -265,11 +264,10 @@ class SyncPooledConnection(PooledConnection):
             finally:
                 if response is not None:
                     response.close()
-        except Exception as exc:  # noqa: BLE001 - a connection that cannot be closed is gone; what was read stays read
+        except Exception as exc:  # noqa: BLE001 - a connection that cannot be closed is lost, but the answer is read
             _log_close(exc)
-        except (
-            BaseException
-        ):  # Ctrl-C in the middle of it: the connection may look idle and be fit for nothing
+        except BaseException:
+            # After Ctrl-C in the middle of closing, the connection may look idle but cannot be used.
             if lease is not None:
                 lease.client.close()
             raise
@@ -294,15 +292,15 @@ class SyncPooledConnection(PooledConnection):
 
 
 class AsyncPooledConnection(PooledConnection):
-    """An async line over the event loop's shared pool."""
+    """An async connection over the event loop's shared pool."""
 
     is_async = True
     pool_class = AsyncPool
-    _bytes: AsyncGenerator[bytes] = cast("Any", None)  # the body, while it is open
-    _begun = False  # whether the body has been read from
+    _bytes: AsyncGenerator[bytes] = cast("Any", None)  # The body while it is open.
+    _begun = False  # True after the first read of the body.
 
     def send(self, step: Send) -> Awaitable[Reply]:
-        """Send the request; come back with the whole answer, or for a stream with its head."""
+        """Send the request; return the whole answer, or for a stream its head."""
         return _within(step.remaining_s, self._send(step))
 
     def read(self) -> Awaitable[bytes | None]:
@@ -339,7 +337,7 @@ class AsyncPooledConnection(PooledConnection):
         return self._unpacked(data)
 
     async def close(self) -> None:
-        """Give the connection back, or drop it where the answer was not read to its end."""
+        """Return the connection to the pool, or close it if the answer was not read to its end."""
         response = self._response
         self._response = None
         body = self._bytes
@@ -351,10 +349,10 @@ class AsyncPooledConnection(PooledConnection):
             try:
                 if body is not None:
                     await _apart(body.aclose)
-            finally:  # cancelled in the middle of it, too: the response gives the place back
+            finally:  # Even after a cancellation, the response returns the place to the pool.
                 if response is not None:
                     await _apart(response.aclose)
-        except Exception as exc:  # noqa: BLE001 - a connection that cannot be closed is gone; what was read stays read
+        except Exception as exc:  # noqa: BLE001 - a connection that cannot be closed is lost, but the answer is read
             _log_close(exc)
         finally:
             if lease is not None:
@@ -388,44 +386,43 @@ async def _timed(left_s: float, work: Awaitable[T]) -> T:
 
 
 def _steps_apart(begin: Callable[..., Awaitable[T]], *args: Any) -> Generator[Any, Any, T]:
-    """Await a connection's own work so that the event loop gets to know none of its generators, nor a half-done close.
+    """Await the work of a connection in such a way that the event loop does not learn of its async generators.
 
-    They are the line's to close, and whoever drives the line is known to the loop. A loop that winds up closes all
-    generators it knows at the same time, and so it does with those of a stream which the garbage collector finds: each
-    in a task of its own, that complains of one which another is closing. So nothing else runs in between, as far as
-    nothing has to be waited for.
+    The connection closes these generators itself. An event loop that shuts down closes all generators that it knows at
+    the same time, each in a task of its own, and does so with those that the garbage collector finds. Such a task would
+    fail at a generator that another task is closing. The loop knows the generator that drives the connection, which is
+    enough. The work is suspended only where it has to wait, so that a close is rarely interrupted half-way.
     """
     steps: Generator[Any, Any, T] | None = None
     came: object = None
     failure: BaseException | None = None
     while True:
         hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(None, _leave_to_the_line)
+        sys.set_asyncgen_hooks(None, _leave_to_the_connection)
         try:
-            steps = (
-                steps or begin(*args).__await__()
-            )  # a generator takes its hooks when it is first asked for an item
+            # A generator stores the hooks when it is first asked for an item.
+            steps = steps or begin(*args).__await__()
             waited_for = steps.send(came) if failure is None else steps.throw(failure)
         except StopIteration as done:
             return cast("T", done.value)
         finally:
             sys.set_asyncgen_hooks(*hooks)
         came = failure = None
-        if waited_for is not None:  # None: a `sleep(0)`
+        if waited_for is not None:  # None is a `sleep(0)`, which is skipped.
             try:
                 came = yield waited_for
-            except BaseException as exc:  # noqa: BLE001 - it is for the work
+            except BaseException as exc:  # noqa: BLE001 - raised again inside the work
                 failure = exc
 
 
 _apart = cast("Callable[..., Awaitable[Any]]", coroutine(_steps_apart))
 
 
-def _leave_to_the_line(_: AsyncGenerator[Any]) -> None:
-    """Do nothing where the garbage collector finds a body.
+def _leave_to_the_connection(_: AsyncGenerator[Any]) -> None:
+    """Do nothing when the garbage collector finds an open body; the connection closes it.
 
-    Without a hook it would close the body there and then, inside of whatever task it has come upon, and that one's
-    cancel scopes would break.
+    Without this hook the body would be closed immediately, inside of whatever task is running, whose cancel scopes
+    would break.
     """
 
 

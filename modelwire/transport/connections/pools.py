@@ -48,31 +48,31 @@ __all__ = [
     "trust_store",
 ]
 
-# How many calls a client has at a time. A call pays for every connection of an httpx2 client, busy or idle: 32 of them
-# cost two thirds of a call, 8 are lost in the noise (benchmarks/concurrency.py, the column `then 10`). aiohttp finds a
-# connection by its key, so one session of any size will do.
+# The maximum number of concurrent calls of one client, by engine. A call pays for every connection of an httpx2 client,
+# busy or idle: 32 of them cost two thirds of a call, 8 cannot be measured (benchmarks/concurrency.py, the column
+# `then 10`). aiohttp finds a connection by its key, so one session may have any size.
 SHARD_CONNECTIONS = {"core": 1, "client": 8, "aiohttp": 1_000_000_000}
-# Calls let in at a time, for each pool; the SDKs' own limit. Never more than the process may open files for.
+# A pool admits at most this many concurrent calls, as the SDKs do, and fewer if the process may open fewer files.
 MAX_IN_FLIGHT = 1000
-# Pools of a process, and of each event loop. A program that passes many proxies would open more and more connections:
-# beyond this many, those that no call uses are closed.
+# From this many pools of a process, or of an event loop, pools that no call uses are closed before another is opened.
+# Otherwise a program that passes many proxies would open more and more connections.
 MAX_POOLS = 64
-# Below the 60 s after which common load balancers drop an idle connection.
+# An idle connection is closed after this time. Common load balancers drop it after 60 s.
 KEEPALIVE_EXPIRY_S = 55.0
 
 
 class ClientSettings(NamedTuple):
-    """What makes two calls unable to share a client."""
+    """The settings of a client. Two calls can share a client only if all of them are equal."""
 
-    secure: bool  # https: needs the TLS trust store
-    proxy: str | None = None  # None: the connections go straight
-    engine: str = "core"  # or "client" (an httpx2 client), or "aiohttp" for async calls
-    trust: tuple[str, str] | None = None  # what the environment names as the trust store of https
+    secure: bool  # True for https, which needs the TLS trust store.
+    proxy: str | None = None  # None for direct connections.
+    engine: str = "core"  # Or "client" (an httpx2 client), or "aiohttp" for async calls.
+    trust: tuple[str, str] | None = None  # The trust store in the environment; None for http.
     keepalive: Keepalive | None = USUAL
 
 
 class Lease:
-    """A place on a client, for one call. `release` may be called twice; the second time does nothing."""
+    """A call's place in a pool, on a client. `release` may be called twice; the second call does nothing."""
 
     __slots__ = ("_pool", "shard")
 
@@ -95,7 +95,7 @@ class SyncLease(Lease):
     __slots__ = ()
 
     def __del__(self) -> None:
-        if getattr(self, "shard", None) is not None:  # not even made, where Ctrl-C came at once
+        if getattr(self, "shard", None) is not None:  # Ctrl-C may have interrupted `__init__`.
             self.release()
 
 
@@ -115,14 +115,15 @@ class _Pool:
         self.settings = settings
         self.limit = limit or affordable_in_flight()
         self.in_flight = 0
-        self.transport: Any = None  # httpx2's, with this behind it: made by the first call
+        # A transport of httpx2 that uses this pool; the first call creates it.
+        self.transport: Any = None
         self.shards: list[_Shard] = []
         if settings.engine not in SHARD_CONNECTIONS:
             raise InvalidArgument(
                 f"The engine `{settings.engine}` has no row in `SHARD_CONNECTIONS` (pools.py)."
             )
         self.shard_connections = SHARD_CONNECTIONS[settings.engine]
-        # By origin: shards with a free place, the one used last on top: it is warm.
+        # By origin, the shards with a free place. The one used last is at the end, and is used next.
         self._roomy: dict[str, list[_Shard]] = {}
         self._sweep_at = monotonic() + KEEPALIVE_EXPIRY_S
 
@@ -133,7 +134,7 @@ class _Pool:
         raise NotImplementedError
 
     def _take(self, origin: str) -> _Shard | None:
-        """Take a place, or return None where the pool is full."""
+        """Return a shard with a place that is now taken; None if the pool is full."""
         if self.in_flight >= self.limit:
             return None
         roomy = self._roomy.setdefault(origin, [])
@@ -148,12 +149,13 @@ class _Pool:
             self.shards.append(shard)
         if shard.in_flight + 1 < self.shard_connections:
             roomy.append(shard)
-        shard.in_flight += 1  # no call from here to where the lease holds it: Ctrl-C comes at calls
+        # From here until the lease holds the shard, no function is called: Ctrl-C there would lose the place.
+        shard.in_flight += 1
         self.in_flight += 1
         return shard
 
     def _warm(self, roomy: list[_Shard]) -> _Shard | None:
-        """Return an idle connection; None if there is none, and then there is room for a new one."""
+        """Return an idle connection; if there is none, make room for a new one and return None."""
         while roomy:
             if not self._is_spent(roomy[-1].client):
                 return roomy.pop()
@@ -176,7 +178,7 @@ class _Pool:
             self._roomy.setdefault(shard.origin, []).append(shard)
 
     def _sweep(self) -> None:
-        """Close the spent ones among the idle connections, to all origins: those used last would hide them for ever."""
+        """Close unusable idle connections to all origins. Calls would not find them: they use the latest ones first."""
         self._sweep_at = monotonic() + KEEPALIVE_EXPIRY_S
         for idle in self._roomy.values():
             while idle and self._is_spent(idle[0].client):
@@ -184,7 +186,7 @@ class _Pool:
         self._roomy = {origin: idle for origin, idle in self._roomy.items() if idle}
 
     def _is_spent(self, connection: Any) -> bool:
-        """Whether no other call can go over it: closed by either side, idle for too long, left amid a call."""
+        """Return whether a connection cannot be used again: it is closed, idle for too long, or amid a call."""
         return not connection.is_idle() or connection.has_expired()
 
     def _take_idle(self) -> list[Any]:
@@ -202,7 +204,7 @@ class _Pool:
 
 
 class SyncPool(_Pool):
-    """Clients for sync calls, shared by all threads."""
+    """The pool of clients for sync calls, shared by all threads."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)
@@ -210,13 +212,12 @@ class SyncPool(_Pool):
 
     def renew_lock(self) -> None:
         """Replace the lock in a forked child, where no thread holds it; a stream of the parent may be closed there."""
-        self._lock = (
-            threading.RLock()
-        )  # entered twice where the garbage collector closes a forgotten stream in it
+        # It is reentrant, because the garbage collector may close a forgotten stream while the lock is held.
+        self._lock = threading.RLock()
         self._place_free = threading.Condition(self._lock)
 
     def lease(self, origin: str = "", timeout_s: float | None = None) -> Lease | None:
-        """Wait for a place; None when there was none within `timeout_s`."""
+        """Wait for a place and return its lease; None if there was none within `timeout_s`."""
         lease = SyncLease(self)
         with self._lock:
             lease.shard = self._take(origin)
@@ -228,7 +229,7 @@ class SyncPool(_Pool):
     def _release(self, lease: Lease) -> None:
         with self._lock:
             self._give_back(lease)
-            lease.__class__ = Lease  # done: a Ctrl-C in a `__del__` would be lost
+            lease.__class__ = Lease  # It needs no `__del__` now, in which a Ctrl-C would be lost.
             self._place_free.notify()
 
     def _make_client(self, origin: str) -> Any:
@@ -244,7 +245,9 @@ class SyncPool(_Pool):
         )
 
     def _close_client(self, client: Any) -> None:
-        with suppress(Exception):  # one that cannot be closed is gone; the others still have to be
+        with suppress(
+            Exception
+        ):  # A connection that cannot be closed is lost; others must be closed.
             client.close()
 
     def close(self) -> None:
@@ -253,7 +256,7 @@ class SyncPool(_Pool):
             self._close_client(shard.client)
 
     def close_idle(self) -> None:
-        """Close the connections that no call uses. A call that has the pool by now opens its own."""
+        """Close the connections that no call uses. A call that holds this pool already opens a new one."""
         with self._lock:
             idle = self._take_idle()
         for client in idle:
@@ -261,17 +264,17 @@ class SyncPool(_Pool):
 
 
 class AsyncPool(_Pool):
-    """Clients for the calls of one event loop."""
+    """The pool of clients for the calls of one event loop."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)
         self._waiting: deque[tuple[asyncio.Future[_Shard], str]] = deque()
-        self._spent: list[Any] = []  # clients to be closed by whoever may wait for it
+        self._spent: list[Any] = []  # Clients that the next async call of this pool closes.
 
     async def lease(self, origin: str = "") -> Lease:
-        """Wait for a place, in order of arrival: a call that ends passes its place to the first in the queue."""
+        """Wait for a place and return its lease. A call that ends passes its place to the first call that waits."""
         lease = Lease(self)
-        lease.shard = self._take(origin)  # there is none while anybody waits
+        lease.shard = self._take(origin)  # No place is free while a call waits.
         try:
             if lease.shard is None:
                 import asyncio
@@ -285,7 +288,7 @@ class AsyncPool(_Pool):
                         lease.shard = waiter.result()
             if self._spent:
                 await self._close_spent()
-        except BaseException:  # cancelled: we may have been given a place, and do not take it
+        except BaseException:  # A cancelled call may already have got a place.
             lease.release()
             raise
         return lease
@@ -295,9 +298,8 @@ class AsyncPool(_Pool):
         while self._waiting:
             waiter, origin = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(
-                    cast("_Shard", self._take(origin))
-                )  # there is a place: one was just given back
+                # `_take` finds a place, because one was just returned.
+                waiter.set_result(cast("_Shard", self._take(origin)))
                 return
 
     def _make_client(self, origin: str) -> Any:
@@ -320,9 +322,7 @@ class AsyncPool(_Pool):
 
     async def _close_spent(self) -> None:
         while self._spent:
-            with suppress(
-                Exception
-            ):  # one that cannot be closed is gone; the others still have to be
+            with suppress(Exception):  # A connection that cannot be closed is lost.
                 await self._aclose_client(self._spent.pop())
 
     async def _aclose_client(self, client: Any) -> None:
@@ -334,7 +334,7 @@ class AsyncPool(_Pool):
         await self._close_spent()
 
     async def aclose_idle(self) -> None:
-        """Close the connections that no call uses. A call that has the pool by now opens its own."""
+        """Close the connections that no call uses. A call that holds this pool already opens a new one."""
         self._spent += self._take_idle()
         await self._close_spent()
 
@@ -345,8 +345,8 @@ P = TypeVar("P", bound=_Pool)
 class _LoopPools:
     """The pools of one event loop, closed when the loop shuts down.
 
-    `asyncio.run` and its like close every async generator that is still open (`loop.shutdown_asyncgens`). One generator
-    here waits for that, so that no connection outlives its loop and the program need not call `close`.
+    `asyncio.run` and functions like it close every async generator that is still open (`loop.shutdown_asyncgens`). A
+    generator here waits for that, so that no connection outlives its loop and the program need not call `close`.
     """
 
     def __init__(self) -> None:
@@ -379,9 +379,8 @@ class _LoopPools:
 _lock = threading.Lock()
 _sync_pools: dict[ClientSettings, SyncPool] = {}
 _loop_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPools] = WeakKeyDictionary()
-_left_to_the_parent: list[
-    object
-] = []  # after a fork: the parent's sockets, kept so that nothing here closes them
+# In a forked child, the parent's pools. They are referenced here so that nothing closes their sockets.
+_left_to_the_parent: list[object] = []
 
 
 def sync_pool(settings: ClientSettings) -> SyncPool:
@@ -397,7 +396,7 @@ def sync_pool(settings: ClientSettings) -> SyncPool:
 
 
 def _unused(pools: dict[ClientSettings, P]) -> list[P]:
-    """Remove the pools that no call uses, where there are too many, and return them."""
+    """Remove and return the pools that no call uses, if there are too many pools."""
     if len(pools) < MAX_POOLS:
         return []
     return [pools.pop(settings) for settings, pool in list(pools.items()) if not pool.in_flight]
@@ -406,7 +405,7 @@ def _unused(pools: dict[ClientSettings, P]) -> list[P]:
 async def async_pool(
     settings: ClientSettings, pool_class: type[AsyncPool] = AsyncPool
 ) -> AsyncPool:
-    """Return the running loop's pool for `settings`, of the kind of their engine."""
+    """Return the running loop's pool for `settings`; a new one is of class `pool_class`, the engine's."""
     import asyncio
 
     try:
@@ -456,10 +455,8 @@ def _client_of_httpx2(colour: str, settings: ClientSettings) -> Any:
         raise MissingDependency(
             'A SOCKS proxy needs socksio: `pip install "httpx2[socks]"`.'
         ) from exc
-    except (
-        ValueError,
-        httpx2.InvalidURL,
-    ):  # not its cause: that shows the proxy, with its password
+    except (ValueError, httpx2.InvalidURL):
+        # The error gets no cause, because that shows the proxy with its password.
         raise InvalidArgument(
             "The proxy is not a URL: write `http://host:port` or `socks5://host:port`, in the environment "
             "(`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) as in `openai_proxy`."
@@ -467,28 +464,28 @@ def _client_of_httpx2(colour: str, settings: ClientSettings) -> Any:
     set_socket_options(transport, socket_options(settings.keepalive))
     return getattr(httpx2, f"{colour}Client")(
         transport=transport,
-        timeout=None,  # every request brings its own
-        trust_env=False,  # `proxies` reads it, for each call
-        cookies=refusing_jar(),  # one client serves every model, key and tenant
-        follow_redirects=False,  # a followed redirect would carry the key to another origin
+        timeout=None,  # Every request has its own timeouts.
+        trust_env=False,  # `proxies.py` reads the environment, for each call.
+        cookies=refusing_jar(),  # One client serves every model, key and tenant.
+        follow_redirects=False,  # A followed redirect would send the key to another origin.
     )
 
 
 def trust_names() -> tuple[str, str]:
-    """Return what the environment names as the trust store: a file, a folder."""
+    """Return the file and the folder that the environment names as the trust store; "" for an unset one."""
     return os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
 
 
 def trust_store() -> ssl.SSLContext:
-    """Return the TLS context of the trust store that the environment names now."""
+    """Return the TLS context for the trust store that the environment names at present."""
     return _trust_store(*trust_names())
 
 
 @lru_cache(maxsize=8)
 def _trust_store(file: str, folder: str) -> ssl.SSLContext:
-    """Build a TLS context, once: reading the trust store takes longer than a request on a LAN.
+    """Return a TLS context, cached: reading the trust store takes longer than a request on a LAN.
 
-    Raises `InvalidConfig` where the environment names a file that holds no certificates, or a folder that is not there.
+    Raises `InvalidConfig` if the environment names a file without certificates, or a folder that does not exist.
     """
     import httpcore2
 
@@ -516,17 +513,17 @@ _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 @cache
 def trust_nobody() -> ssl.SSLContext:
-    """A context for plain http, where none is used: should one be, every certificate is refused."""
+    """Return a TLS context that refuses every certificate, for clients of plain http, which need no TLS."""
     import ssl
 
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def affordable_in_flight() -> int:
-    """Return how many calls a pool admits at a time by default."""
+    """Return how many concurrent calls a pool admits by default."""
     try:
         import resource
-    except ImportError:  # Windows has no such limit
+    except ImportError:  # Windows has no such limit.
         return MAX_IN_FLIGHT
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
@@ -535,14 +532,14 @@ def affordable_in_flight() -> int:
 
 
 def _close_sync_pools() -> None:
-    """Close the idle connections. A daemon thread may read from the others: the end of the process closes them."""
+    """Close the idle connections. A daemon thread may still read from others, which the end of the process closes."""
     for pool in _sync_pools.values():
         pool.close_idle()
 
 
 @forks.in_child
 def _forget_the_parents() -> None:
-    """In a forked child: leave the parent's connections alone and start with none."""
+    """In a forked child, start with no connections, and leave those of the parent open and unused."""
     global _lock, _loop_pools, _sync_pools
     _left_to_the_parent.extend((_sync_pools, _loop_pools))
     for pool in _sync_pools.values():

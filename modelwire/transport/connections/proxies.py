@@ -1,6 +1,6 @@
-"""Finds the proxy that the environment names for an address, for every call again. No I/O here.
+"""Finds the proxy that the environment names for an address. Every call reads the environment again. No I/O here.
 
-All engines use it, so that `NO_PROXY` has the same meaning for all of them: that of httpx2.
+All engines use this module, so that `NO_PROXY` has the same meaning for all of them: that of httpx2.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _may_have_proxy(address: Address) -> bool:
     return any(map(os.environ.get, _HTTPS_PROXY if address.secure else _HTTP_PROXY))
 
 
-# A name that is not there costs a microsecond to look up, at every call.
+# Every call looks these variables up; one that is not set costs a microsecond.
 _HTTPS_PROXY = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _HTTP_PROXY = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
@@ -56,8 +56,8 @@ def proxy_of(address: Address) -> str | None:
 def _is_excluded(url: str, no_proxy: str) -> bool:
     """Return whether `no_proxy` lists the host of `url`.
 
-    `a.test` is this host and those below it, `.a.test` and `*.a.test` are those below it, `a.test:81` is one port of
-    it, `10.0.0.0/8` a network, `https://a.test` one scheme, `*` every host.
+    `a.test` stands for this host and those below it, `.a.test` and `*.a.test` for those below it, `a.test:81` for one
+    port, `10.0.0.0/8` for a network, `https://a.test` for one scheme, `*` for every host.
     """
     parts = urlsplit(url)
     host = str(parts.hostname)
@@ -78,14 +78,14 @@ def _is_in_network(host: str, network: str) -> bool:
         return ip_address(host) in ip_network(
             network.replace("[", "").replace("]", ""), strict=False
         )
-    except ValueError:  # a name, or an entry that is not a network
+    except ValueError:  # The host is a name, or the entry is not a network.
         return False
 
 
 def unreachable_proxy(proxy: str, target: str, error: Exception) -> str:
-    """Return the text of an error for a call to `target` whose connection to its proxy could not be made.
+    """Return the text of the error for a call to `target` that could not connect to its proxy.
 
-    Of the proxy's URL it shows the host and the port alone: a user and a password may stand before them.
+    It shows only the host and the port of the proxy's URL, which may also have a user and a password.
     """
     url = proxy if "//" in proxy else f"//{proxy}"
     host = urlsplit(url).netloc.rpartition("@")[2]

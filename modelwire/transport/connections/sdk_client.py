@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncSdkConnection", "SyncSdkConnection"]
 
-# How Bedrock frames its streams; the SDK unpacks them, and needs `botocore` for it.
+# The media type of Bedrock's streams. The SDK decodes them, for which it needs `botocore`.
 # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html, read 2026-11
 _BINARY_EVENTS = "application/vnd.amazon.eventstream"
 
 
 class _SdkConnection(PooledConnection):
-    """What sync and async share. `path` is what comes after the client's own address."""
+    """The base of the sync and async connections. `path` is the part of the URL after the client's own address."""
 
     def __init__(self, exchange: AnyExchange, client: Any, path: str) -> None:
         super().__init__(exchange, client)
@@ -51,7 +51,7 @@ class _SdkConnection(PooledConnection):
             cause = exc.__cause__
         else:
             cause = exc
-        # Not the client line's: whose `RuntimeError` this is, only its words say.
+        # `_ClientConnection.failure` is skipped, as a `RuntimeError` here need not mean that a client is closed.
         found = PooledConnection.failure(self, cause)
         if isinstance(found, ModelwireError):
             return found
@@ -88,7 +88,7 @@ class _SdkConnection(PooledConnection):
         return self.client.get
 
     def _opened(self, answer: Any) -> Any:
-        """Keep the open answer; from its first byte on, silence has another limit."""
+        """Store the open answer, and apply the timeout of its body from now on."""
         self._response = response = getattr(answer, "response", answer)
         self._timeout = response.request.extensions.get("timeout", {})
         self._body_begins()
@@ -96,14 +96,14 @@ class _SdkConnection(PooledConnection):
 
 
 class SyncSdkConnection(_SdkConnection, SyncClientConnection):
-    """A line over a sync client of an SDK."""
+    """A connection over a sync client of an SDK."""
 
     def send(self, step: Send) -> Reply:
-        """Send the request; come back with the whole answer, or for a stream with its head."""
+        """Send the request; return the whole answer, or for a stream its head."""
         try:
             with refusing_cookies(guard_sdk(self.client, is_async=False)):
                 answer = self._method()(**self._question(step))
-        except Exception as exc:  # noqa: BLE001 - whatever is no answer is raised again
+        except Exception as exc:  # noqa: BLE001 - an error without an answer is raised again
             response = _response_of(exc)
             self._bytes = generated(response.content)
         else:
@@ -116,13 +116,13 @@ class SyncSdkConnection(_SdkConnection, SyncClientConnection):
 
 
 class AsyncSdkConnection(_SdkConnection, AsyncClientConnection):
-    """A line over an async client of an SDK."""
+    """A connection over an async client of an SDK."""
 
     async def _send(self, step: Send) -> Reply:
         try:
             with refusing_cookies(guard_sdk(self.client, is_async=True)):
                 answer = await self._method()(**self._question(step))
-        except Exception as exc:  # noqa: BLE001 - whatever is no answer is raised again
+        except Exception as exc:  # noqa: BLE001 - an error without an answer is raised again
             response = _response_of(exc)
             self._bytes = agenerated(response.content)
         else:
@@ -135,7 +135,7 @@ class AsyncSdkConnection(_SdkConnection, AsyncClientConnection):
 
 
 def _response_of(exc: Exception) -> Any:
-    """Return the answer that an SDK's error is about; raise `exc` again where there was none."""
+    """Return the answer that an SDK's error has; raise `exc` again if it has none."""
     if not hasattr(exc, "status_code") or not hasattr(exc, "response"):
         raise exc
     return exc.response
@@ -149,7 +149,7 @@ def _events(stream: Any) -> Generator[bytes]:
     try:
         for event in stream:
             yield _framed(event)
-    except Exception as exc:  # noqa: BLE001 - whatever is no event is raised again
+    except Exception as exc:  # noqa: BLE001 - an error that is not an event is raised again
         yield _framed_error(exc)
 
 
@@ -158,21 +158,21 @@ async def _aevents(stream: Any) -> AsyncGenerator[bytes]:
     try:
         async for event in events:
             yield _framed(event)
-    except Exception as exc:  # noqa: BLE001 - whatever is no event is raised again
+    except Exception as exc:  # noqa: BLE001 - an error that is not an event is raised again
         yield _framed_error(exc)
     finally:
         await events.aclose()
 
 
 def _framed(event: dict[str, Any]) -> bytes:
-    """Return an event in the form of the provider's own streams."""
+    """Return an event as bytes of a server-sent event, the form of the provider's own streams."""
     from pydantic_core import to_json
 
     return b"event: %s\ndata: %s\n\n" % (str(event.get("type")).encode(), to_json(event))
 
 
 def _framed_error(exc: Exception) -> bytes:
-    """Return the error event that the SDK raised as an error; raise any other `exc` again."""
+    """Return the error event from which the SDK has made `exc`; raise any other `exc` again."""
     body = getattr(exc, "body", None)
     if not isinstance(body, dict):
         raise exc

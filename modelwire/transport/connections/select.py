@@ -1,4 +1,4 @@
-"""Which line a call takes: over our pools, over a client of httpx's kind, or over aiohttp."""
+"""Chooses the connection of a call: over our pools, over a client of httpx's kind, or over aiohttp."""
 
 from __future__ import annotations
 
@@ -36,9 +36,8 @@ def async_connection(
     engine: str = "httpx2",
 ) -> AsyncPooledConnection:
     """Return the connection of an async call: over the user's `client`, a proxy, aiohttp, or direct."""
-    if (
-        client is None and engine == "aiohttp" and not mocks_seeing("httpx2")
-    ):  # a mock of httpx2 answers for both
+    # A mock of httpx2 answers the calls of both engines.
+    if client is None and engine == "aiohttp" and not mocks_seeing("httpx2"):
         from modelwire.transport.connections.aiohttp_engine import AiohttpConnection
 
         return AiohttpConnection(exchange, proxy=proxy)

@@ -1,4 +1,4 @@
-"""The transports that calls pass: subclasses of httpx2's, with the pools of this package behind them.
+"""The transports of calls: subclasses of httpx2's, which take their connections from the pools of this package.
 
 Tracing, cassettes and mocks replace `handle_request` and `handle_async_request` of httpx2's transport classes. The
 subclasses inherit these methods, so such tools see every call. The pool behind them provides the connection, and gets
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["async_transport", "is_unwatched", "sync_transport"]
 
 
-_LARGE_BYTES = 65_536  # a body of fewer has gone before anybody can answer
+# A body of up to this many bytes is sent before a server can answer.
+_LARGE_BYTES = 65_536
 
 
 def is_unwatched(url: str) -> bool:
-    """Whether a call need not pass httpx2: nothing has loaded it, and `url` is one that httpcore2 can read."""
+    """Return whether a call can use the pool directly: httpx2 is not loaded, and httpcore2 can parse `url`."""
     return "httpx2" not in sys.modules and url.isascii() and url.isprintable() and " " not in url
 
 
@@ -76,7 +77,7 @@ def _authority(host: bytes, port: int | None) -> str:
 
 
 class _SyncConnections:
-    """Stands where a transport has httpcore2's `ConnectionPool`."""
+    """Replaces httpcore2's `ConnectionPool` in a transport of httpx2."""
 
     def __init__(self, pool: SyncPool) -> None:
         self._pool = pool
@@ -90,7 +91,7 @@ class _SyncConnections:
             raise httpcore2.PoolTimeout
         try:
             response = lease.client.handle_request(request)
-        except BaseException:  # Ctrl-C too: the place is free whatever ended the call
+        except BaseException:  # Any error, even Ctrl-C, must release the place.
             lease.release()
             raise
         response.stream = _SyncBody(response, lease)
@@ -122,13 +123,12 @@ class _SyncBody(_Body):
             if self._bytes is not None:
                 self._bytes.close()
             close_after_this_answer(self._stream, self._status)
-            if hasattr(self._stream, "close"):  # a mock's may have none
+            if hasattr(self._stream, "close"):  # The stream of a mock may have no `close`.
                 self._stream.close()
-        except Exception:  # only what stops the program, below, makes the connection unfit
+        except Exception:  # After an ordinary error the connection's state is known.
             raise
-        except (
-            BaseException
-        ):  # Ctrl-C in the middle of it: the connection may look idle and be fit for nothing
+        except BaseException:
+            # After Ctrl-C in the middle of closing, the connection may look idle but cannot be used.
             lease.client.close()
             raise
         finally:
@@ -136,7 +136,7 @@ class _SyncBody(_Body):
 
 
 class _AsyncConnections:
-    """Stands where a transport has httpcore2's `AsyncConnectionPool`."""
+    """Replaces httpcore2's `AsyncConnectionPool` in a transport of httpx2."""
 
     def __init__(self, pool: AsyncPool) -> None:
         self._pool = pool
@@ -153,7 +153,7 @@ class _AsyncConnections:
             }
         try:
             response = await lease.client.handle_async_request(request)
-        except BaseException:  # a cancellation too: the place is free whatever ended the call
+        except BaseException:  # Any error, even a cancellation, must release the place.
             lease.release()
             raise
         response.stream = _AsyncBody(response, lease)

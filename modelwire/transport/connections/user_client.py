@@ -1,6 +1,6 @@
-"""Lines over a client with httpx's interface: the user's own (httpx2 or httpx), or a shared one behind a proxy.
+"""Connections over a client with httpx's interface: the user's own (httpx2 or httpx), or a shared one with a proxy.
 
-httpx2's clients know proxies and `NO_PROXY`; where none is named, `pooled` does without them.
+Only a proxy needs a client of httpx2; without one, `pooled` connects directly.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncClientConnection", "SyncClientConnection", "agenerated", "generated"]
 
-# A 425 is asked again on another connection (RFC 8470, 5.2): a client drops one whose answer was not read.
+# After a 425, the request must be retried on another connection (RFC 8470, 5.2). Its body is not read, so that the
+# client closes the connection.
 _TOO_EARLY = 425
 
 
@@ -42,7 +43,7 @@ def generated(*pieces: bytes) -> Generator[bytes]:
 
 
 class _ClientConnection(PooledConnection):
-    """What both colours know."""
+    """The base of the sync and async connections over a client."""
 
     engine = "client"
 
@@ -71,12 +72,12 @@ class _ClientConnection(PooledConnection):
 
 
 class SyncClientConnection(_ClientConnection, SyncPooledConnection):
-    """A line over a sync client."""
+    """A connection over a sync client."""
 
     def send(self, step: Send) -> Reply:
-        """Send the request; come back with the whole answer, or for a stream with its head."""
+        """Send the request; return the whole answer, or for a stream its head."""
         client = self.client or self._open().client
-        # Read piece by piece: neither a slow trickle nor a body without measure is swallowed whole.
+        # The body is read piece by piece, so that the deadline and the maximum size apply.
         with refusing_cookies(client):
             self._response = response = client.send(
                 self._built(client), stream=True, follow_redirects=False
@@ -99,7 +100,7 @@ class SyncClientConnection(_ClientConnection, SyncPooledConnection):
 
 
 class AsyncClientConnection(_ClientConnection, AsyncPooledConnection):
-    """A line over an async client."""
+    """A connection over an async client."""
 
     async def _send(self, step: Send) -> Reply:
         client = self.client or (await self._open()).client

@@ -1,7 +1,7 @@
 """Opens connections before the first call needs them: name lookup, TCP and TLS handshakes; they stay idle in the pool.
 
-A connection cannot be opened without a request, so each gets one `HEAD` without credentials, whatever the answer. Each
-connection is kept busy until all are open, because the second request would otherwise reuse the first one.
+A connection cannot be opened without a request, so each sends one `HEAD` without credentials and ignores the answer's
+status. Each connection stays busy until all are open; otherwise the second request would reuse the first connection.
 """
 
 from __future__ import annotations
@@ -26,82 +26,92 @@ if TYPE_CHECKING:
 
 __all__ = ["awarm", "warm"]
 
-MOST = 1000  # more is a mistake, or an attack
-SHAKE_S = 10.0  # for one connection, from the first packet to the head of the answer
-AT_A_TIME = 32  # threads that shake hands for the sync pool
+# A call opens at most this many connections; a larger number is a mistake or an attack.
+MOST = 1000
+# Opening one connection times out after this, from the first packet to the head of the answer.
+SHAKE_S = 10.0
+# This many threads open connections of the sync pool.
+AT_A_TIME = 32
 
 
-def _lines(line: Callable[[], Any], n: int) -> list[Any]:
-    """Make the lines; none where calls take a proxy, another engine, a client of the user's own or a recording."""
+def _connections(new: Callable[[], Any], n: int) -> list[Any]:
+    """Return `n` connections from `new`, not open yet.
+
+    The list is empty if calls use a proxy, another engine, a user's client or a recording.
+    """
     if type(n) is not int or not 0 <= n <= MOST:
         raise InvalidArgument(f"`n` is how many connections to open, from 0 to {MOST}, not {n!r}.")
     if any(hook.answers for hook in CONNECTION_HOOKS):
         return []
-    if type(innermost(line())) in (SyncPooledConnection, AsyncPooledConnection):
-        return [innermost(line()) for _ in range(n)]
+    if type(innermost(new())) in (SyncPooledConnection, AsyncPooledConnection):
+        return [innermost(new()) for _ in range(n)]
     return []
 
 
-def warm(line: Callable[[], SyncPooledConnection], n: int) -> int:
-    """Open `n` connections; return how many stay. Raises the `WireError` of the first where none could be opened."""
+def warm(new: Callable[[], SyncPooledConnection], n: int) -> int:
+    """Open `n` connections from `new`; return how many are open. Raises the first `WireError` if none could be."""
     from concurrent.futures import ThreadPoolExecutor
 
-    lines: list[SyncPooledConnection] = _lines(line, n)
+    connections: list[SyncPooledConnection] = _connections(new, n)
     opened: list[Any] = []
     failed: list[Exception] = []
 
-    def shake(line: SyncPooledConnection) -> None:
+    def shake(connection: SyncPooledConnection) -> None:
         try:
-            with calling(line._host()):
-                opened.append(sync_transport(line._settings).handle_request(_head(line)))
-        except Exception as exc:  # noqa: BLE001 - one connection less; told below where it is all of them
+            with calling(connection._host()):
+                opened.append(
+                    sync_transport(connection._settings).handle_request(_head(connection))
+                )
+        except Exception as exc:  # noqa: BLE001 - one connection less; raised below if all have failed
             failed.append(exc)
 
-    with ThreadPoolExecutor(min(AT_A_TIME, len(lines)) or 1) as threads:
-        list(threads.map(shake, lines))
+    with ThreadPoolExecutor(min(AT_A_TIME, len(connections)) or 1) as threads:
+        list(threads.map(shake, connections))
     for response in opened:
         with suppress(Exception):
             response.read()
             response.close()
-    return _kept(len(opened), failed, lines)
+    return _kept(len(opened), failed, connections)
 
 
-async def awarm(line: Callable[[], AsyncPooledConnection], n: int) -> int:
-    """Open `n` connections for the running event loop; return how many stay."""
+async def awarm(new: Callable[[], AsyncPooledConnection], n: int) -> int:
+    """Open `n` connections from `new` for the running event loop; return how many are open."""
     import asyncio
 
-    lines: list[AsyncPooledConnection] = _lines(line, n)
+    connections: list[AsyncPooledConnection] = _connections(new, n)
     opened: list[Any] = []
     failed: list[Exception] = []
 
-    async def shake(line: AsyncPooledConnection) -> None:
+    async def shake(connection: AsyncPooledConnection) -> None:
         try:
-            transport = await async_transport(line._settings)
-            with calling(line._host()):
-                opened.append(await transport.handle_async_request(_head(line)))
-        except Exception as exc:  # noqa: BLE001 - one connection less; told below where it is all of them
+            transport = await async_transport(connection._settings)
+            with calling(connection._host()):
+                opened.append(await transport.handle_async_request(_head(connection)))
+        except Exception as exc:  # noqa: BLE001 - one connection less; raised below if all have failed
             failed.append(exc)
 
     try:
-        await asyncio.gather(*(shake(line) for line in lines))
+        await asyncio.gather(*(shake(connection) for connection in connections))
     finally:
         for response in opened:
             with suppress(Exception):
                 await response.aread()
                 await response.aclose()
-    return _kept(len(opened), failed, lines)
+    return _kept(len(opened), failed, connections)
 
 
-def _head(line: SyncPooledConnection | AsyncPooledConnection) -> Any:
+def _head(connection: SyncPooledConnection | AsyncPooledConnection) -> Any:
     import httpx2
 
     limits = dict.fromkeys(("connect", "read", "write", "pool"), min(SHAKE_S, KEEPALIVE_EXPIRY_S))
-    request = httpx2.Request("HEAD", line.address.url, extensions={"timeout": limits})
+    request = httpx2.Request("HEAD", connection.address.url, extensions={"timeout": limits})
     hide_query(request)
     return request
 
 
-def _kept(opened: int, failed: list[Exception], lines: list[Any]) -> int:
+def _kept(opened: int, failed: list[Exception], connections: list[Any]) -> int:
     if failed and not opened:
-        raise error_of(failed[0], origin=lines[0].address.authority) or failed[0] from failed[0]
+        raise error_of(failed[0], origin=connections[0].address.authority) or failed[0] from failed[
+            0
+        ]
     return opened

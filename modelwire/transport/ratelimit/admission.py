@@ -31,7 +31,7 @@ _ORDERS = {
 
 
 class Admission:
-    """One attempt: it is queued, granted, and released when it ends."""
+    """The permit of one attempt: it may be queued, is granted, and is released when the attempt ends."""
 
     __slots__ = (
         "anchor_answers",
@@ -83,9 +83,11 @@ class Admission:
             self.refusals = self.own_refusals = self.anchor_index = self.anchor_answers = 0
             self.first_answers = 0
         else:
-            # These describe the whole call: all its refusals, and those that concern it alone. An
-            # answer to a request sent after the one with the anchor's index proves the latter. The
-            # other two count the answers to all calls until then, and until the first refusal.
+            # These describe the whole call: the number of its refusals, and of those that concern it
+            # alone. The anchor is its first refusal, or the latest one that concerned it alone: the
+            # index of the refused request, and the number of answers to all calls until then. An
+            # answer to a later request shows that other calls succeed. The last value is the number
+            # of answers to all calls until the first refusal.
             self.refusals = previous.refusals
             self.own_refusals = previous.own_refusals
             self.anchor_index = previous.anchor_index

@@ -1,4 +1,4 @@
-"""R11: how many requests may be in flight at a time, learned from overloads. No I/O and no clock here."""
+"""Learns from overloads how many requests may be in flight at a time. No I/O and no clock here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _IN_USE = 0.9
 
 
 class ConcurrencyLimit:
-    """A limit that overloads reduce, and answers raise."""
+    """The maximum number of requests in flight, which overloads reduce and answers raise."""
 
     __slots__ = ("_answers", "_unused", "full", "most", "overloads")
 
@@ -45,7 +45,7 @@ class ConcurrencyLimit:
             self._answers = 0
 
     def narrow(self, at_once: float, *, in_a_row: bool) -> None:
-        """Reduce the limit below `at_once`, the number of requests in flight. `in_a_row` counts this as an overload."""
+        """Reduce the limit below `at_once`, the number of requests in flight; with `in_a_row`, count an overload."""
         if not self.overloads:
             self.full = at_once
             self._unused = self.most if at_once < _IN_USE * self.most else None
@@ -74,7 +74,7 @@ class ConcurrencyLimit:
 
     @property
     def places(self) -> int | None:
-        """The limit as a whole number, or None without a limit."""
+        """The maximum number of requests in flight, None without a limit."""
         if self.most == inf:
             return None
         return int(self.most)

@@ -1,14 +1,14 @@
-"""What the answers and refusals of a key teach about its limits. No I/O and no clock here; `now` is passed in.
+"""Learns the limits of a key from its answers and refusals. No I/O and no clock here; `now` is passed in.
 
 A refusal has one of four causes, and each has its own consequence:
 
 - It concerns its own call only (`own_refusals.py`): the other calls go on as before.
 - It is random (`random_refusals.py`): it is ignored.
-- The provider limits the rate (HTTP 429): the pace is cut (R8).
-- The provider is overloaded (HTTP 503 or 529): fewer requests run at a time (R11).
+- The provider limits the rate (HTTP 429): the pace is cut.
+- The provider is overloaded (HTTP 503 or 529): fewer requests run at a time.
 
-If no request succeeds any more, the gate closes and lets single probes through. The rules R5 to R11 are those of the
-reliability page.
+If no request succeeds any more, the gate closes and lets single probes through. `docs/reliability.md` ("Rate limits")
+describes the behaviour.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.headers import Advertised
     from modelwire.transport.ratelimit.limits import Change
 
-# R6: the first pause after a refusal before which nothing was accepted lasts this long.
+# The first pause after a refusal before which nothing was accepted lasts this long.
 _PAUSE_FIRST_S = 1.0
-# R11: this many overloads in a row close the gate.
+# This many overloads in a row close the gate.
 _OVERLOADS_TO_CLOSE = 3
-# R11: the first probe after an overload or an outage is sent after this time.
+# The first probe after an overload or an outage is sent after this time.
 _PROBE_FIRST_S = 0.5
-# Before so many requests no pace counts as long proven.
+# A pace counts as long proven only after this many requests.
 _LONG_PROVEN_REQUESTS = 200
 # At most one change of the limits is reported within this time.
 _CHANGE_EVERY_S = 1.0
@@ -70,9 +70,9 @@ class Congestion:
         self.change: Change | None = None
         self._changed_at = -inf
         # The index of the latest request at the last cut. Only requests sent after it may cause
-        # another cut, or show that the trouble is over (R7).
+        # another cut, or show that the trouble is over.
         self.cut_index = 0
-        # The cut after which a refusal did not cause another one.
+        # The index of the last cut after which one refusal was not followed by another cut.
         self._spared_cut = -1
         # The number of requests sent when the first refusal of a limit was read.
         self._burst_sent = 0
@@ -211,7 +211,7 @@ class Congestion:
             self._pause_as_asked(now, admission, 0.0, error.retry_after)
 
     def _refused_by_chance(self, now: float, advertised: Advertised | None) -> None:
-        """Count a refusal that no pace would have avoided."""
+        """Count a random refusal, which a lower pace would not have avoided."""
         self.accepted.ignored()
         if advertised is None and self.random_refusals.slowed(in_vain=True):
             self.rate.forget(now)
@@ -258,7 +258,7 @@ class Congestion:
         self.note("half_open", now)
 
     def pause(self, now: float, seconds: float) -> None:
-        """Send nothing for `seconds`."""
+        """Send no request for `seconds`, then begin with one request at the present pace."""
         self.gate.pause(now, seconds)
         self.rate.resume(self.gate.paused_until)
 

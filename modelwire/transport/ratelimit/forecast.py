@@ -1,4 +1,4 @@
-"""When a call could start under a limiter, as far as the limiter knows now. Nothing here changes a limiter."""
+"""Forecasts when a call could start, from what its limiter knows at present. Nothing here changes a limiter."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class StartForecast(NamedTuple):
-    """When one more call could start, and what holds it."""
+    """The forecast of when one more call could start, and the reasons for a delay."""
 
     wait_s: float = 0.0
-    """Seconds until the pace, the advertised limits and the pause allow it, behind the queued calls."""
+    """Seconds until the pace, the advertised limits and the pause allow the call, after the queued calls."""
     pause_s: float = 0.0
     """Seconds until the gate lets any request through."""
     queued: int = 0
@@ -32,9 +32,9 @@ class StartForecast(NamedTuple):
 
 
 def may_start(limiter: AdaptiveRateLimiter, now: float, *, tokens: float) -> bool:
-    """Return whether a call with `tokens` input tokens could start at once, as `start_forecast` says it.
+    """Return whether a call with `tokens` input tokens could start at once; the result agrees with `start_forecast`.
 
-    It is cheap where no limit is known, or most of what the headers advertise is left.
+    It is cheap if no limit is known, or if most of the advertised limits is left.
     """
     gate = limiter.gate
     if gate.probing or now < gate.paused_until or limiter._queue.length:

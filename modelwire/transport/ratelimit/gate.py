@@ -1,4 +1,4 @@
-"""R6: the gate that closes while no request may be sent, and lets single probes through. No I/O and no clock here."""
+"""The gate, which closes while no request may be sent, and lets single probes through. No I/O and no clock here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAUSE_CAP_S = 8.0
 _PAUSE_JITTER = 0.25
 # After a pause of this length a probe is sent, even if the provider asked for a longer one.
 _MAX_PAUSE_S = 120.0
-# R4: a Retry-After is prolonged by a random part of itself, of at most this size.
+# A Retry-After is prolonged by a random part of itself, of at most this size.
 _RETRY_AFTER_JITTER = 0.10
 
 
@@ -61,7 +61,7 @@ class Gate:
         return max(self.closed_at, admission.requested_at)
 
     def pause(self, now: float, seconds: float) -> None:
-        """Send nothing for `seconds`, or until a longer pause ends."""
+        """Send no request for `seconds`, or until a longer pause that has begun ends."""
         self.paused_until = max(self.paused_until, now + min(seconds, _MAX_PAUSE_S))
 
     def pause_as_asked(
@@ -81,7 +81,7 @@ class Gate:
         self.asked_index = 0
 
     def ready_at(self, now: float) -> float:
-        """Return when a probe may be sent: now, or infinity while another probe is in flight."""
+        """Return the time at which a probe may be sent: now, or infinity while another probe is in flight."""
         return now if self.probe is None else inf
 
     def shut(self, now: float, error: ChatError, first_s: float) -> None:
@@ -106,9 +106,9 @@ class Gate:
         return was_shut
 
     def retry_after_s(self, error: ChatError) -> float:
-        """Return the seconds of Retry-After with jitter, or 0. They are a minimum: other rules may wait longer (R4)."""
+        """Return the seconds of Retry-After with jitter, or 0. They are a minimum: other rules may wait longer."""
         return (error.retry_after or 0.0) * (1 + self._rng.uniform(0, _RETRY_AFTER_JITTER))
 
     def spread(self, seconds: float) -> float:
-        """Return `seconds`, shortened by a random part."""
+        """Return `seconds`, shortened by a random part of at most a quarter."""
         return seconds * (1 - self._rng.uniform(0, _PAUSE_JITTER))

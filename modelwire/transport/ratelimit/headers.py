@@ -45,7 +45,7 @@ _LEARNING_RATE = 0.1
 
 
 class Bucket:
-    """One limit. `level` is the estimated amount that is left."""
+    """One advertised limit, as a token bucket. `level` is the estimated amount that is left."""
 
     __slots__ = ("at", "level", "limit", "period_s", "stop_until")
 
@@ -58,13 +58,13 @@ class Bucket:
 
     @property
     def per_s(self) -> float:
-        """The limit a second, infinity if its period is unknown."""
+        """The amount that the limit allows a second, infinity if its period is unknown."""
         if self.period_s:
             return self.limit / self.period_s
         return math.inf
 
     def ready_at(self, now: float, cost: float, *, mirrored: bool) -> float:
-        """Return when `cost` may be spent. Unless `mirrored`, only a short burst can be saved up."""
+        """Return the time at which `cost` may be spent. Unless `mirrored`, only a short burst can be saved up."""
         if self.period_s is None:
             return self.stop_until
         most = self.limit if mirrored else max(self.per_s * BURST_S, cost)
@@ -95,7 +95,8 @@ class Advertised:
         # True while the remaining requests in the headers are for this process only, and may be sent
         # in a burst.
         self._trusted = True
-        # As many processes spend the same tokens, so each call of this one counts so many times.
+        # The number of processes that spend the same tokens. Each call of this one counts this many
+        # times.
         self.members = 1
         self._spent_at = now
         # The sum of all costs, by kind of limit.
@@ -108,7 +109,7 @@ class Advertised:
         self._empty_index = 0
 
     def state(self, kind: str, per_minute: float | None, now: float) -> None:
-        """Set a limit that the user states, or remove it."""
+        """Set a limit that the user states; None removes it."""
         self._buckets.pop(kind, None)
         self._stated.discard(kind)
         if per_minute is not None:
@@ -123,7 +124,7 @@ class Advertised:
         return bucket is not None and bucket.period_s is not None and self._trusted
 
     def ready_at(self, now: float, admission: Admission) -> float:
-        """Return when enough of every limit is left for `admission`."""
+        """Return the time at which enough of every limit is left for `admission`."""
         self._estimate(admission)
         if not self._trusted and now - self._spent_at > _QUIET_S:
             self._trusted = True
@@ -131,7 +132,7 @@ class Advertised:
             (
                 bucket.ready_at(now, admission.costs[kind], mirrored=self._trusted)
                 for kind, bucket in self._buckets.items()
-                if self._trusted or kind != "requests"  # Then the pace limits the requests.
+                if self._trusted or kind != "requests"  # Without trust, the pace limits requests.
             ),
             default=now,
         )
@@ -188,13 +189,13 @@ class Advertised:
         admission.costs = _costs(tokens_in * self.members, output * self.members)
 
     def costs(self, tokens_in: float) -> dict[str, float]:
-        """Return the likely cost of a call with so many tokens of input."""
+        """Return the likely cost of a call with this many input tokens, by kind of limit."""
         return _costs(tokens_in, self._answer_tokens)
 
     def allows(self, tokens_in: float, now: float) -> bool:
-        """Return whether every limit had enough left, at its latest change, for a call with so many tokens of input.
+        """Return whether every limit had enough left, at its latest change, for a call with this many input tokens.
 
-        False does not mean that such a call must wait: what was refilled since then is not counted.
+        False does not mean that such a call must wait: the refill since that change is not counted.
         """
         tokens = tokens_in + self._answer_tokens
         for kind, bucket in self._buckets.items():
@@ -215,7 +216,7 @@ class Advertised:
         return math.inf
 
     def tokens_per_minute(self) -> tuple[float | None, float | None, float | None]:
-        """Return the limits of all tokens, of input tokens and of output tokens."""
+        """Return the limits of all tokens, of input tokens and of output tokens a minute; None for an unknown one."""
         return (
             self._per_minute("tokens"),
             self._per_minute("input-tokens"),
@@ -288,7 +289,7 @@ class Advertised:
         return is_new
 
     def _confirmed(self, admission: Admission) -> bool:
-        """Return whether really nothing is left: one request was refused, and no later one was answered."""
+        """Return whether a refusal has confirmed that nothing is left, and no later request was answered."""
         if self._refused:
             self._empty_index = admission.index
         elif admission.index > self._empty_index:
@@ -321,7 +322,10 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-
 
 
 def duration_s(text: str | None, server_now: str | None = None) -> float | None:
-    """Read a Go duration (`6m0s`), a number of seconds, or an RFC 3339 date against the reply's own `date`."""
+    """Return the seconds of a Go duration (`6m0s`), of a number, or until an RFC 3339 date; None for any other text.
+
+    A date is compared with `server_now`, the reply's own `date`, or with the local clock if there is none.
+    """
     if not text or len(text) > 64:
         return None
     number = number_in(text)

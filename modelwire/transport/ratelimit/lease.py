@@ -1,8 +1,8 @@
 """Lets a limiter send what a fleet of processes allows it, instead of what it has learned alone. No I/O and no clock.
 
 A limiter with a lease is an ordinary limiter whose pace, gate, concurrency and congestion are those of this module. Its
-calls queue as ever and are granted without a round trip, from *slots*: times at which one request may be sent, each
-of which belongs to one member of the fleet. An extension renews the lease some times a second:
+calls are queued as usual and granted without a round trip, from *slots*: times at which one request may be sent, each
+of which belongs to one member of the fleet. An extension renews the lease several times a second:
 
     report = lease.report(now)                 # what this process has sent and seen, and what it wants
     lease.apply(reply, now, asked_at)          # the slots, the pause, the places; an applied report is confirmed
@@ -48,7 +48,7 @@ _JOIN_S = 0.3
 _POLL_S = 0.1
 # A slot that was not used for this long is lost.
 _SLOT_LASTS_S = 0.5
-# Slots are wanted for the calls of this time.
+# A report asks for the slots of the calls that are expected in this time.
 _AHEAD_S = 0.25
 # A process that was alone for longer than this comes back slowly, because others may still be alone.
 _ALONE_LONG_S = 1.0
@@ -75,7 +75,7 @@ class Lease:
         # True if no limit of the pace is known.
         self.is_free = False
         self.may_probe = False
-        # The lease holds until this time; the first call waits for it until the other.
+        # The lease holds until `expires_at`; the first call waits for it until `join_until`.
         self.expires_at = self.join_until = -inf
         # The time since which the limiter decides by itself, or None.
         self.alone_since: float | None = None
@@ -98,11 +98,11 @@ class Lease:
 
     @property
     def has_news(self) -> bool:
-        """Whether the fleet should know at once what this process has seen."""
+        """Whether this process has seen something that the fleet should know at once."""
         return bool(self._events) or self._rejection is not None
 
     def holds(self, now: float) -> bool:
-        """Return whether the fleet decides now."""
+        """Return whether the lease is valid, so that the fleet decides."""
         return now < self.expires_at
 
     def end(self, now: float) -> None:
@@ -143,7 +143,7 @@ class Lease:
         self.limiter.take_share(share, now)
 
     def report(self, now: float) -> JSON | None:
-        """Return what the fleet should know, as values of JSON; None if there is nothing to renew."""
+        """Return the report for the fleet, as JSON values; None if an idle limiter needs no lease."""
         limiter = self.limiter
         congestion = self.congestion
         if limiter.is_idle() and now - limiter.used_at > _DORMANT_S:
@@ -183,7 +183,7 @@ class Lease:
         self._sent_per_s += weight * (sent / elapsed_s - self._sent_per_s)
 
     def apply(self, reply: JSON, now: float, asked_at: float) -> None:
-        """Use a reply to `report`, which was sent at `asked_at`."""
+        """Apply the reply to a report that was sent at `asked_at`: the slots, the pause, the places."""
         self.limiter.refresh(lambda now: self._apply(reply, now, asked_at), now)
 
     def _apply(self, reply: JSON, now: float, asked_at: float) -> None:
@@ -281,7 +281,7 @@ class Lease:
             self.congestion.sent = self._reported_sent = 1
 
     def take_turn(self, text: str, news: JSON) -> tuple[str, JSON]:
-        """Bring the shared state up to date. Return its text, and what members need to know of it."""
+        """Update the shared state by the news. Return its text, and the part that members need."""
         events = [(one.pop("at"), Event(**one)) for one in news["events"]]
         state = SharedCongestion.load(text, news["now"])
         ceiling = _or_inf(news["ceiling"])
@@ -289,7 +289,7 @@ class Lease:
         return state.dump(), _plain(state)
 
     def restored(self, server_now: float) -> tuple[str, JSON]:
-        """Return the latest state that this process knows, for a server that has lost it."""
+        """Return the latest shared state that this process knows, for a server that has lost it."""
         state = SharedCongestion.load(self.text, server_now)
         pub = _plain(state)
         return self.text, {**pub, "sent": state.congestion.sent}
@@ -312,7 +312,7 @@ class Lease:
         self.urge()
 
     def missed(self, now: float) -> None:
-        """Count a refusal that came while this process was alone."""
+        """Record a refusal for the next report, which came while this process was alone."""
         if self.text:
             self._events.append((now, Event("missed", 0.0, 0)))
 
@@ -323,7 +323,7 @@ class Lease:
 
 
 class _LeasedRate(RateEstimate):
-    """The slots of this process. Alone, an ordinary estimate of its part of the rate."""
+    """The pace of a process with a lease: it sends at its slots. Alone, it estimates its part of the rate."""
 
     __slots__ = ("answered", "lease", "slots")
 
@@ -404,14 +404,14 @@ class _LeasedRate(RateEstimate):
             super().held_back(now)
 
     def _growth(self, now: float) -> float:
-        # Alone, a member of several does not try how much the others leave.
+        # While it is alone, one of several members does not test how much the others leave.
         if self.lease.members > 1:
             return 0.0
         return super()._growth(now)
 
 
 class _LeasedGate(Gate):
-    """The gate of the fleet: only one of all members sends a probe."""
+    """The gate of a process with a lease: only one member of the fleet sends a probe."""
 
     __slots__ = ("lease",)
 
@@ -433,7 +433,7 @@ class _LeasedGate(Gate):
 
 
 class _LeasedConcurrency(ConcurrencyLimit):
-    """The places of this process; there may be none."""
+    """The concurrency limit of a process with a lease: its part of the fleet's limit, which may be 0."""
 
     __slots__ = ("lease", "whole")
 
@@ -455,7 +455,7 @@ class _LeasedConcurrency(ConcurrencyLimit):
 
 
 class _LeasedCongestion(Congestion):
-    """Tells the fleet what happens to the calls of this process. Alone, it decides itself."""
+    """Reports to the fleet what happens to the calls of this process. Alone, it decides itself."""
 
     def __init__(self, lease: Lease, now: float, rng: Random, name: str) -> None:
         super().__init__(now, rng, name)
@@ -500,7 +500,7 @@ class _LeasedCongestion(Congestion):
 
 
 def _error_named(name: str) -> ChatError:
-    """Return the error for calls that another process has found to be in vain."""
+    """Return the error for queued calls, because another process has found an error of this class."""
     found = getattr(errors, name, None)
     if not (isinstance(found, type) and issubclass(found, errors.ProviderError)):
         found = errors.ProviderError
@@ -508,13 +508,13 @@ def _error_named(name: str) -> ChatError:
 
 
 def _plain(state: SharedCongestion) -> JSON:
-    """Return what is published of a state, as values of JSON."""
+    """Return the part of a state that members need, as JSON values."""
     pub = state.published()._asdict()
     return pub | {"pace": _or_minus(pub["pace"]), "most": _or_minus(pub["most"])}
 
 
 def _or_inf(value: float) -> float:
-    """Read a limit, which JSON cannot hold if it is infinite."""
+    """Return a limit from JSON, in which a negative number stands for infinity."""
     return inf if value < 0 else value
 
 
@@ -523,4 +523,4 @@ def _or_minus(value: float) -> float:
 
 
 def _ignore() -> None:
-    """Stand in for `urge` while no extension renews the lease."""
+    """Do nothing; this is `urge` while no extension renews the lease."""

@@ -8,8 +8,8 @@
 
 Single calls go ahead of the rows of batches, and retried work ahead of new work. No timer, thread or task runs here:
 the call at the head of the queue polls in time for all others, and the call that grants it wakes the next one. This
-module grants permits in the order of the queue; `congestion.py` decides how many there are. Rules R5-R12 of the
-reliability page.
+module grants permits in the order of the queue; `congestion.py` decides how many there are. `docs/reliability.md`
+("Rate limits") describes the behaviour.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class AdaptiveRateLimiter:
         # True while a method changes the state under the lock. The garbage collector may close a
         # forgotten stream inside of such a method, on the same thread, which calls `leave` again.
         self._is_changing = False
-        # The attempts that have left, and whether they were sent. A permit is released at once, or
-        # in this case a little later.
+        # The attempts that have ended but whose permits are not released yet, each with whether it
+        # was sent.
         self._left: deque[tuple[Admission, bool]] = deque()
         self._queue = AdmissionQueue()
         # The queued admission whose owner polls in time for all others, and the time at which it
@@ -133,7 +133,7 @@ class AdaptiveRateLimiter:
             self._set_ceiling()
 
     def refresh(self, change: Callable[[float], object], now: float) -> None:
-        """Call `change`, which sets what the fleet has decided, and grant what is due then."""
+        """Call `change`, which applies a decision of the fleet, then grant the admissions that are due."""
         with self._lock:
             self._is_changing = True
             try:
@@ -144,7 +144,7 @@ class AdaptiveRateLimiter:
         _wake_all(to_wake)
 
     def limits(self, now: float) -> Limits:
-        """Return what is known of the limits now."""
+        """Return the limits that are known at present."""
         return limits_of(self, now)
 
     def _advertised(self, now: float) -> Advertised:
@@ -214,7 +214,7 @@ class AdaptiveRateLimiter:
         return not (self.congestion.in_flight or self._queue.length)
 
     def _ready_at(self, now: float, admission: Admission, *, waiting: bool) -> float:
-        """Return when `admission` may be granted: a time, or infinity if another call must end first."""
+        """Return the time at which `admission` may be granted, infinity if another call must end first."""
         if now < self.gate.paused_until:
             return self.gate.paused_until
         if self._quota is not None and (free_at := self._quota.ready_at(now)) > now:
@@ -239,7 +239,7 @@ class AdaptiveRateLimiter:
         )
 
     def _first_ended(self, now: float) -> None:
-        """Stop holding requests back for the first one, whose outcome is known."""
+        """Called when the outcome of the first request is known: other requests no longer wait for it."""
         self._first = None
         self.rate.at = min(self.rate.at, now)
 
@@ -387,9 +387,9 @@ class AdaptiveRateLimiter:
         return rejected
 
     def may_retry(self, admission: Admission, now: float, error: ChatError) -> bool:
-        """Pay for another attempt after a transient error.
+        """Return whether a call may retry after a transient error, and charge the retry to the budget.
 
-        Return False in an outage: the call must then wait behind the gate.
+        The result is False in an outage: the call must then wait behind the gate.
         """
         with self._lock:
             self._is_changing = True
@@ -427,7 +427,7 @@ class AdaptiveRateLimiter:
             _wake_all(to_wake)
 
     def _release_left(self) -> None:
-        """Release the permits of the attempts that have left."""
+        """Release the permits of the attempts that have ended."""
         while self._left:
             admission, sent = self._left.popleft()
             if admission.released:
@@ -468,7 +468,7 @@ class AdaptiveRateLimiter:
             self.congestion.note("learned", now)
 
     def take_change(self) -> Change | None:
-        """Return the latest change of the limits, and forget it."""
+        """Return the latest change of the limits, and clear it; None if there is none."""
         with self._lock:
             change = self.congestion.change
             self.congestion.change = None
@@ -487,7 +487,7 @@ def _refused(
 def _first_known_at(
     first: Admission, admission: Admission, queue: AdmissionQueue, sent: int
 ) -> float:
-    """Return until when `admission` waits for the outcome of the first request of all."""
+    """Return the time until which `admission` waits for the outcome of the first request of all."""
     is_crowded = admission.patient or queue.length > _FEW_CALLS or sent > _FEW_CALLS
     if not is_crowded:
         return admission.requested_at + _FEW_ALONE_S

@@ -1,4 +1,4 @@
-"""The limits that a limiter has learned, as values for users, and the changes of them."""
+"""Values that show users the limits which a limiter has learned, and the changes of these limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Change(NamedTuple):
     key: str  # The provider's address, the model, and a digest of the credential.
     requests_per_s: float | None
     concurrency: int | None  # Calls at a time.
-    pause_s: float  # From now.
+    pause_s: float  # Seconds from now.
 
 
 class Limits(NamedTuple):
@@ -35,7 +35,7 @@ class Limits(NamedTuple):
     concurrency: int | None = None  # Calls at a time.
     in_flight: int = 0
     waiting: int = 0
-    paused_s: float = 0.0  # From now.
+    paused_s: float = 0.0  # Seconds from now.
 
     def __repr__(self) -> str:
         known = [f"{name}={value:g}" for name, value in self._asdict().items() if value]
@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 
 
 def change_of(congestion: Congestion, kind: str, now: float) -> Change:
-    """Return the change of this kind, with the limits that hold from now on."""
+    """Return a `Change` of this kind with the present limits."""
     places = congestion.concurrency.places
     pause_s = congestion.gate.pause_s(now)
     return Change(kind, congestion.name, _rate_of(congestion), places, pause_s)

@@ -1,6 +1,6 @@
-"""The limit of requests a minute that a user states; it holds in every minute. No I/O and no clock here.
+"""Enforces the limit of requests a minute that a user states, in every minute. No I/O and no clock here.
 
-The pace alone would exceed it in the first minute: a key begins with a burst, and the pace follows at once.
+The pace alone would exceed the limit in the first minute, because it follows a burst at the start.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class MinuteQuota:
         )
 
     def ready_at(self, now: float) -> float:
-        """Return when the next request may be sent."""
+        """Return the time at which the next request may be sent."""
         granted_at = self._granted_at
         if len(granted_at) < (granted_at.maxlen or 0):
             return now
         return max(now, granted_at[0] + self._period_s)
 
     def grant(self, now: float) -> None:
-        """Record a grant."""
+        """Record that a request was granted."""
         self._granted_at.append(now)
 
     def give_back(self, granted_at: float) -> None:

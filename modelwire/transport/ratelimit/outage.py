@@ -1,4 +1,4 @@
-"""Whether the provider fails for all callers, and how long batch rows wait for it. No I/O and no clock here."""
+"""Tracks whether the provider fails for all callers, and how long batch rows wait for it. No I/O and no clock here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Outage:
         return self.is_on and gate.closed_at is not None and now - gate.closed_at >= patience_s
 
     def stall_message(self, gate: Gate, now: float) -> str | None:
-        """Return how long requests have been blocked, if it is long; None if this wait was already reported."""
+        """Return a text about a long wait of all requests; None if there is none, or it was already reported."""
         closed_at = gate.closed_at
         paused_until = gate.paused_until
         if closed_at is not None and now - closed_at >= _REPORT_AFTER_S:

@@ -21,7 +21,7 @@ _INCURABLE_CLOSED_S = 60.0
 
 
 class Answers:
-    """Counts the answers of a key."""
+    """Counts the answered requests of a key, and stores which was the latest."""
 
     __slots__ = ("count", "latest_index", "revived_index")
 
@@ -29,11 +29,12 @@ class Answers:
         self.count = 0
         # The index of the latest request that was answered.
         self.latest_index = 0
-        # The same, of the calls that were refused twice before. It shows that waiting helps them.
+        # The index of the latest answered request of a call that was refused twice before. It shows
+        # that waiting helps such calls.
         self.revived_index = 0
 
     def add(self, admission: Admission) -> None:
-        """Count an answer."""
+        """Count the answer to the request of `admission`."""
         self.count += 1
         if admission.index > self.latest_index:
             self.latest_index = admission.index

@@ -98,7 +98,7 @@ class Suspicion:
         return self._level >= proof
 
     def clear(self) -> None:
-        """Forget the evidence."""
+        """Reset the evidence for a limit to nothing."""
         self._level = 0.0
         self.onset = None
 
@@ -126,7 +126,7 @@ class RandomRefusals:
         self._most_share = 0.0
         # The cuts since the last trial, as parts of the number that begins a trial.
         self._cuts = 0.0
-        # The same of the cuts of a pace that had not grown.
+        # The cuts of a pace that had not grown, since the last trial, as such parts.
         self._in_vain = 0.0
         # A trial begins after this many times the usual number of cuts.
         self._cuts_factor = 1
@@ -137,7 +137,7 @@ class RandomRefusals:
 
     @property
     def random(self) -> bool:
-        """Whether a trial runs, so that refusals are ignored."""
+        """Whether refusals are ignored at present, in a trial of whether they are random."""
         return self._most_share > 0
 
     @property
@@ -151,7 +151,7 @@ class RandomRefusals:
         return self._lasting_share <= _RARE_SHARE
 
     def sent(self, count: int = 1) -> None:
-        """Count requests as accepted; `refused` corrects that."""
+        """Count `count` sent requests as accepted; `refused` corrects that for a refused one."""
         self.share *= (1 - _REQUEST_WEIGHT) ** count
         self._lasting_share *= (1 - _LASTING_WEIGHT) ** count
         self._lasted += count

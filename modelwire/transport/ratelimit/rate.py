@@ -1,8 +1,7 @@
 """How fast requests may be sent: a ramp at the start, then the rate learned from refusals. No I/O and no clock here.
 
 At each of two refusals the provider's token bucket is empty. So the number of requests accepted between them, divided
-by the time between them, is the rate at which the bucket is refilled, without bias. R8 and R10 of the reliability page
-explain the constants.
+by the time between them, is the rate at which the bucket is refilled, without bias.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.admission import Admission
 
-# R10: the ramp begins with a burst of this many requests.
+# The ramp begins with a burst of this many requests.
 _RAMP_BURST = 8.0
 # After the burst the ramp goes on at this pace.
 _RAMP_PER_S = 40.0
@@ -33,7 +32,7 @@ _REQUESTS_PER_ANSWER = 2.0
 # After an outage the ramp to a known rate begins at this part of it.
 _KNOWN_RAMP_PART = 0.25
 
-# R8: the pace is this part of the estimated rate.
+# The pace is this part of the estimated rate.
 PACE_PART = 0.99
 # Requests may be sent in bursts of this length.
 BURST_S = 0.25
@@ -43,7 +42,7 @@ _SLACK_S = 0.025
 _FIRST_CUT = 0.85
 _LATER_CUT = 0.97
 
-# R8: after a cut the pace is held for this time.
+# After a cut the pace is held for this time.
 _HOLD_S = 5.0
 # A slow pace is held for the time of this many requests instead.
 _HOLD_REQUESTS = 40.0
@@ -73,7 +72,7 @@ _PACE_WEIGHT = 0.15
 # The weight of the old estimate, in accepted requests: one or two of them may be chance.
 _OLD_WEIGHT_REQUESTS = 1.0
 
-# A small bucket (P30) is measured at the first refusal, if it comes within this time: it holds as
+# A small bucket is measured at the first refusal, if it comes within this time: it holds as
 # many requests as were accepted until then,
 _BURST_WITHIN_S = 2.0
 # less the first request, which was sent ahead of the others.
@@ -169,7 +168,7 @@ class RateEstimate:
         self.restart(now, _RAMP_BURST)
 
     def restart(self, now: float, level: float = 1.0) -> None:
-        """Begin the ramp again."""
+        """Restart the ramp at its first pace; `level` requests may be sent at once."""
         self.at = now
         self.level = level
         self.ramp = _RAMP_PER_S
@@ -179,7 +178,7 @@ class RateEstimate:
         self.restart(at, _CROWD_BURST)
 
     def ready_at(self, now: float, *, waiting: bool, mirrored: bool) -> float:
-        """Return when the next request may be sent.
+        """Return the time at which the next request may be sent.
 
         If `mirrored`, headers show how many requests are left, and only the ramp limits the pace.
         """
@@ -193,7 +192,7 @@ class RateEstimate:
         return now + (1 - self.level) / min(rate, self.ramp)
 
     def wait_s(self, now: float, turn: int, *, mirrored: bool) -> float:
-        """Return after how many seconds the pace allows the request that is in turn, the next one having turn 1."""
+        """Return the seconds until the pace allows the request with this turn; the next request has turn 1."""
         steady = inf if mirrored else min(self.rate, self.ceiling)
         pace = min(steady, self.ramp)
         if pace == inf:
@@ -224,7 +223,7 @@ class RateEstimate:
             self.rate = min(self.rate * (1 + self._growth(now) * min(elapsed_s, 1.0)), self.ceiling)
 
     def _growth(self, now: float) -> float:
-        """Return by which part the pace grows a second."""
+        """Return the growth of the pace a second, as a part of the pace."""
         if self.cuts == 1:
             if self.burst < _SMALL_REQUESTS:
                 hold_s = _SMALL_HOLD_S
@@ -263,12 +262,12 @@ class RateEstimate:
         )
 
     def hold(self, now: float) -> None:
-        """Keep the pace from now on for as long as after a cut."""
+        """Stop the growth of the pace for as long as after a cut."""
         self.cut_at = now
 
     @property
     def is_at_proven_pace(self) -> bool:
-        """Whether the pace is about the one that the latest cut has set, at which a large bucket is hardly emptied."""
+        """Whether the pace is about the one that the latest cut has set, which hardly ever empties a large bucket."""
         has_grown = self.rate > _HARDLY_GROWN * self.rate_after_cut
         return self.cuts > 1 and self.takes_bursts and self.rate >= self.aim and not has_grown
 
@@ -358,8 +357,8 @@ class RateEstimate:
             self.rate = min(self.rate, forgotten)
             return
         if self.rate == inf:
-            # The smallest common bucket holds the requests of a second. What was accepted in a
-            # shorter time is what the bucket held.
+            # The smallest common bucket holds the requests of a second. If less time has passed, the
+            # accepted requests are those that the bucket held.
             estimate = _FIRST_CUT * accepted / max(elapsed_s, 1.0)
             if forgotten < inf:
                 estimate = max(estimate, forgotten)
@@ -404,11 +403,11 @@ class AcceptedCount:
         self._started = now
         # The number of refusals since then, including that one.
         self.refusals = 0
-        # The start of the previous window and its count, and the same of the present window.
+        # The start of the previous window and its count, and the start and count of the present one.
         self._window = (now, 0, now, 0)
 
     def sent(self, now: float, count: int = 1) -> None:
-        """Count requests. This is needed until the first refusal."""
+        """Count requests that are sent; this is used until the first refusal."""
         before_at, before, since_at, since = self._window
         if now - since_at >= _WINDOW_S:
             before_at = since_at
@@ -423,20 +422,20 @@ class AcceptedCount:
         self._window = (admission.started, 0, admission.started, 0)
 
     def refused(self, admission: Admission) -> None:
-        """Begin a new count at this refusal."""
+        """Begin a new count of accepted requests at this refusal."""
         self._index = admission.index
         self._started = admission.started
         self.refusals = 1
 
     def restart(self, sent: int, now: float) -> None:
-        """Begin a new count after the `sent` requests: those of an outage were not accepted."""
+        """Begin a new count after an outage, whose requests were not accepted; `sent` requests were sent so far."""
         if self.refusals:
             self._index = sent
             self._started = now
             self.refusals = 1
 
     def ignored(self) -> None:
-        """Count a refusal that has no limit as its cause."""
+        """Count a refusal that no limit has caused."""
         if self.refusals:
             self.refusals += 1
 

@@ -50,7 +50,7 @@ _ENDINGS = (
     ":streamRawPredict",
 )
 
-# Digests of the address and the caller, and between them the model.
+# The digest of the address, the model, and the digest of the caller.
 _Key = tuple[int, str | None, int]
 _Limiters = dict[_Key, AdaptiveRateLimiter]
 _limiters: OrderedDict[_Key, AdaptiveRateLimiter] = OrderedDict()
@@ -62,7 +62,7 @@ _share = 1.0
 
 
 def divide_limits(among: int, now: float) -> None:
-    """Use one part of every stated or advertised limit: `among` processes, including this one, share it."""
+    """Use only 1/`among` of every stated or advertised limit; the other processes that share it use the rest."""
     global _share
     if shared_state() is not None:
         return  # A fleet divides them by what its members need.
@@ -178,7 +178,7 @@ def _made(
 def _shared_identity(
     url: str, model: str | None, headers: Sequence[str | None], credentials: Sequence[Any]
 ) -> list[str | None] | None:
-    """Return what identifies a limiter in all processes, None if its credentials have no name in others."""
+    """Return texts that identify a limiter in all processes; None if a credential is known by a number of this one."""
     names = [_name_of(credential) for credential in credentials]
     texts = [name for name in names if name is None or isinstance(name, str)]
     if len(texts) == len(names):

@@ -1,4 +1,4 @@
-"""R12: how many retries after transient errors a key may make, and when it is an outage. No I/O and no clock here.
+"""Limits the retries of a key after transient errors, and detects an outage. No I/O and no clock here.
 
 An empty budget fails no call: the retries wait behind the gate until a probe succeeds.
 """
@@ -21,7 +21,7 @@ _OUTAGE_PART = 0.8
 
 
 class RetryBudget:
-    """Points that answers earn and retries cost."""
+    """The retry budget of a key, in points: answers earn them, retries cost them."""
 
     __slots__ = ("_first", "_last", "_level", "_row")
 
@@ -31,14 +31,14 @@ class RetryBudget:
         self._row = self._first = self._last = 0
 
     def answered(self, admission: Admission) -> None:
-        """Called when a request was answered."""
+        """Called when a request was answered. Add points, and end a series of failures."""
         earned = _RETRY_POINTS if admission.is_retry else 1.0
         self._level = min(self._level + earned, _BUDGET_POINTS)
         if admission.index > self._first:
             self._row = self._first = self._last = 0
 
     def failed(self, admission: Admission) -> None:
-        """Called when a request failed with a transient error."""
+        """Called when a request failed with a transient error. Count it in the series of failures."""
         if admission.index > self._first:
             self._row += 1
             self._first = self._first or admission.index
@@ -46,7 +46,7 @@ class RetryBudget:
 
     @property
     def is_out(self) -> bool:
-        """Whether the points do not suffice for one more retry, or nearly all requests since the first failure failed.
+        """Whether too few points are left for a retry, or nearly all requests since the first failure have failed.
 
         An answer takes longer than a failure, so failures are compared with the requests sent, not with those ended.
         """

@@ -1,11 +1,11 @@
-"""What the answers and refusals of a whole fleet teach: a text that any member can continue. No I/O, no clock.
+"""Learns the limits of a key from the answers and refusals of a whole fleet. No I/O and no clock here.
 
-The members of a fleet store this state on a server and take turns: one loads it, adds what all members have reported
-since the last turn, and stores it again. So a member that dies takes nothing with it. The rules are those of one
+The members of a fleet store this state as text on a server and take turns: one loads it, adds what all members have
+reported since the last turn, and stores it again. So a member that dies loses nothing. The rules are those of one
 process, because the state is an ordinary `Congestion`, whose times are those of the server.
 
-A member learns of a cut a little later than it is made. So each cut begins a new *epoch*, and a refusal tells in which
-epoch its request was sent: only a request of the present epoch can cause another cut (R7).
+A member learns of a cut a little later than it is made. So each cut begins a new *epoch*, and a refusal has the epoch
+in which its request was sent: only a request of the present epoch can cause another cut.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Event(NamedTuple):
     """What one member has seen: a refusal of a limit, or a sign of an overload, of an outage, or of its end."""
 
     kind: str  # "throttled", "overloaded", "ignored", "missed", "timeout", "outage" or "recovered".
-    age_s: float  # Since the request was sent.
-    epoch: int  # The one in which the request was sent.
+    age_s: float  # Seconds since the request was sent.
+    epoch: int  # The epoch in which the request was sent.
     retry_after: float | None = None
 
 
@@ -59,11 +59,11 @@ class News:
     members: int
     is_waiting: bool
     ceiling: float
-    events: list[tuple[float, Event]] = field(default_factory=list)  # with the time of each report
+    events: list[tuple[float, Event]] = field(default_factory=list)  # Each with its report's time.
 
 
 class Published(NamedTuple):
-    """What members need to know of the state."""
+    """The part of the shared state that members need."""
 
     pace: float  # Requests a second, infinity if no limit is known.
     extra: float  # Further requests that may be sent at once.
@@ -91,7 +91,7 @@ class SharedCongestion:
 
     @classmethod
     def load(cls, text: str | bytes, now: float) -> SharedCongestion:
-        """Continue the state in `text`; begin a new one if it is empty."""
+        """Return the state that is stored in `text`; a new one if `text` is empty."""
         state = cls(now)
         if not text:
             return state
@@ -111,7 +111,7 @@ class SharedCongestion:
         return state
 
     def dump(self) -> str:
-        """Return the state as a text."""
+        """Return the state as JSON text, from which `load` restores it."""
         congestion = self.congestion
         suspicion = congestion._suspicion
         data: JSON = {part: _fields(getattr(congestion, part)) for part in _PARTS}
@@ -126,7 +126,7 @@ class SharedCongestion:
         return json.dumps(data, separators=(",", ":"))
 
     def take_turn(self, news: News) -> None:
-        """Add what was reported since the last turn."""
+        """Update the state by what members have reported since the last turn."""
         congestion = self.congestion
         now = news.now
         new = max(news.sent - congestion.sent, 0)
@@ -149,7 +149,7 @@ class SharedCongestion:
         congestion.rate.level = 0.0
 
     def published(self) -> Published:
-        """Return what members need to know now."""
+        """Return the part of the present state that members need."""
         rate = self.congestion.rate
         gate = self.congestion.gate
         steady = min(rate.rate, rate.ceiling) * PACE_PART

@@ -1,4 +1,4 @@
-"""Waits in the limiter's queue: for how long, the error of a call that gives up, and how its owner is woken.
+"""Waits in the limiter's queue, raises the error of a call that gives up, and wakes the owners of queued calls.
 
 A thread waits on a lock, a task on a future of its own loop. The limiter decides which call is granted.
 """
@@ -77,9 +77,9 @@ def _reason_to_give_up(
     left_s: float,
     pause_s: float,
 ) -> str | None:
-    """Return the sentence for the error of a call for which waiting cannot help; None while it can.
+    """Return a sentence for the error of a call that should give up; None if the call should wait on.
 
-    `left_s` is what is left of `max_wait`, and `pause_s` is the provider's own pause.
+    `left_s` is the rest of `max_wait`, and `pause_s` the pause that the provider has caused.
     """
     if left_s <= 0 or pause_s > left_s:
         return too_long(exchange.policy.retry)
@@ -88,7 +88,7 @@ def _reason_to_give_up(
         if stalled is not None:
             warn_of_outage(limiter.name, limiter.congestion.last_refusal, stalled)
         if limiter.outage.gave_up(limiter.gate, now, proven=limiter.congestion.proven):
-            return "It has failed for everybody, for too long."
+            return "It has failed for all callers, for too long."
     remaining_s = exchange.remaining_s()
     if remaining_s is not None and pause_s >= remaining_s:
         return f"It would have to wait {pause_s:.3g} s and has {remaining_s:.3g} s left."

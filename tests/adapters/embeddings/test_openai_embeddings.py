@@ -346,7 +346,7 @@ def test_the_key_may_be_a_function_and_settings_are_those_of_the_chat_model(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(MissingKey, match="`OpenAIEmbeddings` needs an API key"):
         OpenAIEmbeddings(model="text-embedding-3-small")
-    with pytest.warns(UserWarning, match="no parameter `OpenAIEmbeddings` knows"):
+    with pytest.warns(UserWarning, match="not a known parameter of `OpenAIEmbeddings`"):
         server.embeddings(colour_of_vectors="blue")
     monkeypatch.setenv("OPENAI_API_KEY", "of-the-environment")
     model = OpenAIEmbeddings(model="text-embedding-3-small", dimensions=4)

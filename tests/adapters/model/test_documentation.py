@@ -24,7 +24,7 @@ def test_the_help_has_a_line_for_each_setting(cls: type[ChatOpenAI]) -> None:
     text = inspect.getdoc(cls)
     assert text is not None
     assert text.startswith("Chat with")
-    assert "max_retries (int, default 4): Retries of one call" in text
+    assert "max_retries (int, default 4): Maximum number of retries of one call" in text
     assert all(f"    {name} (" in text for name in cls.model_fields)
 
 

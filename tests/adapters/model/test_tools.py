@@ -257,7 +257,7 @@ def test_a_model_that_knows_no_tools_says_so() -> None:
         def _generate(self, *args: Any, **kwargs: Any) -> Any:
             raise MissingKey
 
-    with pytest.raises(NotImplementedError, match="`Mute` does not say how it calls tools"):
+    with pytest.raises(NotImplementedError, match="`Mute` does not support tools"):
         Mute().bind_tools([weather])
     with pytest.raises(NotImplementedError, match="`Mute`"):
         Mute().with_structured_output(Time)
