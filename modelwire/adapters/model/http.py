@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import inf
-from operator import attrgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from modelwire.adapters.credentials import refused_credential
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HTTPChatModel"]
 
-_settings_of = attrgetter(*RETRY_SETTINGS)
+_settings_of = itemgetter(*RETRY_SETTINGS)
 
 
 class HTTPChatModel(WireSettings):
@@ -260,7 +260,7 @@ class HTTPChatModel(WireSettings):
 
     def _retry_settings(self, kwargs: Arguments) -> tuple[Kwargs, RetryPolicy]:
         """Return the retry settings of a call, and its policy; those among the keywords are removed there, and win."""
-        retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self), strict=True))
+        retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self.__dict__), strict=True))
         retries_are_set = "max_retries" in self.model_fields_set
         overridden: list[str] = []
         if kwargs:

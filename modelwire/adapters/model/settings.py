@@ -573,10 +573,10 @@ class WireSettings(BaseChatModel):
     def _params(self) -> Kwargs:
         """The parameters set on the model, by their common names."""
         params: Kwargs = {}
-        for name in (
-            self.PARAMETERS
-        ):  # a loop, as every call comes here: a comprehension is a call of its own
-            if (value := getattr(self, name)) is not None:
+        fields = self.__dict__
+        # A loop, as every call comes here: a comprehension is a call of its own.
+        for name in self.PARAMETERS:
+            if (value := fields[name]) is not None:
                 params[name] = value
         for name, value in self.model_kwargs.items():
             set_parameter(params, name, value)
