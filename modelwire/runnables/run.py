@@ -137,15 +137,15 @@ def _about(runnable: Any, config: RunnableConfig, run_type: str | None) -> Kwarg
 class _Recorder:
     """Collects the items of a stream, to report their sum when the run ends; in a silent run it collects nothing."""
 
-    __slots__ = ("is_heard", "items")
+    __slots__ = ("items", "keep")
 
     def __init__(self) -> None:
         self.items: list[Any] = []
-        self.is_heard = True
+        # Adds one item. Every item comes here, so this is the list's own method.
+        self.keep: Callable[[Any], None] = self.items.append
 
-    def keep(self, item: Any) -> None:
-        if self.is_heard:
-            self.items.append(item)
+    def ignore_items(self) -> None:
+        self.keep = _ignore
 
     def sum(self) -> Any:
         """Return the sum of the items, or the last one if their own `__add__` raises: a report must
@@ -171,6 +171,10 @@ class _Recorder:
             async for item in items:
                 self.keep(item)
                 yield item
+
+
+def _ignore(item: Any) -> None:
+    pass
 
 
 def called(
@@ -239,7 +243,9 @@ def _observed_stream(
         if first is not END and getattr(runnable, "_waits_for_input", False):
             known = first = collected([first, *input])
         run = _opened(runnable, known, config, run_type)
-        inputs_seen.is_heard = outputs.is_heard = bool(run.manager.handlers)
+        if not run.manager.handlers:
+            inputs_seen.ignore_items()
+            outputs.ignore_items()
         output = transform(inputs_seen.record(first, input), run.below(), run)
         listeners = run.chunk_listeners()
         for chunk in output:
@@ -317,7 +323,9 @@ async def _aobserved_stream(
         if first is not END and getattr(runnable, "_waits_for_input", False):
             known = first = collected([first, *[item async for item in input]])
         run = await _aopened(runnable, known, config, run_type)
-        inputs_seen.is_heard = outputs.is_heard = bool(run.manager.handlers)
+        if not run.manager.handlers:
+            inputs_seen.ignore_items()
+            outputs.ignore_items()
         output = transform(inputs_seen.arecord(first, input), run.below(), run)
         listeners = run.chunk_listeners()
         async for chunk in output:

@@ -99,32 +99,26 @@ def stream_flow(exchange: Exchange[M, C]) -> Flow[C, None]:
     exchange has a marker, a chunk that says that the answer starts again.
     """
     handed = EmittedChunks(exchange)
-    yield from _stream_part(exchange, handed)
-    continuation = exchange.continuation
-    while continuation is not None and handed.suspended:
+    while True:
+        committed = handed.has_begun if exchange.hooks.marker is None else _never
+        try:
+            yield from _try_until_done(exchange, partial(_ask_stream, sink=handed), committed)
+        except ChatError as error:
+            if not (handed.any or handed.before):
+                raise
+            error.partial = handed.sum()
+            if isinstance(error, IncompleteStream) or exchange.is_over():
+                raise
+            raise interrupted(error) from error
+        continuation = exchange.continuation
+        if continuation is None or not handed.suspended:
+            break
         before = handed.sum()
         yield from _next_request(exchange, continuation, continuation.message(before))
         handed = EmittedChunks(exchange, before)
-        yield from _stream_part(exchange, handed)
     if handed.refusal is not None:
         handed.refusal.attempts = tuple(exchange.history.attempts)
         raise exchange.signed(handed.refusal)
-
-
-def _stream_part(exchange: Exchange[M, C], handed: EmittedChunks[M, C]) -> Flow[C, None]:
-    """Yield the chunks of one request's answer."""
-    committed = (lambda: handed.any) if exchange.hooks.marker is None else _never
-    try:
-        yield from _try_until_done(
-            exchange, lambda exchange: _ask_stream(exchange, handed), committed
-        )
-    except ChatError as error:
-        if not (handed.any or handed.before):
-            raise
-        error.partial = handed.sum()
-        if isinstance(error, IncompleteStream) or exchange.is_over():
-            raise
-        raise interrupted(error) from error
 
 
 def collected_flow(exchange: Exchange[M, C]) -> Flow[C, C]:

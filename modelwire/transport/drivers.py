@@ -6,7 +6,7 @@ are always closed, even if the caller leaves early.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelwire.errors import ModelwireError
 from modelwire.transport.steps import Call, Pause, Read, Send, Sign, Wait
@@ -30,7 +30,8 @@ def drive(flow: Flow[C, M], line: SyncPooledConnection) -> M:
             try:
                 step = flow.send(outcome) if failure is None else flow.throw(failure)
             except StopIteration as done:
-                return cast("M", done.value)
+                answer: M = done.value
+                return answer
             outcome, failure = _do(step, line)
     except BaseException as error:
         _drop_frames(error)
@@ -72,7 +73,8 @@ async def adrive(flow: Flow[C, M], line: AsyncPooledConnection) -> M:
             try:
                 step = flow.send(outcome) if failure is None else flow.throw(failure)
             except StopIteration as done:
-                return cast("M", done.value)
+                answer: M = done.value
+                return answer
             outcome = failure = None
             try:
                 outcome = await _doing(step, line)

@@ -7,6 +7,8 @@ an event without its blank line is not an event. Any split of the same bytes giv
 
 from __future__ import annotations
 
+from functools import partial
+
 from modelwire.errors import MalformedResponse
 from modelwire.transport.wire import ServerEvent
 
@@ -14,6 +16,9 @@ from modelwire.transport.wire import ServerEvent
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
+
+# This makes an event of a pair. The class itself would call a function in Python, once for each token of a stream.
+_event = partial(tuple.__new__, ServerEvent)
 
 
 class SSEDecoder:
@@ -77,7 +82,7 @@ class SSEDecoder:
             elif not line:
                 if self._data is not None:
                     data = self._data if isinstance(self._data, bytes) else b"\n".join(self._data)
-                    events.append(ServerEvent(self._event, data))
+                    events.append(_event((self._event, data)))
                     self._data = None
                     self._pending_bytes = 0
                 self._event = ""

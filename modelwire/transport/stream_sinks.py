@@ -70,6 +70,10 @@ class EmittedChunks(Generic[M, C]):
         self._folded: list[C] = []
         self._in_place = self._next_part()
 
+    def has_begun(self) -> bool:
+        """Return whether a chunk has gone out."""
+        return self.any
+
     def begin(self, head: Reply) -> None:
         if self.any:
             self._earlier = self.sum()

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import inf
-from operator import attrgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from modelwire.adapters.credentials import refused_credential
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HTTPChatModel"]
 
-_settings_of = attrgetter(*RETRY_SETTINGS)
+_settings_of = itemgetter(*RETRY_SETTINGS)
 
 
 class HTTPChatModel(WireSettings):
@@ -267,7 +267,7 @@ class HTTPChatModel(WireSettings):
 
         Retry settings among `kwargs` win over the model's, and are removed from `kwargs`.
         """
-        retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self), strict=True))
+        retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self.__dict__), strict=True))
         retries_are_set = "max_retries" in self.model_fields_set
         overridden: list[str] = []
         if kwargs:

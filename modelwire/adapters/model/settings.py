@@ -574,8 +574,10 @@ class WireSettings(BaseChatModel):
     def _params(self) -> Kwargs:
         """Return the parameters that are set on the model, by their common names."""
         params: Kwargs = {}
+        fields = self.__dict__
+        # Every call runs this loop; a comprehension would be a call of its own.
         for name in self.PARAMETERS:
-            if (value := getattr(self, name)) is not None:
+            if (value := fields[name]) is not None:
                 params[name] = value
         for name, value in self.model_kwargs.items():
             set_parameter(params, name, value)

@@ -287,13 +287,13 @@ _MOST_DIGITS = 16  # A count that a service sends as a text has fewer digits tha
 
 def count_or_none(value: Any) -> int | None:
     """Return a token count as an int: a whole number >= 0, also as a float or as digits. None for all else."""
-    is_whole = type(value) is float and value.is_integer()
-    is_digits = type(value) is str and value.isdecimal() and len(value) < _MOST_DIGITS
-    if is_whole or is_digits:
+    if type(value) is not int:
+        is_whole = type(value) is float and value.is_integer()
+        is_digits = type(value) is str and value.isdecimal() and len(value) < _MOST_DIGITS
+        if not (is_whole or is_digits):
+            return None
         value = int(value)
-    if type(value) is int and value >= 0:
-        return value
-    return None
+    return value if value >= 0 else None
 
 
 def counts_of(usage: Fields, names: Sequence[str]) -> list[int | None]:

@@ -83,7 +83,8 @@ class _Stream:
         return self._stream.read(max_bytes, timeout.now() if type(timeout) is Limit else timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, timeout.now() if type(timeout) is Limit else timeout)
+        if buffer:  # httpcore2 writes the end of a request as an empty buffer.
+            self._stream.write(buffer, timeout.now() if type(timeout) is Limit else timeout)
 
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None

@@ -99,15 +99,12 @@ def closing_where_bytes_follow(response: Any) -> None:
     The body is wrapped in nested streams: httpx2's, the pool's, and the connection's. The innermost is replaced by one
     that checks for such bytes before it closes. With a transport of the user that nests others, nothing changes.
     """
-    stream: Any = response.stream
-    for name in _TO_THE_CONNECTION:
-        holder = stream
-        stream = getattr(stream, name, None)
+    of_pool = getattr(getattr(response.stream, "_stream", None), "_httpcore_stream", None)
+    if of_pool is None:
+        return
+    stream = getattr(of_pool, "_stream", None)
     if hasattr(stream, "_connection"):
-        holder._stream = _CheckedStream(stream, response.status_code)
-
-
-_TO_THE_CONNECTION = ("_stream", "_httpcore_stream", "_stream")
+        of_pool._stream = _CheckedStream(stream, response.status_code)
 
 
 class _CheckedStream:

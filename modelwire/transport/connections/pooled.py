@@ -49,6 +49,7 @@ T = TypeVar("T")
 
 # A timer may fire this much before its time.
 _CLOCK_SLACK_S = 0.001
+_NO_BODY: Any = None  # The body of a connection that has none open.
 
 
 class PooledConnection:
@@ -65,13 +66,14 @@ class PooledConnection:
         self.address = address = address_of(exchange.url)
         self._proxy = proxy
         exchange.client = client, proxy
-        self._settings = ClientSettings(
-            address.secure,
-            proxy,
-            self.engine,
-            trust_names() if address.secure else None,
-            exchange.policy.timeouts.keepalive,
-        )
+        if client is None:  # A client of the user's own has settings of its own.
+            self._settings = ClientSettings(
+                address.secure,
+                proxy,
+                self.engine,
+                trust_names() if address.secure else None,
+                exchange.policy.timeouts.keepalive,
+            )
         # A client of another engine connects to any origin.
         self._origin = address.authority if self.engine == "core" else ""
         self._timeout: dict[str, float | None] = {}
@@ -103,11 +105,11 @@ class PooledConnection:
         timeouts = self.exchange.policy.timeouts
         left_s = self.exchange.remaining_s()
         connect_s = timeouts.connect_s
-        first_byte_s = timeouts.first_byte_s
+        limit_s = first_byte_s = timeouts.first_byte_s
         if left_s is not None:
             connect_s = self._limit(min(connect_s, left_s))
             first_byte_s = min(first_byte_s, left_s)
-        limit_s = self._limit(first_byte_s)
+            limit_s = self._limit(first_byte_s)
         # A call waits for a place in our pools until its deadline.
         pool_s = left_s if self.engine == "core" else first_byte_s
         self._timeout = {"connect": connect_s, "read": limit_s, "write": limit_s, "pool": pool_s}
@@ -173,10 +175,12 @@ class PooledConnection:
         """Apply the timeout `idle_s` from now on, in place of `first_byte_s`."""
         left_s = self.exchange.remaining_s()
         idle_s = self.exchange.policy.timeouts.idle_s
-        self._timeout["read"] = self._limit(idle_s if left_s is None else min(idle_s, left_s))
+        if left_s is not None:
+            idle_s = self._limit(min(idle_s, left_s))
+        self._timeout["read"] = idle_s
 
     def _limit(self, silence_s: float) -> float:
-        """Return the timeout of one read or write."""
+        """Return the timeout of one read or write of a call with a deadline."""
         return silence_s
 
     def _unpacked(self, data: bytes | None) -> bytes | None:
@@ -216,11 +220,9 @@ class PooledConnection:
 class SyncPooledConnection(PooledConnection):
     """A sync connection over the process's shared pool."""
 
-    _bytes: Generator[bytes] = cast("Any", None)  # The body while it is open.
+    _bytes: Generator[bytes] = _NO_BODY  # The body while it is open.
 
     def _limit(self, silence_s: float) -> float:
-        if self.exchange.deadline is None:
-            return silence_s
         from modelwire.transport.connections.deadline_backend import Limit
 
         return Limit.of(silence_s, self.exchange.remaining_s)
@@ -246,7 +248,10 @@ class SyncPooledConnection(PooledConnection):
     def read(self) -> bytes | None:
         """Return the next bytes of the open answer, None at its end."""
         data = next(self._bytes, None)
-        self.exchange.remaining_s()  # A slow trickle must not outlast the deadline.
+        if self.exchange.deadline is not None:
+            self.exchange.remaining_s()  # A slow trickle must not outlast the deadline.
+        if self._unpacking is None:
+            return data
         return self._unpacked(data)
 
     def close(self) -> None:
@@ -254,7 +259,7 @@ class SyncPooledConnection(PooledConnection):
         response = self._response
         self._response = None
         body = self._bytes
-        self._bytes = cast("Any", None)
+        self._bytes = _NO_BODY
         lease = self._lease
         self._lease = None
         try:
@@ -296,16 +301,20 @@ class AsyncPooledConnection(PooledConnection):
 
     is_async = True
     pool_class = AsyncPool
-    _bytes: AsyncGenerator[bytes] = cast("Any", None)  # The body while it is open.
+    _bytes: AsyncGenerator[bytes] = _NO_BODY  # The body while it is open.
     _begun = False  # True after the first read of the body.
 
     def send(self, step: Send) -> Awaitable[Reply]:
         """Send the request; return the whole answer, or for a stream its head."""
-        return _within(step.remaining_s, self._send(step))
+        if step.remaining_s is None:
+            return self._send(step)
+        return _timed(step.remaining_s, self._send(step))
 
     def read(self) -> Awaitable[bytes | None]:
         """Return the next bytes of the open answer, None at its end."""
-        return _within(self.exchange.remaining_s(), self._read())
+        if self.exchange.deadline is None:
+            return self._read()
+        return _timed(self.exchange.remaining_s(), self._read())
 
     async def _send(self, step: Send) -> Reply:
         unwatched = is_unwatched(self.address.url)
@@ -334,6 +343,8 @@ class AsyncPooledConnection(PooledConnection):
             data: bytes | None = await (anext(self._bytes) if begun else _apart(anext, self._bytes))
         except StopAsyncIteration:
             data = None
+        if self._unpacking is None:
+            return data
         return self._unpacked(data)
 
     async def close(self) -> None:
@@ -341,7 +352,7 @@ class AsyncPooledConnection(PooledConnection):
         response = self._response
         self._response = None
         body = self._bytes
-        self._bytes = cast("Any", None)
+        self._bytes = _NO_BODY
         self._begun = False
         lease = self._lease
         self._lease = None
@@ -372,13 +383,7 @@ class AsyncPooledConnection(PooledConnection):
         return self._lease
 
 
-def _within(left_s: float | None, work: Awaitable[T]) -> Awaitable[T]:
-    if left_s is None:
-        return work
-    return _timed(left_s, work)
-
-
-async def _timed(left_s: float, work: Awaitable[T]) -> T:
+async def _timed(left_s: float | None, work: Awaitable[T]) -> T:
     from asyncio import timeout
 
     async with timeout(left_s):
@@ -404,7 +409,8 @@ def _steps_apart(begin: Callable[..., Awaitable[T]], *args: Any) -> Generator[An
             steps = steps or begin(*args).__await__()
             waited_for = steps.send(came) if failure is None else steps.throw(failure)
         except StopIteration as done:
-            return cast("T", done.value)
+            result: T = done.value
+            return result
         finally:
             sys.set_asyncgen_hooks(*hooks)
         came = failure = None

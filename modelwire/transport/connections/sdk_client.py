@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument, ModelwireError
-from modelwire.transport.connections.client_guards import guard_sdk, refusing_cookies
+from modelwire.transport.connections.client_guards import RefusingCookies, guard_sdk
 from modelwire.transport.connections.pooled import PooledConnection
 from modelwire.transport.connections.user_client import (
     AsyncClientConnection,
     SyncClientConnection,
     agenerated,
     generated,
+    reply_of,
 )
 from modelwire.transport.redaction import conceal
 from modelwire.transport.wire import Reply
@@ -101,7 +102,7 @@ class SyncSdkConnection(_SdkConnection, SyncClientConnection):
     def send(self, step: Send) -> Reply:
         """Send the request; return the whole answer, or for a stream its head."""
         try:
-            with refusing_cookies(guard_sdk(self.client, is_async=False)):
+            with RefusingCookies(guard_sdk(self.client, is_async=False)):
                 answer = self._method()(**self._question(step))
         except Exception as exc:  # noqa: BLE001 - an error without an answer is raised again
             response = _response_of(exc)
@@ -109,7 +110,7 @@ class SyncSdkConnection(_SdkConnection, SyncClientConnection):
         else:
             response = self._opened(answer)
             self._bytes = _events(answer) if _is_binary(response) else response.iter_bytes()
-        reply = Reply(response.status_code, response.headers)
+        reply = reply_of(response)
         if step.stream:
             return reply
         return self._completed(reply)
@@ -120,7 +121,7 @@ class AsyncSdkConnection(_SdkConnection, AsyncClientConnection):
 
     async def _send(self, step: Send) -> Reply:
         try:
-            with refusing_cookies(guard_sdk(self.client, is_async=True)):
+            with RefusingCookies(guard_sdk(self.client, is_async=True)):
                 answer = await self._method()(**self._question(step))
         except Exception as exc:  # noqa: BLE001 - an error without an answer is raised again
             response = _response_of(exc)
@@ -128,7 +129,7 @@ class AsyncSdkConnection(_SdkConnection, AsyncClientConnection):
         else:
             response = self._opened(answer)
             self._bytes = _aevents(answer) if _is_binary(response) else response.aiter_bytes()
-        reply = Reply(response.status_code, response.headers)
+        reply = reply_of(response)
         if not step.stream:
             reply.body = await self._whole()
         return reply

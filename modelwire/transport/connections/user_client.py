@@ -5,11 +5,13 @@ Only a proxy needs a client of httpx2; without one, `pooled` connects directly.
 
 from __future__ import annotations
 
+import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
 from modelwire.transport.connections.address import hide_query
-from modelwire.transport.connections.client_guards import refusing_cookies
+from modelwire.transport.connections.client_guards import RefusingCookies
 from modelwire.transport.connections.httpcore_internals import closing_where_bytes_follow
 from modelwire.transport.connections.pooled import (
     AsyncPooledConnection,
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from modelwire.transport.steps import Send
 
-__all__ = ["AsyncClientConnection", "SyncClientConnection", "agenerated", "generated"]
+__all__ = ["AsyncClientConnection", "SyncClientConnection", "agenerated", "generated", "reply_of"]
 
 # After a 425, the request must be retried on another connection (RFC 8470, 5.2). Its body is not read, so that the
 # client closes the connection.
@@ -40,6 +42,20 @@ async def agenerated(*pieces: bytes) -> AsyncGenerator[bytes]:
 def generated(*pieces: bytes) -> Generator[bytes]:
     """Yield the pieces of a body."""
     yield from pieces
+
+
+def reply_of(response: Any) -> Reply:
+    """Return the head of an answer, with a dict of its headers: httpx searches all of them for each name."""
+    return Reply(response.status_code, dict(response.headers.items()))
+
+
+@lru_cache(maxsize=1000)
+def _url_for(module: str | None, url: str) -> Any:
+    """Return what a client's `build_request`, of this module, takes: httpx's own a URL parsed once, others the text."""
+    library = (module or "").partition(".")[0]
+    if library in ("httpx2", "httpx"):
+        return sys.modules[library].URL(url)
+    return url
 
 
 class _ClientConnection(PooledConnection):
@@ -59,9 +75,10 @@ class _ClientConnection(PooledConnection):
         return found
 
     def _built(self, client: Any) -> Any:
-        request = client.build_request(
+        build = client.build_request
+        request = build(
             self.exchange.method,
-            self.address.url,
+            _url_for(getattr(build, "__module__", None), self.address.url),
             headers=self.headers(),
             content=self.exchange.content,
             extensions={"timeout": self.timeout()},
@@ -78,7 +95,7 @@ class SyncClientConnection(_ClientConnection, SyncPooledConnection):
         """Send the request; return the whole answer, or for a stream its head."""
         client = self.client or self._open().client
         # The body is read piece by piece, so that the deadline and the maximum size apply.
-        with refusing_cookies(client):
+        with RefusingCookies(client):
             self._response = response = client.send(
                 self._built(client), stream=True, follow_redirects=False
             )
@@ -88,14 +105,15 @@ class SyncClientConnection(_ClientConnection, SyncPooledConnection):
             self._bytes = response.iter_bytes()
         else:
             self._bytes = generated()
-        reply = Reply(response.status_code, response.headers)
+        reply = reply_of(response)
         if step.stream:
             return reply
         return self._completed(reply)
 
     def read(self) -> bytes | None:
         data = next(self._bytes, None)
-        self.exchange.remaining_s()
+        if self.exchange.deadline is not None:
+            self.exchange.remaining_s()
         return data
 
 
@@ -104,7 +122,7 @@ class AsyncClientConnection(_ClientConnection, AsyncPooledConnection):
 
     async def _send(self, step: Send) -> Reply:
         client = self.client or (await self._open()).client
-        with refusing_cookies(client):
+        with RefusingCookies(client):
             self._response = response = await client.send(
                 self._built(client), stream=True, follow_redirects=False
             )
@@ -114,7 +132,7 @@ class AsyncClientConnection(_ClientConnection, AsyncPooledConnection):
             self._bytes = response.aiter_bytes()
         else:
             self._bytes = agenerated()
-        reply = Reply(response.status_code, response.headers)
+        reply = reply_of(response)
         if not step.stream:
             reply.body = await self._whole()
         return reply
