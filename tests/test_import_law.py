@@ -20,6 +20,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "aliases": (set(), set()),
     "lazy": (set(), set()),
+    "records": (set(), set()),
     "forks": (set(), set()),
     # How an object of LangChain's is seen; what shall become of it is asked of `langchain`, which is loaded only then.
     "langchain_bridge": (set(), set()),
@@ -231,7 +232,15 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"compare", "config", "adapters", "jobs", "migrate", "testing"},
     ),
 }
-FREE = ("aliases", "forks", "lazy", "_extensions", "langchain_bridge", "terminal_text")
+FREE = (
+    "aliases",
+    "forks",
+    "lazy",
+    "records",
+    "_extensions",
+    "langchain_bridge",
+    "terminal_text",
+)
 HEAVY = {
     "httpx2",
     "httpx",

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelwire.aliases import Values
 from modelwire.errors import InvalidArgument
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from modelwire.callbacks.base import BaseCallbackHandler

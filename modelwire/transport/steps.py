@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from modelwire.errors import ChatError, RetryClass, Timeout
+from modelwire.records import NamedTuple
 from modelwire.transport.connections.body import MAX_RESPONSE_BYTES, MAX_STREAM_BYTES
 from modelwire.transport.connections.keepalive import USUAL, Keepalive
 from modelwire.transport.listeners import warn_of
