@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 else:
 
     class _Maker(type):
-        """Makes a class of named fields from its body; of other bases it takes `Generic` only."""
+        """Makes a class of named fields from its body. It has no other bases: a generic one needs `typing`."""
 
         def __new__(cls, name, bases, body):
             if not bases:
@@ -24,9 +24,7 @@ else:
             made = namedtuple(name, fields, defaults=defaults, module=body["__module__"])
             for attribute, value in body.items():
                 setattr(made, attribute, value)
-            if len(bases) == 1:
-                return made
-            return type(name, (made, *bases[1:]), {**body, "__slots__": ()})
+            return made
 
     class NamedTuple(metaclass=_Maker):
         """The base that a class of named fields names."""

@@ -522,6 +522,27 @@ ChatAnthropic(model="m", api_key="k")
     )
 
 
+def test_a_first_call_loads_nothing_of_what_only_some_answers_need() -> None:
+    loaded = _loaded_by("""
+import httpx2
+from modelwire.adapters import ChatOpenAI
+answer = {"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}
+client = httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200, json=answer)))
+model = ChatOpenAI(model="m", api_key="k", http_client=client)
+assert model.invoke("hi").content == "hi"
+""")
+    only_some = {
+        "modelwire.adapters.model.background",
+        "modelwire.adapters.model.cache",
+        "modelwire.adapters.model.continuation",
+        "modelwire.adapters.model.handlers",
+        "modelwire.outputs",
+        "modelwire.tools",
+        "pydantic.functional_serializers",
+    }
+    assert loaded & only_some == set()
+
+
 def test_every_public_name_resolves() -> None:
     import modelwire
 

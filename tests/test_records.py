@@ -4,13 +4,11 @@ import copy
 import pickle
 import typing
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import pytest
 
 from modelwire.records import NamedTuple
-
-T = TypeVar("T")
 
 
 class Place(NamedTuple):
@@ -36,13 +34,6 @@ class OfTyping(typing.NamedTuple):
     find: Any = None
 
 
-class Box(NamedTuple, Generic[T]):
-    """Something in a box."""
-
-    content: T
-    size: int = 2
-
-
 def test_a_record_is_what_a_named_tuple_of_typing_is() -> None:
     assert Place("Elm", 3) == OfTyping("Elm", 3) == ("Elm", 3, None)
     assert Place("Elm")._asdict() == OfTyping("Elm")._asdict()
@@ -59,9 +50,3 @@ def test_a_record_is_what_a_named_tuple_of_typing_is() -> None:
         Place("Elm").colour = "red"  # type: ignore[attr-defined]
     with pytest.raises(TypeError):
         Place()  # type: ignore[call-arg]
-
-
-def test_a_record_may_be_generic() -> None:
-    assert Box[int](3) == Box(3) == (3, 2)
-    assert not hasattr(Box(3), "__dict__")
-    assert Box.__orig_bases__[1] == Generic[T]  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ A flow (`call.py`) is a generator: it yields a step and is sent the result. The 
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
@@ -233,7 +234,7 @@ class CallPolicy(NamedTuple):
         return self.max_response_bytes
 
 
-class Hooks(NamedTuple, Generic[M, C]):
+class Hooks(typing.NamedTuple, Generic[M, C]):
     """What the flow calls to build messages and chunks, whose types it does not know."""
 
     merge: Callable[[Sequence[C]], C]

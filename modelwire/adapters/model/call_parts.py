@@ -9,7 +9,6 @@ from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 from modelwire.adapters.model.arguments import json_bytes, timeouts_of
-from modelwire.adapters.model.continuation import Continuation
 from modelwire.aliases import Fields
 from modelwire.runnables.config import in_batch
 from modelwire.transport.connections.closed_network import network_blocks
@@ -93,6 +92,8 @@ def new_exchange(
         timeout_s=getattr(deadline, "limit_s", None),
     )
     if policy.polls and hasattr(codec, "continued"):
+        from modelwire.adapters.model.continuation import Continuation
+
         exchange.continuation = Continuation(
             request, codec.continued, most_continuations, codec.provider
         )

@@ -91,11 +91,10 @@ class _ShownAddress:
 
     @staticmethod
     def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
-        schema = handler(source)
-        schema["serialization"] = core_schema.plain_serializer_function_ser_schema(
+        serialization = core_schema.plain_serializer_function_ser_schema(
             shown_url, return_schema=core_schema.str_schema(), when_used="unless-none"
         )
-        return schema
+        return {**handler(source), "serialization": serialization}
 
 
 class WireSettings(BaseChatModel):
