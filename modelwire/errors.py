@@ -54,9 +54,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelwire.aliases import Fields
+from modelwire.records import NamedTuple
 
 __all__ = [
     "AllDeploymentsFailed",

@@ -14,7 +14,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.prompt_prefixes import PromptMemory

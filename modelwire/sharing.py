@@ -23,7 +23,7 @@ __all__ = ["VARIABLE", "shared", "shared_state"]
 # The environment variable that holds the URL of the server.
 VARIABLE = "MODELWIRE_SHARED"
 # Matches a line of `modelwire.toml` that may set up sharing. Only then `modelwire.config` reads the file.
-_TABLE = re.compile(rb"^\s*\[?\s*[\"']?shared\b", re.MULTILINE)
+_TABLE = rb"(?m)^\s*\[?\s*[\"']?shared\b"
 # True once the environment and the file have been read.
 _is_read = False
 
@@ -68,7 +68,7 @@ def shared_state() -> Fleet | None:
 def _file_may_share() -> bool:
     for place in model_file_places():
         try:
-            return _TABLE.search(place.read_bytes()) is not None
+            return re.search(_TABLE, place.read_bytes()) is not None
         except OSError:
             continue
     return False

@@ -20,6 +20,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "aliases": (set(), set()),
     "lazy": (set(), set()),
+    "records": (set(), set()),
     "forks": (set(), set()),
     # How an object of LangChain's is seen; what shall become of it is asked of `langchain`, which is loaded only then.
     "langchain_bridge": (set(), set()),
@@ -231,7 +232,15 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"compare", "config", "adapters", "jobs", "migrate", "testing"},
     ),
 }
-FREE = ("aliases", "forks", "lazy", "_extensions", "langchain_bridge", "terminal_text")
+FREE = (
+    "aliases",
+    "forks",
+    "lazy",
+    "records",
+    "_extensions",
+    "langchain_bridge",
+    "terminal_text",
+)
 HEAVY = {
     "httpx2",
     "httpx",
@@ -511,6 +520,27 @@ ChatAnthropic(model="m", api_key="k")
         _roots(_loaded_by(code)) & {"openai", "anthropic", "tenacity", "aiohttp", "rich", "jinja2"}
         == set()
     )
+
+
+def test_a_first_call_loads_nothing_of_what_only_some_answers_need() -> None:
+    loaded = _loaded_by("""
+import httpx2
+from modelwire.adapters import ChatOpenAI
+answer = {"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}
+client = httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200, json=answer)))
+model = ChatOpenAI(model="m", api_key="k", http_client=client)
+assert model.invoke("hi").content == "hi"
+""")
+    only_some = {
+        "modelwire.adapters.model.background",
+        "modelwire.adapters.model.cache",
+        "modelwire.adapters.model.continuation",
+        "modelwire.adapters.model.handlers",
+        "modelwire.outputs",
+        "modelwire.tools",
+        "pydantic.functional_serializers",
+    }
+    assert loaded & only_some == set()
 
 
 def test_every_public_name_resolves() -> None:

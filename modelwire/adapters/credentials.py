@@ -8,12 +8,13 @@ another. Only a model without one reads the environment, and uses the first one 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.environment import from_environment, name_that_is_set
 from modelwire.adapters.model.secret import LostSecret, Secret, reveal
 from modelwire.aliases import HeaderFields, Values
 from modelwire.errors import InvalidArgument
+from modelwire.records import NamedTuple
 from modelwire.runnables.config import run_in_executor
 from modelwire.runnables.deadline import covered
 

@@ -7,9 +7,10 @@ model's arguments. No I/O here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelwire.aliases import Kwargs
+from modelwire.records import NamedTuple
 
 
 class _Parameter(NamedTuple):

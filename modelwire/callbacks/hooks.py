@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelwire.aliases import Values
 from modelwire.errors import InvalidArgument
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from modelwire.callbacks.base import BaseCallbackHandler

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,7 @@ from modelwire.aliases import JSON, Kwargs, Values
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.merge import Content, add_contents, merge_content, merge_dicts
 from modelwire.messages.serialised import LangChainForm
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from typing import Self

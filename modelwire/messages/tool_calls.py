@@ -28,7 +28,7 @@ CALL_EXTRAS = "tool_call_extras"
 
 # Every provider accepts tool names of this form: that of OpenAI, but with no digit first, as Google requires.
 # https://platform.openai.com/docs/api-reference/chat/create, https://ai.google.dev/api/caching, read 2026-11
-TOOL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
+TOOL_NAME = r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}"
 
 
 def tool_name(title: str) -> str:
@@ -36,10 +36,10 @@ def tool_name(title: str) -> str:
 
     The name of a title that is too long or not ASCII ends in a checksum, so that two such titles get different names.
     """
-    if TOOL_NAME.fullmatch(title):
+    if re.fullmatch(TOOL_NAME, title):
         return title
     name = re.sub("^(?=[^a-zA-Z_])|[^a-zA-Z0-9_-]", "_", title)
-    if TOOL_NAME.fullmatch(name) and title.isascii():
+    if re.fullmatch(TOOL_NAME, name) and title.isascii():
         return name
     return f"{name[:55]}_{crc32(title.encode('utf-8', 'surrogatepass')):08x}"
 

@@ -165,17 +165,15 @@ def provider_error(
 # OpenAI and services like it send "Request too large for gpt-4o ... (TPM): Limit 30000, Requested 45000." If a request
 # fits the limit, they send "Rate limit reached for ... Limit 30000, Used 29000, Requested 4500."; it succeeds later.
 # https://community.openai.com/t/request-too-large-for-gpt-4o, read 2026-11.
-_TOO_LARGE = re.compile(r"request too large\b", re.IGNORECASE)
-_LIMIT_AND_REQUESTED = re.compile(
-    r"\blimit:? ([\d,]+).{0,80}?\brequested:? ([\d,]+)", re.IGNORECASE | re.DOTALL
-)
+_TOO_LARGE = r"(?i)request too large\b"
+_LIMIT_AND_REQUESTED = r"(?is)\blimit:? ([\d,]+).{0,80}?\brequested:? ([\d,]+)"
 
 
 def _exceeds_limit(message: str) -> bool:
     """Return whether the text of a refusal says that the request exceeds the limit itself, so that no wait helps."""
-    numbers = _LIMIT_AND_REQUESTED.search(message)
+    numbers = re.search(_LIMIT_AND_REQUESTED, message)
     if numbers is None:
-        return _TOO_LARGE.match(message) is not None
+        return re.match(_TOO_LARGE, message) is not None
     limit, requested = (digits.replace(",", "") for digits in numbers.groups())
     return limit.isdecimal() and requested.isdecimal() and int(requested) > int(limit)
 

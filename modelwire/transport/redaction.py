@@ -67,15 +67,13 @@ def shown_body(content: bytes) -> str:
 def _of_body(content: bytes) -> list[str]:
     """Return the secrets among the fields of a body."""
     found: list[str] = []
-    if _MAY_HOLD_SECRETS.search(content):
+    if re.search(_MAY_HOLD_SECRETS, content):
         with suppress(ValueError):
             masked_fields(from_json(content), found)
     return found
 
 
-_MAY_HOLD_SECRETS = re.compile(
-    rb"auth|cookie|credential|headers|key|pass|secret|token", re.IGNORECASE
-)
+_MAY_HOLD_SECRETS = rb"(?i)auth|cookie|credential|headers|key|pass|secret|token"
 
 
 def conceal(error: E, exchange: AnyExchange) -> E:
@@ -176,9 +174,7 @@ def masker(secrets: list[str], *, printable: bool = True) -> Callable[[Any], Any
 
 # A header's value that is at least this long is masked wherever it occurs, whatever the header's name.
 _LONG_VALUE_CHARS = 16
-_SECRET_NAME = re.compile(
-    "auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE
-)
+_SUSPECT_NAME = "(?i)auth|cookie|credential|key|pass|secret|session|sign|token"
 
 
 class Redactor:
@@ -192,7 +188,7 @@ class Redactor:
         words = {
             value
             for name, value in exchange.headers.items()
-            if len(value) < _LONG_VALUE_CHARS and not _SECRET_NAME.search(name)
+            if len(value) < _LONG_VALUE_CHARS and not re.search(_SUSPECT_NAME, name)
         }
         self.secrets = [text for text in secrets_of(exchange) if text not in words]
         self._mask = masker(self.secrets, printable=False)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelwire.aliases import HeaderFields
 from modelwire.errors import (
@@ -19,6 +19,7 @@ from modelwire.errors import (
     TLSFailed,
     WireError,
 )
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from random import Random

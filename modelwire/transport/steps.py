@@ -5,11 +5,13 @@ A flow (`call.py`) is a generator: it yields a step and is sent the result. The 
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from modelwire.errors import ChatError, RetryClass, Timeout
+from modelwire.records import NamedTuple
 from modelwire.transport.connections.body import MAX_RESPONSE_BYTES, MAX_STREAM_BYTES
 from modelwire.transport.connections.keepalive import USUAL, Keepalive
 from modelwire.transport.listeners import warn_of
@@ -235,7 +237,7 @@ class CallPolicy(NamedTuple):
         return self.max_response_bytes
 
 
-class Hooks(NamedTuple, Generic[M, C]):
+class Hooks(typing.NamedTuple, Generic[M, C]):
     """The functions with which a flow builds messages and chunks, whose types it does not know."""
 
     merge: Callable[[Sequence[C]], C]

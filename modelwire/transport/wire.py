@@ -6,9 +6,10 @@ They are plain classes, because each dataclass would add a millisecond to the st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from modelwire.aliases import Fields, HeaderFields, Kwargs
+from modelwire.records import NamedTuple
 
 
 class ServerEvent(NamedTuple):

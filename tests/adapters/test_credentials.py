@@ -329,3 +329,11 @@ def test_no_token_is_needed_to_open_connections(raw_server: Any) -> None:
     tokens = Tokens()
     assert ChatOpenAI(model="m", base_url=server.url, api_key=tokens.anext).warmup() == 1
     assert tokens.count == 0
+
+
+def test_an_address_of_a_class_of_a_program_is_dumped_without_its_password() -> None:
+    class ChatHouse(ChatOpenAI):
+        base_url: str | None = HOUSE.replace("://", "://me:pw@")
+
+    dumped = ChatHouse(model="m", api_key="k").model_dump()
+    assert dumped["base_url"] == HOUSE

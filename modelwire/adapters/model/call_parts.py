@@ -9,7 +9,6 @@ from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 from modelwire.adapters.model.arguments import json_bytes, timeouts_of
-from modelwire.adapters.model.continuation import Continuation
 from modelwire.aliases import Fields
 from modelwire.runnables.config import in_batch
 from modelwire.transport.connections.closed_network import network_blocks
@@ -97,6 +96,8 @@ def new_exchange(
     if routed_call is not None:
         exchange.routed_call = routed_call
     if policy.polls and hasattr(codec, "continued"):
+        from modelwire.adapters.model.continuation import Continuation
+
         exchange.continuation = Continuation(
             request, codec.continued, most_continuations, codec.provider
         )

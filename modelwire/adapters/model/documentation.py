@@ -22,7 +22,7 @@ def settings_docs(cls: type[BaseModel]) -> dict[str, str]:
     """Return the documentation of each field of `cls`; {} if the source cannot be read, as in a frozen program."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if "__annotations__" in vars(base) and base.__module__.partition(".")[0] != "pydantic":
+        if inspect.get_annotations(base) and base.__module__.partition(".")[0] != "pydantic":
             docs |= _docs_below_fields(base)
     return {name: docs[name] for name in cls.model_fields if name in docs}
 

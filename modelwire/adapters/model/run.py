@@ -6,7 +6,7 @@ there is no run, and the model is called directly.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from modelwire import lazy
@@ -15,6 +15,7 @@ from modelwire.adapters.model.results import result_of, result_of_chunks, result
 from modelwire.aliases import JSON, Fields, Values
 from modelwire.callbacks.hooks import listening_to_models
 from modelwire.errors import IncompleteAnswer, Refused
+from modelwire.records import NamedTuple
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import changed, settled
 from modelwire.transport.listeners import observers_of

@@ -3,16 +3,15 @@
 `HTTPChatModel` (http.py) adds the calls. The only I/O here is reading the environment.
 """
 
-from __future__ import annotations
-
+# This module does without `from __future__ import annotations`: the types of its many fields are evaluated
+# once, as code, where pydantic would compile and evaluate each from its text.
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic.config import ConfigDict
 from pydantic.fields import Field
-from pydantic.functional_serializers import field_serializer
-from pydantic_core import ValidationError
+from pydantic_core import ValidationError, core_schema
 
 from modelwire.adapters.credentials import (
     Credentials,
@@ -73,13 +72,27 @@ _CLIENTS = ("http_client", "http_async_client")
 class _ReadProfile:
     """The descriptor `model.profile`: builds the profile when it is read, from known facts and the user's values."""
 
-    def __get__(self, model: WireSettings | None, owner: type[WireSettings]) -> ModelProfile:
+    def __get__(self, model: "WireSettings | None", owner: "type[WireSettings]") -> ModelProfile:
         if model is None:
             raise AttributeError("profile")  # The fields of a pydantic class raise it, too.
         return profiles.profile_of(model)
 
-    def __set__(self, model: WireSettings, profile: ModelProfile) -> None:
+    def __set__(self, model: "WireSettings", profile: ModelProfile) -> None:
         model.__dict__["profile"] = profile
+
+
+class _ShownAddress:
+    """In the metadata of a field: its address is dumped without user, password and query.
+
+    It is pydantic's `PlainSerializer`, whose module takes as long to load as ten of ours.
+    """
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
+        serialization = core_schema.plain_serializer_function_ser_schema(
+            shown_url, return_schema=core_schema.str_schema(), when_used="unless-none"
+        )
+        return {**handler(source), "serialization": serialization}
 
 
 class WireSettings(BaseChatModel):
@@ -287,7 +300,15 @@ class WireSettings(BaseChatModel):
         __init__.__signature__ = KEYWORDS_ONLY
 
     @classmethod
-    def _read_arguments(cls, kwargs: Arguments) -> Kwargs:
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        for name in cls.ADDRESSES:
+            metadata = cls.__pydantic_fields__[name].metadata
+            if _ShownAddress not in metadata:
+                metadata.append(_ShownAddress)
+
+    @classmethod
+    def _read_arguments(cls, kwargs: "Arguments") -> Kwargs:
         """Return the values of the fields for the keywords of `__init__`.
 
         Aliases are resolved, unknown arguments go to `model_kwargs`, and unset fields are read from the environment.
@@ -320,7 +341,7 @@ class WireSettings(BaseChatModel):
         return values
 
     @classmethod
-    def _ask_environment(cls, values: Arguments) -> None:
+    def _ask_environment(cls, values: "Arguments") -> None:
         """Set unset fields from the environment; a credential only if none is set."""
         variables = cls._environment_fields(values)
         values |= credential_of_environment(cls, values, variables)
@@ -415,10 +436,6 @@ class WireSettings(BaseChatModel):
             warn_of_what_stays(type(self), left)
         return {**state, "__dict__": fields, "credential_source": self._credential_source()}
 
-    @field_serializer("base_url", "azure_endpoint", check_fields=False, when_used="unless-none")
-    def _shown_address(self, url: str) -> str:
-        return shown_url(url)
-
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
         source = state.get("credential_source")
@@ -506,7 +523,7 @@ class WireSettings(BaseChatModel):
                 written[name] = masked_fields(written[name])
         return form
 
-    def _sdk(self) -> SdkClients:
+    def _sdk(self) -> "SdkClients":
         return sdk_clients.SdkClients(self)
 
     def _own_client(self, *, is_async: bool = False) -> Any:
@@ -567,7 +584,7 @@ class WireSettings(BaseChatModel):
         """Return the object that gets the key for a call."""
         return Credentials(self)
 
-    def _wire(self) -> Wire:
+    def _wire(self) -> "Wire":
         """Return the wire of this model's calls, unless a call chooses another one."""
         return wire_named(self.WIRE)
 
@@ -590,7 +607,7 @@ class WireSettings(BaseChatModel):
         return {"model": self.model, **self._params()}
 
 
-def _move_lost_secrets(cls: type[WireSettings], values: Arguments) -> None:
+def _move_lost_secrets(cls: type[WireSettings], values: "Arguments") -> None:
     """Mark the credential of an unpickled configurable model as lost, unless it calls the provider's own address."""
     for name in [name for name, value in values.items() if value.__class__ is LostSecret]:
         lost = values.pop(name)
@@ -598,7 +615,7 @@ def _move_lost_secrets(cls: type[WireSettings], values: Arguments) -> None:
             values[cls.SECRETS[0]] = lost
 
 
-def _take_default_model(cls: type[WireSettings], values: Arguments) -> None:
+def _take_default_model(cls: type[WireSettings], values: "Arguments") -> None:
     """Set LangChain's default model, with a warning, unless the arguments name a provider other than the class's."""
     if "provider" not in values or values["provider"] == cls.model_fields["provider"].default:
         values["model"] = cls.DEFAULT_MODEL
@@ -608,14 +625,16 @@ def _take_default_model(cls: type[WireSettings], values: Arguments) -> None:
         )
 
 
-def _needs_key(model: WireSettings, service: Service | None, headers: HeaderFields | None) -> bool:
+def _needs_key(
+    model: WireSettings, service: "Service | None", headers: HeaderFields | None
+) -> bool:
     """Return whether a call needs a key: its address does, and no header, URL or HTTP client authenticates it."""
     needed = model.base_url is None if service is None else service.needs_key(model.base_url)
     is_in_headers = any(map(names_a_key, (headers, model.default_headers)))
     return needed and not is_in_headers and not is_said_elsewhere(model.__dict__)
 
 
-def _missing_key(model: WireSettings, service: Service | None) -> MissingKey:
+def _missing_key(model: WireSettings, service: "Service | None") -> MissingKey:
     names = model.KEY_VARIABLES
     owner = f"`{type(model).__name__}` needs an API key"
     see = ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelwire import __version__
 from modelwire.adapters.model.arguments import parameter_of
 from modelwire.aliases import HeaderFields
 from modelwire.errors import CallerError, InvalidArgument, ParameterWarning, warn_caller
 from modelwire.prompt_caches import WATCHING
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.arguments import Arguments

@@ -3,8 +3,8 @@
 Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11.
 """
 
-from __future__ import annotations
-
+# This module does without `from __future__ import annotations`: the types of its many fields are evaluated
+# once, as code, where pydantic would compile and evaluate each from its text.
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.fields import Field
@@ -130,13 +130,13 @@ class ChatAnthropic(HTTPChatModel):
 
     def _call(
         self,
-        messages: Sequence[BaseMessage],
+        messages: "Sequence[BaseMessage]",
         stop: list[str] | str | None,
         kwargs: Kwargs,
         *,
         stream: bool,
         **credential: Any,
-    ) -> ChatCall:
+    ) -> "ChatCall":
         if self.reuse_last_container and self.container is None and "container" not in kwargs:
             for message in reversed(messages):
                 container = message.response_metadata.get("container")

@@ -3,8 +3,8 @@
 Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 """
 
-from __future__ import annotations
-
+# This module does without `from __future__ import annotations`: the types of its many fields are evaluated
+# once, as code, where pydantic would compile and evaluate each from its text.
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -209,8 +209,8 @@ class ChatOpenAI(HTTPChatModel):
         return "openai-chat"
 
     def resume_response(
-        self, id: str, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
+        self, id: str, config: "RunnableConfig | None" = None, **kwargs: Any
+    ) -> "AIMessage":
         """Wait until an answer that an earlier call started in the background is final, and return it.
 
         `id` is the answer's `response_metadata["id"]`; another process may have started it. A timeout in `config`, and
@@ -221,8 +221,8 @@ class ChatOpenAI(HTTPChatModel):
         return background.resume(self, id, config, kwargs)
 
     async def aresume_response(
-        self, id: str, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
+        self, id: str, config: "RunnableConfig | None" = None, **kwargs: Any
+    ) -> "AIMessage":
         """Wait for an answer that an earlier call started in the background, and return it; see `resume_response`."""
         self._check_responses()
         return await background.aresume(self, id, config, kwargs)
@@ -234,7 +234,7 @@ class ChatOpenAI(HTTPChatModel):
                 "Only an answer of the Responses API can be resumed by its id: set `use_responses_api=True`."
             )
 
-    def _codec(self, call: ChatCall) -> Codec:
+    def _codec(self, call: "ChatCall") -> "Codec":
         chosen = self.use_responses_api
         if chosen or (
             chosen is None and self.provider == "openai" and self._is_only_in_responses(call)
@@ -242,7 +242,7 @@ class ChatOpenAI(HTTPChatModel):
             return wire_named("responses").codec(self.provider)
         return _codec(self.provider, stream_usage=self.stream_usage)
 
-    def _is_only_in_responses(self, call: ChatCall) -> bool:
+    def _is_only_in_responses(self, call: "ChatCall") -> bool:
         """Return whether only the Responses API has the model, or a parameter or a tool of the call."""
         params = call.params
         model = call.model
@@ -265,7 +265,7 @@ class ChatOpenAI(HTTPChatModel):
             params["use_previous_response_id"] = True
         return params
 
-    def _wire(self) -> Wire:
+    def _wire(self) -> "Wire":
         if self.use_responses_api:
             return wire_named("responses")
         return super()._wire()
@@ -292,7 +292,7 @@ def _is_responses_model(model: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _codec(provider: str, *, stream_usage: bool) -> ChatCompletionsCodec:
+def _codec(provider: str, *, stream_usage: bool) -> "ChatCompletionsCodec":
     from modelwire.adapters.wires.openai_chat.codec import ChatCompletionsCodec
     from modelwire.adapters.wires.openai_chat.messages import Dialect
 

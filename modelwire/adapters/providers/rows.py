@@ -7,11 +7,12 @@ share the fields `names` and `model_class_at`. Importing this module loads no cl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelwire._extensions import extension
 from modelwire.adapters.wires.wire import loaded, wire_named
 from modelwire.aliases import Kwargs
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
 from modelwire.aliases import JSON, Fields, HeaderFields
 from modelwire.errors import MalformedResponse, message_of
+from modelwire.records import NamedTuple
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import MASK
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import quote
 
 from modelwire.aliases import JSON, Fields, Function, HeaderFields
 from modelwire.errors import InvalidArgument, did_you_mean
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel

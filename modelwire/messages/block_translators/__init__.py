@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.messages.block_translators.standard import (
     is_known_block,
@@ -18,6 +18,7 @@ from modelwire.messages.block_translators.standard import (
     with_calls_whole,
     with_tool_calls,
 )
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage, AIMessageChunk

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from modelwire.errors import InvalidArgument
+from modelwire.records import NamedTuple
 from modelwire.transport.wire import shown_url
 
 __all__ = [

@@ -28,7 +28,7 @@ def refusing_jar() -> Any:
 
 
 class RefusingCookies:
-    """A `with` block in which a user's client stores no cookie that it receives; cookies that the user has set are sent.
+    """A `with` block in which a user's client stores no received cookie; cookies that the user has set are sent.
 
     It is a class because every call enters it: a generator with `contextmanager` costs several times as much.
     """

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import socket
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
+
+from modelwire.records import NamedTuple
 
 __all__ = ["USUAL", "Keepalive", "SocketOptions", "socket_options", "with_options"]
 

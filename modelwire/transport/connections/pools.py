@@ -20,11 +20,12 @@ from collections import deque
 from contextlib import suppress
 from functools import cache, lru_cache
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from modelwire import forks
 from modelwire.errors import InvalidArgument, InvalidConfig, MissingDependency
+from modelwire.records import NamedTuple
 from modelwire.transport.connections.client_guards import refusing_jar
 from modelwire.transport.connections.httpcore_internals import bytes_left_over, set_socket_options
 from modelwire.transport.connections.keepalive import USUAL, Keepalive, socket_options

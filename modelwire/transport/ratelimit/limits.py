@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.congestion import Congestion

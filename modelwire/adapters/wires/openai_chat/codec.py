@@ -7,7 +7,7 @@ Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.dropped_content import foreign_work
 from modelwire.adapters.wires.empty_answers import check_empty, is_empty
@@ -36,6 +36,7 @@ from modelwire.adapters.wires.openai_chat.response import (
 from modelwire.aliases import JSON, HeaderFields, Values
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage
+from modelwire.records import NamedTuple
 from modelwire.transport.wire import WireRequest
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ messages of one role, empty content and a system message at any place, so each m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.outgoing_messages import with_paired_calls
 from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import type_of
 from modelwire.messages.tool_calls import CALL_EXTRAS
+from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
     from modelwire.messages import AIMessage, BaseMessage
