@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import ipaddress
+import math
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +17,7 @@ from typing import Any, TypeVar
 import certifi
 import hypothesis
 import pytest
+import pytest_timeout
 from support.colours import AsyncColour, SyncColour
 from support.raw_server import RawServer
 
@@ -195,6 +199,7 @@ def _guarded() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Iterator[None]:
+    registry.forget()  # what another test's provider allowed
     return (yield from _guarded())
 
 
@@ -217,25 +222,17 @@ _KEPT = {
 }  # where the local model lies, and that it must
 
 
-@pytest.fixture(scope="session")
-def one_authority(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Give the path of a trust store with one certificate: each HTTP client reads it, the usual one in 40 ms."""
-    path = tmp_path_factory.mktemp("trust") / "authority.pem"
-    first, end, _ = certifi.contents().partition("-----END CERTIFICATE-----\n")
-    path.write_text(first + end)
-    return str(path)
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Take the developer's keys, models, proxies and configuration away, and all certificates but one.
 
-
-@pytest.fixture(autouse=True)
-def clean_environment(
-    tmp_path_factory: pytest.TempPathFactory, one_authority: str
-) -> Iterator[None]:
-    """Take the developer's keys, models, proxies and configuration away.
-
-    Without the fixture `monkeypatch`: a test that uses it does not run in several threads.
+    Each HTTP client reads the certificates, the usual ones in 40 ms.
     """
+    authority = tmp_path_factory.mktemp("trust") / "authority.pem"
+    first, end, _ = certifi.contents().partition("-----END CERTIFICATE-----\n")
+    authority.write_text(first + end)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", one_authority)
+        patch.setenv("SSL_CERT_FILE", str(authority))
         for name in list(os.environ):
             if name in _KEPT:
                 continue
@@ -246,28 +243,82 @@ def clean_environment(
         yield
 
 
-@pytest.fixture(autouse=True)
-def no_limits_learned() -> None:
-    """Forget what another test's provider allowed."""
-    registry.forget()
-
-
 # ---------------------------------------------------------------- nobody waits
 
 
-@pytest.fixture(autouse=True)
+# The waits of the package, and how long they are in tests.
+SHORT_WAITS = (
+    (retry, "_TRANSIENT_FIRST_S", 0.01),
+    (retry, "_REFUSED_FIRST_S", 0.01),
+    (retry, "_REFUSED_LEAST_S", 0.01),
+    (congestion, "_PAUSE_FIRST_S", 0.02),
+    (congestion, "_PROBE_FIRST_S", 0.02),
+)
+REAL_WAITS = [(owner, name, getattr(owner, name)) for owner, name, _ in SHORT_WAITS]
+
+
+@pytest.fixture(scope="session", autouse=True)
 def short_waits() -> Iterator[None]:
-    """Try again at once. The tests that are about these waits have a fixture of this name that does nothing."""
+    """Try again at once. The tests that are about these waits use `real_waits`."""
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name, seconds in (
-            (retry, "_TRANSIENT_FIRST_S", 0.01),
-            (retry, "_REFUSED_FIRST_S", 0.01),
-            (retry, "_REFUSED_LEAST_S", 0.01),
-            (congestion, "_PAUSE_FIRST_S", 0.02),
-            (congestion, "_PROBE_FIRST_S", 0.02),
-        ):
+        for owner, name, seconds in SHORT_WAITS:
             patch.setattr(owner, name, seconds)
         yield
+
+
+@pytest.fixture
+def real_waits() -> Iterator[None]:
+    """Wait as the product does."""
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name, seconds in REAL_WAITS:
+            patch.setattr(owner, name, seconds)
+        yield
+
+
+# ---------------------------------------------------------------- nobody hangs
+
+
+class Watch:
+    """Ends the process when a test takes too long, as `pytest-timeout` does, which starts a thread for each test."""
+
+    def __init__(self) -> None:
+        self._now = time.monotonic  # tests replace clocks
+        self._ends_at_s = math.inf
+        self._expire: Callable[[], object] = lambda: None
+        self._thread: threading.Thread | None = None
+
+    def begin(self, seconds: float, expire: Callable[[], object]) -> None:
+        """Call `expire` after some seconds."""
+        self._expire, self._ends_at_s = expire, self._now() + seconds
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="watch of tests", daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        """Forget what was to be called."""
+        self._ends_at_s = math.inf
+
+    def _run(self) -> None:
+        tick = threading.Event()
+        while not tick.wait(5):
+            if self._now() > self._ends_at_s:
+                self._expire()
+
+
+_watch = Watch()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
+    if settings.method != "thread":
+        return None
+    _watch.begin(settings.timeout, lambda: pytest_timeout.timeout_timer(item, settings))
+    return True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_timeout_cancel_timer() -> None:
+    _watch.end()
 
 
 # ---------------------------------------------------------------- the real model

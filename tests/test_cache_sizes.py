@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from support.parsed import MODULES, PACKAGE, parsed
+from support.parsed import MODULES, PACKAGE, nodes, parsed
 
 import modelwire
 from modelwire.adapters.model import call_parts, http
@@ -57,7 +57,7 @@ BOUNDED = {
 def cached_functions() -> Iterator[tuple[str, ast.FunctionDef, int | None]]:
     """Yield each function that `functools` remembers the results of: its place, itself and the size, None for none."""
     for path in MODULES:
-        for node in ast.walk(parsed(path)):
+        for node in nodes(path):
             if not isinstance(node, ast.FunctionDef):
                 continue
             for decorator in node.decorator_list:
@@ -99,7 +99,7 @@ def filled_containers() -> Iterator[str]:
             elif isinstance(node, ast.Assign) and ast.unparse(node.value) in EMPTY:
                 empty.update(ast.unparse(target) for target in node.targets)
         filled = set[str]()
-        for node in ast.walk(tree) if empty else ():
+        for node in nodes(path) if empty else ():
             is_set = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
             if is_set or (isinstance(node, ast.Attribute) and node.attr in FILLING):
                 filled.add(ast.unparse(node.value))

@@ -10,14 +10,16 @@ import ast
 import inspect
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from support.parsed import MODULES as FILES
-from support.parsed import PACKAGE, parsed
+from support.parsed import PACKAGE, nodes, parsed
 from support.volume import (
     EXTENSIONS,
     FUNCTIONS,
@@ -102,8 +104,13 @@ class Import(NamedTuple):
     is_late: bool  # inside a function, or by `lazy.module`
 
 
-def imports_of_ours(path: Path) -> Iterator[Import]:
-    """Yield each import from the package that can run, so none below `if TYPE_CHECKING:`."""
+@cache
+def imports_of_ours(path: Path) -> tuple[Import, ...]:
+    """Return each import from the package that can run, so none below `if TYPE_CHECKING:`."""
+    return tuple(_imports_of_ours(path))
+
+
+def _imports_of_ours(path: Path) -> Iterator[Import]:
     waiting: list[tuple[ast.AST, bool]] = [(parsed(path), False)]
     while waiting:
         node, is_late = waiting.pop()
@@ -113,12 +120,19 @@ def imports_of_ours(path: Path) -> Iterator[Import]:
         if isinstance(node, ast.ImportFrom) and is_within(node.module or "", "modelwire"):
             for alias in node.names:
                 yield Import(node.module or "", alias.name, is_late)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy.module":
+        elif _is_lazy_module(node):
             yield Import(ast.literal_eval(node.args[0]), None, is_late=True)
         is_late = is_late or isinstance(node, FUNCTIONS | ast.Lambda)
         waiting += [(child, is_late) for child in ast.iter_child_nodes(node)]
 
 
+def _is_lazy_module(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    return node.func.attr == "module" and ast.unparse(node.func) == "lazy.module"
+
+
+@cache
 def file_of(imported: Import) -> Path | None:
     """Return the file of the imported module, or None for the package itself."""
     parts = imported.module.split(".")[1:]
@@ -193,7 +207,7 @@ def test_no_function_is_too_large() -> None:
     sizes = (
         (f"{path.relative_to(PACKAGE)} {node.name}", node_count(node))
         for path in FILES
-        for node in ast.walk(parsed(path))
+        for node in nodes(path)
         if isinstance(node, FUNCTIONS)
     )
     assert larger(sizes, NODES_OF_A_FUNCTION) == {}
@@ -206,7 +220,7 @@ def test_no_class_has_too_many_methods() -> None:
             sum(isinstance(one, FUNCTIONS) for one in node.body),
         )
         for path in FILES
-        for node in ast.walk(parsed(path))
+        for node in nodes(path)
         if isinstance(node, ast.ClassDef) and node.name not in MANY_METHODS
     )
     assert larger(counts, METHODS_OF_A_CLASS) == {}
@@ -272,19 +286,23 @@ def test_docstrings_begin_with_the_verb_that_a_python_reader_expects() -> None:
     found = [
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
         for path in FILES
-        for node in ast.walk(parsed(path))
+        for node in nodes(path)
         if isinstance(node, FUNCTIONS)
         and re.match("(Say|Tell|Hear) ", ast.get_docstring(node) or "")
     ]
     assert len(found) <= DOCSTRINGS_THAT_SAY_TELL_OR_HEAR, found
 
 
+@cache
+def words_of_the_package() -> Counter[str]:
+    """Return how often each word is in the whole text of the package, `_word` as `word`."""
+    texts = (path.read_text(encoding="utf-8") for path in FILES)
+    return Counter(word.removeprefix("_") for text in texts for word in re.findall(r"\w+", text))
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_the_words_of_our_own_go(word: str) -> None:
-    count = sum(
-        len(re.findall(rf"\b_?{word}\b", path.read_text(encoding="utf-8"))) for path in FILES
-    )
-    assert count <= WORDS[word]
+    assert words_of_the_package()[word] <= WORDS[word]
 
 
 def test_no_banner_comments() -> None:
@@ -339,8 +357,9 @@ def public_functions() -> Iterator[Callable[..., Any]]:
                     yield inspect.unwrap(function)
 
 
+@cache
 def raised_by(function: Callable[..., Any]) -> set[type[Exception]]:
-    """Return the errors of ours that the function's own body raises."""
+    """Return the errors of ours that the function's own body raises. Many classes have it from one base."""
     source = textwrap.dedent(inspect.getsource(function))
     kinds = {
         getattr(errors, name, None)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from support.parsed import MODULES, PACKAGE, parsed
+from support.parsed import MODULES, PACKAGE, nodes, parsed
 
 # For each part of the package: what of ours it may import at module level, and what in its functions besides.
 # The longest name that fits a module is the one that holds for it. `FREE` ones are free to all; nobody imports
@@ -443,9 +443,7 @@ def test_nothing_is_ever_unpickled_or_evaluated() -> None:
             if any(_within(module, bad) for bad in unpicklers)
         ]
         found += [
-            f"{name}:{node.lineno} {ast.unparse(node)}"
-            for node in ast.walk(parsed(path))
-            if _reads_code(node)
+            f"{name}:{node.lineno} {ast.unparse(node)}" for node in nodes(path) if _reads_code(node)
         ]
     assert found == []
 
@@ -557,7 +555,7 @@ def test_nothing_awaits_anext_with_a_default() -> None:
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
         for path in MODULES
         if "anext(" in path.read_text("utf-8")  # most need not be parsed for it
-        for node in ast.walk(parsed(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == "anext"

@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def short_waits() -> None:
+def waits_of_the_product(real_waits: None) -> None:
     """Wait as the product does."""

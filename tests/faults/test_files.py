@@ -8,11 +8,12 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.parsed import MODULES, PACKAGE, parsed
+from support.parsed import MODULES, PACKAGE, nodes
 
 from modelwire import ChatPromptTemplate, cli
 from modelwire.adapters import ChatOpenAI
@@ -58,6 +59,8 @@ def _writes(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if name in ("write_text", "write_bytes", "mkstemp", "NamedTemporaryFile", "touch"):
         return True
+    if name not in ("open", "fdopen", "owned"):
+        return False
     text = ast.unparse(call)
     if name == "open" and "os.open(" in text:
         return "O_CREAT" in text or "flags" in text
@@ -72,9 +75,14 @@ def _writes(call: ast.Call) -> bool:
     return name == "owned"
 
 
-def writers() -> Iterator[tuple[str, ast.Call]]:
+@cache
+def writers() -> tuple[tuple[str, ast.Call], ...]:
+    return tuple(_writers())
+
+
+def _writers() -> Iterator[tuple[str, ast.Call]]:
     for path in MODULES:
-        for node in ast.walk(parsed(path)):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and _writes(node):
                 yield path.relative_to(PACKAGE).as_posix(), node
 

@@ -17,7 +17,7 @@ from modelwire.transport.ratelimit import limiter
 
 
 @pytest.fixture(autouse=True)
-def short_waits() -> None:
+def waits_of_the_product(real_waits: None) -> None:
     """Wait as the product does: these promises are about its waits."""
 
 

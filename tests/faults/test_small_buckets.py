@@ -10,7 +10,7 @@ from support.ways import Ask, by_abatch, by_batch, by_gather, by_threads, model_
 
 
 @pytest.fixture(autouse=True)
-def short_waits() -> None:
+def waits_of_the_product(real_waits: None) -> None:
     """Wait as the product does: this promise is about its waits."""
 
 

@@ -24,3 +24,22 @@ def parsed(path: Path) -> ast.Module:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return all nodes of a module's tree, each before those below it. It is walked once a process."""
+    return descendants(parsed(path))
+
+
+def descendants(root: ast.AST) -> tuple[ast.AST, ...]:
+    """Return a node and all below it, as `ast.walk` does in three times the time."""
+    found = [root]
+    for node in found:
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                found.append(value)
+            elif isinstance(value, list):
+                found += [one for one in value if isinstance(one, ast.AST)]
+    return tuple(found)

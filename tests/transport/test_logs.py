@@ -25,7 +25,7 @@ KEY = "sk-canary-key-1234"
 
 
 @pytest.fixture(autouse=True)
-def short_waits() -> None:
+def waits_of_the_product(real_waits: None) -> None:
     """Wait as the product does."""
 
 

@@ -30,7 +30,7 @@ from modelwire.transport.retry import (
 
 
 @pytest.fixture(autouse=True)
-def short_waits() -> None:
+def waits_of_the_product(real_waits: None) -> None:
     """Wait as the product does."""
 
 

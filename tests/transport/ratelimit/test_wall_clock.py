@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.parsed import MODULES, parsed
+from support.parsed import MODULES, nodes
 
 import modelwire.transport
 from modelwire.testing import ProviderServer, faults
@@ -36,7 +36,7 @@ def test_the_transport_reads_no_wall_clock_but_for_a_date_without_the_servers_ow
         (path.name, node.func.attr)
         for path in MODULES
         if path.is_relative_to(transport)
-        for node in ast.walk(parsed(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in WALL
