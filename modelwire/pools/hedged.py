@@ -153,13 +153,14 @@ class HedgedStream(HedgedAnswer):
         entry, chunk = await self._first()
         call = entry.call
         call.first_chunk(monotonic())
-        chunk = entry.deployment.marked(chunk)
+        left_at = monotonic()
         try:
-            while chunk is not None:
+            yield entry.deployment.marked(chunk)
+            call.reader_s += monotonic() - left_at
+            async for chunk in entry.chunks:
                 left_at = monotonic()
                 yield chunk
                 call.reader_s += monotonic() - left_at
-                chunk = await anext(entry.chunks, None)
             call.answered(monotonic())
         except Exception as error:
             call.failed(monotonic(), error, has_begun=True)

@@ -160,8 +160,6 @@ def _try_until_done(
     load_error_path()
     limiter = exchange.policy.limiter
     failed = None
-    if exchange.routed_call is not None:
-        exchange.admission = exchange.routed_call.failed_admissions.get(limiter, exchange.admission)
     if exchange.before is not None:
         yield Call(exchange.before)
     while True:

@@ -303,6 +303,11 @@ class Exchange(Generic[M, C]):
         self.timeout_s = timeout_s
         self.history = History()
 
+    def belong_to(self, call: RoutedCall) -> None:
+        """Make this the next exchange of a call of a pool. It continues what its limiter knows of the call."""
+        self.routed_call = call
+        self.admission = call.failed_admissions.get(self.policy.limiter)
+
     def report_usage(self, headers: Mapping[str, str] | None, message: object = None) -> None:
         """Report to the limiter that the provider has answered, with the answer's headers and token usage."""
         limiter = self.policy.limiter

@@ -240,7 +240,7 @@ def test_refusals_of_one_call_are_its_own_though_it_comes_back_from_elsewhere() 
     for _ in range(12):
         policy = RetryPolicy(max_retries=0)
         exchange = word_exchange(limiter=limiter, retry=policy, clock=lambda: 0.0)
-        exchange.routed_call = bad
+        exchange.belong_to(bad)
         flow = call_flow(exchange)
         assert isinstance(next(flow), Send)
         with pytest.raises(RateLimited):

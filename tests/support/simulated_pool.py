@@ -111,7 +111,7 @@ def _pool_call(job: Any, row: int) -> Generator[Any, Any, Any]:
             limiter=job.limiters[position],
             patient=True,
         )
-        exchange.routed_call = call
+        exchange.belong_to(call)
         try:
             answer = yield from call_flow(exchange)
         except ChatError as error:

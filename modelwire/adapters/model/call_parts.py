@@ -94,7 +94,7 @@ def new_exchange(
     )
     routed_call = ROUTED_CALL.get()
     if routed_call is not None:
-        exchange.routed_call = routed_call
+        exchange.belong_to(routed_call)
     if policy.polls and hasattr(codec, "continued"):
         from modelwire.adapters.model.continuation import Continuation
 
