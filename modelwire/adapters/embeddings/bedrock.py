@@ -133,7 +133,7 @@ class BedrockEmbeddings(HTTPEmbeddings):
     """
 
     CALLS = BedrockCalls
-    DEFAULT_MODEL = "amazon.titan-embed-text-v1"  # langchain-aws 1
+    DEFAULT_MODEL = "amazon.titan-embed-text-v1"  # The default of langchain-aws 1.
     LIMITS = PackLimits(1, 8_192, 8_192)
     COHERE_LIMITS = PackLimits(96, 128_000, 512)
     INPUT_TYPES: ClassVar = {

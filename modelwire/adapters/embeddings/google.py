@@ -1,8 +1,8 @@
 """`GoogleGenerativeAIEmbeddings` and `VertexAIEmbeddings`: the embeddings of the Gemini API and of Vertex AI.
 
 Wire formats: https://ai.google.dev/api/embeddings and
-https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api, read 2026-11; `embedContent`
-on Vertex AI as google-genai 3.6 writes and reads it.
+https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api, read 2026-11. The
+source of `embedContent` on Vertex AI is google-genai 3.6.
 """
 
 from __future__ import annotations

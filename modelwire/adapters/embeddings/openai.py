@@ -135,7 +135,7 @@ class OpenAIEmbeddings(HTTPEmbeddings):
     """
 
     CALLS: ClassVar[Any] = OpenAICalls
-    DEFAULT_MODEL: ClassVar[str | None] = "text-embedding-ada-002"  # langchain-openai 1.7
+    DEFAULT_MODEL: ClassVar[str | None] = "text-embedding-ada-002"  # As in langchain-openai 1.7.
     ALIASES: ClassVar = {
         **HTTPEmbeddings.ALIASES,
         "task_type": "input_type",

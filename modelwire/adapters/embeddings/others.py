@@ -143,7 +143,7 @@ class MistralAIEmbeddings(OpenAIEmbeddings):
 
     CALLS = _MistralCalls
     DEFAULT_MODEL = "mistral-embed"
-    LIMITS = PackLimits(512, 16_000, 8_000)  # langchain-mistralai 1.1
+    LIMITS = PackLimits(512, 16_000, 8_000)  # The limits of langchain-mistralai 1.1.
 
 
 class _LocalCodec(OpenAICodec):

@@ -58,7 +58,7 @@ class Splitter:
     def __init__(self, limit: int, find_encoding: Callable[[], Any]) -> None:
         self.limit = limit
         self.is_estimate = False
-        """True if a text was split by an estimate."""
+        """True once a text was split by an estimate of its tokens."""
         self._find_encoding = find_encoding
 
     @cached_property

@@ -68,7 +68,7 @@ class ChatBedrockConverse(HTTPChatModel):
     additional_model_response_field_paths: list[str] | None = None
     """JSON pointers to fields of the model's own answer that the metadata include."""
     performance_config: dict[str, Any] | None = None
-    """`{"latency": "optimized"}` or "standard"."""
+    """`{"latency": "optimized"}` or `{"latency": "standard"}`."""
     service_tier: str | None = None
     """Class of service: "priority", "default", "flex" or "reserved"."""
     request_metadata: dict[str, str] | None = None

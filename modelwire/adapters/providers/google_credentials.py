@@ -1,6 +1,6 @@
-"""Gets the access tokens for Google Cloud from google-auth, and refreshes one that expires or is refused.
+"""Gets the access tokens for Google Cloud from google-auth, and refreshes a token that expires or is rejected.
 
-google-auth is loaded with the first token; its HTTP requests go through httpx2.
+google-auth is imported for the first token. Its HTTP requests are sent by httpx2.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ class ChatOpenAI(HTTPChatModel):
     KEY_VARIABLES: ClassVar = ("OPENAI_API_KEY",)
     URL_VARIABLES: ClassVar = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
     DEFAULT_URL: ClassVar = "https://api.openai.com/v1"
-    DEFAULT_MODEL: ClassVar = "gpt-3.5-turbo"  # langchain-openai 1.7
+    DEFAULT_MODEL: ClassVar = "gpt-3.5-turbo"  # The default of langchain-openai 1.7.
     ENVIRONMENT: ClassVar = {
         "organization": ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION"),
         "project": ("OPENAI_PROJECT_ID",),

@@ -123,8 +123,8 @@ class Service(NamedTuple):
         place = from_environment(self.place)
         if place is None:
             raise InvalidArgument(
-                f"The address of `{self.name}` is your account's: set `{self.place[0]}` in the environment, or pass "
-                f"`base_url=`. See {self.docs}."
+                f"The address of `{self.name}` depends on your account: set `{self.place[0]}` in the environment, or "
+                f"pass `base_url=`. See {self.docs}."
             )
         return url.replace("{place}", place.rstrip("/"))
 

@@ -43,7 +43,7 @@ def snippet(text: bytes | str, limit: int = _SNIPPET_CHARS) -> str:
     head = text[: limit * 8]  # Masking and collapsing shorten the text; a body may have megabytes.
     shown = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
     shown = " ".join(mask_secrets(shown).split())
-    if not shown.isprintable():  # a terminal must not obey what a provider sent
+    if not shown.isprintable():  # A provider's text must not control a terminal.
         shown = "".join(
             c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown
         )

@@ -117,9 +117,9 @@ def _tool_results(message: BaseMessage) -> list[Block]:
 
 
 def _assistant_content(message: AIMessage) -> Content:
-    """Return the content of an answer: its blocks in order, then the tool calls that no block has.
+    """Return the content for an answer: its blocks in order, then the tool calls that no block has.
 
-    A tool call's arguments come from `tool_calls`, which the caller may have changed.
+    The arguments of a call are those of `tool_calls`, which the caller may have changed.
     """
     content: Any = message.content
     calls = calls_of(message)

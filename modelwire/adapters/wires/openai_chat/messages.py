@@ -204,7 +204,7 @@ def _ai(message: AIMessage, position: int, dialect: Dialect) -> Iterable[Turn]:
         ):
             turn[name] = value
     if calls and "reasoning_content" in dialect.replayed:
-        # While a model thinks, DeepSeek answers 400 to a turn with calls that lacks the key (seen 2026-11).
+        # If the model thinks, DeepSeek answers a turn with calls but without this key with status 400 (seen 2026-11).
         turn.setdefault("reasoning_content", "")
     return (_named(turn, message),)
 

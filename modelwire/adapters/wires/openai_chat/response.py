@@ -232,7 +232,7 @@ def usage_of(usage: Any, names: tuple[str, str, str] = _CHAT_COUNTS) -> UsageMet
     details = usage.get(names[0] + "_details")
     if not isinstance(details, dict):
         details = {}
-    if "cached_tokens" not in details:  # DeepSeek; Moonshot (2026-11)
+    if "cached_tokens" not in details:  # DeepSeek and Moonshot have other keys (2026-11).
         cached = usage.get("prompt_cache_hit_tokens", usage.get("cached_tokens"))
         details = details if cached is None else {**details, "cached_tokens": cached}
     if details and (into := _counts(details, _INPUT_DETAILS)):

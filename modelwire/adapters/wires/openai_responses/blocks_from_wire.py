@@ -106,7 +106,7 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
     return cast("list[ContentBlock]", blocks)
 
 
-translate_content = translate_content_chunk = answer_from_wire  # LangChain's names
+translate_content = translate_content_chunk = answer_from_wire  # The names that LangChain has.
 
 
 def _reasoning_before(kwargs: Fields) -> list[Any]:

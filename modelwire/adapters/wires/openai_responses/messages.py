@@ -138,7 +138,7 @@ def _items_of_role(role: str, content: Any, place: _Place) -> list[Item]:
     parts: list[Item] = []
     for block in content:
         kind = type_of(block)
-        if kind == "tool_result":  # Anthropic's
+        if kind == "tool_result":  # Anthropic's block
             output = _output(block.get("content") or "", place)
             items.append(
                 {
@@ -244,7 +244,7 @@ class _Answer:
         """Return all items, followed by the calls that no block has."""
         message = self._message
         items = self._items
-        refusal = text_or_none(message.additional_kwargs.get("refusal"))  # Chat Completions
+        refusal = text_or_none(message.additional_kwargs.get("refusal"))  # of Chat Completions
         if refusal is not None:
             self._words({"refusal": refusal}, "refusal")
         for call in message.tool_calls:
