@@ -475,7 +475,9 @@ def test_no_secret_is_shown_or_carried_away(wire: Wire) -> None:
         repr(model.api_key),
     ]
     assert not any(KEY in text for text in shown)
-    with pytest.warns(UserWarning, match="does not contain what may be secret in `default_headers`"):
+    with pytest.warns(
+        UserWarning, match="does not contain what may be secret in `default_headers`"
+    ):
         pickled = pickle.dumps(model)
     assert KEY.encode() not in pickled
     again = pickle.loads(pickled)

@@ -20,6 +20,7 @@ from openai.types.responses import response_create_params
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from support.anthropic_types import check_type, exhaust
 from support.mocked import answered_by
+from support.wire_types.gemini import RequestBody as GeminiBody
 
 from modelwire.adapters import (
     ChatAnthropic,
@@ -31,7 +32,6 @@ from modelwire.adapters.model.http import HTTPChatModel
 from modelwire.adapters.providers.model_families import touched_parameters
 from modelwire.adapters.providers.parameters import fit_parameters
 from modelwire.adapters.wires.families import REASONING
-from modelwire.adapters.wires.gemini.wire_types import RequestBody as GeminiBody
 from modelwire.adapters.wires.wire_parameters import OF_WIRE, foreign_words
 from modelwire.errors import InvalidArgument, ParameterWarning
 

@@ -76,4 +76,3 @@ def test_a_wire_that_nobody_calls_is_not_loaded() -> None:
     called = modules_after(f"{made}\nmodel.build_request('hi')")
     assert "modelwire.adapters.wires.openai_chat.codec" in called
     assert not any(".anthropic" in name or ".openai_responses" in name for name in called)
-    assert not any(name.endswith("wire_types") for name in called)

@@ -1,4 +1,4 @@
-"""The `wire_types.py` of each wire have the keys that the official SDK's types have."""
+"""The types in `support/wire_types` have the keys that the official SDK's types have."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import pytest
 from openai.types import CompletionUsage
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
-
-from modelwire.adapters.wires.anthropic import wire_types as anthropic_types
-from modelwire.adapters.wires.bedrock import wire_types as bedrock_types
-from modelwire.adapters.wires.gemini import wire_types as gemini_types
-from modelwire.adapters.wires.openai_chat import wire_types as chat_types
-from modelwire.adapters.wires.openai_responses import wire_types as responses_types
+from support.wire_types import anthropic as anthropic_types
+from support.wire_types import bedrock as bedrock_types
+from support.wire_types import gemini as gemini_types
+from support.wire_types import openai_chat as chat_types
+from support.wire_types import openai_responses as responses_types
 
 # What compatible services have beside OpenAI.
 SERVICES = {"reasoning_content", "reasoning", "reasoning_details", "error"}

@@ -8,15 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from modelwire.adapters.wires.tool_params import read_choice, read_form
 from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.block_translators.standard import type_of
-
-if TYPE_CHECKING:
-    from modelwire.adapters.wires.anthropic.wire_types import OutputFormat, ToolChoice
 
 # The limit for a model without a row below, as every model accepts it.
 DEFAULT_MAX_TOKENS = 4096
@@ -162,7 +159,7 @@ _TOOL_KEYS = (
 )
 
 
-def _tool_choice(params: JSON, *, has_tools: bool) -> ToolChoice | None:
+def _tool_choice(params: JSON, *, has_tools: bool) -> JSON | None:
     """Remove `tool_choice` and `parallel_tool_calls`; return both as Anthropic's tool choice, or None without them."""
     parallel = params.pop("parallel_tool_calls", None)
     choice = encode_tool_choice(params.pop("tool_choice")) if "tool_choice" in params else None
@@ -173,7 +170,7 @@ def _tool_choice(params: JSON, *, has_tools: bool) -> ToolChoice | None:
     return choice
 
 
-def encode_tool_choice(choice: Any) -> ToolChoice | None:
+def encode_tool_choice(choice: Any) -> JSON | None:
     """Return Anthropic's form of a tool choice: `auto`, `any`, `required`, `none`, a tool's name or a dict.
 
     None stays None. Raises `InvalidType` or `InvalidArgument` for an invalid choice.
@@ -181,9 +178,11 @@ def encode_tool_choice(choice: Any) -> ToolChoice | None:
     if choice is None:
         return None
     if isinstance(choice, Mapping) and choice.get("type") != "function":
-        return cast("ToolChoice", dict(choice))
+        return dict(choice)
     word, name = read_choice(choice)
-    return cast("ToolChoice", {"type": word, "name": name} if name else {"type": word})
+    if name:
+        return {"type": word, "name": name}
+    return {"type": word}
 
 
 _OUTPUT_NAMES = frozenset(("effort", "output_config", "output_format", "response_format"))
@@ -203,7 +202,7 @@ def _output_config(params: JSON) -> JSON:
     return config
 
 
-def _output_format(form: Any) -> OutputFormat | None:
+def _output_format(form: Any) -> JSON | None:
     """Return Anthropic's form of OpenAI's `response_format` with a JSON schema; None for text, which is the default.
 
     Wire format: https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs, read 2026-11.

@@ -6,15 +6,12 @@ Wire format: https://platform.openai.com/docs/guides/function-calling, read 2026
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelwire.adapters.wires.outgoing_messages import key_names
 from modelwire.aliases import JSON, Fields
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.block_translators.standard import type_of, without
-
-if TYPE_CHECKING:
-    from modelwire.adapters.wires.openai_chat.wire_types import NamedTool
 
 # The tool choices that do not name a tool, and their names on this wire.
 _WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
@@ -103,7 +100,7 @@ def _choice(choice: Any, tools: Sequence[Fields]) -> Any:
     raise InvalidType(f"`tool_choice` is a string or a dict, not a `{type(choice).__name__}`.")
 
 
-def _by_name(name: str, tools: Sequence[Fields]) -> NamedTool:
+def _by_name(name: str, tools: Sequence[Fields]) -> JSON:
     kinds = {_name(tool): tool["type"] for tool in tools}
     if kinds and name not in kinds:
         known = [known for known in kinds if known]

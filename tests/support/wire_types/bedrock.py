@@ -1,4 +1,4 @@
-"""Types of the JSON of Converse, as far as modelwire writes and reads it. Imported by type checkers only.
+"""Types of the JSON of Converse, as far as modelwire writes and reads it.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and .../ConverseStream, read
 2026-11. Any key may be missing; bytes are base64.

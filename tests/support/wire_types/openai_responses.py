@@ -1,4 +1,4 @@
-"""Types of the JSON of the Responses API, as far as modelwire writes and reads it. Imported by type checkers only.
+"""Types of the JSON of the Responses API, as far as modelwire writes and reads it.
 
 Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11. Any key may be missing.
 """

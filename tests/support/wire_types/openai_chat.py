@@ -1,4 +1,4 @@
-"""Types of the JSON of Chat Completions, as far as modelwire writes and reads it. Imported by type checkers only.
+"""Types of the JSON of Chat Completions, as far as modelwire writes and reads it.
 
 A compatible service may omit any key, so all types are `total=False`. A comment names the services that have a key if
 OpenAI does not have it. Source: https://platform.openai.com/docs/api-reference/chat, read 2026-11.

@@ -1,4 +1,4 @@
-"""Types of the JSON of the Messages API, as far as modelwire writes and reads it. Imported by type checkers only.
+"""Types of the JSON of the Messages API, as far as modelwire writes and reads it.
 
 Source: https://docs.anthropic.com/en/api/messages and .../messages-streaming, read 2026-11. Any key may be missing.
 """

@@ -1,4 +1,4 @@
-"""Types of the JSON of generateContent, as far as modelwire writes and reads it. Imported by type checkers only.
+"""Types of the JSON of generateContent, as far as modelwire writes and reads it.
 
 Source: https://ai.google.dev/api/generate-content, read 2026-11. Any key may be missing and then has its default.
 """
