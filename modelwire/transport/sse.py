@@ -17,7 +17,7 @@ MAX_EVENT_BYTES = 32 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 
-# This makes an event of a pair. The class itself would call a function in Python, once for each token of a stream.
+# This creates an event from a pair. The class itself would call a Python function for each token of a stream.
 _event = partial(tuple.__new__, ServerEvent)
 
 

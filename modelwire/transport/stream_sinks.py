@@ -71,7 +71,7 @@ class EmittedChunks(Generic[M, C]):
         self._in_place = self._next_part()
 
     def has_begun(self) -> bool:
-        """Return whether a chunk has gone out."""
+        """Return whether a chunk was yielded to the caller."""
         return self.any
 
     def begin(self, head: Reply) -> None:

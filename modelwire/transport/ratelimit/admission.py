@@ -123,7 +123,7 @@ class RoutedCall:
         self.failed_admissions = {**self.failed_admissions, limiter: admission}
 
 
-# A pool sets it while one of its deployments is called.
+# The pool's call that the present call of a deployment belongs to; None outside of a pool.
 ROUTED_CALL: ContextVar[RoutedCall | None] = ContextVar("routed_call", default=None)
 
 
