@@ -39,8 +39,8 @@ class RowCalls:
     def digest(self, question: Question) -> bytes | None:
         """Return the deduplication key of a row, or None if deduplication is off."""
         if question.asks is None and self._dedupe:
-            asked = self.work.question(question.row.values)
-            question.asks = digest_of(identity_of(asked))
+            part = self.work.question(question.row.values)
+            question.asks = digest_of(identity_of(part))
         return question.asks
 
     def has_equal(self, question: Question) -> bool:

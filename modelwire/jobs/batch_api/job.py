@@ -338,7 +338,7 @@ class BatchJob:
             each_of(job.events.parts, delete)
 
     def status(self, *, look: bool = True) -> BatchStatus:
-        """Return the state of the job. With `look`, the provider is asked how far its batches are."""
+        """Return the state of the job. With `look`, poll the batches that are not done first."""
         folder, events = self.place.read()
         running = events.running()
         done_there = 0
