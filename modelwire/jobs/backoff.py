@@ -18,7 +18,8 @@ class Backoff(NamedTuple):
     def pause_s(self, failures: int, retry_after_s: float | None = None) -> float | None:
         """Return the seconds to wait after `failures` >= 1 consecutive failures, or None to give up.
 
-        The wait is at least `retry_after_s` (rule R4), and None if that exceeds `patience_s`.
+        The wait is at least `retry_after_s`, the provider's `Retry-After`, and None if that exceeds
+        `patience_s` (rule R4 of RELIABILITY).
         """
         least_s = retry_after_s or 0.0
         if least_s > self.patience_s:

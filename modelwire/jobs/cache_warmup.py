@@ -30,6 +30,7 @@ _MOST_PREFIXES = 10_000
 # `saving_note` compares the prefixes of this many rows.
 COMPARED_ROWS = 100
 
+# The facts for the record of a row, and the scope of its failure (see `RowCaller.ask`).
 Outcome = tuple[dict[str, Any], str]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Failures:
-    """The streak of failures since the last answer. Their records go to the store after an answer."""
+    """Holds back the records of the failures since the last answer, and stores them after the next answer."""
 
     def __init__(self, store: RowStore) -> None:
         self._store = store

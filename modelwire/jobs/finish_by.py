@@ -90,11 +90,10 @@ def _of_text(text: str, now: datetime) -> datetime:
             hour, minute, second = (int(part or 0) for part in clock.groups())
             at = time(hour, minute, second)
             day = now.astimezone(zone).date()
-            next_one = _in_zone(datetime.combine(day, at), zone)
-            if next_one <= now:
-                day += timedelta(days=1)
-                next_one = _in_zone(datetime.combine(day, at), zone)
-            return next_one
+            today = _in_zone(datetime.combine(day, at), zone)
+            if today > now:
+                return today
+            return _in_zone(datetime.combine(day + timedelta(days=1), at), zone)
         return _in_zone(datetime.fromisoformat(text), zone)
     except ValueError:
         raise InvalidArgument(f"`finish_by={text!r}` is not a time: write {_FORMS}.") from None

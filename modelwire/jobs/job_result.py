@@ -21,9 +21,10 @@ from modelwire.usage import PromptCacheUse, dollars
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """The result of a run.
+    """The result of a job. Iterating over it yields the rows of the output.
 
-    `asked` and `elapsed_s` are of this run; rows, tokens and cost (USD) are those of all runs.
+    `asked` (the rows that this run has finished) and `elapsed_s` are of this run; the other numbers
+    are of all runs of the job. Costs are in USD.
     """
 
     output: Path | None  # If None, the rows are in memory.
@@ -35,7 +36,7 @@ class JobResult:
     failed: int
     asked: int
     refused: int  # Of the failed rows, a model or a content filter refused these.
-    same: int  # These rows share the answer of an equal one.
+    same: int  # These rows share the answer of an equal row.
     cached: int  # These answers came from the model's cache.
     # These answers were cut by a token limit (`max_tokens`); their `finish_reason` shows it.
     cut: int
@@ -155,9 +156,9 @@ def _stored_rows(path: Path, types: Mapping[str, str]) -> Iterator[JSON]:
 
 
 def _value(text: str, kind: str) -> Any:
-    """Return the value of a cell.
+    """Return the value of a cell of a CSV file; `kind` is the type of its column, as in `output.Table`.
 
-    An empty cell is None if the column had a None, or has a type without an empty text.
+    An empty cell is None, except in a column of texts without None.
     """
     if not text and kind != "text":
         return None

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
+from modelwire.aliases import StrPath
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.jobs.finish_by import hour_of
 from modelwire.usage import amount_of
@@ -51,13 +52,13 @@ class Setting:
 
     doc: str
     default: Any = None
-    # If set, the value is None or a whole number of at least this.
+    # If it is not None, the value must be None or a whole number of at least this.
     least: int | None = None
     choices: tuple[str, ...] = ()
-    # This converts a value, and raises `InvalidArgument` for an invalid one.
+    # The function that converts a value, and raises `InvalidArgument` for an invalid one.
     read: Callable[[Any], Any] | None = None
-    # The help of the command shows this for the value. An option with a value and without it is
-    # set from Python only.
+    # The placeholder for the value in the help of the command. An option that has a value and no
+    # placeholder can only be set from Python.
     metavar: str | None = None
     # True if only rows that are called directly have this option.
     is_direct_only: bool = False
@@ -132,7 +133,7 @@ class SharedOptions(TypedDict, total=False):
 
 class JobOptions(SharedOptions, total=False):
     output: Annotated[
-        str | os.PathLike[str] | None,
+        StrPath | None,
         Setting(
             "the path of a .jsonl, .csv, .tsv or .parquet file, which appears when all rows are done (default: the "
             "result holds the rows in memory)",
@@ -165,14 +166,14 @@ class JobOptions(SharedOptions, total=False):
         ),
     ]
     attachment_folder: Annotated[
-        str | os.PathLike[str] | None,
+        StrPath | None,
         Setting(
             "the folder at which relative paths of attachments begin (default: the working folder)",
             read=Path,
         ),
     ]
     job_dir: Annotated[
-        str | os.PathLike[str] | None,
+        StrPath | None,
         Setting(
             "the folder of the job's state (default: OUTPUT.job; without an output, a folder that is removed when "
             "the job is complete)",
@@ -278,7 +279,7 @@ class JobOptions(SharedOptions, total=False):
 
 
 def settings_of(options: Any) -> dict[str, Setting]:
-    """Return the settings of a class of options by name, the shared ones last."""
+    """Return the settings of a class of options by the option's name; those of `SharedOptions` come last."""
     fields = options.__annotations__
     names = sorted(fields, key=lambda name: name in SharedOptions.__annotations__)
     return {name: fields[name].__metadata__[0] for name in names}

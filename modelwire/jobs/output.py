@@ -433,7 +433,7 @@ class _Writer(ABC):
     def write(self, row: JSON) -> None: ...
 
     def close(self) -> None:  # noqa: B027 - most have nothing to finish
-        """Write what follows the last row."""
+        """Finish the file after the last row."""
 
 
 class _JsonlWriter(_Writer):

@@ -44,7 +44,7 @@ LOST_AFTER_S = 4.0
 
 
 def portion(*, with_max_cost: bool) -> int:
-    """Return how many rows are sent at a time; for each portion, Ray takes seconds to start."""
+    """Return how many rows are sent to Ray at a time. Ray takes seconds to start a portion, so it should be large."""
     if with_max_cost:
         return 1_000  # The cost of every row that was sent may be spent.
     return 10_000
@@ -119,7 +119,7 @@ class _Worker:
     def _beat_for_ever(self) -> None:
         errors: Any = require_ray().exceptions.RayError
         with contextlib.suppress(errors):
-            # The actor that counts is gone, and so is the job.
+            # The actor that counts the workers ends with the job.
             while True:
                 sleep(_BEAT_S)
                 self._beat()

@@ -209,7 +209,7 @@ class RowCaller:
         return self.wire_count()[0]
 
     def wire_count(self) -> tuple[int, int]:
-        """Return the number of rows with a request in flight, and of those that wait."""
+        """Return two counts: the rows with a request in flight, and the rows that wait for a limit or a retry."""
         waiting = sum(row.waits > 0 for row in self._rows)
         return len(self._rows) - waiting, waiting
 
@@ -226,7 +226,7 @@ class RowCaller:
         return f"waiting: {reason}, since {clock(monotonic() - since)}"
 
     def close(self) -> None:
-        """Release what was started for the job."""
+        """Release what the caller has started for the job; nothing in this class."""
 
 
 def _fails_every_row(error: Exception) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelwire.jobs.cache_warmup import CacheWarmup
+from modelwire.jobs.cache_warmup import CacheWarmup, Outcome
 from modelwire.jobs.failures import Failures
 from modelwire.jobs.input_rows import Question
 from modelwire.jobs.row_caller import RowCaller
@@ -13,9 +13,6 @@ from modelwire.jobs.work import Work
 
 if TYPE_CHECKING:
     from asyncio import Future
-
-# The facts for the record of a row, and the scope of its failure (see `RowCaller.ask`).
-_Outcome = tuple[dict[str, Any], str]
 
 
 class RowCalls:
@@ -37,13 +34,13 @@ class RowCalls:
         self._dedupe = dedupe
         self._warmup = CacheWarmup(work)
         # The outcomes of the rows in flight, by deduplication key.
-        self._asking: dict[bytes, Future[_Outcome]] = {}
+        self._asking: dict[bytes, Future[Outcome]] = {}
 
     def digest(self, question: Question) -> bytes | None:
         """Return the deduplication key of a row, or None if deduplication is off."""
         if question.asks is None and self._dedupe:
-            asked = self.work.question(question.row.values)
-            question.asks = digest_of(identity_of(asked))
+            part = self.work.question(question.row.values)
+            question.asks = digest_of(identity_of(part))
         return question.asks
 
     def has_equal(self, question: Question) -> bool:
@@ -53,7 +50,7 @@ class RowCalls:
             return False
         return self._results.answers.find(digest) is not None
 
-    async def resolve(self, question: Question) -> _Outcome:
+    async def resolve(self, question: Question) -> Outcome:
         """Return the outcome of a row: its own error, the answer of an equal row, or a new call."""
         row = question.row
         if row.problem is not None:
@@ -74,7 +71,7 @@ class RowCalls:
             return {"same": same, "attempts": 0}, ""
         return await self._ask_first(digest, row.number, row.values)
 
-    async def _ask_first(self, digest: bytes, number: int, values: Any) -> _Outcome:
+    async def _ask_first(self, digest: bytes, number: int, values: Any) -> Outcome:
         """Call the chain for the first of several equal rows."""
         import asyncio
 
@@ -90,7 +87,7 @@ class RowCalls:
             flight.cancel()
         return about, failure_scope
 
-    async def ask(self, values: Any) -> _Outcome:
+    async def ask(self, values: Any) -> Outcome:
         """Call the chain for the values of a row, whether or not an equal row has an answer."""
         filled = self.work.filled(values)
         about, failure_scope = await self._warmup.call(values, lambda: self.caller.ask(filled))

@@ -338,7 +338,7 @@ class Results:
         return self._answered(from_json(record))
 
     def last_asked(self) -> JSON | None:
-        """Return the record of the highest row with an answer of its own, or None if a short search finds none."""
+        """Return the record of the last row with an answer of its own; None if there is none near the end."""
         for number in reversed(range(self.end)[-_SEARCHED:]):
             if self._states[number] != ANSWERED:
                 continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from shutil import rmtree
 from threading import Lock
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic_core import from_json
 
+from modelwire.aliases import StrPath
 from modelwire.errors import InvalidArgument, Timeout, did_you_mean
 from modelwire.ext import CallObserver, observing
 from modelwire.jobs.batch_api import BatchJob, submit_batch
@@ -37,7 +37,7 @@ def tiered_batch(
     *,
     config: RunnableConfig | None = None,
     return_exceptions: bool = False,
-    dir: str | os.PathLike[str] | None = None,
+    dir: StrPath | None = None,
     bucket: str | None = None,
     timeout: float | None = None,
     poll: float | Literal["auto"] = "auto",
@@ -146,7 +146,7 @@ class _Live:
 
 
 class _LastAnswer(CallObserver):
-    """Observes the models of a chain and keeps the last answer."""
+    """Observes the calls of a chain, and holds the last answer of a model in `message`."""
 
     message: AIMessage | None = None
 

@@ -431,7 +431,7 @@ def _counted(value: Any) -> str:
 
 
 def _apart(before: str, now: str) -> str:
-    """Return two texts side by side; long ones only around the first place where they differ."""
+    """Return a phrase with both texts; of long texts only the part around their first difference."""
     before = before.replace("\n", "\\n")
     now = now.replace("\n", "\\n")
     if len(before) <= WHOLE_CHARS and len(now) <= WHOLE_CHARS:

@@ -83,7 +83,7 @@ class Look(NamedTuple):
 
 
 class RowReply(NamedTuple):
-    """One line of results.
+    """The result of one row, read from a line of the provider's results.
 
     `status` is the HTTP status, or None if the model was not called for the row.
     """
@@ -230,7 +230,7 @@ class BatchApi:
         each_of(self.remote_paths(part), batch_client.delete)
 
     def read(self, line: bytes) -> RowReply:
-        """Read a line of results. Raises `ValueError` for a line that is not one."""
+        """Return the result in a line of results. Raises `ValueError` for a line that has none."""
         raise NotImplementedError
 
 
@@ -303,7 +303,7 @@ def each_of(things: Iterable[T], act: Callable[[T], object]) -> None:
 def checked_id(value: object) -> str:
     """Return a provider's id for a batch or a file.
 
-    Raises: `JobStopped` for one that would change the path of a URL.
+    Raises: `JobStopped` for an id that would change the path of a URL, and `MalformedResponse` for None.
     """
     text = str(value)
     if value is None:

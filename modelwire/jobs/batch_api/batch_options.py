@@ -1,9 +1,9 @@
 """The options of `submit_batch`: those that it shares with `run_job`, and its own."""
 
-import os
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
+from modelwire.aliases import StrPath
 from modelwire.errors import InvalidArgument
 from modelwire.jobs.options import Setting, SharedOptions, checked, described
 
@@ -12,9 +12,13 @@ from modelwire.jobs.options import Setting, SharedOptions, checked, described
 _METADATA_PAIRS = 13
 
 
+# Called with the progress of a batch job; see `Reconciler.progress`.
+OnProgress: TypeAlias = Callable[[dict[str, Any]], object]
+
+
 class BatchOptions(SharedOptions, total=False):
     dir: Annotated[
-        str | os.PathLike[str] | None,
+        StrPath | None,
         Setting("the folder of the job's state (default: a new folder batch-....job here)"),
     ]
     key: Annotated[
@@ -30,7 +34,7 @@ class BatchOptions(SharedOptions, total=False):
         ),
     ]
     on_progress: Annotated[
-        Callable[[dict[str, Any]], object] | None,
+        OnProgress | None,
         Setting("called with the progress whenever the batches were polled"),
     ]
     check: Annotated[

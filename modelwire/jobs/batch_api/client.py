@@ -246,7 +246,7 @@ class BatchClient:
         return getattr(answer, "response", answer)
 
     def _fetch(self, path: str, part: Path) -> None:
-        """Download `path` into the file `part` behind the bytes that are there already."""
+        """Download `path` into the file `part`. If the file has a beginning of it already, append the rest."""
         import os
 
         have = 0

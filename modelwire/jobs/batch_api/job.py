@@ -10,9 +10,10 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,6 +58,8 @@ from modelwire.jobs.work import differences, failure_text
 from modelwire.runnables import RunnableLambda, run_in_executor
 
 if TYPE_CHECKING:
+    from modelwire.aliases import StrPath
+    from modelwire.jobs.batch_api.batch_options import OnProgress
     from modelwire.runnables import RunnableConfig
 
 _log = logging.getLogger(__name__)
@@ -68,6 +71,8 @@ _JITTER = 0.2
 # The creation of a batch is retried after these pauses. If the provider asks for a longer one, the
 # error is raised, because signals are not handled during the pause.
 BACKOFF = Backoff(first_s=0.5, longest_s=8.0, patience_s=30.0)
+# `finish_live` calls this many rows at a time.
+_LIVE_ROWS = 64
 # These errors fail every row in the same way.
 _EVERY_ROWS = (AuthenticationError, PermissionDenied, QuotaExhausted, MissingKey, MissingDependency)
 # `resubmit` takes rows of these statuses by default.
@@ -86,7 +91,7 @@ class BatchJob:
         path: Path,
         split: Split | None,
         *,
-        on_progress: Callable[[dict[str, Any]], object] | None = None,
+        on_progress: OnProgress | None = None,
     ):
         self.path = path
         self.on_progress = on_progress or notebook_bar()
@@ -96,15 +101,15 @@ class BatchJob:
     @classmethod
     def load(
         cls,
-        job: str | os.PathLike[str],
+        job: StrPath,
         chain: Any = None,
         *,
-        dir: str | os.PathLike[str] = ".",
+        dir: StrPath = ".",
         config: RunnableConfig | None = None,
         force: bool = False,
-        on_progress: Callable[[dict[str, Any]], object] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> BatchJob:
-        """Return the job in a folder, or the one with an id among those in `dir`.
+        """Return the job in the folder `job`, or the job with the id `job` among those in the folder `dir`.
 
         With the `chain` that it was submitted with, results are the chain's outputs; without it
         they are the model's messages.
@@ -242,7 +247,7 @@ class BatchJob:
         inputs: Any = None,
         encoding: str = "utf-8",
     ) -> int:
-        """Submit the rows again whose result has one of the statuses; return their number.
+        """Submit the rows again whose result has one of the statuses; return how many were submitted.
 
         `errored_retryable` are transient errors, `errored` all errors, `unusable` answers for which
         a step after the model raises: these were billed, and the new answers are billed, too. With
@@ -333,7 +338,7 @@ class BatchJob:
             each_of(job.events.parts, delete)
 
     def status(self, *, look: bool = True) -> BatchStatus:
-        """Return the state of the job; with `look`, after asking the provider."""
+        """Return the state of the job. With `look`, poll the batches that are not done first."""
         folder, events = self.place.read()
         running = events.running()
         done_there = 0
@@ -373,7 +378,7 @@ class BatchJob:
         order: Literal["input", "arrival"] = "input",
         errors: Literal["return", "raise"] = "return",
     ) -> Iterator[BatchResult]:
-        """Yield one result for each input. Steps after the model run meanwhile; no model is called.
+        """Yield one result for each input. The steps after the model run when a result is read; no model is called.
 
         With `order="arrival"`, rows come in the order of their results. With `errors="raise"`, the
         first error is raised.
@@ -404,7 +409,7 @@ class BatchJob:
 
     def write(
         self,
-        path: str | os.PathLike[str],
+        path: StrPath,
         *,
         order: Literal["input", "arrival"] = "input",
     ) -> int:
@@ -417,7 +422,7 @@ class BatchJob:
         with self.place.claimed() as (folder, events):
             return write_table(self, folder, events, Path(path), order)
 
-    def to_parquet(self, path: str | os.PathLike[str]) -> int:
+    def to_parquet(self, path: StrPath) -> int:
         """Write a Parquet file; see `write`."""
         return self.write(path)
 
@@ -530,8 +535,7 @@ def _call_directly(store: JobStore, step: Any, rows: list[tuple[int, Any]]) -> i
     return answered
 
 
-def _chunks(rows: Iterator[tuple[int, Any]], size: int = 64) -> Iterator[list[tuple[int, Any]]]:
-    from itertools import islice
-
-    while chunk := list(islice(rows, size)):
+def _chunks(rows: Iterator[tuple[int, Any]]) -> Iterator[list[tuple[int, Any]]]:
+    """Yield the rows in lists, each of which `finish_live` calls at a time."""
+    while chunk := list(islice(rows, _LIVE_ROWS)):
         yield chunk

@@ -4,7 +4,7 @@ A part is the requests that one batch of the provider holds.
 
 A part passes the stages `planned`, `intent`, `uploaded` (if files are uploaded), `created`,
 `ended`, `downloaded`. It is `requeued` if the provider's queue was full, and `replaced` if its rows
-are in other parts. It is `released` if the batch taken for it belongs to something else, and
+are in other parts. It is `released` if its batch turns out to belong to something else, and
 `reopened` (`created` again) if its results lack answers. A `noted` event adds facts and changes no
 stage. The job is `done` when all parts are. `damaged` counts the events that cannot be read; each
 may have been the creation of a batch.

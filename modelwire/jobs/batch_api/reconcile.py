@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from modelwire.aliases import JSON
@@ -315,20 +316,19 @@ class Reconciler(PartWork):
         Rows for which `is_unusable(result)` is True are included.
         """
         events = self.events
-        index = Index(self.folder.path, events, self.api)
         codec = self.batch_client.codec
         wanted: set[int] = set()
-        for number in range(events.rows):
-            result = BatchResult(index=number, key=None, status="pending")
-            if index.part_of(number) < 0:
-                continue
-            index.fill(result, codec, self.job.on_refusal)
-            if isinstance(result.error, IncompleteAnswer) and "errored" not in statuses:
-                continue  # another batch would suspend it again: a direct call continues it
-            unfit = is_unusable is not None and is_unusable(result)
-            if unfit or matches(result, statuses):
-                wanted.add(number)
-        index.close()
+        with closing(Index(self.folder.path, events, self.api)) as index:
+            for number in range(events.rows):
+                if index.part_of(number) < 0:
+                    continue
+                result = BatchResult(index=number, key=None, status="pending")
+                index.fill(result, codec, self.job.on_refusal)
+                if isinstance(result.error, IncompleteAnswer) and "errored" not in statuses:
+                    continue  # another batch would suspend it again: a direct call continues it
+                unfit = is_unusable is not None and is_unusable(result)
+                if unfit or matches(result, statuses):
+                    wanted.add(number)
         if not wanted:
             return 0
 
